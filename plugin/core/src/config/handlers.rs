@@ -1,0 +1,242 @@
+//! Checks event handlers and the monitor's webhook: names, targets, headers, templates.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue, Uri};
+
+use super::error::{Errors, hint, item, member};
+use super::raw;
+use crate::event::EventKind;
+use crate::handler::{Action, Handler, HandlerIndex, Target, Webhook};
+use crate::template::Templates;
+
+const WEBHOOK: &str = "eh_web_hook_handler";
+const LOG: &str = "eh_log_handler";
+const SCRIPTS: [&str; 2] = ["eh_dynamic_handler", "cp_dynamic_handler"];
+
+const USER_AGENT: &str = concat!("tollbell/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that a request gets from elsewhere: Go ignores them in Tyk's `header_map` too.
+const NOT_SETTABLE: [&str; 6] = ["connection", "content-length", "host", "te", "transfer-encoding", "upgrade"];
+
+/// Handlers by event.
+#[derive(Clone, Default)]
+pub(super) struct ByEvent([Vec<HandlerIndex>; EventKind::FIRED.len()]);
+
+impl ByEvent {
+    fn push(&mut self, kind: EventKind, index: HandlerIndex) {
+        if let Some(list) = self.0.get_mut(kind as usize) {
+            list.push(index);
+        }
+    }
+
+    /// These, then the gateway-wide ones, then the monitor's webhook.
+    pub(super) fn joined(
+        mut self,
+        gateway: &ByEvent,
+        monitor: Option<HandlerIndex>,
+    ) -> [Vec<HandlerIndex>; EventKind::FIRED.len()] {
+        for (own, shared) in self.0.iter_mut().zip(&gateway.0) {
+            own.extend(shared);
+        }
+        if let Some(index) = monitor {
+            self.push(EventKind::TriggerExceeded, index);
+        }
+        self.0
+    }
+}
+
+/// Collects every handler of a configuration.
+pub(super) struct HandlerList<'c> {
+    templates: &'c Templates,
+    callouts: &'c raw::Callouts,
+    errors: &'c mut Errors,
+    warnings: &'c mut Errors,
+    list: Vec<Handler>,
+}
+
+impl<'c> HandlerList<'c> {
+    pub(super) fn new(
+        templates: &'c Templates,
+        callouts: &'c raw::Callouts,
+        errors: &'c mut Errors,
+        warnings: &'c mut Errors,
+    ) -> Self {
+        for (field, cluster) in [("http_cluster", &callouts.http_cluster), ("https_cluster", &callouts.https_cluster)] {
+            if cluster.is_empty() {
+                errors.add(member("callouts", field), "empty: name an Envoy cluster");
+            }
+        }
+        HandlerList { templates, callouts, errors, warnings, list: Vec::new() }
+    }
+
+    pub(super) fn into_list(self) -> Vec<Handler> {
+        self.list
+    }
+
+    /// Adds the handlers of one `event_handlers` object.
+    pub(super) fn add_all(&mut self, path: &str, raw: &raw::EventHandlers) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for (event, handlers) in &raw.events {
+            let path = member(&member(path, "events"), event);
+            let kind = EventKind::from_name(event);
+            if kind.is_none() {
+                self.report_unfired(&path, event);
+            }
+            for (index, handler) in (0_usize..).zip(handlers) {
+                let added = self.add(&item(&path, index), handler);
+                if let Some((kind, added)) = kind.zip(added) {
+                    by_event.push(kind, added);
+                }
+            }
+        }
+        by_event
+    }
+
+    fn report_unfired(&mut self, path: &str, event: &str) {
+        if EventKind::NEVER_FIRED.contains(&event) {
+            self.warnings.add(path, "this event never fires here");
+            return;
+        }
+        let known = EventKind::FIRED.iter().map(|kind| kind.name()).chain(EventKind::NEVER_FIRED);
+        self.errors.add(path, format!("no event has this name{}", hint(event, known)));
+    }
+
+    fn add(&mut self, path: &str, raw: &raw::Handler) -> Option<HandlerIndex> {
+        let meta_path = member(path, "handler_meta");
+        match raw.handler_name.as_str() {
+            WEBHOOK => {
+                if raw.handler_meta.target_path.is_empty() {
+                    self.errors.add(member(&meta_path, "target_path"), "missing");
+                }
+                self.add_webhook(&meta_path, &raw.handler_meta)
+            }
+            LOG if raw.handler_meta.disabled => None,
+            LOG => Some(self.push(path, &raw.handler_meta, Action::Log { prefix: raw.handler_meta.prefix.clone() })),
+            "" => None,
+            name if SCRIPTS.contains(&name) => {
+                self.errors.add(
+                    member(path, "handler_name"),
+                    format!("{name:?} runs scripts, which a filter cannot; send the event to a service with {WEBHOOK}"),
+                );
+                None
+            }
+            name => {
+                self.errors.add(
+                    member(path, "handler_name"),
+                    format!("{name:?} is not one of {WEBHOOK}, {LOG}{}", hint(name, [WEBHOOK, LOG])),
+                );
+                None
+            }
+        }
+    }
+
+    /// Adds a webhook; a disabled one is checked and left out.
+    pub(super) fn add_webhook(&mut self, path: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
+        let target = self.target(&member(path, "target_path"), &meta.target_path);
+        let template = self.templates.find(&meta.template_path);
+        if template.is_none() {
+            let message = format!(
+                "no template is named {:?}{}; it names an entry of templates, or a built-in one",
+                meta.template_path,
+                hint(&meta.template_path, self.templates.names())
+            );
+            self.errors.add(member(path, "template_path"), message);
+        }
+        let headers = self.headers(&member(path, "header_map"), &meta.header_map);
+        let ((target, user_info), template) = target.zip(template)?;
+        let mut headers = headers;
+        let method = method(&meta.method);
+        if let Some(user_info) = user_info {
+            headers.entry("authorization".to_owned()).or_insert_with(|| basic(&user_info));
+        }
+        if method != "GET" {
+            let content_type = self.templates.format(&template).content_type();
+            headers.entry("content-type".to_owned()).or_insert_with(|| content_type.to_owned());
+        }
+        headers.entry("user-agent".to_owned()).or_insert_with(|| USER_AGENT.to_owned());
+        let webhook = Webhook {
+            method,
+            target,
+            template,
+            headers: headers.into_iter().collect(),
+            event_timeout_ms: meta.event_timeout.saturating_mul(1000),
+        };
+        (!meta.disabled).then(|| self.push(path, meta, Action::Webhook(webhook)))
+    }
+
+    fn push(&mut self, path: &str, meta: &raw::HandlerMeta, action: Action) -> HandlerIndex {
+        let label = [&meta.name, &meta.id].into_iter().find(|label| !label.is_empty());
+        let name = label.map_or_else(|| path.to_owned(), |label| format!("{path} ({label})"));
+        self.list.push(Handler { name, action });
+        HandlerIndex(self.list.len().saturating_sub(1))
+    }
+
+    fn target(&mut self, path: &str, url: &str) -> Option<(Target, Option<String>)> {
+        if url.is_empty() {
+            return None;
+        }
+        let uri: Option<Uri> = url.parse().ok();
+        let parts = uri.as_ref().and_then(|uri| {
+            let scheme = match uri.scheme_str()? {
+                scheme if scheme.eq_ignore_ascii_case("http") => "http",
+                scheme if scheme.eq_ignore_ascii_case("https") => "https",
+                _ => return None,
+            };
+            uri.host().filter(|host| !host.is_empty())?;
+            Some((scheme, uri.authority()?, uri.host()?, uri.path_and_query()))
+        });
+        let Some((scheme, authority, host, path_and_query)) = parts else {
+            self.errors.add(path, format!("{:?} is not an absolute http or https URL", without_secrets(url)));
+            return None;
+        };
+        let (user_info, authority) = match authority.as_str().rsplit_once('@') {
+            Some((user_info, authority)) => (Some(user_info.to_owned()), authority),
+            None => (None, authority.as_str()),
+        };
+        let clusters = &self.callouts.clusters;
+        let default = if scheme == "https" { &self.callouts.https_cluster } else { &self.callouts.http_cluster };
+        let cluster = clusters.get(authority).or_else(|| clusters.get(host)).unwrap_or(default);
+        let path_and_query = path_and_query.map_or("/", |target| target.as_str());
+        let path_and_query =
+            if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
+        let target = Target { scheme, authority: authority.to_owned(), path_and_query, cluster: cluster.clone() };
+        Some((target, user_info))
+    }
+
+    fn headers(&mut self, path: &str, map: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut headers = BTreeMap::new();
+        for (name, value) in map {
+            let place = member(path, name);
+            let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+                self.errors.add(place, "not a header name");
+                continue;
+            };
+            if HeaderValue::from_str(value).is_err() {
+                self.errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)");
+            } else if NOT_SETTABLE.contains(&name.as_str()) {
+                self.warnings.add(place, "ignored: this header follows from the target and the body");
+            } else if headers.insert(name.as_str().to_owned(), value.clone()).is_some() {
+                self.errors.add(place, "the same header twice, in different case");
+            }
+        }
+        headers
+    }
+}
+
+fn method(name: &str) -> &'static str {
+    ["GET", "PUT", "PATCH", "DELETE"].into_iter().find(|method| *method == name).unwrap_or("POST")
+}
+
+/// `Authorization` for a URL with `user:password@`, as Go's client sends it.
+fn basic(user_info: &str) -> String {
+    use base64::Engine as _;
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(user_info).collect();
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(decoded))
+}
+
+/// A URL for an error message: without user, password and query.
+fn without_secrets(url: &str) -> &str {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+}

@@ -1,0 +1,74 @@
+//! The configuration: bytes from the host, to JSON, to the raw structs, to checked types.
+//!
+//! ```text
+//! bytes ─ decode ─▶ JSON ─ shape (against the schema) ─▶ raw ─ check ─▶ Config
+//! ```
+//! Every error is collected, with its path; a configuration with any is refused.
+
+mod check;
+mod decode;
+mod error;
+mod handlers;
+pub mod raw;
+mod shape;
+
+pub use error::{ConfigError, Errors};
+
+use crate::delivery::DeliveryPolicy;
+use crate::handler::Handler;
+use crate::route::Routes;
+use crate::session::Directory;
+use crate::template::Templates;
+
+/// A checked configuration.
+pub struct Config {
+    /// The APIs.
+    pub routes: Routes,
+    /// Keys and organisations.
+    pub directory: Directory,
+    /// Every event handler, the monitor's included.
+    pub handlers: Vec<Handler>,
+    /// Every template.
+    pub templates: Templates,
+    /// How messages are delivered.
+    pub delivery: DeliveryPolicy,
+    /// Events show a key's fingerprint instead of the key.
+    pub hash_keys: bool,
+    /// The header that names the client's address, lower case, where one is trusted.
+    pub origin_header: Option<String>,
+}
+
+impl Config {
+    /// From what the host hands over: JSON text, or a serialized `google.protobuf.Struct`.
+    ///
+    /// Returns the configuration and what is odd about it but allowed.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn load(bytes: &[u8]) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
+        let mut errors = Errors::default();
+        let mut value = decode::to_json(bytes).map_err(|error| vec![error])?;
+        shape::conform(&schema(), &mut value, &mut errors);
+        let raw: raw::Config = match serde_json::from_value(value) {
+            Ok(raw) => raw,
+            Err(error) => {
+                errors.add("", error.to_string());
+                return Err(errors.into_list());
+            }
+        };
+        let (config, warnings) = check::check(raw, &mut errors);
+        if errors.is_empty() { Ok((config, warnings)) } else { Err(errors.into_list()) }
+    }
+}
+
+/// The JSON Schema of the configuration: what editors complete, and what [`Config::load`] checks first.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(raw::Config).to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".into(), "tollbell".into());
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Holds JSON against the schema: unknown fields, wrong types, missing and out-of-range values, each with its path.
+//!
+//! What is wrong is reported and taken out, so that the rest can still be read and checked: all errors come at once.
+//! Only the parts of JSON Schema are understood that the derived schema uses.
+
+use serde_json::{Map, Value};
+
+use super::decode::number;
+use super::error::{Errors, hint, item, key_name, member};
+
+/// Marks a map of the schema whose names are secrets, which errors must not show.
+pub(super) const SECRET_NAMES: &str = "x-secret-names";
+
+/// Makes `value` conform to `schema`, reporting what did not.
+pub(super) fn conform(schema: &Value, value: &mut Value, errors: &mut Errors) {
+    let mut shape = Shape { root: schema, errors };
+    if !shape.visit(schema, value, "") {
+        *value = Value::Object(Map::new());
+    }
+}
+
+struct Shape<'s> {
+    root: &'s Value,
+    errors: &'s mut Errors,
+}
+
+impl<'s> Shape<'s> {
+    /// `false`: the value is of no use and must go.
+    fn visit(&mut self, schema: &'s Value, value: &mut Value, path: &str) -> bool {
+        let schema = self.resolve(schema);
+        match schema.get("type").and_then(Value::as_str) {
+            Some("object") => match value {
+                Value::Object(fields) => {
+                    self.visit_object(schema, fields, path);
+                    true
+                }
+                other => self.wrong_type("an object", other, path),
+            },
+            Some("array") => match value {
+                Value::Array(items) => {
+                    self.visit_items(schema, items, path);
+                    true
+                }
+                other => self.wrong_type("a list", other, path),
+            },
+            Some("string") => match value {
+                Value::String(text) => self.check_choice(schema, text, path),
+                other => self.wrong_type("a string", other, path),
+            },
+            Some("boolean") => value.is_boolean() || self.wrong_type("true or false", value, path),
+            Some("integer") => self.visit_number(schema, value, path, true),
+            Some("number") => self.visit_number(schema, value, path, false),
+            _ => true,
+        }
+    }
+
+    fn resolve(&self, schema: &'s Value) -> &'s Value {
+        let reference = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+        reference.and_then(|pointer| self.root.pointer(pointer)).unwrap_or(schema)
+    }
+
+    fn visit_object(&mut self, schema: &'s Value, fields: &mut Map<String, Value>, path: &str) {
+        // YAML's `orgs:` without a value is null, and means the default.
+        fields.retain(|_, value| !value.is_null());
+        let known = schema.get("properties").and_then(Value::as_object);
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let secret_names = schema.get(SECRET_NAMES).is_some();
+        for name in required(schema) {
+            if !fields.contains_key(name) {
+                self.errors.add(member(path, name), "missing");
+            }
+        }
+        fields.retain(|name, value| {
+            let shown = if secret_names { key_name(name) } else { name.clone() };
+            let place = member(path, &shown);
+            match known.and_then(|known| known.get(name)).or(others) {
+                Some(schema) => self.visit(schema, value, &place),
+                None => {
+                    let names = known.into_iter().flat_map(Map::keys).map(String::as_str);
+                    self.errors.add(place, format!("unknown field{}", hint(name, names)));
+                    false
+                }
+            }
+        });
+    }
+
+    fn visit_items(&mut self, schema: &'s Value, items: &mut Vec<Value>, path: &str) {
+        let Some(schema) = schema.get("items") else { return };
+        let is_object = self.resolve(schema).get("type").and_then(Value::as_str) == Some("object");
+        let mut index = 0_usize;
+        items.retain_mut(|value| {
+            let usable = self.visit(schema, value, &item(path, index));
+            index = index.saturating_add(1);
+            if !usable && is_object {
+                // An empty object keeps the places of the items behind it.
+                *value = Value::Object(Map::new());
+                return true;
+            }
+            usable
+        });
+    }
+
+    fn visit_number(&mut self, schema: &'s Value, value: &mut Value, path: &str, whole: bool) -> bool {
+        let expected = if whole { "a whole number" } else { "a number" };
+        let parsed = match &*value {
+            Value::String(text) => match text.trim().parse::<i128>() {
+                Ok(integer) => i64::try_from(integer)
+                    .ok()
+                    .map(Value::from)
+                    .or_else(|| u64::try_from(integer).ok().map(Value::from)),
+                Err(_) => text.trim().parse::<f64>().ok().filter(|float| float.is_finite()).map(number),
+            },
+            Value::Number(given) => match given.as_f64() {
+                Some(float) if !given.is_i64() && !given.is_u64() => Some(number(float)),
+                _ => Some(Value::Number(given.clone())),
+            },
+            _ => None,
+        };
+        let Some(parsed) = parsed.filter(|parsed| !whole || parsed.is_i64() || parsed.is_u64()) else {
+            return self.wrong_type(expected, value, path);
+        };
+        let float = parsed.as_f64().unwrap_or_default();
+        let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+        let out_of_range = if bound("minimum").is_some_and(|least| float < least) {
+            Some(format!("{parsed} is less than {}", show(schema, "minimum")))
+        } else if bound("exclusiveMinimum").is_some_and(|least| float <= least) {
+            Some(format!("{parsed} is not more than {}", show(schema, "exclusiveMinimum")))
+        } else if bound("maximum").is_some_and(|most| float > most) {
+            Some(format!("{parsed} is more than {}", show(schema, "maximum")))
+        } else {
+            None
+        };
+        *value = parsed;
+        match out_of_range {
+            Some(message) => {
+                self.errors.add(path, message);
+                false
+            }
+            None => true,
+        }
+    }
+
+    fn check_choice(&mut self, schema: &Value, text: &mut String, path: &str) -> bool {
+        let Some(choices) = schema.get("enum").and_then(Value::as_array) else { return true };
+        let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
+        match choices.iter().find(|choice| choice.eq_ignore_ascii_case(text)) {
+            Some(choice) => {
+                *text = (*choice).to_owned();
+                true
+            }
+            None => {
+                self.errors.add(path, format!("{text:?} is not one of {}", choices.join(", ")));
+                false
+            }
+        }
+    }
+
+    fn wrong_type(&mut self, expected: &str, value: &Value, path: &str) -> bool {
+        let (found, advice) = match value {
+            Value::Null => ("null", ""),
+            Value::Bool(_) => ("true or false", "; YAML reads unquoted y, n, yes, no, on and off so: quote it"),
+            Value::Number(_) => ("a number", "; quote it"),
+            Value::String(_) => ("a string", ""),
+            Value::Array(_) => ("a list", ""),
+            Value::Object(_) => ("an object", ""),
+        };
+        let advice = if expected == "a string" { advice } else { "" };
+        self.errors.add(path, format!("expected {expected}, found {found}{advice}"));
+        false
+    }
+}
+
+fn required(schema: &Value) -> impl Iterator<Item = &str> {
+    schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn show(schema: &Value, bound: &str) -> String {
+    schema.get(bound).map(Value::to_string).unwrap_or_default()
+}

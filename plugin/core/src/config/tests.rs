@@ -1,0 +1,318 @@
+use prost::Message;
+use prost_types::value::Kind;
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::event::EventKind;
+
+fn load(config: &Value) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
+    Config::load(config.to_string().as_bytes())
+}
+
+fn errors(config: Value) -> Vec<String> {
+    let Err(errors) = load(&config) else { panic!("accepted: {config}") };
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn warnings(config: Value) -> Vec<String> {
+    load(&config).map(|(_, warnings)| warnings.iter().map(ToString::to_string).collect()).unwrap()
+}
+
+fn webhook(meta: Value) -> Value {
+    json!({ "handler_name": "eh_web_hook_handler", "handler_meta": meta })
+}
+
+fn api_with(handler: Value) -> Value {
+    json!({ "apis": [{ "api_id": "a", "event_handlers": { "events": { "AuthFailure": [handler] } } }] })
+}
+
+/// The configuration of `product.md`, section 2.
+fn full() -> Value {
+    json!({
+        "apis": [{
+            "api_id": "orders", "name": "Orders", "org_id": "acme", "listen_path": "/orders/", "domain": "",
+            "use_keyless": false,
+            "auth": {
+                "auth_header_name": "Authorization", "use_param": false, "param_name": "api_key", "use_cookie": false,
+                "cookie_name": "", "fire_on_missing_key": false
+            },
+            "event_handlers": { "events": {
+                "AuthFailure": [webhook(json!({
+                    "method": "POST", "target_path": "http://hooks.example.com/tyk?dir=auth",
+                    "template_path": "templates/default_webhook.json",
+                    "header_map": { "X-Tyk-Test-Header": "Tyk v1.BANANA" }, "event_timeout": 10
+                }))],
+                "QuotaExceeded": [{ "handler_name": "eh_log_handler", "handler_meta": { "prefix": "[QUOTA]" } }]
+            } }
+        }],
+        "event_handlers": { "events": {} },
+        "keys": { "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08": {
+            "org_id": "acme", "alias": "billing-batch", "quota_max": 1000, "quota_renewal_rate": 3600, "expires": 0,
+            "is_inactive": false, "monitor": { "trigger_limits": [80.0, 60.0, 50.0] }, "access_rights": { "orders": {} }
+        } },
+        "orgs": { "acme": { "quota_max": 100_000, "quota_renewal_rate": 86400, "monitor": { "trigger_limits": [90, 75] } } },
+        "enforce_org_quotas": true,
+        "hash_keys": false,
+        "monitor": {
+            "enable_trigger_monitors": true,
+            "configuration": {
+                "method": "POST", "target_path": "http://hooks.example.com/monitor",
+                "template_path": "templates/monitor_template.json", "header_map": { "x-tyk-monitor-secret": "12345" },
+                "event_timeout": 10
+            },
+            "global_trigger_limit": 80.0, "monitor_user_keys": false, "monitor_org_keys": true
+        },
+        "templates": { "templates/slack.json": "{\"text\": \"{{Meta.Message}} ({{Type}})\"}" },
+        "callouts": {
+            "http_cluster": "tollbell_http", "https_cluster": "tollbell_https",
+            "clusters": { "hooks.example.com": "hooks" }
+        }
+    })
+}
+
+/// What Envoy makes of a `Struct` written in YAML: floats and large integers become strings.
+fn as_struct(value: &Value) -> prost_types::Struct {
+    fn convert(value: &Value) -> prost_types::Value {
+        let kind = match value {
+            Value::Null => Kind::NullValue(0),
+            Value::Bool(value) => Kind::BoolValue(*value),
+            Value::Number(number) => match number.as_i64().and_then(|integer| i32::try_from(integer).ok()) {
+                Some(small) => Kind::NumberValue(f64::from(small)),
+                None => Kind::StringValue(number.to_string()),
+            },
+            Value::String(value) => Kind::StringValue(value.clone()),
+            Value::Array(items) => {
+                Kind::ListValue(prost_types::ListValue { values: items.iter().map(convert).collect() })
+            }
+            Value::Object(_) => Kind::StructValue(as_struct(value)),
+        };
+        prost_types::Value { kind: Some(kind) }
+    }
+    let fields = value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), convert(value))).collect();
+    prost_types::Struct { fields }
+}
+
+fn summary(config: &Config) -> String {
+    format!("{:?} {:?} {:?} {:?}", config.handlers, config.delivery, config.hash_keys, config.routes)
+}
+
+#[test]
+fn the_documented_configuration_loads_in_both_forms() {
+    let (from_json, warnings) = load(&full()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(warnings, []);
+    let (from_struct, warnings) =
+        Config::load(&as_struct(&full()).encode_to_vec()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(warnings, []);
+    assert_eq!(summary(&from_json), summary(&from_struct));
+    assert_eq!(from_json.handlers.len(), 3);
+}
+
+#[test]
+fn numbers_may_be_strings() {
+    let key = |value: Value| json!({ "keys": { "k": { "quota_max": value } } });
+    for value in
+        [json!("1000"), json!("1000.0"), json!(1000.0), json!(" 1000 "), json!("-1"), json!("1000000000000000000")]
+    {
+        assert!(load(&key(value.clone())).is_ok(), "{value}");
+    }
+    for (value, expected) in [
+        (json!("ten"), "found a string"),
+        (json!(1.5), "found a number"),
+        (json!("1e400"), "found a string"),
+        (json!(true), "found true or false"),
+    ] {
+        let [error] = &errors(key(value))[..] else { panic!() };
+        assert!(error.contains("a whole number") && error.contains(expected), "{error}");
+    }
+    assert!(load(&json!({ "monitor": { "global_trigger_limit": "80.5" } })).is_ok());
+}
+
+#[test]
+fn every_error_is_named_at_once_with_its_path() {
+    let config = json!({
+        "apis": [
+            { "api_id": "a", "listen_path": "orders", "evnt_handlers": {} },
+            { "api_id": "b", "event_handlers": { "events": {
+                "AuthFailure": [
+                    webhook(json!({ "method": "FETCH", "target_path": "hooks", "template_path": "nope.json" })),
+                    webhook(json!({ "target_path": "http://h.test/", "header_map": { "x a": "1", "x-b": "1\r\n2" } }))
+                ],
+                "AuthFailed": [],
+                "QuotaExceeded": [{ "handler_name": "eh_web_hook" }]
+            } } }
+        ],
+        "monitor": { "global_trigger_limit": 120 },
+        "templates": { "t.json": "{{#if}" },
+        "keys": { "sha256:12": {}, "k": { "access_rights": { "c": {} }, "quota_max": "many" } }
+    });
+    let errors = errors(config);
+    let expected = [
+        r#"apis[0].evnt_handlers: unknown field (did you mean "event_handlers"?)"#,
+        r#"apis[0].listen_path: "orders" does not start with /"#,
+        r#"apis[1].event_handlers.events.AuthFailure[0].handler_meta.method: "FETCH" is not one of GET, PUT, POST, PATCH, DELETE"#,
+        r#"apis[1].event_handlers.events.AuthFailure[0].handler_meta.target_path: "hooks" is not an absolute http or https URL"#,
+        r#"apis[1].event_handlers.events.AuthFailure[0].handler_meta.template_path: no template is named "nope.json"; it names an entry of templates, or a built-in one"#,
+        r#"apis[1].event_handlers.events.AuthFailure[1].handler_meta.header_map["x a"]: not a header name"#,
+        r#"apis[1].event_handlers.events.AuthFailure[1].handler_meta.header_map.x-b: its value has characters that a header cannot have (line breaks, NUL, …)"#,
+        r#"apis[1].event_handlers.events.AuthFailed: no event has this name (did you mean "AuthFailure"?)"#,
+        r#"apis[1].event_handlers.events.QuotaExceeded[0].handler_name: "eh_web_hook" is not one of eh_web_hook_handler, eh_log_handler"#,
+        "monitor.global_trigger_limit: 120 is more than 100",
+        "templates[\"t.json\"]: line 1, column 1: a tag {{ has no end }}",
+        r#"keys["sha256:(malformed)"]: "sha256:" must be followed by 64 hex digits"#,
+    ];
+    for expected in expected {
+        assert!(errors.iter().any(|error| error == expected), "{expected}\nnot in {errors:#?}");
+    }
+    let of_key = errors.iter().filter(|error| error.starts_with("keys[\"sha256:8254c329")).count();
+    assert_eq!(of_key, 2, "{errors:#?}");
+    assert_eq!(errors.len(), expected.len() + of_key, "{errors:#?}");
+}
+
+#[test]
+fn required_fields_are_missed() {
+    assert_eq!(errors(json!({ "apis": [{}] })), ["apis[0].api_id: missing"]);
+    let no_target = errors(api_with(webhook(json!({}))));
+    assert_eq!(no_target, ["apis[0].event_handlers.events.AuthFailure[0].handler_meta.target_path: missing"]);
+    assert_eq!(errors(api_with(json!({}))), ["apis[0].event_handlers.events.AuthFailure[0].handler_name: missing"]);
+}
+
+#[test]
+fn yamls_booleans_are_explained() {
+    let [error] = &errors(json!({ "apis": [{ "api_id": false }] }))[..] else { panic!() };
+    assert_eq!(
+        error,
+        "apis[0].api_id: expected a string, found true or false; YAML reads unquoted y, n, yes, no, on and off so: quote it"
+    );
+    assert_eq!(errors(json!({ "apis": {} })), ["apis: expected a list, found an object"]);
+    assert_eq!(errors(json!({ "orgs": { "a": [] } })), ["orgs.a: expected an object, found a list"]);
+    assert_eq!(errors(json!([])), ["expected an object, found a list"]);
+}
+
+#[test]
+fn null_means_the_default() {
+    assert!(load(&json!({ "orgs": null, "apis": [{ "api_id": "a", "auth": null }] })).is_ok());
+}
+
+#[test]
+fn percentages_are_over_0_to_100() {
+    let limit = |limit: Value| json!({ "orgs": { "a": { "monitor": { "trigger_limits": [50, limit] } } } });
+    assert_eq!(errors(limit(json!(0))), ["orgs.a.monitor.trigger_limits[1]: 0 is not more than 0"]);
+    assert_eq!(errors(limit(json!("100.5"))), ["orgs.a.monitor.trigger_limits[1]: 100.5 is more than 100"]);
+    assert!(load(&limit(json!("80.0"))).is_ok());
+}
+
+#[test]
+fn no_two_apis_share_a_place_or_an_id() {
+    let place = json!({ "apis": [{ "api_id": "a", "domain": "X.test" }, { "api_id": "b", "domain": "x.test" }] });
+    assert_eq!(errors(place), [r#"apis[1].listen_path: apis[0] has the same domain "x.test" and listen_path "/""#]);
+    let id = json!({ "apis": [{ "api_id": "a" }, { "api_id": "a", "listen_path": "/b/" }] });
+    assert_eq!(errors(id), [r#"apis[1].api_id: "a" is the id of apis[0] too"#]);
+}
+
+#[test]
+fn no_two_keys_share_a_hash_and_no_error_shows_a_key() {
+    let twice = json!({ "keys": {
+        "test": { "quota": 1 },
+        "sha256:9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08": {}
+    } });
+    let errors = errors(twice);
+    assert!(errors.iter().any(|error| error.contains("the same key twice")), "{errors:?}");
+    assert!(errors.iter().all(|error| !error.contains("test")), "{errors:?}");
+    assert!(errors[0].starts_with("keys[\"sha256:9f86d081"), "{errors:?}");
+}
+
+#[test]
+fn scripts_are_refused_with_what_to_use_instead() {
+    let [error] = &errors(api_with(json!({ "handler_name": "eh_dynamic_handler" })))[..] else { panic!() };
+    assert!(error.contains("runs scripts") && error.contains("eh_web_hook_handler"), "{error}");
+}
+
+#[test]
+fn an_event_that_never_fires_is_a_warning() {
+    let config = json!({
+        "apis": [{ "api_id": "a" }],
+        "event_handlers": { "events": { "HostDown": [{ "handler_name": "eh_log_handler" }] } }
+    });
+    assert_eq!(warnings(config), ["event_handlers.events.HostDown: this event never fires here"]);
+}
+
+#[test]
+fn urls_in_errors_show_no_secret() {
+    let [error] = &errors(api_with(webhook(json!({ "target_path": "ftp://me:secret@h/x?token=secret" }))))[..] else {
+        panic!()
+    };
+    assert!(error.contains("h/x") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn targets_are_taken_apart() {
+    let target = |url: &str| {
+        let mut config = api_with(webhook(json!({ "target_path": url, "header_map": { "Host": "ignored" } })));
+        config["callouts"] = json!({ "clusters": { "a.test": "by-host", "b.test:8080": "by-port" } });
+        let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let crate::handler::Action::Webhook(webhook) = config.handlers[0].action.clone() else { panic!() };
+        webhook
+    };
+    let plain = target("HTTP://c.test");
+    assert_eq!(
+        (plain.target.scheme, plain.target.authority.as_str(), plain.target.path_and_query.as_str()),
+        ("http", "c.test", "/")
+    );
+    assert_eq!(plain.target.cluster, "tollbell_http");
+    assert!(plain.headers.iter().all(|(name, _)| name != "host"));
+    assert!(plain.headers.contains(&("content-type".into(), "application/json".into())));
+    assert_eq!(target("https://c.test?a=b#c").target.path_and_query, "/?a=b");
+    assert_eq!(target("https://c.test/").target.cluster, "tollbell_https");
+    assert_eq!(target("https://a.test:8443/").target.cluster, "by-host");
+    assert_eq!(target("http://b.test:8080/").target.cluster, "by-port");
+    assert_eq!(target("http://b.test/").target.cluster, "tollbell_http");
+    let with_user = target("http://user:p%40ss@c.test/");
+    assert_eq!(with_user.target.authority, "c.test");
+    assert!(with_user.headers.contains(&("authorization".into(), "Basic dXNlcjpwQHNz".into())));
+}
+
+#[test]
+fn gateway_wide_handlers_serve_every_api() {
+    let log = json!({ "handler_name": "eh_log_handler" });
+    let config = json!({
+        "apis": [
+            { "api_id": "a", "event_handlers": { "events": { "AuthFailure": [log] } } },
+            { "api_id": "b", "listen_path": "/b/" }
+        ],
+        "event_handlers": { "events": { "AuthFailure": [log] } },
+        "monitor": { "enable_trigger_monitors": true, "monitor_org_keys": true, "configuration": { "target_path": "http://m.test/" } }
+    });
+    let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let headers = |path: &'static str| [(&b":path"[..], path.as_bytes())];
+    let handlers = |path, kind| {
+        let headers = headers(path);
+        let request = crate::request::Request { headers: &headers, source_address: &|| None };
+        config.routes.find(&request).unwrap().handlers(kind).len()
+    };
+    assert_eq!(handlers("/", EventKind::AuthFailure), 2);
+    assert_eq!(handlers("/b/", EventKind::AuthFailure), 1);
+    assert_eq!(handlers("/b/", EventKind::TriggerExceeded), 1);
+}
+
+#[test]
+fn bytes_that_are_neither_form_are_refused() {
+    for bytes in [&b"{"[..], b"hello", b"\xff\xff\xff", b"\n{\n"] {
+        let Err(errors) = Config::load(bytes) else { panic!("{bytes:?}") };
+        assert!(errors[0].message.contains("neither JSON text"), "{errors:?}");
+    }
+    assert!(Config::load(b"").is_ok());
+    assert!(Config::load(b" {} ").is_ok());
+}
+
+#[test]
+fn a_struct_that_begins_like_json_text_is_a_struct() {
+    // 0x0a is a line break in text, and 123, its first entry's length, an opening brace.
+    let name = "a".repeat(123 - 6);
+    let fields = [(name, prost_types::Value { kind: Some(Kind::BoolValue(true)) })].into_iter().collect();
+    let bytes = prost_types::Struct { fields }.encode_to_vec();
+    assert_eq!(&bytes[..2], b"\n{");
+    let Err(errors) = Config::load(&bytes) else { panic!() };
+    assert!(errors[0].to_string().ends_with("unknown field"), "{errors:?}");
+}

@@ -1,0 +1,270 @@
+//! Cool-downs: of events with the same cause, one message per period.
+//!
+//! Claims live in a table of fixed size in shared data: [`BUCKETS`] values of up to [`CLAIMS_PER_BUCKET`] claims.
+//!
+//! ```text
+//! bucket  = version u8 = 1, claim*
+//! claim   = digest [u8; 16], at u64, until u64                    little endian, 32 bytes
+//! ```
+//! A claim is made before its message goes out, by compare-and-swap, so that of concurrent workers one sends. A full
+//! bucket gives up its oldest claim, which is counted.
+
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Metric;
+use crate::ports::{Metrics, SharedData};
+use crate::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::units::UnixMillis;
+
+/// Buckets of the table.
+pub const BUCKETS: u16 = 512;
+
+/// Claims that a bucket holds.
+pub const CLAIMS_PER_BUCKET: usize = 16;
+
+const VERSION: u8 = 1;
+const CLAIM_LEN: usize = 32;
+
+/// The MD5 of a webhook request in Tyk's form: the wire form of Go's HTTP client, without the configured headers.
+///
+/// The body counts for GET too, which sends none: without it all events of a handler would be one.
+pub fn request_checksum(method: &str, path_and_query: &str, host: &str, body: &str) -> [u8; 16] {
+    let mut md5 = Md5::new();
+    md5.update(format!(
+        "{method} {path_and_query} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    ));
+    md5.update(body);
+    md5.finalize().into()
+}
+
+/// What a claim is made on: a handler's identity and the checksum of what it would send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CauseDigest([u8; 16]);
+
+impl CauseDigest {
+    /// Of a handler's name and a request's checksum.
+    pub fn new(handler: &str, checksum: [u8; 16]) -> Self {
+        CauseDigest(Md5::new().chain_update(checksum).chain_update(handler).finalize().into())
+    }
+
+    fn bucket_key(self) -> String {
+        let [low, high, ..] = self.0;
+        format!("tollbell/1/cooldown/{}", u16::from_le_bytes([low, high]) % BUCKETS)
+    }
+}
+
+/// A claim that was made, to be released should its message fail for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    digest: [u8; 16],
+    at: u64,
+}
+
+/// Whether a message of this cause went out less than its period ago.
+///
+/// # Errors
+/// When the host refuses, or the bucket does not decode.
+pub fn is_claimed(host: &(impl SharedData + Metrics), cause: CauseDigest, now: UnixMillis) -> Result<bool, StoreError> {
+    let bucket = Bucket::decode(read(host, &cause.bucket_key())?);
+    match bucket {
+        Ok(bucket) => Ok(bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now))),
+        Err(corrupt) => {
+            host.count(Metric::CorruptRecords);
+            Err(corrupt.into())
+        }
+    }
+}
+
+/// Claims a cause for `period_ms` from `now`. `None`: somebody else has it.
+///
+/// # Errors
+/// As for any update of shared data; nothing is claimed then.
+pub fn claim(
+    host: &(impl SharedData + Metrics),
+    cause: CauseDigest,
+    period_ms: u64,
+    now: UnixMillis,
+) -> Result<Option<Claim>, StoreError> {
+    let slot = Slot { digest: cause.0, at: now, until: now.plus(period_ms) };
+    let (claimed, evicted) = update(host, &cause.bucket_key(), |stored| {
+        let mut bucket = Bucket::decode(stored)?;
+        if bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now)) {
+            return Ok(Change::Keep((false, 0)));
+        }
+        bucket.slots.retain(|slot| slot.is_live(now) && slot.digest != cause.0);
+        let evicted = bucket.make_room();
+        bucket.slots.push(slot);
+        Ok(Change::Write(bucket.encode(), (true, evicted)))
+    })?;
+    if evicted > 0 {
+        host.add(Metric::CooldownEvicted, evicted);
+    }
+    Ok(claimed.then_some(Claim { digest: cause.0, at: now.0 }))
+}
+
+/// Gives a claim back, unless it has ended or been made anew since.
+///
+/// # Errors
+/// As for any update of shared data; the claim then lasts until its period ends.
+pub fn release(host: &(impl SharedData + Metrics), claim: &Claim) -> Result<(), StoreError> {
+    update(host, &CauseDigest(claim.digest).bucket_key(), |stored| {
+        let mut bucket = Bucket::decode(stored)?;
+        let before = bucket.slots.len();
+        bucket.slots.retain(|slot| slot.digest != claim.digest || slot.at.0 != claim.at);
+        Ok(if bucket.slots.len() == before { Change::Keep(()) } else { Change::Write(bucket.encode(), ()) })
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    digest: [u8; 16],
+    at: UnixMillis,
+    until: UnixMillis,
+}
+
+impl Slot {
+    fn is_live(&self, now: UnixMillis) -> bool {
+        now < self.until
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Bucket {
+    slots: Vec<Slot>,
+}
+
+impl Bucket {
+    fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
+        let Some(bytes) = stored else { return Ok(Bucket::default()) };
+        match bytes.split_first() {
+            Some((&VERSION, slots)) if slots.len().is_multiple_of(CLAIM_LEN) => {
+                Ok(Bucket { slots: slots.chunks_exact(CLAIM_LEN).filter_map(decode_slot).collect() })
+            }
+            _ => Err(CorruptRecord { record: "cool-down bucket", len: bytes.len() }),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        for slot in &self.slots {
+            bytes.extend_from_slice(&slot.digest);
+            bytes.extend_from_slice(&slot.at.0.to_le_bytes());
+            bytes.extend_from_slice(&slot.until.0.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn find(&self, digest: &[u8; 16]) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.digest == *digest)
+    }
+
+    /// Drops the oldest claims until one more fits; returns how many.
+    fn make_room(&mut self) -> u64 {
+        let mut evicted = 0_u64;
+        while self.slots.len() >= CLAIMS_PER_BUCKET {
+            let Some((oldest, _)) = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.at) else { break };
+            self.slots.remove(oldest);
+            evicted = evicted.saturating_add(1);
+        }
+        evicted
+    }
+}
+
+fn decode_slot(bytes: &[u8]) -> Option<Slot> {
+    let (digest, rest) = bytes.split_first_chunk::<16>()?;
+    let (at, rest) = rest.split_first_chunk::<8>()?;
+    let until = rest.first_chunk::<8>()?;
+    let time = |bytes: &[u8; 8]| UnixMillis(u64::from_le_bytes(*bytes));
+    Some(Slot { digest: *digest, at: time(at), until: time(until) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryHost;
+    use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn cause(n: u32) -> CauseDigest {
+        CauseDigest::new("handler", request_checksum("POST", "/", "a.test", &n.to_string()))
+    }
+
+    #[test]
+    fn the_checksum_is_tyks() {
+        let fields = [
+            r#""event": "QuotaExceeded","#,
+            r#""message": "Key Quota Limit Exceeded","#,
+            r#""path": "/about-lonelycoder/","#,
+            r#""origin": "","#,
+            r#""key": "4321","#,
+            r#""timestamp": 2014-11-27 12:52:05.944549825 &#43;0000 GMT"#,
+        ];
+        let body = format!("{{\n\t\t{}\n\t}}", fields.join("\n\t\t"));
+        let checksum = request_checksum("GET", "/get", "127.0.0.1:16500", &body);
+        assert_eq!(hex::encode(checksum), "62a6b4fa9b45cd372b871764296fb3a5");
+    }
+
+    #[test]
+    fn one_claim_per_period() {
+        let host = MemoryHost::default();
+        let claim_at = |now| claim(&host, cause(1), 10_000, UnixMillis(now)).unwrap();
+        assert!(claim_at(5).is_some());
+        assert!(is_claimed(&host, cause(1), UnixMillis(10_004)).unwrap());
+        assert!(claim_at(10_004).is_none());
+        assert!(!is_claimed(&host, cause(1), UnixMillis(10_005)).unwrap());
+        assert!(claim_at(10_005).is_some());
+    }
+
+    #[test]
+    fn handlers_do_not_silence_each_other() {
+        let checksum = request_checksum("POST", "/", "a.test", "{}");
+        assert_ne!(CauseDigest::new("a", checksum), CauseDigest::new("b", checksum));
+    }
+
+    #[test]
+    fn a_released_claim_can_be_made_again_and_a_newer_one_is_left_alone() {
+        let host = MemoryHost::default();
+        let first = claim(&host, cause(1), 10, UnixMillis(5)).unwrap().unwrap();
+        release(&host, &first).unwrap();
+        let second = claim(&host, cause(1), 10, UnixMillis(6)).unwrap();
+        assert!(second.is_some());
+        release(&host, &first).unwrap();
+        assert!(is_claimed(&host, cause(1), UnixMillis(7)).unwrap());
+    }
+
+    #[test]
+    fn a_flood_stays_in_a_table_of_fixed_size() {
+        let host = MemoryHost::default();
+        for n in 0..20_000 {
+            claim(&host, cause(n), 60_000, UnixMillis(u64::from(n))).unwrap();
+        }
+        assert!(host.key_count() <= usize::from(BUCKETS));
+        assert!(host.stored_bytes() <= usize::from(BUCKETS) * (1 + CLAIMS_PER_BUCKET * CLAIM_LEN));
+        assert!(host.metric(Metric::CooldownEvicted) >= 20_000 - 512 * 16);
+        assert!(is_claimed(&host, cause(19_999), UnixMillis(20_000)).unwrap(), "the newest stays");
+        assert!(!is_claimed(&host, cause(0), UnixMillis(20_000)).unwrap(), "the oldest went");
+    }
+
+    #[test]
+    fn foreign_bytes_are_an_error() {
+        let host = MemoryHost::default();
+        host.put(&cause(1).bucket_key(), b"not ours").unwrap();
+        assert!(is_claimed(&host, cause(1), UnixMillis(0)).is_err());
+        assert!(claim(&host, cause(1), 1, UnixMillis(0)).is_err());
+        assert_eq!(host.metric(Metric::CorruptRecords), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_are_read_back(slots in prop::collection::vec((any::<[u8; 16]>(), any::<u64>(), any::<u64>()), 0..16)) {
+            let slots = slots.into_iter()
+                .map(|(digest, at, until)| Slot { digest, at: UnixMillis(at), until: UnixMillis(until) })
+                .collect();
+            let bucket = Bucket { slots };
+            prop_assert_eq!(Bucket::decode(Some(bucket.encode())), Ok(bucket));
+        }
+    }
+}

@@ -1,0 +1,374 @@
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::ports::{Callout, SharedData};
+use crate::testing::MemoryHost;
+
+const START: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// One process with several VMs.
+struct World {
+    host: MemoryHost,
+    vms: Vec<Engine>,
+    now: UnixMillis,
+}
+
+impl World {
+    fn new(config: &Value) -> Self {
+        World::with_vms(config, 1)
+    }
+
+    fn with_vms(config: &Value, vms: u64) -> Self {
+        let host = MemoryHost::default();
+        let vms = (0..vms)
+            .map(|salt| {
+                let (config, _) =
+                    Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
+                Engine::new(config, &host, START, salt).unwrap()
+            })
+            .collect();
+        World { host, vms, now: START }
+    }
+
+    fn on_vm(&mut self, vm: usize, headers: &[(&str, &[u8])]) -> Decision {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
+        let request = Request { headers: &headers, source_address: &|| Some("192.0.2.7:4711".into()) };
+        match self.vms[vm].on_request(&self.host, &request, self.now) {
+            Poll::Ready(decision) => decision,
+            Poll::Pending => panic!("shared data answers at once"),
+        }
+    }
+
+    fn get(&mut self, path: &str, key: &str) -> Decision {
+        self.on_vm(0, &[(":path", path.as_bytes()), (":authority", b"gw.test"), ("authorization", key.as_bytes())])
+    }
+
+    fn status(&mut self, path: &str, key: &str) -> u16 {
+        match self.get(path, key) {
+            Decision::Continue { .. } => 200,
+            Decision::Refuse(answer) => answer.status,
+        }
+    }
+
+    /// Lets time pass; every message is answered with `status`.
+    fn deliver(&mut self, ms: u64, status: u16) -> Vec<Callout> {
+        let mut sent = Vec::new();
+        self.now = self.now.plus(ms);
+        for vm in &mut self.vms {
+            vm.on_tick(&self.host, self.now);
+        }
+        loop {
+            let calls = self.host.take_sent();
+            if calls.is_empty() {
+                return sent;
+            }
+            for (id, callout) in calls {
+                let reply = CalloutReply { status: Some(status), retry_after: None };
+                for vm in &mut self.vms {
+                    vm.on_callout_reply(&self.host, id, &reply, self.now);
+                }
+                sent.push(callout);
+            }
+        }
+    }
+
+    fn bodies(&mut self) -> Vec<Value> {
+        self.deliver(10, 200).iter().map(|callout| serde_json::from_slice(&callout.body).unwrap()).collect()
+    }
+}
+
+fn hook(path: &str, timeout: u64) -> Value {
+    json!({
+        "handler_name": "eh_web_hook_handler",
+        "handler_meta": { "target_path": format!("http://hooks.test{path}"), "event_timeout": timeout }
+    })
+}
+
+fn config() -> Value {
+    json!({
+        "apis": [
+            { "api_id": "orders", "org_id": "acme", "listen_path": "/orders/" },
+            { "api_id": "open", "org_id": "acme", "listen_path": "/open/", "use_keyless": true },
+            { "api_id": "strict", "listen_path": "/strict/", "strip_authorization_data": true,
+              "auth": { "fire_on_missing_key": true } }
+        ],
+        "event_handlers": { "events": {
+            "AuthFailure": [hook("/auth", 10)], "KeyExpired": [hook("/expired", 10)],
+            "QuotaExceeded": [hook("/quota", 10)], "OrgQuotaExceeded": [hook("/org", 10)]
+        } },
+        "keys": {
+            "ten": { "org_id": "acme", "quota_max": 10, "quota_renewal_rate": 60, "monitor": { "trigger_limits": [80.0, 60.0, 50.0] } },
+            "free": { "org_id": "acme" },
+            "loner": { "quota_max": 1 },
+            "old": { "expires": 1_700_000_000 },
+            "off": { "is_inactive": true },
+            "strict-only": { "access_rights": { "strict": {} } }
+        },
+        "orgs": { "acme": { "quota_max": 20, "quota_renewal_rate": 60, "monitor": { "trigger_limits": [75] } } },
+        "enforce_org_quotas": true,
+        "monitor": {
+            "enable_trigger_monitors": true, "monitor_user_keys": true, "monitor_org_keys": true,
+            "configuration": { "target_path": "http://hooks.test/monitor", "event_timeout": 10, "header_map": { "X-Secret": "s" } }
+        }
+    })
+}
+
+#[test]
+fn the_answers_are_those_of_the_table() {
+    let mut world = World::new(&config());
+    let answer = |decision: Decision| match decision {
+        Decision::Refuse(answer) => (answer.status, answer.body),
+        Decision::Continue { .. } => (200, String::new()),
+    };
+    let refusal = |status, text: &str| (status, format!(r#"{{"error": "{text}"}}"#));
+    for (path, key, expected) in [
+        ("/orders/1", "", refusal(401, "Authorization field missing")),
+        ("/orders/1", "nobody", refusal(403, "Access to this API has been disallowed")),
+        ("/orders/1", "strict-only", refusal(403, "Access to this API has been disallowed")),
+        ("/orders/1", "old", refusal(401, "Key has expired, please renew")),
+        ("/orders/1", "off", refusal(403, "Key is inactive, please renew")),
+        ("/strict/1", "strict-only", (200, String::new())),
+        ("/open/1", "", (200, String::new())),
+        ("/elsewhere", "nobody", (200, String::new())),
+        ("/orders/1", "loner", (200, String::new())),
+        ("/orders/1", "loner", refusal(403, "Quota exceeded")),
+    ] {
+        assert_eq!(answer(world.get(path, key)), expected, "{path} {key}");
+    }
+    assert_eq!(world.host.metric(Metric::Requests(Outcome::UnknownKey)), 1);
+    assert_eq!(world.host.metric(Metric::Requests(Outcome::Admitted)), 3);
+}
+
+#[test]
+fn quota_10_with_three_thresholds_sends_what_the_seeds_show() {
+    let mut world = World::new(&config());
+    let statuses: Vec<u16> = (0..12).map(|_| world.status("/orders/1", "ten")).collect();
+    assert_eq!(statuses, [[200; 10].as_slice(), &[403, 403]].concat());
+    let trigger = |limit: &str| json!({ "event": "TriggerExceeded", "message": "Quota trigger reached", "org": "acme", "key": "ten", "trigger_limit": limit });
+    let exceeded = json!({
+        "event": "QuotaExceeded", "message": "Key Quota Limit Exceeded", "path": "/orders/1", "origin": "192.0.2.7", "key": "ten"
+    });
+    assert_eq!(world.bodies(), [trigger("50"), trigger("60"), trigger("80"), exceeded]);
+    assert_eq!(world.host.metric(Metric::Suppressed), 1);
+    assert_eq!(world.host.metric(Metric::Events(EventKind::TriggerExceeded)), 3);
+}
+
+#[test]
+fn an_organisations_threshold_has_no_key() {
+    let mut world = World::new(&config());
+    for _ in 0..21 {
+        world.get("/orders/1", "free");
+    }
+    assert_eq!(
+        world.bodies(),
+        [
+            json!({ "event": "TriggerExceeded", "message": "Quota trigger reached", "org": "acme", "key": "", "trigger_limit": "75" }),
+            json!({
+                "event": "OrgQuotaExceeded", "message": "Organisation quota has been exceeded", "path": "/orders/1",
+                "origin": "192.0.2.7", "key": "acme"
+            })
+        ]
+    );
+}
+
+#[test]
+fn denied_requests_use_up_no_quota_of_the_organisation() {
+    let mut world = World::new(&config());
+    for key in ["", "nobody", "old", "off", "strict-only"] {
+        for _ in 0..30 {
+            world.get("/orders/1", key);
+        }
+    }
+    assert_eq!(world.status("/orders/1", "free"), 200);
+}
+
+#[test]
+fn keyless_requests_count_on_their_apis_organisation() {
+    let mut world = World::new(&config());
+    for _ in 0..20 {
+        assert_eq!(world.status("/open/1", ""), 200);
+    }
+    assert_eq!(world.status("/open/1", ""), 403);
+}
+
+#[test]
+fn admitted_and_refused_requests_show_the_tighter_quota() {
+    let mut world = World::new(&config());
+    let Decision::Continue { quota: Some(usage), .. } = world.get("/orders/1", "ten") else { panic!() };
+    let headers: Vec<_> = Engine::on_response(&usage).collect();
+    assert_eq!(
+        headers,
+        [
+            ("x-ratelimit-limit", "10".to_owned()),
+            ("x-ratelimit-remaining", "9".to_owned()),
+            ("x-ratelimit-reset", "1800000060".to_owned())
+        ]
+    );
+    for _ in 0..9 {
+        world.get("/orders/1", "ten");
+    }
+    let Decision::Refuse(answer) = world.get("/orders/1", "ten") else { panic!() };
+    assert!(answer.headers.contains(&("retry-after", "60".to_owned())), "{answer:?}");
+    let Decision::Continue { quota, .. } = world.get("/strict/1", "strict-only") else { panic!() };
+    assert_eq!(quota, None);
+}
+
+#[test]
+fn a_flood_of_one_bad_key_is_one_message_a_period() {
+    let mut world = World::with_vms(&config(), 3);
+    for n in 0..1000 {
+        world.on_vm(n % 3, &[(":path", b"/orders/1"), ("authorization", b"bad")]);
+    }
+    assert_eq!(world.bodies().len(), 1);
+    assert_eq!(world.host.metric(Metric::Suppressed), 999);
+    world.now = world.now.plus(10_000);
+    for _ in 0..10 {
+        world.get("/orders/1", "bad");
+    }
+    assert_eq!(world.bodies().len(), 1);
+}
+
+#[test]
+fn handlers_with_the_same_target_and_body_do_not_silence_each_other() {
+    let mut config = config();
+    config["event_handlers"]["events"]["AuthFailure"] = json!([hook("/auth", 10), hook("/auth", 10)]);
+    let mut world = World::new(&config);
+    for _ in 0..5 {
+        world.get("/orders/1", "bad");
+    }
+    assert_eq!(world.bodies().len(), 2);
+}
+
+#[test]
+fn without_a_cool_down_every_event_is_sent() {
+    let mut config = config();
+    config["event_handlers"]["events"]["AuthFailure"] = json!([hook("/auth", 0)]);
+    let mut world = World::new(&config);
+    for _ in 0..5 {
+        world.get("/orders/1", "bad");
+    }
+    assert_eq!(world.bodies().len(), 5);
+}
+
+#[test]
+fn a_missing_key_is_an_event_only_where_configured() {
+    let mut world = World::new(&config());
+    world.get("/orders/1", "");
+    assert_eq!(world.bodies(), Vec::<Value>::new());
+    world.get("/strict/1", "");
+    assert_eq!(world.bodies()[0]["event"], "AuthFailure");
+}
+
+#[test]
+fn the_message_is_what_its_handler_says() {
+    let mut world = World::new(&config());
+    for _ in 0..5 {
+        world.get("/orders/1", "ten");
+    }
+    let [callout] = &world.deliver(10, 200)[..] else { panic!() };
+    assert_eq!(callout.cluster, "tollbell_http");
+    for header in [
+        (":method", "POST"),
+        (":path", "/monitor"),
+        (":authority", "hooks.test"),
+        (":scheme", "http"),
+        ("x-secret", "s"),
+        ("content-type", "application/json"),
+        ("user-agent", concat!("tollbell/", env!("CARGO_PKG_VERSION"))),
+    ] {
+        assert!(callout.headers.contains(&(header.0.to_owned(), header.1.to_owned())), "{header:?} in {callout:?}");
+    }
+}
+
+#[test]
+fn the_key_is_taken_out_where_configured() {
+    let mut world = World::new(&config());
+    let Decision::Continue { changes, .. } = world.get("/strict/1", "strict-only") else { panic!() };
+    assert_eq!(changes, [HeaderChange::Remove("authorization".into())]);
+}
+
+#[test]
+fn hashed_keys_keep_the_key_out_of_events() {
+    let mut config = config();
+    config["hash_keys"] = json!(true);
+    let mut world = World::new(&config);
+    for _ in 0..5 {
+        world.get("/orders/1", "ten");
+    }
+    world.get("/orders/1", "bad-key");
+    for body in world.bodies() {
+        let key = body["key"].as_str().unwrap();
+        assert!(key.starts_with("sha256:") && key.len() == 71, "{key}");
+    }
+}
+
+#[test]
+fn client_bytes_of_any_kind_arrive_escaped() {
+    let mut world = World::new(&config());
+    let hostile = b"\xff\"\\\n{{Type}}{{{x}}}\x00<>";
+    let path = [&b"/orders/"[..], hostile].concat();
+    world.on_vm(0, &[(":path", &path), ("authorization", hostile)]);
+    let body = &world.bodies()[0];
+    let text = "\u{fffd}\"\\\n{{Type}}{{{x}}}\0<>";
+    assert_eq!(body["key"], text);
+    assert_eq!(body["path"], format!("/orders/{text}"));
+}
+
+#[test]
+fn a_counter_that_cannot_be_kept_refuses_and_tells() {
+    let mut world = World::new(&config());
+    world.host.put("tollbell/1/org/acme", b"not ours").unwrap();
+    assert_eq!(world.status("/orders/1", "ten"), 503);
+    assert_eq!(world.host.metric(Metric::Requests(Outcome::CounterUnavailable)), 1);
+    world.host.break_shared_data(true);
+    assert_eq!(world.status("/orders/1", "loner"), 503);
+    assert_eq!(world.status("/orders/1", "nobody"), 403, "a refusal needs no counter, and its event cannot be held");
+    assert_eq!(world.host.metric(Metric::Dropped), 1);
+}
+
+#[test]
+fn a_flood_of_distinct_keys_stays_bounded() {
+    let mut world = World::new(&config());
+    for n in 0..5000 {
+        world.get("/orders/1", &format!("bad-{n}"));
+    }
+    assert_eq!(world.host.metric(Metric::Dropped), 5000 - 1024);
+    let keys = world.host.key_count();
+    for n in 5000..10_000 {
+        world.get("/orders/1", &format!("bad-{n}"));
+    }
+    assert_eq!(world.host.key_count(), keys);
+    assert!(world.vms[0].known_keys.is_empty());
+}
+
+#[test]
+fn a_new_configuration_keeps_the_counts() {
+    let mut world = World::new(&config());
+    for _ in 0..6 {
+        world.get("/orders/1", "ten");
+    }
+    let mut changed = config();
+    changed["keys"]["ten"]["quota_max"] = json!(8);
+    let (changed, _) = Config::load(changed.to_string().as_bytes()).unwrap();
+    world.vms[0] = Engine::new(changed, &world.host, world.now, 9).unwrap();
+    let statuses: Vec<u16> = (0..3).map(|_| world.status("/orders/1", "ten")).collect();
+    assert_eq!(statuses, [200, 200, 403]);
+}
+
+#[test]
+fn event_ids_are_unique() {
+    let mut config = config();
+    config["templates"] = json!({ "id.txt": "{{ID}}" });
+    config["event_handlers"]["events"]["AuthFailure"] = json!([{
+        "handler_name": "eh_web_hook_handler",
+        "handler_meta": { "target_path": "http://hooks.test/", "template_path": "id.txt" }
+    }]);
+    let mut world = World::with_vms(&config, 2);
+    for n in 0..20 {
+        world.on_vm(n % 2, &[(":path", b"/orders/1"), ("authorization", b"bad")]);
+    }
+    let ids: std::collections::BTreeSet<_> = world.deliver(10, 200).into_iter().map(|callout| callout.body).collect();
+    assert_eq!(ids.len(), 20);
+}

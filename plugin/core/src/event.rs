@@ -1,0 +1,195 @@
+//! Events, and what a template can say about one.
+
+use serde::Serialize;
+
+use crate::units::{Percent, UnixMillis};
+
+/// The events that tollbell fires. Names are Tyk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventKind {
+    /// A request carried a key that is unknown or has no right to the API.
+    AuthFailure,
+    /// A request carried a key that has expired or is switched off.
+    KeyExpired,
+    /// A key's quota refused a request.
+    QuotaExceeded,
+    /// An organisation's quota refused a request.
+    OrgQuotaExceeded,
+    /// A quota's usage crossed a monitor's threshold.
+    TriggerExceeded,
+}
+
+impl EventKind {
+    /// All of them, in the order of their discriminants.
+    pub const FIRED: [EventKind; 5] = [
+        EventKind::AuthFailure,
+        EventKind::KeyExpired,
+        EventKind::QuotaExceeded,
+        EventKind::OrgQuotaExceeded,
+        EventKind::TriggerExceeded,
+    ];
+
+    /// Tyk's other event names: handlers for them are accepted, and never called.
+    pub const NEVER_FIRED: [&str; 15] = [
+        "ApiUpdated",
+        "BreakerReset",
+        "BreakerTriggered",
+        "BreakerTripped",
+        "CertificateExpired",
+        "CertificateExpiringSoon",
+        "HostDown",
+        "HostUp",
+        "OrgRateLimitExceeded",
+        "RatelimitExceeded",
+        "TokenCreated",
+        "TokenDeleted",
+        "TokenUpdated",
+        "UpstreamOAuthError",
+        "VersionFailure",
+    ];
+
+    /// The name in configurations, messages and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::AuthFailure => "AuthFailure",
+            EventKind::KeyExpired => "KeyExpired",
+            EventKind::QuotaExceeded => "QuotaExceeded",
+            EventKind::OrgQuotaExceeded => "OrgQuotaExceeded",
+            EventKind::TriggerExceeded => "TriggerExceeded",
+        }
+    }
+
+    /// The kind of that name, where tollbell fires it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        EventKind::FIRED.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Bytes of one client-chosen value that an event carries; the rest is cut. It bounds what a held delivery takes.
+pub const MAX_VALUE_BYTES: usize = 4096;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its type.
+    pub kind: EventKind,
+    /// Unique per event: lower-case hex, no dot.
+    pub id: String,
+    /// When it happened.
+    pub at: UnixMillis,
+    /// What it says.
+    pub meta: Meta,
+    /// The key's fingerprint, for logs, whatever `meta.key` shows.
+    pub fingerprint: String,
+}
+
+/// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Meta {
+    /// Tyk's text for this type of event.
+    pub message: String,
+    /// The request's path, without its query.
+    pub path: String,
+    /// The client's address, without a port.
+    pub origin: String,
+    /// The key as the client sent it, or its fingerprint with `hash_keys`; empty for an organisation's threshold.
+    pub key: String,
+    /// The organisation's id.
+    #[serde(rename = "OrgID")]
+    pub org_id: String,
+    /// The threshold that was crossed, in percent: `80`.
+    pub trigger_limit: String,
+    /// The quota in use when it was crossed, in whole percent: `80`.
+    pub usage_percentage: String,
+}
+
+impl Meta {
+    /// The metadata of a crossed threshold.
+    pub fn trigger(org_id: &str, key: &str, limit: Percent, count: u64, max: u64) -> Self {
+        let usage = u128::from(count).saturating_mul(100).checked_div(u128::from(max)).unwrap_or_default();
+        Meta {
+            message: "Quota trigger reached".into(),
+            key: key.into(),
+            org_id: org_id.into(),
+            trigger_limit: limit.to_string(),
+            usage_percentage: usage.to_string(),
+            ..Meta::default()
+        }
+    }
+}
+
+/// What a template is rendered with.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct View<'e> {
+    /// The event's name.
+    pub r#type: &'static str,
+    /// RFC 3339.
+    pub time_stamp: String,
+    /// The event's id.
+    #[serde(rename = "ID")]
+    pub id: &'e str,
+    /// The rest.
+    pub meta: std::borrow::Cow<'e, Meta>,
+}
+
+impl Event {
+    /// Everything, as a message shows it.
+    pub fn view(&self) -> View<'_> {
+        View {
+            r#type: self.kind.name(),
+            time_stamp: self.at.to_rfc3339(),
+            id: &self.id,
+            meta: std::borrow::Cow::Borrowed(&self.meta),
+        }
+    }
+
+    /// The same with the values blanked that differ between two events of one cause (see [`VOLATILE`]).
+    pub fn stable_view(&self) -> View<'_> {
+        let meta = Meta { usage_percentage: String::new(), ..self.meta.clone() };
+        View { r#type: self.kind.name(), time_stamp: String::new(), id: "", meta: std::borrow::Cow::Owned(meta) }
+    }
+}
+
+/// The variables that [`Event::stable_view`] blanks.
+pub const VOLATILE: [&str; 3] = ["TimeStamp", "ID", "UsagePercentage"];
+
+/// Text for an event from bytes that a client chose: invalid UTF-8 becomes U+FFFD, and what is too long is cut.
+pub fn client_text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    if text.len() <= MAX_VALUE_BYTES {
+        return text.into_owned();
+    }
+    let cut = (0..=MAX_VALUE_BYTES).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+    text.get(..cut).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn kinds_stand_in_the_order_of_their_discriminants() {
+        for (place, kind) in EventKind::FIRED.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+            assert_eq!(EventKind::from_name(kind.name()), Some(kind));
+            assert!(!EventKind::NEVER_FIRED.contains(&kind.name()));
+        }
+    }
+
+    #[test]
+    fn client_bytes_become_bounded_text() {
+        assert_eq!(client_text(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(client_text(&[0xff; 5000]).len(), 4095);
+        assert_eq!(client_text(&[b'x'; 5000]).len(), MAX_VALUE_BYTES);
+    }
+
+    #[test]
+    fn usage_is_whole_percent() {
+        let meta = Meta::trigger("acme", "", Percent::new(50.0).unwrap(), 2, 3);
+        assert_eq!((meta.trigger_limit.as_str(), meta.usage_percentage.as_str()), ("50", "66"));
+    }
+}

@@ -1,0 +1,35 @@
+//! tollbell's decisions, without a host.
+//!
+//! ```text
+//! request headers  → route → identity → session → quota → monitor ──┐
+//!                                                                    └→ event → handlers → template → cool-down → outbox
+//! tick / queue     → outbox → dispatch → callout
+//! callout reply    → classify → delivered | retry → outbox
+//! ```
+//!
+//! [`engine`] is this picture as code. The host comes in through [`ports`]: nothing here reads a clock, draws a random
+//! number, or names a hostcall, and nothing panics.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+pub mod engine;
+
+pub mod answer;
+pub mod config;
+pub mod cooldown;
+pub mod delivery;
+pub mod event;
+pub mod handler;
+pub mod identity;
+pub mod metrics;
+pub mod notify;
+pub mod ports;
+pub mod quota;
+pub mod request;
+pub mod route;
+pub mod session;
+pub mod store;
+pub mod template;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod units;

@@ -1,0 +1,228 @@
+use proptest::prelude::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::metrics::Metric;
+use crate::testing::MemoryHost;
+
+const WINDOW: u64 = 1000;
+
+fn quota(max: u64, limits: &[f64]) -> Quota {
+    Quota::new(max, Some(WINDOW), limits.iter().map(|limit| Percent::new(*limit).unwrap()))
+}
+
+fn on<'c>(org: Option<&'c Quota>, key_page: &'c str, subject: u64, key: Option<&'c Quota>) -> Charge<'c> {
+    Charge { org_page: Some("org"), org, key_page, subject, key }
+}
+
+/// Fills the organisation's page so that further keys have pages of their own.
+fn fill_org_page(host: &MemoryHost) {
+    let quota = quota(u64::MAX, &[]);
+    for subject in 1000..1000 + 31 {
+        charge(host, &on(None, "unused", subject, Some(&quota)), UnixMillis(1)).unwrap();
+    }
+}
+
+fn org_count(host: &MemoryHost) -> u64 {
+    let page = Page::decode(crate::store::read(host, "org").unwrap()).unwrap();
+    page.find(ORG_SUBJECT).map(|place| page.counter(place).count).unwrap_or_default()
+}
+
+#[test]
+fn a_quota_admits_its_maximum_and_then_refuses() {
+    let host = MemoryHost::default();
+    let key = quota(3, &[]);
+    for left in [2, 1, 0] {
+        let charged = charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+        assert_eq!(charged.refused_by, None);
+        assert_eq!(charged.usage.unwrap().remaining(), left);
+    }
+    let charged = charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+    assert_eq!(charged.refused_by, Some(Scope::Key));
+    assert_eq!(charged.usage, Some(Usage { max: 3, count: 3, renews: Some(UnixMillis(1005)) }));
+}
+
+#[test]
+fn a_window_starts_at_its_first_request_and_ends_on_time() {
+    let host = MemoryHost::default();
+    let key = quota(1, &[100.0]);
+    let at = |now| charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(now)).unwrap();
+    assert_eq!(at(300).crossings.len(), 1);
+    assert_eq!(at(1299).refused_by, Some(Scope::Key));
+    let renewed = at(1300);
+    assert_eq!(renewed.refused_by, None);
+    assert_eq!(renewed.usage.unwrap().renews, Some(UnixMillis(2300)));
+    assert_eq!(renewed.crossings.len(), 1, "a new window rings again");
+    assert_eq!(at(200).refused_by, Some(Scope::Key), "a clock that steps back does not renew");
+}
+
+#[test]
+fn a_quota_without_a_window_never_renews() {
+    let host = MemoryHost::default();
+    let key = Quota::new(1, None, []);
+    assert_eq!(charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(1)).unwrap().refused_by, None);
+    let later = charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(u64::MAX)).unwrap();
+    assert_eq!((later.refused_by, later.usage.unwrap().renews), (Some(Scope::Key), None));
+}
+
+#[test]
+fn a_request_that_its_key_refuses_counts_on_neither_quota() {
+    for split in [false, true] {
+        let host = MemoryHost::default();
+        if split {
+            fill_org_page(&host);
+        }
+        let (org, key) = (quota(10, &[]), quota(2, &[]));
+        for _ in 0..5 {
+            charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+        }
+        assert_eq!(org_count(&host), 2, "split: {split}");
+    }
+}
+
+#[test]
+fn the_organisation_refuses_before_the_key() {
+    for split in [false, true] {
+        let host = MemoryHost::default();
+        if split {
+            fill_org_page(&host);
+        }
+        let (org, key) = (quota(1, &[]), quota(1, &[]));
+        let first = charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+        assert_eq!(first.refused_by, None);
+        let second = charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+        assert_eq!(second.refused_by, Some(Scope::Org), "split: {split}");
+    }
+}
+
+#[test]
+fn the_tighter_quota_is_reported() {
+    let host = MemoryHost::default();
+    let (org, key) = (quota(100, &[]), quota(3, &[]));
+    let charged = charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+    assert_eq!(charged.usage.unwrap().max, 3);
+}
+
+#[test]
+fn each_threshold_rings_once_though_refunds_move_the_count_back_and_forth() {
+    let host = MemoryHost::default();
+    fill_org_page(&host);
+    let org = quota(10, &[50.0]);
+    let (open, closed) = (quota(100, &[]), quota(1, &[]));
+    let mut rung = 0;
+    let mut send = |key_page, subject, key| {
+        let charged = charge(&host, &on(Some(&org), key_page, subject, Some(key)), UnixMillis(5)).unwrap();
+        rung += charged.crossings.len();
+    };
+    send("closed", 8, &closed);
+    for _ in 0..3 {
+        send("open", 7, &open);
+    }
+    // Each of these takes the organisation from 4 to 5 and back: the threshold is not reached.
+    for _ in 0..3 {
+        send("closed", 8, &closed);
+    }
+    assert_eq!(org_count(&host), 4);
+    send("open", 7, &open);
+    assert_eq!(org_count(&host), 5);
+    for _ in 0..3 {
+        send("closed", 8, &closed);
+    }
+    send("open", 7, &open);
+    assert_eq!(rung, 1);
+}
+
+#[test]
+fn a_crossing_is_reported_by_the_refused_request_when_others_counted_past_it() {
+    let host = MemoryHost::default();
+    fill_org_page(&host);
+    let (org, key) = (quota(2, &[50.0]), quota(1, &[]));
+    let both = on(Some(&org), "k", 7, Some(&key));
+    let (first, elsewhere) = charge_org_page(&host, "org", &both, UnixMillis(5)).unwrap();
+    assert!(elsewhere);
+    assert_eq!(first.charged.crossings.len(), 1);
+    let other = charge(&host, &on(Some(&org), "k2", 9, Some(&key)), UnixMillis(5)).unwrap();
+    assert!(other.crossings.is_empty(), "it has rung for this one already");
+    assert!(refund(&host, "org", &first).is_some());
+    assert_eq!(org_count(&host), 1);
+}
+
+#[test]
+fn an_organisation_that_gets_a_quota_later_finds_its_place() {
+    let host = MemoryHost::default();
+    fill_org_page(&host);
+    let org = quota(1, &[]);
+    assert_eq!(charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by, None);
+    assert_eq!(charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by, Some(Scope::Org));
+}
+
+#[test]
+fn a_page_that_does_not_decode_is_an_error_and_stays() {
+    let host = MemoryHost::default();
+    host.put("org", b"not ours").unwrap();
+    let key = quota(1, &[]);
+    let result = charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5));
+    assert!(matches!(result, Err(StoreError::Corrupt(_))));
+    assert_eq!(host.metric(Metric::CorruptRecords), 1);
+    assert_eq!(crate::store::read(&host, "org").unwrap(), Some(b"not ours".to_vec()));
+}
+
+#[test]
+fn a_key_page_that_cannot_be_read_gives_the_organisation_its_request_back() {
+    let host = MemoryHost::default();
+    fill_org_page(&host);
+    host.put("k", b"not ours").unwrap();
+    let (org, key) = (quota(9, &[]), quota(9, &[]));
+    assert!(charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).is_err());
+    assert_eq!(org_count(&host), 0);
+}
+
+#[test]
+fn lost_races_neither_lose_nor_double_a_count() {
+    let host = MemoryHost::default();
+    let key = quota(10, &[50.0]);
+    let mut rung = 0;
+    for _ in 0..10 {
+        host.fail_next_writes(2);
+        rung += charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().crossings.len();
+    }
+    assert_eq!(rung, 1);
+    assert_eq!(charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().refused_by, Some(Scope::Key));
+}
+
+proptest! {
+    #[test]
+    fn any_mix_admits_exactly_the_minimum_and_rings_each_threshold_once(
+        split in any::<bool>(),
+        org_max in 1_u64..30,
+        key_max in 1_u64..30,
+        requests in prop::collection::vec(0_u64..3, 1..80),
+        limits in prop::collection::vec(1_u32..=100, 0..4),
+    ) {
+        let host = MemoryHost::default();
+        if split {
+            fill_org_page(&host);
+        }
+        let limits: Vec<f64> = limits.into_iter().map(f64::from).collect();
+        let (org, key) = (quota(org_max, &limits), quota(key_max, &[]));
+        let (mut per_key, mut total, mut rung) = ([0_u64; 3], 0_u64, Vec::new());
+        for who in requests {
+            let page = format!("k{who}");
+            let charged = charge(&host, &on(Some(&org), &page, who + 1, Some(&key)), UnixMillis(5)).unwrap();
+            let used = &mut per_key[usize::try_from(who).unwrap()];
+            let expected = if total >= org_max { Some(Scope::Org) } else if *used >= key_max { Some(Scope::Key) } else { None };
+            prop_assert_eq!(charged.refused_by, expected);
+            if expected.is_none() {
+                *used += 1;
+                total += 1;
+            }
+            rung.extend(charged.crossings.iter().map(|crossing| crossing.count));
+        }
+        let mut expected: Vec<u64> =
+            limits.iter().map(|limit| Percent::new(*limit).unwrap().count_of(org_max)).filter(|at| *at <= total).collect();
+        expected.sort_unstable();
+        expected.dedup();
+        prop_assert_eq!(rung, expected);
+    }
+}

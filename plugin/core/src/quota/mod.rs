@@ -1,0 +1,98 @@
+//! Quotas: a fixed window that starts at its first counted request, counted exactly across all workers.
+//!
+//! [`page`] is the stored form, [`ledger`] the counting.
+
+mod ledger;
+mod page;
+
+pub use ledger::{Charge, Charged, Crossing, Scope, charge};
+pub use page::Page;
+
+use crate::units::{Percent, UnixMillis};
+
+/// A quota as configured: how much, for how long, and when to ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests per window; at least 1.
+    pub max: u64,
+    /// The window in milliseconds; `None` never renews.
+    pub window_ms: Option<u64>,
+    /// The monitor's thresholds, ascending by count, one per count.
+    triggers: Vec<Trigger>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trigger {
+    at: u64,
+    limit: Percent,
+}
+
+impl Quota {
+    /// `limits` in any order. Where two fall on the same count, the higher one rings.
+    pub fn new(max: u64, window_ms: Option<u64>, limits: impl IntoIterator<Item = Percent>) -> Self {
+        let max = max.max(1);
+        let mut triggers: Vec<Trigger> =
+            limits.into_iter().map(|limit| Trigger { at: limit.count_of(max), limit }).collect();
+        triggers.sort_by(|a, b| a.at.cmp(&b.at).then(b.limit.cmp(&a.limit)));
+        triggers.dedup_by_key(|trigger| trigger.at);
+        Quota { max, window_ms, triggers }
+    }
+
+    /// The threshold that a step from `before` to `after` crosses, above those that have rung up to count `rung`.
+    fn crossed(&self, before: u64, after: u64, rung: u64) -> Option<Trigger> {
+        self.triggers
+            .iter()
+            .rev()
+            .find(|trigger| before < trigger.at && trigger.at <= after && rung < trigger.at)
+            .copied()
+    }
+
+    fn usage(&self, count: u64, started: UnixMillis) -> Usage {
+        Usage { max: self.max, count, renews: self.window_ms.map(|window| started.plus(window)) }
+    }
+}
+
+/// How far a quota is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests per window.
+    pub max: u64,
+    /// Requests counted in this window.
+    pub count: u64,
+    /// When the window ends; `None` never.
+    pub renews: Option<UnixMillis>,
+}
+
+impl Usage {
+    /// Requests left in this window.
+    pub fn remaining(&self) -> u64 {
+        self.max.saturating_sub(self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn quota(max: u64, limits: &[f64]) -> Quota {
+        Quota::new(max, None, limits.iter().map(|limit| Percent::new(*limit).unwrap()))
+    }
+
+    #[test]
+    fn the_highest_of_several_crossed_thresholds_rings() {
+        let quota = quota(3, &[50.0, 80.0, 60.0]);
+        assert_eq!(quota.crossed(0, 1, 0), None);
+        assert_eq!(quota.crossed(1, 2, 0).map(|t| t.limit.to_string()), Some("60".into()));
+        assert_eq!(quota.crossed(0, 3, 0).map(|t| t.limit.to_string()), Some("80".into()));
+    }
+
+    #[test]
+    fn a_threshold_that_rang_stays_silent() {
+        let quota = quota(10, &[50.0, 80.0]);
+        assert!(quota.crossed(4, 5, 0).is_some());
+        assert!(quota.crossed(4, 5, 5).is_none());
+        assert!(quota.crossed(7, 8, 5).is_some());
+    }
+}

@@ -1,0 +1,131 @@
+//! A request as the core sees it: borrowed bytes, since a client may send what is not UTF-8.
+
+use std::borrow::Cow;
+
+/// A header's name (lower case) and value.
+pub type HeaderPair<'r> = (&'r [u8], &'r [u8]);
+
+/// The facts about one request.
+#[derive(Clone, Copy)]
+pub struct Request<'r> {
+    /// Pseudo-headers and headers, in their order.
+    pub headers: &'r [HeaderPair<'r>],
+    /// Asks the host for the client's trusted address, `ip` or `ip:port`. Asked only when an event needs it.
+    pub source_address: &'r dyn Fn() -> Option<String>,
+}
+
+impl<'r> Request<'r> {
+    /// The first value of a header; `name` in lower case.
+    pub fn header(&self, name: &str) -> Option<&'r [u8]> {
+        self.headers.iter().find(|(header, _)| *header == name.as_bytes()).map(|(_, value)| *value)
+    }
+
+    /// The target as sent: path and query.
+    pub fn target(&self) -> &'r [u8] {
+        self.header(":path").unwrap_or_default()
+    }
+
+    /// The path without its query.
+    pub fn path(&self) -> &'r [u8] {
+        split_once(self.target(), b'?').map_or(self.target(), |(path, _)| path)
+    }
+
+    /// The query, without its question mark.
+    pub fn query(&self) -> Option<&'r [u8]> {
+        split_once(self.target(), b'?').map(|(_, query)| query)
+    }
+
+    /// The host asked for, without a port.
+    pub fn host(&self) -> &'r [u8] {
+        let authority = self.header(":authority").unwrap_or_default();
+        match authority.iter().rposition(|&byte| byte == b':') {
+            Some(colon) if !authority.ends_with(b"]") => authority.get(..colon).unwrap_or(authority),
+            _ => authority,
+        }
+    }
+
+    /// Where the request came from: the first entry of `forwarding_header` where one is configured and present, else
+    /// the client's trusted address. Without a port, which would make every connection look like another client.
+    pub fn origin(&self, forwarding_header: Option<&str>) -> String {
+        let forwarded = forwarding_header.and_then(|name| self.header(name)).map(|value| {
+            let value = String::from_utf8_lossy(value);
+            value.split(',').next().unwrap_or_default().trim().to_owned()
+        });
+        let address = forwarded.filter(|address| !address.is_empty()).or_else(self.source_address).unwrap_or_default();
+        without_port(&address).to_owned()
+    }
+}
+
+/// A change to the request before it goes upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderChange {
+    /// The header goes.
+    Remove(String),
+    /// The header gets another value.
+    Replace(String, Vec<u8>),
+}
+
+/// Splits at the first `separator`.
+pub fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|&byte| byte == separator)?;
+    Some((bytes.get(..at)?, bytes.get(at.saturating_add(1)..)?))
+}
+
+/// Undoes percent-encoding and `+` in one part of a query.
+pub fn decode_query_part(part: &[u8]) -> Cow<'_, [u8]> {
+    if !part.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(part);
+    }
+    let spaced: Vec<u8> = part.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
+}
+
+fn without_port(address: &str) -> &str {
+    if address.parse::<std::net::IpAddr>().is_ok() {
+        return address;
+    }
+    match address.rsplit_once(':') {
+        Some((ip, _)) => ip.trim_start_matches('[').trim_end_matches(']'),
+        None => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn with<T>(headers: &[(&str, &str)], look: impl FnOnce(Request<'_>) -> T) -> T {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        look(Request { headers: &headers, source_address: &|| Some("192.0.2.7:4711".into()) })
+    }
+
+    #[test]
+    fn path_query_and_host_are_taken_apart() {
+        with(&[(":path", "/a?b=c?d"), (":authority", "example.com:8080")], |request| {
+            assert_eq!(request.path(), b"/a");
+            assert_eq!(request.query(), Some(&b"b=c?d"[..]));
+            assert_eq!(request.host(), b"example.com");
+        });
+        with(&[(":authority", "[2001:db8::1]")], |request| assert_eq!(request.host(), b"[2001:db8::1]"));
+        with(&[(":authority", "[2001:db8::1]:80")], |request| assert_eq!(request.host(), b"[2001:db8::1]"));
+    }
+
+    #[test]
+    fn the_origin_is_trusted_unless_configured_and_has_no_port() {
+        with(&[("x-forwarded-for", "203.0.113.9, 10.0.0.1")], |request| {
+            assert_eq!(request.origin(None), "192.0.2.7");
+            assert_eq!(request.origin(Some("x-forwarded-for")), "203.0.113.9");
+            assert_eq!(request.origin(Some("x-real-ip")), "192.0.2.7");
+        });
+        assert_eq!(without_port("[2001:db8::1]:80"), "2001:db8::1");
+        assert_eq!(without_port("2001:db8::1"), "2001:db8::1");
+    }
+
+    #[test]
+    fn query_parts_are_decoded() {
+        assert_eq!(decode_query_part(b"a%2Fb+c").as_ref(), b"a/b c");
+        assert_eq!(decode_query_part(b"%ff%zz").as_ref(), b"\xff%zz");
+    }
+}

@@ -1,0 +1,135 @@
+//! Which API a request is for.
+
+use std::collections::HashMap;
+
+use crate::event::EventKind;
+use crate::handler::HandlerIndex;
+use crate::identity::KeyLocation;
+use crate::request::Request;
+use crate::session::OrgIndex;
+
+/// An API behind the listener.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Its id.
+    pub id: String,
+    /// The organisation that it belongs to, for requests whose key names none.
+    pub org: Option<OrgIndex>,
+    /// No authentication and no key quota.
+    pub use_keyless: bool,
+    /// Where a key may stand.
+    pub key_location: KeyLocation,
+    /// A request without a key is an AuthFailure too.
+    pub fire_on_missing_key: bool,
+    /// The key does not go upstream.
+    pub strip_authorization_data: bool,
+    /// Who hears of an event on this API, by [`EventKind`].
+    pub handlers: [Vec<HandlerIndex>; EventKind::FIRED.len()],
+}
+
+impl Api {
+    /// Who hears of an event of this kind.
+    pub fn handlers(&self, kind: EventKind) -> &[HandlerIndex] {
+        self.handlers.get(kind as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// An API's place in [`Routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiIndex(usize);
+
+/// The APIs by domain and path.
+#[derive(Debug, Default)]
+pub struct Routes {
+    apis: Vec<Api>,
+    /// Path prefixes, the longest first.
+    by_domain: HashMap<Vec<u8>, Vec<(Vec<u8>, ApiIndex)>>,
+    any_domain: Vec<(Vec<u8>, ApiIndex)>,
+}
+
+impl Routes {
+    /// Adds an API. `domain` is empty for any host; `listen_path` is a prefix of the paths that it serves.
+    pub fn add(&mut self, domain: &str, listen_path: &str, api: Api) -> ApiIndex {
+        let index = ApiIndex(self.apis.len());
+        self.apis.push(api);
+        let paths = if domain.is_empty() {
+            &mut self.any_domain
+        } else {
+            self.by_domain.entry(domain.to_ascii_lowercase().into_bytes()).or_default()
+        };
+        paths.push((listen_path.as_bytes().to_vec(), index));
+        paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        index
+    }
+
+    /// The API for a request: an exact domain wins over none, then the longest `listen_path`.
+    pub fn find(&self, request: &Request<'_>) -> Option<&Api> {
+        let path = request.path();
+        let exact = if self.by_domain.is_empty() {
+            None
+        } else {
+            let host = request.host().to_ascii_lowercase();
+            self.by_domain.get(&host).and_then(|paths| longest(paths, path))
+        };
+        let index = exact.or_else(|| longest(&self.any_domain, path))?;
+        self.apis.get(index.0)
+    }
+}
+
+/// `/orders/` also serves `/orders`: an upstream that treats both alike must not be reachable around the filter.
+fn longest(paths: &[(Vec<u8>, ApiIndex)], path: &[u8]) -> Option<ApiIndex> {
+    let serves = |prefix: &[u8]| path.starts_with(prefix) || prefix.strip_suffix(b"/") == Some(path);
+    paths.iter().find(|(prefix, _)| serves(prefix)).map(|(_, index)| *index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn found(routes: &Routes, authority: &str, path: &str) -> Option<String> {
+        let headers = [(&b":authority"[..], authority.as_bytes()), (&b":path"[..], path.as_bytes())];
+        let request = Request { headers: &headers, source_address: &|| None };
+        routes.find(&request).map(|api| api.id.clone())
+    }
+
+    fn routes(apis: &[(&str, &str, &str)]) -> Routes {
+        let mut routes = Routes::default();
+        for (id, domain, listen_path) in apis {
+            let api = Api {
+                id: (*id).to_owned(),
+                org: None,
+                use_keyless: false,
+                key_location: KeyLocation::default(),
+                fire_on_missing_key: false,
+                strip_authorization_data: false,
+                handlers: Default::default(),
+            };
+            routes.add(domain, listen_path, api);
+        }
+        routes
+    }
+
+    #[test]
+    fn the_longest_path_wins() {
+        let routes = routes(&[("all", "", "/"), ("deep", "", "/orders/new/"), ("orders", "", "/orders/")]);
+        for (path, api) in [
+            ("/x", "all"),
+            ("/orders/1", "orders"),
+            ("/orders/new/1?a=/", "deep"),
+            ("/orders", "orders"),
+            ("/order", "all"),
+        ] {
+            assert_eq!(found(&routes, "a.test", path).as_deref(), Some(api), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_exact_domain_wins_over_none() {
+        let routes = routes(&[("any", "", "/orders/"), ("ours", "API.acme.test", "/")]);
+        assert_eq!(found(&routes, "api.ACME.test:443", "/orders/1").as_deref(), Some("ours"));
+        assert_eq!(found(&routes, "other.test", "/orders/1").as_deref(), Some("any"));
+        assert_eq!(found(&routes, "other.test", "/x"), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Read-modify-write on shared data: create-if-absent, then compare-and-swap, in a bounded loop.
+
+use thiserror::Error;
+
+use crate::metrics::Metric;
+use crate::ports::{Entry, HostError, Metrics, SharedData};
+
+/// Lost races after which an update gives up.
+///
+/// Every lost race means that another VM's write went through, so exhaustion takes as many winners in the time of
+/// one microsecond each: it is not seen in practice, but a loop without an end would hang a worker.
+pub const MAX_ATTEMPTS: u32 = 128;
+
+/// Bytes in shared data that no version of tollbell wrote, or that were cut short.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a stored {record} of {len} bytes does not decode")]
+pub struct CorruptRecord {
+    /// What the bytes should have been.
+    pub record: &'static str,
+    /// How many there were.
+    pub len: usize,
+}
+
+/// Why an update did not happen.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// The host refused.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The value in place is not ours; it is left as it is.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptRecord),
+    /// Other VMs won every one of [`MAX_ATTEMPTS`] races.
+    #[error("lost {MAX_ATTEMPTS} races in a row for one value in shared data")]
+    Exhausted,
+}
+
+/// What an update step wants done with the value it was shown.
+#[derive(Debug)]
+pub enum Change<T> {
+    /// Nothing is to be written.
+    Keep(T),
+    /// This is to be written, if nobody wrote in between; else the step runs again.
+    Write(Vec<u8>, T),
+}
+
+/// Applies `step` to the value at `key` until its write wins, and returns what the winning step returned.
+///
+/// `step` gets `None` for a key without a value. It may run several times and must have no other effect.
+pub fn update<T>(
+    host: &(impl SharedData + Metrics),
+    key: &str,
+    mut step: impl FnMut(Option<Vec<u8>>) -> Result<Change<T>, CorruptRecord>,
+) -> Result<T, StoreError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let (value, cas) = match host.get(key)? {
+            Entry::Absent => (None, None),
+            Entry::Emptied { cas } => (None, Some(cas)),
+            Entry::Present(stored) => (Some(stored.value), Some(stored.cas)),
+        };
+        let (bytes, result) = match step(value) {
+            Ok(Change::Keep(result)) => return Ok(result),
+            Ok(Change::Write(bytes, result)) => (bytes, result),
+            Err(corrupt) => {
+                host.count(Metric::CorruptRecords);
+                log::error!("{key}: {corrupt}; it is left as it is");
+                return Err(corrupt.into());
+            }
+        };
+        let won = match cas {
+            None => host.insert(key, &bytes)?,
+            Some(cas) => host.replace(key, &bytes, cas)?,
+        };
+        if won {
+            return Ok(result);
+        }
+        host.count(Metric::CasRetries);
+    }
+    host.count(Metric::CasExhausted);
+    log::error!("{key}: {}", StoreError::Exhausted);
+    Err(StoreError::Exhausted)
+}
+
+/// The value at `key`, `None` where there is none.
+pub fn read(host: &impl SharedData, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+    Ok(match host.get(key)? {
+        Entry::Absent | Entry::Emptied { .. } => None,
+        Entry::Present(stored) => Some(stored.value),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryHost;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn append(value: Option<Vec<u8>>) -> Result<Change<usize>, CorruptRecord> {
+        let mut value = value.unwrap_or_default();
+        value.push(b'x');
+        let len = value.len();
+        Ok(Change::Write(value, len))
+    }
+
+    #[test]
+    fn a_lost_race_runs_the_step_again() {
+        let host = MemoryHost::default();
+        host.fail_next_writes(3);
+        assert_eq!(update(&host, "k", append), Ok(1));
+        assert_eq!(update(&host, "k", append), Ok(2));
+        assert_eq!(host.metric(Metric::CasRetries), 3);
+    }
+
+    #[test]
+    fn losing_every_race_ends() {
+        let host = MemoryHost::default();
+        host.fail_next_writes(u32::MAX);
+        assert_eq!(update(&host, "k", append), Err(StoreError::Exhausted));
+        assert_eq!(host.metric(Metric::CasExhausted), 1);
+    }
+
+    #[test]
+    fn an_emptied_key_is_written_again() {
+        let host = MemoryHost::default();
+        host.put("k", b"").unwrap();
+        assert_eq!(read(&host, "k"), Ok(None));
+        assert_eq!(update(&host, "k", append), Ok(1));
+    }
+}

@@ -1,0 +1,158 @@
+use proptest::prelude::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::event::{EventKind, Meta};
+use crate::units::{Percent, UnixMillis};
+
+fn event(key: &str) -> Event {
+    Event {
+        kind: EventKind::AuthFailure,
+        id: "0a1b".into(),
+        at: UnixMillis(1_792_570_530_250),
+        meta: Meta {
+            message: "Auth Failure".into(),
+            path: "/orders/1".into(),
+            origin: "192.0.2.7".into(),
+            key: key.into(),
+            ..Meta::default()
+        },
+        fingerprint: String::new(),
+    }
+}
+
+fn render(name: &str, source: &str, key: &str) -> String {
+    let mut templates = Templates::builtin();
+    templates.add(name, source).unwrap();
+    templates.render(&templates.find(name).unwrap(), &event(key)).unwrap().body
+}
+
+fn error(name: &str, source: &str) -> TemplateError {
+    Templates::builtin().add(name, source).unwrap_err()
+}
+
+#[test]
+fn the_default_template_is_tyks() {
+    let templates = Templates::builtin();
+    let default = templates.find("").unwrap();
+    let body = templates.render(&default, &event("k1")).unwrap().body;
+    let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        value,
+        serde_json::json!({
+            "event": "AuthFailure", "message": "Auth Failure", "path": "/orders/1", "origin": "192.0.2.7", "key": "k1"
+        })
+    );
+}
+
+#[test]
+fn a_crossed_threshold_has_its_own_fields() {
+    let meta = Meta::trigger("acme", "", Percent::new(80.0).unwrap(), 8, 10);
+    let event = Event { kind: EventKind::TriggerExceeded, meta, ..event("") };
+    let templates = Templates::builtin();
+    for name in ["", "templates/monitor_template.json"] {
+        let body = templates.render(&templates.find(name).unwrap(), &event).unwrap().body;
+        let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "event": "TriggerExceeded", "message": "Quota trigger reached", "org": "acme", "key": "",
+                "trigger_limit": "80"
+            })
+        );
+    }
+}
+
+#[test]
+fn tyks_tags_old_and_new_are_substituted() {
+    let source = "{{.EventType}} {{ .EventMetaData.Key }} {{.Type}} {{.Meta.Key}} {{EventType}} {{Meta.Key}}";
+    assert_eq!(render("t.txt", source, "k"), "AuthFailure k AuthFailure k AuthFailure k");
+}
+
+#[test]
+fn trim_markers_and_comments_work() {
+    assert_eq!(render("t.txt", "a  {{- .Type -}}  b", ""), "aAuthFailureb");
+    assert_eq!(render("t.txt", "a {{/* note }} */}}b{{! x }}{{!-- {{y}} --}}c", ""), "a bc");
+    assert_eq!(render("t.txt", "a {{- /* note */ -}} b", ""), "ab");
+}
+
+#[test]
+fn conditions_are_handlebars() {
+    let source = r#"{{#if (eq Type "AuthFailure")}}yes{{else if Meta.Key}}key{{else}}no{{/if}}"#;
+    assert_eq!(render("t.txt", source, ""), "yes");
+}
+
+#[test]
+fn a_backslash_before_a_go_tag_is_text() {
+    assert_eq!(render("t.txt", r"C:\{{.Type}}", ""), r"C:\AuthFailure");
+}
+
+#[test]
+fn go_control_structures_are_refused_with_their_place() {
+    let refused = error("t.json", "{\n  \"a\": \"{{if eq .Type \\\"x\\\"}}\"\n}");
+    assert_eq!((refused.line, refused.column), (2, 9));
+    assert!(refused.message.contains("{{#if"), "{refused}");
+    for source in
+        ["{{range .Meta}}", "{{end}}", "{{.Meta.Key | js}}", "{{$x := 1}}", "{{printf \"%s\" .Type}}", "{{.}}"]
+    {
+        assert_eq!(error("t.txt", source).line, 1, "{source}");
+    }
+}
+
+#[test]
+fn a_template_that_does_not_parse_is_refused_with_its_place() {
+    assert_eq!(error("t.json", "{\n{{#if Type}}\n").line, 3);
+    assert_eq!(error("t.json", "ab {{Type").column, 4);
+    assert!(Templates::builtin().add("t.json", "{{#each}}{{/if}}").is_err());
+}
+
+#[test]
+fn hostile_values_keep_each_format_whole() {
+    let hostile = "a\"b\\c\n{{Type}}\u{0}<i>&amp;,é\u{2028}";
+    let json = render("t.json", r#"{"k": "{{Meta.Key}}", "r": "{{{Meta.Key}}}", "a": "{{& Meta.Key}}"}"#, hostile);
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value, serde_json::json!({ "k": hostile, "r": hostile, "a": hostile }));
+    assert!(!json.contains("&quot;"), "no HTML escaping in JSON");
+
+    assert_eq!(render("t.xml", "<k>{{.Meta.Key}}</k>", "<\u{1}&'\"\n"), "<k>&lt;\u{fffd}&amp;&#39;&quot;&#10;</k>");
+    assert_eq!(render("t.html", "{{Meta.Key}}{{{Meta.Key}}}", "<b>"), "&lt;b&gt;<b>");
+    assert_eq!(render("t.csv", "{{Type}},{{Meta.Key}}\n", "a,\"b\""), "AuthFailure,\"a,\"\"b\"\"\"\n");
+    assert_eq!(render("t.csv", "\"{{Type}}\",\"{{Meta.Key}}\"\n", "a,\"b\""), "\"AuthFailure\",\"a,\"\"b\"\"\"\n");
+    assert_eq!(render("t.txt", "{{Meta.Key}}", "<\"\n"), "<\"\n");
+}
+
+#[test]
+fn the_stable_form_leaves_out_what_changes() {
+    let mut templates = Templates::builtin();
+    templates.add("t.txt", "{{Type}} {{TimeStamp}} {{ID}} {{Meta.UsagePercentage}}").unwrap();
+    let rendered = templates.render(&templates.find("t.txt").unwrap(), &event("k")).unwrap();
+    assert_eq!(rendered.body, "AuthFailure 2026-10-21T08:15:30.250Z 0a1b ");
+    assert_eq!(rendered.stable(), "AuthFailure   ");
+    let plain = templates.render(&templates.find("").unwrap(), &event("k")).unwrap();
+    assert_eq!(plain.stable(), plain.body);
+}
+
+proptest! {
+    #[test]
+    fn json_stays_valid_and_says_what_was_sent(key in any::<Vec<u8>>()) {
+        let key = crate::event::client_text(&key);
+        let templates = Templates::builtin();
+        let body = templates.render(&templates.find("").unwrap(), &event(&key)).unwrap().body;
+        let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+        prop_assert_eq!(value["key"].as_str(), Some(key.as_str()));
+    }
+
+    #[test]
+    fn a_csv_record_stays_one_record(key in "[a-z,\"\n\r]{0,20}") {
+        let line = render("t.csv", "{{Meta.Key}}", &key);
+        let quoted = line.strip_prefix('"').and_then(|line| line.strip_suffix('"'));
+        let read = quoted.map_or(line.clone(), |inner| inner.replace("\"\"", "\""));
+        prop_assert_eq!(read, key);
+    }
+
+    #[test]
+    fn no_source_panics(source in "[ {}.a-c|/*!#~\\-\"']{0,40}") {
+        let _ = Templates::builtin().add("t.json", &source);
+    }
+}

@@ -1,0 +1,148 @@
+//! An in-memory host with the rules of Envoy's shared data and queues, for tests.
+//!
+//! State is observed after the fact rather than scripted beforehand. One host stands for one process: several
+//! engines on it are several VMs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::metrics::Metric;
+use crate::ports::{
+    Callout, CalloutId, CalloutRefused, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
+};
+
+/// The host.
+#[derive(Default)]
+pub struct MemoryHost {
+    data: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    last_cas: Cell<u32>,
+    queue: RefCell<VecDeque<Vec<u8>>>,
+    sent: RefCell<Vec<(CalloutId, Callout)>>,
+    refusals: RefCell<VecDeque<CalloutRefused>>,
+    metrics: RefCell<BTreeMap<String, u64>>,
+    lost_races: Cell<u32>,
+    broken: Cell<bool>,
+}
+
+impl MemoryHost {
+    /// Makes the next `n` conditional writes lose their race.
+    pub fn fail_next_writes(&self, n: u32) {
+        self.lost_races.set(n);
+    }
+
+    /// Makes every access to shared data fail, as under a restricted capability.
+    pub fn break_shared_data(&self, broken: bool) {
+        self.broken.set(broken);
+    }
+
+    /// Makes the next callout be refused.
+    pub fn refuse_next_callout(&self, why: CalloutRefused) {
+        self.refusals.borrow_mut().push_back(why);
+    }
+
+    /// The callouts sent since the last call.
+    pub fn take_sent(&self) -> Vec<(CalloutId, Callout)> {
+        self.sent.take()
+    }
+
+    /// A counter's value.
+    pub fn metric(&self, metric: Metric) -> u64 {
+        self.metrics.borrow().get(&metric.name()).copied().unwrap_or_default()
+    }
+
+    /// How many keys exist, emptied ones included.
+    pub fn key_count(&self) -> usize {
+        self.data.borrow().len()
+    }
+
+    /// Bytes of all values.
+    pub fn stored_bytes(&self) -> usize {
+        self.data.borrow().values().map(|(value, _)| value.len()).sum()
+    }
+
+    fn check(&self, call: &'static str) -> Result<(), HostError> {
+        if self.broken.get() { Err(HostError { call, status: 10 }) } else { Ok(()) }
+    }
+
+    fn loses_race(&self) -> bool {
+        let left = self.lost_races.get();
+        self.lost_races.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    fn write(&self, key: &str, value: &[u8]) {
+        let cas = self.last_cas.get().wrapping_add(1).max(1);
+        self.last_cas.set(cas);
+        self.data.borrow_mut().insert(key.to_owned(), (value.to_vec(), cas));
+    }
+}
+
+impl SharedData for MemoryHost {
+    fn get(&self, key: &str) -> Result<Entry, HostError> {
+        self.check("get_shared_data")?;
+        Ok(match self.data.borrow().get(key) {
+            None => Entry::Absent,
+            Some((value, cas)) if value.is_empty() => Entry::Emptied { cas: *cas },
+            Some((value, cas)) => Entry::Present(Stored { value: value.clone(), cas: *cas }),
+        })
+    }
+
+    fn insert(&self, key: &str, value: &[u8]) -> Result<bool, HostError> {
+        self.check("set_shared_data")?;
+        if self.loses_race() || self.data.borrow().contains_key(key) {
+            return Ok(false);
+        }
+        self.write(key, value);
+        Ok(true)
+    }
+
+    fn replace(&self, key: &str, value: &[u8], cas: u32) -> Result<bool, HostError> {
+        self.check("set_shared_data")?;
+        if self.loses_race() || self.data.borrow().get(key).is_some_and(|(_, current)| *current != cas) {
+            return Ok(false);
+        }
+        self.write(key, value);
+        Ok(true)
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), HostError> {
+        self.check("set_shared_data")?;
+        self.write(key, value);
+        Ok(())
+    }
+}
+
+impl Wakeups for MemoryHost {
+    fn listen(&self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn wake(&self, message: &[u8]) -> Result<(), HostError> {
+        self.queue.borrow_mut().push_back(message.to_vec());
+        Ok(())
+    }
+
+    fn take(&self) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.queue.borrow_mut().pop_front())
+    }
+}
+
+impl Callouts for MemoryHost {
+    fn send(&self, callout: &Callout) -> Result<CalloutId, CalloutRefused> {
+        if let Some(why) = self.refusals.borrow_mut().pop_front() {
+            return Err(why);
+        }
+        let id = CalloutId(self.last_cas.get());
+        self.last_cas.set(id.0.wrapping_add(1));
+        self.sent.borrow_mut().push((id, callout.clone()));
+        Ok(id)
+    }
+}
+
+impl Metrics for MemoryHost {
+    fn add(&self, metric: Metric, n: u64) {
+        let mut metrics = self.metrics.borrow_mut();
+        let value = metrics.entry(metric.name()).or_default();
+        *value = value.saturating_add(n);
+    }
+}

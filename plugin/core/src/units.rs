@@ -1,0 +1,132 @@
+//! Checked units that the whole core passes around.
+
+use std::fmt;
+
+/// A point in time: milliseconds since the Unix epoch.
+///
+/// The adapter reads the clock once per callback and passes this down; the core never reads a clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// From the nanoseconds that a proxy-wasm host reports.
+    pub fn from_nanos(nanos: u64) -> Self {
+        UnixMillis(nanos / 1_000_000)
+    }
+
+    /// This time plus `millis`, or the end of time.
+    pub fn plus(self, millis: u64) -> Self {
+        UnixMillis(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds since `earlier`; 0 when `earlier` lies ahead, as after a clock that stepped back.
+    pub fn since(self, earlier: UnixMillis) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// Whole seconds since the epoch, rounded up.
+    pub fn as_secs_ceil(self) -> u64 {
+        self.0.div_ceil(1000)
+    }
+
+    /// RFC 3339 in UTC with milliseconds, such as `2026-11-21T08:15:30.250Z`; empty past the year 9999.
+    pub fn to_rfc3339(self) -> String {
+        i64::try_from(self.0)
+            .ok()
+            .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
+            .map(|timestamp| format!("{timestamp:.3}"))
+            .unwrap_or_default()
+    }
+}
+
+/// A percentage in (0, 100], kept in millionths so that crossings are computed in integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent {
+    millionths: u64,
+}
+
+impl Percent {
+    /// `None` for anything outside (0, 100].
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub fn new(percent: f64) -> Option<Self> {
+        if !(percent > 0.0 && percent <= 100.0) {
+            return None;
+        }
+        let millionths = ((percent * 1_000_000.0).round() as u64).max(1);
+        Some(Percent { millionths })
+    }
+
+    /// The smallest count that is at least this share of `max`; at least 1.
+    pub fn count_of(self, max: u64) -> u64 {
+        let scaled = u128::from(self.millionths).saturating_mul(u128::from(max));
+        u64::try_from(scaled.div_ceil(100_000_000)).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+impl fmt::Display for Percent {
+    /// `80`, or `80.5` where the configuration said so.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.millionths / 1_000_000, self.millionths % 1_000_000);
+        if rest == 0 {
+            return write!(f, "{whole}");
+        }
+        let digits = format!("{rest:06}");
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn time_is_written_as_rfc3339() {
+        assert_eq!(UnixMillis(0).to_rfc3339(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(UnixMillis(1_792_570_530_250).to_rfc3339(), "2026-10-21T08:15:30.250Z");
+        assert_eq!(UnixMillis(u64::MAX).to_rfc3339(), "");
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_gives_no_elapsed_time() {
+        assert_eq!(UnixMillis(5).since(UnixMillis(9)), 0);
+        assert_eq!(UnixMillis(1001).as_secs_ceil(), 2);
+        assert_eq!(UnixMillis(1000).as_secs_ceil(), 1);
+    }
+
+    #[test]
+    fn percentages_are_over_0_to_100() {
+        for bad in [0.0, -1.0, 100.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Percent::new(bad), None, "{bad}");
+        }
+        assert_eq!(Percent::new(100.0).unwrap().to_string(), "100");
+        assert_eq!(Percent::new(80.5).unwrap().to_string(), "80.5");
+    }
+
+    #[test]
+    fn decimal_percentages_do_not_drift() {
+        let count = |percent: f64, max| Percent::new(percent).unwrap().count_of(max);
+        assert_eq!(count(55.1, 1000), 551);
+        assert_eq!(count(80.0, 10), 8);
+        assert_eq!(count(50.0, 3), 2);
+        assert_eq!(count(0.000_001, 5), 1);
+        assert_eq!(count(100.0, u64::MAX), u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn the_count_is_the_first_at_or_above_the_share(tenths in 1_u64..=1000, max in 1_u64..1_000_000_000) {
+            #[allow(clippy::cast_precision_loss)]
+            let at = Percent::new(tenths as f64 / 10.0).unwrap().count_of(max);
+            prop_assert!(u128::from(at) * 1000 >= u128::from(tenths) * u128::from(max));
+            prop_assert!(u128::from(at - 1) * 1000 < u128::from(tenths) * u128::from(max));
+        }
+    }
+}

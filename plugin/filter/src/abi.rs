@@ -1,0 +1,347 @@
+//! The part of the proxy-wasm ABI 0.2.1 that the filter uses, as safe functions.
+//!
+//! Every status comes back as a value. The proxy-wasm Rust SDK panics on the ones that it does not expect, such as a
+//! restricted capability's, and a panic would kill the VM; it also exports every callback there is, and looks up a
+//! boxed context in each. ARCHITECTURE.md has the measurements.
+#![allow(unsafe_code)]
+
+use std::mem::ManuallyDrop;
+use std::ptr::null_mut;
+
+/// A status other than OK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u32);
+
+impl Status {
+    pub(crate) const NOT_FOUND: Status = Status(1);
+    pub(crate) const BAD_ARGUMENT: Status = Status(2);
+    pub(crate) const EMPTY: Status = Status(7);
+    pub(crate) const CAS_MISMATCH: Status = Status(8);
+}
+
+type Result<T> = std::result::Result<T, Status>;
+
+/// What becomes of a stream after a callback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Action {
+    #[default]
+    Continue = 0,
+    Pause = 1,
+}
+
+/// A header map.
+#[derive(Clone, Copy)]
+pub(crate) enum Map {
+    Request = 0,
+    Response = 2,
+    CallResponse = 6,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum LogLevel {
+    Trace = 0,
+    Debug = 1,
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+    Critical = 5,
+}
+
+const PLUGIN_CONFIGURATION: u32 = 7;
+const COUNTER: u32 = 0;
+const NO_GRPC_STATUS: i32 = -1;
+
+mod imports {
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        pub(super) fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
+        pub(super) fn proxy_get_log_level(level: *mut u32) -> u32;
+        pub(super) fn proxy_get_current_time_nanoseconds(nanos: *mut u64) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(millis: u32) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            kind: u32,
+            start: usize,
+            max: usize,
+            data: *mut *mut u8,
+            len: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_len: usize,
+            data: *mut *mut u8,
+            len: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_len: usize,
+            value: *const u8,
+            value_len: usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
+        pub(super) fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_len: usize,
+            body: *const u8,
+            body_len: usize,
+            headers: *const u8,
+            headers_len: usize,
+            grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_http_call(
+            upstream: *const u8,
+            upstream_len: usize,
+            headers: *const u8,
+            headers_len: usize,
+            body: *const u8,
+            body_len: usize,
+            trailers: *const u8,
+            trailers_len: usize,
+            timeout_ms: u32,
+            call: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_get_shared_data(
+            key: *const u8,
+            key_len: usize,
+            data: *mut *mut u8,
+            len: *mut usize,
+            cas: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_set_shared_data(
+            key: *const u8,
+            key_len: usize,
+            value: *const u8,
+            value_len: usize,
+            cas: u32,
+        ) -> u32;
+        pub(super) fn proxy_register_shared_queue(name: *const u8, name_len: usize, queue: *mut u32) -> u32;
+        pub(super) fn proxy_resolve_shared_queue(
+            vm: *const u8,
+            vm_len: usize,
+            name: *const u8,
+            name_len: usize,
+            queue: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_enqueue_shared_queue(queue: u32, data: *const u8, len: usize) -> u32;
+        pub(super) fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, metric: *mut u32) -> u32;
+        pub(super) fn proxy_increment_metric(metric: u32, n: i64) -> u32;
+        pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
+    }
+}
+
+fn check(status: u32) -> Result<()> {
+    if status == 0 { Ok(()) } else { Err(Status(status)) }
+}
+
+/// Memory for the host to write to; it comes back through [`returned_bytes`].
+pub(crate) fn allocate(size: usize) -> *mut u8 {
+    ManuallyDrop::new(Vec::with_capacity(size)).as_mut_ptr()
+}
+
+/// The bytes that a hostcall returned through a pointer and a length.
+fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
+    let (mut data, mut len) = (null_mut(), 0);
+    check(call(&raw mut data, &raw mut len))?;
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host got `data` from `allocate(len)` and filled `len` bytes, or returned null.
+    Ok(unsafe { Vec::from_raw_parts(data, len, len) })
+}
+
+fn returned_u32(call: impl FnOnce(*mut u32) -> u32) -> Result<u32> {
+    let mut value = 0;
+    check(call(&raw mut value))?;
+    Ok(value)
+}
+
+pub(crate) fn log(level: LogLevel, text: &str) {
+    // SAFETY: the host reads `text` during the call. So it is with every pointer to a slice below.
+    unsafe { imports::proxy_log(level as u32, text.as_ptr(), text.len()) };
+}
+
+pub(crate) fn log_level() -> Result<u32> {
+    // SAFETY: the host writes one u32.
+    returned_u32(|level| unsafe { imports::proxy_get_log_level(level) })
+}
+
+pub(crate) fn now_nanos() -> Result<u64> {
+    let mut nanos = 0;
+    // SAFETY: the host writes one u64.
+    check(unsafe { imports::proxy_get_current_time_nanoseconds(&raw mut nanos) })?;
+    Ok(nanos)
+}
+
+pub(crate) fn set_tick_period(millis: u32) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { imports::proxy_set_tick_period_milliseconds(millis) })
+}
+
+pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>> {
+    // SAFETY: see `returned_bytes`.
+    returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, len) })
+}
+
+/// All headers, serialized; see [`parse_pairs`].
+pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>> {
+    // SAFETY: see `returned_bytes`.
+    returned_bytes(|data, len| unsafe { imports::proxy_get_header_map_pairs(map as u32, data, len) })
+}
+
+pub(crate) fn header(map: Map, name: &str) -> Result<Vec<u8>> {
+    // SAFETY: see `returned_bytes`.
+    returned_bytes(|data, len| unsafe {
+        imports::proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, len)
+    })
+}
+
+pub(crate) fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<()> {
+    // SAFETY: slices.
+    check(unsafe {
+        imports::proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+pub(crate) fn remove_header(map: Map, name: &str) -> Result<()> {
+    // SAFETY: slices.
+    check(unsafe { imports::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+pub(crate) fn send_local_response<'h>(
+    status: u32,
+    details: &str,
+    headers: impl Iterator<Item = (&'h str, &'h str)> + Clone,
+    body: &str,
+) -> Result<()> {
+    let headers = serialize_pairs(headers);
+    // SAFETY: slices.
+    check(unsafe {
+        imports::proxy_send_local_response(
+            status,
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+pub(crate) fn http_call<'h>(
+    cluster: &str,
+    headers: impl Iterator<Item = (&'h str, &'h str)> + Clone,
+    body: &[u8],
+    timeout_ms: u32,
+) -> Result<u32> {
+    let headers = serialize_pairs(headers);
+    let no_trailers = serialize_pairs(std::iter::empty());
+    // SAFETY: slices, and the host writes one u32.
+    returned_u32(|call| unsafe {
+        imports::proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            no_trailers.as_ptr(),
+            no_trailers.len(),
+            timeout_ms,
+            call,
+        )
+    })
+}
+
+pub(crate) fn shared_data(key: &str) -> Result<(Vec<u8>, u32)> {
+    let mut cas = 0;
+    // SAFETY: see `returned_bytes`; the host writes one u32 more.
+    let value = returned_bytes(|data, len| unsafe {
+        imports::proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &raw mut cas)
+    })?;
+    Ok((value, cas))
+}
+
+pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<()> {
+    // SAFETY: slices.
+    check(unsafe { imports::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) })
+}
+
+pub(crate) fn register_queue(name: &str) -> Result<u32> {
+    // SAFETY: a slice, and the host writes one u32. So below.
+    returned_u32(|queue| unsafe { imports::proxy_register_shared_queue(name.as_ptr(), name.len(), queue) })
+}
+
+/// The queue of that name of this VM's own `vm_id`.
+pub(crate) fn resolve_queue(name: &str) -> Result<u32> {
+    // SAFETY: as above.
+    returned_u32(|queue| unsafe {
+        imports::proxy_resolve_shared_queue("".as_ptr(), 0, name.as_ptr(), name.len(), queue)
+    })
+}
+
+pub(crate) fn enqueue(queue: u32, message: &[u8]) -> Result<()> {
+    // SAFETY: slices.
+    check(unsafe { imports::proxy_enqueue_shared_queue(queue, message.as_ptr(), message.len()) })
+}
+
+pub(crate) fn dequeue(queue: u32) -> Result<Vec<u8>> {
+    // SAFETY: see `returned_bytes`.
+    returned_bytes(|data, len| unsafe { imports::proxy_dequeue_shared_queue(queue, data, len) })
+}
+
+pub(crate) fn define_counter(name: &str) -> Result<u32> {
+    // SAFETY: a slice, and the host writes one u32.
+    returned_u32(|metric| unsafe { imports::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), metric) })
+}
+
+pub(crate) fn increment_metric(metric: u32, n: i64) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { imports::proxy_increment_metric(metric, n) })
+}
+
+/// A property; `path` has its parts joined by NUL.
+pub(crate) fn property(path: &str) -> Result<Vec<u8>> {
+    // SAFETY: see `returned_bytes`.
+    returned_bytes(|data, len| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, len) })
+}
+
+/// The pairs in serialized headers: a count, the lengths of names and values, then both, each with a NUL behind it.
+/// What is cut short ends the list.
+pub(crate) fn parse_pairs(bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
+    let mut pairs = Vec::new();
+    let Some((count, rest)) = bytes.split_first_chunk::<4>() else { return pairs };
+    let count = u32::from_le_bytes(*count) as usize;
+    let Some((lengths, mut data)) = rest.split_at_checked(count.saturating_mul(8)) else { return pairs };
+    pairs.reserve_exact(count);
+    for length in lengths.chunks_exact(8) {
+        let (Some(name), Some(value)) = (length.first_chunk::<4>(), length.last_chunk::<4>()) else { return pairs };
+        let mut take = |len: &[u8; 4]| {
+            let (taken, rest) = data.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+            data = rest.get(1..)?;
+            Some(taken)
+        };
+        let (Some(name), Some(value)) = (take(name), take(value)) else { return pairs };
+        pairs.push((name, value));
+    }
+    pairs
+}
+
+#[allow(clippy::cast_possible_truncation)]
+fn serialize_pairs<'h>(pairs: impl Iterator<Item = (&'h str, &'h str)> + Clone) -> Vec<u8> {
+    let mut bytes = (pairs.clone().count() as u32).to_le_bytes().to_vec();
+    for (name, value) in pairs.clone() {
+        bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    }
+    for part in pairs.flat_map(|(name, value)| [name, value]) {
+        bytes.extend_from_slice(part.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}

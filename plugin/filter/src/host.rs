@@ -1,0 +1,237 @@
+//! The core's ports on hostcalls: with [`crate::abi`] below it, the only file that names them.
+
+use std::cell::Cell;
+
+use tollbell_core::ports::{
+    Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
+};
+use tollbell_core::request::HeaderChange;
+use tollbell_core::units::UnixMillis;
+
+use crate::abi::{self, LogLevel, Map, Status};
+use tollbell_core::answer::Answer;
+use tollbell_core::metrics::Metric;
+
+/// Envoy writes an absent key whatever number is given, and a present one only where its number is given. So a number
+/// that no key has makes a write a create-if-absent. Envoy counts from 1 and would need four billion writes to get
+/// here. An end-to-end test holds Envoy to it.
+const NO_KEYS_CAS: u32 = u32::MAX;
+
+/// The number for a write whatever the key holds.
+const ANY_CAS: u32 = 0;
+
+const WAKEUP_QUEUE: &str = "tollbell/1/wakeups";
+
+/// The proxy.
+pub(crate) struct ProxyHost {
+    /// Metric ids by [`Metric::index`].
+    counters: Vec<Option<u32>>,
+    wakeup_queue: Cell<Option<u32>>,
+}
+
+impl ProxyHost {
+    /// Defines the counters.
+    pub(crate) fn new() -> Self {
+        let counters = Metric::all().map(|metric| abi::define_counter(&metric.name()).ok()).collect();
+        ProxyHost { counters, wakeup_queue: Cell::new(None) }
+    }
+
+    fn wakeup_queue(&self) -> Result<u32, Status> {
+        if let Some(queue) = self.wakeup_queue.get() {
+            return Ok(queue);
+        }
+        let queue = abi::resolve_queue(WAKEUP_QUEUE)?;
+        self.wakeup_queue.set(Some(queue));
+        Ok(queue)
+    }
+}
+
+fn refused(call: &'static str) -> impl Fn(Status) -> HostError {
+    move |status| HostError { call, status: status.0 }
+}
+
+impl SharedData for ProxyHost {
+    fn get(&self, key: &str) -> Result<Entry, HostError> {
+        match abi::shared_data(key) {
+            Ok((value, cas)) if value.is_empty() => Ok(Entry::Emptied { cas }),
+            Ok((value, cas)) => Ok(Entry::Present(Stored { value, cas })),
+            Err(Status::NOT_FOUND) => Ok(Entry::Absent),
+            Err(status) => Err(refused("get_shared_data")(status)),
+        }
+    }
+
+    fn insert(&self, key: &str, value: &[u8]) -> Result<bool, HostError> {
+        self.replace(key, value, NO_KEYS_CAS)
+    }
+
+    fn replace(&self, key: &str, value: &[u8], cas: u32) -> Result<bool, HostError> {
+        match abi::set_shared_data(key, value, cas) {
+            Ok(()) => Ok(true),
+            Err(Status::CAS_MISMATCH) => Ok(false),
+            Err(status) => Err(refused("set_shared_data")(status)),
+        }
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), HostError> {
+        abi::set_shared_data(key, value, ANY_CAS).map_err(refused("set_shared_data"))
+    }
+}
+
+impl Wakeups for ProxyHost {
+    fn listen(&self) -> Result<(), HostError> {
+        let queue = abi::register_queue(WAKEUP_QUEUE).map_err(refused("register_shared_queue"))?;
+        self.wakeup_queue.set(Some(queue));
+        Ok(())
+    }
+
+    fn wake(&self, message: &[u8]) -> Result<(), HostError> {
+        let queue = self.wakeup_queue().map_err(refused("resolve_shared_queue"))?;
+        abi::enqueue(queue, message).map_err(refused("enqueue_shared_queue"))
+    }
+
+    fn take(&self) -> Result<Option<Vec<u8>>, HostError> {
+        let queue = self.wakeup_queue().map_err(refused("resolve_shared_queue"))?;
+        match abi::dequeue(queue) {
+            Ok(message) => Ok(Some(message)),
+            Err(Status::EMPTY) => Ok(None),
+            Err(status) => Err(refused("dequeue_shared_queue")(status)),
+        }
+    }
+}
+
+impl Callouts for ProxyHost {
+    fn send(&self, callout: &Callout) -> Result<CalloutId, CalloutRefused> {
+        let headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let timeout_ms = u32::try_from(callout.timeout_ms).unwrap_or(u32::MAX).max(1);
+        match abi::http_call(&callout.cluster, headers, &callout.body, timeout_ms) {
+            Ok(call) => Ok(CalloutId(call)),
+            Err(Status::BAD_ARGUMENT) => Err(CalloutRefused::UnknownCluster),
+            Err(_) => Err(CalloutRefused::Immediately),
+        }
+    }
+}
+
+impl Metrics for ProxyHost {
+    fn add(&self, metric: Metric, n: u64) {
+        let n = i64::try_from(n).unwrap_or(i64::MAX);
+        if let Some(Some(counter)) = self.counters.get(metric.index()) {
+            // A counter that cannot be kept is no reason to do anything else.
+            let _ = abi::increment_metric(*counter, n);
+        }
+    }
+}
+
+/// The time, and its nanoseconds as a salt; the epoch where the host has no clock.
+pub(crate) fn now() -> (UnixMillis, u64) {
+    let nanos = abi::now_nanos().unwrap_or_default();
+    (UnixMillis::from_nanos(nanos), nanos)
+}
+
+/// Asks for [`tollbell_core::engine::TICK_MS`].
+pub(crate) fn start_ticking(period_ms: u64) {
+    let period = u32::try_from(period_ms).unwrap_or(u32::MAX);
+    if let Err(status) = abi::set_tick_period(period) {
+        log::error!("no ticks (status {}): messages wait for ever", status.0);
+    }
+}
+
+/// The plugin's configuration.
+pub(crate) fn configuration(size: usize) -> Vec<u8> {
+    abi::plugin_configuration(size).unwrap_or_default()
+}
+
+/// The request's headers, serialized for [`abi::parse_pairs`].
+pub(crate) fn request_headers() -> Vec<u8> {
+    abi::header_pairs(Map::Request).unwrap_or_default()
+}
+
+/// The client's address as Envoy trusts it: `ip:port`.
+pub(crate) fn source_address() -> Option<String> {
+    let address = abi::property("source\0address").ok()?;
+    Some(String::from_utf8_lossy(&address).into_owned())
+}
+
+/// Applies changes to the request's headers.
+pub(crate) fn change_request(changes: &[HeaderChange]) {
+    for change in changes {
+        let changed = match change {
+            HeaderChange::Remove(name) => abi::remove_header(Map::Request, name),
+            HeaderChange::Replace(name, value) => abi::replace_header(Map::Request, name, value),
+        };
+        if let Err(status) = changed {
+            log::error!("a request header could not be changed (status {})", status.0);
+        }
+    }
+}
+
+/// Answers the request. `false`: the host did not take the answer.
+pub(crate) fn send_answer(answer: &Answer) -> bool {
+    let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let sent = abi::send_local_response(u32::from(answer.status), &answer.details, headers, &answer.body);
+    if let Err(status) = sent {
+        log::error!("a refusal could not be sent (status {}): the request is held", status.0);
+    }
+    sent.is_ok()
+}
+
+/// Sets a header of the response.
+pub(crate) fn set_response_header(name: &str, value: &str) {
+    if let Err(status) = abi::replace_header(Map::Response, name, value.as_bytes()) {
+        log::debug!("{name} could not be set (status {})", status.0);
+    }
+}
+
+/// The reply to a callout, while the host shows it. With no headers there is nothing to ask for.
+pub(crate) fn callout_reply(header_count: usize) -> CalloutReply {
+    if header_count == 0 {
+        return CalloutReply::default();
+    }
+    let header = |name| {
+        let value = abi::header(Map::CallResponse, name).ok()?;
+        String::from_utf8(value).ok()
+    };
+    CalloutReply {
+        status: header(":status").and_then(|status| status.parse().ok()),
+        retry_after: header("retry-after"),
+    }
+}
+
+struct ProxyLog;
+
+static LOG: ProxyLog = ProxyLog;
+
+impl log::Log for ProxyLog {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let level = match record.level() {
+            log::Level::Trace => LogLevel::Trace,
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
+        };
+        abi::log(level, &record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Sends the `log` crate's lines, and a panic's, to the proxy's log. May be called again.
+pub(crate) fn start_logging() {
+    // The second call of a VM finds the logger in place.
+    let _ = log::set_logger(&LOG);
+    log::set_max_level(match abi::log_level().unwrap_or(LogLevel::Info as u32) {
+        0 => log::LevelFilter::Trace,
+        1 => log::LevelFilter::Debug,
+        2 => log::LevelFilter::Info,
+        3 => log::LevelFilter::Warn,
+        _ => log::LevelFilter::Error,
+    });
+    std::panic::set_hook(Box::new(|panic| abi::log(LogLevel::Critical, &panic.to_string())));
+}

@@ -1,0 +1,137 @@
+//! One VM: its root contexts, each with a configuration, and the streams that await their response.
+
+use std::collections::{BTreeMap, HashMap};
+use std::task::Poll;
+
+use tollbell_core::config::Config;
+use tollbell_core::engine::{Decision, Engine, TICK_MS};
+use tollbell_core::ports::CalloutId;
+use tollbell_core::quota::Usage;
+use tollbell_core::request::Request;
+
+use crate::abi::{self, Action};
+use crate::host::{self, ProxyHost};
+
+/// The state of a VM.
+#[derive(Default)]
+pub(crate) struct Plugin {
+    roots: BTreeMap<u32, Root>,
+    /// The first root context. Its streams are recorded only when their answer is to show a quota: one configuration
+    /// to a VM is the usual case, and costs nothing.
+    first_root: Option<u32>,
+    streams: HashMap<u32, Stream>,
+}
+
+struct Root {
+    host: ProxyHost,
+    engine: Engine,
+}
+
+#[derive(Default)]
+struct Stream {
+    root: Option<u32>,
+    quota: Option<Usage>,
+}
+
+impl Plugin {
+    pub(crate) fn on_context_create(&mut self, context: u32, parent: u32) {
+        if parent == 0 {
+            host::start_logging();
+            self.first_root = self.first_root.or(Some(context));
+        } else if self.first_root != Some(parent) {
+            self.streams.insert(context, Stream { root: Some(parent), quota: None });
+        }
+    }
+
+    /// `false` refuses the configuration.
+    pub(crate) fn on_configure(&mut self, root: u32, size: usize) -> bool {
+        let (config, warnings) = match Config::load(&host::configuration(size)) {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                for error in &errors {
+                    log::error!("configuration: {error}");
+                }
+                log::error!("configuration: refused, {} errors", errors.len());
+                return false;
+            }
+        };
+        for warning in warnings {
+            log::warn!("configuration: {warning}");
+        }
+        let host = ProxyHost::new();
+        let (now, salt) = host::now();
+        match Engine::new(config, &host, now, salt) {
+            Ok(engine) => {
+                self.roots.insert(root, Root { host, engine });
+                host::start_ticking(TICK_MS);
+                true
+            }
+            Err(error) => {
+                log::error!("the proxy's shared data cannot be used: {error}");
+                false
+            }
+        }
+    }
+
+    pub(crate) fn on_request_headers(&mut self, stream: u32) -> Action {
+        let root = self.streams.get(&stream).and_then(|stream| stream.root).or(self.first_root);
+        let Some(Root { host, engine }) = root.and_then(|root| self.roots.get_mut(&root)) else {
+            // Without a configuration nobody has said what to protect; Envoy does not get here.
+            return Action::Continue;
+        };
+        let headers = host::request_headers();
+        let headers = abi::parse_pairs(&headers);
+        let request = Request { headers: &headers, source_address: &host::source_address };
+        match engine.on_request(host, &request, host::now().0) {
+            Poll::Ready(Decision::Continue { changes, quota }) => {
+                host::change_request(&changes);
+                if quota.is_some() {
+                    self.streams.entry(stream).or_default().quota = quota;
+                }
+                Action::Continue
+            }
+            Poll::Ready(Decision::Refuse(answer)) => {
+                // A refused request is held even where its answer cannot be sent.
+                host::send_answer(&answer);
+                Action::Pause
+            }
+            Poll::Pending => Action::Pause,
+        }
+    }
+
+    pub(crate) fn on_response_headers(&mut self, stream: u32) {
+        if let Some(quota) = self.streams.get_mut(&stream).and_then(|stream| stream.quota.take()) {
+            for (name, value) in Engine::on_response(&quota) {
+                host::set_response_header(name, &value);
+            }
+        }
+    }
+
+    pub(crate) fn on_tick(&mut self, root: u32) {
+        if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
+            engine.on_tick(host, host::now().0);
+        }
+    }
+
+    pub(crate) fn on_queue_ready(&mut self, root: u32) {
+        if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
+            engine.on_wake(host, host::now().0);
+        }
+    }
+
+    pub(crate) fn on_http_call_response(&mut self, root: u32, call: u32, header_count: usize) {
+        if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
+            let reply = host::callout_reply(header_count);
+            engine.on_callout_reply(host, CalloutId(call), &reply, host::now().0);
+        }
+    }
+
+    pub(crate) fn on_delete(&mut self, context: u32) {
+        if self.streams.remove(&context).is_some() {
+            return;
+        }
+        if let Some(Root { host, mut engine }) = self.roots.remove(&context) {
+            engine.on_shutdown(&host);
+        }
+    }
+}
