@@ -62,7 +62,7 @@ pub struct Api {
     #[serde(default)]
     pub auth: Auth,
     /// Take the key out of the request before it goes upstream.
-    #[serde(default, alias = "strip_auth_data")]
+    #[serde(default)]
     pub strip_authorization_data: bool,
     /// Event handlers for this API.
     #[serde(default)]

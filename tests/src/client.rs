@@ -1,0 +1,144 @@
+//! An HTTP/1.1 client: single requests, many over many connections, and raw bytes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A response.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body as text.
+    pub body: String,
+    /// From the request's start to the body's end.
+    pub took: Duration,
+}
+
+impl Reply {
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One kept-alive connection to 127.0.0.1.
+pub struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub async fn open(port: u16) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("connect to {port}"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Connection { sender })
+    }
+
+    /// GETs `target` with the given headers.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Reply> {
+        let started = Instant::now();
+        let mut request = Request::get(target).header("host", "gateway.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request.body(Empty::new())?).await?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Reply {
+            status: parts.status.as_u16(),
+            headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
+            body: text(&body),
+            took: started.elapsed(),
+        })
+    }
+}
+
+/// One GET on a connection of its own.
+///
+/// # Errors
+/// When it fails.
+pub async fn get(port: u16, target: &str, headers: &[(&str, &str)]) -> Result<Reply> {
+    Connection::open(port).await?.get(target, headers).await
+}
+
+/// One GET with an API key.
+///
+/// # Errors
+/// When it fails.
+pub async fn get_with_key(port: u16, target: &str, key: &str) -> Result<Reply> {
+    get(port, target, &[("authorization", key)]).await
+}
+
+/// `count` GETs over `connections` connections at once; the n-th is for `request(n)`, a target and a key.
+///
+/// # Errors
+/// When any fails.
+pub async fn load(
+    port: u16,
+    connections: usize,
+    count: usize,
+    request: impl Fn(usize) -> (String, String) + Clone + Send + 'static,
+) -> Result<Vec<Reply>> {
+    let mut tasks = Vec::new();
+    for first in 0..connections {
+        let request = request.clone();
+        let mut connection = Connection::open(port).await?;
+        tasks.push(tokio::spawn(async move {
+            let mut replies = Vec::new();
+            for n in (first..count).step_by(connections) {
+                let (target, key) = request(n);
+                replies.push(connection.get(&target, &[("authorization", &key)]).await?);
+            }
+            anyhow::Ok(replies)
+        }));
+    }
+    let mut replies = Vec::new();
+    for task in tasks {
+        replies.extend(task.await??);
+    }
+    Ok(replies)
+}
+
+/// Sends bytes as they are and returns what comes back until the peer closes.
+///
+/// # Errors
+/// When the connection fails.
+pub async fn raw(port: u16, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(bytes).await?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await?;
+    Ok(reply)
+}
+
+/// The time that all but one percent of the replies stayed under.
+pub fn p99(replies: &[Reply]) -> Duration {
+    let mut times: Vec<Duration> = replies.iter().map(|reply| reply.took).collect();
+    times.sort();
+    times.get(times.len() * 99 / 100).copied().unwrap_or_default()
+}
+
+/// How many replies have a status.
+pub fn count_status(replies: &[Reply], status: u16) -> usize {
+    replies.iter().filter(|reply| reply.status == status).count()
+}

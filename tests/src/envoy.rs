@@ -1,0 +1,293 @@
+//! An Envoy process that runs one of the project's YAML files, on ports of its own.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{client, project_root};
+
+/// The ports that the project's YAML files use.
+const LISTENER: &str = "10000";
+const UPSTREAM: &str = "10001";
+const RECEIVER: &str = "10002";
+const ADMIN: &str = "9901";
+
+const LISTENER_FILE: &str = "listener.yaml";
+
+const MODULE: &str = "dist/tollbell.wasm";
+
+/// The lines around tollbell's own configuration in `envoy/envoy.yaml`.
+const CONFIGURATION_BEGINS: &str = "# ---- tollbell's own configuration";
+const CONFIGURATION_ENDS: &str = "# ---- end of tollbell's own configuration";
+
+/// The Envoy binary, as `make` installed it.
+///
+/// # Errors
+/// When there is none.
+pub fn binary() -> Result<PathBuf> {
+    let path = std::env::var_os("TOLLBELL_ENVOY").context("TOLLBELL_ENVOY names no Envoy; run `make test`")?;
+    let path = project_root().join(path);
+    ensure!(path.is_file(), "no Envoy at {}; run `make test`", path.display());
+    Ok(path)
+}
+
+/// What to start.
+pub struct Setup {
+    yaml: String,
+    workers: u32,
+    ports: Ports,
+    watches_listener: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    listener: u16,
+    admin: u16,
+}
+
+impl Setup {
+    /// One of the project's YAML files, which sends to the given ports instead of the demo's.
+    ///
+    /// # Errors
+    /// When the file cannot be read, the module is not built, or no port is free.
+    pub fn file(name: &str, upstream: u16, receiver: u16) -> Result<Self> {
+        let root = project_root();
+        let module = root.join(MODULE);
+        ensure!(module.is_file(), "{MODULE} is not built; run `make build`");
+        let ports = Ports { listener: free_port()?, admin: free_port()? };
+        let text = fs::read_to_string(root.join(name)).with_context(|| name.to_owned())?;
+        let yaml = text
+            .replace(&format!("port_value: {LISTENER} "), &format!("port_value: {} ", ports.listener))
+            .replace(&format!("port_value: {ADMIN} "), &format!("port_value: {} ", ports.admin))
+            .replace(&format!("port_value: {UPSTREAM} "), &format!("port_value: {upstream} "))
+            .replace(&format!("port_value: {RECEIVER} "), &format!("port_value: {receiver} "))
+            .replace(&format!("127.0.0.1:{RECEIVER}"), &format!("127.0.0.1:{receiver}"))
+            .replace(MODULE, &module.display().to_string());
+        Ok(Setup { yaml, workers: 2, ports, watches_listener: false })
+    }
+
+    /// `envoy/envoy.yaml` with another configuration of tollbell, in which `RECEIVER` stands for the receiver.
+    ///
+    /// # Errors
+    /// As for [`Setup::file`].
+    pub fn config(config: &Value, upstream: u16, receiver: u16) -> Result<Self> {
+        let mut setup = Setup::file("envoy/envoy.yaml", upstream, receiver)?;
+        setup.yaml = with_config(&setup.yaml, config, receiver)?;
+        Ok(setup)
+    }
+
+    /// Worker threads.
+    #[must_use]
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Puts the listener into a file that Envoy watches, as if a control plane sent it: see
+    /// [`Envoy::update_listener`].
+    #[must_use]
+    pub fn watch_listener(mut self) -> Self {
+        self.watches_listener = true;
+        self
+    }
+
+    /// Edits the YAML.
+    #[must_use]
+    pub fn edit(mut self, edit: impl FnOnce(String) -> String) -> Self {
+        self.yaml = edit(self.yaml);
+        self
+    }
+
+    /// Starts Envoy and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it refuses the configuration; the text shows its log.
+    pub async fn start(self) -> Result<Envoy> {
+        let mut envoy = self.spawn()?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = envoy.process.try_wait()? {
+                bail!("Envoy ended with {status}:\n{}", envoy.log());
+            }
+            if client::get(envoy.admin, "/ready", &[]).await.is_ok_and(|reply| reply.status == 200) {
+                return Ok(envoy);
+            }
+            ensure!(Instant::now() < deadline, "Envoy is not ready after 60 s:\n{}", envoy.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Starts Envoy and returns the log with which it ends.
+    ///
+    /// # Errors
+    /// When it does not end within 30 s.
+    pub async fn refused(self) -> Result<String> {
+        let mut envoy = self.spawn()?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while envoy.process.try_wait()?.is_none() {
+            ensure!(Instant::now() < deadline, "Envoy runs although it should have refused:\n{}", envoy.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(envoy.log())
+    }
+
+    fn spawn(self) -> Result<Envoy> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = project_root().join("target/envoy").join(name);
+        fs::create_dir_all(&folder)?;
+        let (config, log) = (folder.join("envoy.yaml"), folder.join("envoy.log"));
+        if self.watches_listener {
+            let (bootstrap, _) = split_listener(&self.yaml)?;
+            write_listener(&folder, &self.yaml)?;
+            let watch = format!(
+                "node: {{ id: test, cluster: test }}\n\
+                 dynamic_resources: {{ lds_config: {{ path_config_source: {{ path: {:?} }} }} }}\n",
+                folder.join(LISTENER_FILE)
+            );
+            fs::write(&config, watch + &bootstrap)?;
+        } else {
+            fs::write(&config, &self.yaml)?;
+        }
+        let process = Command::new(binary()?)
+            .arg("--config-path")
+            .arg(&config)
+            .args(["--use-dynamic-base-id", "--log-level", "warning", "--component-log-level", "wasm:info"])
+            .args(["--concurrency", &self.workers.to_string()])
+            .current_dir(project_root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log)?)
+            .spawn()?;
+        Ok(Envoy { port: self.ports.listener, admin: self.ports.admin, process, folder, log })
+    }
+}
+
+/// `yaml` with tollbell's configuration between the marking lines replaced. JSON is YAML, in which Envoy makes strings
+/// of floats.
+fn with_config(yaml: &str, config: &Value, receiver: u16) -> Result<String> {
+    let begin = yaml.find(CONFIGURATION_BEGINS).context("the beginning of tollbell's configuration is not marked")?;
+    let end = yaml.find(CONFIGURATION_ENDS).context("the end of tollbell's configuration is not marked")?;
+    let config = config.to_string().replace("RECEIVER", &format!("127.0.0.1:{receiver}"));
+    Ok(format!("{}{config}\n{}", &yaml[..begin], &yaml[end..].split_once('\n').map_or("", |(_, rest)| rest)))
+}
+
+/// The bootstrap without its listeners, and the first listener as an item of a list.
+fn split_listener(yaml: &str) -> Result<(String, String)> {
+    let (head, rest) = yaml.split_once("  listeners:\n").context("no listeners")?;
+    let (listener, clusters) = rest.split_once("\n  clusters:\n").context("no clusters behind the listeners")?;
+    Ok((format!("{head}  clusters:\n{clusters}"), listener.to_owned()))
+}
+
+/// Envoy notices a file that is moved into place.
+fn write_listener(folder: &Path, yaml: &str) -> Result<()> {
+    let (_, listener) = split_listener(yaml)?;
+    let typed = listener.replacen(
+        "  - name:",
+        "  - \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n    name:",
+        1,
+    );
+    let next = folder.join("next");
+    fs::write(&next, format!("resources:\n{typed}\n"))?;
+    Ok(fs::rename(next, folder.join(LISTENER_FILE))?)
+}
+
+/// A running Envoy; it ends when dropped, and shows its log if a test is failing.
+pub struct Envoy {
+    /// The listener's port.
+    pub port: u16,
+    /// The admin port.
+    pub admin: u16,
+    process: Child,
+    folder: PathBuf,
+    log: PathBuf,
+}
+
+impl Envoy {
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Replaces the listener of an Envoy that [watches](Setup::watch_listener) it. The port stays.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn update_listener(&self, setup: Setup) -> Result<()> {
+        let (own, other) = (self.port.to_string(), setup.ports.listener.to_string());
+        write_listener(
+            &self.folder,
+            &setup.yaml.replace(&format!("port_value: {other} "), &format!("port_value: {own} ")),
+        )
+    }
+
+    /// The value of a statistic by its Envoy name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn stat(&self, name: &str) -> Result<u64> {
+        let text = self.admin(&format!("/stats?filter=^{name}$")).await?;
+        let value = text.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
+        value.with_context(|| format!("no statistic {name}: {text}"))?.parse().context("not a number")
+    }
+
+    /// What an admin path answers.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn admin(&self, path: &str) -> Result<String> {
+        Ok(client::get(self.admin, path, &[]).await?.body)
+    }
+
+    /// The value of a Prometheus sample: its name with labels, as in `tollbell_requests{outcome="admitted"}`.
+    ///
+    /// # Errors
+    /// When there is no such sample.
+    pub async fn metric(&self, sample: &str) -> Result<u64> {
+        let text = self.admin("/stats/prometheus").await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        let value = line.with_context(|| format!("no sample {sample} in the statistics"))?;
+        value.trim().parse().with_context(|| format!("{sample} is {value:?}"))
+    }
+
+    /// Bytes that the process has allocated.
+    ///
+    /// # Errors
+    /// When the admin port does not tell.
+    pub async fn allocated(&self) -> Result<u64> {
+        let memory: Value = serde_json::from_str(&self.admin("/memory").await?)?;
+        memory["allocated"].as_str().context("no figure")?.parse().context("not a number")
+    }
+
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            println!("---- Envoy's log ({}) ----\n{}", self.log.display(), self.log());
+        } else {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+///
+/// # Errors
+/// When none is.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

@@ -1,0 +1,14 @@
+//! What the end-to-end tests, the demo and the benchmark share: an Envoy process, a receiver that records, an
+//! upstream, and a client.
+
+pub mod client;
+pub mod envoy;
+pub mod server;
+
+use std::path::PathBuf;
+
+/// The project's folder.
+pub fn project_root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or(manifest.clone(), PathBuf::from)
+}

@@ -1,0 +1,183 @@
+//! An HTTP server on a free port that records what it gets and answers as told: upstream and webhook receiver.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// When it is none; the text shows it.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+}
+
+/// How a server answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// The status.
+    pub status: u16,
+    /// The time before it.
+    pub delay: Duration,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Manner { status: 200, delay: Duration::ZERO }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    received: Vec<Received>,
+    manner: Manner,
+}
+
+/// The server; it ends when dropped.
+pub struct Server {
+    /// Where it listens.
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens on a free port.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn start() -> Result<Self> {
+        Server::start_on(0, |_| {}).await
+    }
+
+    /// Listens on `port`, 0 for a free one, and shows each request to `watch`.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn start_on(port: u16, watch: impl Fn(&Received) + Clone + Send + Sync + 'static) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let port = listener.local_addr()?.port();
+        let state = Arc::new(Mutex::new(State::default()));
+        let task = tokio::spawn(accept(listener, Arc::clone(&state), watch));
+        Ok(Server { port, state, task })
+    }
+
+    /// Changes how it answers from now on.
+    pub fn set_manner(&self, manner: Manner) {
+        lock(&self.state).manner = manner;
+    }
+
+    /// Everything received so far.
+    pub fn received(&self) -> Vec<Received> {
+        lock(&self.state).received.clone()
+    }
+
+    /// How many requests were received so far.
+    pub fn count(&self) -> usize {
+        lock(&self.state).received.len()
+    }
+
+    /// Waits until `count` requests have come, then a little longer for one too many, and returns all.
+    ///
+    /// # Errors
+    /// When they do not come in time, or more come.
+    pub async fn expect(&self, count: usize, within: Duration) -> Result<Vec<Received>> {
+        let deadline = Instant::now() + within;
+        while self.count() < count {
+            if Instant::now() > deadline {
+                bail!("expected {count} requests within {within:?}, got {:#?}", self.received());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let received = self.received();
+        if received.len() != count {
+            bail!("expected {count} requests, got {:#?}", received);
+        }
+        Ok(received)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(
+    listener: TcpListener,
+    state: Arc<Mutex<State>>,
+    watch: impl Fn(&Received) + Clone + Send + Sync + 'static,
+) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (state, watch) = (Arc::clone(&state), watch.clone());
+        let service = service_fn(move |request| answer(request, Arc::clone(&state), watch.clone()));
+        tokio::spawn(async move {
+            // A client that goes away is no business of the server's.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+    watch: impl Fn(&Received),
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let received = Received {
+        method: parts.method.to_string(),
+        target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
+        body,
+    };
+    watch(&received);
+    let manner = {
+        let mut state = lock(&state);
+        state.received.push(received);
+        state.manner
+    };
+    tokio::time::sleep(manner.delay).await;
+    let mut response = Response::new(Full::from("ok\n"));
+    *response.status_mut() = StatusCode::from_u16(manner.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Ok(response)
+}
