@@ -41,6 +41,23 @@ async fn what_the_readmes_show_is_what_happens() -> Result<()> {
     Ok(())
 }
 
+/// `yaml` blocks are excerpts of `envoy/envoy.yaml`: their lines stand there, in their order.
+#[test]
+fn the_readmes_configuration_is_that_of_the_example() -> Result<()> {
+    let readme = fs::read_to_string(project_root().join("README.md"))?;
+    let example = fs::read_to_string(project_root().join("envoy/envoy.yaml"))?;
+    let mut excerpts = 0;
+    for block in blocks(&readme, "yaml") {
+        let mut lines = example.lines().map(str::trim);
+        for line in block.lines().map(str::trim) {
+            ensure!(lines.any(|other| other == line), "README.md shows {line:?}, which envoy/envoy.yaml lacks there");
+        }
+        excerpts += 1;
+    }
+    ensure!(excerpts > 0, "README.md shows no configuration");
+    Ok(())
+}
+
 fn blocks<'t>(text: &'t str, kind: &str) -> impl Iterator<Item = &'t str> {
     let opening = format!("\n```{kind}\n");
     let mut rest = text;

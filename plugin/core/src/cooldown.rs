@@ -51,7 +51,7 @@ impl CauseDigest {
 
     fn bucket_key(self) -> String {
         let [low, high, ..] = self.0;
-        format!("tollbell/1/cooldown/{}", u16::from_le_bytes([low, high]) % BUCKETS)
+        format!("tb1/c/{}", u16::from_le_bytes([low, high]) % BUCKETS)
     }
 }
 
@@ -62,22 +62,19 @@ pub struct Claim {
     at: u64,
 }
 
-/// Whether a message of this cause went out less than its period ago.
+/// Whether a message of this cause went out less than its period ago. A bucket that does not decode has no claims.
 ///
 /// # Errors
-/// When the host refuses, or the bucket does not decode.
+/// When the host refuses.
 pub fn is_claimed(host: &(impl SharedData + Metrics), cause: CauseDigest, now: UnixMillis) -> Result<bool, StoreError> {
     let bucket = Bucket::decode(read(host, &cause.bucket_key())?);
-    match bucket {
-        Ok(bucket) => Ok(bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now))),
-        Err(corrupt) => {
-            host.count(Metric::CorruptRecords);
-            Err(corrupt.into())
-        }
-    }
+    Ok(bucket.is_ok_and(|bucket| bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now))))
 }
 
 /// Claims a cause for `period_ms` from `now`. `None`: somebody else has it.
+///
+/// A bucket that does not decode begins anew, which is counted: the worst that comes of it is a message too early, and
+/// leaving it would be a flood.
 ///
 /// # Errors
 /// As for any update of shared data; nothing is claimed then.
@@ -89,7 +86,11 @@ pub fn claim(
 ) -> Result<Option<Claim>, StoreError> {
     let slot = Slot { digest: cause.0, at: now, until: now.plus(period_ms) };
     let (claimed, evicted) = update(host, &cause.bucket_key(), |stored| {
-        let mut bucket = Bucket::decode(stored)?;
+        let mut bucket = Bucket::decode(stored).unwrap_or_else(|corrupt| {
+            host.count(Metric::CorruptRecords);
+            log::error!("{corrupt}; it begins anew");
+            Bucket::default()
+        });
         if bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now)) {
             return Ok(Change::Keep((false, 0)));
         }
@@ -249,12 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn foreign_bytes_are_an_error() {
+    fn a_bucket_of_foreign_bytes_begins_anew() {
         let host = MemoryHost::default();
         host.put(&cause(1).bucket_key(), b"not ours").unwrap();
-        assert!(is_claimed(&host, cause(1), UnixMillis(0)).is_err());
-        assert!(claim(&host, cause(1), 1, UnixMillis(0)).is_err());
-        assert_eq!(host.metric(Metric::CorruptRecords), 2);
+        assert!(!is_claimed(&host, cause(1), UnixMillis(0)).unwrap());
+        assert!(claim(&host, cause(1), 1, UnixMillis(0)).unwrap().is_some());
+        assert!(is_claimed(&host, cause(1), UnixMillis(0)).unwrap());
+        assert_eq!(host.metric(Metric::CorruptRecords), 1);
     }
 
     proptest! {

@@ -16,7 +16,6 @@ use crate::quota::{Charge, Charged, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
 use crate::route::Api;
 use crate::session::{Directory, KeyHash, Org, Session, SessionIndex};
-use crate::store::StoreError;
 use crate::units::UnixMillis;
 
 /// The period in which the host calls [`Engine::on_tick`].
@@ -52,13 +51,15 @@ impl Decision {
 impl Engine {
     /// Makes ready for requests. `now` and `salt` make event ids differ from those of other processes.
     ///
-    /// # Errors
-    /// When shared data fails.
-    pub fn new(config: Config, host: &impl Host, now: UnixMillis, salt: u64) -> Result<Self, StoreError> {
-        let vm = lease::register_vm(host)?;
+    /// This cannot fail: a VM that refused what the others took would let requests pass unchecked on its worker.
+    pub fn new(config: Config, host: &impl Host, now: UnixMillis, salt: u64) -> Self {
+        let vm = lease::register_vm(host).unwrap_or_else(|error| {
+            log::error!("this VM has no number of its own, and takes one from the clock: {error}");
+            salt
+        });
         let notifier = Notifier::new(vm, now, salt);
         let dispatcher = Dispatcher::new(vm, config.delivery);
-        Ok(Engine { config, notifier, dispatcher, known_keys: HashMap::new() })
+        Engine { config, notifier, dispatcher, known_keys: HashMap::new() }
     }
 
     /// Request headers: route, identity, session, quota, monitor, and the events of all that.

@@ -42,6 +42,8 @@ impl Notifier {
 
     /// Tells every handler. Whatever fails is logged and counted, and changes nothing for the request.
     #[allow(clippy::too_many_arguments)]
+    #[cold]
+    #[inline(never)]
     pub fn notify(
         &mut self,
         host: &impl Host,

@@ -108,7 +108,7 @@ impl Directory {
             return Some(*index);
         }
         let index = OrgIndex(self.orgs.len());
-        self.orgs.push(Org { id: id.to_owned(), quota, page: format!("tollbell/1/org/{id}") });
+        self.orgs.push(Org { id: id.to_owned(), quota, page: format!("tb1/o/{id}") });
         self.org_by_id.insert(id.to_owned(), index);
         Some(index)
     }
@@ -131,7 +131,7 @@ impl Directory {
 
 /// The shared-data key of a key's own counter page.
 pub fn key_page(hash: &KeyHash) -> String {
-    format!("tollbell/1/key/{}", hash.fingerprint())
+    format!("tb1/k/{}", hash.fingerprint())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ const NO_KEYS_CAS: u32 = u32::MAX;
 /// The number for a write whatever the key holds.
 const ANY_CAS: u32 = 0;
 
-const WAKEUP_QUEUE: &str = "tollbell/1/wakeups";
+const WAKEUP_QUEUE: &str = "tb1/wakeups";
 
 /// The proxy.
 pub(crate) struct ProxyHost {
@@ -32,7 +32,14 @@ pub(crate) struct ProxyHost {
 impl ProxyHost {
     /// Defines the counters.
     pub(crate) fn new() -> Self {
-        let counters = Metric::all().map(|metric| abi::define_counter(&metric.name()).ok()).collect();
+        let define = |metric: Metric| {
+            let defined = abi::define_counter(&metric.name());
+            if let Err(status) = defined {
+                log::error!("{} is not counted (status {})", metric.name(), status.0);
+            }
+            defined.ok()
+        };
+        let counters = Metric::all().map(define).collect();
         ProxyHost { counters, wakeup_queue: Cell::new(None) }
     }
 

@@ -1,6 +1,6 @@
 //! One VM: its root contexts, each with a configuration, and the streams that await their response.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::task::Poll;
 
 use tollbell_core::config::Config;
@@ -19,7 +19,7 @@ pub(crate) struct Plugin {
     /// The first root context. Its streams are recorded only when their answer is to show a quota: one configuration
     /// to a VM is the usual case, and costs nothing.
     first_root: Option<u32>,
-    streams: HashMap<u32, Stream>,
+    streams: BTreeMap<u32, Stream>,
 }
 
 struct Root {
@@ -60,17 +60,10 @@ impl Plugin {
         }
         let host = ProxyHost::new();
         let (now, salt) = host::now();
-        match Engine::new(config, &host, now, salt) {
-            Ok(engine) => {
-                self.roots.insert(root, Root { host, engine });
-                host::start_ticking(TICK_MS);
-                true
-            }
-            Err(error) => {
-                log::error!("the proxy's shared data cannot be used: {error}");
-                false
-            }
-        }
+        let engine = Engine::new(config, &host, now, salt);
+        self.roots.insert(root, Root { host, engine });
+        host::start_ticking(TICK_MS);
+        true
     }
 
     pub(crate) fn on_request_headers(&mut self, stream: u32) -> Action {

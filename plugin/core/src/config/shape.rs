@@ -60,11 +60,18 @@ impl<'s> Shape<'s> {
     }
 
     fn visit_object(&mut self, schema: &'s Value, fields: &mut Map<String, Value>, path: &str) {
-        // YAML's `orgs:` without a value is null, and means the default.
-        fields.retain(|_, value| !value.is_null());
         let known = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
         let secret_names = schema.get(SECRET_NAMES).is_some();
+        // YAML's `orgs:` without a value is null, and means the default; so does `orders:` under access_rights, which
+        // is still there.
+        fields.retain(|name, value| {
+            let is_entry = others.is_some() && !known.is_some_and(|known| known.contains_key(name));
+            if value.is_null() && is_entry {
+                *value = Value::Object(Map::new());
+            }
+            !value.is_null()
+        });
         for name in required(schema) {
             if !fields.contains_key(name) {
                 self.errors.add(member(path, name), "missing");

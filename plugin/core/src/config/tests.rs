@@ -6,6 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::event::EventKind;
+use crate::session::KeyHash;
 
 fn load(config: &Value) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
     Config::load(config.to_string().as_bytes())
@@ -192,7 +193,16 @@ fn yamls_booleans_are_explained() {
 
 #[test]
 fn null_means_the_default() {
-    assert!(load(&json!({ "orgs": null, "apis": [{ "api_id": "a", "auth": null }] })).is_ok());
+    let config = json!({
+        "orgs": null,
+        "apis": [{ "api_id": "a", "auth": null }],
+        "keys": { "k": { "access_rights": { "a": null } }, "all": null }
+    });
+    let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let session =
+        |key: &[u8]| config.directory.find(&KeyHash::of(key)).and_then(|at| config.directory.session(at)).unwrap();
+    assert!(session(b"k").may_call("a") && !session(b"k").may_call("b"), "an empty right is a right to this API only");
+    assert!(session(b"all").may_call("b"));
 }
 
 #[test]

@@ -167,30 +167,36 @@ impl Dispatcher {
     }
 
     fn send_due(&mut self, host: &impl Host, now: UnixMillis) {
-        let mut per_target: HashMap<String, usize> = HashMap::new();
-        for (_, delivery) in self.in_flight.values() {
-            let count = per_target.entry(delivery.target().to_owned()).or_default();
-            *count = count.saturating_add(1);
+        for slot in self.sendable(now) {
+            self.send(host, slot, now);
         }
-        let mut due: Vec<(UnixMillis, Slot, String)> = Vec::new();
+    }
+
+    /// The slots whose turn it is: due, the longest first, as many as the limits leave room for.
+    fn sendable(&self, now: UnixMillis) -> Vec<Slot> {
+        let room = self.policy.max_in_flight.saturating_sub(self.in_flight.len());
+        if room == 0 {
+            return Vec::new();
+        }
+        let mut per_target: HashMap<&str, usize> = HashMap::new();
+        let mut has_room = |target| {
+            let under_way = per_target.entry(target).or_default();
+            *under_way = under_way.saturating_add(1);
+            *under_way <= self.policy.max_in_flight_per_target
+        };
+        for (_, delivery) in self.in_flight.values() {
+            has_room(delivery.target());
+        }
+        let mut due: Vec<(UnixMillis, Slot, &str)> = Vec::new();
         for (slot, state) in &self.followed {
             if let Followed::Waiting { due: at, target } = state
                 && *at <= now
             {
-                due.push((*at, *slot, target.clone()));
+                due.push((*at, *slot, target));
             }
         }
-        due.sort();
-        for (_, slot, target) in due {
-            if self.in_flight.len() >= self.policy.max_in_flight {
-                return;
-            }
-            let under_way = per_target.entry(target).or_default();
-            if *under_way < self.policy.max_in_flight_per_target {
-                *under_way = under_way.saturating_add(1);
-                self.send(host, slot, now);
-            }
-        }
+        due.sort_unstable();
+        due.into_iter().filter(|(_, _, target)| has_room(target)).map(|(_, slot, _)| slot).take(room).collect()
     }
 
     fn send(&mut self, host: &impl Host, slot: Slot, now: UnixMillis) {

@@ -14,8 +14,8 @@ use crate::units::UnixMillis;
 /// How long a lease lasts. With a tick every [`crate::engine::TICK_MS`], another VM takes over within 2.5 s.
 pub const LEASE_MS: u64 = 2000;
 
-const KEY: &str = "tollbell/1/leader";
-const NEXT_VM_KEY: &str = "tollbell/1/next-vm";
+const KEY: &str = "tb1/leader";
+const NEXT_VM_KEY: &str = "tb1/next-vm";
 const VERSION: u8 = 1;
 
 /// A number for a VM that no other in this process has.

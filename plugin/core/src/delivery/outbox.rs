@@ -13,7 +13,7 @@ use super::Delivery;
 use crate::ports::{Entry, Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
 
-const INDEX_KEY: &str = "tollbell/1/outbox";
+const INDEX_KEY: &str = "tb1/d";
 const VERSION: u8 = 1;
 
 /// A slot's number.
@@ -22,7 +22,7 @@ pub struct Slot(pub u32);
 
 impl Slot {
     fn key(self) -> String {
-        format!("tollbell/1/outbox/{}", self.0)
+        format!("tb1/d/{}", self.0)
     }
 }
 

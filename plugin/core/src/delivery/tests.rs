@@ -168,7 +168,7 @@ fn slots_that_hold_nothing_or_nonsense_are_freed() {
     let host = MemoryHost::default();
     let mut dispatcher = Dispatcher::new(1, POLICY);
     let nonsense = outbox::reserve(&host, 16).unwrap();
-    host.put("tollbell/1/outbox/0", b"not ours").unwrap();
+    host.put("tb1/d/0", b"not ours").unwrap();
     let empty = outbox::reserve(&host, 16).unwrap();
     assert_eq!((nonsense.0, empty.0), (0, 1));
     dispatcher.on_tick(&host, at(0));
