@@ -69,7 +69,7 @@ schema: ## Write the configuration's JSON Schema anew
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items --package tollbell-core --package tollbell-tests
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package tollbell-core --package tollbell-tests
 
 .PHONY: fmt
 fmt: ## Format the code

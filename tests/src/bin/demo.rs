@@ -1,8 +1,9 @@
 //! `make run`: a real Envoy with `envoy/envoy.yaml`, an upstream, and a receiver that prints each webhook.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
 use tollbell_tests::server::{Received, Server};
 use tollbell_tests::{client, envoy, project_root};
 
@@ -28,24 +29,38 @@ Every webhook that arrives is printed here. Ctrl-C ends it.
 async fn main() -> Result<()> {
     let _upstream = Server::start_on(10001, |_| {}).await.context("the demo's upstream")?;
     let _receiver = Server::start_on(10002, print).await.context("the demo's webhook receiver")?;
-    let mut child = Command::new(envoy::binary()?)
+    let child = Command::new(envoy::binary()?)
         .args(["--config-path", CONFIG, "--use-dynamic-base-id", "--concurrency", "2"])
         .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
         .current_dir(project_root())
         .stdin(Stdio::null())
         .spawn()
         .context("Envoy")?;
+    let mut process = Process(child);
     while !client::get(9901, "/ready", &[]).await.is_ok_and(|reply| reply.status == 200) {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = process.0.try_wait()? {
             bail!("Envoy ended with {status}; its log is above");
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     println!("{TRY}");
-    tokio::signal::ctrl_c().await?;
-    // It got the terminal's signal too.
-    child.wait()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
     Ok(())
+}
+
+/// Envoy, which ends with the demo.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The terminal may have ended it already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn print(request: &Received) {
