@@ -194,6 +194,7 @@ impl Verdict {
             &Charge {
                 org_page: caller.org.map(|org| org.page.as_str()),
                 org: caller.org.and_then(|org| org.quota.as_ref()),
+                is_member: caller.session.is_some_and(|session| session.org.is_some()),
                 key_page: caller.session.map_or("", |session| &session.page),
                 subject: caller.session.map_or(0, |session| session.hash.subject()),
                 key: caller.session.and_then(|session| session.quota.as_ref()),

@@ -84,7 +84,7 @@ fn meta(config: &Config, request: &Request<'_>, caller: &Caller<'_>, occurrence:
         Occurrence::Refusal { kind, message } => Meta {
             message: message.clone(),
             path: client_text(request.path()),
-            origin: request.origin(config.origin_header.as_deref()),
+            origin: client_text(request.origin(config.origin_header.as_deref()).as_bytes()),
             key: match kind {
                 EventKind::OrgQuotaExceeded => caller.org_id().to_owned(),
                 _ => caller.key_text(config.hash_keys),
@@ -147,11 +147,11 @@ fn hold_message(
         host.count(Metric::Suppressed);
         return;
     }
-    let slot = match outbox::reserve(host, config.delivery.capacity) {
+    let slot = match outbox::reserve(host, room(config.delivery.capacity, event.kind)) {
         Ok(slot) => slot,
         Err(error) => {
             host.count(Metric::Dropped);
-            if error != ReserveError::Full {
+            if error != ReserveError::Full || event.kind == EventKind::TriggerExceeded {
                 log::error!("{}: {} {} is dropped: {error}", handler.name, event.kind.name(), event.id);
             }
             return;
@@ -184,12 +184,23 @@ fn hold_message(
         attempts: 0,
         due: now.0,
     };
-    let handed_over = outbox::fill(host, slot, &delivery).map_err(|error| error.to_string());
-    if let Err(error) = handed_over {
+    if let Err(error) = outbox::fill(host, slot, &delivery) {
         host.count(Metric::Dropped);
         log::error!("{}: {} {} is dropped: {error}", handler.name, event.kind.name(), event.id);
+        // Where the host refuses one write, it may refuse these too; the claim then ends by itself.
+        let _ = delivery.claim.map(|claim| cooldown::release(host, &claim));
+        let _ = outbox::free(host, slot);
     } else if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
         log::debug!("{} {} waits for the dispatcher's next tick: {error}", event.kind.name(), event.id);
+    }
+}
+
+/// The slots that an event may take. A crossing never comes again, so an eighth of the table is kept for them: clients
+/// can fill the rest.
+fn room(capacity: u32, kind: EventKind) -> u32 {
+    match kind {
+        EventKind::TriggerExceeded => capacity,
+        _ => capacity.saturating_sub(capacity / 8).max(1),
     }
 }
 

@@ -52,7 +52,8 @@ impl Dispatcher {
             Err(error) => log::error!("the dispatcher's lease: {error}"),
         }
         if !self.leads(now) {
-            self.followed.clear();
+            // What is in flight stays known: should this VM lead again before the reply, it must not send it again.
+            self.followed.retain(|_, state| matches!(state, Followed::InFlight));
             return;
         }
         if !held_before {

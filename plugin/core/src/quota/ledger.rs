@@ -8,7 +8,7 @@
 use super::page::{Counter, MAX_ENTRIES, Page, Place};
 use super::{Quota, Usage};
 use crate::ports::{Metrics, SharedData};
-use crate::store::{Change, StoreError, update};
+use crate::store::{Change, StoreError, read, update};
 use crate::units::{Percent, UnixMillis};
 
 /// One place of every organisation's page is kept for the organisation itself.
@@ -33,6 +33,9 @@ pub struct Charge<'c> {
     pub org_page: Option<&'c str>,
     /// The organisation's quota, if it has one.
     pub org: Option<&'c Quota>,
+    /// Whether the key belongs to that organisation, and so may be counted on its page. A key of no organisation may
+    /// come by the APIs of several, and still has one quota.
+    pub is_member: bool,
     /// The shared-data key of the page that the key has to itself, once its organisation's is full.
     pub key_page: &'c str,
     /// The key's subject number; not 0.
@@ -88,7 +91,9 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
             Ok(Charged { crossings, ..own })
         }
         Err(error) => {
-            refund(host, org_page, &on_org_page);
+            if let Some(crossing) = refund(host, org_page, &on_org_page) {
+                log::error!("{org_page}: nobody is told that {} % was reached", crossing.limit);
+            }
             Err(error)
         }
     }
@@ -113,14 +118,23 @@ fn charge_org_page(
     update(host, org_page, |stored| {
         let mut page = Page::decode(stored)?;
         let org = charge.org.and_then(|quota| Tally::open(&mut page, ORG_SUBJECT, MAX_ENTRIES, Scope::Org, quota, now));
-        let key = charge.key.and_then(|quota| Tally::open(&mut page, charge.subject, MAX_KEYS, Scope::Key, quota, now));
+        let key = charge
+            .key
+            .filter(|_| charge.is_member)
+            .and_then(|quota| Tally::open(&mut page, charge.subject, MAX_KEYS, Scope::Key, quota, now));
         let key_is_elsewhere = charge.key.is_some() && key.is_none();
         let mut result = OrgCharge {
             started: org.as_ref().map(|tally| tally.counter.started),
             rung_before: org.as_ref().map(|tally| tally.counter.rung).unwrap_or_default(),
             ..OrgCharge::default()
         };
-        result.charged = count([org, key], &mut page);
+        // A key that is used up must not take the organisation's last request even for a moment.
+        let refused = if key_is_elsewhere && !org.as_ref().is_some_and(Tally::is_used_up) {
+            refused_by_own_page(host, charge, now)
+        } else {
+            None
+        };
+        result.charged = refused.unwrap_or_else(|| count([org, key], &mut page));
         Ok(match result.charged {
             Charged { refused_by: None, usage: Some(_), .. } => {
                 Change::Write(page.encode(), (result, key_is_elsewhere))
@@ -145,6 +159,14 @@ fn charge_own_page(
             Some(_) => Change::Keep(charged),
         })
     })
+}
+
+/// The refusal of a key whose own page says that it is used up. A page that cannot be read refuses nothing here:
+/// counting on it will say why.
+fn refused_by_own_page(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Option<Charged> {
+    let mut page = Page::decode(read(host, charge.key_page).ok()?).ok()?;
+    let tally = Tally::open(&mut page, charge.subject, MAX_ENTRIES, Scope::Key, charge.key?, now)?;
+    tally.is_used_up().then(|| tally.refusal())
 }
 
 /// Takes a request off the organisation's count. Returns the crossing that must be reported although the request
@@ -197,7 +219,9 @@ impl<'q> Tally<'q> {
     ) -> Option<Self> {
         let place = page.find(subject).or_else(|| page.add(subject, capacity, now))?;
         let mut counter = page.counter(place);
-        if quota.window_ms.is_some_and(|window| now.since(counter.started) >= window) {
+        // A window that starts further ahead than it is long was begun by a clock that has been set right since.
+        let is_over = |window| now.since(counter.started) >= window || counter.started.since(now) > window;
+        if quota.window_ms.is_some_and(is_over) {
             counter = Counter { started: now, ..Counter::default() };
         }
         Some(Tally { place, scope, quota, counter })
@@ -209,6 +233,10 @@ impl<'q> Tally<'q> {
 
     fn is_used_up(&self) -> bool {
         self.counter.count >= self.quota.max
+    }
+
+    fn refusal(&self) -> Charged {
+        Charged { refused_by: Some(self.scope), usage: Some(self.usage()), crossings: Vec::new() }
     }
 
     fn add(&mut self) -> Option<Crossing> {
@@ -224,7 +252,7 @@ impl<'q> Tally<'q> {
 fn count(tallies: [Option<Tally<'_>>; 2], page: &mut Page) -> Charged {
     let used_up = tallies.iter().flatten().find(|tally| tally.is_used_up());
     if let Some(tally) = used_up {
-        return Charged { refused_by: Some(tally.scope), usage: Some(tally.usage()), crossings: Vec::new() };
+        return tally.refusal();
     }
     let mut charged = Charged::default();
     for mut tally in tallies.into_iter().flatten() {

@@ -13,7 +13,7 @@ fn quota(max: u64, limits: &[f64]) -> Quota {
 }
 
 fn on<'c>(org: Option<&'c Quota>, key_page: &'c str, subject: u64, key: Option<&'c Quota>) -> Charge<'c> {
-    Charge { org_page: Some("org"), org, key_page, subject, key }
+    Charge { org_page: Some("org"), org, is_member: true, key_page, subject, key }
 }
 
 /// Fills the organisation's page so that further keys have pages of their own.
@@ -54,7 +54,8 @@ fn a_window_starts_at_its_first_request_and_ends_on_time() {
     assert_eq!(renewed.refused_by, None);
     assert_eq!(renewed.usage.unwrap().renews, Some(UnixMillis(2300)));
     assert_eq!(renewed.crossings.len(), 1, "a new window rings again");
-    assert_eq!(at(200).refused_by, Some(Scope::Key), "a clock that steps back does not renew");
+    assert_eq!(at(400).refused_by, Some(Scope::Key), "a clock that steps back does not renew");
+    assert_eq!(at(200).refused_by, None, "a window from a clock that was far ahead does not hold");
 }
 
 #[test]
@@ -146,6 +147,29 @@ fn a_crossing_is_reported_by_the_refused_request_when_others_counted_past_it() {
     assert!(other.crossings.is_empty(), "it has rung for this one already");
     assert!(refund(&host, "org", &first).is_some());
     assert_eq!(org_count(&host), 1);
+}
+
+#[test]
+fn a_key_of_no_organisation_has_one_quota_wherever_it_goes() {
+    let host = MemoryHost::default();
+    let key = quota(2, &[]);
+    let by = |org_page, org| Charge { org_page, org, is_member: false, key_page: "k", subject: 7, key: Some(&key) };
+    let org = quota(10, &[]);
+    let outcomes = [by(Some("a"), Some(&org)), by(Some("b"), None), by(None, None), by(Some("a"), Some(&org))]
+        .map(|way| charge(&host, &way, UnixMillis(5)).unwrap().refused_by);
+    assert_eq!(outcomes, [None, None, Some(Scope::Key), Some(Scope::Key)]);
+}
+
+#[test]
+fn a_used_up_key_never_takes_the_organisations_last_request() {
+    let host = MemoryHost::default();
+    fill_org_page(&host);
+    let (org, key) = (quota(2, &[100.0]), quota(1, &[]));
+    charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+    let before = crate::store::read(&host, "org").unwrap();
+    let refused = charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
+    assert_eq!((refused.refused_by, refused.crossings.len()), (Some(Scope::Key), 0));
+    assert_eq!(crate::store::read(&host, "org").unwrap(), before);
 }
 
 #[test]
