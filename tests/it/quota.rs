@@ -105,7 +105,7 @@ async fn the_answers_are_those_of_the_table() -> Result<()> {
     config["apis"][0]["strip_authorization_data"] = json!(true);
     config["apis"].as_array_mut().unwrap().push(json!({ "api_id": "other", "listen_path": "/other/" }));
     config["enforce_org_quotas"] = json!(true);
-    config["orgs"] = json!({ "poor": { "quota_max": 1, "quota_renewal_rate": 60 } });
+    config["orgs"] = json!({ "acme": {}, "poor": { "quota_max": 1, "quota_renewal_rate": 60 } });
     config["event_handlers"] =
         json!({ "events": { "KeyExpired": [hook("/expired", 60)], "OrgQuotaExceeded": [hook("/org", 60)] } });
     let world = World::with_config(config).await?;

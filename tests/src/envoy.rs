@@ -198,7 +198,7 @@ fn write_listener(folder: &Path, yaml: &str) -> Result<()> {
     Ok(fs::rename(next, folder.join(LISTENER_FILE))?)
 }
 
-/// A running Envoy; it ends when dropped, and shows its log if a test is failing.
+/// A running Envoy; it ends when dropped, and prints its log then.
 pub struct Envoy {
     /// The listener's port.
     pub port: u16,
@@ -265,9 +265,14 @@ impl Envoy {
         memory["allocated"].as_str().context("no figure")?.parse().context("not a number")
     }
 
-    /// The id of the process.
-    pub fn pid(&self) -> u32 {
-        self.process.id()
+    /// Bytes of memory that the process has in use, the memory of its wasm VMs included.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no figure")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 }
 
@@ -276,11 +281,9 @@ impl Drop for Envoy {
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        if std::thread::panicking() {
-            println!("---- Envoy's log ({}) ----\n{}", self.log.display(), self.log());
-        } else {
-            let _ = fs::remove_dir_all(&self.folder);
-        }
+        // A test's output is shown only if it fails.
+        println!("---- Envoy's log ----\n{}", self.log());
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -135,6 +135,21 @@ pub struct View<'e> {
 }
 
 impl Event {
+    /// An event to try a template with.
+    pub fn sample(kind: EventKind) -> Self {
+        let text = "sample".to_owned();
+        let meta = Meta {
+            message: text.clone(),
+            path: text.clone(),
+            origin: text.clone(),
+            key: text.clone(),
+            org_id: text.clone(),
+            trigger_limit: "80".to_owned(),
+            usage_percentage: "80".to_owned(),
+        };
+        Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text }
+    }
+
     /// Everything, as a message shows it.
     pub fn view(&self) -> View<'_> {
         View {

@@ -24,8 +24,9 @@ type Result<T> = std::result::Result<T, Status>;
 /// What becomes of a stream after a callback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
-    #[default]
     Continue = 0,
+    /// The default: what was not looked at is not let through.
+    #[default]
     Pause = 1,
 }
 

@@ -128,10 +128,14 @@ impl Metrics for ProxyHost {
     }
 }
 
-/// The time, and its nanoseconds as a salt; the epoch where the host has no clock.
-pub(crate) fn now() -> (UnixMillis, u64) {
-    let nanos = abi::now_nanos().unwrap_or_default();
-    (UnixMillis::from_nanos(nanos), nanos)
+/// The time in nanoseconds since the epoch.
+pub(crate) fn now_nanos() -> Result<u64, Status> {
+    abi::now_nanos()
+}
+
+/// The time; the epoch where the host has no clock, which holds messages and lets none through.
+pub(crate) fn now() -> UnixMillis {
+    UnixMillis::from_nanos(now_nanos().unwrap_or_default())
 }
 
 /// Asks for [`tollbell_core::engine::TICK_MS`].
@@ -142,14 +146,14 @@ pub(crate) fn start_ticking(period_ms: u64) {
     }
 }
 
-/// The plugin's configuration.
-pub(crate) fn configuration(size: usize) -> Vec<u8> {
-    abi::plugin_configuration(size).unwrap_or_default()
+/// The plugin's configuration; empty where there is none.
+pub(crate) fn configuration(size: usize) -> Result<Vec<u8>, Status> {
+    if size == 0 { Ok(Vec::new()) } else { abi::plugin_configuration(size) }
 }
 
-/// The request's headers, serialized for [`abi::parse_pairs`].
-pub(crate) fn request_headers() -> Vec<u8> {
-    abi::header_pairs(Map::Request).unwrap_or_default()
+/// What a decision needs: the request's headers, serialized for [`abi::parse_pairs`], and the time.
+pub(crate) fn request_facts() -> Result<(Vec<u8>, UnixMillis), Status> {
+    Ok((abi::header_pairs(Map::Request)?, UnixMillis::from_nanos(now_nanos()?)))
 }
 
 /// The client's address as Envoy trusts it: `ip:port`.

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::task::Poll;
 
+use tollbell_core::answer::{Answer, Outcome};
 use tollbell_core::config::Config;
 use tollbell_core::engine::{Decision, Engine, TICK_MS};
 use tollbell_core::ports::CalloutId;
 use tollbell_core::quota::Usage;
 use tollbell_core::request::Request;
+use tollbell_core::units::UnixMillis;
 
 use crate::abi::{self, Action};
 use crate::host::{self, ProxyHost};
@@ -45,7 +47,17 @@ impl Plugin {
 
     /// `false` refuses the configuration.
     pub(crate) fn on_configure(&mut self, root: u32, size: usize) -> bool {
-        let (config, warnings) = match Config::load(&host::configuration(size)) {
+        let (bytes, nanos) = match (host::configuration(size), host::now_nanos()) {
+            (Ok(bytes), Ok(nanos)) => (bytes, nanos),
+            (Err(status), _) | (_, Err(status)) => {
+                log::error!(
+                    "the proxy gives no configuration or no time (status {}): is a capability missing?",
+                    status.0
+                );
+                return false;
+            }
+        };
+        let (config, warnings) = match Config::load(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {
                 for error in &errors {
@@ -59,8 +71,7 @@ impl Plugin {
             log::warn!("configuration: {warning}");
         }
         let host = ProxyHost::new();
-        let (now, salt) = host::now();
-        let engine = Engine::new(config, &host, now, salt);
+        let engine = Engine::new(config, &host, UnixMillis::from_nanos(nanos), nanos);
         self.roots.insert(root, Root { host, engine });
         host::start_ticking(TICK_MS);
         true
@@ -69,13 +80,13 @@ impl Plugin {
     pub(crate) fn on_request_headers(&mut self, stream: u32) -> Action {
         let root = self.streams.get(&stream).and_then(|stream| stream.root).or(self.first_root);
         let Some(Root { host, engine }) = root.and_then(|root| self.roots.get_mut(&root)) else {
-            // Without a configuration nobody has said what to protect; Envoy does not get here.
-            return Action::Continue;
+            // Envoy has no streams for a root context whose configuration was refused.
+            return refuse_unseen();
         };
-        let headers = host::request_headers();
+        let Ok((headers, now)) = host::request_facts() else { return refuse_unseen() };
         let headers = abi::parse_pairs(&headers);
         let request = Request { headers: &headers, source_address: &host::source_address };
-        match engine.on_request(host, &request, host::now().0) {
+        match engine.on_request(host, &request, now) {
             Poll::Ready(Decision::Continue { changes, quota }) => {
                 host::change_request(&changes);
                 if quota.is_some() {
@@ -102,20 +113,20 @@ impl Plugin {
 
     pub(crate) fn on_tick(&mut self, root: u32) {
         if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
-            engine.on_tick(host, host::now().0);
+            engine.on_tick(host, host::now());
         }
     }
 
     pub(crate) fn on_queue_ready(&mut self, root: u32) {
         if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
-            engine.on_wake(host, host::now().0);
+            engine.on_wake(host, host::now());
         }
     }
 
     pub(crate) fn on_http_call_response(&mut self, root: u32, call: u32, header_count: usize) {
         if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
             let reply = host::callout_reply(header_count);
-            engine.on_callout_reply(host, CalloutId(call), &reply, host::now().0);
+            engine.on_callout_reply(host, CalloutId(call), &reply, host::now());
         }
     }
 
@@ -127,4 +138,12 @@ impl Plugin {
             engine.on_shutdown(&host);
         }
     }
+}
+
+/// What cannot be looked at is not let through.
+fn refuse_unseen() -> Action {
+    if let Some(answer) = Answer::refuse(Outcome::CounterUnavailable, None, UnixMillis::default()) {
+        host::send_answer(&answer);
+    }
+    Action::Pause
 }

@@ -4,6 +4,7 @@
 //! so that what the machine does meanwhile falls on all of them; medians and ratios are from this one run.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -72,7 +73,9 @@ fn main() -> Result<()> {
         let mut running = cases.map(|case| start(case, &folder)).collect::<Result<Vec<Running>>>()?;
         for round in 1..=ROUNDS {
             for running in &mut running {
-                eprint!("\rprocess {process} of {PROCESSES}, round {round} of {ROUNDS}: {:<50}", running.case.name);
+                if std::io::stderr().is_terminal() {
+                    eprint!("\rprocess {process} of {PROCESSES}, round {round} of {ROUNDS}: {:<50}", running.case.name);
+                }
                 let rate = measure(running)?;
                 running.rates.push(rate);
             }

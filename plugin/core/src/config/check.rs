@@ -6,6 +6,7 @@ use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::HandlerList;
 use super::{Config, raw};
 use crate::delivery::DeliveryPolicy;
+use crate::event::EventKind;
 use crate::identity::KeyLocation;
 use crate::quota::Quota;
 use crate::route::{Api, Routes};
@@ -16,31 +17,39 @@ use crate::units::{Percent, UnixMillis};
 /// Checks everything; the result is of use only where no error was added.
 pub(super) fn check(raw: raw::Config, errors: &mut Errors) -> (Config, Vec<ConfigError>) {
     let mut warnings = Errors::default();
-    let templates = check_templates(&raw.templates, errors);
+    let templates = check_templates(&raw.templates, errors, &mut warnings);
     let monitor = MonitorRules::new(&raw.monitor, &mut warnings);
     let mut directory = Directory::default();
     check_orgs(&raw, &monitor, &mut directory);
-    check_keys(&raw, &monitor, &mut directory, errors, &mut warnings);
+    check_keys(&raw, &monitor, &mut directory, errors);
 
     let mut handlers = HandlerList::new(&templates, &raw.callouts, errors, &mut warnings);
-    let gateway = handlers.add_all("event_handlers", &raw.event_handlers);
+    let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers);
     let monitor = handlers
-        .add_webhook("monitor.configuration", &raw.monitor.configuration)
+        .add_webhook("monitor.configuration", "monitor.configuration", &raw.monitor.configuration)
         .filter(|_| raw.monitor.enable_trigger_monitors);
     let api_handlers: Vec<_> = (0_usize..)
         .zip(&raw.apis)
         .map(|(index, api)| {
-            let own = handlers.add_all(&member(&item("apis", index), "event_handlers"), &api.event_handlers);
+            let path = member(&item("apis", index), "event_handlers");
+            let own = handlers.add_all(&path, &format!("apis[{}]", api.api_id), &api.event_handlers);
             own.joined(&gateway, monitor)
         })
         .collect();
     let handlers = handlers.into_list();
+    let somebody_hears = api_handlers
+        .iter()
+        .any(|by_event| by_event.get(EventKind::TriggerExceeded as usize).is_some_and(|handlers| !handlers.is_empty()));
+    if raw.monitor.enable_trigger_monitors && raw.monitor.configuration.target_path.is_empty() && !somebody_hears {
+        errors.add("monitor.configuration.target_path", "missing: nobody would hear of a crossed threshold");
+    }
 
     let mut routes = Routes::default();
     let mut seen = SeenApis::default();
     for ((index, api), handlers) in (0_usize..).zip(&raw.apis).zip(api_handlers) {
         let path = item("apis", index);
         seen.check(&path, api, errors);
+        check_org(&member(&path, "org_id"), &api.org_id, &raw, errors);
         let org = directory.org_or_insert(&api.org_id, None);
         let checked = Api {
             id: api.api_id.clone(),
@@ -62,11 +71,21 @@ pub(super) fn check(raw: raw::Config, errors: &mut Errors) -> (Config, Vec<Confi
     (Config { routes, directory, handlers, templates, delivery, hash_keys, origin_header }, warnings.into_list())
 }
 
-fn check_templates(raw: &BTreeMap<String, String>, errors: &mut Errors) -> Templates {
+/// Where organisations are configured, every one that is named must be.
+fn check_org(path: &str, id: &str, raw: &raw::Config, errors: &mut Errors) {
+    if !id.is_empty() && !raw.orgs.is_empty() && !raw.orgs.contains_key(id) {
+        let known = raw.orgs.keys().map(String::as_str);
+        errors.add(path, format!("no organisation under orgs has the id {id:?}{}", hint(id, known)));
+    }
+}
+
+fn check_templates(raw: &BTreeMap<String, String>, errors: &mut Errors, warnings: &mut Errors) -> Templates {
     let mut templates = Templates::builtin();
     for (name, source) in raw {
         if let Err(error) = templates.add(name, source) {
             errors.add(member("templates", name), error.to_string());
+        } else if !templates.writes_json(name) {
+            warnings.add(member("templates", name), "does not write valid JSON, although its name ends in .json");
         }
     }
     templates
@@ -109,13 +128,7 @@ fn check_orgs(raw: &raw::Config, monitor: &MonitorRules, directory: &mut Directo
     }
 }
 
-fn check_keys(
-    raw: &raw::Config,
-    monitor: &MonitorRules,
-    directory: &mut Directory,
-    errors: &mut Errors,
-    warnings: &mut Errors,
-) {
+fn check_keys(raw: &raw::Config, monitor: &MonitorRules, directory: &mut Directory, errors: &mut Errors) {
     let api_ids: BTreeSet<&str> = raw.apis.iter().map(|api| api.api_id.as_str()).collect();
     for (name, session) in &raw.keys {
         let path = member("keys", &key_name(name));
@@ -136,16 +149,7 @@ fn check_keys(
                     .add(member(&place, "api_id"), format!("{:?} differs from its place's name {api:?}", right.api_id));
             }
         }
-        if !session.org_id.is_empty() && !raw.orgs.is_empty() && !raw.orgs.contains_key(&session.org_id) {
-            warnings.add(
-                member(&path, "org_id"),
-                format!(
-                    "{:?} is not under orgs, so it has no quota{}",
-                    session.org_id,
-                    hint(&session.org_id, raw.orgs.keys().map(String::as_str))
-                ),
-            );
-        }
+        check_org(&member(&path, "org_id"), &session.org_id, raw, errors);
         let quota = monitor.quota(session.quota_max, session.quota_renewal_rate, &session.monitor, monitor.keys);
         let org = directory.org_or_insert(&session.org_id, None);
         let is_new = directory.add(Session {
@@ -174,16 +178,17 @@ struct SeenApis {
 
 impl SeenApis {
     fn check(&mut self, path: &str, api: &raw::Api, errors: &mut Errors) {
-        if api.api_id.is_empty() {
-            return;
-        }
         if !api.listen_path.starts_with('/') {
             errors.add(member(path, "listen_path"), format!("{:?} does not start with /", api.listen_path));
+        } else if api.listen_path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace()) {
+            errors.add(member(path, "listen_path"), format!("{:?} is not the beginning of a path", api.listen_path));
         }
-        if api.domain.contains(['/', ':']) {
-            errors.add(member(path, "domain"), format!("{:?} is not a host name without scheme and port", api.domain));
+        if !is_host(&api.domain) {
+            let message = format!("{:?} is not a plain host name: no scheme, port, wildcard or final dot", api.domain);
+            errors.add(member(path, "domain"), message);
         }
-        if let Some(first) = self.ids.insert(api.api_id.clone(), path.to_owned()) {
+        let first = self.ids.insert(api.api_id.clone(), path.to_owned());
+        if let Some(first) = first.filter(|_| !api.api_id.is_empty()) {
             errors.add(member(path, "api_id"), format!("{:?} is the id of {first} too", api.api_id));
         }
         let place = (api.domain.to_ascii_lowercase(), api.listen_path.clone());
@@ -194,6 +199,20 @@ impl SeenApis {
             );
         }
     }
+}
+
+/// A literal host name or address, or none.
+fn is_host(domain: &str) -> bool {
+    let is_address = domain
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_name = |name: &str| {
+        name.split('.').all(|label| {
+            !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        })
+    };
+    domain.is_empty() || is_address || is_name(domain)
 }
 
 fn key_location(path: &str, auth: &raw::Auth, errors: &mut Errors) -> KeyLocation {

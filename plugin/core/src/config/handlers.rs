@@ -74,8 +74,9 @@ impl<'c> HandlerList<'c> {
         self.list
     }
 
-    /// Adds the handlers of one `event_handlers` object.
-    pub(super) fn add_all(&mut self, path: &str, raw: &raw::EventHandlers) -> ByEvent {
+    /// Adds the handlers of one `event_handlers` object. `owner` begins their names: it does not change when another
+    /// API is added before.
+    pub(super) fn add_all(&mut self, path: &str, owner: &str, raw: &raw::EventHandlers) -> ByEvent {
         let mut by_event = ByEvent::default();
         for (event, handlers) in &raw.events {
             let path = member(&member(path, "events"), event);
@@ -84,7 +85,12 @@ impl<'c> HandlerList<'c> {
                 self.report_unfired(&path, event);
             }
             for (index, handler) in (0_usize..).zip(handlers) {
-                let added = self.add(&item(&path, index), handler);
+                let meta = &handler.handler_meta;
+                let name = match [&meta.id, &meta.name].into_iter().find(|label| !label.is_empty()) {
+                    Some(label) => format!("{owner}.{event}[{label}]"),
+                    None => item(&format!("{owner}.{event}"), index),
+                };
+                let added = self.add(&item(&path, index), &name, handler);
                 if let Some((kind, added)) = kind.zip(added) {
                     by_event.push(kind, added);
                 }
@@ -102,29 +108,31 @@ impl<'c> HandlerList<'c> {
         self.errors.add(path, format!("no event has this name{}", hint(event, known)));
     }
 
-    fn add(&mut self, path: &str, raw: &raw::Handler) -> Option<HandlerIndex> {
+    fn add(&mut self, path: &str, name: &str, raw: &raw::Handler) -> Option<HandlerIndex> {
         let meta_path = member(path, "handler_meta");
         match raw.handler_name.as_str() {
             WEBHOOK => {
                 if raw.handler_meta.target_path.is_empty() {
                     self.errors.add(member(&meta_path, "target_path"), "missing");
                 }
-                self.add_webhook(&meta_path, &raw.handler_meta)
+                self.add_webhook(&meta_path, name, &raw.handler_meta)
             }
             LOG if raw.handler_meta.disabled => None,
-            LOG => Some(self.push(path, &raw.handler_meta, Action::Log { prefix: raw.handler_meta.prefix.clone() })),
+            LOG => Some(self.push(name, Action::Log { prefix: raw.handler_meta.prefix.clone() })),
             "" => None,
-            name if SCRIPTS.contains(&name) => {
+            other if SCRIPTS.contains(&other) => {
                 self.errors.add(
                     member(path, "handler_name"),
-                    format!("{name:?} runs scripts, which a filter cannot; send the event to a service with {WEBHOOK}"),
+                    format!(
+                        "{other:?} runs scripts, which a filter cannot; send the event to a service with {WEBHOOK}"
+                    ),
                 );
                 None
             }
-            name => {
+            other => {
                 self.errors.add(
                     member(path, "handler_name"),
-                    format!("{name:?} is not one of {WEBHOOK}, {LOG}{}", hint(name, [WEBHOOK, LOG])),
+                    format!("{other:?} is not one of {WEBHOOK}, {LOG}{}", hint(other, [WEBHOOK, LOG])),
                 );
                 None
             }
@@ -132,7 +140,7 @@ impl<'c> HandlerList<'c> {
     }
 
     /// Adds a webhook; a disabled one is checked and left out.
-    pub(super) fn add_webhook(&mut self, path: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
+    pub(super) fn add_webhook(&mut self, path: &str, name: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
         let target = self.target(&member(path, "target_path"), &meta.target_path);
         let template = self.templates.find(&meta.template_path);
         if template.is_none() {
@@ -162,13 +170,11 @@ impl<'c> HandlerList<'c> {
             headers: headers.into_iter().collect(),
             event_timeout_ms: meta.event_timeout.saturating_mul(1000),
         };
-        (!meta.disabled).then(|| self.push(path, meta, Action::Webhook(webhook)))
+        (!meta.disabled).then(|| self.push(name, Action::Webhook(webhook)))
     }
 
-    fn push(&mut self, path: &str, meta: &raw::HandlerMeta, action: Action) -> HandlerIndex {
-        let label = [&meta.name, &meta.id].into_iter().find(|label| !label.is_empty());
-        let name = label.map_or_else(|| path.to_owned(), |label| format!("{path} ({label})"));
-        self.list.push(Handler { name, action });
+    fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
+        self.list.push(Handler { name: name.to_owned(), action });
         HandlerIndex(self.list.len().saturating_sub(1))
     }
 
@@ -235,8 +241,12 @@ fn basic(user_info: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(decoded))
 }
 
-/// A URL for an error message: without user, password and query.
-fn without_secrets(url: &str) -> &str {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+/// A URL for an error message: scheme and host, since user, path and query may be secrets.
+fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let more = if rest.len() > authority.len() { "/…" } else { "" };
+    format!("{scheme}{separator}{host}{more}")
 }

@@ -59,21 +59,26 @@ impl<'s> Shape<'s> {
         reference.and_then(|pointer| self.root.pointer(pointer)).unwrap_or(schema)
     }
 
+    fn type_of(&self, schema: &'s Value) -> Option<&'s str> {
+        self.resolve(schema).get("type").and_then(Value::as_str)
+    }
+
     fn visit_object(&mut self, schema: &'s Value, fields: &mut Map<String, Value>, path: &str) {
         let known = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let entries_are_objects = others.is_some_and(|others| self.type_of(others) == Some("object"));
         let secret_names = schema.get(SECRET_NAMES).is_some();
         // YAML's `orgs:` without a value is null, and means the default; so does `orders:` under access_rights, which
         // is still there.
         fields.retain(|name, value| {
-            let is_entry = others.is_some() && !known.is_some_and(|known| known.contains_key(name));
+            let is_entry = entries_are_objects && !known.is_some_and(|known| known.contains_key(name));
             if value.is_null() && is_entry {
                 *value = Value::Object(Map::new());
             }
             !value.is_null()
         });
         for name in required(schema) {
-            if !fields.contains_key(name) {
+            if fields.get(name).is_none_or(|value| value.as_str() == Some("")) {
                 self.errors.add(member(path, name), "missing");
             }
         }
@@ -93,7 +98,7 @@ impl<'s> Shape<'s> {
 
     fn visit_items(&mut self, schema: &'s Value, items: &mut Vec<Value>, path: &str) {
         let Some(schema) = schema.get("items") else { return };
-        let is_object = self.resolve(schema).get("type").and_then(Value::as_str) == Some("object");
+        let is_object = self.type_of(schema) == Some("object");
         let mut index = 0_usize;
         items.retain_mut(|value| {
             let usable = self.visit(schema, value, &item(path, index));
@@ -108,6 +113,7 @@ impl<'s> Shape<'s> {
     }
 
     fn visit_number(&mut self, schema: &'s Value, value: &mut Value, path: &str, whole: bool) -> bool {
+        let is_unsigned = schema.get("format").and_then(Value::as_str) == Some("uint64");
         let expected = if whole { "a whole number" } else { "a number" };
         let parsed = match &*value {
             Value::String(text) => match text.trim().parse::<i128>() {
@@ -123,7 +129,7 @@ impl<'s> Shape<'s> {
             },
             _ => None,
         };
-        let Some(parsed) = parsed.filter(|parsed| !whole || parsed.is_i64() || parsed.is_u64()) else {
+        let Some(parsed) = parsed.filter(|parsed| !whole || parsed.is_i64() || is_unsigned && parsed.is_u64()) else {
             return self.wrong_type(expected, value, path);
         };
         let float = parsed.as_f64().unwrap_or_default();

@@ -122,6 +122,7 @@ fn numbers_may_be_strings() {
         (json!("ten"), "found a string"),
         (json!(1.5), "found a number"),
         (json!("1e400"), "found a string"),
+        (json!(9_223_372_036_854_775_808_u64), "found a number"),
         (json!(true), "found true or false"),
     ] {
         let [error] = &errors(key(value))[..] else { panic!() };
@@ -174,6 +175,15 @@ fn every_error_is_named_at_once_with_its_path() {
 #[test]
 fn required_fields_are_missed() {
     assert_eq!(errors(json!({ "apis": [{}] })), ["apis[0].api_id: missing"]);
+    assert_eq!(
+        errors(json!({ "apis": [{ "api_id": "", "listen_path": "orders/" }] })),
+        ["apis[0].api_id: missing", r#"apis[0].listen_path: "orders/" does not start with /"#]
+    );
+    let monitor = json!({ "apis": [{ "api_id": "a" }], "monitor": { "enable_trigger_monitors": true, "monitor_user_keys": true } });
+    assert_eq!(
+        errors(monitor),
+        ["monitor.configuration.target_path: missing: nobody would hear of a crossed threshold"]
+    );
     let no_target = errors(api_with(webhook(json!({}))));
     assert_eq!(no_target, ["apis[0].event_handlers.events.AuthFailure[0].handler_meta.target_path: missing"]);
     assert_eq!(errors(api_with(json!({}))), ["apis[0].event_handlers.events.AuthFailure[0].handler_name: missing"]);
@@ -222,6 +232,49 @@ fn no_two_apis_share_a_place_or_an_id() {
 }
 
 #[test]
+fn what_could_never_match_is_refused() {
+    for domain in ["*.acme.test", "acme.test.", "http://acme.test", "acme.test:80", "a b"] {
+        let found = errors(json!({ "apis": [{ "api_id": "a", "domain": domain }] }));
+        assert!(found[0].starts_with("apis[0].domain"), "{found:?}");
+    }
+    for domain in ["acme.test", "localhost", "192.0.2.1", "[2001:db8::1]"] {
+        assert!(load(&json!({ "apis": [{ "api_id": "a", "domain": domain }] })).is_ok(), "{domain}");
+    }
+    assert_eq!(
+        errors(json!({ "apis": [{ "api_id": "a", "listen_path": "/a?b" }] })),
+        [r#"apis[0].listen_path: "/a?b" is not the beginning of a path"#]
+    );
+}
+
+#[test]
+fn organisations_that_are_named_exist() {
+    let config = json!({
+        "apis": [{ "api_id": "a", "org_id": "amce" }],
+        "keys": { "k": { "org_id": "acme" }, "l": { "org_id": "umbrella" } },
+        "orgs": { "acme": {} }
+    });
+    let found = errors(config);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].ends_with(r#".org_id: no organisation under orgs has the id "umbrella""#), "{found:?}");
+    assert_eq!(found[1], r#"apis[0].org_id: no organisation under orgs has the id "amce" (did you mean "acme"?)"#);
+}
+
+#[test]
+fn a_handlers_name_does_not_depend_on_the_apis_before_it() {
+    let api = |id: &str| {
+        json!({ "api_id": id, "listen_path": format!("/{id}"), "event_handlers": { "events": { "AuthFailure": [
+        { "handler_name": "eh_log_handler" }, { "handler_name": "eh_log_handler", "handler_meta": { "id": "siem" } }
+    ] } } })
+    };
+    let names = |apis: Value| -> Vec<String> {
+        let (config, _) = load(&json!({ "apis": apis })).unwrap_or_else(|errors| panic!("{errors:?}"));
+        config.handlers.into_iter().map(|handler| handler.name).collect()
+    };
+    assert_eq!(names(json!([api("a")])), ["apis[a].AuthFailure[0]", "apis[a].AuthFailure[siem]"]);
+    assert_eq!(names(json!([api("b"), api("a")]))[2..], names(json!([api("a")])));
+}
+
+#[test]
 fn no_two_keys_share_a_hash_and_no_error_shows_a_key() {
     let twice = json!({ "keys": {
         "test": { "quota": 1 },
@@ -253,7 +306,11 @@ fn urls_in_errors_show_no_secret() {
     let [error] = &errors(api_with(webhook(json!({ "target_path": "ftp://me:secret@h/x?token=secret" }))))[..] else {
         panic!()
     };
-    assert!(error.contains("h/x") && !error.contains("secret"), "{error}");
+    assert!(error.contains("ftp://h/…") && !error.contains("secret"), "{error}");
+    let [error] = &errors(api_with(webhook(json!({ "target_path": "hooks.test/services/secret" }))))[..] else {
+        panic!()
+    };
+    assert!(error.contains("hooks.test/…") && !error.contains("secret"), "{error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use handlebars::{Context, Handlebars, Helper, HelperResult, JsonRender, Output, 
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::event::{Event, View};
+use crate::event::{Event, EventKind, View};
 use translate::translate;
 
 /// Why a template was refused, and where.
@@ -62,11 +62,17 @@ impl Templates {
     /// When the text does not parse, or uses what cannot be translated.
     pub fn add(&mut self, name: &str, source: &str) -> Result<(), TemplateError> {
         let format = Format::of_name(name);
+        // It is known from here on, so that its handlers do not report it missing when only its text is wrong.
+        self.known.insert(name.to_owned(), Known { format, volatile: true });
         let translated = translate(source, format)?;
         let registry = self.registries.entry(format).or_insert_with(|| {
             let mut registry = Handlebars::new();
             registry.register_escape_fn(move |value| format.escape(value));
-            registry.register_helper("quoted", Box::new(quoted));
+            if format == Format::Csv {
+                registry.register_helper("quoted", Box::new(quoted));
+            }
+            // It would write keys to the proxy's log.
+            registry.unregister_helper("log");
             registry
         });
         registry.register_template_string(name, &translated.source).map_err(|error| TemplateError {
@@ -75,7 +81,33 @@ impl Templates {
             message: error.reason().to_string(),
         })?;
         self.known.insert(name.to_owned(), Known { format, volatile: translated.volatile });
+        self.try_out(name).map_err(|error| {
+            let (line, column) = (error.line_no.unwrap_or(1), error.column_no.unwrap_or(1));
+            TemplateError { line, column, message: error.reason().to_string() }
+        })
+    }
+
+    /// Renders a template once for each type of event: what Handlebars finds out only then, such as the name of a
+    /// helper that does not exist, must not be found out by an event.
+    fn try_out(&self, name: &str) -> Result<(), handlebars::RenderError> {
+        let Some(registry) = self.known.get(name).and_then(|known| self.registries.get(&known.format)) else {
+            return Ok(());
+        };
+        for kind in EventKind::FIRED {
+            let event = Event::sample(kind);
+            registry.render(name, &event.view())?;
+            registry.render(name, &event.stable_view())?;
+        }
         Ok(())
+    }
+
+    /// Whether a `.json` template writes JSON, given harmless values; `true` for other formats.
+    pub fn writes_json(&self, name: &str) -> bool {
+        self.known.get(name).is_none_or(|known| known.format != Format::Json)
+            || EventKind::FIRED.into_iter().all(|kind| {
+                let body = self.render_with(name, &Event::sample(kind).view());
+                body.is_ok_and(|body| serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok())
+            })
     }
 
     /// The template of that name: a configured one, a built-in one, or for an empty name the default.

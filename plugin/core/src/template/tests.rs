@@ -123,6 +123,35 @@ fn hostile_values_keep_each_format_whole() {
 }
 
 #[test]
+fn raw_tags_in_any_spelling_are_escaped_in_json() {
+    for tag in ["{{{Meta.Key}}}", "{{ {Meta.Key} }}", "{{~{Meta.Key}~}}", "{{&Meta.Key}}", "{{ & Meta.Key }}"] {
+        let mut templates = Templates::builtin();
+        let Ok(()) = templates.add("t.json", &format!("{{\"k\": \"{tag}\"}}")) else { continue };
+        let body = templates.render(&templates.find("t.json").unwrap(), &event("a\",\"x\":\"")).unwrap().body;
+        let value: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{tag}: {body}"));
+        assert_eq!(value, serde_json::json!({ "k": "a\",\"x\":\"" }), "{tag}");
+    }
+}
+
+#[test]
+fn what_would_fail_at_the_event_is_refused_at_once() {
+    for source in
+        ["{{upper Meta.Key}}", "{{> other.json}}", "{{#> other}}{{/other}}", "{{log Meta.Key}}", "{{quoted Meta.Key}}"]
+    {
+        assert!(Templates::builtin().add("t.json", source).is_err(), "{source}");
+    }
+    assert!(Templates::builtin().add("t.txt", "{{#with Meta}}{{../Type}}{{/with}}{{lookup ../Meta \"Key\"}}").is_ok());
+}
+
+#[test]
+fn a_template_that_writes_no_json_is_noticed() {
+    let mut templates = Templates::builtin();
+    templates.add("good.json", r#"{"a": "{{Meta.Key}}", "n": {{Meta.UsagePercentage}}}"#).unwrap();
+    templates.add("bad.json", r#"{"a": "{{Meta.Key}}",}"#).unwrap();
+    assert!(templates.writes_json("good.json") && !templates.writes_json("bad.json"));
+}
+
+#[test]
 fn the_stable_form_leaves_out_what_changes() {
     let mut templates = Templates::builtin();
     templates.add("t.txt", "{{Type}} {{TimeStamp}} {{ID}} {{Meta.UsagePercentage}}").unwrap();

@@ -123,6 +123,8 @@ impl<'t> Tag<'t> {
         let inner = inner.trim();
         let (kind, inner) = match inner.strip_prefix('&') {
             Some(raw) => (Kind::Raw, raw.trim()),
+            // `{{ {x} }}` and `{{~{x}~}}` are raw tags too.
+            None if inner.starts_with('{') => (Kind::Raw, inner.trim_matches(['{', '}', ' '])),
             None if inner.starts_with('.') && !inner.starts_with("..") => (Kind::GoField, inner),
             None => (Kind::Expression, inner),
         };
@@ -185,8 +187,14 @@ fn go_field(inner: &str) -> Result<String, String> {
 }
 
 fn refuse_go(inner: &str) -> Result<(), String> {
+    if inner.starts_with(['>', '*']) || inner.starts_with("#>") || inner.starts_with("#*") {
+        return Err(format!("{{{{{inner}}}}}: partials and decorators are not supported; write the text out"));
+    }
     let first = inner.split_whitespace().next().unwrap_or_default();
-    if GO_KEYWORDS.contains(&first) || first.starts_with('$') || inner.contains(" | ") || inner.contains(" .") {
+    let outside_strings: String = pieces(inner).filter(|(in_string, _)| !in_string).map(|(_, piece)| piece).collect();
+    let has_go_field =
+        outside_strings.split(" .").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
+    if GO_KEYWORDS.contains(&first) || first.starts_with('$') || outside_strings.contains(" | ") || has_go_field {
         return Err(format!(
             "{{{{{inner}}}}} cannot be translated: of Go's templates, plain fields such as {{{{.Meta.Key}}}} are; \
              write conditions and loops in Handlebars, as {{{{#if (eq Type \"AuthFailure\")}}}} … {{{{/if}}}}"
