@@ -80,12 +80,12 @@ clean: ## Remove what was built; .tools stays
 	rm -rf target dist
 
 $(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --package tollbell
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --release --package tollbell
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/release/tollbell.wasm $@
 
 $(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-toolchain.sh
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --package counter-guest
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --release --package counter-guest
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/release/counter_guest.wasm $@
 

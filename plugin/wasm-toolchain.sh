@@ -5,10 +5,16 @@
 #   2. rustup installs it;
 #   3. Debian's rustc-web and rust-web-src are installed, and the library is built from source.
 target=wasm32-unknown-unknown
-WASM_CARGO_FLAGS="--release --locked --target $target --target-dir target/wasm"
+WASM_CARGO_FLAGS="--locked --target $target --target-dir target/wasm"
 sysroot=$(rustc --print sysroot)
 
 has_target() { ls "$sysroot/lib/rustlib/$target/lib/"libstd-*.rlib >/dev/null 2>&1; }
+
+# Where rustup cannot reach its server, it must not wait for ever.
+rustup_adds_target() {
+    command -v rustup >/dev/null || return 1
+    if command -v timeout >/dev/null; then timeout 120 rustup target add "$target"; else rustup target add "$target"; fi >/dev/null 2>&1
+}
 
 debian_packages() {
     [ -x /usr/bin/rustc ] && dpkg-query --show rustc-web rust-web-src >/dev/null 2>&1 && return
@@ -20,7 +26,7 @@ debian_packages() {
 
 if has_target; then
     echo "wasm: using the installed target $target" >&2
-elif command -v rustup >/dev/null && timeout 120 rustup target add "$target" >/dev/null 2>&1 && has_target; then
+elif rustup_adds_target && has_target; then
     echo "wasm: rustup installed the target $target" >&2
 elif lld=$(ls "$sysroot"/lib/rustlib/*/bin/rust-lld 2>/dev/null | head -n 1) && [ -n "$lld" ] && debian_packages; then
     echo "wasm: building the standard library for $target with Debian's rustc-web" >&2
