@@ -1,7 +1,12 @@
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tollbell_tests::client::get_with_key;
+use tollbell_tests::envoy::Setup;
 use wasmparser::{Parser, Payload};
+
+use crate::support::{World, config};
 
 /// Each import beyond these is a hostcall that a capability restriction may have to allow.
 const IMPORTS: [&str; 20] = [
@@ -69,5 +74,55 @@ fn the_module_imports_and_exports_only_what_it_uses() -> Result<()> {
     }
     assert_eq!(imports.iter().map(String::as_str).collect::<Vec<_>>(), IMPORTS);
     assert_eq!(exports.iter().map(String::as_str).collect::<Vec<_>>(), EXPORTS);
+    Ok(())
+}
+
+/// `envoy.yaml` with nothing allowed to the module but its own imports and exports, less one.
+fn restricted(missing: &str, upstream: u16, receiver: u16) -> Result<Setup> {
+    let allowed: Vec<String> =
+        IMPORTS.iter().chain(&EXPORTS).filter(|name| **name != missing).map(|name| format!("{name}: {{}}")).collect();
+    let restriction = format!(
+        "                capability_restriction_config: {{ allowed_capabilities: {{ {} }} }}\n                vm_config:\n",
+        allowed.join(", ")
+    );
+    let mut config = config(json!({ "org_id": "acme", "quota_max": 10, "quota_renewal_rate": 3600 }));
+    config["apis"][0]["strip_authorization_data"] = json!(true);
+    let setup = Setup::config(&config, upstream, receiver)?;
+    Ok(setup.edit(|yaml| yaml.replace("                vm_config:\n", &restriction)))
+}
+
+/// The lists above are what an operator who restricts capabilities has to allow, and they are enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_listed_capabilities_are_enough() -> Result<()> {
+    let world = World::with_setup(|upstream, receiver| restricted("", upstream, receiver)).await?;
+    let reply = get_with_key(world.envoy.port, "/", "good-key").await?;
+    assert_eq!((reply.status, reply.header("x-ratelimit-remaining")), (200, Some("9")));
+    assert_eq!(get_with_key(world.envoy.port, "/", "bad-key").await?.status, 403);
+    world.messages(1).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_capability_nothing_passes_unseen_and_no_vm_dies() -> Result<()> {
+    for (missing, status) in [
+        ("proxy_get_header_map_pairs", 503),
+        ("proxy_get_shared_data", 503),
+        ("proxy_set_shared_data", 503),
+        ("proxy_remove_header_map_value", 503),
+        ("proxy_increment_metric", 200),
+        ("proxy_replace_header_map_value", 200),
+        ("proxy_http_call", 200),
+        ("proxy_register_shared_queue", 200),
+    ] {
+        let world = World::with_setup(|upstream, receiver| restricted(missing, upstream, receiver)).await?;
+        for _ in 0..4 {
+            assert_eq!(get_with_key(world.envoy.port, "/", "good-key").await?.status, status, "without {missing}");
+        }
+        ensure!(!world.envoy.log().contains("panicked"), "{}", world.envoy.log());
+    }
+    for missing in ["proxy_get_buffer_bytes", "proxy_get_current_time_nanoseconds"] {
+        let log = restricted(missing, 1, 1)?.refused().await?;
+        ensure!(log.contains("is a capability missing?"), "without {missing}: {log}");
+    }
     Ok(())
 }

@@ -162,9 +162,9 @@ pub(crate) fn source_address() -> Option<String> {
     Some(String::from_utf8_lossy(&address).into_owned())
 }
 
-/// Applies changes to the request's headers.
-pub(crate) fn change_request(changes: &[HeaderChange]) {
-    for change in changes {
+/// Applies changes to the request's headers. `false`: the host did not take one, and the request still has its key.
+pub(crate) fn change_request(changes: &[HeaderChange]) -> bool {
+    changes.iter().all(|change| {
         let changed = match change {
             HeaderChange::Remove(name) => abi::remove_header(Map::Request, name),
             HeaderChange::Replace(name, value) => abi::replace_header(Map::Request, name, value),
@@ -172,7 +172,8 @@ pub(crate) fn change_request(changes: &[HeaderChange]) {
         if let Err(status) = changed {
             log::error!("a request header could not be changed (status {})", status.0);
         }
-    }
+        changed.is_ok()
+    })
 }
 
 /// Answers the request. `false`: the host did not take the answer.

@@ -88,7 +88,9 @@ impl Plugin {
         let request = Request { headers: &headers, source_address: &host::source_address };
         match engine.on_request(host, &request, now) {
             Poll::Ready(Decision::Continue { changes, quota }) => {
-                host::change_request(&changes);
+                if !host::change_request(&changes) {
+                    return refuse_unseen();
+                }
                 if quota.is_some() {
                     self.streams.entry(stream).or_default().quota = quota;
                 }
