@@ -10,7 +10,7 @@ use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::lease;
 use crate::event::{EventKind, client_text};
 use crate::metrics::Metric;
-use crate::notify::{Notifier, Occurrence};
+use crate::notify::{Notifier, Occurrence, Scene};
 use crate::ports::{CalloutId, CalloutReply, Host};
 use crate::quota::{Charge, Charged, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
@@ -73,8 +73,9 @@ impl Engine {
             |()| Verdict::count(host, &caller, now),
         );
         host.count(Metric::Requests(verdict.outcome));
-        for occurrence in verdict.occurrences(api, &caller) {
-            self.notifier.notify(host, &self.config, api, request, &caller, &occurrence, now);
+        let scene = Scene { api, request, caller: &caller };
+        for occurrence in verdict.occurrences(api) {
+            self.notifier.notify(host, &self.config, &scene, &occurrence, now);
         }
         let usage = verdict.charged.usage;
         Poll::Ready(match Answer::refuse(verdict.outcome, usage.as_ref(), now) {
@@ -218,7 +219,7 @@ impl Verdict {
     }
 
     /// Everything that somebody may want to hear of.
-    fn occurrences(&self, api: &Api, caller: &Caller<'_>) -> Vec<Occurrence> {
+    fn occurrences(&self, api: &Api) -> Vec<Occurrence> {
         let refusal = |kind, message: &str| Some(Occurrence::Refusal { kind, message: message.to_owned() });
         let text = self.outcome.refusal().map_or("", |(_, text)| text);
         let refused = match self.outcome {
@@ -232,7 +233,6 @@ impl Verdict {
             Outcome::Admitted | Outcome::CounterUnavailable => None,
         };
         let crossings = self.charged.crossings.iter().map(|crossing| Occurrence::Crossing(*crossing));
-        debug_assert!(caller.session.is_some() || self.charged.refused_by != Some(Scope::Key));
         crossings.chain(refused).collect()
     }
 }

@@ -28,6 +28,17 @@ pub enum Occurrence {
     Crossing(Crossing),
 }
 
+/// The request at which it happened.
+#[derive(Clone, Copy)]
+pub struct Scene<'s> {
+    /// The API that it was for.
+    pub api: &'s Api,
+    /// The request.
+    pub request: &'s Request<'s>,
+    /// Who sent it.
+    pub caller: &'s Caller<'s>,
+}
+
 /// Makes events and hands their messages over.
 #[derive(Debug)]
 pub struct Notifier {
@@ -41,16 +52,13 @@ impl Notifier {
     }
 
     /// Tells every handler. Whatever fails is logged and counted, and changes nothing for the request.
-    #[allow(clippy::too_many_arguments)]
     #[cold]
     #[inline(never)]
     pub fn notify(
         &mut self,
         host: &impl Host,
         config: &Config,
-        api: &Api,
-        request: &Request<'_>,
-        caller: &Caller<'_>,
+        scene: &Scene<'_>,
         occurrence: &Occurrence,
         now: UnixMillis,
     ) {
@@ -59,7 +67,7 @@ impl Notifier {
             Occurrence::Crossing(_) => EventKind::TriggerExceeded,
         };
         host.count(Metric::Events(kind));
-        let handlers = api.handlers(kind);
+        let handlers = scene.api.handlers(kind);
         if handlers.is_empty() {
             return;
         }
@@ -67,19 +75,20 @@ impl Notifier {
             kind,
             id: self.ids.next(),
             at: now,
-            meta: meta(config, request, caller, occurrence),
-            fingerprint: caller.fingerprint(),
+            meta: meta(config, scene, occurrence),
+            fingerprint: scene.caller.fingerprint(),
         };
         for handler in handlers.iter().filter_map(|index| config.handlers.get(index.0)) {
             match &handler.action {
-                Action::Log { prefix } => log_event(prefix, api, &event),
+                Action::Log { prefix } => log_event(prefix, scene.api, &event),
                 Action::Webhook(webhook) => hold_message(host, config, handler, webhook, &event, now),
             }
         }
     }
 }
 
-fn meta(config: &Config, request: &Request<'_>, caller: &Caller<'_>, occurrence: &Occurrence) -> Meta {
+fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
+    let Scene { request, caller, .. } = scene;
     match occurrence {
         Occurrence::Refusal { kind, message } => Meta {
             message: message.clone(),
