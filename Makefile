@@ -10,7 +10,7 @@ ENVOY_VERSION ?= 1.40.0
 
 TOOLS := .tools
 ENVOY := $(TOOLS)/envoy-$(ENVOY_VERSION)/bin/envoy
-WASM_BINDGEN_VERSION := $(shell awk '/^name = "wasm-bindgen"$$/ { getline; print $$3 }' Cargo.lock)
+WASM_BINDGEN_VERSION := $(shell awk '/^name = "wasm-bindgen"$$/ { getline; gsub(/"/, ""); print $$3 }' Cargo.lock)
 WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-runner
 
 MODULE := dist/tollbell.wasm
