@@ -52,8 +52,6 @@ impl Notifier {
     }
 
     /// Tells every handler. Whatever fails is logged and counted, and changes nothing for the request.
-    #[cold]
-    #[inline(never)]
     pub fn notify(
         &mut self,
         host: &impl Host,

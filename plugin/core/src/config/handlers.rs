@@ -151,9 +151,8 @@ impl<'c> HandlerList<'c> {
             );
             self.errors.add(member(path, "template_path"), message);
         }
-        let headers = self.headers(&member(path, "header_map"), &meta.header_map);
+        let mut headers = self.headers(&member(path, "header_map"), &meta.header_map);
         let ((target, user_info), template) = target.zip(template)?;
-        let mut headers = headers;
         let method = method(&meta.method);
         if let Some(user_info) = user_info {
             headers.entry("authorization".to_owned()).or_insert_with(|| basic(&user_info));

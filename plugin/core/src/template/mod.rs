@@ -8,7 +8,7 @@ pub use escape::Format;
 
 use std::collections::BTreeMap;
 
-use handlebars::{Context, Handlebars, Helper, HelperResult, JsonRender, Output, RenderContext};
+use handlebars::{Context, Handlebars, Helper, HelperResult, JsonRender, Output, RenderContext, RenderError};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -38,6 +38,8 @@ pub struct Templates {
 struct Known {
     format: Format,
     volatile: bool,
+    /// Whether the trial's output was JSON.
+    writes_json: bool,
 }
 
 /// A template that is known to exist.
@@ -63,7 +65,7 @@ impl Templates {
     pub fn add(&mut self, name: &str, source: &str) -> Result<(), TemplateError> {
         let format = Format::of_name(name);
         // It is known from here on, so that its handlers do not report it missing when only its text is wrong.
-        self.known.insert(name.to_owned(), Known { format, volatile: true });
+        self.known.insert(name.to_owned(), Known { format, volatile: true, writes_json: true });
         let translated = translate(source, format)?;
         let registry = self.registries.entry(format).or_insert_with(|| {
             let mut registry = Handlebars::new();
@@ -80,34 +82,17 @@ impl Templates {
             column: error.pos().map_or(1, |(_, column)| column),
             message: error.reason().to_string(),
         })?;
-        self.known.insert(name.to_owned(), Known { format, volatile: translated.volatile });
-        self.try_out(name).map_err(|error| {
+        let writes_json = try_out(registry, name).map_err(|error| {
             let (line, column) = (error.line_no.unwrap_or(1), error.column_no.unwrap_or(1));
             TemplateError { line, column, message: error.reason().to_string() }
-        })
-    }
-
-    /// Renders a template once for each type of event: what Handlebars finds out only then, such as the name of a
-    /// helper that does not exist, must not be found out by an event.
-    fn try_out(&self, name: &str) -> Result<(), handlebars::RenderError> {
-        let Some(registry) = self.known.get(name).and_then(|known| self.registries.get(&known.format)) else {
-            return Ok(());
-        };
-        for kind in EventKind::FIRED {
-            let event = Event::sample(kind);
-            registry.render(name, &event.view())?;
-            registry.render(name, &event.stable_view())?;
-        }
+        })?;
+        self.known.insert(name.to_owned(), Known { format, volatile: translated.volatile, writes_json });
         Ok(())
     }
 
     /// Whether a `.json` template writes JSON, given harmless values; `true` for other formats.
     pub fn writes_json(&self, name: &str) -> bool {
-        self.known.get(name).is_none_or(|known| known.format != Format::Json)
-            || EventKind::FIRED.into_iter().all(|kind| {
-                let body = self.render_with(name, &Event::sample(kind).view());
-                body.is_ok_and(|body| serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok())
-            })
+        self.known.get(name).is_none_or(|known| known.format != Format::Json || known.writes_json)
     }
 
     /// The template of that name: a configured one, a built-in one, or for an empty name the default.
@@ -146,6 +131,19 @@ impl Templates {
         let registry = self.registries.get(&known.format).ok_or_else(|| format!("no template {name:?}"))?;
         registry.render(name, data).map_err(|error| error.to_string())
     }
+}
+
+/// Renders a template once for each type of event: what Handlebars finds out only then, such as the name of a helper
+/// that does not exist, must not be found out by an event. Returns whether every output was JSON.
+fn try_out(registry: &Handlebars<'_>, name: &str) -> Result<bool, RenderError> {
+    let mut writes_json = true;
+    for kind in EventKind::FIRED {
+        let event = Event::sample(kind);
+        let body = registry.render(name, &event.view())?;
+        registry.render(name, &event.stable_view())?;
+        writes_json &= serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok();
+    }
+    Ok(writes_json)
 }
 
 /// The helper for a tag that stands inside the quotes of a CSV field.

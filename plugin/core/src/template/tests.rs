@@ -126,7 +126,7 @@ fn hostile_values_keep_each_format_whole() {
 fn raw_tags_in_any_spelling_are_escaped_in_json() {
     for tag in ["{{{Meta.Key}}}", "{{ {Meta.Key} }}", "{{~{Meta.Key}~}}", "{{&Meta.Key}}", "{{ & Meta.Key }}"] {
         let mut templates = Templates::builtin();
-        let Ok(()) = templates.add("t.json", &format!("{{\"k\": \"{tag}\"}}")) else { continue };
+        templates.add("t.json", &format!("{{\"k\": \"{tag}\"}}")).unwrap_or_else(|error| panic!("{tag}: {error}"));
         let body = templates.render(&templates.find("t.json").unwrap(), &event("a\",\"x\":\"")).unwrap().body;
         let value: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{tag}: {body}"));
         assert_eq!(value, serde_json::json!({ "k": "a\",\"x\":\"" }), "{tag}");
