@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,50 @@ pub fn binary() -> Result<PathBuf> {
     let path = project_root().join(path);
     ensure!(path.is_file(), "no Envoy at {}; run `make test`", path.display());
     Ok(path)
+}
+
+/// A child process that ends with its owner.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts it, without standard input.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        Ok(Process(command.stdin(Stdio::null()).spawn().with_context(|| format!("{command:?}"))?))
+    }
+
+    /// Its status, if it has ended by itself.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Envoy on a configuration file, in the project's folder, with its warnings and tollbell's log.
+///
+/// # Errors
+/// When there is no Envoy.
+pub fn command(config: &Path, workers: u32) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command
+        .arg("--config-path")
+        .arg(config)
+        .args(["--use-dynamic-base-id", "--log-level", "warning", "--component-log-level", "wasm:info"])
+        .args(["--concurrency", &workers.to_string()])
+        .current_dir(project_root());
+    Ok(command)
 }
 
 /// What to start.
@@ -112,7 +156,7 @@ impl Setup {
         let mut envoy = self.spawn()?;
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            if let Some(status) = envoy.process.try_wait()? {
+            if let Some(status) = envoy.process.ended()? {
                 bail!("Envoy ended with {status}:\n{}", envoy.log());
             }
             if client::get(envoy.admin, "/ready", &[]).await.is_ok_and(|reply| reply.status == 200) {
@@ -130,7 +174,7 @@ impl Setup {
     pub async fn refused(self) -> Result<String> {
         let mut envoy = self.spawn()?;
         let deadline = Instant::now() + Duration::from_secs(30);
-        while envoy.process.try_wait()?.is_none() {
+        while envoy.process.ended()?.is_none() {
             ensure!(Instant::now() < deadline, "Envoy runs although it should have refused:\n{}", envoy.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -155,16 +199,8 @@ impl Setup {
         } else {
             fs::write(&config, &self.yaml)?;
         }
-        let process = Command::new(binary()?)
-            .arg("--config-path")
-            .arg(&config)
-            .args(["--use-dynamic-base-id", "--log-level", "warning", "--component-log-level", "wasm:info"])
-            .args(["--concurrency", &self.workers.to_string()])
-            .current_dir(project_root())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log)?)
-            .spawn()?;
+        let mut command = command(&config, self.workers)?;
+        let process = Process::start(command.stdout(Stdio::null()).stderr(fs::File::create(&log)?))?;
         Ok(Envoy { port: self.ports.listener, admin: self.ports.admin, process, folder, log })
     }
 }
@@ -204,7 +240,7 @@ pub struct Envoy {
     pub port: u16,
     /// The admin port.
     pub admin: u16,
-    process: Child,
+    process: Process,
     folder: PathBuf,
     log: PathBuf,
 }
@@ -270,7 +306,7 @@ impl Envoy {
     /// # Errors
     /// When the system does not tell.
     pub fn resident(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no figure")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
@@ -278,9 +314,6 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
         // A test's output is shown only if it fails.
         println!("---- Envoy's log ----\n{}", self.log());
         let _ = fs::remove_dir_all(&self.folder);

@@ -6,13 +6,13 @@
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use tollbell_tests::envoy::{binary, free_port};
+use tollbell_tests::envoy::{Process, binary, free_port};
 use tollbell_tests::project_root;
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
@@ -46,16 +46,9 @@ struct Case {
 struct Running {
     case: Case,
     port: u16,
-    process: Child,
+    /// Ends it when the case is done.
+    _process: Process,
     rates: Vec<f64>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It ends with the benchmark in any case.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 fn main() -> Result<()> {
@@ -247,15 +240,16 @@ fn start(case: Case, folder: &Path) -> Result<Running> {
     });
     let file = folder.join(format!("{port}.json"));
     fs::write(&file, config.to_string())?;
-    let process = Command::new("taskset")
-        .args(["--cpu-list", "0"])
-        .arg(binary()?)
-        .arg("--config-path")
-        .arg(&file)
-        .args(["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error"])
-        .stdin(Stdio::null())
-        .spawn()?;
-    let running = Running { case, port, process, rates: Vec::new() };
+    let process = Process::start(
+        Command::new("taskset").args(["--cpu-list", "0"]).arg(binary()?).arg("--config-path").arg(&file).args([
+            "--concurrency",
+            "1",
+            "--use-dynamic-base-id",
+            "--log-level",
+            "error",
+        ]),
+    )?;
+    let running = Running { case, port, _process: process, rates: Vec::new() };
     for _ in 0..300 {
         sleep(Duration::from_millis(100));
         if let Ok(status) = status_of(&running) {

@@ -1,11 +1,12 @@
 //! `make run`: a real Envoy with `envoy/envoy.yaml`, an upstream, and a receiver that prints each webhook.
 
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
+use tollbell_tests::envoy::Process;
 use tollbell_tests::server::{Received, Server};
-use tollbell_tests::{client, envoy, project_root};
+use tollbell_tests::{client, envoy};
 
 const CONFIG: &str = "envoy/envoy.yaml";
 
@@ -29,16 +30,9 @@ Every webhook that arrives is printed here. Ctrl-C ends it.
 async fn main() -> Result<()> {
     let _upstream = Server::start_on(10001, |_| {}).await.context("the demo's upstream")?;
     let _receiver = Server::start_on(10002, print).await.context("the demo's webhook receiver")?;
-    let child = Command::new(envoy::binary()?)
-        .args(["--config-path", CONFIG, "--use-dynamic-base-id", "--concurrency", "2"])
-        .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
-        .current_dir(project_root())
-        .stdin(Stdio::null())
-        .spawn()
-        .context("Envoy")?;
-    let mut process = Process(child);
+    let mut process = Process::start(&mut envoy::command(Path::new(CONFIG), 2)?)?;
     while !client::get(9901, "/ready", &[]).await.is_ok_and(|reply| reply.status == 200) {
-        if let Some(status) = process.0.try_wait()? {
+        if let Some(status) = process.ended()? {
             bail!("Envoy ended with {status}; its log is above");
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -50,17 +44,6 @@ async fn main() -> Result<()> {
         _ = terminate.recv() => {}
     }
     Ok(())
-}
-
-/// Envoy, which ends with the demo.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // The terminal may have ended it already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn print(request: &Received) {
