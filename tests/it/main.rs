@@ -4,6 +4,8 @@
 mod bytes;
 /// Configurations that Envoy refuses, and live updates.
 mod configuration;
+/// What scripts of hostcalls do, against what was recorded.
+mod conformance;
 /// Webhooks: one a period, to receivers that are slow or down.
 mod delivery;
 /// The project's own files: YAML, README, schema, named paths.

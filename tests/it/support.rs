@@ -13,6 +13,10 @@ pub async fn alone() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().await
 }
 
+pub async fn shared() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().await
+}
+
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Waits until a thing is so.
@@ -44,7 +48,7 @@ impl World {
     }
 
     pub async fn with_setup(setup: impl FnOnce(u16, u16) -> Result<Setup>) -> Result<World> {
-        let shared = MACHINE.read().await;
+        let shared = shared().await;
         let mut world = World::measured(setup).await?;
         world._shared = Some(shared);
         Ok(world)

@@ -1,0 +1,142 @@
+//! HTTP and gRPC callouts. They belong to the root context, whoever makes them.
+
+use std::time::Duration;
+
+use wasmtime::Linker;
+
+use super::{Answer, Call, hostcalls};
+use crate::abi::pairs;
+use crate::abi::types::{LogLevel, Status};
+use crate::headers::Headers;
+use crate::network::{Callout, Ticket};
+use crate::vm::state::VmState;
+
+pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
+    hostcalls! { linker;
+        fn proxy_http_call(
+            call, cluster: u32, cluster_length: u32, headers: u32, headers_length: u32, body: u32, body_length: u32,
+            trailers: u32, trailers_length: u32, timeout: u32, token: u32
+        ) {
+            let cluster = String::from_utf8_lossy(&call.bytes(cluster, cluster_length)?).into_owned();
+            let body = call.bytes(body, body_length)?;
+            let mut headers = pairs::decode(&call.bytes(headers, headers_length)?);
+            call.bytes(trailers, trailers_length)?;
+            call.write_u32(token, 0)?;
+            let timeout = u64::try_from(timeout.cast_signed()).map_err(|_| Status::BadArgument)?;
+            if !call.state().network.has_cluster(&cluster) {
+                return Err(Status::BadArgument.into());
+            }
+            if [":path", ":method", ":authority"].iter().any(|name| headers.get(name).is_none()) {
+                return Err(Status::BadArgument.into());
+            }
+            if !body.is_empty() {
+                headers.set("content-length", body.len().to_string());
+            }
+            let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
+            headers.set("x-envoy-internal", "true");
+            if let Some(timeout) = timeout {
+                headers.set("x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string());
+            }
+            let id = call.state_mut().next_call_id();
+            start(call, id, Callout { cluster, headers, body, timeout, is_grpc: false })?;
+            call.write_u32(token, id)
+        }
+
+        fn proxy_grpc_call(
+            call, service: u32, service_length: u32, name: u32, name_length: u32, method: u32, method_length: u32,
+            metadata: u32, metadata_length: u32, message: u32, message_length: u32, timeout: u32, token: u32
+        ) {
+            let service = call.bytes(service, service_length)?;
+            let name = String::from_utf8_lossy(&call.bytes(name, name_length)?).into_owned();
+            let method = String::from_utf8_lossy(&call.bytes(method, method_length)?).into_owned();
+            let metadata = pairs::decode(&call.bytes(metadata, metadata_length)?);
+            let message = call.bytes(message, message_length)?;
+            let cluster = grpc_cluster(call, &service)?;
+            let mut headers: Headers = [
+                (":method", "POST"),
+                (":path", &format!("/{name}/{method}")),
+                (":authority", &cluster),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+            ]
+            .into_iter()
+            .collect();
+            for (name, value) in metadata.iter() {
+                headers.append(name, value);
+            }
+            let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout)));
+            let id = call.state_mut().next_grpc_call_id();
+            start(call, id, Callout { cluster, headers, body: message, timeout, is_grpc: true })?;
+            call.write_u32(token, id)
+        }
+
+        fn proxy_grpc_stream(
+            call, service: u32, service_length: u32, name: u32, name_length: u32, method: u32, method_length: u32,
+            metadata: u32, metadata_length: u32, _token: u32
+        ) {
+            let service = call.bytes(service, service_length)?;
+            for (address, length) in [(name, name_length), (method, method_length), (metadata, metadata_length)] {
+                call.bytes(address, length)?;
+            }
+            grpc_cluster(call, &service)?;
+            call.state().log(LogLevel::Error, "host-shim: gRPC streams are not supported, only unary calls");
+            Err(Status::InternalFailure.into())
+        }
+
+        fn proxy_grpc_send(call, token: u32, message: u32, length: u32, _end: u32) {
+            call.bytes(message, length)?;
+            Err(if is_grpc_call(token) { Status::BadArgument } else { Status::NotFound }.into())
+        }
+
+        fn proxy_grpc_cancel(call, token: u32) { end_grpc(call, token) }
+
+        fn proxy_grpc_close(call, token: u32) { end_grpc(call, token) }
+    }
+    Ok(())
+}
+
+fn start(call: &mut Call<'_>, token: u32, callout: Callout) -> Answer {
+    let state = call.state_mut();
+    let root = state.contexts.root_id(state.acting());
+    state.network.call(Ticket { instance: state.instance, root, token }, callout)?;
+    if let Some(root) = state.contexts.root_mut(root) {
+        root.calls.insert(token);
+    }
+    Ok(())
+}
+
+fn is_grpc_call(token: u32) -> bool {
+    token & 3 == 1
+}
+
+fn end_grpc(call: &mut Call<'_>, token: u32) -> Answer {
+    let state = call.state_mut();
+    let id = state.contexts.root_id(state.acting());
+    let was_waiting = is_grpc_call(token) && state.contexts.root_mut(id).is_some_and(|root| root.calls.remove(&token));
+    if !was_waiting {
+        return Err(Status::NotFound.into());
+    }
+    state.network.cancel(Ticket { instance: state.instance, root: id, token });
+    Ok(())
+}
+
+/// A service is a cluster's name, or a serialized `envoy.config.core.v3.GrpcService` that names one.
+fn grpc_cluster(call: &Call<'_>, service: &[u8]) -> Answer<String> {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct GrpcService {
+        #[prost(message, optional, tag = "1")]
+        envoy_grpc: Option<EnvoyGrpc>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct EnvoyGrpc {
+        #[prost(string, tag = "1")]
+        cluster_name: String,
+    }
+    let network = &call.state().network;
+    if let Some(name) = std::str::from_utf8(service).ok().filter(|name| network.has_cluster(name)) {
+        return Ok(name.to_owned());
+    }
+    let parsed = <GrpcService as prost::Message>::decode(service).map_err(|_| Status::ParseFailure)?;
+    let cluster = parsed.envoy_grpc.map(|grpc| grpc.cluster_name).ok_or(Status::ParseFailure)?;
+    if network.has_cluster(&cluster) { Ok(cluster) } else { Err(Status::ParseFailure.into()) }
+}

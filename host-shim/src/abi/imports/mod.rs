@@ -1,0 +1,163 @@
+//! What the host offers to a module, one file per family. They translate: decode, ask the state, encode.
+
+mod buffers;
+mod callouts;
+mod headers;
+mod lifecycle;
+mod log_and_time;
+mod metrics;
+mod properties;
+mod shared;
+mod streams;
+mod wasi;
+
+use wasmtime::{AsContextMut, Caller, Linker};
+
+use super::memory;
+use super::types::{AbiVersion, Status};
+use crate::vm::state::VmState;
+
+/// What ends a hostcall early: a status for the guest, or the end of the VM.
+pub(crate) enum Fault {
+    Status(Status),
+    Trap(wasmtime::Error),
+}
+
+impl From<Status> for Fault {
+    fn from(status: Status) -> Self {
+        Fault::Status(status)
+    }
+}
+
+pub(crate) type Answer<T = ()> = Result<T, Fault>;
+
+/// Offers all that a module of this ABI may import. `env.proxy_*` that the capabilities do not allow answer
+/// InternalFailure, as in Envoy.
+///
+/// # Errors
+/// When a function is offered twice, which is a mistake in this crate.
+pub(crate) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::Result<()> {
+    log_and_time::offer(linker, abi)?;
+    lifecycle::offer(linker)?;
+    buffers::offer(linker, abi)?;
+    headers::offer(linker)?;
+    streams::offer(linker, abi)?;
+    callouts::offer(linker)?;
+    shared::offer(linker)?;
+    metrics::offer(linker)?;
+    properties::offer(linker)?;
+    wasi::offer(linker)
+}
+
+/// Defines `env.proxy_…` functions: each gets a [`Call`] and answers with a status.
+macro_rules! hostcalls {
+    ($linker:expr; $(fn $name:ident($call:ident $(, $arg:ident: $type:ty)*) $body:block)*) => { $(
+        $linker.func_wrap(
+            "env",
+            stringify!($name),
+            |caller: wasmtime::Caller<'_, crate::vm::state::VmState> $(, $arg: $type)*| -> wasmtime::Result<u32> {
+                let mut call = match crate::abi::imports::Call::begin(caller, stringify!($name)) {
+                    Ok(call) => call,
+                    Err(fault) => return crate::abi::imports::status_code(Err(fault)),
+                };
+                let $call = &mut call;
+                let answer = (|| -> crate::abi::imports::Answer { $body })();
+                crate::abi::imports::status_code(answer)
+            },
+        )?;
+    )* };
+}
+pub(crate) use hostcalls;
+
+pub(crate) fn status_code(answer: Answer) -> wasmtime::Result<u32> {
+    match answer {
+        Ok(()) => Ok(0),
+        Err(Fault::Status(status)) => Ok(status.code()),
+        Err(Fault::Trap(error)) => Err(error),
+    }
+}
+
+/// A hostcall in progress.
+pub(crate) struct Call<'c> {
+    pub(crate) caller: Caller<'c, VmState>,
+}
+
+impl<'c> Call<'c> {
+    fn begin(caller: Caller<'c, VmState>, name: &'static str) -> Answer<Self> {
+        let state = caller.data();
+        if state.is_restricted && name != "proxy_log" {
+            let text = format!("{name} must not be called while the module starts or allocates (restricted_callback)");
+            return Err(Fault::Trap(wasmtime::Error::msg(text)));
+        }
+        if !state.spec.allows(name) {
+            state.log(crate::abi::types::LogLevel::Debug, &format!("Attempted call to restricted capability: {name}"));
+            return Err(Status::InternalFailure.into());
+        }
+        if state.host.faults.strikes_hostcall(name, state.thread) {
+            return Err(Fault::Trap(wasmtime::Error::msg(format!("injected fault: the VM dies in {name}"))));
+        }
+        let mut call = Call { caller };
+        call.find_memory();
+        Ok(call)
+    }
+
+    pub(crate) fn state(&self) -> &VmState {
+        self.caller.data()
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut VmState {
+        self.caller.data_mut()
+    }
+
+    fn memory(&self) -> Answer<wasmtime::Memory> {
+        Ok(self.state().memory.ok_or(Status::InvalidMemoryAccess)?)
+    }
+
+    /// A start section runs before the instance is known: then the caller's memory is found by name.
+    fn find_memory(&mut self) {
+        if self.state().memory.is_none() {
+            self.state_mut().memory = self.caller.get_export("memory").and_then(wasmtime::Extern::into_memory);
+        }
+    }
+
+    /// Bytes that the guest gives.
+    pub(crate) fn bytes(&self, address: u32, length: u32) -> Answer<Vec<u8>> {
+        Ok(memory::read(self.memory()?, &self.caller, address, length)?)
+    }
+
+    pub(crate) fn write(&mut self, address: u32, bytes: &[u8]) -> Answer {
+        Ok(memory::write(self.memory()?, &mut self.caller, address, bytes)?)
+    }
+
+    pub(crate) fn write_u32(&mut self, address: u32, value: u32) -> Answer {
+        self.write(address, &value.to_le_bytes())
+    }
+
+    pub(crate) fn write_u64(&mut self, address: u32, value: u64) -> Answer {
+        self.write(address, &value.to_le_bytes())
+    }
+
+    /// Gives bytes to the guest, in memory that it allocates. No bytes are a null pointer, without an allocation.
+    pub(crate) fn give(&mut self, bytes: &[u8], address: u32, length: u32) -> Answer {
+        let pointer = if bytes.is_empty() { 0 } else { self.allocate(bytes)? };
+        self.write_u32(address, pointer)?;
+        self.write_u32(length, memory::word(bytes.len()))
+    }
+
+    fn allocate(&mut self, bytes: &[u8]) -> Answer<u32> {
+        let malloc = self.state().malloc.clone().ok_or(Status::InvalidMemoryAccess)?;
+        let was_restricted = std::mem::replace(&mut self.state_mut().is_restricted, true);
+        let (was_current, was_effective) = (self.state().current, self.state().effective);
+        let pointer = malloc.call(self.caller.as_context_mut(), memory::word(bytes.len()));
+        let state = self.state_mut();
+        state.is_restricted = was_restricted;
+        (state.current, state.effective) = (was_current, was_effective);
+        match pointer.map_err(Fault::Trap)? {
+            0 => Err(Status::InvalidMemoryAccess.into()),
+            pointer => {
+                self.write(pointer, bytes)?;
+                Ok(pointer)
+            }
+        }
+    }
+}

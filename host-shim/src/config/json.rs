@@ -1,0 +1,121 @@
+//! JSON to a tree.
+
+use super::node::{Key, Node, Value, insert};
+use super::yaml::{Fault, MAX_DEPTH, Parsed};
+
+/// Parses strict JSON.
+pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        return Err(Fault { line: error.line(), message: format!("column {}: {message}", error.column()) });
+    }
+    let mut scanner = Scanner { rest: text, line: 1, depth: 0, notices: Vec::new() };
+    match scanner.node() {
+        Some(root) => Ok(Parsed { root, notices: scanner.notices }),
+        None => Err(Fault { line: scanner.line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") }),
+    }
+}
+
+/// Reads what is known to be JSON, so that it only has to find the lines.
+struct Scanner<'t> {
+    rest: &'t str,
+    line: usize,
+    depth: usize,
+    notices: Vec<(usize, String)>,
+}
+
+impl<'t> Scanner<'t> {
+    /// `None`: too deep.
+    fn node(&mut self) -> Option<Node> {
+        let next = self.peek()?;
+        let line = self.line;
+        let value = match next {
+            '{' | '[' => {
+                self.depth = self.depth.saturating_add(1);
+                if self.depth > MAX_DEPTH {
+                    return None;
+                }
+                let value = if next == '{' { self.map()? } else { self.list()? };
+                self.depth = self.depth.saturating_sub(1);
+                value
+            }
+            '"' => Value::String(self.string()?),
+            _ => match self.take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}')) {
+                "null" => Value::Null,
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                number => match number.parse::<i32>() {
+                    Ok(integer) => Value::Int(i64::from(integer)),
+                    Err(_) => Value::Float(number.parse().ok()?),
+                },
+            },
+        };
+        Some(Node::new(line, value))
+    }
+
+    fn map(&mut self) -> Option<Value> {
+        self.skip(1);
+        let mut entries = Vec::new();
+        while self.peek()? != '}' {
+            let line = self.line;
+            let name = self.string()?;
+            self.peek()?;
+            self.skip(1);
+            let node = self.node()?;
+            if let Some(first) = insert(&mut entries, Key { name: name.clone(), line }, node) {
+                self.notices.push((line, format!("{name:?} stands on line {first} too: Envoy takes the last")));
+            }
+            self.skip_comma();
+        }
+        self.skip(1);
+        Some(Value::Map(entries))
+    }
+
+    fn list(&mut self) -> Option<Value> {
+        self.skip(1);
+        let mut items = Vec::new();
+        while self.peek()? != ']' {
+            items.push(self.node()?);
+            self.skip_comma();
+        }
+        self.skip(1);
+        Some(Value::List(items))
+    }
+
+    fn string(&mut self) -> Option<String> {
+        let mut is_escaped = false;
+        let end = self.rest.char_indices().skip(1).find(|(_, c)| {
+            let is_end = *c == '"' && !is_escaped;
+            is_escaped = *c == '\\' && !is_escaped;
+            is_end
+        })?;
+        let (text, rest) = self.rest.split_at_checked(end.0.saturating_add(1))?;
+        self.rest = rest;
+        serde_json::from_str(text).ok()
+    }
+
+    /// The next character that is no space.
+    fn peek(&mut self) -> Option<char> {
+        let spaces = self.take_while(char::is_whitespace);
+        self.line = self.line.saturating_add(spaces.matches('\n').count());
+        self.rest.chars().next()
+    }
+
+    fn skip_comma(&mut self) {
+        if self.peek() == Some(',') {
+            self.skip(1);
+        }
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+
+    fn take_while(&mut self, condition: impl Fn(char) -> bool) -> &'t str {
+        let end = self.rest.find(|c| !condition(c)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        taken
+    }
+}

@@ -1,0 +1,201 @@
+//! Finds the line of what a module's log speaks of.
+
+use super::node::{Node, Value};
+use super::report::member;
+use super::{json, yaml};
+
+/// What a text speaks of, as far as it is in the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The part of the path that is there: `apis[0].auth` for `apis[0].auth.nothing`.
+    pub path: String,
+    /// Its line: that of the key, where it has one.
+    pub line: usize,
+}
+
+/// The deepest node that a path in the text leads to: `apis[0].auth.param_name`, `keys["sha256:…"].alias`,
+/// `/apis/0/auth`. Where a text that is JSON or YAML itself is the configuration, its lines are those of the file.
+pub(super) fn locate(root: &Node, text: &str) -> Option<Located> {
+    let embedded = embedded(root);
+    let root = embedded.as_ref().unwrap_or(root);
+    let mut best: Option<(Rank, Located)> = None;
+    for candidate in candidates(text) {
+        let (depth, located) = resolve(root, &candidate.steps);
+        let Some(located) = located.filter(|_| candidate.is_surely_path || depth > 1) else { continue };
+        let rank = (depth, candidate.is_surely_path);
+        if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+            best = Some((rank, located));
+        }
+    }
+    best.map(|(_, located)| located)
+}
+
+/// The node at a path, all of which must be there.
+pub(super) fn find<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
+    let (steps, rest) = if path.starts_with('/') { pointer(path) } else { dotted(path) };
+    if !rest.is_empty() {
+        return None;
+    }
+    steps.iter().try_fold(root, |node, step| child(node, step).map(|(_, _, node)| node))
+}
+
+/// The steps that are there, then whether it was surely a path.
+type Rank = (usize, bool);
+
+struct Candidate {
+    steps: Vec<Step>,
+    /// It has several steps, or stands before a colon or in quotes: one word alone may be just a word.
+    is_surely_path: bool,
+}
+
+#[derive(Clone)]
+struct Step {
+    name: String,
+    /// In brackets or of a pointer: may be an index.
+    index: Option<usize>,
+}
+
+/// A tree of the text in a string, with lines of the file.
+fn embedded(node: &Node) -> Option<Node> {
+    let Value::String(text) = &node.value else { return None };
+    let parsed = if text.trim_start().starts_with(['{', '[']) { json::parse(text) } else { yaml::parse(text) };
+    let mut root = parsed.or_else(|_| yaml::parse(text)).ok()?.root;
+    move_lines(&mut root, node);
+    Some(root)
+}
+
+fn move_lines(part: &mut Node, scalar: &Node) {
+    let moved = |line: usize| if scalar.is_literal { scalar.line.saturating_add(line) } else { scalar.line };
+    part.line = moved(part.line);
+    match &mut part.value {
+        Value::List(items) => items.iter_mut().for_each(|item| move_lines(item, scalar)),
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                key.line = moved(key.line);
+                move_lines(node, scalar);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How many steps are there, and where they lead.
+fn resolve(root: &Node, steps: &[Step]) -> (usize, Option<Located>) {
+    let (mut depth, mut node, mut located) = (0_usize, root, None::<Located>);
+    for step in steps {
+        let Some((path, line, next)) = child(node, step) else { break };
+        let before = located.map(|located| located.path).unwrap_or_default();
+        let path = if path.starts_with('[') { format!("{before}{path}") } else { member(&before, &path) };
+        (depth, node, located) = (depth.saturating_add(1), next, Some(Located { path, line }));
+    }
+    (depth, located)
+}
+
+fn child<'n>(node: &'n Node, step: &Step) -> Option<(String, usize, &'n Node)> {
+    match &node.value {
+        Value::List(_) => {
+            let index = step.index?;
+            node.item(index).map(|item| (format!("[{index}]"), item.line, item))
+        }
+        Value::Map(entries) => {
+            let found = node.entry(&step.name).or_else(|| {
+                // A name may be cut off, as a key's fingerprint is.
+                let begun = step.name.trim_end_matches('…');
+                let mut fitting = entries.iter().filter(|(key, _)| begun.len() >= 8 && key.name.starts_with(begun));
+                let first = fitting.next();
+                first.filter(|_| fitting.next().is_none()).map(|(key, node)| (key, node))
+            });
+            found.map(|(key, node)| (key.name.clone(), key.line, node))
+        }
+        _ => None,
+    }
+}
+
+/// Everything in the text that reads as a path, and the ends of those paths.
+fn candidates(text: &str) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    let mut before = ' ';
+    while let Some(first) = rest.chars().next() {
+        let starts_pointer = first == '/' && (before.is_whitespace() || matches!(before, '"' | '\'' | '`' | '(' | '#'));
+        let starts_path = is_word(first) || first == '[';
+        let (steps, after) = match (starts_pointer, starts_path) {
+            (true, _) => pointer(rest),
+            (_, true) => dotted(rest),
+            _ => (Vec::new(), rest),
+        };
+        if !steps.is_empty() {
+            let is_quoted = matches!(before, '"' | '\'' | '`') && after.starts_with(before);
+            let is_surely_path = steps.len() > 1 || starts_pointer || is_quoted || after.starts_with(':');
+            let ends = (0..steps.len()).filter_map(|start| steps.get(start..));
+            found.extend(ends.map(|steps| Candidate { steps: steps.to_vec(), is_surely_path }));
+        }
+        if after.len() < rest.len() {
+            before = text.get(..text.len().saturating_sub(after.len())).and_then(|t| t.chars().last()).unwrap_or(' ');
+            rest = after;
+        } else {
+            before = first;
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
+        }
+    }
+    found
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '@')
+}
+
+/// `a.b[0]["c"]` at the beginning of the text, and what follows it.
+fn dotted(text: &str) -> (Vec<Step>, &str) {
+    let mut steps = Vec::new();
+    let mut rest = text;
+    loop {
+        let (step, after) = if let Some(inner) = rest.strip_prefix('[') {
+            let step = match inner.strip_prefix('"') {
+                Some(inner) => quoted(inner),
+                None => inner.split_once(']').map(|(digits, after)| (digits.to_owned(), after)),
+            };
+            let Some((name, after)) = step else { return (steps, rest) };
+            let index = name.parse().ok();
+            if index.is_none() && !inner.starts_with('"') {
+                return (steps, rest);
+            }
+            (Step { name, index }, after)
+        } else {
+            let word = if steps.is_empty() { Some(rest) } else { rest.strip_prefix('.') };
+            let Some(word) = word else { return (steps, rest) };
+            let end = word.find(|c| !is_word(c)).unwrap_or(word.len());
+            let Some((name, after)) = word.split_at_checked(end).filter(|(name, _)| !name.is_empty()) else {
+                return (steps, rest);
+            };
+            (Step { name: name.to_owned(), index: name.parse().ok() }, after)
+        };
+        steps.push(step);
+        rest = after;
+    }
+}
+
+/// The rest of `"name"]` behind its first quote.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut chars = text.char_indices();
+    while let Some((index, c)) = chars.next() {
+        match c {
+            '"' => return text.get(index..)?.strip_prefix("\"]").map(|after| (name, after)),
+            '\\' => name.extend(chars.next().map(|(_, c)| c)),
+            c => name.push(c),
+        }
+    }
+    None
+}
+
+/// `/a/0/b` at the beginning of the text, and what follows it.
+fn pointer(text: &str) -> (Vec<Step>, &str) {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '"' | '\'' | '`' | ')');
+    let (path, rest) = text.split_at_checked(text.find(is_end).unwrap_or(text.len())).unwrap_or((text, ""));
+    let steps = path.split('/').skip(1).map(|part| {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        Step { index: name.parse().ok(), name }
+    });
+    (steps.collect(), rest)
+}

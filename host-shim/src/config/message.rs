@@ -1,0 +1,162 @@
+//! A protobuf message as a map of its fields.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::known::{ENVOY, fields, lower_camel};
+use super::node::{Key, Node};
+use super::place::Place;
+use super::report::hint;
+
+/// A message whose fields are read one by one; [`Message::done`] reports those that were not.
+pub(super) struct Message<'a> {
+    pub(super) place: Place<'a>,
+    name: &'static str,
+    fields: &'a [(Key, Node)],
+    read: RefCell<Vec<&'a str>>,
+}
+
+impl<'a> Message<'a> {
+    /// `name` is the protobuf name, without its package.
+    pub(super) fn new(place: Place<'a>, name: &'static str, fields: &'a [(Key, Node)]) -> Self {
+        Message { place, name, fields, read: RefCell::default() }
+    }
+
+    /// A field that is set, under its own name or the one that JSON has for it.
+    pub(super) fn get(&self, field: &'static str) -> Option<Place<'a>> {
+        let camel = lower_camel(field);
+        let mut found = self.fields.iter().filter(|(key, _)| key.name == field || key.name == camel);
+        let (mut key, mut node) = found.next().map(|(key, node)| (key, node))?;
+        self.read.borrow_mut().push(&key.name);
+        if let Some((other, value)) = found.next() {
+            let message = format!("{:?} on line {} is the same field: Envoy takes one of them", key.name, key.line);
+            self.place.report.warn(other.line, &self.place.child(&other.name, other.line, value).path, message);
+            self.read.borrow_mut().push(&other.name);
+            (key, node) = (other, value);
+        }
+        let place = self.place.child(&key.name, key.line, node);
+        (!matches!(node.value, super::node::Value::Null)).then_some(place)
+    }
+
+    /// A field that must be set.
+    pub(super) fn required(&self, field: &'static str) -> Option<Place<'a>> {
+        let place = self.get(field);
+        if place.is_none() {
+            self.missing(field);
+        }
+        place
+    }
+
+    /// Reports that a field is not there.
+    pub(super) fn missing(&self, field: &str) {
+        self.place.child(field, self.place.line, self.place.node).error("missing");
+    }
+
+    /// A string, empty where it is not set.
+    pub(super) fn string(&self, field: &'static str) -> String {
+        self.get(field).and_then(|place| place.string()).unwrap_or_default()
+    }
+
+    /// A string that must be set and not be empty.
+    pub(super) fn required_string(&self, field: &'static str) -> Option<String> {
+        let place = self.required(field)?;
+        let text = place.string()?;
+        if text.is_empty() {
+            place.error("empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A string, `None` where it is empty or not set.
+    pub(super) fn optional_string(&self, field: &'static str) -> Option<String> {
+        Some(self.string(field)).filter(|text| !text.is_empty())
+    }
+
+    /// False where it is not set.
+    pub(super) fn bool(&self, field: &'static str) -> bool {
+        self.get(field).and_then(|place| place.bool()).unwrap_or_default()
+    }
+
+    pub(super) fn u32(&self, field: &'static str) -> Option<u32> {
+        self.get(field).and_then(|place| place.u32())
+    }
+
+    pub(super) fn duration(&self, field: &'static str) -> Option<Duration> {
+        self.get(field).and_then(|place| place.duration())
+    }
+
+    /// The first choice where it is not set.
+    pub(super) fn choice(&self, field: &'static str, names: &[&str]) -> usize {
+        self.get(field).and_then(|place| place.choice(names)).unwrap_or_default()
+    }
+
+    pub(super) fn message(&self, field: &'static str, name: &'static str) -> Option<Message<'a>> {
+        self.get(field).and_then(|place| place.message(name))
+    }
+
+    /// The items of a list, none where it is not set.
+    pub(super) fn items(&self, field: &'static str) -> Vec<Place<'a>> {
+        self.get(field).map(|place| place.items()).unwrap_or_default()
+    }
+
+    pub(super) fn messages(&self, field: &'static str, name: &'static str) -> Vec<Message<'a>> {
+        self.items(field).iter().filter_map(|place| place.message(name)).collect()
+    }
+
+    pub(super) fn strings(&self, field: &'static str) -> Vec<String> {
+        self.items(field).iter().filter_map(Place::string).collect()
+    }
+
+    /// The entries of a map, none where it is not set.
+    pub(super) fn entries(&self, field: &'static str) -> Vec<(&'a str, Place<'a>)> {
+        self.get(field).map(|place| place.entries()).unwrap_or_default()
+    }
+
+    /// The one field of a `oneof` that is set.
+    pub(super) fn one_of(&self, names: &[&'static str]) -> Option<(&'static str, Place<'a>)> {
+        let mut set = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
+        let first = set.next()?;
+        for (_, other) in set {
+            other.error(format!("only one of {} can be set, and {} is", names.join(", "), first.0));
+        }
+        Some(first)
+    }
+
+    /// The one field of a `oneof`, which must be set.
+    pub(super) fn required_one_of(&self, names: &[&'static str]) -> Option<(&'static str, Place<'a>)> {
+        let found = self.one_of(names);
+        if found.is_none() {
+            self.place.error(format!("one of {} is missing", names.join(", ")));
+        }
+        found
+    }
+
+    /// Marks fields that need no reading: what they change does not matter here.
+    pub(super) fn done_but(self, harmless: &[&'static str]) {
+        for field in harmless {
+            let camel = lower_camel(field);
+            let keys = self.fields.iter().map(|(key, _)| key.name.as_str());
+            self.read.borrow_mut().extend(keys.filter(|name| name == field || *name == camel));
+        }
+        self.done();
+    }
+
+    /// Reports the fields that were not read.
+    pub(super) fn done(self) {
+        let known = fields(self.name);
+        for (key, node) in self.fields {
+            let name = key.name.as_str();
+            if self.read.borrow().contains(&name) {
+                continue;
+            }
+            let place = self.place.child(name, key.line, node);
+            if !known.iter().any(|field| *field == name || lower_camel(field) == name) {
+                let near = hint(name, known.iter().copied());
+                place.error(format!("{ENVOY}'s {} has no field of this name{near}", self.name));
+            } else if !node.is_default() {
+                place.warn("Envoy does this, the shim does not: ignored");
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Envoy's configuration: text to a tree with lines, to the [`model`].
+//!
+//! ```text
+//! text ─ yaml, json ─▶ Node ─ reader (by place, message, any) ─▶ Bootstrap
+//! ```
+//! What Envoy refuses is an error, and all errors are collected. What Envoy does and the shim does not is a warning
+//! that says what the shim does instead.
+
+mod any;
+pub(crate) mod defaults;
+mod json;
+mod known;
+mod locate;
+mod message;
+pub mod model;
+pub mod node;
+mod place;
+mod reader;
+mod report;
+mod scalar;
+mod wire;
+mod yaml;
+
+use std::path::Path;
+
+pub use locate::Located;
+pub use report::{Errors, Problem};
+pub use wire::{to_json, to_struct};
+
+/// A configuration that can be run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What to run.
+    pub bootstrap: model::Bootstrap,
+    /// What Envoy would do and the shim does not, and what is odd.
+    pub warnings: Vec<Problem>,
+    /// The whole configuration as JSON, without private keys.
+    pub dump: serde_json::Value,
+}
+
+/// Reads a file: YAML if its name ends in `.yaml` or `.yml`, as for Envoy, or else JSON.
+///
+/// # Errors
+/// All of them. Files that the configuration names (certificates, bodies) are read too; wasm modules are not.
+pub fn read(path: &Path) -> Result<Loaded, Errors> {
+    let name = path.display().to_string();
+    let ends_in = |endings: &[&str]| {
+        path.extension().is_some_and(|given| endings.iter().any(|ending| given.eq_ignore_ascii_case(ending)))
+    };
+    let refused = |message: String| {
+        Err(Errors(vec![Problem { file: name.as_str().into(), line: 0, path: String::new(), message }]))
+    };
+    if ends_in(&["pb", "pb_text"]) {
+        return refused("the shim reads YAML and JSON, not protobuf".to_owned());
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, &name, !ends_in(&["yaml", "yml"])),
+        Err(error) => refused(format!("cannot be read: {error}")),
+    }
+}
+
+/// Reads a text. `name` is what errors call it.
+///
+/// # Errors
+/// All of them.
+pub fn parse(text: &str, name: &str, json: bool) -> Result<Loaded, Errors> {
+    let report = report::Report::new(name);
+    let parsed = match if json { json::parse(text) } else { yaml::parse(text) } {
+        Ok(parsed) => parsed,
+        Err(fault) => {
+            report.error(fault.line, "", fault.message);
+            return report.finish(None).map(|(never, _): (Loaded, _)| never);
+        }
+    };
+    for (line, message) in parsed.notices {
+        report.warn(line, "", message);
+    }
+    let bootstrap = reader::bootstrap(&parsed.root, &report);
+    let (bootstrap, warnings) = report.finish(bootstrap)?;
+    let mut dump = to_json(&parsed.root);
+    redact(&mut dump);
+    Ok(Loaded { bootstrap, warnings, dump })
+}
+
+/// Envoy does not show private keys either.
+fn redact(json: &mut serde_json::Value) {
+    match json {
+        serde_json::Value::Object(map) => {
+            for (name, value) in map {
+                if name == "private_key" || name == "privateKey" {
+                    *value = "[redacted]".into();
+                }
+                redact(value);
+            }
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(redact),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

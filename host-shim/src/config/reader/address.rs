@@ -1,0 +1,54 @@
+//! Addresses.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Place;
+use super::model::HostPort;
+
+/// An `Address` with a name or an IP address. `None`: it was reported, as an error or as a warning.
+pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
+    let address = place.message("Address")?;
+    let found = address.required_one_of(&["socket_address", "pipe", "envoy_internal_address"]);
+    address.done();
+    let (kind, place) = found?;
+    if kind != "socket_address" {
+        place.warn("the shim has only IP sockets: ignored, with what has this address");
+        return None;
+    }
+    let socket = place.message("SocketAddress")?;
+    let host = socket.required_string("address");
+    let port = socket.one_of(&["port_value", "named_port"]);
+    let is_udp = socket.choice("protocol", &["TCP", "UDP"]) == 1;
+    if port.is_none() {
+        socket.missing("port_value");
+    }
+    socket.done_but(&["ipv4_compat"]);
+    if is_udp {
+        place.warn("the shim has only TCP sockets: ignored, with what has this address");
+        return None;
+    }
+    let port = match port? {
+        ("port_value", place) => place.port()?,
+        (_, place) => {
+            place.error("a port by its name: use port_value");
+            return None;
+        }
+    };
+    Some(HostPort { host: host?, port })
+}
+
+/// An `Address` that must be an IP address.
+pub(super) fn ip_address(place: &Place<'_>) -> Option<SocketAddr> {
+    to_ip(place, &host_port(place)?, "")
+}
+
+/// `advice` follows the error.
+pub(super) fn to_ip(place: &Place<'_>, address: &HostPort, advice: &str) -> Option<SocketAddr> {
+    match address.host.parse::<IpAddr>() {
+        Ok(ip) => Some(SocketAddr::new(ip, address.port)),
+        Err(_) => {
+            place.error(format!("malformed IP address: {:?}{advice}", address.host));
+            None
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The HTTP connection manager.
+
+use std::time::Duration;
+
+use super::model::{ConnectionManager, EscapedSlashes, WasmFilter};
+use super::{Message, Names, Place, other_extension, plugin, route};
+
+const HTTP: &str = "envoy.extensions.filters.http";
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Fields that change nothing that the shim shows.
+const HARMLESS: [&str; 3] = ["codec_type", "stream_error_on_invalid_http_message", "drain_timeout"];
+
+/// Reads one.
+pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Option<ConnectionManager> {
+    let stat_prefix = message.required_string("stat_prefix");
+    let routes = match message.required_one_of(&["route_config", "rds", "scoped_routes"]) {
+        Some(("route_config", place)) => place.message("RouteConfiguration").map(|m| route::configuration(m, clusters)),
+        Some((_, place)) => {
+            place.warn("the shim gets no routes from elsewhere: every request is answered 404");
+            Some(route::Configuration::default())
+        }
+        None => None,
+    };
+    let slashes = [
+        "IMPLEMENTATION_SPECIFIC_DEFAULT",
+        "KEEP_UNCHANGED",
+        "REJECT_REQUEST",
+        "UNESCAPE_AND_REDIRECT",
+        "UNESCAPE_AND_FORWARD",
+    ];
+    let escaped_slashes = match message.choice("path_with_escaped_slashes_action", &slashes) {
+        2 => EscapedSlashes::RejectRequest,
+        3 => EscapedSlashes::UnescapeAndRedirect,
+        4 => EscapedSlashes::UnescapeAndForward,
+        _ => EscapedSlashes::KeepUnchanged,
+    };
+    let manager = ConnectionManager {
+        stat_prefix: stat_prefix.unwrap_or_default(),
+        normalize_path: message.bool("normalize_path"),
+        merge_slashes: message.bool("merge_slashes"),
+        escaped_slashes,
+        use_remote_address: message.bool("use_remote_address"),
+        xff_num_trusted_hops: message.u32("xff_num_trusted_hops").unwrap_or_default(),
+        server_name: message.optional_string("server_name").unwrap_or_else(|| "envoy".to_owned()),
+        route_config_name: String::new(),
+        virtual_hosts: Vec::new(),
+        filters: http_filters(&message),
+        stream_idle_timeout: message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT),
+    };
+    message.done_but(&HARMLESS);
+    let routes = routes?;
+    Some(ConnectionManager { route_config_name: routes.name, virtual_hosts: routes.virtual_hosts, ..manager })
+}
+
+/// What an entry of `http_filters` is.
+enum Filter {
+    Wasm(Box<WasmFilter>),
+    Router { is_disabled: bool },
+    Skipped,
+}
+
+fn http_filters(message: &Message<'_>) -> Vec<WasmFilter> {
+    let places = message.items("http_filters");
+    let mut filters = Vec::new();
+    let Some(last) = places.len().checked_sub(1) else {
+        message.place.error("\"http_filters\" is missing: without a router no request is answered");
+        return filters;
+    };
+    for (index, place) in (0_usize..).zip(&places) {
+        match http_filter(place) {
+            Some(Filter::Router { .. }) if index < last => place.error("the router must be the last filter"),
+            Some(Filter::Router { is_disabled: true }) => {
+                place.error("the router, the last filter, cannot be disabled")
+            }
+            Some(Filter::Router { .. }) | None => {}
+            Some(Filter::Wasm(_) | Filter::Skipped) if index == last => {
+                place.error("the last filter must be the router, envoy.filters.http.router");
+            }
+            Some(Filter::Wasm(filter)) => filters.push(*filter),
+            Some(Filter::Skipped) => {}
+        }
+    }
+    filters
+}
+
+/// `None`: errors were reported.
+fn http_filter(place: &Place<'_>) -> Option<Filter> {
+    let message = place.message("HttpFilter")?;
+    let name = message.required_string("name");
+    let is_disabled = message.bool("disabled");
+    let config = message.one_of(&["typed_config", "config_discovery"]);
+    message.done_but(&["is_optional"]);
+    let any = match config {
+        Some(("typed_config", config)) => config.any()?.unwrapped()?,
+        Some((_, config)) => {
+            config.warn("the shim discovers no configuration: the filter is skipped");
+            return Some(Filter::Skipped);
+        }
+        None => {
+            other_extension(place, None, HTTP, "skipped");
+            return None;
+        }
+    };
+    match any.type_name.strip_prefix(HTTP).unwrap_or_default() {
+        ".router.v3.Router" => {
+            any.message("Router")?.done_but(&["dynamic_stats", "start_child_span"]);
+            Some(Filter::Router { is_disabled })
+        }
+        ".wasm.v3.Wasm" => {
+            let wasm = any.message("Wasm")?;
+            let config = wasm.required("config");
+            wasm.done();
+            let plugin = plugin::plugin(&config?)?;
+            Some(Filter::Wasm(Box::new(WasmFilter { filter_name: name?, disabled: is_disabled, plugin })))
+        }
+        _ => {
+            other_extension(place, Some(&any), HTTP, "skipped")?;
+            Some(Filter::Skipped)
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The tree to the model, message by message.
+
+mod address;
+mod bootstrap;
+mod cluster;
+mod endpoints;
+mod headers;
+mod listener;
+mod manager;
+mod matchers;
+mod plugin;
+mod protocol;
+mod route;
+mod route_action;
+mod source;
+mod tls;
+
+pub(super) use bootstrap::bootstrap;
+
+use std::collections::BTreeSet;
+
+use super::any::Any;
+use super::known::extensions;
+use super::message::Message;
+use super::model;
+use super::node::{Node, Value};
+use super::place::Place;
+use super::report::hint;
+
+/// Names that others refer to.
+type Names = BTreeSet<String>;
+
+type JsonMap = serde_json::Map<String, serde_json::Value>;
+
+/// A field that is a `Struct`, as JSON.
+fn json(message: &Message<'_>, field: &'static str) -> JsonMap {
+    message.get(field).map(|place| json_map(&place)).unwrap_or_default()
+}
+
+fn json_map(place: &Place<'_>) -> JsonMap {
+    match super::to_json(place.node) {
+        serde_json::Value::Object(fields) => fields,
+        serde_json::Value::Null => JsonMap::new(),
+        _ => place.expected("a map").unwrap_or_default(),
+    }
+}
+
+/// `metadata.filter_metadata`, as JSON.
+fn metadata(message: &Message<'_>) -> JsonMap {
+    let Some(metadata) = message.message("metadata", "Metadata") else { return JsonMap::new() };
+    let entries = metadata.entries("filter_metadata");
+    metadata.done();
+    entries.iter().map(|(name, place)| ((*name).to_owned(), json_map(place).into())).collect()
+}
+
+/// Warns of an extension that the shim does not have. `None`: Envoy does not have it either, which was reported.
+fn other_extension(place: &Place<'_>, any: Option<&Any<'_>>, point: &str, instead: &str) -> Option<()> {
+    let name = any.map_or("", |any| any.type_name.as_str());
+    let known: Vec<String> = extensions(point).collect();
+    if name.is_empty() {
+        place.error("\"typed_config\" with its \"@type\" is missing: Envoy no longer goes by the name");
+        None
+    } else if known.iter().any(|other| other == name) {
+        place.warn(format!("the shim does not have {name}: {instead}"));
+        Some(())
+    } else {
+        let near = hint(name, known.iter().map(String::as_str));
+        place.error(format!("nothing that can stand here has the type {name:?}{near}"));
+        None
+    }
+}

@@ -1,0 +1,62 @@
+//! `HttpProtocolOptions` of clusters.
+
+use super::{Any, Message, Place};
+
+const TYPE: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// What the shim takes from them.
+pub(super) struct Options<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) auto_sni: bool,
+    pub(super) auto_san_validation: bool,
+    pub(super) http2: bool,
+}
+
+/// The entry of `typed_extension_protocol_options` for HTTP.
+pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<Options<'a>> {
+    let mut options = None;
+    for (name, place) in cluster.entries("typed_extension_protocol_options") {
+        let any = place.any().and_then(Any::unwrapped);
+        match any {
+            Some(any) if name == TYPE && any.type_name == TYPE => {
+                options = any.message("HttpProtocolOptions").map(|message| http_options(place, message));
+            }
+            Some(any) if name == TYPE || any.type_name == TYPE => {
+                place.error(format!("the name and the type must both be {TYPE}"));
+            }
+            Some(_) => place.warn("the shim has only HTTP's protocol options: ignored"),
+            None => {}
+        }
+    }
+    options
+}
+
+fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> Options<'a> {
+    let mut options = Options { place, auto_sni: false, auto_san_validation: false, http2: false };
+    if let Some(upstream) = message.message("upstream_http_protocol_options", "UpstreamHttpProtocolOptions") {
+        options.auto_sni = upstream.bool("auto_sni");
+        options.auto_san_validation = upstream.bool("auto_san_validation");
+        upstream.done();
+    }
+    match message.required_one_of(&["explicit_http_config", "use_downstream_protocol_config", "auto_config"]) {
+        Some(("explicit_http_config", place)) => options.http2 = is_http2(&place),
+        Some((_, place)) => place.warn("the shim does not choose: HTTP/1.1"),
+        None => {}
+    }
+    message.done();
+    options
+}
+
+fn is_http2(place: &Place<'_>) -> bool {
+    let Some(config) = place.message("ExplicitHttpConfig") else { return false };
+    let kinds = ["http_protocol_options", "http2_protocol_options", "http3_protocol_options"];
+    let found = config.required_one_of(&kinds);
+    config.done();
+    match found {
+        Some(("http3_protocol_options", place)) => {
+            place.warn("the shim does not have HTTP/3: HTTP/1.1 instead");
+            false
+        }
+        found => matches!(found, Some(("http2_protocol_options", _))),
+    }
+}

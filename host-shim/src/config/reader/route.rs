@@ -1,0 +1,124 @@
+//! Route configurations, virtual hosts and routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::matchers::{Not, route_match};
+use super::model::{HeaderChanges, Route, VirtualHost};
+use super::route_action::{action, unsupported};
+use super::{Message, Names, Place, headers, metadata};
+
+/// A `RouteConfiguration`.
+#[derive(Default)]
+pub(super) struct Configuration {
+    pub(super) name: String,
+    pub(super) virtual_hosts: Vec<VirtualHost>,
+}
+
+/// Reads one.
+pub(super) fn configuration(message: Message<'_>, clusters: &Names) -> Configuration {
+    let name = message.string("name");
+    let checks_clusters = message.get("validate_clusters").and_then(|place| place.bool()).unwrap_or(true);
+    let clusters = checks_clusters.then_some(clusters);
+    let changes = headers::changes(&message);
+    let mut domains = BTreeSet::new();
+    let places = message.items("virtual_hosts");
+    let hosts = places.iter().filter_map(|place| virtual_host(place, clusters, &mut domains));
+    let hosts = hosts.map(|host| VirtualHost { headers: joined(host.headers, &changes), ..host });
+    let virtual_hosts = hosts.collect();
+    message.done_but(&["max_direct_response_body_size_bytes"]);
+    Configuration { name, virtual_hosts }
+}
+
+/// The more general changes come last, as in Envoy.
+fn joined(mut own: HeaderChanges, general: &HeaderChanges) -> HeaderChanges {
+    own.request_add.extend(general.request_add.iter().cloned());
+    own.request_remove.extend(general.request_remove.iter().cloned());
+    own.response_add.extend(general.response_add.iter().cloned());
+    own.response_remove.extend(general.response_remove.iter().cloned());
+    own
+}
+
+fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTreeSet<String>) -> Option<VirtualHost> {
+    let message = place.message("VirtualHost")?;
+    let name = message.required_string("name");
+    let host_domains = message.items("domains");
+    if host_domains.is_empty() {
+        message.missing("domains");
+    }
+    let mut own = Vec::new();
+    for place in host_domains {
+        let Some(domain) = place.string().map(|domain| domain.to_lowercase()) else { continue };
+        if !domains.insert(domain.clone()) {
+            place.error(format!("the domain {domain:?} stands here or in another virtual host already"));
+        }
+        own.push(domain);
+    }
+    let switches = filter_switches(&message);
+    let places = message.items("routes");
+    let routes = places.iter().filter_map(|place| route(place, clusters, &switches)).collect();
+    let headers = headers::changes(&message);
+    message.done_but(&["metadata"]);
+    Some(VirtualHost { name: name?, domains: own, routes, headers })
+}
+
+/// By the name of a filter, whether it runs.
+type Switches = BTreeMap<String, bool>;
+
+fn route(place: &Place<'_>, clusters: Option<&Names>, of_host: &Switches) -> Option<Route> {
+    let message = place.message("Route")?;
+    let name = message.string("name");
+    let matches = message.required("match").map_or(Err(Not::Valid), |place| route_match(&place));
+    let kinds = ["route", "redirect", "direct_response", "filter_action", "non_forwarding_action"];
+    let found = message.required_one_of(&kinds);
+    let action = found.and_then(|(kind, place)| action(kind, &place, clusters));
+    let headers = headers::changes(&message);
+    let metadata = metadata(&message);
+    let mut switches = of_host.clone();
+    switches.extend(filter_switches(&message));
+    message.done_but(&["decorator", "stat_prefix"]);
+    let (matches, action) = match (matches, action) {
+        (Ok(matches), action) => (matches, action?.unwrap_or_else(unsupported)),
+        (Err(_), _) => return None,
+    };
+    let named = |runs: bool| {
+        let names = switches.iter().filter(|(_, value)| **value == runs);
+        names.map(|(name, _)| name.clone()).collect()
+    };
+    Some(Route {
+        name,
+        matches,
+        action,
+        headers,
+        metadata,
+        disabled_filters: named(false),
+        enabled_filters: named(true),
+    })
+}
+
+/// `typed_per_filter_config`, as far as it disables and enables filters.
+fn filter_switches(message: &Message<'_>) -> Switches {
+    let mut switches = Switches::new();
+    for (name, place) in message.entries("typed_per_filter_config") {
+        let Some(any) = place.any().and_then(super::Any::unwrapped) else { continue };
+        if any.type_name != "envoy.config.route.v3.FilterConfig" {
+            place.warn("the shim configures no filter by route: ignored");
+            continue;
+        }
+        let Some(config) = any.message("FilterConfig") else { continue };
+        let is_disabled = config.bool("disabled");
+        let has_config = config.get("config").is_some_and(|config| {
+            let is_empty = matches!(&config.node.value, super::Value::Map(entries) if entries.is_empty());
+            if !is_empty {
+                config.warn("the shim configures no filter by route: ignored");
+            }
+            true
+        });
+        let is_optional = config.bool("is_optional");
+        if !is_disabled && !has_config && !is_optional {
+            place.error("neither disabled nor with a config: it would do nothing");
+        }
+        config.done();
+        switches.insert(name.to_owned(), !is_disabled);
+    }
+    switches
+}

@@ -1,0 +1,141 @@
+//! What routes do.
+
+use std::time::Duration;
+
+use super::model::{Forward, Redirect, RouteAction};
+use super::{Message, Names, Place, hint, source};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Fields that change nothing that the shim shows.
+const HARMLESS: [&str; 3] = ["priority", "idle_timeout", "cluster_not_found_response_code"];
+
+/// The action of a route. `Some(None)`: Envoy has it and the shim does not; a warning was given.
+pub(super) fn action(kind: &str, place: &Place<'_>, clusters: Option<&Names>) -> Option<Option<RouteAction>> {
+    match kind {
+        "route" => forward(place, clusters),
+        "redirect" => redirect(place).map(|redirect| Some(RouteAction::Redirect(redirect))),
+        "direct_response" => direct_response(place).map(Some),
+        _ => {
+            place.warn("the shim does not have this action: answered 501");
+            Some(None)
+        }
+    }
+}
+
+/// What stands in for an action that the shim does not have. A route that is left out would let another one match.
+pub(super) fn unsupported() -> RouteAction {
+    RouteAction::DirectResponse { status: 501, body: b"host-shim does not have this action".to_vec() }
+}
+
+fn direct_response(place: &Place<'_>) -> Option<RouteAction> {
+    let message = place.message("DirectResponseAction")?;
+    let given = message.required("status");
+    let body = message.get("body").map(|place| source::bytes(&place));
+    message.done();
+    let given = given?;
+    let status = u16::try_from(given.u32()?).ok().filter(|status| (200..600).contains(status));
+    if status.is_none() {
+        given.error("must be from 200 to 599");
+    }
+    let body = match body {
+        Some(body) => body?,
+        None => Vec::new(),
+    };
+    Some(RouteAction::DirectResponse { status: status?, body })
+}
+
+fn redirect(place: &Place<'_>) -> Option<Redirect> {
+    let message = place.message("RedirectAction")?;
+    let codes = ["MOVED_PERMANENTLY", "FOUND", "SEE_OTHER", "TEMPORARY_REDIRECT", "PERMANENT_REDIRECT"];
+    let status = [301, 302, 303, 307, 308].get(message.choice("response_code", &codes)).copied().unwrap_or(301);
+    let mut redirect = Redirect { status, ..Redirect::default() };
+    match message.one_of(&["https_redirect", "scheme_redirect"]) {
+        Some(("https_redirect", place)) => redirect.scheme = place.bool()?.then(|| "https".to_owned()),
+        Some((_, place)) => redirect.scheme = place.string().filter(|scheme| !scheme.is_empty()),
+        None => {}
+    }
+    match message.one_of(&["path_redirect", "prefix_rewrite", "regex_rewrite", "path_rewrite"]) {
+        Some(("path_redirect", place)) => redirect.path = place.string().filter(|path| !path.is_empty()),
+        Some(("prefix_rewrite", place)) => redirect.prefix = place.string().filter(|prefix| !prefix.is_empty()),
+        Some((_, place)) => place.warn("the shim does not rewrite so: the path stays"),
+        None => {}
+    }
+    redirect.host = message.optional_string("host_redirect");
+    redirect.port = message.get("port_redirect").and_then(|place| place.port()).filter(|port| *port > 0);
+    redirect.strip_query = message.bool("strip_query");
+    message.done();
+    Some(redirect)
+}
+
+fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteAction>> {
+    let message = place.message("RouteAction")?;
+    let kinds = [
+        "cluster",
+        "weighted_clusters",
+        "cluster_header",
+        "cluster_specifier_plugin",
+        "inline_cluster_specifier_plugin",
+    ];
+    let clusters = match message.required_one_of(&kinds) {
+        Some(("cluster", place)) => cluster_name(&place, names).map(|name| Some(vec![(name, 1)])),
+        Some(("weighted_clusters", place)) => weighted_clusters(&place, names).map(Some),
+        Some((_, place)) => {
+            place.warn("the shim does not choose clusters so: answered 501");
+            Some(None)
+        }
+        None => None,
+    };
+    let rewrites =
+        ["host_rewrite_literal", "auto_host_rewrite", "host_rewrite_header", "host_rewrite_path_regex", "host_rewrite"];
+    let (mut host_rewrite, mut auto_host_rewrite) = (None, false);
+    match message.one_of(&rewrites) {
+        Some(("host_rewrite_literal", place)) => host_rewrite = place.string().filter(|host| !host.is_empty()),
+        Some(("auto_host_rewrite", place)) => auto_host_rewrite = place.bool()?,
+        Some((_, place)) => place.warn("the shim does not rewrite so: the host stays"),
+        None => {}
+    }
+    let prefix_rewrite = message.optional_string("prefix_rewrite");
+    let timeout = message.duration("timeout").unwrap_or(TIMEOUT);
+    message.done_but(&HARMLESS);
+    let Some(clusters) = clusters? else { return Some(None) };
+    let forward = Forward { clusters, prefix_rewrite, host_rewrite, auto_host_rewrite, timeout };
+    Some(Some(RouteAction::Forward(forward)))
+}
+
+fn cluster_name(place: &Place<'_>, names: Option<&Names>) -> Option<String> {
+    let name = place.string()?;
+    if name.is_empty() {
+        place.error("empty");
+    } else if let Some(names) = names.filter(|names| !names.contains(&name)) {
+        place.error(format!("no cluster has the name {name:?}{}", hint(&name, names.iter().map(String::as_str))));
+    }
+    Some(name)
+}
+
+fn weighted_clusters(place: &Place<'_>, names: Option<&Names>) -> Option<Vec<(String, u32)>> {
+    let message = place.message("WeightedCluster")?;
+    let clusters = message.messages("clusters", "ClusterWeight");
+    message.done_but(&["total_weight", "runtime_key_prefix"]);
+    if clusters.is_empty() {
+        place.error("\"clusters\" is empty");
+    }
+    let weighted: Vec<_> = clusters.into_iter().filter_map(|cluster| weighted_cluster(cluster, names)).collect();
+    if !weighted.is_empty() && weighted.iter().all(|(_, weight)| *weight == 0) {
+        place.error("the sum of the weights is 0");
+    }
+    Some(weighted)
+}
+
+fn weighted_cluster(message: Message<'_>, names: Option<&Names>) -> Option<(String, u32)> {
+    let name = match message.get("cluster_header") {
+        Some(place) => {
+            place.warn("the shim does not choose clusters so: skipped");
+            None
+        }
+        None => message.required("name").and_then(|place| cluster_name(&place, names)),
+    };
+    let weight = message.required("weight").and_then(|place| place.u32());
+    message.done();
+    Some((name?, weight?))
+}

@@ -1,0 +1,112 @@
+//! TLS contexts.
+
+use super::model::{DownstreamTls, Secret, TrustedRoots, UpstreamTls};
+use super::{Any, Message, Place, other_extension, source};
+
+const SOCKETS: &str = "envoy.extensions.transport_sockets";
+
+/// A cluster's `transport_socket`. The flags of the protocol options are set later.
+pub(super) fn upstream(cluster: &Message<'_>) -> Option<UpstreamTls> {
+    let (_, any) = transport_socket(cluster, "UpstreamTlsContext")?;
+    let context = any.message("UpstreamTlsContext")?;
+    let sni = context.optional_string("sni");
+    let mut roots = TrustedRoots::Anyone;
+    if let Some(common) = context.message("common_tls_context", "CommonTlsContext") {
+        roots = common.get("validation_context").and_then(|place| trusted_roots(&place)).unwrap_or(roots);
+        let elsewhere = ["validation_context_sds_secret_config", "combined_validation_context"];
+        for other in elsewhere.iter().filter_map(|field| common.get(field)) {
+            other.warn("the shim has only validation_context: the system's root certificates instead");
+            roots = TrustedRoots::System;
+        }
+        // The shim offers what the cluster's protocol needs.
+        common.done_but(&["alpn_protocols", "tls_params"]);
+    }
+    context.done_but(&["max_session_keys", "enforce_rsa_key_usage"]);
+    Some(UpstreamTls { sni, auto_sni: false, auto_san_validation: false, roots })
+}
+
+/// A filter chain's `transport_socket`. `Err`: it is there, but not as the shim needs it.
+pub(super) fn downstream(chain: &Message<'_>) -> Result<Option<DownstreamTls>, ()> {
+    let Some((place, any)) = transport_socket(chain, "DownstreamTlsContext") else { return Ok(None) };
+    let context = any.message("DownstreamTlsContext").ok_or(())?;
+    let tls = match context.message("common_tls_context", "CommonTlsContext") {
+        Some(common) => certificate(&place, common),
+        None => {
+            place.error("no certificate: \"common_tls_context.tls_certificates\" is missing");
+            None
+        }
+    };
+    context.done_but(&["disable_stateless_session_resumption", "disable_stateful_session_resumption"]);
+    tls.map(Some).ok_or(())
+}
+
+/// The socket's configuration, if it is of the type that this side has.
+fn transport_socket<'a>(message: &Message<'a>, side: &str) -> Option<(Place<'a>, Any<'a>)> {
+    let place = message.get("transport_socket")?;
+    let socket = place.message("TransportSocket")?;
+    socket.required_string("name");
+    let given = socket.get("typed_config");
+    socket.done();
+    let any = match given {
+        Some(given) => Some(given.any()?.unwrapped()?),
+        None => None,
+    };
+    let type_name = any.as_ref().map_or("", |any| any.type_name.as_str());
+    match type_name.strip_prefix(SOCKETS).unwrap_or_default() {
+        ".raw_buffer.v3.RawBuffer" => None,
+        name if name.strip_prefix(".tls.v3.") == Some(side) => any.map(|any| (place, any)),
+        ".tls.v3.UpstreamTlsContext" | ".tls.v3.DownstreamTlsContext" => {
+            place.error(format!("{type_name} is for the other side: use {SOCKETS}.tls.v3.{side}"));
+            None
+        }
+        _ => {
+            other_extension(&place, any.as_ref(), SOCKETS, "plain TCP instead");
+            None
+        }
+    }
+}
+
+fn trusted_roots(place: &Place<'_>) -> Option<TrustedRoots> {
+    let context = place.message("CertificateValidationContext")?;
+    let system = context.get("system_root_certs");
+    let given = context.get("trusted_ca");
+    context.done();
+    let Some(given) = given else { return system.map(|_| TrustedRoots::System) };
+    let pem = source::bytes(&given)?;
+    if !has_pem(&pem, "CERTIFICATE-----") {
+        given.error("there is no certificate in it: PEM is needed");
+        return None;
+    }
+    Some(TrustedRoots::Pem(pem))
+}
+
+fn certificate(place: &Place<'_>, common: Message<'_>) -> Option<DownstreamTls> {
+    let alpn = common.strings("alpn_protocols");
+    let certificates = common.messages("tls_certificates", "TlsCertificate");
+    common.done_but(&["tls_params"]);
+    let mut certificates = certificates.into_iter();
+    let Some(first) = certificates.next() else {
+        place.error("no certificate: \"common_tls_context.tls_certificates\" is empty");
+        return None;
+    };
+    for other in certificates {
+        other.place.warn("the shim has one certificate, the first: ignored");
+    }
+    let pem = |field: &'static str, ending: &str| {
+        let given = first.required(field)?;
+        let pem = source::bytes(&given)?;
+        if !has_pem(&pem, ending) {
+            given.error(format!("there is no \"-----BEGIN …{ending}\" in it"));
+            return None;
+        }
+        Some(pem)
+    };
+    let (chain, key) = (pem("certificate_chain", "CERTIFICATE-----"), pem("private_key", "PRIVATE KEY-----"));
+    first.done();
+    Some(DownstreamTls { certificate_chain: chain?, private_key: Secret(key?), alpn })
+}
+
+fn has_pem(bytes: &[u8], ending: &str) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().any(|line| line.trim_end().starts_with("-----BEGIN ") && line.trim_end().ends_with(ending))
+}

@@ -1,0 +1,68 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use super::*;
+
+mod accepted;
+mod found;
+mod refused;
+mod tree;
+mod wire;
+
+/// A configuration that Envoy runs, with parts that tests replace.
+const BASE: &str = r#"
+static_resources:
+  listeners:
+  - name: gateway
+    address: { socket_address: { address: 127.0.0.1, port_value: 10000 } }
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: gateway
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: { prefix: "/" }
+                route: { cluster: upstream }
+          http_filters:
+          - name: wasm
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                name: plugin
+                vm_config:
+                  code: { local: { filename: module.wasm } }
+                configuration: { "@type": type.googleapis.com/google.protobuf.StringValue, value: "x" }
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+  clusters:
+  - name: upstream
+    type: STATIC
+    load_assignment:
+      cluster_name: upstream
+      endpoints:
+      - lb_endpoints:
+        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 10001 } } }
+"#;
+
+const MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+
+/// The base with one part replaced.
+fn with(old: &str, new: &str) -> String {
+    assert_eq!(BASE.matches(old).count(), 1, "{old}");
+    BASE.replace(old, new)
+}
+
+fn load(text: &str) -> Loaded {
+    parse(text, "envoy.yaml", false).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Errors and warnings without the file's name and with a short name for the connection manager's path.
+fn shown(problems: &[Problem]) -> Vec<String> {
+    let short = |problem: &Problem| problem.to_string().replace("envoy.yaml:", "").replace(MANAGER, "HCM");
+    problems.iter().map(short).collect()
+}

@@ -1,0 +1,82 @@
+use super::*;
+use crate::config::node::Node;
+
+const TREE: &str = r#"apis:
+- api_id: a
+  auth:
+    param_name: x
+- api_id: b
+keys:
+  "sha256:9d8db2a67d146638":
+    quota_max: 5
+  my key: { org_id: acme }
+monitor:
+  configuration:
+    target_path: hooks
+templates: { a.json: "{}" }
+"#;
+
+fn located(root: &Node, text: &str) -> Option<(String, usize)> {
+    root.locate(text).map(|located| (located.path, located.line))
+}
+
+#[test]
+fn a_log_line_leads_to_its_line() {
+    let root = yaml::parse(TREE).unwrap().root;
+    let cases = [
+        ("configuration: apis[0].auth.param_name: unknown field", Some(("apis[0].auth.param_name", 4))),
+        ("apis[1].auth.nothing: missing", Some(("apis[1]", 5))),
+        ("apis[7].api_id: missing", Some(("apis", 1))),
+        (
+            "configuration: keys[\"sha256:9d8db2a67d146638\"].quota_max: no",
+            Some(("keys[\"sha256:9d8db2a67d146638\"].quota_max", 8)),
+        ),
+        (
+            "configuration: keys[\"sha256:9d8d…\"].quota_max: no",
+            Some(("keys[\"sha256:9d8db2a67d146638\"].quota_max", 8)),
+        ),
+        ("keys[\"my key\"].org_id", Some(("keys[\"my key\"].org_id", 9))),
+        ("monitor.configuration.target_path: \"hooks\" is not a URL", Some(("monitor.configuration.target_path", 12))),
+        ("at /apis/0/auth/param_name: bad", Some(("apis[0].auth.param_name", 4))),
+        ("error in '/monitor/configuration/nothing'", Some(("monitor.configuration", 11))),
+        ("plugin.monitor.configuration is bad", Some(("monitor.configuration", 11))),
+        ("templates[\"a.json\"]: does not write JSON", Some(("templates[\"a.json\"]", 13))),
+        ("configuration: monitor: enabled, but nobody hears", Some(("monitor", 10))),
+        ("unknown field `templates`, expected one of `apis`", Some(("templates", 13))),
+        ("some keys of the monitor are bad", None),
+        ("configuration: refused, 3 errors", None),
+        ("", None),
+    ];
+    for (text, expected) in cases {
+        let expected = expected.map(|(path, line)| (path.to_owned(), line));
+        assert_eq!(located(&root, text), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_lines_of_a_text_in_a_string_are_those_of_the_file() {
+    let text = "apis[0].auth: bad";
+    let cases = [
+        ("v: |\n  {\n    \"apis\": [\n      { \"auth\": 1 }\n    ]\n  }\n", 4),
+        ("x: 1\nv: | # why\n\n  apis:\n  - api_id: a\n    auth: 1\n", 6),
+        ("x: 1\nv: '{ \"apis\": [ { \"auth\": 1 } ] }'\n", 2),
+        ("x: 1\nv:\n  \"{ \\\"apis\\\":\n  [ { \\\"auth\\\": 1 } ] }\"\n", 3),
+        ("x: 1\nv: >\n  { \"apis\":\n  [ { \"auth\": 1 } ] }\n", 2),
+    ];
+    for (file, line) in cases {
+        let root = yaml::parse(file).unwrap().root;
+        assert_eq!(located(root.find("v").unwrap(), text), Some(("apis[0].auth".to_owned(), line)), "{file}");
+    }
+    let root = yaml::parse("v: no tree, [just\n").unwrap().root;
+    assert_eq!(located(root.find("v").unwrap(), text), None);
+}
+
+#[test]
+fn the_configuration_of_a_plugin_can_be_searched() {
+    let text = include_str!("../../../../examples/auth-failures/envoy.yaml");
+    let loaded = load(text);
+    let source = loaded.bootstrap.listeners[0].manager.filters[0].plugin.source.clone().unwrap();
+    let found = source.locate("configuration: callouts.clusters[\"siem.acme.test\"]: no such cluster").unwrap();
+    assert_eq!(found.path, "callouts.clusters[\"siem.acme.test\"]");
+    assert!(text.lines().nth(found.line - 1).unwrap().contains("\"callouts\": {"), "{found:?}");
+}

@@ -1,0 +1,193 @@
+use super::*;
+
+fn errors(text: &str) -> Vec<String> {
+    match parse(text, "envoy.yaml", false) {
+        Err(errors) => shown(&errors.0),
+        Ok(_) => panic!("accepted: {text}"),
+    }
+}
+
+/// Each replaces a part of the base; the real Envoy refuses each of them too.
+#[test]
+fn what_envoy_refuses_is_refused_with_its_line() {
+    let prefix = "prefix: \"/\"";
+    let route = "route: { cluster: upstream }";
+    let cases = [
+        ("stat_prefix: gateway", "stat_prefix: 5", "11: HCM.stat_prefix: expected a string, found a number; quote it"),
+        (
+            "stat_prefix: gateway",
+            "stat_prefix: on",
+            "11: HCM.stat_prefix: expected a string, found true or false; YAML",
+        ),
+        ("stat_prefix: gateway", "foo: gateway", "9: HCM.stat_prefix: missing"),
+        (
+            "stat_prefix: gateway",
+            "stat_prefix: a\n          stat_prefex: b",
+            "12: HCM.stat_prefex: Envoy 1.40's HttpConnectionManager has no field of this name (did you mean \"stat_prefix\"?)",
+        ),
+        (
+            "stat_prefix: gateway",
+            "stat_prefix: a\n          merge_slashes: 1",
+            "12: HCM.merge_slashes: expected true or false, found a number",
+        ),
+        (
+            "stat_prefix: gateway",
+            "stat_prefix: a\n          path_with_escaped_slashes_action: KEEP",
+            "12: HCM.path_with_escaped_slashes_action: KEEP is not one of",
+        ),
+        (
+            "port_value: 10000",
+            "port_value: 70000",
+            "5: static_resources.listeners[0].address.socket_address.port_value: 70000 is not a port",
+        ),
+        ("port_value: 10000", "port_value: 1.5", "port_value: 1.5 is not a whole number"),
+        ("port_value: 10000", "named_port: http", "named_port: a port by its name"),
+        (
+            "127.0.0.1, port_value: 10000",
+            "localhost, port_value: 10000",
+            "5: static_resources.listeners[0].address: malformed IP address: \"localhost\"",
+        ),
+        (
+            "127.0.0.1, port_value: 10001",
+            "localhost, port_value: 10001",
+            "address: malformed IP address: \"localhost\"; the types STRICT_DNS and LOGICAL_DNS take names",
+        ),
+        (
+            "    address: { socket_address: { address: 127.0.0.1, port_value: 10000 } }\n",
+            "",
+            "4: static_resources.listeners[0].address: missing",
+        ),
+        (
+            route,
+            "route: { cluster: upsteam }",
+            "18: HCM.route_config.virtual_hosts[0].routes[0].route.cluster: no cluster has the name \"upsteam\" (did you mean \"upstream\"?)",
+        ),
+        (
+            route,
+            "route: { cluster: upstream, timeout: 5 }",
+            "route.timeout: expected a duration such as \"5s\", found 5",
+        ),
+        (
+            route,
+            "route: { cluster: upstream, timeout: -5s }",
+            "route.timeout: \"-5s\" is not a duration: it must not be negative",
+        ),
+        (route, "route: { cluster: upstream, timeout: .5s }", "is not a duration"),
+        (route, "direct_response: { status: 700 }", "direct_response.status: must be from 200 to 599"),
+        (
+            route,
+            "direct_response: { status: 200, body: { filename: /nope/nope } }",
+            "direct_response.body: /nope/nope cannot be read",
+        ),
+        (route, "redirect: { path_redirect: a, prefix_rewrite: b }", "prefix_rewrite: only one of"),
+        (
+            route,
+            "route: { weighted_clusters: { clusters: [ { name: upstream, weight: 0 } ] } }",
+            "the sum of the weights is 0",
+        ),
+        (route, "name: r", "17: HCM.route_config.virtual_hosts[0].routes[0]: one of route, redirect,"),
+        (
+            route,
+            "route: { cluster: upstream }\n                request_headers_to_add: [{ header: { key: Host, value: x } }]",
+            "header.key: host cannot be changed",
+        ),
+        (prefix, "safe_regex: { regex: \"(\" }", "match.safe_regex: \"(\" is not a regular expression: unclosed group"),
+        (prefix, "path_separated_prefix: /a/", "match.path_separated_prefix: \"/a/\" does not begin"),
+        (prefix, "prefix: a, path: b", "match.path: only one of prefix, path"),
+        (prefix, "prefix: a, headers: [{ exact_match: b }]", "match.headers[0].name: missing"),
+        (prefix, "prefix: a, headers: [{ name: a, string_match: { suffix: \"\" } }]", "string_match.suffix: empty"),
+        ("domains: [\"*\"]", "domains: [a, A]", "domains[1]: the domain \"a\" stands here"),
+        ("domains: [\"*\"]", "metadata: {}", "14: HCM.route_config.virtual_hosts[0].domains: missing"),
+        (
+            "http.router.v3.Router",
+            "http.router.v3.Rooter",
+            "28: HCM.http_filters[1]: nothing that can stand here has the type",
+        ),
+        (
+            "http.router.v3.Router",
+            "http.buffer.v3.Buffer",
+            "28: HCM.http_filters[1]: the last filter must be the router",
+        ),
+        (
+            "- name: envoy.filters.http.router",
+            "- name: r\n            disabled: true",
+            "the router, the last filter, cannot be disabled",
+        ),
+        (
+            "name: plugin",
+            "fail_open: true\n                failure_policy: FAIL_OPEN",
+            "fail_open and failure_policy cannot both be set",
+        ),
+        (
+            "vm_config:",
+            "vm_config:\n                  runtime: envoy.wasm.runtime.null",
+            "26: HCM.http_filters[0].typed_config.config.vm_config.runtime: its plugins",
+        ),
+        (
+            "vm_config:",
+            "vm_config:\n                  environment_variables: { host_env_keys: [A], key_values: { A: b } }",
+            "key_values.A: stands in host_env_keys too",
+        ),
+        (
+            "local: { filename: module.wasm }",
+            "remote: { sha256: a }",
+            "code.remote: the shim fetches no code: use local.filename",
+        ),
+        ("local: { filename: module.wasm }", "local: {}", "code.local: one of filename, inline_bytes"),
+        ("  clusters:\n", "  clusters:\n  - { name: l, type: LOGICAL_DNS }\n", "LOGICAL_DNS needs exactly one"),
+        ("type: STATIC", "type: 77", "33: static_resources.clusters[0].type: 77 is not one of STATIC"),
+        ("type: STATIC", "lb_policy: CLUSTER_PROVIDED", "lb_policy: CLUSTER_PROVIDED is for clusters"),
+        ("type: STATIC", "connect_timeout: 0s", "connect_timeout: must be more than 0s"),
+        ("type: STATIC", "cluster_type: { name: foo }", "Envoy has no cluster type \"foo\""),
+        (
+            "type: STATIC",
+            "transport_socket: { name: tls }",
+            "transport_socket: \"typed_config\" with its \"@type\" is missing",
+        ),
+        (
+            "  clusters:\n",
+            "  clusters:\n  - name: upstream\n",
+            "33: static_resources.clusters[1]: a cluster on line 32 is named \"upstream\" too",
+        ),
+        (
+            "static_resources:\n",
+            "stats_config: { stats_tags: [ { tag_name: a, regex: \"(\" } ] }\nstatic_resources:\n",
+            "2: stats_config.stats_tags[0].regex: not a regular expression",
+        ),
+        ("static_resources:\n", "admin: []\nstatic_resources:\n", "2: admin: expected a map, found a list"),
+    ];
+    for (old, new, expected) in cases {
+        let errors = errors(&with(old, new));
+        assert!(errors.iter().any(|error| error.contains(expected)), "{new}: {errors:#?}");
+    }
+}
+
+#[test]
+fn all_errors_come_at_once_and_in_order() {
+    let text = with("type: STATIC", "type: FOO")
+        .replace("port_value: 10000", "port_value: x")
+        .replace("prefix: \"/\"", "prefox: a");
+    let errors = errors(&text);
+    let lines: Vec<&str> = errors.iter().filter_map(|error| error.split(':').next()).collect();
+    assert_eq!(lines, ["5", "17", "17", "33"], "{errors:#?}");
+}
+
+#[test]
+fn a_whole_that_is_no_bootstrap_is_refused() {
+    assert_eq!(errors(""), ["1: there is nothing in it"]);
+    assert_eq!(errors("- a\n"), ["1: expected a map, found a list"]);
+    assert_eq!(errors("a: [\n").len(), 1);
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let context = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+    let tls = format!(
+        "    - transport_socket: {{ name: tls, typed_config: {{ \"@type\": a/{context}, common_tls_context: {{ \
+         tls_certificates: [ {{ certificate_chain: {{ inline_string: c }}, \
+         private_key: {{ inline_string: hunter2 }} }} ] }} }} }}\n      filters:"
+    );
+    let errors = errors(&with("    - filters:", &tls));
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+    assert!(!errors.concat().contains("hunter2"));
+}

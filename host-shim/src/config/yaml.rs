@@ -1,0 +1,240 @@
+//! YAML to a tree.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+
+use super::node::{Key, Node, Value, insert};
+use super::scalar::resolve;
+
+/// Protobuf's JSON reader, through which Envoy sends its YAML, goes no deeper.
+pub(super) const MAX_DEPTH: usize = 100;
+
+/// A configuration with more parts is one that aliases have blown up.
+const MAX_NODES: usize = 500_000;
+
+/// A tree, and what is odd about it: line and message.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) root: Node,
+    pub(super) notices: Vec<(usize, String)>,
+}
+
+/// Why there is no tree.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+impl From<ScanError> for Fault {
+    fn from(error: ScanError) -> Self {
+        let column = error.marker().col().saturating_add(1);
+        Fault { line: error.marker().line(), message: format!("column {column}: {}", error.info()) }
+    }
+}
+
+/// Parses one document.
+pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
+    let mut builder = Builder::default();
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event?;
+        builder.on_event(event, span)?;
+    }
+    let root = builder.root.unwrap_or(Node::new(1, Value::Null));
+    Ok(Parsed { root, notices: builder.notices })
+}
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    root: Option<Node>,
+    anchors: HashMap<usize, Piece>,
+    notices: Vec<(usize, String)>,
+    documents: usize,
+    nodes: usize,
+}
+
+/// A list or a map that has not ended.
+struct Open {
+    anchor: usize,
+    piece: Piece,
+    key: Option<PendingKey>,
+}
+
+struct PendingKey {
+    key: Key,
+    is_ignored: bool,
+}
+
+/// A node, how many it consists of and how deep they go.
+#[derive(Clone)]
+struct Piece {
+    node: Node,
+    size: usize,
+    height: usize,
+}
+
+impl Builder {
+    fn on_event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+        let line = span.start.line();
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents = self.documents.saturating_add(1);
+                if self.documents > 1 {
+                    let message = "a second document: Envoy reads only the first".to_owned();
+                    return Err(Fault { line, message });
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => return self.scalar(&text, style, anchor, tag.as_deref(), line),
+            Event::Alias(anchor) => {
+                let Some(piece) = self.anchors.get(&anchor) else {
+                    let message = "an alias of what it is itself a part of".to_owned();
+                    return Err(Fault { line, message });
+                };
+                self.nodes = self.nodes.saturating_add(piece.size);
+                let piece = piece.clone();
+                self.check_size(line, piece.height)?;
+                return self.add(piece, 0);
+            }
+            Event::SequenceStart(anchor, _) => return self.start(Value::List(Vec::new()), anchor, line),
+            Event::MappingStart(anchor, _) => return self.start(Value::Map(Vec::new()), anchor, line),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(open) = self.open.pop() {
+                    return self.add(open.piece, open.anchor);
+                }
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        line: usize,
+    ) -> Result<(), Fault> {
+        self.nodes = self.nodes.saturating_add(1);
+        self.check_size(line, 0)?;
+        let is_key = self.open.last().is_some_and(|open| open.is_map() && open.key.is_none());
+        if is_key {
+            return self.key(text, style, anchor, tag, line);
+        }
+        // yaml-cpp forgets that a scalar was quoted where it has a tag.
+        let is_string = match tag {
+            None => style != ScalarStyle::Plain,
+            Some(tag) => is_tag(tag, ""),
+        };
+        let value = match (is_string, tag) {
+            (false, Some(_)) if text.is_empty() => Value::String(String::new()),
+            (false, _) => resolve(text),
+            (true, _) => Value::String(text.to_owned()),
+        };
+        let is_literal = style == ScalarStyle::Literal;
+        let line = if is_literal || style == ScalarStyle::Folded { header_line(text, line) } else { line };
+        self.add(Piece { node: Node { line, value, is_literal }, size: 1, height: 0 }, anchor)
+    }
+
+    fn key(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        line: usize,
+    ) -> Result<(), Fault> {
+        if text == "<<" && style == ScalarStyle::Plain {
+            self.notices.push((line, "Envoy does not merge: \"<<\" is a key like any other".to_owned()));
+        }
+        let is_null = style == ScalarStyle::Plain && resolve(text) == Value::Null;
+        let name = if is_null { "null" } else { text };
+        let node = Node::new(line, Value::String(name.to_owned()));
+        if anchor > 0 {
+            self.anchors.insert(anchor, Piece { node, size: 1, height: 0 });
+        }
+        self.pend(Key { name: name.to_owned(), line }, tag.is_some_and(|tag| is_tag(tag, "ignore")));
+        Ok(())
+    }
+
+    fn pend(&mut self, key: Key, is_ignored: bool) {
+        if let Some(open) = self.open.last_mut() {
+            open.key = Some(PendingKey { key, is_ignored });
+        }
+    }
+
+    fn start(&mut self, value: Value, anchor: usize, line: usize) -> Result<(), Fault> {
+        self.nodes = self.nodes.saturating_add(1);
+        let piece = Piece { node: Node::new(line, value), size: 1, height: 1 };
+        self.open.push(Open { anchor, piece, key: None });
+        self.check_size(line, 0)
+    }
+
+    fn check_size(&self, line: usize, height: usize) -> Result<(), Fault> {
+        if self.open.len().saturating_add(height) > MAX_DEPTH {
+            return Err(Fault { line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") });
+        }
+        if self.nodes > MAX_NODES {
+            return Err(Fault {
+                line,
+                message: format!("more than {MAX_NODES} values, aliases counted as often as used"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts a finished node into what is open.
+    fn add(&mut self, piece: Piece, anchor: usize) -> Result<(), Fault> {
+        if anchor > 0 {
+            self.anchors.insert(anchor, piece.clone());
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(piece.node);
+            return Ok(());
+        };
+        open.piece.size = open.piece.size.saturating_add(piece.size);
+        open.piece.height = open.piece.height.max(piece.height.saturating_add(1));
+        match (&mut open.piece.node.value, open.key.take()) {
+            (Value::Map(_), None) => {
+                let line = piece.node.line;
+                let Value::String(name) = piece.node.value else {
+                    let message = format!("{} cannot be a key", piece.node.kind());
+                    return Err(Fault { line, message });
+                };
+                self.pend(Key { name, line }, false);
+            }
+            (Value::Map(entries), Some(PendingKey { key, is_ignored: false })) => {
+                let (name, line) = (key.name.clone(), key.line);
+                if let Some(first) = insert(entries, key, piece.node) {
+                    let message = format!("{name:?} stands on line {first} too: Envoy takes the last");
+                    self.notices.push((line, message));
+                }
+            }
+            (Value::List(items), _) => items.push(piece.node),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn is_map(&self) -> bool {
+        matches!(self.piece.node.value, Value::Map(_))
+    }
+}
+
+/// The line of the `|` or `>` before a text: the parser says where the first line is that is not empty.
+fn header_line(text: &str, first: usize) -> usize {
+    match text.find(|c| c != '\n') {
+        Some(empty_lines) => first.saturating_sub(empty_lines).saturating_sub(1),
+        None => first,
+    }
+}
+
+/// The tag `!suffix`.
+fn is_tag(tag: &Tag, suffix: &str) -> bool {
+    format!("{}{}", tag.handle, tag.suffix) == format!("!{suffix}")
+}

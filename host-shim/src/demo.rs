@@ -1,0 +1,128 @@
+//! What `run --demo` adds: servers where the configuration sends to on this machine, and what to try.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use regex::Regex;
+use tokio::net::TcpListener;
+
+use crate::config::model::{Bootstrap, Discovery};
+
+/// Starts an upstream for each loopback address of a STATIC cluster, and a receiver for each loopback URL in the
+/// modules' configurations. They end with the process.
+///
+/// # Errors
+/// When an address is taken.
+pub fn start(bootstrap: &Bootstrap) -> Result<()> {
+    let upstreams = upstream_addresses(bootstrap);
+    let receivers: BTreeSet<SocketAddr> = receiver_addresses(bootstrap).difference(&upstreams).copied().collect();
+    for address in &upstreams {
+        serve(*address, false).with_context(|| format!("the demo's upstream on {address}"))?;
+    }
+    for address in &receivers {
+        serve(*address, true).with_context(|| format!("the demo's webhook receiver on {address}"))?;
+    }
+    Ok(())
+}
+
+fn upstream_addresses(bootstrap: &Bootstrap) -> BTreeSet<SocketAddr> {
+    let addresses =
+        bootstrap.clusters.iter().filter(|cluster| cluster.tls.is_none()).map(|cluster| match &cluster.discovery {
+            Discovery::Static(addresses) => addresses.as_slice(),
+            _ => &[],
+        });
+    addresses.flatten().copied().filter(|address| address.ip().is_loopback()).collect()
+}
+
+fn receiver_addresses(bootstrap: &Bootstrap) -> BTreeSet<SocketAddr> {
+    let Ok(url) = Regex::new(r"http://(?:127\.0\.0\.1|localhost):([0-9]{1,5})\b") else { return BTreeSet::new() };
+    let filters = bootstrap.listeners.iter().flat_map(|listener| &listener.manager.filters);
+    let texts = filters.map(|filter| String::from_utf8_lossy(&filter.plugin.configuration).into_owned());
+    let ports = texts.flat_map(|text| {
+        url.captures_iter(&text).filter_map(|found| found.get(1)?.as_str().parse().ok()).collect::<Vec<u16>>()
+    });
+    ports.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).collect()
+}
+
+/// What a configuration's comments propose: those behind a line `# To try it` up to the end of the comment. Where there
+/// is none, a request.
+pub fn proposals(yaml: &str, listener: Option<SocketAddr>, admin: Option<SocketAddr>) -> String {
+    let mut lines = yaml.lines().map(str::trim).skip_while(|line| !line.starts_with("# To try it"));
+    let own: Vec<&str> = lines
+        .by_ref()
+        .skip(1)
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#'))
+        .collect();
+    if !own.is_empty() {
+        return own.iter().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    }
+    let mut text = String::new();
+    if let Some(listener) = listener {
+        text.push_str(&format!("  curl -i http://{listener}/\n"));
+    }
+    if let Some(admin) = admin {
+        text.push_str(&format!("  curl -s http://{admin}/stats/prometheus\n"));
+    }
+    text
+}
+
+fn serve(address: SocketAddr, prints: bool) -> Result<()> {
+    let socket = std::net::TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("demo".to_owned()).spawn(move || {
+        runtime.block_on(async move {
+            let Ok(socket) = TcpListener::from_std(socket) else { return };
+            while let Ok((stream, _)) = socket.accept().await {
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| answer(request, prints));
+                    // The gateway may close at any time.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+    })?;
+    Ok(())
+}
+
+async fn answer(request: Request<Incoming>, prints: bool) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    if prints {
+        let text = printed(&parts, &body);
+        // Nobody may be reading.
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        return Ok(Response::new(Full::default()));
+    }
+    Ok(Response::new(Full::new(Bytes::from(format!("{} {}\n", parts.method, parts.uri)))))
+}
+
+/// A message as a person reads it: JSON is indented.
+fn printed(parts: &http::request::Parts, body: &[u8]) -> String {
+    let mut text = format!("── webhook: {} {}\n", parts.method, parts.uri);
+    for (name, value) in &parts.headers {
+        text.push_str(&format!("   {name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    }
+    let body = match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(json) => format!("{json:#}"),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    for line in body.lines() {
+        text.push_str(&format!("   {line}\n"));
+    }
+    text.push('\n');
+    text
+}

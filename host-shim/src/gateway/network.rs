@@ -1,0 +1,194 @@
+//! The simulated network: upstreams and callouts' targets are closures, and faults strike here.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::Shared;
+use super::message::{Request, Response};
+use super::thread::SimThread;
+use crate::abi::types::Status;
+use crate::network::{Callout, CalloutOutcome, Network, Ticket};
+use crate::router;
+use crate::state::clock::nanos;
+use crate::state::faults::CalloutFault;
+use crate::state::lock;
+use crate::state::timers::TimerId;
+use crate::stream::data::Node;
+use crate::vm::context::CallResponse;
+
+/// What an upstream does with a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// None for a connection that cannot be made.
+    pub response: Option<Response>,
+    /// How long it takes.
+    pub delay: Duration,
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Reply { response: Some(response), delay: Duration::ZERO }
+    }
+}
+
+impl Reply {
+    /// The connection is refused.
+    pub fn refused() -> Self {
+        Reply { response: None, delay: Duration::ZERO }
+    }
+
+    /// The same, after a while.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+/// Answers an upstream's requests.
+pub type Handler = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+
+/// The upstreams by cluster or authority, and what they got.
+#[derive(Default)]
+pub(super) struct Upstreams {
+    handlers: Mutex<HashMap<String, Handler>>,
+    received: Mutex<Vec<Request>>,
+    callouts: Mutex<Vec<Request>>,
+}
+
+impl Upstreams {
+    pub(super) fn set(&self, name: &str, handler: Handler) {
+        lock(&self.handlers).insert(name.to_owned(), handler);
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        lock(&self.handlers).contains_key(name)
+    }
+
+    pub(super) fn received(&self) -> Vec<Request> {
+        lock(&self.received).clone()
+    }
+
+    pub(super) fn callouts(&self) -> Vec<Request> {
+        lock(&self.callouts).clone()
+    }
+
+    /// The answer to a client's request that was sent on.
+    pub(super) fn answer(&self, request: &Request, cluster: &str) -> Reply {
+        lock(&self.received).push(request.clone());
+        self.handle(request, cluster)
+    }
+
+    /// The handler of the authority, or of the cluster, or else 200.
+    fn handle(&self, request: &Request, cluster: &str) -> Reply {
+        let handler = {
+            let handlers = lock(&self.handlers);
+            handlers.get(request.authority()).or_else(|| handlers.get(cluster)).or_else(|| handlers.get("*")).cloned()
+        };
+        handler.map_or_else(|| Response::ok("").into(), |handler| handler(request))
+    }
+}
+
+/// The network of a thread.
+pub(super) struct SimNetwork {
+    thread: usize,
+    shared: Arc<Shared>,
+    waiting: RefCell<HashMap<Ticket, Option<TimerId>>>,
+}
+
+impl SimNetwork {
+    pub(super) fn new(thread: usize, shared: &Arc<Shared>) -> Self {
+        SimNetwork { thread, shared: Arc::clone(shared), waiting: RefCell::default() }
+    }
+
+    fn outcome(&self, callout: &Callout, request: &Request) -> Option<(CalloutOutcome, Duration)> {
+        let made = |status: u16, body: &str| {
+            let response = Response::new(status)
+                .header("content-length", body.len().to_string())
+                .header("content-type", "text/plain")
+                .body(body);
+            CalloutOutcome::Response(CallResponse {
+                headers: response.headers,
+                body: response.body,
+                trailers: response.trailers,
+            })
+        };
+        let timed_out = || made(504, router::TIMEOUT_BODY);
+        let fault = self.shared.host.faults.next_callout();
+        let late = match fault {
+            Some(CalloutFault::RefusedAtOnce) => return None,
+            Some(CalloutFault::Reset) => return Some((CalloutOutcome::Reset, Duration::ZERO)),
+            Some(CalloutFault::ConnectFailure) => {
+                return Some((made(503, &String::from_utf8_lossy(&router::connection_refused().body)), Duration::ZERO));
+            }
+            Some(CalloutFault::TimesOut) => return Some((timed_out(), callout.timeout.unwrap_or(Duration::MAX))),
+            Some(CalloutFault::Status(status)) => {
+                lock(&self.shared.upstreams.callouts).push(request.clone());
+                return Some((made(status, ""), Duration::ZERO));
+            }
+            Some(CalloutFault::Late(delay)) => delay,
+            None => Duration::ZERO,
+        };
+        lock(&self.shared.upstreams.callouts).push(request.clone());
+        let reply = self.shared.upstreams.handle(request, &callout.cluster);
+        let delay = reply.delay.saturating_add(late);
+        if let Some(timeout) = callout.timeout.filter(|timeout| *timeout < delay) {
+            return Some((timed_out(), timeout));
+        }
+        let outcome = match reply.response {
+            None => made(503, &String::from_utf8_lossy(&router::connection_refused().body)),
+            Some(response) if response.is_reset => CalloutOutcome::Reset,
+            Some(response) => {
+                let mut headers = response.headers;
+                if headers.get("content-length").is_none() {
+                    headers.add("content-length", response.body.len().to_string());
+                }
+                headers.set("x-envoy-upstream-service-time", "0");
+                CalloutOutcome::Response(CallResponse { headers, body: response.body, trailers: response.trailers })
+            }
+        };
+        Some((outcome, delay))
+    }
+}
+
+impl Network for SimNetwork {
+    fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.shared.program().node)
+    }
+
+    fn has_cluster(&self, name: &str) -> bool {
+        self.shared.program().clusters.contains_key(name) || self.shared.upstreams.has(name)
+    }
+
+    fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
+        let request = Request {
+            headers: callout.headers.clone(),
+            body: if callout.body.is_empty() { Vec::new() } else { vec![callout.body.clone()] },
+            cluster: callout.cluster.clone(),
+            ..Request::default()
+        };
+        let (outcome, delay) = self.outcome(&callout, &request).ok_or(Status::InternalFailure)?;
+        let event = Box::new(move |thread: &SimThread| {
+            if thread.network.waiting.borrow_mut().remove(&ticket).is_some() {
+                thread.worker.callout_done(ticket, outcome);
+            }
+        });
+        let timer = if delay.is_zero() {
+            self.shared.events.push(self.thread, event);
+            None
+        } else {
+            let due = self.shared.host.clock.now().saturating_add(nanos(delay));
+            Some(self.shared.events.push_at(due, self.thread, event))
+        };
+        self.waiting.borrow_mut().insert(ticket, timer);
+        Ok(())
+    }
+
+    fn cancel(&self, ticket: Ticket) {
+        if let Some(Some(timer)) = self.waiting.borrow_mut().remove(&ticket) {
+            self.shared.events.cancel(timer);
+        }
+    }
+}

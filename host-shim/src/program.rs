@@ -1,0 +1,90 @@
+//! A configuration, ready to run: modules compiled, routes and clusters by name.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use sha2::{Digest, Sha256};
+
+use crate::config::model::{Bootstrap, Cluster, Code, Listener, WasmFilter};
+use crate::plugin::LoadedPlugin;
+use crate::router::Site;
+use crate::stream::data::Node;
+use crate::vm::VmSpec;
+use crate::vm::module::LoadedModule;
+
+/// A configuration that can be run.
+pub(crate) struct Program {
+    pub(crate) node: Arc<Node>,
+    pub(crate) clusters: HashMap<String, Arc<Cluster>>,
+    pub(crate) listeners: Vec<Arc<Site>>,
+    /// By listener, in the order of its filters.
+    pub(crate) plugins: Vec<Vec<LoadedPlugin>>,
+}
+
+impl Program {
+    /// Loads the modules that a configuration names; `module` replaces all of them.
+    ///
+    /// # Errors
+    /// When a module cannot be read or is none.
+    pub(crate) fn load(bootstrap: &Bootstrap, module: Option<&[u8]>) -> Result<Self> {
+        let metadata = bootstrap.node_metadata.clone();
+        let node = Node { id: bootstrap.node_id.clone(), cluster: bootstrap.node_cluster.clone(), metadata };
+        let clusters = bootstrap.clusters.iter().map(|cluster| (cluster.name.clone(), Arc::new(cluster.clone())));
+        let mut listeners = Vec::new();
+        let mut plugins = Vec::new();
+        for listener in &bootstrap.listeners {
+            let listener = Arc::new(listener.clone());
+            let loaded = listener.manager.filters.iter().map(|filter| {
+                load(filter, &listener, module).with_context(|| format!("http_filters {:?}", filter.filter_name))
+            });
+            plugins.push(loaded.collect::<Result<Vec<_>>>()?);
+            listeners.push(Arc::new(Site::new(listener)));
+        }
+        Ok(Program { node: Arc::new(node), clusters: clusters.collect(), listeners, plugins })
+    }
+}
+
+fn load(filter: &WasmFilter, listener: &Arc<Listener>, module: Option<&[u8]>) -> Result<LoadedPlugin> {
+    let plugin = &filter.plugin;
+    let code = match (module, &plugin.vm.code) {
+        (Some(code), _) => code.to_vec(),
+        (None, Code::Inline(code)) => code.clone(),
+        (None, Code::File(path)) => {
+            fs::read(path).with_context(|| format!("cannot read the module {}", path.display()))?
+        }
+    };
+    let module = LoadedModule::load(&code)?;
+    let vm = &plugin.vm;
+    let vm_key = digest(&[vm.vm_id.as_bytes(), &vm.configuration, &code]);
+    let policy =
+        format!("{:?} {:?} {}", plugin.failure_policy, plugin.reload_backoff, plugin.allow_on_headers_stop_iteration);
+    let parts = [&plugin.name, &plugin.root_id, &policy, &vm_key, &listener.name].map(|part| part.as_bytes());
+    let key = digest(&[parts.as_slice(), &[plugin.configuration.as_slice()]].concat());
+    let spec = VmSpec {
+        key: vm_key,
+        vm_id: vm.vm_id.clone(),
+        configuration: vm.configuration.clone(),
+        environment: vm.environment.clone(),
+        allowed_capabilities: plugin.allowed_capabilities.clone(),
+    };
+    Ok(LoadedPlugin {
+        plugin: Arc::new(plugin.clone()),
+        spec: Arc::new(spec),
+        module,
+        listener: Arc::clone(listener),
+        filter_name: filter.filter_name.clone(),
+        is_disabled: filter.disabled,
+        key,
+    })
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

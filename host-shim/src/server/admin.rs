@@ -1,0 +1,180 @@
+//! The admin interface: Envoy's paths, as far as the shim has something to tell.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
+use regex::Regex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::Options;
+use super::prometheus::{self, Tags};
+use crate::abi::types::MetricType;
+use crate::host::Host;
+use crate::state::metrics::Stat;
+
+const HELP: &str = "\
+admin commands are:
+  /config_dump: dump current configuration
+  /help: print out list of admin commands
+  /listeners: print listener info
+  /ready: print server state, return 200 if LIVE, otherwise return 503
+  /server_info: print server version/status information
+  /stats: print server stats (filter, usedonly, format=json|prometheus)
+  /stats/prometheus: print server stats in prometheus format
+";
+
+/// The interface.
+pub(super) struct Admin {
+    host: Arc<Host>,
+    tags: Tags,
+    dump: Value,
+    listeners: String,
+    started: u64,
+}
+
+impl Admin {
+    pub(super) fn new(host: &Arc<Host>, options: &Options, workers: usize) -> Result<Rc<Self>> {
+        host.metrics.gauge("server.live").set(1);
+        host.metrics.gauge("server.concurrency").set(u64::try_from(workers).unwrap_or_default());
+        let listeners =
+            options.bootstrap.listeners.iter().map(|listener| format!("{}::{}\n", listener.name, listener.address));
+        Ok(Rc::new(Admin {
+            host: Arc::clone(host),
+            tags: Tags::new(&options.bootstrap.stats_tags)?,
+            dump: options.dump.clone(),
+            listeners: listeners.collect(),
+            started: host.clock.now(),
+        }))
+    }
+
+    /// Serves, for ever.
+    pub(super) async fn serve(self: Rc<Self>, socket: TcpListener) {
+        while let Ok((stream, _)) = socket.accept().await {
+            let admin = Rc::clone(&self);
+            tokio::task::spawn_local(async move {
+                let service = service_fn(|request: Request<Incoming>| {
+                    let response = admin.answer(&request);
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                // The client may close at any time.
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let query = Query::of(request.uri().query().unwrap_or_default());
+        let uptime = self.host.clock.now().saturating_sub(self.started) / 1_000_000_000;
+        self.host.metrics.gauge("server.uptime").set(uptime);
+        match request.uri().path() {
+            "/" | "/help" => text(StatusCode::OK, HELP.to_owned()),
+            "/ready" => text(StatusCode::OK, "LIVE\n".to_owned()),
+            "/stats/prometheus" => self.prometheus(&query),
+            "/stats" => match query.get("format").as_deref() {
+                Some("prometheus") => self.prometheus(&query),
+                Some("json") => self.stats(&query, |stats| {
+                    let stats: Vec<Value> =
+                        stats.iter().map(|(name, stat)| json!({"name": name, "value": stat.value()})).collect();
+                    json_text(&json!({ "stats": stats }))
+                }),
+                _ => self.stats(&query, |stats| {
+                    let lines = stats.iter().map(|(name, stat)| format!("{name}: {}\n", shown(stat)));
+                    text(StatusCode::OK, lines.collect())
+                }),
+            },
+            "/config_dump" => json_text(&json!({ "configs": [{
+                "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
+                "bootstrap": self.dump,
+            }] })),
+            "/listeners" => text(StatusCode::OK, self.listeners.clone()),
+            "/server_info" => json_text(&json!({
+                "version": concat!("host-shim/", env!("CARGO_PKG_VERSION")),
+                "state": "LIVE",
+                "uptime_current_epoch": format!("{uptime}s"),
+            })),
+            _ => text(StatusCode::NOT_FOUND, format!("invalid path. {HELP}")),
+        }
+    }
+
+    fn prometheus(&self, query: &Query) -> Response<Full<Bytes>> {
+        self.stats(query, |stats| text(StatusCode::OK, prometheus::render(&stats, &self.tags)))
+    }
+
+    fn stats(
+        &self,
+        query: &Query,
+        render: impl FnOnce(Vec<(String, Arc<Stat>)>) -> Response<Full<Bytes>>,
+    ) -> Response<Full<Bytes>> {
+        let filter = match query.get("filter").map(|filter| Regex::new(&filter)).transpose() {
+            Ok(filter) => filter,
+            Err(error) => return text(StatusCode::BAD_REQUEST, format!("Invalid re2 regex: {error}\n")),
+        };
+        let used_only = query.get("usedonly").is_some();
+        let mut stats = self.host.metrics.all();
+        stats.retain(|(name, stat)| {
+            let is_used = stat.value() > 0 || !stat.samples().is_empty();
+            filter.as_ref().is_none_or(|filter| filter.is_match(name)) && (is_used || !used_only)
+        });
+        render(stats)
+    }
+}
+
+fn shown(stat: &Stat) -> String {
+    if stat.kind != MetricType::Histogram {
+        return stat.value().to_string();
+    }
+    let mut samples = stat.samples();
+    samples.sort_unstable();
+    if samples.is_empty() {
+        return "No recorded values".to_owned();
+    }
+    let at = |percent: usize| samples.get((samples.len() - 1) * percent / 100).copied().unwrap_or_default();
+    [0, 25, 50, 75, 90, 95, 99, 100]
+        .map(|percent| format!("P{percent}({value},{value})", value = at(percent)))
+        .join(" ")
+}
+
+/// A query's parameters.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(text: &str) -> Self {
+        let decoded = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let pairs = text.split('&').filter(|part| !part.is_empty()).map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            // A plus sign in a filter is the expression's, as in Envoy.
+            (decoded(name), percent_decode_str(value).decode_utf8_lossy().into_owned())
+        });
+        Query(pairs.collect())
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=UTF-8", body)
+}
+
+fn json_text(value: &Value) -> Response<Full<Bytes>> {
+    answer(StatusCode::OK, "application/json", format!("{value:#}\n"))
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,329 @@
+//! The gateway that serves: an Envoy configuration on real sockets.
+
+mod admin;
+mod body;
+mod convert;
+mod exchange;
+mod network;
+mod prometheus;
+mod stats;
+mod thread;
+mod tls;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::abi::types::LogLevel;
+use crate::config::model::Bootstrap;
+use crate::host::{Host, Limits};
+use crate::network::Network;
+use crate::program::Program;
+use crate::state::clock::Clock;
+use crate::state::logs::Logs;
+use crate::topology::Bases;
+use admin::Admin;
+use thread::{Message, ServerThread};
+use upstream::Load;
+
+/// How to serve.
+pub struct Options {
+    /// The configuration.
+    pub bootstrap: Bootstrap,
+    /// The same as JSON, for `/config_dump`.
+    pub dump: serde_json::Value,
+    /// Replaces the modules that the configuration names.
+    pub module: Option<Vec<u8>>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// The lowest level that is logged.
+    pub log_level: LogLevel,
+    /// What each VM may use.
+    pub limits: Limits,
+}
+
+/// A gateway that serves. It ends with the process, or when dropped.
+pub struct Server {
+    main: Option<std::thread::JoinHandle<()>>,
+    stop: Option<oneshot::Sender<()>>,
+    commands: mpsc::UnboundedSender<Command>,
+    /// Where each listener listens, in their order: with the system's choice for port 0.
+    pub addresses: Vec<SocketAddr>,
+    /// Where the admin interface listens.
+    pub admin: Option<SocketAddr>,
+    host: Arc<Host>,
+}
+
+/// What the main thread is told.
+enum Command {
+    Update(Box<Bootstrap>, std::sync::mpsc::Sender<Result<()>>),
+}
+
+impl Server {
+    /// Starts serving, and returns when it does.
+    ///
+    /// # Errors
+    /// When an address is taken, a module does not load, or one refuses its configuration: its log says why.
+    pub fn start(options: Options) -> Result<Server> {
+        let host = Host::new(Clock::System, Logs::standard_error(options.log_level), options.limits);
+        let mut sockets = Vec::new();
+        let mut addresses = Vec::new();
+        for listener in &options.bootstrap.listeners {
+            refuse_taken(listener.address)?;
+            let first = bind(listener.address)?;
+            let address = first.local_addr()?.as_socket().unwrap_or(listener.address);
+            let mut of_workers = vec![first];
+            for _ in 1..options.workers.max(1) {
+                of_workers.push(bind(address)?);
+            }
+            addresses.push(address);
+            sockets.push(of_workers);
+        }
+        options.bootstrap.admin.map(refuse_taken).transpose()?;
+        let admin = options.bootstrap.admin.map(bind).transpose()?;
+        let admin_address =
+            admin.as_ref().map(|socket| socket.local_addr()).transpose()?.and_then(|address| address.as_socket());
+        let (started, is_started) = std::sync::mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let for_main = Arc::clone(&host);
+        let main = std::thread::Builder::new().name("main".to_owned()).spawn(move || {
+            let result =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from);
+            match result {
+                Err(error) => drop(started.send(Err(error))),
+                Ok(runtime) => {
+                    let main = MainThread { host: for_main, options, sockets, admin };
+                    LocalSet::new().block_on(&runtime, main.run(started, stopped, inbox));
+                }
+            }
+        })?;
+        is_started.recv().map_err(|_| anyhow!("the main thread died while starting"))??;
+        Ok(Server { main: Some(main), stop: Some(stop), commands, addresses, admin: admin_address, host })
+    }
+
+    /// Replaces routes, clusters and plugins, as an update of the listeners does; addresses stay. The VMs of an unchanged
+    /// plugin stay; of a changed one, new VMs start before the old ones go.
+    ///
+    /// # Errors
+    /// When the configuration is refused; the old one stays.
+    pub fn update(&self, bootstrap: Bootstrap) -> Result<()> {
+        let (told, result) = std::sync::mpsc::channel();
+        self.commands
+            .send(Command::Update(Box::new(bootstrap), told))
+            .map_err(|_| anyhow!("the server has stopped"))?;
+        result.recv().map_err(|_| anyhow!("the server has stopped"))?
+    }
+
+    /// What all VMs share.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have stopped already.
+            let _ = stop.send(());
+        }
+        if let Some(main) = self.main.take() {
+            let _ = main.join();
+        }
+    }
+}
+
+/// A socket that several threads can listen on, each with its own.
+fn bind(address: SocketAddr) -> Result<Socket> {
+    let open = || -> std::io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    open().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// With SO_REUSEPORT a second gateway would share an address, and get half of its connections.
+fn refuse_taken(address: SocketAddr) -> Result<()> {
+    match std::net::TcpListener::bind(address) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("cannot listen on {address}: something listens there already; stop it, or change the address")
+        }
+        // Another error is told when the address is bound.
+        _ => Ok(()),
+    }
+}
+
+struct MainThread {
+    host: Arc<Host>,
+    options: Options,
+    sockets: Vec<Vec<Socket>>,
+    admin: Option<Socket>,
+}
+
+impl MainThread {
+    async fn run(
+        self,
+        started: std::sync::mpsc::Sender<Result<()>>,
+        stopped: oneshot::Receiver<()>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) {
+        match self.start().await {
+            Err(error) => drop(started.send(Err(error))),
+            Ok(running) => {
+                // Whoever started it may have given up.
+                let _ = started.send(Ok(()));
+                running.until(stopped, commands).await;
+            }
+        }
+    }
+
+    async fn start(self) -> Result<Running> {
+        let MainThread { host, options, sockets, admin } = self;
+        let program = Arc::new(Program::load(&options.bootstrap, options.module.as_deref())?);
+        let load = Load::of(program.clusters.keys().map(String::as_str));
+        let main = ServerThread::new(&host, 0, &program, &load);
+        let (mailbox, inbox) = mpsc::unbounded_channel();
+        set_mailbox(&host, 0, &mailbox);
+        let mut bases = Bases::default();
+        bases.try_out(&host, &program, &(Rc::clone(&main.network) as Rc<dyn Network>))?;
+        main.worker.configure(&program.plugins)?;
+        tokio::task::spawn_local(Rc::clone(&main).run(inbox));
+        let mut mailboxes = vec![mailbox];
+        let mut by_worker: Vec<Vec<Socket>> = Vec::new();
+        for of_listener in sockets {
+            for (worker, socket) in of_listener.into_iter().enumerate() {
+                while by_worker.len() <= worker {
+                    by_worker.push(Vec::new());
+                }
+                if let Some(sockets) = by_worker.get_mut(worker) {
+                    sockets.push(socket);
+                }
+            }
+        }
+        by_worker.resize_with(options.workers.max(1), Vec::new);
+        for (number, sockets) in by_worker.into_iter().enumerate() {
+            let (mailbox, inbox) = mpsc::unbounded_channel();
+            set_mailbox(&host, number + 1, &mailbox);
+            let (ready, is_ready) = oneshot::channel();
+            let (host, program, load) = (Arc::clone(&host), Arc::clone(&program), Arc::clone(&load));
+            std::thread::Builder::new().name(format!("worker {}", number + 1)).spawn(move || {
+                serve(&host, number + 1, &program, &load, sockets, inbox, ready);
+            })?;
+            mailboxes.push(mailbox);
+            is_ready.await.map_err(|_| anyhow!("worker {} died while starting", number + 1))??;
+        }
+        if let Some(admin) = admin {
+            let socket = TcpListener::from_std(admin.into())?;
+            let admin = Admin::new(&host, &options, options.workers)?;
+            tokio::task::spawn_local(admin.serve(socket));
+        }
+        Ok(Running { host, module: options.module, main, bases, mailboxes })
+    }
+}
+
+fn set_mailbox(host: &Arc<Host>, number: usize, mailbox: &mpsc::UnboundedSender<Message>) {
+    // Weak, so that the thread ends when the gateway does.
+    let mailbox = mailbox.downgrade();
+    host.set_mailbox(
+        number,
+        Box::new(move |ready| {
+            if let Some(mailbox) = mailbox.upgrade() {
+                // A thread that has gone misses the notification, as in Envoy.
+                let _ = mailbox.send(Message::Queue(ready));
+            }
+        }),
+    );
+}
+
+/// A worker thread, from its start to its end.
+fn serve(
+    host: &Arc<Host>,
+    number: usize,
+    program: &Arc<Program>,
+    load: &Arc<Load>,
+    sockets: Vec<Socket>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    ready: oneshot::Sender<Result<()>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(error.into()))),
+    };
+    LocalSet::new().block_on(&runtime, async {
+        let thread = ServerThread::new(host, number, program, load);
+        let start = || -> Result<()> {
+            thread.worker.configure(&program.plugins)?;
+            for (listener, socket) in sockets.into_iter().enumerate() {
+                let socket = TcpListener::from_std(socket.into())?;
+                let downstream = program.listeners.get(listener).and_then(|site| site.listener.tls.as_ref());
+                let tls = downstream.map(|tls| tls::server(tls).map(TlsAcceptor::from)).transpose()?;
+                tokio::task::spawn_local(Rc::clone(&thread).listen(listener, socket, tls));
+            }
+            Ok(())
+        };
+        let outcome = start();
+        let is_ok = outcome.is_ok();
+        // Whoever waits for it may have given up.
+        let _ = ready.send(outcome);
+        if is_ok {
+            Rc::clone(&thread).run(inbox).await;
+        }
+    });
+}
+
+/// The main thread while the gateway serves.
+struct Running {
+    host: Arc<Host>,
+    module: Option<Vec<u8>>,
+    main: Rc<ServerThread>,
+    bases: Bases,
+    mailboxes: Vec<mpsc::UnboundedSender<Message>>,
+}
+
+impl Running {
+    async fn until(mut self, mut stopped: oneshot::Receiver<()>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            tokio::select! {
+                _ = &mut stopped => return,
+                command = commands.recv() => match command {
+                    None => return,
+                    Some(Command::Update(bootstrap, told)) => {
+                        let outcome = self.update(&bootstrap).await;
+                        // Whoever asked may have given up.
+                        let _ = told.send(outcome);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn update(&mut self, bootstrap: &Bootstrap) -> Result<()> {
+        let program = Arc::new(Program::load(bootstrap, self.module.as_deref())?);
+        let load = Load::of(program.clusters.keys().map(String::as_str));
+        let network = Rc::clone(&self.main.network) as Rc<dyn Network>;
+        self.bases.try_out(&self.host, &program, &network)?;
+        for mailbox in &self.mailboxes {
+            let (told, outcome) = oneshot::channel();
+            mailbox
+                .send(Message::Configure(Arc::clone(&program), Arc::clone(&load), told))
+                .map_err(|_| anyhow!("a thread of the gateway has died"))?;
+            outcome.await.map_err(|_| anyhow!("a thread of the gateway has died"))??;
+        }
+        self.bases.keep_only(&program);
+        Ok(())
+    }
+}

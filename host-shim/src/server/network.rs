@@ -1,0 +1,189 @@
+//! The network of a thread that serves: callouts go out for real.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::body::{Sink, UpstreamSink};
+use super::convert;
+use super::upstream::{Load, Open, Upstreams};
+use crate::abi::types::Status;
+use crate::config::model::Cluster;
+use crate::headers::Headers;
+use crate::network::{Callout, CalloutOutcome, Network, Ticket};
+use crate::program::Program;
+use crate::router;
+use crate::stream::data::Node;
+use crate::vm::context::CallResponse;
+use crate::vm::state::LocalReply;
+use crate::worker::Worker;
+
+/// Envoy's limit for the body of a callout's answer.
+const MAX_RESPONSE: usize = 32 * 1024 * 1024;
+
+/// The network.
+pub(super) struct ServerNetwork {
+    program: RefCell<Arc<Program>>,
+    load: RefCell<Arc<Load>>,
+    pub(super) upstreams: Rc<Upstreams>,
+    me: Weak<ServerNetwork>,
+    worker: RefCell<Weak<Worker>>,
+    calls: RefCell<HashMap<Ticket, AbortHandle>>,
+    /// Rung when a tick was set.
+    pub(super) tick_set: Notify,
+}
+
+impl ServerNetwork {
+    pub(super) fn new(program: &Arc<Program>, load: &Arc<Load>) -> Rc<Self> {
+        Rc::new_cyclic(|me| ServerNetwork {
+            me: me.clone(),
+            program: RefCell::new(Arc::clone(program)),
+            load: RefCell::new(Arc::clone(load)),
+            upstreams: Rc::default(),
+            worker: RefCell::default(),
+            calls: RefCell::default(),
+            tick_set: Notify::new(),
+        })
+    }
+
+    /// Whom to tell of a callout's end.
+    pub(super) fn set_worker(&self, worker: &Rc<Worker>) {
+        *self.worker.borrow_mut() = Rc::downgrade(worker);
+    }
+
+    pub(super) fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.program.borrow())
+    }
+
+    /// Another configuration: connections of clusters that changed are made anew.
+    pub(super) fn set_program(&self, program: &Arc<Program>, load: &Arc<Load>) {
+        *self.program.borrow_mut() = Arc::clone(program);
+        *self.load.borrow_mut() = Arc::clone(load);
+        self.upstreams.forget();
+    }
+
+    pub(super) fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.program.borrow().clusters.get(name).cloned()
+    }
+
+    /// Counts a request to a cluster; None where it has as many as it may.
+    pub(super) fn begin(&self, cluster: &Cluster) -> Option<Open> {
+        self.load.borrow().begin(cluster)
+    }
+
+    fn done(&self, ticket: Ticket, outcome: CalloutOutcome) {
+        if self.calls.borrow_mut().remove(&ticket).is_some()
+            && let Some(worker) = self.worker.borrow().upgrade()
+        {
+            worker.callout_done(ticket, outcome);
+        }
+    }
+}
+
+impl Network for ServerNetwork {
+    fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.program.borrow().node)
+    }
+
+    fn has_cluster(&self, name: &str) -> bool {
+        self.program.borrow().clusters.contains_key(name)
+    }
+
+    fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
+        let cluster = self.cluster(&callout.cluster).ok_or(Status::BadArgument)?;
+        let open = self.begin(&cluster).ok_or(Status::InternalFailure)?;
+        let me = self.me.clone();
+        let upstreams = Rc::clone(&self.upstreams);
+        let task = tokio::task::spawn_local(async move {
+            let outcome = exchange(upstreams, cluster, callout).await;
+            drop(open);
+            if let Some(me) = me.upgrade() {
+                me.done(ticket, outcome);
+            }
+        });
+        self.calls.borrow_mut().insert(ticket, task.abort_handle());
+        Ok(())
+    }
+
+    fn cancel(&self, ticket: Ticket) {
+        if let Some(task) = self.calls.borrow_mut().remove(&ticket) {
+            task.abort();
+        }
+    }
+
+    fn tick_set(&self) {
+        self.tick_set.notify_one();
+    }
+}
+
+/// Sends a callout and collects its answer.
+async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
+    let timeout = callout.timeout;
+    let answer = whole_answer(upstreams, cluster, callout);
+    match timeout {
+        None => answer.await,
+        Some(timeout) => match tokio::time::timeout(timeout, answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => made(&router::reply(504, router::TIMEOUT_BODY, "", 0)),
+        },
+    }
+}
+
+async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
+    let (sink, body) = UpstreamSink::new();
+    if callout.is_grpc {
+        sink.data(grpc_frame(&callout.body));
+    } else {
+        sink.data(callout.body);
+    }
+    sink.end();
+    let response = match upstreams.send(cluster, &callout.headers, body).await {
+        Ok(response) => response,
+        Err(reply) => return made(&reply),
+    };
+    let (parts, body) = response.into_parts();
+    match collect(body).await {
+        Some((body, trailers)) => {
+            CalloutOutcome::Response(CallResponse { headers: convert::response(&parts), body, trailers })
+        }
+        None => CalloutOutcome::Reset,
+    }
+}
+
+/// A length-prefixed gRPC message, not compressed.
+fn grpc_frame(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    [&[0], length.to_be_bytes().as_slice(), message].concat()
+}
+
+/// The answer's body and trailers; None where it breaks off, or is too large.
+async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
+    let (mut bytes, mut trailers) = (Vec::new(), Headers::new());
+    while let Some(frame) = body.frame().await {
+        match frame.ok()?.into_data() {
+            Ok(data) => bytes.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default(),
+        }
+        if bytes.len() > MAX_RESPONSE {
+            return None;
+        }
+    }
+    Some((bytes, trailers))
+}
+
+/// An answer of Envoy's own.
+fn made(reply: &LocalReply) -> CalloutOutcome {
+    let headers = [
+        (":status", reply.status.to_string()),
+        ("content-length", reply.body.len().to_string()),
+        ("content-type", "text/plain".to_owned()),
+    ];
+    let headers = headers.into_iter().collect();
+    CalloutOutcome::Response(CallResponse { headers, body: reply.body.clone(), trailers: Headers::new() })
+}

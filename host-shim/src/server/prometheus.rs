@@ -1,0 +1,169 @@
+//! Statistics in Prometheus' text format, with names and labels as Envoy makes them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::abi::types::MetricType;
+use crate::config::model::StatsTag;
+use crate::state::metrics::Stat;
+
+/// Envoy's buckets.
+const BUCKETS: [f64; 19] = [
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10_000.0,
+    30_000.0,
+    60_000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
+];
+
+/// What cuts labels out of names.
+pub(super) struct Tags(Vec<(String, Regex)>);
+
+impl Tags {
+    /// The configuration's tags, before those that Envoy knows by itself.
+    ///
+    /// # Errors
+    /// When an expression is none, which would be a mistake in this crate.
+    pub(super) fn new(own: &[StatsTag]) -> Result<Self, regex::Error> {
+        let mut tags: Vec<_> = own.iter().map(|tag| (tag.name.clone(), tag.regex.clone())).collect();
+        for (name, regex) in [
+            ("envoy_response_code_class", r"_rq(_(\d)xx)$"),
+            ("envoy_response_code", r"_rq(_(\d{3}))$"),
+            ("envoy_http_conn_manager_prefix", r"^http\.(([^.]+)\.)"),
+            ("envoy_cluster_name", r"^cluster\.(([^.]+)\.)"),
+        ] {
+            tags.push((name.to_owned(), Regex::new(regex)?));
+        }
+        Ok(Tags(tags))
+    }
+
+    /// A name without its labels, and the labels.
+    fn split(&self, name: &str) -> (String, BTreeMap<String, String>) {
+        let mut cuts = Vec::new();
+        let mut labels = BTreeMap::new();
+        for (tag, regex) in &self.0 {
+            let Some(found) = regex.captures(name) else { continue };
+            let Some(cut) = found.get(1) else { continue };
+            let value = found.get(2).unwrap_or(cut);
+            cuts.push(cut.range());
+            labels.entry(sanitized(tag)).or_insert_with(|| value.as_str().to_owned());
+        }
+        let kept = name.char_indices().filter(|(at, _)| !cuts.iter().any(|cut| cut.contains(at))).map(|(_, char)| char);
+        let mut rest: String = kept.collect();
+        // Envoy's class tag leaves the x's: downstream_rq_xx.
+        if labels.contains_key("envoy_response_code_class") {
+            rest.push_str("_xx");
+        }
+        (rest, labels)
+    }
+}
+
+/// All statistics, those of one name together.
+pub(super) fn render(stats: &[(String, Arc<Stat>)], tags: &Tags) -> String {
+    let mut families: BTreeMap<(String, &str), Vec<(BTreeMap<String, String>, &Stat)>> = BTreeMap::new();
+    for (name, stat) in stats {
+        let (rest, labels) = tags.split(name);
+        let Some(exposed) = exposed(&rest) else { continue };
+        let kind = match stat.kind {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+        };
+        families.entry((exposed, kind)).or_default().push((labels, stat));
+    }
+    let mut text = String::new();
+    for ((name, kind), samples) in families {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# TYPE {name} {kind}");
+        for (labels, stat) in samples {
+            let labels: Vec<String> =
+                labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+            let labels = labels.join(",");
+            if stat.kind == MetricType::Histogram {
+                histogram(&mut text, &name, &labels, &stat.samples());
+            } else {
+                let _ = writeln!(text, "{name}{{{labels}}} {}", stat.value());
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn histogram(text: &mut String, name: &str, labels: &str, samples: &[u64]) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    let as_float = |sample: &u64| *sample as f64;
+    for bucket in BUCKETS {
+        let count = samples.iter().filter(|sample| as_float(sample) <= bucket).count();
+        let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{bucket}\"}} {count}");
+    }
+    let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", samples.len());
+    let _ = writeln!(text, "{name}_sum{{{labels}}} {}", samples.iter().map(as_float).sum::<f64>());
+    let _ = writeln!(text, "{name}_count{{{labels}}} {}", samples.len());
+}
+
+/// Modules' names lose their namespace; one that then begins with a digit is left out.
+fn exposed(name: &str) -> Option<String> {
+    match name.strip_prefix("wasmcustom.") {
+        Some(custom) => Some(sanitized(custom)).filter(|custom| !custom.starts_with(|c: char| c.is_ascii_digit())),
+        None => Some(format!("envoy_{}", sanitized(name))),
+    }
+}
+
+fn sanitized(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::metrics::Metrics;
+
+    #[test]
+    fn names_and_labels_are_envoys() {
+        let metrics = Metrics::default();
+        metrics.counter("wasmcustom.tollbell_requests.outcome=admitted").add(3);
+        metrics.counter("wasmcustom.tollbell_suppressed").add(1);
+        metrics.counter("wasmcustom.1digit").add(1);
+        metrics.counter("http.gateway.downstream_rq_2xx").add(2);
+        metrics.counter("cluster.up.upstream_rq_200").add(2);
+        metrics.counter("cluster.up.upstream_rq_total").add(2);
+        let own = StatsTag {
+            name: "outcome".to_owned(),
+            regex: Regex::new(r"^wasmcustom\.tollbell_requests(\.outcome=([a-z_]+))$").unwrap(),
+        };
+        let text = render(&metrics.all(), &Tags::new(&[own]).unwrap());
+        let samples: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        assert_eq!(
+            samples,
+            [
+                r#"envoy_cluster_upstream_rq{envoy_cluster_name="up",envoy_response_code="200"} 2"#,
+                r#"envoy_cluster_upstream_rq_total{envoy_cluster_name="up"} 2"#,
+                r#"envoy_http_downstream_rq_xx{envoy_http_conn_manager_prefix="gateway",envoy_response_code_class="2"} 2"#,
+                r#"tollbell_requests{outcome="admitted"} 3"#,
+                r#"tollbell_suppressed{} 1"#,
+            ]
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! The time: the system's, or one that a test moves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A manual clock starts here: 2026-01-01T00:00:00Z.
+const MANUAL_START_S: u64 = 1_767_225_600;
+
+/// The clock of a process.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The system's.
+    System,
+    /// Nanoseconds since 1970, moved by hand.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// A clock that stands at 2026-01-01T00:00:00Z.
+    pub fn manual() -> Self {
+        Clock::Manual(Arc::new(AtomicU64::new(nanos(Duration::from_secs(MANUAL_START_S)))))
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn now(&self) -> u64 {
+        match self {
+            Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).map(nanos).unwrap_or_default(),
+            Clock::Manual(now) => now.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Moves a manual clock forward to a time; it never goes back. The system's clock cannot be moved.
+    pub(crate) fn move_to(&self, time: u64) {
+        if let Clock::Manual(now) = self {
+            now.fetch_max(time, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A duration's nanoseconds, for times up to the year 2554.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,137 @@
+//! Faults to inject: what a test wants to go wrong, and how often.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::lock;
+
+/// How a callout goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CalloutFault {
+    /// The hostcall answers InternalFailure, and no callback comes.
+    RefusedAtOnce,
+    /// No answer until the time-out, which is Envoy's 504.
+    TimesOut,
+    /// Envoy's 503, as for a connection that cannot be made.
+    ConnectFailure,
+    /// A callback without headers, and status 11.
+    Reset,
+    /// The target's answer comes this much later.
+    Late(std::time::Duration),
+    /// This status instead of the target's answer.
+    Status(u16),
+}
+
+/// The faults to come. Each is used up by what it strikes.
+#[derive(Debug, Default)]
+pub struct Faults {
+    any: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    cas_mismatches: u32,
+    lost_notifications: u32,
+    callouts: std::collections::VecDeque<CalloutFault>,
+    deaths: Vec<Death>,
+}
+
+#[derive(Debug)]
+struct Death {
+    thread: Option<usize>,
+    hostcall: String,
+    calls_left: u32,
+}
+
+impl Faults {
+    fn plan(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut lock(&self.inner));
+        self.any.store(true, Ordering::SeqCst);
+    }
+
+    fn strike<T>(&self, take: impl FnOnce(&mut Inner) -> Option<T>) -> Option<T> {
+        if !self.any.load(Ordering::Relaxed) {
+            return None;
+        }
+        take(&mut lock(&self.inner))
+    }
+
+    /// The next `count` compare-and-swaps of keys that are there mismatch.
+    pub fn cas_mismatches(&self, count: u32) {
+        self.plan(|inner| inner.cas_mismatches += count);
+    }
+
+    /// The next `count` queue notifications get lost; their messages stay.
+    pub fn lost_notifications(&self, count: u32) {
+        self.plan(|inner| inner.lost_notifications += count);
+    }
+
+    /// What becomes of the next callout that has no fault planned yet.
+    pub fn callout(&self, fault: CalloutFault) {
+        self.plan(|inner| inner.callouts.push_back(fault));
+    }
+
+    /// The VM that makes the `nth` call (from 1) of a hostcall, such as `proxy_http_call`, dies in it. `thread` limits it
+    /// to one thread: 0 is the main thread, workers count from 1.
+    pub fn death_at(&self, hostcall: &str, nth: u32, thread: Option<usize>) {
+        self.plan(|inner| inner.deaths.push(Death { thread, hostcall: hostcall.to_owned(), calls_left: nth.max(1) }));
+    }
+
+    /// Takes all planned faults back.
+    pub fn clear(&self) {
+        *lock(&self.inner) = Inner::default();
+        self.any.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn strikes_cas(&self) -> bool {
+        self.strike(|inner| count_down(&mut inner.cas_mismatches)).is_some()
+    }
+
+    pub(crate) fn strikes_notification(&self) -> bool {
+        self.strike(|inner| count_down(&mut inner.lost_notifications)).is_some()
+    }
+
+    pub(crate) fn next_callout(&self) -> Option<CalloutFault> {
+        self.strike(|inner| inner.callouts.pop_front())
+    }
+
+    pub(crate) fn strikes_hostcall(&self, hostcall: &str, thread: usize) -> bool {
+        let struck = self.strike(|inner| {
+            let meant = |death: &Death| death.hostcall == hostcall && death.thread.is_none_or(|only| only == thread);
+            let index = inner.deaths.iter().position(meant)?;
+            let death = inner.deaths.get_mut(index)?;
+            death.calls_left -= 1;
+            if death.calls_left > 0 {
+                return None;
+            }
+            inner.deaths.remove(index);
+            Some(())
+        });
+        struck.is_some()
+    }
+}
+
+fn count_down(count: &mut u32) -> Option<()> {
+    *count = count.checked_sub(1)?;
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_used_up() {
+        let faults = Faults::default();
+        assert!(!faults.strikes_cas());
+        faults.cas_mismatches(1);
+        assert!(faults.strikes_cas() && !faults.strikes_cas());
+        faults.death_at("proxy_log", 2, Some(1));
+        assert!(!faults.strikes_hostcall("proxy_log", 0) && !faults.strikes_hostcall("proxy_log", 1));
+        assert!(faults.strikes_hostcall("proxy_log", 1) && !faults.strikes_hostcall("proxy_log", 1));
+        faults.callout(CalloutFault::Reset);
+        assert_eq!(faults.next_callout(), Some(CalloutFault::Reset));
+        assert_eq!(faults.next_callout(), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! Shared data, as in proxy-wasm-cpp-host: one map per `vm_id`, one counter for all compare-and-swap numbers.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::lock;
+
+/// The compare-and-swap number did not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CasMismatch;
+
+/// A value with its compare-and-swap number.
+pub type Entry = (Vec<u8>, u32);
+
+/// The shared data of all VMs.
+#[derive(Debug, Default)]
+pub struct SharedData(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    vms: HashMap<String, HashMap<Vec<u8>, Entry>>,
+    last_cas: u32,
+}
+
+impl SharedData {
+    /// The value of a key, or None where it was never set.
+    pub fn get(&self, vm_id: &str, key: &[u8]) -> Option<Entry> {
+        lock(&self.0).vms.get(vm_id)?.get(key).cloned()
+    }
+
+    /// Sets a key. `cas` 0 overwrites; another one must be the present value's. An absent key is set whatever `cas` is.
+    ///
+    /// # Errors
+    /// When the key is there with another number.
+    pub fn set(&self, vm_id: &str, key: &[u8], value: &[u8], cas: u32) -> Result<(), CasMismatch> {
+        let mut inner = lock(&self.0);
+        let next = inner.last_cas.checked_add(1).unwrap_or(1);
+        if !inner.vms.contains_key(vm_id) {
+            inner.vms.insert(vm_id.to_owned(), HashMap::new());
+        }
+        let Some(data) = inner.vms.get_mut(vm_id) else { return Err(CasMismatch) };
+        match data.get_mut(key) {
+            Some((_, present)) if cas != 0 && cas != *present => return Err(CasMismatch),
+            Some(entry) => {
+                entry.0.clear();
+                entry.0.extend_from_slice(value);
+                entry.1 = next;
+            }
+            None => {
+                data.insert(key.to_vec(), (value.to_vec(), next));
+            }
+        }
+        inner.last_cas = next;
+        Ok(())
+    }
+
+    /// The keys of a `vm_id`, sorted.
+    pub fn keys(&self, vm_id: &str) -> Vec<Vec<u8>> {
+        let mut keys: Vec<_> =
+            lock(&self.0).vms.get(vm_id).map(|data| data.keys().cloned().collect()).unwrap_or_default();
+        keys.sort();
+        keys
+    }
+
+    /// Forgets a `vm_id`, whose last VM has gone.
+    pub fn forget(&self, vm_id: &str) {
+        lock(&self.0).vms.remove(vm_id);
+    }
+
+    #[cfg(test)]
+    fn with_last_cas(last_cas: u32) -> Self {
+        SharedData(Mutex::new(Inner { vms: HashMap::new(), last_cas }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of proxy-wasm-cpp-host's shared_data.cc, as research has it from its source.
+    #[test]
+    fn compare_and_swap_follows_the_table() {
+        let data = SharedData::default();
+        assert_eq!(data.get("vm", b"k"), None);
+        assert_eq!(data.set("vm", b"k", b"1", 0), Ok(()));
+        assert_eq!(data.get("vm", b"k"), Some((b"1".to_vec(), 1)));
+        assert_eq!(data.set("vm", b"k", b"2", 0), Ok(()), "0 overwrites");
+        assert_eq!(data.set("vm", b"k", b"3", 1), Err(CasMismatch), "an old number");
+        assert_eq!(data.set("vm", b"k", b"3", u32::MAX), Err(CasMismatch));
+        assert_eq!(data.set("vm", b"k", b"3", 2), Ok(()), "the present number");
+        assert_eq!(data.get("vm", b"k"), Some((b"3".to_vec(), 3)), "a failed set takes no number");
+        assert_eq!(data.set("vm", b"new", b"", 77), Ok(()), "an absent key is set whatever the number");
+        assert_eq!(data.get("vm", b"new"), Some((Vec::new(), 4)), "one counter for all keys");
+    }
+
+    #[test]
+    fn vm_ids_are_apart_and_count_together() {
+        let data = SharedData::default();
+        assert_eq!(data.set("a", b"k", b"1", 0), Ok(()));
+        assert_eq!(data.set("", b"k", b"2", 0), Ok(()));
+        assert_eq!(data.get("a", b"k"), Some((b"1".to_vec(), 1)));
+        assert_eq!(data.get("", b"k"), Some((b"2".to_vec(), 2)));
+        data.forget("a");
+        assert_eq!(data.get("a", b"k"), None);
+        assert_eq!(data.get("", b"k"), Some((b"2".to_vec(), 2)));
+    }
+
+    #[test]
+    fn the_number_skips_zero() {
+        let data = SharedData::with_last_cas(u32::MAX);
+        assert_eq!(data.set("vm", b"k", b"1", 0), Ok(()));
+        assert_eq!(data.get("vm", b"k"), Some((b"1".to_vec(), 1)));
+    }
+
+    #[test]
+    fn threads_lose_no_update() {
+        let data = SharedData::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        while !increment(&data) {}
+                    }
+                });
+            }
+        });
+        assert_eq!(data.get("vm", b"n").unwrap().0, 4000u32.to_le_bytes());
+    }
+
+    fn increment(data: &SharedData) -> bool {
+        let (value, cas) = data.get("vm", b"n").unwrap_or((vec![0; 4], u32::MAX));
+        let next = u32::from_le_bytes(value.try_into().unwrap()) + 1;
+        data.set("vm", b"n", &next.to_le_bytes(), cas).is_ok()
+    }
+}

@@ -1,0 +1,101 @@
+//! Cases of what a proxy-wasm host does, and what a real Envoy did in each. `tests/conformance/README.md` describes
+//! them.
+//!
+//! `RECORD=1` writes what Envoy does on record; `CONFORMANCE=name` runs the themes and cases whose names contain it.
+
+/// Cases, and what is on record of them.
+mod case;
+/// The Envoy configuration of a theme.
+mod config;
+/// Hosts that run an Envoy configuration.
+mod host;
+/// HTTP/1.1 on the wire.
+mod http1;
+/// Running a case and seeing what happens.
+mod observe;
+/// The upstream and the server of callouts.
+mod server;
+
+use anyhow::{Result, ensure};
+use case::{Observed, Theme, themes};
+use host::Host;
+use observe::observe_theme;
+use similar::TextDiff;
+use tokio::task::JoinSet;
+
+/// So many processes of the host run at once.
+const AT_ONCE: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn envoy_does_what_is_on_record() -> Result<()> {
+    let _shared = crate::support::shared().await;
+    let records = std::env::var_os("RECORD").is_some();
+    let differences = differences::<host::Envoy>(records).await?;
+    ensure!(differences.is_empty(), "{} cases differ:\n{}", differences.len(), differences.join("\n"));
+    Ok(())
+}
+
+/// Runs every theme on a host, and returns how it differs from the record, by case.
+async fn differences<H: Host>(records: bool) -> Result<Vec<String>> {
+    let mut waiting = selected()?.into_iter();
+    let mut running = JoinSet::new();
+    let mut differences = Vec::new();
+    loop {
+        while running.len() < AT_ONCE
+            && let Some(theme) = waiting.next()
+        {
+            running.spawn(compare::<H>(theme, records));
+        }
+        let Some(done) = running.join_next().await else { break };
+        differences.extend(done??);
+    }
+    Ok(differences)
+}
+
+/// The themes, without the cases that nobody asked for.
+fn selected() -> Result<Vec<Theme>> {
+    let mut themes = themes()?;
+    if let Ok(wanted) = std::env::var("CONFORMANCE") {
+        for theme in &mut themes {
+            if !theme.name.contains(&wanted) {
+                theme.cases.retain(|case| case.name.contains(&wanted));
+            }
+        }
+    }
+    themes.retain(|theme| !theme.cases.is_empty());
+    Ok(themes)
+}
+
+async fn compare<H: Host>(theme: Theme, records: bool) -> Result<Vec<String>> {
+    let observed = observe_theme::<H>(&theme).await?;
+    let recorded = theme.recorded()?;
+    if records {
+        let mut all = recorded;
+        for (name, observed) in observed {
+            match all.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, old)) => *old = observed,
+                None => all.push((name, observed)),
+            }
+        }
+        theme.write_record(all)?;
+        return Ok(Vec::new());
+    }
+    let mut differences = Vec::new();
+    for (name, observed) in observed {
+        let on_record = recorded.iter().find(|(known, _)| *known == name).map(|(_, on_record)| on_record);
+        if on_record != Some(&observed) {
+            differences.push(difference(&theme.name, &name, on_record, &observed)?);
+        }
+    }
+    Ok(differences)
+}
+
+fn difference(theme: &str, case: &str, recorded: Option<&Observed>, observed: &Observed) -> Result<String> {
+    let text = |observed: Option<&Observed>| match observed {
+        Some(observed) => serde_norway::to_string(observed),
+        None => Ok("nothing on record\n".to_owned()),
+    };
+    let (old, new) = (text(recorded)?, text(Some(observed))?);
+    let diff = TextDiff::from_lines(&old, &new);
+    Ok(format!("==== {theme}: {case} (- on record, + seen)\n{}", diff.unified_diff().context_radius(3)))
+}

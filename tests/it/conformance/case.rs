@@ -1,0 +1,280 @@
+//! Cases as the files in `tests/conformance` have them, and what a host did with one.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use tollbell_tests::project_root;
+
+/// A file of cases, which share one process of the host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Theme {
+    /// The file's name without its ending.
+    #[serde(skip)]
+    pub name: String,
+    /// In the order in which they run.
+    pub cases: Vec<Case>,
+}
+
+/// Scripts, and requests that set them going.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// Unique in all files.
+    pub name: String,
+    /// The script of the only filter.
+    pub script: Option<String>,
+    /// The filters, from downstream to upstream, if they are not just one with a script.
+    #[serde(default)]
+    pub filters: Vec<Filter>,
+    /// What is sent, one after the other; one GET if nothing is said.
+    #[serde(default = "one_get")]
+    pub requests: Vec<Request>,
+    /// Where the listener's only route leads.
+    #[serde(default)]
+    pub route: Route,
+    /// How the upstream answers.
+    #[serde(default)]
+    pub upstream: Answer,
+    /// Whether HTTP/1.1 trailers pass.
+    #[serde(default)]
+    pub trailers: bool,
+    /// Whether the listener has a direction, and listener and route have metadata.
+    #[serde(default)]
+    pub decorated: bool,
+    /// Whether the lines of the setup are observed, sorted, instead of those of the traffic.
+    #[serde(default)]
+    pub setup: bool,
+    /// Whether the case needs a process of its own, because the host may refuse it or die of it.
+    #[serde(default)]
+    pub own_process: bool,
+    /// The case is not over until a log line contains this.
+    pub until: Option<String>,
+}
+
+/// A filter that runs the probe.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// The plugin's configuration.
+    #[serde(default)]
+    pub script: String,
+    /// The VM's configuration.
+    #[serde(default)]
+    pub vm_script: String,
+    /// The plugin's root_id.
+    #[serde(default)]
+    pub root_id: String,
+    /// What is added to the case's vm_id. Filters of a case with equal VM settings share a VM.
+    #[serde(default)]
+    pub vm: String,
+    /// As in Envoy's PluginConfig; Envoy's default if empty.
+    #[serde(default)]
+    pub failure_policy: String,
+    /// Hostcalls and callbacks to allow; all if empty.
+    #[serde(default)]
+    pub allowed: Vec<String>,
+    /// Whether there is no configuration at all, rather than an empty one.
+    #[serde(default)]
+    pub unconfigured: bool,
+    /// As in Envoy's PluginConfig.
+    #[serde(default)]
+    pub allow_on_headers_stop_iteration: bool,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// To the cluster of an upstream that answers.
+    #[default]
+    Upstream,
+    /// To a cluster where nobody listens.
+    Refused,
+    /// To a direct response: 200 `direct`.
+    Direct,
+    /// Nowhere.
+    None,
+}
+
+/// A request. Headers are `name: value`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The path and query.
+    pub path: String,
+    /// Beside `host`.
+    pub headers: Vec<String>,
+    /// The body, sent with its length.
+    pub body: String,
+    /// How often the body is repeated.
+    pub repeat: usize,
+    /// The body, chunked, with a pause before each chunk.
+    pub chunks: Vec<String>,
+    /// Trailers behind the chunks.
+    pub trailers: Vec<String>,
+    /// Whether the next request waits until this one is answered.
+    pub wait: bool,
+    /// The client hangs up after so many milliseconds without an answer.
+    pub hang_up_ms: Option<u64>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            headers: Vec::new(),
+            body: String::new(),
+            repeat: 1,
+            chunks: Vec::new(),
+            trailers: Vec::new(),
+            wait: true,
+            hang_up_ms: None,
+        }
+    }
+}
+
+fn one_get() -> Vec<Request> {
+    vec![Request::default()]
+}
+
+/// How a server answers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<String>,
+    /// The body, sent with its length.
+    pub body: String,
+    /// The body, chunked, with a pause before each chunk.
+    pub chunks: Vec<String>,
+    /// Trailers behind the chunks.
+    pub trailers: Vec<String>,
+    /// The time before the answer.
+    pub delay_ms: u64,
+    /// Whether the server hangs up in the middle of the body.
+    pub cut: bool,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Answer {
+            status: 200,
+            headers: vec!["x-upstream: yes".to_owned()],
+            body: "ok".to_owned(),
+            chunks: Vec::new(),
+            trailers: Vec::new(),
+            delay_ms: 0,
+            cut: false,
+        }
+    }
+}
+
+/// What was seen of a case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Whether the host did not start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// What the client got, by request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<Seen>,
+    /// What upstream and callout server got, sorted by method and path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream_requests: Vec<Seen>,
+    /// The guests' lines, `[plugin] text`, or `[plugin level] text` if the level is not info.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_lines: Vec<String>,
+}
+
+/// A request or a response as its receiver saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// `200`, or `GET /path`; `nothing` if the connection was closed before.
+    pub start: String,
+    /// `name: value`, in the order of the wire.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// The body.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// Trailers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trailers: Vec<String>,
+    /// Whether the connection was closed before the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
+/// What is on record of a case.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    name: String,
+    #[serde(flatten)]
+    observed: Observed,
+}
+
+impl Case {
+    /// The filters, with one made of `script`.
+    pub fn filters(&self) -> Vec<Filter> {
+        let only = self.script.iter().map(|script| Filter { script: script.clone(), ..Filter::default() });
+        only.chain(self.filters.iter().cloned()).collect()
+    }
+
+    /// The name of the n-th filter's plugin: the case's, and a letter.
+    pub fn plugin(&self, n: usize) -> String {
+        format!("{}.{}", self.name, ["a", "b", "c", "d"].get(n).unwrap_or(&"more"))
+    }
+
+    /// The vm_id of a filter.
+    pub fn vm_id(&self, filter: &Filter) -> String {
+        format!("{}{}", self.name, filter.vm)
+    }
+}
+
+fn folder() -> PathBuf {
+    project_root().join("tests/conformance")
+}
+
+fn record(theme: &str) -> PathBuf {
+    folder().join("recorded").join(theme).with_extension("yaml")
+}
+
+/// All themes, by name.
+pub fn themes() -> Result<Vec<Theme>> {
+    let mut themes = Vec::new();
+    for entry in fs::read_dir(folder())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = fs::read_to_string(&path)?;
+            let theme: Theme = serde_norway::from_str(&text).with_context(|| path.display().to_string())?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            themes.push(Theme { name, ..theme });
+        }
+    }
+    themes.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(themes)
+}
+
+impl Theme {
+    /// What is on record, by the case's name.
+    pub fn recorded(&self) -> Result<Vec<(String, Observed)>> {
+        let Ok(text) = fs::read_to_string(record(&self.name)) else { return Ok(Vec::new()) };
+        let records: Vec<Record> = serde_norway::from_str(&text).with_context(|| self.name.clone())?;
+        Ok(records.into_iter().map(|record| (record.name, record.observed)).collect())
+    }
+
+    /// Replaces what is on record.
+    pub fn write_record(&self, observed: Vec<(String, Observed)>) -> Result<()> {
+        let records: Vec<Record> =
+            observed.into_iter().map(|(name, observed)| Record { name, observed }).collect();
+        Ok(fs::write(record(&self.name), serde_norway::to_string(&records)?)?)
+    }
+}

@@ -1,0 +1,152 @@
+//! The Envoy configuration of a theme: a listener for each case, and the clusters that all share.
+
+use super::case::{Case, Filter, Route};
+
+/// The module that every filter runs.
+const PROBE: &str = "dist/test/probe.wasm";
+
+/// Where things listen.
+pub struct Ports {
+    /// By case.
+    pub listeners: Vec<u16>,
+    /// Envoy's admin.
+    pub admin: u16,
+    /// The server that is both upstream and callout target.
+    pub upstream: u16,
+    /// Where nobody listens.
+    pub refused: u16,
+}
+
+/// A static Envoy configuration. `ports.listeners` are as many as `cases`.
+pub fn yaml(cases: &[&Case], ports: &Ports) -> String {
+    let listeners: String = cases.iter().zip(&ports.listeners).map(|(case, port)| listener(case, *port)).collect();
+    let clusters: String = [("upstream", ports.upstream), ("callout", ports.upstream), ("refused", ports.refused)]
+        .iter()
+        .map(|(name, port)| cluster(name, *port))
+        .collect();
+    format!(
+        "node: {{ id: test-node, cluster: test-cluster }}\n\
+         admin:\n  {}\n\
+         static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}",
+        address(ports.admin)
+    )
+}
+
+fn address(port: u16) -> String {
+    format!("address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}")
+}
+
+/// A cluster with one endpoint, which also takes and gives trailers.
+fn cluster(name: &str, port: u16) -> String {
+    format!(
+        r#"  - name: {name}
+    type: STATIC
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{ http_protocol_options: {{ enable_trailers: true }} }}
+    load_assignment:
+      cluster_name: {name}
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ {} }}
+"#,
+        address(port)
+    )
+}
+
+fn listener(case: &Case, port: u16) -> String {
+    let filters: String =
+        case.filters().iter().enumerate().map(|(n, settings)| filter(case, &case.plugin(n), settings)).collect();
+    let (decoration, route_decoration) = if case.decorated {
+        (
+            "    traffic_direction: OUTBOUND\n    metadata: { filter_metadata: { about: { colour: blue } } }\n",
+            "\n                metadata: { filter_metadata: { about: { shape: round } } }",
+        )
+    } else {
+        ("", "")
+    };
+    let action = match case.route {
+        Route::Upstream => "route: { cluster: upstream }",
+        Route::Refused => "route: { cluster: refused }",
+        Route::Direct => "direct_response: { status: 200, body: { inline_string: direct } }",
+        Route::None => "",
+    };
+    let routes = match case.route {
+        Route::None => String::new(),
+        _ => format!(
+            "\n              routes:\n              - match: {{ prefix: / }}\n                name: test-route\n                {action}{route_decoration}"
+        ),
+    };
+    let trailers = if case.trailers { "\n          http_protocol_options: { enable_trailers: true }" } else { "" };
+    format!(
+        r#"  - name: {name}
+    {address}
+{decoration}    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: {name}{trailers}
+          route_config:
+            name: test-routes
+            virtual_hosts:
+            - name: test-host
+              domains: ["*"]{routes}
+          http_filters:
+{filters}          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+"#,
+        name = case.name,
+        address = address(port),
+    )
+}
+
+fn filter(case: &Case, plugin: &str, filter: &Filter) -> String {
+    let mut options = String::new();
+    if !filter.root_id.is_empty() {
+        options.push_str(&format!("\n                root_id: {}", filter.root_id));
+    }
+    if !filter.failure_policy.is_empty() {
+        options.push_str(&format!("\n                failure_policy: {}", filter.failure_policy));
+    }
+    if filter.allow_on_headers_stop_iteration {
+        options.push_str("\n                allow_on_headers_stop_iteration: true");
+    }
+    if !filter.allowed.is_empty() {
+        let names: Vec<String> = filter.allowed.iter().map(|name| format!("{name}: {{}}")).collect();
+        let names = names.join(", ");
+        options.push_str(&format!(
+            "\n                capability_restriction_config: {{ allowed_capabilities: {{ {names} }} }}"
+        ));
+    }
+    if !filter.unconfigured {
+        options.push_str("\n                configuration:");
+        options.push_str(&string_value("                  ", &filter.script));
+    }
+    let vm_configuration = if filter.vm_script.is_empty() {
+        String::new()
+    } else {
+        format!("\n                  configuration:{}", string_value("                    ", &filter.vm_script))
+    };
+    format!(
+        r#"          - name: {plugin}
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                name: {plugin}{options}
+                vm_config:
+                  vm_id: {vm_id}
+                  runtime: envoy.wasm.runtime.v8
+                  code: {{ local: {{ filename: {PROBE} }} }}{vm_configuration}
+"#,
+        vm_id = case.vm_id(filter),
+    )
+}
+
+/// A JSON string is a YAML string.
+fn string_value(indent: &str, text: &str) -> String {
+    let text = serde_json::Value::from(text);
+    format!("\n{indent}\"@type\": type.googleapis.com/google.protobuf.StringValue\n{indent}value: {text}")
+}

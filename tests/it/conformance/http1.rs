@@ -1,0 +1,155 @@
+//! HTTP/1.1 as it is on the wire, for both ends: no library between a case and the host changes a byte.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::case::Seen;
+
+/// Long enough for the host to see what was sent before as a piece of its own.
+const BETWEEN_CHUNKS: Duration = Duration::from_millis(40);
+
+/// A message to send. Headers are `name: value`.
+pub struct Message<'m> {
+    /// `GET / HTTP/1.1`
+    pub start: String,
+    /// Without those about the body's length.
+    pub headers: Vec<String>,
+    /// Sent with its length.
+    pub body: &'m str,
+    /// Sent instead of `body`, if any.
+    pub chunks: &'m [String],
+    /// Behind the chunks.
+    pub trailers: &'m [String],
+    /// Whether the length is said although the body is empty.
+    pub always_length: bool,
+    /// Whether only half of the body is sent.
+    pub cut: bool,
+}
+
+impl Message<'_> {
+    /// Sends it.
+    pub async fn send(&self, stream: &mut BufReader<TcpStream>) -> Result<()> {
+        let mut head = format!("{}\r\n", self.start);
+        let chunked = !self.chunks.is_empty() || !self.trailers.is_empty();
+        for header in &self.headers {
+            head.push_str(&format!("{header}\r\n"));
+        }
+        if chunked {
+            head.push_str("transfer-encoding: chunked\r\n\r\n");
+        } else if self.always_length || !self.body.is_empty() {
+            head.push_str(&format!("content-length: {}\r\n\r\n", self.body.len()));
+        } else {
+            head.push_str("\r\n");
+        }
+        if !chunked {
+            let sent = if self.cut { self.body.len() / 2 } else { self.body.len() };
+            head.push_str(&self.body[..sent]);
+            return Ok(stream.write_all(head.as_bytes()).await?);
+        }
+        stream.write_all(head.as_bytes()).await?;
+        for chunk in self.chunks {
+            tokio::time::sleep(BETWEEN_CHUNKS).await;
+            stream.write_all(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes()).await?;
+        }
+        if self.cut {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_CHUNKS).await;
+        let trailers: String = self.trailers.iter().map(|trailer| format!("{trailer}\r\n")).collect();
+        Ok(stream.write_all(format!("0\r\n{trailers}\r\n").as_bytes()).await?)
+    }
+}
+
+/// Reads a message; `None` if the peer closes instead. `has_no_body` says of a response that it has none whatever its
+/// headers say.
+pub async fn receive(stream: &mut BufReader<TcpStream>, is_response: bool, has_no_body: bool) -> Result<Option<Seen>> {
+    let Some(start) = line(stream).await? else { return Ok(None) };
+    let mut seen = Seen { start: short_start(&start, is_response)?, ..Seen::default() };
+    seen.headers = fields(stream).await?;
+    let header = |name: &str| {
+        let value = |header: &String| header.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned);
+        seen.headers.iter().find_map(value)
+    };
+    let bodiless = has_no_body || ["1", "204", "304"].iter().any(|status| is_response && seen.start.starts_with(status));
+    let (body, whole) = if bodiless {
+        (Vec::new(), true)
+    } else if header("transfer-encoding").is_some() {
+        let (body, whole) = chunks(stream).await?;
+        if whole {
+            seen.trailers = fields(stream).await?;
+        }
+        (body, whole)
+    } else if let Some(length) = header("content-length") {
+        let length = length.parse()?;
+        let mut body = Vec::new();
+        (&mut *stream).take(length).read_to_end(&mut body).await?;
+        let whole = body.len() as u64 == length;
+        (body, whole)
+    } else {
+        let mut body = Vec::new();
+        if is_response {
+            stream.read_to_end(&mut body).await?;
+        }
+        (body, true)
+    };
+    seen.body = shown(&body);
+    seen.cut = !whole;
+    Ok(Some(seen))
+}
+
+/// What is longer than this is shown by its beginning and its length.
+const SHOWN: usize = 300;
+
+fn shown(bytes: &[u8]) -> String {
+    match bytes.get(..SHOWN) {
+        None => String::from_utf8_lossy(bytes).into_owned(),
+        Some(beginning) => format!("{}.. {} bytes", String::from_utf8_lossy(beginning), bytes.len()),
+    }
+}
+
+fn short_start(start: &str, is_response: bool) -> Result<String> {
+    let mut words = start.split(' ');
+    let first = words.next().unwrap_or_default();
+    let second = words.next().with_context(|| format!("not HTTP: {start}"))?;
+    Ok(if is_response { second.to_owned() } else { format!("{first} {second}") })
+}
+
+async fn line(stream: &mut BufReader<TcpStream>) -> Result<Option<String>> {
+    let mut line = Vec::new();
+    if stream.read_until(b'\n', &mut line).await? == 0 {
+        return Ok(None);
+    }
+    let line = String::from_utf8_lossy(&line).into_owned();
+    Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+async fn fields(stream: &mut BufReader<TcpStream>) -> Result<Vec<String>> {
+    let mut fields = Vec::new();
+    loop {
+        match line(stream).await?.context("closed in the headers")? {
+            field if field.is_empty() => return Ok(fields),
+            field => fields.push(shown(field.as_bytes())),
+        }
+    }
+}
+
+/// A chunked body, and whether it came to its end.
+async fn chunks(stream: &mut BufReader<TcpStream>) -> Result<(Vec<u8>, bool)> {
+    let mut body = Vec::new();
+    loop {
+        let Some(size) = line(stream).await? else { return Ok((body, false)) };
+        let Ok(size) = u64::from_str_radix(&size, 16) else { bail!("not a chunk's size: {size}") };
+        if size == 0 {
+            return Ok((body, true));
+        }
+        let before = body.len() as u64;
+        (&mut *stream).take(size).read_to_end(&mut body).await?;
+        if body.len() as u64 - before < size {
+            return Ok((body, false));
+        }
+        line(stream).await?;
+    }
+}

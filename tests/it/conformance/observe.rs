@@ -1,0 +1,215 @@
+//! Running a case and seeing what happens.
+
+use std::net::TcpListener;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use regex::Regex;
+use tokio::io::BufReader;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::case::{Case, Observed, Request, Seen, Theme};
+use super::config::{self, Ports};
+use super::host::Host;
+use super::http1::{Message, receive};
+use super::server::Server;
+
+/// A case is over when no line has come for so long.
+const QUIET: Duration = Duration::from_millis(120);
+
+/// Nothing that a case waits for takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a host does in the cases of a theme, in their order.
+pub async fn observe_theme<H: Host>(theme: &Theme) -> Result<Vec<(String, Observed)>> {
+    let upstream = Server::start().await?;
+    let (own, common): (Vec<&Case>, Vec<&Case>) = theme.cases.iter().partition(|case| case.own_process);
+    let mut observed = observe::<H>(&common, &upstream).await?;
+    for case in own {
+        observed.extend(observe::<H>(&[case], &upstream).await.or_else(|error| {
+            println!("{}: {error:#}", case.name);
+            Ok::<_, anyhow::Error>(vec![(case.name.clone(), Observed { refused: true, ..Observed::default() })])
+        })?);
+    }
+    let place = |name: &str| theme.cases.iter().position(|case| case.name == name);
+    observed.sort_by_key(|(name, _)| place(name));
+    Ok(observed)
+}
+
+/// What a host does in some cases that share a process.
+async fn observe<H: Host>(cases: &[&Case], upstream: &Server) -> Result<Vec<(String, Observed)>> {
+    if cases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ports = Ports {
+        listeners: cases.iter().map(|_| fresh_port()).collect::<Result<_>>()?,
+        admin: fresh_port()?,
+        upstream: upstream.port,
+        refused: fresh_port()?,
+    };
+    let host = H::start(&config::yaml(cases, &ports), ports.admin).await?;
+    let mut observed = Vec::new();
+    for (case, port) in cases.iter().zip(&ports.listeners) {
+        upstream.reset(&case.upstream);
+        let responses = send_all(case, *port, &host).await.with_context(|| case.name.clone())?;
+        let log_lines = settled(case, &host).await;
+        let mut upstream_requests = upstream.received();
+        // Several connections race.
+        upstream_requests.sort_by(|one, other| one.start.cmp(&other.start));
+        let seen = Observed { refused: false, responses, upstream_requests, log_lines };
+        observed.push((case.name.clone(), blank(seen)));
+    }
+    Ok(observed)
+}
+
+/// A free port that nobody gets twice, and that the system gives no client: Envoy would share it with another Envoy.
+fn fresh_port() -> Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(10_000 + std::process::id() % 20 * 1000)?;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+}
+
+async fn send_all<H: Host>(case: &Case, port: u16, host: &H) -> Result<Vec<Seen>> {
+    let mut responses: Vec<JoinHandle<Result<Seen>>> = Vec::new();
+    if case.setup {
+        return Ok(Vec::new());
+    }
+    for request in &case.requests {
+        let response = tokio::spawn(send(port, request.clone()));
+        if request.wait {
+            while !response.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        responses.push(response);
+        // The stream's last callbacks come before the next one's first.
+        quiet(case, host, QUIET / 3).await;
+    }
+    let mut seen = Vec::new();
+    for response in responses {
+        seen.push(response.await??);
+    }
+    Ok(seen)
+}
+
+async fn send(port: u16, request: Request) -> Result<Seen> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    let mut headers = vec!["host: gateway.test".to_owned()];
+    headers.extend(request.headers.clone());
+    let message = Message {
+        start: format!("{} {} HTTP/1.1", request.method, request.path),
+        headers,
+        body: &request.body.repeat(request.repeat),
+        chunks: &request.chunks,
+        trailers: &request.trailers,
+        always_length: false,
+        cut: false,
+    };
+    // A host may answer and hang up before it has read everything.
+    let sent = message.send(&mut stream).await;
+    let patience = request.hang_up_ms.map_or(PATIENCE, Duration::from_millis);
+    let nothing = || Seen { start: "nothing".to_owned(), ..Seen::default() };
+    match tokio::time::timeout(patience, receive(&mut stream, true, request.method == "HEAD")).await {
+        Ok(Ok(Some(seen))) => Ok(seen),
+        Ok(Ok(None)) => Ok(nothing()),
+        Ok(Err(error)) if sent.is_ok() && !error.is::<std::io::Error>() => Err(error),
+        Ok(Err(_)) => Ok(nothing()),
+        Err(_) => Ok(Seen { start: "no answer in time".to_owned(), ..Seen::default() }),
+    }
+}
+
+/// The case's lines, when there are no more.
+async fn settled<H: Host>(case: &Case, host: &H) -> Vec<String> {
+    let deadline = Instant::now() + PATIENCE;
+    if let Some(until) = &case.until {
+        while Instant::now() < deadline && !lines(case, host).iter().any(|line| line.contains(until)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    quiet(case, host, QUIET).await;
+    lines(case, host)
+}
+
+/// Waits until no line of the case has come for a while.
+async fn quiet<H: Host>(case: &Case, host: &H, span: Duration) {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut count, mut since) = (lines(case, host).len(), Instant::now());
+    while since.elapsed() < span && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let now = lines(case, host).len();
+        if now != count {
+            (count, since) = (now, Instant::now());
+        }
+    }
+}
+
+/// The lines of a case: those of the traffic, or those of the setup, sorted.
+fn lines<H: Host>(case: &Case, host: &H) -> Vec<String> {
+    // Envoy leaves out the plugin's name where a root context logs.
+    let origins: Vec<[String; 2]> = case
+        .filters()
+        .iter()
+        .enumerate()
+        .map(|(n, filter)| {
+            let joined = |parts: &[&str]| parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ");
+            let (root_id, vm_id) = (filter.root_id.as_str(), case.vm_id(filter));
+            [joined(&[&case.plugin(n), root_id, &vm_id]), joined(&[root_id, &vm_id])]
+        })
+        .collect();
+    let shown = |line: super::host::Line| {
+        let mut filters = (0..origins.len()).filter(|n| origins[*n].contains(&line.origin));
+        let plugin = case.plugin(filters.next()?);
+        // Root contexts of filters that differ in neither root_id nor vm_id log alike.
+        let letter = if filters.next().is_some() { "?" } else { plugin.rsplit('.').next()? };
+        let is_setup = line.text.starts_with("setup ");
+        if is_setup != case.setup {
+            return None;
+        }
+        Some(match line.level.as_str() {
+            "info" => format!("[{letter}] {}", line.text),
+            level => format!("[{letter} {level}] {}", line.text),
+        })
+    };
+    let mut lines: Vec<String> = host.lines().into_iter().filter_map(shown).collect();
+    if case.setup {
+        lines.sort();
+        let runs = lines.chunk_by(|one, next| one == next);
+        return runs.filter_map(|run| Some(format!("{} times {}", run.len(), run.first()?))).collect();
+    }
+    lines
+}
+
+/// What differs from run to run, and what stands for it.
+static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let rules = [
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+        (r"date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "date: DATE"),
+        (r"x-envoy-upstream-service-time: \d+", "x-envoy-upstream-service-time: MS"),
+    ];
+    rules.iter().filter_map(|(rule, name)| Some((Regex::new(rule).ok()?, *name))).collect()
+});
+
+/// Replaces what varies, everywhere.
+fn blank(mut observed: Observed) -> Observed {
+    let messages = observed.responses.iter_mut().chain(&mut observed.upstream_requests);
+    let parts = messages.flat_map(|seen| {
+        seen.headers.iter_mut().chain(&mut seen.trailers).chain([&mut seen.body, &mut seen.start])
+    });
+    for text in parts.chain(&mut observed.log_lines) {
+        for (rule, name) in VARYING.iter() {
+            *text = rule.replace_all(text, *name).into_owned();
+        }
+    }
+    observed
+}

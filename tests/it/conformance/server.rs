@@ -1,0 +1,103 @@
+//! The upstream and the server of callouts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::BufReader;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::case::{Answer, Seen};
+use super::http1::{Message, receive};
+
+/// A server that records what it gets. It ends when dropped.
+pub struct Server {
+    /// Where it listens.
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    received: Vec<Seen>,
+    answer: Answer,
+}
+
+impl Server {
+    /// Listens on a free port.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        let task = tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                // A host that hangs up is no error here.
+                tokio::spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        Ok(Server { port, state, task })
+    }
+
+    /// Forgets what came, and answers like this from now on.
+    pub fn reset(&self, answer: &Answer) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State { received: Vec::new(), answer: answer.clone() };
+    }
+
+    /// What came since.
+    pub fn received(&self) -> Vec<Seen> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).received.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = receive(&mut stream, false, false).await? {
+        let answer = {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.received.push(request.clone());
+            callout_answer(&request.start).unwrap_or_else(|| state.answer.clone())
+        };
+        tokio::time::sleep(Duration::from_millis(answer.delay_ms)).await;
+        let message = Message {
+            start: format!("HTTP/1.1 {} Whatever", answer.status),
+            headers: answer.headers,
+            body: if request.start.starts_with("HEAD") { "" } else { &answer.body },
+            chunks: &answer.chunks,
+            trailers: &answer.trailers,
+            always_length: answer.status != 204,
+            cut: answer.cut,
+        };
+        message.send(&mut stream).await?;
+        if answer.cut {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What a callout is answered: its path says how.
+fn callout_answer(start: &str) -> Option<Answer> {
+    let manner = start.split(' ').nth(1)?.strip_prefix("/callout/")?;
+    let answer = Answer { headers: vec!["x-callout: yes".to_owned()], body: "called".to_owned(), ..Answer::default() };
+    Some(match manner {
+        "slow" => Answer { delay_ms: 1000, ..answer },
+        "soon" => Answer { delay_ms: 150, ..answer },
+        "empty" => Answer { body: String::new(), ..answer },
+        "404" => Answer { status: 404, ..answer },
+        "trailers" => Answer { chunks: vec!["cal".into(), "led".into()], trailers: vec!["x-trailer: t".into()], ..answer },
+        "cut" => Answer { cut: true, ..answer },
+        _ => answer,
+    })
+}
