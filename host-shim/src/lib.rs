@@ -16,6 +16,7 @@ mod protobuf;
 mod router;
 pub mod server;
 mod state;
+pub mod story;
 mod stream;
 mod topology;
 mod vm;

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use host_shim::server::{Options, Server};
+use host_shim::story::{self, ShimSubject, Story};
 use host_shim::{FindingKind, Limits, LogLevel, config, demo};
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs proxy-wasm filters without Envoy, from the same YAML.
@@ -210,6 +212,36 @@ fn check(path: &Path, wasm: Option<&Path>) -> Result<bool> {
     Ok(errors == 0)
 }
 
-fn replay(_stories: &[PathBuf], _wasm: Option<&Path>) -> Result<bool> {
-    Ok(true)
+fn replay(paths: &[PathBuf], wasm: Option<&Path>) -> Result<bool> {
+    let module = read_module(wasm)?;
+    let stories = Story::read_all(paths)?;
+    let bar = ProgressBar::new(u64::try_from(stories.len()).unwrap_or_default());
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
+    let mut failed = 0;
+    for story in &stories {
+        bar.set_message(story.name.clone());
+        let outcome = ShimSubject::start(story, module.as_deref()).map_err(|error| format!("{error:#}")).and_then(
+            |mut subject| {
+                let told = |step: usize| {
+                    bar.set_message(format!("{} (step {} of {})", story.name, step + 1, story.steps.len()))
+                };
+                story::run(story, &mut subject, &mut { told }).map_err(|failure| failure.to_string())
+            },
+        );
+        match outcome {
+            Ok(()) => bar.suspend(|| println!("ok      {}", story.name)),
+            Err(message) => {
+                failed += 1;
+                bar.suspend(|| println!("FAILED  {}\n{}", story.name, indented(&message)));
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    println!("{} stories, {failed} failed", stories.len());
+    Ok(failed == 0)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("        {line}\n")).collect()
 }

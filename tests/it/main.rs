@@ -1,4 +1,4 @@
-//! tollbell in a real Envoy.
+//! tollbell in a real Envoy and in the shim.
 
 /// What client bytes of any kind do.
 mod bytes;
@@ -14,5 +14,7 @@ mod files;
 mod module;
 /// Quotas: answers, thresholds, exactness under concurrency.
 mod quota;
+/// Stories as data, on the core, in the shim, in Envoy.
+mod stories;
 /// What the tests share.
 mod support;

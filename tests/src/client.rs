@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -33,7 +33,7 @@ impl Reply {
 
 /// One kept-alive connection to 127.0.0.1.
 pub struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
 }
 
 impl Connection {
@@ -54,13 +54,21 @@ impl Connection {
     /// # Errors
     /// When the connection breaks.
     pub async fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Reply> {
+        self.send("GET", target, headers, Vec::new()).await
+    }
+
+    /// Sends a request with a body, which may be empty.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Reply> {
         let started = Instant::now();
-        let mut request = Request::get(target).header("host", "gateway.test");
+        let mut request = Request::builder().method(method).uri(target).header("host", "gateway.test");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(Empty::new())?).await?;
+        let response = self.sender.send_request(request.body(Full::from(body))?).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -79,6 +87,14 @@ impl Connection {
 /// When it fails.
 pub async fn get(port: u16, target: &str, headers: &[(&str, &str)]) -> Result<Reply> {
     Connection::open(port).await?.get(target, headers).await
+}
+
+/// One request of any kind, on a connection of its own.
+///
+/// # Errors
+/// When it fails.
+pub async fn send(port: u16, method: &str, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Reply> {
+    Connection::open(port).await?.send(method, target, headers, body).await
 }
 
 /// One GET with an API key.

@@ -126,6 +126,17 @@ impl Setup {
         Ok(setup)
     }
 
+    /// Puts another configuration of tollbell into the file. The ports that the project's files use stand for those of
+    /// this setup.
+    ///
+    /// # Errors
+    /// When the file does not mark where it belongs.
+    pub fn with_configuration(mut self, config: &Value, receiver: u16) -> Result<Self> {
+        let config = serde_json::from_str(&config.to_string().replace(&format!("127.0.0.1:{RECEIVER}"), "RECEIVER"))?;
+        self.yaml = with_config(&self.yaml, &config, receiver)?;
+        Ok(self)
+    }
+
     /// Worker threads.
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {

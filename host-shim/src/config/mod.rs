@@ -98,5 +98,13 @@ fn redact(json: &mut serde_json::Value) {
     }
 }
 
+/// A YAML text as a tree with lines.
+///
+/// # Errors
+/// The line and what is wrong there.
+pub(crate) fn node_of_yaml(text: &str) -> Result<node::Node, (usize, String)> {
+    yaml::parse(text).map(|parsed| parsed.root).map_err(|fault| (fault.line, fault.message))
+}
+
 #[cfg(test)]
 mod tests;

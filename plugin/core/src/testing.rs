@@ -50,6 +50,16 @@ impl MemoryHost {
         self.metrics.borrow().get(&metric.name()).copied().unwrap_or_default()
     }
 
+    /// A counter's value by its name, if it was ever counted.
+    pub fn metric_named(&self, name: &str) -> Option<u64> {
+        self.metrics.borrow().get(name).copied()
+    }
+
+    /// Whether a message waits for whoever listens.
+    pub fn has_wakeup(&self) -> bool {
+        !self.queue.borrow().is_empty()
+    }
+
     /// How many keys exist, emptied ones included.
     pub fn key_count(&self) -> usize {
         self.data.borrow().len()

@@ -1,9 +1,10 @@
 //! Cases as the files in `tests/conformance` have them, and what a host did with one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tollbell_tests::project_root;
 
@@ -260,6 +261,10 @@ pub fn themes() -> Result<Vec<Theme>> {
         }
     }
     themes.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut names = BTreeSet::new();
+    for case in themes.iter().flat_map(|theme| &theme.cases) {
+        ensure!(names.insert(&case.name), "two cases have the name {}", case.name);
+    }
     Ok(themes)
 }
 
@@ -273,8 +278,7 @@ impl Theme {
 
     /// Replaces what is on record.
     pub fn write_record(&self, observed: Vec<(String, Observed)>) -> Result<()> {
-        let records: Vec<Record> =
-            observed.into_iter().map(|(name, observed)| Record { name, observed }).collect();
+        let records: Vec<Record> = observed.into_iter().map(|(name, observed)| Record { name, observed }).collect();
         Ok(fs::write(record(&self.name), serde_norway::to_string(&records)?)?)
     }
 }

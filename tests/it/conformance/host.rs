@@ -69,7 +69,9 @@ impl Host for Envoy {
 
 impl Envoy {
     fn log(&self) -> String {
-        fs::read(self.folder.join("envoy.log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        fs::read(self.folder.join("envoy.log"))
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
     }
 }
 

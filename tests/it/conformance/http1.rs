@@ -73,7 +73,8 @@ pub async fn receive(stream: &mut BufReader<TcpStream>, is_response: bool, has_n
         let value = |header: &String| header.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned);
         seen.headers.iter().find_map(value)
     };
-    let bodiless = has_no_body || ["1", "204", "304"].iter().any(|status| is_response && seen.start.starts_with(status));
+    let bodiless =
+        has_no_body || ["1", "204", "304"].iter().any(|status| is_response && seen.start.starts_with(status));
     let (body, whole) = if bodiless {
         (Vec::new(), true)
     } else if header("transfer-encoding").is_some() {

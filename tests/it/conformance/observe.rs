@@ -161,7 +161,8 @@ fn lines<H: Host>(case: &Case, host: &H) -> Vec<String> {
         .iter()
         .enumerate()
         .map(|(n, filter)| {
-            let joined = |parts: &[&str]| parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ");
+            let joined =
+                |parts: &[&str]| parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ");
             let (root_id, vm_id) = (filter.root_id.as_str(), case.vm_id(filter));
             [joined(&[&case.plugin(n), root_id, &vm_id]), joined(&[root_id, &vm_id])]
         })
@@ -203,9 +204,8 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 /// Replaces what varies, everywhere.
 fn blank(mut observed: Observed) -> Observed {
     let messages = observed.responses.iter_mut().chain(&mut observed.upstream_requests);
-    let parts = messages.flat_map(|seen| {
-        seen.headers.iter_mut().chain(&mut seen.trailers).chain([&mut seen.body, &mut seen.start])
-    });
+    let parts = messages
+        .flat_map(|seen| seen.headers.iter_mut().chain(&mut seen.trailers).chain([&mut seen.body, &mut seen.start]));
     for text in parts.chain(&mut observed.log_lines) {
         for (rule, name) in VARYING.iter() {
             *text = rule.replace_all(text, *name).into_owned();

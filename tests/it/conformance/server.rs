@@ -96,7 +96,9 @@ fn callout_answer(start: &str) -> Option<Answer> {
         "soon" => Answer { delay_ms: 150, ..answer },
         "empty" => Answer { body: String::new(), ..answer },
         "404" => Answer { status: 404, ..answer },
-        "trailers" => Answer { chunks: vec!["cal".into(), "led".into()], trailers: vec!["x-trailer: t".into()], ..answer },
+        "trailers" => {
+            Answer { chunks: vec!["cal".into(), "led".into()], trailers: vec!["x-trailer: t".into()], ..answer }
+        }
         "cut" => Answer { cut: true, ..answer },
         _ => answer,
     })

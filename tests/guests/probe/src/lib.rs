@@ -158,21 +158,30 @@ fn shown_arguments(name: &str, arguments: &[u32]) -> String {
 fn callback(name: &'static str, arguments: &[u32], default: u32) -> u32 {
     let context = arguments.first().copied().unwrap_or_default();
     let sections = state::sections(context, name, path);
+    let mut ops = sections.iter().flat_map(|ops| ops.iter());
     let setup = if matches!(name, "on_vm_start" | "on_configure" | "validate_configuration") { "setup " } else { "" };
-    if !sections.is_empty() || state::is_traced(context) {
+    if state::is_traced(context) || ops.clone().any(|op| !op.silent) {
         log(&format!("{setup}{name}({})", shown_arguments(name, arguments)));
     }
-    for op in sections.iter().flat_map(|ops| ops.iter()) {
-        if op.text == "trap" || op.text.starts_with("store ") || op.text == "overflow" {
-            log(&format!("{setup}{name}: {}", op.text));
+    ops.find_map(|op| {
+        let show = |result: &str| {
+            if !op.silent {
+                log(&format!("{setup}{name}: {}{result}", op.text));
+            }
+        };
+        if op.may_not_return() {
+            show("");
         }
         match op::run(op, arguments) {
             Outcome::Returned(value) => {
-                log(&format!("{setup}{name}: {}", op.text));
-                return value;
+                show("");
+                Some(value)
             }
-            Outcome::Shown(result) => log(&format!("{setup}{name}: {} -> {result}", op.text)),
+            Outcome::Shown(result) => {
+                show(&format!(" -> {result}"));
+                None
+            }
         }
-    }
-    default
+    })
+    .unwrap_or(default)
 }

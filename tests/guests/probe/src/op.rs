@@ -49,29 +49,32 @@ type Shown = Result<String, &'static str>;
 /// Ops that are not hostcalls.
 fn control(name: &str, words: &[Word], arguments: &[u32]) -> Option<Shown> {
     let first = || number(words.first(), arguments).map(low);
-    let done = |_: ()| "done".to_owned();
-    let shown = match name {
+    let done = match name {
         "trap" => memory::trap(),
         "loop" => loop {
             std::hint::spin_loop();
         },
-        "overflow" => Ok(memory::overflow(1).to_string()),
-        "store" => first().map(memory::store).map(done),
-        "grow" => first().map(|pages| format!("{} pages", memory::grow(pages))),
-        "malloc" => match words.first() {
-            Some(Word::Bare(manner)) => match memory::MANNERS.iter().position(|known| known == manner) {
-                Some(manner) => Ok(done(memory::set_manner(size(manner)))),
-                None => Err("no such manner"),
-            },
-            _ => Err("malloc how?"),
-        },
+        "overflow" => return Some(Ok(memory::overflow(1).to_string())),
+        "grow" => return Some(first().map(|pages| format!("{} pages", memory::grow(pages)))),
+        "store" => first().map(memory::store),
+        "malloc" => set_manner(words.first()),
         "let" => match (words.first(), number(words.get(1), arguments)) {
-            (Some(Word::Bare(name)), Ok(value)) => Ok(done(state::set_variable(name, value))),
+            (Some(Word::Bare(name)), Ok(value)) => {
+                state::set_variable(name, value);
+                Ok(())
+            }
             _ => Err("let what?"),
         },
         _ => return None,
     };
-    Some(shown)
+    Some(done.map(|()| "done".to_owned()))
+}
+
+fn set_manner(word: Option<&Word>) -> Result<(), &'static str> {
+    let Some(Word::Bare(manner)) = word else { return Err("malloc how?") };
+    let manner = memory::MANNERS.iter().position(|known| known == manner).ok_or("no such manner")?;
+    memory::set_manner(size(manner));
+    Ok(())
 }
 
 fn hostcall(name: &str, words: &[Word], arguments: &[u32]) -> Shown {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::text;
+use crate::text::{self, Pair};
 
 /// A plugin's or VM's configuration.
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Section {
     pub(crate) path: Option<String>,
     /// Only the n-th time in a context, from 1.
     pub(crate) turn: Option<u32>,
+    /// Without a line in the log: how often the callback comes is not certain.
+    silent: bool,
     pub(crate) ops: Rc<Vec<Op>>,
 }
 
@@ -26,6 +28,8 @@ pub(crate) struct Section {
 pub(crate) struct Op {
     /// As written.
     pub(crate) text: String,
+    /// Whether it leaves no line in the log.
+    pub(crate) silent: bool,
     pub(crate) words: Vec<Word>,
 }
 
@@ -67,7 +71,8 @@ impl Script {
                 script.close(head.take(), &mut ops);
                 head = Some(Section::titled(title));
             } else {
-                ops.push(Op { text: line.to_owned(), words: words(line) });
+                let silent = head.as_ref().is_some_and(|head| head.silent);
+                ops.push(Op { text: line.to_owned(), silent, words: words(line) });
             }
         }
         script.close(head, &mut ops);
@@ -80,15 +85,24 @@ impl Script {
     }
 }
 
+impl Op {
+    /// Whether it is to be logged before it is carried out.
+    pub(crate) fn may_not_return(&self) -> bool {
+        self.text == "trap" || self.text == "overflow" || self.text.starts_with("store ")
+    }
+}
+
 impl Section {
-    /// Reads `on_log, on_done /path #2`.
+    /// Reads `on_log, on_done /path #2 silently`.
     fn titled(title: &str) -> Section {
-        let mut section = Section { callbacks: Vec::new(), path: None, turn: None, ops: Rc::default() };
+        let mut section = Section { callbacks: Vec::new(), path: None, turn: None, silent: false, ops: Rc::default() };
         for word in title.split([' ', ',']).filter(|word| !word.is_empty()) {
             if word.starts_with('/') {
                 section.path = Some(word.to_owned());
             } else if let Some(turn) = word.strip_prefix('#') {
                 section.turn = turn.parse().ok();
+            } else if word == "silently" {
+                section.silent = true;
             } else {
                 section.callbacks.push(word.to_owned());
             }
@@ -158,24 +172,29 @@ pub(crate) fn low(number: i64) -> u32 {
 
 /// Reads `"…"` or `"…"*3` and returns what is behind it.
 fn quoted(text: &str) -> (Vec<u8>, &str) {
-    let (mut bytes, mut rest) = text::unescape(text.strip_prefix('"').unwrap_or(text));
-    if let Some(times) = rest.strip_prefix('*') {
-        let end = times.find(|c: char| !c.is_ascii_digit()).unwrap_or(times.len());
-        let (count, behind) = times.split_at_checked(end).unwrap_or((times, ""));
-        bytes = bytes.repeat(count.parse().unwrap_or(1));
-        rest = behind;
-    }
-    (bytes, rest)
+    let (bytes, rest) = text::unescape(text.strip_prefix('"').unwrap_or(text));
+    let (count, rest) = times(rest);
+    (bytes.repeat(count), rest)
 }
 
-/// Reads `"name: value", "name: value"]` and returns what is behind it.
-fn list_of_pairs(text: &str) -> (Vec<(Vec<u8>, Vec<u8>)>, &str) {
+/// Reads `*3`, or nothing, which is once.
+fn times(text: &str) -> (usize, &str) {
+    let Some(times) = text.strip_prefix('*') else { return (1, text) };
+    let end = times.find(|c: char| !c.is_ascii_digit()).unwrap_or(times.len());
+    let (count, behind) = times.split_at_checked(end).unwrap_or((times, ""));
+    (count.parse().unwrap_or(1), behind)
+}
+
+/// Reads `"name: value", "name: value"]`, and `*3` behind it, and returns what is behind it.
+fn list_of_pairs(text: &str) -> (Vec<Pair>, &str) {
     let mut pairs = Vec::new();
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches([' ', ',']);
         if !rest.starts_with('"') {
-            return (pairs, rest.strip_prefix(']').unwrap_or(rest));
+            let (count, behind) = times(rest.strip_prefix(']').unwrap_or(rest));
+            let all = std::iter::repeat_n(pairs, count).flatten().collect();
+            return (all, behind);
         }
         let (item, behind) = quoted(rest);
         // The first byte may be a pseudo header's colon.

@@ -58,8 +58,11 @@ fn push(bytes: &mut Vec<u8>, char: char) {
     bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
+/// A name and a value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
 /// Pairs as the ABI has them: a count, the lengths of names and values, then both, each with a NUL behind it.
-pub(crate) fn serialize(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn serialize(pairs: &[Pair]) -> Vec<u8> {
     let length = |bytes: &[u8]| crate::abi::size(bytes.len()).to_le_bytes();
     let mut bytes = crate::abi::size(pairs.len()).to_le_bytes().to_vec();
     for (name, value) in pairs {

@@ -1,0 +1,261 @@
+//! Running a story on a host, and saying what differs.
+
+use serde_json::{Map, Value, json};
+use similar::TextDiff;
+
+use super::{Action, Expected, Story, Subject};
+use crate::gateway::{Request, Response};
+
+/// How often a statistic is looked at before it counts as wrong.
+const MOMENTS: usize = 40;
+
+/// A step that did not come out.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub struct Failure {
+    /// The story's file.
+    pub file: String,
+    /// The step's line.
+    pub line: usize,
+    /// What differs.
+    pub message: String,
+}
+
+/// Runs a story's steps. `progress` hears of each step before it runs, by its number from 0.
+///
+/// # Errors
+/// The first step that does not come out.
+pub fn run(story: &Story, subject: &mut dyn Subject, progress: &mut dyn FnMut(usize)) -> Result<(), Failure> {
+    let mut seen = 0;
+    for (number, step) in story.steps.iter().enumerate() {
+        progress(number);
+        take(&step.action, subject, &mut seen).map_err(|message| Failure {
+            file: story.file.display().to_string(),
+            line: step.line,
+            message,
+        })?;
+    }
+    // What nobody expected is a failure too.
+    let last = story.steps.last().map_or(0, |step| step.line);
+    let failure = |message| Failure { file: story.file.display().to_string(), line: last, message };
+    let messages = subject.messages(seen).map_err(|error| failure(format!("{error:#}")))?;
+    match messages.get(seen..) {
+        None | Some([]) => Ok(()),
+        Some(more) => {
+            Err(failure(format!("at the end, there are messages that no step expects:\n{}", shown_all(more))))
+        }
+    }
+}
+
+fn take(action: &Action, subject: &mut dyn Subject, seen: &mut usize) -> Result<(), String> {
+    let told = |error: anyhow::Error| format!("{error:#}");
+    match action {
+        Action::Request { request, times, worker, answer } => {
+            for number in 1..=*times {
+                let response = subject.request(request, *worker).map_err(told)?;
+                let actual = of_response(&response);
+                if let Some(difference) = difference(answer, &actual) {
+                    let which = if *times > 1 { format!(" ({number} of {times})") } else { String::new() };
+                    return Err(format!(
+                        "{} {}{which} is not answered as expected:\n{difference}",
+                        request.method(),
+                        request.path()
+                    ));
+                }
+            }
+            Ok(())
+        }
+        Action::Upstream(behaviour) => subject.set_upstream(behaviour).map_err(told),
+        Action::Targets(behaviour) => subject.set_targets(behaviour).map_err(told),
+        Action::Advance(duration) => subject.advance(*duration).map_err(told),
+        Action::Messages(expected) => messages(expected, subject, seen),
+        Action::Metrics(expected) => {
+            for (name, value) in expected {
+                let mut actual = subject.metric(name).map_err(told)?;
+                // In a host whose time runs by itself, a statistic may lag behind what it counts.
+                for _ in 0..MOMENTS {
+                    if actual == *value || !subject.wait_a_moment() {
+                        break;
+                    }
+                    actual = subject.metric(name).map_err(told)?;
+                }
+                if actual != *value {
+                    return Err(format!("the statistic {name} is {actual}, expected {value}"));
+                }
+            }
+            Ok(())
+        }
+        Action::Configure(configuration) => subject.configure(configuration).map_err(told),
+        Action::Fault(fault) => subject.fault(fault).map_err(told),
+    }
+}
+
+/// Each expected message must be there, and no other.
+fn messages(expected: &[Expected], subject: &mut dyn Subject, seen: &mut usize) -> Result<(), String> {
+    let all = subject.messages(*seen + expected.len()).map_err(|error| format!("{error:#}"))?;
+    let new = all.get(*seen..).unwrap_or_default();
+    *seen = all.len();
+    let mut left: Vec<&Request> = new.iter().collect();
+    let mut missing = Vec::new();
+    for message in expected {
+        match left.iter().position(|actual| difference(message, &of_request(actual)).is_none()) {
+            Some(found) => {
+                left.remove(found);
+            }
+            None => missing.push(message),
+        }
+    }
+    if missing.is_empty() && left.is_empty() {
+        return Ok(());
+    }
+    // The nearest thing to a readable difference: what is missing against what is too much.
+    let wanted: Vec<Value> = missing.iter().map(|message| shown_expected(message)).collect();
+    let have: Vec<Value> = left
+        .iter()
+        .enumerate()
+        .map(|(number, actual)| {
+            let like = missing.get(number).copied().cloned().unwrap_or_default();
+            narrowed(&of_request(actual), &like)
+        })
+        .collect();
+    Err(format!("the messages are not those expected:\n{}", diff(&wanted, &have)))
+}
+
+fn shown_all(messages: &[Request]) -> String {
+    messages.iter().map(|message| format!("{:#}\n", of_request(message))).collect()
+}
+
+fn body_of(map: &mut Map<String, Value>, text: String) {
+    if let Ok(json) = serde_json::from_str::<Value>(&text) {
+        map.insert("json".to_owned(), json);
+    }
+    map.insert("text".to_owned(), Value::String(text));
+}
+
+fn headers_of(headers: &crate::headers::Headers) -> Value {
+    let mut map = Map::new();
+    for (name, value) in headers.iter().filter(|(name, _)| name.first() != Some(&b':')) {
+        let value = String::from_utf8_lossy(value).into_owned();
+        map.entry(String::from_utf8_lossy(name).into_owned())
+            .and_modify(|present| *present = json!(format!("{}, {value}", present.as_str().unwrap_or_default())))
+            .or_insert_with(|| json!(value));
+    }
+    Value::Object(map)
+}
+
+fn of_response(response: &Response) -> Value {
+    let mut map = Map::new();
+    map.insert("status".to_owned(), json!(response.status()));
+    map.insert("headers".to_owned(), headers_of(&response.headers));
+    body_of(&mut map, response.text());
+    Value::Object(map)
+}
+
+fn of_request(request: &Request) -> Value {
+    let mut map = Map::new();
+    map.insert("method".to_owned(), json!(request.method()));
+    map.insert("path".to_owned(), json!(request.path()));
+    map.insert("headers".to_owned(), headers_of(&request.headers));
+    body_of(&mut map, request.text());
+    Value::Object(map)
+}
+
+fn shown_expected(expected: &Expected) -> Value {
+    let mut map = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            map.insert(name.to_owned(), value);
+        }
+    };
+    put("status", expected.status.map(|status| json!(status)));
+    put("method", expected.method.as_ref().map(|method| json!(method)));
+    put("path", expected.path.as_ref().map(|path| json!(path)));
+    put("headers", (!expected.headers.is_empty()).then(|| json!(expected.headers)));
+    put("text", expected.text.as_ref().map(|text| json!(text)));
+    put("json", expected.json.clone());
+    Value::Object(map)
+}
+
+/// The part of a message that an expectation speaks of; all but the headers where it speaks of nothing.
+fn narrowed(actual: &Value, expected: &Expected) -> Value {
+    let Value::Object(wanted) = shown_expected(expected) else { return actual.clone() };
+    let mut map = Map::new();
+    let Value::Object(actual) = actual else { return actual.clone() };
+    for (name, value) in actual {
+        let is_wanted = if wanted.is_empty() {
+            name != "headers" && !(name == "text" && actual.contains_key("json"))
+        } else {
+            wanted.contains_key(name)
+        };
+        if !is_wanted {
+            continue;
+        }
+        if name == "headers" {
+            let names = expected.headers.keys();
+            let part = names.map(|name| (name.clone(), value.get(name).cloned().unwrap_or(Value::Null)));
+            map.insert(name.clone(), Value::Object(part.collect()));
+        } else {
+            map.insert(name.clone(), value.clone());
+        }
+    }
+    if wanted.contains_key("json") && !map.contains_key("json") {
+        map.insert(
+            "json".to_owned(),
+            json!(format!("not JSON: {}", actual.get("text").and_then(Value::as_str).unwrap_or_default())),
+        );
+    }
+    Value::Object(map)
+}
+
+/// None where all that is expected holds.
+fn difference(expected: &Expected, actual: &Value) -> Option<String> {
+    let (wanted, have) = (shown_expected(expected), narrowed(actual, expected));
+    // An expectation of nothing holds for everything.
+    let holds = wanted == have || wanted.as_object().is_some_and(Map::is_empty);
+    (!holds).then(|| diff(&[wanted], &[have]))
+}
+
+/// Lines with `-` were expected, lines with `+` came.
+fn diff(expected: &[Value], actual: &[Value]) -> String {
+    let text = |values: &[Value]| values.iter().map(|value| format!("{value:#}\n")).collect::<String>();
+    let (expected, actual) = (text(expected), text(actual));
+    let diff = TextDiff::from_lines(&expected, &actual);
+    let lines = diff.iter_all_changes().map(|change| {
+        let mark = match change.tag() {
+            similar::ChangeTag::Delete => "- ",
+            similar::ChangeTag::Insert => "+ ",
+            similar::ChangeTag::Equal => "  ",
+        };
+        format!("    {mark}{}", change.value())
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected(json: Value) -> Expected {
+        Expected { status: Some(403), json: Some(json), ..Expected::default() }
+    }
+
+    #[test]
+    fn a_difference_shows_both_sides() {
+        let response = Response::new(200).header("a", "1").body(r#"{"error": "no"}"#);
+        let text = difference(&expected(json!({"error": "yes"})), &of_response(&response)).unwrap();
+        assert!(text.contains(r#"-     "error": "yes""#) && text.contains(r#"+     "error": "no""#), "{text}");
+        assert!(text.contains(r#"-   "status": 403"#) && text.contains(r#"+   "status": 200"#), "{text}");
+        assert!(!text.contains("headers"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_said_does_not_matter() {
+        let response = Response::new(403).header("a", "1").body(r#"{"error":"no"}"#);
+        assert_eq!(difference(&expected(json!({"error": "no"})), &of_response(&response)), None);
+        assert_eq!(difference(&Expected::default(), &of_response(&response)), None);
+        let absent = Expected { headers: [("b".to_owned(), None)].into(), ..Expected::default() };
+        assert_eq!(difference(&absent, &of_response(&response)), None);
+        let present = Expected { headers: [("a".to_owned(), None)].into(), ..Expected::default() };
+        assert!(difference(&present, &of_response(&response)).is_some());
+    }
+}

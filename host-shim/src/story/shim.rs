@@ -1,0 +1,144 @@
+//! Stories on the simulated gateway.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{Behaviour, Fault, Story, Subject};
+use crate::config::model::Bootstrap;
+use crate::config::node::Node;
+use crate::config::{self, to_struct};
+use crate::gateway::{Gateway, Reply, Request, Response};
+use crate::state::lock;
+
+/// How long a message may take that is expected: time that the story does not tell of.
+const PATIENCE: Duration = Duration::from_secs(3);
+const STEP: Duration = Duration::from_millis(50);
+
+/// The gateway that a story runs on.
+pub struct ShimSubject {
+    gateway: Gateway,
+    bootstrap: Bootstrap,
+    upstream: Arc<Mutex<Behaviour>>,
+    targets: Arc<Mutex<Behaviour>>,
+}
+
+impl ShimSubject {
+    /// Starts a story's gateway; `module` replaces the modules that its configuration names.
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    pub fn start(story: &Story, module: Option<&[u8]>) -> Result<Self> {
+        let loaded = config::read(&story.envoy).map_err(|errors| anyhow!("{errors}"))?;
+        let mut bootstrap = loaded.bootstrap;
+        if let Some(configuration) = &story.configuration {
+            set_configuration(&mut bootstrap, configuration)?;
+        }
+        let (upstream, targets) =
+            (Arc::new(Mutex::new(Behaviour::default())), Arc::new(Mutex::new(Behaviour::default())));
+        let clusters: Vec<String> = bootstrap.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        let mut builder = match module {
+            Some(module) => Gateway::builder(module).bootstrap(bootstrap.clone()),
+            None => Gateway::of(bootstrap.clone()),
+        };
+        for name in clusters {
+            let (upstream, targets) = (Arc::clone(&upstream), Arc::clone(&targets));
+            builder = builder.upstream(&name, move |request| {
+                // A callout carries Envoy's mark, a client's request does not.
+                let is_callout = request.headers.get_str("x-envoy-internal").is_some()
+                    && request.headers.get("x-request-id").is_none();
+                reply(&lock(if is_callout { &targets } else { &upstream }))
+            });
+        }
+        let gateway = builder.workers(story.workers).start()?;
+        Ok(ShimSubject { gateway, bootstrap, upstream, targets })
+    }
+
+    /// The gateway, for what stories do not tell.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
+fn set_configuration(bootstrap: &mut Bootstrap, configuration: &Node) -> Result<()> {
+    let message = to_struct(configuration).context("configuration: a map is expected")?;
+    for listener in &mut bootstrap.listeners {
+        for filter in &mut listener.manager.filters {
+            filter.plugin.configuration = prost::Message::encode_to_vec(&message);
+            filter.plugin.source = Some(configuration.clone());
+        }
+    }
+    Ok(())
+}
+
+fn reply(behaviour: &Behaviour) -> Reply {
+    if behaviour.is_refused {
+        return Reply::refused();
+    }
+    let mut response = Response::new(behaviour.status).body(behaviour.body.clone());
+    for (name, value) in &behaviour.headers {
+        response = response.header(name, value);
+    }
+    response.is_reset = behaviour.is_reset;
+    Reply::from(response).after(behaviour.delay)
+}
+
+impl Subject for ShimSubject {
+    fn request(&mut self, request: &Request, worker: Option<usize>) -> Result<Response> {
+        let pending = match worker {
+            Some(worker) => self.gateway.send_to(worker, request.clone())?,
+            None => self.gateway.send(request.clone())?,
+        };
+        self.gateway.settle()?;
+        pending
+            .response()
+            .context("there is no answer yet: a step has to advance the clock, or no filter lets the request go on")
+    }
+
+    fn set_upstream(&mut self, behaviour: &Behaviour) -> Result<()> {
+        *lock(&self.upstream) = behaviour.clone();
+        Ok(())
+    }
+
+    fn set_targets(&mut self, behaviour: &Behaviour) -> Result<()> {
+        *lock(&self.targets) = behaviour.clone();
+        Ok(())
+    }
+
+    fn messages(&mut self, count: usize) -> Result<Vec<Request>> {
+        let mut waited = Duration::ZERO;
+        while self.gateway.callouts().len() < count && waited < PATIENCE {
+            self.gateway.advance(STEP)?;
+            waited += STEP;
+        }
+        Ok(self.gateway.callouts())
+    }
+
+    fn metric(&mut self, name: &str) -> Result<u64> {
+        self.gateway.metric(&format!("wasmcustom.{name}")).with_context(|| format!("there is no statistic {name}"))
+    }
+
+    fn configure(&mut self, configuration: &Node) -> Result<()> {
+        let mut bootstrap = self.bootstrap.clone();
+        set_configuration(&mut bootstrap, configuration)?;
+        self.gateway.update(&bootstrap)?;
+        self.bootstrap = bootstrap;
+        Ok(())
+    }
+
+    fn advance(&mut self, duration: Duration) -> Result<()> {
+        self.gateway.advance(duration)
+    }
+
+    fn fault(&mut self, fault: &Fault) -> Result<()> {
+        let faults = self.gateway.faults();
+        match fault {
+            Fault::CasMismatches(count) => faults.cas_mismatches(*count),
+            Fault::LostNotifications(count) => faults.lost_notifications(*count),
+            Fault::Callout(fault) => faults.callout(fault.clone()),
+            Fault::Death { hostcall, nth, thread } => faults.death_at(hostcall, *nth, *thread),
+        }
+        Ok(())
+    }
+}
