@@ -30,9 +30,15 @@ impl Headers {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// In a request, `host` is another name of `:authority`, as in Envoy.
+    fn alias<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        let is_request = || self.0.iter().any(|(other, _)| matches!(&**other, b":authority" | b":method" | b":path"));
+        if name.eq_ignore_ascii_case(b"host") && is_request() { b":authority" } else { name }
+    }
+
     /// The first value of a name.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let name = name.as_ref();
+        let name = self.alias(name.as_ref());
         self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
@@ -59,7 +65,7 @@ impl Headers {
 
     /// Adds a value as Envoy's `addCopy` does: a header that has one value at most gets it appended behind a comma.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let name = name.to_ascii_lowercase();
+        let name = self.alias(name).to_ascii_lowercase();
         if is_single(&name)
             && let Some((_, present)) = self.0.iter_mut().find(|(other, _)| **other == *name)
         {
@@ -74,20 +80,22 @@ impl Headers {
 
     /// Removes a name's entries and adds one.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let name = name.as_ref();
-        if let Some((_, present)) =
-            self.0.iter_mut().find(|(other, _)| is_pseudo(other) && other.eq_ignore_ascii_case(name))
-        {
-            *present = value.as_ref().into();
-            return;
-        }
+        let name = self.alias(name.as_ref());
         self.remove(name);
         self.add(name, value);
     }
 
+    /// Changes the first entry of a name where it stands, or adds one.
+    pub fn set_in_place(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        match self.0.iter_mut().find(|(other, _)| **other == *name.as_bytes()) {
+            Some((_, present)) => *present = value.as_ref().into(),
+            None => self.add(name, value),
+        }
+    }
+
     /// Removes a name's entries and tells whether there were any.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) -> bool {
-        let (name, before) = (name.as_ref(), self.0.len());
+        let (name, before) = (self.alias(name.as_ref()), self.0.len());
         self.0.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self.0.len() < before
     }

@@ -154,6 +154,7 @@ fn run(
         module,
         workers,
         log_level,
+        keeps_log: false,
         limits: Limits { memory: usize::try_from(memory).unwrap_or(usize::MAX) << 20, callback: None },
     };
     let server = Server::start(options)?;

@@ -22,6 +22,8 @@ enum Value {
     Bool(bool),
     Headers(Headers),
     Json(Json),
+    /// It is there, and has no bytes: most attributes' tops, such as `request`.
+    Whole,
 }
 
 impl Value {
@@ -34,8 +36,28 @@ impl Value {
     }
 }
 
-/// The bytes of a property, or None where it is not found; `path` has its parts separated by zero bytes.
+/// Why a property has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// There is none of that path.
+    NotFound,
+    /// It is no value, but what values are in: Envoy's SerializationFailure.
+    NotAValue,
+}
+
+/// The bytes of a property, or None where it has none; see [`find`].
 pub(crate) fn get(state: &VmState, path: &[u8]) -> Option<Vec<u8>> {
+    find(state, path).ok()
+}
+
+/// The bytes of a property; `path` has its parts separated by zero bytes, and may end with one.
+///
+/// # Errors
+/// When there is no such property, or it has no bytes.
+pub(crate) fn find(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
+    if path.is_empty() {
+        return Err(Missing::NotAValue);
+    }
     let trimmed = path.strip_suffix(b"\0").unwrap_or(path);
     let parts: Vec<&str> =
         trimmed.split(|byte| *byte == 0).map(|part| std::str::from_utf8(part).unwrap_or("\u{fffd}")).collect();
@@ -45,16 +67,16 @@ pub(crate) fn get(state: &VmState, path: &[u8]) -> Option<Vec<u8>> {
         (["plugin_name"], Some(root)) => Value::text(&root.plugin.name),
         (["plugin_root_id"], Some(root)) => Value::text(&root.plugin.root_id),
         (["plugin_vm_id"], _) => Value::text(&state.vm_id.id),
-        (["node", rest @ ..] | ["xds", "node", rest @ ..], _) => node(&state.network.node(), rest),
-        (["listener_direction"] | ["xds", "listener_direction"], Some(root)) => Value::count(root.listener.direction),
-        (["listener_metadata", rest @ ..] | ["xds", "listener_metadata", rest @ ..], Some(root)) => {
-            metadata(&root.listener.metadata, rest)
-        }
+        (["xds"], _) => Some(Value::Whole),
+        (["xds", "node", rest @ ..], _) => node(&state.network.node(), rest),
         (parts, _) => stream.and_then(|stream| of_stream(stream, parts)),
     };
+    let own = || stream.and_then(|stream| stream.data.borrow().info.state.get(trimmed).cloned());
     match value {
-        Some(value) => Some(encode(value)),
-        None => stream?.data.borrow().info.state.get(trimmed).cloned(),
+        Some(value) => encode(value).ok_or(Missing::NotAValue),
+        // What the guest has set: its path is one part, and none of Envoy's names.
+        None if parts.len() == 1 => own().ok_or(Missing::NotFound),
+        None => Err(Missing::NotFound),
     }
 }
 
@@ -68,30 +90,46 @@ fn of_stream(stream: &StreamContext, parts: &[&str]) -> Option<Value> {
         }
         ["response", rest @ ..] => {
             let is_visible = stream.visible.response_headers || stream.visible.log;
-            response(&data, data.response_headers.as_ref().filter(|_| is_visible), rest)
+            response(&data, data.response_headers.as_ref().filter(|_| is_visible), rest, stream.visible.log)
         }
         ["source", rest @ ..] => peer(info.source, rest),
         ["destination", rest @ ..] => peer(info.destination, rest),
-        ["connection_id"] | ["connection", "id"] => Value::count(info.connection_id),
+        ["connection_id"] => Value::count(info.connection_id),
         ["connection", rest @ ..] => connection(info, rest),
         ["upstream", rest @ ..] => upstream(info, rest),
-        ["cluster_name"] | ["xds", "cluster_name"] => Value::text(cluster_name(info)?),
-        ["cluster_metadata", rest @ ..] | ["xds", "cluster_metadata", rest @ ..] => {
-            metadata(&info.cluster.as_ref()?.metadata, rest)
-        }
-        ["route_name"] => Value::text(info.route.as_ref().map_or("", |route| &route.name)),
-        ["xds", "route_name"] => Value::text(&info.route.as_ref()?.name),
-        ["route_metadata", rest @ ..] | ["xds", "route_metadata", rest @ ..] => {
-            metadata(&info.route.as_ref()?.metadata, rest)
-        }
-        ["xds", "virtual_host_name"] => Value::text(&**info.virtual_host.as_ref()?),
-        ["xds", "filter_chain_name"] => Value::text(""),
+        ["xds", rest @ ..] => xds(info, rest),
         // Filters of the shim set no dynamic metadata.
         ["metadata", rest @ ..] => metadata(&Map::new(), rest),
+        ["filter_state"] => Some(Value::Whole),
         ["filter_state", name] => {
             let key = name.strip_prefix("wasm.")?.as_bytes();
             info.state.get(key).cloned().map(Value::Bytes)
         }
+        ["upstream_filter_state"] => info.upstream_address.map(|_| Value::Whole),
+        _ => None,
+    }
+}
+
+/// What the configuration says of where the request came in and goes. Envoy 1.40 has these below `xds` only.
+fn xds(info: &Info, parts: &[&str]) -> Option<Value> {
+    match parts {
+        ["cluster_name"] => Value::text(cluster_name(info)?),
+        ["cluster_metadata", rest @ ..] => match &info.cluster {
+            Some(cluster) => metadata(&cluster.metadata, rest),
+            // The route's, which the router has not looked up yet.
+            None => cluster_name(info).and_then(|_| metadata(&Map::new(), rest)),
+        },
+        ["route_name"] => Value::text(&info.route.as_ref()?.name),
+        ["route_metadata", rest @ ..] => metadata(&info.route.as_ref()?.metadata, rest),
+        ["virtual_host_name"] => Value::text(&**info.virtual_host.as_ref()?),
+        ["virtual_host_metadata", rest @ ..] => {
+            info.virtual_host.as_ref()?;
+            metadata(&Map::new(), rest)
+        }
+        ["listener_direction"] => Value::count(info.listener.direction),
+        ["listener_metadata", rest @ ..] => metadata(&info.listener.metadata, rest),
+        ["filter_chain_name"] => Value::text(""),
+        ["upstream_host_metadata" | "upstream_host_locality_metadata"] => info.upstream_address.map(|_| Value::Whole),
         _ => None,
     }
 }
@@ -111,6 +149,7 @@ fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Opti
     let path = || headers?.get(":path").map(|path| String::from_utf8_lossy(path).into_owned());
     let info = &data.info;
     match parts {
+        [] => Some(Value::Whole),
         ["path"] => header(":path"),
         ["url_path"] => Value::text(path()?.split('?').next()?),
         ["query"] => Value::text(path()?.split_once('?').map_or("", |(_, query)| query)),
@@ -120,11 +159,7 @@ fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Opti
         ["referer"] => header("referer"),
         ["useragent"] => header("user-agent"),
         ["id"] => header("x-request-id"),
-        ["headers"] => Some(Value::Headers(headers?.clone())),
-        ["headers", name] => {
-            let values: Vec<&[u8]> = headers?.get_all(name).collect();
-            (!values.is_empty()).then(|| Value::Bytes(values.join(&b","[..])))
-        }
+        ["headers", rest @ ..] => map(headers, rest),
         ["time"] => Value::count(info.started),
         ["protocol"] => Value::text(info.protocol),
         ["size"] => match headers?.get_str("content-length").and_then(|length| length.parse::<i64>().ok()) {
@@ -137,26 +172,60 @@ fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Opti
     }
 }
 
-fn response(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Option<Value> {
+fn response(data: &StreamData, headers: Option<&Headers>, parts: &[&str], is_log: bool) -> Option<Value> {
     let info = &data.info;
     match parts {
-        ["code"] => Value::count(info.response_code?),
+        [] => Some(Value::Whole),
+        ["code"] => Value::count(response_code(data)?),
         ["code_details"] => Value::text(info.details.as_ref()?),
         ["flags"] => Value::count(info.flags),
-        ["headers"] => Some(Value::Headers(headers?.clone())),
-        ["headers", name] => headers?.get(name).map(|value| Value::Bytes(value.to_vec())),
-        ["trailers"] => Some(Value::Headers(data.response_trailers.clone().unwrap_or_default())),
-        ["trailers", name] => data.response_trailers.as_ref()?.get(name).map(|value| Value::Bytes(value.to_vec())),
+        ["headers", rest @ ..] => map(headers, rest),
+        ["trailers", rest @ ..] => map(data.response_trailers.as_ref(), rest),
         ["grpc_status"] => {
             let trailers = data.response_trailers.as_ref().and_then(|trailers| trailers.get_str("grpc-status"));
-            let status = trailers.or_else(|| headers?.get_str("grpc-status"))?;
-            Value::count(status.parse::<i64>().ok()?)
+            let status = trailers.or_else(|| headers?.get_str("grpc-status")).and_then(|status| status.parse().ok());
+            // Without one, Envoy makes one of the HTTP status.
+            Some(Value::Int(status.or_else(|| response_code(data).map(grpc_status_of))?))
         }
         ["size"] => Value::count(info.response_bytes),
         ["total_size"] => Value::count(info.response_bytes + size(headers)),
-        ["backend_latency"] => Value::count(info.clock.now().saturating_sub(info.request_sent?)),
+        // Until the upstream's last byte, when the shim may know of it in the log only.
+        ["backend_latency"] if is_log && info.upstream_address.is_some() => {
+            Value::count(info.clock.now().saturating_sub(info.request_sent?))
+        }
         _ => None,
     }
+}
+
+/// The response's status: known as soon as there is a response, before the client has it.
+fn response_code(data: &StreamData) -> Option<u16> {
+    let status = || data.response_headers.as_ref()?.get_str(":status")?.parse().ok();
+    data.info.response_code.or_else(status)
+}
+
+fn grpc_status_of(status: u16) -> i64 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+/// A header map, empty where it cannot be seen now, or one name's values in it.
+fn map(headers: Option<&Headers>, parts: &[&str]) -> Option<Value> {
+    match parts {
+        [] => Some(Value::Headers(headers.cloned().unwrap_or_default())),
+        [name] => joined(headers?, name).map(Value::Bytes),
+        _ => None,
+    }
+}
+
+fn joined(headers: &Headers, name: &str) -> Option<Vec<u8>> {
+    let values: Vec<&[u8]> = headers.get_all(name).collect();
+    (!values.is_empty()).then(|| values.join(&b","[..]))
 }
 
 fn size(headers: Option<&Headers>) -> u64 {
@@ -165,6 +234,7 @@ fn size(headers: Option<&Headers>) -> u64 {
 
 fn peer(address: SocketAddr, parts: &[&str]) -> Option<Value> {
     match parts {
+        [] => Some(Value::Whole),
         ["address"] => Value::text(address.to_string()),
         ["port"] => Value::count(address.port()),
         _ => None,
@@ -173,6 +243,8 @@ fn peer(address: SocketAddr, parts: &[&str]) -> Option<Value> {
 
 fn connection(info: &Info, parts: &[&str]) -> Option<Value> {
     match parts {
+        [] => Some(Value::Whole),
+        ["id"] => Value::count(info.connection_id),
         ["mtls"] => Some(Value::Bool(false)),
         ["requested_server_name"] => Value::text(info.sni.clone().unwrap_or_default()),
         _ => None,
@@ -181,9 +253,16 @@ fn connection(info: &Info, parts: &[&str]) -> Option<Value> {
 
 fn upstream(info: &Info, parts: &[&str]) -> Option<Value> {
     match parts {
+        [] => Some(Value::Whole),
         ["address"] => Value::text(info.upstream_address?.to_string()),
         ["port"] => Value::count(info.upstream_address?.port()),
-        ["transport_failure_reason"] => Value::text(info.upstream_failure.as_ref()?),
+        // The shim's clusters have no localities.
+        ["locality"] => info.upstream_address.and_then(|_| Value::text("")),
+        ["request_attempt_count"] => Value::count(u8::from(info.request_sent.is_some())),
+        ["transport_failure_reason"] => match &info.upstream_failure {
+            Some(failure) => Value::text(failure),
+            None => info.upstream_address.and_then(|_| Value::text("")),
+        },
         _ => None,
     }
 }
@@ -217,21 +296,40 @@ fn walk(json: &Json, parts: &[&str]) -> Option<Value> {
     walk(next?, rest)
 }
 
-fn encode(value: Value) -> Vec<u8> {
-    match value {
+fn encode(value: Value) -> Option<Vec<u8>> {
+    Some(match value {
         Value::Bytes(bytes) => bytes,
         Value::Int(number) => number.to_le_bytes().to_vec(),
         Value::Bool(flag) => vec![u8::from(flag)],
-        Value::Headers(headers) => pairs::encode(headers.iter()),
+        Value::Headers(headers) => encode_headers(&headers),
         Value::Json(json) => encode_json(&json),
+        Value::Whole => return None,
+    })
+}
+
+/// A map has each name once, and even an empty one has its count.
+fn encode_headers(headers: &Headers) -> Vec<u8> {
+    let mut seen: Vec<(&[u8], Vec<u8>)> = Vec::new();
+    for (name, value) in headers.iter() {
+        match seen.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => {
+                values.push(b',');
+                values.extend_from_slice(value);
+            }
+            None => seen.push((name, value.to_vec())),
+        }
     }
+    encode_pairs(seen.iter().map(|(name, value)| (*name, value.as_slice())))
+}
+
+fn encode_pairs<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
+    let bytes = pairs::encode(pairs);
+    if bytes.is_empty() { vec![0; 4] } else { bytes }
 }
 
 /// As CEL sees a struct's values: numbers are doubles.
 fn encode_json(json: &Json) -> Vec<u8> {
-    let pairs_of = |pairs: Vec<(Vec<u8>, Vec<u8>)>| {
-        if pairs.is_empty() { vec![0; 4] } else { pairs::encode(pairs.iter().map(|(name, value)| (&**name, &**value))) }
-    };
+    let pairs_of = |pairs: Vec<(Vec<u8>, Vec<u8>)>| encode_pairs(pairs.iter().map(|(name, value)| (&**name, &**value)));
     match json {
         Json::Null => Vec::new(),
         Json::Bool(flag) => vec![u8::from(*flag)],

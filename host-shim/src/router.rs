@@ -52,6 +52,8 @@ impl Site {
     }
 
     fn find(&self, headers: &Headers) -> Option<(&SiteHost, Arc<Route>)> {
+        // Envoy routes nothing whose scheme it does not know.
+        headers.get("x-forwarded-proto")?;
         let authority =
             headers.get(":authority").map(|host| String::from_utf8_lossy(host).to_lowercase()).unwrap_or_default();
         let host = self.host(&authority)?;
@@ -141,10 +143,10 @@ impl Site {
             && let Some(path) =
                 headers.get_str(":path").and_then(|path| rewrite_prefix(&route.matches.path, path, replacement))
         {
-            headers.set(":path", path);
+            headers.set_in_place(":path", path);
         }
         if let Some(host) = &forward.host_rewrite {
-            headers.set(":authority", host);
+            headers.set_in_place(":authority", host);
         }
         for changes in std::iter::once(&route.headers).chain(hosts) {
             changes.request_remove.iter().for_each(|name| {
@@ -189,8 +191,7 @@ pub(crate) fn reset_body(reason: &str) -> String {
 /// Envoy's reply where no connection can be made; `cause` is the system's.
 pub(crate) fn connect_failure(cause: &str) -> LocalReply {
     let cause = cause.split(" (os error").next().unwrap_or(cause);
-    let body =
-        reset_body(&format!("remote connection failure, transport failure reason: delayed connect error: {cause}"));
+    let body = reset_body("remote connection failure");
     let details =
         format!("upstream_reset_before_response_started{{remote_connection_failure|delayed_connect_error:_{cause}}}");
     reply(503, &body, &details.replace(' ', "_"), flags::UPSTREAM_CONNECTION_FAILURE)
@@ -203,7 +204,7 @@ pub(crate) fn connection_refused() -> LocalReply {
 
 /// Envoy's reply where the TLS handshake fails.
 pub(crate) fn tls_failure(cause: &str) -> LocalReply {
-    let body = reset_body(&format!("remote connection failure, transport failure reason: TLS_error: {cause}"));
+    let body = reset_body("remote connection failure");
     let details = format!("upstream_reset_before_response_started{{remote_connection_failure|TLS_error:_{cause}}}");
     reply(503, &body, &details.replace(' ', "_"), flags::UPSTREAM_CONNECTION_FAILURE)
 }

@@ -115,8 +115,9 @@ impl Worker {
         let present = self.vms.borrow().get(&loaded.spec.key).and_then(Weak::upgrade).filter(|vm| !vm.has_failed());
         let (cell, root) = match present {
             Some(cell) => {
-                let root = cell.vm.borrow_mut().add_root(&loaded.plugin, &loaded.listener);
-                (cell, root)
+                let started = cell.vm.borrow_mut().start_root(&loaded.plugin, &loaded.listener);
+                self.run_after_call(&cell);
+                (cell, started?)
             }
             None => {
                 let vm = Vm::start(&loaded.module, &loaded.spec, &self.host, self.thread, Rc::clone(&self.network))?;

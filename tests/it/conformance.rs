@@ -35,6 +35,16 @@ async fn envoy_does_what_is_on_record() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_shim_does_what_is_on_record() -> Result<()> {
+    let _shared = crate::support::shared().await;
+    // The module's path is relative, as in the configurations that users copy.
+    std::env::set_current_dir(tollbell_tests::project_root())?;
+    let differences = differences::<host::Shim>(false).await?;
+    ensure!(differences.is_empty(), "{} cases differ:\n{}", differences.len(), differences.join("\n"));
+    Ok(())
+}
+
 /// Runs every theme on a host, and returns how it differs from the record, by case.
 async fn differences<H: Host>(records: bool) -> Result<Vec<String>> {
     let mut waiting = selected()?.into_iter();

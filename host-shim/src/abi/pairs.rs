@@ -53,9 +53,9 @@ fn decode_checked(bytes: &[u8]) -> Option<Headers> {
         let (name, rest) = split_text(text, name_len)?;
         let (value, rest) = split_text(rest, value_len)?;
         text = rest;
-        headers.add(name, value);
+        headers.append(name, value);
     }
-    Some(headers)
+    text.is_empty().then_some(headers)
 }
 
 fn split_word(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -100,6 +100,7 @@ mod tests {
             b"\x01\0\0\0\xff\xff\xff\xff\x01\0\0\0ab\0c\0",
             b"\x01\0\0\0\x02\0\0\0\x01\0\0\0ab\0c",
             b"\x01\0\0\0\x02\0\0\0\x01\0\0\0abXc\0",
+            b"\x01\0\0\0\x02\0\0\0\x01\0\0\0ab\0c\0more",
             b"\xff\xff\xff\xff\x02\0\0\0",
         ] {
             assert_eq!(decode(bytes), Headers::default(), "{bytes:?}");

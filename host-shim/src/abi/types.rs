@@ -7,6 +7,8 @@ pub enum Status {
     NotFound,
     /// 2
     BadArgument,
+    /// 3
+    SerializationFailure,
     /// 4
     ParseFailure,
     /// 6
@@ -27,6 +29,7 @@ impl Status {
         match self {
             Status::NotFound => 1,
             Status::BadArgument => 2,
+            Status::SerializationFailure => 3,
             Status::ParseFailure => 4,
             Status::InvalidMemoryAccess => 6,
             Status::Empty => 7,

@@ -66,7 +66,7 @@ impl SimExchange {
         if let Some(location) = location {
             headers.add("location", location);
         }
-        self.finish_response(&mut headers);
+        self.finish_response(&mut headers, false);
         self.answer.edit(|response| response.headers = headers, true);
     }
 
@@ -191,7 +191,13 @@ impl Exchange for SimExchange {
         self.over();
     }
 
-    fn finish_response(&self, headers: &mut Headers) {
-        headers.set("server", &self.site.listener.manager.server_name);
+    fn finish_response(&self, headers: &mut Headers, closes: bool) {
+        if headers.get("date").is_none() {
+            headers.add("date", self.shared.host.clock.http_date());
+        }
+        headers.set_in_place("server", &self.site.listener.manager.server_name);
+        if closes {
+            headers.set("connection", "close");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::Shared;
 use super::events::Event;
 use super::exchange::{Answer, SimExchange};
 use super::message::Request;
-use super::network::{SimNetwork, Upstreams};
+use super::network::SimNetwork;
 use crate::headers::Headers;
 use crate::network::Network;
 use crate::paths::{self, Prepared};
@@ -99,7 +99,7 @@ impl SimThread {
         let exchange = Rc::new(SimExchange::new(id, self, site, answer));
         let path = data.request_headers.get(":path").unwrap_or_default().to_vec();
         match paths::prepare(&exchange.site.listener.manager, &path) {
-            Prepared::Path(path) => data.request_headers.set(":path", path),
+            Prepared::Path(path) => data.request_headers.set_in_place(":path", path),
             Prepared::Rejected => return exchange.answer_at_once(400, None),
             Prepared::Redirect(path) => return exchange.answer_at_once(307, Some(&path)),
         }
@@ -134,9 +134,5 @@ impl SimThread {
         let listener = program.listeners.first().map(|site| Arc::clone(&site.listener));
         let listener = listener.unwrap_or_else(|| Arc::clone(&self.shared.empty_listener));
         StreamData::new(headers, Info::new(listener, &host.clock, client))
-    }
-
-    pub(super) fn upstreams(&self) -> &Upstreams {
-        &self.shared.upstreams
     }
 }

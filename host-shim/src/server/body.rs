@@ -30,6 +30,8 @@ struct Queue {
     is_whole: bool,
     is_cut: bool,
     is_dropped: bool,
+    /// The message's headers tell its length: hyper is not to compare it.
+    has_length: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -76,11 +78,6 @@ impl Queue {
     fn is_end(&self) -> bool {
         self.is_whole && self.frames.is_empty() && !self.is_cut
     }
-
-    fn size(&self) -> SizeHint {
-        let known = u64::try_from(self.bytes).unwrap_or(u64::MAX);
-        if self.is_whole { SizeHint::with_exact(known) } else { SizeHint::default() }
-    }
 }
 
 /// The end of a body that is written to.
@@ -111,6 +108,11 @@ macro_rules! body {
             pub(crate) fn new() -> (Self, $body) {
                 let shared = <$shared>::default();
                 ($sink(shared.clone()), $body(shared))
+            }
+
+            /// The headers have a content-length.
+            pub(crate) fn has_length(&self) {
+                self.with(|queue| queue.has_length = true);
             }
 
             fn with<T>(&self, run: impl FnOnce(&mut Queue) -> T) -> T {
@@ -161,12 +163,13 @@ macro_rules! body {
 
             fn is_end_stream(&self) -> bool {
                 let $queue = &self.0;
-                $borrow.is_end()
+                let queue = $borrow;
+                queue.is_end() && !queue.has_length
             }
 
+            // Without a content-length of its own a message is chunked, as in Envoy, even if all of it is there.
             fn size_hint(&self) -> SizeHint {
-                let $queue = &self.0;
-                $borrow.size()
+                SizeHint::default()
             }
         }
 

@@ -18,7 +18,14 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
     headers.add(":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
     headers.add(":method", parts.method.as_str());
     headers.add(":scheme", scheme);
+    // A connection's header names others that belong to it.
+    let connection = parts.headers.get_all(http::header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let nominated: Vec<String> =
+        connection.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
     for (name, value) in &parts.headers {
+        if nominated.iter().any(|other| other == name.as_str()) {
+            continue;
+        }
         let is_grpc_te = name == "te" && value == "trailers";
         if name != http::header::HOST && (is_grpc_te || !HOP_BY_HOP.contains(&name.as_str())) {
             headers.add(name.as_str(), value.as_bytes());
@@ -32,7 +39,8 @@ pub(super) fn response(parts: &http::response::Parts) -> Headers {
     let mut headers = Headers::new();
     headers.add(":status", parts.status.as_str());
     for (name, value) in &parts.headers {
-        if !HOP_BY_HOP.contains(&name.as_str()) {
+        // Filters see in Envoy that a response is chunked.
+        if name == http::header::TRANSFER_ENCODING || !HOP_BY_HOP.contains(&name.as_str()) {
             headers.add(name.as_str(), value.as_bytes());
         }
     }
@@ -58,31 +66,37 @@ pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Res
     let method = Method::from_bytes(method).map_err(|_| Unsendable(":method"))?;
     let path = headers.get(":path").filter(|path| !path.is_empty()).ok_or(Unsendable(":path"))?;
     let authority = headers.get(":authority").unwrap_or_default();
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    // A connection is chosen by the cluster; the URI must have some host.
+    let host = if authority.is_empty() { b"upstream" } else { authority };
+    let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
     let mut builder = http::Request::builder().method(method).uri(uri.map_err(|_| Unsendable(":path"))?);
     if is_http2 {
         builder = builder.version(Version::HTTP_2);
     }
     let (mut parts, ()) = builder.body(()).map_err(|_| Unsendable(":path"))?.into_parts();
-    parts.headers = to_map(headers);
-    if let (false, Ok(host)) = (is_http2, HeaderValue::from_bytes(authority)) {
+    if let (false, false, Ok(host)) = (is_http2, authority.is_empty(), HeaderValue::from_bytes(authority)) {
         parts.headers.insert(http::header::HOST, host);
     }
+    append_to(&mut parts.headers, headers);
     Ok(parts)
 }
 
 /// Headers for hyper, without pseudo-headers.
 pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
+    append_to(&mut map, headers);
+    map
+}
+
+fn append_to(map: &mut HeaderMap, headers: &Headers) {
     for (name, value) in headers.iter() {
-        if name.first() == Some(&b':') {
+        if name.first() == Some(&b':') || name == b"transfer-encoding" {
             continue;
         }
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
     }
-    map
 }
 
 /// The status of a response, if it has a valid one.

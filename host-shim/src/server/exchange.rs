@@ -23,6 +23,9 @@ use crate::stream::{Exchange, Routed, Stream};
 use crate::vm::state::LocalReply;
 use crate::worker::Worker;
 
+/// A head is written by then.
+const HEAD_FIRST: Duration = Duration::from_millis(20);
+
 /// The exchange.
 pub(super) struct ServerExchange {
     worker: Rc<Worker>,
@@ -36,6 +39,7 @@ pub(super) struct ServerExchange {
     upstream: RefCell<Option<UpstreamSink>>,
     upstream_task: RefCell<Option<AbortHandle>>,
     is_over: Cell<bool>,
+    is_http1: bool,
 }
 
 impl ServerExchange {
@@ -45,6 +49,7 @@ impl ServerExchange {
         network: &Rc<ServerNetwork>,
         site: &Arc<Site>,
         stats: &Rc<ListenerStats>,
+        is_http1: bool,
     ) -> (Rc<Self>, oneshot::Receiver<Response<ClientBody>>) {
         let (client, body) = ClientSink::new();
         let (head, receiver) = oneshot::channel();
@@ -60,6 +65,7 @@ impl ServerExchange {
             upstream: RefCell::default(),
             upstream_task: RefCell::default(),
             is_over: Cell::new(false),
+            is_http1,
         };
         (Rc::new(exchange), receiver)
     }
@@ -103,8 +109,8 @@ impl ServerExchange {
         if let Some(location) = location {
             headers.add("location", location);
         }
+        self.finish_response(&mut headers, false);
         headers.add("content-length", "0");
-        self.finish_response(&mut headers);
         self.response_headers(headers, true);
     }
 
@@ -115,10 +121,21 @@ impl ServerExchange {
         }
     }
 
-    fn start_upstream(&self, headers: Headers, target: Target, end: bool) {
+    fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
         let (sink, body) = UpstreamSink::new();
+        if headers.get("content-length").is_some() {
+            sink.has_length();
+        }
         if end {
             sink.end();
+            // HTTP/1 says that there is no body, where one would be expected.
+            let expects_body = !matches!(
+                headers.get_str(":method"),
+                Some("GET" | "HEAD" | "DELETE" | "OPTIONS" | "TRACE" | "CONNECT")
+            );
+            if expects_body && !target.cluster.http2 && headers.get("content-length").is_none() {
+                headers.add("content-length", "0");
+            }
         }
         *self.upstream.borrow_mut() = Some(sink);
         let Some(stream) = self.stream.borrow().upgrade() else { return };
@@ -156,6 +173,7 @@ impl ServerExchange {
                 }
             };
             let (parts, body) = response.into_parts();
+            let is_http2 = parts.version == http::Version::HTTP_2;
             stats.upstream_response(&target.cluster.name, parts.status.as_u16());
             let mut headers = convert::response(&parts);
             let took = Duration::from_nanos(worker.host().clock.now().saturating_sub(started));
@@ -167,7 +185,7 @@ impl ServerExchange {
             let end = hyper::body::Body::is_end_stream(&body);
             stream.borrow_mut().response_headers(headers, end);
             worker.drain();
-            if !end && within(deadline, pump(body, &stream, &client, &worker)).await.is_none() {
+            if !end && within(deadline, pump(body, is_http2, &stream, &client, &worker)).await.is_none() {
                 stream.borrow_mut().reset();
             }
         });
@@ -183,17 +201,28 @@ async fn within<T>(deadline: Option<tokio::time::Instant>, future: impl Future<O
 }
 
 /// The response's body on its way to the filters, no faster than the client takes it.
-async fn pump(mut body: Incoming, stream: &Rc<RefCell<Stream>>, client: &ClientSink, worker: &Rc<Worker>) {
+///
+/// In HTTP/1 the end comes by itself, behind the last data; in HTTP/2 the last data can carry it.
+async fn pump(
+    mut body: Incoming,
+    is_http2: bool,
+    stream: &Rc<RefCell<Stream>>,
+    client: &ClientSink,
+    worker: &Rc<Worker>,
+) {
     loop {
         client.room().await;
         let Some(frame) = body.frame().await else { break };
         let Ok(frame) = frame else {
+            let data = stream.borrow().data();
+            data.borrow_mut().info.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
+            data.borrow_mut().info.flags |= flags::UPSTREAM_PROTOCOL_ERROR;
             stream.borrow_mut().reset();
             return;
         };
         match frame.into_data() {
             Ok(data) => {
-                let end = hyper::body::Body::is_end_stream(&body);
+                let end = is_http2 && hyper::body::Body::is_end_stream(&body);
                 stream.borrow_mut().response_data(data.into(), end);
                 worker.drain();
                 if end {
@@ -248,6 +277,9 @@ impl Exchange for ServerExchange {
             // The codec of Envoy refuses a response without a status.
             None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
         };
+        if headers.contains_key(http::header::CONTENT_LENGTH) {
+            self.client.has_length();
+        }
         if end {
             self.client.end();
             self.over();
@@ -274,12 +306,26 @@ impl Exchange for ServerExchange {
     }
 
     fn reset(&self) {
-        self.head.borrow_mut().take();
-        self.client.cut();
+        if self.head.borrow_mut().take().is_some() {
+            self.client.cut();
+        } else {
+            // hyper must have written the head before it learns that the body breaks off.
+            let client = self.client.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(HEAD_FIRST).await;
+                client.cut();
+            });
+        }
         self.over();
     }
 
-    fn finish_response(&self, headers: &mut Headers) {
-        headers.set("server", &self.site.listener.manager.server_name);
+    fn finish_response(&self, headers: &mut Headers, closes: bool) {
+        if headers.get("date").is_none() {
+            headers.add("date", self.worker.host().clock.http_date());
+        }
+        headers.set_in_place("server", &self.site.listener.manager.server_name);
+        if closes && self.is_http1 {
+            headers.set("connection", "close");
+        }
     }
 }

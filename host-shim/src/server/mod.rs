@@ -46,6 +46,8 @@ pub struct Options {
     pub workers: usize,
     /// The lowest level that is logged.
     pub log_level: LogLevel,
+    /// Keeps the log for [`Server::host`] instead of writing it to standard error.
+    pub keeps_log: bool,
     /// What each VM may use.
     pub limits: Limits,
 }
@@ -73,7 +75,9 @@ impl Server {
     /// # Errors
     /// When an address is taken, a module does not load, or one refuses its configuration: its log says why.
     pub fn start(options: Options) -> Result<Server> {
-        let host = Host::new(Clock::System, Logs::standard_error(options.log_level), options.limits);
+        let level = options.log_level;
+        let logs = if options.keeps_log { Logs::kept(level) } else { Logs::standard_error(level) };
+        let host = Host::new(Clock::System, logs, options.limits);
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
         for listener in &options.bootstrap.listeners {

@@ -137,20 +137,27 @@ async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Call
 
 async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
     let (sink, body) = UpstreamSink::new();
+    if callout.headers.get("content-length").is_some() {
+        sink.has_length();
+    }
     if callout.is_grpc {
         sink.data(grpc_frame(&callout.body));
     } else {
         sink.data(callout.body);
     }
     sink.end();
+    let started = std::time::Instant::now();
     let response = match upstreams.send(cluster, &callout.headers, body).await {
         Ok(response) => response,
         Err(reply) => return made(&reply),
     };
+    let took = started.elapsed().as_millis();
     let (parts, body) = response.into_parts();
     match collect(body).await {
         Some((body, trailers)) => {
-            CalloutOutcome::Response(CallResponse { headers: convert::response(&parts), body, trailers })
+            let mut headers = convert::response(&parts);
+            headers.set("x-envoy-upstream-service-time", took.to_string());
+            CalloutOutcome::Response(CallResponse { headers, body, trailers })
         }
         None => CalloutOutcome::Reset,
     }

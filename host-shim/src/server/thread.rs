@@ -182,8 +182,9 @@ impl Connection {
         let (worker, network) = (&self.thread.worker, &self.thread.network);
         let program = network.program();
         let Some(site) = program.listeners.get(self.listener) else { return Err(Reset) };
-        let (exchange, head) = ServerExchange::new(worker, network, site, &self.stats);
         let (parts, body) = request.into_parts();
+        let is_http1 = parts.version != http::Version::HTTP_2;
+        let (exchange, head) = ServerExchange::new(worker, network, site, &self.stats, is_http1);
         let scheme = if self.tls { "https" } else { "http" };
         let Some(mut headers) = convert::request(&parts, scheme) else {
             exchange.answer_at_once(400, None);
@@ -191,7 +192,7 @@ impl Connection {
         };
         let path = headers.get(":path").unwrap_or_default().to_vec();
         match paths::prepare(&site.listener.manager, &path) {
-            Prepared::Path(path) => headers.set(":path", path),
+            Prepared::Path(path) => headers.set_in_place(":path", path),
             Prepared::Rejected => exchange.answer_at_once(400, None),
             Prepared::Redirect(path) => exchange.answer_at_once(307, Some(&path)),
         }
@@ -201,7 +202,13 @@ impl Connection {
             stream.borrow_mut().request_headers(end);
             worker.drain();
             if !end {
-                tokio::task::spawn_local(send_body(body, Rc::clone(&stream), Rc::clone(&exchange), Rc::clone(worker)));
+                tokio::task::spawn_local(send_body(
+                    body,
+                    parts.version == http::Version::HTTP_2,
+                    Rc::clone(&stream),
+                    Rc::clone(&exchange),
+                    Rc::clone(worker),
+                ));
             }
             // When the client goes, hyper drops this future or the response's body.
             let watch = ClientWatch { stream, exchange };
@@ -279,7 +286,13 @@ fn request_id() -> String {
 }
 
 /// The request's body on its way to the filters, no faster than the upstream takes it.
-async fn send_body(mut body: Incoming, stream: Rc<RefCell<Stream>>, exchange: Rc<ServerExchange>, worker: Rc<Worker>) {
+async fn send_body(
+    mut body: Incoming,
+    is_http2: bool,
+    stream: Rc<RefCell<Stream>>,
+    exchange: Rc<ServerExchange>,
+    worker: Rc<Worker>,
+) {
     loop {
         exchange.upstream_room().await;
         while stream.borrow().request_is_full() && !stream.borrow().ignores_request() {
@@ -300,8 +313,12 @@ async fn send_body(mut body: Incoming, stream: Rc<RefCell<Stream>>, exchange: Rc
                     let data_of_stream = stream.borrow().data();
                     data_of_stream.borrow_mut().info.request_bytes += length;
                     if !stream.borrow().ignores_request() {
-                        stream.borrow_mut().request_data(data.into(), false);
+                        let end = is_http2 && body.is_end_stream();
+                        stream.borrow_mut().request_data(data.into(), end);
                         worker.drain();
+                        if end {
+                            return;
+                        }
                     }
                 }
                 Err(frame) => {

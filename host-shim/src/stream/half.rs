@@ -31,6 +31,8 @@ struct Stage {
     headers_end: bool,
     /// What came while everything was held: the filter has not seen it.
     unseen: VecDeque<Piece>,
+    /// What waits behind this filter without being shown to it again: Envoy's StopIterationAndWatermark.
+    unshown: Vec<u8>,
     /// Whether what the filter holds of the body is the last of it.
     body_end: bool,
     holds_trailers: bool,
@@ -68,6 +70,7 @@ impl Half {
             holds_headers: false,
             headers_end: false,
             unseen: VecDeque::new(),
+            unshown: Vec::new(),
             body_end: false,
             holds_trailers: false,
             goes_on: false,
@@ -86,7 +89,8 @@ impl Half {
             Piece::Data(data, _) => data.len(),
             Piece::Trailers => 0,
         });
-        unseen.sum::<usize>() + bodies.iter().flatten().map(Vec::len).sum::<usize>()
+        let unshown = self.stages.iter().map(|stage| stage.unshown.len());
+        unseen.chain(unshown).sum::<usize>() + bodies.iter().flatten().map(Vec::len).sum::<usize>()
     }
 
     fn stage_of(&self, filter: usize) -> Option<usize> {
@@ -186,7 +190,16 @@ impl Stream {
     }
 
     fn body(&mut self, way: Way, from: usize, data: Vec<u8>, end: bool) {
-        let mut data = data;
+        let mut adder = None;
+        self.body_until_held(way, from, data, end, &mut adder);
+        // A filter has put trailers behind the end: they go to the filters that follow.
+        if let Some(adder) = adder {
+            self.trailers(way, adder + 1);
+        }
+    }
+
+    fn body_until_held(&mut self, way: Way, from: usize, data: Vec<u8>, end: bool, adder: &mut Option<usize>) {
+        let (mut data, mut end) = (data, end);
         let mut index = from;
         loop {
             if self.is_over(way) {
@@ -210,19 +223,33 @@ impl Stream {
                 None => std::mem::take(&mut data),
             };
             self.put_body(way, filter, Some(shown));
+            let had_trailers = self.has_trailers(way);
             let status = self.call_body(way, index, filter, end);
             if self.is_over(way) {
                 return;
+            }
+            if end && !had_trailers && self.has_trailers(way) {
+                *adder = Some(index);
+                end = false;
             }
             let Some(stage) = self.stage(way, index) else { return };
             let goes_on = std::mem::take(&mut stage.goes_on);
             match status {
                 _ if goes_on => {}
                 DataStatus::Continue => {}
-                DataStatus::Buffer | DataStatus::Watermark => {
+                DataStatus::Buffer => {
                     stage.hold = Hold::Single;
                     stage.body_end = end;
-                    self.check_limit(way, filter, status);
+                    self.check_limit(way, filter);
+                    return;
+                }
+                DataStatus::Watermark => {
+                    stage.hold = Hold::Single;
+                    stage.body_end = end;
+                    let mut shown = self.take_body(way, filter).unwrap_or_default();
+                    if let Some(stage) = self.stage(way, index) {
+                        stage.unshown.append(&mut shown);
+                    }
                     return;
                 }
                 DataStatus::NoBuffer => {
@@ -234,7 +261,9 @@ impl Stream {
             }
             stage.hold = Hold::Nothing;
             let releases_headers = std::mem::take(&mut stage.holds_headers);
-            data = self.take_body(way, filter).unwrap_or_default();
+            let mut shown = self.take_body(way, filter).unwrap_or_default();
+            data = self.take_unshown(way, index);
+            data.append(&mut shown);
             if releases_headers {
                 self.headers(way, index + 1, false);
             }
@@ -275,7 +304,9 @@ impl Stream {
             if releases_headers {
                 self.headers(way, index + 1, false);
             }
-            if let Some(held) = self.take_body(way, filter).filter(|held| !held.is_empty()) {
+            let mut held = self.take_unshown(way, index);
+            held.append(&mut self.take_body(way, filter).unwrap_or_default());
+            if !held.is_empty() {
                 self.body(way, index + 1, held, false);
             }
             index += 1;
@@ -300,33 +331,52 @@ impl Stream {
         let headers_end = stage.headers_end;
         let body_end = std::mem::take(&mut stage.body_end);
         let releases_trailers = std::mem::take(&mut stage.holds_trailers);
-        let body = self.take_body(way, filter);
+        let mut body = self.take_unshown(way, index);
+        body.append(&mut self.take_body(way, filter).unwrap_or_default());
         if releases_headers {
             self.headers(way, index + 1, headers_end);
         }
-        if let Some(body) = body.filter(|body| !body.is_empty() || body_end) {
+        if !body.is_empty() || body_end {
             self.body(way, index + 1, body, body_end);
-        } else if body_end {
-            self.body(way, index + 1, Vec::new(), true);
         }
-        for piece in unseen {
-            match piece {
-                Piece::Data(data, end) => self.body(way, index, data, end),
-                Piece::Trailers => self.trailers(way, index),
-            }
-        }
+        self.show_unseen(way, index, unseen);
         if releases_trailers {
             self.trailers(way, index + 1);
         }
     }
 
+    /// What came while a filter held everything: the body in one piece, then the trailers.
+    fn show_unseen(&mut self, way: Way, index: usize, unseen: VecDeque<Piece>) {
+        let (mut body, mut body_end, mut has_body, mut has_trailers) = (Vec::new(), false, false, false);
+        for piece in unseen {
+            match piece {
+                Piece::Data(mut data, end) => {
+                    body.append(&mut data);
+                    body_end |= end;
+                    has_body = true;
+                }
+                Piece::Trailers => has_trailers = true,
+            }
+        }
+        if has_body {
+            self.body(way, index, body, body_end);
+        }
+        if has_trailers {
+            self.trailers(way, index);
+        }
+    }
+
+    fn take_unshown(&mut self, way: Way, index: usize) -> Vec<u8> {
+        self.stage(way, index).map(|stage| std::mem::take(&mut stage.unshown)).unwrap_or_default()
+    }
+
     /// More than a buffer takes is 413 for a request, and 500 for a response.
-    fn check_limit(&mut self, way: Way, filter: usize, status: DataStatus) {
+    fn check_limit(&mut self, way: Way, filter: usize) {
         let data = self.data.borrow();
         let bodies = if way == Way::Request { &data.request_bodies } else { &data.response_bodies };
         let length = bodies.get(filter).and_then(|body| body.as_ref().map(Vec::len)).unwrap_or_default();
         drop(data);
-        if status != DataStatus::Buffer || length <= BUFFER_LIMIT {
+        if length <= BUFFER_LIMIT {
             return;
         }
         let (status, body, details) = match way {
@@ -347,6 +397,12 @@ impl Stream {
     fn is_started(&self, way: Way, filter: usize) -> bool {
         let _ = way;
         self.filters.get(filter).is_some_and(|filter| filter.started)
+    }
+
+    fn has_trailers(&self, way: Way) -> bool {
+        let data = self.data.borrow();
+        let trailers = if way == Way::Request { &data.request_trailers } else { &data.response_trailers };
+        trailers.is_some()
     }
 
     fn take_body(&mut self, way: Way, filter: usize) -> Option<Vec<u8>> {
@@ -402,19 +458,17 @@ impl Stream {
             let bodies = if way == Way::Request { &data.request_bodies } else { &data.response_bodies };
             word(bodies.get(filter).and_then(|body| body.as_ref().map(Vec::len)).unwrap_or_default())
         };
-        let answer = self.call(
-            way,
-            stage,
-            filter,
-            |_, _| {},
-            |vm, context| {
-                let status = match way {
-                    Way::Request => vm.request_body(context, size, end),
-                    Way::Response => vm.response_body(context, size, end),
-                };
-                (status, status == DataStatus::Continue)
-            },
-        );
+        let show = |visible: &mut Visible, _is_shown: bool| match way {
+            Way::Request => visible.may_add_request_trailers |= end,
+            Way::Response => visible.may_add_response_trailers |= end,
+        };
+        let answer = self.call(way, stage, filter, show, |vm, context| {
+            let status = match way {
+                Way::Request => vm.request_body(context, size, end),
+                Way::Response => vm.response_body(context, size, end),
+            };
+            (status, status == DataStatus::Continue)
+        });
         answer.unwrap_or(DataStatus::Continue)
     }
 
@@ -449,7 +503,9 @@ impl Stream {
         run: impl FnOnce(&mut crate::vm::Vm, u32) -> (T, bool),
     ) -> Option<T> {
         let Some((cell, context)) = self.context_of(filter).filter(|(cell, _)| !cell.has_failed()) else {
-            self.failed(filter);
+            if !self.passes_failures(filter) {
+                self.refuse_failed();
+            }
             return None;
         };
         if let Some(stage) = self.stage(way, stage) {
@@ -474,7 +530,8 @@ impl Stream {
             stage.is_called = false;
         }
         if cell.has_failed() {
-            self.failed(filter);
+            // The stream in which a VM fails is refused, whatever the policy is for those that follow.
+            self.refuse_failed();
             return None;
         }
         Some(answer)
@@ -499,10 +556,10 @@ impl Stream {
         self.filters.get(filter).is_some_and(|filter| filter.plugin.passes_failures())
     }
 
-    /// A filter whose VM has failed refuses the request, unless it is to be passed by.
-    fn failed(&mut self, filter: usize) {
-        if !self.passes_failures(filter) {
-            self.local_reply(LocalReply {
+    /// Refuses a request that a failed VM should have seen. A reply that is on its way passes by.
+    fn refuse_failed(&mut self) {
+        if !self.replied {
+            self.reply = Some(LocalReply {
                 status: 503,
                 grpc_status: 14,
                 details: "wasm_fail_stream".to_owned(),
@@ -544,16 +601,26 @@ impl Stream {
 
     pub(super) fn to_client_headers(&mut self, end: bool) {
         self.response_sent = true;
+        let mut replaced = None;
         let headers = {
             let mut data = self.data.borrow_mut();
             let mut headers = data.response_headers.clone().unwrap_or_default();
-            self.exchange.finish_response(&mut headers);
+            if headers.get_str(":status").and_then(|status| status.parse::<u16>().ok()).is_none() {
+                // What Envoy's codec makes of a response without a status.
+                headers = [(":status", "502"), ("content-length", "32"), ("content-type", "text/plain")]
+                    .into_iter()
+                    .collect();
+                replaced = Some(b"missing required header: :status".to_vec());
+            }
+            self.exchange.finish_response(&mut headers, self.replied && !self.request.end_seen);
             data.info.response_code = headers.get_str(":status").and_then(|status| status.parse().ok());
             data.response_headers = Some(headers.clone());
             headers
         };
-        self.exchange.response_headers(headers, end);
-        if end {
+        self.exchange.response_headers(headers, end && replaced.is_none());
+        if let Some(body) = replaced {
+            self.to_client_data(body, true);
+        } else if end {
             self.end();
         }
     }

@@ -35,8 +35,9 @@ pub(crate) trait Exchange {
     fn response_trailers(&self, trailers: Headers);
     /// The stream is cut off.
     fn reset(&self);
-    /// A header of the client's response to a local reply, or of any: what the connection manager adds.
-    fn finish_response(&self, headers: &mut Headers);
+    /// Adds what the connection manager adds to every response. `closes` says that it is a local reply which did not wait
+    /// for the whole request: in HTTP/1 the connection cannot be used again.
+    fn finish_response(&self, headers: &mut Headers, closes: bool);
 }
 
 /// What the router did.
@@ -157,25 +158,29 @@ impl Stream {
 
     /// Notes a local reply; the first one counts.
     pub(super) fn local_reply(&mut self, reply: LocalReply) {
-        if self.ended || self.replied || self.reply.is_some() {
+        if self.ended {
             return;
         }
-        self.reply = Some(reply);
+        match &mut self.reply {
+            // Envoy sends the first, and has the details of the second.
+            Some(first) => first.details = reply.details,
+            // A filter can replace a reply on its way to the client, as it can an upstream's answer.
+            None if !self.replied || (self.has_response && !self.response_sent) => self.reply = Some(reply),
+            None => {}
+        }
     }
 
     /// Sends the reply that a filter asked for, now that no callback runs.
     fn send_reply(&mut self) {
         let Some(reply) = self.reply.take() else { return };
-        if self.ended || self.replied {
+        if self.ended {
             return;
         }
         self.replied = true;
         self.request.stop();
         {
             let mut data = self.data.borrow_mut();
-            if !reply.details.is_empty() {
-                data.info.details = Some(reply.details.clone());
-            }
+            data.info.details = Some(reply.details.clone());
             data.info.flags |= reply.flags;
         }
         if self.response_sent {
@@ -294,23 +299,24 @@ fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>) {
     if is_grpc {
         // gRPC clients look at the trailers only.
         headers.add(":status", "200");
-        headers.add("content-type", "application/grpc");
+        for (name, value) in reply.headers.iter() {
+            headers.append(name, value);
+        }
+        headers.set_in_place("content-type", "application/grpc");
         let status = if reply.grpc_status >= 0 { reply.grpc_status } else { grpc_status_of(reply.status) };
         headers.add("grpc-status", status.to_string());
         if !reply.body.is_empty() {
             headers.add("grpc-message", percent_encode(&reply.body));
         }
-        for (name, value) in reply.headers.iter() {
-            headers.append(name, value);
-        }
         return (headers, Vec::new());
     }
-    headers.add(":status", reply.status.to_string());
-    for (name, value) in reply.headers.iter() {
+    // Envoy's codes have 16 bits.
+    headers.add(":status", (reply.status & 0xffff).to_string());
+    for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
         headers.append(name, value);
     }
     if !reply.body.is_empty() {
-        headers.set("content-length", reply.body.len().to_string());
+        headers.set_in_place("content-length", reply.body.len().to_string());
         if headers.get("content-type").is_none() {
             headers.add("content-type", "text/plain");
         }

@@ -89,6 +89,9 @@ pub(crate) struct Visible {
     pub(crate) request_trailers: bool,
     pub(crate) response_headers: bool,
     pub(crate) response_trailers: bool,
+    /// The body's end was shown: from then on, Envoy makes trailers where there are none.
+    pub(crate) may_add_request_trailers: bool,
+    pub(crate) may_add_response_trailers: bool,
     /// In `proxy_on_log`, headers can be read and not changed.
     pub(crate) log: bool,
 }

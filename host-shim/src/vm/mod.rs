@@ -166,9 +166,10 @@ impl Vm {
         let state = self.store.data_mut();
         state.effective = 0;
         self.stopped = state.stops_iteration;
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
+        let trap = state.allocation_trap.take();
+        match (result, trap) {
+            (Ok(value), None) => Some(value),
+            (Ok(_), Some(error)) | (Err(error), _) => {
                 self.fail(name, &error);
                 None
             }
@@ -215,8 +216,7 @@ impl Vm {
         Ok(id)
     }
 
-    /// Adds a further root context to a VM that runs: it gets no `proxy_on_vm_start`.
-    pub(crate) fn add_root(&mut self, plugin: &Arc<Plugin>, listener: &Arc<Listener>) -> u32 {
+    fn add_root(&mut self, plugin: &Arc<Plugin>, listener: &Arc<Listener>) -> u32 {
         self.state_mut().contexts.add(Context::Root(Root::new(Arc::clone(plugin), Arc::clone(listener))))
     }
 
@@ -469,9 +469,7 @@ fn grpc_result(outcome: CalloutOutcome) -> (u32, String, Vec<u8>) {
         },
         (Some(Ok(code)), _) => (code, message, Vec::new()),
         (Some(Err(_)), _) => (UNKNOWN, message, Vec::new()),
-        (None, Some("503" | "504" | "502" | "429")) => {
-            (UNAVAILABLE, String::from_utf8_lossy(&body).into_owned(), Vec::new())
-        }
-        (None, _) => (UNKNOWN, message, Vec::new()),
+        (None, Some("503" | "504")) => (UNAVAILABLE, String::from_utf8_lossy(&body).into_owned(), Vec::new()),
+        (None, _) => (INTERNAL, "via_upstream".to_owned(), Vec::new()),
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct VmState {
     pub(crate) is_restricted: bool,
     /// A local reply was sent in this callback: whatever it answers, the stream stops.
     pub(crate) stops_iteration: bool,
+    /// A trap in the guest's allocator, during a hostcall.
+    pub(crate) allocation_trap: Option<wasmtime::Error>,
     /// What has to wait until the callback has returned.
     pub(crate) after_call: Vec<AfterCall>,
     pub(crate) metrics: MetricIds,
@@ -108,6 +110,7 @@ impl VmState {
             effective: 0,
             is_restricted: false,
             stops_iteration: false,
+            allocation_trap: None,
             after_call: Vec::new(),
             metrics: MetricIds::default(),
             next_call: 0,

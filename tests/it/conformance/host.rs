@@ -6,7 +6,9 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use host_shim::server::{Options, Server};
+use host_shim::{Limits, LogLevel, LogLine, config};
 use tollbell_tests::envoy::{Process, command};
 use tollbell_tests::{client, project_root};
 
@@ -28,6 +30,35 @@ pub struct Line {
     pub level: String,
     /// What it logged, a newline as `\n`.
     pub text: String,
+}
+
+/// The shim, serving in this process.
+pub struct Shim(Server);
+
+impl Host for Shim {
+    async fn start(yaml: &str, _admin: u16) -> Result<Self> {
+        let loaded = config::parse(yaml, "case.yaml", false).map_err(|errors| anyhow!("{errors}"))?;
+        let options = Options {
+            bootstrap: loaded.bootstrap,
+            dump: loaded.dump,
+            module: None,
+            workers: 1,
+            log_level: LogLevel::Info,
+            keeps_log: true,
+            limits: Limits::default(),
+        };
+        Ok(Shim(tokio::task::spawn_blocking(|| Server::start(options)).await??))
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let line = |line: LogLine| {
+            let message = line.text.strip_prefix("wasm log ").filter(|_| line.from_module)?;
+            let (origin, text) = message.split_once(": ")?;
+            let text = text.replace('\n', "\\n");
+            Some(Line { origin: origin.to_owned(), level: line.level.name().to_owned(), text })
+        };
+        self.0.host().logs.lines().into_iter().filter_map(line).collect()
+    }
 }
 
 /// A real Envoy.

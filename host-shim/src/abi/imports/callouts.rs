@@ -29,6 +29,10 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             if [":path", ":method", ":authority"].iter().any(|name| headers.get(name).is_none()) {
                 return Err(Status::BadArgument.into());
             }
+            // Envoy's codec refuses them when they are sent, which is at once.
+            if headers.iter().any(|(name, _)| !is_sendable(name)) {
+                return Err(Status::InternalFailure.into());
+            }
             if !body.is_empty() {
                 headers.set("content-length", body.len().to_string());
             }
@@ -65,6 +69,9 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
                 headers.append(name, value);
             }
             let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout)));
+            if let Some(timeout) = timeout {
+                headers.add("grpc-timeout", format!("{}m", timeout.as_millis()));
+            }
             let id = call.state_mut().next_grpc_call_id();
             start(call, id, Callout { cluster, headers, body: message, timeout, is_grpc: true })?;
             call.write_u32(token, id)
@@ -85,7 +92,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 
         fn proxy_grpc_send(call, token: u32, message: u32, length: u32, _end: u32) {
             call.bytes(message, length)?;
-            Err(if is_grpc_call(token) { Status::BadArgument } else { Status::NotFound }.into())
+            Err(if is_grpc_stream(token) { Status::NotFound } else { Status::BadArgument }.into())
         }
 
         fn proxy_grpc_cancel(call, token: u32) { end_grpc(call, token) }
@@ -93,6 +100,12 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         fn proxy_grpc_close(call, token: u32) { end_grpc(call, token) }
     }
     Ok(())
+}
+
+/// A header's name, or a pseudo-header of a request.
+fn is_sendable(name: &[u8]) -> bool {
+    const PSEUDO: [&[u8]; 5] = [b":method", b":path", b":authority", b":scheme", b":protocol"];
+    PSEUDO.contains(&name) || http::HeaderName::from_bytes(name).is_ok()
 }
 
 fn start(call: &mut Call<'_>, token: u32, callout: Callout) -> Answer {
@@ -109,12 +122,17 @@ fn is_grpc_call(token: u32) -> bool {
     token & 3 == 1
 }
 
+fn is_grpc_stream(token: u32) -> bool {
+    token & 3 == 2
+}
+
 fn end_grpc(call: &mut Call<'_>, token: u32) -> Answer {
     let state = call.state_mut();
     let id = state.contexts.root_id(state.acting());
     let was_waiting = is_grpc_call(token) && state.contexts.root_mut(id).is_some_and(|root| root.calls.remove(&token));
     if !was_waiting {
-        return Err(Status::NotFound.into());
+        let is_grpc = is_grpc_call(token) || is_grpc_stream(token);
+        return Err(if is_grpc { Status::NotFound } else { Status::BadArgument }.into());
     }
     state.network.cancel(Ticket { instance: state.instance, root: id, token });
     Ok(())
@@ -138,5 +156,5 @@ fn grpc_cluster(call: &Call<'_>, service: &[u8]) -> Answer<String> {
     }
     let parsed = <GrpcService as prost::Message>::decode(service).map_err(|_| Status::ParseFailure)?;
     let cluster = parsed.envoy_grpc.map(|grpc| grpc.cluster_name).ok_or(Status::ParseFailure)?;
-    if network.has_cluster(&cluster) { Ok(cluster) } else { Err(Status::ParseFailure.into()) }
+    if network.has_cluster(&cluster) { Ok(cluster) } else { Err(Status::InternalFailure.into()) }
 }

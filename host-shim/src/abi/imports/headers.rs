@@ -7,6 +7,7 @@ use crate::abi::memory::word;
 use crate::abi::pairs;
 use crate::abi::types::{AbiVersion, MapType, Status};
 use crate::headers::Headers;
+use crate::vm::context::StreamContext;
 use crate::vm::state::VmState;
 
 pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
@@ -36,7 +37,10 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         fn proxy_get_header_map_value(call, map: u32, name: u32, name_length: u32, data: u32, length: u32) {
             let map = MapType::from_code(map)?;
             let name = call.bytes(name, name_length)?;
-            let value = read(call, map, |headers| headers.get(&name).map(<[u8]>::to_vec)).ok_or(Status::BadArgument)?;
+            // In the log phase, a map that is not there looks like a header that is not there.
+            let in_log = call.state().contexts.stream(call.state().acting()).is_some_and(|stream| stream.visible.log);
+            let absent = if in_log { Status::NotFound } else { Status::BadArgument };
+            let value = read(call, map, |headers| headers.get(&name).map(<[u8]>::to_vec)).ok_or(absent)?;
             match value {
                 Some(value) => call.give(&value, data, length),
                 None if call.state().abi == AbiVersion::V0_1_0 => call.give(b"", data, length),
@@ -101,8 +105,9 @@ fn read<T>(call: &Call<'_>, map: MapType, look: impl FnOnce(&Headers) -> T) -> O
 
 /// Changes a map, which must be one of the stream's and there now.
 fn change<T>(call: &mut Call<'_>, map: MapType, edit: impl FnOnce(&mut Headers) -> T) -> Answer<T> {
-    let state = call.state();
-    let stream = state.contexts.stream(state.acting()).ok_or(Status::BadArgument)?;
+    let acting = call.state().acting();
+    let stream = call.state_mut().contexts.stream_mut(acting).ok_or(Status::BadArgument)?;
+    add_trailers(stream, map);
     let visible = stream.visible;
     let mut data = stream.data.borrow_mut();
     let headers = match map {
@@ -116,4 +121,23 @@ fn change<T>(call: &mut Call<'_>, map: MapType, edit: impl FnOnce(&mut Headers) 
         _ => None,
     };
     Ok(edit(headers.ok_or(Status::BadArgument)?))
+}
+
+/// Envoy makes trailers of a body that has ended without.
+fn add_trailers(stream: &mut StreamContext, map: MapType) {
+    let mut data = stream.data.borrow_mut();
+    let visible = &mut stream.visible;
+    let (may_add, trailers, is_visible) = match map {
+        MapType::RequestTrailers => {
+            (visible.may_add_request_trailers, &mut data.request_trailers, &mut visible.request_trailers)
+        }
+        MapType::ResponseTrailers => {
+            (visible.may_add_response_trailers, &mut data.response_trailers, &mut visible.response_trailers)
+        }
+        _ => return,
+    };
+    if may_add && trailers.is_none() {
+        *trailers = Some(Headers::default());
+        *is_visible = true;
+    }
 }

@@ -1,9 +1,14 @@
 //! `proxy_done`, `proxy_set_effective_context`, `proxy_call_foreign_function`, and what Emscripten's modules import.
 
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use wasmtime::{Caller, Linker};
 
 use super::hostcalls;
-use crate::abi::types::Status;
+use crate::abi::types::{LogLevel, Status};
 use crate::vm::state::{AfterCall, VmState};
 
 pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
@@ -28,16 +33,45 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         }
 
         fn proxy_call_foreign_function(
-            call, name: u32, name_length: u32, args: u32, args_length: u32, _result: u32, _result_length: u32
+            call, name: u32, name_length: u32, args: u32, args_length: u32, result: u32, result_length: u32
         ) {
             let name = call.bytes(name, name_length)?;
-            call.bytes(args, args_length)?;
-            let text = format!("host-shim: there is no foreign function {:?}", String::from_utf8_lossy(&name));
-            call.state().log(crate::abi::types::LogLevel::Debug, &text);
-            Err(Status::NotFound.into())
+            let args = call.bytes(args, args_length)?;
+            let answer = match name.as_slice() {
+                b"compress" => compressed(&args)?,
+                b"uncompress" => uncompressed(&args)?,
+                b"clear_route_cache" => {
+                    if let Some(stream) = call.state().contexts.stream(call.state().acting()) {
+                        stream.data.borrow_mut().route_is_stale = true;
+                    }
+                    Vec::new()
+                }
+                other => {
+                    let text = format!("host-shim: there is no foreign function {:?}", String::from_utf8_lossy(other));
+                    call.state().log(LogLevel::Debug, &text);
+                    return Err(Status::NotFound.into());
+                }
+            };
+            call.give(&answer, result, result_length)
         }
     }
     linker.func_wrap("env", "pthread_equal", |left: u32, right: u32| u32::from(left == right))?;
     linker.func_wrap("env", "emscripten_notify_memory_growth", |_: Caller<'_, VmState>, _memory: u32| {})?;
     Ok(())
+}
+
+/// The most that `uncompress` gives.
+const MAX_UNCOMPRESSED: u64 = 64 * 1024 * 1024;
+
+/// zlib, as Envoy's `compress`.
+fn compressed(data: &[u8]) -> Result<Vec<u8>, Status> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(data).and_then(|()| encoder.finish()).map_err(|_| Status::InternalFailure)
+}
+
+fn uncompressed(data: &[u8]) -> Result<Vec<u8>, Status> {
+    let mut plain = Vec::new();
+    let read = ZlibDecoder::new(data).take(MAX_UNCOMPRESSED).read_to_end(&mut plain);
+    read.map_err(|_| Status::SerializationFailure)?;
+    Ok(plain)
 }

@@ -152,7 +152,12 @@ impl<'c> Call<'c> {
         let state = self.state_mut();
         state.is_restricted = was_restricted;
         (state.current, state.effective) = (was_current, was_effective);
-        match pointer.map_err(Fault::Trap)? {
+        let pointer = pointer.unwrap_or_else(|error| {
+            // As in Envoy, the guest goes on with a status, and its VM fails when the callback has returned.
+            self.state_mut().allocation_trap.get_or_insert(error);
+            0
+        });
+        match pointer {
             0 => Err(Status::InvalidMemoryAccess.into()),
             pointer => {
                 self.write(pointer, bytes)?;

@@ -57,7 +57,9 @@ fn resume(call: &mut Call<'_>, half: StreamType) -> Answer {
     match half {
         StreamType::Request => ask(call, Ask::ContinueRequest),
         StreamType::Response => ask(call, Ask::ContinueResponse),
-        StreamType::Downstream | StreamType::Upstream => return Err(Status::BadArgument.into()),
+        // What Envoy answers to these, in a stream of HTTP.
+        StreamType::Downstream => return Ok(()),
+        StreamType::Upstream => return Err(Status::Unimplemented.into()),
     }
     let acting = call.state().acting();
     if let Some(stream) = call.state_mut().contexts.stream_mut(acting) {

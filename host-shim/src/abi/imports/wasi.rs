@@ -154,7 +154,8 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
     }
     // Envoy logs it and goes on: what a module does behind it is the module's own matter, mostly a trap.
     linker.func_wrap(module, "proc_exit", |caller: Caller<'_, VmState>, code: u32| {
-        caller.data().log(LogLevel::Error, &format!("the module called proc_exit({code})"));
+        let state = caller.data();
+        state.host.log(state.thread, LogLevel::Error, format!("the module called proc_exit({code})"));
     })?;
     Ok(())
 }
