@@ -27,7 +27,9 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: run-envoy ## Serve the example on 127.0.0.1:10000, with an upstream and a webhook receiver
+run: $(MODULE) ## Serve the example on 127.0.0.1:10000 without Envoy, with an upstream and a webhook receiver
+	@echo "building host-shim; the first time, its wasm compiler takes some minutes" >&2
+	cargo run --quiet --locked --package host-shim -- run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
 
 .PHONY: run-envoy
 run-envoy: $(MODULE) $(ENVOY) ## The same, in a real Envoy
@@ -37,7 +39,7 @@ run-envoy: $(MODULE) $(ENVOY) ## The same, in a real Envoy
 build: $(MODULE) ## Build dist/tollbell.wasm
 
 .PHONY: test
-test: test-core test-wasm test-envoy ## Run every test
+test: test-core test-wasm test-shim test-envoy ## Run every test
 
 .PHONY: test-core
 test-core: ## Run the core's tests natively
@@ -50,6 +52,14 @@ test-wasm: $(WASM_TEST_RUNNER) ## Run the core's tests as wasm under Node
 	export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_TEST_RUNNER)"; \
 	cargo test $$WASM_CARGO_FLAGS --package tollbell-core --lib
 
+.PHONY: test-shim
+test-shim: ## Run the shim's own tests
+	cargo test --locked --package host-shim
+
+.PHONY: replay
+replay: $(MODULE) ## Try the stories of tests/stories in the shim
+	cargo run --quiet --locked --package host-shim -- replay $(or $(STORY),tests/stories)
+
 .PHONY: test-envoy
 test-envoy: $(MODULE) $(PROBE) $(ENVOY) ## Run the filter's tests in a real Envoy
 	cargo test --locked --package tollbell-tests
@@ -59,8 +69,8 @@ bench: $(MODULE) $(COUNTER) $(ENVOY) ## Measure what a request costs, against ot
 	cargo run --quiet --locked --release --package tollbell-tests --bin bench
 
 .PHONY: check-config
-check-config: $(MODULE) $(ENVOY) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
-	$(ENVOY) --mode validate --config-path $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml)) --log-level warning
+check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
+	cargo run --quiet --locked --package host-shim -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
 
 .PHONY: schema
 schema: ## Write the configuration's JSON Schema anew
@@ -70,7 +80,7 @@ schema: ## Write the configuration's JSON Schema anew
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package tollbell-core --package tollbell-tests
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package tollbell-core --package host-shim --package tollbell-tests
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -54,27 +54,29 @@ fn receiver_addresses(bootstrap: &Bootstrap) -> BTreeSet<SocketAddr> {
     ports.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).collect()
 }
 
-/// What a configuration's comments propose: those behind a line `# To try it` up to the end of the comment. Where there
-/// is none, a request.
+/// What to say to whoever has started the demo: what the configuration's comments propose behind a line `# To try it`,
+/// or else a request.
 pub fn proposals(yaml: &str, listener: Option<SocketAddr>, admin: Option<SocketAddr>) -> String {
-    let mut lines = yaml.lines().map(str::trim).skip_while(|line| !line.starts_with("# To try it"));
-    let own: Vec<&str> = lines
-        .by_ref()
-        .skip(1)
-        .take_while(|line| line.starts_with('#'))
-        .map(|line| line.trim_start_matches('#'))
-        .collect();
-    if !own.is_empty() {
-        return own.iter().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    let comment = yaml.lines().skip_while(|line| !line.starts_with("# To try it")).skip(1);
+    let own = comment.map_while(|line| line.strip_prefix('#'));
+    let mut lines: Vec<String> = own.map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned()).collect();
+    if lines.is_empty() {
+        lines.extend(listener.map(|listener| format!("  curl -i http://{listener}/")));
+        lines.extend(admin.map(|admin| format!("  curl -s http://{admin}/stats/prometheus")));
     }
-    let mut text = String::new();
-    if let Some(listener) = listener {
-        text.push_str(&format!("  curl -i http://{listener}/\n"));
-    }
-    if let Some(admin) = admin {
-        text.push_str(&format!("  curl -s http://{admin}/stats/prometheus\n"));
-    }
-    text
+    format!(
+        "
+In another terminal, try:
+
+{}
+
+Every webhook that arrives is printed here. Ctrl-C ends it.
+",
+        lines.join(
+            "
+"
+        )
+    )
 }
 
 fn serve(address: SocketAddr, prints: bool) -> Result<()> {

@@ -167,9 +167,7 @@ fn run(
     if with_demo {
         let yaml = fs::read_to_string(path)?;
         let lines = demo::proposals(&yaml, server.addresses.first().copied(), server.admin);
-        println!(
-            "\nIn another terminal, try:\n\n{lines}\nEvery webhook that arrives is printed here. Ctrl-C ends it.\n"
-        );
+        println!("{lines}");
     }
     serve(&server, path)
 }

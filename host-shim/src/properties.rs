@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value as Json};
 
 use crate::abi::pairs;
-use crate::config::model::RouteAction;
+use crate::config::model::{Discovery, RouteAction};
 use crate::headers::Headers;
 use crate::protobuf;
 use crate::stream::data::{Info, Node, StreamData};
@@ -146,7 +146,8 @@ fn cluster_name(info: &Info) -> Option<String> {
 
 fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Option<Value> {
     let header = |name: &str| headers?.get(name).map(|value| Value::Bytes(value.to_vec()));
-    let path = || headers?.get(":path").map(|path| String::from_utf8_lossy(path).into_owned());
+    // Without a path, its parts are empty.
+    let path = || headers.map(|headers| String::from_utf8_lossy(headers.get(":path").unwrap_or_default()).into_owned());
     let info = &data.info;
     match parts {
         [] => Some(Value::Whole),
@@ -162,7 +163,7 @@ fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Opti
         ["headers", rest @ ..] => map(headers, rest),
         ["time"] => Value::count(info.started),
         ["protocol"] => Value::text(info.protocol),
-        ["size"] => match headers?.get_str("content-length").and_then(|length| length.parse::<i64>().ok()) {
+        ["size"] => match headers.and_then(|headers| headers.get_str("content-length")?.parse::<i64>().ok()) {
             Some(length) => Some(Value::Int(length)),
             None => Value::count(info.request_bytes),
         },
@@ -224,7 +225,8 @@ fn map(headers: Option<&Headers>, parts: &[&str]) -> Option<Value> {
 }
 
 fn joined(headers: &Headers, name: &str) -> Option<Vec<u8>> {
-    let values: Vec<&[u8]> = headers.get_all(name).collect();
+    let name = name.to_ascii_lowercase();
+    let values: Vec<&[u8]> = headers.get_all(&name).collect();
     (!values.is_empty()).then(|| values.join(&b","[..]))
 }
 
@@ -258,6 +260,12 @@ fn upstream(info: &Info, parts: &[&str]) -> Option<Value> {
         ["port"] => Value::count(info.upstream_address?.port()),
         // The shim's clusters have no localities.
         ["locality"] => info.upstream_address.and_then(|_| Value::text("")),
+        ["num_endpoints"] => match &info.cluster.as_ref()?.discovery {
+            Discovery::Static(addresses) => Value::count(addresses.len()),
+            Discovery::StrictDns(hosts) => Value::count(hosts.len()),
+            Discovery::LogicalDns(_) => Value::count(1),
+            Discovery::DynamicForwardProxy => None,
+        },
         ["request_attempt_count"] => Value::count(u8::from(info.request_sent.is_some())),
         ["transport_failure_reason"] => match &info.upstream_failure {
             Some(failure) => Value::text(failure),

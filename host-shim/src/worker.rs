@@ -222,6 +222,9 @@ impl Worker {
                 let instance = cell.vm.borrow().instance();
                 self.set_tick((instance, root), Duration::from_millis(u64::from(period)));
             }
+            AfterCall::GrpcUnavailable { root, token } => {
+                cell.call(self, None, |vm| vm.grpc_unavailable(root, token));
+            }
             AfterCall::Done { root } => {
                 self.closing.borrow_mut().retain(|closing| !Rc::ptr_eq(closing, cell));
                 self.delete_root(cell, root);

@@ -45,7 +45,7 @@ pub(crate) const BROKEN_CONNECTION: u32 = 11;
 
 /// Which ABI a module speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AbiVersion {
+pub(crate) enum AbiVersion {
     /// `proxy_abi_version_0_1_0`
     V0_1_0,
     /// `proxy_abi_version_0_2_0`

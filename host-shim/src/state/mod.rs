@@ -1,12 +1,12 @@
 //! What all VMs of a process share. Nothing here knows wasmtime.
 
-pub mod clock;
-pub mod faults;
-pub mod logs;
-pub mod metrics;
-pub mod shared_data;
-pub mod shared_queue;
-pub mod timers;
+pub(crate) mod clock;
+pub(crate) mod faults;
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod shared_data;
+pub(crate) mod shared_queue;
+pub(crate) mod timers;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

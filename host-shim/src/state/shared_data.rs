@@ -10,7 +10,7 @@ use super::lock;
 pub struct CasMismatch;
 
 /// A value with its compare-and-swap number.
-pub type Entry = (Vec<u8>, u32);
+pub(crate) type Entry = (Vec<u8>, u32);
 
 /// The shared data of all VMs.
 #[derive(Debug, Default)]

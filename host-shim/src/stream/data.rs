@@ -32,7 +32,6 @@ pub(crate) struct Info {
     /// The peer of the connection, where the source was taken from a header.
     pub(crate) peer: SocketAddr,
     pub(crate) destination: SocketAddr,
-    pub(crate) is_tls: bool,
     pub(crate) sni: Option<String>,
     /// "HTTP/1.1" or "HTTP/2".
     pub(crate) protocol: &'static str,
@@ -81,7 +80,6 @@ impl Info {
             connection_id: CONNECTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             source: client,
             peer: client,
-            is_tls: false,
             sni: None,
             protocol: "HTTP/1.1",
             started: clock.now(),

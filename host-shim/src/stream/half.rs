@@ -574,14 +574,14 @@ impl Stream {
                 Routed::Forwarded => {}
                 Routed::Answered(reply) => self.local_reply(reply),
             },
-            Way::Response => self.to_client_headers(end),
+            Way::Response => self.send_headers(end),
         }
     }
 
     fn data_passed(&mut self, way: Way, data: Vec<u8>, end: bool) {
         match way {
             Way::Request => self.exchange.request_data(data, end),
-            Way::Response => self.to_client_data(data, end),
+            Way::Response => self.send_data(data, end),
         }
     }
 
@@ -599,7 +599,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn to_client_headers(&mut self, end: bool) {
+    pub(super) fn send_headers(&mut self, end: bool) {
         self.response_sent = true;
         let mut replaced = None;
         let headers = {
@@ -619,13 +619,13 @@ impl Stream {
         };
         self.exchange.response_headers(headers, end && replaced.is_none());
         if let Some(body) = replaced {
-            self.to_client_data(body, true);
+            self.send_data(body, true);
         } else if end {
             self.end();
         }
     }
 
-    pub(super) fn to_client_data(&mut self, data: Vec<u8>, end: bool) {
+    pub(super) fn send_data(&mut self, data: Vec<u8>, end: bool) {
         self.data.borrow_mut().info.response_bytes += u64::try_from(data.len()).unwrap_or_default();
         self.exchange.response_data(data, end);
         if end {

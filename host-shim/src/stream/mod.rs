@@ -193,9 +193,9 @@ impl Stream {
             // The upstream's response is replaced; the filters have seen theirs and see no other.
             self.response.stop();
             self.data.borrow_mut().response_headers = Some(headers.clone());
-            self.to_client_headers(end);
+            self.send_headers(end);
             if !end {
-                self.to_client_data(body, true);
+                self.send_data(body, true);
             }
             return;
         }

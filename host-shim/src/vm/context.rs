@@ -59,13 +59,13 @@ impl Root {
 
 /// The reply to a callout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallResponse {
+pub(crate) struct CallResponse {
     /// With `:status`.
-    pub headers: Headers,
+    pub(crate) headers: Headers,
     /// The body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// The trailers; may be empty.
-    pub trailers: Headers,
+    pub(crate) trailers: Headers,
 }
 
 /// A filter's context in a stream.
@@ -128,10 +128,6 @@ impl Contexts {
         self.by_id.contains_key(&id)
     }
 
-    pub(crate) fn get(&self, id: u32) -> Option<&Context> {
-        self.by_id.get(&id)
-    }
-
     /// A context's root: itself, or a stream's.
     pub(crate) fn root_id(&self, id: u32) -> u32 {
         match self.by_id.get(&id) {
@@ -167,10 +163,5 @@ impl Contexts {
             Some(Context::Stream(stream)) => Some(stream),
             _ => None,
         }
-    }
-
-    /// The root contexts that are not closing.
-    pub(crate) fn roots(&self) -> usize {
-        self.by_id.values().filter(|context| matches!(context, Context::Root(_))).count()
     }
 }

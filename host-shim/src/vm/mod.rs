@@ -320,14 +320,25 @@ impl Vm {
             if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
                 root.grpc_message = None;
             }
-        } else if let (1.., Some(on_close)) = (code, &exports.on_grpc_close) {
-            if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
-                root.status = (code, message);
-            }
-            self.call("proxy_on_grpc_close", root_id, on_close, (root_id, token, code));
-            if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
-                root.status.1.clear();
-            }
+        } else if code > 0 {
+            self.grpc_closed(root_id, token, code, message);
+        }
+    }
+
+    /// Tells that the cluster of a gRPC call is not there.
+    pub(crate) fn grpc_unavailable(&mut self, root_id: u32, token: u32) {
+        self.grpc_closed(root_id, token, UNAVAILABLE, "Cluster not available".to_owned());
+    }
+
+    fn grpc_closed(&mut self, root_id: u32, token: u32, code: u32, message: String) {
+        let exports = Rc::clone(&self.exports);
+        let Some(on_close) = &exports.on_grpc_close else { return };
+        if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
+            root.status = (code, message);
+        }
+        self.call("proxy_on_grpc_close", root_id, on_close, (root_id, token, code));
+        if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
+            root.status.1.clear();
         }
     }
 
@@ -447,11 +458,13 @@ impl Vm {
     }
 }
 
+/// gRPC's UNAVAILABLE.
+const UNAVAILABLE: u32 = 14;
+
 /// A unary call's status, message and reply. Status 0 has a reply.
 fn grpc_result(outcome: CalloutOutcome) -> (u32, String, Vec<u8>) {
     const UNKNOWN: u32 = 2;
     const INTERNAL: u32 = 13;
-    const UNAVAILABLE: u32 = 14;
     let CalloutOutcome::Response(CallResponse { headers, body, trailers }) = outcome else {
         return (UNAVAILABLE, "reset".to_owned(), Vec::new());
     };

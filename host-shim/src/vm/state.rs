@@ -47,6 +47,7 @@ pub(crate) struct VmState {
     pub(crate) metrics: MetricIds,
     next_call: u32,
     next_grpc_call: u32,
+    next_grpc_stream: u32,
 }
 
 /// What a guest asked for that happens when its callback has returned.
@@ -55,6 +56,8 @@ pub(crate) enum AfterCall {
     Stream { stream: Weak<RefCell<Stream>>, filter: usize, ask: Ask },
     /// A root context's tick period, in milliseconds; 0 ends it.
     Tick { root: u32, period: u32 },
+    /// A gRPC call or stream to a cluster that is not there.
+    GrpcUnavailable { root: u32, token: u32 },
     /// A root context has finished its shutdown.
     Done { root: u32 },
 }
@@ -83,7 +86,6 @@ pub(crate) struct LocalReply {
 }
 
 impl VmState {
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         host: Arc<Host>,
         instance: u64,
@@ -115,6 +117,7 @@ impl VmState {
             metrics: MetricIds::default(),
             next_call: 0,
             next_grpc_call: 0,
+            next_grpc_stream: 0,
         }
     }
 
@@ -156,6 +159,12 @@ impl VmState {
     pub(crate) fn next_grpc_call_id(&mut self) -> u32 {
         self.next_grpc_call = self.next_grpc_call.wrapping_add(4).max(4);
         self.next_grpc_call | 1
+    }
+
+    /// The next gRPC stream's id: its low two bits are 2.
+    pub(crate) fn next_grpc_stream_id(&mut self) -> u32 {
+        self.next_grpc_stream = self.next_grpc_stream.wrapping_add(4).max(4);
+        self.next_grpc_stream | 2
     }
 }
 

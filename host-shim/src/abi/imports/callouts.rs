@@ -9,7 +9,7 @@ use crate::abi::pairs;
 use crate::abi::types::{LogLevel, Status};
 use crate::headers::Headers;
 use crate::network::{Callout, Ticket};
-use crate::vm::state::VmState;
+use crate::vm::state::{AfterCall, VmState};
 
 pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     hostcalls! { linker;
@@ -37,10 +37,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
                 headers.set("content-length", body.len().to_string());
             }
             let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
-            headers.set("x-envoy-internal", "true");
-            if let Some(timeout) = timeout {
-                headers.set("x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string());
-            }
+            mark_as_callout(&mut headers, timeout);
             let id = call.state_mut().next_call_id();
             start(call, id, Callout { cluster, headers, body, timeout, is_grpc: false })?;
             call.write_u32(token, id)
@@ -55,24 +52,25 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             let method = String::from_utf8_lossy(&call.bytes(method, method_length)?).into_owned();
             let metadata = pairs::decode(&call.bytes(metadata, metadata_length)?);
             let message = call.bytes(message, message_length)?;
-            let cluster = grpc_cluster(call, &service)?;
+            let id = call.state_mut().next_grpc_call_id();
+            let cluster = grpc_cluster(call, &service, id)?;
+            let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout)));
             let mut headers: Headers = [
                 (":method", "POST"),
                 (":path", &format!("/{name}/{method}")),
                 (":authority", &cluster),
                 ("te", "trailers"),
-                ("content-type", "application/grpc"),
             ]
             .into_iter()
             .collect();
-            for (name, value) in metadata.iter() {
-                headers.append(name, value);
-            }
-            let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout)));
             if let Some(timeout) = timeout {
                 headers.add("grpc-timeout", format!("{}m", timeout.as_millis()));
             }
-            let id = call.state_mut().next_grpc_call_id();
+            headers.add("content-type", "application/grpc");
+            for (name, value) in metadata.iter() {
+                headers.append(name, value);
+            }
+            mark_as_callout(&mut headers, timeout);
             start(call, id, Callout { cluster, headers, body: message, timeout, is_grpc: true })?;
             call.write_u32(token, id)
         }
@@ -85,7 +83,8 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             for (address, length) in [(name, name_length), (method, method_length), (metadata, metadata_length)] {
                 call.bytes(address, length)?;
             }
-            grpc_cluster(call, &service)?;
+            let id = call.state_mut().next_grpc_stream_id();
+            grpc_cluster(call, &service, id)?;
             call.state().log(LogLevel::Error, "host-shim: gRPC streams are not supported, only unary calls");
             Err(Status::InternalFailure.into())
         }
@@ -100,6 +99,14 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         fn proxy_grpc_close(call, token: u32) { end_grpc(call, token) }
     }
     Ok(())
+}
+
+/// The headers that Envoy's router adds to a callout.
+fn mark_as_callout(headers: &mut Headers, timeout: Option<Duration>) {
+    headers.set("x-envoy-internal", "true");
+    if let Some(timeout) = timeout {
+        headers.set("x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string());
+    }
 }
 
 /// A header's name, or a pseudo-header of a request.
@@ -139,7 +146,9 @@ fn end_grpc(call: &mut Call<'_>, token: u32) -> Answer {
 }
 
 /// A service is a cluster's name, or a serialized `envoy.config.core.v3.GrpcService` that names one.
-fn grpc_cluster(call: &Call<'_>, service: &[u8]) -> Answer<String> {
+///
+/// A message that names an unknown cluster closes the call at once, and fails the hostcall too.
+fn grpc_cluster(call: &mut Call<'_>, service: &[u8], token: u32) -> Answer<String> {
     #[derive(Clone, PartialEq, prost::Message)]
     struct GrpcService {
         #[prost(message, optional, tag = "1")]
@@ -150,11 +159,17 @@ fn grpc_cluster(call: &Call<'_>, service: &[u8]) -> Answer<String> {
         #[prost(string, tag = "1")]
         cluster_name: String,
     }
-    let network = &call.state().network;
+    let network = std::rc::Rc::clone(&call.state().network);
     if let Some(name) = std::str::from_utf8(service).ok().filter(|name| network.has_cluster(name)) {
         return Ok(name.to_owned());
     }
     let parsed = <GrpcService as prost::Message>::decode(service).map_err(|_| Status::ParseFailure)?;
     let cluster = parsed.envoy_grpc.map(|grpc| grpc.cluster_name).ok_or(Status::ParseFailure)?;
-    if network.has_cluster(&cluster) { Ok(cluster) } else { Err(Status::InternalFailure.into()) }
+    if network.has_cluster(&cluster) {
+        return Ok(cluster);
+    }
+    let state = call.state_mut();
+    let root = state.contexts.root_id(state.acting());
+    state.after_call.push(AfterCall::GrpcUnavailable { root, token });
+    Err(Status::InternalFailure.into())
 }

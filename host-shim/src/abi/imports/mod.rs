@@ -60,9 +60,8 @@ macro_rules! hostcalls {
                     Ok(call) => call,
                     Err(fault) => return crate::abi::imports::status_code(Err(fault)),
                 };
-                let $call = &mut call;
-                let answer = (|| -> crate::abi::imports::Answer { $body })();
-                crate::abi::imports::status_code(answer)
+                fn carry_out($call: &mut crate::abi::imports::Call<'_> $(, $arg: $type)*) -> crate::abi::imports::Answer $body
+                crate::abi::imports::status_code(carry_out(&mut call $(, $arg)*))
             },
         )?;
     )* };

@@ -29,8 +29,8 @@ macro_rules! refuse {
 macro_rules! wasi {
     ($linker:expr, $module:expr; $(fn $name:ident($call:ident $(, $arg:ident: $type:ty)*) $body:block)*) => { $(
         $linker.func_wrap($module, stringify!($name), |mut caller: Caller<'_, VmState> $(, $arg: $type)*| -> u32 {
-            let $call = &mut caller;
-            let answer = (|| -> Result<(), u32> { allowed($call, stringify!($name))?; $body })();
+            fn carry_out($call: &mut Caller<'_, VmState> $(, $arg: $type)*) -> Result<(), u32> $body
+            let answer = allowed(&caller, stringify!($name)).and_then(|()| carry_out(&mut caller $(, $arg)*));
             answer.err().unwrap_or(SUCCESS)
         })?;
     )* };
