@@ -66,7 +66,8 @@ test-envoy: $(MODULE) $(PROBE) $(ENVOY) ## Run the filter's tests in a real Envo
 
 .PHONY: bench
 bench: $(MODULE) $(COUNTER) $(ENVOY) ## Measure what a request costs, against other filters (needs wrk)
-	cargo run --quiet --locked --release --package tollbell-tests --bin bench
+	cargo build --quiet --locked --release --package host-shim
+	cargo run --quiet --locked --package tollbell-tests --bin bench
 
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml

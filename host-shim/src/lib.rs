@@ -1,4 +1,24 @@
 //! A proxy-wasm host on wasmtime that behaves as Envoy does.
+//!
+//! ```text
+//!                 config ─▶ program ─▶ topology: canary, then
+//!                                         │
+//!   gateway (tests: closures, a clock) ─┐ ▼
+//!                                       ├▶ worker ─▶ stream ─▶ vm ─▶ abi ─▶ state
+//!   server (sockets, the system's time) ┘  one a thread      the guest      shared by all
+//! ```
+//!
+//! - [`config`] reads Envoy's YAML, with lines, and says what is wrong with it and what the shim leaves out.
+//! - [`gateway`] runs filters in a test; [`server`] serves them; [`story`] has both told by data; [`fn@check`] looks a
+//!   configuration over.
+//! - `state` is what all VMs of a process share. It knows neither wasmtime nor HTTP, and its tests are Envoy's rules.
+//! - `abi` translates hostcalls, one file a family; `vm` is a module's instance with its contexts.
+//! - `worker` and `stream` are a thread and a request: they neither sleep nor read a socket, so that a test can.
+//!
+//! # Fidelity
+//!
+//! README.md says what is exact, what is approximate and what is missing. A test holds the shim to what was recorded
+//! from a real Envoy.
 
 mod abi;
 mod check;

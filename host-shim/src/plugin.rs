@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use crate::abi::types::LogLevel;
-use crate::config::model::{FailurePolicy, Listener, Plugin};
+use crate::config::model::{FailurePolicy, Plugin};
 use crate::state::clock::nanos;
 use crate::state::metrics::Stat;
 use crate::stream::Stream;
@@ -65,7 +65,6 @@ pub(crate) struct LoadedPlugin {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) spec: Arc<VmSpec>,
     pub(crate) module: LoadedModule,
-    pub(crate) listener: Arc<Listener>,
     /// The name of the entry in `http_filters`.
     pub(crate) filter_name: String,
     /// Only routes that enable it have it.

@@ -73,7 +73,6 @@ fn load(filter: &WasmFilter, listener: &Arc<Listener>, module: Option<&[u8]>) ->
         plugin: Arc::new(plugin.clone()),
         spec: Arc::new(spec),
         module,
-        listener: Arc::clone(listener),
         filter_name: filter.filter_name.clone(),
         is_disabled: filter.disabled,
         key,

@@ -45,16 +45,11 @@ pub(crate) enum Missing {
     NotAValue,
 }
 
-/// The bytes of a property, or None where it has none; see [`find`].
-pub(crate) fn get(state: &VmState, path: &[u8]) -> Option<Vec<u8>> {
-    find(state, path).ok()
-}
-
 /// The bytes of a property; `path` has its parts separated by zero bytes, and may end with one.
 ///
 /// # Errors
 /// When there is no such property, or it has no bytes.
-pub(crate) fn find(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
+pub(crate) fn get(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
     if path.is_empty() {
         return Err(Missing::NotAValue);
     }

@@ -53,7 +53,7 @@ impl Site {
 
     fn find(&self, headers: &Headers) -> Option<(&SiteHost, Arc<Route>)> {
         // Envoy routes nothing whose scheme it does not know.
-        headers.get("x-forwarded-proto")?;
+        headers.get("x-forwarded-proto").filter(|scheme| !scheme.is_empty())?;
         let authority =
             headers.get(":authority").map(|host| String::from_utf8_lossy(host).to_lowercase()).unwrap_or_default();
         let host = self.host(&authority)?;
@@ -114,6 +114,10 @@ impl Site {
             RouteAction::DirectResponse { status, body } => {
                 let body = String::from_utf8_lossy(body).into_owned();
                 let mut answer = reply(u32::from(*status), &body, "direct_response", 0);
+                if *status == 201 || (300..400).contains(status) {
+                    let here = redirect_to(&Redirect::default(), &route.matches, &data.request_headers);
+                    answer.headers.add("location", here);
+                }
                 self.change_response(data, &mut answer.headers);
                 Err(answer)
             }
@@ -126,7 +130,9 @@ impl Site {
             RouteAction::Forward(forward) => {
                 let name = pick(forward, data.info.started);
                 let Some(cluster) = cluster(name) else {
-                    return Err(reply(503, "", "cluster_not_found", flags::NO_CLUSTER_FOUND));
+                    let mut answer = reply(503, "", "cluster_not_found", flags::NO_CLUSTER_FOUND);
+                    self.change_response(data, &mut answer.headers);
+                    return Err(answer);
                 };
                 self.change_request(data, &route, forward);
                 data.info.cluster = Some(Arc::clone(&cluster));
@@ -139,14 +145,8 @@ impl Site {
     fn change_request(&self, data: &mut StreamData, route: &Route, forward: &Forward) {
         let hosts: Vec<_> = self.header_changes(data).collect();
         let headers = &mut data.request_headers;
-        if let Some(replacement) = &forward.prefix_rewrite
-            && let Some(path) =
-                headers.get_str(":path").and_then(|path| rewrite_prefix(&route.matches.path, path, replacement))
-        {
-            headers.set_in_place(":path", path);
-        }
-        if let Some(host) = &forward.host_rewrite {
-            headers.set_in_place(":authority", host);
+        if !forward.timeout.is_zero() {
+            headers.set("x-envoy-expected-rq-timeout-ms", forward.timeout.as_millis().to_string());
         }
         for changes in std::iter::once(&route.headers).chain(hosts) {
             changes.request_remove.iter().for_each(|name| {
@@ -154,8 +154,15 @@ impl Site {
             });
             changes.request_add.iter().for_each(|change| add(headers, change));
         }
-        if !forward.timeout.is_zero() {
-            headers.set("x-envoy-expected-rq-timeout-ms", forward.timeout.as_millis().to_string());
+        if let Some(replacement) = &forward.prefix_rewrite
+            && let Some(path) = headers.get_str(":path").map(str::to_owned)
+            && let Some(rewritten) = rewrite_prefix(&route.matches.path, &path, replacement)
+        {
+            headers.set("x-envoy-original-path", path);
+            headers.set_in_place(":path", rewritten);
+        }
+        if let Some(host) = &forward.host_rewrite {
+            rewrite_host(headers, host);
         }
     }
 
@@ -169,6 +176,13 @@ impl Site {
             changes.response_add.iter().for_each(|change| add(headers, change));
         }
     }
+}
+
+/// Changes a request's host, and notes the one before.
+pub(crate) fn rewrite_host(headers: &mut Headers, host: &str) {
+    let before = headers.get(":authority").unwrap_or_default().to_vec();
+    headers.set("x-envoy-original-host", before);
+    headers.set_in_place(":authority", host);
 }
 
 /// A reply of the router's own.
@@ -218,7 +232,7 @@ pub(crate) const NO_HOST_BODY: &str = "no healthy upstream";
 fn add(headers: &mut Headers, change: &HeaderToAdd) {
     let is_there = headers.get(&change.name).is_some();
     match change.action {
-        AppendAction::Append => headers.add(&change.name, &change.value),
+        AppendAction::Append => headers.append(change.name.as_bytes(), change.value.as_bytes()),
         AppendAction::AddIfAbsent if !is_there => headers.add(&change.name, &change.value),
         AppendAction::OverwriteOrAdd => headers.set(&change.name, &change.value),
         AppendAction::OverwriteIfExists if is_there => headers.set(&change.name, &change.value),
@@ -266,11 +280,13 @@ fn matches_path(route: &RouteMatch, path: &str) -> bool {
     }
 }
 
+/// Each of a header's values is tried. Without any, only a condition on its presence can hold.
 fn matches_header(condition: &HeaderMatch, headers: &Headers) -> bool {
-    let values: Vec<&[u8]> = headers.get_all(&condition.name).collect();
-    let joined = values.join(&b","[..]);
-    let text = String::from_utf8_lossy(&joined);
-    matches_value(&condition.condition, (!values.is_empty()).then_some(&*text)) != condition.invert
+    let mut values = headers.get_all(&condition.name).map(String::from_utf8_lossy).peekable();
+    if let ValueMatch::Present(present) = condition.condition {
+        return (values.peek().is_some() == present) != condition.invert;
+    }
+    values.peek().is_some() && values.any(|value| matches_value(&condition.condition, Some(&value))) != condition.invert
 }
 
 fn matches_value(condition: &ValueMatch, value: Option<&str>) -> bool {
@@ -296,20 +312,25 @@ fn rewrite_prefix(matched: &PathMatch, path: &str, replacement: &str) -> Option<
     Some(format!("{replacement}{}", path.get(prefix.len()..)?))
 }
 
+/// A host and its port; the colons of an IPv6 address stand in brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (authority, None),
+    }
+}
+
 fn redirect_to(redirect: &Redirect, matched: &RouteMatch, headers: &Headers) -> String {
     let authority = headers.get_str(":authority").unwrap_or_default();
     let old_scheme = headers.get_str("x-forwarded-proto").or_else(|| headers.get_str(":scheme")).unwrap_or("http");
     let scheme = redirect.scheme.as_deref().unwrap_or(old_scheme);
-    let host = match (&redirect.host, redirect.port) {
-        (host, Some(port)) => {
-            let name =
-                host.as_deref().unwrap_or_else(|| authority.rsplit_once(':').map_or(authority, |(name, _)| name));
-            format!("{name}:{port}")
-        }
-        (Some(host), None) => host.clone(),
+    let (name, port) = split_port(authority);
+    let host = match (redirect.host.as_deref(), redirect.port) {
+        (host, Some(port)) => format!("{}:{port}", host.unwrap_or(name)),
+        (Some(host), None) => host.to_owned(),
         // A standard port goes with its scheme.
-        (None, None) => match (scheme, authority.rsplit_once(':')) {
-            ("https", Some((name, "80"))) | ("http", Some((name, "443"))) => name.to_owned(),
+        (None, None) => match (scheme, port) {
+            ("https", Some("80")) | ("http", Some("443")) => name.to_owned(),
             _ => authority.to_owned(),
         },
     };

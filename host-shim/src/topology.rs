@@ -48,7 +48,7 @@ impl Bases {
 
 fn canary(host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {
     let mut vm = Vm::start(&loaded.module, &loaded.spec, host, 0, Rc::clone(network))?;
-    let root = vm.start_root(&loaded.plugin, &loaded.listener)?;
+    let root = vm.start_root(&loaded.plugin)?;
     let configured = vm.configure(root);
     // It is killed: nothing is called any more, and its callouts are cancelled. Shared data it wrote stays.
     let calls = vm.state().contexts.root(root).map(|root| root.calls.clone()).unwrap_or_default();

@@ -115,7 +115,7 @@ impl Worker {
         let present = self.vms.borrow().get(&loaded.spec.key).and_then(Weak::upgrade).filter(|vm| !vm.has_failed());
         let (cell, root) = match present {
             Some(cell) => {
-                let started = cell.vm.borrow_mut().start_root(&loaded.plugin, &loaded.listener);
+                let started = cell.vm.borrow_mut().start_root(&loaded.plugin);
                 self.run_after_call(&cell);
                 (cell, started?)
             }
@@ -124,7 +124,7 @@ impl Worker {
                 let cell = VmCell::new(vm);
                 self.vms.borrow_mut().insert(loaded.spec.key.clone(), Rc::downgrade(&cell));
                 self.instances.borrow_mut().insert(cell.vm.borrow().instance(), Rc::downgrade(&cell));
-                let started = cell.vm.borrow_mut().start_root(&loaded.plugin, &loaded.listener);
+                let started = cell.vm.borrow_mut().start_root(&loaded.plugin);
                 self.run_after_call(&cell);
                 (cell, started?)
             }
@@ -171,6 +171,20 @@ impl Worker {
         };
         for handle in gone {
             self.shut_down(&handle);
+        }
+    }
+
+    /// The process ends: every root context is shut down.
+    pub(crate) fn shut_down_all(&self) {
+        let mut handles: Vec<_> = self.plugins.take().into_iter().flatten().collect();
+        handles.extend(self.retiring.take());
+        // Filters that are alike share a handle.
+        let mut done: Vec<Rc<PluginHandle>> = Vec::new();
+        for handle in handles {
+            if !done.iter().any(|other| Rc::ptr_eq(other, &handle)) {
+                self.shut_down(&handle);
+                done.push(handle);
+            }
         }
     }
 

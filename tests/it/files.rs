@@ -3,11 +3,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use host_shim::server::{self as shim, Options};
+use host_shim::{Limits, LogLevel, config};
 use serde_json::Value;
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
+use tollbell_tests::server::Server;
 
-use crate::support::World;
+use crate::support::{SOON, World, shared};
 
 /// The README files, each with the Envoy configuration that its commands run against.
 fn stories() -> Result<Vec<(PathBuf, String)>> {
@@ -23,22 +26,64 @@ fn stories() -> Result<Vec<(PathBuf, String)>> {
 /// In `console` blocks, each line behind `$ ` is run, and the lines below it must come out, in their order. `json`
 /// blocks that are marked `webhook` must have arrived in the end, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_readmes_show_is_what_happens() -> Result<()> {
+async fn what_the_readmes_show_is_what_happens_in_envoy() -> Result<()> {
     for (readme, yaml) in stories()? {
         let text = fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
         let world = World::with_setup(|upstream, receiver| Setup::file(&yaml, upstream, receiver)).await?;
-        let commands: Vec<&str> = blocks(&text, "console").collect();
-        ensure!(!commands.is_empty(), "{} shows no command", readme.display());
-        for block in commands {
-            run_block(block, &world).with_context(|| readme.display().to_string())?;
-        }
-        let mut expected: Vec<Value> =
-            blocks(&text, "json webhook").map(serde_json::from_str).collect::<Result<_, _>>()?;
-        expected.sort_by_key(Value::to_string);
+        run_blocks(&text, world.envoy.port, world.envoy.admin).with_context(|| readme.display().to_string())?;
+        let expected = webhooks(&text)?;
         assert_eq!(world.messages(expected.len()).await?, expected, "{}", readme.display());
-        ensure!(!world.envoy.log().contains("configuration:"), "{yaml} gives warnings:\n{}", world.envoy.log());
+        ensure!(
+            !world.envoy.log().contains("configuration:"),
+            "{yaml} gives warnings:
+{}",
+            world.envoy.log()
+        );
     }
     Ok(())
+}
+
+/// The same in the shim, from the same text.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
+    let _shared = shared().await;
+    for (readme, yaml) in stories()? {
+        let text = fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
+        let (upstream, receiver) = (Server::start().await?, Server::start().await?);
+        let setup = Setup::file(&yaml, upstream.port, receiver.port)?;
+        let loaded = config::parse(setup.yaml(), &yaml, false)?;
+        ensure!(loaded.warnings.is_empty(), "{yaml}: {:?}", loaded.warnings);
+        let options = Options {
+            bootstrap: loaded.bootstrap,
+            dump: loaded.dump,
+            module: None,
+            workers: 2,
+            log_level: LogLevel::Warn,
+            keeps_log: true,
+            limits: Limits::default(),
+        };
+        let _server = tokio::task::spawn_blocking(|| shim::Server::start(options)).await??;
+        let (port, admin) = setup.listener_and_admin();
+        run_blocks(&text, port, admin).with_context(|| readme.display().to_string())?;
+        let expected = webhooks(&text)?;
+        let received = receiver.expect(expected.len(), SOON).await?;
+        let mut bodies = received.iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
+        bodies.sort_by_key(Value::to_string);
+        assert_eq!(bodies, expected, "{}", readme.display());
+    }
+    Ok(())
+}
+
+fn webhooks(text: &str) -> Result<Vec<Value>> {
+    let mut expected: Vec<Value> = blocks(text, "json webhook").map(serde_json::from_str).collect::<Result<_, _>>()?;
+    expected.sort_by_key(Value::to_string);
+    Ok(expected)
+}
+
+fn run_blocks(text: &str, port: u16, admin: u16) -> Result<()> {
+    let commands: Vec<&str> = blocks(text, "console").collect();
+    ensure!(!commands.is_empty(), "no command is shown");
+    commands.into_iter().try_for_each(|block| run_block(block, port, admin))
 }
 
 /// `yaml` blocks are excerpts of `envoy/envoy.yaml`: their lines stand there, in their order.
@@ -69,12 +114,12 @@ fn blocks<'t>(text: &'t str, kind: &str) -> impl Iterator<Item = &'t str> {
     })
 }
 
-fn run_block(block: &str, world: &World) -> Result<()> {
+fn run_block(block: &str, port: u16, admin: u16) -> Result<()> {
     for part in format!("\n{block}").split("\n$ ").skip(1) {
         let (command, expected) = part.split_once('\n').unwrap_or((part, ""));
         let command = command
-            .replace("127.0.0.1:10000", &format!("127.0.0.1:{}", world.envoy.port))
-            .replace("127.0.0.1:9901", &format!("127.0.0.1:{}", world.envoy.admin));
+            .replace("127.0.0.1:10000", &format!("127.0.0.1:{port}"))
+            .replace("127.0.0.1:9901", &format!("127.0.0.1:{admin}"));
         let output = Command::new("bash").args(["-c", &command]).output()?;
         let output = String::from_utf8_lossy(&output.stdout).replace('\r', "");
         let mut lines = output.lines();
@@ -100,11 +145,11 @@ fn the_schema_is_the_codes() -> Result<()> {
 /// Words in backticks that look like a path must name one.
 #[test]
 fn the_paths_that_the_documents_name_exist() -> Result<()> {
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "host-shim/README.md"] {
         let text = fs::read_to_string(project_root().join(name))?;
         let mut named = 0;
         for word in text.split('`').skip(1).step_by(2) {
-            let roots = ["plugin/", "tests/", "envoy/", "examples/", ".ci/"];
+            let roots = ["plugin/", "host-shim/", "tests/", "envoy/", "examples/", ".ci/"];
             if roots.iter().any(|root| word.starts_with(root)) && !word.contains(['*', ' ', '…', '<']) {
                 ensure!(project_root().join(Path::new(word)).exists(), "{name} names {word}, which does not exist");
                 named += 1;

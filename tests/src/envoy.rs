@@ -159,6 +159,16 @@ impl Setup {
         self
     }
 
+    /// The whole configuration, for another gateway.
+    pub fn yaml(&self) -> &str {
+        &self.yaml
+    }
+
+    /// Where the listener and the admin interface listen.
+    pub fn listener_and_admin(&self) -> (u16, u16) {
+        (self.ports.listener, self.ports.admin)
+    }
+
     /// Starts Envoy and waits until it is ready.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ impl Status {
 pub(crate) const BROKEN_CONNECTION: u32 = 11;
 
 /// Which ABI a module speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum AbiVersion {
     /// `proxy_abi_version_0_1_0`
     V0_1_0,

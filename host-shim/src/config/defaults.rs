@@ -51,6 +51,8 @@ pub(crate) fn listener() -> Listener {
         merge_slashes: false,
         escaped_slashes: EscapedSlashes::KeepUnchanged,
         use_remote_address: false,
+        generate_request_id: true,
+        suppress_envoy_headers: false,
         xff_num_trusted_hops: 0,
         server_name: "envoy".to_owned(),
         route_config_name: String::new(),

@@ -78,6 +78,11 @@ impl<'a> Message<'a> {
         self.get(field).and_then(|place| place.bool()).unwrap_or_default()
     }
 
+    /// A `BoolValue`; None where it is not set.
+    pub(super) fn optional_bool(&self, field: &'static str) -> Option<bool> {
+        self.get(field).and_then(|place| place.bool())
+    }
+
     pub(super) fn u32(&self, field: &'static str) -> Option<u32> {
         self.get(field).and_then(|place| place.u32())
     }

@@ -87,6 +87,10 @@ pub struct ConnectionManager {
     pub escaped_slashes: EscapedSlashes,
     /// `use_remote_address`: the client's address is the peer's, and `x-forwarded-for` is extended with it.
     pub use_remote_address: bool,
+    /// `generate_request_id`, true unless given.
+    pub generate_request_id: bool,
+    /// The router's `suppress_envoy_headers`.
+    pub suppress_envoy_headers: bool,
     /// `xff_num_trusted_hops`.
     pub xff_num_trusted_hops: u32,
     /// `server_name`; Envoy's default is `envoy`.

@@ -60,6 +60,7 @@ impl ThreadHandle {
                 // Whoever waited may have given up.
                 let _ = done.send(());
             }
+            thread.worker.shut_down_all();
         })?;
         Ok(ThreadHandle { events, next_tick })
     }

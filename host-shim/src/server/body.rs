@@ -202,6 +202,15 @@ body!(
     |queue| queue.borrow_mut()
 );
 
+impl UpstreamSink {
+    /// Nobody will write what is missing: a body that is not whole is cut off.
+    pub(crate) fn give_up(&self) {
+        if !self.with(|queue| queue.is_whole) {
+            self.cut();
+        }
+    }
+}
+
 impl ClientSink {
     /// Whether the client has gone before the end.
     pub(crate) fn was_dropped(&self) -> bool {

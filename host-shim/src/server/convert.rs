@@ -5,33 +5,61 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use crate::headers::Headers;
 
 /// Headers that belong to a connection, not to a message.
-const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
+const HOP_BY_HOP: [&str; 7] =
+    ["connection", "http2-settings", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
 
 /// A client's request as filters see it; None where it has no host.
 pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Headers> {
     let mut headers = Headers::new();
     let authority = match parts.uri.authority() {
         Some(authority) => authority.as_str().as_bytes().to_vec(),
-        None => parts.headers.get(http::header::HOST)?.as_bytes().to_vec(),
+        None => joined(parts, http::header::HOST, b",")?,
     };
     headers.add(":authority", authority);
     headers.add(":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
     headers.add(":method", parts.method.as_str());
     headers.add(":scheme", scheme);
     // A connection's header names others that belong to it.
-    let connection = parts.headers.get_all(http::header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let nominated: Vec<String> =
-        connection.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
+    let nominated = listed(parts, http::header::CONNECTION);
     for (name, value) in &parts.headers {
-        if nominated.iter().any(|other| other == name.as_str()) {
+        let name = name.as_str();
+        if HOP_BY_HOP.contains(&name) || nominated.iter().any(|other| name == other) {
             continue;
         }
-        let is_grpc_te = name == "te" && value == "trailers";
-        if name != http::header::HOST && (is_grpc_te || !HOP_BY_HOP.contains(&name.as_str())) {
-            headers.add(name.as_str(), value.as_bytes());
+        let value = value.as_bytes();
+        match name {
+            "host" => {}
+            // The server meets it.
+            "expect" if value.eq_ignore_ascii_case(b"100-continue") => {}
+            // HTTP/2 sends cookies one by one.
+            "cookie" if parts.version == Version::HTTP_2 => {
+                if headers.get(name).is_none() {
+                    headers.add(name, joined(parts, http::header::COOKIE, b"; ").unwrap_or_default());
+                }
+            }
+            _ => headers.append(name.as_bytes(), value),
         }
     }
+    if listed(parts, http::header::TE).iter().any(|coding| coding == "trailers") {
+        headers.add("te", "trailers");
+    }
     Some(headers)
+}
+
+/// Whether a request asks for another protocol.
+pub(super) fn upgrades(parts: &http::request::Parts) -> bool {
+    listed(parts, http::header::CONNECTION).iter().any(|name| name == "upgrade")
+}
+
+/// The items of a header that is a list, in lower case.
+fn listed(parts: &http::request::Parts, name: HeaderName) -> Vec<String> {
+    let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|item| item.trim().to_ascii_lowercase()).collect()
+}
+
+fn joined(parts: &http::request::Parts, name: HeaderName, separator: &[u8]) -> Option<Vec<u8>> {
+    let values: Vec<&[u8]> = parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    (!values.is_empty()).then(|| values.join(separator))
 }
 
 /// A response as filters see it.
@@ -67,14 +95,15 @@ pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Res
     let path = headers.get(":path").filter(|path| !path.is_empty()).ok_or(Unsendable(":path"))?;
     let authority = headers.get(":authority").unwrap_or_default();
     // A connection is chosen by the cluster; the URI must have some host.
-    let host = if authority.is_empty() { b"upstream" } else { authority };
+    // In HTTP/1 it is always the same, or else hyper would not use a connection for several.
+    let host = if authority.is_empty() || !is_http2 { b"upstream" } else { authority };
     let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
     let mut builder = http::Request::builder().method(method).uri(uri.map_err(|_| Unsendable(":path"))?);
     if is_http2 {
         builder = builder.version(Version::HTTP_2);
     }
     let (mut parts, ()) = builder.body(()).map_err(|_| Unsendable(":path"))?.into_parts();
-    if let (false, false, Ok(host)) = (is_http2, authority.is_empty(), HeaderValue::from_bytes(authority)) {
+    if let (false, Ok(host)) = (is_http2, HeaderValue::from_bytes(authority)) {
         parts.headers.insert(http::header::HOST, host);
     }
     append_to(&mut parts.headers, headers);

@@ -6,21 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 
+use super::admission::Refusal;
 use super::body::{ClientBody, ClientSink, Sink, UpstreamSink};
-use super::convert;
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
-use super::upstream::Peer;
+use super::{convert, forward};
 use crate::headers::Headers;
 use crate::router::{self, Site, Target};
 use crate::stream::data::{StreamData, flags};
 use crate::stream::{Exchange, Routed, Stream};
-use crate::vm::state::LocalReply;
 use crate::worker::Worker;
 
 /// A head is written by then.
@@ -28,16 +26,25 @@ const HEAD_FIRST: Duration = Duration::from_millis(20);
 
 /// The exchange.
 pub(super) struct ServerExchange {
-    worker: Rc<Worker>,
-    network: Rc<ServerNetwork>,
+    me: Weak<ServerExchange>,
+    pub(super) worker: Rc<Worker>,
+    pub(super) network: Rc<ServerNetwork>,
     pub(super) site: Arc<Site>,
-    stats: Rc<ListenerStats>,
+    pub(super) stats: Rc<ListenerStats>,
     stream: RefCell<Weak<RefCell<Stream>>>,
     head: RefCell<Option<oneshot::Sender<Response<ClientBody>>>>,
-    client: ClientSink,
+    pub(super) client: ClientSink,
     body: RefCell<Option<ClientBody>>,
     upstream: RefCell<Option<UpstreamSink>>,
-    upstream_task: RefCell<Option<AbortHandle>>,
+    /// The upstream understands trailers.
+    upstream_is_http2: Cell<bool>,
+    /// What runs only as long as the exchange.
+    tasks: RefCell<Vec<AbortHandle>>,
+    /// Something was last sent or received then.
+    active_at: Cell<Instant>,
+    /// The whole request has passed the filters.
+    is_request_whole: Cell<bool>,
+    request_whole: Notify,
     is_over: Cell<bool>,
     is_http1: bool,
 }
@@ -53,7 +60,9 @@ impl ServerExchange {
     ) -> (Rc<Self>, oneshot::Receiver<Response<ClientBody>>) {
         let (client, body) = ClientSink::new();
         let (head, receiver) = oneshot::channel();
-        let exchange = ServerExchange {
+        stats.request();
+        let exchange = Rc::new_cyclic(|me| ServerExchange {
+            me: me.clone(),
             worker: Rc::clone(worker),
             network: Rc::clone(network),
             site: Arc::clone(site),
@@ -63,11 +72,15 @@ impl ServerExchange {
             client,
             body: RefCell::new(Some(body)),
             upstream: RefCell::default(),
-            upstream_task: RefCell::default(),
+            upstream_is_http2: Cell::new(false),
+            tasks: RefCell::default(),
+            active_at: Cell::new(Instant::now()),
+            is_request_whole: Cell::new(false),
+            request_whole: Notify::new(),
             is_over: Cell::new(false),
             is_http1,
-        };
-        (Rc::new(exchange), receiver)
+        });
+        (exchange, receiver)
     }
 
     pub(super) fn set_stream(&self, stream: &Rc<RefCell<Stream>>) {
@@ -85,11 +98,6 @@ impl ServerExchange {
         self.is_over.get()
     }
 
-    /// Whether the connection manager has answered.
-    pub(super) fn client_is_answered(&self) -> bool {
-        self.head.borrow().is_none()
-    }
-
     /// The client has gone: nothing more is asked of the upstream.
     pub(super) fn abandon(&self) {
         self.over();
@@ -103,22 +111,81 @@ impl ServerExchange {
         }
     }
 
+    /// Ends a task with the exchange.
+    pub(super) fn keep(&self, task: &JoinHandle<()>) {
+        if self.is_over.get() {
+            task.abort();
+        } else {
+            self.tasks.borrow_mut().push(task.abort_handle());
+        }
+    }
+
+    /// Something was sent or received.
+    pub(super) fn touch(&self) {
+        self.active_at.set(Instant::now());
+    }
+
+    /// Answers when nothing was sent or received for the manager's `stream_idle_timeout`.
+    pub(super) fn watch_idle(&self, stream: &Rc<RefCell<Stream>>) {
+        let timeout = self.site.listener.manager.stream_idle_timeout;
+        if timeout.is_zero() {
+            return;
+        }
+        let (me, stream) = (self.me.clone(), Rc::downgrade(stream));
+        self.keep(&tokio::task::spawn_local(async move {
+            loop {
+                let Some(due) = me.upgrade().map(|me| me.active_at.get() + timeout) else { return };
+                if due <= Instant::now() {
+                    break;
+                }
+                tokio::time::sleep_until(due).await;
+            }
+            let (Some(me), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
+            let status = if me.is_request_whole.get() { 504 } else { 408 };
+            let reply = router::reply(status, "stream timeout", "stream_idle_timeout", flags::STREAM_IDLE_TIMEOUT);
+            stream.borrow_mut().upstream_failed(reply);
+            me.worker.drain();
+        }));
+    }
+
+    /// Waits until the request has been whole for so long; for ever without a timeout.
+    pub(super) async fn timed_out(&self, timeout: Option<Duration>) {
+        let Some(timeout) = timeout else { return std::future::pending().await };
+        self.request_whole.notified().await;
+        tokio::time::sleep(timeout).await;
+    }
+
     /// What the connection manager answers before any filter.
-    pub(super) fn answer_at_once(&self, status: u16, location: Option<&[u8]>) {
-        let mut headers: Headers = [(":status", status.to_string())].into_iter().collect();
-        if let Some(location) = location {
+    pub(super) fn refuse(&self, refusal: &Refusal) {
+        let mut headers: Headers = [(":status", refusal.status.to_string())].into_iter().collect();
+        headers.add("content-length", refusal.body.len().to_string());
+        if !refusal.body.is_empty() {
+            headers.add("content-type", "text/plain");
+        }
+        if let Some(location) = &refusal.location {
             headers.add("location", location);
         }
-        self.finish_response(&mut headers, false);
-        headers.add("content-length", "0");
-        self.response_headers(headers, true);
+        self.finish_response(&mut headers, refusal.closes);
+        self.response_headers(headers, refusal.body.is_empty());
+        if !refusal.body.is_empty() {
+            self.response_data(refusal.body.as_bytes().to_vec(), true);
+        }
     }
 
     fn over(&self) {
-        self.is_over.set(true);
-        if let Some(task) = self.upstream_task.borrow_mut().take() {
-            task.abort();
+        if self.is_over.replace(true) {
+            return;
         }
+        self.stats.over();
+        self.tasks.take().iter().for_each(AbortHandle::abort);
+        if let Some(sink) = self.upstream.borrow().as_ref() {
+            sink.give_up();
+        }
+    }
+
+    fn request_is_whole(&self) {
+        self.is_request_whole.set(true);
+        self.request_whole.notify_one();
     }
 
     fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
@@ -128,117 +195,24 @@ impl ServerExchange {
         }
         if end {
             sink.end();
+            self.request_is_whole();
             // HTTP/1 says that there is no body, where one would be expected.
-            let expects_body = !matches!(
-                headers.get_str(":method"),
-                Some("GET" | "HEAD" | "DELETE" | "OPTIONS" | "TRACE" | "CONNECT")
-            );
-            if expects_body && !target.cluster.http2 && headers.get("content-length").is_none() {
+            let has_none = matches!(headers.get_str(":method"), Some("GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
+            if !has_none && !target.cluster.http2 && headers.get("content-length").is_none() {
                 headers.add("content-length", "0");
             }
         }
+        self.upstream_is_http2.set(target.cluster.http2);
         *self.upstream.borrow_mut() = Some(sink);
-        let Some(stream) = self.stream.borrow().upgrade() else { return };
-        let open = self.network.begin(&target.cluster);
-        let (upstreams, client) = (Rc::clone(&self.network.upstreams), self.client.clone());
-        let (worker, site, stats) = (Rc::clone(&self.worker), Arc::clone(&self.site), Rc::clone(&self.stats));
-        let task = tokio::task::spawn_local(async move {
-            let fail = |reply: LocalReply| {
-                stream.borrow_mut().upstream_failed(reply);
-                worker.drain();
-            };
-            let Some(_open) = open else {
-                let reply = router::reply(
-                    503,
-                    &router::reset_body("overflow"),
-                    "upstream_reset_before_response_started{overflow}",
-                    flags::UPSTREAM_OVERFLOW,
-                );
-                return fail(reply);
-            };
-            stats.upstream_request(&target.cluster.name);
-            let started = worker.host().clock.now();
-            let deadline = target.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-            let sent = upstreams.send(Arc::clone(&target.cluster), &headers, body);
-            let response = match within(deadline, sent).await {
-                Some(Ok(response)) => response,
-                Some(Err(reply)) => return fail(reply),
-                None => {
-                    return fail(router::reply(
-                        504,
-                        router::TIMEOUT_BODY,
-                        "response_timeout",
-                        flags::UPSTREAM_REQUEST_TIMEOUT,
-                    ));
-                }
-            };
-            let (parts, body) = response.into_parts();
-            let is_http2 = parts.version == http::Version::HTTP_2;
-            stats.upstream_response(&target.cluster.name, parts.status.as_u16());
-            let mut headers = convert::response(&parts);
-            let took = Duration::from_nanos(worker.host().clock.now().saturating_sub(started));
-            headers.set("x-envoy-upstream-service-time", took.as_millis().to_string());
-            let data = stream.borrow().data();
-            data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0);
-            data.borrow_mut().info.details = Some("via_upstream".to_owned());
-            site.change_response(&data.borrow(), &mut headers);
-            let end = hyper::body::Body::is_end_stream(&body);
-            stream.borrow_mut().response_headers(headers, end);
-            worker.drain();
-            if !end && within(deadline, pump(body, is_http2, &stream, &client, &worker)).await.is_none() {
-                stream.borrow_mut().reset();
-            }
-        });
-        *self.upstream_task.borrow_mut() = Some(task.abort_handle());
+        let (Some(me), Some(stream)) = (self.me.upgrade(), self.stream.borrow().upgrade()) else { return };
+        self.keep(&tokio::task::spawn_local(forward::forward(me, stream, headers, target, body)));
     }
 }
 
-async fn within<T>(deadline: Option<tokio::time::Instant>, future: impl Future<Output = T>) -> Option<T> {
-    match deadline {
-        None => Some(future.await),
-        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
+impl Drop for ServerExchange {
+    fn drop(&mut self) {
+        self.over();
     }
-}
-
-/// The response's body on its way to the filters, no faster than the client takes it.
-///
-/// In HTTP/1 the end comes by itself, behind the last data; in HTTP/2 the last data can carry it.
-async fn pump(
-    mut body: Incoming,
-    is_http2: bool,
-    stream: &Rc<RefCell<Stream>>,
-    client: &ClientSink,
-    worker: &Rc<Worker>,
-) {
-    loop {
-        client.room().await;
-        let Some(frame) = body.frame().await else { break };
-        let Ok(frame) = frame else {
-            let data = stream.borrow().data();
-            data.borrow_mut().info.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
-            data.borrow_mut().info.flags |= flags::UPSTREAM_PROTOCOL_ERROR;
-            stream.borrow_mut().reset();
-            return;
-        };
-        match frame.into_data() {
-            Ok(data) => {
-                let end = is_http2 && hyper::body::Body::is_end_stream(&body);
-                stream.borrow_mut().response_data(data.into(), end);
-                worker.drain();
-                if end {
-                    return;
-                }
-            }
-            Err(frame) => {
-                let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
-                stream.borrow_mut().response_trailers(trailers);
-                worker.drain();
-                return;
-            }
-        }
-    }
-    stream.borrow_mut().response_data(Vec::new(), true);
-    worker.drain();
 }
 
 impl Exchange for ServerExchange {
@@ -260,13 +234,20 @@ impl Exchange for ServerExchange {
             sink.data(data);
             if end {
                 sink.end();
+                self.request_is_whole();
             }
         }
     }
 
     fn request_trailers(&self, trailers: Headers) {
         if let Some(sink) = self.upstream.borrow().as_ref() {
-            sink.trailers(convert::to_map(&trailers));
+            // Envoy sends none in HTTP/1.
+            if self.upstream_is_http2.get() {
+                sink.trailers(convert::to_map(&trailers));
+            } else {
+                sink.end();
+            }
+            self.request_is_whole();
         }
     }
 
@@ -293,6 +274,7 @@ impl Exchange for ServerExchange {
     }
 
     fn response_data(&self, data: Vec<u8>, end: bool) {
+        self.touch();
         self.client.data(data);
         if end {
             self.client.end();
@@ -301,7 +283,11 @@ impl Exchange for ServerExchange {
     }
 
     fn response_trailers(&self, trailers: Headers) {
-        self.client.trailers(convert::to_map(&trailers));
+        if self.is_http1 {
+            self.client.end();
+        } else {
+            self.client.trailers(convert::to_map(&trailers));
+        }
         self.over();
     }
 

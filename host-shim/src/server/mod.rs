@@ -1,14 +1,21 @@
 //! The gateway that serves: an Envoy configuration on real sockets.
 
 mod admin;
+mod admission;
 mod body;
+mod connect;
+mod connection;
 mod convert;
 mod exchange;
+mod failure;
+mod forward;
 mod network;
+mod origin;
 mod prometheus;
 mod stats;
 mod thread;
 mod tls;
+mod upload;
 mod upstream;
 
 use std::net::SocketAddr;

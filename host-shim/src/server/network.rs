@@ -61,11 +61,10 @@ impl ServerNetwork {
         Arc::clone(&self.program.borrow())
     }
 
-    /// Another configuration: connections of clusters that changed are made anew.
-    pub(super) fn set_program(&self, program: &Arc<Program>, load: &Arc<Load>) {
-        *self.program.borrow_mut() = Arc::clone(program);
-        *self.load.borrow_mut() = Arc::clone(load);
+    /// Another configuration: connections are made anew. Returns the one before.
+    pub(super) fn set_program(&self, program: &Arc<Program>, load: &Arc<Load>) -> (Arc<Program>, Arc<Load>) {
         self.upstreams.forget();
+        (self.program.replace(Arc::clone(program)), self.load.replace(Arc::clone(load)))
     }
 
     pub(super) fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
@@ -147,7 +146,7 @@ async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: 
     }
     sink.end();
     let started = std::time::Instant::now();
-    let response = match upstreams.send(cluster, &callout.headers, body).await {
+    let response = match upstreams.send(cluster, &callout.headers, false, body).await {
         Ok(response) => response,
         Err(reply) => return made(&reply),
     };

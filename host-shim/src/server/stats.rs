@@ -12,7 +12,7 @@ pub(super) struct ListenerStats {
     host: Arc<Host>,
     prefix: String,
     requests: Arc<Stat>,
-    pub(super) active_requests: Arc<Stat>,
+    active_requests: Arc<Stat>,
     pub(super) connections: Arc<Stat>,
     pub(super) active_connections: Arc<Stat>,
     by_name: RefCell<HashMap<String, Arc<Stat>>>,
@@ -46,9 +46,13 @@ impl ListenerStats {
 
     /// A response goes to the client.
     pub(super) fn response(&self, status: u16) {
-        self.active_requests.sub(1);
         self.count(format!("{}downstream_rq_{}xx", self.prefix, status / 100));
         self.count(format!("{}downstream_rq_completed", self.prefix));
+    }
+
+    /// A request is over, answered or not.
+    pub(super) fn over(&self) {
+        self.active_requests.sub(1);
     }
 
     /// A request goes to an upstream.

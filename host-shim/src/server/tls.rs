@@ -37,6 +37,7 @@ pub(super) fn client(tls: &UpstreamTls, is_http2: bool) -> Result<Arc<ClientConf
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
+    config.enable_sni = tls.sni.is_some() || tls.auto_sni;
     config.alpn_protocols = if is_http2 { vec![b"h2".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     Ok(Arc::new(config))
 }

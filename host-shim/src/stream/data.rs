@@ -118,5 +118,7 @@ pub(crate) mod flags {
     pub(crate) const UPSTREAM_OVERFLOW: u64 = 0x80;
     pub(crate) const NO_ROUTE_FOUND: u64 = 0x100;
     pub(crate) const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 0x4000;
+    pub(crate) const STREAM_IDLE_TIMEOUT: u64 = 0x1_0000;
+    pub(crate) const DOWNSTREAM_PROTOCOL_ERROR: u64 = 0x4_0000;
     pub(crate) const NO_CLUSTER_FOUND: u64 = 0x1000_0000;
 }

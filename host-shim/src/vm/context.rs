@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use crate::config::model::{Listener, Plugin};
+use crate::config::model::Plugin;
 use crate::headers::Headers;
 use crate::stream::Stream;
 use crate::stream::data::StreamData;
@@ -23,8 +23,6 @@ pub(crate) enum Context {
 /// A plugin's context.
 pub(crate) struct Root {
     pub(crate) plugin: Arc<Plugin>,
-    /// The listener that the plugin belongs to.
-    pub(crate) listener: Arc<Listener>,
     /// Whether `proxy_on_context_create` was called.
     pub(crate) created: bool,
     /// The plugin's configuration is readable in `proxy_on_configure` only.
@@ -42,10 +40,9 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    pub(crate) fn new(plugin: Arc<Plugin>, listener: Arc<Listener>) -> Self {
+    pub(crate) fn new(plugin: Arc<Plugin>) -> Self {
         Root {
             plugin,
-            listener,
             created: false,
             is_configuring: false,
             call_response: None,

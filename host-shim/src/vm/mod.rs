@@ -4,6 +4,8 @@ pub(crate) mod context;
 pub(crate) mod module;
 pub(crate) mod state;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +17,8 @@ use wasmtime::{AsContextMut, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmP
 use crate::abi::exports::{Exports, HeadersCallback, function};
 use crate::abi::imports;
 use crate::abi::memory::word;
-use crate::abi::types::{BROKEN_CONNECTION, DataStatus, HeadersStatus, LogLevel};
-use crate::config::model::{Listener, Plugin};
+use crate::abi::types::{AbiVersion, BROKEN_CONNECTION, DataStatus, HeadersStatus, LogLevel};
+use crate::config::model::Plugin;
 use crate::host::Host;
 use crate::network::{CalloutOutcome, Network};
 use context::{CallResponse, Context, Root, StreamContext};
@@ -71,8 +73,7 @@ impl Vm {
             VmState::new(Arc::clone(host), instance, thread, vm_id, Arc::clone(spec), module.abi, network, limits);
         let mut store = Store::new(module.engine(), state);
         store.limiter(|state| &mut state.limits);
-        let mut linker = Linker::new(module.engine());
-        imports::offer(&mut linker, module.abi).map_err(module::told)?;
+        let linker = linker(module)?;
         let mut vm = Vm { store, exports: Rc::default(), failure: None, stopped: false };
         vm.set_deadline();
         module.check_imports(&linker, &mut vm.store)?;
@@ -182,18 +183,19 @@ impl Vm {
                 let limit = self.state().host.limits.callback.unwrap_or_default();
                 format!("it ran for more than {} s without returning: an endless loop?", limit.as_secs_f32())
             }
-            Some(trap) => format!("Uncaught RuntimeError: {trap}"),
+            Some(wasmtime::Trap::StackOverflow) => "Uncaught RangeError: Maximum call stack size exceeded".to_owned(),
+            Some(trap) => format!("Uncaught RuntimeError: {}", trap_text(*trap)),
             None => format!("{}", error.root_cause()),
         };
         let mut text = format!("Function: {function} failed: {reason}");
         if let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
             text.push_str("\nProxy-Wasm plugin in-VM backtrace:");
-            for (number, frame) in backtrace.frames().iter().enumerate() {
+            for (number, frame) in backtrace.frames().iter().take(MAX_FRAMES).enumerate() {
                 let name = frame.func_name().map_or_else(|| format!("func[{}]", frame.func_index()), str::to_owned);
                 text.push_str(&format!("\n  {number}: {name}"));
             }
         }
-        self.state().host.log(self.state().thread, LogLevel::Critical, text.clone());
+        self.state().host.log(self.state().thread, LogLevel::Error, text.clone());
         self.failure = Some(text);
     }
 
@@ -201,9 +203,9 @@ impl Vm {
     ///
     /// # Errors
     /// When the module answers false, or traps.
-    pub(crate) fn start_root(&mut self, plugin: &Arc<Plugin>, listener: &Arc<Listener>) -> Result<u32> {
+    pub(crate) fn start_root(&mut self, plugin: &Arc<Plugin>) -> Result<u32> {
         let exports = Rc::clone(&self.exports);
-        let id = self.add_root(plugin, listener);
+        let id = self.state_mut().contexts.add(Context::Root(Root::new(Arc::clone(plugin))));
         self.create_root(id);
         if let Some(on_vm_start) = &exports.on_vm_start {
             let size = word(self.state().spec.configuration.len());
@@ -214,10 +216,6 @@ impl Vm {
             }
         }
         Ok(id)
-    }
-
-    fn add_root(&mut self, plugin: &Arc<Plugin>, listener: &Arc<Listener>) -> u32 {
-        self.state_mut().contexts.add(Context::Root(Root::new(Arc::clone(plugin), Arc::clone(listener))))
     }
 
     fn create_root(&mut self, id: u32) {
@@ -456,6 +454,40 @@ impl Vm {
         }
         self.state_mut().contexts.remove(id);
     }
+}
+
+/// What the host offers to modules of an ABI: made once for each thread.
+fn linker(module: &LoadedModule) -> Result<Rc<Linker<VmState>>> {
+    thread_local! {
+        static LINKERS: RefCell<HashMap<AbiVersion, Rc<Linker<VmState>>>> = RefCell::default();
+    }
+    if let Some(linker) = LINKERS.with_borrow(|linkers| linkers.get(&module.abi).cloned()) {
+        return Ok(linker);
+    }
+    let mut linker = Linker::new(module.engine());
+    imports::offer(&mut linker, module.abi).map_err(module::told)?;
+    let linker = Rc::new(linker);
+    LINKERS.with_borrow_mut(|linkers| linkers.insert(module.abi, Rc::clone(&linker)));
+    Ok(linker)
+}
+
+/// So many frames of a trap's backtrace are logged.
+const MAX_FRAMES: usize = 50;
+
+/// A trap in V8's words, where they are known.
+fn trap_text(trap: wasmtime::Trap) -> String {
+    use wasmtime::Trap;
+    let text = match trap {
+        Trap::UnreachableCodeReached => "unreachable",
+        Trap::MemoryOutOfBounds => "memory access out of bounds",
+        Trap::TableOutOfBounds => "table index is out of bounds",
+        Trap::IndirectCallToNull | Trap::BadSignature => "null function or function signature mismatch",
+        Trap::IntegerDivisionByZero => "divide by zero",
+        Trap::IntegerOverflow => "divide result unrepresentable",
+        Trap::BadConversionToInteger => "float unrepresentable in integer range",
+        other => return other.to_string(),
+    };
+    text.to_owned()
 }
 
 /// gRPC's UNAVAILABLE.

@@ -21,6 +21,7 @@ use wasmparser::{ExternalKind, Parser, Payload};
 const PROCESSES: usize = 5;
 const ROUNDS: usize = 4;
 const SECONDS: u32 = 2;
+const SHIM: &str = "target/release/host-shim";
 const KEY: &str = "bench-key-0123456789abcdef0123456789";
 
 /// The callbacks that the counting filter implements, and what the SDK needs for its life.
@@ -36,12 +37,23 @@ const COUNTER_EXPORTS: [&str; 9] = [
     "proxy_on_response_headers",
 ];
 
+/// What runs a case.
+#[derive(Clone, Copy, PartialEq)]
+enum Gateway {
+    Envoy,
+    Shim,
+}
+
 struct Case {
+    gateway: Gateway,
     name: &'static str,
     filter: Option<Value>,
     key: &'static str,
     status: u16,
 }
+
+const IN_ENVOY: &str = "tollbell: two quotas, monitors, headers";
+const IN_SHIM: &str = "the same in host-shim";
 
 struct Running {
     case: Case,
@@ -112,7 +124,7 @@ fn cases(folder: &Path) -> Result<Vec<Case>> {
         "delivery": { "max_attempts": 100 }
     });
     let tollbell = || wasm(&root.join("dist/tollbell.wasm"), "tollbell", Some(&tollbell));
-    let case = |name, filter, key, status| Case { name, filter, key, status };
+    let case = |name, filter, key, status| Case { gateway: Gateway::Envoy, name, filter, key, status };
     Ok(vec![
         case("no filter", None, KEY, 200),
         case(
@@ -122,9 +134,10 @@ fn cases(folder: &Path) -> Result<Vec<Case>> {
             200,
         ),
         case("the same, with only the exports it needs", Some(wasm(&slim, "slim", None)), KEY, 200),
-        case("tollbell: two quotas, monitors, headers", Some(tollbell()), KEY, 200),
+        case(IN_ENVOY, Some(tollbell()), KEY, 200),
         case("tollbell: bad key, cooled down", Some(tollbell()), "bad-key", 403),
         case("Lua: the same bookkeeping, per thread", Some(lua()), KEY, 200),
+        Case { gateway: Gateway::Shim, ..case(IN_SHIM, Some(tollbell()), KEY, 200) },
     ])
 }
 
@@ -240,15 +253,16 @@ fn start(case: Case, folder: &Path) -> Result<Running> {
     });
     let file = folder.join(format!("{port}.json"));
     fs::write(&file, config.to_string())?;
-    let process = Process::start(
-        Command::new("taskset").args(["--cpu-list", "0"]).arg(binary()?).arg("--config-path").arg(&file).args([
-            "--concurrency",
-            "1",
-            "--use-dynamic-base-id",
-            "--log-level",
-            "error",
-        ]),
-    )?;
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0"]);
+    match case.gateway {
+        Gateway::Envoy => {
+            command.arg(binary()?).args(["--concurrency", "1", "--use-dynamic-base-id"]).arg("--config-path")
+        }
+        Gateway::Shim => command.arg(project_root().join(SHIM)).args(["run", "--workers", "1"]).arg("--config"),
+    };
+    command.arg(&file).args(["--log-level", "error"]).stdout(Stdio::null());
+    let process = Process::start(&mut command)?;
     let running = Running { case, port, _process: process, rates: Vec::new() };
     for _ in 0..300 {
         sleep(Duration::from_millis(100));
@@ -301,11 +315,23 @@ fn table(results: &[(&str, Vec<f64>)]) -> Result<String> {
     out += "| filter | requests/s | added µs | of the smallest |\n|---|---:|---:|---:|\n";
     for (((name, _), rate), micros) in results.iter().zip(&rates).zip(&micros) {
         let added = micros - none;
+        if *name == IN_SHIM {
+            continue;
+        }
         out += &match *name {
             "no filter" => format!("| {name} | {rate:.0} | – | – |\n"),
             _ => format!("| {name} | {rate:.0} | {added:.1} | {:.2} |\n", added / smallest),
         };
     }
+    let rate_of = |wanted: &str| {
+        let found = results.iter().zip(&rates).find(|((name, _), _)| *name == wanted);
+        found.map(|(_, rate)| *rate).with_context(|| format!("{wanted} was not measured"))
+    };
+    let (shim, envoy) = (rate_of(IN_SHIM)?, rate_of(IN_ENVOY)?);
+    out += &format!(
+        "\nhost-shim with tollbell: {shim:.0} requests/s, {:.2} of Envoy's with the same filter\n",
+        shim / envoy
+    );
     Ok(out)
 }
 

@@ -52,8 +52,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             let method = String::from_utf8_lossy(&call.bytes(method, method_length)?).into_owned();
             let metadata = pairs::decode(&call.bytes(metadata, metadata_length)?);
             let message = call.bytes(message, message_length)?;
-            let id = call.state_mut().next_grpc_call_id();
-            let cluster = grpc_cluster(call, &service, id)?;
+            let (cluster, id) = grpc_cluster(call, &service, VmState::next_grpc_call_id)?;
             let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout)));
             let mut headers: Headers = [
                 (":method", "POST"),
@@ -83,8 +82,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             for (address, length) in [(name, name_length), (method, method_length), (metadata, metadata_length)] {
                 call.bytes(address, length)?;
             }
-            let id = call.state_mut().next_grpc_stream_id();
-            grpc_cluster(call, &service, id)?;
+            grpc_cluster(call, &service, VmState::next_grpc_stream_id)?;
             call.state().log(LogLevel::Error, "host-shim: gRPC streams are not supported, only unary calls");
             Err(Status::InternalFailure.into())
         }
@@ -148,7 +146,7 @@ fn end_grpc(call: &mut Call<'_>, token: u32) -> Answer {
 /// A service is a cluster's name, or a serialized `envoy.config.core.v3.GrpcService` that names one.
 ///
 /// A message that names an unknown cluster closes the call at once, and fails the hostcall too.
-fn grpc_cluster(call: &mut Call<'_>, service: &[u8], token: u32) -> Answer<String> {
+fn grpc_cluster(call: &mut Call<'_>, service: &[u8], next_token: fn(&mut VmState) -> u32) -> Answer<(String, u32)> {
     #[derive(Clone, PartialEq, prost::Message)]
     struct GrpcService {
         #[prost(message, optional, tag = "1")]
@@ -161,15 +159,16 @@ fn grpc_cluster(call: &mut Call<'_>, service: &[u8], token: u32) -> Answer<Strin
     }
     let network = std::rc::Rc::clone(&call.state().network);
     if let Some(name) = std::str::from_utf8(service).ok().filter(|name| network.has_cluster(name)) {
-        return Ok(name.to_owned());
+        let name = name.to_owned();
+        return Ok((name, next_token(call.state_mut())));
     }
     let parsed = <GrpcService as prost::Message>::decode(service).map_err(|_| Status::ParseFailure)?;
     let cluster = parsed.envoy_grpc.map(|grpc| grpc.cluster_name).ok_or(Status::ParseFailure)?;
     if network.has_cluster(&cluster) {
-        return Ok(cluster);
+        return Ok((cluster, next_token(call.state_mut())));
     }
     let state = call.state_mut();
-    let root = state.contexts.root_id(state.acting());
+    let (root, token) = (state.contexts.root_id(state.acting()), next_token(state));
     state.after_call.push(AfterCall::GrpcUnavailable { root, token });
     Err(Status::InternalFailure.into())
 }

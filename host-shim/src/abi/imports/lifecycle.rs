@@ -47,8 +47,8 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
                     Vec::new()
                 }
                 other => {
-                    let text = format!("host-shim: there is no foreign function {:?}", String::from_utf8_lossy(other));
-                    call.state().log(LogLevel::Debug, &text);
+                    let text = format!("there is no foreign function {:?}", String::from_utf8_lossy(other));
+                    call.state().host.log(call.state().thread, LogLevel::Debug, text);
                     return Err(Status::NotFound.into());
                 }
             };

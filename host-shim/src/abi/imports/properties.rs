@@ -4,14 +4,17 @@ use wasmtime::Linker;
 
 use super::hostcalls;
 use crate::abi::types::Status;
-use crate::properties;
+use crate::properties::{self, Missing};
 use crate::vm::state::VmState;
 
 pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     hostcalls! { linker;
         fn proxy_get_property(call, path: u32, path_length: u32, data: u32, length: u32) {
             let path = call.bytes(path, path_length)?;
-            let value = properties::get(call.state(), &path).ok_or(Status::NotFound)?;
+            let value = properties::get(call.state(), &path).map_err(|missing| match missing {
+                Missing::NotFound => Status::NotFound,
+                Missing::NotAValue => Status::SerializationFailure,
+            })?;
             call.give(&value, data, length)
         }
 

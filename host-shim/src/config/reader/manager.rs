@@ -45,35 +45,46 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
         server_name: message.optional_string("server_name").unwrap_or_else(|| "envoy".to_owned()),
         route_config_name: String::new(),
         virtual_hosts: Vec::new(),
-        filters: http_filters(&message),
+        generate_request_id: message.optional_bool("generate_request_id").unwrap_or(true),
+        suppress_envoy_headers: false,
+        filters: Vec::new(),
         stream_idle_timeout: message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT),
     };
+    let (filters, suppress_envoy_headers) = http_filters(&message);
     message.done_but(&HARMLESS);
     let routes = routes?;
-    Some(ConnectionManager { route_config_name: routes.name, virtual_hosts: routes.virtual_hosts, ..manager })
+    Some(ConnectionManager {
+        filters,
+        suppress_envoy_headers,
+        route_config_name: routes.name,
+        virtual_hosts: routes.virtual_hosts,
+        ..manager
+    })
 }
 
 /// What an entry of `http_filters` is.
 enum Filter {
     Wasm(Box<WasmFilter>),
-    Router { is_disabled: bool },
+    Router { is_disabled: bool, suppress_envoy_headers: bool },
     Skipped,
 }
 
-fn http_filters(message: &Message<'_>) -> Vec<WasmFilter> {
+/// The wasm filters, and whether the router is to suppress Envoy's own headers.
+fn http_filters(message: &Message<'_>) -> (Vec<WasmFilter>, bool) {
     let places = message.items("http_filters");
-    let mut filters = Vec::new();
+    let (mut filters, mut suppresses) = (Vec::new(), false);
     let Some(last) = places.len().checked_sub(1) else {
         message.place.error("\"http_filters\" is missing: without a router no request is answered");
-        return filters;
+        return (filters, suppresses);
     };
     for (index, place) in (0_usize..).zip(&places) {
         match http_filter(place) {
             Some(Filter::Router { .. }) if index < last => place.error("the router must be the last filter"),
-            Some(Filter::Router { is_disabled: true }) => {
+            Some(Filter::Router { is_disabled: true, .. }) => {
                 place.error("the router, the last filter, cannot be disabled")
             }
-            Some(Filter::Router { .. }) | None => {}
+            Some(Filter::Router { suppress_envoy_headers, .. }) => suppresses = suppress_envoy_headers,
+            None => {}
             Some(Filter::Wasm(_) | Filter::Skipped) if index == last => {
                 place.error("the last filter must be the router, envoy.filters.http.router");
             }
@@ -81,7 +92,7 @@ fn http_filters(message: &Message<'_>) -> Vec<WasmFilter> {
             Some(Filter::Skipped) => {}
         }
     }
-    filters
+    (filters, suppresses)
 }
 
 /// `None`: errors were reported.
@@ -104,8 +115,10 @@ fn http_filter(place: &Place<'_>) -> Option<Filter> {
     };
     match any.type_name.strip_prefix(HTTP).unwrap_or_default() {
         ".router.v3.Router" => {
-            any.message("Router")?.done_but(&["dynamic_stats", "start_child_span"]);
-            Some(Filter::Router { is_disabled })
+            let router = any.message("Router")?;
+            let suppress_envoy_headers = router.bool("suppress_envoy_headers");
+            router.done_but(&["dynamic_stats", "start_child_span"]);
+            Some(Filter::Router { is_disabled, suppress_envoy_headers })
         }
         ".wasm.v3.Wasm" => {
             let wasm = any.message("Wasm")?;

@@ -1,0 +1,84 @@
+//! What the connection manager refuses before any filter sees it.
+
+use http::{Method, Version};
+
+use super::convert;
+use crate::config::model::ConnectionManager;
+use crate::headers::Headers;
+use crate::paths::{self, Prepared};
+
+/// Envoy's `max_request_headers_kb`.
+const MAX_HEADERS: usize = 60 * 1024;
+
+/// The methods that Envoy's codec knows, of those that this gateway serves.
+const METHODS: [Method; 8] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::PATCH,
+];
+
+/// An answer without a look at the routes.
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) body: &'static str,
+    pub(super) location: Option<Vec<u8>>,
+    pub(super) closes: bool,
+}
+
+impl Refusal {
+    fn closing(status: u16, body: &'static str) -> Self {
+        Refusal { status, body, location: None, closes: true }
+    }
+}
+
+/// The request as filters see it.
+///
+/// # Errors
+/// What is answered instead.
+pub(super) fn admit(
+    parts: &http::request::Parts,
+    manager: &ConnectionManager,
+    scheme: &str,
+) -> Result<Headers, Refusal> {
+    let bad_request = || Refusal::closing(400, "Bad Request");
+    let is_http1 = parts.version != Version::HTTP_2;
+    if parts.version < Version::HTTP_11 {
+        return Err(Refusal::closing(426, "Upgrade Required"));
+    }
+    if parts.method == Method::CONNECT {
+        // No route matches one without a connect_matcher.
+        return Err(Refusal::closing(404, ""));
+    }
+    if is_http1 && !METHODS.contains(&parts.method) {
+        return Err(bad_request());
+    }
+    if is_http1 && parts.headers.contains_key(http::header::UPGRADE) && convert::upgrades(parts) {
+        return Err(Refusal::closing(403, ""));
+    }
+    let Some(mut headers) = convert::request(parts, scheme) else { return Err(Refusal::closing(400, "")) };
+    if headers.byte_size() > MAX_HEADERS {
+        return Err(Refusal::closing(431, "Request Header Fields Too Large"));
+    }
+    if !headers.get(":authority").unwrap_or_default().iter().all(|byte| is_of_authority(*byte)) {
+        return Err(bad_request());
+    }
+    let path = headers.get(":path").unwrap_or_default().to_vec();
+    match paths::prepare(manager, &path) {
+        Prepared::Path(path) => headers.set_in_place(":path", path),
+        Prepared::Rejected => return Err(Refusal { status: 400, body: "", location: None, closes: false }),
+        Prepared::Redirect(path) => {
+            return Err(Refusal { status: 307, body: "", location: Some(path), closes: false });
+        }
+    }
+    Ok(headers)
+}
+
+/// Envoy's codecs allow these bytes in a host.
+fn is_of_authority(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=@[]_~".contains(&byte)
+}

@@ -1,0 +1,169 @@
+//! A client's connection, and the requests that come on it.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body as _, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::body::ClientBody;
+use super::exchange::ServerExchange;
+use super::stats::ListenerStats;
+use super::thread::ServerThread;
+use super::{admission, origin, upload};
+use crate::headers::Headers;
+use crate::stream::data::{Info, StreamData};
+use crate::stream::{Exchange, Stream};
+
+/// Runs hyper's tasks on this thread.
+#[derive(Clone)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// The exchange was cut off: hyper closes the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was reset")]
+struct Reset;
+
+/// A client's connection.
+pub(super) struct Connection {
+    thread: Rc<ServerThread>,
+    listener: usize,
+    id: u64,
+    peer: SocketAddr,
+    local: SocketAddr,
+    stats: Rc<ListenerStats>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        thread: &Rc<ServerThread>,
+        listener: usize,
+        peer: SocketAddr,
+        local: SocketAddr,
+        stats: &Rc<ListenerStats>,
+    ) -> Self {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+        let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        Connection { thread: Rc::clone(thread), listener, id, peer, local, stats: Rc::clone(stats) }
+    }
+
+    /// Serves the connection until it closes.
+    pub(super) async fn run(self, tcp: TcpStream, acceptor: Option<TlsAcceptor>) {
+        let stats = Rc::clone(&self.stats);
+        stats.connections.add(1);
+        stats.active_connections.add(1);
+        match acceptor {
+            None => self.serve(tcp, false).await,
+            Some(acceptor) => {
+                if let Ok(stream) = acceptor.accept(tcp).await {
+                    self.serve(stream, true).await;
+                }
+            }
+        }
+        stats.active_connections.sub(1);
+    }
+
+    async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, is_tls: bool) {
+        let me = Rc::new(self);
+        let service = service_fn(|request| {
+            let connection = Rc::clone(&me);
+            async move { connection.handle(request, is_tls).await }
+        });
+        // The client may close at any time; there is nothing to tell it.
+        let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
+    }
+
+    async fn handle(self: Rc<Self>, request: Request<Incoming>, is_tls: bool) -> Result<Response<ClientBody>, Reset> {
+        let program = self.thread.network.program();
+        let Some(site) = program.listeners.get(self.listener) else { return Err(Reset) };
+        let (parts, body) = request.into_parts();
+        let is_http1 = parts.version != http::Version::HTTP_2;
+        let (exchange, head) =
+            ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, is_http1);
+        let scheme = if is_tls { "https" } else { "http" };
+        let headers = match admission::admit(&parts, &site.listener.manager, scheme) {
+            Ok(headers) => headers,
+            Err(refusal) => {
+                exchange.refuse(&refusal);
+                return head.await.map_err(|_| Reset);
+            }
+        };
+        let stream = self.begin(headers, is_tls, is_http1, &exchange);
+        let end = body.is_end_stream();
+        exchange.watch_idle(&stream);
+        stream.borrow_mut().request_headers(end);
+        self.thread.worker.drain();
+        if !end {
+            upload::start(body, !is_http1, &stream, &exchange, &self.thread.worker);
+        }
+        // When the client goes, hyper drops this future or the response's body.
+        let watch = ClientWatch { stream, exchange };
+        let response = head.await.map_err(|_| Reset);
+        if !watch.exchange.is_over() {
+            tokio::task::spawn_local(watch.until_gone());
+        }
+        response
+    }
+
+    fn begin(
+        &self,
+        mut headers: Headers,
+        is_tls: bool,
+        is_http1: bool,
+        exchange: &Rc<ServerExchange>,
+    ) -> Rc<RefCell<Stream>> {
+        let worker = &self.thread.worker;
+        let source = origin::note(&mut headers, &exchange.site.listener.manager, self.peer, is_tls);
+        let mut info = Info::new(Arc::clone(&exchange.site.listener), &worker.host().clock, source);
+        info.connection_id = self.id;
+        info.peer = self.peer;
+        info.destination = self.local;
+        info.protocol = if is_http1 { "HTTP/1.1" } else { "HTTP/2" };
+        let mut data = StreamData::new(headers, info);
+        exchange.site.choose(&mut data);
+        let stream = worker.begin(self.listener, data, Rc::clone(exchange) as Rc<dyn Exchange>);
+        exchange.set_stream(&stream);
+        stream
+    }
+}
+
+/// Ends the stream when the client goes before the response is whole.
+struct ClientWatch {
+    stream: Rc<RefCell<Stream>>,
+    exchange: Rc<ServerExchange>,
+}
+
+impl ClientWatch {
+    async fn until_gone(self) {
+        while !self.exchange.is_over() && !self.exchange.client_is_gone() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for ClientWatch {
+    fn drop(&mut self) {
+        if let (true, Ok(mut stream)) = (self.exchange.client_is_gone(), self.stream.try_borrow_mut()) {
+            self.exchange.abandon();
+            stream.client_gone();
+        }
+    }
+}

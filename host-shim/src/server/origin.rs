@@ -1,0 +1,93 @@
+//! Where a request comes from: the headers that tell it, and those that a client must not send.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::OnceLock;
+
+use crate::config::model::ConnectionManager;
+use crate::headers::Headers;
+
+/// Envoy obeys these where they come from within; nothing comes from within by default.
+const INTERNAL: [&str; 13] = [
+    "x-envoy-internal",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-ip-tags",
+    "x-envoy-max-retries",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-ms",
+];
+
+/// At the edge, these are Envoy's to set.
+const OF_THE_EDGE: [&str; 5] = [
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
+];
+
+/// Changes the headers of a request that comes from a peer as the connection manager does, and returns the client's
+/// address.
+pub(super) fn note(headers: &mut Headers, manager: &ConnectionManager, peer: SocketAddr, is_tls: bool) -> SocketAddr {
+    let list = headers.get_str("x-forwarded-for").unwrap_or_default().to_owned();
+    let trusted = usize::try_from(manager.xff_num_trusted_hops).unwrap_or(usize::MAX);
+    let is_edge = manager.use_remote_address;
+    let source = match (is_edge, trusted) {
+        (true, 0) => peer,
+        (true, hops) => from_end(&list, hops).unwrap_or(peer),
+        (false, hops) => from_end(&list, hops.saturating_add(1)).unwrap_or(peer),
+    };
+    let removed = INTERNAL.iter().chain(if is_edge { OF_THE_EDGE.as_slice() } else { &[] });
+    removed.for_each(|name| {
+        headers.remove(name);
+    });
+    let scheme = if is_tls { "https" } else { "http" };
+    if is_edge {
+        // Envoy tells the address of the machine instead of the loopback's.
+        let address = if peer.ip().is_loopback() { own_address() } else { peer.ip() };
+        headers.append(b"x-forwarded-for", address.to_string().as_bytes());
+        headers.set("x-envoy-external-address", source.ip().to_string());
+    }
+    if headers.get("x-forwarded-proto").is_none() || (is_edge && trusted == 0) {
+        headers.set("x-forwarded-proto", scheme);
+    }
+    if is_edge || headers.get("x-request-id").is_none_or(<[u8]>::is_empty) {
+        headers.set("x-request-id", request_id());
+    }
+    source
+}
+
+/// An address of a list, counted from its end.
+fn from_end(list: &str, hop: usize) -> Option<SocketAddr> {
+    let hops: Vec<&str> = list.split(',').map(str::trim).filter(|hop| !hop.is_empty()).collect();
+    let ip = hops.get(hops.len().checked_sub(hop)?)?.parse().ok()?;
+    Some(SocketAddr::new(ip, 0))
+}
+
+/// The machine's address towards the world. Nothing is sent to find it.
+fn own_address() -> IpAddr {
+    static ADDRESS: OnceLock<IpAddr> = OnceLock::new();
+    *ADDRESS.get_or_init(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+        let local = socket.and_then(|socket| socket.connect((Ipv4Addr::new(198, 51, 100, 1), 9)).map(|()| socket));
+        local.and_then(|socket| socket.local_addr()).map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+    })
+}
+
+/// A random UUID.
+fn request_id() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness, all ids are alike: requests go on.
+    let _ = getrandom::fill(&mut bytes);
+    let mut number = u128::from_be_bytes(bytes);
+    number = number & !(0xf << 76) | (4 << 76);
+    number = number & !(3 << 62) | (2 << 62);
+    let hex = format!("{number:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}

@@ -1,0 +1,103 @@
+//! A request's body on its way to the filters.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+
+use super::convert;
+use super::exchange::ServerExchange;
+use crate::router;
+use crate::stream::data::flags;
+use crate::stream::{Exchange as _, Stream};
+use crate::worker::Worker;
+
+/// How often a full buffer is looked at.
+const FULL: Duration = Duration::from_millis(10);
+
+/// Starts to send a request's body to the filters, until the exchange is over.
+pub(super) fn start(
+    body: Incoming,
+    is_http2: bool,
+    stream: &Rc<RefCell<Stream>>,
+    exchange: &Rc<ServerExchange>,
+    worker: &Rc<Worker>,
+) {
+    let sent = send(body, is_http2, Rc::clone(stream), Rc::clone(exchange), Rc::clone(worker));
+    exchange.keep(&tokio::task::spawn_local(sent));
+}
+
+/// No faster than the upstream takes it.
+async fn send(
+    mut body: Incoming,
+    is_http2: bool,
+    stream: Rc<RefCell<Stream>>,
+    exchange: Rc<ServerExchange>,
+    worker: Rc<Worker>,
+) {
+    loop {
+        exchange.upstream_room().await;
+        while stream.borrow().request_is_full() && !stream.borrow().ignores_request() {
+            tokio::time::sleep(FULL).await;
+        }
+        if stream.borrow().ignores_request() {
+            return;
+        }
+        let frame = body.frame().await;
+        exchange.touch();
+        if stream.borrow().ignores_request() {
+            return;
+        }
+        match frame {
+            None => break,
+            Some(Err(error)) => {
+                broken_off(&error, &stream, &exchange);
+                worker.drain();
+                return;
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    let length = u64::try_from(data.len()).unwrap_or_default();
+                    stream.borrow().data().borrow_mut().info.request_bytes += length;
+                    let end = is_http2 && body.is_end_stream();
+                    stream.borrow_mut().request_data(data.into(), end);
+                    worker.drain();
+                    if end {
+                        return;
+                    }
+                }
+                // Envoy drops the trailers of HTTP/1.
+                Err(_) if !is_http2 => break,
+                Err(frame) => {
+                    let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
+                    stream.borrow_mut().request_trailers(trailers);
+                    worker.drain();
+                    return;
+                }
+            },
+        }
+    }
+    stream.borrow_mut().request_data(Vec::new(), true);
+    worker.drain();
+}
+
+/// The client has gone, or what it sends is no HTTP.
+fn broken_off(error: &hyper::Error, stream: &Rc<RefCell<Stream>>, exchange: &Rc<ServerExchange>) {
+    if is_malformed(error) {
+        let reply = router::reply(400, "Bad Request", "http1.codec_error", flags::DOWNSTREAM_PROTOCOL_ERROR);
+        stream.borrow_mut().upstream_failed(reply);
+    } else {
+        stream.borrow_mut().client_gone();
+        exchange.reset();
+    }
+}
+
+/// Whether a chunk's head is none.
+fn is_malformed(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .is_some_and(|cause| matches!(cause.kind(), InvalidData | InvalidInput))
+}
