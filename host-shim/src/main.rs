@@ -182,8 +182,12 @@ fn serve(server: &Server, path: &Path) -> Result<()> {
             tokio::select! {
                 interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
                 _ = terminate.recv() => return Ok(()),
-                _ = hang_up.recv() => match load(path).and_then(|loaded| server.update(loaded.bootstrap)) {
-                    Ok(()) => eprintln!("{} was read anew", path.display()),
+                () = server.asked_to_quit() => return Ok(()),
+                _ = hang_up.recv() => match load(path).and_then(|loaded| server.update(loaded)) {
+                    Ok(unapplied) => {
+                        eprintln!("{} was read anew", path.display());
+                        unapplied.iter().for_each(|what| eprintln!("warning: {what} changes with a new start only"));
+                    }
                     Err(error) => eprintln!("error: {error:#}; the old configuration stays"),
                 },
             }

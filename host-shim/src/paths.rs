@@ -13,19 +13,18 @@ pub(crate) enum Prepared {
     Redirect(Vec<u8>),
 }
 
-/// Prepares `:path`, query included.
+/// Prepares `:path`, query included, in Envoy's order: slashes are unescaped, then the path is normalized, then slashes
+/// are merged.
 pub(crate) fn prepare(manager: &ConnectionManager, path: &[u8]) -> Prepared {
-    let (mut path, query) = match path.iter().position(|byte| matches!(byte, b'?' | b'#')) {
+    // A fragment is none of a server's business.
+    if path.contains(&b'#') {
+        return Prepared::Rejected;
+    }
+    let (mut path, query) = match path.iter().position(|byte| *byte == b'?') {
         Some(at) => (path[..at].to_vec(), &path[at..]),
         None => (path.to_vec(), &b""[..]),
     };
     let mut redirects = false;
-    if manager.normalize_path {
-        match normalize(&path) {
-            Some(normal) => path = normal,
-            None => return Prepared::Rejected,
-        }
-    }
     if manager.escaped_slashes != EscapedSlashes::KeepUnchanged && has_escaped_slash(&path) {
         match manager.escaped_slashes {
             EscapedSlashes::RejectRequest => return Prepared::Rejected,
@@ -34,11 +33,37 @@ pub(crate) fn prepare(manager: &ConnectionManager, path: &[u8]) -> Prepared {
         }
         path = unescape_slashes(&path);
     }
+    if manager.normalize_path {
+        match normalize(&path) {
+            Some(normal) => path = normal,
+            None => return Prepared::Rejected,
+        }
+    }
     if manager.merge_slashes {
-        path.dedup_by(|next, before| *next == b'/' && *before == b'/');
+        path = merge_slashes(&path);
     }
     path.extend_from_slice(query);
     if redirects { Prepared::Redirect(path) } else { Prepared::Path(path) }
+}
+
+/// Of a path that has nothing but slashes, Envoy keeps two.
+fn merge_slashes(path: &[u8]) -> Vec<u8> {
+    if !path.windows(2).any(|pair| pair == b"//") {
+        return path.to_vec();
+    }
+    let segments: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()).collect();
+    let slash_if = |is_there: bool| if is_there { b"/".as_slice() } else { b"" };
+    [slash_if(path.starts_with(b"/")), &segments.join(&b'/'), slash_if(path.ends_with(b"/"))].concat()
+}
+
+/// The dots of a segment that has parameters count without them, if they are not escaped.
+fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|byte| *byte == b'/').map(|segment| match segment {
+        [b'.', b';', ..] => b".".as_slice(),
+        [b'.', b'.', b';', ..] => b"..",
+        segment => segment,
+    });
+    segments.collect::<Vec<_>>().join(&b'/')
 }
 
 /// RFC 3986, as browsers do it: dot segments go, backslashes are slashes, unreserved characters are written plainly, and
@@ -47,8 +72,9 @@ fn normalize(path: &[u8]) -> Option<Vec<u8>> {
     if path.first() != Some(&b'/') {
         return None;
     }
+    let path = without_dot_parameters(path);
     let mut plain = Vec::with_capacity(path.len());
-    let mut rest = path;
+    let mut rest = path.as_slice();
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
         match byte {
@@ -150,6 +176,11 @@ mod tests {
             ("/a\\b", "/a/b"),
             ("/a\"{b}", "/a%22%7Bb%7D"),
             ("/a%2Fb%zz", "/a%2Fb%zz"),
+            ("/a/..;x=1/b", "/b"),
+            ("/a/.;x", "/a/"),
+            ("/a/..;", "/"),
+            ("/a/%2e%2e;/b", "/a/..;/b"),
+            ("/a/b;/../c", "/a/c"),
         ] {
             assert_eq!(normal(path).as_deref(), Some(expected), "{path}");
         }

@@ -147,7 +147,10 @@ fn ten_thousand_random_sequences_of_hostcalls_do_no_harm() -> Result<()> {
             }
         }
         let gateway = probe(&script)?
-            .plugin(|plugin| plugin.failure_policy = FailurePolicy::FailReload)
+            .plugin(|plugin| {
+                plugin.failure_policy = FailurePolicy::FailReload;
+                plugin.reload_backoff = Duration::from_millis(1);
+            })
             .memory_limit(64 << 20)
             .callback_limit(Duration::from_secs(5))
             .upstream("upstream", |_| Response::ok("hello").into())
@@ -158,7 +161,7 @@ fn ten_thousand_random_sequences_of_hostcalls_do_no_harm() -> Result<()> {
             gateway.send(request)?;
             gateway.settle().with_context(|| format!("batch {batch}, sequence {number}"))?;
             // A VM that died comes back after its back-off.
-            gateway.advance(Duration::from_secs(2))?;
+            gateway.advance(Duration::from_millis(2))?;
         }
         let served = gateway.request(Request::get("/"))?;
         ensure!(served.status() == 200, "batch {batch}: {served:?}");

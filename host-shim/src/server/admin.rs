@@ -1,12 +1,14 @@
 //! The admin interface: Envoy's paths, as far as the shim has something to tell.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,18 +17,23 @@ use percent_encoding::percent_decode_str;
 use regex::Regex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use super::Options;
 use super::prometheus::{self, Tags};
 use crate::abi::types::MetricType;
+use crate::config::model::Discovery;
 use crate::host::Host;
+use crate::program::Program;
 use crate::state::metrics::Stat;
 
 const HELP: &str = "\
 admin commands are:
+  /clusters: upstream cluster status
   /config_dump: dump current configuration
   /help: print out list of admin commands
   /listeners: print listener info
+  /quitquitquit (POST): exit the server
   /ready: print server state, return 200 if LIVE, otherwise return 503
   /server_info: print server version/status information
   /stats: print server stats (filter, usedonly, format=json|prometheus)
@@ -37,13 +44,16 @@ admin commands are:
 pub(super) struct Admin {
     host: Arc<Host>,
     tags: Tags,
-    dump: Value,
     listeners: String,
     started: u64,
+    quit: Arc<Notify>,
+    dump: RefCell<Value>,
+    clusters: RefCell<String>,
 }
 
 impl Admin {
-    pub(super) fn new(host: &Arc<Host>, options: &Options, workers: usize) -> Result<Rc<Self>> {
+    pub(super) fn new(host: &Arc<Host>, options: &Options, program: &Program, quit: Arc<Notify>) -> Result<Rc<Self>> {
+        let workers = options.workers.max(1);
         host.metrics.gauge("server.live").set(1);
         host.metrics.gauge("server.concurrency").set(u64::try_from(workers).unwrap_or_default());
         let listeners =
@@ -51,15 +61,28 @@ impl Admin {
         Ok(Rc::new(Admin {
             host: Arc::clone(host),
             tags: Tags::new(&options.bootstrap.stats_tags)?,
-            dump: options.dump.clone(),
             listeners: listeners.collect(),
             started: host.clock.now(),
+            quit,
+            dump: RefCell::new(options.dump.clone()),
+            clusters: RefCell::new(clusters(program)),
         }))
+    }
+
+    /// Shows another configuration.
+    pub(super) fn show(&self, dump: Value, program: &Program) {
+        self.dump.replace(dump);
+        self.clusters.replace(clusters(program));
     }
 
     /// Serves, for ever.
     pub(super) async fn serve(self: Rc<Self>, socket: TcpListener) {
-        while let Ok((stream, _)) = socket.accept().await {
+        loop {
+            let Ok((stream, _)) = socket.accept().await else {
+                // There may be no more descriptors: some become free.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
             let admin = Rc::clone(&self);
             tokio::task::spawn_local(async move {
                 let service = service_fn(|request: Request<Incoming>| {
@@ -88,6 +111,9 @@ impl Admin {
                         stats.iter().map(|(name, stat)| json!({"name": name, "value": stat.value()})).collect();
                     json_text(&json!({ "stats": stats }))
                 }),
+                Some(format) if !format.is_empty() && format != "text" => {
+                    text(StatusCode::BAD_REQUEST, "usage: /stats?format=(json|prometheus|text)\n\n".to_owned())
+                }
                 _ => self.stats(&query, |stats| {
                     let lines = stats.iter().map(|(name, stat)| format!("{name}: {}\n", shown(stat)));
                     text(StatusCode::OK, lines.collect())
@@ -95,8 +121,17 @@ impl Admin {
             },
             "/config_dump" => json_text(&json!({ "configs": [{
                 "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
-                "bootstrap": self.dump,
+                "bootstrap": *self.dump.borrow(),
             }] })),
+            "/clusters" => text(StatusCode::OK, self.clusters.borrow().clone()),
+            "/quitquitquit" if request.method() == Method::POST => {
+                self.quit.notify_one();
+                text(StatusCode::OK, "OK\n".to_owned())
+            }
+            "/quitquitquit" => {
+                let body = format!("Method {} not allowed, POST required.", request.method());
+                text(StatusCode::METHOD_NOT_ALLOWED, body)
+            }
             "/listeners" => text(StatusCode::OK, self.listeners.clone()),
             "/server_info" => json_text(&json!({
                 "version": concat!("host-shim/", env!("CARGO_PKG_VERSION")),
@@ -128,6 +163,22 @@ impl Admin {
         });
         render(stats)
     }
+}
+
+/// Lines as Envoy's: the limits of each cluster, and its hosts where they are known without asking.
+fn clusters(program: &Program) -> String {
+    let mut clusters: Vec<_> = program.clusters.values().collect();
+    clusters.sort_by_key(|cluster| &cluster.name);
+    let mut lines = String::new();
+    for cluster in clusters {
+        let name = &cluster.name;
+        lines += &format!("{name}::default_priority::max_requests::{}\n", cluster.max_requests);
+        lines += &format!("{name}::default_priority::max_pending_requests::{}\n", cluster.max_pending_requests);
+        if let Discovery::Static(addresses) = &cluster.discovery {
+            addresses.iter().for_each(|address| lines += &format!("{name}::{address}::health_flags::healthy\n"));
+        }
+    }
+    lines
 }
 
 fn shown(stat: &Stat) -> String {

@@ -54,10 +54,13 @@ pub(super) fn admit(
         // No route matches one without a connect_matcher.
         return Err(Refusal::closing(404, ""));
     }
-    if is_http1 && !METHODS.contains(&parts.method) {
+    if is_http1 && (!METHODS.contains(&parts.method) || !is_target(&parts.uri)) {
         return Err(bad_request());
     }
-    if is_http1 && parts.headers.contains_key(http::header::UPGRADE) && convert::upgrades(parts) {
+    if parts.headers.get(http::header::TRANSFER_ENCODING).is_some_and(|coding| coding != "chunked") {
+        return Err(Refusal::closing(501, "Not Implemented"));
+    }
+    if is_http1 && convert::upgrades(parts) {
         return Err(Refusal::closing(403, ""));
     }
     let Some(mut headers) = convert::request(parts, scheme) else { return Err(Refusal::closing(400, "")) };
@@ -76,6 +79,14 @@ pub(super) fn admit(
         }
     }
     Ok(headers)
+}
+
+/// Whether a request line names a path, or a URL of HTTP.
+fn is_target(uri: &http::Uri) -> bool {
+    match uri.scheme_str() {
+        Some(scheme) => matches!(scheme, "http" | "https"),
+        None => uri.authority().is_none(),
+    }
 }
 
 /// Envoy's codecs allow these bytes in a host.

@@ -98,6 +98,10 @@ impl Connection {
         let is_http1 = parts.version != http::Version::HTTP_2;
         let (exchange, head) =
             ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, is_http1);
+        let end = body.is_end_stream();
+        if end {
+            exchange.received();
+        }
         let scheme = if is_tls { "https" } else { "http" };
         let headers = match admission::admit(&parts, &site.listener.manager, scheme) {
             Ok(headers) => headers,
@@ -107,7 +111,6 @@ impl Connection {
             }
         };
         let stream = self.begin(headers, is_tls, is_http1, &exchange);
-        let end = body.is_end_stream();
         exchange.watch_idle(&stream);
         stream.borrow_mut().request_headers(end);
         self.thread.worker.drain();

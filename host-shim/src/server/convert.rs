@@ -46,9 +46,10 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
     Some(headers)
 }
 
-/// Whether a request asks for another protocol.
+/// Whether a request asks for another protocol. Envoy, too, does not hear those who ask for HTTP/2.
 pub(super) fn upgrades(parts: &http::request::Parts) -> bool {
-    listed(parts, http::header::CONNECTION).iter().any(|name| name == "upgrade")
+    let is_asked = listed(parts, http::header::CONNECTION).iter().any(|name| name == "upgrade");
+    is_asked && parts.headers.get(http::header::UPGRADE).is_some_and(|protocol| protocol != "h2c")
 }
 
 /// The items of a header that is a list, in lower case.

@@ -42,8 +42,10 @@ pub(super) struct ServerExchange {
     tasks: RefCell<Vec<AbortHandle>>,
     /// Something was last sent or received then.
     active_at: Cell<Instant>,
-    /// The whole request has passed the filters.
-    is_request_whole: Cell<bool>,
+    /// The whole request has come in.
+    is_received: Cell<bool>,
+    /// When the whole request had passed the filters.
+    whole_at: Cell<Option<Instant>>,
     request_whole: Notify,
     is_over: Cell<bool>,
     is_http1: bool,
@@ -75,7 +77,8 @@ impl ServerExchange {
             upstream_is_http2: Cell::new(false),
             tasks: RefCell::default(),
             active_at: Cell::new(Instant::now()),
-            is_request_whole: Cell::new(false),
+            is_received: Cell::new(false),
+            whole_at: Cell::default(),
             request_whole: Notify::new(),
             is_over: Cell::new(false),
             is_http1,
@@ -120,6 +123,16 @@ impl ServerExchange {
         }
     }
 
+    /// The whole request has come in.
+    pub(super) fn received(&self) {
+        self.is_received.set(true);
+    }
+
+    /// The time since the whole request went to the upstream, if it has.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.whole_at.get().map(|whole_at| whole_at.elapsed())
+    }
+
     /// Something was sent or received.
     pub(super) fn touch(&self) {
         self.active_at.set(Instant::now());
@@ -141,8 +154,11 @@ impl ServerExchange {
                 tokio::time::sleep_until(due).await;
             }
             let (Some(me), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
-            let status = if me.is_request_whole.get() { 504 } else { 408 };
-            let reply = router::reply(status, "stream timeout", "stream_idle_timeout", flags::STREAM_IDLE_TIMEOUT);
+            let status = if me.is_received.get() { 504 } else { 408 };
+            let flags = flags::STREAM_IDLE_TIMEOUT;
+            let mut reply = router::reply(status, "stream timeout", "stream_idle_timeout", flags);
+            let data = stream.borrow().data();
+            me.site.change_response(&data.borrow(), &mut reply.headers);
             stream.borrow_mut().upstream_failed(reply);
             me.worker.drain();
         }));
@@ -184,7 +200,7 @@ impl ServerExchange {
     }
 
     fn request_is_whole(&self) {
-        self.is_request_whole.set(true);
+        self.whole_at.set(Some(Instant::now()));
         self.request_whole.notify_one();
     }
 
@@ -310,7 +326,7 @@ impl Exchange for ServerExchange {
             headers.add("date", self.worker.host().clock.http_date());
         }
         headers.set_in_place("server", &self.site.listener.manager.server_name);
-        if closes && self.is_http1 {
+        if self.is_http1 && (closes || !self.is_received.get()) {
             headers.set("connection", "close");
         }
     }

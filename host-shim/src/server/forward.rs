@@ -37,9 +37,9 @@ pub(super) async fn forward(
     let is_answered = Cell::new(false);
     let exchanged = async {
         match send(&exchange, &headers, &target, body).await {
-            Ok((response, took)) => {
+            Ok(response) => {
                 is_answered.set(true);
-                deliver(response, took, &exchange, &stream).await;
+                deliver(response, &exchange, &stream).await;
             }
             Err(reply) => fail(reply, &exchange, &stream),
         }
@@ -65,33 +65,28 @@ fn fail(mut reply: LocalReply, exchange: &Rc<ServerExchange>, stream: &Rc<RefCel
     exchange.worker.drain();
 }
 
-/// Waits for the answer's head, and tells how long that took.
+/// Waits for the answer's head.
 async fn send(
     exchange: &Rc<ServerExchange>,
     headers: &Headers,
     target: &Target,
     body: UpstreamBody,
-) -> Result<(Response<Incoming>, Duration), LocalReply> {
+) -> Result<Response<Incoming>, LocalReply> {
     let (network, stats) = (&exchange.network, &exchange.stats);
     stats.upstream_request(&target.cluster.name);
-    let clock = &exchange.worker.host().clock;
-    let started = clock.now();
     let upstreams = Rc::clone(&network.upstreams);
     let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, body).await?;
     stats.upstream_response(&target.cluster.name, response.status().as_u16());
-    Ok((response, Duration::from_nanos(clock.now().saturating_sub(started))))
+    Ok(response)
 }
 
-async fn deliver(
-    response: Response<Incoming>,
-    took: Duration,
-    exchange: &Rc<ServerExchange>,
-    stream: &Rc<RefCell<Stream>>,
-) {
+async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     exchange.touch();
     let (parts, body) = response.into_parts();
     let mut headers = convert::response(&parts);
-    headers.set("x-envoy-upstream-service-time", took.as_millis().to_string());
+    if let Some(waited) = exchange.waited() {
+        headers.set("x-envoy-upstream-service-time", waited.as_millis().to_string());
+    }
     let data = stream.borrow().data();
     data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0);
     data.borrow_mut().info.details = Some("via_upstream".to_owned());

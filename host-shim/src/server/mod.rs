@@ -12,6 +12,7 @@ mod forward;
 mod network;
 mod origin;
 mod prometheus;
+mod restart;
 mod stats;
 mod thread;
 mod tls;
@@ -25,11 +26,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::abi::types::LogLevel;
+use crate::config::Loaded;
 use crate::config::model::Bootstrap;
 use crate::host::{Host, Limits};
 use crate::network::Network;
@@ -69,11 +71,12 @@ pub struct Server {
     /// Where the admin interface listens.
     pub admin: Option<SocketAddr>,
     host: Arc<Host>,
+    quit: Arc<Notify>,
 }
 
 /// What the main thread is told.
 enum Command {
-    Update(Box<Bootstrap>, std::sync::mpsc::Sender<Result<()>>),
+    Update(Box<Loaded>, std::sync::mpsc::Sender<Result<Vec<String>>>),
 }
 
 impl Server {
@@ -105,33 +108,38 @@ impl Server {
         let (started, is_started) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let (commands, inbox) = mpsc::unbounded_channel();
-        let for_main = Arc::clone(&host);
+        let (for_main, quit) = (Arc::clone(&host), Arc::new(Notify::new()));
+        let quits = Arc::clone(&quit);
         let main = std::thread::Builder::new().name("main".to_owned()).spawn(move || {
             let result =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from);
             match result {
                 Err(error) => drop(started.send(Err(error))),
                 Ok(runtime) => {
-                    let main = MainThread { host: for_main, options, sockets, admin };
+                    let main = MainThread { host: for_main, options, sockets, admin, quit: quits };
                     LocalSet::new().block_on(&runtime, main.run(started, stopped, inbox));
                 }
             }
         })?;
         is_started.recv().map_err(|_| anyhow!("the main thread died while starting"))??;
-        Ok(Server { main: Some(main), stop: Some(stop), commands, addresses, admin: admin_address, host })
+        Ok(Server { main: Some(main), stop: Some(stop), commands, addresses, admin: admin_address, host, quit })
     }
 
     /// Replaces routes, clusters and plugins, as an update of the listeners does; addresses stay. The VMs of an unchanged
-    /// plugin stay; of a changed one, new VMs start before the old ones go.
+    /// plugin stay; of a changed one, new VMs start before the old ones go. Returns what has changed and needs a new
+    /// start.
     ///
     /// # Errors
     /// When the configuration is refused; the old one stays.
-    pub fn update(&self, bootstrap: Bootstrap) -> Result<()> {
+    pub fn update(&self, loaded: Loaded) -> Result<Vec<String>> {
         let (told, result) = std::sync::mpsc::channel();
-        self.commands
-            .send(Command::Update(Box::new(bootstrap), told))
-            .map_err(|_| anyhow!("the server has stopped"))?;
+        self.commands.send(Command::Update(Box::new(loaded), told)).map_err(|_| anyhow!("the server has stopped"))?;
         result.recv().map_err(|_| anyhow!("the server has stopped"))?
+    }
+
+    /// Waits until somebody has asked the admin interface to end the process.
+    pub async fn asked_to_quit(&self) {
+        self.quit.notified().await;
     }
 
     /// What all VMs share.
@@ -183,6 +191,7 @@ struct MainThread {
     options: Options,
     sockets: Vec<Vec<Socket>>,
     admin: Option<Socket>,
+    quit: Arc<Notify>,
 }
 
 impl MainThread {
@@ -203,7 +212,7 @@ impl MainThread {
     }
 
     async fn start(self) -> Result<Running> {
-        let MainThread { host, options, sockets, admin } = self;
+        let MainThread { host, options, sockets, admin, quit } = self;
         let program = Arc::new(Program::load(&options.bootstrap, options.module.as_deref())?);
         let load = Load::of(program.clusters.keys().map(String::as_str));
         let main = ServerThread::new(&host, 0, &program, &load);
@@ -237,12 +246,13 @@ impl MainThread {
             mailboxes.push(mailbox);
             is_ready.await.map_err(|_| anyhow!("worker {} died while starting", number + 1))??;
         }
+        let served = Admin::new(&host, &options, &program, quit)?;
         if let Some(admin) = admin {
             let socket = TcpListener::from_std(admin.into())?;
-            let admin = Admin::new(&host, &options, options.workers)?;
-            tokio::task::spawn_local(admin.serve(socket));
+            tokio::task::spawn_local(Rc::clone(&served).serve(socket));
         }
-        Ok(Running { host, module: options.module, main, bases, mailboxes })
+        let present = Present { bootstrap: options.bootstrap, program, load };
+        Ok(Running { host, module: options.module, main, bases, mailboxes, present, admin: served })
     }
 }
 
@@ -296,6 +306,14 @@ fn serve(
     });
 }
 
+/// What is served.
+struct Present {
+    /// As it was at the start.
+    bootstrap: Bootstrap,
+    program: Arc<Program>,
+    load: Arc<Load>,
+}
+
 /// The main thread while the gateway serves.
 struct Running {
     host: Arc<Host>,
@@ -303,6 +321,8 @@ struct Running {
     main: Rc<ServerThread>,
     bases: Bases,
     mailboxes: Vec<mpsc::UnboundedSender<Message>>,
+    present: Present,
+    admin: Rc<Admin>,
 }
 
 impl Running {
@@ -312,8 +332,8 @@ impl Running {
                 _ = &mut stopped => return,
                 command = commands.recv() => match command {
                     None => return,
-                    Some(Command::Update(bootstrap, told)) => {
-                        let outcome = self.update(&bootstrap).await;
+                    Some(Command::Update(loaded, told)) => {
+                        let outcome = self.update(*loaded).await;
                         // Whoever asked may have given up.
                         let _ = told.send(outcome);
                     }
@@ -322,19 +342,36 @@ impl Running {
         }
     }
 
-    async fn update(&mut self, bootstrap: &Bootstrap) -> Result<()> {
-        let program = Arc::new(Program::load(bootstrap, self.module.as_deref())?);
+    async fn update(&mut self, loaded: Loaded) -> Result<Vec<String>> {
+        let Loaded { bootstrap, dump, .. } = loaded;
+        let program = Arc::new(Program::load(&bootstrap, self.module.as_deref())?);
         let load = Load::of(program.clusters.keys().map(String::as_str));
         let network = Rc::clone(&self.main.network) as Rc<dyn Network>;
         self.bases.try_out(&self.host, &program, &network)?;
-        for mailbox in &self.mailboxes {
-            let (told, outcome) = oneshot::channel();
-            mailbox
-                .send(Message::Configure(Arc::clone(&program), Arc::clone(&load), told))
-                .map_err(|_| anyhow!("a thread of the gateway has died"))?;
-            outcome.await.map_err(|_| anyhow!("a thread of the gateway has died"))??;
+        for (number, mailbox) in self.mailboxes.iter().enumerate() {
+            if let Err(error) = configure(mailbox, &program, &load).await {
+                // The threads before this one go back to what they had.
+                for mailbox in self.mailboxes.iter().take(number) {
+                    configure(mailbox, &self.present.program, &self.present.load).await?;
+                }
+                self.bases.keep_only(&self.present.program);
+                return Err(error);
+            }
         }
         self.bases.keep_only(&program);
-        Ok(())
+        self.admin.show(dump, &program);
+        let unapplied = restart::needed(&self.present.bootstrap, &bootstrap);
+        self.present.program = program;
+        self.present.load = load;
+        Ok(unapplied)
     }
+}
+
+/// Gives a thread a configuration, and waits until it has it.
+async fn configure(mailbox: &mpsc::UnboundedSender<Message>, program: &Arc<Program>, load: &Arc<Load>) -> Result<()> {
+    let gone = || anyhow!("a thread of the gateway has died");
+    let (told, outcome) = oneshot::channel();
+    let message = Message::Configure(Arc::clone(program), Arc::clone(load), told);
+    mailbox.send(message).map_err(|_| gone())?;
+    outcome.await.map_err(|_| gone())?
 }

@@ -62,6 +62,9 @@ async fn send(
                     let length = u64::try_from(data.len()).unwrap_or_default();
                     stream.borrow().data().borrow_mut().info.request_bytes += length;
                     let end = is_http2 && body.is_end_stream();
+                    if end {
+                        exchange.received();
+                    }
                     stream.borrow_mut().request_data(data.into(), end);
                     worker.drain();
                     if end {
@@ -71,6 +74,7 @@ async fn send(
                 // Envoy drops the trailers of HTTP/1.
                 Err(_) if !is_http2 => break,
                 Err(frame) => {
+                    exchange.received();
                     let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
                     stream.borrow_mut().request_trailers(trailers);
                     worker.drain();
@@ -79,6 +83,7 @@ async fn send(
             },
         }
     }
+    exchange.received();
     stream.borrow_mut().request_data(Vec::new(), true);
     worker.drain();
 }
@@ -86,7 +91,9 @@ async fn send(
 /// The client has gone, or what it sends is no HTTP.
 fn broken_off(error: &hyper::Error, stream: &Rc<RefCell<Stream>>, exchange: &Rc<ServerExchange>) {
     if is_malformed(error) {
-        let reply = router::reply(400, "Bad Request", "http1.codec_error", flags::DOWNSTREAM_PROTOCOL_ERROR);
+        let mut reply = router::reply(400, "Bad Request", "http1.codec_error", flags::DOWNSTREAM_PROTOCOL_ERROR);
+        let data = stream.borrow().data();
+        exchange.site.change_response(&data.borrow(), &mut reply.headers);
         stream.borrow_mut().upstream_failed(reply);
     } else {
         stream.borrow_mut().client_gone();

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
@@ -115,10 +116,14 @@ impl Upstreams {
             router::rewrite_host(&mut headers, name);
         }
         let scheme = if cluster.tls.is_some() { "https" } else { "http" };
-        let parts = convert::to_request(&headers, scheme, cluster.http2).map_err(|Unsendable(what)| {
+        let mut parts = convert::to_request(&headers, scheme, cluster.http2).map_err(|Unsendable(what)| {
             let details = "filter_removed_required_request_headers";
             router::reply(503, &format!("missing required header: {what}"), details, 0)
         })?;
+        // Otherwise hyper sends no body where a method does not suggest one.
+        if !cluster.http2 && !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH) {
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let client = self.client(&cluster, endpoint, headers.get_str(":authority").unwrap_or_default())?;
         client.request(Request::from_parts(parts, body)).await.map_err(|error| failure::reply(&error))
     }

@@ -166,7 +166,7 @@ fn show_bytes(kind: Return, manner: &str, bytes: &[u8]) -> String {
         ("text", _) => if bytes.is_empty() { "empty" } else { "text" }.to_owned(),
         ("int", Some(bytes)) => i64::from_le_bytes(*bytes).to_string(),
         ("float", Some(bytes)) => f64::from_le_bytes(*bytes).to_string(),
-        ("pairs", _) => text::show_pairs(bytes),
+        ("pairs", _) => text::show_sorted_pairs(bytes),
         _ if kind == Return::Pairs && manner.is_empty() => text::show_pairs(bytes),
         _ => text::quote(bytes),
     }

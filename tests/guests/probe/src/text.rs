@@ -78,7 +78,24 @@ pub(crate) fn serialize(pairs: &[Pair]) -> Vec<u8> {
 
 /// Serialized pairs as `["name: value", …]`, or as bytes if they are malformed.
 pub(crate) fn show_pairs(bytes: &[u8]) -> String {
-    let Some(pairs) = parse_pairs(bytes) else { return format!("malformed {}", quote(bytes)) };
+    match parse_pairs(bytes) {
+        Some(pairs) => list(&pairs),
+        None => format!("malformed {}", quote(bytes)),
+    }
+}
+
+/// The same, for pairs whose order is that of a hash.
+pub(crate) fn show_sorted_pairs(bytes: &[u8]) -> String {
+    match parse_pairs(bytes) {
+        Some(mut pairs) => {
+            pairs.sort_unstable();
+            list(&pairs)
+        }
+        None => format!("malformed {}", quote(bytes)),
+    }
+}
+
+fn list(pairs: &[(&[u8], &[u8])]) -> String {
     let items: Vec<String> = pairs.iter().map(|(name, value)| quote(&[*name, b": ", *value].concat())).collect();
     format!("[{}]", items.join(", "))
 }
