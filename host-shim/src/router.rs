@@ -46,19 +46,19 @@ impl Site {
     /// Chooses the route of a request, and notes it.
     pub(crate) fn choose(&self, data: &mut StreamData) {
         data.route_is_stale = false;
-        let chosen = self.find(&data.request_headers);
-        data.info.virtual_host = chosen.as_ref().map(|(host, _)| Arc::clone(&host.name));
-        data.info.route = chosen.map(|(_, route)| route);
+        let headers = &data.request_headers;
+        let host = self.host_of(headers);
+        data.info.virtual_host = host.map(|host| Arc::clone(&host.name));
+        let route = host.and_then(|host| host.routes.iter().find(|route| matches(&route.matches, headers)));
+        data.info.route = route.cloned();
     }
 
-    fn find(&self, headers: &Headers) -> Option<(&SiteHost, Arc<Route>)> {
+    fn host_of(&self, headers: &Headers) -> Option<&SiteHost> {
         // Envoy routes nothing whose scheme it does not know.
         headers.get("x-forwarded-proto").filter(|scheme| !scheme.is_empty())?;
         let authority =
             headers.get(":authority").map(|host| String::from_utf8_lossy(host).to_lowercase()).unwrap_or_default();
-        let host = self.host(&authority)?;
-        let route = host.routes.iter().find(|route| matches(&route.matches, headers))?;
-        Some((host, Arc::clone(route)))
+        self.host(&authority)
     }
 
     /// Envoy's order: exact, longest suffix, longest prefix, everything.
@@ -145,7 +145,8 @@ impl Site {
     fn change_request(&self, data: &mut StreamData, route: &Route, forward: &Forward) {
         let hosts: Vec<_> = self.header_changes(data).collect();
         let headers = &mut data.request_headers;
-        if !forward.timeout.is_zero() {
+        let tells = !self.listener.manager.suppress_envoy_headers;
+        if tells && !forward.timeout.is_zero() {
             headers.set("x-envoy-expected-rq-timeout-ms", forward.timeout.as_millis().to_string());
         }
         for changes in std::iter::once(&route.headers).chain(hosts) {
@@ -158,7 +159,9 @@ impl Site {
             && let Some(path) = headers.get_str(":path").map(str::to_owned)
             && let Some(rewritten) = rewrite_prefix(&route.matches.path, &path, replacement)
         {
-            headers.set("x-envoy-original-path", path);
+            if tells {
+                headers.set("x-envoy-original-path", path);
+            }
             headers.set_in_place(":path", rewritten);
         }
         if let Some(host) = &forward.host_rewrite {

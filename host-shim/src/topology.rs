@@ -25,19 +25,34 @@ impl Bases {
     pub(crate) fn try_out(&mut self, host: &Arc<Host>, program: &Program, network: &Rc<dyn Network>) -> Result<()> {
         let mut tried: Vec<&str> = Vec::new();
         for loaded in program.plugins.iter().flatten() {
-            if tried.contains(&loaded.key.as_str()) {
-                continue;
+            if !tried.contains(&loaded.key.as_str()) {
+                tried.push(&loaded.key);
+                self.try_plugin(host, loaded, network)?;
             }
-            tried.push(&loaded.key);
-            if !self.0.contains_key(&loaded.spec.key) {
-                let base = Vm::start(&loaded.module, &loaded.spec, host, 0, Rc::clone(network))
-                    .with_context(|| format!("Unable to create Wasm plugin {}", loaded.plugin.name))?;
-                self.0.insert(loaded.spec.key.clone(), base);
-            }
-            canary(host, loaded, network)
-                .with_context(|| format!("Unable to create Wasm plugin {}", loaded.plugin.name))?;
         }
         Ok(())
+    }
+
+    /// Tries a plugin in a canary.
+    ///
+    /// # Errors
+    /// When it does not start or refuses its configuration.
+    pub(crate) fn try_plugin(
+        &mut self,
+        host: &Arc<Host>,
+        loaded: &LoadedPlugin,
+        network: &Rc<dyn Network>,
+    ) -> Result<()> {
+        self.start(host, loaded, network)
+            .with_context(|| format!("Unable to create Wasm plugin {}", loaded.plugin.name))
+    }
+
+    fn start(&mut self, host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {
+        if !self.0.contains_key(&loaded.spec.key) {
+            let base = Vm::start(&loaded.module, &loaded.spec, host, 0, Rc::clone(network))?;
+            self.0.insert(loaded.spec.key.clone(), base);
+        }
+        canary(host, loaded, network)
     }
 
     /// Lets the VMs go that a program does not use. The data of a `vm_id` goes with its last VM.

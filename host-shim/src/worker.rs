@@ -80,6 +80,18 @@ impl Worker {
     /// # Errors
     /// When a plugin does not start; then the old configuration stays.
     pub(crate) fn configure(&self, listeners: &[Vec<LoadedPlugin>]) -> Result<()> {
+        self.configure_after(listeners, |_| Ok(()))
+    }
+
+    /// The same, with something to do before each plugin that starts.
+    ///
+    /// # Errors
+    /// As [`Worker::configure`], and those of what is done before.
+    pub(crate) fn configure_after(
+        &self,
+        listeners: &[Vec<LoadedPlugin>],
+        mut before: impl FnMut(&LoadedPlugin) -> Result<()>,
+    ) -> Result<()> {
         let present: Vec<Rc<PluginHandle>> = self.plugins.borrow().iter().flatten().cloned().collect();
         let mut known = present.clone();
         let mut chains = Vec::new();
@@ -89,6 +101,7 @@ impl Worker {
                 let handle = match known.iter().find(|handle| handle.loaded.key == loaded.key) {
                     Some(handle) => Rc::clone(handle),
                     None => {
+                        before(loaded)?;
                         let (vm, root) = self.start_plugin(loaded)?;
                         PluginHandle::new(loaded.clone(), vm, root)
                     }

@@ -91,6 +91,8 @@ pub struct ConnectionManager {
     pub generate_request_id: bool,
     /// The router's `suppress_envoy_headers`.
     pub suppress_envoy_headers: bool,
+    /// `http_protocol_options.enable_trailers`: trailers of HTTP/1.1 requests are not dropped.
+    pub trailers: bool,
     /// `xff_num_trusted_hops`.
     pub xff_num_trusted_hops: u32,
     /// `server_name`; Envoy's default is `envoy`.
@@ -382,6 +384,8 @@ pub struct Cluster {
     pub tls: Option<UpstreamTls>,
     /// HTTP/2 (prior knowledge, or ALPN `h2`) instead of HTTP/1.1.
     pub http2: bool,
+    /// `enable_trailers` of HTTP/1.1's options: trailers of responses are not dropped.
+    pub trailers: bool,
     /// `circuit_breakers`, default priority: `max_requests`, `max_pending_requests`; 1024 unless given.
     pub max_requests: u32,
     /// See `max_requests`.

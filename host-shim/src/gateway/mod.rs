@@ -220,7 +220,7 @@ impl Pending {
 }
 
 impl Gateway {
-    /// A gateway with one listener and one filter, of this module (wasm, or its text form): everything goes to the
+    /// A gateway with one listener and one filter, of this module: everything goes to the
     /// cluster `upstream`. The plugin is named `plugin`, and its `vm_id` is empty.
     pub fn builder(module: impl Into<Vec<u8>>) -> Builder {
         Builder {
@@ -252,10 +252,11 @@ impl Gateway {
     fn configure_threads(&self) -> Result<()> {
         self.on(0, |thread| {
             let network = Rc::clone(&thread.network) as Rc<dyn Network>;
-            let program = thread.shared().program();
-            thread.bases.borrow_mut().try_out(&thread.shared().host, &program, &network)
+            let (host, program) = (&thread.shared().host, thread.shared().program());
+            let mut bases = thread.bases.borrow_mut();
+            thread.worker.configure_after(&program.plugins, |loaded| bases.try_plugin(host, loaded, &network))
         })??;
-        for number in 0..self.threads.len() {
+        for number in 1..self.threads.len() {
             self.on(number, |thread| thread.worker.configure(&thread.shared().program().plugins))??;
         }
         self.on(0, |thread| thread.bases.borrow_mut().keep_only(&thread.shared().program()))

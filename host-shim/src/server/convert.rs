@@ -94,7 +94,8 @@ pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Res
     let method = headers.get(":method").ok_or(Unsendable(":method"))?;
     let method = Method::from_bytes(method).map_err(|_| Unsendable(":method"))?;
     let path = headers.get(":path").filter(|path| !path.is_empty()).ok_or(Unsendable(":path"))?;
-    let authority = headers.get(":authority").unwrap_or_default();
+    let given = headers.get(":authority");
+    let authority = given.unwrap_or_default();
     // A connection is chosen by the cluster; the URI must have some host.
     // In HTTP/1 it is always the same, or else hyper would not use a connection for several.
     let host = if authority.is_empty() || !is_http2 { b"upstream" } else { authority };
@@ -104,7 +105,7 @@ pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Res
         builder = builder.version(Version::HTTP_2);
     }
     let (mut parts, ()) = builder.body(()).map_err(|_| Unsendable(":path"))?.into_parts();
-    if let (false, Ok(host)) = (is_http2, HeaderValue::from_bytes(authority)) {
+    if let (false, Some(Ok(host))) = (is_http2, given.map(HeaderValue::from_bytes)) {
         parts.headers.insert(http::header::HOST, host);
     }
     append_to(&mut parts.headers, headers);

@@ -38,6 +38,8 @@ pub(super) struct ServerExchange {
     upstream: RefCell<Option<UpstreamSink>>,
     /// The upstream understands trailers.
     upstream_is_http2: Cell<bool>,
+    /// Trailers of its responses are passed on even in HTTP/1.
+    upstream_trailers: Cell<bool>,
     /// What runs only as long as the exchange.
     tasks: RefCell<Vec<AbortHandle>>,
     /// Something was last sent or received then.
@@ -75,6 +77,7 @@ impl ServerExchange {
             body: RefCell::new(Some(body)),
             upstream: RefCell::default(),
             upstream_is_http2: Cell::new(false),
+            upstream_trailers: Cell::new(false),
             tasks: RefCell::default(),
             active_at: Cell::new(Instant::now()),
             is_received: Cell::new(false),
@@ -126,6 +129,11 @@ impl ServerExchange {
     /// The whole request has come in.
     pub(super) fn received(&self) {
         self.is_received.set(true);
+    }
+
+    /// Whether trailers of a response in HTTP/1 are passed on.
+    pub(super) fn upstream_trailers(&self) -> bool {
+        self.upstream_trailers.get()
     }
 
     /// The time since the whole request went to the upstream, if it has.
@@ -206,7 +214,7 @@ impl ServerExchange {
 
     fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
         let (sink, body) = UpstreamSink::new();
-        if headers.get("content-length").is_some() {
+        if !end && headers.get("content-length").is_some() {
             sink.has_length();
         }
         if end {
@@ -219,6 +227,7 @@ impl ServerExchange {
             }
         }
         self.upstream_is_http2.set(target.cluster.http2);
+        self.upstream_trailers.set(target.cluster.trailers);
         *self.upstream.borrow_mut() = Some(sink);
         let (Some(me), Some(stream)) = (self.me.upgrade(), self.stream.borrow().upgrade()) else { return };
         self.keep(&tokio::task::spawn_local(forward::forward(me, stream, headers, target, body)));

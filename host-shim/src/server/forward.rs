@@ -84,7 +84,8 @@ async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, st
     exchange.touch();
     let (parts, body) = response.into_parts();
     let mut headers = convert::response(&parts);
-    if let Some(waited) = exchange.waited() {
+    let tells = !exchange.site.listener.manager.suppress_envoy_headers;
+    if let (true, Some(waited)) = (tells, exchange.waited()) {
         headers.set("x-envoy-upstream-service-time", waited.as_millis().to_string());
     }
     let data = stream.borrow().data();
@@ -104,6 +105,7 @@ async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, st
 /// In HTTP/1 the end comes by itself, behind the last data; in HTTP/2 the last data can carry it.
 async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     let worker = &exchange.worker;
+    let takes_trailers = is_http2 || exchange.upstream_trailers();
     loop {
         exchange.client.room().await;
         while stream.borrow().response_is_full() {
@@ -127,8 +129,8 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
                     return;
                 }
             }
-            // Envoy drops the trailers of HTTP/1.
-            Err(_) if !is_http2 => break,
+            // Envoy drops the trailers of HTTP/1, unless it is told to pass them.
+            Err(_) if !takes_trailers => break,
             Err(frame) => {
                 let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
                 stream.borrow_mut().response_trailers(trailers);

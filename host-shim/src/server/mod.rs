@@ -22,6 +22,7 @@ mod upstream;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use socket2::{Domain, Socket, Type};
@@ -61,7 +62,10 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// A gateway that serves. It ends with the process, or when dropped.
+/// So long a thread may take to end: a module that does not return is not waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A gateway that serves. When dropped, it shuts its modules down and ends.
 pub struct Server {
     main: Option<std::thread::JoinHandle<()>>,
     stop: Option<oneshot::Sender<()>>,
@@ -154,8 +158,10 @@ impl Drop for Server {
             // It may have stopped already.
             let _ = stop.send(());
         }
-        if let Some(main) = self.main.take() {
-            let _ = main.join();
+        let Some(main) = self.main.take() else { return };
+        let (asked, patience) = (Instant::now(), PATIENCE.saturating_mul(2));
+        while !main.is_finished() && asked.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -219,10 +225,11 @@ impl MainThread {
         let (mailbox, inbox) = mpsc::unbounded_channel();
         set_mailbox(&host, 0, &mailbox);
         let mut bases = Bases::default();
-        bases.try_out(&host, &program, &(Rc::clone(&main.network) as Rc<dyn Network>))?;
-        main.worker.configure(&program.plugins)?;
+        let network = Rc::clone(&main.network) as Rc<dyn Network>;
+        main.worker.configure_after(&program.plugins, |loaded| bases.try_plugin(&host, loaded, &network))?;
         tokio::task::spawn_local(Rc::clone(&main).run(inbox));
         let mut mailboxes = vec![mailbox];
+        let mut workers = Vec::new();
         let mut by_worker: Vec<Vec<Socket>> = Vec::new();
         for of_listener in sockets {
             for (worker, socket) in of_listener.into_iter().enumerate() {
@@ -240,8 +247,12 @@ impl MainThread {
             set_mailbox(&host, number + 1, &mailbox);
             let (ready, is_ready) = oneshot::channel();
             let (host, program, load) = (Arc::clone(&host), Arc::clone(&program), Arc::clone(&load));
+            let (ended, has_ended) = oneshot::channel();
+            workers.push(has_ended);
             std::thread::Builder::new().name(format!("worker {}", number + 1)).spawn(move || {
                 serve(&host, number + 1, &program, &load, sockets, inbox, ready);
+                // Nobody may wait for it.
+                let _ = ended.send(());
             })?;
             mailboxes.push(mailbox);
             is_ready.await.map_err(|_| anyhow!("worker {} died while starting", number + 1))??;
@@ -252,7 +263,7 @@ impl MainThread {
             tokio::task::spawn_local(Rc::clone(&served).serve(socket));
         }
         let present = Present { bootstrap: options.bootstrap, program, load };
-        Ok(Running { host, module: options.module, main, bases, mailboxes, present, admin: served })
+        Ok(Running { host, module: options.module, main, bases, mailboxes, workers, present, admin: served })
     }
 }
 
@@ -302,6 +313,7 @@ fn serve(
         let _ = ready.send(outcome);
         if is_ok {
             Rc::clone(&thread).run(inbox).await;
+            thread.worker.shut_down_all();
         }
     });
 }
@@ -321,6 +333,8 @@ struct Running {
     main: Rc<ServerThread>,
     bases: Bases,
     mailboxes: Vec<mpsc::UnboundedSender<Message>>,
+    /// What tells that a worker's thread has ended.
+    workers: Vec<oneshot::Receiver<()>>,
     present: Present,
     admin: Rc<Admin>,
 }
@@ -329,9 +343,9 @@ impl Running {
     async fn until(mut self, mut stopped: oneshot::Receiver<()>, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
             tokio::select! {
-                _ = &mut stopped => return,
+                _ = &mut stopped => break,
                 command = commands.recv() => match command {
-                    None => return,
+                    None => break,
                     Some(Command::Update(loaded, told)) => {
                         let outcome = self.update(*loaded).await;
                         // Whoever asked may have given up.
@@ -340,6 +354,19 @@ impl Running {
                 },
             }
         }
+        self.end().await;
+    }
+
+    /// Shuts the workers' modules down, then the main thread's.
+    async fn end(self) {
+        drop(self.mailboxes);
+        for ended in self.workers {
+            if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+                self.host.log(0, LogLevel::Warn, "a worker does not end".to_owned());
+                return;
+            }
+        }
+        self.main.worker.shut_down_all();
     }
 
     async fn update(&mut self, loaded: Loaded) -> Result<Vec<String>> {

@@ -136,7 +136,7 @@ async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Call
 
 async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
     let (sink, body) = UpstreamSink::new();
-    if callout.headers.get("content-length").is_some() {
+    if !callout.body.is_empty() && callout.headers.get("content-length").is_some() {
         sink.has_length();
     }
     if callout.is_grpc {

@@ -57,7 +57,7 @@ pub(super) fn note(headers: &mut Headers, manager: &ConnectionManager, peer: Soc
     if headers.get("x-forwarded-proto").is_none() || (is_edge && trusted == 0) {
         headers.set("x-forwarded-proto", scheme);
     }
-    if is_edge || headers.get("x-request-id").is_none_or(<[u8]>::is_empty) {
+    if manager.generate_request_id && (is_edge || headers.get("x-request-id").is_none_or(<[u8]>::is_empty)) {
         headers.set("x-request-id", request_id());
     }
     source

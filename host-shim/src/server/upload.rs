@@ -37,6 +37,7 @@ async fn send(
     exchange: Rc<ServerExchange>,
     worker: Rc<Worker>,
 ) {
+    let takes_trailers = is_http2 || exchange.site.listener.manager.trailers;
     loop {
         exchange.upstream_room().await;
         while stream.borrow().request_is_full() && !stream.borrow().ignores_request() {
@@ -71,8 +72,8 @@ async fn send(
                         return;
                     }
                 }
-                // Envoy drops the trailers of HTTP/1.
-                Err(_) if !is_http2 => break,
+                // Envoy drops the trailers of HTTP/1, unless it is told to pass them.
+                Err(_) if !takes_trailers => break,
                 Err(frame) => {
                     exchange.received();
                     let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();

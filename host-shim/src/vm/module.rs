@@ -34,10 +34,7 @@ impl LoadedModule {
         if let Some(module) = loaded.get(code) {
             return Ok(module.clone());
         }
-        if !is_module(code) {
-            bail!("cannot load the module: it is not valid WebAssembly");
-        }
-        let module = Module::new(engine()?, code)
+        let module = Module::from_binary(engine()?, code)
             .map_err(told)
             .context("cannot load the module: it is not valid WebAssembly")?;
         let abi = AbiVersion::MARKERS.into_iter().rev().find(|(name, _)| module.get_export(name).is_some());
@@ -70,12 +67,6 @@ impl LoadedModule {
         }
         bail!("Failed to load Wasm module due to a missing import: {}", missing.join(", "))
     }
-}
-
-/// Whether a file begins as a module does, or as one in text form: of another file, wasmtime would print a line, which
-/// may be all of it.
-fn is_module(code: &[u8]) -> bool {
-    code.starts_with(b"\0asm") || matches!(code.trim_ascii_start(), [b'(', ..] | [b';', b';', ..])
 }
 
 /// All modules share an engine, whose epochs a thread counts.

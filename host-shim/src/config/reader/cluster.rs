@@ -54,11 +54,23 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
             .error("a dynamic forward proxy needs auto_sni and auto_san_validation, or allow_insecure_cluster_options");
     }
     let metadata = metadata(&message);
+    let trailers = protocol::trailers(&message);
     message.done_but(&HARMLESS);
+    let trailers = trailers || options.as_ref().is_some_and(|options| options.trailers);
     let http2 = http2 || options.is_some_and(|options| options.http2);
     let discovery: Discovery = discovery?;
     let name = name?;
-    Some(Cluster { name, discovery, connect_timeout, tls, http2, max_requests, max_pending_requests, metadata })
+    Some(Cluster {
+        name,
+        discovery,
+        connect_timeout,
+        tls,
+        http2,
+        trailers,
+        max_requests,
+        max_pending_requests,
+        metadata,
+    })
 }
 
 /// Where a dynamic forward proxy has no protocol options, Envoy sets both.

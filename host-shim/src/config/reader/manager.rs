@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::model::{ConnectionManager, EscapedSlashes, WasmFilter};
-use super::{Message, Names, Place, other_extension, plugin, route};
+use super::{Message, Names, Place, other_extension, plugin, protocol, route};
 
 const HTTP: &str = "envoy.extensions.filters.http";
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -47,6 +47,7 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
         virtual_hosts: Vec::new(),
         generate_request_id: message.optional_bool("generate_request_id").unwrap_or(true),
         suppress_envoy_headers: false,
+        trailers: protocol::trailers(&message),
         filters: Vec::new(),
         stream_idle_timeout: message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT),
     };

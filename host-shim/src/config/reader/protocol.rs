@@ -10,6 +10,15 @@ pub(super) struct Options<'a> {
     pub(super) auto_sni: bool,
     pub(super) auto_san_validation: bool,
     pub(super) http2: bool,
+    pub(super) trailers: bool,
+}
+
+/// `http_protocol_options.enable_trailers`.
+pub(super) fn trailers(message: &Message<'_>) -> bool {
+    let Some(options) = message.message("http_protocol_options", "Http1ProtocolOptions") else { return false };
+    let enabled = options.bool("enable_trailers");
+    options.done();
+    enabled
 }
 
 /// The entry of `typed_extension_protocol_options` for HTTP.
@@ -32,14 +41,14 @@ pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<Options<'a>> {
 }
 
 fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> Options<'a> {
-    let mut options = Options { place, auto_sni: false, auto_san_validation: false, http2: false };
+    let mut options = Options { place, auto_sni: false, auto_san_validation: false, http2: false, trailers: false };
     if let Some(upstream) = message.message("upstream_http_protocol_options", "UpstreamHttpProtocolOptions") {
         options.auto_sni = upstream.bool("auto_sni");
         options.auto_san_validation = upstream.bool("auto_san_validation");
         upstream.done();
     }
     match message.required_one_of(&["explicit_http_config", "use_downstream_protocol_config", "auto_config"]) {
-        Some(("explicit_http_config", place)) => options.http2 = is_http2(&place),
+        Some(("explicit_http_config", place)) => explicit(&place, &mut options),
         Some((_, place)) => place.warn("the shim does not choose: HTTP/1.1"),
         None => {}
     }
@@ -47,16 +56,14 @@ fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> Options<'a> {
     options
 }
 
-fn is_http2(place: &Place<'_>) -> bool {
-    let Some(config) = place.message("ExplicitHttpConfig") else { return false };
+fn explicit(place: &Place<'_>, options: &mut Options<'_>) {
+    let Some(config) = place.message("ExplicitHttpConfig") else { return };
     let kinds = ["http_protocol_options", "http2_protocol_options", "http3_protocol_options"];
-    let found = config.required_one_of(&kinds);
-    config.done();
-    match found {
-        Some(("http3_protocol_options", place)) => {
-            place.warn("the shim does not have HTTP/3: HTTP/1.1 instead");
-            false
-        }
-        found => matches!(found, Some(("http2_protocol_options", _))),
+    match config.required_one_of(&kinds) {
+        Some(("http_protocol_options", _)) => options.trailers = trailers(&config),
+        Some(("http2_protocol_options", _)) => options.http2 = true,
+        Some((_, place)) => place.warn("the shim does not have HTTP/3: HTTP/1.1 instead"),
+        None => {}
     }
+    config.done();
 }

@@ -276,6 +276,14 @@ fn clusters_speak_tls_and_http2() {
     assert!(cluster("type: STATIC", &options("http2_protocol_options")).http2);
     assert!(!cluster("type: STATIC", &options("http_protocol_options")).http2);
     assert!(cluster("type: STATIC", "http2_protocol_options: {}").http2);
+    assert!(
+        cluster(
+            "type: STATIC",
+            &options("http_protocol_options").replace("options: {}", "options: { enable_trailers: true }")
+        )
+        .trailers
+    );
+    assert!(!cluster("type: STATIC", &options("http_protocol_options")).trailers);
     let limits = "circuit_breakers: { thresholds: [ { priority: HIGH, max_requests: 1 }, { max_requests: 2, max_pending_requests: 3 } ] }";
     let limited = cluster("type: STATIC", limits);
     assert_eq!((limited.max_requests, limited.max_pending_requests), (2, 3));
