@@ -612,7 +612,8 @@ impl Stream {
                     .collect();
                 replaced = Some(b"missing required header: :status".to_vec());
             }
-            self.exchange.finish_response(&mut headers, self.replied && !self.request.end_seen);
+            self.exchange
+                .finish_response(&mut headers, self.replied && (self.is_bad_request || !self.request.end_seen));
             data.info.response_code = headers.get_str(":status").and_then(|status| status.parse().ok());
             data.response_headers = Some(headers.clone());
             headers

@@ -36,7 +36,7 @@ pub(crate) trait Exchange {
     /// The stream is cut off.
     fn reset(&self);
     /// Adds what the connection manager adds to every response. `closes` says that it is a local reply which did not wait
-    /// for the whole request: in HTTP/1 the connection cannot be used again.
+    /// for the whole request, or for a bad one: in HTTP/1 the connection cannot be used again.
     fn finish_response(&self, headers: &mut Headers, closes: bool);
 }
 
@@ -75,6 +75,8 @@ pub(crate) struct Stream {
     /// A local reply waits until the callback that sent it is over.
     reply: Option<LocalReply>,
     replied: bool,
+    /// A local reply says 400: Envoy does not trust the connection any more.
+    is_bad_request: bool,
     ended: bool,
 }
 
@@ -110,6 +112,7 @@ impl Stream {
                 response_sent: false,
                 reply: None,
                 replied: false,
+                is_bad_request: false,
                 ended: false,
             })
         })
@@ -177,6 +180,7 @@ impl Stream {
             return;
         }
         self.replied = true;
+        self.is_bad_request |= reply.status == 400;
         self.request.stop();
         {
             let mut data = self.data.borrow_mut();
