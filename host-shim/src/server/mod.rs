@@ -134,7 +134,7 @@ impl Server {
     /// start.
     ///
     /// # Errors
-    /// When the configuration is refused; the old one stays.
+    /// When the configuration is refused, or has a listener more or less; the old one stays.
     pub fn update(&self, loaded: Loaded) -> Result<Vec<String>> {
         let (told, result) = std::sync::mpsc::channel();
         self.commands.send(Command::Update(Box::new(loaded), told)).map_err(|_| anyhow!("the server has stopped"))?;
@@ -370,7 +370,8 @@ impl Running {
     }
 
     async fn update(&mut self, loaded: Loaded) -> Result<Vec<String>> {
-        let Loaded { bootstrap, dump, .. } = loaded;
+        let Loaded { mut bootstrap, dump, .. } = loaded;
+        restart::in_order(&self.present.bootstrap, &mut bootstrap)?;
         let program = Arc::new(Program::load(&bootstrap, self.module.as_deref())?);
         let load = Load::of(program.clusters.keys().map(String::as_str));
         let network = Rc::clone(&self.main.network) as Rc<dyn Network>;
@@ -402,3 +403,6 @@ async fn configure(mailbox: &mpsc::UnboundedSender<Message>, program: &Arc<Progr
     mailbox.send(message).map_err(|_| gone())?;
     outcome.await.map_err(|_| gone())?
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,40 @@
 //! What a gateway that serves cannot change.
 
-use crate::config::model::{Bootstrap, DownstreamTls};
+use std::net::SocketAddr;
 
-/// Names what differs from the configuration that the gateway was started with, and needs a new start.
+use anyhow::{Result, bail};
+
+use crate::config::model::{Bootstrap, DownstreamTls, Listener};
+
+/// Puts the listeners of a new configuration in the order of those that the gateway was started with, which is that of
+/// its sockets: a listener is known by its name, or by its address where it has none.
+///
+/// # Errors
+/// When a listener was added or removed.
+pub(super) fn in_order(started: &Bootstrap, new: &mut Bootstrap) -> Result<()> {
+    let mut left = std::mem::take(&mut new.listeners);
+    for known in &started.listeners {
+        let Some(at) = left.iter().position(|listener| identity(listener) == identity(known)) else {
+            bail!("listener {} was removed: start anew", shown(known));
+        };
+        new.listeners.push(left.remove(at));
+    }
+    match left.first() {
+        Some(added) => bail!("listener {} was added: start anew", shown(added)),
+        None => Ok(()),
+    }
+}
+
+fn identity(listener: &Listener) -> (&str, Option<SocketAddr>) {
+    (&listener.name, listener.name.is_empty().then_some(listener.address))
+}
+
+fn shown(listener: &Listener) -> String {
+    if listener.name.is_empty() { listener.address.to_string() } else { listener.name.clone() }
+}
+
+/// Names what differs from the configuration that the gateway was started with, and needs a new start. Both have the
+/// same listeners in the same order.
 pub(super) fn needed(started: &Bootstrap, new: &Bootstrap) -> Vec<String> {
     let mut needed = Vec::new();
     let mut note = |differs: bool, what: String| {
@@ -12,7 +44,6 @@ pub(super) fn needed(started: &Bootstrap, new: &Bootstrap) -> Vec<String> {
     };
     note(started.admin != new.admin, "the address of the admin interface".to_owned());
     note(tags(started) != tags(new), "stats_tags".to_owned());
-    note(started.listeners.len() != new.listeners.len(), "the number of listeners".to_owned());
     for (started, new) in started.listeners.iter().zip(&new.listeners) {
         let of_listener = |what: &str| format!("{what} of the listener {:?}", new.name);
         note(started.address != new.address, of_listener("the address"));

@@ -1,0 +1,72 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+use crate::config;
+
+/// A configuration whose listeners each answer with a text.
+fn answering(listeners: &[(&str, &str)]) -> Loaded {
+    let listener = |(name, text): &(&str, &str)| {
+        format!(
+            r#"
+  - name: "{name}"
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: gateway
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{ prefix: "/" }}
+                direct_response: {{ status: 200, body: {{ inline_string: "{text}" }} }}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+"#
+        )
+    };
+    let listeners: String = listeners.iter().map(listener).collect();
+    config::parse(&format!("static_resources:\n  listeners:{listeners}"), "envoy.yaml", false).unwrap()
+}
+
+fn start(loaded: Loaded) -> Server {
+    let options = Options {
+        bootstrap: loaded.bootstrap,
+        dump: loaded.dump,
+        module: None,
+        workers: 1,
+        log_level: LogLevel::Info,
+        keeps_log: true,
+        limits: Limits::default(),
+    };
+    Server::start(options).unwrap()
+}
+
+fn body(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn an_update_finds_its_listeners_by_name() {
+    let server = start(answering(&[("A", "a"), ("B", "b")]));
+    let bodies = || [0, 1].map(|number| body(server.addresses[number]));
+    assert_eq!(bodies(), ["a", "b"]);
+    server.update(answering(&[("B", "new b"), ("A", "new a")])).unwrap();
+    assert_eq!(bodies(), ["new a", "new b"]);
+    let refusal = |listeners: &[(&str, &str)]| server.update(answering(listeners)).unwrap_err().to_string();
+    assert_eq!(refusal(&[("B", "c")]), "listener A was removed: start anew");
+    assert_eq!(refusal(&[("A", "c"), ("B", "c"), ("C", "c")]), "listener C was added: start anew");
+    assert_eq!(bodies(), ["new a", "new b"]);
+}
