@@ -4,6 +4,7 @@ use super::*;
 
 mod accepted;
 mod found;
+mod names;
 mod refused;
 mod tree;
 mod wire;

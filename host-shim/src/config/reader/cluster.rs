@@ -31,6 +31,16 @@ const HARMLESS: [&str; 7] = [
     "respect_dns_ttl",
 ];
 
+/// The same of a dynamic forward proxy's cache.
+const DNS_CACHE_HARMLESS: [&str; 6] = [
+    "dns_lookup_family",
+    "dns_refresh_rate",
+    "dns_min_refresh_rate",
+    "host_ttl",
+    "dns_failure_refresh_rate",
+    "disable_dns_refresh_on_failure",
+];
+
 /// Reads one.
 pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let message = place.message("Cluster")?;
@@ -114,6 +124,7 @@ fn custom_kind(place: &Place<'_>) -> Option<Kind> {
             let is_insecure_allowed = proxy.bool("allow_insecure_cluster_options");
             if let Some(cache) = proxy.message("dns_cache_config", "DnsCacheConfig") {
                 cache.required_string("name");
+                cache.done_but(&DNS_CACHE_HARMLESS);
             }
             proxy.done_but(&["allow_coalesced_connections"]);
             Some(Kind::ForwardProxy { is_insecure_allowed })

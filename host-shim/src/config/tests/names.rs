@@ -1,0 +1,52 @@
+use super::*;
+use crate::config::known::fields;
+
+/// A message that the table lacks would have no fields: whatever a configuration sets in it would be refused.
+#[test]
+fn every_message_that_is_read_is_in_the_table() {
+    let call = regex::Regex::new(r#"\.messages?\(\s*(?:"[a-z0-9_]+",\s*)?"([A-Z]\w*)""#).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+    let mut names = std::collections::BTreeSet::new();
+    for folder in [folder.join("reader"), folder] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(path).unwrap();
+                names.extend(call.captures_iter(&text).map(|found| found[1].to_owned()));
+            }
+        }
+    }
+    // The fields of an Any are those of the message in it.
+    assert!(names.remove("Any") && names.len() > 50, "{names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| fields(name).is_empty()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// All of it is accepted by the real Envoy too.
+#[test]
+fn options_of_http_1_and_of_the_dns_cache_are_those_of_envoy() {
+    let set = |options: &str| {
+        let line = format!("stat_prefix: gateway\n          http_protocol_options: {{ {options} }}");
+        parse(&with("stat_prefix: gateway", &line), "envoy.yaml", false).map(|loaded| shown(&loaded.warnings))
+    };
+    assert_eq!(set("enable_trailers: true").unwrap(), [""; 0]);
+    assert_eq!(
+        set("accept_http_10: true").unwrap(),
+        ["12: HCM.http_protocol_options.accept_http_10: Envoy does this, the shim does not: ignored"]
+    );
+    assert!(set("enable_trailer: true").unwrap_err().to_string().contains("did you mean \"enable_trailers\"?"));
+
+    let cache = |fields: &str| {
+        let kind = format!(
+            "lb_policy: CLUSTER_PROVIDED\n    cluster_type: {{ name: d, typed_config: {{ \"@type\": \
+             a/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: {{ name: d, {fields} }} }} }}"
+        );
+        let (base, _) = BASE.split_once("    type: STATIC").unwrap();
+        parse(&format!("{base}    {kind}\n"), "envoy.yaml", false).map(|loaded| shown(&loaded.warnings))
+    };
+    assert_eq!(cache("dns_lookup_family: V4_ONLY, host_ttl: 60s").unwrap(), [""; 0]);
+    let warnings = cache("max_hosts: 10").unwrap();
+    assert!(warnings.concat().contains("dns_cache_config.max_hosts: Envoy does this"), "{warnings:?}");
+    let refused = cache("max_host: 10").unwrap_err().to_string();
+    assert!(refused.contains("dns_cache_config.max_host: Envoy 1.40's DnsCacheConfig has no field"), "{refused}");
+}
