@@ -8,30 +8,7 @@ use regex::Regex;
 
 use crate::abi::types::MetricType;
 use crate::config::model::StatsTag;
-use crate::state::metrics::Stat;
-
-/// Envoy's buckets.
-const BUCKETS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
+use crate::state::metrics::{BUCKETS, Histogram, Stat};
 
 /// What cuts labels out of names.
 pub(super) struct Tags(Vec<(String, Regex)>);
@@ -97,7 +74,7 @@ pub(super) fn render(stats: &[(String, Arc<Stat>)], tags: &Tags) -> String {
                 labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
             let labels = labels.join(",");
             if stat.kind == MetricType::Histogram {
-                histogram(&mut text, &name, &labels, &stat.samples());
+                histogram(&mut text, &name, &labels, &stat.histogram());
             } else {
                 let _ = writeln!(text, "{name}{{{labels}}} {}", stat.value());
             }
@@ -107,16 +84,14 @@ pub(super) fn render(stats: &[(String, Arc<Stat>)], tags: &Tags) -> String {
     text
 }
 
-fn histogram(text: &mut String, name: &str, labels: &str, samples: &[u64]) {
+fn histogram(text: &mut String, name: &str, labels: &str, histogram: &Histogram) {
     let comma = if labels.is_empty() { "" } else { "," };
-    let as_float = |sample: &u64| *sample as f64;
-    for bucket in BUCKETS {
-        let count = samples.iter().filter(|sample| as_float(sample) <= bucket).count();
+    for (bucket, count) in BUCKETS.iter().zip(histogram.buckets) {
         let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{bucket}\"}} {count}");
     }
-    let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", samples.len());
-    let _ = writeln!(text, "{name}_sum{{{labels}}} {}", samples.iter().map(as_float).sum::<f64>());
-    let _ = writeln!(text, "{name}_count{{{labels}}} {}", samples.len());
+    let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", histogram.count);
+    let _ = writeln!(text, "{name}_sum{{{labels}}} {}", histogram.sum);
+    let _ = writeln!(text, "{name}_count{{{labels}}} {}", histogram.count);
 }
 
 /// Modules' names lose their namespace; one that then begins with a digit is left out.

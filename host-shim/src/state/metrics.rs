@@ -1,6 +1,6 @@
 //! Statistics: those that modules define, and the host's own. One name is one statistic, whoever defines it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,10 +13,44 @@ pub struct Stat {
     /// Its kind.
     pub kind: MetricType,
     value: AtomicU64,
-    samples: Mutex<Vec<u64>>,
+    histogram: Mutex<Histogram>,
 }
 
-/// A histogram keeps this many samples, the latest.
+/// The upper bounds of Envoy's buckets.
+pub(crate) const BUCKETS: [f64; 19] = [
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10_000.0,
+    30_000.0,
+    60_000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
+];
+
+/// What a histogram has recorded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Histogram {
+    /// How many samples are in each of [`BUCKETS`] or in one before it.
+    pub(crate) buckets: [u64; BUCKETS.len()],
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    /// The latest, for quantiles.
+    samples: VecDeque<u64>,
+}
+
+/// A histogram keeps this many samples.
 const MAX_SAMPLES: usize = 10_000;
 
 impl Stat {
@@ -27,7 +61,12 @@ impl Stat {
 
     /// A histogram's latest samples.
     pub fn samples(&self) -> Vec<u64> {
-        lock(&self.samples).clone()
+        lock(&self.histogram).samples.iter().copied().collect()
+    }
+
+    /// All that a histogram has recorded.
+    pub(crate) fn histogram(&self) -> Histogram {
+        lock(&self.histogram).clone()
     }
 
     /// Adds to a counter or a gauge.
@@ -47,11 +86,17 @@ impl Stat {
 
     /// Records a histogram's sample.
     pub fn record(&self, sample: u64) {
-        let mut samples = lock(&self.samples);
-        if samples.len() == MAX_SAMPLES {
-            samples.remove(0);
+        let mut histogram = lock(&self.histogram);
+        if histogram.samples.len() == MAX_SAMPLES {
+            histogram.samples.pop_front();
         }
-        samples.push(sample);
+        histogram.samples.push_back(sample);
+        let value = sample as f64;
+        histogram.count = histogram.count.saturating_add(1);
+        histogram.sum += value;
+        for (bound, count) in BUCKETS.iter().zip(&mut histogram.buckets) {
+            *count = count.saturating_add(u64::from(value <= *bound));
+        }
     }
 }
 
@@ -65,7 +110,7 @@ impl Metrics {
         let mut stats = lock(&self.0);
         let stat = stats
             .entry((name.to_owned(), kind.code()))
-            .or_insert_with(|| Arc::new(Stat { kind, value: AtomicU64::new(0), samples: Mutex::new(Vec::new()) }));
+            .or_insert_with(|| Arc::new(Stat { kind, value: AtomicU64::new(0), histogram: Mutex::default() }));
         Arc::clone(stat)
     }
 
@@ -90,5 +135,23 @@ impl Metrics {
     /// All of them, sorted by name.
     pub fn all(&self) -> Vec<(String, Arc<Stat>)> {
         lock(&self.0).iter().map(|((name, _), stat)| (name.clone(), Arc::clone(stat))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_more_samples_than_it_keeps() {
+        let metrics = Metrics::default();
+        let stat = metrics.define(MetricType::Histogram, "h");
+        let recorded = 2 * u64::try_from(MAX_SAMPLES).unwrap();
+        (0..recorded).for_each(|sample| stat.record(sample % 2 * 7));
+        let histogram = stat.histogram();
+        assert_eq!((histogram.count, histogram.sum), (recorded, 7.0 * (recorded / 2) as f64));
+        // The bounds 5 and 10.
+        assert_eq!(histogram.buckets[2..4], [recorded / 2, recorded]);
+        assert_eq!(stat.samples().len(), MAX_SAMPLES);
     }
 }
