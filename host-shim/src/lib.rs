@@ -38,6 +38,8 @@ pub mod server;
 mod state;
 pub mod story;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod topology;
 mod vm;
 mod worker;

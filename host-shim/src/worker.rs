@@ -32,8 +32,8 @@ pub(crate) struct Worker {
     plugins: RefCell<Vec<Vec<Rc<PluginHandle>>>>,
     /// Plugins of an older configuration, whose streams go on.
     retiring: RefCell<Vec<Rc<PluginHandle>>>,
-    /// VMs with a root context that wants to call `proxy_done` before it goes.
-    closing: RefCell<Vec<Rc<VmCell>>>,
+    /// Root contexts that want to call `proxy_done` before they go, with the VMs that they keep.
+    closing: RefCell<Vec<(Rc<VmCell>, u32)>>,
     ticks: RefCell<Ticks>,
     /// Streams' asks that came while the stream was in use.
     deferred: RefCell<Vec<(Rc<VmCell>, AfterCall)>>,
@@ -220,7 +220,7 @@ impl Worker {
             }
             drop(vm);
             // It lives on until it calls proxy_done.
-            self.closing.borrow_mut().push(cell);
+            self.closing.borrow_mut().push((cell, root));
         }
     }
 
@@ -253,7 +253,7 @@ impl Worker {
                 cell.call(self, None, |vm| vm.grpc_unavailable(root, token));
             }
             AfterCall::Done { root } => {
-                self.closing.borrow_mut().retain(|closing| !Rc::ptr_eq(closing, cell));
+                self.closing.borrow_mut().retain(|(other, closing)| !Rc::ptr_eq(other, cell) || *closing != root);
                 self.delete_root(cell, root);
             }
             AfterCall::Stream { stream, filter, ask } => {

@@ -414,3 +414,6 @@ impl Gateway {
         (0..self.threads.len()).map(|number| self.on(number, |thread| thread.worker.memory())).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;
