@@ -64,7 +64,7 @@ impl VmCell {
 pub(crate) struct LoadedPlugin {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) spec: Arc<VmSpec>,
-    pub(crate) module: LoadedModule,
+    pub(crate) module: Arc<LoadedModule>,
     /// The name of the entry in `http_filters`.
     pub(crate) filter_name: String,
     /// Only routes that enable it have it.

@@ -19,8 +19,6 @@ struct Function {
 pub(crate) const CONST: u8 = 0x41;
 pub(crate) const CALL: u8 = 0x10;
 pub(crate) const DROP: u8 = 0x1a;
-/// The argument of a number.
-pub(crate) const LOCAL: u8 = 0x20;
 pub(crate) const UNREACHABLE: u8 = 0x00;
 /// For ever.
 pub(crate) const LOOP: [u8; 6] = [0x03, 0x40, 0x0c, 0x00, 0x0b, UNREACHABLE];

@@ -1,10 +1,11 @@
 //! A module as loaded: compiled, with its ABI version.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use sha2::{Digest, Sha256};
 use wasmtime::{Config, Engine, Linker, Module, Store};
 
 use super::state::VmState;
@@ -15,10 +16,37 @@ use crate::state::lock;
 const EPOCH: Duration = Duration::from_millis(20);
 
 /// A compiled module.
-#[derive(Clone)]
 pub(crate) struct LoadedModule {
     pub(crate) module: Module,
     pub(crate) abi: AbiVersion,
+}
+
+/// So many modules stay compiled that nobody uses.
+const KEPT: usize = 4;
+
+/// The modules that are compiled, by their SHA-256: those in use, and the last ones.
+#[derive(Default)]
+struct Modules {
+    all: HashMap<[u8; 32], Weak<LoadedModule>>,
+    last: VecDeque<Arc<LoadedModule>>,
+}
+
+impl Modules {
+    fn load(&mut self, code: &[u8]) -> Result<Arc<LoadedModule>> {
+        let digest = Sha256::digest(code).into();
+        let module = match self.all.get(&digest).and_then(Weak::upgrade) {
+            Some(module) => module,
+            None => Arc::new(LoadedModule::compile(code)?),
+        };
+        self.last.retain(|other| !Arc::ptr_eq(other, &module));
+        self.last.push_back(Arc::clone(&module));
+        if self.last.len() > KEPT {
+            self.last.pop_front();
+        }
+        self.all.insert(digest, Arc::downgrade(&module));
+        self.all.retain(|_, module| module.strong_count() > 0);
+        Ok(module)
+    }
 }
 
 impl LoadedModule {
@@ -26,14 +54,13 @@ impl LoadedModule {
     ///
     /// # Errors
     /// When it is no wasm module, or no proxy-wasm one.
-    pub(crate) fn load(code: &[u8]) -> Result<Self> {
-        static LOADED: OnceLock<Mutex<HashMap<Vec<u8>, LoadedModule>>> = OnceLock::new();
-        let loaded = LOADED.get_or_init(Mutex::default);
+    pub(crate) fn load(code: &[u8]) -> Result<Arc<Self>> {
+        static MODULES: OnceLock<Mutex<Modules>> = OnceLock::new();
         // The lock is held while compiling, so that several gateways at once compile a module once.
-        let mut loaded = lock(loaded);
-        if let Some(module) = loaded.get(code) {
-            return Ok(module.clone());
-        }
+        lock(MODULES.get_or_init(Mutex::default)).load(code)
+    }
+
+    fn compile(code: &[u8]) -> Result<Self> {
         let module = Module::from_binary(engine()?, code)
             .map_err(told)
             .context("cannot load the module: it is not valid WebAssembly")?;
@@ -44,9 +71,7 @@ impl LoadedModule {
                 AbiVersion::MARKERS.map(|(name, _)| name).join(", ")
             );
         };
-        let module = LoadedModule { module, abi };
-        loaded.insert(code.to_vec(), module.clone());
-        Ok(module)
+        Ok(LoadedModule { module, abi })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -100,4 +125,26 @@ pub(super) fn epochs(duration: Duration) -> u64 {
 /// A wasmtime error with its causes.
 pub(super) fn told(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{CONST, DROP, Guest};
+
+    #[test]
+    fn modules_that_nobody_uses_go() {
+        let code = |number: u8| Guest::importing(&[]).function("proxy_on_tick", 1, 0, &[CONST, number, DROP]).module();
+        let mut modules = Modules::default();
+        let used = modules.load(&code(0)).unwrap();
+        for number in 1..20 {
+            modules.load(&code(number)).unwrap();
+        }
+        assert_eq!((modules.all.len(), modules.last.len()), (KEPT + 1, KEPT));
+        assert!(Arc::ptr_eq(&used, &modules.load(&code(0)).unwrap()));
+        let last = modules.load(&code(19)).unwrap();
+        assert!(Arc::ptr_eq(&last, &modules.load(&code(19)).unwrap()));
+    }
 }
