@@ -38,6 +38,9 @@ impl Default for Limits {
     }
 }
 
+/// So many failures are kept: a VM that is made anew may fail again and again.
+const MAX_FAILURES: usize = 100;
+
 /// The process.
 pub struct Host {
     /// Shared data.
@@ -54,6 +57,7 @@ pub struct Host {
     pub faults: Faults,
     /// What each VM may use.
     pub limits: Limits,
+    failures: Mutex<Vec<String>>,
     mailboxes: Mutex<HashMap<usize, Mailbox>>,
     vm_ids: Mutex<HashMap<String, Weak<VmId>>>,
 }
@@ -68,6 +72,7 @@ impl Host {
             logs,
             faults: Faults::default(),
             limits,
+            failures: Mutex::default(),
             mailboxes: Mutex::default(),
             vm_ids: Mutex::default(),
         })
@@ -76,6 +81,18 @@ impl Host {
     /// Logs a line of the host's own.
     pub(crate) fn log(&self, thread: usize, level: LogLevel, text: String) {
         self.logs.write(self.clock.now(), LogLine { level, thread, from_module: false, text });
+    }
+
+    pub(crate) fn vm_failed(&self, text: String) {
+        let mut failures = lock(&self.failures);
+        if failures.len() < MAX_FAILURES {
+            failures.push(text);
+        }
+    }
+
+    /// The first failures of VMs, such as traps, that no planned fault has caused.
+    pub fn failures(&self) -> Vec<String> {
+        lock(&self.failures).clone()
     }
 
     /// Sets how a thread is told of queues.

@@ -249,6 +249,7 @@ impl Gateway {
         })
     }
 
+    /// Where a thread refuses it, those before it have it.
     fn configure_threads(&self) -> Result<()> {
         self.on(0, |thread| {
             let network = Rc::clone(&thread.network) as Rc<dyn Network>;
@@ -271,9 +272,18 @@ impl Gateway {
         let old = std::mem::replace(&mut *lock(&self.shared.program), program);
         if let Err(error) = self.configure() {
             *lock(&self.shared.program) = old;
+            self.return_to_old().context("the old configuration cannot be restored")?;
             return Err(error);
         }
         self.settle()
+    }
+
+    /// Gives all threads the configuration that they had before; for most of them nothing changes.
+    fn return_to_old(&self) -> Result<()> {
+        for number in 0..self.threads.len() {
+            self.on(number, |thread| thread.worker.configure(&thread.shared().program().plugins))??;
+        }
+        self.on(0, |thread| thread.bases.borrow_mut().keep_only(&thread.shared().program()))
     }
 
     /// Runs something on a thread and returns what it made.
@@ -303,6 +313,10 @@ impl Gateway {
     /// # Errors
     /// When there is no such worker.
     pub fn send_to(&self, worker: usize, request: Request) -> Result<Pending> {
+        let workers = self.threads.len() - 1;
+        if worker == 0 || worker > workers {
+            bail!("there is no worker {worker}: they count from 1 to {workers}");
+        }
         let answer = Arc::new(Answer::default());
         let for_thread = Arc::clone(&answer);
         self.on(worker, move |thread| thread.request(request, for_thread))?;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
-use crate::testing::{CALL, CONST, DROP, Guest};
+use crate::testing::{CALL, CONST, DROP, Guest, LOOP, UNREACHABLE};
 
 fn info_lines(gateway: &Gateway) -> usize {
     gateway.logs().iter().filter(|line| line.from_module && line.level == LogLevel::Info).count()
@@ -24,4 +24,69 @@ fn root_contexts_of_a_vm_close_one_by_one() {
     assert_eq!(info_lines(&gateway), 0);
     gateway.advance(Duration::from_millis(10)).unwrap();
     assert_eq!(info_lines(&gateway), 4, "two contexts on each of two threads: {:?}", gateway.logs());
+}
+
+#[test]
+fn an_update_that_one_thread_refuses_changes_none() {
+    const PLUGIN_CONFIGURATION: u8 = 7;
+    // Logs the first byte of its configuration.
+    let read = [CONST, PLUGIN_CONFIGURATION, CONST, 0, CONST, 63, CONST, 0, CONST, 4, CALL, 0, DROP];
+    let log = [CONST, 2, CONST, 32, CONST, 1, CALL, 1, DROP, CONST, 1];
+    let guest = Guest::importing(&[("proxy_get_buffer_bytes", 5), ("proxy_log", 3)]).function(
+        "proxy_on_configure",
+        2,
+        1,
+        &[read.as_slice(), &log].concat(),
+    );
+    let gateway = Gateway::builder(guest.module()).config("old").workers(2).start().unwrap();
+    gateway.faults().death_at("proxy_get_buffer_bytes", 1, Some(2));
+    let mut bootstrap = defaults::bootstrap();
+    bootstrap.listeners[0].manager.filters[0].plugin.configuration = b"new".to_vec();
+    let error = format!("{:#}", gateway.update(&bootstrap).unwrap_err());
+    assert!(error.contains("the VM dies in proxy_get_buffer_bytes"), "{error}");
+    let logs = gateway.logs();
+    for thread in 0..=2 {
+        let of_thread = || logs.iter().filter(|line| line.from_module && line.thread == thread);
+        assert!(of_thread().next_back().unwrap().text.ends_with(": o"), "thread {thread}: {logs:?}");
+        assert_eq!(of_thread().any(|line| line.text.ends_with(": n")), thread < 2, "thread {thread}: {logs:?}");
+    }
+}
+
+#[test]
+fn workers_count_from_1() {
+    let gateway = Gateway::builder(Guest::importing(&[]).module()).workers(2).start().unwrap();
+    for worker in [0, 3] {
+        let error = gateway.send_to(worker, Request::get("/")).err().unwrap().to_string();
+        assert_eq!(error, format!("there is no worker {worker}: they count from 1 to 2"));
+    }
+    assert!(gateway.send_to(2, Request::get("/")).is_ok());
+}
+
+#[test]
+fn an_endless_start_function_is_named() {
+    let limited = |guest: Guest| Gateway::builder(guest.module()).callback_limit(Duration::from_millis(50)).start();
+    let error = format!("{:#}", limited(Guest::importing(&[]).start(&LOOP)).err().unwrap());
+    assert!(error.contains("its start function failed") && error.contains("an endless loop?"), "{error}");
+    let error = format!("{:#}", limited(Guest::importing(&[]).start(&[UNREACHABLE])).err().unwrap());
+    assert!(error.contains("its start function failed: Uncaught RuntimeError: unreachable"), "{error}");
+}
+
+#[test]
+fn failures_are_those_that_nobody_planned() {
+    let guest = Guest::importing(&[("proxy_log", 3)]).function(
+        "proxy_on_request_headers",
+        3,
+        1,
+        &[CONST, 2, CONST, 0, CONST, 0, CALL, 0, DROP, UNREACHABLE],
+    );
+    let gateway = Gateway::builder(guest.module()).workers(2).start().unwrap();
+    gateway.faults().death_at("proxy_log", 1, Some(1));
+    gateway.send_to(1, Request::get("/")).unwrap();
+    assert_eq!(gateway.host().failures(), [""; 0]);
+    gateway.send_to(2, Request::get("/")).unwrap();
+    let failures = gateway.host().failures();
+    assert!(
+        failures.len() == 1 && failures[0].contains("thread 2") && failures[0].contains("unreachable"),
+        "{failures:?}"
+    );
 }

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use wasmtime::{AsContextMut, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
 
 use crate::abi::exports::{Exports, HeadersCallback, function};
-use crate::abi::imports;
+use crate::abi::imports::{self, InjectedDeath};
 use crate::abi::memory::word;
 use crate::abi::types::{AbiVersion, BROKEN_CONNECTION, DataStatus, HeadersStatus, LogLevel};
 use crate::config::model::Plugin;
@@ -80,7 +80,10 @@ impl Vm {
         vm.store.data_mut().is_restricted = true;
         let instance = linker
             .instantiate(&mut vm.store, &module.module)
-            .map_err(module::told)
+            .map_err(|error| match error.is::<wasmtime::Trap>() {
+                true => anyhow!("its start function failed: {}", reason(&error, host)),
+                false => module::told(error),
+            })
             .context("cannot instantiate the module")?;
         vm.store.data_mut().memory = instance.get_memory(&mut vm.store, "memory");
         let malloc = match function(&instance, &mut vm.store, "malloc")? {
@@ -178,16 +181,7 @@ impl Vm {
     }
 
     fn fail(&mut self, function: &str, error: &wasmtime::Error) {
-        let reason = match error.downcast_ref::<wasmtime::Trap>() {
-            Some(wasmtime::Trap::Interrupt) => {
-                let limit = self.state().host.limits.callback.unwrap_or_default();
-                format!("it ran for more than {} s without returning: an endless loop?", limit.as_secs_f32())
-            }
-            Some(wasmtime::Trap::StackOverflow) => "Uncaught RangeError: Maximum call stack size exceeded".to_owned(),
-            Some(trap) => format!("Uncaught RuntimeError: {}", trap_text(*trap)),
-            None => format!("{}", error.root_cause()),
-        };
-        let mut text = format!("Function: {function} failed: {reason}");
+        let mut text = format!("Function: {function} failed: {}", reason(error, &self.state().host));
         if let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
             text.push_str("\nProxy-Wasm plugin in-VM backtrace:");
             for (number, frame) in backtrace.frames().iter().take(MAX_FRAMES).enumerate() {
@@ -195,7 +189,11 @@ impl Vm {
                 text.push_str(&format!("\n  {number}: {name}"));
             }
         }
-        self.state().host.log(self.state().thread, LogLevel::Error, text.clone());
+        let (host, thread) = (&self.state().host, self.state().thread);
+        host.log(thread, LogLevel::Error, text.clone());
+        if !error.is::<InjectedDeath>() {
+            host.vm_failed(format!("a VM of thread {thread} has failed: {text}"));
+        }
         self.failure = Some(text);
     }
 
@@ -473,6 +471,19 @@ fn linker(module: &LoadedModule) -> Result<Rc<Linker<VmState>>> {
 
 /// So many frames of a trap's backtrace are logged.
 const MAX_FRAMES: usize = 50;
+
+/// Why a call has failed.
+fn reason(error: &wasmtime::Error, host: &Host) -> String {
+    match error.downcast_ref::<wasmtime::Trap>() {
+        Some(wasmtime::Trap::Interrupt) => {
+            let limit = host.limits.callback.unwrap_or_default();
+            format!("it ran for more than {} s without returning: an endless loop?", limit.as_secs_f32())
+        }
+        Some(wasmtime::Trap::StackOverflow) => "Uncaught RangeError: Maximum call stack size exceeded".to_owned(),
+        Some(trap) => format!("Uncaught RuntimeError: {}", trap_text(*trap)),
+        None => format!("{}", error.root_cause()),
+    }
+}
 
 /// A trap in V8's words, where they are known.
 fn trap_text(trap: wasmtime::Trap) -> String {

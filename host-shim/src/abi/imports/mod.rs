@@ -31,6 +31,11 @@ impl From<Status> for Fault {
 
 pub(crate) type Answer<T = ()> = Result<T, Fault>;
 
+/// The trap of a fault that was planned.
+#[derive(Debug, thiserror::Error)]
+#[error("injected fault: the VM dies in {0}")]
+pub(crate) struct InjectedDeath(&'static str);
+
 /// Offers all that a module of this ABI may import. `env.proxy_*` that the capabilities do not allow answer
 /// InternalFailure, as in Envoy.
 ///
@@ -93,7 +98,7 @@ impl<'c> Call<'c> {
             return Err(Status::InternalFailure.into());
         }
         if state.host.faults.strikes_hostcall(name, state.thread) {
-            return Err(Fault::Trap(wasmtime::Error::msg(format!("injected fault: the VM dies in {name}"))));
+            return Err(Fault::Trap(wasmtime::Error::new(InjectedDeath(name))));
         }
         let mut call = Call { caller };
         call.find_memory();
