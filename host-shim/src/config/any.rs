@@ -87,8 +87,8 @@ impl<'a> Any<'a> {
     }
 }
 
-static EMPTY_MAP: Node = Node { line: 0, value: Value::Map(Vec::new()), is_literal: false };
-static NOTHING: Node = Node { line: 0, value: Value::Null, is_literal: false };
+static EMPTY_MAP: Node = Node { line: 0, value: Value::Map(Vec::new()), is_literal: false, plain: None };
+static NOTHING: Node = Node { line: 0, value: Value::Null, is_literal: false, plain: None };
 
 pub(super) fn is_typed_struct(type_name: &str) -> bool {
     matches!(type_name, "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct")

@@ -9,6 +9,8 @@ pub struct Node {
     pub value: Value,
     /// It is a `|` scalar: the first line of its text is the one after `line`, and so on.
     pub is_literal: bool,
+    /// The text of a YAML scalar that is not quoted.
+    pub plain: Option<String>,
 }
 
 /// What a node is, as Envoy's YAML reader understands it.
@@ -41,7 +43,7 @@ pub struct Key {
 
 impl Node {
     pub(super) fn new(line: usize, value: Value) -> Self {
-        Node { line, value, is_literal: false }
+        Node { line, value, is_literal: false, plain: None }
     }
 
     /// The entry of a map.

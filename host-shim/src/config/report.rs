@@ -91,7 +91,7 @@ pub(super) fn member(path: &str, name: &str) -> String {
 }
 
 /// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
-pub(super) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+pub(crate) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min();
     match nearest {

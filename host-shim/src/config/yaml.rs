@@ -135,8 +135,9 @@ impl Builder {
             (true, _) => Value::String(text.to_owned()),
         };
         let is_literal = style == ScalarStyle::Literal;
+        let plain = (!is_string && tag.is_none()).then(|| text.to_owned());
         let line = if is_literal || style == ScalarStyle::Folded { header_line(text, line) } else { line };
-        self.add(Piece { node: Node { line, value, is_literal }, size: 1, height: 0 }, anchor)
+        self.add(Piece { node: Node { line, value, is_literal, plain }, size: 1, height: 0 }, anchor)
     }
 
     fn key(

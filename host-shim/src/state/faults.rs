@@ -31,10 +31,28 @@ pub struct Faults {
 
 #[derive(Debug, Default)]
 struct Inner {
-    cas_mismatches: u32,
-    lost_notifications: u32,
+    cas_mismatches: Count,
+    lost_notifications: Count,
     callouts: std::collections::VecDeque<CalloutFault>,
     deaths: Vec<Death>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    left: u32,
+    /// Since it was planned last.
+    has_struck: bool,
+}
+
+impl Count {
+    fn plan(&mut self, count: u32) {
+        *self = Count { left: self.left.saturating_add(count), has_struck: false };
+    }
+
+    fn strike(&mut self) -> Option<()> {
+        *self = Count { left: self.left.checked_sub(1)?, has_struck: true };
+        Some(())
+    }
 }
 
 #[derive(Debug)]
@@ -59,12 +77,12 @@ impl Faults {
 
     /// The next `count` compare-and-swaps of keys that are there mismatch.
     pub fn cas_mismatches(&self, count: u32) {
-        self.plan(|inner| inner.cas_mismatches += count);
+        self.plan(|inner| inner.cas_mismatches.plan(count));
     }
 
     /// The next `count` queue notifications get lost; their messages stay.
     pub fn lost_notifications(&self, count: u32) {
-        self.plan(|inner| inner.lost_notifications += count);
+        self.plan(|inner| inner.lost_notifications.plan(count));
     }
 
     /// What becomes of the next callout that has no fault planned yet.
@@ -84,12 +102,27 @@ impl Faults {
         self.any.store(false, Ordering::SeqCst);
     }
 
+    /// The faults that have struck nothing so far, for people to read. One with a count has struck when its first has.
+    pub fn left(&self) -> Vec<String> {
+        let inner = lock(&self.inner);
+        let mut left = Vec::new();
+        let counted = [("cas_mismatches", &inner.cas_mismatches), ("lost_notifications", &inner.lost_notifications)];
+        let unused = counted.iter().filter(|(_, count)| count.left > 0 && !count.has_struck);
+        left.extend(unused.map(|(name, count)| format!("{name}: {}", count.left)));
+        left.extend(inner.callouts.iter().map(|fault| format!("callout: {fault:?}")));
+        left.extend(inner.deaths.iter().map(|death| {
+            let thread = death.thread.map(|thread| format!(" on thread {thread}")).unwrap_or_default();
+            format!("death: in {}{thread}, after {} more calls", death.hostcall, death.calls_left)
+        }));
+        left
+    }
+
     pub(crate) fn strikes_cas(&self) -> bool {
-        self.strike(|inner| count_down(&mut inner.cas_mismatches)).is_some()
+        self.strike(|inner| inner.cas_mismatches.strike()).is_some()
     }
 
     pub(crate) fn strikes_notification(&self) -> bool {
-        self.strike(|inner| count_down(&mut inner.lost_notifications)).is_some()
+        self.strike(|inner| inner.lost_notifications.strike()).is_some()
     }
 
     pub(crate) fn next_callout(&self) -> Option<CalloutFault> {
@@ -112,11 +145,6 @@ impl Faults {
     }
 }
 
-fn count_down(count: &mut u32) -> Option<()> {
-    *count = count.checked_sub(1)?;
-    Some(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +161,19 @@ mod tests {
         faults.callout(CalloutFault::Reset);
         assert_eq!(faults.next_callout(), Some(CalloutFault::Reset));
         assert_eq!(faults.next_callout(), None);
+        assert_eq!(faults.left(), [""; 0]);
+    }
+
+    #[test]
+    fn faults_that_strike_nothing_are_left() {
+        let faults = Faults::default();
+        faults.cas_mismatches(2);
+        faults.lost_notifications(1);
+        faults.callout(CalloutFault::TimesOut);
+        faults.death_at("proxy_log", 2, Some(1));
+        assert!(faults.strikes_cas());
+        let left =
+            ["lost_notifications: 1", "callout: TimesOut", "death: in proxy_log on thread 1, after 2 more calls"];
+        assert_eq!(faults.left(), left);
     }
 }

@@ -18,6 +18,9 @@
 mod read;
 mod run;
 mod shim;
+#[cfg(test)]
+mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -204,6 +207,21 @@ pub trait Subject {
     /// When the host's clock cannot be moved.
     fn advance(&mut self, _duration: Duration) -> Result<()> {
         bail!("this host's clock cannot be moved")
+    }
+
+    /// What has failed in the host since the last call, without a fault that was planned.
+    fn failures(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What was logged since the last call, from warnings up.
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The faults that have struck nothing so far.
+    fn faults_left(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Plans a fault.

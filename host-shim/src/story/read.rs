@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Deserialize;
 
-use super::{Action, Behaviour, Expected, Fault, Step, Story};
+use super::{Action, Behaviour, Expected, Fault, Step, Story, values};
+use crate::abi::imports::HOSTCALLS;
+use crate::config;
 use crate::config::node::{Node, Value};
-use crate::config::{self, to_json};
 use crate::gateway::Request;
 use crate::state::faults::CalloutFault;
 
@@ -192,16 +193,19 @@ enum RawCalloutFault {
 }
 
 fn action(node: &Node) -> Result<Action> {
-    let raw: RawStep = serde_json::from_value(to_json(node))?;
-    let answer = raw.answer.map(expected).unwrap_or_default();
+    let raw: RawStep = serde_json::from_value(values::step(node))?;
+    if raw.answer.is_some() && raw.request.is_none() {
+        bail!("answer stands beside request only");
+    }
+    let answer = raw.answer.map(answer).transpose()?.unwrap_or_default();
     let mut actions = Vec::new();
     if let Some(raw) = raw.request {
-        actions.push(request(raw, answer));
+        actions.push(request(raw, answer)?);
     }
     actions.extend(raw.upstream.map(behaviour).transpose()?.map(Action::Upstream));
     actions.extend(raw.targets.map(behaviour).transpose()?.map(Action::Targets));
     actions.extend(raw.advance.map(|text| duration(&text)).transpose()?.map(Action::Advance));
-    actions.extend(raw.messages.map(|messages| Action::Messages(messages.into_iter().map(expected).collect())));
+    actions.extend(raw.messages.map(messages).transpose()?.map(Action::Messages));
     actions.extend(raw.metrics.map(Action::Metrics));
     if raw.configure.is_some() {
         actions.extend(node.find("configure").cloned().map(Action::Configure));
@@ -216,7 +220,27 @@ fn action(node: &Node) -> Result<Action> {
     }
 }
 
-fn request(raw: RawRequest, answer: Expected) -> Action {
+fn answer(raw: RawExpected) -> Result<Expected> {
+    if raw.method.is_some() || raw.path.is_some() {
+        bail!("answer: an answer has no method and no path; a message has");
+    }
+    Ok(expected(raw))
+}
+
+fn messages(raw: Vec<RawExpected>) -> Result<Vec<Expected>> {
+    if raw.iter().any(|message| message.status.is_some()) {
+        bail!("messages: a message has no status; an answer has");
+    }
+    Ok(raw.into_iter().map(expected).collect())
+}
+
+fn request(raw: RawRequest, answer: Expected) -> Result<Action> {
+    if raw.times == 0 {
+        bail!("request: times: 0 sends nothing");
+    }
+    if raw.worker == Some(0) {
+        bail!("request: worker: 0 is no worker: they count from 1");
+    }
     let mut request = Request::new(&raw.method, &raw.path);
     for (name, value) in &raw.headers {
         request = request.header(name, value);
@@ -224,7 +248,7 @@ fn request(raw: RawRequest, answer: Expected) -> Action {
     if let Some(body) = raw.body {
         request = request.body(body);
     }
-    Action::Request { request, times: raw.times, worker: raw.worker, answer }
+    Ok(Action::Request { request, times: raw.times, worker: raw.worker, answer })
 }
 
 fn expected(raw: RawExpected) -> Expected {
@@ -262,7 +286,12 @@ fn fault(raw: RawFault) -> Result<Fault> {
             RawCalloutFault::Late(text) => CalloutFault::Late(duration(&text)?),
             RawCalloutFault::Status(status) => CalloutFault::Status(status),
         }),
-        RawFault::Death { hostcall, nth, thread } => Fault::Death { hostcall, nth, thread },
+        RawFault::Death { hostcall, nth, thread } if HOSTCALLS.contains(&hostcall.as_str()) => {
+            Fault::Death { hostcall, nth, thread }
+        }
+        RawFault::Death { hostcall, .. } => {
+            bail!("fault: death: there is no hostcall {hostcall:?}{}", config::hint(&hostcall, HOSTCALLS))
+        }
     })
 }
 

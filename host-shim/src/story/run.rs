@@ -27,24 +27,46 @@ pub struct Failure {
 /// The first step that does not come out.
 pub fn run(story: &Story, subject: &mut dyn Subject, progress: &mut dyn FnMut(usize)) -> Result<(), Failure> {
     let mut seen = 0;
+    let failure = |line, message| Failure { file: story.file.display().to_string(), line, message };
     for (number, step) in story.steps.iter().enumerate() {
         progress(number);
-        take(&step.action, subject, &mut seen).map_err(|message| Failure {
-            file: story.file.display().to_string(),
-            line: step.line,
-            message,
-        })?;
+        // The log of a failure is that of its step.
+        subject.warnings();
+        let taken = take(&step.action, subject, &mut seen).and_then(|()| none_failed(subject));
+        taken.map_err(|message| failure(step.line, with_log(message, subject)))?;
     }
-    // What nobody expected is a failure too.
     let last = story.steps.last().map_or(0, |step| step.line);
-    let failure = |message| Failure { file: story.file.display().to_string(), line: last, message };
-    let messages = subject.messages(seen).map_err(|error| failure(format!("{error:#}")))?;
-    match messages.get(seen..) {
-        None | Some([]) => Ok(()),
-        Some(more) => {
-            Err(failure(format!("at the end, there are messages that no step expects:\n{}", shown_all(more))))
-        }
+    at_the_end(subject, seen).map_err(|message| failure(last, with_log(message, subject)))
+}
+
+/// What nobody expected is a failure too, and so is a fault that tries nothing.
+fn at_the_end(subject: &mut dyn Subject, seen: usize) -> Result<(), String> {
+    let messages = subject.messages(seen).map_err(|error| format!("{error:#}"))?;
+    if let Some(more @ [_, ..]) = messages.get(seen..) {
+        return Err(format!("at the end, there are messages that no step expects:\n{}", shown_all(more)));
     }
+    none_failed(subject)?;
+    match subject.faults_left().as_slice() {
+        [] => Ok(()),
+        left => Err(format!("at the end, there are faults that have struck nothing:\n    {}", left.join("\n    "))),
+    }
+}
+
+fn none_failed(subject: &mut dyn Subject) -> Result<(), String> {
+    match subject.failures().as_slice() {
+        [] => Ok(()),
+        failures => Err(failures.join("\n")),
+    }
+}
+
+/// A failure's message, with what was logged and it does not say.
+fn with_log(message: String, subject: &mut dyn Subject) -> String {
+    let mut lines = subject.warnings();
+    lines.retain(|line| !message.contains(line.as_str()));
+    if lines.is_empty() {
+        return message;
+    }
+    format!("{}\nthe log says\n    {}", message.trim_end(), lines.join("\n    "))
 }
 
 fn take(action: &Action, subject: &mut dyn Subject, seen: &mut usize) -> Result<(), String> {

@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Behaviour, Fault, Story, Subject};
+use crate::abi::types::LogLevel;
 use crate::config::model::Bootstrap;
 use crate::config::node::Node;
 use crate::config::{self, to_struct};
 use crate::gateway::{Gateway, Reply, Request, Response};
+use crate::host::Limits;
 use crate::state::lock;
 
 /// How long a message may take that is expected: time that the story does not tell of.
@@ -22,6 +24,8 @@ pub struct ShimSubject {
     bootstrap: Bootstrap,
     upstream: Arc<Mutex<Behaviour>>,
     targets: Arc<Mutex<Behaviour>>,
+    /// How much of the log and of the failures was told.
+    told: (usize, usize),
 }
 
 impl ShimSubject {
@@ -30,6 +34,14 @@ impl ShimSubject {
     /// # Errors
     /// When the configuration is refused.
     pub fn start(story: &Story, module: Option<&[u8]>) -> Result<Self> {
+        Self::start_limited(story, module, Limits::default().memory)
+    }
+
+    /// The same with another limit for each VM's memory, in bytes.
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    pub fn start_limited(story: &Story, module: Option<&[u8]>, memory: usize) -> Result<Self> {
         let loaded = config::read(&story.envoy).map_err(|errors| anyhow!("{errors}"))?;
         let mut bootstrap = loaded.bootstrap;
         if let Some(configuration) = &story.configuration {
@@ -51,8 +63,8 @@ impl ShimSubject {
                 reply(&lock(if is_callout { &targets } else { &upstream }))
             });
         }
-        let gateway = builder.workers(story.workers).start()?;
-        Ok(ShimSubject { gateway, bootstrap, upstream, targets })
+        let gateway = builder.workers(story.workers).memory_limit(memory).start()?;
+        Ok(ShimSubject { gateway, bootstrap, upstream, targets, told: (0, 0) })
     }
 
     /// The gateway, for what stories do not tell.
@@ -129,6 +141,23 @@ impl Subject for ShimSubject {
 
     fn advance(&mut self, duration: Duration) -> Result<()> {
         self.gateway.advance(duration)
+    }
+
+    fn failures(&mut self) -> Vec<String> {
+        let failures = self.gateway.host().failures();
+        let told = std::mem::replace(&mut self.told.1, failures.len());
+        failures.into_iter().skip(told).collect()
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        let lines = self.gateway.logs();
+        let told = std::mem::replace(&mut self.told.0, lines.len());
+        let new = lines.into_iter().skip(told).filter(|line| line.level >= LogLevel::Warn);
+        new.map(|line| line.text).collect()
+    }
+
+    fn faults_left(&mut self) -> Vec<String> {
+        self.gateway.faults().left()
     }
 
     fn fault(&mut self, fault: &Fault) -> Result<()> {

@@ -29,6 +29,53 @@ impl From<Status> for Fault {
     }
 }
 
+/// What modules of any ABI can call and a fault can strike.
+pub(crate) const HOSTCALLS: [&str; 43] = [
+    "proxy_add_header_map_value",
+    "proxy_call_foreign_function",
+    "proxy_clear_route_cache",
+    "proxy_close_stream",
+    "proxy_continue_request",
+    "proxy_continue_response",
+    "proxy_continue_stream",
+    "proxy_define_metric",
+    "proxy_dequeue_shared_queue",
+    "proxy_done",
+    "proxy_enqueue_shared_queue",
+    "proxy_get_buffer_bytes",
+    "proxy_get_buffer_status",
+    "proxy_get_configuration",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_header_map_size",
+    "proxy_get_header_map_value",
+    "proxy_get_log_level",
+    "proxy_get_metric",
+    "proxy_get_property",
+    "proxy_get_shared_data",
+    "proxy_get_status",
+    "proxy_grpc_call",
+    "proxy_grpc_cancel",
+    "proxy_grpc_close",
+    "proxy_grpc_send",
+    "proxy_grpc_stream",
+    "proxy_http_call",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_record_metric",
+    "proxy_register_shared_queue",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_resolve_shared_queue",
+    "proxy_send_local_response",
+    "proxy_set_buffer_bytes",
+    "proxy_set_effective_context",
+    "proxy_set_header_map_pairs",
+    "proxy_set_property",
+    "proxy_set_shared_data",
+    "proxy_set_tick_period_milliseconds",
+];
+
 pub(crate) type Answer<T = ()> = Result<T, Fault>;
 
 /// The trap of a fault that was planned.
@@ -168,5 +215,24 @@ impl<'c> Call<'c> {
                 Ok(pointer)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn all_hostcalls_are_known_by_name() {
+        let offered = regex::Regex::new(r"fn (proxy_\w+)\(\s*call\b").unwrap();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/abi/imports");
+        let mut names = std::collections::BTreeSet::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            names.extend(offered.captures_iter(&text).map(|found| found[1].to_owned()));
+        }
+        assert!(names.iter().eq(HOSTCALLS.iter()), "{names:?}");
     }
 }

@@ -1,0 +1,106 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+
+use super::*;
+use crate::testing::{CALL, CONST, DROP, Guest, UNREACHABLE};
+
+const ENVOY: &str = r#"
+static_resources:
+  listeners:
+  - name: gateway
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: gateway
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [ { match: { prefix: "/" }, route: { cluster: upstream } } ]
+          http_filters:
+          - name: wasm
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config: { vm_config: { code: { local: { filename: module.wasm } } } }
+          - name: envoy.filters.http.router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+  clusters: [ { name: upstream } ]
+"#;
+
+/// A story with these steps, read from a file of its own.
+fn read(name: &str, steps: &str) -> Result<Story> {
+    let folder = std::env::temp_dir().join(format!("host-shim-stories-{}-{name}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("envoy.yaml"), ENVOY)?;
+    fs::write(folder.join("story.yaml"), format!("story: {name}\nenvoy: envoy.yaml\nsteps:\n{steps}"))?;
+    let story = Story::read(&folder.join("story.yaml"));
+    story.inspect(|story| assert_eq!(story.name, name))
+}
+
+fn outcome(name: &str, steps: &str, guest: &Guest) -> Result<(), String> {
+    let story = read(name, steps).map_err(|error| format!("{error:#}"))?;
+    let mut subject = ShimSubject::start(&story, Some(&guest.module())).map_err(|error| format!("{error:#}"))?;
+    let outcome = run(&story, &mut subject, &mut |_| {});
+    // In a failure, its folder shows what was tried.
+    fs::remove_dir_all(story.file.parent().unwrap()).unwrap();
+    outcome.map_err(|failure| failure.to_string())
+}
+
+#[test]
+fn a_story_that_tests_nothing_is_refused_with_its_line() {
+    let cases = [
+        ("- advance: 10s\n  answer: { status: 200 }", "answer stands beside request only"),
+        ("- request: { path: /, times: 0 }", "times: 0 sends nothing"),
+        ("- request: { path: /, worker: 0 }", "they count from 1"),
+        ("- request: { path: / }\n  answer: { method: GET }", "an answer has no method and no path"),
+        ("- messages: [ { status: 200 } ]", "a message has no status"),
+        (
+            "- fault: { death: { hostcall: proxy_http_cal } }",
+            "there is no hostcall \"proxy_http_cal\" (did you mean \"proxy_http_call\"?)",
+        ),
+    ];
+    for (number, (steps, expected)) in cases.into_iter().enumerate() {
+        let error = format!("{:#}", read(&format!("nothing-{number}"), steps).unwrap_err());
+        assert!(error.contains("story.yaml:4: ") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_fault_that_strikes_nothing_fails_its_story() {
+    let guest = Guest::importing(&[]);
+    let failure = outcome("unused", "- fault: { lost_notifications: 2 }\n- advance: 1s\n", &guest).unwrap_err();
+    assert!(failure.contains(":5: at the end") && failure.contains("lost_notifications: 2"), "{failure}");
+}
+
+#[test]
+fn a_trap_that_nobody_planned_fails_the_step_that_it_came_in() {
+    // Logs a warning, then traps.
+    let body = [CONST, 3, CONST, 0, CONST, 0, CALL, 0, DROP, UNREACHABLE];
+    let guest = Guest::importing(&[("proxy_log", 3)]).function("proxy_on_request_headers", 3, 1, &body);
+    let steps = "- advance: 1s\n- request: { path: / }\n  answer: { status: 503 }\n- advance: 1s\n";
+    let failure = outcome("trap", steps, &guest).unwrap_err();
+    assert!(failure.contains("story.yaml:5: a VM of thread 1 has failed"), "{failure}");
+    assert!(failure.contains("unreachable") && failure.contains("the log says\n    wasm log"), "{failure}");
+    let planned = format!("- fault: {{ death: {{ hostcall: proxy_log }} }}\n{steps}");
+    outcome("death", &planned, &guest).unwrap();
+}
+
+#[test]
+fn numbers_are_yamls_and_texts_are_what_is_written() {
+    let steps = r#"- upstream: { headers: { x-count: 010, x-on: yes }, body: '{"a": 1.5, "b": 3000000000, "c": "1.5", "d": true}' }
+- request: { path: /, headers: { x-rate: 1.50 }, body: 12 }
+  answer: { headers: { x-count: "010", x-on: yes }, json: { a: 1.5, b: 3000000000, c: "1.5", d: true } }
+- configure: { text: 5, rate: 1.5 }
+- request: { path: / }
+  answer: { json: { a: "1.5", b: 3000000000, c: "1.5", d: true } }
+"#;
+    let story = read("numbers", steps).unwrap();
+    let Action::Request { request, .. } = &story.steps[1].action else { panic!("no request") };
+    assert_eq!((request.headers.get_str("x-rate"), request.text().as_str()), (Some("1.50"), "12"));
+    let failure = outcome("numbers", steps, &Guest::importing(&[])).unwrap_err();
+    assert!(failure.contains(":8: ") && failure.contains(r#"-     "a": "1.5","#), "{failure}");
+}
