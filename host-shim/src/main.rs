@@ -176,23 +176,37 @@ fn run(
 fn serve(server: &Server, path: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
-                _ = terminate.recv() => return Ok(()),
-                () = server.asked_to_quit() => return Ok(()),
-                _ = hang_up.recv() => match load(path).and_then(|loaded| server.update(loaded)) {
-                    Ok(unapplied) => {
-                        eprintln!("{} was read anew", path.display());
-                        unapplied.iter().for_each(|what| eprintln!("warning: {what} changes with a new start only"));
-                    }
-                    Err(error) => eprintln!("error: {error:#}; the old configuration stays"),
-                },
+        // A reload may take as long as a module likes, and must not keep a signal from being heard.
+        let reloads = async {
+            while hang_up.recv().await.is_some() {
+                reload(server, path).await;
             }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = server.asked_to_quit() => {}
+            () = reloads => {}
         }
+        Ok(())
     })
+}
+
+async fn reload(server: &Server, path: &Path) {
+    let outcome = match load(path) {
+        Ok(loaded) => server.update(loaded).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(unapplied) => {
+            eprintln!("{} was read anew", path.display());
+            unapplied.iter().for_each(|what| eprintln!("warning: {what} changes with a new start only"));
+        }
+        Err(error) => eprintln!("error: {error:#}; the old configuration stays"),
+    }
 }
 
 fn check(path: &Path, wasm: Option<&Path>) -> Result<bool> {

@@ -80,7 +80,7 @@ pub struct Server {
 
 /// What the main thread is told.
 enum Command {
-    Update(Box<Loaded>, std::sync::mpsc::Sender<Result<Vec<String>>>),
+    Update(Box<Loaded>, oneshot::Sender<Result<Vec<String>>>),
 }
 
 impl Server {
@@ -131,14 +131,14 @@ impl Server {
 
     /// Replaces routes, clusters and plugins, as an update of the listeners does; addresses stay. The VMs of an unchanged
     /// plugin stay; of a changed one, new VMs start before the old ones go. Returns what has changed and needs a new
-    /// start.
+    /// start. Whoever does not wait for the end does not end the update.
     ///
     /// # Errors
     /// When the configuration is refused, or has a listener more or less; the old one stays.
-    pub fn update(&self, loaded: Loaded) -> Result<Vec<String>> {
-        let (told, result) = std::sync::mpsc::channel();
+    pub async fn update(&self, loaded: Loaded) -> Result<Vec<String>> {
+        let (told, result) = oneshot::channel();
         self.commands.send(Command::Update(Box::new(loaded), told)).map_err(|_| anyhow!("the server has stopped"))?;
-        result.recv().map_err(|_| anyhow!("the server has stopped"))?
+        result.await.map_err(|_| anyhow!("the server has stopped"))?
     }
 
     /// Waits until somebody has asked the admin interface to end the process.
@@ -347,7 +347,11 @@ impl Running {
                 command = commands.recv() => match command {
                     None => break,
                     Some(Command::Update(loaded, told)) => {
-                        let outcome = self.update(*loaded).await;
+                        // A worker's module may not return, and the gateway is to end all the same.
+                        let outcome = tokio::select! {
+                            _ = &mut stopped => break,
+                            outcome = self.update(*loaded) => outcome,
+                        };
                         // Whoever asked may have given up.
                         let _ = told.send(outcome);
                     }

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use tokio::runtime;
+
 use super::*;
 use crate::config;
 
@@ -50,6 +52,10 @@ fn start(loaded: Loaded) -> Server {
     Server::start(options).unwrap()
 }
 
+fn update(server: &Server, loaded: Loaded) -> Result<Vec<String>> {
+    runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(server.update(loaded))
+}
+
 fn body(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
@@ -63,9 +69,9 @@ fn an_update_finds_its_listeners_by_name() {
     let server = start(answering(&[("A", "a"), ("B", "b")]));
     let bodies = || [0, 1].map(|number| body(server.addresses[number]));
     assert_eq!(bodies(), ["a", "b"]);
-    server.update(answering(&[("B", "new b"), ("A", "new a")])).unwrap();
+    update(&server, answering(&[("B", "new b"), ("A", "new a")])).unwrap();
     assert_eq!(bodies(), ["new a", "new b"]);
-    let refusal = |listeners: &[(&str, &str)]| server.update(answering(listeners)).unwrap_err().to_string();
+    let refusal = |listeners: &[(&str, &str)]| update(&server, answering(listeners)).unwrap_err().to_string();
     assert_eq!(refusal(&[("B", "c")]), "listener A was removed: start anew");
     assert_eq!(refusal(&[("A", "c"), ("B", "c"), ("C", "c")]), "listener C was added: start anew");
     assert_eq!(bodies(), ["new a", "new b"]);
