@@ -8,6 +8,27 @@ use super::node::{Key, Node};
 use super::place::Place;
 use super::report::hint;
 
+/// What a warning begins with where a gateway lets in what Envoy does not.
+pub(super) const MORE_OPEN: &str = "this gateway is more open than Envoy's: ";
+
+/// Fields that keep somebody out, by their message.
+const OPENS: [(&str, &str); 14] = [
+    ("CertificateValidationContext", "crl"),
+    ("CertificateValidationContext", "match_subject_alt_names"),
+    ("CertificateValidationContext", "match_typed_subject_alt_names"),
+    ("CertificateValidationContext", "require_signed_certificate_timestamp"),
+    ("CertificateValidationContext", "verify_certificate_hash"),
+    ("CertificateValidationContext", "verify_certificate_spki"),
+    ("CommonTlsContext", "combined_validation_context"),
+    ("CommonTlsContext", "validation_context"),
+    ("CommonTlsContext", "validation_context_sds_secret_config"),
+    ("DownstreamTlsContext", "require_client_certificate"),
+    ("FilterChain", "filter_chain_match"),
+    ("Listener", "filter_chain_matcher"),
+    ("UpstreamTlsContext", "auto_sni_san_validation"),
+    ("VirtualHost", "require_tls"),
+];
+
 /// A message whose fields are read one by one; [`Message::done`] reports those that were not.
 pub(super) struct Message<'a> {
     pub(super) place: Place<'a>,
@@ -156,12 +177,21 @@ impl<'a> Message<'a> {
                 continue;
             }
             let place = self.place.child(name, key.line, node);
-            if !known.iter().any(|field| *field == name || lower_camel(field) == name) {
+            let Some(field) = known.iter().find(|field| **field == name || lower_camel(field) == name) else {
                 let near = hint(name, known.iter().copied());
                 place.error(format!("{ENVOY}'s {} has no field of this name{near}", self.name));
-            } else if !node.is_default() {
-                place.warn("Envoy does this, the shim does not: ignored");
+                continue;
+            };
+            if !node.is_default() && !is_none(node) {
+                let opens = OPENS.contains(&(self.name, field));
+                let prefix = if opens { MORE_OPEN } else { "" };
+                place.warn(format!("{prefix}Envoy does this, the shim does not: ignored"));
             }
         }
     }
+}
+
+/// What many enums have by default.
+fn is_none(node: &Node) -> bool {
+    matches!(&node.value, super::node::Value::String(name) if name == "NONE")
 }

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use super::any::Any;
 use super::known::extensions;
-use super::message::Message;
+use super::message::{MORE_OPEN, Message};
 use super::model;
 use super::node::{Node, Value};
 use super::place::Place;
@@ -53,6 +53,21 @@ fn metadata(message: &Message<'_>) -> JsonMap {
     entries.iter().map(|(name, place)| ((*name).to_owned(), json_map(place).into())).collect()
 }
 
+/// The packages of filters that keep somebody out.
+const GUARDS: [&str; 11] = [
+    "api_key_auth",
+    "basic_auth",
+    "connection_limit",
+    "csrf",
+    "ext_authz",
+    "jwt_authn",
+    "local_ratelimit",
+    "oauth2",
+    "rate_limit_quota",
+    "ratelimit",
+    "rbac",
+];
+
 /// Warns of an extension that the shim does not have. `None`: Envoy does not have it either, which was reported.
 fn other_extension(place: &Place<'_>, any: Option<&Any<'_>>, point: &str, instead: &str) -> Option<()> {
     let name = any.map_or("", |any| any.type_name.as_str());
@@ -61,7 +76,9 @@ fn other_extension(place: &Place<'_>, any: Option<&Any<'_>>, point: &str, instea
         place.error("\"typed_config\" with its \"@type\" is missing: Envoy no longer goes by the name");
         None
     } else if known.iter().any(|other| other == name) {
-        place.warn(format!("the shim does not have {name}: {instead}"));
+        let package = name.strip_prefix(point).and_then(|rest| rest.split('.').nth(1)).unwrap_or_default();
+        let prefix = if GUARDS.contains(&package) { MORE_OPEN } else { "" };
+        place.warn(format!("{prefix}the shim does not have {name}: {instead}"));
         Some(())
     } else {
         let near = hint(name, known.iter().map(String::as_str));

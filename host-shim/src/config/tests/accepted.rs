@@ -141,6 +141,33 @@ fn what_only_envoy_does_is_a_warning() {
 }
 
 #[test]
+fn what_makes_a_gateway_more_open_is_said() {
+    let rbac = "a/envoy.extensions.filters.http.rbac.v3.RBAC";
+    let cases = [
+        (
+            "          - name: wasm",
+            format!("          - name: b\n            typed_config: {{ \"@type\": {rbac} }}\n          - name: wasm"),
+            "HCM.http_filters[0]: this gateway is more open than Envoy's: the shim does not have envoy",
+        ),
+        (
+            "    - filters:",
+            "    - filter_chain_match: { server_names: [a] }\n      filters:".to_owned(),
+            "filter_chain_match: this gateway is more open than Envoy's: Envoy does this",
+        ),
+        (
+            "domains: [\"*\"]",
+            "domains: [\"*\"]\n              requireTls: ALL".to_owned(),
+            "requireTls: this gateway is more open",
+        ),
+    ];
+    for (old, new, expected) in cases {
+        let warnings = warnings(&with(old, &new));
+        assert!(warnings.len() == 1 && warnings[0].contains(expected), "{new}: {warnings:#?}");
+    }
+    assert_eq!(warnings(&with("domains: [\"*\"]", "domains: [\"*\"]\n              require_tls: NONE")), [""; 0]);
+}
+
+#[test]
 fn routes_match() {
     let matched = |new: &str| route("prefix: \"/\"", new).matches;
     assert!(matches!(
