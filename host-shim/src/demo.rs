@@ -17,6 +17,7 @@ use regex::Regex;
 use tokio::net::TcpListener;
 
 use crate::config::model::{Bootstrap, Discovery};
+use crate::server::refuse_taken;
 
 /// Starts an upstream for each loopback address of a STATIC cluster, and a receiver for each loopback URL in the
 /// modules' configurations. They end with the process.
@@ -80,6 +81,7 @@ Every webhook that arrives is printed here. Ctrl-C ends it.
 }
 
 fn serve(address: SocketAddr, prints: bool) -> Result<()> {
+    refuse_taken(address)?;
     let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -127,4 +129,23 @@ fn printed(parts: &http::request::Parts, body: &[u8]) -> String {
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::defaults;
+
+    #[test]
+    fn a_taken_address_comes_with_advice() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let mut bootstrap = defaults::bootstrap();
+        bootstrap.clusters.iter_mut().for_each(|cluster| cluster.discovery = Discovery::Static(vec![address]));
+        let error = format!("{:#}", start(&bootstrap).unwrap_err());
+        assert!(error.contains(&format!("the demo's upstream on {address}: cannot listen on")), "{error}");
+        assert!(error.ends_with("stop it, or change the address"), "{error}");
+    }
 }

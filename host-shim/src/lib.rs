@@ -40,6 +40,7 @@ pub mod story;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod topology;
 mod vm;
 mod worker;

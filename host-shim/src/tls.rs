@@ -20,7 +20,7 @@ fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// When the trusted certificates cannot be read.
-pub(super) fn client(tls: &UpstreamTls, is_http2: bool) -> Result<Arc<ClientConfig>> {
+pub(crate) fn client(tls: &UpstreamTls, is_http2: bool) -> Result<Arc<ClientConfig>> {
     let verifier: Arc<dyn ServerCertVerifier> = match &tls.roots {
         TrustedRoots::Anyone => Arc::new(Verifier { chain: None, checks_name: false }),
         TrustedRoots::System => chain_verifier(system_roots()?, tls)?,
@@ -114,7 +114,7 @@ impl ServerCertVerifier for Verifier {
 ///
 /// # Errors
 /// When certificate and key cannot be read, or do not go together.
-pub(super) fn server(tls: &DownstreamTls) -> Result<Arc<ServerConfig>> {
+pub(crate) fn server(tls: &DownstreamTls) -> Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_slice_iter(&tls.certificate_chain)
         .collect::<Result<Vec<_>, _>>()
         .context("certificate_chain is not PEM")?;

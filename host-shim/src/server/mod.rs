@@ -15,7 +15,6 @@ mod prometheus;
 mod restart;
 mod stats;
 mod thread;
-mod tls;
 mod upload;
 mod upstream;
 
@@ -39,6 +38,7 @@ use crate::network::Network;
 use crate::program::Program;
 use crate::state::clock::Clock;
 use crate::state::logs::Logs;
+use crate::tls;
 use crate::topology::Bases;
 use admin::Admin;
 use thread::{Message, ServerThread};
@@ -181,8 +181,10 @@ fn bind(address: SocketAddr) -> Result<Socket> {
     open().with_context(|| format!("cannot listen on {address}"))
 }
 
+/// Says what to do about an address that something else has.
+///
 /// With SO_REUSEPORT a second gateway would share an address, and get half of its connections.
-fn refuse_taken(address: SocketAddr) -> Result<()> {
+pub(crate) fn refuse_taken(address: SocketAddr) -> Result<()> {
     match std::net::TcpListener::bind(address) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!("cannot listen on {address}: something listens there already; stop it, or change the address")

@@ -20,11 +20,12 @@ use tokio_rustls::TlsConnector;
 use super::body::UpstreamBody;
 use super::connect::{Addresses, Connector, resolve};
 use super::convert::{self, Unsendable};
-use super::{failure, tls};
+use super::failure;
 use crate::config::model::{Cluster, Discovery, HostPort, UpstreamTls};
 use crate::headers::Headers;
 use crate::router;
 use crate::stream::data::flags;
+use crate::tls;
 use crate::vm::state::LocalReply;
 
 /// The most endpoints that a thread keeps connections for: the size of Envoy's DNS cache.

@@ -127,6 +127,12 @@ fn report_twice(places: &[Place<'_>], what: &str) {
 fn report_same_address(places: &[Place<'_>], bootstrap: &Bootstrap) {
     let mut seen = Vec::new();
     for listener in &bootstrap.listeners {
+        if listener.address.port() != 0 && bootstrap.admin == Some(listener.address) {
+            let place = places.iter().find(|place| name_of(place).unwrap_or_default() == listener.name);
+            if let Some(place) = place {
+                place.error(format!("the admin interface has the address {} too", listener.address));
+            }
+        }
         if listener.address.port() != 0 && seen.contains(&listener.address) {
             let place = places.iter().rev().find(|place| name_of(place).unwrap_or_default() == listener.name);
             if let Some(place) = place {

@@ -92,6 +92,7 @@ fn certificate(place: &Place<'_>, common: Message<'_>) -> Option<DownstreamTls> 
     for other in certificates {
         other.place.warn("the shim has one certificate, the first: ignored");
     }
+    let key_place = first.get("private_key");
     let pem = |field: &'static str, ending: &str| {
         let given = first.required(field)?;
         let pem = source::bytes(&given)?;
@@ -103,7 +104,16 @@ fn certificate(place: &Place<'_>, common: Message<'_>) -> Option<DownstreamTls> 
     };
     let (chain, key) = (pem("certificate_chain", "CERTIFICATE-----"), pem("private_key", "PRIVATE KEY-----"));
     first.done();
-    Some(DownstreamTls { certificate_chain: chain?, private_key: Secret(key?), alpn })
+    let tls = DownstreamTls { certificate_chain: chain?, private_key: Secret(key?), alpn };
+    if let Err(error) = crate::tls::server(&tls) {
+        let text = match error.downcast_ref() {
+            Some(rustls::Error::InconsistentKeys(_)) => "the key is not the certificate's".to_owned(),
+            _ => format!("certificate and key cannot be used: {error:#}"),
+        };
+        key_place.unwrap_or_else(|| place.clone()).error(text);
+        return None;
+    }
+    Some(tls)
 }
 
 fn has_pem(bytes: &[u8], ending: &str) -> bool {

@@ -154,6 +154,11 @@ fn what_envoy_refuses_is_refused_with_its_line() {
             "stats_config: { stats_tags: [ { tag_name: a, regex: \"(\" } ] }\nstatic_resources:\n",
             "2: stats_config.stats_tags[0].regex: not a regular expression",
         ),
+        (
+            "static_resources:\n",
+            "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 10000 } } }\nstatic_resources:\n",
+            "5: static_resources.listeners[0]: the admin interface has the address 127.0.0.1:10000 too",
+        ),
         ("static_resources:\n", "admin: []\nstatic_resources:\n", "2: admin: expected a map, found a list"),
     ];
     for (old, new, expected) in cases {
@@ -190,4 +195,18 @@ fn no_secret_is_shown() {
     let errors = errors(&with("    - filters:", &tls));
     assert_eq!(errors.len(), 2, "{errors:#?}");
     assert!(!errors.concat().contains("hunter2"));
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused_at_its_line() {
+    let context = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+    let (certificate, key) = (include_str!("certificate.pem"), include_str!("other_key.pem"));
+    let tls = format!(
+        "    - transport_socket:\n        name: tls\n        typed_config:\n          \"@type\": a/{context}\n          \
+         common_tls_context:\n            tls_certificates:\n            - certificate_chain: {{ inline_string: \
+         {certificate:?} }}\n              private_key: {{ inline_string: {key:?} }}\n      filters:"
+    );
+    let errors = errors(&with("    - filters:", &tls));
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert!(errors[0].starts_with("14: ") && errors[0].ends_with(".private_key: the key is not the certificate's"));
 }
