@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::abi::types::{LogLevel, Status};
 use crate::config::model::WasmFilter;
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Located};
 use crate::host::{Host, Limits};
 use crate::network::{Callout, Network, Ticket};
 use crate::program::Program;
@@ -15,6 +15,7 @@ use crate::state::clock::Clock;
 use crate::state::logs::{LogLine, Logs};
 use crate::stream::data::Node;
 use crate::topology::Bases;
+use crate::vm::Misconfigured;
 
 /// How long a module may look at its configuration.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,8 +40,8 @@ pub enum FindingKind {
     Note,
 }
 
-/// Checks a configuration file; `module` replaces the modules that it names.
-pub fn check(path: &Path, module: Option<&[u8]>) -> Vec<Finding> {
+/// Checks a configuration file; `module` replaces the modules that it names. Each VM has `memory` bytes at most.
+pub fn check(path: &Path, module: Option<&[u8]>, memory: usize) -> Vec<Finding> {
     let error = |text: String| Finding { kind: FindingKind::Error, text };
     let Loaded { bootstrap, warnings, .. } = match config::read(path) {
         Ok(loaded) => loaded,
@@ -55,7 +56,7 @@ pub fn check(path: &Path, module: Option<&[u8]>) -> Vec<Finding> {
             for listener in &mut only.listeners {
                 listener.manager.filters = listener.manager.filters.get(place).cloned().into_iter().collect();
             }
-            let (lines, outcome) = try_out(&only, module);
+            let (lines, outcome) = try_out(&only, module, memory);
             findings.extend(opinion(path, filter, &lines, outcome));
         }
     }
@@ -65,34 +66,52 @@ pub fn check(path: &Path, module: Option<&[u8]>) -> Vec<Finding> {
 /// What a module said of its configuration, with the lines that it is about.
 fn opinion(path: &Path, filter: &WasmFilter, lines: &[LogLine], outcome: anyhow::Result<()>) -> Vec<Finding> {
     let file = path.display();
+    let plugin = &filter.plugin;
+    let at_entry = |at: Option<&Located>, text: &str| match at {
+        Some(at) => format!("{file}:{}: {}: {text}", at.line, at.path),
+        None => format!("{file}: {}: {text}", filter.filter_name),
+    };
     let told = lines.iter().filter(|line| line.from_module && line.level >= LogLevel::Warn).map(|line| {
         let said = line.text.split_once(": ").map_or(&*line.text, |(_prefix, said)| said);
-        let at = filter.plugin.source.as_ref().and_then(|source| source.locate(said));
+        let at = plugin.source.as_ref().and_then(|source| source.locate(said));
         let is_error = line.level > LogLevel::Warn && outcome.is_err();
         let text = match &at {
             Some(at) => format!("{file}:{}: {said}", at.line),
-            None => format!("{file}: {}: {said}", filter.filter_name),
+            None => at_entry(plugin.configuration_at.as_ref(), said),
         };
         (at.is_some(), Finding { kind: if is_error { FindingKind::Error } else { FindingKind::Warning }, text })
     });
     let mut told: Vec<(bool, Finding)> = told.collect();
-    // Beside errors that have a place, one that has none sums them up.
+    let errors = told.iter().filter(|(_, finding)| finding.kind == FindingKind::Error).count();
     let has_place = told.iter().any(|(has_place, finding)| *has_place && finding.kind == FindingKind::Error);
-    for (_, finding) in
-        told.iter_mut().filter(|(place, finding)| has_place && !place && finding.kind == FindingKind::Error)
-    {
-        finding.kind = FindingKind::Note;
+    for (place, finding) in told.iter_mut().filter(|(_, finding)| finding.kind == FindingKind::Error) {
+        // Beside errors that have a place, one that has none sums them up, and so does one that counts them.
+        if !*place && (has_place || errors > 1 && counts_errors(&finding.text)) {
+            finding.kind = FindingKind::Note;
+        }
     }
     let mut findings: Vec<Finding> = told.into_iter().map(|(_, finding)| finding).collect();
     if let (Err(reason), false) = (outcome, findings.iter().any(|finding| finding.kind == FindingKind::Error)) {
-        findings
-            .push(Finding { kind: FindingKind::Error, text: format!("{file}: {}: {reason:#}", filter.filter_name) });
+        let is_misconfigured = reason.chain().any(|cause| cause.is::<Misconfigured>());
+        let at = if is_misconfigured { plugin.configuration_at.as_ref() } else { None };
+        let text = at_entry(at.or(plugin.vm.code_at.as_ref()), &format!("{reason:#}"));
+        findings.push(Finding { kind: FindingKind::Error, text });
     }
     findings
 }
 
-fn try_out(bootstrap: &config::model::Bootstrap, module: Option<&[u8]>) -> (Vec<LogLine>, anyhow::Result<()>) {
-    let limits = Limits { callback: Some(PATIENCE), ..Limits::default() };
+/// As in `refused, 3 errors`.
+fn counts_errors(text: &str) -> bool {
+    let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.windows(2).any(|pair| matches!(pair, [count, "error" | "errors"] if count.parse::<u32>().is_ok()))
+}
+
+fn try_out(
+    bootstrap: &config::model::Bootstrap,
+    module: Option<&[u8]>,
+    memory: usize,
+) -> (Vec<LogLine>, anyhow::Result<()>) {
+    let limits = Limits { callback: Some(PATIENCE), memory };
     let host = Host::new(Clock::System, Logs::kept(LogLevel::Info), limits);
     let program = match Program::load(bootstrap, module) {
         Ok(program) => Arc::new(program),
@@ -120,4 +139,71 @@ impl Network for NoNetwork {
     }
 
     fn cancel(&self, _: Ticket) {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::testing::{CONST, Guest, UNREACHABLE};
+
+    const ENVOY: &str = r#"
+static_resources:
+  listeners:
+  - name: gateway
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: gateway
+          route_config: { virtual_hosts: [] }
+          http_filters:
+          - name: wasm
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                configuration: { "@type": type.googleapis.com/google.protobuf.StringValue, value: x }
+                vm_config:
+                  code:
+                    local: { filename: no/such.wasm }
+          - name: envoy.filters.http.router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+"#;
+
+    /// The one finding about a module.
+    fn found(name: &str, module: Option<&[u8]>) -> String {
+        let file = std::env::temp_dir().join(format!("host-shim-check-{}-{name}.yaml", std::process::id()));
+        std::fs::write(&file, ENVOY).unwrap();
+        let findings = check(&file, module, 64 << 20);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].kind, FindingKind::Error);
+        findings[0].text.rsplit_once("yaml:").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_module_has_a_line() {
+        let missing = found("missing", None);
+        assert!(missing.starts_with("21: ") && missing.contains(".code.local.filename: "), "{missing}");
+        assert!(
+            missing.contains("relative to the current folder") && missing.contains("; or give --wasm"),
+            "{missing}"
+        );
+        let text = found("text", Some(b"<html>"));
+        assert!(text.ends_with(r#"not WebAssembly: it begins with "<htm" instead of "\0asm""#), "{text}");
+        let configured = |body: &[u8]| Guest::importing(&[]).function("proxy_on_configure", 2, 1, body).module();
+        let refused = found("refused", Some(&configured(&[CONST, 0])));
+        assert!(refused.starts_with("18: ") && refused.contains("config.configuration: "), "{refused}");
+        let trapped = found("trapped", Some(&configured(&[UNREACHABLE])));
+        assert!(trapped.starts_with("18: ") && trapped.contains("unreachable"), "{trapped}");
+    }
+
+    #[test]
+    fn a_summary_counts_errors() {
+        assert!(counts_errors("configuration: refused, 3 errors") && counts_errors("1 error"));
+        assert!(!counts_errors("error 3: no such key") && !counts_errors("errors"));
+    }
 }

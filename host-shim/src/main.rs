@@ -61,6 +61,9 @@ enum Command {
         /// A module to use instead of those that the configuration names
         #[arg(long, value_name = "FILE")]
         wasm: Option<PathBuf>,
+        /// The most memory for each VM, in MiB
+        #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4096))]
+        memory: u32,
     },
     /// Try stories: requests, time and faults, and what must come of them
     ///
@@ -73,6 +76,9 @@ enum Command {
         /// A module to use instead of those that the stories' configurations name
         #[arg(long, value_name = "FILE")]
         wasm: Option<PathBuf>,
+        /// The most memory for each VM, in MiB
+        #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4096))]
+        memory: u32,
     },
 }
 
@@ -102,10 +108,10 @@ impl From<Level> for LogLevel {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run { config, wasm, workers, demo, log_level, memory } => {
-            run(&config, wasm.as_deref(), usize::from(workers), demo, log_level.into(), memory).map(|()| true)
+            run(&config, wasm.as_deref(), usize::from(workers), demo, log_level.into(), bytes(memory)).map(|()| true)
         }
-        Command::Check { config, wasm } => check(&config, wasm.as_deref()),
-        Command::Replay { stories, wasm } => replay(&stories, wasm.as_deref()),
+        Command::Check { config, wasm, memory } => check(&config, wasm.as_deref(), bytes(memory)),
+        Command::Replay { stories, wasm, memory } => replay(&stories, wasm.as_deref(), bytes(memory)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -115,6 +121,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bytes(mebibytes: u32) -> usize {
+    usize::try_from(u64::from(mebibytes) << 20).unwrap_or(usize::MAX)
 }
 
 fn read_module(path: Option<&Path>) -> Result<Option<Vec<u8>>> {
@@ -140,7 +150,7 @@ fn run(
     workers: usize,
     with_demo: bool,
     log_level: LogLevel,
-    memory: u32,
+    memory: usize,
 ) -> Result<()> {
     let module = read_module(wasm)?;
     let loaded = load(path)?;
@@ -155,7 +165,7 @@ fn run(
         workers,
         log_level,
         keeps_log: false,
-        limits: Limits { memory: usize::try_from(memory).unwrap_or(usize::MAX) << 20, callback: None },
+        limits: Limits { memory, callback: None },
     };
     let server = Server::start(options)?;
     for (listener, address) in bootstrap.listeners.iter().zip(&server.addresses) {
@@ -209,9 +219,9 @@ async fn reload(server: &Server, path: &Path) {
     }
 }
 
-fn check(path: &Path, wasm: Option<&Path>) -> Result<bool> {
+fn check(path: &Path, wasm: Option<&Path>, memory: usize) -> Result<bool> {
     let module = read_module(wasm)?;
-    let findings = host_shim::check(path, module.as_deref());
+    let findings = host_shim::check(path, module.as_deref(), memory);
     for finding in &findings {
         let kind = match finding.kind {
             FindingKind::Error => "error",
@@ -229,7 +239,7 @@ fn check(path: &Path, wasm: Option<&Path>) -> Result<bool> {
     Ok(errors == 0)
 }
 
-fn replay(paths: &[PathBuf], wasm: Option<&Path>) -> Result<bool> {
+fn replay(paths: &[PathBuf], wasm: Option<&Path>, memory: usize) -> Result<bool> {
     let module = read_module(wasm)?;
     let stories = Story::read_all(paths)?;
     let bar = ProgressBar::new(u64::try_from(stories.len()).unwrap_or_default());
@@ -237,14 +247,14 @@ fn replay(paths: &[PathBuf], wasm: Option<&Path>) -> Result<bool> {
     let mut failed = 0;
     for story in &stories {
         bar.set_message(story.name.clone());
-        let outcome = ShimSubject::start(story, module.as_deref()).map_err(|error| format!("{error:#}")).and_then(
-            |mut subject| {
+        let outcome = ShimSubject::start_limited(story, module.as_deref(), memory)
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|mut subject| {
                 let told = |step: usize| {
                     bar.set_message(format!("{} (step {} of {})", story.name, step + 1, story.steps.len()))
                 };
                 story::run(story, &mut subject, &mut { told }).map_err(|failure| failure.to_string())
-            },
-        );
+            });
         match outcome {
             Ok(()) => bar.suspend(|| println!("ok      {}", story.name)),
             Err(message) => {
@@ -255,7 +265,8 @@ fn replay(paths: &[PathBuf], wasm: Option<&Path>) -> Result<bool> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    println!("{} stories, {failed} failed", stories.len());
+    let noun = if stories.len() == 1 { "story" } else { "stories" };
+    println!("{} {noun}, {failed} failed", stories.len());
     Ok(failed == 0)
 }
 

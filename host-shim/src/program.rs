@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -52,7 +53,7 @@ fn load(filter: &WasmFilter, listener: &Arc<Listener>, module: Option<&[u8]>) ->
         (Some(code), _) => code.to_vec(),
         (None, Code::Inline(code)) => code.clone(),
         (None, Code::File(path)) => {
-            fs::read(path).with_context(|| format!("cannot read the module {}", path.display()))?
+            fs::read(path).with_context(|| format!("cannot read the module {}{}", path.display(), advice(path)))?
         }
     };
     let module = LoadedModule::load(&code)?;
@@ -77,6 +78,15 @@ fn load(filter: &WasmFilter, listener: &Arc<Listener>, module: Option<&[u8]>) ->
         is_disabled: filter.disabled,
         key,
     })
+}
+
+/// What to do about a path that leads nowhere.
+fn advice(path: &Path) -> String {
+    let folder = std::env::current_dir().map(|folder| format!(" {}", folder.display())).unwrap_or_default();
+    match path.is_relative() {
+        true => format!(" (relative to the current folder{folder}; or give --wasm)"),
+        false => " (or give --wasm)".to_owned(),
+    }
 }
 
 fn digest(parts: &[&[u8]]) -> String {

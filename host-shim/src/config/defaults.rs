@@ -78,11 +78,13 @@ fn plugin() -> Plugin {
         vm: VmConfig {
             vm_id: String::new(),
             code: Code::Inline(Vec::new()),
+            code_at: None,
             configuration: Vec::new(),
             environment: Vec::new(),
         },
         configuration: Vec::new(),
         source: None,
+        configuration_at: None,
         failure_policy: FailurePolicy::FailClosed,
         reload_backoff: Duration::from_secs(1),
         allow_on_headers_stop_iteration: false,

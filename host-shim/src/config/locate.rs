@@ -16,6 +16,9 @@ pub struct Located {
 /// The deepest node that a path in the text leads to: `apis[0].auth.param_name`, `keys["sha256:…"].alias`,
 /// `/apis/0/auth`. Where a text that is JSON or YAML itself is the configuration, its lines are those of the file.
 pub(super) fn locate(root: &Node, text: &str) -> Option<Located> {
+    if let Some(line) = line_of(root, text) {
+        return Some(Located { path: String::new(), line });
+    }
     let embedded = embedded(root);
     let root = embedded.as_ref().unwrap_or(root);
     let mut best: Option<(Rank, Located)> = None;
@@ -28,6 +31,17 @@ pub(super) fn locate(root: &Node, text: &str) -> Option<Located> {
         }
     }
     best.map(|(_, located)| located)
+}
+
+/// Of a text that is the configuration, the line that a parser speaks of: "… at line 3 column 5".
+fn line_of(node: &Node, text: &str) -> Option<usize> {
+    let Value::String(lines) = &node.value else { return None };
+    let mut words = text.split(|c: char| !c.is_alphanumeric()).skip_while(|word| *word != "line").skip(1);
+    let line: usize = words.next()?.parse().ok()?;
+    if !(1..=lines.lines().count()).contains(&line) {
+        return None;
+    }
+    Some(if node.is_literal { node.line.saturating_add(line) } else { node.line })
 }
 
 /// The node at a path, all of which must be there.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Located;
 use super::node::Node;
 
 /// The bootstrap.
@@ -327,6 +328,8 @@ pub struct Plugin {
     pub configuration: Vec<u8>,
     /// Where `configuration` stands in the file: its `value`, to find lines in. None if there is no configuration.
     pub source: Option<Node>,
+    /// The entry `configuration` itself.
+    pub configuration_at: Option<Located>,
     /// `failure_policy` (or the older `fail_open`).
     pub failure_policy: FailurePolicy,
     /// `reload_config.backoff.base_interval`, 1 s unless given.
@@ -344,6 +347,8 @@ pub struct VmConfig {
     pub vm_id: String,
     /// Where the module is.
     pub code: Code,
+    /// Where the file says so.
+    pub code_at: Option<Located>,
     /// `configuration`, as the module gets it.
     pub configuration: Vec<u8>,
     /// `environment_variables`, in their order; `host_env_keys` are read when the file is.

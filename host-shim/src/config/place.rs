@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::any::Any;
+use super::locate::Located;
 use super::message::Message;
 use super::node::{Node, Value};
 use super::report::{Report, hint, member};
@@ -24,6 +25,11 @@ impl<'a> Place<'a> {
 
     pub(super) fn warn(&self, message: impl Into<String>) {
         self.report.warn(self.line, &self.path, message);
+    }
+
+    /// Where it stands, for what is found later.
+    pub(super) fn at(&self) -> Located {
+        Located { path: self.path.clone(), line: self.line }
     }
 
     /// An entry of this map under its own name.

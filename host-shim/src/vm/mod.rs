@@ -45,6 +45,11 @@ impl VmSpec {
     }
 }
 
+/// `proxy_on_configure` answered false, or failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misconfigured(String);
+
 /// A VM. Its calls come from its thread only.
 pub(crate) struct Vm {
     store: Store<VmState>,
@@ -241,9 +246,12 @@ impl Vm {
         let answer = self.call("proxy_on_configure", root, on_configure, (root, size));
         self.set_configuring(root, false);
         match answer {
-            Some(0) => Err(anyhow!("the module refused its configuration: proxy_on_configure answered false")),
+            Some(0) => {
+                let text = "the module refused its configuration: proxy_on_configure answered false";
+                Err(Misconfigured(text.to_owned()).into())
+            }
             Some(_) => Ok(()),
-            None => Err(anyhow!(self.failure_text())),
+            None => Err(Misconfigured(self.failure_text()).into()),
         }
     }
 

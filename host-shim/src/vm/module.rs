@@ -61,6 +61,10 @@ impl LoadedModule {
     }
 
     fn compile(code: &[u8]) -> Result<Self> {
+        if !code.starts_with(b"\0asm") {
+            let begin = code.get(..4).unwrap_or(code).escape_ascii();
+            bail!("the module is not WebAssembly: it begins with \"{begin}\" instead of \"\\0asm\"");
+        }
         let module = Module::from_binary(engine()?, code)
             .map_err(told)
             .context("cannot load the module: it is not valid WebAssembly")?;

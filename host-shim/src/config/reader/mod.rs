@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 
 use super::any::Any;
 use super::known::extensions;
+use super::locate::Located;
 use super::message::{MORE_OPEN, Message};
 use super::model;
 use super::node::{Node, Value};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::wire;
 use super::model::{Code, FailurePolicy, Plugin, VmConfig};
 use super::source::{Source, source};
-use super::{Message, Place};
+use super::{Located, Message, Place};
 
 const RELOAD_BACKOFF: Duration = Duration::from_secs(1);
 const RUNTIMES: [&str; 3] = ["envoy.wasm.runtime.v8", "envoy.wasm.runtime.wasmtime", "envoy.wasm.runtime.wamr"];
@@ -27,11 +27,13 @@ pub(super) fn plugin(place: &Place<'_>) -> Option<Plugin> {
         vm: VmConfig {
             vm_id: String::new(),
             code: Code::Inline(Vec::new()),
+            code_at: None,
             configuration: Vec::new(),
             environment: Vec::new(),
         },
         configuration: Vec::new(),
         source: None,
+        configuration_at: message.get("configuration").map(|place| place.at()),
     };
     message.done();
     let (vm, vm_restriction) = vm?;
@@ -100,7 +102,8 @@ fn vm_config<'a>(place: &Place<'a>) -> Option<(VmConfig, Option<Place<'a>>)> {
     let vm_id = message.string("vm_id");
     let restriction = message.get("capability_restriction_config");
     message.done_but(&["allow_precompiled", "nack_on_code_cache_miss"]);
-    let vm = VmConfig { vm_id, code: code?, configuration: configuration?.0, environment };
+    let (code, code_at) = code?;
+    let vm = VmConfig { vm_id, code, code_at: Some(code_at), configuration: configuration?.0, environment };
     Some((vm, restriction))
 }
 
@@ -113,14 +116,14 @@ fn check_runtime(place: &Place<'_>) {
     }
 }
 
-fn code(place: &Place<'_>) -> Option<Code> {
+fn code(place: &Place<'_>) -> Option<(Code, Located)> {
     let message = place.message("AsyncDataSource")?;
     let found = message.required_one_of(&["local", "remote"]);
     message.done();
     match found? {
         ("local", place) => match source(&place)? {
-            Source::File(path) => Some(Code::File(path)),
-            Source::Bytes(bytes) => Some(Code::Inline(bytes)),
+            Source::File(path, at) => Some((Code::File(path), at)),
+            Source::Bytes(bytes) => Some((Code::Inline(bytes), place.at())),
         },
         (_, place) => {
             place.error("the shim fetches no code: use local.filename");

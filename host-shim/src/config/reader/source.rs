@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::Place;
+use super::{Located, Place};
 
 /// Where bytes are.
 pub(super) enum Source {
-    /// In a file.
-    File(PathBuf),
+    /// In a file, which is named there.
+    File(PathBuf, Located),
     /// Here.
     Bytes(Vec<u8>),
 }
@@ -28,7 +28,7 @@ pub(super) fn source(place: &Place<'_>) -> Option<Source> {
             place.error("empty");
             None
         }
-        "filename" => Some(Source::File(text.into())),
+        "filename" => Some(Source::File(text.into(), place.at())),
         _ => match std::env::var(&text) {
             Ok(value) => Some(Source::Bytes(value.into_bytes())),
             Err(_) => {
@@ -43,7 +43,7 @@ pub(super) fn source(place: &Place<'_>) -> Option<Source> {
 pub(super) fn bytes(place: &Place<'_>) -> Option<Vec<u8>> {
     match source(place)? {
         Source::Bytes(bytes) => Some(bytes),
-        Source::File(path) => match std::fs::read(&path) {
+        Source::File(path, _) => match std::fs::read(&path) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 place.error(format!("{} cannot be read: {error}", path.display()));

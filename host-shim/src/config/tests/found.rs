@@ -67,6 +67,9 @@ fn the_lines_of_a_text_in_a_string_are_those_of_the_file() {
         let root = yaml::parse(file).unwrap().root;
         assert_eq!(located(root.find("v").unwrap(), text), Some(("apis[0].auth".to_owned(), line)), "{file}");
     }
+    let root = yaml::parse("x: 1\nv: |\n  {\n    \"apis\": ,\n  }\n").unwrap().root;
+    let found = root.find("v").unwrap().locate("configuration: expected value at line 2 column 11").unwrap();
+    assert_eq!((found.path.as_str(), found.line), ("", 4));
     let root = yaml::parse("v: no tree, [just\n").unwrap().root;
     assert_eq!(located(root.find("v").unwrap(), text), None);
 }
