@@ -6,7 +6,7 @@ use super::place::Place;
 use super::report::member;
 
 /// Types whose JSON is not a map of fields: it stands under `value`.
-const WITH_VALUE: [&str; 16] = [
+pub(super) const WITH_VALUE: [&str; 16] = [
     "Any",
     "BoolValue",
     "BytesValue",

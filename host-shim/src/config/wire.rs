@@ -3,9 +3,10 @@
 use prost::Message as _;
 use prost_types::value::Kind;
 
-use super::any::{Any, is_typed_struct};
+use super::any::{Any, WITH_VALUE, is_typed_struct};
 use super::node::{Node, Value};
 use super::place::Place;
+use super::report::hint;
 
 /// A `google.protobuf.Struct`, as Envoy makes it: YAML's numbers with a fraction, and those that 32 bits do not hold,
 /// are strings. `None` if the node is not a map.
@@ -89,8 +90,10 @@ fn unnamed(any: &Any<'_>) -> Option<Vec<u8>> {
 }
 
 fn unsupported(any: &Any<'_>) -> Option<Vec<u8>> {
+    let name = any.type_name.strip_prefix("google.protobuf.").unwrap_or(&any.type_name);
+    let near = hint(name, WITH_VALUE.iter().copied());
     any.body.error(format!(
-        "the shim cannot serialize a {}: use google.protobuf.Struct, StringValue or BytesValue",
+        "the shim cannot serialize a {}{near}: use google.protobuf.Struct, StringValue or BytesValue",
         any.type_name
     ));
     None

@@ -104,6 +104,16 @@ fn what_envoy_refuses_is_refused_with_its_line() {
             "28: HCM.http_filters[1]: nothing that can stand here has the type",
         ),
         (
+            "http.wasm.v3.Wasm",
+            "http.wasm.v3.Wams",
+            "http_filters[0]: nothing that can stand here has the type \"envoy.extensions.filters.http.wasm.v3.Wams\" (did you mean \"envoy.extensions.filters.http.wasm.v3.Wasm\"?)",
+        ),
+        (
+            "google.protobuf.StringValue",
+            "google.protobuf.StringVlaue",
+            "cannot serialize a google.protobuf.StringVlaue (did you mean \"StringValue\"?): use",
+        ),
+        (
             "http.router.v3.Router",
             "http.buffer.v3.Buffer",
             "28: HCM.http_filters[1]: the last filter must be the router",
