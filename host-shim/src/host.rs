@@ -1,6 +1,6 @@
 //! A process: everything that its VMs share, on whatever thread they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -41,6 +41,9 @@ impl Default for Limits {
 /// So many failures are kept: a VM that is made anew may fail again and again.
 const MAX_FAILURES: usize = 100;
 
+/// So many warnings are remembered, and no others are given: a module may make up names.
+const MAX_WARNED: usize = 100;
+
 /// The process.
 pub struct Host {
     /// Shared data.
@@ -58,6 +61,7 @@ pub struct Host {
     /// What each VM may use.
     pub limits: Limits,
     failures: Mutex<Vec<String>>,
+    warned: Mutex<HashSet<String>>,
     mailboxes: Mutex<HashMap<usize, Mailbox>>,
     vm_ids: Mutex<HashMap<String, Weak<VmId>>>,
 }
@@ -73,6 +77,7 @@ impl Host {
             faults: Faults::default(),
             limits,
             failures: Mutex::default(),
+            warned: Mutex::default(),
             mailboxes: Mutex::default(),
             vm_ids: Mutex::default(),
         })
@@ -81,6 +86,15 @@ impl Host {
     /// Logs a line of the host's own.
     pub(crate) fn log(&self, thread: usize, level: LogLevel, text: String) {
         self.logs.write(self.clock.now(), LogLine { level, thread, from_module: false, text });
+    }
+
+    /// Warns of what a module may do again and again.
+    pub(crate) fn warn_once(&self, thread: usize, text: String) {
+        let mut warned = lock(&self.warned);
+        if warned.len() < MAX_WARNED && warned.insert(text.clone()) {
+            drop(warned);
+            self.log(thread, LogLevel::Warn, text);
+        }
     }
 
     pub(crate) fn vm_failed(&self, text: String) {

@@ -135,6 +135,7 @@ impl Worker {
             None => {
                 let vm = Vm::start(&loaded.module, &loaded.spec, &self.host, self.thread, Rc::clone(&self.network))?;
                 let cell = VmCell::new(vm);
+                self.forget_dead();
                 self.vms.borrow_mut().insert(loaded.spec.key.clone(), Rc::downgrade(&cell));
                 self.instances.borrow_mut().insert(cell.vm.borrow().instance(), Rc::downgrade(&cell));
                 let started = cell.vm.borrow_mut().start_root(&loaded.plugin);
@@ -146,6 +147,22 @@ impl Worker {
         self.run_after_call(&cell);
         configured?;
         Ok((cell, root))
+    }
+
+    /// VMs that are gone have no number and no ticks.
+    fn forget_dead(&self) {
+        self.vms.borrow_mut().retain(|_, vm| vm.strong_count() > 0);
+        let mut instances = self.instances.borrow_mut();
+        instances.retain(|_, vm| vm.strong_count() > 0);
+        let mut ticks = self.ticks.borrow_mut();
+        let Ticks { timers, periods } = &mut *ticks;
+        periods.retain(|(instance, _), (_, timer)| {
+            let lives = instances.contains_key(instance);
+            if !lives {
+                timers.cancel(*timer);
+            }
+            lives
+        });
     }
 
     fn run_after_call(&self, cell: &Rc<VmCell>) {
@@ -309,7 +326,10 @@ impl Worker {
             let key = self.ticks.borrow_mut().timers.pop_due(now);
             let Some(key) = key else { break };
             let cell = self.instances.borrow().get(&key.0).and_then(Weak::upgrade);
-            let Some(cell) = cell.filter(|cell| !cell.has_failed()) else { continue };
+            let Some(cell) = cell.filter(|cell| !cell.has_failed()) else {
+                self.ticks.borrow_mut().periods.remove(&key);
+                continue;
+            };
             cell.call(self, None, |vm| vm.tick(key.1));
             // Unless the callback has changed the period, and with it the timer.
             let mut ticks = self.ticks.borrow_mut();
@@ -339,6 +359,12 @@ impl Worker {
             cell.call(self, None, |vm| vm.queue_ready(ready.registrant.context, ready.token));
         }
         self.drain();
+    }
+
+    /// How many VMs and ticks are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize, usize) {
+        (self.vms.borrow().len(), self.instances.borrow().len(), self.ticks.borrow().periods.len())
     }
 
     /// The bytes of guests' memory on this thread.

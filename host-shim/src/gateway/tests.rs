@@ -90,3 +90,34 @@ fn failures_are_those_that_nobody_planned() {
         "{failures:?}"
     );
 }
+
+#[test]
+fn vms_that_are_gone_are_forgotten() {
+    let guest = Guest::importing(&[("proxy_set_tick_period_milliseconds", 1)])
+        .function("proxy_on_configure", 2, 1, &[CONST, 10, CALL, 0, DROP, CONST, 1])
+        .function("proxy_on_request_headers", 3, 1, &[UNREACHABLE]);
+    let reloads = |plugin: &mut model::Plugin| {
+        plugin.failure_policy = model::FailurePolicy::FailReload;
+        plugin.reload_backoff = Duration::from_millis(1);
+    };
+    let gateway = Gateway::builder(guest.module()).plugin(reloads).start().unwrap();
+    for _ in 0..10 {
+        gateway.send(Request::get("/")).unwrap();
+        gateway.advance(Duration::from_millis(5)).unwrap();
+    }
+    let (vms, instances, ticks) = gateway.on(1, |thread| thread.worker.remembered()).unwrap();
+    assert!(vms == 1 && instances <= 2 && ticks <= 2, "{vms} {instances} {ticks}");
+}
+
+#[test]
+fn an_unknown_foreign_function_is_warned_of_once() {
+    let call = [CONST, 0, CONST, 1, CONST, 0, CONST, 0, CONST, 8, CONST, 12, CALL, 0, DROP, CONST, 0];
+    let guest =
+        Guest::importing(&[("proxy_call_foreign_function", 6)]).function("proxy_on_request_headers", 3, 1, &call);
+    let gateway = Gateway::builder(guest.module()).start().unwrap();
+    for _ in 0..3 {
+        gateway.request(Request::get("/")).unwrap();
+    }
+    let warnings = gateway.logs().iter().filter(|line| line.text.contains("there is no foreign function")).count();
+    assert_eq!(warnings, 1, "{:?}", gateway.logs());
+}

@@ -8,7 +8,7 @@ use flate2::write::ZlibEncoder;
 use wasmtime::{Caller, Linker};
 
 use super::hostcalls;
-use crate::abi::types::{LogLevel, Status};
+use crate::abi::types::Status;
 use crate::vm::state::{AfterCall, VmState};
 
 pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
@@ -47,8 +47,9 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
                     Vec::new()
                 }
                 other => {
-                    let text = format!("there is no foreign function {:?}", String::from_utf8_lossy(other));
-                    call.state().host.log(call.state().thread, LogLevel::Debug, text);
+                    let name = String::from_utf8_lossy(other);
+                    let text = format!("there is no foreign function {name:?}: it answers NotFound");
+                    call.state().host.warn_once(call.state().thread, text);
                     return Err(Status::NotFound.into());
                 }
             };
