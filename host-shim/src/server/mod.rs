@@ -13,6 +13,7 @@ mod network;
 mod origin;
 mod prometheus;
 mod restart;
+mod sockets;
 mod stats;
 mod thread;
 mod upload;
@@ -23,8 +24,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use socket2::{Domain, Socket, Type};
+use anyhow::{Result, anyhow};
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -41,6 +42,8 @@ use crate::state::logs::Logs;
 use crate::tls;
 use crate::topology::Bases;
 use admin::Admin;
+use sockets::bind;
+pub(crate) use sockets::refuse_taken;
 use thread::{Message, ServerThread};
 use upstream::Load;
 
@@ -163,34 +166,6 @@ impl Drop for Server {
         while !main.is_finished() && asked.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-}
-
-/// A socket that several threads can listen on, each with its own.
-fn bind(address: SocketAddr) -> Result<Socket> {
-    let open = || -> std::io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        #[cfg(unix)]
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
-    open().with_context(|| format!("cannot listen on {address}"))
-}
-
-/// Says what to do about an address that something else has.
-///
-/// With SO_REUSEPORT a second gateway would share an address, and get half of its connections.
-pub(crate) fn refuse_taken(address: SocketAddr) -> Result<()> {
-    match std::net::TcpListener::bind(address) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("cannot listen on {address}: something listens there already; stop it, or change the address")
-        }
-        // Another error is told when the address is bound.
-        _ => Ok(()),
     }
 }
 
