@@ -16,6 +16,7 @@ WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindg
 MODULE := dist/tollbell.wasm
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
+FAULTS := dist/test/tollbell-faults.wasm
 SCHEMA := envoy/tollbell.schema.json
 CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml $(shell find plugin/core/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
@@ -61,7 +62,7 @@ replay: $(MODULE) ## Try the stories of tests/stories in the shim
 	cargo run --quiet --locked --package host-shim -- replay $(or $(STORY),tests/stories)
 
 .PHONY: test-envoy
-test-envoy: $(MODULE) $(PROBE) $(ENVOY) ## Run the filter's tests in a real Envoy
+test-envoy: $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) ## Run the filter's tests in a real Envoy
 	cargo test --locked --package tollbell-tests
 
 .PHONY: bench
@@ -93,6 +94,12 @@ clean: ## Remove what was built; .tools stays
 
 $(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell
+	@mkdir -p $(@D)
+	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
+
+# Both builds write the same file, so one comes after the other.
+$(FAULTS): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | $(MODULE)
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell --features faults
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
 

@@ -14,6 +14,8 @@ mod files;
 mod module;
 /// Quotas: answers, thresholds, exactness under concurrency.
 mod quota;
+/// What webhooks must survive: outages, dead VMs, updates, floods.
+mod reliability;
 /// The shim under guests that misbehave and threads that race.
 mod shim;
 /// Stories as data, on the core, in the shim, in Envoy.

@@ -9,7 +9,7 @@ use wasmparser::{Parser, Payload};
 use crate::support::{World, config};
 
 /// Each import beyond these is a hostcall that a capability restriction may have to allow.
-const IMPORTS: [&str; 20] = [
+const IMPORTS: [&str; 21] = [
     "proxy_define_metric",
     "proxy_dequeue_shared_queue",
     "proxy_enqueue_shared_queue",
@@ -23,6 +23,7 @@ const IMPORTS: [&str; 20] = [
     "proxy_http_call",
     "proxy_increment_metric",
     "proxy_log",
+    "proxy_record_metric",
     "proxy_register_shared_queue",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",

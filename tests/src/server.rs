@@ -1,6 +1,5 @@
 //! An HTTP server on a free port that records what it gets and answers as told: upstream and webhook receiver.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -26,6 +26,8 @@ pub struct Received {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// The status that it was answered with; 0 for a connection that was cut off.
+    pub answered: u16,
 }
 
 impl Received {
@@ -50,11 +52,15 @@ pub struct Manner {
     pub status: u16,
     /// The time before it.
     pub delay: Duration,
+    /// A header of the answer.
+    pub header: Option<(&'static str, &'static str)>,
+    /// The connection is cut off instead.
+    pub resets: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Manner { status: 200, delay: Duration::ZERO }
+        Manner { status: 200, delay: Duration::ZERO, header: None, resets: false }
     }
 }
 
@@ -160,24 +166,28 @@ async fn answer(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
     watch: impl Fn(&Received),
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> std::io::Result<Response<Full<Bytes>>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let manner = lock(&state).manner;
     let received = Received {
         method: parts.method.to_string(),
         target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
         body,
+        answered: if manner.resets { 0 } else { manner.status },
     };
     watch(&received);
-    let manner = {
-        let mut state = lock(&state);
-        state.received.push(received);
-        state.manner
-    };
+    lock(&state).received.push(received);
     tokio::time::sleep(manner.delay).await;
+    if manner.resets {
+        return Err(std::io::ErrorKind::ConnectionReset.into());
+    }
     let mut response = Response::new(Full::from("ok\n"));
     *response.status_mut() = StatusCode::from_u16(manner.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some((name, value)) = manner.header {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     Ok(response)
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bucket  = version u8 = 1, claim*
-//! claim   = digest [u8; 16], at u64, until u64                    little endian, 32 bytes
+//! claim   = digest [u8; 16], at u64, until u64, slot u32          little endian, 36 bytes; slot u32::MAX: no tally
 //! ```
 //! A claim is made before its message goes out, by compare-and-swap, so that of concurrent workers one sends. A full
 //! bucket gives up its oldest claim, which is counted.
@@ -12,6 +12,7 @@
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::outbox;
 use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
@@ -24,7 +25,8 @@ pub const BUCKETS: u16 = 512;
 pub const CLAIMS_PER_BUCKET: usize = 16;
 
 const VERSION: u8 = 1;
-const CLAIM_LEN: usize = 32;
+const CLAIM_LEN: usize = 36;
+const NO_TALLY: u32 = u32::MAX;
 
 /// The MD5 of a webhook request in Tyk's form: the wire form of Go's HTTP client, without the configured headers.
 ///
@@ -40,7 +42,7 @@ pub fn request_checksum(method: &str, path_and_query: &str, host: &str, body: &s
 }
 
 /// What a claim is made on: a handler's identity and the checksum of what it would send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseDigest([u8; 16]);
 
 impl CauseDigest {
@@ -62,13 +64,48 @@ pub struct Claim {
     at: u64,
 }
 
-/// Whether a message of this cause went out less than its period ago. A bucket that does not decode has no claims.
+/// What is known of a claim that somebody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveClaim {
+    /// When its period ends.
+    pub until: UnixMillis,
+    /// Where the events are counted that it holds back, if they are.
+    pub tally: Option<outbox::Slot>,
+}
+
+/// The claim of a message of this cause that went out less than its period ago. A bucket that does not decode has none.
 ///
 /// # Errors
 /// When the host refuses.
-pub fn is_claimed(host: &(impl SharedData + Metrics), cause: CauseDigest, now: UnixMillis) -> Result<bool, StoreError> {
-    let bucket = Bucket::decode(read(host, &cause.bucket_key())?);
-    Ok(bucket.is_ok_and(|bucket| bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now))))
+pub fn look(host: &impl SharedData, cause: CauseDigest, now: UnixMillis) -> Result<Option<LiveClaim>, StoreError> {
+    let bucket = Bucket::decode(read(host, &cause.bucket_key())?).unwrap_or_default();
+    let live = bucket.find(&cause.0).filter(|slot| slot.is_live(now));
+    Ok(live.map(|slot| LiveClaim { until: slot.until, tally: slot.tally }))
+}
+
+/// Makes `tally` the place where a claim (by its cause and end) counts what it holds back, unless that has changed from
+/// what was `seen`: then the inner error is what is there. A claim that is gone is left alone.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn link(
+    host: &(impl SharedData + Metrics),
+    cause: CauseDigest,
+    until: UnixMillis,
+    seen: Option<outbox::Slot>,
+    tally: outbox::Slot,
+) -> Result<Result<(), Option<outbox::Slot>>, StoreError> {
+    update(host, &cause.bucket_key(), |stored| {
+        let mut bucket = Bucket::decode(stored)?;
+        let Some(slot) = bucket.slots.iter_mut().find(|slot| slot.digest == cause.0 && slot.until == until) else {
+            return Ok(Change::Keep(Ok(())));
+        };
+        if slot.tally != seen {
+            return Ok(Change::Keep(Err(slot.tally)));
+        }
+        slot.tally = Some(tally);
+        Ok(Change::Write(bucket.encode(), Ok(())))
+    })
 }
 
 /// Claims a cause for `period_ms` from `now`. `None`: somebody else has it.
@@ -84,7 +121,7 @@ pub fn claim(
     period_ms: u64,
     now: UnixMillis,
 ) -> Result<Option<Claim>, StoreError> {
-    let slot = Slot { digest: cause.0, at: now, until: now.plus(period_ms) };
+    let slot = Slot { digest: cause.0, at: now, until: now.plus(period_ms), tally: None };
     let (claimed, evicted) = update(host, &cause.bucket_key(), |stored| {
         let mut bucket = Bucket::decode(stored).unwrap_or_else(|corrupt| {
             host.count(Metric::CorruptRecords);
@@ -123,6 +160,7 @@ struct Slot {
     digest: [u8; 16],
     at: UnixMillis,
     until: UnixMillis,
+    tally: Option<outbox::Slot>,
 }
 
 impl Slot {
@@ -154,6 +192,7 @@ impl Bucket {
             bytes.extend_from_slice(&slot.digest);
             bytes.extend_from_slice(&slot.at.0.to_le_bytes());
             bytes.extend_from_slice(&slot.until.0.to_le_bytes());
+            bytes.extend_from_slice(&slot.tally.map_or(NO_TALLY, |tally| tally.0).to_le_bytes());
         }
         bytes
     }
@@ -177,9 +216,10 @@ impl Bucket {
 fn decode_slot(bytes: &[u8]) -> Option<Slot> {
     let (digest, rest) = bytes.split_first_chunk::<16>()?;
     let (at, rest) = rest.split_first_chunk::<8>()?;
-    let until = rest.first_chunk::<8>()?;
+    let (until, rest) = rest.split_first_chunk::<8>()?;
+    let tally = Some(u32::from_le_bytes(*rest.first_chunk::<4>()?)).filter(|slot| *slot != NO_TALLY);
     let time = |bytes: &[u8; 8]| UnixMillis(u64::from_le_bytes(*bytes));
-    Some(Slot { digest: *digest, at: time(at), until: time(until) })
+    Some(Slot { digest: *digest, at: time(at), until: time(until), tally: tally.map(outbox::Slot) })
 }
 
 #[cfg(test)]
@@ -189,6 +229,10 @@ mod tests {
     use proptest::prelude::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn is_claimed(host: &MemoryHost, cause: CauseDigest, now: UnixMillis) -> Result<bool, StoreError> {
+        Ok(look(host, cause, now)?.is_some())
+    }
 
     fn cause(n: u32) -> CauseDigest {
         CauseDigest::new("handler", request_checksum("POST", "/", "a.test", &n.to_string()))
@@ -262,9 +306,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn buckets_are_read_back(slots in prop::collection::vec((any::<[u8; 16]>(), any::<u64>(), any::<u64>()), 0..16)) {
+        fn buckets_are_read_back(slots in prop::collection::vec((any::<[u8; 16]>(), any::<u64>(), any::<u64>(), any::<u32>()), 0..16)) {
             let slots = slots.into_iter()
-                .map(|(digest, at, until)| Slot { digest, at: UnixMillis(at), until: UnixMillis(until) })
+                .map(|(digest, at, until, tally)| {
+                    let tally = Some(tally).filter(|slot| *slot != NO_TALLY).map(outbox::Slot);
+                    Slot { digest, at: UnixMillis(at), until: UnixMillis(until), tally }
+                })
                 .collect();
             let bucket = Bucket { slots };
             prop_assert_eq!(Bucket::decode(Some(bucket.encode())), Ok(bucket));

@@ -7,7 +7,7 @@ use std::task::Poll;
 use crate::answer::{Answer, Outcome, rate_limit_headers};
 use crate::config::Config;
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::lease;
+use crate::delivery::{closed, lease};
 use crate::event::{EventKind, client_text};
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
@@ -58,7 +58,10 @@ impl Engine {
             salt
         });
         let notifier = Notifier::new(vm, now, salt);
-        let dispatcher = Dispatcher::new(vm, config.delivery);
+        let dispatcher = Dispatcher::new(vm, &config);
+        if let Err(error) = closed::begin(host, config.id) {
+            log::error!("targets that were closed before may stay so: {error}");
+        }
         Engine { config, notifier, dispatcher, known_keys: HashMap::new() }
     }
 
@@ -94,17 +97,17 @@ impl Engine {
 
     /// Every [`TICK_MS`].
     pub fn on_tick(&mut self, host: &impl Host, now: UnixMillis) {
-        self.dispatcher.on_tick(host, now);
+        self.dispatcher.on_tick(host, &self.config, now);
     }
 
     /// A message waits for the dispatching VM.
     pub fn on_wake(&mut self, host: &impl Host, now: UnixMillis) {
-        self.dispatcher.on_wake(host, now);
+        self.dispatcher.on_wake(host, &self.config, now);
     }
 
     /// A callout ended.
     pub fn on_callout_reply(&mut self, host: &impl Host, id: CalloutId, reply: &CalloutReply, now: UnixMillis) {
-        self.dispatcher.on_reply(host, id, reply, now);
+        self.dispatcher.on_reply(host, &self.config, id, reply, now);
     }
 
     /// The configuration goes, or the process ends.

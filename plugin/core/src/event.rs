@@ -1,6 +1,6 @@
 //! Events, and what a template can say about one.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{Percent, UnixMillis};
 
@@ -84,7 +84,7 @@ pub struct Event {
 }
 
 /// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Meta {
     /// Tyk's text for this type of event.
@@ -102,6 +102,12 @@ pub struct Meta {
     pub trigger_limit: String,
     /// The quota in use when it was crossed, in whole percent: `80`.
     pub usage_percentage: String,
+    /// Of a digest: the events that it stands for. 0 for an event of its own.
+    pub suppressed: u64,
+    /// Of a digest: when the first of them happened, in RFC 3339.
+    pub first_seen: String,
+    /// Of a digest: when the last of them happened, in RFC 3339.
+    pub last_seen: String,
 }
 
 impl Meta {
@@ -146,6 +152,7 @@ impl Event {
             org_id: text.clone(),
             trigger_limit: "80".to_owned(),
             usage_percentage: "80".to_owned(),
+            ..Meta::default()
         };
         Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text }
     }
@@ -173,11 +180,13 @@ pub const VOLATILE: [&str; 3] = ["TimeStamp", "ID", "UsagePercentage"];
 /// Text for an event from bytes that a client chose: invalid UTF-8 becomes U+FFFD, and what is too long is cut.
 pub fn client_text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    if text.len() <= MAX_VALUE_BYTES {
-        return text.into_owned();
-    }
-    let cut = (0..=MAX_VALUE_BYTES).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
-    text.get(..cut).unwrap_or_default().to_owned()
+    if text.len() <= MAX_VALUE_BYTES { text.into_owned() } else { cut(&text, MAX_VALUE_BYTES).to_owned() }
+}
+
+/// The beginning of a text, of at most so many bytes.
+pub fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,12 +1,57 @@
 //! Event handlers: who is told of an event, and how.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::cap::Cap;
+use crate::delivery::EndpointId;
+use crate::delivery::outbox::Tag;
+use crate::delivery::signature::SigningKey;
 use crate::template::TemplateName;
 
 /// A handler's place in the configuration's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandlerIndex(pub usize);
+
+/// Every handler of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Handlers {
+    list: Vec<Handler>,
+    by_name: BTreeMap<String, HandlerIndex>,
+}
+
+impl Handlers {
+    /// A name that no other has: where it is taken, a number tells them apart.
+    pub fn free_name(&self, name: String) -> String {
+        if self.by_name.contains_key(&name) { format!("{name}#{}", self.list.len()) } else { name }
+    }
+
+    /// Adds one, of a name that is free.
+    pub fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
+        let index = HandlerIndex(self.list.len());
+        self.by_name.insert(name.to_owned(), index);
+        self.list.push(Handler { name: name.to_owned(), action });
+        index
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Handler> {
+        self.list.iter()
+    }
+
+    /// The one at a place.
+    pub fn get(&self, index: HandlerIndex) -> Option<&Handler> {
+        self.list.get(index.0)
+    }
+
+    /// The webhook of that name.
+    pub fn webhook(&self, name: &str) -> Option<&Webhook> {
+        match &self.get(*self.by_name.get(name)?)?.action {
+            Action::Webhook(webhook) => Some(webhook),
+            Action::Log { .. } => None,
+        }
+    }
+}
 
 /// One handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +72,7 @@ pub enum Action {
         prefix: String,
     },
     /// Sends a message.
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
 }
 
 /// A message's target and form.
@@ -43,12 +88,30 @@ pub struct Webhook {
     pub headers: Vec<(String, String)>,
     /// The cool-down in milliseconds; 0 for none.
     pub event_timeout_ms: u64,
+    /// Whether what a cool-down holds back is told when it ends.
+    pub digest: bool,
+    /// How many messages a minute go out.
+    pub cap: Option<Cap>,
+    /// What messages are signed with; several while secrets rotate.
+    pub keys: Vec<SigningKey>,
 }
 
 impl Webhook {
     /// Whether the method carries a body.
     pub fn has_body(&self) -> bool {
         self.method != "GET"
+    }
+
+    /// Pseudo-headers and headers of a request.
+    pub fn request_headers(&self) -> Vec<(String, String)> {
+        let pseudo = [
+            (":method", self.method),
+            (":path", self.target.path_and_query.as_str()),
+            (":authority", self.target.authority.as_str()),
+            (":scheme", self.target.scheme),
+        ];
+        let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        pseudo.chain(self.headers.iter().cloned()).collect()
     }
 }
 
@@ -73,6 +136,10 @@ pub struct Target {
     pub path_and_query: String,
     /// The Envoy cluster.
     pub cluster: String,
+    /// What the URL is known by where it must not be shown.
+    pub endpoint: EndpointId,
+    /// Whose slots of the outbox its messages take.
+    pub tag: Tag,
 }
 
 impl fmt::Debug for Target {

@@ -15,12 +15,15 @@
 pub mod engine;
 
 pub mod answer;
+pub mod cap;
 pub mod config;
 pub mod cooldown;
 pub mod delivery;
+pub mod digest;
 pub mod event;
 pub mod handler;
 pub mod identity;
+pub mod message;
 pub mod metrics;
 pub mod notify;
 pub mod ports;

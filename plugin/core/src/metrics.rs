@@ -15,6 +15,12 @@ pub enum Metric {
     Events(EventKind),
     /// Messages held back by a cool-down.
     Suppressed,
+    /// Messages held back by a handler's `max_per_minute`; a digest counts them.
+    Capped,
+    /// Digests that were made.
+    Digests,
+    /// Messages for a target that has answered 410 Gone: they are not sent.
+    Closed,
     /// Messages that a receiver answered with 2xx.
     Delivered,
     /// Attempts that failed and will be repeated.
@@ -33,8 +39,11 @@ pub enum Metric {
     CorruptRecords,
 }
 
-const PLAIN: [Metric; 9] = [
+const PLAIN: [Metric; 12] = [
     Metric::Suppressed,
+    Metric::Capped,
+    Metric::Digests,
+    Metric::Closed,
     Metric::Delivered,
     Metric::Retried,
     Metric::Failed,
@@ -69,6 +78,9 @@ impl Metric {
             Metric::Requests(outcome) => format!("tollbell_requests.outcome={}", outcome.label()),
             Metric::Events(kind) => format!("tollbell_events.type={}", kind.name()),
             Metric::Suppressed => "tollbell_suppressed".into(),
+            Metric::Capped => "tollbell_capped".into(),
+            Metric::Digests => "tollbell_digests".into(),
+            Metric::Closed => "tollbell_closed".into(),
             Metric::Delivered => "tollbell_delivered".into(),
             Metric::Retried => "tollbell_retried".into(),
             Metric::Failed => "tollbell_failed".into(),
@@ -79,6 +91,43 @@ impl Metric {
             Metric::CorruptRecords => "tollbell_corrupt_records".into(),
         }
     }
+}
+
+/// A gauge. The VM that dispatches sets them, at every tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// Slots of the table of held messages that are taken.
+    Held,
+    /// Attempts under way.
+    InFlight,
+    /// The age of the oldest held message, in seconds.
+    OldestAge,
+    /// Targets that have answered 410 Gone.
+    ClosedTargets,
+}
+
+impl Gauge {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Gauge; 4] = [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::ClosedTargets];
+
+    /// The name under which the proxy knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Gauge::Held => "tollbell_held",
+            Gauge::InFlight => "tollbell_in_flight",
+            Gauge::OldestAge => "tollbell_oldest_age_seconds",
+            Gauge::ClosedTargets => "tollbell_closed_targets",
+        }
+    }
+}
+
+/// The counter of attempts to a target (its host and port, as configured), by what came of them.
+///
+/// The host comes last, because it has dots; characters that a statistic's name cannot have become underscores.
+pub fn attempts_name(target: &str, outcome: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' };
+    let target: String = target.chars().map(plain).collect();
+    format!("tollbell_attempts.outcome={outcome}.target={target}")
 }
 
 #[cfg(test)]
@@ -95,5 +144,14 @@ mod tests {
         }
         let names: BTreeSet<String> = Metric::all().map(Metric::name).collect();
         assert_eq!(names.len(), Metric::all().count());
+        for (place, gauge) in Gauge::ALL.into_iter().enumerate() {
+            assert_eq!(gauge as usize, place);
+        }
+    }
+
+    #[test]
+    fn a_target_is_named_by_its_host() {
+        let name = attempts_name("hooks.example.com:8080", "delivered");
+        assert_eq!(name, "tollbell_attempts.outcome=delivered.target=hooks.example.com_8080");
     }
 }

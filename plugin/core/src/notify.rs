@@ -1,12 +1,10 @@
-//! From something that happened to held messages: event, handlers, template, cool-down, outbox.
+//! From something that happened to an event and its handlers.
 
 use crate::config::Config;
-use crate::cooldown::{self, CauseDigest, request_checksum};
-use crate::delivery::Delivery;
-use crate::delivery::outbox::{self, ReserveError};
 use crate::engine::Caller;
 use crate::event::{Event, EventKind, Meta, client_text};
-use crate::handler::{Action, Handler, Webhook};
+use crate::handler::Action;
+use crate::message::Message;
 use crate::metrics::Metric;
 use crate::ports::Host;
 use crate::quota::{Crossing, Scope};
@@ -76,10 +74,12 @@ impl Notifier {
             meta: meta(config, scene, occurrence),
             fingerprint: scene.caller.fingerprint(),
         };
-        for handler in handlers.iter().filter_map(|index| config.handlers.get(index.0)) {
+        for handler in handlers.iter().filter_map(|index| config.handlers.get(*index)) {
             match &handler.action {
                 Action::Log { prefix } => log_event(prefix, scene.api, &event),
-                Action::Webhook(webhook) => hold_message(host, config, handler, webhook, &event, now),
+                Action::Webhook(webhook) => {
+                    Message { host, config, handler: &handler.name, webhook, event: &event, now }.hold();
+                }
             }
         }
     }
@@ -125,102 +125,6 @@ fn log_event(prefix: &str, api: &Api, event: &Event) {
     });
     let separator = if prefix.is_empty() { "" } else { " " };
     log::warn!("{prefix}{separator}{line}");
-}
-
-fn hold_message(
-    host: &impl Host,
-    config: &Config,
-    handler: &Handler,
-    webhook: &Webhook,
-    event: &Event,
-    now: UnixMillis,
-) {
-    let rendered = match config.templates.render(&webhook.template, event) {
-        Ok(rendered) => rendered,
-        Err(error) => {
-            host.count(Metric::Failed);
-            log::error!("{}: {} {} is not sent: {error}", handler.name, event.kind.name(), event.id);
-            return;
-        }
-    };
-    let target = &webhook.target;
-    let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, rendered.stable());
-    let cause = CauseDigest::new(&handler.name, checksum);
-
-    // The look before the reservation keeps a flood, most of which is suppressed or finds the table full, from
-    // writing anything.
-    let cools_down = webhook.event_timeout_ms > 0;
-    if cools_down && cooldown::is_claimed(host, cause, now).unwrap_or(false) {
-        host.count(Metric::Suppressed);
-        return;
-    }
-    let slot = match outbox::reserve(host, room(config.delivery.capacity, event.kind)) {
-        Ok(slot) => slot,
-        Err(error) => {
-            host.count(Metric::Dropped);
-            if error != ReserveError::Full || event.kind == EventKind::TriggerExceeded {
-                log::error!("{}: {} {} is dropped: {error}", handler.name, event.kind.name(), event.id);
-            }
-            return;
-        }
-    };
-    let claim = if cools_down { cooldown::claim(host, cause, webhook.event_timeout_ms, now) } else { Ok(None) };
-    let claim = match claim {
-        Ok(None) if cools_down => {
-            host.count(Metric::Suppressed);
-            if let Err(error) = outbox::free(host, slot) {
-                log::error!("slot {} stays taken for a while: {error}", slot.0);
-            }
-            return;
-        }
-        Ok(claim) => claim,
-        Err(error) => {
-            log::error!("{}: {} {} goes out without a cool-down: {error}", handler.name, event.kind.name(), event.id);
-            None
-        }
-    };
-    let delivery = Delivery {
-        id: event.id.clone(),
-        event: event.kind.name().to_owned(),
-        handler: handler.name.clone(),
-        claim,
-        cluster: target.cluster.clone(),
-        headers: request_headers(webhook),
-        body: if webhook.has_body() { rendered.body } else { String::new() },
-        timeout_ms: config.delivery.timeout_ms,
-        attempts: 0,
-        due: now.0,
-    };
-    if let Err(error) = outbox::fill(host, slot, &delivery) {
-        host.count(Metric::Dropped);
-        log::error!("{}: {} {} is dropped: {error}", handler.name, event.kind.name(), event.id);
-        // Where the host refuses one write, it may refuse these too; the claim then ends by itself.
-        let _ = delivery.claim.map(|claim| cooldown::release(host, &claim));
-        let _ = outbox::free(host, slot);
-    } else if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
-        log::debug!("{} {} waits for the dispatcher's next tick: {error}", event.kind.name(), event.id);
-    }
-}
-
-/// The slots that an event may take. A crossing never comes again, so an eighth of the table is kept for them: clients
-/// can fill the rest.
-fn room(capacity: u32, kind: EventKind) -> u32 {
-    match kind {
-        EventKind::TriggerExceeded => capacity,
-        _ => capacity.saturating_sub(capacity / 8).max(1),
-    }
-}
-
-fn request_headers(webhook: &Webhook) -> Vec<(String, String)> {
-    let target = &webhook.target;
-    let pseudo = [
-        (":method", webhook.method),
-        (":path", target.path_and_query.as_str()),
-        (":authority", target.authority.as_str()),
-        (":scheme", target.scheme),
-    ];
-    let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    pseudo.chain(webhook.headers.iter().cloned()).collect()
 }
 
 /// Ids for events: the VM's start in milliseconds, a salt, the VM's number and a running number, in hex.

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::metrics::Metric;
+use crate::metrics::{Gauge, Metric};
 
 /// The host refused a call that cannot fail for a reason of ours: a restricted capability, say.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -104,6 +104,8 @@ pub struct CalloutReply {
     pub status: Option<u16>,
     /// The `retry-after` header as sent.
     pub retry_after: Option<String>,
+    /// The proxy answered, not the target: it found no connection, or waited too long.
+    pub by_proxy: bool,
 }
 
 /// Outgoing HTTP.
@@ -112,7 +114,7 @@ pub trait Callouts {
     fn send(&self, callout: &Callout) -> Result<CalloutId, CalloutRefused>;
 }
 
-/// Counters.
+/// Counters and gauges.
 pub trait Metrics {
     /// Adds `n` to a counter.
     fn add(&self, metric: Metric, n: u64);
@@ -121,6 +123,12 @@ pub trait Metrics {
     fn count(&self, metric: Metric) {
         self.add(metric, 1);
     }
+
+    /// Counts an attempt to send to a target, by what came of it: see [`crate::metrics::attempts_name`].
+    fn count_attempt(&self, target: &str, outcome: &'static str);
+
+    /// Sets a gauge.
+    fn set(&self, gauge: Gauge, value: u64);
 }
 
 /// Everything above, for the engine.

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::metrics::Metric;
+use crate::metrics::{Gauge, Metric, attempts_name};
 use crate::ports::{
     Callout, CalloutId, CalloutRefused, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
 };
@@ -154,5 +154,15 @@ impl Metrics for MemoryHost {
         let mut metrics = self.metrics.borrow_mut();
         let value = metrics.entry(metric.name()).or_default();
         *value = value.saturating_add(n);
+    }
+
+    fn count_attempt(&self, target: &str, outcome: &'static str) {
+        let mut metrics = self.metrics.borrow_mut();
+        let value = metrics.entry(attempts_name(target, outcome)).or_default();
+        *value = value.saturating_add(1);
+    }
+
+    fn set(&self, gauge: Gauge, value: u64) {
+        self.metrics.borrow_mut().insert(gauge.name().to_owned(), value);
     }
 }

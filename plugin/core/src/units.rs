@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use md5::{Digest, Md5};
+
 /// A point in time: milliseconds since the Unix epoch.
 ///
 /// The adapter reads the clock once per callback and passes this down; the core never reads a clock.
@@ -42,6 +44,17 @@ impl UnixMillis {
             .map(|timestamp| format!("{timestamp:.3}"))
             .unwrap_or_default()
     }
+}
+
+/// A number that stands for these texts, in their order and apart from each other.
+pub fn fingerprint(parts: &[&str]) -> u64 {
+    let mut md5 = Md5::new();
+    for part in parts {
+        md5.update(part.len().to_le_bytes());
+        md5.update(part);
+    }
+    let digest: [u8; 16] = md5.finalize().into();
+    u64::from_le_bytes(digest.first_chunk().copied().unwrap_or_default())
 }
 
 /// A percentage in (0, 100], kept in millionths so that crossings are computed in integers.

@@ -49,8 +49,14 @@ pub(crate) enum LogLevel {
 }
 
 const PLUGIN_CONFIGURATION: u32 = 7;
-const COUNTER: u32 = 0;
 const NO_GRPC_STATUS: i32 = -1;
+
+/// What a statistic is.
+#[derive(Clone, Copy)]
+pub(crate) enum MetricType {
+    Counter = 0,
+    Gauge = 1,
+}
 
 mod imports {
     #[link(wasm_import_module = "env")]
@@ -130,6 +136,7 @@ mod imports {
         pub(super) fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, len: *mut usize) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, metric: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(metric: u32, n: i64) -> u32;
+        pub(super) fn proxy_record_metric(metric: u32, value: u64) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
     }
 }
@@ -296,14 +303,27 @@ pub(crate) fn dequeue(queue: u32) -> Result<Vec<u8>> {
     returned_bytes(|data, len| unsafe { imports::proxy_dequeue_shared_queue(queue, data, len) })
 }
 
-pub(crate) fn define_counter(name: &str) -> Result<u32> {
+pub(crate) fn define_metric(kind: MetricType, name: &str) -> Result<u32> {
     // SAFETY: a slice, and the host writes one u32.
-    returned_u32(|metric| unsafe { imports::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), metric) })
+    returned_u32(|metric| unsafe { imports::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), metric) })
+}
+
+pub(crate) fn record_metric(metric: u32, value: u64) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { imports::proxy_record_metric(metric, value) })
 }
 
 pub(crate) fn increment_metric(metric: u32, n: i64) -> Result<()> {
     // SAFETY: no pointers.
     check(unsafe { imports::proxy_increment_metric(metric, n) })
+}
+
+/// A receiver asks for the death of the VM that called it.
+#[cfg(feature = "faults")]
+pub(crate) fn trap_if_asked() {
+    if header(Map::CallResponse, "x-test-trap").is_ok() {
+        core::arch::wasm32::unreachable();
+    }
 }
 
 /// A property; `path` has its parts joined by NUL.

@@ -1,6 +1,7 @@
 //! The core's ports on hostcalls: with [`crate::abi`] below it, the only file that names them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use tollbell_core::ports::{
     Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
@@ -8,9 +9,9 @@ use tollbell_core::ports::{
 use tollbell_core::request::HeaderChange;
 use tollbell_core::units::UnixMillis;
 
-use crate::abi::{self, LogLevel, Map, Status};
+use crate::abi::{self, LogLevel, Map, MetricType, Status};
 use tollbell_core::answer::Answer;
-use tollbell_core::metrics::Metric;
+use tollbell_core::metrics::{Gauge, Metric, attempts_name};
 
 /// Envoy writes an absent key whatever number is given, and a present one only where its number is given. So a number
 /// that no key has makes a write a create-if-absent. Envoy counts from 1 and would need four billion writes to get
@@ -26,21 +27,18 @@ const WAKEUP_QUEUE: &str = "tb1/wakeups";
 pub(crate) struct ProxyHost {
     /// Metric ids by [`Metric::index`].
     counters: Vec<Option<u32>>,
+    gauges: Vec<Option<u32>>,
+    /// Defined when first counted. Their targets come from configurations, so there are few.
+    attempts: RefCell<BTreeMap<String, Option<u32>>>,
     wakeup_queue: Cell<Option<u32>>,
 }
 
 impl ProxyHost {
-    /// Defines the counters.
+    /// Defines the counters and gauges.
     pub(crate) fn new() -> Self {
-        let define = |metric: Metric| {
-            let defined = abi::define_counter(&metric.name());
-            if let Err(status) = defined {
-                log::error!("{} is not counted (status {})", metric.name(), status.0);
-            }
-            defined.ok()
-        };
-        let counters = Metric::all().map(define).collect();
-        ProxyHost { counters, wakeup_queue: Cell::new(None) }
+        let counters = Metric::all().map(|metric| define(MetricType::Counter, &metric.name())).collect();
+        let gauges = Gauge::ALL.iter().map(|gauge| define(MetricType::Gauge, gauge.name())).collect();
+        ProxyHost { counters, gauges, attempts: RefCell::default(), wakeup_queue: Cell::new(None) }
     }
 
     fn wakeup_queue(&self) -> Result<u32, Status> {
@@ -51,6 +49,14 @@ impl ProxyHost {
         self.wakeup_queue.set(Some(queue));
         Ok(queue)
     }
+}
+
+fn define(kind: MetricType, name: &str) -> Option<u32> {
+    let defined = abi::define_metric(kind, name);
+    if let Err(status) = defined {
+        log::error!("{name} is not kept (status {})", status.0);
+    }
+    defined.ok()
 }
 
 fn refused(call: &'static str) -> impl Fn(Status) -> HostError {
@@ -124,6 +130,23 @@ impl Metrics for ProxyHost {
         if let Some(Some(counter)) = self.counters.get(metric.index()) {
             // A counter that cannot be kept is no reason to do anything else.
             let _ = abi::increment_metric(*counter, n);
+        }
+    }
+
+    fn count_attempt(&self, target: &str, outcome: &'static str) {
+        let name = attempts_name(target, outcome);
+        let Ok(mut attempts) = self.attempts.try_borrow_mut() else { return };
+        let counter = attempts.entry(name).or_insert_with_key(|name| define(MetricType::Counter, name));
+        if let Some(counter) = counter {
+            // As above.
+            let _ = abi::increment_metric(*counter, 1);
+        }
+    }
+
+    fn set(&self, gauge: Gauge, value: u64) {
+        if let Some(Some(gauge)) = self.gauges.get(gauge as usize) {
+            // As above.
+            let _ = abi::record_metric(*gauge, value);
         }
     }
 }
@@ -202,9 +225,15 @@ pub(crate) fn callout_reply(header_count: usize) -> CalloutReply {
         let value = abi::header(Map::CallResponse, name).ok()?;
         String::from_utf8(value).ok()
     };
-    CalloutReply {
-        status: header(":status").and_then(|status| status.parse().ok()),
-        retry_after: header("retry-after"),
+    let status = header(":status").and_then(|status| status.parse().ok());
+    match status {
+        Some(200..=299) => CalloutReply { status, ..CalloutReply::default() },
+        // Envoy sets this header on what an upstream answered, and only there.
+        _ => CalloutReply {
+            status,
+            retry_after: header("retry-after"),
+            by_proxy: header("x-envoy-upstream-service-time").is_none(),
+        },
     }
 }
 

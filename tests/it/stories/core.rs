@@ -103,14 +103,14 @@ impl CoreSubject {
             return;
         }
         let fault = if self.faults.is_empty() { None } else { Some(self.faults.remove(0)) };
-        let made = |status| CalloutReply { status: Some(status), retry_after: None };
+        let by_proxy = |status| CalloutReply { status: Some(status), by_proxy: true, ..CalloutReply::default() };
         let (reply, delay) = match fault {
-            Some(CalloutFault::TimesOut) => (made(504), callout.timeout_ms),
-            Some(CalloutFault::ConnectFailure) => (made(503), 0),
+            Some(CalloutFault::TimesOut) => (by_proxy(504), callout.timeout_ms),
+            Some(CalloutFault::ConnectFailure) => (by_proxy(503), 0),
             Some(CalloutFault::Reset) => (CalloutReply::default(), 0),
             Some(CalloutFault::Status(status)) => {
                 self.receive(callout);
-                (made(status), 0)
+                (CalloutReply { status: Some(status), ..CalloutReply::default() }, 0)
             }
             other => {
                 self.receive(callout);
@@ -126,12 +126,14 @@ impl CoreSubject {
         let behaviour = &self.targets;
         let delay = millis(behaviour.delay) + late;
         if delay > callout.timeout_ms {
-            return (CalloutReply { status: Some(504), retry_after: None }, callout.timeout_ms);
+            let reply = CalloutReply { status: Some(504), by_proxy: true, ..CalloutReply::default() };
+            return (reply, callout.timeout_ms);
         }
         let status = if behaviour.is_refused { 503 } else { behaviour.status };
         let reply = CalloutReply {
             status: (!behaviour.is_reset).then_some(status),
             retry_after: behaviour.headers.get("retry-after").cloned(),
+            by_proxy: behaviour.is_refused,
         };
         (reply, delay)
     }

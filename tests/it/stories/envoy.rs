@@ -53,7 +53,7 @@ fn setup(file: &str, configuration: Option<&Node>, upstream: &Server, receiver: 
 fn manner(behaviour: &Behaviour) -> Result<Manner> {
     let simple = Behaviour { status: behaviour.status, delay: behaviour.delay, ..Behaviour::default() };
     ensure!(*behaviour == simple, "the test's servers know status and delay only");
-    Ok(Manner { status: behaviour.status, delay: behaviour.delay })
+    Ok(Manner { status: behaviour.status, delay: behaviour.delay, ..Manner::default() })
 }
 
 fn of_received(received: &Received) -> Request {

@@ -6,6 +6,8 @@ use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::HandlerList;
 use super::{Config, raw};
 use crate::delivery::DeliveryPolicy;
+use crate::delivery::closed::ConfigId;
+use crate::delivery::schedule::Limits;
 use crate::event::EventKind;
 use crate::identity::KeyLocation;
 use crate::quota::Quota;
@@ -68,7 +70,8 @@ pub(super) fn check(raw: raw::Config, errors: &mut Errors) -> (Config, Vec<Confi
     let origin_header = header_name("origin_header", &raw.origin_header, errors);
     let delivery = delivery_policy(&raw.delivery, errors);
     let hash_keys = raw.hash_keys;
-    (Config { routes, directory, handlers, templates, delivery, hash_keys, origin_header }, warnings.into_list())
+    let id = ConfigId::default();
+    (Config { id, routes, directory, handlers, templates, delivery, hash_keys, origin_header }, warnings.into_list())
 }
 
 /// Where organisations are configured, every one that is named must be.
@@ -256,7 +259,6 @@ fn delivery_policy(raw: &raw::Delivery, errors: &mut Errors) -> DeliveryPolicy {
         max_delay_ms: raw.max_delay_ms,
         timeout_ms: raw.timeout_ms,
         capacity: raw.capacity,
-        max_in_flight: raw.max_in_flight as usize,
-        max_in_flight_per_target: raw.max_in_flight_per_target as usize,
+        limits: Limits { total: raw.max_in_flight as usize, per_target: raw.max_in_flight_per_target as usize },
     }
 }

@@ -6,8 +6,12 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::error::{Errors, hint, item, member};
 use super::raw;
+use crate::cap::Cap;
+use crate::delivery::EndpointId;
+use crate::delivery::outbox::Tag;
+use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
-use crate::handler::{Action, Handler, HandlerIndex, Target, Webhook};
+use crate::handler::{Action, HandlerIndex, Handlers, Target, Webhook};
 use crate::template::Templates;
 
 const WEBHOOK: &str = "eh_web_hook_handler";
@@ -52,7 +56,7 @@ pub(super) struct HandlerList<'c> {
     callouts: &'c raw::Callouts,
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
-    list: Vec<Handler>,
+    list: Handlers,
 }
 
 impl<'c> HandlerList<'c> {
@@ -67,10 +71,10 @@ impl<'c> HandlerList<'c> {
                 errors.add(member("callouts", field), "empty: name an Envoy cluster");
             }
         }
-        HandlerList { templates, callouts, errors, warnings, list: Vec::new() }
+        HandlerList { templates, callouts, errors, warnings, list: Handlers::default() }
     }
 
-    pub(super) fn into_list(self) -> Vec<Handler> {
+    pub(super) fn into_list(self) -> Handlers {
         self.list
     }
 
@@ -90,6 +94,7 @@ impl<'c> HandlerList<'c> {
                     Some(label) => format!("{owner}.{event}[{label}]"),
                     None => item(&format!("{owner}.{event}"), index),
                 };
+                let name = self.list.free_name(name);
                 let added = self.add(&item(&path, index), &name, handler);
                 if let Some((kind, added)) = kind.zip(added) {
                     by_event.push(kind, added);
@@ -152,6 +157,10 @@ impl<'c> HandlerList<'c> {
             self.errors.add(member(path, "template_path"), message);
         }
         let mut headers = self.headers(&member(path, "header_map"), &meta.header_map);
+        let keys = self.keys(&member(path, "secret"), &meta.secret);
+        if meta.digest && meta.event_timeout == 0 {
+            self.warnings.add(member(path, "digest"), "without an event_timeout nothing is held back");
+        }
         let ((target, user_info), template) = target.zip(template)?;
         let method = method(&meta.method);
         if let Some(user_info) = user_info {
@@ -168,13 +177,34 @@ impl<'c> HandlerList<'c> {
             template,
             headers: headers.into_iter().collect(),
             event_timeout_ms: meta.event_timeout.saturating_mul(1000),
+            digest: meta.digest,
+            cap: Cap::new(name, meta.max_per_minute),
+            keys,
         };
-        (!meta.disabled).then(|| self.push(name, Action::Webhook(webhook)))
+        (!meta.disabled).then(|| self.push(name, Action::Webhook(Box::new(webhook))))
+    }
+
+    fn keys(&mut self, path: &str, secrets: &[String]) -> Vec<SigningKey> {
+        let mut keys = Vec::new();
+        for (index, secret) in (0_usize..).zip(secrets) {
+            let place = if secrets.len() == 1 { path.to_owned() } else { item(path, index) };
+            match SigningKey::parse(secret) {
+                Some(key) => {
+                    if !key.has_standard_length() {
+                        self.warnings.add(place, "Standard Webhooks asks for 24 to 64 random bytes");
+                    }
+                    keys.push(key);
+                }
+                // Tyk writes out what is not set.
+                None if secret.is_empty() && secrets.len() == 1 => {}
+                None => self.errors.add(place, "not a secret: \"whsec_\" and then base64"),
+            }
+        }
+        keys
     }
 
     fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
-        self.list.push(Handler { name: name.to_owned(), action });
-        HandlerIndex(self.list.len().saturating_sub(1))
+        self.list.push(name, action)
     }
 
     fn target(&mut self, path: &str, url: &str) -> Option<(Target, Option<String>)> {
@@ -205,7 +235,14 @@ impl<'c> HandlerList<'c> {
         let path_and_query = path_and_query.map_or("/", |target| target.as_str());
         let path_and_query =
             if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
-        let target = Target { scheme, authority: authority.to_owned(), path_and_query, cluster: cluster.clone() };
+        let target = Target {
+            endpoint: EndpointId::new(scheme, authority, &path_and_query),
+            tag: Tag::of(authority),
+            scheme,
+            authority: authority.to_owned(),
+            path_and_query,
+            cluster: cluster.clone(),
+        };
         Some((target, user_info))
     }
 
@@ -219,6 +256,8 @@ impl<'c> HandlerList<'c> {
             };
             if HeaderValue::from_str(value).is_err() {
                 self.errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)");
+            } else if signature::HEADERS.contains(&name.as_str()) {
+                self.warnings.add(place, "ignored: tollbell sets this header itself");
             } else if NOT_SETTABLE.contains(&name.as_str()) {
                 self.warnings.add(place, "ignored: this header follows from the target and the body");
             } else if headers.insert(name.as_str().to_owned(), value.clone()).is_some() {

@@ -14,11 +14,14 @@ mod shape;
 
 pub use error::{ConfigError, Errors};
 
-use crate::delivery::DeliveryPolicy;
-use crate::handler::Handler;
+use crate::delivery::closed::ConfigId;
+use crate::delivery::signature::SigningKey;
+use crate::delivery::{Delivery, DeliveryPolicy};
+use crate::handler::{Handlers, Webhook};
 use crate::route::Routes;
 use crate::session::Directory;
 use crate::template::Templates;
+use crate::units::fingerprint;
 
 /// A checked configuration.
 pub struct Config {
@@ -26,8 +29,10 @@ pub struct Config {
     pub routes: Routes,
     /// Keys and organisations.
     pub directory: Directory,
+    /// What tells it from another configuration.
+    pub id: ConfigId,
     /// Every event handler, the monitor's included.
-    pub handlers: Vec<Handler>,
+    pub handlers: Handlers,
     /// Every template.
     pub templates: Templates,
     /// How messages are delivered.
@@ -56,8 +61,21 @@ impl Config {
                 return Err(errors.into_list());
             }
         };
-        let (config, warnings) = check::check(raw, &mut errors);
+        let (mut config, warnings) = check::check(raw, &mut errors);
+        config.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
         if errors.is_empty() { Ok((config, warnings)) } else { Err(errors.into_list()) }
+    }
+
+    /// The webhook of the handler of that name.
+    pub fn webhook(&self, handler: &str) -> Option<&Webhook> {
+        self.handlers.webhook(handler)
+    }
+
+    /// What a held message is signed with: the secrets that its handler has now, so that one which was rotated away is
+    /// not used any more, or those that it was held with, should the handler be gone or point elsewhere.
+    pub fn signing_keys<'c>(&'c self, delivery: &'c Delivery) -> &'c [SigningKey] {
+        let webhook = self.webhook(&delivery.handler).filter(|webhook| webhook.target.endpoint == delivery.endpoint());
+        webhook.map_or(&delivery.keys, |webhook| &webhook.keys)
     }
 }
 

@@ -145,8 +145,34 @@ pub struct HandlerMeta {
     /// The cool-down in seconds; 0 for none.
     #[schemars(range(min = 0, max = 315_360_000))]
     pub event_timeout: u64,
+    /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "one_or_many_schema")]
+    pub secret: Vec<String>,
+    /// When a cool-down ends that held messages back, one more message says how many.
+    pub digest: bool,
+    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
+    #[schemars(range(min = 0, max = 6000))]
+    pub max_per_minute: u32,
     /// Of an eh_log_handler: stands before the line.
     pub prefix: String,
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}
+
+fn one_or_many_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
 }
 
 impl Default for HandlerMeta {
@@ -160,6 +186,9 @@ impl Default for HandlerMeta {
             template_path: String::new(),
             header_map: BTreeMap::new(),
             event_timeout: 0,
+            secret: Vec::new(),
+            digest: false,
+            max_per_minute: 120,
             prefix: String::new(),
         }
     }

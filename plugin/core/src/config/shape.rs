@@ -28,6 +28,9 @@ impl<'s> Shape<'s> {
     /// `false`: the value is of no use and must go.
     fn visit(&mut self, schema: &'s Value, value: &mut Value, path: &str) -> bool {
         let schema = self.resolve(schema);
+        if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
+            return self.visit_any(choices, value, path);
+        }
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => match value {
                 Value::Object(fields) => {
@@ -51,6 +54,19 @@ impl<'s> Shape<'s> {
             Some("integer") => self.visit_number(schema, value, path, true),
             Some("number") => self.visit_number(schema, value, path, false),
             _ => true,
+        }
+    }
+
+    /// One of several types: the one that the value has.
+    fn visit_any(&mut self, choices: &'s [Value], value: &mut Value, path: &str) -> bool {
+        let is_of = |schema: &Value| match schema.get("type").and_then(Value::as_str) {
+            Some("string") => value.is_string(),
+            Some("array") => value.is_array(),
+            _ => false,
+        };
+        match choices.iter().find(|schema| is_of(schema)) {
+            Some(schema) => self.visit(schema, value, path),
+            None => self.wrong_type("a string or a list of strings", value, path),
         }
     }
 

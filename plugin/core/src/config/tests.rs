@@ -107,7 +107,7 @@ fn the_documented_configuration_loads_in_both_forms() {
         Config::load(&as_struct(&full()).encode_to_vec()).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(warnings, []);
     assert_eq!(summary(&from_json), summary(&from_struct));
-    assert_eq!(from_json.handlers.len(), 3);
+    assert_eq!(from_json.handlers.iter().count(), 3);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_handlers_name_does_not_depend_on_the_apis_before_it() {
     };
     let names = |apis: Value| -> Vec<String> {
         let (config, _) = load(&json!({ "apis": apis })).unwrap_or_else(|errors| panic!("{errors:?}"));
-        config.handlers.into_iter().map(|handler| handler.name).collect()
+        config.handlers.iter().map(|handler| handler.name.clone()).collect()
     };
     assert_eq!(names(json!([api("a")])), ["apis[a].AuthFailure[0]", "apis[a].AuthFailure[siem]"]);
     assert_eq!(names(json!([api("b"), api("a")]))[2..], names(json!([api("a")])));
@@ -319,7 +319,9 @@ fn targets_are_taken_apart() {
         let mut config = api_with(webhook(json!({ "target_path": url, "header_map": { "Host": "ignored" } })));
         config["callouts"] = json!({ "clusters": { "a.test": "by-host", "b.test:8080": "by-port" } });
         let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let crate::handler::Action::Webhook(webhook) = config.handlers[0].action.clone() else { panic!() };
+        let crate::handler::Action::Webhook(webhook) = config.handlers.iter().next().unwrap().action.clone() else {
+            panic!()
+        };
         webhook
     };
     let plain = target("HTTP://c.test");

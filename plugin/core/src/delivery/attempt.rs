@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use md5::{Digest, Md5};
-
 use super::{Delivery, DeliveryPolicy};
 use crate::ports::{CalloutRefused, CalloutReply};
+use crate::units::{UnixMillis, fingerprint};
 
 /// How one attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +13,10 @@ pub enum Outcome {
     Delivered,
     /// Worth another attempt.
     Failed(Failure),
-    /// A status that another attempt would not change.
+    /// A status that another attempt would not change: 4xx, but for 408, 425 and 429.
     Refused(u16),
+    /// 410: the receiver wants nothing more, ever.
+    Gone,
 }
 
 /// Why an attempt failed that is worth another.
@@ -25,26 +26,51 @@ pub enum Failure {
     NotStarted(CalloutRefused),
     /// No response headers came: the connection was reset, or the cluster went away.
     NoResponse,
-    /// 408, 425, 429 or 5xx; Envoy itself answers 503 for a refused connection and 504 after the time-out.
+    /// The proxy answered 503 in the target's place: no connection could be made.
+    Unreachable,
+    /// The proxy answered 504 in the target's place: the time for the attempt was over.
+    TimedOut,
+    /// Any other status: 408, 425, 429, 5xx, and redirects, which are not followed.
     Status {
         /// The status.
         status: u16,
-        /// The seconds that `Retry-After` asks for.
-        retry_after_s: Option<u64>,
+        /// The milliseconds that `Retry-After` asks for.
+        retry_after_ms: Option<u64>,
     },
 }
 
 impl Outcome {
-    /// Of a reply.
-    pub fn of_reply(reply: &CalloutReply) -> Self {
-        match reply.status {
-            None => Outcome::Failed(Failure::NoResponse),
-            Some(200..=299) => Outcome::Delivered,
-            Some(status @ (408 | 425 | 429 | 500..=599)) => Outcome::Failed(Failure::Status {
-                status,
-                retry_after_s: reply.retry_after.as_deref().and_then(|value| value.trim().parse().ok()),
-            }),
-            Some(status) => Outcome::Refused(status),
+    /// Of a reply that came `now`.
+    pub fn of_reply(reply: &CalloutReply, now: UnixMillis) -> Self {
+        match (reply.status, reply.by_proxy) {
+            (None, _) => Outcome::Failed(Failure::NoResponse),
+            (Some(200..=299), _) => Outcome::Delivered,
+            (Some(410), _) => Outcome::Gone,
+            (Some(503), true) => Outcome::Failed(Failure::Unreachable),
+            (Some(504), true) => Outcome::Failed(Failure::TimedOut),
+            (Some(status), _) if (400..=499).contains(&status) && !matches!(status, 408 | 425 | 429) => {
+                Outcome::Refused(status)
+            }
+            (Some(status), _) => {
+                let retry_after_ms = reply.retry_after.as_deref().and_then(|value| retry_after_ms(value, now));
+                Outcome::Failed(Failure::Status { status, retry_after_ms })
+            }
+        }
+    }
+
+    /// One word, for statistics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Outcome::Delivered => "delivered",
+            Outcome::Refused(_) => "refused",
+            Outcome::Gone => "gone",
+            Outcome::Failed(Failure::NotStarted(_)) => "not_started",
+            Outcome::Failed(Failure::NoResponse) => "no_response",
+            Outcome::Failed(Failure::Unreachable) => "unreachable",
+            Outcome::Failed(Failure::TimedOut) => "timed_out",
+            Outcome::Failed(Failure::Status { status: 300..=399, .. }) => "redirected",
+            Outcome::Failed(Failure::Status { status: 408 | 425 | 429, .. }) => "throttled",
+            Outcome::Failed(Failure::Status { .. }) => "server_error",
         }
     }
 }
@@ -55,39 +81,61 @@ impl fmt::Display for Outcome {
             Outcome::Delivered => f.write_str("delivered"),
             Outcome::Failed(Failure::NotStarted(why)) => why.fmt(f),
             Outcome::Failed(Failure::NoResponse) => f.write_str("no response"),
+            Outcome::Failed(Failure::Unreachable) => f.write_str("no connection (503 by the proxy)"),
+            Outcome::Failed(Failure::TimedOut) => f.write_str("no answer in time (504 by the proxy)"),
+            Outcome::Failed(Failure::Status { status: status @ 300..=399, .. }) => {
+                write!(f, "status {status}, a redirect, which is not followed")
+            }
             Outcome::Failed(Failure::Status { status, .. }) | Outcome::Refused(status) => write!(f, "status {status}"),
+            Outcome::Gone => f.write_str("status 410"),
         }
     }
+}
+
+/// Seconds, or a date as RFC 9110 writes it.
+fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(seconds.saturating_mul(1000));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?;
+    let at = u64::try_from(date.timestamp().as_millisecond()).ok()?;
+    Some(UnixMillis(at).since(now))
 }
 
 impl DeliveryPolicy {
     /// Milliseconds until the attempt after `delivery.attempts` failed ones; `None` when they were the last.
     ///
-    /// The back-off doubles from `base_delay_ms` up to `max_delay_ms`, with full jitter; a receiver's `Retry-After`
-    /// is a lower bound, up to `max_delay_ms`.
-    pub fn next_delay_ms(&self, delivery: &Delivery, failure: &Failure) -> Option<u64> {
+    /// The back-off doubles from `base_delay_ms` up to `max_delay_ms`, with full jitter. A row of short delays must not
+    /// use all attempts up while a receiver restarts: attempt n + 2 comes no sooner than the first n back-offs together
+    /// could have taken. A receiver's `Retry-After` is a lower bound, up to `max_delay_ms`.
+    pub fn next_delay_ms(&self, delivery: &Delivery, failure: &Failure, now: UnixMillis) -> Option<u64> {
         if delivery.attempts >= self.max_attempts {
             return None;
         }
-        let doublings = delivery.attempts.saturating_sub(1).min(63);
-        let ceiling = self.base_delay_ms.saturating_mul(1_u64.wrapping_shl(doublings)).min(self.max_delay_ms);
+        let ceiling = self.back_off_ms(delivery.attempts);
+        let planned = (1..delivery.attempts).fold(0_u64, |sum, attempt| sum.saturating_add(self.back_off_ms(attempt)));
+        let elapsed = now.since(UnixMillis(delivery.first_attempt));
+        let least = planned.saturating_sub(elapsed).min(ceiling);
         let asked_for = match failure {
-            Failure::Status { retry_after_s: Some(seconds), .. } => seconds.saturating_mul(1000).min(self.max_delay_ms),
+            Failure::Status { retry_after_ms: Some(ms), .. } => (*ms).min(self.max_delay_ms),
             _ => 0,
         };
-        Some(jitter(delivery, ceiling).max(asked_for))
+        let jittered = least.saturating_add(jitter(delivery, ceiling.saturating_sub(least)));
+        Some(jittered.max(asked_for))
+    }
+
+    /// The longest back-off after so many attempts.
+    fn back_off_ms(&self, attempts: u32) -> u64 {
+        let doublings = attempts.saturating_sub(1).min(63);
+        self.base_delay_ms.saturating_mul(1_u64.wrapping_shl(doublings)).min(self.max_delay_ms)
     }
 }
 
 /// A delay in 0..=`ceiling` that is the same for one attempt of one delivery, and spread over all of them: the core
 /// has no source of randomness, and needs none.
 fn jitter(delivery: &Delivery, ceiling: u64) -> u64 {
-    let digest = Md5::new()
-        .chain_update(&delivery.id)
-        .chain_update(&delivery.handler)
-        .chain_update(delivery.attempts.to_le_bytes());
-    let digest: [u8; 16] = digest.finalize().into();
-    let random = u64::from_le_bytes(digest.first_chunk().copied().unwrap_or_default());
+    let random = fingerprint(&[&delivery.id, &delivery.attempts.to_string()]);
     let scaled = u128::from(random).saturating_mul(u128::from(ceiling).saturating_add(1)) >> 64;
     u64::try_from(scaled).unwrap_or(ceiling)
 }

@@ -3,18 +3,22 @@
 //! What this VM knows in memory is a cache of what is in shared data. A VM that takes over starts from the slots alone
 //! and sends again what was in flight, with the same id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::attempt::{Failure, Outcome};
+use super::closed::{self, Closed, ConfigId};
 use super::outbox::{self, Slot};
-use super::{Delivery, DeliveryPolicy, lease};
+use super::schedule::Schedule;
+use super::{Delivery, DeliveryPolicy, Held, lease};
+use crate::config::Config;
 use crate::cooldown;
-use crate::metrics::Metric;
+use crate::digest::{self, Tally};
+use crate::metrics::{Gauge, Metric};
 use crate::ports::{CalloutId, CalloutReply, Host};
 use crate::store::StoreError;
 use crate::units::UnixMillis;
 
-/// How long a taken slot may stay without a delivery: whoever reserved it died before filling it.
+/// How long a taken slot may stay without a message: whoever reserved it died before filling it.
 const ABANDONED_AFTER_MS: u64 = 10_000;
 
 /// The dispatching side of one VM.
@@ -22,29 +26,29 @@ const ABANDONED_AFTER_MS: u64 = 10_000;
 pub struct Dispatcher {
     vm: u64,
     policy: DeliveryPolicy,
+    config: ConfigId,
     lease_until: UnixMillis,
-    followed: BTreeMap<Slot, Followed>,
+    schedule: Schedule,
     in_flight: HashMap<CalloutId, (Slot, Delivery)>,
-}
-
-#[derive(Debug)]
-enum Followed {
-    /// Taken without a delivery since then.
-    Empty { since: UnixMillis },
-    /// To be sent.
-    Waiting { due: UnixMillis, target: String },
-    /// Being sent.
-    InFlight,
+    closed: Closed,
 }
 
 impl Dispatcher {
     /// For the VM of that number (see [`lease::register_vm`]).
-    pub fn new(vm: u64, policy: DeliveryPolicy) -> Self {
-        Dispatcher { vm, policy, lease_until: UnixMillis(0), followed: BTreeMap::new(), in_flight: HashMap::new() }
+    pub fn new(vm: u64, config: &Config) -> Self {
+        Dispatcher {
+            vm,
+            policy: config.delivery,
+            config: config.id,
+            lease_until: UnixMillis(0),
+            schedule: Schedule::default(),
+            in_flight: HashMap::new(),
+            closed: Closed::default(),
+        }
     }
 
     /// Renews or takes the lease; its holder looks through all slots and sends what is due.
-    pub fn on_tick(&mut self, host: &impl Host, now: UnixMillis) {
+    pub fn on_tick(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         let held_before = self.leads(now);
         match lease::hold(host, self.vm, now) {
             Ok(true) => self.lease_until = now.plus(lease::LEASE_MS),
@@ -53,7 +57,7 @@ impl Dispatcher {
         }
         if !self.leads(now) {
             // What is in flight stays known: should this VM lead again before the reply, it must not send it again.
-            self.followed.retain(|_, state| matches!(state, Followed::InFlight));
+            self.schedule.retain_idle(|_| false);
             return;
         }
         if !held_before {
@@ -62,25 +66,37 @@ impl Dispatcher {
                 log::error!("messages wait for the next tick: {error}");
             }
         }
+        match closed::closed(host, self.config) {
+            Ok(closed) => self.closed = closed,
+            Err(error) => log::error!("the closed targets: {error}"),
+        }
         self.drain_wakeups(host, now);
-        self.follow_taken(host, now);
-        self.send_due(host, now);
+        let held = self.follow_taken(host, now);
+        self.send_due(host, config, now);
+        self.report(host, held, now);
     }
 
     /// Sends what it was woken for.
-    pub fn on_wake(&mut self, host: &impl Host, now: UnixMillis) {
+    pub fn on_wake(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         if self.leads(now) {
             self.drain_wakeups(host, now);
-            self.send_due(host, now);
+            self.send_due(host, config, now);
         }
     }
 
-    /// Judges an attempt. `None` where the callout is not one of this dispatcher's.
-    pub fn on_reply(&mut self, host: &impl Host, id: CalloutId, reply: &CalloutReply, now: UnixMillis) {
+    /// Judges an attempt, unless the callout is not one of this dispatcher's.
+    pub fn on_reply(
+        &mut self,
+        host: &impl Host,
+        config: &Config,
+        id: CalloutId,
+        reply: &CalloutReply,
+        now: UnixMillis,
+    ) {
         let Some((slot, delivery)) = self.in_flight.remove(&id) else { return };
-        self.settle(host, slot, delivery, &Outcome::of_reply(reply), now);
+        self.settle(host, slot, delivery, &Outcome::of_reply(reply, now), now);
         if self.leads(now) {
-            self.send_due(host, now);
+            self.send_due(host, config, now);
         }
     }
 
@@ -94,6 +110,14 @@ impl Dispatcher {
 
     fn leads(&self, now: UnixMillis) -> bool {
         now < self.lease_until
+    }
+
+    fn report(&self, host: &impl Host, held: usize, now: UnixMillis) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        host.set(Gauge::Held, number(held));
+        host.set(Gauge::InFlight, number(self.schedule.under_way()));
+        host.set(Gauge::OldestAge, self.schedule.oldest().map_or(0, |since| now.since(since)) / 1000);
+        host.set(Gauge::ClosedTargets, number(self.closed.len()));
     }
 
     fn drain_wakeups(&mut self, host: &impl Host, now: UnixMillis) {
@@ -113,38 +137,40 @@ impl Dispatcher {
         }
     }
 
-    fn follow_taken(&mut self, host: &impl Host, now: UnixMillis) {
+    /// Looks for what no wake-up told of; returns how many slots are taken.
+    fn follow_taken(&mut self, host: &impl Host, now: UnixMillis) -> usize {
         let taken = match outbox::taken(host) {
             Ok(taken) => taken,
+            Err(StoreError::Corrupt(corrupt)) => {
+                log::error!("held messages cannot be listed: {corrupt}; the index is made anew");
+                if let Err(error) = outbox::rebuild(host, self.policy.capacity) {
+                    log::error!("it cannot be made anew: {error}");
+                }
+                outbox::taken(host).unwrap_or_default()
+            }
             Err(error) => {
                 log::error!("held messages cannot be listed: {error}");
-                return;
+                return 0;
             }
         };
-        let in_flight = |state: &Followed| matches!(state, Followed::InFlight);
-        self.followed.retain(|slot, state| in_flight(state) || taken.binary_search(slot).is_ok());
-        for slot in taken {
-            if !matches!(self.followed.get(&slot), Some(Followed::Waiting { .. } | Followed::InFlight)) {
-                self.follow(host, slot, now);
+        self.schedule.retain_idle(|slot| taken.binary_search(&slot).is_ok());
+        for slot in &taken {
+            if !self.schedule.knows(*slot) {
+                self.follow(host, *slot, now);
             }
         }
+        taken.len()
     }
 
     /// Learns what a taken slot holds.
     fn follow(&mut self, host: &impl Host, slot: Slot, now: UnixMillis) {
-        if matches!(self.followed.get(&slot), Some(Followed::InFlight)) {
+        if self.schedule.is_under_way(slot) {
             return;
         }
-        match outbox::delivery(host, slot) {
-            Ok(Some(delivery)) => {
-                self.followed.insert(slot, waiting(&delivery));
-            }
+        match outbox::held(host, slot) {
+            Ok(Some(held)) => self.wait(slot, &held),
             Ok(None) => {
-                let since = match self.followed.get(&slot) {
-                    Some(Followed::Empty { since }) => *since,
-                    _ => now,
-                };
-                self.followed.insert(slot, Followed::Empty { since });
+                let since = self.schedule.empty(slot, now);
                 if now.since(since) >= ABANDONED_AFTER_MS {
                     log::error!("slot {}: reserved, never filled; its message is lost", slot.0);
                     self.discard(host, slot);
@@ -159,113 +185,141 @@ impl Dispatcher {
         }
     }
 
+    fn wait(&mut self, slot: Slot, held: &Held) {
+        match held {
+            Held::Message(delivery) => {
+                self.schedule.wait(slot, delivery.target(), delivery.due(), UnixMillis(delivery.since));
+            }
+            Held::Tally(tally) => self.schedule.wait(slot, "", tally.until(), UnixMillis(tally.first)),
+        }
+    }
+
     fn discard(&mut self, host: &impl Host, slot: Slot) {
-        self.followed.remove(&slot);
+        self.schedule.forget(slot);
         host.count(Metric::Failed);
         if let Err(error) = outbox::free(host, slot) {
             log::error!("slot {} stays taken: {error}", slot.0);
         }
     }
 
-    fn send_due(&mut self, host: &impl Host, now: UnixMillis) {
-        for slot in self.sendable(now) {
-            self.send(host, slot, now);
+    fn send_due(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
+        while let Some(slot) = self.schedule.next(self.policy.limits, now) {
+            match outbox::held(host, slot) {
+                Ok(Some(Held::Message(delivery))) => self.send(host, config, slot, delivery, now),
+                Ok(Some(Held::Tally(tally))) => self.close_tally(host, config, slot, &tally, now),
+                Ok(None) => self.schedule.forget(slot),
+                Err(error) => {
+                    // The next tick looks at it again, and frees it if it does not decode.
+                    log::error!("slot {}: {error}", slot.0);
+                    self.schedule.forget(slot);
+                }
+            }
         }
     }
 
-    /// The slots whose turn it is: due, the longest first, as many as the limits leave room for.
-    fn sendable(&self, now: UnixMillis) -> Vec<Slot> {
-        let room = self.policy.max_in_flight.saturating_sub(self.in_flight.len());
-        if room == 0 {
-            return Vec::new();
+    fn send(&mut self, host: &impl Host, config: &Config, slot: Slot, delivery: Delivery, now: UnixMillis) {
+        if self.closed.contains(delivery.endpoint()) {
+            host.count(Metric::Closed);
+            return self.give_up(host, slot, delivery, &Outcome::Gone);
         }
-        let mut per_target: HashMap<&str, usize> = HashMap::new();
-        let mut has_room = |target| {
-            let under_way = per_target.entry(target).or_default();
-            *under_way = under_way.saturating_add(1);
-            *under_way <= self.policy.max_in_flight_per_target
-        };
-        for (_, delivery) in self.in_flight.values() {
-            has_room(delivery.target());
-        }
-        let mut due: Vec<(UnixMillis, Slot, &str)> = Vec::new();
-        for (slot, state) in &self.followed {
-            if let Followed::Waiting { due: at, target } = state
-                && *at <= now
-            {
-                due.push((*at, *slot, target));
-            }
-        }
-        due.sort_unstable();
-        due.into_iter().filter(|(_, _, target)| has_room(target)).map(|(_, slot, _)| slot).take(room).collect()
-    }
-
-    fn send(&mut self, host: &impl Host, slot: Slot, now: UnixMillis) {
-        let delivery = match outbox::delivery(host, slot) {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) => {
-                self.followed.remove(&slot);
-                return;
-            }
-            Err(error) => {
-                log::error!("slot {}: {error}", slot.0);
-                self.followed.remove(&slot);
-                return;
-            }
-        };
-        match host.send(&delivery.callout()) {
+        match host.send(&delivery.callout(config.signing_keys(&delivery), now)) {
             Ok(id) => {
-                self.followed.insert(slot, Followed::InFlight);
+                self.schedule.start(slot);
                 self.in_flight.insert(id, (slot, delivery));
             }
             Err(why) => self.settle(host, slot, delivery, &Outcome::Failed(Failure::NotStarted(why)), now),
         }
     }
 
-    fn settle(&mut self, host: &impl Host, slot: Slot, mut delivery: Delivery, outcome: &Outcome, now: UnixMillis) {
-        self.followed.remove(&slot);
-        delivery.attempts = delivery.attempts.saturating_add(1);
-        let delay = match outcome {
-            Outcome::Delivered | Outcome::Refused(_) => None,
-            Outcome::Failed(failure) => self.policy.next_delay_ms(&delivery, failure),
-        };
-        let stored = match delay {
-            Some(delay) => {
-                host.count(Metric::Retried);
-                delivery.due = now.plus(delay).0;
-                log::info!(
-                    "{}: attempt {} of {}: {outcome}; next in {delay} ms",
-                    name(&delivery),
-                    delivery.attempts,
-                    self.policy.max_attempts
-                );
-                outbox::replace(host, slot, &delivery)
-            }
-            None if *outcome == Outcome::Delivered => {
-                host.count(Metric::Delivered);
-                outbox::finish(host, slot, &delivery)
-            }
-            None => {
-                host.count(Metric::Failed);
-                log::error!("{}: failed for good after {} attempts: {outcome}", name(&delivery), delivery.attempts);
-                if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| cooldown::release(host, claim)) {
-                    log::warn!("{}: its cool-down lasts to its end: {error}", name(&delivery));
-                }
-                outbox::finish(host, slot, &delivery)
-            }
-        };
-        match stored {
-            Ok(true) if delay.is_some() && self.leads(now) => {
-                self.followed.insert(slot, waiting(&delivery));
-            }
-            Ok(_) => {}
-            Err(error) => log::error!("{}: slot {} stays as it is: {error}", name(&delivery), slot.0),
+    /// Makes the message that a count becomes when its time is over. Events that are counted meanwhile are in it, or
+    /// find that it is gone.
+    fn close_tally(&mut self, host: &impl Host, config: &Config, slot: Slot, tally: &Tally, now: UnixMillis) {
+        self.schedule.forget(slot);
+        let made = digest::close(host, config, slot, tally, now);
+        match made {
+            Ok(Some(delivery)) => self.wait(slot, &Held::Message(delivery)),
+            Ok(None) => {}
+            Err(error) => log::error!("{} by {}: {error}", tally.id, tally.handler),
         }
     }
-}
 
-fn waiting(delivery: &Delivery) -> Followed {
-    Followed::Waiting { due: delivery.due(), target: delivery.target().to_owned() }
+    fn settle(&mut self, host: &impl Host, slot: Slot, mut delivery: Delivery, outcome: &Outcome, now: UnixMillis) {
+        host.count_attempt(delivery.target(), outcome.label());
+        delivery.attempts = delivery.attempts.saturating_add(1);
+        if delivery.attempts == 1 {
+            delivery.first_attempt = now.0;
+        }
+        let delay = match outcome {
+            Outcome::Failed(failure) => self.policy.next_delay_ms(&delivery, failure, now),
+            Outcome::Delivered | Outcome::Refused(_) | Outcome::Gone => None,
+        };
+        match delay {
+            Some(delay) => self.retry(host, slot, delivery, outcome, delay, now),
+            None if *outcome == Outcome::Delivered => {
+                host.count(Metric::Delivered);
+                self.finish(host, slot, delivery);
+            }
+            None => {
+                if *outcome == Outcome::Gone {
+                    self.close_endpoint(host, &delivery);
+                }
+                self.give_up(host, slot, delivery, outcome);
+            }
+        }
+    }
+
+    fn retry(
+        &mut self,
+        host: &impl Host,
+        slot: Slot,
+        mut delivery: Delivery,
+        outcome: &Outcome,
+        delay: u64,
+        now: UnixMillis,
+    ) {
+        host.count(Metric::Retried);
+        delivery.due = now.plus(delay).0;
+        let (attempts, most) = (delivery.attempts, self.policy.max_attempts);
+        log::info!("{}: attempt {attempts} of {most}: {outcome}; next in {delay} ms", name(&delivery));
+        let held = Held::Message(delivery);
+        self.schedule.forget(slot);
+        match outbox::replace(host, slot, &held) {
+            Ok(true) if self.leads(now) => self.wait(slot, &held),
+            Ok(_) => {}
+            Err(error) => log::error!("{}: slot {} stays as it is: {error}", held.id(), slot.0),
+        }
+    }
+
+    fn give_up(&mut self, host: &impl Host, slot: Slot, delivery: Delivery, outcome: &Outcome) {
+        host.count(Metric::Failed);
+        log::error!("{}: failed for good after {} attempts: {outcome}", name(&delivery), delivery.attempts);
+        if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| cooldown::release(host, claim)) {
+            log::warn!("{}: its cool-down lasts to its end: {error}", name(&delivery));
+        }
+        self.finish(host, slot, delivery);
+    }
+
+    fn finish(&mut self, host: &impl Host, slot: Slot, delivery: Delivery) {
+        self.schedule.forget(slot);
+        if let Err(error) = outbox::finish(host, slot, &Held::Message(delivery)) {
+            log::error!("slot {} stays as it is: {error}", slot.0);
+        }
+    }
+
+    fn close_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
+        log::error!(
+            "{}: the target of {} answers 410 Gone: it gets nothing more until the configuration changes",
+            delivery.target(),
+            delivery.handler
+        );
+        if let Err(error) = closed::close(host, self.config, delivery.endpoint()) {
+            log::error!("{}: it is asked again: {error}", delivery.target());
+        }
+        match closed::closed(host, self.config) {
+            Ok(closed) => self.closed = closed,
+            Err(error) => log::error!("the closed targets: {error}"),
+        }
+    }
 }
 
 /// For logs: no path, query or header of the target, which may be secrets.

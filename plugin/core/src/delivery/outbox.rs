@@ -1,17 +1,22 @@
-//! The table of held deliveries: a fixed number of slots in shared data, and a bitmap of those that are taken.
+//! The table of held messages: a fixed number of slots in shared data, and an index of those that are taken.
 //!
 //! ```text
-//! index   = version u8 = 1, one bit a slot                        set: taken
-//! slot    = a Delivery, or empty
+//! index   = version u8 = 1, one byte a slot                       0: free, else for whom it is taken
+//! slot    = a Held, or empty
 //! ```
-//! A slot is reserved in the bitmap, then filled; emptied, then freed. Whoever dies in between leaves a taken slot
-//! without a delivery, which the dispatcher frees after a while.
+//! A slot is reserved in the index, then filled; emptied, then freed. Whoever dies in between leaves a taken slot
+//! that holds nothing, which the dispatcher frees after a while.
+//!
+//! An eighth of the table is kept for what must not be lost to a flood: crossed thresholds and digests, which come only
+//! once, and the first messages to a target that has few of them here. A stalled target cannot keep others out.
 
 use thiserror::Error;
 
-use super::Delivery;
+use super::Held;
+use crate::metrics::Metric;
 use crate::ports::{Entry, Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::units::fingerprint;
 
 const INDEX_KEY: &str = "tb1/d";
 const VERSION: u8 = 1;
@@ -24,6 +29,30 @@ impl Slot {
     fn key(self) -> String {
         format!("tb1/d/{}", self.0)
     }
+}
+
+/// For whom a slot is taken: two targets may share a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(u8);
+
+impl Tag {
+    /// What is under no target's name.
+    pub const OWN: Tag = Tag(1);
+
+    /// Of a target's host and port.
+    pub fn of(target: &str) -> Self {
+        let number = u8::try_from(fingerprint(&[target]) % 254).unwrap_or_default();
+        Tag(number.saturating_add(2))
+    }
+}
+
+/// How much of the table a message may claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Any free slot.
+    All,
+    /// What is left while an eighth stays free, or one of the few that every target is due.
+    Common,
 }
 
 /// Why no slot could be had.
@@ -40,14 +69,20 @@ pub enum ReserveError {
 /// Takes a free slot below `capacity`.
 ///
 /// # Errors
-/// When all are taken, or shared data fails.
-pub fn reserve(host: &(impl SharedData + Metrics), capacity: u32) -> Result<Slot, ReserveError> {
+/// When there is none for this share, or shared data fails.
+pub fn reserve(
+    host: &(impl SharedData + Metrics),
+    capacity: u32,
+    tag: Tag,
+    share: Share,
+) -> Result<Slot, ReserveError> {
     let reserved = update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
-        Ok(match index.first_free(capacity) {
+        let free = index.first_free(capacity).filter(|_| share == Share::All || index.has_common_room(capacity, tag));
+        Ok(match free {
             None => Change::Keep(None),
             Some(slot) => {
-                index.set(slot, true);
+                index.set(slot, tag.0);
                 Change::Write(index.0, Some(slot))
             }
         })
@@ -55,43 +90,61 @@ pub fn reserve(host: &(impl SharedData + Metrics), capacity: u32) -> Result<Slot
     reserved.ok_or(ReserveError::Full)
 }
 
-/// Puts a delivery into a slot that one has reserved, or into its own slot again.
+/// Fills a slot that one has reserved.
 ///
 /// # Errors
 /// When the host refuses.
-pub fn fill(host: &impl SharedData, slot: Slot, delivery: &Delivery) -> Result<(), StoreError> {
-    Ok(host.put(&slot.key(), &delivery.encode())?)
+pub fn fill(host: &impl SharedData, slot: Slot, held: &Held) -> Result<(), StoreError> {
+    Ok(host.put(&slot.key(), &held.encode())?)
 }
 
 /// What a taken slot holds.
 ///
 /// # Errors
 /// When the host refuses, or the bytes do not decode.
-pub fn delivery(host: &(impl SharedData + Metrics), slot: Slot) -> Result<Option<Delivery>, StoreError> {
+pub fn held(host: &(impl SharedData + Metrics), slot: Slot) -> Result<Option<Held>, StoreError> {
     Ok(match read(host, &slot.key())? {
         None => None,
-        Some(bytes) => Some(Delivery::decode(&bytes)?),
+        Some(bytes) => Some(Held::decode(&bytes)?),
     })
 }
 
-/// Writes `delivery` over its former self; `false` where the slot no longer holds it.
+/// Changes what a slot holds, in a bounded loop; `false` where `step` found something else than it wanted.
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn replace(host: &impl SharedData, slot: Slot, delivery: &Delivery) -> Result<bool, StoreError> {
-    change_if_held(host, slot, delivery, &delivery.encode())
+pub fn change(
+    host: &(impl SharedData + Metrics),
+    slot: Slot,
+    step: impl Fn(Held) -> Option<Held>,
+) -> Result<bool, StoreError> {
+    update(host, &slot.key(), |stored| {
+        let held = stored.map(|bytes| Held::decode(&bytes)).transpose()?;
+        Ok(match held.and_then(&step) {
+            Some(changed) => Change::Write(changed.encode(), true),
+            None => Change::Keep(false),
+        })
+    })
 }
 
-/// Frees the slot of a delivery that is done; `false` where the slot no longer holds it.
+/// Writes what a slot holds over its former self; `false` where the slot no longer holds it.
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, delivery: &Delivery) -> Result<bool, StoreError> {
-    let held = change_if_held(host, slot, delivery, b"")?;
-    if held {
+pub fn replace(host: &impl SharedData, slot: Slot, held: &Held) -> Result<bool, StoreError> {
+    change_if_held(host, slot, held, &held.encode())
+}
+
+/// Frees the slot of what is done with; `false` where the slot no longer holds it.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, held: &Held) -> Result<bool, StoreError> {
+    let is_held = change_if_held(host, slot, held, b"")?;
+    if is_held {
         free(host, slot)?;
     }
-    Ok(held)
+    Ok(is_held)
 }
 
 /// Frees a slot whatever it holds.
@@ -102,7 +155,7 @@ pub fn free(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreE
     host.put(&slot.key(), b"")?;
     update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
-        index.set(slot, false);
+        index.set(slot, 0);
         Ok(Change::Write(index.0, ()))
     })
 }
@@ -110,16 +163,33 @@ pub fn free(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreE
 /// The slots that are taken, in order.
 ///
 /// # Errors
-/// When the host refuses, or the bitmap does not decode.
+/// When the host refuses, or the index does not decode.
 pub fn taken(host: &impl SharedData) -> Result<Vec<Slot>, StoreError> {
     Ok(Index::decode(read(host, INDEX_KEY)?)?.taken().collect())
 }
 
-/// One try: only this delivery's dispatcher writes to its slot, so a lost race means that another took over.
-fn change_if_held(host: &impl SharedData, slot: Slot, delivery: &Delivery, bytes: &[u8]) -> Result<bool, StoreError> {
+/// Makes an index that does not decode anew, from what the slots below `capacity` hold.
+///
+/// # Errors
+/// When the host refuses.
+pub fn rebuild(host: &(impl SharedData + Metrics), capacity: u32) -> Result<(), StoreError> {
+    host.count(Metric::CorruptRecords);
+    let Entry::Present(foreign) = host.get(INDEX_KEY)? else { return Ok(()) };
+    let mut index = Index(vec![VERSION]);
+    for slot in (0..capacity).map(Slot) {
+        if read(host, &slot.key())?.is_some() {
+            index.set(slot, Tag::OWN.0);
+        }
+    }
+    // Another VM may have been quicker.
+    host.replace(INDEX_KEY, &index.0, foreign.cas)?;
+    Ok(())
+}
+
+/// One try: only the dispatcher writes to a message's slot, so a lost race means that another VM took over.
+fn change_if_held(host: &impl SharedData, slot: Slot, held: &Held, bytes: &[u8]) -> Result<bool, StoreError> {
     let Entry::Present(stored) = host.get(&slot.key())? else { return Ok(false) };
-    let is_held =
-        Delivery::decode(&stored.value).is_ok_and(|held| held.id == delivery.id && held.handler == delivery.handler);
+    let is_held = Held::decode(&stored.value).is_ok_and(|found| found.id() == held.id());
     Ok(is_held && host.replace(&slot.key(), bytes, stored.cas)?)
 }
 
@@ -134,51 +204,76 @@ impl Index {
         }
     }
 
-    fn first_free(&self, capacity: u32) -> Option<Slot> {
-        let bytes = self.0.get(1..).unwrap_or_default();
-        let partly_free = bytes.iter().position(|byte| *byte != u8::MAX).unwrap_or(bytes.len());
-        let bit = bytes.get(partly_free).map_or(0, |byte| byte.trailing_ones());
-        let slot = u32::try_from(partly_free).ok()?.checked_mul(8)?.checked_add(bit)?;
-        (slot < capacity).then_some(Slot(slot))
+    fn slots(&self) -> &[u8] {
+        self.0.get(1..).unwrap_or_default()
     }
 
-    fn set(&mut self, slot: Slot, taken: bool) {
-        let (byte, mask) = (slot.0 as usize / 8, 1_u8.wrapping_shl(slot.0 % 8));
-        let place = byte.saturating_add(1);
+    fn first_free(&self, capacity: u32) -> Option<Slot> {
+        let slots = self.slots();
+        let free = slots.iter().position(|tag| *tag == 0).unwrap_or(slots.len());
+        u32::try_from(free).ok().filter(|slot| *slot < capacity).map(Slot)
+    }
+
+    /// See [`Share::Common`]. A target is due a sixteenth of the table.
+    fn has_common_room(&self, capacity: u32, tag: Tag) -> bool {
+        let count = |wanted: &dyn Fn(u8) -> bool| {
+            let counted = self.slots().iter().filter(|tag| wanted(**tag)).count();
+            u32::try_from(counted).unwrap_or(u32::MAX)
+        };
+        let common = capacity.saturating_sub(capacity / 8).max(1);
+        count(&|slot| slot != 0) < common || count(&|slot| slot == tag.0) < capacity / 16
+    }
+
+    fn set(&mut self, slot: Slot, tag: u8) {
+        let place = (slot.0 as usize).saturating_add(1);
         if self.0.len() <= place {
             self.0.resize(place.saturating_add(1), 0);
         }
         if let Some(byte) = self.0.get_mut(place) {
-            *byte = if taken { *byte | mask } else { *byte & !mask };
+            *byte = tag;
         }
     }
 
     fn taken(&self) -> impl Iterator<Item = Slot> {
-        let bytes = self.0.get(1..).unwrap_or_default().iter();
-        let slots = (0_u32..).zip(bytes).filter(|(_, byte)| **byte != 0).flat_map(|(at, byte)| {
-            (0..8_u32)
-                .filter(move |bit| byte & 1_u8.wrapping_shl(*bit) != 0)
-                .map(move |bit| at.saturating_mul(8).saturating_add(bit))
-        });
-        slots.map(Slot)
+        (0_u32..).map(Slot).zip(self.slots()).filter(|(_, tag)| **tag != 0).map(|(slot, _)| slot)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::MemoryHost;
     use proptest::prelude::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    #[test]
+    fn a_stalled_target_leaves_room_for_others() {
+        let host = MemoryHost::default();
+        let take = |target: &str, share| reserve(&host, 64, Tag::of(target), share);
+        let stalled = (0..64).filter(|_| take("stalled", Share::Common).is_ok()).count();
+        assert_eq!(stalled, 56);
+        assert!((0..4).all(|_| take("healthy", Share::Common).is_ok()), "a sixteenth is its due");
+        assert_eq!(take("healthy", Share::Common), Err(ReserveError::Full));
+        assert!((0..4).all(|_| take("healthy", Share::All).is_ok()));
+        assert_eq!(take("healthy", Share::All), Err(ReserveError::Full));
+    }
+
+    #[test]
+    fn the_smallest_table_has_one_slot() {
+        let host = MemoryHost::default();
+        assert!(reserve(&host, 1, Tag::of("a"), Share::Common).is_ok());
+        assert_eq!(reserve(&host, 1, Tag::of("a"), Share::All), Err(ReserveError::Full));
+    }
+
     proptest! {
         #[test]
-        fn the_bitmap_is_a_set_of_slots(changes in prop::collection::vec((0_u32..300, any::<bool>()), 0..200)) {
+        fn the_index_is_a_set_of_slots(changes in prop::collection::vec((0_u32..300, 0_u8..3), 0..200)) {
             let mut index = Index(vec![VERSION]);
             let mut model = std::collections::BTreeSet::new();
-            for (slot, taken) in changes {
-                index.set(Slot(slot), taken);
-                if taken { model.insert(slot); } else { model.remove(&slot); }
+            for (slot, tag) in changes {
+                index.set(Slot(slot), tag);
+                if tag > 0 { model.insert(slot); } else { model.remove(&slot); }
                 prop_assert_eq!(index.taken().map(|slot| slot.0).collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
                 let free = (0..300).find(|slot| !model.contains(slot)).map(Slot);
                 prop_assert_eq!(index.first_free(300), free);

@@ -4,11 +4,12 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::attempt::{Failure, Outcome};
 use super::dispatcher::Dispatcher;
-use super::outbox::{self, ReserveError};
+use super::outbox::{ReserveError, Share, Slot, Tag};
 use super::*;
+use crate::config::Config;
 use crate::cooldown::{self, CauseDigest};
 use crate::metrics::Metric;
-use crate::ports::{CalloutRefused, CalloutReply, SharedData, Wakeups};
+use crate::ports::{CalloutId, CalloutRefused, CalloutReply, SharedData, Wakeups};
 use crate::testing::MemoryHost;
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
@@ -17,9 +18,36 @@ const POLICY: DeliveryPolicy = DeliveryPolicy {
     max_delay_ms: 60_000,
     timeout_ms: 30_000,
     capacity: 16,
-    max_in_flight: 4,
-    max_in_flight_per_target: 2,
+    limits: Limits { total: 4, per_target: 2 },
 };
+
+fn config() -> Config {
+    let (mut config, _) = Config::load(b"{}").unwrap();
+    config.delivery = POLICY;
+    config
+}
+
+/// A VM's dispatcher with its configuration.
+struct Vm(Dispatcher, Config);
+
+impl Vm {
+    fn new(number: u64) -> Self {
+        let config = config();
+        Vm(Dispatcher::new(number, &config), config)
+    }
+
+    fn on_tick(&mut self, host: &MemoryHost, now: UnixMillis) {
+        self.0.on_tick(host, &self.1, now);
+    }
+
+    fn on_wake(&mut self, host: &MemoryHost, now: UnixMillis) {
+        self.0.on_wake(host, &self.1, now);
+    }
+
+    fn on_reply(&mut self, host: &MemoryHost, id: CalloutId, reply: &CalloutReply, now: UnixMillis) {
+        self.0.on_reply(host, &self.1, id, reply, now);
+    }
+}
 
 fn delivery(id: &str, target: &str) -> Delivery {
     Delivery {
@@ -31,20 +59,27 @@ fn delivery(id: &str, target: &str) -> Delivery {
         headers: vec![(":authority".into(), target.into())],
         body: "{}".into(),
         timeout_ms: 1000,
+        keys: Vec::new(),
         attempts: 0,
+        since: 0,
+        first_attempt: 0,
         due: 0,
     }
 }
 
-fn hold(host: &MemoryHost, delivery: &Delivery) -> outbox::Slot {
-    let slot = outbox::reserve(host, POLICY.capacity).unwrap();
-    outbox::fill(host, slot, delivery).unwrap();
+fn reserve(host: &MemoryHost) -> Result<Slot, ReserveError> {
+    outbox::reserve(host, POLICY.capacity, Tag::OWN, Share::All)
+}
+
+fn hold(host: &MemoryHost, delivery: &Delivery) -> Slot {
+    let slot = reserve(host).unwrap();
+    outbox::fill(host, slot, &Held::Message(delivery.clone())).unwrap();
     host.wake(&slot.0.to_le_bytes()).unwrap();
     slot
 }
 
 fn answer(status: u16) -> CalloutReply {
-    CalloutReply { status: Some(status), retry_after: None }
+    CalloutReply { status: Some(status), ..CalloutReply::default() }
 }
 
 fn at(ms: u64) -> UnixMillis {
@@ -54,7 +89,7 @@ fn at(ms: u64) -> UnixMillis {
 #[test]
 fn a_message_is_sent_once_and_its_slot_freed() {
     let host = MemoryHost::default();
-    let mut dispatcher = Dispatcher::new(1, POLICY);
+    let mut dispatcher = Vm::new(1);
     dispatcher.on_tick(&host, at(0));
     hold(&host, &delivery("a", "x"));
     dispatcher.on_wake(&host, at(1));
@@ -70,7 +105,7 @@ fn a_message_is_sent_once_and_its_slot_freed() {
 #[test]
 fn a_failure_is_retried_until_the_attempts_are_used_up_and_then_releases_its_claim() {
     let host = MemoryHost::default();
-    let mut dispatcher = Dispatcher::new(1, POLICY);
+    let mut dispatcher = Vm::new(1);
     let cause = CauseDigest::new("h", [0; 16]);
     let claim = cooldown::claim(&host, cause, 10_000_000, at(0)).unwrap();
     hold(&host, &Delivery { claim, ..delivery("a", "x") });
@@ -83,19 +118,19 @@ fn a_failure_is_retried_until_the_attempts_are_used_up_and_then_releases_its_cla
                 break sent;
             }
         };
-        assert!(cooldown::is_claimed(&host, cause, at(now)).unwrap(), "attempt {attempt}");
+        assert!(cooldown::look(&host, cause, at(now)).unwrap().is_some(), "attempt {attempt}");
         dispatcher.on_reply(&host, sent.0, &answer(503), at(now));
     }
     assert_eq!(host.metric(Metric::Retried), 2);
     assert_eq!(host.metric(Metric::Failed), 1);
-    assert!(!cooldown::is_claimed(&host, cause, at(now)).unwrap());
+    assert!(cooldown::look(&host, cause, at(now)).unwrap().is_none());
     assert!(outbox::taken(&host).unwrap().is_empty());
 }
 
 #[test]
 fn a_callout_refused_at_once_is_retried() {
     let host = MemoryHost::default();
-    let mut dispatcher = Dispatcher::new(1, POLICY);
+    let mut dispatcher = Vm::new(1);
     host.refuse_next_callout(CalloutRefused::Immediately);
     hold(&host, &delivery("a", "x"));
     dispatcher.on_tick(&host, at(0));
@@ -109,7 +144,7 @@ fn a_callout_refused_at_once_is_retried() {
 #[test]
 fn another_vm_takes_over_what_a_dead_one_held() {
     let host = MemoryHost::default();
-    let (mut first, mut second) = (Dispatcher::new(1, POLICY), Dispatcher::new(2, POLICY));
+    let (mut first, mut second) = (Vm::new(1), Vm::new(2));
     first.on_tick(&host, at(0));
     hold(&host, &delivery("a", "x"));
     first.on_wake(&host, at(1));
@@ -132,9 +167,9 @@ fn another_vm_takes_over_what_a_dead_one_held() {
 #[test]
 fn a_lease_that_is_given_up_is_taken_at_once() {
     let host = MemoryHost::default();
-    let (mut first, mut second) = (Dispatcher::new(1, POLICY), Dispatcher::new(2, POLICY));
+    let (mut first, mut second) = (Vm::new(1), Vm::new(2));
     first.on_tick(&host, at(0));
-    first.on_shutdown(&host);
+    first.0.on_shutdown(&host);
     hold(&host, &delivery("a", "x"));
     second.on_tick(&host, at(1));
     assert_eq!(host.take_sent().len(), 1);
@@ -143,7 +178,7 @@ fn a_lease_that_is_given_up_is_taken_at_once() {
 #[test]
 fn a_lease_from_the_future_does_not_block() {
     let host = MemoryHost::default();
-    let (mut first, mut second) = (Dispatcher::new(1, POLICY), Dispatcher::new(2, POLICY));
+    let (mut first, mut second) = (Vm::new(1), Vm::new(2));
     first.on_tick(&host, at(3_600_000));
     hold(&host, &delivery("a", "x"));
     second.on_tick(&host, at(0));
@@ -153,7 +188,7 @@ fn a_lease_from_the_future_does_not_block() {
 #[test]
 fn no_target_takes_all_places() {
     let host = MemoryHost::default();
-    let mut dispatcher = Dispatcher::new(1, POLICY);
+    let mut dispatcher = Vm::new(1);
     for id in ["a", "b", "c", "d", "e"] {
         hold(&host, &delivery(id, "slow"));
     }
@@ -166,10 +201,10 @@ fn no_target_takes_all_places() {
 #[test]
 fn slots_that_hold_nothing_or_nonsense_are_freed() {
     let host = MemoryHost::default();
-    let mut dispatcher = Dispatcher::new(1, POLICY);
-    let nonsense = outbox::reserve(&host, 16).unwrap();
+    let mut dispatcher = Vm::new(1);
+    let nonsense = reserve(&host).unwrap();
     host.put("tb1/d/0", b"not ours").unwrap();
-    let empty = outbox::reserve(&host, 16).unwrap();
+    let empty = reserve(&host).unwrap();
     assert_eq!((nonsense.0, empty.0), (0, 1));
     dispatcher.on_tick(&host, at(0));
     assert_eq!(outbox::taken(&host).unwrap(), [empty]);
@@ -185,56 +220,108 @@ fn slots_that_hold_nothing_or_nonsense_are_freed() {
 fn a_full_table_refuses_the_newest() {
     let host = MemoryHost::default();
     for _ in 0..16 {
-        outbox::reserve(&host, 16).unwrap();
+        reserve(&host).unwrap();
     }
-    assert_eq!(outbox::reserve(&host, 16), Err(ReserveError::Full));
+    assert_eq!(reserve(&host), Err(ReserveError::Full));
 }
 
 #[test]
 fn replies_are_classified() {
+    let outcome = |status| Outcome::of_reply(&answer(status), at(0));
     for status in [200, 202, 204, 299] {
-        assert_eq!(Outcome::of_reply(&answer(status)), Outcome::Delivered);
+        assert_eq!(outcome(status), Outcome::Delivered);
     }
-    for status in [408, 425, 429, 500, 502, 503, 504, 599] {
-        assert!(matches!(Outcome::of_reply(&answer(status)), Outcome::Failed(_)), "{status}");
+    for status in [100, 301, 302, 307, 408, 425, 429, 500, 502, 503, 504, 599, 999] {
+        assert!(matches!(outcome(status), Outcome::Failed(Failure::Status { .. })), "{status}");
     }
-    for status in [301, 302, 400, 401, 404, 410] {
-        assert_eq!(Outcome::of_reply(&answer(status)), Outcome::Refused(status));
+    for status in [400, 401, 404, 409, 422, 499] {
+        assert_eq!(outcome(status), Outcome::Refused(status));
     }
-    assert_eq!(Outcome::of_reply(&CalloutReply::default()), Outcome::Failed(Failure::NoResponse));
+    assert_eq!(outcome(410), Outcome::Gone);
+    let by_proxy = |status| Outcome::of_reply(&CalloutReply { by_proxy: true, ..answer(status) }, at(0));
+    assert_eq!(by_proxy(503), Outcome::Failed(Failure::Unreachable));
+    assert_eq!(by_proxy(504), Outcome::Failed(Failure::TimedOut));
+    assert_eq!(Outcome::of_reply(&CalloutReply::default(), at(0)), Outcome::Failed(Failure::NoResponse));
 }
 
 #[test]
 fn a_receiver_may_ask_for_time_up_to_the_longest_back_off() {
-    let failed = Delivery { attempts: 1, ..delivery("a", "x") };
-    let asks = |seconds: &str| {
-        let reply = CalloutReply { status: Some(503), retry_after: Some(seconds.into()) };
-        let Outcome::Failed(failure) = Outcome::of_reply(&reply) else { panic!() };
-        POLICY.next_delay_ms(&failed, &failure).unwrap()
+    let now = UnixMillis(1_795_248_000_000); // 2026-11-21T08:00:00Z
+    let failed = Delivery { attempts: 1, first_attempt: now.0, ..delivery("a", "x") };
+    let asks = |value: &str| {
+        let reply = CalloutReply { retry_after: Some(value.into()), ..answer(503) };
+        let Outcome::Failed(failure) = Outcome::of_reply(&reply, now) else { panic!() };
+        POLICY.next_delay_ms(&failed, &failure, now).unwrap()
     };
     assert!((30_000..=31_000).contains(&asks("30")));
     assert_eq!(asks("100000"), POLICY.max_delay_ms);
-    assert!(asks("Sat, 21 Nov 2026 08:00:00 GMT") <= 1000);
+    assert_eq!(asks("Sat, 21 Nov 2026 08:00:20 GMT"), 20_000);
+    for meaningless in ["Sat, 21 Nov 2026 07:00:00 GMT", "soon", "-5", ""] {
+        assert!(asks(meaningless) <= 1000, "{meaningless}");
+    }
+}
+
+#[test]
+fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
+    let host = MemoryHost::default();
+    let mut vm = Vm::new(1);
+    let cause = CauseDigest::new("h", [0; 16]);
+    vm.on_tick(&host, at(0));
+    hold(&host, &delivery("a", "x"));
+    let claim = cooldown::claim(&host, cause, 10_000_000, at(0)).unwrap();
+    hold(&host, &Delivery { claim, due: at(600).0, ..delivery("b", "x") });
+    hold(&host, &Delivery { due: at(600).0, ..delivery("c", "y") });
+    vm.on_wake(&host, at(1));
+    let sent = host.take_sent();
+    assert_eq!(sent.len(), 1);
+    vm.on_reply(&host, sent[0].0, &answer(410), at(2));
+    vm.on_tick(&host, at(700));
+    let targets: Vec<String> = host.take_sent().into_iter().map(|(_, callout)| callout.headers[0].1.clone()).collect();
+    assert_eq!(targets, ["y"]);
+    assert!(cooldown::look(&host, cause, at(700)).unwrap().is_none());
+    assert_eq!((host.metric(Metric::Failed), host.metric(Metric::Closed)), (2, 1));
+    assert_eq!(host.metric_named("tollbell_closed_targets"), Some(1));
+}
+
+#[test]
+fn an_index_of_foreign_bytes_is_made_anew_from_the_slots() {
+    let host = MemoryHost::default();
+    let mut vm = Vm::new(1);
+    hold(&host, &delivery("a", "x"));
+    host.put("tb1/d", b"not ours").unwrap();
+    vm.on_tick(&host, at(0));
+    assert_eq!(host.take_sent().len(), 1);
+    assert_eq!(host.metric(Metric::CorruptRecords), 1);
+    assert_eq!(reserve(&host), Ok(Slot(1)));
 }
 
 proptest! {
     #[test]
-    fn the_back_off_stays_below_its_ceiling(attempts in 1_u32..200, id in "[a-f0-9]{8}", max_attempts in 1_u32..200) {
+    fn the_back_off_is_bounded_and_uses_no_attempt_up_too_soon(id in "[a-f0-9]{8}", max_attempts in 3_u32..20) {
         let policy = DeliveryPolicy { max_attempts, ..POLICY };
-        let delay = policy.next_delay_ms(&Delivery { attempts, ..delivery(&id, "x") }, &Failure::NoResponse);
-        prop_assert_eq!(delay.is_none(), attempts >= max_attempts);
-        let ceiling = 1000_u64.saturating_mul(2_u64.saturating_pow(attempts - 1)).min(60_000);
-        prop_assert!(delay.unwrap_or_default() <= ceiling);
+        let ceiling = |attempts: u32| 1000_u64.saturating_mul(2_u64.pow(attempts - 1)).min(60_000);
+        let mut failed = Delivery { first_attempt: at(0).0, ..delivery(&id, "x") };
+        let mut now = at(0);
+        for attempts in 1..max_attempts {
+            failed.attempts = attempts;
+            let delay = policy.next_delay_ms(&failed, &Failure::NoResponse, now).unwrap();
+            prop_assert!(delay <= ceiling(attempts));
+            now = now.plus(delay);
+            let least: u64 = (1..attempts).map(ceiling).sum();
+            prop_assert!(now.since(at(0)) >= least, "attempt {} after {}", attempts + 1, now.since(at(0)));
+        }
+        failed.attempts = max_attempts;
+        prop_assert_eq!(policy.next_delay_ms(&failed, &Failure::NoResponse, now), None);
     }
 
     #[test]
-    fn a_delivery_is_read_back(id in ".*", body in ".*", attempts in any::<u32>(), due in any::<u64>()) {
-        let delivery = Delivery { body, attempts, due, ..delivery(&id, "x") };
-        prop_assert_eq!(Delivery::decode(&delivery.encode()), Ok(delivery));
+    fn what_is_held_is_read_back(id in ".*", body in ".*", attempts in any::<u32>(), due in any::<u64>()) {
+        let held = Held::Message(Delivery { body, attempts, due, ..delivery(&id, "x") });
+        prop_assert_eq!(Held::decode(&held.encode()), Ok(held));
     }
 
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-        let _ = Delivery::decode(&bytes);
+        let _ = Held::decode(&bytes);
     }
 }

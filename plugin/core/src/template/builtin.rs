@@ -3,7 +3,7 @@
 /// What a handler without a `template_path` uses.
 pub(super) const DEFAULT: &str = "templates/default_webhook.json";
 
-/// Name and source. The bodies are those of Tyk's documentation.
+/// Name and source. The bodies are those of Tyk's documentation; a digest says more.
 pub(super) const ALL: [(&str, &str); 2] =
     [(DEFAULT, DEFAULT_WEBHOOK), ("templates/monitor_template.json", MONITOR_TEMPLATE)];
 
@@ -13,13 +13,19 @@ const DEFAULT_WEBHOOK: &str = r#"{{#if (eq Type "TriggerExceeded")}}{
     "message": "{{Meta.Message}}",
     "org": "{{Meta.OrgID}}",
     "key": "{{Meta.Key}}",
-    "trigger_limit": "{{Meta.TriggerLimit}}"
+    "trigger_limit": "{{Meta.TriggerLimit}}"{{#if Meta.Suppressed}},
+    "suppressed": {{Meta.Suppressed}},
+    "first_seen": "{{Meta.FirstSeen}}",
+    "last_seen": "{{Meta.LastSeen}}"{{/if}}
 }{{else}}{
     "event": "{{Type}}",
     "message": "{{Meta.Message}}",
     "path": "{{Meta.Path}}",
     "origin": "{{Meta.Origin}}",
-    "key": "{{Meta.Key}}"
+    "key": "{{Meta.Key}}"{{#if Meta.Suppressed}},
+    "suppressed": {{Meta.Suppressed}},
+    "first_seen": "{{Meta.FirstSeen}}",
+    "last_seen": "{{Meta.LastSeen}}"{{/if}}
 }{{/if}}"#;
 
 const MONITOR_TEMPLATE: &str = r#"{
@@ -27,5 +33,8 @@ const MONITOR_TEMPLATE: &str = r#"{
     "message": "{{Meta.Message}}",
     "org": "{{Meta.OrgID}}",
     "key": "{{Meta.Key}}",
-    "trigger_limit": "{{Meta.TriggerLimit}}"
+    "trigger_limit": "{{Meta.TriggerLimit}}"{{#if Meta.Suppressed}},
+    "suppressed": {{Meta.Suppressed}},
+    "first_seen": "{{Meta.FirstSeen}}",
+    "last_seen": "{{Meta.LastSeen}}"{{/if}}
 }"#;

@@ -1,0 +1,211 @@
+//! A handler's `max_per_minute`: in any 60 seconds, no more of its messages than that go out. What exceeds it is counted
+//! and told in one digest (see [`crate::digest`]), so that who varies path or key cannot flood a receiver.
+//!
+//! ```text
+//! record  = version u8 = 1, slot u32, until u64, at u64*          little endian; slot u32::MAX: no tally
+//! ```
+//! One value for a handler in shared data, with the times of its last messages and the tally that counts the excess.
+
+use crate::delivery::outbox::Slot;
+use crate::digest::Link;
+use crate::metrics::Metric;
+use crate::ports::{Metrics, SharedData};
+use crate::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::units::{UnixMillis, fingerprint};
+
+/// The time in which a handler's messages are limited.
+pub const WINDOW_MS: u64 = 60_000;
+
+const VERSION: u8 = 1;
+const NO_SLOT: u32 = u32::MAX;
+
+/// A handler's cap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cap {
+    key: String,
+    most: usize,
+}
+
+/// Whether a message may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may.
+    Free,
+    /// There were as many as may be; the tally that counts the excess, if there is one.
+    Capped(Option<Link>),
+}
+
+impl Cap {
+    /// Of a handler; `None` for 0, which is no cap.
+    pub fn new(handler: &str, max_per_minute: u32) -> Option<Self> {
+        let most = usize::try_from(max_per_minute).ok().filter(|most| *most > 0)?;
+        Some(Cap { key: format!("tb1/m/{:08x}", fingerprint(&[handler]) >> 32), most })
+    }
+
+    /// Looks, without taking a turn. A record that does not decode is none.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    pub fn look(&self, host: &impl SharedData, now: UnixMillis) -> Result<Turn, StoreError> {
+        Ok(Record::decode(read(host, &self.key)?).map_or(Turn::Free, |record| self.turn(&record, now)))
+    }
+
+    /// Takes a turn.
+    ///
+    /// # Errors
+    /// As for any update of shared data.
+    pub fn take(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Result<Turn, StoreError> {
+        self.change(host, |record| {
+            let turn = self.turn(record, now);
+            if turn == Turn::Free {
+                record.sent.retain(|at| is_recent(*at, now));
+                record.sent.push(now);
+            }
+            (turn == Turn::Free, turn)
+        })
+    }
+
+    /// Makes `link` the tally that counts the excess, unless somebody has put another one in the place of `seen`.
+    ///
+    /// # Errors
+    /// As for any update of shared data.
+    pub fn link(&self, host: &(impl SharedData + Metrics), seen: Option<Link>, link: Link) -> Result<bool, StoreError> {
+        self.change(host, |record| {
+            let is_unchanged = record.tally == seen;
+            if is_unchanged {
+                record.tally = Some(link);
+            }
+            (is_unchanged, is_unchanged)
+        })
+    }
+
+    fn turn(&self, record: &Record, now: UnixMillis) -> Turn {
+        let recent = record.sent.iter().filter(|at| is_recent(**at, now)).count();
+        if recent < self.most { Turn::Free } else { Turn::Capped(record.tally) }
+    }
+
+    fn change<T>(
+        &self,
+        host: &(impl SharedData + Metrics),
+        step: impl Fn(&mut Record) -> (bool, T),
+    ) -> Result<T, StoreError> {
+        update(host, &self.key, |stored| {
+            let mut record = Record::decode(stored).unwrap_or_else(|corrupt| {
+                host.count(Metric::CorruptRecords);
+                log::error!("{}: {corrupt}; it begins anew", self.key);
+                Record::default()
+            });
+            let (is_changed, result) = step(&mut record);
+            Ok(if is_changed { Change::Write(record.encode(), result) } else { Change::Keep(result) })
+        })
+    }
+}
+
+/// One from further ahead than a window was made by a clock that has been set right since.
+fn is_recent(at: UnixMillis, now: UnixMillis) -> bool {
+    now.since(at) < WINDOW_MS && at.since(now) < WINDOW_MS
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Record {
+    tally: Option<Link>,
+    sent: Vec<UnixMillis>,
+}
+
+impl Record {
+    fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
+        let Some(bytes) = stored else { return Ok(Record::default()) };
+        Record::parse(&bytes).ok_or(CorruptRecord { record: "handler's cap", len: bytes.len() })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        let (slot, rest) = rest.split_first_chunk::<4>()?;
+        let (until, rest) = rest.split_first_chunk::<8>()?;
+        if *version != VERSION || !rest.len().is_multiple_of(8) {
+            return None;
+        }
+        let slot = Some(u32::from_le_bytes(*slot)).filter(|slot| *slot != NO_SLOT);
+        let tally = slot.map(|slot| Link { slot: Slot(slot), until: UnixMillis(u64::from_le_bytes(*until)) });
+        let time = |bytes: &[u8]| bytes.first_chunk::<8>().map(|bytes| UnixMillis(u64::from_le_bytes(*bytes)));
+        Some(Record { tally, sent: rest.chunks_exact(8).filter_map(time).collect() })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.tally.map_or(NO_SLOT, |link| link.slot.0).to_le_bytes());
+        bytes.extend_from_slice(&self.tally.map_or(0, |link| link.until.0).to_le_bytes());
+        self.sent.iter().for_each(|at| bytes.extend_from_slice(&at.0.to_le_bytes()));
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryHost;
+    use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn without_a_number_there_is_no_cap() {
+        assert_eq!(Cap::new("h", 0), None);
+    }
+
+    #[test]
+    fn a_record_of_foreign_bytes_begins_anew() {
+        let host = MemoryHost::default();
+        let cap = Cap::new("h", 1).unwrap();
+        host.put(&cap.key, b"not ours").unwrap();
+        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Capped(None)));
+        assert_eq!(host.metric(Metric::CorruptRecords), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_silence_a_handler() {
+        let host = MemoryHost::default();
+        let cap = Cap::new("h", 1).unwrap();
+        cap.take(&host, UnixMillis(10_000_000)).unwrap();
+        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
+    }
+
+    #[test]
+    fn one_tally_is_linked() {
+        let host = MemoryHost::default();
+        let cap = Cap::new("h", 1).unwrap();
+        let link = |slot| Link { slot: Slot(slot), until: UnixMillis(5) };
+        assert_eq!(cap.link(&host, None, link(1)), Ok(true));
+        assert_eq!(cap.link(&host, None, link(2)), Ok(false));
+        assert_eq!(cap.link(&host, Some(link(1)), link(3)), Ok(true));
+        cap.take(&host, UnixMillis(0)).unwrap();
+        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Capped(Some(link(3)))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_has_more(most in 1_u32..20, steps in prop::collection::vec(0_u64..20_000, 1..200)) {
+            let host = MemoryHost::default();
+            let cap = Cap::new("h", most).unwrap();
+            let (mut now, mut sent) = (UnixMillis(1), Vec::new());
+            for step in steps {
+                now = now.plus(step);
+                let looked = cap.look(&host, now).unwrap();
+                let turn = cap.take(&host, now).unwrap();
+                prop_assert_eq!(looked, turn);
+                let recent = sent.iter().filter(|at| now.since(**at) < WINDOW_MS).count();
+                prop_assert_eq!(turn == Turn::Free, recent < most as usize);
+                if turn == Turn::Free { sent.push(now); }
+            }
+        }
+
+        #[test]
+        fn records_are_read_back(slot in any::<u32>(), until in any::<u64>(), sent in prop::collection::vec(any::<u64>(), 0..9)) {
+            let tally = Some(Link { slot: Slot(slot), until: UnixMillis(until) }).filter(|_| slot != NO_SLOT);
+            let record = Record { tally, sent: sent.into_iter().map(UnixMillis).collect() };
+            prop_assert_eq!(Record::parse(&record.encode()), Some(record));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Endpoints that have answered 410 Gone: nothing is sent to them until there is another configuration.
+//!
+//! ```text
+//! closed  = version u8 = 1, configuration u64, (configuration u64, endpoint u64)*      little endian
+//! ```
+//! The first number is the configuration that a VM started with last. One that is started anew begins without closed
+//! endpoints of its own, even if it was in force before.
+
+use super::EndpointId;
+use crate::metrics::Metric;
+use crate::ports::{Metrics, SharedData};
+use crate::store::{Change, StoreError, read, update};
+
+const KEY: &str = "tb1/closed";
+const VERSION: u8 = 1;
+
+/// Endpoints that are remembered. What is more pushes out the oldest, which is then asked again.
+pub const CAPACITY: usize = 256;
+
+/// A configuration's fingerprint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConfigId(pub u64);
+
+/// The endpoints that are closed for a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed(Vec<EndpointId>);
+
+impl Closed {
+    /// Whether one is.
+    pub fn contains(&self, endpoint: EndpointId) -> bool {
+        self.0.contains(&endpoint)
+    }
+
+    /// How many are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A VM starts with a configuration.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn begin(host: &(impl SharedData + Metrics), config: ConfigId) -> Result<(), StoreError> {
+    change(host, |table| {
+        if table.latest == Some(config) {
+            return false;
+        }
+        table.latest = Some(config);
+        table.entries.retain(|(owner, _)| *owner != config);
+        true
+    })
+}
+
+/// Closes an endpoint.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn close(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: EndpointId) -> Result<(), StoreError> {
+    change(host, |table| {
+        if table.entries.contains(&(config, endpoint)) {
+            return false;
+        }
+        if table.entries.len() >= CAPACITY {
+            table.entries.remove(0);
+        }
+        table.entries.push((config, endpoint));
+        true
+    })
+}
+
+/// Those of a configuration. A table that does not decode has none: the next 410 writes it anew.
+///
+/// # Errors
+/// When the host refuses.
+pub fn closed(host: &impl SharedData, config: ConfigId) -> Result<Closed, StoreError> {
+    let table = Table::decode(read(host, KEY)?.as_deref()).unwrap_or_default();
+    Ok(Closed(table.entries.into_iter().filter(|(owner, _)| *owner == config).map(|(_, endpoint)| endpoint).collect()))
+}
+
+fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Table) -> bool) -> Result<(), StoreError> {
+    update(host, KEY, |stored| {
+        let mut table = Table::decode(stored.as_deref()).unwrap_or_else(|| {
+            host.count(Metric::CorruptRecords);
+            log::error!("{KEY}: the table of closed endpoints does not decode; it begins anew");
+            Table::default()
+        });
+        Ok(if step(&mut table) { Change::Write(table.encode(), ()) } else { Change::Keep(()) })
+    })
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    latest: Option<ConfigId>,
+    entries: Vec<(ConfigId, EndpointId)>,
+}
+
+impl Table {
+    fn decode(stored: Option<&[u8]>) -> Option<Self> {
+        let Some(bytes) = stored else { return Some(Table::default()) };
+        let (version, rest) = bytes.split_first()?;
+        let (latest, rest) = rest.split_first_chunk::<8>()?;
+        if *version != VERSION || !rest.len().is_multiple_of(16) {
+            return None;
+        }
+        let entry = |bytes: &[u8]| {
+            let (config, endpoint) = bytes.split_first_chunk::<8>()?;
+            let endpoint = endpoint.first_chunk::<8>()?;
+            Some((ConfigId(u64::from_le_bytes(*config)), EndpointId(u64::from_le_bytes(*endpoint))))
+        };
+        let entries = rest.chunks_exact(16).filter_map(entry).collect();
+        Some(Table { latest: Some(ConfigId(u64::from_le_bytes(*latest))), entries })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.latest.unwrap_or_default().0.to_le_bytes());
+        for (config, endpoint) in &self.entries {
+            bytes.extend_from_slice(&config.0.to_le_bytes());
+            bytes.extend_from_slice(&endpoint.0.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryHost;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const A: ConfigId = ConfigId(1);
+    const B: ConfigId = ConfigId(2);
+    const GONE: EndpointId = EndpointId(7);
+
+    fn is_closed(host: &MemoryHost, config: ConfigId) -> bool {
+        closed(host, config).unwrap().contains(GONE)
+    }
+
+    #[test]
+    fn an_endpoint_is_closed_until_another_configuration_begins() {
+        let host = MemoryHost::default();
+        begin(&host, A).unwrap();
+        close(&host, A, GONE).unwrap();
+        begin(&host, A).unwrap();
+        assert!(is_closed(&host, A), "a VM more of the same configuration");
+        begin(&host, B).unwrap();
+        assert!(!is_closed(&host, B));
+        begin(&host, A).unwrap();
+        assert!(!is_closed(&host, A), "the first one again, after another");
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_begins_anew_where_it_is_foreign() {
+        let host = MemoryHost::default();
+        for endpoint in 0..1000 {
+            close(&host, A, EndpointId(endpoint)).unwrap();
+        }
+        assert_eq!(closed(&host, A).unwrap().len(), CAPACITY);
+        host.put(KEY, b"not ours").unwrap();
+        assert!(closed(&host, A).unwrap().is_empty());
+        close(&host, A, GONE).unwrap();
+        assert!(is_closed(&host, A));
+    }
+}

@@ -1,0 +1,186 @@
+//! Whose turn it is: what the dispatching VM knows of the taken slots, ordered by target and time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::outbox::Slot;
+use crate::units::UnixMillis;
+
+/// How many attempts may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// At a time.
+    pub total: usize,
+    /// To one target at a time.
+    pub per_target: usize,
+}
+
+/// The slots that are followed.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    slots: BTreeMap<Slot, State>,
+    targets: BTreeMap<String, Queue>,
+    under_way: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Empty { since: UnixMillis },
+    Waiting { target: String, due: UnixMillis, held_since: UnixMillis },
+    UnderWay { target: String, held_since: UnixMillis },
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeSet<(UnixMillis, Slot)>,
+    under_way: usize,
+}
+
+impl Schedule {
+    /// A slot waits for its time; `held_since` is for [`Schedule::oldest`].
+    pub fn wait(&mut self, slot: Slot, target: &str, due: UnixMillis, held_since: UnixMillis) {
+        self.forget(slot);
+        self.targets.entry(target.to_owned()).or_default().waiting.insert((due, slot));
+        self.slots.insert(slot, State::Waiting { target: target.to_owned(), due, held_since });
+    }
+
+    /// A slot is taken and holds nothing yet; returns since when that is known.
+    pub fn empty(&mut self, slot: Slot, now: UnixMillis) -> UnixMillis {
+        let since = match self.slots.get(&slot) {
+            Some(State::Empty { since }) => *since,
+            _ => now,
+        };
+        self.forget(slot);
+        self.slots.insert(slot, State::Empty { since });
+        since
+    }
+
+    /// An attempt of a waiting slot is under way.
+    pub fn start(&mut self, slot: Slot) {
+        let Some(State::Waiting { target, due, held_since }) = self.slots.get(&slot).cloned() else { return };
+        if let Some(queue) = self.targets.get_mut(&target) {
+            queue.waiting.remove(&(due, slot));
+            queue.under_way = queue.under_way.saturating_add(1);
+        }
+        self.under_way = self.under_way.saturating_add(1);
+        self.slots.insert(slot, State::UnderWay { target, held_since });
+    }
+
+    /// A slot is no longer of interest.
+    pub fn forget(&mut self, slot: Slot) {
+        let target = match self.slots.remove(&slot) {
+            Some(State::Waiting { target, due, .. }) => {
+                if let Some(queue) = self.targets.get_mut(&target) {
+                    queue.waiting.remove(&(due, slot));
+                }
+                target
+            }
+            Some(State::UnderWay { target, .. }) => {
+                if let Some(queue) = self.targets.get_mut(&target) {
+                    queue.under_way = queue.under_way.saturating_sub(1);
+                }
+                self.under_way = self.under_way.saturating_sub(1);
+                target
+            }
+            Some(State::Empty { .. }) | None => return,
+        };
+        if self.targets.get(&target).is_some_and(|queue| queue.waiting.is_empty() && queue.under_way == 0) {
+            self.targets.remove(&target);
+        }
+    }
+
+    /// Keeps of what is not under way only the slots that are chosen.
+    pub fn retain_idle(&mut self, keep: impl Fn(Slot) -> bool) {
+        let gone: Vec<Slot> = self
+            .slots
+            .iter()
+            .filter(|(slot, state)| !matches!(state, State::UnderWay { .. }) && !keep(**slot))
+            .map(|(slot, _)| *slot)
+            .collect();
+        gone.into_iter().for_each(|slot| self.forget(slot));
+    }
+
+    /// The slot whose turn it is: of the targets that have room, the one that is due the longest.
+    pub fn next(&self, limits: Limits, now: UnixMillis) -> Option<Slot> {
+        if self.under_way >= limits.total {
+            return None;
+        }
+        let first = |queue: &Queue| queue.waiting.first().copied().filter(|(due, _)| *due <= now);
+        let queues = self.targets.values().filter(|queue| queue.under_way < limits.per_target);
+        queues.filter_map(first).min().map(|(_, slot)| slot)
+    }
+
+    /// Whether a slot waits or is under way.
+    pub fn knows(&self, slot: Slot) -> bool {
+        matches!(self.slots.get(&slot), Some(State::Waiting { .. } | State::UnderWay { .. }))
+    }
+
+    /// Whether an attempt of a slot is under way.
+    pub fn is_under_way(&self, slot: Slot) -> bool {
+        matches!(self.slots.get(&slot), Some(State::UnderWay { .. }))
+    }
+
+    /// Attempts under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// When the oldest message that is held began to be.
+    pub fn oldest(&self) -> Option<UnixMillis> {
+        let held_since = |state: &State| match state {
+            State::Waiting { held_since, .. } | State::UnderWay { held_since, .. } => Some(*held_since),
+            State::Empty { .. } => None,
+        };
+        self.slots.values().filter_map(held_since).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const LIMITS: Limits = Limits { total: 4, per_target: 2 };
+
+    fn at(ms: u64) -> UnixMillis {
+        UnixMillis(ms)
+    }
+
+    #[test]
+    fn the_longest_due_goes_first_and_a_target_without_room_is_passed_over() {
+        let mut schedule = Schedule::default();
+        for (slot, target, due) in [(0, "slow", 1), (1, "slow", 2), (2, "slow", 3), (3, "quick", 5), (4, "quick", 99)] {
+            schedule.wait(Slot(slot), target, at(due), at(0));
+        }
+        let mut started = Vec::new();
+        while let Some(slot) = schedule.next(LIMITS, at(10)) {
+            schedule.start(slot);
+            started.push(slot.0);
+        }
+        assert_eq!(started, [0, 1, 3]);
+        schedule.forget(Slot(0));
+        assert_eq!(schedule.next(LIMITS, at(10)), Some(Slot(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_counts_are_those_of_the_slots(steps in prop::collection::vec((0_u32..8, 0_u8..4, 0_u8..3), 0..200)) {
+            let mut schedule = Schedule::default();
+            for (slot, step, target) in steps {
+                match step {
+                    0 => schedule.wait(Slot(slot), &target.to_string(), at(u64::from(slot)), at(0)),
+                    1 => schedule.start(Slot(slot)),
+                    2 => { schedule.empty(Slot(slot), at(0)); }
+                    _ => schedule.forget(Slot(slot)),
+                }
+                let under_way = (0..8).filter(|slot| schedule.is_under_way(Slot(*slot))).count();
+                prop_assert_eq!(schedule.under_way(), under_way);
+                let queued: usize = schedule.targets.values().map(|queue| queue.waiting.len() + queue.under_way).sum();
+                let known = (0..8).filter(|slot| schedule.knows(Slot(*slot))).count();
+                prop_assert_eq!(queued, known);
+                prop_assert!(schedule.targets.values().all(|queue| queue.under_way > 0 || !queue.waiting.is_empty()));
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Digests: one message for events that a cool-down or a cap held back.
+//!
+//! The count is a [`Tally`] in a slot of the outbox, where it survives the VM that began it. Whoever holds an event back
+//! adds to it, by compare-and-swap; when its time is over, the dispatching VM puts the message in its place, by another,
+//! so that every event is in one digest or the next.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::cooldown::CauseDigest;
+use crate::delivery::outbox::{self, ReserveError, Share, Slot, Tag};
+use crate::delivery::{Delivery, Held};
+use crate::event::{Event, EventKind, Meta, cut};
+use crate::message;
+use crate::metrics::Metric;
+use crate::ports::{Host, Metrics, SharedData};
+use crate::store::StoreError;
+use crate::units::UnixMillis;
+
+/// Bytes of one value of an event that a tally keeps: it is written again for every event that it counts.
+const MAX_VALUE_BYTES: usize = 512;
+
+/// Where events are counted, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The tally's slot.
+    pub slot: Slot,
+    /// When it becomes a message; with the cause, it tells this tally from a later one in the same slot.
+    pub until: UnixMillis,
+}
+
+/// A count of events that were held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// The id of the message that it becomes.
+    pub id: String,
+    /// The events' type.
+    pub event: String,
+    /// The handler's name.
+    pub handler: String,
+    /// Why they were held back.
+    pub cause: CauseDigest,
+    /// What the first of them said.
+    pub meta: Meta,
+    /// How many there are.
+    pub suppressed: u64,
+    /// When the first happened, in Unix milliseconds.
+    pub first: u64,
+    /// When the last happened, in Unix milliseconds.
+    pub last: u64,
+    /// When it becomes a message, in Unix milliseconds.
+    pub until: u64,
+}
+
+impl Tally {
+    /// One that has counted `event`.
+    pub fn begin(handler: &str, cause: CauseDigest, event: &Event, until: UnixMillis) -> Self {
+        let short = |text: &String| cut(text, MAX_VALUE_BYTES).to_owned();
+        let meta = Meta {
+            message: short(&event.meta.message),
+            path: short(&event.meta.path),
+            origin: short(&event.meta.origin),
+            key: short(&event.meta.key),
+            org_id: short(&event.meta.org_id),
+            ..event.meta.clone()
+        };
+        Tally {
+            id: Delivery::id_of(&event.id, handler),
+            event: event.kind.name().to_owned(),
+            handler: handler.to_owned(),
+            cause,
+            meta,
+            suppressed: 1,
+            first: event.at.0,
+            last: event.at.0,
+            until: until.0,
+        }
+    }
+
+    /// When it becomes a message.
+    pub fn until(&self) -> UnixMillis {
+        UnixMillis(self.until)
+    }
+
+    /// Puts it into a slot of its own.
+    ///
+    /// # Errors
+    /// When no slot is free, or shared data fails.
+    pub fn hold(self, host: &(impl SharedData + Metrics), capacity: u32) -> Result<Link, ReserveError> {
+        let link = |slot| Link { slot, until: self.until() };
+        let slot = outbox::reserve(host, capacity, Tag::OWN, Share::All)?;
+        let link = link(slot);
+        outbox::fill(host, slot, &Held::Tally(self))?;
+        Ok(link)
+    }
+}
+
+/// Counts an event in a tally; `false` where it has become a message since.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn count(
+    host: &(impl SharedData + Metrics),
+    link: Link,
+    cause: CauseDigest,
+    at: UnixMillis,
+) -> Result<bool, StoreError> {
+    outbox::change(host, link.slot, |held| match held {
+        Held::Tally(tally) if tally.cause == cause && tally.until() == link.until => Some(Held::Tally(Tally {
+            suppressed: tally.suppressed.saturating_add(1),
+            last: tally.last.max(at.0),
+            ..tally
+        })),
+        _ => None,
+    })
+}
+
+/// Puts the message in the tally's place. `None`: it was not there any more, or its handler is not (which is logged, and
+/// counted as a message that failed).
+///
+/// # Errors
+/// As for any update of shared data; the tally then stays.
+pub fn close(
+    host: &impl Host,
+    config: &Config,
+    slot: Slot,
+    seen: &Tally,
+    now: UnixMillis,
+) -> Result<Option<Delivery>, StoreError> {
+    let mut made = None;
+    let is_closed = outbox::change(host, slot, |held| match held {
+        Held::Tally(tally) if tally.id == seen.id => compose(config, &tally, now).ok().map(Held::Message),
+        _ => None,
+    })?;
+    if is_closed {
+        if let Some(Held::Message(delivery)) = outbox::held(host, slot)? {
+            host.count(Metric::Digests);
+            made = Some(delivery);
+        }
+        return Ok(made);
+    }
+    if let Err(why) = compose(config, seen, now) {
+        host.count(Metric::Failed);
+        log::error!("{} by {}: {} events are not reported: {why}", seen.event, seen.handler, seen.suppressed);
+        outbox::finish(host, slot, &Held::Tally(seen.clone()))?;
+    }
+    Ok(None)
+}
+
+fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, String> {
+    let webhook = config.webhook(&tally.handler).ok_or("the configuration has no such handler any more")?;
+    let kind = EventKind::from_name(&tally.event).ok_or("there is no such event any more")?;
+    let meta = Meta {
+        suppressed: tally.suppressed,
+        first_seen: UnixMillis(tally.first).to_rfc3339(),
+        last_seen: UnixMillis(tally.last).to_rfc3339(),
+        ..tally.meta.clone()
+    };
+    let event = Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new() };
+    let rendered = config.templates.render(&webhook.template, &event)?;
+    Ok(Delivery {
+        id: tally.id.clone(),
+        ..message::delivery(config, &tally.handler, webhook, &event, rendered, None, now)
+    })
+}

@@ -1,0 +1,173 @@
+//! Caps, digests, closed targets and signatures, from the request to what is sent.
+
+use super::*;
+
+/// One AuthFailure handler with these settings, and a body that tells a digest.
+fn one_hook(meta: Value) -> Value {
+    let mut config = config();
+    config["templates"] = json!({ "t.json": r#"{"key": "{{Meta.Key}}", "n": {{Meta.Suppressed}}, "first": "{{Meta.FirstSeen}}", "last": "{{Meta.LastSeen}}"}"# });
+    let mut hook = hook("/auth", 0);
+    hook["handler_meta"]["template_path"] = json!("t.json");
+    for (name, value) in meta.as_object().unwrap() {
+        hook["handler_meta"][name] = value.clone();
+    }
+    config["event_handlers"] = json!({ "events": { "AuthFailure": [hook] } });
+    config
+}
+
+impl World {
+    fn fail(&mut self, vm: usize, key: &str) {
+        self.on_vm(vm, &[(":path", b"/orders/1"), ("authorization", key.as_bytes())]);
+    }
+
+    /// The bodies of what is sent within so many milliseconds, in ticks.
+    fn sent_within(&mut self, ms: u64) -> Vec<Value> {
+        let mut bodies = Vec::new();
+        for _ in 0..ms / 500 {
+            let sent = self.deliver(500, 200);
+            bodies.extend(sent.iter().map(|callout| serde_json::from_slice::<Value>(&callout.body).unwrap()));
+        }
+        bodies
+    }
+}
+
+fn suppressed(bodies: &[Value]) -> u64 {
+    bodies.iter().map(|body| body["n"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn what_exceeds_the_cap_is_told_in_one_digest_a_minute() {
+    let mut world = World::with_vms(&one_hook(json!({ "max_per_minute": 60 })), 3);
+    let mut bodies = Vec::new();
+    for n in 0..10_000 {
+        world.fail(n % 3, &format!("bad-{n}"));
+        if n % 100 == 99 {
+            bodies.extend(world.sent_within(1000));
+        }
+    }
+    bodies.extend(world.sent_within(180_000));
+    let (digests, messages): (Vec<Value>, Vec<Value>) = bodies.into_iter().partition(|body| body["n"] != 0);
+    assert_eq!(suppressed(&digests) + messages.len() as u64, 10_000);
+    assert!(messages.len() <= 120, "100 seconds: {}", messages.len());
+    assert!((2..=3).contains(&digests.len()), "{digests:?}");
+    assert_eq!(world.host.metric(Metric::Capped), suppressed(&digests));
+    assert_eq!(world.host.metric_named("tollbell_held"), Some(0));
+    let keys: std::collections::BTreeSet<_> = messages.iter().map(|body| body["key"].as_str().unwrap()).collect();
+    assert_eq!(keys.len(), messages.len(), "no message twice");
+}
+
+#[test]
+fn a_flood_without_an_end_stays_in_the_same_memory() {
+    let mut world = World::with_vms(&one_hook(json!({ "event_timeout": 10 })), 2);
+    let mut most = 0;
+    for n in 0..20_000 {
+        world.fail(n % 2, &format!("bad-{n}"));
+        if n % 1000 == 999 {
+            world.deliver(500, 503);
+            most = most.max(if n < 10_000 { world.host.stored_bytes() } else { 0 });
+        }
+    }
+    assert!(world.host.stored_bytes() <= most.saturating_mul(11) / 10, "{most} {}", world.host.stored_bytes());
+}
+
+#[test]
+fn a_cool_down_that_held_back_tells_how_many_when_it_ends() {
+    let mut world = World::with_vms(&one_hook(json!({ "event_timeout": 10, "digest": true })), 2);
+    let began = world.now;
+    for n in 0..7 {
+        world.fail(n % 2, "same");
+    }
+    world.fail(0, "other");
+    let first = world.sent_within(5000);
+    assert_eq!(first.len(), 2, "{first:?}");
+    world.fail(1, "same");
+    let last_seen = world.now;
+    let then = world.sent_within(6000);
+    assert_eq!(
+        then,
+        [json!({ "key": "same", "n": 7, "first": began.to_rfc3339(), "last": last_seen.to_rfc3339() })],
+        "nothing for the other, which held nothing back"
+    );
+    world.fail(0, "same");
+    let again = world.sent_within(20_000);
+    assert_eq!(again.len(), 1, "a new cool-down without a digest: {again:?}");
+    assert_eq!(world.host.metric(Metric::Digests), 1);
+}
+
+#[test]
+fn a_digest_survives_its_vm_and_another_configuration() {
+    let config = one_hook(json!({ "event_timeout": 10, "digest": true }));
+    let mut world = World::with_vms(&config, 2);
+    world.sent_within(500);
+    for _ in 0..5 {
+        world.fail(0, "same");
+    }
+    let mut changed = config.clone();
+    changed["hash_keys"] = json!(true);
+    let (changed, _) = Config::load(changed.to_string().as_bytes()).unwrap();
+    world.vms.clear();
+    world.vms.push(Engine::new(changed, &world.host, world.now, 9));
+    let bodies = world.sent_within(20_000);
+    assert_eq!(suppressed(&bodies), 4);
+
+    for _ in 0..5 {
+        world.fail(0, "same");
+    }
+    let mut without = config;
+    without["event_handlers"] = json!({});
+    let (without, _) = Config::load(without.to_string().as_bytes()).unwrap();
+    world.vms = vec![Engine::new(without, &world.host, world.now, 10)];
+    let bodies = world.sent_within(20_000);
+    assert_eq!(bodies.len(), 1, "the message that was held; nobody knows how to write the digest");
+    assert_eq!(world.host.metric(Metric::Failed), 1, "which is counted");
+    assert_eq!(world.host.metric_named("tollbell_held"), Some(0));
+}
+
+#[test]
+fn a_target_that_is_gone_is_asked_again_by_the_next_configuration() {
+    let config = one_hook(json!({}));
+    let mut world = World::with_vms(&config, 2);
+    world.fail(0, "a");
+    assert_eq!(world.deliver(500, 410).len(), 1);
+    world.fail(1, "b");
+    assert!(world.deliver(500, 200).is_empty());
+    assert_eq!(world.host.metric(Metric::Closed), 1);
+    let mut changed = config;
+    changed["hash_keys"] = json!(true);
+    let (changed, _) = Config::load(changed.to_string().as_bytes()).unwrap();
+    world.vms[0] = Engine::new(changed, &world.host, world.now, 9);
+    world.fail(0, "c");
+    world.vms.truncate(1);
+    assert_eq!(world.sent_within(5000).len(), 1);
+}
+
+#[test]
+fn a_message_is_signed_at_each_attempt_with_the_secrets_of_the_day() {
+    let old = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let new = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let mut world = World::with_vms(&one_hook(json!({ "secret": old })), 1);
+    world.fail(0, "a");
+    let header = |callout: &Callout, name: &str| {
+        callout.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    let first = world.deliver(500, 503).remove(0);
+    let (changed, _) = Config::load(one_hook(json!({ "secret": [new, old] })).to_string().as_bytes()).unwrap();
+    world.vms[0] = Engine::new(changed, &world.host, world.now, 9);
+    let second = (0..20).find_map(|_| world.deliver(1000, 200).pop()).unwrap();
+    assert_eq!(header(&first, "webhook-id"), header(&second, "webhook-id"));
+    assert_ne!(header(&first, "webhook-timestamp"), header(&second, "webhook-timestamp"));
+    for (callout, secrets) in [(&first, vec![old]), (&second, vec![new, old])] {
+        let signatures = header(callout, "webhook-signature");
+        assert_eq!(signatures.split(' ').count(), secrets.len());
+        for secret in secrets {
+            let seconds = header(callout, "webhook-timestamp").parse().unwrap();
+            let expected = standardwebhooks::Webhook::new(secret)
+                .unwrap()
+                .sign(&header(callout, "webhook-id"), seconds, &callout.body)
+                .unwrap();
+            assert!(signatures.split(' ').any(|signature| signature == expected));
+        }
+    }
+    let everything: String = first.headers.iter().map(|(name, value)| format!("{name}{value}")).collect();
+    assert!(!everything.contains("MfKQ9"));
+}

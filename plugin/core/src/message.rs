@@ -1,0 +1,227 @@
+//! From an event and a webhook to a held message: template, cool-down, cap, outbox.
+
+use crate::cap::{Turn, WINDOW_MS};
+use crate::config::Config;
+use crate::cooldown::{self, CauseDigest, Claim, LiveClaim, request_checksum};
+use crate::delivery::outbox::{self, ReserveError, Share, Slot};
+use crate::delivery::{Delivery, Held, closed};
+use crate::digest::{self, Link, Tally};
+use crate::event::{Event, EventKind};
+use crate::handler::Webhook;
+use crate::metrics::Metric;
+use crate::ports::Host;
+use crate::store::StoreError;
+use crate::template::Rendered;
+use crate::units::UnixMillis;
+
+/// Times that an event which is held back looks for its tally anew: each means that another VM was quicker.
+const MAX_LOOKS: usize = 16;
+
+/// An event on its way to one webhook.
+pub struct Message<'m, H> {
+    /// The proxy.
+    pub host: &'m H,
+    /// The configuration.
+    pub config: &'m Config,
+    /// The handler's name.
+    pub handler: &'m str,
+    /// Where it goes.
+    pub webhook: &'m Webhook,
+    /// What happened.
+    pub event: &'m Event,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// A message with everything that does not change from attempt to attempt.
+pub(crate) fn delivery(
+    config: &Config,
+    handler: &str,
+    webhook: &Webhook,
+    event: &Event,
+    rendered: Rendered,
+    claim: Option<Claim>,
+    now: UnixMillis,
+) -> Delivery {
+    Delivery {
+        id: Delivery::id_of(&event.id, handler),
+        event: event.kind.name().to_owned(),
+        handler: handler.to_owned(),
+        claim,
+        cluster: webhook.target.cluster.clone(),
+        headers: webhook.request_headers(),
+        body: if webhook.has_body() { rendered.body } else { String::new() },
+        timeout_ms: config.delivery.timeout_ms,
+        keys: webhook.keys.clone(),
+        attempts: 0,
+        since: now.0,
+        first_attempt: 0,
+        due: now.0,
+    }
+}
+
+impl<H: Host> Message<'_, H> {
+    /// Hands it over, unless something holds it back. Whatever fails is logged and counted.
+    ///
+    /// The looks before anything is written keep a flood, most of which is held back, from taking slots and claims.
+    pub fn hold(&self) {
+        let Message { host, config, webhook, now, .. } = *self;
+        let rendered = match config.templates.render(&webhook.template, self.event) {
+            Ok(rendered) => rendered,
+            Err(error) => {
+                host.count(Metric::Failed);
+                return self.log(log::Level::Error, &format!("is not sent: {error}"));
+            }
+        };
+        let target = &webhook.target;
+        let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, rendered.stable());
+        let cause = CauseDigest::new(self.handler, checksum);
+        let cools_down = webhook.event_timeout_ms > 0;
+        if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
+            return self.suppressed(cause, &live);
+        }
+        if closed::closed(host, config.id).is_ok_and(|closed| closed.contains(target.endpoint)) {
+            return host.count(Metric::Closed);
+        }
+        if let Some(Ok(Turn::Capped(seen))) = webhook.cap.as_ref().map(|cap| cap.look(host, now)) {
+            return self.capped(seen);
+        }
+        let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.share()) {
+            Ok(slot) => slot,
+            Err(error) => return self.drop(&error),
+        };
+        let claim = if cools_down { cooldown::claim(host, cause, webhook.event_timeout_ms, now) } else { Ok(None) };
+        let claim = match claim {
+            Ok(None) if cools_down => {
+                self.free(slot);
+                // Another VM has it by now; if it is over already, nobody is told of this event, as of any other.
+                let live = cooldown::look(host, cause, now).ok().flatten();
+                return self.suppressed(cause, &live.unwrap_or(LiveClaim { until: now, tally: None }));
+            }
+            Ok(claim) => claim,
+            Err(error) => {
+                self.log(log::Level::Error, &format!("goes out without a cool-down: {error}"));
+                None
+            }
+        };
+        match webhook.cap.as_ref().map(|cap| cap.take(host, now)) {
+            Some(Ok(Turn::Capped(seen))) => {
+                self.free(slot);
+                self.release(claim);
+                return self.capped(seen);
+            }
+            Some(Err(error)) => self.log(log::Level::Error, &format!("goes out without a cap: {error}")),
+            Some(Ok(Turn::Free)) | None => {}
+        }
+        let delivery = delivery(config, self.handler, webhook, self.event, rendered, claim, now);
+        if let Err(error) = outbox::fill(host, slot, &Held::Message(delivery)) {
+            // Where the host refuses one write, it may refuse these too; the claim then ends by itself.
+            self.free(slot);
+            self.release(claim);
+            self.drop(&error.into());
+        } else if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
+            self.log(log::Level::Debug, &format!("waits for the dispatcher's next tick: {error}"));
+        }
+    }
+
+    /// A crossing never comes again, and finds room wherever there is any.
+    fn share(&self) -> Share {
+        match self.event.kind {
+            EventKind::TriggerExceeded => Share::All,
+            _ => Share::Common,
+        }
+    }
+
+    /// A message of the same cause went out less than its period ago.
+    fn suppressed(&self, cause: CauseDigest, live: &LiveClaim) {
+        self.host.count(Metric::Suppressed);
+        if !self.webhook.digest || live.until <= self.now {
+            return;
+        }
+        let link_of = |live: &LiveClaim| live.tally.map(|slot| Link { slot, until: live.until });
+        self.tally(cause, live.until, link_of(live), |seen, link| {
+            let linked = cooldown::link(self.host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
+            Ok(linked.map_err(|found| found.map(|slot| Link { slot, until: live.until })))
+        });
+    }
+
+    /// As many as may be went out in the last minute.
+    fn capped(&self, seen: Option<Link>) {
+        self.host.count(Metric::Capped);
+        let Some(cap) = &self.webhook.cap else { return };
+        let cause = CauseDigest::new(self.handler, [0; 16]);
+        self.tally(cause, self.now.plus(WINDOW_MS), seen, |seen, link| {
+            if cap.link(self.host, seen, link)? {
+                return Ok(Ok(()));
+            }
+            Ok(Err(match cap.look(self.host, self.now)? {
+                Turn::Capped(found) => found,
+                Turn::Free => None,
+            }))
+        });
+    }
+
+    /// Counts the event in the tally that is linked, or in a new one, which is then linked in the place of the old. `link`
+    /// returns the one that it found instead.
+    fn tally(
+        &self,
+        cause: CauseDigest,
+        until: UnixMillis,
+        mut seen: Option<Link>,
+        link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
+    ) {
+        let Message { host, config, now, .. } = *self;
+        let mut own = None;
+        for _ in 0..MAX_LOOKS {
+            match seen.map(|link| digest::count(host, link, cause, now)) {
+                Some(Ok(true)) => {
+                    if let Some(Link { slot, .. }) = own {
+                        self.free(slot);
+                    }
+                    return;
+                }
+                Some(Err(error)) => self.log(log::Level::Error, &format!("is not counted in its digest yet: {error}")),
+                Some(Ok(false)) | None => {}
+            }
+            let mine = match own {
+                Some(mine) => mine,
+                None => {
+                    let tally = Tally::begin(self.handler, cause, self.event, until);
+                    match tally.hold(host, config.delivery.capacity) {
+                        Ok(mine) => *own.insert(mine),
+                        Err(error) => return self.drop(&error),
+                    }
+                }
+            };
+            match link(seen, mine) {
+                Ok(Err(found)) if found != seen => seen = found,
+                // It stands: linked, or by itself, as a digest of one event.
+                Ok(_) => return,
+                Err(error) => return self.log(log::Level::Error, &format!("has a digest of its own: {error}")),
+            }
+        }
+    }
+
+    fn drop(&self, error: &ReserveError) {
+        self.host.count(Metric::Dropped);
+        if *error != ReserveError::Full || self.event.kind == EventKind::TriggerExceeded {
+            self.log(log::Level::Error, &format!("is dropped: {error}"));
+        }
+    }
+
+    fn free(&self, slot: Slot) {
+        if let Err(error) = outbox::free(self.host, slot) {
+            log::error!("slot {} stays taken for a while: {error}", slot.0);
+        }
+    }
+
+    fn release(&self, claim: Option<Claim>) {
+        if let Some(Err(error)) = claim.map(|claim| cooldown::release(self.host, &claim)) {
+            self.log(log::Level::Warn, &format!("did not go out, and its cool-down lasts to its end: {error}"));
+        }
+    }
+
+    fn log(&self, level: log::Level, what: &str) {
+        log::log!(level, "{}: {} {} {what}", self.handler, self.event.kind.name(), self.event.id);
+    }
+}
