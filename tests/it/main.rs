@@ -16,6 +16,8 @@ mod module;
 mod quota;
 /// What webhooks must survive: outages, dead VMs, updates, floods.
 mod reliability;
+/// Delivery under random schedules of faults.
+mod schedules;
 /// The shim under guests that misbehave and threads that race.
 mod shim;
 /// Stories as data, on the core, in the shim, in Envoy.

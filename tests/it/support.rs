@@ -7,7 +7,7 @@ use tollbell_tests::envoy::{Envoy, Setup};
 use tollbell_tests::server::Server;
 
 /// Tests that measure run alone; all others share the machine.
-static MACHINE: RwLock<()> = RwLock::const_new(());
+pub static MACHINE: RwLock<()> = RwLock::const_new(());
 
 pub async fn alone() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().await

@@ -117,6 +117,11 @@ impl Builder {
         self
     }
 
+    /// The Envoy configuration as it is so far: what [`Gateway::update`] can be given, changed.
+    pub fn get_bootstrap(&self) -> &model::Bootstrap {
+        &self.bootstrap
+    }
+
     /// The same from a file.
     ///
     /// # Errors
