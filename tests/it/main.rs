@@ -20,6 +20,8 @@ mod reliability;
 mod schedules;
 /// The shim under guests that misbehave and threads that race.
 mod shim;
+/// Signatures of webhooks.
+mod signatures;
 /// Stories as data, on the core, in the shim, in Envoy.
 mod stories;
 /// What the tests share.

@@ -88,7 +88,7 @@ impl Tally {
     /// When no slot is free, or shared data fails.
     pub fn hold(self, host: &(impl SharedData + Metrics), capacity: u32) -> Result<Link, ReserveError> {
         let link = |slot| Link { slot, until: self.until() };
-        let slot = outbox::reserve(host, capacity, Tag::OWN, Share::All)?;
+        let slot = outbox::reserve(host, capacity, Tag::TALLY, Share::All)?;
         let link = link(slot);
         outbox::fill(host, slot, &Held::Tally(self))?;
         Ok(link)
@@ -115,8 +115,11 @@ pub fn count(
     })
 }
 
-/// Puts the message in the tally's place. `None`: it was not there any more, or its handler is not (which is logged, and
-/// counted as a message that failed).
+/// How long after its time a tally waits for a VM that knows its handler: two configurations can share a `vm_id`.
+const PATIENCE_MS: u64 = 10_000;
+
+/// Puts the message in the tally's place. `None`: the tally is not there any more, or no configuration has its handler
+/// any more (which is logged, and counted as a message that failed).
 ///
 /// # Errors
 /// As for any update of shared data; the tally then stays.
@@ -139,7 +142,9 @@ pub fn close(
         }
         return Ok(made);
     }
-    if let Err(why) = compose(config, seen, now) {
+    if let Err(why) = compose(config, seen, now)
+        && now.since(seen.until()) >= PATIENCE_MS
+    {
         host.count(Metric::Failed);
         log::error!("{} by {}: {} events are not reported: {why}", seen.event, seen.handler, seen.suppressed);
         outbox::finish(host, slot, &Held::Tally(seen.clone()))?;

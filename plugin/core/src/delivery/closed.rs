@@ -23,22 +23,26 @@ pub struct ConfigId(pub u64);
 
 /// The endpoints that are closed for a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Closed(Vec<EndpointId>);
+pub struct Closed {
+    endpoints: Vec<EndpointId>,
+    /// Whether no other configuration has begun since.
+    pub is_latest: bool,
+}
 
 impl Closed {
     /// Whether one is.
     pub fn contains(&self, endpoint: EndpointId) -> bool {
-        self.0.contains(&endpoint)
+        self.endpoints.contains(&endpoint)
     }
 
     /// How many are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.endpoints.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.endpoints.is_empty()
     }
 }
 
@@ -80,7 +84,9 @@ pub fn close(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: End
 /// When the host refuses.
 pub fn closed(host: &impl SharedData, config: ConfigId) -> Result<Closed, StoreError> {
     let table = Table::decode(read(host, KEY)?.as_deref()).unwrap_or_default();
-    Ok(Closed(table.entries.into_iter().filter(|(owner, _)| *owner == config).map(|(_, endpoint)| endpoint).collect()))
+    let is_latest = table.latest.is_none_or(|latest| latest == config);
+    let endpoints = table.entries.into_iter().filter(|(owner, _)| *owner == config).map(|(_, endpoint)| endpoint);
+    Ok(Closed { endpoints: endpoints.collect(), is_latest })
 }
 
 fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Table) -> bool) -> Result<(), StoreError> {

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 
 use super::attempt::{Failure, Outcome};
 use super::closed::{self, Closed, ConfigId};
+use super::lease::{self, Candidate, Hold};
 use super::outbox::{self, Slot};
 use super::schedule::Schedule;
-use super::{Delivery, DeliveryPolicy, Held, lease};
+use super::{Delivery, DeliveryPolicy, Held};
 use crate::config::Config;
 use crate::cooldown;
 use crate::digest::{self, Tally};
@@ -21,6 +22,9 @@ use crate::units::UnixMillis;
 /// How long a taken slot may stay without a message: whoever reserved it died before filling it.
 const ABANDONED_AFTER_MS: u64 = 10_000;
 
+/// How long attempts that are under way may hold up the handing over of the lease. What is cut short is sent again.
+const HANDOVER_MS: u64 = 5000;
+
 /// The dispatching side of one VM.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -28,6 +32,8 @@ pub struct Dispatcher {
     policy: DeliveryPolicy,
     config: ConfigId,
     lease_until: UnixMillis,
+    /// Since when the lease is wanted by a VM of the latest configuration.
+    retiring: Option<UnixMillis>,
     schedule: Schedule,
     in_flight: HashMap<CalloutId, (Slot, Delivery)>,
     closed: Closed,
@@ -41,6 +47,7 @@ impl Dispatcher {
             policy: config.delivery,
             config: config.id,
             lease_until: UnixMillis(0),
+            retiring: None,
             schedule: Schedule::default(),
             in_flight: HashMap::new(),
             closed: Closed::default(),
@@ -50,25 +57,18 @@ impl Dispatcher {
     /// Renews or takes the lease; its holder looks through all slots and sends what is due.
     pub fn on_tick(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         let held_before = self.leads(now);
-        match lease::hold(host, self.vm, now) {
-            Ok(true) => self.lease_until = now.plus(lease::LEASE_MS),
-            Ok(false) => self.lease_until = UnixMillis(0),
-            Err(error) => log::error!("the dispatcher's lease: {error}"),
-        }
+        self.look_at_closed(host);
+        self.hold_lease(host, now);
         if !self.leads(now) {
             // What is in flight stays known: should this VM lead again before the reply, it must not send it again.
             self.schedule.retain_idle(|_| false);
-            return;
+            return self.close_known_tallies(host, config, now);
         }
         if !held_before {
             log::debug!("VM {} dispatches from now on", self.vm);
             if let Err(error) = host.listen() {
                 log::error!("messages wait for the next tick: {error}");
             }
-        }
-        match closed::closed(host, self.config) {
-            Ok(closed) => self.closed = closed,
-            Err(error) => log::error!("the closed targets: {error}"),
         }
         self.drain_wakeups(host, now);
         let held = self.follow_taken(host, now);
@@ -106,6 +106,46 @@ impl Dispatcher {
             log::warn!("the dispatcher's lease runs out by itself: {error}");
         }
         self.lease_until = UnixMillis(0);
+        self.retiring = None;
+    }
+
+    fn hold_lease(&mut self, host: &impl Host, now: UnixMillis) {
+        let who = Candidate { vm: self.vm, config: self.config, is_latest: self.closed.is_latest };
+        match lease::hold(host, who, now) {
+            Ok(Hold::Held) => self.retiring = None,
+            Ok(Hold::Wanted) => {
+                let since = *self.retiring.get_or_insert(now);
+                if self.in_flight.is_empty() || now.since(since) >= HANDOVER_MS {
+                    return self.on_shutdown(host);
+                }
+            }
+            Ok(Hold::Taken) => {
+                self.lease_until = UnixMillis(0);
+                return;
+            }
+            Err(error) => return log::error!("the dispatcher's lease: {error}"),
+        }
+        self.lease_until = now.plus(lease::LEASE_MS);
+    }
+
+    fn look_at_closed(&mut self, host: &impl Host) {
+        match closed::closed(host, self.config) {
+            Ok(closed) => self.closed = closed,
+            Err(error) => log::error!("the closed targets: {error}"),
+        }
+    }
+
+    /// The VM that leads may not know every handler: the configuration of an older or another placement has its own.
+    fn close_known_tallies(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
+        for slot in outbox::tallies(host).unwrap_or_default() {
+            if let Ok(Some(Held::Tally(tally))) = outbox::held(host, slot)
+                && tally.until() <= now
+                && config.webhook(&tally.handler).is_some()
+                && let Err(error) = digest::close(host, config, slot, &tally, now)
+            {
+                log::error!("{} by {}: {error}", tally.id, tally.handler);
+            }
+        }
     }
 
     fn leads(&self, now: UnixMillis) -> bool {
@@ -203,6 +243,9 @@ impl Dispatcher {
     }
 
     fn send_due(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
+        if self.retiring.is_some() {
+            return;
+        }
         while let Some(slot) = self.schedule.next(self.policy.limits, now) {
             match outbox::held(host, slot) {
                 Ok(Some(Held::Message(delivery))) => self.send(host, config, slot, delivery, now),
@@ -315,10 +358,7 @@ impl Dispatcher {
         if let Err(error) = closed::close(host, self.config, delivery.endpoint()) {
             log::error!("{}: it is asked again: {error}", delivery.target());
         }
-        match closed::closed(host, self.config) {
-            Ok(closed) => self.closed = closed,
-            Err(error) => log::error!("the closed targets: {error}"),
-        }
+        self.look_at_closed(host);
     }
 }
 

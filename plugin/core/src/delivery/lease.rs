@@ -1,12 +1,15 @@
 //! Which VM of the process dispatches: the holder of a lease in shared data.
 //!
-//! The holder renews it at every tick. When it dies, or its configuration goes, the lease runs out and the first VM
-//! to tick takes over.
+//! The holder renews it at every tick. When it dies, the lease runs out and the first VM to tick takes over. After an
+//! update, the VMs of the configuration before live on for as long as Envoy drains their listener; one of the latest
+//! configuration then asks for the lease, and the holder hands it over when its attempts have ended.
 //!
 //! ```text
-//! lease   = version u8 = 1, holder u64, until u64                little endian, 17 bytes
+//! lease   = version u8 = 1, holder u64, until u64, configuration u64,
+//!           wanted by the configuration u64, wanted until u64     little endian, 41 bytes
 //! ```
 
+use super::closed::ConfigId;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, update};
 use crate::units::UnixMillis;
@@ -17,6 +20,28 @@ pub const LEASE_MS: u64 = 2000;
 const KEY: &str = "tb1/leader";
 const NEXT_VM_KEY: &str = "tb1/next-vm";
 const VERSION: u8 = 1;
+
+/// A VM that can dispatch.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Its number, see [`register_vm`].
+    pub vm: u64,
+    /// Its configuration.
+    pub config: ConfigId,
+    /// Whether no other configuration has begun since.
+    pub is_latest: bool,
+}
+
+/// What became of an attempt to hold the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is one's own until [`LEASE_MS`] from now.
+    Held,
+    /// The same, and a VM of the latest configuration waits for it.
+    Wanted,
+    /// Another VM has it.
+    Taken,
+}
 
 /// A number for a VM that no other in this process has.
 ///
@@ -35,17 +60,29 @@ pub fn register_vm(host: &(impl SharedData + Metrics)) -> Result<u64, StoreError
     })
 }
 
-/// Takes a free lease or renews one's own. `true`: `vm` has it until [`LEASE_MS`] from `now`.
+/// Takes a free lease, renews one's own, or asks for that of an older configuration.
 ///
 /// # Errors
 /// As for any update of shared data; a lease that does not decode is taken.
-pub fn hold(host: &(impl SharedData + Metrics), vm: u64, now: UnixMillis) -> Result<bool, StoreError> {
+pub fn hold(host: &(impl SharedData + Metrics), who: Candidate, now: UnixMillis) -> Result<Hold, StoreError> {
     update(host, KEY, |stored| {
-        let taken = stored.and_then(|bytes| decode(&bytes)).is_some_and(|(holder, until)| {
-            // A lease far ahead was written before the clock stepped back, by a holder that may be gone.
-            holder != vm && now < until && until.since(now) <= LEASE_MS
-        });
-        Ok(if taken { Change::Keep(false) } else { Change::Write(encode(vm, now.plus(LEASE_MS)), true) })
+        let lease = stored.and_then(|bytes| Lease::decode(&bytes)).unwrap_or_default();
+        let is_wanted = lease.wanted_by != who.config && is_ahead(lease.wanted_until, now);
+        let renewed = Lease { holder: who.vm, until: now.plus(LEASE_MS), config: who.config, ..lease };
+        Ok(if is_ahead(lease.until, now) && lease.holder == who.vm {
+            Change::Write(renewed.encode(), if is_wanted { Hold::Wanted } else { Hold::Held })
+        } else if is_ahead(lease.until, now) {
+            if who.is_latest && lease.config != who.config {
+                let asked = Lease { wanted_by: who.config, wanted_until: now.plus(LEASE_MS), ..lease };
+                Change::Write(asked.encode(), Hold::Taken)
+            } else {
+                Change::Keep(Hold::Taken)
+            }
+        } else if is_wanted {
+            Change::Keep(Hold::Taken)
+        } else {
+            Change::Write(renewed.encode(), Hold::Held)
+        })
     })
 }
 
@@ -55,21 +92,84 @@ pub fn hold(host: &(impl SharedData + Metrics), vm: u64, now: UnixMillis) -> Res
 /// As for any update of shared data; the lease then runs out by itself.
 pub fn give_up(host: &(impl SharedData + Metrics), vm: u64) -> Result<(), StoreError> {
     update(host, KEY, |stored| {
-        let is_own = stored.and_then(|bytes| decode(&bytes)).is_some_and(|(holder, _)| holder == vm);
-        Ok(if is_own { Change::Write(encode(0, UnixMillis(0)), ()) } else { Change::Keep(()) })
+        let lease = stored.and_then(|bytes| Lease::decode(&bytes)).filter(|lease| lease.holder == vm);
+        Ok(match lease {
+            Some(lease) => Change::Write(Lease { holder: 0, until: UnixMillis(0), ..lease }.encode(), ()),
+            None => Change::Keep(()),
+        })
     })
 }
 
-fn encode(holder: u64, until: UnixMillis) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    bytes.extend_from_slice(&holder.to_le_bytes());
-    bytes.extend_from_slice(&until.0.to_le_bytes());
-    bytes
+/// A time far ahead was written before the clock stepped back, by somebody who may be gone.
+fn is_ahead(until: UnixMillis, now: UnixMillis) -> bool {
+    now < until && until.since(now) <= LEASE_MS
 }
 
-fn decode(bytes: &[u8]) -> Option<(u64, UnixMillis)> {
-    let (version, rest) = bytes.split_first()?;
-    let (holder, rest) = rest.split_first_chunk::<8>()?;
-    let until: [u8; 8] = rest.try_into().ok()?;
-    (*version == VERSION).then(|| (u64::from_le_bytes(*holder), UnixMillis(u64::from_le_bytes(until))))
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lease {
+    holder: u64,
+    until: UnixMillis,
+    config: ConfigId,
+    wanted_by: ConfigId,
+    wanted_until: UnixMillis,
+}
+
+impl Lease {
+    fn encode(&self) -> Vec<u8> {
+        let numbers = [self.holder, self.until.0, self.config.0, self.wanted_by.0, self.wanted_until.0];
+        std::iter::once(VERSION).chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        let mut numbers = rest.chunks_exact(8).filter_map(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?)));
+        let lease = Lease {
+            holder: numbers.next()?,
+            until: UnixMillis(numbers.next()?),
+            config: ConfigId(numbers.next()?),
+            wanted_by: ConfigId(numbers.next()?),
+            wanted_until: UnixMillis(numbers.next()?),
+        };
+        (*version == VERSION && rest.len() == 40).then_some(lease)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryHost;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(ms: u64) -> UnixMillis {
+        UnixMillis(1_000_000 + ms)
+    }
+
+    #[test]
+    fn the_latest_configuration_gets_the_lease_and_no_other_in_between() {
+        let host = MemoryHost::default();
+        let [old, other_old] = [1, 2].map(|vm| Candidate { vm, config: ConfigId(1), is_latest: false });
+        let new = Candidate { vm: 3, config: ConfigId(2), is_latest: true };
+        assert_eq!(hold(&host, old, at(0)), Ok(Hold::Held));
+        assert_eq!(hold(&host, other_old, at(1)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, old, at(2)), Ok(Hold::Held), "one of its own configuration asks for nothing");
+        assert_eq!(hold(&host, new, at(3)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, old, at(4)), Ok(Hold::Wanted));
+        give_up(&host, 1).unwrap();
+        assert_eq!(hold(&host, other_old, at(5)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, new, at(6)), Ok(Hold::Held));
+        assert_eq!(hold(&host, old, at(7)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, old, at(2006)), Ok(Hold::Held), "it died, and an older one is better than none");
+    }
+
+    #[test]
+    fn who_asked_and_died_is_not_waited_for() {
+        let host = MemoryHost::default();
+        let old = Candidate { vm: 1, config: ConfigId(1), is_latest: false };
+        let new = Candidate { vm: 2, config: ConfigId(2), is_latest: true };
+        hold(&host, old, at(0)).unwrap();
+        hold(&host, new, at(0)).unwrap();
+        assert_eq!(hold(&host, old, at(1)), Ok(Hold::Wanted));
+        assert_eq!(hold(&host, old, at(2000)), Ok(Hold::Held));
+    }
 }

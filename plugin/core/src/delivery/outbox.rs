@@ -36,8 +36,8 @@ impl Slot {
 pub struct Tag(u8);
 
 impl Tag {
-    /// What is under no target's name.
-    pub const OWN: Tag = Tag(1);
+    /// A tally's.
+    pub const TALLY: Tag = Tag(1);
 
     /// Of a target's host and port.
     pub fn of(target: &str) -> Self {
@@ -168,6 +168,15 @@ pub fn taken(host: &impl SharedData) -> Result<Vec<Slot>, StoreError> {
     Ok(Index::decode(read(host, INDEX_KEY)?)?.taken().collect())
 }
 
+/// The slots that are taken for tallies, in order.
+///
+/// # Errors
+/// As for [`taken`].
+pub fn tallies(host: &impl SharedData) -> Result<Vec<Slot>, StoreError> {
+    let index = Index::decode(read(host, INDEX_KEY)?)?;
+    Ok((0_u32..).map(Slot).zip(index.slots()).filter(|(_, tag)| **tag == Tag::TALLY.0).map(|(slot, _)| slot).collect())
+}
+
 /// Makes an index that does not decode anew, from what the slots below `capacity` hold.
 ///
 /// # Errors
@@ -177,9 +186,12 @@ pub fn rebuild(host: &(impl SharedData + Metrics), capacity: u32) -> Result<(), 
     let Entry::Present(foreign) = host.get(INDEX_KEY)? else { return Ok(()) };
     let mut index = Index(vec![VERSION]);
     for slot in (0..capacity).map(Slot) {
-        if read(host, &slot.key())?.is_some() {
-            index.set(slot, Tag::OWN.0);
-        }
+        let tag = match held(host, slot) {
+            Ok(None) => continue,
+            Ok(Some(Held::Tally(_))) | Err(_) => Tag::TALLY,
+            Ok(Some(Held::Message(delivery))) => Tag::of(delivery.target()),
+        };
+        index.set(slot, tag.0);
     }
     // Another VM may have been quicker.
     host.replace(INDEX_KEY, &index.0, foreign.cas)?;

@@ -68,7 +68,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
 }
 
 fn reserve(host: &MemoryHost) -> Result<Slot, ReserveError> {
-    outbox::reserve(host, POLICY.capacity, Tag::OWN, Share::All)
+    outbox::reserve(host, POLICY.capacity, Tag::TALLY, Share::All)
 }
 
 fn hold(host: &MemoryHost, delivery: &Delivery) -> Slot {

@@ -117,10 +117,27 @@ fn a_digest_survives_its_vm_and_another_configuration() {
     without["event_handlers"] = json!({});
     let (without, _) = Config::load(without.to_string().as_bytes()).unwrap();
     world.vms = vec![Engine::new(without, &world.host, world.now, 10)];
-    let bodies = world.sent_within(20_000);
+    let bodies = world.sent_within(30_000);
     assert_eq!(bodies.len(), 1, "the message that was held; nobody knows how to write the digest");
     assert_eq!(world.host.metric(Metric::Failed), 1, "which is counted");
     assert_eq!(world.host.metric_named("tollbell_held"), Some(0));
+}
+
+#[test]
+fn each_of_two_configurations_writes_its_own_digests() {
+    let mut first = one_hook(json!({ "event_timeout": 10, "digest": true, "name": "first" }));
+    let mut world = World::with_vms(&first, 1);
+    first["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"]["name"] = json!("second");
+    let (second, _) = Config::load(first.to_string().as_bytes()).unwrap();
+    world.vms.push(Engine::new(second, &world.host, world.now, 9));
+    for vm in [0, 1] {
+        for _ in 0..3 {
+            world.fail(vm, "same");
+        }
+    }
+    let bodies = world.sent_within(30_000);
+    assert_eq!((bodies.len(), suppressed(&bodies)), (4, 4), "{bodies:?}");
+    assert_eq!(world.host.metric(Metric::Failed), 0);
 }
 
 #[test]
