@@ -71,6 +71,7 @@ test-envoy: $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) $(VERIFIERS) ## Run the filter
 bench: $(MODULE) $(COUNTER) $(ENVOY) ## Measure what a request costs, against other filters (needs wrk)
 	cargo build --quiet --locked --release --package host-shim
 	cargo run --quiet --locked --package tollbell-tests --bin bench
+	cargo run --quiet --locked --release --package tollbell-tests --bin sustained
 
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml

@@ -1,0 +1,112 @@
+//! 1,000 distinct webhooks a second through Envoy, for a minute: are all delivered, does the table drain, do clients
+//! notice? The run without events has the same requests and no handler.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tollbell_tests::client::Connection;
+use tollbell_tests::envoy::Setup;
+use tollbell_tests::server::Server;
+
+const EVENTS_A_SECOND: u64 = 1000;
+const OTHERS_A_SECOND: u64 = 1000;
+const CONNECTIONS: u64 = 20;
+
+fn config(handled: bool) -> Value {
+    let hook = json!({ "handler_name": "eh_web_hook_handler",
+        "handler_meta": { "target_path": "http://RECEIVER/", "max_per_minute": 0 } });
+    let handlers = if handled { json!([hook]) } else { json!([]) };
+    json!({
+        "apis": [{ "api_id": "orders", "event_handlers": { "events": { "AuthFailure": handlers } } }],
+        "keys": { "good-key": { "quota_max": 1_000_000_000, "quota_renewal_rate": 3600 } },
+    })
+}
+
+/// What a run showed.
+struct Outcome {
+    p50: Duration,
+    p99: Duration,
+    refused: u64,
+    taken: usize,
+    drained_after: Duration,
+    lost: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let short = std::env::args().any(|argument| argument == "--short");
+    let seconds = if short { 10 } else { 60 };
+    eprintln!("{EVENTS_A_SECOND} webhooks a second for {seconds} s, between two runs without");
+    let before = run(false, seconds / 2).await?;
+    let with = run(true, seconds).await?;
+    let after = run(false, seconds / 2).await?;
+    let without = before.p99.max(after.p99);
+    println!(
+        "{EVENTS_A_SECOND} webhooks a second for {seconds} s: {} events, {} messages, {} lost, nothing held {:?} after the last; \
+         p99 of the other clients {:?} (p50 {:?}), without events {:?} and {:?} (p50 {:?}): {:.2} times",
+        with.refused,
+        with.taken,
+        with.lost,
+        with.drained_after,
+        with.p99,
+        with.p50,
+        before.p99,
+        after.p99,
+        before.p50,
+        with.p99.as_secs_f64() / without.as_secs_f64()
+    );
+    ensure!(with.lost == 0 && with.taken as u64 == with.refused, "messages were lost");
+    Ok(())
+}
+
+async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
+    let (upstream, receiver) = (Server::start().await?, Server::start().await?);
+    let setup = Setup::config(&config(handled), upstream.port, receiver.port)?;
+    let envoy = setup.workers(2).start().await?;
+    let latencies = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for number in 0..CONNECTIONS {
+        let (port, latencies) = (envoy.port, Arc::clone(&latencies));
+        // Every other connection is one of the clients that fail.
+        let fails = number % 2 == 0;
+        let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);
+        tasks.push(tokio::spawn(async move {
+            let mut connection = Connection::open(port).await?;
+            let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate)?);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            let mut refused = 0;
+            for n in 0..rate * seconds {
+                ticks.tick().await;
+                let key = if fails { format!("bad-{number}-{n}") } else { "good-key".to_owned() };
+                let asked = Instant::now();
+                let reply = connection.get("/orders/1", &[("authorization", &key)]).await?;
+                refused += u64::from(reply.status == 403);
+                if !fails && n > rate {
+                    latencies.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?.push(asked.elapsed());
+                }
+            }
+            anyhow::Ok(refused)
+        }));
+    }
+    let mut refused = 0;
+    for task in tasks {
+        refused += task.await??;
+    }
+    let ended = Instant::now();
+    while handled && (envoy.metric("tollbell_held{}").await? > 0 || (receiver.count() as u64) < refused) {
+        ensure!(ended.elapsed() < Duration::from_secs(60), "messages are still held after a minute");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let drained_after = ended.elapsed();
+    let lost = envoy.metric("tollbell_dropped{}").await? + envoy.metric("tollbell_failed{}").await?;
+    let keys: BTreeSet<String> =
+        receiver.received().iter().filter_map(|message| Some(message.json().ok()?["key"].as_str()?.to_owned())).collect();
+    let mut latencies = std::mem::take(&mut *latencies.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?);
+    latencies.sort_unstable();
+    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().context("no requests");
+    Ok(Outcome { p50: at(50)?, p99: at(99)?, refused, taken: keys.len(), drained_after, lost })
+}
