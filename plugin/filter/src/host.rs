@@ -216,6 +216,12 @@ pub(crate) fn set_response_header(name: &str, value: &str) {
     }
 }
 
+/// Of a test's build: see the feature `faults`.
+#[cfg(feature = "faults")]
+pub(crate) fn trap_if_asked() {
+    abi::trap_if_asked();
+}
+
 /// The reply to a callout, while the host shows it. With no headers there is nothing to ask for.
 pub(crate) fn callout_reply(header_count: usize) -> CalloutReply {
     if header_count == 0 {

@@ -127,7 +127,7 @@ impl Plugin {
 
     pub(crate) fn on_http_call_response(&mut self, root: u32, call: u32, header_count: usize) {
         #[cfg(feature = "faults")]
-        abi::trap_if_asked();
+        host::trap_if_asked();
         if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
             let reply = host::callout_reply(header_count);
             engine.on_callout_reply(host, CalloutId(call), &reply, host::now());
