@@ -236,7 +236,7 @@ impl World {
         let happened: u64 = self.failures.values().sum();
         let (delivered, digested) = (taken.messages.len() as u64, taken.digests.values().sum::<u64>());
         let silent = if meta["digest"] == true { 0 } else { self.metric("suppressed") };
-        let reported = self.metric("failed") + self.metric("dropped") + self.metric("closed");
+        let reported = self.metric("failed") + self.metric("dropped") + self.metric("disabled");
         // One message that failed can be a digest, and stand for several events.
         let has_digests = meta["digest"] == true || meta["max_per_minute"] != 0;
         if !has_digests || self.metric("failed") == 0 {

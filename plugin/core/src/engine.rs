@@ -7,7 +7,7 @@ use std::task::Poll;
 use crate::answer::{Answer, Outcome, rate_limit_headers};
 use crate::config::Config;
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::{closed, lease};
+use crate::delivery::{disabled, lease};
 use crate::event::{EventKind, client_text};
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
@@ -59,8 +59,8 @@ impl Engine {
         });
         let notifier = Notifier::new(vm, now, salt);
         let dispatcher = Dispatcher::new(vm, &config);
-        if let Err(error) = closed::begin(host, config.id) {
-            log::error!("targets that were closed before may stay so: {error}");
+        if let Err(error) = disabled::begin(host, config.id) {
+            log::error!("targets that were disabled before may stay so: {error}");
         }
         Engine { config, notifier, dispatcher, known_keys: HashMap::new() }
     }

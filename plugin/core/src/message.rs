@@ -4,7 +4,7 @@ use crate::cap::{Turn, WINDOW_MS};
 use crate::config::Config;
 use crate::cooldown::{self, CauseDigest, Claim, LiveClaim, request_checksum};
 use crate::delivery::outbox::{self, ReserveError, Share, Slot};
-use crate::delivery::{Delivery, Held, closed};
+use crate::delivery::{Delivery, Held, disabled};
 use crate::digest::{self, Link, Tally};
 use crate::event::{Event, EventKind};
 use crate::handler::Webhook;
@@ -80,8 +80,8 @@ impl<H: Host> Message<'_, H> {
         if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
             return self.suppressed(cause, &live);
         }
-        if closed::closed(host, config.id).is_ok_and(|closed| closed.contains(target.endpoint)) {
-            return host.count(Metric::Closed);
+        if disabled::disabled(host, config.id).is_ok_and(|disabled| disabled.contains(target.endpoint)) {
+            return host.count(Metric::Disabled);
         }
         if let Some(Ok(Turn::Capped(seen))) = webhook.cap.as_ref().map(|cap| cap.look(host, now)) {
             return self.capped(seen);

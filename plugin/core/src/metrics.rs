@@ -20,7 +20,7 @@ pub enum Metric {
     /// Digests that were made.
     Digests,
     /// Messages for a target that has answered 410 Gone: they are not sent.
-    Closed,
+    Disabled,
     /// Messages that a receiver answered with 2xx.
     Delivered,
     /// Attempts that failed and will be repeated.
@@ -43,7 +43,7 @@ const PLAIN: [Metric; 12] = [
     Metric::Suppressed,
     Metric::Capped,
     Metric::Digests,
-    Metric::Closed,
+    Metric::Disabled,
     Metric::Delivered,
     Metric::Retried,
     Metric::Failed,
@@ -80,7 +80,7 @@ impl Metric {
             Metric::Suppressed => "tollbell_suppressed".into(),
             Metric::Capped => "tollbell_capped".into(),
             Metric::Digests => "tollbell_digests".into(),
-            Metric::Closed => "tollbell_closed".into(),
+            Metric::Disabled => "tollbell_disabled".into(),
             Metric::Delivered => "tollbell_delivered".into(),
             Metric::Retried => "tollbell_retried".into(),
             Metric::Failed => "tollbell_failed".into(),
@@ -103,12 +103,12 @@ pub enum Gauge {
     /// The age of the oldest held message, in seconds.
     OldestAge,
     /// Targets that have answered 410 Gone.
-    ClosedTargets,
+    DisabledTargets,
 }
 
 impl Gauge {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Gauge; 4] = [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::ClosedTargets];
+    pub const ALL: [Gauge; 4] = [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::DisabledTargets];
 
     /// The name under which the proxy knows it.
     pub fn name(self) -> &'static str {
@@ -116,7 +116,7 @@ impl Gauge {
             Gauge::Held => "tollbell_held",
             Gauge::InFlight => "tollbell_in_flight",
             Gauge::OldestAge => "tollbell_oldest_age_seconds",
-            Gauge::ClosedTargets => "tollbell_closed_targets",
+            Gauge::DisabledTargets => "tollbell_disabled_targets",
         }
     }
 }

@@ -103,8 +103,11 @@ async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
     }
     let drained_after = ended.elapsed();
     let lost = envoy.metric("tollbell_dropped{}").await? + envoy.metric("tollbell_failed{}").await?;
-    let keys: BTreeSet<String> =
-        receiver.received().iter().filter_map(|message| Some(message.json().ok()?["key"].as_str()?.to_owned())).collect();
+    let keys: BTreeSet<String> = receiver
+        .received()
+        .iter()
+        .filter_map(|message| Some(message.json().ok()?["key"].as_str()?.to_owned()))
+        .collect();
     let mut latencies = std::mem::take(&mut *latencies.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?);
     latencies.sort_unstable();
     let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().context("no requests");

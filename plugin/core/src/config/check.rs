@@ -6,7 +6,7 @@ use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::HandlerList;
 use super::{Config, raw};
 use crate::delivery::DeliveryPolicy;
-use crate::delivery::closed::ConfigId;
+use crate::delivery::disabled::ConfigId;
 use crate::delivery::schedule::Limits;
 use crate::event::EventKind;
 use crate::identity::KeyLocation;

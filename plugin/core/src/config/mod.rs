@@ -14,7 +14,7 @@ mod shape;
 
 pub use error::{ConfigError, Errors};
 
-use crate::delivery::closed::ConfigId;
+use crate::delivery::disabled::ConfigId;
 use crate::delivery::signature::SigningKey;
 use crate::delivery::{Delivery, DeliveryPolicy};
 use crate::handler::{Handlers, Webhook};

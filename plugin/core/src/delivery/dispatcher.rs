@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::attempt::{Failure, Outcome};
-use super::closed::{self, Closed, ConfigId};
+use super::disabled::{self, ConfigId, Disabled};
 use super::lease::{self, Candidate, Hold};
 use super::outbox::{self, Slot};
 use super::schedule::Schedule;
@@ -36,7 +36,7 @@ pub struct Dispatcher {
     retiring: Option<UnixMillis>,
     schedule: Schedule,
     in_flight: HashMap<CalloutId, (Slot, Delivery)>,
-    closed: Closed,
+    disabled: Disabled,
 }
 
 impl Dispatcher {
@@ -50,14 +50,14 @@ impl Dispatcher {
             retiring: None,
             schedule: Schedule::default(),
             in_flight: HashMap::new(),
-            closed: Closed::default(),
+            disabled: Disabled::default(),
         }
     }
 
     /// Renews or takes the lease; its holder looks through all slots and sends what is due.
     pub fn on_tick(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         let held_before = self.leads(now);
-        self.look_at_closed(host);
+        self.look_at_disabled(host);
         self.hold_lease(host, now);
         if !self.leads(now) {
             // What is in flight stays known: should this VM lead again before the reply, it must not send it again.
@@ -110,7 +110,7 @@ impl Dispatcher {
     }
 
     fn hold_lease(&mut self, host: &impl Host, now: UnixMillis) {
-        let who = Candidate { vm: self.vm, config: self.config, is_latest: self.closed.is_latest };
+        let who = Candidate { vm: self.vm, config: self.config, is_latest: self.disabled.is_latest };
         match lease::hold(host, who, now) {
             Ok(Hold::Held) => self.retiring = None,
             Ok(Hold::Wanted) => {
@@ -128,10 +128,10 @@ impl Dispatcher {
         self.lease_until = now.plus(lease::LEASE_MS);
     }
 
-    fn look_at_closed(&mut self, host: &impl Host) {
-        match closed::closed(host, self.config) {
-            Ok(closed) => self.closed = closed,
-            Err(error) => log::error!("the closed targets: {error}"),
+    fn look_at_disabled(&mut self, host: &impl Host) {
+        match disabled::disabled(host, self.config) {
+            Ok(disabled) => self.disabled = disabled,
+            Err(error) => log::error!("the disabled targets: {error}"),
         }
     }
 
@@ -157,7 +157,7 @@ impl Dispatcher {
         host.set(Gauge::Held, number(held));
         host.set(Gauge::InFlight, number(self.schedule.under_way()));
         host.set(Gauge::OldestAge, self.schedule.oldest().map_or(0, |since| now.since(since)) / 1000);
-        host.set(Gauge::ClosedTargets, number(self.closed.len()));
+        host.set(Gauge::DisabledTargets, number(self.disabled.len()));
     }
 
     fn drain_wakeups(&mut self, host: &impl Host, now: UnixMillis) {
@@ -261,8 +261,8 @@ impl Dispatcher {
     }
 
     fn send(&mut self, host: &impl Host, config: &Config, slot: Slot, delivery: Delivery, now: UnixMillis) {
-        if self.closed.contains(delivery.endpoint()) {
-            host.count(Metric::Closed);
+        if self.disabled.contains(delivery.endpoint()) {
+            host.count(Metric::Disabled);
             return self.give_up(host, slot, delivery, &Outcome::Gone);
         }
         match host.send(&delivery.callout(config.signing_keys(&delivery), now)) {
@@ -304,7 +304,7 @@ impl Dispatcher {
             }
             None => {
                 if *outcome == Outcome::Gone {
-                    self.close_endpoint(host, &delivery);
+                    self.disable_endpoint(host, &delivery);
                 }
                 self.give_up(host, slot, delivery, outcome);
             }
@@ -349,16 +349,16 @@ impl Dispatcher {
         }
     }
 
-    fn close_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
+    fn disable_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
         log::error!(
             "{}: the target of {} answers 410 Gone: it gets nothing more until the configuration changes",
             delivery.target(),
             delivery.handler
         );
-        if let Err(error) = closed::close(host, self.config, delivery.endpoint()) {
+        if let Err(error) = disabled::disable(host, self.config, delivery.endpoint()) {
             log::error!("{}: it is asked again: {error}", delivery.target());
         }
-        self.look_at_closed(host);
+        self.look_at_disabled(host);
     }
 }
 

@@ -9,7 +9,7 @@
 //!           wanted by the configuration u64, wanted until u64     little endian, 41 bytes
 //! ```
 
-use super::closed::ConfigId;
+use super::disabled::ConfigId;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, update};
 use crate::units::UnixMillis;

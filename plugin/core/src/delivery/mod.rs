@@ -1,10 +1,10 @@
 //! From a rendered message to a receiver: held in shared data, dispatched by one VM of the process, tried again.
 //!
 //! [`outbox`] holds the messages, [`lease`] elects the VM, [`schedule`] says whose turn it is, [`dispatcher`] works,
-//! [`signature`] signs, [`attempt`] judges what came back, [`closed`] remembers who wants nothing more.
+//! [`signature`] signs, [`attempt`] judges what came back, [`disabled`] remembers who wants nothing more.
 
 pub mod attempt;
-pub mod closed;
+pub mod disabled;
 pub mod dispatcher;
 pub mod lease;
 pub mod outbox;

@@ -279,8 +279,8 @@ fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
     let targets: Vec<String> = host.take_sent().into_iter().map(|(_, callout)| callout.headers[0].1.clone()).collect();
     assert_eq!(targets, ["y"]);
     assert!(cooldown::look(&host, cause, at(700)).unwrap().is_none());
-    assert_eq!((host.metric(Metric::Failed), host.metric(Metric::Closed)), (2, 1));
-    assert_eq!(host.metric_named("tollbell_closed_targets"), Some(1));
+    assert_eq!((host.metric(Metric::Failed), host.metric(Metric::Disabled)), (2, 1));
+    assert_eq!(host.metric_named("tollbell_disabled_targets"), Some(1));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Caps, digests, closed targets and signatures, from the request to what is sent.
+//! Caps, digests, disabled targets and signatures, from the request to what is sent.
 
 use super::*;
 
@@ -148,7 +148,7 @@ fn a_target_that_is_gone_is_asked_again_by_the_next_configuration() {
     assert_eq!(world.deliver(500, 410).len(), 1);
     world.fail(1, "b");
     assert!(world.deliver(500, 200).is_empty());
-    assert_eq!(world.host.metric(Metric::Closed), 1);
+    assert_eq!(world.host.metric(Metric::Disabled), 1);
     let mut changed = config;
     changed["hash_keys"] = json!(true);
     let (changed, _) = Config::load(changed.to_string().as_bytes()).unwrap();

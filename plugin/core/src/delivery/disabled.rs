@@ -1,9 +1,9 @@
 //! Endpoints that have answered 410 Gone: nothing is sent to them until there is another configuration.
 //!
 //! ```text
-//! closed  = version u8 = 1, configuration u64, (configuration u64, endpoint u64)*      little endian
+//! disabled  = version u8 = 1, configuration u64, (configuration u64, endpoint u64)*      little endian
 //! ```
-//! The first number is the configuration that a VM started with last. One that is started anew begins without closed
+//! The first number is the configuration that a VM started with last. One that is started anew begins without disabled
 //! endpoints of its own, even if it was in force before.
 
 use super::EndpointId;
@@ -11,7 +11,7 @@ use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, StoreError, read, update};
 
-const KEY: &str = "tb1/closed";
+const KEY: &str = "tb1/disabled";
 const VERSION: u8 = 1;
 
 /// Endpoints that are remembered. What is more pushes out the oldest, which is then asked again.
@@ -21,15 +21,15 @@ pub const CAPACITY: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConfigId(pub u64);
 
-/// The endpoints that are closed for a configuration.
+/// The endpoints that are disabled for a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Closed {
+pub struct Disabled {
     endpoints: Vec<EndpointId>,
     /// Whether no other configuration has begun since.
     pub is_latest: bool,
 }
 
-impl Closed {
+impl Disabled {
     /// Whether one is.
     pub fn contains(&self, endpoint: EndpointId) -> bool {
         self.endpoints.contains(&endpoint)
@@ -61,11 +61,11 @@ pub fn begin(host: &(impl SharedData + Metrics), config: ConfigId) -> Result<(),
     })
 }
 
-/// Closes an endpoint.
+/// Disables an endpoint.
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn close(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: EndpointId) -> Result<(), StoreError> {
+pub fn disable(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: EndpointId) -> Result<(), StoreError> {
     change(host, |table| {
         if table.entries.contains(&(config, endpoint)) {
             return false;
@@ -82,18 +82,18 @@ pub fn close(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: End
 ///
 /// # Errors
 /// When the host refuses.
-pub fn closed(host: &impl SharedData, config: ConfigId) -> Result<Closed, StoreError> {
+pub fn disabled(host: &impl SharedData, config: ConfigId) -> Result<Disabled, StoreError> {
     let table = Table::decode(read(host, KEY)?.as_deref()).unwrap_or_default();
     let is_latest = table.latest.is_none_or(|latest| latest == config);
     let endpoints = table.entries.into_iter().filter(|(owner, _)| *owner == config).map(|(_, endpoint)| endpoint);
-    Ok(Closed { endpoints: endpoints.collect(), is_latest })
+    Ok(Disabled { endpoints: endpoints.collect(), is_latest })
 }
 
 fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Table) -> bool) -> Result<(), StoreError> {
     update(host, KEY, |stored| {
         let mut table = Table::decode(stored.as_deref()).unwrap_or_else(|| {
             host.count(Metric::CorruptRecords);
-            log::error!("{KEY}: the table of closed endpoints does not decode; it begins anew");
+            log::error!("{KEY}: the table of disabled endpoints does not decode; it begins anew");
             Table::default()
         });
         Ok(if step(&mut table) { Change::Write(table.encode(), ()) } else { Change::Keep(()) })
@@ -145,33 +145,33 @@ mod tests {
     const B: ConfigId = ConfigId(2);
     const GONE: EndpointId = EndpointId(7);
 
-    fn is_closed(host: &MemoryHost, config: ConfigId) -> bool {
-        closed(host, config).unwrap().contains(GONE)
+    fn is_disabled(host: &MemoryHost, config: ConfigId) -> bool {
+        disabled(host, config).unwrap().contains(GONE)
     }
 
     #[test]
-    fn an_endpoint_is_closed_until_another_configuration_begins() {
+    fn an_endpoint_is_disabled_until_another_configuration_begins() {
         let host = MemoryHost::default();
         begin(&host, A).unwrap();
-        close(&host, A, GONE).unwrap();
+        disable(&host, A, GONE).unwrap();
         begin(&host, A).unwrap();
-        assert!(is_closed(&host, A), "a VM more of the same configuration");
+        assert!(is_disabled(&host, A), "a VM more of the same configuration");
         begin(&host, B).unwrap();
-        assert!(!is_closed(&host, B));
+        assert!(!is_disabled(&host, B));
         begin(&host, A).unwrap();
-        assert!(!is_closed(&host, A), "the first one again, after another");
+        assert!(!is_disabled(&host, A), "the first one again, after another");
     }
 
     #[test]
     fn the_table_is_bounded_and_begins_anew_where_it_is_foreign() {
         let host = MemoryHost::default();
         for endpoint in 0..1000 {
-            close(&host, A, EndpointId(endpoint)).unwrap();
+            disable(&host, A, EndpointId(endpoint)).unwrap();
         }
-        assert_eq!(closed(&host, A).unwrap().len(), CAPACITY);
+        assert_eq!(disabled(&host, A).unwrap().len(), CAPACITY);
         host.put(KEY, b"not ours").unwrap();
-        assert!(closed(&host, A).unwrap().is_empty());
-        close(&host, A, GONE).unwrap();
-        assert!(is_closed(&host, A));
+        assert!(disabled(&host, A).unwrap().is_empty());
+        disable(&host, A, GONE).unwrap();
+        assert!(is_disabled(&host, A));
     }
 }
