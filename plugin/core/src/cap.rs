@@ -1,11 +1,13 @@
-//! A handler's `max_per_minute`: in any 60 seconds, no more of its messages than that go out. What exceeds it is counted
-//! and told in one digest (see [`crate::digest`]), so that who varies path or key cannot flood a receiver.
+//! A handler's `max_per_minute`: in any 60 seconds, no more of its messages than that are handed over. What exceeds it is
+//! counted and told in one digest (see [`crate::digest`]), so that who varies path or key cannot flood a receiver.
 //!
 //! ```text
 //! record  = version u8 = 1, slot u32, until u64, at u64*          little endian; slot u32::MAX: no tally
 //! ```
-//! One value for a handler in shared data, with the times of its last messages and the tally that counts the excess.
+//! One value for a handler and its URL in shared data, with the times of its last messages and the tally that counts the
+//! excess.
 
+use crate::delivery::EndpointId;
 use crate::delivery::outbox::Slot;
 use crate::digest::Link;
 use crate::metrics::Metric;
@@ -23,6 +25,7 @@ const NO_SLOT: u32 = u32::MAX;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cap {
     key: String,
+    /// 0: no limit.
     most: usize,
 }
 
@@ -36,10 +39,10 @@ pub enum Turn {
 }
 
 impl Cap {
-    /// Of a handler; `None` for 0, which is no cap.
-    pub fn new(handler: &str, max_per_minute: u32) -> Option<Self> {
-        let most = usize::try_from(max_per_minute).ok().filter(|most| *most > 0)?;
-        Some(Cap { key: format!("tb1/m/{:08x}", fingerprint(&[handler]) >> 32), most })
+    /// Of a handler; 0 is no limit.
+    pub fn new(handler: &str, endpoint: EndpointId, max_per_minute: u32) -> Self {
+        let number = fingerprint(&[handler, &endpoint.0.to_string()]);
+        Cap { key: format!("tb1/m/{:08x}", number >> 32), most: usize::try_from(max_per_minute).unwrap_or(usize::MAX) }
     }
 
     /// Looks, without taking a turn. A record that does not decode is none.
@@ -47,6 +50,9 @@ impl Cap {
     /// # Errors
     /// When the host refuses.
     pub fn look(&self, host: &impl SharedData, now: UnixMillis) -> Result<Turn, StoreError> {
+        if self.most == 0 {
+            return Ok(Turn::Free);
+        }
         Ok(Record::decode(read(host, &self.key)?).map_or(Turn::Free, |record| self.turn(&record, now)))
     }
 
@@ -55,6 +61,9 @@ impl Cap {
     /// # Errors
     /// As for any update of shared data.
     pub fn take(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Result<Turn, StoreError> {
+        if self.most == 0 {
+            return Ok(Turn::Free);
+        }
         self.change(host, |record| {
             let turn = self.turn(record, now);
             if turn == Turn::Free {
@@ -63,6 +72,28 @@ impl Cap {
             }
             (turn == Turn::Free, turn)
         })
+    }
+
+    /// Gives back a turn that was taken `at` and is not used.
+    ///
+    /// # Errors
+    /// As for any update of shared data.
+    pub fn give_back(&self, host: &(impl SharedData + Metrics), at: UnixMillis) -> Result<(), StoreError> {
+        if self.most == 0 {
+            return Ok(());
+        }
+        self.change(host, |record| {
+            let own = record.sent.iter().rposition(|sent| *sent == at);
+            (own.map(|index| record.sent.remove(index)).is_some(), ())
+        })
+    }
+
+    /// The tally that counts the excess, if there is one.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    pub fn tally(&self, host: &impl SharedData) -> Result<Option<Link>, StoreError> {
+        Ok(Record::decode(read(host, &self.key)?).unwrap_or_default().tally)
     }
 
     /// Makes `link` the tally that counts the excess, unless somebody has put another one in the place of `seen`.
@@ -148,15 +179,32 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    fn cap(most: u32) -> Cap {
+        Cap::new("h", EndpointId(7), most)
+    }
+
     #[test]
-    fn without_a_number_there_is_no_cap() {
-        assert_eq!(Cap::new("h", 0), None);
+    fn zero_is_no_limit_and_writes_nothing() {
+        let host = MemoryHost::default();
+        assert!((0..1000).all(|_| cap(0).take(&host, UnixMillis(0)) == Ok(Turn::Free)));
+        assert_eq!(host.key_count(), 0);
+    }
+
+    #[test]
+    fn a_turn_that_is_given_back_can_be_taken_again() {
+        let host = MemoryHost::default();
+        let cap = cap(1);
+        cap.take(&host, UnixMillis(5)).unwrap();
+        cap.give_back(&host, UnixMillis(4)).unwrap();
+        assert_eq!(cap.take(&host, UnixMillis(6)), Ok(Turn::Capped(None)));
+        cap.give_back(&host, UnixMillis(5)).unwrap();
+        assert_eq!(cap.take(&host, UnixMillis(6)), Ok(Turn::Free));
     }
 
     #[test]
     fn a_record_of_foreign_bytes_begins_anew() {
         let host = MemoryHost::default();
-        let cap = Cap::new("h", 1).unwrap();
+        let cap = cap(1);
         host.put(&cap.key, b"not ours").unwrap();
         assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
         assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Free));
@@ -167,7 +215,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_does_not_silence_a_handler() {
         let host = MemoryHost::default();
-        let cap = Cap::new("h", 1).unwrap();
+        let cap = cap(1);
         cap.take(&host, UnixMillis(10_000_000)).unwrap();
         assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
     }
@@ -175,7 +223,7 @@ mod tests {
     #[test]
     fn one_tally_is_linked() {
         let host = MemoryHost::default();
-        let cap = Cap::new("h", 1).unwrap();
+        let cap = cap(1);
         let link = |slot| Link { slot: Slot(slot), until: UnixMillis(5) };
         assert_eq!(cap.link(&host, None, link(1)), Ok(true));
         assert_eq!(cap.link(&host, None, link(2)), Ok(false));
@@ -188,7 +236,7 @@ mod tests {
         #[test]
         fn no_minute_has_more(most in 1_u32..20, steps in prop::collection::vec(0_u64..20_000, 1..200)) {
             let host = MemoryHost::default();
-            let cap = Cap::new("h", most).unwrap();
+            let cap = cap(most);
             let (mut now, mut sent) = (UnixMillis(1), Vec::new());
             for step in steps {
                 now = now.plus(step);

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::cooldown::CauseDigest;
 use crate::delivery::outbox::{self, ReserveError, Share, Slot, Tag};
-use crate::delivery::{Delivery, Held};
+use crate::delivery::{Delivery, EndpointId, Held};
 use crate::event::{Event, EventKind, Meta, cut};
 use crate::message;
 use crate::metrics::Metric;
 use crate::ports::{Host, Metrics, SharedData};
 use crate::store::StoreError;
-use crate::units::UnixMillis;
+use crate::units::{UnixMillis, set_right};
 
 /// Bytes of one value of an event that a tally keeps: it is written again for every event that it counts.
 const MAX_VALUE_BYTES: usize = 512;
@@ -38,6 +38,8 @@ pub struct Tally {
     pub event: String,
     /// The handler's name.
     pub handler: String,
+    /// Its URL: another configuration may use the name for another.
+    pub endpoint: EndpointId,
     /// Why they were held back.
     pub cause: CauseDigest,
     /// What the first of them said.
@@ -54,7 +56,7 @@ pub struct Tally {
 
 impl Tally {
     /// One that has counted `event`.
-    pub fn begin(handler: &str, cause: CauseDigest, event: &Event, until: UnixMillis) -> Self {
+    pub fn begin(handler: &str, endpoint: EndpointId, cause: CauseDigest, event: &Event, until: UnixMillis) -> Self {
         let short = |text: &String| cut(text, MAX_VALUE_BYTES).to_owned();
         let meta = Meta {
             message: short(&event.meta.message),
@@ -68,6 +70,7 @@ impl Tally {
             id: Delivery::id_of(&event.id, handler),
             event: event.kind.name().to_owned(),
             handler: handler.to_owned(),
+            endpoint,
             cause,
             meta,
             suppressed: 1,
@@ -85,13 +88,25 @@ impl Tally {
     /// Puts it into a slot of its own.
     ///
     /// # Errors
-    /// When no slot is free, or shared data fails.
-    pub fn hold(self, host: &(impl SharedData + Metrics), capacity: u32) -> Result<Link, ReserveError> {
-        let link = |slot| Link { slot, until: self.until() };
-        let slot = outbox::reserve(host, capacity, Tag::TALLY, Share::All)?;
-        let link = link(slot);
-        outbox::fill(host, slot, &Held::Tally(self))?;
+    /// When no slot is free for this share, or shared data fails.
+    pub fn hold(self, host: &(impl SharedData + Metrics), capacity: u32, share: Share) -> Result<Link, ReserveError> {
+        let slot = outbox::reserve(host, capacity, Tag::TALLY, share)?;
+        let link = Link { slot, until: self.until() };
+        if let Err(error) = outbox::fill(host, slot, &Held::Tally(self)) {
+            outbox::free(host, slot)?;
+            return Err(error.into());
+        }
         Ok(link)
+    }
+
+    /// Whether a configuration can write its message.
+    pub fn is_known_to(&self, config: &Config) -> bool {
+        config.webhook(&self.handler).is_some_and(|webhook| webhook.target.endpoint == self.endpoint)
+    }
+
+    /// When it becomes a message, by a clock that may have been set back since it began.
+    pub fn due(&self, now: UnixMillis) -> UnixMillis {
+        set_right(self.until(), UnixMillis(self.first), now)
     }
 }
 
@@ -143,17 +158,18 @@ pub fn close(
         return Ok(made);
     }
     if let Err(why) = compose(config, seen, now)
-        && now.since(seen.until()) >= PATIENCE_MS
+        && now.since(seen.due(now)) >= PATIENCE_MS
     {
         host.count(Metric::Failed);
         log::error!("{} by {}: {} events are not reported: {why}", seen.event, seen.handler, seen.suppressed);
-        outbox::finish(host, slot, &Held::Tally(seen.clone()))?;
+        outbox::finish(host, slot, &seen.id)?;
     }
     Ok(None)
 }
 
 fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, String> {
-    let webhook = config.webhook(&tally.handler).ok_or("the configuration has no such handler any more")?;
+    let webhook = config.webhook(&tally.handler).filter(|webhook| webhook.target.endpoint == tally.endpoint);
+    let webhook = webhook.ok_or("the configuration has no such handler any more")?;
     let kind = EventKind::from_name(&tally.event).ok_or("there is no such event any more")?;
     let meta = Meta {
         suppressed: tally.suppressed,

@@ -91,7 +91,7 @@ pub struct Webhook {
     /// Whether what a cool-down holds back is told when it ends.
     pub digest: bool,
     /// How many messages a minute go out.
-    pub cap: Option<Cap>,
+    pub cap: Cap,
     /// What messages are signed with; several while secrets rotate.
     pub keys: Vec<SigningKey>,
 }

@@ -47,6 +47,7 @@ pub(crate) fn delivery(
         id: Delivery::id_of(&event.id, handler),
         event: event.kind.name().to_owned(),
         handler: handler.to_owned(),
+        config: config.id,
         claim,
         cluster: webhook.target.cluster.clone(),
         headers: webhook.request_headers(),
@@ -57,6 +58,7 @@ pub(crate) fn delivery(
         since: now.0,
         first_attempt: 0,
         due: now.0,
+        decided: now.0,
     }
 }
 
@@ -80,39 +82,36 @@ impl<H: Host> Message<'_, H> {
         if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
             return self.suppressed(cause, &live);
         }
-        if disabled::disabled(host, config.id).is_ok_and(|disabled| disabled.contains(target.endpoint)) {
+        if disabled::disabled(host).is_ok_and(|disabled| disabled.contains(config.id, target.endpoint)) {
             return host.count(Metric::Disabled);
         }
-        if let Some(Ok(Turn::Capped(seen))) = webhook.cap.as_ref().map(|cap| cap.look(host, now)) {
+        if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, now) {
             return self.capped(seen);
         }
         let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.share()) {
             Ok(slot) => slot,
             Err(error) => return self.drop(&error),
         };
-        let claim = if cools_down { cooldown::claim(host, cause, webhook.event_timeout_ms, now) } else { Ok(None) };
-        let claim = match claim {
-            Ok(None) if cools_down => {
+        // The turn comes before the claim: one that is not used can be given back, whereas a claim that was released
+        // could have held an event back for nothing.
+        match webhook.cap.take(host, now) {
+            Ok(Turn::Capped(seen)) => {
                 self.free(slot);
-                // Another VM has it by now; if it is over already, nobody is told of this event, as of any other.
-                let live = cooldown::look(host, cause, now).ok().flatten();
-                return self.suppressed(cause, &live.unwrap_or(LiveClaim { until: now, tally: None }));
-            }
-            Ok(claim) => claim,
-            Err(error) => {
-                self.log(log::Level::Error, &format!("goes out without a cool-down: {error}"));
-                None
-            }
-        };
-        match webhook.cap.as_ref().map(|cap| cap.take(host, now)) {
-            Some(Ok(Turn::Capped(seen))) => {
-                self.free(slot);
-                self.release(claim);
                 return self.capped(seen);
             }
-            Some(Err(error)) => self.log(log::Level::Error, &format!("goes out without a cap: {error}")),
-            Some(Ok(Turn::Free)) | None => {}
+            Ok(Turn::Free) => {}
+            Err(error) => self.log(log::Level::Error, &format!("goes out without a cap: {error}")),
         }
+        let claim = match self.claim(cause) {
+            Ok(claim) => claim,
+            Err(live) => {
+                self.free(slot);
+                if let Err(error) = webhook.cap.give_back(host, now) {
+                    self.log(log::Level::Warn, &format!("keeps its place in the cap: {error}"));
+                }
+                return self.suppressed(cause, &live);
+            }
+        };
         let delivery = delivery(config, self.handler, webhook, self.event, rendered, claim, now);
         if let Err(error) = outbox::fill(host, slot, &Held::Message(delivery)) {
             // Where the host refuses one write, it may refuse these too; the claim then ends by itself.
@@ -122,6 +121,33 @@ impl<H: Host> Message<'_, H> {
         } else if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
             self.log(log::Level::Debug, &format!("waits for the dispatcher's next tick: {error}"));
         }
+    }
+
+    /// Claims the cause, if the webhook cools down.
+    ///
+    /// # Errors
+    /// The claim of another message.
+    fn claim(&self, cause: CauseDigest) -> Result<Option<Claim>, LiveClaim> {
+        let Message { host, webhook, now, .. } = *self;
+        if webhook.event_timeout_ms == 0 {
+            return Ok(None);
+        }
+        for _ in 0..MAX_LOOKS {
+            match cooldown::claim(host, cause, webhook.event_timeout_ms, now) {
+                Ok(Some(claim)) => return Ok(Some(claim)),
+                // Whoever has it may release it before it is looked at.
+                Ok(None) => {
+                    if let Ok(Some(live)) = cooldown::look(host, cause, now) {
+                        return Err(live);
+                    }
+                }
+                Err(error) => {
+                    self.log(log::Level::Error, &format!("goes out without a cool-down: {error}"));
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// A crossing never comes again, and finds room wherever there is any.
@@ -138,26 +164,25 @@ impl<H: Host> Message<'_, H> {
         if !self.webhook.digest || live.until <= self.now {
             return;
         }
-        let link_of = |live: &LiveClaim| live.tally.map(|slot| Link { slot, until: live.until });
-        self.tally(cause, live.until, link_of(live), |seen, link| {
+        let link_of = |slot: Option<Slot>| slot.map(|slot| Link { slot, until: live.until });
+        self.tally(cause, live.until, link_of(live.tally), Share::Tally, |seen, link| {
             let linked = cooldown::link(self.host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
-            Ok(linked.map_err(|found| found.map(|slot| Link { slot, until: live.until })))
+            Ok(linked.map_err(link_of))
         });
     }
 
     /// As many as may be went out in the last minute.
     fn capped(&self, seen: Option<Link>) {
         self.host.count(Metric::Capped);
-        let Some(cap) = &self.webhook.cap else { return };
-        let cause = CauseDigest::new(self.handler, [0; 16]);
-        self.tally(cause, self.now.plus(WINDOW_MS), seen, |seen, link| {
-            if cap.link(self.host, seen, link)? {
-                return Ok(Ok(()));
-            }
-            Ok(Err(match cap.look(self.host, self.now)? {
-                Turn::Capped(found) => found,
-                Turn::Free => None,
-            }))
+        self.tally_of_handler(seen);
+    }
+
+    /// Counts the event in the handler's own tally.
+    fn tally_of_handler(&self, seen: Option<Link>) {
+        let Webhook { cap, target, .. } = self.webhook;
+        let cause = CauseDigest::new(self.handler, u128::from(target.endpoint.0).to_le_bytes());
+        self.tally(cause, self.now.plus(WINDOW_MS), seen, Share::All, |seen, link| {
+            Ok(if cap.link(self.host, seen, link)? { Ok(()) } else { Err(cap.tally(self.host)?) })
         });
     }
 
@@ -168,6 +193,7 @@ impl<H: Host> Message<'_, H> {
         cause: CauseDigest,
         until: UnixMillis,
         mut seen: Option<Link>,
+        share: Share,
         link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
     ) {
         let Message { host, config, now, .. } = *self;
@@ -175,8 +201,11 @@ impl<H: Host> Message<'_, H> {
         for _ in 0..MAX_LOOKS {
             match seen.map(|link| digest::count(host, link, cause, now)) {
                 Some(Ok(true)) => {
-                    if let Some(Link { slot, .. }) = own {
-                        self.free(slot);
+                    // Unless it is a digest of its own by now.
+                    if let Some(Link { slot, .. }) = own
+                        && let Err(error) = outbox::finish(host, slot, &Delivery::id_of(&self.event.id, self.handler))
+                    {
+                        self.log(log::Level::Error, &format!("is counted twice: {error}"));
                     }
                     return;
                 }
@@ -186,9 +215,13 @@ impl<H: Host> Message<'_, H> {
             let mine = match own {
                 Some(mine) => mine,
                 None => {
-                    let tally = Tally::begin(self.handler, cause, self.event, until);
-                    match tally.hold(host, config.delivery.capacity) {
+                    let endpoint = self.webhook.target.endpoint;
+                    let tally = Tally::begin(self.handler, endpoint, cause, self.event, until);
+                    match tally.hold(host, config.delivery.capacity, share) {
                         Ok(mine) => *own.insert(mine),
+                        Err(ReserveError::Full) if share == Share::Tally => {
+                            return self.tally_of_handler(self.webhook.cap.tally(host).ok().flatten());
+                        }
                         Err(error) => return self.drop(&error),
                     }
                 }

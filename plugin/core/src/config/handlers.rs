@@ -172,13 +172,13 @@ impl<'c> HandlerList<'c> {
         }
         headers.entry("user-agent".to_owned()).or_insert_with(|| USER_AGENT.to_owned());
         let webhook = Webhook {
+            cap: Cap::new(name, target.endpoint, meta.max_per_minute),
             method,
             target,
             template,
             headers: headers.into_iter().collect(),
             event_timeout_ms: meta.event_timeout.saturating_mul(1000),
             digest: meta.digest,
-            cap: Cap::new(name, meta.max_per_minute),
             keys,
         };
         (!meta.disabled).then(|| self.push(name, Action::Webhook(Box::new(webhook))))
@@ -219,6 +219,11 @@ impl<'c> HandlerList<'c> {
                 _ => return None,
             };
             uri.host().filter(|host| !host.is_empty())?;
+            // What is no port may be a password whose slash was not escaped.
+            let host_and_port = uri.authority()?.as_str().rsplit('@').next()?;
+            if port_of(host_and_port).is_some_and(|port| port.parse::<u16>().is_err()) {
+                return None;
+            }
             Some((scheme, uri.authority()?, uri.host()?, uri.path_and_query()))
         });
         let Some((scheme, authority, host, path_and_query)) = parts else {
@@ -279,12 +284,30 @@ fn basic(user_info: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(decoded))
 }
 
-/// A URL for an error message: scheme and host, since user, path and query may be secrets.
+/// A URL for an error message: scheme and host, since user, path and query may be secrets. Where it is not clear which
+/// part is which, only the scheme.
 fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let end = url.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')).unwrap_or(url.len());
+        return match url.get(..end) {
+            Some(host) if end == url.len() => host.to_owned(),
+            Some(host) if !url.contains('@') => format!("{host}/…"),
+            _ => "…".to_owned(),
+        };
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let more = rest.get(authority.len()..).unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    let more = if rest.len() > authority.len() { "/…" } else { "" };
-    format!("{scheme}{separator}{host}{more}")
+    if more.contains('@') || port_of(host).is_some_and(|port| port.parse::<u16>().is_err()) {
+        return format!("{scheme}://…");
+    }
+    format!("{scheme}://{host}{}", if more.is_empty() { "" } else { "/…" })
+}
+
+/// What stands behind a host's colon.
+fn port_of(host: &str) -> Option<&str> {
+    match host.rsplit_once(']') {
+        Some((_, behind)) => behind.strip_prefix(':'),
+        None => host.split_once(':').map(|(_, port)| port),
+    }
 }

@@ -314,6 +314,24 @@ fn urls_in_errors_show_no_secret() {
 }
 
 #[test]
+fn a_password_that_is_not_escaped_is_no_port() {
+    for url in [
+        "https://bot:s3cr3t/x@hooks.test/in",
+        "https://bot:a%20s3cr3t/c@h/",
+        "https:\\\\host\\s3cr3t",
+        "https://hooks.test:s3cr3t/",
+        "s3cr3t@hooks.test",
+    ] {
+        let errors = errors(api_with(webhook(json!({ "target_path": url }))));
+        assert_eq!(errors.len(), 1, "{url}");
+        assert!(!errors[0].contains("s3cr3t"), "{}", errors[0]);
+    }
+    for url in ["https://bot:pass@hooks.test:8443/in", "http://[::1]:80/", "http://[::1]/", "http://a.test:80"] {
+        assert!(load(&api_with(webhook(json!({ "target_path": url })))).is_ok(), "{url}");
+    }
+}
+
+#[test]
 fn targets_are_taken_apart() {
     let target = |url: &str| {
         let mut config = api_with(webhook(json!({ "target_path": url, "header_map": { "Host": "ignored" } })));
@@ -384,4 +402,55 @@ fn a_struct_that_begins_like_json_text_is_a_struct() {
     assert_eq!(&bytes[..2], b"\n{");
     let Err(errors) = Config::load(&bytes) else { panic!() };
     assert!(errors[0].to_string().ends_with("unknown field"), "{errors:?}");
+}
+
+#[test]
+fn secrets_are_one_or_many_and_no_error_shows_one() {
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let signed = |secret: Value| api_with(webhook(json!({ "target_path": "http://a.test/", "secret": secret })));
+    let keys = |secret: Value| {
+        let (config, warnings) = load(&signed(secret)).unwrap();
+        assert_eq!(warnings, []);
+        let crate::handler::Action::Webhook(webhook) = config.handlers.iter().next().unwrap().action.clone() else {
+            panic!()
+        };
+        webhook.keys.len()
+    };
+    assert_eq!((keys(json!(SECRET)), keys(json!([SECRET, SECRET])), keys(json!("")), keys(json!([]))), (1, 2, 0, 0));
+    let path = "apis[0].event_handlers.events.AuthFailure[0].handler_meta.secret";
+    let refused = "not a secret: \"whsec_\" and then base64";
+    assert_eq!(errors(signed(json!("hunter2"))), [format!("{path}: {refused}")]);
+    assert_eq!(errors(signed(json!([SECRET, "hunter2"]))), [format!("{path}[1]: {refused}")]);
+    assert_eq!(
+        errors(signed(json!(12345))),
+        [format!("{path}: expected a string or a list of strings, found a number")]
+    );
+    assert_eq!(errors(signed(json!([12345]))), [format!("{path}[0]: expected a string, found a number; quote it")]);
+    assert_eq!(
+        warnings(signed(json!("whsec_c2hvcnQ="))),
+        [format!("{path}: Standard Webhooks asks for 24 to 64 random bytes")]
+    );
+}
+
+#[test]
+fn what_a_handler_may_send_is_limited_unless_it_says_otherwise() {
+    let cap = |meta: Value| {
+        let mut meta = meta;
+        meta["target_path"] = json!("http://a.test/");
+        let (config, _) = load(&api_with(webhook(meta))).unwrap();
+        config.webhook("apis[a].AuthFailure[0]").unwrap().cap.clone()
+    };
+    let endpoint = crate::delivery::EndpointId::new("http", "a.test", "/");
+    let of = |most| crate::cap::Cap::new("apis[a].AuthFailure[0]", endpoint, most);
+    assert_eq!(cap(json!({})), of(120));
+    assert_eq!(cap(json!({ "max_per_minute": "60" })), of(60));
+    assert_eq!(cap(json!({ "max_per_minute": 0 })), of(0));
+    let meta = json!({ "target_path": "http://a.test/", "header_map": { "Webhook-Id": "x" }, "digest": true });
+    assert_eq!(
+        warnings(api_with(webhook(meta))),
+        [
+            "apis[0].event_handlers.events.AuthFailure[0].handler_meta.header_map.Webhook-Id: ignored: tollbell sets this header itself",
+            "apis[0].event_handlers.events.AuthFailure[0].handler_meta.digest: without an event_timeout nothing is held back",
+        ]
+    );
 }

@@ -6,6 +6,8 @@
 //! The first number is the configuration that a VM started with last. One that is started anew begins without disabled
 //! endpoints of its own, even if it was in force before.
 
+use serde::{Deserialize, Serialize};
+
 use super::EndpointId;
 use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
@@ -18,31 +20,35 @@ const VERSION: u8 = 1;
 pub const CAPACITY: usize = 256;
 
 /// A configuration's fingerprint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigId(pub u64);
 
-/// The endpoints that are disabled for a configuration.
+/// The endpoints that are disabled, each for a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disabled {
-    endpoints: Vec<EndpointId>,
-    /// Whether no other configuration has begun since.
-    pub is_latest: bool,
+    latest: Option<ConfigId>,
+    entries: Vec<(ConfigId, EndpointId)>,
 }
 
 impl Disabled {
     /// Whether one is.
-    pub fn contains(&self, endpoint: EndpointId) -> bool {
-        self.endpoints.contains(&endpoint)
+    pub fn contains(&self, config: ConfigId, endpoint: EndpointId) -> bool {
+        self.entries.contains(&(config, endpoint))
+    }
+
+    /// Whether no other configuration has begun since this one.
+    pub fn is_latest(&self, config: ConfigId) -> bool {
+        self.latest.is_none_or(|latest| latest == config)
     }
 
     /// How many are.
     pub fn len(&self) -> usize {
-        self.endpoints.len()
+        self.entries.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty()
+        self.entries.is_empty()
     }
 }
 
@@ -78,37 +84,28 @@ pub fn disable(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: E
     })
 }
 
-/// Those of a configuration. A table that does not decode has none: the next 410 writes it anew.
+/// Those that are. A table that does not decode has none: the next 410 writes it anew.
 ///
 /// # Errors
 /// When the host refuses.
-pub fn disabled(host: &impl SharedData, config: ConfigId) -> Result<Disabled, StoreError> {
-    let table = Table::decode(read(host, KEY)?.as_deref()).unwrap_or_default();
-    let is_latest = table.latest.is_none_or(|latest| latest == config);
-    let endpoints = table.entries.into_iter().filter(|(owner, _)| *owner == config).map(|(_, endpoint)| endpoint);
-    Ok(Disabled { endpoints: endpoints.collect(), is_latest })
+pub fn disabled(host: &impl SharedData) -> Result<Disabled, StoreError> {
+    Ok(Disabled::decode(read(host, KEY)?.as_deref()).unwrap_or_default())
 }
 
-fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Table) -> bool) -> Result<(), StoreError> {
+fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Disabled) -> bool) -> Result<(), StoreError> {
     update(host, KEY, |stored| {
-        let mut table = Table::decode(stored.as_deref()).unwrap_or_else(|| {
+        let mut table = Disabled::decode(stored.as_deref()).unwrap_or_else(|| {
             host.count(Metric::CorruptRecords);
             log::error!("{KEY}: the table of disabled endpoints does not decode; it begins anew");
-            Table::default()
+            Disabled::default()
         });
         Ok(if step(&mut table) { Change::Write(table.encode(), ()) } else { Change::Keep(()) })
     })
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    latest: Option<ConfigId>,
-    entries: Vec<(ConfigId, EndpointId)>,
-}
-
-impl Table {
+impl Disabled {
     fn decode(stored: Option<&[u8]>) -> Option<Self> {
-        let Some(bytes) = stored else { return Some(Table::default()) };
+        let Some(bytes) = stored else { return Some(Disabled::default()) };
         let (version, rest) = bytes.split_first()?;
         let (latest, rest) = rest.split_first_chunk::<8>()?;
         if *version != VERSION || !rest.len().is_multiple_of(16) {
@@ -120,7 +117,7 @@ impl Table {
             Some((ConfigId(u64::from_le_bytes(*config)), EndpointId(u64::from_le_bytes(*endpoint))))
         };
         let entries = rest.chunks_exact(16).filter_map(entry).collect();
-        Some(Table { latest: Some(ConfigId(u64::from_le_bytes(*latest))), entries })
+        Some(Disabled { latest: Some(ConfigId(u64::from_le_bytes(*latest))), entries })
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -146,7 +143,7 @@ mod tests {
     const GONE: EndpointId = EndpointId(7);
 
     fn is_disabled(host: &MemoryHost, config: ConfigId) -> bool {
-        disabled(host, config).unwrap().contains(GONE)
+        disabled(host).unwrap().contains(config, GONE)
     }
 
     #[test]
@@ -168,9 +165,9 @@ mod tests {
         for endpoint in 0..1000 {
             disable(&host, A, EndpointId(endpoint)).unwrap();
         }
-        assert_eq!(disabled(&host, A).unwrap().len(), CAPACITY);
+        assert_eq!(disabled(&host).unwrap().len(), CAPACITY);
         host.put(KEY, b"not ours").unwrap();
-        assert!(disabled(&host, A).unwrap().is_empty());
+        assert!(disabled(&host).unwrap().is_empty());
         disable(&host, A, GONE).unwrap();
         assert!(is_disabled(&host, A));
     }

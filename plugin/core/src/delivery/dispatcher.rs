@@ -25,6 +25,9 @@ const ABANDONED_AFTER_MS: u64 = 10_000;
 /// How long attempts that are under way may hold up the handing over of the lease. What is cut short is sent again.
 const HANDOVER_MS: u64 = 5000;
 
+/// The VM that leads makes a digest first, if it can.
+const LEADER_FIRST_MS: u64 = 1500;
+
 /// The dispatching side of one VM.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -32,6 +35,7 @@ pub struct Dispatcher {
     policy: DeliveryPolicy,
     config: ConfigId,
     lease_until: UnixMillis,
+    last_tick: UnixMillis,
     /// Since when the lease is wanted by a VM of the latest configuration.
     retiring: Option<UnixMillis>,
     schedule: Schedule,
@@ -47,6 +51,7 @@ impl Dispatcher {
             policy: config.delivery,
             config: config.id,
             lease_until: UnixMillis(0),
+            last_tick: UnixMillis(0),
             retiring: None,
             schedule: Schedule::default(),
             in_flight: HashMap::new(),
@@ -57,6 +62,11 @@ impl Dispatcher {
     /// Renews or takes the lease; its holder looks through all slots and sends what is due.
     pub fn on_tick(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         let held_before = self.leads(now);
+        if now < self.last_tick {
+            // The clock has been set back: what waits is looked at anew.
+            self.schedule.retain_idle(|_| false);
+        }
+        self.last_tick = now;
         self.look_at_disabled(host);
         self.hold_lease(host, now);
         if !self.leads(now) {
@@ -110,7 +120,7 @@ impl Dispatcher {
     }
 
     fn hold_lease(&mut self, host: &impl Host, now: UnixMillis) {
-        let who = Candidate { vm: self.vm, config: self.config, is_latest: self.disabled.is_latest };
+        let who = Candidate { vm: self.vm, config: self.config, is_latest: self.disabled.is_latest(self.config) };
         match lease::hold(host, who, now) {
             Ok(Hold::Held) => self.retiring = None,
             Ok(Hold::Wanted) => {
@@ -129,7 +139,7 @@ impl Dispatcher {
     }
 
     fn look_at_disabled(&mut self, host: &impl Host) {
-        match disabled::disabled(host, self.config) {
+        match disabled::disabled(host) {
             Ok(disabled) => self.disabled = disabled,
             Err(error) => log::error!("the disabled targets: {error}"),
         }
@@ -139,8 +149,8 @@ impl Dispatcher {
     fn close_known_tallies(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         for slot in outbox::tallies(host).unwrap_or_default() {
             if let Ok(Some(Held::Tally(tally))) = outbox::held(host, slot)
-                && tally.until() <= now
-                && config.webhook(&tally.handler).is_some()
+                && now.since(tally.due(now)) >= LEADER_FIRST_MS
+                && tally.is_known_to(config)
                 && let Err(error) = digest::close(host, config, slot, &tally, now)
             {
                 log::error!("{} by {}: {error}", tally.id, tally.handler);
@@ -208,7 +218,7 @@ impl Dispatcher {
             return;
         }
         match outbox::held(host, slot) {
-            Ok(Some(held)) => self.wait(slot, &held),
+            Ok(Some(held)) => self.wait(slot, &held, now),
             Ok(None) => {
                 let since = self.schedule.empty(slot, now);
                 if now.since(since) >= ABANDONED_AFTER_MS {
@@ -225,13 +235,30 @@ impl Dispatcher {
         }
     }
 
-    fn wait(&mut self, slot: Slot, held: &Held) {
-        match held {
-            Held::Message(delivery) => {
-                self.schedule.wait(slot, delivery.target(), delivery.due(), UnixMillis(delivery.since));
-            }
-            Held::Tally(tally) => self.schedule.wait(slot, "", tally.until(), UnixMillis(tally.first)),
+    fn wait(&mut self, slot: Slot, held: &Held, now: UnixMillis) {
+        let (target, due, since) = match held {
+            Held::Message(delivery) => (delivery.target(), delivery.due(now), delivery.since),
+            Held::Tally(tally) => ("", tally.due(now), tally.first),
+        };
+        self.schedule.wait(slot, target, due, UnixMillis(since));
+    }
+
+    /// Whether a slot still holds what this VM has scheduled; if not, that is put right. Another VM may have made a
+    /// digest of a tally, or used the slot anew.
+    fn is_as_scheduled(&mut self, slot: Slot, held: &Held, now: UnixMillis) -> bool {
+        let target = match held {
+            Held::Message(delivery) => delivery.target(),
+            Held::Tally(_) => "",
+        };
+        let due = match held {
+            Held::Message(delivery) => delivery.due(now),
+            Held::Tally(tally) => tally.due(now),
+        };
+        let is_as_scheduled = due <= now && self.schedule.is_waiting_for(slot, target);
+        if !is_as_scheduled {
+            self.wait(slot, held, now);
         }
+        is_as_scheduled
     }
 
     fn discard(&mut self, host: &impl Host, slot: Slot) {
@@ -248,6 +275,7 @@ impl Dispatcher {
         }
         while let Some(slot) = self.schedule.next(self.policy.limits, now) {
             match outbox::held(host, slot) {
+                Ok(Some(held)) if !self.is_as_scheduled(slot, &held, now) => {}
                 Ok(Some(Held::Message(delivery))) => self.send(host, config, slot, delivery, now),
                 Ok(Some(Held::Tally(tally))) => self.close_tally(host, config, slot, &tally, now),
                 Ok(None) => self.schedule.forget(slot),
@@ -261,9 +289,9 @@ impl Dispatcher {
     }
 
     fn send(&mut self, host: &impl Host, config: &Config, slot: Slot, delivery: Delivery, now: UnixMillis) {
-        if self.disabled.contains(delivery.endpoint()) {
+        if self.disabled.contains(delivery.config, delivery.endpoint()) {
             host.count(Metric::Disabled);
-            return self.give_up(host, slot, delivery, &Outcome::Gone);
+            return self.give_up(host, slot, &delivery, &Outcome::Gone);
         }
         match host.send(&delivery.callout(config.signing_keys(&delivery), now)) {
             Ok(id) => {
@@ -280,7 +308,7 @@ impl Dispatcher {
         self.schedule.forget(slot);
         let made = digest::close(host, config, slot, tally, now);
         match made {
-            Ok(Some(delivery)) => self.wait(slot, &Held::Message(delivery)),
+            Ok(Some(delivery)) => self.wait(slot, &Held::Message(delivery), now),
             Ok(None) => {}
             Err(error) => log::error!("{} by {}: {error}", tally.id, tally.handler),
         }
@@ -292,6 +320,10 @@ impl Dispatcher {
         if delivery.attempts == 1 {
             delivery.first_attempt = now.0;
         }
+        if *outcome != Outcome::Delivered && !self.leads(now) {
+            // Whoever leads now sends it again, and judges that.
+            return self.schedule.forget(slot);
+        }
         let delay = match outcome {
             Outcome::Failed(failure) => self.policy.next_delay_ms(&delivery, failure, now),
             Outcome::Delivered | Outcome::Refused(_) | Outcome::Gone => None,
@@ -299,14 +331,15 @@ impl Dispatcher {
         match delay {
             Some(delay) => self.retry(host, slot, delivery, outcome, delay, now),
             None if *outcome == Outcome::Delivered => {
-                host.count(Metric::Delivered);
-                self.finish(host, slot, delivery);
+                if self.finish(host, slot, &delivery) {
+                    host.count(Metric::Delivered);
+                }
             }
             None => {
                 if *outcome == Outcome::Gone {
                     self.disable_endpoint(host, &delivery);
                 }
-                self.give_up(host, slot, delivery, outcome);
+                self.give_up(host, slot, &delivery, outcome);
             }
         }
     }
@@ -321,32 +354,36 @@ impl Dispatcher {
         now: UnixMillis,
     ) {
         host.count(Metric::Retried);
-        delivery.due = now.plus(delay).0;
+        (delivery.due, delivery.decided) = (now.plus(delay).0, now.0);
         let (attempts, most) = (delivery.attempts, self.policy.max_attempts);
         log::info!("{}: attempt {attempts} of {most}: {outcome}; next in {delay} ms", name(&delivery));
         let held = Held::Message(delivery);
         self.schedule.forget(slot);
         match outbox::replace(host, slot, &held) {
-            Ok(true) if self.leads(now) => self.wait(slot, &held),
-            Ok(_) => {}
+            Ok(true) => self.wait(slot, &held, now),
+            Ok(false) => {}
             Err(error) => log::error!("{}: slot {} stays as it is: {error}", held.id(), slot.0),
         }
     }
 
-    fn give_up(&mut self, host: &impl Host, slot: Slot, delivery: Delivery, outcome: &Outcome) {
-        host.count(Metric::Failed);
-        log::error!("{}: failed for good after {} attempts: {outcome}", name(&delivery), delivery.attempts);
-        if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| cooldown::release(host, claim)) {
-            log::warn!("{}: its cool-down lasts to its end: {error}", name(&delivery));
+    fn give_up(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery, outcome: &Outcome) {
+        if !self.finish(host, slot, delivery) {
+            return;
         }
-        self.finish(host, slot, delivery);
+        host.count(Metric::Failed);
+        log::error!("{}: failed for good after {} attempts: {outcome}", name(delivery), delivery.attempts);
+        if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| cooldown::release(host, claim)) {
+            log::warn!("{}: its cool-down lasts to its end: {error}", name(delivery));
+        }
     }
 
-    fn finish(&mut self, host: &impl Host, slot: Slot, delivery: Delivery) {
+    /// Frees a message's slot; `false` where another VM has done so, which then has counted it.
+    fn finish(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery) -> bool {
         self.schedule.forget(slot);
-        if let Err(error) = outbox::finish(host, slot, &Held::Message(delivery)) {
-            log::error!("slot {} stays as it is: {error}", slot.0);
-        }
+        outbox::finish(host, slot, &delivery.id).unwrap_or_else(|error| {
+            log::error!("{}: slot {} stays as it is: {error}", name(delivery), slot.0);
+            false
+        })
     }
 
     fn disable_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
@@ -355,7 +392,7 @@ impl Dispatcher {
             delivery.target(),
             delivery.handler
         );
-        if let Err(error) = disabled::disable(host, self.config, delivery.endpoint()) {
+        if let Err(error) = disabled::disable(host, delivery.config, delivery.endpoint()) {
             log::error!("{}: it is asked again: {error}", delivery.target());
         }
         self.look_at_disabled(host);

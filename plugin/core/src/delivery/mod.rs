@@ -17,7 +17,8 @@ use crate::cooldown::Claim;
 use crate::digest::Tally;
 use crate::ports::Callout;
 use crate::store::CorruptRecord;
-use crate::units::{UnixMillis, fingerprint};
+use crate::units::{UnixMillis, fingerprint, set_right};
+use disabled::ConfigId;
 use schedule::Limits;
 use signature::SigningKey;
 
@@ -39,7 +40,7 @@ pub struct DeliveryPolicy {
 }
 
 /// What a target's URL stands for where URLs must not be shown: two are alike only if the URLs are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointId(pub u64);
 
 impl EndpointId {
@@ -67,6 +68,8 @@ pub struct Delivery {
     pub event: String,
     /// The handler's name.
     pub handler: String,
+    /// The configuration that it was made under.
+    pub config: ConfigId,
     /// The cool-down claim that this message holds.
     pub claim: Option<Claim>,
     /// The cluster that carries it.
@@ -87,6 +90,8 @@ pub struct Delivery {
     pub first_attempt: u64,
     /// When the next attempt is due, in Unix milliseconds.
     pub due: u64,
+    /// When that was decided, in Unix milliseconds.
+    pub decided: u64,
 }
 
 const VERSION: u8 = 1;
@@ -122,9 +127,9 @@ impl Delivery {
         }
     }
 
-    /// When the next attempt is due.
-    pub fn due(&self) -> UnixMillis {
-        UnixMillis(self.due)
+    /// When the next attempt is due, by a clock that may have been set back since that was decided.
+    pub fn due(&self, now: UnixMillis) -> UnixMillis {
+        set_right(UnixMillis(self.due), UnixMillis(self.decided), now)
     }
 }
 

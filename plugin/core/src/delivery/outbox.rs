@@ -7,8 +7,9 @@
 //! A slot is reserved in the index, then filled; emptied, then freed. Whoever dies in between leaves a taken slot
 //! that holds nothing, which the dispatcher frees after a while.
 //!
-//! An eighth of the table is kept for what must not be lost to a flood: crossed thresholds and digests, which come only
-//! once, and the first messages to a target that has few of them here. A stalled target cannot keep others out.
+//! An eighth of the table is kept for what must not be lost to a flood: crossed thresholds, which come only once, and the
+//! first messages to a target that has few of them here. A stalled target cannot keep others out. Tallies of cool-downs,
+//! which clients can begin at will, get a quarter of the table; what finds it full is counted in its handler's own.
 
 use thiserror::Error;
 
@@ -53,6 +54,8 @@ pub enum Share {
     All,
     /// What is left while an eighth stays free, or one of the few that every target is due.
     Common,
+    /// A tally's: what is left of a quarter.
+    Tally,
 }
 
 /// Why no slot could be had.
@@ -78,7 +81,11 @@ pub fn reserve(
 ) -> Result<Slot, ReserveError> {
     let reserved = update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
-        let free = index.first_free(capacity).filter(|_| share == Share::All || index.has_common_room(capacity, tag));
+        let free = index.first_free(capacity).filter(|_| match share {
+            Share::All => true,
+            Share::Common => index.has_common_room(capacity, tag),
+            Share::Tally => index.count(|slot| slot == Tag::TALLY.0) < (capacity / 4).max(1),
+        });
         Ok(match free {
             None => Change::Keep(None),
             Some(slot) => {
@@ -131,16 +138,16 @@ pub fn change(
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn replace(host: &impl SharedData, slot: Slot, held: &Held) -> Result<bool, StoreError> {
-    change_if_held(host, slot, held, &held.encode())
+pub fn replace(host: &(impl SharedData + Metrics), slot: Slot, held: &Held) -> Result<bool, StoreError> {
+    change_if_held(host, slot, held.id(), &held.encode())
 }
 
-/// Frees the slot of what is done with; `false` where the slot no longer holds it.
+/// Frees the slot of what is done with, by its id; `false` where the slot no longer holds it.
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, held: &Held) -> Result<bool, StoreError> {
-    let is_held = change_if_held(host, slot, held, b"")?;
+pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, id: &str) -> Result<bool, StoreError> {
+    let is_held = change_if_held(host, slot, id, b"")?;
     if is_held {
         free(host, slot)?;
     }
@@ -198,11 +205,15 @@ pub fn rebuild(host: &(impl SharedData + Metrics), capacity: u32) -> Result<(), 
     Ok(())
 }
 
-/// One try: only the dispatcher writes to a message's slot, so a lost race means that another VM took over.
-fn change_if_held(host: &impl SharedData, slot: Slot, held: &Held, bytes: &[u8]) -> Result<bool, StoreError> {
-    let Entry::Present(stored) = host.get(&slot.key())? else { return Ok(false) };
-    let is_held = Held::decode(&stored.value).is_ok_and(|found| found.id() == held.id());
-    Ok(is_held && host.replace(&slot.key(), bytes, stored.cas)?)
+/// Writes over what has this id.
+fn change_if_held(host: &(impl SharedData + Metrics), slot: Slot, id: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+    update(host, &slot.key(), |stored| {
+        let held = stored.and_then(|bytes| Held::decode(&bytes).ok());
+        Ok(match held {
+            Some(held) if held.id() == id => Change::Write(bytes.to_vec(), true),
+            _ => Change::Keep(false),
+        })
+    })
 }
 
 struct Index(Vec<u8>);
@@ -228,12 +239,12 @@ impl Index {
 
     /// See [`Share::Common`]. A target is due a sixteenth of the table.
     fn has_common_room(&self, capacity: u32, tag: Tag) -> bool {
-        let count = |wanted: &dyn Fn(u8) -> bool| {
-            let counted = self.slots().iter().filter(|tag| wanted(**tag)).count();
-            u32::try_from(counted).unwrap_or(u32::MAX)
-        };
         let common = capacity.saturating_sub(capacity / 8).max(1);
-        count(&|slot| slot != 0) < common || count(&|slot| slot == tag.0) < capacity / 16
+        self.count(|slot| slot != 0) < common || self.count(|slot| slot == tag.0) < capacity / 16
+    }
+
+    fn count(&self, wanted: impl Fn(u8) -> bool) -> u32 {
+        u32::try_from(self.slots().iter().filter(|tag| wanted(**tag)).count()).unwrap_or(u32::MAX)
     }
 
     fn set(&mut self, slot: Slot, tag: u8) {

@@ -109,6 +109,11 @@ impl Schedule {
         queues.filter_map(first).min().map(|(_, slot)| slot)
     }
 
+    /// Whether a slot waits in a target's queue.
+    pub fn is_waiting_for(&self, slot: Slot, wanted: &str) -> bool {
+        matches!(self.slots.get(&slot), Some(State::Waiting { target, .. }) if target == wanted)
+    }
+
     /// Whether a slot waits or is under way.
     pub fn knows(&self, slot: Slot) -> bool {
         matches!(self.slots.get(&slot), Some(State::Waiting { .. } | State::UnderWay { .. }))

@@ -54,6 +54,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
         id: id.into(),
         event: "AuthFailure".into(),
         handler: "h".into(),
+        config: ConfigId::default(),
         claim: None,
         cluster: "c".into(),
         headers: vec![(":authority".into(), target.into())],
@@ -64,6 +65,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
         since: 0,
         first_attempt: 0,
         due: 0,
+        decided: 0,
     }
 }
 
@@ -281,6 +283,44 @@ fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
     assert!(cooldown::look(&host, cause, at(700)).unwrap().is_none());
     assert_eq!((host.metric(Metric::Failed), host.metric(Metric::Disabled)), (2, 1));
     assert_eq!(host.metric_named("tollbell_disabled_targets"), Some(1));
+}
+
+#[test]
+fn who_does_not_lead_any_more_judges_nothing_but_a_delivery() {
+    let host = MemoryHost::default();
+    let (mut first, mut second) = (Vm::new(1), Vm::new(2));
+    let cause = CauseDigest::new("h", [0; 16]);
+    first.on_tick(&host, at(0));
+    let claim = cooldown::claim(&host, cause, 10_000_000, at(0)).unwrap();
+    hold(&host, &Delivery { claim, attempts: 2, ..delivery("a", "x") });
+    hold(&host, &delivery("b", "y"));
+    first.on_wake(&host, at(1));
+    let by_first = host.take_sent();
+    second.on_tick(&host, at(3000));
+    let by_second = host.take_sent();
+    assert_eq!((by_first.len(), by_second.len()), (2, 2));
+    first.on_reply(&host, by_first[0].0, &answer(503), at(3001));
+    assert_eq!(host.metric(Metric::Failed), 0, "its last attempt, but the second VM has one under way");
+    assert!(cooldown::look(&host, cause, at(3002)).unwrap().is_some());
+    first.on_reply(&host, by_first[1].0, &answer(200), at(3003));
+    for (id, _) in by_second {
+        second.on_reply(&host, id, &answer(200), at(3004));
+    }
+    assert_eq!(host.metric(Metric::Delivered), 2, "each once");
+    assert!(outbox::taken(&host).unwrap().is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_hold_messages_up() {
+    let host = MemoryHost::default();
+    let mut vm = Vm::new(1);
+    let far = 3_600_000;
+    vm.on_tick(&host, at(far));
+    hold(&host, &Delivery { due: at(far + 2000).0, decided: at(far).0, ..delivery("a", "x") });
+    vm.on_tick(&host, at(far + 500));
+    assert!(host.take_sent().is_empty());
+    vm.on_tick(&host, at(0));
+    assert_eq!(host.take_sent().len(), 1);
 }
 
 #[test]

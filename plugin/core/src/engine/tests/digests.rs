@@ -1,5 +1,8 @@
 //! Caps, digests, disabled targets and signatures, from the request to what is sent.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 /// One AuthFailure handler with these settings, and a body that tells a digest.
@@ -138,6 +141,60 @@ fn each_of_two_configurations_writes_its_own_digests() {
     let bodies = world.sent_within(30_000);
     assert_eq!((bodies.len(), suppressed(&bodies)), (4, 4), "{bodies:?}");
     assert_eq!(world.host.metric(Metric::Failed), 0);
+}
+
+#[test]
+fn configurations_with_the_same_names_do_not_write_each_others_digests() {
+    let mut config = one_hook(json!({ "event_timeout": 10, "digest": true, "max_per_minute": 2 }));
+    let mut world = World::with_vms(&config, 1);
+    let meta = &mut config["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"];
+    meta["target_path"] = json!("http://other.test/");
+    meta["secret"] = json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let (other, _) = Config::load(config.to_string().as_bytes()).unwrap();
+    world.vms.push(Engine::new(other, &world.host, world.now, 9));
+    for vm in [0, 1] {
+        let name = ["first", "second"][vm];
+        for key in ["a", "a", "b", "c", "d"] {
+            world.fail(vm, &format!("{name}-{key}"));
+        }
+    }
+    let mut sums = std::collections::BTreeMap::new();
+    for _ in 0..240 {
+        for callout in world.deliver(500, 200) {
+            let body: Value = serde_json::from_slice(&callout.body).unwrap();
+            let header = |name: &str| callout.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+            let target = header(":authority").unwrap().clone();
+            let (key, is_other) = (body["key"].as_str().unwrap(), target == "other.test");
+            assert_eq!(key.starts_with("second"), is_other, "{key} to {target}");
+            assert_eq!(header("webhook-signature").is_some(), is_other);
+            *sums.entry(target).or_insert(0) += body["n"].as_u64().unwrap().max(1);
+        }
+    }
+    assert_eq!(sums.into_values().collect::<Vec<_>>(), [5, 5]);
+    assert_eq!(world.host.metric(Metric::Failed), 0);
+}
+
+#[test]
+fn clients_cannot_fill_the_table_with_digests() {
+    let mut config = one_hook(json!({ "event_timeout": 600, "digest": true, "max_per_minute": 0 }));
+    config["delivery"] = json!({ "capacity": 64 });
+    let mut world = World::with_vms(&config, 2);
+    let mut bodies = Vec::new();
+    for n in 0..300 {
+        world.fail(0, &format!("bad-{n}"));
+        world.fail(1, &format!("bad-{n}"));
+        bodies.extend(world.sent_within(500));
+    }
+    assert_eq!(world.host.metric(Metric::Dropped), 0);
+    assert_eq!(world.host.metric(Metric::Suppressed), 300);
+    assert!(world.host.metric_named("tollbell_held").unwrap() <= 18, "a quarter, and the handler's own");
+    for _ in 0..5 {
+        world.get("/orders/1", "ten");
+    }
+    let crossings = world.deliver(500, 200).len();
+    assert_eq!(crossings, 1);
+    bodies.extend(world.sent_within(700_000));
+    assert_eq!(suppressed(&bodies), 300);
 }
 
 #[test]
