@@ -1,7 +1,8 @@
 //! The counters that tollbell keeps, and their names.
 //!
-//! Names have a fixed part and at most one label, packed as `.label=value`; `stats_tags` in Envoy's configuration
-//! turn the labels into Prometheus labels. The set is fixed: no client, key, path or URL is ever part of a name.
+//! Names have a fixed part and labels, packed as `.label=value`; `stats_tags` in Envoy's configuration turn them into
+//! Prometheus labels. The set follows from the configuration: of a target its host is in a name, and never a client, a key,
+//! a path or a URL.
 
 use crate::answer::Outcome;
 use crate::event::EventKind;

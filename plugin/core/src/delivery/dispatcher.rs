@@ -22,7 +22,8 @@ use crate::units::UnixMillis;
 /// How long a taken slot may stay without a message: whoever reserved it died before filling it.
 const ABANDONED_AFTER_MS: u64 = 10_000;
 
-/// How long attempts that are under way may hold up the handing over of the lease. What is cut short is sent again.
+/// How long attempts that are under way may hold up the handing over of the lease. Who takes over sends again what has
+/// not ended by then: such a message can arrive twice.
 const HANDOVER_MS: u64 = 5000;
 
 /// The VM that leads makes a digest first, if it can.
