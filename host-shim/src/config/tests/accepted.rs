@@ -22,6 +22,7 @@ fn the_projects_configurations_are_read_without_a_warning() {
         include_str!("../../../../envoy/envoy.yaml"),
         include_str!("../../../../examples/auth-failures/envoy.yaml"),
         include_str!("../../../../examples/quota-alerts/envoy.yaml"),
+        include_str!("../../../../examples/signed-webhooks/envoy.yaml"),
     ];
     for text in files {
         let loaded = load(text);
@@ -34,7 +35,7 @@ fn the_projects_configurations_are_read_without_a_warning() {
         assert_eq!(filter.plugin.failure_policy, FailurePolicy::FailReload);
         assert!(matches!(&filter.plugin.vm.code, Code::File(path) if path == Path::new("dist/tollbell.wasm")));
         assert!(!filter.plugin.configuration.is_empty() && filter.plugin.source.is_some());
-        assert_eq!(loaded.bootstrap.stats_tags.len(), 2);
+        assert_eq!(loaded.bootstrap.stats_tags.len(), 3);
         assert_eq!(loaded.bootstrap.admin.unwrap().port(), 9901);
     }
     let clusters = load(files[0]).bootstrap.clusters;
