@@ -29,6 +29,9 @@ const HOSTCALLS: [&str; 9] = [
     "proxy_get_header_map_value",
 ];
 
+/// Each event is told to both.
+const RECEIVERS: [&str; 2] = ["hooks.test", "other.test"];
+
 /// The same numbers for the same seed: SplitMix64.
 struct Random(u64);
 
@@ -77,7 +80,8 @@ struct World {
     config: Value,
     capacity: usize,
     workers: usize,
-    manner: Arc<Mutex<Manner>>,
+    /// Of each receiver, by its host.
+    manners: Arc<Mutex<BTreeMap<&'static str, Manner>>>,
     taken: Arc<Mutex<Taken>>,
     /// Keys whose requests were refused, and so are events.
     failures: BTreeMap<String, u64>,
@@ -87,15 +91,20 @@ struct World {
 impl World {
     fn new(random: &mut Random, module: &[u8]) -> Result<Self> {
         let capacity = random.pick(&[4_usize, 16, 64]);
-        let handler = json!({
-            "target_path": "http://hooks.test/", "template_path": "t.json",
+        let settings = json!({
+            "template_path": "t.json",
             "event_timeout": random.pick(&[0, 5, 30]),
             "digest": random.pick(&[false, true]),
             "max_per_minute": random.pick(&[0, 0, 3]),
         });
+        let handler = |host: &str| {
+            let mut meta = settings.clone();
+            meta["target_path"] = json!(format!("http://{host}/"));
+            json!({ "handler_name": "eh_web_hook_handler", "handler_meta": meta })
+        };
         let config = json!({
             "apis": [{ "api_id": "a", "event_handlers": { "events": {
-                "AuthFailure": [{ "handler_name": "eh_web_hook_handler", "handler_meta": handler }]
+                "AuthFailure": RECEIVERS.map(handler)
             } } }],
             "templates": { "t.json": r#"{"key": "{{Meta.Key}}", "n": {{Meta.Suppressed}}}"# },
             "delivery": {
@@ -105,8 +114,9 @@ impl World {
             },
         });
         let workers = random.pick(&[1_usize, 2, 4]);
-        let (manner, taken) = (Arc::new(Mutex::new(Manner::Status(200))), Arc::new(Mutex::new(Taken::default())));
-        let (answers, takes) = (Arc::clone(&manner), Arc::clone(&taken));
+        let well = RECEIVERS.map(|host| (host, Manner::Status(200)));
+        let (manners, taken) = (Arc::new(Mutex::new(BTreeMap::from(well))), Arc::new(Mutex::new(Taken::default())));
+        let (answers, takes) = (Arc::clone(&manners), Arc::clone(&taken));
         let builder = Gateway::builder(module)
             .workers(workers)
             .config(config.to_string())
@@ -115,7 +125,7 @@ impl World {
                 plugin.reload_backoff = Duration::from_millis(100);
             })
             .upstream("tollbell_http", move |request| {
-                let manner = answers.lock().expect("no panic").clone();
+                let manner = answers.lock().expect("no panic")[request.authority()].clone();
                 let reply = reply(&manner);
                 if reply.response.as_ref().is_some_and(|response| !response.is_reset && response.status() < 300) {
                     takes.lock().expect("no panic").take(request);
@@ -125,14 +135,17 @@ impl World {
         let bootstrap = builder.get_bootstrap().clone();
         let gateway = builder.start()?;
         let failures = BTreeMap::new();
-        Ok(World { gateway, bootstrap, config, capacity, workers, manner, taken, failures, names: 0 })
+        Ok(World { gateway, bootstrap, config, capacity, workers, manners, taken, failures, names: 0 })
     }
 
     fn step(&mut self, random: &mut Random) -> Result<()> {
         match random.below(20) {
             0..=8 => self.fail(random)?,
             9..=13 => self.gateway.advance(Duration::from_millis(random.below(3000)))?,
-            14 | 15 => *self.manner.lock().expect("no panic") = manner(random),
+            14 | 15 => {
+                let manner = manner(random);
+                self.manners.lock().expect("no panic").insert(random.pick(&RECEIVERS), manner);
+            }
             16 => self.gateway.faults().cas_mismatches(u32::try_from(random.below(30))?),
             17 => self.gateway.faults().lost_notifications(u32::try_from(random.below(5))?),
             18 => self.callout_fault(random),
@@ -214,7 +227,7 @@ impl World {
     /// The faults end, the receiver takes everything, and time passes until nothing is held.
     fn recover(&mut self) -> Result<()> {
         self.gateway.faults().clear();
-        *self.manner.lock().expect("no panic") = Manner::Status(200);
+        self.manners.lock().expect("no panic").values_mut().for_each(|manner| *manner = Manner::Status(200));
         for _ in 0..600 {
             // A request brings a dead VM back.
             for worker in 1..=self.workers {
@@ -233,7 +246,7 @@ impl World {
     fn check_events(&self) -> Result<()> {
         let taken = self.taken.lock().expect("no panic");
         let meta = &self.config["apis"][0]["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"];
-        let happened: u64 = self.failures.values().sum();
+        let happened = self.failures.values().sum::<u64>() * RECEIVERS.len() as u64;
         let (delivered, digested) = (taken.messages.len() as u64, taken.digests.values().sum::<u64>());
         let silent = if meta["digest"] == true { 0 } else { self.metric("suppressed") };
         let reported = self.metric("failed") + self.metric("dropped") + self.metric("disabled");
@@ -306,6 +319,7 @@ fn manner(random: &mut Random) -> Manner {
         5 => Manner::Throttles,
         6 => Manner::Refuses,
         7 => Manner::Resets,
+        // Up to what is a stall for the longest time-out.
         _ => Manner::Takes(Duration::from_millis(random.below(8000))),
     }
 }

@@ -22,6 +22,7 @@ fn config(handled: bool) -> Value {
     let handlers = if handled { json!([hook]) } else { json!([]) };
     json!({
         "apis": [{ "api_id": "orders", "event_handlers": { "events": { "AuthFailure": handlers } } }],
+        "callouts": { "clusters": { "127.0.0.1": "receiver" } },
         "keys": { "good-key": { "quota_max": 1_000_000_000, "quota_renewal_rate": 3600 } },
     })
 }
@@ -44,7 +45,7 @@ async fn main() -> Result<()> {
     let before = run(false, seconds / 2).await?;
     let with = run(true, seconds).await?;
     let after = run(false, seconds / 2).await?;
-    let without = before.p99.max(after.p99);
+    let without = (before.p99 + after.p99) / 2;
     println!(
         "{EVENTS_A_SECOND} webhooks a second for {seconds} s: {} events, {} messages, {} lost, nothing held {:?} after the last; \
          p99 of the other clients {:?} (p50 {:?}), without events {:?} and {:?} (p50 {:?}): {:.2} times",
@@ -65,7 +66,14 @@ async fn main() -> Result<()> {
 
 async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
     let (upstream, receiver) = (Server::start().await?, Server::start().await?);
-    let setup = Setup::config(&config(handled), upstream.port, receiver.port)?;
+    // A receiver of which much is expected has a cluster of its own: that costs less than looking its host up each time.
+    let cluster = format!(
+        "  - name: receiver\n    type: STATIC\n    load_assignment: {{ cluster_name: receiver, endpoints: [ {{ lb_endpoints: [ {{ \
+         endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }} ] }} ] }}\n\n",
+        receiver.port
+    );
+    let setup = Setup::config(&config(handled), upstream.port, receiver.port)?
+        .edit(|yaml| yaml.replacen("  - name: tollbell_http\n", &format!("{cluster}  - name: tollbell_http\n"), 1));
     let envoy = setup.workers(2).start().await?;
     let latencies = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
@@ -76,7 +84,10 @@ async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
         let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);
         tasks.push(tokio::spawn(async move {
             let mut connection = Connection::open(port).await?;
-            let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate)?);
+            let period = Duration::from_secs(1) / u32::try_from(rate)?;
+            // Clients do not act in step.
+            sleep(period * u32::try_from(number)? / u32::try_from(CONNECTIONS)?).await;
+            let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let mut refused = 0;
             for n in 0..rate * seconds {
