@@ -37,7 +37,7 @@ struct Outcome {
     lost: u64,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let short = std::env::args().any(|argument| argument == "--short");
     let seconds = if short { 10 } else { 60 };
@@ -75,10 +75,33 @@ async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
     let setup = Setup::config(&config(handled), upstream.port, receiver.port)?
         .edit(|yaml| yaml.replacen("  - name: tollbell_http\n", &format!("{cluster}  - name: tollbell_http\n"), 1));
     let envoy = setup.workers(2).start().await?;
+    let port = envoy.port;
+    let (refused, mut latencies) = tokio::task::spawn_blocking(move || clients(port, seconds)).await??;
+    let ended = Instant::now();
+    while handled && (envoy.metric("tollbell_held{}").await? > 0 || (receiver.count() as u64) < refused) {
+        ensure!(ended.elapsed() < Duration::from_secs(60), "messages are still held after a minute");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let drained_after = ended.elapsed();
+    let lost = envoy.metric("tollbell_dropped{}").await? + envoy.metric("tollbell_failed{}").await?;
+    let keys: BTreeSet<String> = receiver
+        .received()
+        .iter()
+        .filter_map(|message| Some(message.json().ok()?["key"].as_str()?.to_owned()))
+        .collect();
+    latencies.sort_unstable();
+    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().context("no requests");
+    Ok(Outcome { p50: at(50)?, p99: at(99)?, refused, taken: keys.len(), drained_after, lost })
+}
+
+/// Drives all clients; returns how many requests were refused, and the latencies of the others. They have a thread of
+/// their own, for what the receiver costs is not the clients' matter.
+#[tokio::main(flavor = "current_thread")]
+async fn clients(port: u16, seconds: u64) -> Result<(u64, Vec<Duration>)> {
     let latencies = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
     for number in 0..CONNECTIONS {
-        let (port, latencies) = (envoy.port, Arc::clone(&latencies));
+        let latencies = Arc::clone(&latencies);
         // Every other connection is one of the clients that fail.
         let fails = number % 2 == 0;
         let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);
@@ -107,20 +130,6 @@ async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
     for task in tasks {
         refused += task.await??;
     }
-    let ended = Instant::now();
-    while handled && (envoy.metric("tollbell_held{}").await? > 0 || (receiver.count() as u64) < refused) {
-        ensure!(ended.elapsed() < Duration::from_secs(60), "messages are still held after a minute");
-        sleep(Duration::from_millis(100)).await;
-    }
-    let drained_after = ended.elapsed();
-    let lost = envoy.metric("tollbell_dropped{}").await? + envoy.metric("tollbell_failed{}").await?;
-    let keys: BTreeSet<String> = receiver
-        .received()
-        .iter()
-        .filter_map(|message| Some(message.json().ok()?["key"].as_str()?.to_owned()))
-        .collect();
-    let mut latencies = std::mem::take(&mut *latencies.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?);
-    latencies.sort_unstable();
-    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().context("no requests");
-    Ok(Outcome { p50: at(50)?, p99: at(99)?, refused, taken: keys.len(), drained_after, lost })
+    let latencies = std::mem::take(&mut *latencies.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?);
+    Ok((refused, latencies))
 }
