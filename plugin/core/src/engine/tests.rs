@@ -10,6 +10,7 @@ use crate::ports::{Callout, SharedData};
 use crate::testing::MemoryHost;
 
 mod digests;
+mod gateway;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
