@@ -84,7 +84,7 @@ impl Engine {
         if let Err(error) = disabled::begin(host, config.id) {
             log::error!("targets that were disabled before may stay so: {error}");
         }
-        let keys = KeyFetcher::new(&config, now);
+        let keys = KeyFetcher::new(&config, vm, now);
         Engine {
             keys,
             config,
@@ -100,6 +100,9 @@ impl Engine {
     ///
     /// Pending is for a store that answers later; shared data answers at once.
     pub fn on_request(&mut self, host: &impl Host, request: &Request<'_>, now: UnixMillis) -> Poll<Decision> {
+        if let Some(keys) = &mut self.keys {
+            keys.on_request(now);
+        }
         let config = &self.config;
         let Some((index, api)) = config.routes.find(request) else { return Poll::Ready(Decision::UNTOUCHED) };
         let caller = Caller::identify(config, api, &mut self.known_keys, request);

@@ -1,9 +1,13 @@
 //! Sessions that are fetched: one JSON object of them, looked at every so often.
 //!
-//! An answer is taken apart a piece at a time, in ticks, so that requests wait for a millisecond or two at most. Only a
-//! whole answer that is good in every part takes the place of the former one.
+//! One VM fetches, takes the answer apart and puts it into shared data in chunks, and all others read it there: a VM
+//! that starts finds it at once. All of this happens a piece at a time, in ticks, so that requests wait for a
+//! millisecond or two at most. Only a whole answer that is good in every part takes the place of the former one.
 
-use std::mem;
+mod members;
+mod shelf;
+
+use std::fmt::Write;
 
 use crate::config::{Config, is_identity};
 use crate::handler::Target;
@@ -11,6 +15,8 @@ use crate::metrics::{Fetch, Gauge, Metric};
 use crate::ports::{Callout, CalloutId, CalloutReply, Host};
 use crate::session::{KeyHash, Sessions};
 use crate::units::UnixMillis;
+use members::Members;
+use shelf::{Head, Shelf};
 
 /// Where sessions are fetched, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +31,13 @@ pub struct KeysFrom {
     pub max_bytes: usize,
 }
 
-/// Sessions that are read in one tick. One takes about 5 µs in wasm.
-const SESSIONS_A_TICK: usize = 200;
+/// Sessions that are read in one tick. One takes 5 to 10 µs in wasm.
+const SESSIONS_A_TICK: usize = 100;
 
-/// From one tick to the next while an answer is being read.
+/// Bytes at which a chunk is full; about as many sessions.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// From one tick to the next while sessions are being read.
 pub const LOADING_TICK_MS: u64 = 5;
 
 /// The time for one look.
@@ -37,80 +46,136 @@ const TIMEOUT_MS: u64 = 30_000;
 /// The next look after one that failed, unless the interval is shorter.
 const RETRY_MS: u64 = 2000;
 
+/// A VM serves requests that had one less than this ago.
+const SERVING_MS: u64 = 10_000;
+
 /// Looks for sessions, for one VM.
 pub struct KeyFetcher {
     from: KeysFrom,
+    vm: u64,
+    shelf: Shelf,
+    last_request: Option<UnixMillis>,
     due: UnixMillis,
     in_flight: Option<CalloutId>,
-    /// The entity tag of the sessions that are in use.
-    etag: Option<String>,
-    loading: Option<Loading>,
-    /// Former sessions, which go a part at a time.
-    former: Sessions,
+    /// The document whose sessions are in use.
+    generation: u64,
+    work: Work,
 }
 
-/// An answer that is being read.
-struct Loading {
-    etag: Option<String>,
-    text: Members,
-    sessions: Sessions,
+/// What is to be done a piece at a time.
+enum Work {
+    Nothing,
+    /// An answer is read and put onto the shelf.
+    Publish {
+        etag: String,
+        text: Members,
+        generation: u64,
+        chunks: u32,
+        chunk: String,
+        sessions: Sessions,
+    },
+    /// What another VM has put there is read.
+    Follow {
+        head: Head,
+        next: u32,
+        sessions: Sessions,
+    },
+    /// Former sessions go.
+    Drop(Sessions),
+}
+
+/// What a step of work came to.
+enum Step {
+    More,
+    Done(u64, Sessions),
 }
 
 impl KeyFetcher {
-    /// Of a configuration that has some to fetch.
-    pub fn new(config: &Config, now: UnixMillis) -> Option<Self> {
+    /// Of a configuration that has some to fetch, for the VM of that number.
+    pub fn new(config: &Config, vm: u64, now: UnixMillis) -> Option<Self> {
         let from = config.keys_from.clone()?;
-        Some(KeyFetcher { from, due: now, in_flight: None, etag: None, loading: None, former: Sessions::default() })
+        let Target { scheme, authority, path_and_query, .. } = &from.target;
+        let shelf = Shelf::new([scheme, authority, path_and_query]);
+        let (last_request, in_flight) = (None, None);
+        Some(KeyFetcher { from, vm, shelf, last_request, due: now, in_flight, generation: 0, work: Work::Nothing })
+    }
+
+    /// A request is being served: another VM should fetch.
+    pub fn on_request(&mut self, now: UnixMillis) {
+        self.last_request = Some(now);
     }
 
     /// Whether there is work for which ticks should come faster.
     pub fn is_busy(&self) -> bool {
-        self.loading.is_some() || !self.former.is_empty()
+        !matches!(self.work, Work::Nothing)
     }
 
-    /// Looks, if it is time; reads a piece of what has come. `true`: other sessions are in use now.
+    /// Does a piece of work, or looks for some. `true`: other sessions are in use now.
     pub fn on_tick(&mut self, host: &impl Host, config: &mut Config, now: UnixMillis) -> bool {
-        if !self.former.is_empty() {
-            if !self.former.drop_some() {
-                self.former = Sessions::default();
+        let step = match std::mem::replace(&mut self.work, Work::Nothing) {
+            Work::Nothing => {
+                self.look_around(host, now);
+                return false;
             }
-            return false;
+            Work::Drop(mut former) => {
+                if former.drop_some() {
+                    self.work = Work::Drop(former);
+                }
+                return false;
+            }
+            work => self.step(host, config, work),
+        };
+        match step {
+            Ok(Step::More) => false,
+            Ok(Step::Done(generation, sessions)) => {
+                self.generation = generation;
+                self.put_in_use(host, config, sessions);
+                true
+            }
+            Err(why) => {
+                self.fail(host, &why, now);
+                false
+            }
         }
-        if let Some(loading) = &mut self.loading {
-            return match loading.read(config) {
-                Ok(false) => false,
-                Ok(true) => {
-                    self.put_in_use(host, config);
-                    true
-                }
-                Err(why) => {
-                    self.loading = None;
-                    self.fail(host, &why, now);
-                    false
-                }
-            };
+    }
+
+    /// Follows what others have put onto the shelf, or fetches for them.
+    fn look_around(&mut self, host: &impl Host, now: UnixMillis) {
+        let head = match self.shelf.head(host) {
+            Ok(head) => head,
+            Err(error) => return log::error!("keys_from: {error}"),
+        };
+        if head.generation != self.generation {
+            self.work = Work::Follow { head, next: 0, sessions: Sessions::default() };
+            return;
+        }
+        let is_serving = self.last_request.is_some_and(|last| now.since(last) < SERVING_MS);
+        match self.shelf.lead(host, self.vm, is_serving, now) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return log::error!("keys_from: {error}"),
         }
         // A clock that was set back must not put the next look off for longer than the interval.
         let is_due = self.due <= now || self.due.since(now) > self.from.interval_ms;
         if is_due && self.in_flight.is_none() {
-            self.look(host, now);
+            self.fetch(host, &head.etag, now);
         }
-        false
     }
 
-    fn look(&mut self, host: &impl Host, now: UnixMillis) {
+    fn fetch(&mut self, host: &impl Host, etag: &str, now: UnixMillis) {
         let target = &self.from.target;
-        let pseudo = [
+        let own = [
             (":method", "GET"),
             (":path", &target.path_and_query),
             (":authority", &target.authority),
             (":scheme", target.scheme),
             ("accept", "application/json"),
             ("user-agent", concat!("tollbell/", env!("CARGO_PKG_VERSION"))),
+            ("if-none-match", etag),
         ];
-        let mut headers: Vec<_> = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let set = own.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut headers: Vec<_> = set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         headers.extend(self.from.headers.iter().cloned());
-        headers.extend(self.etag.iter().map(|etag| ("if-none-match".to_owned(), etag.clone())));
         let callout = Callout { cluster: target.cluster.clone(), headers, body: Vec::new(), timeout_ms: TIMEOUT_MS };
         self.due = now.plus(self.from.interval_ms);
         match host.send(&callout) {
@@ -126,11 +191,19 @@ impl KeyFetcher {
         }
         self.in_flight = None;
         match reply.status {
-            Some(304) if self.etag.is_some() => host.count(Metric::KeysFetched(Fetch::Unchanged)),
+            Some(304) => host.count(Metric::KeysFetched(Fetch::Unchanged)),
+            // What another VM has put onto the shelf meanwhile is newer than this.
+            Some(200) if self.is_busy() => {}
             Some(200) => match host.reply_body(self.from.max_bytes) {
                 Ok(body) => {
-                    let etag = host.reply_header("etag");
-                    self.loading = Some(Loading { etag, text: Members::new(body), sessions: Sessions::default() });
+                    self.work = Work::Publish {
+                        etag: host.reply_header("etag").unwrap_or_default(),
+                        text: Members::new(body),
+                        generation: self.generation.saturating_add(1),
+                        chunks: 0,
+                        chunk: String::new(),
+                        sessions: Sessions::default(),
+                    };
                 }
                 Err(why) => self.fail(host, &why.to_string(), now),
             },
@@ -140,14 +213,65 @@ impl KeyFetcher {
         true
     }
 
-    fn put_in_use(&mut self, host: &impl Host, config: &mut Config) {
-        let Some(Loading { etag, sessions, .. }) = self.loading.take() else { return };
+    /// Does a piece of the work; what is left of it stands in `self.work`.
+    fn step(&mut self, host: &impl Host, config: &mut Config, work: Work) -> Result<Step, String> {
+        match work {
+            Work::Publish { etag, mut text, generation, mut chunks, mut chunk, mut sessions } => {
+                for _ in 0..SESSIONS_A_TICK {
+                    let member = text.next()?;
+                    let is_last = member.is_none();
+                    if let Some((name, session)) = member {
+                        add_session(config, &mut sessions, &name, session)?;
+                        let separator = if chunk.is_empty() { '{' } else { ',' };
+                        let session = std::str::from_utf8(session).map_err(|_| "not UTF-8")?;
+                        // Writing to a string has no way to fail.
+                        let _ = write!(chunk, "{separator}{}:{session}", serde_json::Value::from(name));
+                    }
+                    if chunk.len() >= CHUNK_BYTES || is_last && !chunk.is_empty() {
+                        chunk.push('}');
+                        self.shelf.put(host, generation, chunks, &chunk).map_err(|error| error.to_string())?;
+                        chunk.clear();
+                        chunks = chunks.saturating_add(1);
+                    }
+                    if is_last {
+                        let shown = self.shelf.show(host, &Head { generation, chunks, etag });
+                        // Where another VM was quicker, that is followed next.
+                        return match shown {
+                            Ok(true) => Ok(Step::Done(generation, sessions)),
+                            Ok(false) => Ok(Step::More),
+                            Err(error) => Err(error.to_string()),
+                        };
+                    }
+                }
+                self.work = Work::Publish { etag, text, generation, chunks, chunk, sessions };
+            }
+            Work::Follow { head, next, mut sessions } => {
+                if next >= head.chunks {
+                    return Ok(Step::Done(head.generation, sessions));
+                }
+                let chunk = self.shelf.chunk(host, head.generation, next).map_err(|error| error.to_string())?;
+                // A newer document is being written over this one, and will be shown soon.
+                let Some(chunk) = chunk else { return Ok(Step::More) };
+                let mut text = Members::new(chunk);
+                while let Some((name, session)) = text.next()? {
+                    add_session(config, &mut sessions, &name, session)?;
+                }
+                self.work = Work::Follow { head, next: next.saturating_add(1), sessions };
+            }
+            Work::Nothing | Work::Drop(_) => {}
+        }
+        Ok(Step::More)
+    }
+
+    fn put_in_use(&mut self, host: &impl Host, config: &mut Config, sessions: Sessions) {
         log::info!("keys_from: {} sessions are in use", sessions.len());
         host.set(Gauge::FetchedKeys, u64::try_from(sessions.len()).unwrap_or(u64::MAX));
         host.count(Metric::KeysFetched(Fetch::Loaded));
-        self.former = config.directory.replace_fetched(sessions);
+        let former = config.directory.replace_fetched(sessions);
+        if !former.is_empty() {
+            self.work = Work::Drop(former);
+        }
         config.keys_are_loaded = true;
-        self.etag = etag;
     }
 
     fn fail(&mut self, host: &impl Host, why: &str, now: UnixMillis) {
@@ -158,109 +282,21 @@ impl KeyFetcher {
     }
 }
 
-impl Loading {
-    /// Reads a piece; `true` at the end.
-    fn read(&mut self, config: &mut Config) -> Result<bool, String> {
-        for _ in 0..SESSIONS_A_TICK {
-            let Some((name, session)) = self.text.next()? else { return Ok(true) };
-            if is_identity(&name) {
-                return Err(format!("{name:?} is no key: the sessions of other identities stand under keys"));
-            }
-            let hash = KeyHash::from_config(&name).filter(|_| !name.is_empty());
-            let hash = hash.ok_or("a key is empty, or \"sha256:\" is not followed by 64 hex digits")?;
-            if !session.starts_with(b"{") {
-                return Err(format!("{}: an object was expected", hash.fingerprint()));
-            }
-            let session = config.session_maker.read(hash, session, &mut config.directory);
-            let session = session.map_err(|why| format!("{}: {why}", hash.fingerprint()))?;
-            if !self.sessions.add(session) {
-                return Err(format!("{}: the same key twice", hash.fingerprint()));
-            }
-        }
-        Ok(false)
+fn add_session(config: &mut Config, sessions: &mut Sessions, name: &str, session: &[u8]) -> Result<(), String> {
+    if is_identity(name) {
+        return Err(format!("{name:?} is no key: the sessions of other identities stand under keys"));
     }
-}
-
-/// The members of a JSON object, one after the other, without reading all of it at once.
-struct Members {
-    text: Vec<u8>,
-    at: usize,
-}
-
-impl Members {
-    fn new(text: Vec<u8>) -> Self {
-        Members { text, at: 0 }
+    let hash = KeyHash::from_config(name).filter(|_| !name.is_empty());
+    let hash = hash.ok_or("a key is empty, or \"sha256:\" is not followed by 64 hex digits")?;
+    if !session.starts_with(b"{") {
+        return Err(format!("{}: an object was expected", hash.fingerprint()));
     }
-
-    /// The next member's name and the text of its value; `None` at the object's end.
-    fn next(&mut self) -> Result<Option<(String, &[u8])>, String> {
-        let is_first = self.at == 0;
-        if is_first {
-            self.expect(b'{')?;
-        }
-        match (self.peek(), is_first) {
-            (Some(b'}'), _) => {
-                self.at = self.at.saturating_add(1);
-                return if self.peek().is_none() { Ok(None) } else { Err(self.error("something after the end")) };
-            }
-            (Some(b','), false) => self.at = self.at.saturating_add(1),
-            (_, true) => {}
-            _ => return Err(self.error("a comma or the end was expected")),
-        }
-        self.peek();
-        let name = self.value()?;
-        let name: String = serde_json::from_slice(self.text.get(name).unwrap_or_default())
-            .map_err(|_| self.error("a key in quotes was expected"))?;
-        self.expect(b':')?;
-        self.peek();
-        let value = self.value()?;
-        Ok(Some((name, self.text.get(value).unwrap_or_default())))
+    let session = config.session_maker.read(hash, session, &mut config.directory);
+    let session = session.map_err(|why| format!("{}: {why}", hash.fingerprint()))?;
+    if !sessions.add(session) {
+        return Err(format!("{}: the same key twice", hash.fingerprint()));
     }
-
-    /// The next byte that is no white space.
-    fn peek(&mut self) -> Option<u8> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        self.at = self.at.saturating_add(space);
-        self.text.get(self.at).copied()
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), String> {
-        if self.peek() != Some(byte) {
-            return Err(self.error(&format!("{:?} was expected", char::from(byte))));
-        }
-        self.at = self.at.saturating_add(1);
-        Ok(())
-    }
-
-    /// Passes over one value: a string, or an object. Whether it is well-formed inside is for others to see.
-    fn value(&mut self) -> Result<std::ops::Range<usize>, String> {
-        let start = self.at;
-        let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-        for byte in self.text.get(start..).unwrap_or_default() {
-            self.at = self.at.saturating_add(1);
-            match (in_string, byte) {
-                (true, _) if mem::take(&mut escaped) => continue,
-                (true, b'\\') => {
-                    escaped = true;
-                    continue;
-                }
-                (_, b'"') => in_string = !in_string,
-                (false, b'{' | b'[') => depth = depth.saturating_add(1),
-                (false, b'}' | b']') => depth = depth.saturating_sub(1),
-                _ => continue,
-            }
-            if depth == 0 && !in_string {
-                return Ok(start..self.at);
-            }
-        }
-        self.at = start;
-        Err(self.error("the answer ends in the middle of something"))
-    }
-
-    fn error(&self, what: &str) -> String {
-        format!("byte {}: {what}", self.at)
-    }
+    Ok(())
 }
 
 #[cfg(test)]

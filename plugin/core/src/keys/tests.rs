@@ -14,17 +14,18 @@ struct World {
     now: UnixMillis,
 }
 
+const CONFIG: &str = r#"{
+    "apis": [{ "api_id": "orders" }], "policies": { "gold": { "quota_max": 5 } }, "keys": { "own": {} },
+    "keys_from": {
+        "url": "http://user:pass@keys.test/all?v=1", "interval_s": 10, "headers": { "X-Token": "t" }, "max_bytes": 100000
+    }
+}"#;
+
 impl World {
     fn new() -> Self {
-        let config = json!({
-            "apis": [{ "api_id": "orders" }], "policies": { "gold": { "quota_max": 5 } },
-            "keys": { "own": {} },
-            "keys_from": { "url": "http://user:pass@keys.test/all?v=1", "interval_s": 10, "headers": { "X-Token": "t" },
-                "max_bytes": 100_000 }
-        });
-        let (config, _) = Config::load(config.to_string().as_bytes()).unwrap();
+        let (config, _) = Config::load(CONFIG.as_bytes()).unwrap();
         let now = UnixMillis(1_800_000_000_000);
-        let fetcher = KeyFetcher::new(&config, now).unwrap();
+        let fetcher = KeyFetcher::new(&config, 1, now).unwrap();
         World { host: MemoryHost::default(), config, fetcher, now }
     }
 
@@ -125,6 +126,11 @@ fn an_answer_is_read_in_pieces() {
     world.fetcher.on_reply(&world.host, id, &reply, world.now);
     let ticks = (1..100).find(|_| world.tick()).unwrap();
     assert_eq!(ticks, 1000 / SESSIONS_A_TICK + 1);
+    let (mut config, _) = Config::load(CONFIG.as_bytes()).unwrap();
+    let mut other = KeyFetcher::new(&config, 2, world.now).unwrap();
+    let ticks = (1..100).find(|_| other.on_tick(&world.host, &mut config, world.now)).unwrap();
+    assert!(ticks > 2 && world.host.take_sent().is_empty(), "another VM finds them in shared data");
+    assert!(config.directory.find(&KeyHash::of(b"key-999")).is_some());
     assert!(world.knows("key-999"));
 }
 
