@@ -40,6 +40,8 @@ struct Block {
     closers: Vec<&'static str>,
     /// How many of them the present branch found.
     before_branch: usize,
+    /// Conditions of Handlebars' `else`, which nests too.
+    chained: usize,
     /// Variables around the block, and around the present branch.
     variables: usize,
     branch_variables: usize,
@@ -76,6 +78,7 @@ impl Blocks {
             place,
             closers: Vec::new(),
             before_branch: 0,
+            chained: 0,
             variables,
             branch_variables: variables,
             has_else: false,
@@ -85,15 +88,15 @@ impl Blocks {
     /// Opens a block.
     pub(super) fn open(&mut self, opened: Opened, place: usize) -> Result<(), String> {
         self.push(opened, place);
-        let is_loop = |block: &&Block| matches!(block.opened, Opened::Range | Opened::Handlebars(true));
-        if self.open.iter().filter(is_loop).count() > MAX_LOOPS {
-            return Err(format!("loops can be nested {MAX_LOOPS} deep"));
-        }
         self.check_depth()
     }
 
     fn check_depth(&self) -> Result<(), String> {
-        let depth: usize = self.open.iter().map(|block| block.closers.len().max(1)).sum();
+        let is_loop = |block: &&Block| matches!(block.opened, Opened::Range | Opened::Handlebars(true));
+        if self.open.iter().filter(is_loop).count() > MAX_LOOPS {
+            return Err(format!("loops can be nested {MAX_LOOPS} deep"));
+        }
+        let depth: usize = self.open.iter().map(|block| block.closers.len().max(1).saturating_add(block.chained)).sum();
         if depth <= MAX_DEPTH {
             return Ok(());
         }
@@ -157,7 +160,8 @@ impl Blocks {
     fn nothing_to(&self, word: &str) -> String {
         match self.open.last() {
             Some(Block { opened: Opened::Handlebars(_), .. }) => format!(
-                "{{{{{word}}}}} is Go's, but the block that it stands in was opened in Handlebars, and ends with {{{{/…}}}}"
+                "{{{{{word}}}}} is Go's, but the block that it stands in was opened in Handlebars, and ends with \
+                 {{{{/…}}}}"
             ),
             _ => format!("no block is open that {{{{{word}}}}} could belong to"),
         }
@@ -211,7 +215,7 @@ impl Blocks {
             (None, _) => block.has_else = true,
             (Some(then), Some(name)) if then != name => {
                 return Err(format!(
-                    "in a block of {{{{{name}}}}} there is no {{{{else {then}}}}}: put it into {{{{else}}}}"
+                    "in a block of {{{{{name}}}}} there is no {{{{else {then}}}}}: put the {then} into {{{{else}}}}"
                 ));
             }
             _ => {}
@@ -230,21 +234,28 @@ impl Blocks {
         Ok(())
     }
 
-    /// Whether an `else` of Handlebars can stand here.
-    pub(super) fn check_else(&self, inner: &str) -> Result<(), String> {
-        if self.open.last().is_some_and(|block| block.opened == Opened::All) {
-            return Err(format!("no block is open that {{{{{inner}}}}} could belong to"));
+    /// An `else` of Handlebars: adds what must be closed before.
+    pub(super) fn else_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
+        self.end_branch(inner, tags)?;
+        match self.open.last_mut() {
+            Some(Block { opened: Opened::Handlebars(is_loop), chained, .. }) => {
+                if let Some(then) = inner.split_ascii_whitespace().nth(1) {
+                    *chained = chained.saturating_add(1);
+                    *is_loop |= then == "each";
+                }
+                self.check_depth()
+            }
+            _ => Err(format!("no block is open that {{{{{inner}}}}} could belong to")),
         }
-        Ok(())
     }
 
     /// A branch of Handlebars ends: adds what must be closed before.
-    pub(super) fn end_branch(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
+    fn end_branch(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
         let Some(block) = self.open.last_mut() else { return Ok(()) };
         if let Some(name) = block.opened.go_name() {
             return Err(format!(
-                "{{{{{inner}}}}} is Handlebars', but the block that it stands in was opened with {{{{{name}}}}}, and ends \
-                 with {{{{end}}}}"
+                "{{{{{inner}}}}} is Handlebars', but the block that it stands in was opened with {{{{{name}}}}}, and \
+                 ends with {{{{end}}}}"
             ));
         }
         if matches!(block.opened, Opened::Handlebars(_)) {

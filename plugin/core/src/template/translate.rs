@@ -10,7 +10,7 @@ use super::escape::Format;
 use super::go::{self, Expr, MAX_NESTING, Statement};
 use super::place::{Places, line_and_column};
 use super::tag::{Kind, Tag, has_go_mark};
-use crate::event::VOLATILE;
+use crate::event::{VOLATILE, cut};
 
 /// A template in Handlebars.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ const OLD_NAMES: [(&str, &str); 2] = [("EventType", "Type"), ("EventMetaData", "
 
 /// Handlebars words that reach variables without naming them.
 const REACHES_ALL: [&str; 4] = ["each", "lookup", "this", "with"];
+
+/// Bytes of a tag that an error shows.
+const MAX_SHOWN: usize = 60;
 
 /// Today's name of a variable.
 pub(super) fn new_name(name: &str) -> &str {
@@ -107,8 +110,11 @@ impl Translator {
             }
             Kind::Go => {
                 self.out.places.tag(self.out.source.len(), place);
-                let statement = go::parse(tag.inner).map_err(|message| format!("{{{{{}}}}}: {message}", tag.inner))?;
-                self.go(statement, place, follows).map_err(|message| format!("{{{{{}}}}}: {message}", tag.inner))
+                let statement = go::parse(tag.inner);
+                statement.and_then(|statement| self.go(statement, place, follows)).map_err(|message| {
+                    let shown = cut(tag.inner, MAX_SHOWN);
+                    format!("{{{{{shown}{}}}}}: {message}", if shown.len() < tag.inner.len() { "…" } else { "" })
+                })
             }
             Kind::Raw | Kind::Expression => self.handlebars(tag, place),
         }
@@ -161,10 +167,6 @@ impl Translator {
     }
 
     fn handlebars(&mut self, tag: &Tag<'_>, place: usize) -> Result<(), String> {
-        if tag.is_else() {
-            self.blocks.check_else(tag.inner)?;
-        }
-        refuse_what_is_not_handlebars(tag)?;
         self.out.volatile |= words(tag.inner).any(|word| VOLATILE.contains(&word) || REACHES_ALL.contains(&word));
         let mut closers = Vec::new();
         let is_block = if tag.kind != Kind::Expression {
@@ -176,11 +178,12 @@ impl Translator {
             self.blocks.close_handlebars(tag.inner, &mut closers)?;
             true
         } else if tag.is_else() {
-            self.blocks.end_branch(tag.inner, &mut closers)?;
+            self.blocks.else_handlebars(tag.inner, &mut closers)?;
             true
         } else {
             false
         };
+        refuse_what_is_not_handlebars(tag)?;
         for closer in &closers {
             self.push(closer);
         }

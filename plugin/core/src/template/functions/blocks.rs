@@ -1,4 +1,4 @@
-//! The blocks: `if`, `with` and `range` with Go's truth and variables, and `$x := …` as a block around what follows it.
+//! The blocks: `if`, `with` and `range` with Go's truth and variables, and `$x := …` as a block around what follows.
 
 use handlebars::{
     BlockContext, BlockParams, Context, Handlebars, Helper, HelperDef, HelperResult, Output, PathAndJson,

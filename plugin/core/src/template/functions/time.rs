@@ -1,6 +1,6 @@
-//! Tyk's `as_rfc3339` and `as_rfc3339_from_string`. One takes a time and the other the text that Go prints for one; here
-//! times are text or Unix seconds, and both functions take them all. They give whole seconds, in the offset that the
-//! text has, and any other text as it is.
+//! Tyk's `as_rfc3339` and `as_rfc3339_from_string`. One takes a time and the other the text that Go prints for one;
+//! here times are text or Unix seconds, and both functions take them all. They give whole seconds, in the offset that
+//! the text has, and any other text as it is.
 
 use serde_json::Value;
 

@@ -267,6 +267,8 @@ fn what_nests_too_deep_is_refused() {
     assert!(
         error("t.txt", &format!("{{{{if .A}}}}{}{{{{end}}}}", "{{else if .A}}".repeat(200))).message.contains("nested")
     );
+    let chain = format!("{{{{#if Type}}}}{}{{{{/if}}}}", "{{else if Type}}".repeat(5000));
+    assert!(error("t.txt", &chain).message.contains("nested"));
     assert!(error("t.txt", &format!("{{{{print {}}}}}", deep("(", ")"))).message.contains("deep"));
     assert!(error("t.txt", &format!("{{{{eq {}}}}}", deep("(", ")"))).message.contains("deep"));
     assert!(error("t.txt", &format!("{{{{eq {}}}}}", deep("[", "]"))).message.contains("deep"));
