@@ -103,6 +103,23 @@ impl<'t> Tag<'t> {
         bare.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default()
     }
 
+    /// Whether it is Go's `{{.A.B}}` and nothing more.
+    pub(super) fn is_plain_field(&self) -> bool {
+        let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        self.kind == Kind::Go && self.inner.strip_prefix('.').is_some_and(|names| names.split('.').all(is_name))
+    }
+
+    /// Handlebars' markers for its trim markers.
+    pub(super) fn tildes(&self) -> (&'static str, &'static str) {
+        let tilde = |trims: bool| if trims { "~" } else { "" };
+        (tilde(self.trim_left), tilde(self.trim_right))
+    }
+
+    /// Whether it opens, divides or closes a block of Handlebars.
+    pub(super) fn is_block(&self) -> bool {
+        self.inner.starts_with(['#', '/']) || self.is_else()
+    }
+
     /// Whether it is Handlebars' `else`.
     pub(super) fn is_else(&self) -> bool {
         self.inner.starts_with('^') || self.inner == "else" || self.inner.starts_with("else ")
@@ -122,7 +139,11 @@ fn is_go(inner: &str, in_go_block: bool) -> bool {
     let ends_well = after.is_empty() || after.starts_with(|c: char| c.is_ascii_whitespace() || c == '(');
     match first {
         '.' => !inner.starts_with("..") && !inner.starts_with("./"),
-        '$' | '"' | '\'' | '`' | '0'..='9' => true,
+        '$' | '"' | '\'' | '`' => true,
+        // `{{1x}}` is a name in Handlebars.
+        '0'..='9' => {
+            go::is_number(inner.split(|c: char| c.is_ascii_whitespace() || c == '|').next().unwrap_or_default())
+        }
         '-' | '+' => inner.get(1..).is_some_and(|tail| tail.starts_with(|c: char| c.is_ascii_digit())),
         '(' => has_go_mark(inner),
         _ if ends_well && word == "else" => in_go_block,

@@ -51,7 +51,8 @@ pub(super) fn translate(source: &str, format: Format) -> Result<Translated, Temp
         };
         let in_go_block = translator.blocks.in_go_block();
         let tag = Tag::read(after, in_go_block).map_err(|message| error(message, place))?;
-        let is_go = matches!(tag.kind, Kind::Go | Kind::GoComment);
+        // A plain field keeps Handlebars' way to trim, which differs beside a block tag of Handlebars.
+        let is_go = tag.kind == Kind::GoComment || tag.kind == Kind::Go && !tag.is_plain_field();
         let trimmed = if trims { trim_start(text) } else { text };
         translator.text(if is_go && tag.trim_left { trim_end(trimmed) } else { trimmed });
         trims = is_go && tag.trim_right;
@@ -111,7 +112,8 @@ impl Translator {
             Kind::Go => {
                 self.out.places.tag(self.out.source.len(), place);
                 let statement = go::parse(tag.inner);
-                statement.and_then(|statement| self.go(statement, place, follows)).map_err(|message| {
+                let tildes = if tag.is_plain_field() { tag.tildes() } else { ("", "") };
+                statement.and_then(|statement| self.go(statement, tildes, place, follows)).map_err(|message| {
                     let shown = cut(tag.inner, MAX_SHOWN);
                     format!("{{{{{shown}{}}}}}: {message}", if shown.len() < tag.inner.len() { "…" } else { "" })
                 })
@@ -120,7 +122,7 @@ impl Translator {
         }
     }
 
-    fn go(&mut self, statement: Statement, place: usize, follows: &str) -> Result<(), String> {
+    fn go(&mut self, statement: Statement, tildes: (&str, &str), place: usize, follows: &str) -> Result<(), String> {
         if let Statement::Print(value) = statement {
             self.out.volatile |= go::shows_volatile(&value);
             let csv_quotes = self.format == Format::Csv && self.in_quotes;
@@ -132,21 +134,21 @@ impl Translator {
                 inner if csv_quotes => format!("quoted ({inner})"),
                 inner => inner,
             };
-            self.push(&inner);
+            self.push(&inner, tildes);
             return Ok(());
         }
         let mut tags = Vec::new();
         let volatile = self.blocks.go(statement, place, &mut tags)?;
         self.out.volatile |= volatile;
         for tag in &tags {
-            self.push(tag);
+            self.push(tag, ("", ""));
         }
         self.keep_line(follows);
         Ok(())
     }
 
     /// Writes a tag of Go's so that the text before it stays text.
-    fn push(&mut self, inner: &str) {
+    fn push(&mut self, inner: &str, (left, right): (&str, &str)) {
         let out = &mut self.out.source;
         if out.ends_with('\\') {
             // Handlebars reads a backslash before a tag as an escape; Go does not.
@@ -155,7 +157,9 @@ impl Translator {
         // Three braces would be another tag.
         let after_brace = out.ends_with('{');
         out.push_str(if after_brace { " {{~" } else { "{{" });
+        out.push_str(if after_brace { "" } else { left });
         out.push_str(inner);
+        out.push_str(right);
         out.push_str("}}");
     }
 
@@ -169,8 +173,9 @@ impl Translator {
     fn handlebars(&mut self, tag: &Tag<'_>, place: usize) -> Result<(), String> {
         self.out.volatile |= words(tag.inner).any(|word| VOLATILE.contains(&word) || REACHES_ALL.contains(&word));
         let mut closers = Vec::new();
-        let is_block = if tag.kind != Kind::Expression {
-            false
+        let is_escaped = self.out.source.ends_with('\\') && !self.out.source.ends_with("\\\\");
+        let is_block = if tag.kind != Kind::Expression || is_escaped {
+            tag.is_block()
         } else if tag.inner.starts_with('#') {
             self.blocks.open(Opened::Handlebars(tag.word() == "each"), place)?;
             true
@@ -185,7 +190,7 @@ impl Translator {
         };
         refuse_what_is_not_handlebars(tag)?;
         for closer in &closers {
-            self.push(closer);
+            self.push(closer, ("", ""));
         }
         let expression = rename(tag.inner);
         let out = &mut self.out.source;
@@ -193,8 +198,8 @@ impl Translator {
         if after_brace {
             out.push(' ');
         }
-        let left = if tag.trim_left || after_brace { "~" } else { "" };
-        let right = if tag.trim_right { "~" } else { "" };
+        let (left, right) = tag.tildes();
+        let left = if after_brace { "~" } else { left };
         let keeps_raw = tag.kind == Kind::Raw && matches!(self.format, Format::Html | Format::Text);
         if !is_block && self.format == Format::Csv && self.in_quotes {
             let is_call = expression.contains(|c: char| c.is_ascii_whitespace()) && !expression.starts_with('(');
@@ -213,7 +218,7 @@ impl Translator {
         let mut closers = Vec::new();
         self.blocks.end(&mut closers)?;
         for closer in &closers {
-            self.push(closer);
+            self.push(closer, ("", ""));
         }
         if !closers.is_empty() {
             self.keep_line("");
@@ -230,8 +235,8 @@ fn refuse_what_is_not_handlebars(tag: &Tag<'_>) -> Result<(), String> {
     let (before_names, _) = inner.split_once(" as |").unwrap_or((inner, ""));
     if has_go_mark(before_names) {
         return Err(format!(
-            "{{{{{inner}}}}} is half Handlebars and half Go: write {{{{if eq .Type \"AuthFailure\"}}}} … {{{{end}}}}, \
-             or {{{{#if (eq Type \"AuthFailure\")}}}} … {{{{/if}}}}"
+            "{{{{{inner}}}}} is half Handlebars and half Go: write {{{{if eq .Type \"KeyExpired\"}}}} … {{{{end}}}}, \
+             or {{{{#if (eq Type \"KeyExpired\")}}}} … {{{{/if}}}}"
         ));
     }
     let mut depth = 0_usize;

@@ -13,8 +13,15 @@ pub(super) use emit::{Scope, operand, shows_volatile, value_tag};
 pub(super) use lexer::end_of_tag;
 pub(super) use parser::{Control, Expr, Statement, parse};
 
+/// Whether the text is a number of Go's.
+pub(super) fn is_number(text: &str) -> bool {
+    constant::number(text).is_ok()
+}
+
 /// How deep parentheses, pipelines and blocks may be nested: Handlebars follows them by recursion.
 pub(super) const MAX_NESTING: usize = 32;
 
+#[cfg(test)]
+mod customers;
 #[cfg(test)]
 mod tests;

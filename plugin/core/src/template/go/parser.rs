@@ -130,8 +130,8 @@ fn declaration(tokens: &[Token]) -> Result<Declaration<'_>, String> {
     match kind(operator) {
         Some(Kind::Declare) => Ok((Some(first), second, after(operator.saturating_add(1)))),
         Some(Kind::Assign) => Err(format!(
-            "${first} = … cannot be translated: a variable keeps its value; declare another one with := in the branch \
-             that needs it"
+            "${first} = … cannot be translated: a variable keeps its value; declare another one with := in the \
+             branch that needs it"
         )),
         _ => Ok((None, None, tokens)),
     }
