@@ -174,7 +174,7 @@ impl Engine {
             let verdict = flags.and_then(|flags| Verdict::of(flags, &details));
             let judged = verdict.map(|verdict| self.upstreams.judge(host, (*index, api), verdict, now));
             match judged.unwrap_or(Ok(&[])) {
-                Ok(kinds) => occurrences.extend(kinds.iter().map(|kind| Occurrence::Verdict { kind: *kind })),
+                Ok(kinds) => occurrences.extend(kinds.iter().map(|kind| Occurrence::Verdict { kind: *kind, status })),
                 Err(error) => log::error!("{}: nobody is told of its upstream: {error}", api.id),
             }
         }

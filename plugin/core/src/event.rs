@@ -132,6 +132,10 @@ pub struct Meta {
     pub api_id: String,
     /// Why somebody else refused the request, from the proxy's response code details: `Jwt_is_expired`.
     pub reason: String,
+    /// The organisation's id again, by Tyk's older name.
+    pub org: String,
+    /// Of a host: what the proxy found.
+    pub host_info: HostInfo,
     /// Of a circuit breaker: `0` tripped, `1` reset, as Tyk numbers them.
     pub circuit_event: String,
     /// The cluster that the verdict is on.
@@ -154,6 +158,31 @@ pub struct Meta {
     pub last_seen: String,
 }
 
+/// What the proxy found of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostInfo {
+    /// What was asked for: the request's path.
+    #[serde(rename = "CheckURL")]
+    pub check_url: String,
+    /// The status that the client got.
+    pub response_code: u16,
+    /// Whether the connection failed rather than the answer.
+    #[serde(rename = "IsTCPError")]
+    pub is_tcp_error: bool,
+    /// Where.
+    pub meta_data: HostPlace,
+}
+
+/// Where a host stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPlace {
+    /// The cluster.
+    pub host_name: String,
+    /// The API's id.
+    pub api_id: String,
+}
+
 impl Meta {
     /// The metadata of a crossed threshold.
     pub fn trigger(org_id: &str, key: &str, limit: Percent, count: u64, max: u64) -> Self {
@@ -162,6 +191,7 @@ impl Meta {
             message: "Quota trigger reached".into(),
             key: key.into(),
             org_id: org_id.into(),
+            org: org_id.into(),
             trigger_limit: limit.to_string(),
             usage_percentage: usage.to_string(),
             ..Meta::default()

@@ -31,14 +31,17 @@ pub struct KeysFrom {
     pub max_bytes: usize,
 }
 
-/// Sessions that are read in one tick. One takes 5 to 10 µs in wasm.
-const SESSIONS_A_TICK: usize = 100;
+/// Sessions that are read in one piece. One takes 5 to 10 µs in wasm.
+const SESSIONS_A_PIECE: usize = 100;
 
 /// Bytes at which a chunk is full; about as many sessions.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// From one tick to the next while sessions are being read.
-pub const LOADING_TICK_MS: u64 = 5;
+pub const LOADING_TICK_MS: u64 = 2;
+
+/// Pieces of work in one tick of a VM that serves no requests.
+const PIECES_WHEN_IDLE: usize = 8;
 
 /// The time for one look.
 const TIMEOUT_MS: u64 = 30_000;
@@ -112,31 +115,31 @@ impl KeyFetcher {
 
     /// Does a piece of work, or looks for some. `true`: other sessions are in use now.
     pub fn on_tick(&mut self, host: &impl Host, config: &mut Config, now: UnixMillis) -> bool {
-        let step = match std::mem::replace(&mut self.work, Work::Nothing) {
-            Work::Nothing => {
-                self.look_around(host, now);
-                return false;
-            }
-            Work::Drop(mut former) => {
-                if former.drop_some() {
-                    self.work = Work::Drop(former);
+        if !self.is_busy() {
+            self.look_around(host, now);
+            return false;
+        }
+        let pieces = if self.is_serving(now) { 1 } else { PIECES_WHEN_IDLE };
+        for _ in 0..pieces {
+            let work = std::mem::replace(&mut self.work, Work::Nothing);
+            match self.step(host, config, work) {
+                Ok(Step::More) => {}
+                Ok(Step::Done(generation, sessions)) => {
+                    self.generation = generation;
+                    self.put_in_use(host, config, sessions);
+                    return true;
                 }
-                return false;
-            }
-            work => self.step(host, config, work),
-        };
-        match step {
-            Ok(Step::More) => false,
-            Ok(Step::Done(generation, sessions)) => {
-                self.generation = generation;
-                self.put_in_use(host, config, sessions);
-                true
-            }
-            Err(why) => {
-                self.fail(host, &why, now);
-                false
+                Err(why) => {
+                    self.fail(host, &why, now);
+                    return false;
+                }
             }
         }
+        false
+    }
+
+    fn is_serving(&self, now: UnixMillis) -> bool {
+        self.last_request.is_some_and(|last| now.since(last) < SERVING_MS)
     }
 
     /// Follows what others have put onto the shelf, or fetches for them.
@@ -149,8 +152,7 @@ impl KeyFetcher {
             self.work = Work::Follow { head, next: 0, sessions: Sessions::default() };
             return;
         }
-        let is_serving = self.last_request.is_some_and(|last| now.since(last) < SERVING_MS);
-        match self.shelf.lead(host, self.vm, is_serving, now) {
+        match self.shelf.lead(host, self.vm, self.is_serving(now), now) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => return log::error!("keys_from: {error}"),
@@ -217,7 +219,7 @@ impl KeyFetcher {
     fn step(&mut self, host: &impl Host, config: &mut Config, work: Work) -> Result<Step, String> {
         match work {
             Work::Publish { etag, mut text, generation, mut chunks, mut chunk, mut sessions } => {
-                for _ in 0..SESSIONS_A_TICK {
+                for _ in 0..SESSIONS_A_PIECE {
                     let member = text.next()?;
                     let is_last = member.is_none();
                     if let Some((name, session)) = member {
@@ -258,7 +260,12 @@ impl KeyFetcher {
                 }
                 self.work = Work::Follow { head, next: next.saturating_add(1), sessions };
             }
-            Work::Nothing | Work::Drop(_) => {}
+            Work::Drop(mut former) => {
+                if former.drop_some() {
+                    self.work = Work::Drop(former);
+                }
+            }
+            Work::Nothing => {}
         }
         Ok(Step::More)
     }

@@ -3,7 +3,7 @@
 use crate::answer::{AUTH_FAILURE, Outcome, RATE_LIMITED};
 use crate::caller::Caller;
 use crate::config::Config;
-use crate::event::{Event, EventKind, Meta, client_text};
+use crate::event::{Event, EventKind, HostInfo, HostPlace, Meta, client_text};
 use crate::handler::Action;
 use crate::message::Message;
 use crate::metrics::Metric;
@@ -38,6 +38,8 @@ pub enum Occurrence {
     Verdict {
         /// To what.
         kind: EventKind,
+        /// The status of the response that showed it.
+        status: u16,
     },
     /// A quota's usage crossed a threshold.
     Crossing(Crossing),
@@ -56,7 +58,7 @@ impl Occurrence {
 
     fn kind(&self) -> EventKind {
         match self {
-            Occurrence::Refusal { kind, .. } | Occurrence::Observed { kind, .. } | Occurrence::Verdict { kind } => {
+            Occurrence::Refusal { kind, .. } | Occurrence::Observed { kind, .. } | Occurrence::Verdict { kind, .. } => {
                 *kind
             }
             Occurrence::Crossing(_) => EventKind::TriggerExceeded,
@@ -125,6 +127,7 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
     let about = caller.session().and_then(|session| session.about.as_deref()).cloned().unwrap_or_default();
     let base = Meta {
         org_id: caller.org_id().to_owned(),
+        org: caller.org_id().to_owned(),
         api_id: api.id.clone(),
         alias: about.alias,
         tags: about.tags,
@@ -152,7 +155,7 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
         Occurrence::Observed { message, reason, .. } => {
             Meta { reason: reason.clone(), ..of_request(message, key_text()) }
         }
-        Occurrence::Verdict { kind } => {
+        Occurrence::Verdict { kind, status } => {
             let (message, circuit_event) = match kind {
                 EventKind::HostDown => ("Uptime test failed", ""),
                 EventKind::HostUp => ("Uptime test succeeded", ""),
@@ -160,8 +163,14 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
                 _ => ("Breaker Tripped", "0"),
             };
             let cluster = request.text_property("xds\0cluster_name").unwrap_or_default();
+            let host_info = HostInfo {
+                check_url: client_text(request.path()),
+                response_code: *status,
+                is_tcp_error: *kind == EventKind::HostDown,
+                meta_data: HostPlace { host_name: cluster.clone(), api_id: api.id.clone() },
+            };
             let circuit_event = circuit_event.to_owned();
-            Meta { circuit_event, cluster, ..of_request(message, String::new()) }
+            Meta { circuit_event, cluster, host_info, ..of_request(message, String::new()) }
         }
         Occurrence::Crossing(crossing) => {
             let key = if crossing.scope == Scope::KeyQuota { key_text() } else { String::new() };
