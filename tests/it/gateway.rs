@@ -239,12 +239,15 @@ async fn a_rate_of_100_a_second_admits_100_in_every_window() -> Result<()> {
     println!("{} admitted, {refused} refused; windows began at {starts:?}", times.len());
     assert_eq!(world.upstream.count(), times.len());
     ensure!(refused > 1000, "the load was too small to show anything");
-    ensure!(windows.len() == 10 && times.len() == 1000, "{} admitted in {} windows", times.len(), windows.len());
+    // The last window may have begun just before the end.
+    ensure!(windows.len() >= 10, "{} windows", windows.len());
+    let windows = &windows[..windows.len().saturating_sub(usize::from(times.len() % 100 > 0))];
     for pair in starts.windows(2) {
         let apart = pair[1].saturating_sub(pair[0]);
         ensure!(apart > Duration::from_millis(900), "windows began {apart:?} apart");
     }
     for window in windows {
+        ensure!(window.len() == 100, "a window of {}", window.len());
         let took = window[99].saturating_sub(window[0]);
         ensure!(took < Duration::from_millis(900), "a window's hundred took {took:?}: they are not its own");
     }

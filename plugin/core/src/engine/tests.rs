@@ -11,6 +11,7 @@ use crate::testing::MemoryHost;
 
 mod digests;
 mod gateway;
+mod tyk;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
