@@ -47,7 +47,7 @@ enum Gateway {
 struct Case {
     gateway: Gateway,
     name: &'static str,
-    filter: Option<Value>,
+    filters: Vec<Value>,
     key: &'static str,
     status: u16,
 }
@@ -100,12 +100,15 @@ fn cases(folder: &Path) -> Result<Vec<Case>> {
     let root = project_root();
     let counter = fs::read(root.join("dist/bench/counter.wasm")).context("run `make bench`")?;
     let slim = folder.join("counter-slim.wasm");
-    fs::write(&slim, only_exports(&counter, &COUNTER_EXPORTS)?)?;
+    fs::write(&slim, only_exports(&counter, &COUNTER_EXPORTS[..])?)?;
+    let logging = folder.join("counter-logging.wasm");
+    let with_log = [&COUNTER_EXPORTS[..], &["proxy_on_log"]].concat();
+    fs::write(&logging, only_exports(&counter, &with_log)?)?;
     let hook = json!([{
         "handler_name": "eh_web_hook_handler",
         "handler_meta": { "target_path": "http://127.0.0.1:9/", "event_timeout": 86400 }
     }]);
-    let tollbell = json!({
+    let config = json!({
         "apis": [{
             "api_id": "orders", "org_id": "acme", "listen_path": "/orders/",
             "event_handlers": { "events": { "AuthFailure": hook, "QuotaExceeded": hook } }
@@ -123,21 +126,29 @@ fn cases(folder: &Path) -> Result<Vec<Case>> {
         // The receiver does not exist: the claim must hold for the whole run.
         "delivery": { "max_attempts": 100 }
     });
-    let tollbell = || wasm(&root.join("dist/tollbell.wasm"), "tollbell", Some(&tollbell));
-    let case = |name, filter, key, status| Case { gateway: Gateway::Envoy, name, filter, key, status };
+    let mut observing = config.clone();
+    for switch in ["observe_failures", "observe_upstream"] {
+        observing["apis"][0][switch] = json!(true);
+    }
+    let front = json!({ "apis": [{ "api_id": "front", "use_keyless": true, "observe_failures": true }] });
+    let tollbell = |config: &Value| wasm(&root.join("dist/tollbell.wasm"), "tollbell", Some(config));
+    let case = |name, filters, key, status| Case { gateway: Gateway::Envoy, name, filters, key, status };
     Ok(vec![
-        case("no filter", None, KEY, 200),
+        case("no filter", vec![], KEY, 200),
         case(
             "smallest counting filter (proxy-wasm SDK)",
-            Some(wasm(&root.join("dist/bench/counter.wasm"), "counter", None)),
+            vec![wasm(&root.join("dist/bench/counter.wasm"), "counter", None)],
             KEY,
             200,
         ),
-        case("the same, with only the exports it needs", Some(wasm(&slim, "slim", None)), KEY, 200),
-        case(IN_ENVOY, Some(tollbell()), KEY, 200),
-        case("tollbell: bad key, cooled down", Some(tollbell()), "bad-key", 403),
-        case("Lua: the same bookkeeping, per thread", Some(lua()), KEY, 200),
-        Case { gateway: Gateway::Shim, ..case(IN_SHIM, Some(tollbell()), KEY, 200) },
+        case("the same, with only the exports it needs", vec![wasm(&slim, "slim", None)], KEY, 200),
+        case("the same, with proxy_on_log", vec![wasm(&logging, "logging", None)], KEY, 200),
+        case(IN_ENVOY, vec![tollbell(&config)], KEY, 200),
+        case("tollbell: failures and the upstream observed too", vec![tollbell(&observing)], KEY, 200),
+        case("tollbell: the same in two placements", vec![tollbell(&front), tollbell(&config)], KEY, 200),
+        case("tollbell: bad key, cooled down", vec![tollbell(&config)], "bad-key", 403),
+        case("Lua: the same bookkeeping, per thread", vec![lua()], KEY, 200),
+        Case { gateway: Gateway::Shim, ..case(IN_SHIM, vec![tollbell(&config)], KEY, 200) },
     ])
 }
 
@@ -224,7 +235,7 @@ fn start(case: Case, folder: &Path) -> Result<Running> {
         "name": "router",
         "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" }
     });
-    let filters: Vec<Value> = case.filter.iter().cloned().chain([router]).collect();
+    let filters: Vec<Value> = case.filters.iter().cloned().chain([router]).collect();
     let config = json!({
         "admin": { "address": address(admin) },
         "static_resources": {

@@ -103,15 +103,9 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
     if api.use_keyless {
         return;
     }
-    let takes_keys = api.identity.contains(&Source::Key);
     let others = api.identity.iter().any(|source| *source != Source::Key);
     if others && !has_default {
         let message = "default_policy is not set: who is identified and has no session has no limits";
-        warnings.add(member(path, "identity"), message);
-    }
-    if others && takes_keys {
-        let message = "keys are taken too: name the sessions of other identities by source, as \"header:…\", so that \
-                       their names are no keys";
         warnings.add(member(path, "identity"), message);
     }
 }

@@ -137,6 +137,13 @@ impl<'s> Shape<'s> {
                 *value = Value::Object(Map::new());
                 return true;
             }
+            // So does one of a few words.
+            let choices = self.resolve(schema).get("anyOf").and_then(Value::as_array).into_iter().flatten();
+            let word = choices.filter_map(|choice| self.resolve(choice).pointer("/enum/0")).next();
+            if let Some(word) = word.filter(|_| !usable) {
+                *value = word.clone();
+                return true;
+            }
             usable
         });
     }
@@ -191,7 +198,8 @@ impl<'s> Shape<'s> {
                 true
             }
             None => {
-                self.errors.add(path, format!("{text:?} is not one of {}", choices.join(", ")));
+                let named: Vec<&str> = choices.into_iter().filter(|choice| !choice.is_empty()).collect();
+                self.errors.add(path, format!("{text:?} is not one of {}", named.join(", ")));
                 false
             }
         }

@@ -465,3 +465,75 @@ fn what_a_handler_may_send_is_limited_unless_it_says_otherwise() {
         ]
     );
 }
+
+#[test]
+fn the_documented_rest_of_the_gateway_side_loads() {
+    let rest = json!({
+        "policies": {
+            "gold": { "quota_max": 5000, "quota_renewal_rate": 86400, "rate": 100, "per": 1,
+                "monitor": { "trigger_limits": [75] }, "access_rights": { "orders": {} } }
+        },
+        "default_policy": "gold",
+        "keys": { "k1": { "org_id": "acme", "apply_policies": ["gold"], "rate": 10, "per": 1,
+            "access_rights": { "orders": { "allowance_scope": "orders",
+                "limit": { "quota_max": 100, "quota_renewal_rate": 60, "rate": 5, "per": 1 } } },
+            "meta_data": { "email": "dev@acme.test" } } },
+        "apis": [{ "api_id": "orders", "observe_failures": true, "observe_upstream": true, "identity": [
+            "key",
+            { "metadata": ["envoy.filters.http.jwt_authn", "jwt_payload", "sub"],
+              "org": ["envoy.filters.http.jwt_authn", "jwt_payload", "org"] },
+            { "header": "x-consumer-id" },
+            { "peer_certificate": "uri_san" },
+            { "source_address": true }
+        ] }],
+        "keys_from": { "url": "https://keys.test/all", "cluster": "keys", "interval_s": 10, "headers": { "x": "y" }, "max_bytes": 5_000_000 },
+        "rate_limit_headers": "both"
+    });
+    let (config, warnings) = load(&rest).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let [replaced] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(replaced.contains("access_rights.orders.limit: has no effect"), "{replaced}");
+    assert_eq!(config.keys_from.unwrap().target.cluster, "keys");
+}
+
+#[test]
+fn mistakes_in_the_rest_are_named() {
+    let errors = errors(json!({
+        "apis": [{ "api_id": "a", "identity": [
+            "keys", {}, { "header": "a b" }, { "header": "x", "source_address": true }, { "header": "x", "org": ["y"] },
+            { "peer_certificate": "serial" }, 7
+        ], "server": { "eventHandlers": [{ "enabled": true, "type": "webhook", "url": "ftp://x" }] } }],
+        "policies": { "p": { "access_rights": { "b": {} } } },
+        "default_policy": "q",
+        "keys": { "k": { "apply_policies": ["r"] } },
+        "keys_from": { "url": "keys", "interval_s": 0 },
+        "webhooks": [{ "name": "w", "target_url": "http://w.test", "events": ["Unknown"] }, { "name": "w", "target_url": "" }],
+        "event_handlers": { "events": { "AuthFailure": [{ "handler_name": "eh_web_hook_handler", "handler_meta": { "webhook": "v" } }] } },
+        "rate_limit_headers": "some",
+        "identities": { "capacity": 1 }
+    }));
+    for expected in [
+        "apis[0].identity[0]: \"keys\" is not one of key",
+        "apis[0].identity[1]: needs one of metadata, header, peer_certificate, source_address, or be key",
+        "apis[0].identity[2].header: \"a b\" is not a header name",
+        "apis[0].identity[3]: needs one of",
+        "apis[0].identity[4].org: is of use with metadata only",
+        "apis[0].identity[5].peer_certificate: \"serial\" is not one of",
+        "apis[0].identity[6]: expected a string or an object, found a number",
+        "apis[0].server.eventHandlers[0].trigger: missing",
+        "apis[0].server.eventHandlers[0].url: \"ftp://x\" is not an absolute http or https URL",
+        "policies.p.access_rights.b: no API has the id \"b\"",
+        "default_policy: no policy has the id \"q\"",
+        "apply_policies: no policy has the id \"r\"",
+        "keys_from.url: \"keys\" is not an absolute http or https URL",
+        "keys_from.interval_s: 0 is less than 1",
+        "webhooks[0].events[0]: no event has this name",
+        "webhooks[1].name: \"w\" is the name of another webhook too",
+        "webhooks[1].target_url: missing",
+        "handler_meta.webhook: no webhook has the name \"v\"",
+        "rate_limit_headers: \"some\" is not one of legacy, ietf, both, none",
+        "identities.capacity: 1 is less than 32",
+    ] {
+        assert!(errors.iter().any(|error| error.contains(expected)), "{expected:?} in {errors:#?}");
+    }
+}

@@ -19,7 +19,8 @@ pub struct Config {
     pub apis: Vec<Api>,
     /// Event handlers for every API.
     pub event_handlers: EventHandlers,
-    /// Sessions by key: the raw key, or "sha256:" and the 64 hex digits of its SHA-256.
+    /// Sessions by key: the raw key, or "sha256:" and the 64 hex digits of its SHA-256. Of another identity: its source
+    /// and name, such as "header:partner" or "metadata:alice", which no key finds.
     #[schemars(extend("x-secret-names" = true))]
     pub keys: BTreeMap<String, Session>,
     /// Sessions that are fetched, beside those of keys.

@@ -39,7 +39,7 @@ pub struct Session {
     /// The policies that say what the key may do, by id. What they say replaces what stands here, as in Tyk.
     #[serde(deserialize_with = "null_as_default")]
     pub apply_policies: Vec<String>,
-    /// Anything; of use to templates as Meta.Session.
+    /// Anything; of use to templates as Meta.MetaData.
     #[serde(deserialize_with = "null_as_default")]
     pub meta_data: Map<String, Value>,
     /// Words for people; of use to templates as Meta.Tags.
