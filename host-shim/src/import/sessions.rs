@@ -1,0 +1,166 @@
+//! Keys, policies and organisations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::names::{Known, Owner};
+use super::rights::{Kind, LIMITS, copy, rights, triggers};
+use super::source::{At, File};
+use super::yaml::{Yaml, map};
+
+/// Policies by id.
+#[derive(Default)]
+pub(super) struct Policies {
+    pub(super) kept: BTreeMap<String, Yaml>,
+    /// There is one of that id, and no API that it grants is left.
+    lost: BTreeSet<String>,
+    pub(super) orgs: BTreeSet<String>,
+}
+
+impl Policies {
+    pub(super) fn read(file: &File, apis: &BTreeSet<String>) -> Self {
+        let mut policies = Policies::default();
+        for (id, at) in file.root().entries() {
+            let mut policy = Vec::new();
+            copy(&at, &[("name", Kind::Text), ("org_id", Kind::Text)], &mut policy);
+            copy(&at, &LIMITS, &mut policy);
+            let more = [("key_expires_in", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)];
+            copy(&at, &more, &mut policy);
+            at.get("id").carried();
+            at.get("_id").carried();
+            at.get("active").missing("nothing to do: is_inactive is what Tyk looks at");
+            let mut parts = Vec::new();
+            let names = ["quota", "rate_limit", "acl", "per_api"].map(|name| (name, Kind::Flag));
+            copy(&at.get("partitions"), &names, &mut parts);
+            let grants = parts.is_empty() || parts.iter().any(|(name, _)| matches!(*name, "acl" | "per_api"));
+            if !parts.is_empty() {
+                policy.push(("partitions", map(parts)));
+            }
+            copy(&at, &[("meta_data", Kind::Any)], &mut policy);
+            if let Some(monitor) = triggers(&at) {
+                policy.push(("monitor", monitor));
+            }
+            let rights = rights(&at, apis);
+            if rights.are_lost && grants {
+                at.missing("the policy is left out: none of its APIs is left");
+                policies.lost.insert(id.to_owned());
+                continue;
+            }
+            if !rights.apis.is_empty() {
+                policy.push(("access_rights", Yaml::Map(rights.apis)));
+            }
+            policies.orgs.insert(at.get("org_id").words().to_owned());
+            policies.kept.insert(id.to_owned(), map(policy));
+        }
+        policies
+    }
+}
+
+/// Keys by `sha256:…`, organisations by id.
+#[derive(Default)]
+pub(super) struct Sessions {
+    pub(super) keys: BTreeMap<String, Yaml>,
+    pub(super) orgs: BTreeMap<String, Yaml>,
+    /// Organisations that keys belong to.
+    pub(super) named: BTreeSet<String>,
+}
+
+/// Sessions that prove who they are by something else than a key.
+const OTHER_PROOF: [(&str, &str); 5] = [
+    ("basic_auth_data.password", "a password"),
+    ("hmac_enabled", "a signature"),
+    ("oauth_client_id", "an OAuth token"),
+    ("certificate", "a certificate"),
+    ("mtls_static_certificate_bindings", "a certificate"),
+];
+
+impl Sessions {
+    pub(super) fn read(file: &File, known: &Known, policies: &Policies, apis: &BTreeSet<String>) -> Self {
+        let mut sessions = Sessions::default();
+        for (name, at) in file.root().get("orgs").entries() {
+            let mut org = Vec::new();
+            copy(&at, &LIMITS, &mut org);
+            copy(&at, &[("is_inactive", Kind::Flag)], &mut org);
+            org.extend(triggers(&at).map(|monitor| ("monitor", monitor)));
+            sessions.orgs.insert(name.to_owned(), map(org));
+        }
+        for (name, at) in file.root().get("keys").entries() {
+            match known.owner(name) {
+                Some(Owner::Unusable(why)) => at.missing(format!("the key is left out: {why}")),
+                _ => {
+                    if let Some(session) = session(&at, policies, apis) {
+                        sessions.named.insert(at.get("org_id").words().to_owned());
+                        sessions.keys.insert(name.to_owned(), session);
+                    }
+                }
+            }
+        }
+        sessions
+    }
+}
+
+fn session(at: &At<'_>, policies: &Policies, apis: &BTreeSet<String>) -> Option<Yaml> {
+    if let Some((setting, what)) = OTHER_PROOF.iter().find(|(setting, _)| at.at(setting).is_set()) {
+        at.missing(format!(
+            "the key is left out: its owner proves who they are by {what} ({setting}), without which its name would be a \
+             key for anybody: give its owner an API key"
+        ));
+        return None;
+    }
+    if at.get("allowed_ips").is_set() {
+        at.missing("the key is left out: only some addresses may use it: add it beside envoy.filters.http.rbac");
+        return None;
+    }
+    let mut session = Vec::new();
+    copy(at, &[("org_id", Kind::Text), ("alias", Kind::Text)], &mut session);
+    copy(at, &LIMITS, &mut session);
+    copy(at, &[("expires", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)], &mut session);
+    let ids = policies_of(at, policies)?;
+    let rights = rights(at, apis);
+    if rights.are_lost && ids.is_empty() {
+        at.missing("the key is left out: none of the rights that it had is left, and no right would be every right");
+        return None;
+    }
+    if !ids.is_empty() {
+        session.push(("apply_policies", ids.into()));
+    }
+    copy(at, &[("meta_data", Kind::Any)], &mut session);
+    let pattern = at.at("meta_data.rate_limit_pattern");
+    pattern.missing("the key is counted by itself: tollbell makes no groups of keys");
+    session.extend(triggers(at).map(|monitor| ("monitor", monitor)));
+    if !rights.apis.is_empty() {
+        session.push(("access_rights", Yaml::Map(rights.apis)));
+    }
+    Some(map(session))
+}
+
+/// The policies of a session; `None` if it is refused without them.
+fn policies_of(at: &At<'_>, policies: &Policies) -> Option<Vec<Yaml>> {
+    let (list, old) = (at.get("apply_policies"), at.get("apply_policy_id"));
+    let wanted: Vec<&str> = match list.is_set() {
+        true => list.items().iter().filter_map(At::text).collect(),
+        false => old.text().filter(|id| !id.is_empty()).into_iter().collect(),
+    };
+    if list.is_set() {
+        list.carried();
+        old.missing("nothing to do: apply_policies wins, in Tyk too");
+    } else {
+        old.changed("apply_policies, with this one policy");
+    }
+    let (kept, gone): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|id| policies.kept.contains_key(**id));
+    if kept.is_empty() && !gone.is_empty() {
+        let why = if gone.iter().any(|id| policies.lost.contains(*id)) {
+            "none of the APIs of its policies is left"
+        } else {
+            "none of its policies is in the policies file, and Tyk refuses such a key, too"
+        };
+        at.missing(format!("the key is left out: {why}"));
+        return None;
+    }
+    if !gone.is_empty() {
+        list.changed(format!(
+            "without {}, which the policies file does not have or which grants nothing",
+            gone.join(", ")
+        ));
+    }
+    Some(kept.into_iter().map(Yaml::from).collect())
+}
