@@ -7,7 +7,7 @@ const GATEWAY: &[(&str, &str)] = &[
     ("storage", "nothing to do: counters live in Envoy's shared data, and begin anew with a new process"),
     ("enable_separate_", "nothing to do: tollbell needs no Redis"),
     ("separate_", "nothing to do: tollbell needs no Redis"),
-    ("analytics", "use Envoy's access log and its statistics"),
+    ("analytics_config", "use Envoy's access log and its statistics"),
     ("enable_analytics", "use Envoy's access log and its statistics"),
     ("statsd", "give Envoy a stats_sinks entry: envoy.stat_sinks.statsd"),
     ("health_check", "Envoy's admin interface answers /ready, and its statistics tell the rest"),
@@ -49,6 +49,9 @@ const GATEWAY: &[(&str, &str)] = &[
     ("tracing", "give the HTTP connection manager a tracing provider"),
     ("control_api", "nothing to do: Envoy's admin interface is on 127.0.0.1"),
     ("pid_file_location", "nothing to do: Envoy writes no such file"),
+    ("enable_non_transactional_rate_limiter", "nothing to do: rates are exact across all threads"),
+    ("enable_rate_limit_smoothing", "nothing to do: rates are exact across all threads"),
+    ("enable_fixed_window_rate_limiter", "nothing to do: rates are exact across all threads"),
     ("enable_redis_rolling_limiter", "nothing to do: rates are exact across all threads"),
     ("enable_sentinel_rate_limiter", "nothing to do: rates are exact across all threads"),
     ("drl_", "nothing to do: rates are exact across all threads"),
@@ -152,23 +155,27 @@ pub(super) enum Kind {
     Sessions,
 }
 
-/// What to do about a setting that nothing here looks at.
-pub(super) fn advice(kind: Kind, path: &str) -> String {
-    let by_start = |table: &[(&str, &'static str)]| {
+/// What to do about a setting that nothing here looks at, and the place that this speaks of: the setting or a whole.
+pub(super) fn advice(kind: Kind, path: &str) -> (String, String) {
+    let by_start = |table: &[(&'static str, &'static str)]| {
         // Longer beginnings say more.
         let matching = table.iter().filter(|(start, _)| {
             let rest = path.strip_prefix(start);
             rest.is_some_and(|rest| start.ends_with('_') || rest.is_empty() || rest.starts_with(['.', '[', '_']))
         });
-        matching.max_by_key(|(start, _)| start.len()).map(|(_, advice)| *advice)
+        matching.max_by_key(|(start, _)| start.len()).copied()
     };
     let found = match kind {
         Kind::Gateway => by_start(GATEWAY),
         Kind::Api => by_start(APIS),
-        Kind::Sessions => SESSIONS
-            .iter()
-            .find(|(name, _)| path.split(['.', '[']).any(|part| part == *name))
-            .map(|(_, advice)| *advice),
+        Kind::Sessions => {
+            let own = SESSIONS.iter().find(|(name, _)| path.split(['.', '[']).any(|part| part == *name));
+            own.map(|(_, advice)| (path, *advice))
+        }
     };
-    found.unwrap_or("tollbell has nothing like it; see whether Envoy does").to_owned()
+    let Some((start, advice)) = found else {
+        return ("tollbell has nothing like it; see whether Envoy does".to_owned(), path.to_owned());
+    };
+    let is_whole = path.get(start.len()..).is_some_and(|rest| rest.starts_with(['.', '[']));
+    (advice.to_owned(), if is_whole { start.to_owned() } else { path.to_owned() })
 }

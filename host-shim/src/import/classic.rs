@@ -158,12 +158,12 @@ pub(super) fn expiry(at: &At<'_>, what: &str, api: &mut Api, now: DateTime) {
 fn rate_limit(root: &At<'_>) -> Option<Yaml> {
     let limit = root.get("global_rate_limit");
     let off = root.get("disable_rate_limit");
+    root.get("disable_quota").missing("the quotas of its keys count here, too: give such keys a quota_max of -1");
     if off.flag() {
         off.missing("the rates of its keys count here, too: take rate and per out of the keys that call it alone");
         limit.missing(UNUSED);
         return None;
     }
-    root.get("disable_quota").missing("the quotas of its keys count here, too: give such keys a quota_max of -1");
     limited(&limit.get("rate"), &limit.get("per"), &limit.get("disabled"))
 }
 
@@ -196,6 +196,7 @@ fn version<'f>(root: &At<'f>, api: &mut Api, now: DateTime) -> Option<At<'f>> {
     let data = root.get("version_data");
     let definition = root.get("definition");
     data.get("not_versioned").carried();
+    data.get("default_version").carried();
     if definition.get("enabled").flag() {
         let advice = "give the other versions routes of their own, which match the header or parameter";
         definition.get("versions").missing(advice);
@@ -255,12 +256,14 @@ fn upstream(proxy: &At<'_>, version: Option<&At<'_>>, api: &mut Api, context: &C
         for at in listed.items() {
             targets.extend(api::target(&at, api).map(|target| (at, target)));
         }
-        listed.carried();
         proxy.get("target_url").missing("nothing to do: the targets of the list are used instead, as in Tyk");
         if targets.is_empty() {
             listed.error("none of the targets can be used");
         }
     } else {
+        if overriding.is_some() {
+            proxy.get("target_url").missing("nothing to do: override_target of the version wins, as in Tyk");
+        }
         let at = overriding.unwrap_or_else(|| proxy.get("target_url"));
         if at.words().is_empty() {
             at.error("missing: there is nowhere to send requests");

@@ -174,6 +174,7 @@ pub(super) fn write(gateway: &Gateway, sites: &[Site], tollbell: &Yaml) -> Strin
     if !clusters.is_empty() {
         text.push_str(&block(&clusters.into(), 2));
     }
+    text.push('\n');
     text.push_str(CALLOUTS);
     text
 }

@@ -126,7 +126,7 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Yaml> {
     }
     let enabled = at.get("enable_trigger_monitors").flag();
     let configuration = at.get("configuration");
-    let hook = configuration.is_set().then(|| webhook(&configuration, templates)).flatten();
+    let hook = configuration.is_set().then(|| webhook(&configuration, &configuration, templates)).flatten();
     let mut monitor = vec![("enable_trigger_monitors", Yaml::from(enabled))];
     monitor.extend(hook.map(|hook| ("configuration", hook)));
     let limit = at.get("global_trigger_limit");

@@ -128,7 +128,7 @@ fn classic(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
     let meta = at.get("handler_meta");
     let settings = match name.words() {
         "eh_web_hook_handler" => {
-            let settings = webhook(&meta, templates)?;
+            let settings = webhook(&meta, at, templates)?;
             name.carried();
             settings
         }
@@ -153,16 +153,13 @@ fn classic(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
     Some(map([("handler_name", name.words().into()), ("handler_meta", settings)]))
 }
 
-/// A `handler_meta`, or the `configuration` of a monitor.
-pub(super) fn webhook(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
+/// A `handler_meta`, or the `configuration` of a monitor; `whole` is what is left out if nobody can be told.
+pub(super) fn webhook(at: &At<'_>, whole: &At<'_>, templates: &Templates) -> Option<Yaml> {
     let headers = at.get("header_map").entries();
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let timeout = at.get("event_timeout");
     let seconds = timeout.number().map_or(0, |seconds| whole_seconds(seconds, &timeout));
-    for name in ["id", "name", "disabled"] {
-        at.get(name).carried();
-    }
-    Hook {
+    let hook = Hook {
         disabled: at.get("disabled").flag(),
         id: at.get("id").words(),
         name: at.get("name").words(),
@@ -172,7 +169,11 @@ pub(super) fn webhook(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
         headers,
         seconds,
     }
-    .into_yaml(at, templates)
+    .into_yaml(whole, templates)?;
+    for name in ["id", "name", "disabled"] {
+        at.get(name).carried();
+    }
+    Some(hook)
 }
 
 fn whole_seconds(seconds: f64, at: &At<'_>) -> i64 {

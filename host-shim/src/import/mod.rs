@@ -141,6 +141,7 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Vec<String>> {
             "it is set, and there is nothing to enforce: the key export has no session of an organisation (orgkey-<id>)",
         );
     }
+    let kept: BTreeSet<String> = sessions.keys.keys().cloned().collect();
     let mut taken = BTreeSet::new();
     let sites: Vec<Site> = apis.iter().map(|api| Site::new(api, &mut taken)).collect();
     let tollbell = tollbell(&conf, &gateway, context.templates, apis, (policies, sessions, orgs));
@@ -152,7 +153,7 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Vec<String>> {
     sections.extend(definitions.iter().map(|file| section(file, Kind::Api, verbose)));
     sections.extend(policy_file.iter().map(|file| section(file, Kind::Sessions, verbose)));
     if let Some((file, known)) = &key_file {
-        sections.push(section(file, Kind::Sessions, verbose) + &about_keys(known));
+        sections.push(section(file, Kind::Sessions, verbose) + &about_keys(&file.name, known, &kept));
     }
     Ok(Imported { yaml: envoy::write(&gateway, &sites, &tollbell), report: sections.join("\n") })
 }
@@ -161,15 +162,20 @@ fn section(file: &File, kind: Kind, verbose: bool) -> String {
     report::section(&file.name, &file.settings(|path| advice::advice(kind, path)), verbose)
 }
 
-fn about_keys(known: &names::Known) -> String {
-    let custom = match known.custom() {
-        0 => String::new(),
-        count => format!(
-            "  {count} of the keys were made by hand: they are the part that was chosen, which clients send, not Tyk's own \
-             name for it\n"
-        ),
-    };
-    format!("  Keys are written as their SHA-256: the configuration shows none.\n{custom}")
+/// Of keys that were made by hand, Tyk takes the name that was chosen, and its own name for them.
+fn about_keys(file: &str, known: &names::Known, kept: &BTreeSet<String>) -> String {
+    let custom = known.custom().filter(|name| kept.contains(*name)).map(|name| {
+        format!(
+            "  changed        {file}: keys[{name:?}]: made by hand: it is the part that was chosen, which clients send, and \
+             no longer Tyk's own name for it, too
+"
+        )
+    });
+    format!(
+        "{}  Keys are written as their SHA-256: the configuration shows none.
+",
+        custom.collect::<String>()
+    )
 }
 
 fn tollbell(
@@ -186,7 +192,9 @@ fn tollbell(
     let mut orgs = sessions.orgs;
     if !orgs.is_empty() {
         // Where organisations are configured, every one that is named must be.
-        named.into_iter().for_each(|org| drop(orgs.entry(org).or_insert_with(|| map([]))));
+        for org in named {
+            orgs.entry(org).or_insert_with(|| map([]));
+        }
     }
     let by_name = |map: BTreeMap<String, Yaml>| Yaml::Map(map.into_iter().collect());
     let is_filled = |value: &Yaml| !matches!(value, Yaml::Map(entries) if entries.is_empty());

@@ -29,9 +29,9 @@ impl Known {
         self.0.get(name)
     }
 
-    /// How many keys were made by hand.
-    pub(super) fn custom(&self) -> usize {
-        self.0.values().filter(|owner| **owner == Owner::Custom).count()
+    /// The keys that were made by hand.
+    pub(super) fn custom(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().filter(|(_, owner)| **owner == Owner::Custom).map(|(name, _)| name)
     }
 }
 

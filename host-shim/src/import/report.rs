@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::source::{Note, Setting};
+use super::source::{IDLE, Note, Setting};
 
 /// So many settings of a file that were carried over are still listed each.
 const LISTED: usize = 20;
@@ -23,50 +23,67 @@ pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String
     for setting in carried.iter().filter(|_| verbose || carried.len() <= LISTED) {
         let _ = writeln!(text, "  carried over   {name}: {}", setting.path);
     }
-    for (kind, settings) in [("changed       ", changed), ("no equivalent ", missing)] {
+    // What asks for something comes before what does not.
+    let (idle, missing): (Vec<&Setting>, Vec<&Setting>) =
+        missing.into_iter().partition(|setting| text_of(&setting.note).starts_with(IDLE));
+    for (kind, settings) in [("changed       ", changed), ("no equivalent ", missing), ("no equivalent ", idle)] {
         for line in lines(&settings, verbose) {
-            let _ = writeln!(text, "  {kind} {name}{line}");
+            let _ = writeln!(text, "  {kind} {name}: {line}");
         }
     }
     text
 }
 
-/// What was told of a whole is one line, and so is what is the same in many entries.
+fn text_of(note: &Note) -> &str {
+    match note {
+        Note::Carried => "",
+        Note::Changed(text) | Note::Missing(text) => text,
+    }
+}
+
+/// What was told of a whole is one line with its settings, and so is what is the same in many entries.
 fn lines(settings: &[&Setting], verbose: bool) -> Vec<String> {
-    let line = |path: &str, text: &str, count: usize| {
-        let times = if count > 1 { format!(" ({count} settings)") } else { String::new() };
-        let path = if path.is_empty() { String::new() } else { format!(" {path}") };
-        format!(":{path}{times}: {text}")
-    };
-    let text_of = |note: &Note| match note {
-        Note::Carried => String::new(),
-        Note::Changed(text) | Note::Missing(text) => text.clone(),
-    };
     if verbose {
-        return settings.iter().map(|setting| line(&setting.path, &text_of(&setting.note), 1)).collect();
+        return settings.iter().map(|setting| format!("{}: {}", setting.path, text_of(&setting.note))).collect();
     }
     let mut order = Vec::new();
-    let mut groups: BTreeMap<(String, String), Vec<&Setting>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, &str), Vec<&Setting>> = BTreeMap::new();
     for setting in settings {
         let general = if setting.told_at == setting.path { general(&setting.path) } else { setting.told_at.clone() };
         let group = (general, text_of(&setting.note));
-        groups.entry(group.clone()).or_default().push(setting);
-        if !order.contains(&group) {
-            order.push(group);
+        if !groups.contains_key(&group) {
+            order.push(group.clone());
         }
+        groups.entry(group).or_default().push(setting);
     }
-    order
-        .into_iter()
-        .flat_map(|group| {
-            let settings = groups.remove(&group).unwrap_or_default();
-            let (path, text) = group;
-            let is_whole = settings.iter().any(|setting| setting.told_at != setting.path);
-            match settings.as_slice() {
-                [only] if !is_whole => vec![line(&only.path, &text, 1)],
-                several => vec![line(&path, &text, several.len())],
+    let mut lines = Vec::new();
+    for group in order {
+        let settings = groups.remove(&group).unwrap_or_default();
+        let (path, text) = group;
+        let parts: Vec<&str> = settings.iter().filter_map(|setting| part(&setting.path, &path)).collect();
+        lines.push(match settings.as_slice() {
+            _ if !parts.is_empty() => {
+                let shown = parts.iter().take(PARTS).copied().collect::<Vec<_>>().join(", ");
+                let more = parts.len().saturating_sub(PARTS);
+                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+                let separator = if path.is_empty() { "" } else { " " };
+                format!("{path}{separator}({shown}{more}): {text}")
             }
-        })
-        .collect()
+            [only] => format!("{}: {text}", only.path),
+            several => format!("{path} ({} settings): {text}", several.len()),
+        });
+    }
+    lines
+}
+
+/// So many settings of a whole are named.
+const PARTS: usize = 12;
+
+/// The path below a whole.
+fn part<'p>(path: &'p str, whole: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(whole)?;
+    let rest = rest.strip_prefix('.').unwrap_or(rest);
+    (!rest.is_empty()).then_some(rest)
 }
 
 /// `keys["sha256:…"].alias` is `keys[*].alias`.
@@ -96,13 +113,16 @@ mod tests {
             told_at: told_at.to_owned(),
             note: Note::Missing(text.to_owned()),
         };
-        let settings =
-            [told("a[0].x", "a[0].x", "t"), told("a[1].x", "a[1].x", "t"), told("b.c", "b", "u"), told("d", "d", "v")];
+        let settings = [
+            ("a[0].x", "a[0].x", "t"),
+            ("a[1].x", "a[1].x", "t"),
+            ("b.c", "b", "u"),
+            ("b.d[0]", "b", "u"),
+            ("d", "d", "v"),
+        ];
+        let settings = settings.map(|(path, told_at, text)| told(path, told_at, text));
         let settings: Vec<&Setting> = settings.iter().collect();
-        assert_eq!(
-            lines(&settings, false),
-            [": a[*].x (2 settings): t", ": b (1 settings): u".replace(" (1 settings)", "").as_str(), ": d: v"]
-        );
-        assert_eq!(lines(&settings, true).len(), 4);
+        assert_eq!(lines(&settings, false), ["a[*].x (2 settings): t", "b (c, d[0]): u", "d: v"]);
+        assert_eq!(lines(&settings, true).len(), 5);
     }
 }

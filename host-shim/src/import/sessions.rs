@@ -20,6 +20,10 @@ impl Policies {
     pub(super) fn read(file: &File, apis: &BTreeSet<String>) -> Self {
         let mut policies = Policies::default();
         for (id, at) in file.root().entries() {
+            if !at.value().is_some_and(serde_json::Value::is_object) {
+                at.error("must be a policy, an object");
+                continue;
+            }
             let mut policy = Vec::new();
             copy(&at, &[("name", Kind::Text), ("org_id", Kind::Text)], &mut policy);
             copy(&at, &LIMITS, &mut policy);
@@ -78,6 +82,7 @@ impl Sessions {
         let mut sessions = Sessions::default();
         for (name, at) in file.root().get("orgs").entries() {
             let mut org = Vec::new();
+            at.get("org_id").carried();
             copy(&at, &LIMITS, &mut org);
             copy(&at, &[("is_inactive", Kind::Flag)], &mut org);
             org.extend(triggers(&at).map(|monitor| ("monitor", monitor)));
@@ -143,7 +148,7 @@ fn policies_of(at: &At<'_>, policies: &Policies) -> Option<Vec<Yaml>> {
     if list.is_set() {
         list.carried();
         old.missing("nothing to do: apply_policies wins, in Tyk too");
-    } else {
+    } else if old.is_set() {
         old.changed("apply_policies, with this one policy");
     }
     let (kept, gone): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|id| policies.kept.contains_key(**id));

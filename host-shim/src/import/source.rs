@@ -52,14 +52,18 @@ impl File {
         At { file: self, path: String::new(), value: Some(&self.root) }
     }
 
-    /// Every setting with what became of it; those of which nobody took notice get what `advice` says.
-    pub(super) fn settings(&self, advice: impl Fn(&str) -> String) -> Vec<Setting> {
+    /// Every setting with what became of it; those of which nobody took notice get what `advice` says, and of which
+    /// place.
+    pub(super) fn settings(&self, advice: impl Fn(&str) -> (String, String)) -> Vec<Setting> {
         let notes = self.notes.borrow();
         let mut collector = Collector { notes: &notes, advice: &advice, settings: Vec::new() };
         collector.collect(&self.root, String::new(), None);
         collector.settings
     }
 }
+
+/// How advice begins that asks for nothing.
+pub(super) const IDLE: &str = "nothing to do";
 
 /// A leaf of a file.
 pub(super) struct Setting {
@@ -71,7 +75,7 @@ pub(super) struct Setting {
 
 struct Collector<'n> {
     notes: &'n BTreeMap<String, Note>,
-    advice: &'n dyn Fn(&str) -> String,
+    advice: &'n dyn Fn(&str) -> (String, String),
     settings: Vec<Setting>,
 }
 
@@ -82,19 +86,35 @@ impl<'n> Collector<'n> {
             if own.is_some() { path.clone() } else { inherited.map(|(_, at)| at.to_owned()).unwrap_or_default() };
         let note = own.or(inherited.map(|(note, _)| note));
         let inherited = note.map(|note| (note, told_at.as_str()));
+        let before = self.settings.len();
         match value {
             Value::Object(map) if !map.is_empty() => {
                 for (name, value) in map {
                     self.collect(value, member(&path, name), inherited);
                 }
             }
-            Value::Array(list) if list.iter().any(|item| item.is_object() || item.is_array()) => {
+            Value::Array(list)
+                if list.iter().any(|item| item.is_object() || item.is_array()) || self.has_items(&path) =>
+            {
                 for (index, value) in list.iter().enumerate() {
                     self.collect(value, format!("{path}[{index}]"), inherited);
                 }
             }
-            _ => self.leaf(value, path, own.is_some(), inherited),
+            _ => self.leaf(value, path.clone(), own.is_some(), inherited),
         }
+        // What was told of a whole is told, even if there is nothing in it; unless that is that nothing is to be done.
+        let is_whole = value.is_object() || value.is_array();
+        let is_idle = |note: &Note| matches!(note, Note::Missing(text) if text.starts_with(IDLE));
+        let is_told = self.settings.iter().skip(before).any(|setting| setting.told_at == path);
+        if let Some(note) = own.filter(|note| is_whole && **note != Note::Carried && !is_idle(note) && !is_told) {
+            self.settings.push(Setting { note: note.clone(), told_at: path.clone(), path });
+        }
+    }
+
+    /// Items of a list were spoken of.
+    fn has_items(&self, path: &str) -> bool {
+        let start = format!("{path}[");
+        self.notes.range(start.clone()..).next().is_some_and(|(path, _)| path.starts_with(&start))
     }
 
     fn leaf(&mut self, value: &Value, path: String, is_own: bool, note: Option<(&Note, &str)>) {
@@ -103,7 +123,10 @@ impl<'n> Collector<'n> {
             Some((Note::Missing(_), _)) | None if is_empty => return,
             Some(_) if is_empty && !is_own => return,
             Some((note, told_at)) => Setting { note: note.clone(), told_at: told_at.to_owned(), path },
-            None => Setting { note: Note::Missing((self.advice)(&path)), told_at: path.clone(), path },
+            None => {
+                let (advice, told_at) = (self.advice)(&path);
+                Setting { note: Note::Missing(advice), told_at, path }
+            }
         };
         self.settings.push(setting);
     }
@@ -147,6 +170,9 @@ pub(super) struct At<'f> {
 
 impl<'f> At<'f> {
     pub(super) fn get(&self, name: &str) -> At<'f> {
+        if self.value.is_some_and(|value| !value.is_object()) {
+            self.expected::<()>("an object");
+        }
         let value = self.value.and_then(|value| value.get(name)).filter(|value| !value.is_null());
         At { file: self.file, path: member(&self.path, name), value }
     }
