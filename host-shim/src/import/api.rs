@@ -217,7 +217,20 @@ pub(super) fn balance(targets: Vec<(At<'_>, Target)>) -> Vec<Target> {
             None => balanced.push(target),
         }
     }
+    if let [only] = balanced.as_mut_slice() {
+        only.weight = 1;
+    }
     balanced
+}
+
+/// Whether the client's Host header goes upstream.
+pub(super) fn preserve_host(at: &At<'_>, upstream: &mut Upstream) {
+    at.carried();
+    upstream.preserve_host = at.flag();
+    if at.flag() && !upstream.insecure && upstream.targets.iter().any(|target| target.https) {
+        at.changed("the Host header is the target's, since that is how Envoy knows whose certificate to ask for");
+        upstream.preserve_host = false;
+    }
 }
 
 /// A domain as tollbell and Envoy take it; `None` where it is a pattern.

@@ -238,9 +238,7 @@ fn version<'f>(root: &At<'f>, api: &mut Api, now: DateTime) -> Option<At<'f>> {
 fn upstream(proxy: &At<'_>, version: Option<&At<'_>>, api: &mut Api, context: &Context<'_>) {
     let preserve = proxy.get("preserve_host_header");
     let insecure = proxy.at("transport.ssl_insecure_skip_verify");
-    preserve.carried();
     insecure.carried();
-    api.upstream.preserve_host = preserve.flag();
     api.upstream.insecure = insecure.flag() || context.insecure;
     let discovery = proxy.at("service_discovery.use_discovery_service");
     if discovery.flag() {
@@ -275,4 +273,5 @@ fn upstream(proxy: &At<'_>, version: Option<&At<'_>>, api: &mut Api, context: &C
         }
     }
     api.upstream.targets = api::balance(targets);
+    api::preserve_host(&preserve, &mut api.upstream);
 }

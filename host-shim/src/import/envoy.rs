@@ -58,64 +58,86 @@ impl Site {
         if !self.closed.is_empty() {
             let body = r#"{"error": "Access to this API has been disallowed"}"#;
             let answer = map([("status", 403.into()), ("body", map([("inline_string", body.into())]))]);
-            return map([condition, ("direct_response", answer)]);
+            let json = map([("key", "content-type".into()), ("value", "application/json".into())]);
+            let header = map([("header", json), ("append_action", "OVERWRITE_IF_EXISTS_OR_ADD".into())]);
+            return map([condition, ("direct_response", answer), ("response_headers_to_add", vec![header].into())]);
         }
-        let mut action =
-            vec![("cluster", Yaml::from(self.cluster.as_str())), ("timeout", format!("{timeout}s").into())];
+        let targets = &self.upstream.targets;
+        let host = |target: &Target| ("host_rewrite_literal", Yaml::from(target.authority()));
+        let keeps_host = self.upstream.preserve_host;
+        let mut action = match self.is_split() {
+            false => vec![("cluster", Yaml::from(self.cluster.as_str()))],
+            true => {
+                let weighted = self.clusters().into_iter().zip(targets).map(|((name, _), target)| {
+                    let mut cluster = vec![("name", name.into()), ("weight", target.weight.into())];
+                    cluster.extend((!keeps_host).then(|| host(target)));
+                    map(cluster)
+                });
+                vec![("weighted_clusters", map([("clusters", weighted.collect::<Vec<_>>().into())]))]
+            }
+        };
+        action.push(("timeout", format!("{timeout}s").into()));
         action.extend(rewritten.filter(|rewritten| rewritten != path).map(|path| ("prefix_rewrite", path.into())));
-        match self.upstream.targets.as_slice() {
-            _ if self.upstream.preserve_host => {}
-            [target] => action.push(("host_rewrite_literal", target.authority().into())),
+        match targets.as_slice() {
+            _ if keeps_host || self.is_split() => {}
+            [target] => action.push(host(target)),
             _ => action.push(("auto_host_rewrite", true.into())),
         }
         map([condition, ("route", map(action))])
     }
 
-    fn cluster(&self) -> Option<Yaml> {
-        let first = self.upstream.targets.first()?;
-        let endpoints = self.upstream.targets.iter().map(|target| endpoint(target, self.upstream.targets.len() > 1));
-        let assignment = map([
-            ("cluster_name", self.cluster.as_str().into()),
-            ("endpoints", vec![map([("lb_endpoints", endpoints.collect::<Vec<_>>().into())])].into()),
-        ]);
+    /// Whether each target has a cluster of its own: the name to ask a TLS server for, and to find in its certificate,
+    /// follows from the Host header, which Envoy rewrites by cluster.
+    fn is_split(&self) -> bool {
+        self.upstream.targets.len() > 1 && self.upstream.targets.iter().any(|target| target.https)
+    }
+
+    /// Names and targets of the clusters.
+    fn clusters(&self) -> Vec<(String, &[Target])> {
+        let targets = self.upstream.targets.as_slice();
+        if !self.is_split() {
+            return vec![(self.cluster.clone(), targets)];
+        }
+        let numbered = targets.chunks(1).enumerate();
+        numbered.map(|(index, target)| (format!("{}.{}", self.cluster, index + 1), target)).collect()
+    }
+
+    fn cluster(&self, name: &str, targets: &[Target]) -> Option<Yaml> {
+        let first = targets.first()?;
+        let endpoints = targets.iter().map(|target| endpoint(target, targets.len() > 1)).collect::<Vec<_>>();
+        let assignment =
+            map([("cluster_name", name.into()), ("endpoints", vec![map([("lb_endpoints", endpoints.into())])].into())]);
         let mut cluster = vec![
-            ("name", Yaml::from(self.cluster.as_str())),
+            ("name", Yaml::from(name)),
             ("type", "STRICT_DNS".into()),
             ("dns_lookup_family", "V4_PREFERRED".into()),
             ("connect_timeout", "5s".into()),
             ("load_assignment", assignment),
         ];
-        // Where the Host header is the target's, the name to ask for and to verify is its.
-        let follows_host = self.upstream.targets.len() == 1 && !self.upstream.preserve_host;
         if first.http2 {
             let http2 = map([("http2_protocol_options", map([]))]);
             cluster.push(("typed_extension_protocol_options", protocol(vec![("explicit_http_config", http2)])));
         }
         if first.https {
-            if follows_host && !self.upstream.insecure {
+            if !self.upstream.insecure {
                 let tls = map([("auto_sni", true.into()), ("auto_san_validation", true.into())]);
                 let http1 = map([("http_protocol_options", map([]))]);
                 let options = vec![("upstream_http_protocol_options", tls), ("explicit_http_config", http1)];
                 cluster.push(("typed_extension_protocol_options", protocol(options)));
             }
-            cluster.push(("transport_socket", self.tls(follows_host)));
+            cluster.push(("transport_socket", self.tls(first)));
         }
         Some(map(cluster))
     }
 
-    fn tls(&self, follows_host: bool) -> Yaml {
+    fn tls(&self, target: &Target) -> Yaml {
         let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
         let mut tls = vec![("@type", Yaml::from(kind))];
-        let roots = map([("validation_context", map([("system_root_certs", map([]))]))]);
-        if self.upstream.insecure || !follows_host {
-            tls.push(("auto_host_sni", true.into()));
-        }
         if self.upstream.insecure {
+            tls.push(("sni", target.host.as_str().into()));
             tls.push(("common_tls_context", map([])));
         } else {
-            if !follows_host {
-                tls.push(("auto_sni_san_validation", true.into()));
-            }
+            let roots = map([("validation_context", map([("system_root_certs", map([]))]))]);
             tls.push(("common_tls_context", roots));
         }
         map([("name", "envoy.transport_sockets.tls".into()), ("typed_config", map(tls))])
@@ -170,7 +192,9 @@ pub(super) fn write(gateway: &Gateway, sites: &[Site], tollbell: &Yaml) -> Strin
     text.push_str(FILTERS);
     text.push_str(&block(tollbell, 20));
     text.push_str(ROUTER);
-    let clusters: Vec<Yaml> = sites.iter().filter_map(Site::cluster).collect();
+    let named =
+        sites.iter().flat_map(|site| site.clusters().into_iter().map(move |(name, targets)| (site, name, targets)));
+    let clusters: Vec<Yaml> = named.filter_map(|(site, name, targets)| site.cluster(&name, targets)).collect();
     if !clusters.is_empty() {
         text.push_str(&block(&clusters.into(), 2));
     }

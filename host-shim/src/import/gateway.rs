@@ -105,7 +105,7 @@ fn timeout(conf: &At<'_>) -> i64 {
     let at = conf.get("proxy_default_timeout");
     at.carried();
     match at.number() {
-        Some(seconds) if seconds >= 1.0 && seconds < 1e9 => format!("{seconds:.0}").parse().unwrap_or(30),
+        Some(seconds) if (1.0..1e9).contains(&seconds) => format!("{seconds:.0}").parse().unwrap_or(30),
         _ => 30,
     }
 }

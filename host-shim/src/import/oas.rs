@@ -167,9 +167,7 @@ fn rate_limit(at: &At<'_>) -> Option<Yaml> {
 fn upstream(at: &At<'_>, api: &mut Api, context: &Context<'_>) {
     let preserve = at.at("preserveHostHeader.enabled");
     let insecure = at.at("tlsTransport.insecureSkipVerify");
-    preserve.carried();
     insecure.carried();
-    api.upstream.preserve_host = preserve.flag();
     api.upstream.insecure = insecure.flag() || context.insecure;
     let balancing = at.get("loadBalancing");
     let mut targets = Vec::new();
@@ -193,4 +191,5 @@ fn upstream(at: &At<'_>, api: &mut Api, context: &Context<'_>) {
         targets.extend(api::target(&at.get("url"), api).map(|target| (at.get("url"), target)));
     }
     api.upstream.targets = api::balance(targets);
+    api::preserve_host(&preserve, &mut api.upstream);
 }
