@@ -142,6 +142,7 @@ const SESSIONS: &[(&str, &str)] = &[
     ("enable_http_signature_validation", "a service behind ext_authz checks signatures"),
     ("hmac_string", "a service behind ext_authz checks signatures"),
     ("rsa_certificate_id", "a service behind ext_authz checks signatures"),
+    ("oauth_keys", "an identity provider, and envoy.filters.http.jwt_authn"),
     ("hash_type", "envoy.filters.http.basic_auth has users of its own"),
     ("smoothing", "nothing to do: a rate is what it says"),
     ("complexity", "Envoy passes GraphQL on as it is: its upstream can check it"),

@@ -48,7 +48,13 @@ pub(super) fn sort(
 ) -> (Value, Known) {
     let (mut keys, mut known) = (Map::new(), Known::default());
     let mut organisations = Map::new();
-    for (name, session) in sessions(file, export, errors) {
+    for (name, mut session) in sessions(file, export, errors) {
+        // Its names may be tokens, and the report shows names.
+        if let Some(tokens) =
+            session.get_mut("oauth_keys").filter(|tokens| tokens.as_object().is_some_and(|map| !map.is_empty()))
+        {
+            *tokens = Value::Bool(true);
+        }
         let name = name.strip_prefix("apikey-").unwrap_or(&name);
         let org = name.strip_prefix("orgkey-").or_else(|| orgs.contains(name).then_some(name));
         if let Some(org) = org {
@@ -189,9 +195,10 @@ mod tests {
             assert_eq!(sorted["keys"], json!({ fingerprint(b"k"): session }));
         }
         let errors = Errors::default();
-        let export = json!({ "orgkey-acme": session, "globex": session });
+        let export = json!({ "orgkey-acme": session, "globex": session, "k": { "oauth_keys": { "token": "t" } } });
         let (sorted, _) = sort("keys.json", export, false, &BTreeSet::from(["globex".to_owned()]), &errors);
         assert_eq!(sorted["orgs"], json!({ "acme": session, "globex": session }));
+        assert_eq!(sorted["keys"][fingerprint(b"k")], json!({ "oauth_keys": true }));
         for export in [json!({ "keys": ["a", "b"] }), json!({ "data": { "keys": ["a"] } }), json!(1), json!({ "a": 1 })]
         {
             let errors = Errors::default();

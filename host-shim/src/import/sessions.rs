@@ -69,9 +69,11 @@ pub(super) struct Sessions {
 }
 
 /// Sessions that prove who they are by something else than a key.
-const OTHER_PROOF: [(&str, &str); 5] = [
+const OTHER_PROOF: [(&str, &str); 7] = [
     ("basic_auth_data.password", "a password"),
     ("hmac_enabled", "a signature"),
+    ("rsa_certificate_id", "a signature"),
+    ("jwt_data.secret", "a JWT"),
     ("oauth_client_id", "an OAuth token"),
     ("certificate", "a certificate"),
     ("mtls_static_certificate_bindings", "a certificate"),

@@ -361,6 +361,7 @@ fn keys_do_not_become_wider() {
         (json!({ "basic_auth_data": { "password": "p" } }), "by a password"),
         (json!({ "hmac_enabled": true, "hmac_string": "s" }), "by a signature"),
         (json!({ "oauth_client_id": "c" }), "by an OAuth token"),
+        (json!({ "jwt_data": { "secret": "s" } }), "by a JWT"),
         (json!({ "certificate": "c" }), "by a certificate"),
         (json!({ "allowed_ips": ["10.0.0.1"] }), "only some addresses"),
     ];
