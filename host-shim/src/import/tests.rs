@@ -560,3 +560,84 @@ fn broken_files_are_named_all_at_once() {
         "{missing}"
     );
 }
+
+/// Every place of a tree, as a JSON pointer.
+fn places(value: &Value, place: String, all: &mut Vec<String>) {
+    all.push(place.clone());
+    let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(name, value)| places(value, format!("{place}/{}", escaped(name)), all))
+        }
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, value)| places(value, format!("{place}/{index}"), all));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_stands_in_a_file_is_read_or_named() {
+    let hook = json!({ "handler_name": "eh_web_hook_handler", "handler_meta": { "target_path": "http://h.test",
+        "method": "POST", "header_map": { "x-a": "b" }, "event_timeout": 10, "template_path": "templates/default_webhook.json" } });
+    let events = json!({ "events": { "AuthFailure": [hook] } });
+    let files = [
+        (
+            "tyk.conf",
+            json!({ "listen_port": 8080, "listen_address": "0.0.0.0", "hostname": "g.test", "event_handlers": events,
+            "monitor": { "configuration": { "target_path": "http://h.test" }, "global_trigger_limit": 80.0 } }),
+        ),
+        (
+            "apps/a.json",
+            classic(json!({ "event_handlers": events, "global_rate_limit": { "rate": 1, "per": 1 },
+            "version_data": { "not_versioned": false, "versions": { "v1": { "expires": "3000-01-02 15:04" } } },
+            "proxy": { "enable_load_balancing": true, "target_list": ["http://a.test", "https://b.test"] } })),
+        ),
+        (
+            "apps/o.json",
+            oas(json!({ "server": { "eventHandlers": [{ "enabled": true, "type": "webhook", "trigger": "KeyExpired",
+            "url": "http://h.test", "cooldownPeriod": "10s", "headers": [{ "name": "x-a", "value": "b" }] }] },
+            "upstream": { "rateLimit": { "rate": 1, "per": "1s" } } })),
+        ),
+        ("policies.json", json!({ "p": { "quota_max": 1, "access_rights": { "a": { "limit": { "rate": 1.5 } } } } })),
+        (
+            "keys.json",
+            json!({ "k": { "rate": 1, "apply_policies": ["p"], "tags": ["t"], "meta_data": { "a": "b" },
+            "monitor": { "trigger_limits": [50] }, "access_rights": { "o": { "versions": ["v"] } } }, "orgkey-acme": {} }),
+        ),
+    ];
+    let folder = Folder::new(&files);
+    folder.good();
+    let odd = [
+        json!(1.5),
+        json!(-7),
+        json!("x\n: # 'y' \"{\t\u{0}"),
+        json!([]),
+        json!([[1]]),
+        json!({ "a": { "b": 1 } }),
+        json!(true),
+        Value::Null,
+    ];
+    for (name, content) in &files {
+        let mut all = Vec::new();
+        places(content, String::new(), &mut all);
+        for place in all {
+            for value in &odd {
+                let mut changed = content.clone();
+                *changed.pointer_mut(&place).unwrap() = value.clone();
+                fs::write(folder.0.join(name), changed.to_string()).unwrap();
+                match folder.import() {
+                    Ok(imported) => {
+                        let read = config::parse(&imported.yaml, "imported.yaml", false);
+                        assert!(read.is_ok(), "{name}{place} = {value}: {read:?}\n{}", imported.yaml);
+                    }
+                    Err(errors) => assert!(
+                        errors.lines().all(|line| line.contains(".json") || line.contains("tyk.conf")),
+                        "{errors}"
+                    ),
+                }
+            }
+        }
+        fs::write(folder.0.join(name), content.to_string()).unwrap();
+    }
+}
