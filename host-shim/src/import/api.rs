@@ -1,6 +1,6 @@
 //! An API on its way from Tyk's two forms of definition to tollbell's and Envoy's.
 
-use http::Uri;
+use http::{HeaderName, Uri};
 
 use super::handlers::Handlers;
 use super::source::At;
@@ -142,6 +142,9 @@ pub(super) fn auth(
         cookie: source(cookie.0, cookie.1),
     };
     header.carried();
+    if HeaderName::from_bytes(header_name.as_bytes()).is_err() {
+        header.error("is not the name of a header");
+    }
     auth
 }
 
@@ -252,10 +255,6 @@ pub(super) fn listen_path(at: &At<'_>) -> Option<String> {
     let with_slash = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     if !path.starts_with('/') {
         at.changed(format!("{with_slash}, since paths begin with a slash"));
-    } else if !path.ends_with('/') {
-        at.changed(format!(
-            "{path}, and what begins with {path}/: whole parts of a path, as under enable_strict_routes"
-        ));
     } else {
         at.carried();
     }

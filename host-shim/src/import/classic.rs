@@ -178,7 +178,8 @@ pub(super) fn limited(rate: &At<'_>, per: &At<'_>, disabled: &At<'_>) -> Option<
     if disabled.flag() {
         limit.push(("disabled", true.into()));
     }
-    (rate.is_set() && per.is_set()).then(|| map(limit))
+    let is_positive = |at: &At<'_>| at.number().is_some_and(|number| number > 0.0);
+    (is_positive(rate) && is_positive(per)).then(|| map(limit))
 }
 
 /// Go writes `100` for a float, other tools `100.0`.

@@ -35,25 +35,26 @@ impl Site {
         }
     }
 
-    /// As Envoy takes prefixes: `/orders/` would become `//1` of `/orders/1` if `/orders` were cut off it.
+    /// The same paths as tollbell's, or a request could be checked as one API's and sent to another's upstream: all that
+    /// begin with the listen path, and `/orders` for `/orders/`. A slash is kept: `/orders/1` without `/orders` is `/1`.
     fn routes(&self, timeout: i64) -> Vec<Yaml> {
         let path = self.listen_path.as_str();
         let base = self.upstream.targets.first().map(|target| target.base_path.clone()).unwrap_or_default();
-        let rewritten = |path: &str, stripped: &str| match (self.strip, base.is_empty()) {
-            (true, _) => Some(format!("{base}{stripped}")),
-            (false, false) => Some(format!("{base}{path}")),
-            (false, true) => None,
+        let route = |kind: &str, matched: &str| {
+            let rewritten = match self.strip {
+                true => format!("{base}/"),
+                false => format!("{base}{matched}"),
+            };
+            self.route(kind, matched, rewritten, timeout)
         };
-        let folder = if path.ends_with('/') { path.to_owned() } else { format!("{path}/") };
-        let mut routes = vec![self.route("prefix", &folder, rewritten(&folder, "/"), timeout)];
-        if folder != path {
-            let stripped = if base.is_empty() { "/" } else { "" };
-            routes.push(self.route("path", path, rewritten(path, stripped), timeout));
+        match path.strip_suffix('/') {
+            Some("") => vec![route("prefix", path)],
+            Some(file) => vec![route("prefix", path), route("path", file)],
+            None => vec![route("prefix", &format!("{path}/")), route("prefix", path)],
         }
-        routes
     }
 
-    fn route(&self, kind: &str, path: &str, rewritten: Option<String>, timeout: i64) -> Yaml {
+    fn route(&self, kind: &str, path: &str, rewritten: String, timeout: i64) -> Yaml {
         let condition = ("match", map([(kind, path.into())]));
         if !self.closed.is_empty() {
             let body = r#"{"error": "Access to this API has been disallowed"}"#;
@@ -77,7 +78,9 @@ impl Site {
             }
         };
         action.push(("timeout", format!("{timeout}s").into()));
-        action.extend(rewritten.filter(|rewritten| rewritten != path).map(|path| ("prefix_rewrite", path.into())));
+        if rewritten != path {
+            action.push(("prefix_rewrite", rewritten.into()));
+        }
         match targets.as_slice() {
             _ if keeps_host || self.is_split() => {}
             [target] => action.push(host(target)),

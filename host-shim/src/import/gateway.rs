@@ -118,15 +118,20 @@ fn headers(conf: &At<'_>) {
     }
 }
 
-/// `monitor`, and whether its webhook can be told.
-pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Yaml> {
+/// `monitor`. `is_heard`: a handler hears of what it finds out.
+pub(super) fn monitor(conf: &At<'_>, templates: &Templates, is_heard: bool) -> Option<Yaml> {
     let at = conf.get("monitor");
     if !at.is_set() {
         return None;
     }
-    let enabled = at.get("enable_trigger_monitors").flag();
+    let switch = at.get("enable_trigger_monitors");
+    switch.carried();
     let configuration = at.get("configuration");
     let hook = configuration.is_set().then(|| webhook(&configuration, &configuration, templates)).flatten();
+    let enabled = switch.flag() && (hook.is_some() || is_heard);
+    if switch.flag() && !enabled {
+        switch.changed("false, since nobody would hear of a crossed threshold: configuration has no usable target");
+    }
     let mut monitor = vec![("enable_trigger_monitors", Yaml::from(enabled))];
     monitor.extend(hook.map(|hook| ("configuration", hook)));
     let limit = at.get("global_trigger_limit");
@@ -142,7 +147,6 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Yaml> {
         at.get(name).carried();
         monitor.push((name, at.get(name).flag().into()));
     }
-    at.get("enable_trigger_monitors").carried();
     Some(map(monitor))
 }
 

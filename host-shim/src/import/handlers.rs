@@ -106,6 +106,11 @@ impl Handlers {
         self.0.keys().any(|event| UPSTREAM.contains(&event.as_str()))
     }
 
+    /// Somebody hears of a crossed threshold.
+    pub(super) fn hear_of_triggers(&self) -> bool {
+        self.0.contains_key("TriggerExceeded")
+    }
+
     pub(super) fn into_yaml(self) -> Yaml {
         let events = self.0.into_iter().map(|(event, list)| (event, Yaml::List(list)));
         map([("events", Yaml::Map(events.collect()))])

@@ -186,7 +186,8 @@ fn tollbell(
     (policies, sessions, named): (Policies, Sessions, BTreeSet<String>),
 ) -> Yaml {
     let shared = gateway::handlers(&conf.root(), &templates);
-    let monitor = gateway::monitor(&conf.root(), &templates);
+    let is_heard = shared.hear_of_triggers() || apis.iter().any(|api| api.handlers.hear_of_triggers());
+    let monitor = gateway::monitor(&conf.root(), &templates, is_heard);
     let wants_upstream = shared.want_upstream();
     let apis: Vec<Yaml> = apis.into_iter().map(|api| api.into_yaml(wants_upstream)).collect();
     let mut orgs = sessions.orgs;
@@ -219,7 +220,9 @@ fn check_places(apis: &[Api], errors: &Errors) {
         if let Some(first) = ids.insert(&api.id, &api.place).filter(|_| !api.id.is_empty()) {
             errors.add(format!("{}: its api_id {:?} is that of {first} too", api.place, api.id));
         }
-        if let Some(first) = places.insert((&api.domain, &api.listen_path), &api.place) {
+        // `/orders/` also serves `/orders`.
+        let path = api.listen_path.trim_end_matches('/');
+        if let Some(first) = places.insert((&api.domain, path), &api.place) {
             errors.add(format!("{}: {first} has the same domain and listen path", api.place));
         }
     }

@@ -151,7 +151,7 @@ fn rate_limit(at: &At<'_>) -> Option<Yaml> {
         return limited(&rate, &per, &at.get("disabled"));
     }
     let seconds = duration_seconds(per.words()).unwrap_or_default();
-    if !rate.is_set() || seconds == 0 {
+    if rate.whole().unwrap_or_default() <= 0 || seconds == 0 {
         return None;
     }
     rate.carried();

@@ -12,7 +12,8 @@ pub(super) enum Kind {
     Text,
     Flag,
     Whole,
-    Number,
+    /// A number over 0; Tyk takes 0 and -1 for no limit.
+    Positive,
     Texts,
     Any,
 }
@@ -25,7 +26,7 @@ pub(super) fn copy(at: &At<'_>, settings: &[(&'static str, Kind)], to: &mut Vec<
             Kind::Text => setting.text().map(Yaml::from),
             Kind::Flag => Some(setting.flag().into()),
             Kind::Whole => setting.whole().map(Yaml::from),
-            Kind::Number => setting.number().and(setting.value()).map(whole),
+            Kind::Positive => setting.number().filter(|number| *number > 0.0).and(setting.value()).map(whole),
             Kind::Texts => {
                 let texts = setting.items().iter().filter_map(|item| item.text().map(Yaml::from)).collect::<Vec<_>>();
                 Some(texts.into())
@@ -40,8 +41,12 @@ pub(super) fn copy(at: &At<'_>, settings: &[(&'static str, Kind)], to: &mut Vec<
 }
 
 /// Limits of a session, a policy, an organisation or one API.
-pub(super) const LIMITS: [(&str, Kind); 4] =
-    [("quota_max", Kind::Whole), ("quota_renewal_rate", Kind::Whole), ("rate", Kind::Number), ("per", Kind::Number)];
+pub(super) const LIMITS: [(&str, Kind); 4] = [
+    ("quota_max", Kind::Whole),
+    ("quota_renewal_rate", Kind::Whole),
+    ("rate", Kind::Positive),
+    ("per", Kind::Positive),
+];
 
 /// `monitor`, with the thresholds that can be crossed.
 pub(super) fn triggers(at: &At<'_>) -> Option<Yaml> {

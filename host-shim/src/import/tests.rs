@@ -335,7 +335,7 @@ fn what_is_not_served_is_left_out() {
         let (report, dump) = folder.good();
         assert!(report.contains(why), "{report}");
         assert_eq!(tollbell_of(&dump)["apis"].as_array().unwrap().len(), 1, "{why}");
-        assert_eq!(routes(&dump).as_array().unwrap().len(), 1, "{why}");
+        assert_eq!(routes(&dump).as_array().unwrap().len(), 2, "/b/ and /b: {why}");
     }
 }
 
@@ -427,7 +427,11 @@ fn paths_domains_and_targets() {
     let all = hosts.iter().find(|host| host["domains"] == json!(["*"])).unwrap()["routes"].as_array().unwrap();
     let of = |kind: &str, path: &str| &all.iter().find(|route| route["match"][kind] == path).unwrap()["route"];
     assert_eq!(of("prefix", "/a/")["prefix_rewrite"], "/base/");
-    assert_eq!(of("path", "/a")["prefix_rewrite"], "/base");
+    assert_eq!(of("prefix", "/a")["prefix_rewrite"], "/base/", "as Tyk makes /base/b of /ab");
+    assert_eq!(of("path", "/c")["prefix_rewrite"], "/x/c");
+    assert_eq!(of("path", "/d")["prefix_rewrite"], "/");
+    let place = |path: &str| all.iter().position(|route| route["match"]["prefix"] == path).unwrap();
+    assert!(place("/a/") < place("/a"));
     assert_eq!(of("prefix", "/c/")["prefix_rewrite"], "/x/c/");
     assert_eq!(of("prefix", "/d/")["prefix_rewrite"], "/");
     let named = hosts.iter().find(|host| host["domains"] == json!(["b.test", "b.test:*"])).unwrap();
@@ -476,7 +480,10 @@ fn tyks_old_ways_are_understood() {
     let export =
         json!({ "k": { "apply_policies": ["gold", "gone"], "org_id": "globex" }, "orgkey-acme": { "quota_max": 9 } });
     let folder = Folder::new(&[
-        ("tyk.conf", json!({ "monitor": { "global_trigger_limit": 120 }, "listen_address": "gateway.test" })),
+        (
+            "tyk.conf",
+            json!({ "monitor": { "enable_trigger_monitors": true, "global_trigger_limit": 120 }, "listen_address": "gateway.test" }),
+        ),
         ("apps/a.json", api),
         ("policies.json", json!({ "Data": [{ "_id": "gold", "id": "", "access_rights": { "a": { "apiid": "a" } } }] })),
         ("keys.json", export),
@@ -499,6 +506,7 @@ fn tyks_old_ways_are_understood() {
     let cluster = &dump["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0];
     assert_eq!(cluster["endpoint"]["address"]["socket_address"]["address"], "v2.test");
     for told in [
+        "monitor.enable_trigger_monitors: false, since nobody would hear",
         "global_trigger_limit: such a percentage is never crossed",
         "listen_address: 0.0.0.0, since",
         "without gone,",
@@ -524,6 +532,13 @@ fn broken_files_are_named_all_at_once() {
         ("apps/b.json", classic(json!({ "event_handlers": hook("templates/none.json") }))),
         ("apps/c.json", classic(json!({ "proxy": { "target_url": "env://TARGET" } }))),
         ("apps/d.json", json!({ "policies": {} })),
+        (
+            "apps/f.json",
+            classic(
+                json!({ "api_id": "f", "auth": { "auth_header_name": "X Key" }, "proxy": { "listen_path": "/f" } }),
+            ),
+        ),
+        ("apps/g.json", classic(json!({ "api_id": "g", "proxy": { "listen_path": "/f/" } }))),
         ("apps/e.json", classic(json!({ "api_id": "", "proxy": { "listen_path": "/e/", "target_url": "" } }))),
         (
             "policies.json",
@@ -544,6 +559,8 @@ fn broken_files_are_named_all_at_once() {
         "its api_id \"a\" is that of",
         "apps/d.json: neither a classic API definition nor",
         "apps/e.json: api_id: missing",
+        "apps/f.json: auth.auth_header_name: is not the name of a header",
+        "apps/g.json: proxy.listen_path: apps/f.json: proxy.listen_path has the same domain and listen path",
         "apps/e.json: proxy.target_url: missing",
         "policies.json: [0]: has neither id nor _id",
         "policies.json: p.quota_max: must be a whole number, is a string",
