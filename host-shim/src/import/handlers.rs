@@ -10,9 +10,10 @@ use super::yaml::{Yaml, map};
 use crate::config::hint;
 
 /// Events that tollbell fires.
-const FIRED: [&str; 11] = [
+const FIRED: [&str; 12] = [
     "AuthFailure",
     "BreakerReset",
+    "BreakerTriggered",
     "BreakerTripped",
     "HostDown",
     "HostUp",
@@ -25,12 +26,11 @@ const FIRED: [&str; 11] = [
 ];
 
 /// Those of them that come from Envoy's own verdicts.
-const UPSTREAM: [&str; 4] = ["BreakerReset", "BreakerTripped", "HostDown", "HostUp"];
+const UPSTREAM: [&str; 5] = ["BreakerReset", "BreakerTriggered", "BreakerTripped", "HostDown", "HostUp"];
 
 /// Tyk's other events, and what to do instead.
-const UNFIRED: [(&str, &str); 10] = [
+const UNFIRED: [(&str, &str); 9] = [
     ("ApiUpdated", "the configuration changes with Envoy's: tell people where that is deployed"),
-    ("BreakerTriggered", "name BreakerTripped and BreakerReset, which tollbell tells apart"),
     ("CertificateExpired", "watch Envoy's statistic days_until_first_cert_expiring"),
     ("CertificateExpiringSoon", "watch Envoy's statistic days_until_first_cert_expiring"),
     ("TokenCreated", "observe the service that manages keys, and name key_event in event_options"),

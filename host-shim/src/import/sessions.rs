@@ -7,12 +7,22 @@ use super::rights::{Kind, LIMITS, copy, rights, triggers};
 use super::source::{At, File};
 use super::yaml::{Yaml, map};
 
+/// What of a session a policy says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Partition {
+    All,
+    Some,
+    PerApi,
+}
+
 /// Policies by id.
 #[derive(Default)]
 pub(super) struct Policies {
     pub(super) kept: BTreeMap<String, Yaml>,
     /// There is one of that id, and no API that it grants is left.
     lost: BTreeSet<String>,
+    /// What they say, and whose they are.
+    kinds: BTreeMap<String, (Partition, String)>,
     pub(super) orgs: BTreeSet<String>,
 }
 
@@ -33,9 +43,12 @@ impl Policies {
             at.get("_id").carried();
             at.get("active").missing("nothing to do: is_inactive is what Tyk looks at");
             let mut parts = Vec::new();
-            let names = ["quota", "rate_limit", "acl", "per_api"].map(|name| (name, Kind::Flag));
+            let names = ["quota", "rate_limit", "complexity", "acl", "per_api"].map(|name| (name, Kind::Flag));
             copy(&at.get("partitions"), &names, &mut parts);
+            let has = |wanted: &str| parts.iter().any(|(name, _)| *name == wanted);
+            let is_mixed = has("per_api") && parts.len() > 1;
             let grants = parts.is_empty() || parts.iter().any(|(name, _)| matches!(*name, "acl" | "per_api"));
+            let (is_per_api, is_partitioned) = (has("per_api"), !parts.is_empty());
             if !parts.is_empty() {
                 policy.push(("partitions", map(parts)));
             }
@@ -44,6 +57,11 @@ impl Policies {
                 policy.push(("monitor", monitor));
             }
             let rights = rights(&at, apis);
+            if is_mixed {
+                at.missing("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
+                policies.lost.insert(id.to_owned());
+                continue;
+            }
             if rights.are_lost && grants {
                 at.missing("the policy is left out: none of its APIs is left");
                 policies.lost.insert(id.to_owned());
@@ -52,6 +70,14 @@ impl Policies {
             if !rights.apis.is_empty() {
                 policy.push(("access_rights", Yaml::Map(rights.apis)));
             }
+            let kind = if is_per_api {
+                Partition::PerApi
+            } else if is_partitioned {
+                Partition::Some
+            } else {
+                Partition::All
+            };
+            policies.kinds.insert(id.to_owned(), (kind, at.get("org_id").words().to_owned()));
             policies.orgs.insert(at.get("org_id").words().to_owned());
             policies.kept.insert(id.to_owned(), map(policy));
         }
@@ -153,19 +179,29 @@ fn policies_of(at: &At<'_>, policies: &Policies) -> Option<Vec<Yaml>> {
     } else if old.is_set() {
         old.changed("apply_policies, with this one policy");
     }
-    let (kept, gone): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|id| policies.kept.contains_key(**id));
+    let org = at.get("org_id").words();
+    let fits = |id: &str| {
+        let owner = policies.kinds.get(id).map_or("", |(_, owner)| owner);
+        policies.kept.contains_key(id) && (org.is_empty() || owner.is_empty() || org == owner)
+    };
+    let (kept, gone): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|id| fits(id));
+    let some = |kind: Partition| kept.iter().any(|id| policies.kinds.get(*id).is_some_and(|(other, _)| *other == kind));
+    if some(Partition::PerApi) && some(Partition::Some) {
+        at.missing("the key is left out: per_api and partitioned policies cannot be mixed, in Tyk either");
+        return None;
+    }
     if kept.is_empty() && !gone.is_empty() {
         let why = if gone.iter().any(|id| policies.lost.contains(*id)) {
             "none of the APIs of its policies is left"
         } else {
-            "none of its policies is in the policies file, and Tyk refuses such a key, too"
+            "none of its policies is in the policies file for its organisation, and Tyk refuses such a key, too"
         };
         at.missing(format!("the key is left out: {why}"));
         return None;
     }
     if !gone.is_empty() {
         list.changed(format!(
-            "without {}, which the policies file does not have or which grants nothing",
+            "without {}, which the policies file does not have for its organisation, or which grants nothing",
             gone.join(", ")
         ));
     }

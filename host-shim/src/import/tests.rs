@@ -357,6 +357,9 @@ fn keys_do_not_become_wider() {
             "field_access_rights",
         ),
         (json!({ "apply_policies": ["unknown"] }), "none of its policies is in the policies file"),
+        (json!({ "apply_policies": ["other"], "org_id": "acme" }), "for its organisation, and Tyk refuses"),
+        (json!({ "apply_policies": ["mixed"] }), "per_api and another partition"),
+        (json!({ "apply_policies": ["parts", "each"] }), "per_api and partitioned policies"),
         (json!({ "apply_policies": ["lost"] }), "none of the APIs of its policies is left"),
         (json!({ "basic_auth_data": { "password": "p" } }), "by a password"),
         (json!({ "hmac_enabled": true, "hmac_string": "s" }), "by a signature"),
@@ -369,7 +372,16 @@ fn keys_do_not_become_wider() {
         let folder = Folder::new(&[
             ("tyk.conf", json!({})),
             ("apps/a.json", classic(json!({}))),
-            ("policies.json", json!([{ "id": "lost", "access_rights": { "gone": {} } }])),
+            (
+                "policies.json",
+                json!([
+                    { "id": "lost", "access_rights": { "gone": {} } },
+                    { "id": "other", "org_id": "globex" },
+                    { "id": "mixed", "partitions": { "per_api": true, "quota": true } },
+                    { "id": "parts", "partitions": { "quota": true } },
+                    { "id": "each", "partitions": { "per_api": true } },
+                ]),
+            ),
             ("keys.json", json!({ "good": { "access_rights": { "a": {}, "gone": {} } }, "bad": session })),
         ]);
         let (report, dump) = folder.good();
