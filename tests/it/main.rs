@@ -10,6 +10,8 @@ mod conformance;
 mod delivery;
 /// The project's own files: YAML, README, schema, named paths.
 mod files;
+/// Identities, rates, observed responses, fetched keys.
+mod gateway;
 /// The module's imports and exports.
 mod module;
 /// Quotas: answers, thresholds, exactness under concurrency.

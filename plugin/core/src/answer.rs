@@ -1,7 +1,15 @@
 //! What the filter tells the client: the table of `product.md`, section 3, as data.
 
-use crate::quota::Usage;
+use crate::event::EventKind;
+use crate::limit_headers::LimitHeaders;
+use crate::quota::{Scope, Usage};
 use crate::units::UnixMillis;
+
+/// The message of every AuthFailure.
+pub const AUTH_FAILURE: &str = "Auth Failure";
+
+/// The message of a RatelimitExceeded by a key's rate.
+pub const RATE_LIMITED: &str = "Rate Limit Exceeded";
 
 /// What became of a request to a known API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +30,23 @@ pub enum Outcome {
     OrgQuotaExceeded,
     /// Its key's quota is used up.
     QuotaExceeded,
+    /// Its organisation is switched off.
+    OrgInactive,
+    /// Its organisation's rate is used up.
+    OrgRateLimited,
+    /// Its key's rate is used up.
+    RateLimited,
+    /// The API's rate is used up.
+    ApiRateLimited,
+    /// Its key is not in the configuration, and those that are fetched have not come yet.
+    KeysNotLoaded,
     /// A quota could not be counted, so the request was not let through uncounted.
     CounterUnavailable,
 }
 
 impl Outcome {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Outcome; 9] = [
+    pub const ALL: [Outcome; 14] = [
         Outcome::Admitted,
         Outcome::MissingKey,
         Outcome::UnknownKey,
@@ -37,6 +55,11 @@ impl Outcome {
         Outcome::KeyInactive,
         Outcome::OrgQuotaExceeded,
         Outcome::QuotaExceeded,
+        Outcome::OrgInactive,
+        Outcome::OrgRateLimited,
+        Outcome::RateLimited,
+        Outcome::ApiRateLimited,
+        Outcome::KeysNotLoaded,
         Outcome::CounterUnavailable,
     ];
 
@@ -51,8 +74,40 @@ impl Outcome {
             Outcome::KeyInactive => "key_inactive",
             Outcome::OrgQuotaExceeded => "org_quota_exceeded",
             Outcome::QuotaExceeded => "quota_exceeded",
+            Outcome::OrgInactive => "org_inactive",
+            Outcome::OrgRateLimited => "org_rate_limited",
+            Outcome::RateLimited => "rate_limited",
+            Outcome::ApiRateLimited => "api_rate_limited",
+            Outcome::KeysNotLoaded => "keys_not_loaded",
             Outcome::CounterUnavailable => "counter_unavailable",
         }
+    }
+
+    /// The outcome of a request that a limit refused.
+    pub fn refused_by(scope: Scope) -> Self {
+        match scope {
+            Scope::OrgRate => Outcome::OrgRateLimited,
+            Scope::OrgQuota => Outcome::OrgQuotaExceeded,
+            Scope::KeyRate => Outcome::RateLimited,
+            Scope::KeyQuota => Outcome::QuotaExceeded,
+            Scope::ApiRate => Outcome::ApiRateLimited,
+        }
+    }
+
+    /// The event that it is, and the event's message, as Tyk has them; `None` for none.
+    pub fn event(self) -> Option<(EventKind, &'static str)> {
+        Some(match self {
+            Outcome::MissingKey | Outcome::UnknownKey | Outcome::NoAccess => (EventKind::AuthFailure, AUTH_FAILURE),
+            Outcome::KeyExpired | Outcome::KeyInactive => (EventKind::KeyExpired, self.refusal()?.1),
+            Outcome::OrgRateLimited => (EventKind::OrgRateLimitExceeded, "Organisation rate limit has been exceeded"),
+            Outcome::OrgQuotaExceeded => (EventKind::OrgQuotaExceeded, "Organisation quota has been exceeded"),
+            Outcome::RateLimited => (EventKind::RatelimitExceeded, RATE_LIMITED),
+            Outcome::ApiRateLimited => (EventKind::RatelimitExceeded, self.refusal()?.1),
+            Outcome::QuotaExceeded => (EventKind::QuotaExceeded, "Key Quota Limit Exceeded"),
+            Outcome::Admitted | Outcome::OrgInactive | Outcome::KeysNotLoaded | Outcome::CounterUnavailable => {
+                return None;
+            }
+        })
     }
 
     /// The status and the text of the answer, as Tyk gives them; `None` for an admitted request.
@@ -67,6 +122,15 @@ impl Outcome {
                 (403, "This organisation quota has been exceeded, please contact your API administrator")
             }
             Outcome::QuotaExceeded => (403, "Quota exceeded"),
+            Outcome::OrgInactive => {
+                (403, "this organisation access has been disabled, please contact your API administrator")
+            }
+            Outcome::OrgRateLimited => {
+                (403, "This organisation rate limit has been exceeded, please contact your API administrator")
+            }
+            Outcome::RateLimited => (429, RATE_LIMITED),
+            Outcome::ApiRateLimited => (429, "API Rate Limit Exceeded"),
+            Outcome::KeysNotLoaded => (503, "Keys are not loaded yet, please try again"),
             Outcome::CounterUnavailable => (503, "Quota could not be checked, please try again"),
         })
     }
@@ -86,12 +150,20 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The refusal of `outcome`, with the quota that caused it where one did; `None` for an admitted request.
-    pub fn refuse(outcome: Outcome, quota: Option<&Usage>, now: UnixMillis) -> Option<Self> {
+    /// What the details of every refusal begin with.
+    pub const DETAILS_PREFIX: &'static str = "tollbell_";
+
+    /// The refusal of `outcome`, with the limit that caused it where one did; `None` for an admitted request.
+    pub fn refuse(
+        outcome: Outcome,
+        refused_by: Option<&(Scope, Usage)>,
+        headers_form: LimitHeaders,
+        now: UnixMillis,
+    ) -> Option<Self> {
         let (status, text) = outcome.refusal()?;
         let mut headers = vec![("content-type", "application/json".to_owned())];
-        if let Some(usage) = quota {
-            headers.extend(rate_limit_headers(usage));
+        if let Some((_, usage)) = refused_by {
+            headers.extend(headers_form.of(refused_by.map_or(&[], std::slice::from_ref), now));
             if let Some(renews) = usage.renews {
                 headers.push(("retry-after", renews.since(now).div_ceil(1000).max(1).to_string()));
             }
@@ -100,20 +172,9 @@ impl Answer {
             status,
             headers,
             body: format!(r#"{{"error": "{text}"}}"#),
-            details: format!("tollbell_{}", outcome.label()),
+            details: format!("{}{}", Answer::DETAILS_PREFIX, outcome.label()),
         })
     }
-}
-
-/// The `X-RateLimit-*` headers of a quota. One that never renews has no `X-RateLimit-Reset`.
-pub fn rate_limit_headers(usage: &Usage) -> impl Iterator<Item = (&'static str, String)> {
-    [
-        Some(("x-ratelimit-limit", usage.max.to_string())),
-        Some(("x-ratelimit-remaining", usage.remaining().to_string())),
-        usage.renews.map(|renews| ("x-ratelimit-reset", renews.as_secs_ceil().to_string())),
-    ]
-    .into_iter()
-    .flatten()
 }
 
 #[cfg(test)]
@@ -124,8 +185,10 @@ mod tests {
 
     #[test]
     fn a_quota_refusal_says_when_to_come_back() {
-        let usage = Usage { max: 10, count: 10, renews: Some(UnixMillis(61_500)) };
-        let answer = Answer::refuse(Outcome::QuotaExceeded, Some(&usage), UnixMillis(60_000)).unwrap();
+        let usage = Usage { max: 10, count: 10, window_ms: Some(9000), renews: Some(UnixMillis(61_500)) };
+        let by = (Scope::KeyQuota, usage);
+        let answer =
+            Answer::refuse(Outcome::QuotaExceeded, Some(&by), LimitHeaders::Legacy, UnixMillis(60_000)).unwrap();
         assert_eq!(answer.status, 403);
         assert_eq!(answer.body, r#"{"error": "Quota exceeded"}"#);
         let header = |name| answer.headers.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
@@ -137,8 +200,8 @@ mod tests {
 
     #[test]
     fn a_quota_that_never_renews_promises_no_time() {
-        let usage = Usage { max: 10, count: 10, renews: None };
-        let answer = Answer::refuse(Outcome::QuotaExceeded, Some(&usage), UnixMillis(0)).unwrap();
+        let by = (Scope::KeyQuota, Usage { max: 10, count: 10, window_ms: None, renews: None });
+        let answer = Answer::refuse(Outcome::QuotaExceeded, Some(&by), LimitHeaders::Legacy, UnixMillis(0)).unwrap();
         assert!(!answer.headers.iter().any(|(name, _)| *name == "retry-after" || *name == "x-ratelimit-reset"));
     }
 
@@ -147,6 +210,6 @@ mod tests {
         for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, place);
         }
-        assert_eq!(Answer::refuse(Outcome::Admitted, None, UnixMillis(0)), None);
+        assert_eq!(Answer::refuse(Outcome::Admitted, None, LimitHeaders::Legacy, UnixMillis(0)), None);
     }
 }

@@ -43,7 +43,7 @@ pub struct Tally {
     /// Why they were held back.
     pub cause: CauseDigest,
     /// What the first of them said.
-    pub meta: Meta,
+    pub meta: Box<Meta>,
     /// How many there are.
     pub suppressed: u64,
     /// When the first happened, in Unix milliseconds.
@@ -72,7 +72,7 @@ impl Tally {
             handler: handler.to_owned(),
             endpoint,
             cause,
-            meta,
+            meta: Box::new(meta),
             suppressed: 1,
             first: event.at.0,
             last: event.at.0,
@@ -175,7 +175,7 @@ fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, 
         suppressed: tally.suppressed,
         first_seen: UnixMillis(tally.first).to_rfc3339(),
         last_seen: UnixMillis(tally.last).to_rfc3339(),
-        ..tally.meta.clone()
+        ..(*tally.meta).clone()
     };
     let event = Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new() };
     let rendered = config.templates.render(&webhook.template, &event)?;

@@ -1,22 +1,24 @@
 //! One request, one event, one delivery, read from top to bottom: a function for each callback of the host.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::task::Poll;
 
-use crate::answer::{Answer, Outcome, rate_limit_headers};
+use crate::answer::{Answer, Outcome};
+use crate::caller::{Caller, KnownKeys};
 use crate::config::Config;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::{disabled, lease};
-use crate::event::{EventKind, client_text};
+use crate::identity::Claimed;
+use crate::keys::{KeyFetcher, LOADING_TICK_MS};
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
 use crate::ports::{CalloutId, CalloutReply, Host};
-use crate::quota::{Charge, Charged, Scope, Usage, charge};
+use crate::quota::{Charged, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
-use crate::route::Api;
-use crate::session::{Directory, KeyHash, Org, Session, SessionIndex};
+use crate::route::{Api, ApiIndex};
+use crate::session::{AllowanceScope, Limits};
 use crate::units::UnixMillis;
+use crate::upstream::{self, Upstreams, Verdict};
 
 /// The period in which the host calls [`Engine::on_tick`].
 pub const TICK_MS: u64 = 500;
@@ -26,8 +28,10 @@ pub struct Engine {
     config: Config,
     notifier: Notifier,
     dispatcher: Dispatcher,
-    /// Raw keys that were found, so that a known key is hashed once. Never larger than the configuration's list.
-    known_keys: HashMap<Vec<u8>, SessionIndex>,
+    known_keys: KnownKeys,
+    upstreams: Upstreams,
+    keys: Option<KeyFetcher>,
+    last_tick: UnixMillis,
 }
 
 /// What is to be done with a request.
@@ -37,15 +41,33 @@ pub enum Decision {
     Continue {
         /// Changes to its headers.
         changes: Vec<HeaderChange>,
-        /// The quota that the answer is to show.
-        quota: Option<Usage>,
+        /// What is to be remembered for its response.
+        followup: Option<Followup>,
     },
     /// It ends here.
     Refuse(Answer),
 }
 
 impl Decision {
-    const UNTOUCHED: Decision = Decision::Continue { changes: Vec::new(), quota: None };
+    const UNTOUCHED: Decision = Decision::Continue { changes: Vec::new(), followup: None };
+}
+
+/// What a response needs to know of its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followup {
+    /// The limits that the response shows.
+    usages: Vec<(Scope, Usage)>,
+    /// Whose response is looked at.
+    observed: Option<Observed>,
+}
+
+/// A request whose response may be an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Observed {
+    api: ApiIndex,
+    source: &'static str,
+    name: Vec<u8>,
+    org: String,
 }
 
 impl Engine {
@@ -62,42 +84,126 @@ impl Engine {
         if let Err(error) = disabled::begin(host, config.id) {
             log::error!("targets that were disabled before may stay so: {error}");
         }
-        Engine { config, notifier, dispatcher, known_keys: HashMap::new() }
+        let keys = KeyFetcher::new(&config, vm, now);
+        Engine {
+            keys,
+            config,
+            notifier,
+            dispatcher,
+            known_keys: KnownKeys::new(),
+            upstreams: Upstreams::default(),
+            last_tick: UnixMillis(0),
+        }
     }
 
     /// Request headers: route, identity, session, quota, monitor, and the events of all that.
     ///
     /// Pending is for a store that answers later; shared data answers at once.
     pub fn on_request(&mut self, host: &impl Host, request: &Request<'_>, now: UnixMillis) -> Poll<Decision> {
-        let Some(api) = self.config.routes.find(request) else { return Poll::Ready(Decision::UNTOUCHED) };
-        let caller = Caller::identify(api, &self.config.directory, &mut self.known_keys, request);
-        let verdict = caller.check(api, now).map_or_else(
-            |outcome| Verdict { outcome, charged: Charged::default() },
-            |()| Verdict::count(host, &caller, now),
-        );
+        if let Some(keys) = &mut self.keys {
+            keys.on_request(now);
+        }
+        let config = &self.config;
+        let Some((index, api)) = config.routes.find(request) else { return Poll::Ready(Decision::UNTOUCHED) };
+        let caller = Caller::identify(config, api, &mut self.known_keys, request);
+        let verdict = match caller.check(config, api, now) {
+            Err(outcome) => Judgement::of(outcome),
+            Ok(limits) => Judgement::count(host, config, api, &caller, limits, now),
+        };
         host.count(Metric::Requests(verdict.outcome));
         let scene = Scene { api, request, caller: &caller };
         for occurrence in verdict.occurrences(api) {
-            self.notifier.notify(host, &self.config, &scene, &occurrence, now);
+            self.notifier.notify(host, config, &scene, &occurrence, now);
         }
-        let usage = verdict.charged.usage;
-        Poll::Ready(match Answer::refuse(verdict.outcome, usage.as_ref(), now) {
-            Some(answer) => Decision::Refuse(answer),
-            None if api.strip_authorization_data => {
-                Decision::Continue { changes: api.key_location.strip(request), quota: usage }
-            }
-            None => Decision::Continue { changes: Vec::new(), quota: usage },
+        let refused_by = verdict.charged.usages.first();
+        if let Some(answer) = Answer::refuse(verdict.outcome, refused_by, config.limit_headers, now) {
+            return Poll::Ready(Decision::Refuse(answer));
+        }
+        let changes = if api.strip_authorization_data { api.key_location.strip(request) } else { Vec::new() };
+        let observed = (api.observe_failures || api.observe_upstream).then(|| Observed::of(index, &caller));
+        let usages = verdict.charged.usages;
+        let followup = (!usages.is_empty() || observed.is_some()).then_some(Followup { usages, observed });
+        Poll::Ready(Decision::Continue { changes, followup })
+    }
+
+    /// Response headers: what the answer says of the limits that its request was counted on.
+    pub fn limit_headers(&self, followup: &Followup, now: UnixMillis) -> Vec<(&'static str, String)> {
+        self.config.limit_headers.of(&followup.usages, now)
+    }
+
+    /// Whether responses to this request are looked at. To be asked before a status is read.
+    pub fn observes(followup: &Followup) -> bool {
+        followup.observed.is_some()
+    }
+
+    /// Whether a response with this status can be an event. To be asked before anything else is read.
+    pub fn minds(&self, followup: &Followup, status: u16) -> bool {
+        let api = followup.observed.as_ref().and_then(|seen| Some((seen.api, self.config.routes.get(seen.api)?)));
+        api.is_some_and(|(index, api)| {
+            api.observe_failures && matches!(status, 401 | 403 | 429)
+                || api.observe_upstream && self.upstreams.minds(index, status)
         })
     }
 
-    /// Response headers: what the answer says of the quota that its request was counted on.
-    pub fn on_response(quota: &Usage) -> impl Iterator<Item = (&'static str, String)> {
-        rate_limit_headers(quota)
+    /// Response headers: what others say of a request that this filter let through, as events.
+    pub fn on_response(
+        &mut self,
+        host: &impl Host,
+        request: &Request<'_>,
+        followup: &Followup,
+        status: u16,
+        now: UnixMillis,
+    ) {
+        let config = &self.config;
+        let Some(Observed { api: index, source, name, org }) = &followup.observed else { return };
+        let Some(api) = config.routes.get(*index) else { return };
+        let claimed = Claimed { name: Cow::Borrowed(name), org: (!org.is_empty()).then(|| org.clone()) };
+        let caller = Caller::known_as(config, api, &mut self.known_keys, source, claimed);
+        let details = request.text_property("response\0code_details").unwrap_or_default();
+        // Two placements of this filter may share a stream: what the other refuses, it has told of.
+        if details.starts_with(Answer::DETAILS_PREFIX) {
+            return;
+        }
+        let mut occurrences = Vec::new();
+        if api.observe_failures {
+            occurrences.extend(Occurrence::of_status(status, upstream::reason(&details)));
+        }
+        if api.observe_upstream {
+            let flags = (request.property)("response\0flags")
+                .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+            let verdict = flags.and_then(|flags| Verdict::of(flags, &details));
+            let judged = verdict.map(|verdict| self.upstreams.judge(host, (*index, api), verdict, now));
+            match judged.unwrap_or(Ok(&[])) {
+                Ok(kinds) => occurrences.extend(kinds.iter().map(|kind| Occurrence::Verdict { kind: *kind, status })),
+                Err(error) => log::error!("{}: nobody is told of its upstream: {error}", api.id),
+            }
+        }
+        for occurrence in occurrences {
+            self.notifier.notify(host, config, &Scene { api, request, caller: &caller }, &occurrence, now);
+        }
     }
 
     /// Every [`TICK_MS`].
     pub fn on_tick(&mut self, host: &impl Host, now: UnixMillis) {
+        if let Some(keys) = &mut self.keys {
+            let was_busy = keys.is_busy();
+            if keys.on_tick(host, &mut self.config, now) {
+                self.known_keys.clear();
+            }
+            // These ticks come much faster than what follows needs.
+            if was_busy && self.last_tick <= now && now.since(self.last_tick) < TICK_MS {
+                return;
+            }
+        }
+        self.last_tick = now;
+        let observed = self.config.routes.iter().filter(|(_, api)| api.observe_upstream);
+        self.upstreams.refresh(host, observed);
         self.dispatcher.on_tick(host, &self.config, now);
+    }
+
+    /// The period in which [`Engine::on_tick`] is to be called.
+    pub fn tick_ms(&self) -> u64 {
+        if self.keys.as_ref().is_some_and(KeyFetcher::is_busy) { LOADING_TICK_MS } else { TICK_MS }
     }
 
     /// A message waits for the dispatching VM.
@@ -107,6 +213,9 @@ impl Engine {
 
     /// A callout ended.
     pub fn on_callout_reply(&mut self, host: &impl Host, id: CalloutId, reply: &CalloutReply, now: UnixMillis) {
+        if self.keys.as_mut().is_some_and(|keys| keys.on_reply(host, id, reply, now)) {
+            return;
+        }
         self.dispatcher.on_reply(host, &self.config, id, reply, now);
     }
 
@@ -116,125 +225,48 @@ impl Engine {
     }
 }
 
-/// Who is calling.
-pub struct Caller<'e> {
-    /// The key as sent; empty for none.
-    raw_key: Cow<'e, [u8]>,
-    session: Option<&'e Session>,
-    org: Option<&'e Org>,
-}
-
-impl<'e> Caller<'e> {
-    fn identify(
-        api: &Api,
-        directory: &'e Directory,
-        known_keys: &mut HashMap<Vec<u8>, SessionIndex>,
-        request: &Request<'e>,
-    ) -> Self {
-        if api.use_keyless {
-            return Caller { raw_key: Cow::Borrowed(b""), session: None, org: directory.org(api.org) };
-        }
-        let raw_key = api.key_location.find(request).unwrap_or_default();
-        let index = known_keys.get(raw_key.as_ref()).copied().or_else(|| {
-            let index = directory.find(&KeyHash::of(&raw_key))?;
-            known_keys.insert(raw_key.to_vec(), index);
-            Some(index)
-        });
-        let session = index.and_then(|index| directory.session(index));
-        let org = directory.org(session.and_then(|session| session.org).or(api.org));
-        Caller { raw_key, session, org }
-    }
-
-    /// Everything that does not count.
-    fn check(&self, api: &Api, now: UnixMillis) -> Result<(), Outcome> {
-        if api.use_keyless {
-            return Ok(());
-        }
-        if self.raw_key.is_empty() {
-            return Err(Outcome::MissingKey);
-        }
-        let Some(session) = self.session else { return Err(Outcome::UnknownKey) };
-        if session.is_inactive {
-            return Err(Outcome::KeyInactive);
-        }
-        if session.expires.is_some_and(|expires| expires <= now) {
-            return Err(Outcome::KeyExpired);
-        }
-        if !session.may_call(&api.id) {
-            return Err(Outcome::NoAccess);
-        }
-        Ok(())
-    }
-
-    /// The key as an event shows it: raw, or its fingerprint.
-    pub fn key_text(&self, hash_keys: bool) -> String {
-        if hash_keys { self.fingerprint() } else { client_text(&self.raw_key) }
-    }
-
-    /// The key as a log shows it; empty where there is none.
-    pub fn fingerprint(&self) -> String {
-        if self.raw_key.is_empty() {
-            return String::new();
-        }
-        self.session.map_or_else(|| KeyHash::of(&self.raw_key), |session| session.hash).fingerprint()
-    }
-
-    /// The organisation's id; empty for none.
-    pub fn org_id(&self) -> &str {
-        self.org.map_or("", |org| &org.id)
+impl Observed {
+    fn of(api: ApiIndex, caller: &Caller<'_>) -> Self {
+        let (source, name) = caller.name();
+        Observed { api, source, name: name.to_vec(), org: caller.claimed_org().to_owned() }
     }
 }
 
 /// What became of a request, before anybody is told.
-struct Verdict {
+struct Judgement {
     outcome: Outcome,
     charged: Charged,
 }
 
-impl Verdict {
-    fn count(host: &impl Host, caller: &Caller<'_>, now: UnixMillis) -> Self {
-        let charged = charge(
-            host,
-            &Charge {
-                org_page: caller.org.map(|org| org.page.as_str()),
-                org: caller.org.and_then(|org| org.quota.as_ref()),
-                is_member: caller.session.is_some_and(|session| session.org.is_some()),
-                key_page: caller.session.map_or("", |session| &session.page),
-                subject: caller.session.map_or(0, |session| session.hash.subject()),
-                key: caller.session.and_then(|session| session.quota.as_ref()),
-            },
-            now,
-        );
-        match charged {
+impl Judgement {
+    fn of(outcome: Outcome) -> Self {
+        Judgement { outcome, charged: Charged::default() }
+    }
+
+    fn count(
+        host: &impl Host,
+        config: &Config,
+        api: &Api,
+        caller: &Caller<'_>,
+        limits: Option<(AllowanceScope, &Limits)>,
+        now: UnixMillis,
+    ) -> Self {
+        match charge(host, &caller.charge(config, api, limits), now) {
             Ok(charged) => {
-                let outcome = match charged.refused_by {
-                    None => Outcome::Admitted,
-                    Some(Scope::Org) => Outcome::OrgQuotaExceeded,
-                    Some(Scope::Key) => Outcome::QuotaExceeded,
-                };
-                Verdict { outcome, charged }
+                let outcome = charged.refused_by.map_or(Outcome::Admitted, Outcome::refused_by);
+                Judgement { outcome, charged }
             }
             Err(error) => {
                 log::error!("{} of {:?}: not counted, so refused: {error}", caller.fingerprint(), caller.org_id());
-                Verdict { outcome: Outcome::CounterUnavailable, charged: Charged::default() }
+                Judgement::of(Outcome::CounterUnavailable)
             }
         }
     }
 
     /// Everything that somebody may want to hear of.
     fn occurrences(&self, api: &Api) -> Vec<Occurrence> {
-        let refusal = |kind, message: &str| Some(Occurrence::Refusal { kind, message: message.to_owned() });
-        let text = self.outcome.refusal().map_or("", |(_, text)| text);
-        let refused = match self.outcome {
-            Outcome::MissingKey if !api.fire_on_missing_key => None,
-            Outcome::MissingKey | Outcome::UnknownKey | Outcome::NoAccess => {
-                refusal(EventKind::AuthFailure, "Auth Failure")
-            }
-            Outcome::KeyExpired | Outcome::KeyInactive => refusal(EventKind::KeyExpired, text),
-            Outcome::QuotaExceeded => refusal(EventKind::QuotaExceeded, "Key Quota Limit Exceeded"),
-            Outcome::OrgQuotaExceeded => refusal(EventKind::OrgQuotaExceeded, "Organisation quota has been exceeded"),
-            Outcome::Admitted | Outcome::CounterUnavailable => None,
-        };
+        let refused = self.outcome.event().filter(|_| self.outcome != Outcome::MissingKey || api.fire_on_missing_key);
+        let refused = refused.map(|(kind, message)| Occurrence::Refusal { kind, message, outcome: self.outcome });
         let crossings = self.charged.crossings.iter().map(|crossing| Occurrence::Crossing(*crossing));
         crossings.chain(refused).collect()
     }

@@ -1,5 +1,7 @@
 //! Events, and what a template can say about one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Percent, UnixMillis};
@@ -17,30 +19,44 @@ pub enum EventKind {
     OrgQuotaExceeded,
     /// A quota's usage crossed a monitor's threshold.
     TriggerExceeded,
+    /// A key's or an API's rate refused a request, or somebody else's 429 did.
+    RatelimitExceeded,
+    /// An organisation's rate refused a request.
+    OrgRateLimitExceeded,
+    /// The proxy had no healthy host to send a request to.
+    HostDown,
+    /// A host answers again.
+    HostUp,
+    /// The proxy's circuit breaker refused a request.
+    BreakerTripped,
+    /// It lets requests through again.
+    BreakerReset,
+    /// Either of the two.
+    BreakerTriggered,
 }
 
 impl EventKind {
     /// All of them, in the order of their discriminants.
-    pub const FIRED: [EventKind; 5] = [
+    pub const FIRED: [EventKind; 12] = [
         EventKind::AuthFailure,
         EventKind::KeyExpired,
         EventKind::QuotaExceeded,
         EventKind::OrgQuotaExceeded,
         EventKind::TriggerExceeded,
+        EventKind::RatelimitExceeded,
+        EventKind::OrgRateLimitExceeded,
+        EventKind::HostDown,
+        EventKind::HostUp,
+        EventKind::BreakerTripped,
+        EventKind::BreakerReset,
+        EventKind::BreakerTriggered,
     ];
 
     /// Tyk's other event names: handlers for them are accepted, and never called.
-    pub const NEVER_FIRED: [&str; 15] = [
+    pub const NEVER_FIRED: [&str; 8] = [
         "ApiUpdated",
-        "BreakerReset",
-        "BreakerTriggered",
-        "BreakerTripped",
         "CertificateExpired",
         "CertificateExpiringSoon",
-        "HostDown",
-        "HostUp",
-        "OrgRateLimitExceeded",
-        "RatelimitExceeded",
         "TokenCreated",
         "TokenDeleted",
         "TokenUpdated",
@@ -56,7 +72,20 @@ impl EventKind {
             EventKind::QuotaExceeded => "QuotaExceeded",
             EventKind::OrgQuotaExceeded => "OrgQuotaExceeded",
             EventKind::TriggerExceeded => "TriggerExceeded",
+            EventKind::RatelimitExceeded => "RatelimitExceeded",
+            EventKind::OrgRateLimitExceeded => "OrgRateLimitExceeded",
+            EventKind::HostDown => "HostDown",
+            EventKind::HostUp => "HostUp",
+            EventKind::BreakerTripped => "BreakerTripped",
+            EventKind::BreakerReset => "BreakerReset",
+            EventKind::BreakerTriggered => "BreakerTriggered",
         }
+    }
+
+    /// Whether it is a verdict on an upstream.
+    pub fn is_of_upstream(self) -> bool {
+        use EventKind::{BreakerReset, BreakerTriggered, BreakerTripped, HostDown, HostUp};
+        matches!(self, HostDown | HostUp | BreakerTripped | BreakerReset | BreakerTriggered)
     }
 
     /// The kind of that name, where tollbell fires it.
@@ -98,6 +127,25 @@ pub struct Meta {
     /// The organisation's id.
     #[serde(rename = "OrgID")]
     pub org_id: String,
+    /// The API's id.
+    #[serde(rename = "APIID")]
+    pub api_id: String,
+    /// Why somebody else refused the request, from the proxy's response code details: `Jwt_is_expired`.
+    pub reason: String,
+    /// The organisation's id again, by Tyk's older name.
+    pub org: String,
+    /// Of a host: what the proxy found.
+    pub host_info: HostInfo,
+    /// Of a circuit breaker: `0` tripped, `1` reset, as Tyk numbers them.
+    pub circuit_event: String,
+    /// The cluster that the verdict is on.
+    pub cluster: String,
+    /// The session's alias.
+    pub alias: String,
+    /// The session's tags.
+    pub tags: Vec<String>,
+    /// The session's metadata.
+    pub meta_data: BTreeMap<String, String>,
     /// The threshold that was crossed, in percent: `80`.
     pub trigger_limit: String,
     /// The quota in use when it was crossed, in whole percent: `80`.
@@ -110,6 +158,31 @@ pub struct Meta {
     pub last_seen: String,
 }
 
+/// What the proxy found of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostInfo {
+    /// What was asked for: the request's path.
+    #[serde(rename = "CheckURL")]
+    pub check_url: String,
+    /// The status that the client got.
+    pub response_code: u16,
+    /// Whether the connection failed rather than the answer.
+    #[serde(rename = "IsTCPError")]
+    pub is_tcp_error: bool,
+    /// Where.
+    pub meta_data: HostPlace,
+}
+
+/// Where a host stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPlace {
+    /// The cluster.
+    pub host_name: String,
+    /// The API's id.
+    pub api_id: String,
+}
+
 impl Meta {
     /// The metadata of a crossed threshold.
     pub fn trigger(org_id: &str, key: &str, limit: Percent, count: u64, max: u64) -> Self {
@@ -118,6 +191,7 @@ impl Meta {
             message: "Quota trigger reached".into(),
             key: key.into(),
             org_id: org_id.into(),
+            org: org_id.into(),
             trigger_limit: limit.to_string(),
             usage_percentage: usage.to_string(),
             ..Meta::default()
@@ -150,6 +224,11 @@ impl Event {
             origin: text.clone(),
             key: text.clone(),
             org_id: text.clone(),
+            api_id: text.clone(),
+            reason: text.clone(),
+            circuit_event: "0".to_owned(),
+            cluster: text.clone(),
+            alias: text.clone(),
             trigger_limit: "80".to_owned(),
             usage_percentage: "80".to_owned(),
             ..Meta::default()

@@ -86,6 +86,8 @@ pub struct Webhook {
     pub template: TemplateName,
     /// Every header but the pseudo-headers, lower case: those of `header_map`, `content-type`, `user-agent`.
     pub headers: Vec<(String, String)>,
+    /// The time for one attempt, where it is not that of the delivery policy.
+    pub timeout_ms: Option<u64>,
     /// The cool-down in milliseconds; 0 for none.
     pub event_timeout_ms: u64,
     /// Whether what a cool-down holds back is told when it ends.

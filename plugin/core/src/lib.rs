@@ -15,6 +15,7 @@
 pub mod engine;
 
 pub mod answer;
+pub mod caller;
 pub mod cap;
 pub mod config;
 pub mod cooldown;
@@ -23,6 +24,8 @@ pub mod digest;
 pub mod event;
 pub mod handler;
 pub mod identity;
+pub mod keys;
+pub mod limit_headers;
 pub mod message;
 pub mod metrics;
 pub mod notify;
@@ -36,3 +39,4 @@ pub mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod units;
+pub mod upstream;

@@ -52,7 +52,7 @@ pub(crate) fn delivery(
         cluster: webhook.target.cluster.clone(),
         headers: webhook.request_headers(),
         body: if webhook.has_body() { rendered.body } else { String::new() },
-        timeout_ms: config.delivery.timeout_ms,
+        timeout_ms: webhook.timeout_ms.unwrap_or(config.delivery.timeout_ms),
         keys: webhook.keys.clone(),
         attempts: 0,
         since: now.0,

@@ -32,6 +32,10 @@ pub enum Metric {
     Dropped,
     /// Cool-down claims that a newer claim pushed out before their period ended.
     CooldownEvicted,
+    /// Counters of identities without a session that made room for others.
+    IdentitiesEvicted,
+    /// Looks at `keys_from`, by what came of them.
+    KeysFetched(Fetch),
     /// Lost compare-and-swap races, each of which was tried again.
     CasRetries,
     /// Updates given up after too many lost races.
@@ -40,7 +44,28 @@ pub enum Metric {
     CorruptRecords,
 }
 
-const PLAIN: [Metric; 12] = [
+/// What came of a look at `keys_from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Sessions that differ were loaded.
+    Loaded,
+    /// They were the same.
+    Unchanged,
+    /// No good answer: the former sessions stay.
+    Failed,
+}
+
+impl Fetch {
+    fn label(self) -> &'static str {
+        match self {
+            Fetch::Loaded => "loaded",
+            Fetch::Unchanged => "unchanged",
+            Fetch::Failed => "failed",
+        }
+    }
+}
+
+const PLAIN: [Metric; 16] = [
     Metric::Suppressed,
     Metric::Capped,
     Metric::Digests,
@@ -50,6 +75,10 @@ const PLAIN: [Metric; 12] = [
     Metric::Failed,
     Metric::Dropped,
     Metric::CooldownEvicted,
+    Metric::IdentitiesEvicted,
+    Metric::KeysFetched(Fetch::Loaded),
+    Metric::KeysFetched(Fetch::Unchanged),
+    Metric::KeysFetched(Fetch::Failed),
     Metric::CasRetries,
     Metric::CasExhausted,
     Metric::CorruptRecords,
@@ -87,6 +116,8 @@ impl Metric {
             Metric::Failed => "tollbell_failed".into(),
             Metric::Dropped => "tollbell_dropped".into(),
             Metric::CooldownEvicted => "tollbell_cooldown_evicted".into(),
+            Metric::IdentitiesEvicted => "tollbell_identities_evicted".into(),
+            Metric::KeysFetched(fetch) => format!("tollbell_keys_fetched.outcome={}", fetch.label()),
             Metric::CasRetries => "tollbell_cas_retries".into(),
             Metric::CasExhausted => "tollbell_cas_exhausted".into(),
             Metric::CorruptRecords => "tollbell_corrupt_records".into(),
@@ -105,11 +136,14 @@ pub enum Gauge {
     OldestAge,
     /// Targets that have answered 410 Gone.
     DisabledTargets,
+    /// Sessions that were fetched from `keys_from`.
+    FetchedKeys,
 }
 
 impl Gauge {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Gauge; 4] = [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::DisabledTargets];
+    pub const ALL: [Gauge; 5] =
+        [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::DisabledTargets, Gauge::FetchedKeys];
 
     /// The name under which the proxy knows it.
     pub fn name(self) -> &'static str {
@@ -118,6 +152,7 @@ impl Gauge {
             Gauge::InFlight => "tollbell_in_flight",
             Gauge::OldestAge => "tollbell_oldest_age_seconds",
             Gauge::DisabledTargets => "tollbell_disabled_targets",
+            Gauge::FetchedKeys => "tollbell_fetched_keys",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! From something that happened to an event and its handlers.
 
+use crate::answer::{AUTH_FAILURE, Outcome, RATE_LIMITED};
+use crate::caller::Caller;
 use crate::config::Config;
-use crate::engine::Caller;
-use crate::event::{Event, EventKind, Meta, client_text};
+use crate::event::{Event, EventKind, HostInfo, HostPlace, Meta, client_text};
 use crate::handler::Action;
 use crate::message::Message;
 use crate::metrics::Metric;
@@ -20,10 +21,49 @@ pub enum Occurrence {
         /// As what.
         kind: EventKind,
         /// The event's message.
-        message: String,
+        message: &'static str,
+        /// Why.
+        outcome: Outcome,
+    },
+    /// Somebody else refused a request.
+    Observed {
+        /// As what.
+        kind: EventKind,
+        /// The event's message.
+        message: &'static str,
+        /// Why, in the proxy's words.
+        reason: String,
+    },
+    /// The proxy's verdict on the upstream changed.
+    Verdict {
+        /// To what.
+        kind: EventKind,
+        /// The status of the response that showed it.
+        status: u16,
     },
     /// A quota's usage crossed a threshold.
     Crossing(Crossing),
+}
+
+impl Occurrence {
+    /// What a response of somebody else's is, by its status.
+    pub fn of_status(status: u16, reason: &str) -> Option<Self> {
+        let (kind, message) = match status {
+            401 | 403 => (EventKind::AuthFailure, AUTH_FAILURE),
+            429 => (EventKind::RatelimitExceeded, RATE_LIMITED),
+            _ => return None,
+        };
+        Some(Occurrence::Observed { kind, message, reason: client_text(reason.as_bytes()) })
+    }
+
+    fn kind(&self) -> EventKind {
+        match self {
+            Occurrence::Refusal { kind, .. } | Occurrence::Observed { kind, .. } | Occurrence::Verdict { kind, .. } => {
+                *kind
+            }
+            Occurrence::Crossing(_) => EventKind::TriggerExceeded,
+        }
+    }
 }
 
 /// The request at which it happened.
@@ -58,10 +98,7 @@ impl Notifier {
         occurrence: &Occurrence,
         now: UnixMillis,
     ) {
-        let kind = match occurrence {
-            Occurrence::Refusal { kind, .. } => *kind,
-            Occurrence::Crossing(_) => EventKind::TriggerExceeded,
-        };
+        let kind = occurrence.kind();
         host.count(Metric::Events(kind));
         let handlers = scene.api.handlers(kind);
         if handlers.is_empty() {
@@ -86,25 +123,64 @@ impl Notifier {
 }
 
 fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
-    let Scene { request, caller, .. } = scene;
+    let Scene { api, request, caller } = scene;
+    let about = caller.session().and_then(|session| session.about.as_deref()).cloned().unwrap_or_default();
+    let base = Meta {
+        org_id: caller.org_id().to_owned(),
+        org: caller.org_id().to_owned(),
+        api_id: api.id.clone(),
+        alias: about.alias,
+        tags: about.tags,
+        meta_data: about.meta_data,
+        ..Meta::default()
+    };
+    let of_request = |message: &str, key: String| Meta {
+        message: message.to_owned(),
+        path: client_text(request.path()),
+        origin: client_text(request.origin(config.origin_header.as_deref()).as_bytes()),
+        key,
+        ..base.clone()
+    };
+    let key_text = || caller.key_text(config.hash_keys);
     match occurrence {
-        Occurrence::Refusal { kind, message } => Meta {
-            message: message.clone(),
-            path: client_text(request.path()),
-            origin: client_text(request.origin(config.origin_header.as_deref()).as_bytes()),
-            key: match kind {
-                EventKind::OrgQuotaExceeded => caller.org_id().to_owned(),
-                _ => caller.key_text(config.hash_keys),
-            },
-            org_id: caller.org_id().to_owned(),
-            ..Meta::default()
-        },
-        Occurrence::Crossing(crossing) => {
-            let key = match crossing.scope {
-                Scope::Org => String::new(),
-                Scope::Key => caller.key_text(config.hash_keys),
+        Occurrence::Refusal { message, outcome, .. } => {
+            let key = match outcome {
+                Outcome::OrgQuotaExceeded | Outcome::OrgRateLimited => caller.org_id().to_owned(),
+                // As Tyk names the limit of an API.
+                Outcome::ApiRateLimited => format!("apilimiter-{}{}", caller.org_id(), api.id),
+                _ => key_text(),
             };
-            Meta::trigger(caller.org_id(), &key, crossing.limit, crossing.count, crossing.max)
+            of_request(message, key)
+        }
+        Occurrence::Observed { message, reason, .. } => {
+            Meta { reason: reason.clone(), ..of_request(message, key_text()) }
+        }
+        Occurrence::Verdict { kind, status } => {
+            let (message, circuit_event) = match kind {
+                EventKind::HostDown => ("Uptime test failed", ""),
+                EventKind::HostUp => ("Uptime test succeeded", ""),
+                EventKind::BreakerReset => ("Breaker Reset", "1"),
+                _ => ("Breaker Tripped", "0"),
+            };
+            let cluster = request.text_property("xds\0cluster_name").unwrap_or_default();
+            let host_info = HostInfo {
+                check_url: client_text(request.path()),
+                response_code: *status,
+                is_tcp_error: *kind == EventKind::HostDown,
+                meta_data: HostPlace { host_name: cluster.clone(), api_id: api.id.clone() },
+            };
+            let circuit_event = circuit_event.to_owned();
+            Meta { circuit_event, cluster, host_info, ..of_request(message, String::new()) }
+        }
+        Occurrence::Crossing(crossing) => {
+            let key = if crossing.scope == Scope::KeyQuota { key_text() } else { String::new() };
+            Meta {
+                tags: base.tags,
+                meta_data: base.meta_data,
+                alias: base.alias,
+                api_id: base.api_id,
+                ..Meta::trigger(&base.org_id, &key, crossing.limit, crossing.count, crossing.max)
+            }
         }
     }
 }
@@ -121,6 +197,7 @@ fn log_event(prefix: &str, api: &Api, event: &Event) {
         "message": event.meta.message,
         "path": event.meta.path,
         "origin": event.meta.origin,
+        "reason": event.meta.reason,
         "trigger_limit": event.meta.trigger_limit,
     });
     let separator = if prefix.is_empty() { "" } else { " " };

@@ -97,6 +97,20 @@ pub enum CalloutRefused {
     Immediately,
 }
 
+/// Why a reply's body cannot be had.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BodyError {
+    /// It is longer than asked for.
+    #[error("the answer is longer than {most} bytes")]
+    TooLong {
+        /// What was asked for.
+        most: usize,
+    },
+    /// The host refused.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
 /// How a callout ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CalloutReply {
@@ -112,6 +126,15 @@ pub struct CalloutReply {
 pub trait Callouts {
     /// Starts a callout; its reply comes later, through the engine.
     fn send(&self, callout: &Callout) -> Result<CalloutId, CalloutRefused>;
+
+    /// A header of the reply that is being handed over, by its name in lower case.
+    fn reply_header(&self, name: &str) -> Option<String>;
+
+    /// The body of the reply that is being handed over.
+    ///
+    /// # Errors
+    /// When it is longer than `most` bytes, or cannot be read.
+    fn reply_body(&self, most: usize) -> Result<Vec<u8>, BodyError>;
 }
 
 /// Counters and gauges.

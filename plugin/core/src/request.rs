@@ -10,8 +10,9 @@ pub type HeaderPair<'r> = (&'r [u8], &'r [u8]);
 pub struct Request<'r> {
     /// Pseudo-headers and headers, in their order.
     pub headers: &'r [HeaderPair<'r>],
-    /// Asks the host for the client's trusted address, `ip` or `ip:port`. Asked only when an event needs it.
-    pub source_address: &'r dyn Fn() -> Option<String>,
+    /// Asks the host for a property, by the names on the way to it joined by NUL. Asked only where one is needed: each
+    /// costs as much as a read of shared data.
+    pub property: &'r dyn Fn(&str) -> Option<Vec<u8>>,
 }
 
 impl<'r> Request<'r> {
@@ -44,15 +45,26 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// A property that is text; `None` for an empty one.
+    pub fn text_property(&self, path: &str) -> Option<String> {
+        (self.property)(path).and_then(|value| String::from_utf8(value).ok()).filter(|value| !value.is_empty())
+    }
+
+    /// The client's address as the proxy trusts it, without a port, which would make every connection look like another
+    /// client.
+    pub fn source_address(&self) -> Option<String> {
+        self.text_property("source\0address").map(|address| without_port(&address).to_owned())
+    }
+
     /// Where the request came from: the first entry of `forwarding_header` where one is configured and present, else
-    /// the client's trusted address. Without a port, which would make every connection look like another client.
+    /// the client's trusted address.
     pub fn origin(&self, forwarding_header: Option<&str>) -> String {
         let forwarded = forwarding_header.and_then(|name| self.header(name)).map(|value| {
             let value = String::from_utf8_lossy(value);
             value.split(',').next().unwrap_or_default().trim().to_owned()
         });
-        let address = forwarded.filter(|address| !address.is_empty()).or_else(self.source_address).unwrap_or_default();
-        without_port(&address).to_owned()
+        let forwarded = forwarded.filter(|address| !address.is_empty());
+        forwarded.map(|address| without_port(&address).to_owned()).or_else(|| self.source_address()).unwrap_or_default()
     }
 }
 
@@ -98,7 +110,7 @@ mod tests {
 
     fn with<T>(headers: &[(&str, &str)], look: impl FnOnce(Request<'_>) -> T) -> T {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        look(Request { headers: &headers, source_address: &|| Some("192.0.2.7:4711".into()) })
+        look(Request { headers: &headers, property: &|_| Some(b"192.0.2.7:4711".to_vec()) })
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use crate::event::EventKind;
 use crate::handler::HandlerIndex;
-use crate::identity::KeyLocation;
+use crate::identity::{KeyLocation, Source};
+use crate::quota::Quota;
 use crate::request::Request;
 use crate::session::OrgIndex;
 
 /// An API behind the listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Api {
     /// Its id.
     pub id: String,
@@ -17,12 +18,22 @@ pub struct Api {
     pub org: Option<OrgIndex>,
     /// No authentication and no key quota.
     pub use_keyless: bool,
+    /// Who is calling: the first source that answers.
+    pub identity: Vec<Source>,
     /// Where a key may stand.
     pub key_location: KeyLocation,
     /// A request without a key is an AuthFailure too.
     pub fire_on_missing_key: bool,
     /// The key does not go upstream.
     pub strip_authorization_data: bool,
+    /// Requests per period of all callers together.
+    pub rate: Option<Quota>,
+    /// The shared-data key of its counter page.
+    pub page: String,
+    /// Refusals by others are events.
+    pub observe_failures: bool,
+    /// The proxy's verdicts on the upstream are events.
+    pub observe_upstream: bool,
     /// Who hears of an event on this API, by [`EventKind`].
     pub handlers: [Vec<HandlerIndex>; EventKind::FIRED.len()],
 }
@@ -35,7 +46,7 @@ impl Api {
 }
 
 /// An API's place in [`Routes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiIndex(usize);
 
 /// The APIs by domain and path.
@@ -63,7 +74,7 @@ impl Routes {
     }
 
     /// The API for a request: an exact domain wins over none, then the longest `listen_path`.
-    pub fn find(&self, request: &Request<'_>) -> Option<&Api> {
+    pub fn find(&self, request: &Request<'_>) -> Option<(ApiIndex, &Api)> {
         let path = request.path();
         let exact = if self.by_domain.is_empty() {
             None
@@ -72,7 +83,17 @@ impl Routes {
             self.by_domain.get(&host).and_then(|paths| longest(paths, path))
         };
         let index = exact.or_else(|| longest(&self.any_domain, path))?;
+        Some((index, self.get(index)?))
+    }
+
+    /// The API at a place.
+    pub fn get(&self, index: ApiIndex) -> Option<&Api> {
         self.apis.get(index.0)
+    }
+
+    /// All of them, with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (ApiIndex, &Api)> {
+        self.apis.iter().enumerate().map(|(index, api)| (ApiIndex(index), api))
     }
 }
 
@@ -90,22 +111,14 @@ mod tests {
 
     fn found(routes: &Routes, authority: &str, path: &str) -> Option<String> {
         let headers = [(&b":authority"[..], authority.as_bytes()), (&b":path"[..], path.as_bytes())];
-        let request = Request { headers: &headers, source_address: &|| None };
-        routes.find(&request).map(|api| api.id.clone())
+        let request = Request { headers: &headers, property: &|_| None };
+        routes.find(&request).map(|(_, api)| api.id.clone())
     }
 
     fn routes(apis: &[(&str, &str, &str)]) -> Routes {
         let mut routes = Routes::default();
         for (id, domain, listen_path) in apis {
-            let api = Api {
-                id: (*id).to_owned(),
-                org: None,
-                use_keyless: false,
-                key_location: KeyLocation::default(),
-                fire_on_missing_key: false,
-                strip_authorization_data: false,
-                handlers: Default::default(),
-            };
+            let api = Api { id: (*id).to_owned(), ..Api::default() };
             routes.add(domain, listen_path, api);
         }
         routes

@@ -1,6 +1,7 @@
-//! Keys and organisations as configured, ready to be looked up.
+//! Sessions and organisations, ready to be looked up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -29,37 +30,99 @@ impl KeyHash {
         format!("sha256:{}", hex::encode(self.0))
     }
 
-    /// A number for counters; never 0.
+    fn shard(&self) -> u8 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    /// A number for counters.
     pub fn subject(&self) -> u64 {
         let first = self.0.first_chunk().copied().unwrap_or_default();
-        u64::from_le_bytes(first).max(1)
+        u64::from_le_bytes(first)
     }
 }
 
-/// What a key may do.
+/// What one subject may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Requests per period.
+    pub rate: Option<Quota>,
+    /// Requests per window, monitored.
+    pub quota: Option<Quota>,
+}
+
+/// Tells the counters of one key apart: 0 for the session's own, else what stands for a right's allowance scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AllowanceScope(pub u64);
+
+/// The right to call an API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Right {
+    /// Whose counters it uses.
+    pub scope: AllowanceScope,
+    /// Its limits; `None` for the session's.
+    pub limits: Option<Limits>,
+}
+
+/// What a session may do. Sessions that may do the same share one, since there can be a hundred thousand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// The session's own limits.
+    pub limits: Limits,
+    /// The APIs that it may call, by id; `None`: every one.
+    pub rights: Option<BTreeMap<String, Right>>,
+}
+
+impl Plan {
+    /// The limits on an API, and whose counters they use; `None` without a right to it.
+    pub fn limits(&self, api_id: &str) -> Option<(AllowanceScope, &Limits)> {
+        let Some(rights) = &self.rights else { return Some((AllowanceScope::default(), &self.limits)) };
+        let right = rights.get(api_id)?;
+        Some((right.scope, right.limits.as_ref().unwrap_or(&self.limits)))
+    }
+}
+
+/// The plans of all sessions.
+#[derive(Debug, Default)]
+pub struct Plans(HashSet<Arc<Plan>>);
+
+impl Plans {
+    /// One of its own for each that differs.
+    pub fn share(&mut self, plan: Plan) -> Arc<Plan> {
+        if let Some(known) = self.0.get(&plan) {
+            return Arc::clone(known);
+        }
+        let plan = Arc::new(plan);
+        self.0.insert(Arc::clone(&plan));
+        plan
+    }
+}
+
+/// What a session says of itself, for templates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// A name for people.
+    pub alias: String,
+    /// Words for people.
+    pub tags: Vec<String>,
+    /// Anything; what is not text is written as JSON.
+    pub meta_data: BTreeMap<String, String>,
+}
+
+/// A session.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The key's hash.
     pub hash: KeyHash,
     /// The organisation that it belongs to.
     pub org: Option<OrgIndex>,
-    /// Its own quota; `None` is unlimited.
-    pub quota: Option<Quota>,
+    /// What it may do.
+    pub plan: Arc<Plan>,
     /// When it expires.
     pub expires: Option<UnixMillis>,
     /// Switched off.
     pub is_inactive: bool,
-    /// The ids of the APIs that it may call; empty: every one.
-    pub access: BTreeSet<String>,
-    /// The shared-data key of its counter page.
-    pub page: String,
-}
-
-impl Session {
-    /// Whether the key may call an API.
-    pub fn may_call(&self, api_id: &str) -> bool {
-        self.access.is_empty() || self.access.contains(api_id)
-    }
+    /// What it says of itself; `None` for nothing.
+    pub about: Option<Box<About>>,
 }
 
 /// An organisation.
@@ -67,8 +130,10 @@ impl Session {
 pub struct Org {
     /// Its id.
     pub id: String,
-    /// Its quota; `None` is unlimited or not enforced.
-    pub quota: Option<Quota>,
+    /// Its limits; none where they are not enforced.
+    pub limits: Limits,
+    /// Switched off.
+    pub is_inactive: bool,
     /// The shared-data key of its counter page.
     pub page: String,
 }
@@ -79,13 +144,80 @@ pub struct OrgIndex(usize);
 
 /// A session's place in [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionIndex(usize);
+pub enum SessionIndex {
+    /// Of a key in the configuration.
+    Configured(Place),
+    /// Of a key that was fetched.
+    Fetched(Place),
+    /// Of an identity that is no key.
+    Identity(usize),
+}
 
-/// All keys and organisations.
+/// A session's place in [`Sessions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    shard: u8,
+    at: usize,
+}
+
+/// Sessions by their keys' hashes, in shards: a table of a hundred thousand would stop requests whenever it grows.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    shards: BTreeMap<u8, Shard>,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    list: Vec<Session>,
+    by_hash: HashMap<KeyHash, usize>,
+}
+
+impl Sessions {
+    /// Adds a session. `false`: its hash is there already.
+    pub fn add(&mut self, session: Session) -> bool {
+        let shard = self.shards.entry(session.hash.shard()).or_default();
+        let is_new = shard.by_hash.insert(session.hash, shard.list.len()).is_none();
+        shard.list.push(session);
+        self.len = self.len.saturating_add(1);
+        is_new
+    }
+
+    /// Drops a part of them, and returns whether any are left: dropping all at once would stop requests.
+    pub fn drop_some(&mut self) -> bool {
+        self.shards.pop_first();
+        !self.shards.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn find(&self, hash: &KeyHash) -> Option<Place> {
+        let shard = hash.shard();
+        let at = *self.shards.get(&shard)?.by_hash.get(hash)?;
+        Some(Place { shard, at })
+    }
+
+    fn get(&self, place: Place) -> Option<&Session> {
+        self.shards.get(&place.shard)?.list.get(place.at)
+    }
+}
+
+/// All sessions and organisations.
 #[derive(Debug, Default)]
 pub struct Directory {
-    sessions: Vec<Session>,
-    by_hash: HashMap<KeyHash, SessionIndex>,
+    configured: Sessions,
+    fetched: Sessions,
+    /// Sessions of identities that are no keys, by source and name. No key finds them.
+    identities: Vec<Session>,
+    by_identity: HashMap<String, SessionIndex>,
     orgs: Vec<Org>,
     org_by_id: HashMap<String, OrgIndex>,
 }
@@ -93,14 +225,23 @@ pub struct Directory {
 impl Directory {
     /// Adds a session. `false`: its hash is there already.
     pub fn add(&mut self, session: Session) -> bool {
-        let index = SessionIndex(self.sessions.len());
-        let is_new = self.by_hash.insert(session.hash, index).is_none();
-        self.sessions.push(session);
-        is_new
+        self.configured.add(session)
     }
 
-    /// The organisation of that id, made with `quota` where it is new. An empty id is no organisation.
-    pub fn org_or_insert(&mut self, id: &str, quota: Option<Quota>) -> Option<OrgIndex> {
+    /// Adds the session of an identity that is no key, such as `header:partner`.
+    pub fn add_identity(&mut self, name: &str, session: Session) {
+        self.by_identity.insert(name.to_owned(), SessionIndex::Identity(self.identities.len()));
+        self.identities.push(session);
+    }
+
+    /// Puts other sessions in the place of those that were fetched before, and returns these. Places found before are no
+    /// longer valid.
+    pub fn replace_fetched(&mut self, sessions: Sessions) -> Sessions {
+        std::mem::replace(&mut self.fetched, sessions)
+    }
+
+    /// The organisation of that id, added with `org` where it is new. An empty id is no organisation.
+    pub fn org_or_insert(&mut self, id: &str, limits: Limits, is_inactive: bool) -> Option<OrgIndex> {
         if id.is_empty() {
             return None;
         }
@@ -108,30 +249,41 @@ impl Directory {
             return Some(*index);
         }
         let index = OrgIndex(self.orgs.len());
-        self.orgs.push(Org { id: id.to_owned(), quota, page: format!("tb1/o/{id}") });
+        self.orgs.push(Org { id: id.to_owned(), limits, is_inactive, page: format!("tb1/o/{id}") });
         self.org_by_id.insert(id.to_owned(), index);
         Some(index)
     }
 
-    /// The place of the session of that key.
+    /// The place of an organisation.
+    pub fn org_index(&self, id: &str) -> Option<OrgIndex> {
+        self.org_by_id.get(id).copied()
+    }
+
+    /// The place of the session of that key: one that is configured, else one that was fetched.
     pub fn find(&self, hash: &KeyHash) -> Option<SessionIndex> {
-        self.by_hash.get(hash).copied()
+        let configured = self.configured.find(hash).map(SessionIndex::Configured);
+        configured.or_else(|| self.fetched.find(hash).map(SessionIndex::Fetched))
+    }
+
+    /// The place of the session of an identity that is no key: by source and name, else by name alone.
+    pub fn find_identity(&self, source: &str, name: &str) -> Option<SessionIndex> {
+        let by_source = self.by_identity.get(&format!("{source}:{name}")).copied();
+        by_source.or_else(|| self.find(&KeyHash::of(name.as_bytes())))
     }
 
     /// The session at that place.
     pub fn session(&self, index: SessionIndex) -> Option<&Session> {
-        self.sessions.get(index.0)
+        match index {
+            SessionIndex::Configured(place) => self.configured.get(place),
+            SessionIndex::Fetched(place) => self.fetched.get(place),
+            SessionIndex::Identity(at) => self.identities.get(at),
+        }
     }
 
     /// The organisation at that place.
     pub fn org(&self, index: Option<OrgIndex>) -> Option<&Org> {
         self.orgs.get(index?.0)
     }
-}
-
-/// The shared-data key of a key's own counter page.
-pub fn key_page(hash: &KeyHash) -> String {
-    format!("tb1/k/{}", hash.fingerprint())
 }
 
 #[cfg(test)]

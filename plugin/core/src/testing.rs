@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::metrics::{Gauge, Metric, attempts_name};
 use crate::ports::{
-    Callout, CalloutId, CalloutRefused, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
+    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
 };
 
 /// The host.
@@ -18,6 +18,8 @@ pub struct MemoryHost {
     last_cas: Cell<u32>,
     queue: RefCell<VecDeque<Vec<u8>>>,
     sent: RefCell<Vec<(CalloutId, Callout)>>,
+    reply_headers: RefCell<Vec<(String, String)>>,
+    reply_body: RefCell<Vec<u8>>,
     refusals: RefCell<VecDeque<CalloutRefused>>,
     metrics: RefCell<BTreeMap<String, u64>>,
     lost_races: Cell<u32>,
@@ -38,6 +40,13 @@ impl MemoryHost {
     /// Makes the next callout be refused.
     pub fn refuse_next_callout(&self, why: CalloutRefused) {
         self.refusals.borrow_mut().push_back(why);
+    }
+
+    /// What the replies that are handed over from now on carry.
+    pub fn set_reply(&self, headers: &[(&str, &str)], body: &[u8]) {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.reply_headers.replace(headers);
+        self.reply_body.replace(body.to_vec());
     }
 
     /// The callouts sent since the last call.
@@ -146,6 +155,16 @@ impl Callouts for MemoryHost {
         self.last_cas.set(id.0.wrapping_add(1));
         self.sent.borrow_mut().push((id, callout.clone()));
         Ok(id)
+    }
+
+    fn reply_header(&self, name: &str) -> Option<String> {
+        let headers = self.reply_headers.borrow();
+        headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    fn reply_body(&self, most: usize) -> Result<Vec<u8>, BodyError> {
+        let body = self.reply_body.borrow().clone();
+        if body.len() > most { Err(BodyError::TooLong { most }) } else { Ok(body) }
     }
 }
 

@@ -66,7 +66,7 @@ pub fn fingerprint(parts: &[&str]) -> u64 {
 }
 
 /// A percentage in (0, 100], kept in millionths so that crossings are computed in integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent {
     millionths: u64,
 }

@@ -48,6 +48,7 @@ pub(crate) enum LogLevel {
     Critical = 5,
 }
 
+const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
 
@@ -192,6 +193,12 @@ pub(crate) fn set_tick_period(millis: u32) -> Result<()> {
 pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>> {
     // SAFETY: see `returned_bytes`.
     returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, len) })
+}
+
+/// The beginning of the body of the reply that is being handed over.
+pub(crate) fn reply_body(most: usize) -> Result<Vec<u8>> {
+    // SAFETY: see `returned_bytes`.
+    returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(CALL_RESPONSE_BODY, 0, most, data, len) })
 }
 
 /// All headers, serialized; see [`parse_pairs`].

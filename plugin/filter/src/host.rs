@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use tollbell_core::ports::{
-    Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
+    BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData,
+    Stored, Wakeups,
 };
 use tollbell_core::request::HeaderChange;
 use tollbell_core::units::UnixMillis;
@@ -122,6 +123,19 @@ impl Callouts for ProxyHost {
             Err(_) => Err(CalloutRefused::Immediately),
         }
     }
+
+    fn reply_header(&self, name: &str) -> Option<String> {
+        String::from_utf8(abi::header(Map::CallResponse, name).ok()?).ok()
+    }
+
+    fn reply_body(&self, most: usize) -> Result<Vec<u8>, BodyError> {
+        // One byte more than is wanted tells that there is more.
+        match abi::reply_body(most.saturating_add(1)) {
+            Ok(body) if body.len() > most => Err(BodyError::TooLong { most }),
+            Ok(body) => Ok(body),
+            Err(status) => Err(refused("get_buffer_bytes")(status).into()),
+        }
+    }
 }
 
 impl Metrics for ProxyHost {
@@ -179,10 +193,15 @@ pub(crate) fn request_facts() -> Result<(Vec<u8>, UnixMillis), Status> {
     Ok((abi::header_pairs(Map::Request)?, UnixMillis::from_nanos(now_nanos()?)))
 }
 
-/// The client's address as Envoy trusts it: `ip:port`.
-pub(crate) fn source_address() -> Option<String> {
-    let address = abi::property("source\0address").ok()?;
-    Some(String::from_utf8_lossy(&address).into_owned())
+/// A property, by the names on the way to it joined by NUL.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+    abi::property(path).ok()
+}
+
+/// The status of the response.
+pub(crate) fn response_status() -> Option<u16> {
+    let status = abi::header(Map::Response, ":status").ok()?;
+    std::str::from_utf8(&status).ok()?.parse().ok()
 }
 
 /// Applies changes to the request's headers. `false`: the host did not take one, and the request still has its key.

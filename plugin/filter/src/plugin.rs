@@ -5,9 +5,9 @@ use std::task::Poll;
 
 use tollbell_core::answer::{Answer, Outcome};
 use tollbell_core::config::Config;
-use tollbell_core::engine::{Decision, Engine, TICK_MS};
+use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
+use tollbell_core::limit_headers::LimitHeaders;
 use tollbell_core::ports::CalloutId;
-use tollbell_core::quota::Usage;
 use tollbell_core::request::Request;
 use tollbell_core::units::UnixMillis;
 
@@ -18,7 +18,7 @@ use crate::host::{self, ProxyHost};
 #[derive(Default)]
 pub(crate) struct Plugin {
     roots: BTreeMap<u32, Root>,
-    /// The first root context. Its streams are recorded only when their answer is to show a quota: one configuration
+    /// The first root context. Its streams are recorded only when their answer is to be looked at: one configuration
     /// to a VM is the usual case, and costs nothing.
     first_root: Option<u32>,
     streams: BTreeMap<u32, Stream>,
@@ -27,12 +27,13 @@ pub(crate) struct Plugin {
 struct Root {
     host: ProxyHost,
     engine: Engine,
+    tick_ms: u64,
 }
 
 #[derive(Default)]
 struct Stream {
     root: Option<u32>,
-    quota: Option<Usage>,
+    followup: Option<Followup>,
 }
 
 impl Plugin {
@@ -41,7 +42,7 @@ impl Plugin {
             host::start_logging();
             self.first_root = self.first_root.or(Some(context));
         } else if self.first_root != Some(parent) {
-            self.streams.insert(context, Stream { root: Some(parent), quota: None });
+            self.streams.insert(context, Stream { root: Some(parent), followup: None });
         }
     }
 
@@ -72,27 +73,27 @@ impl Plugin {
         }
         let host = ProxyHost::new();
         let engine = Engine::new(config, &host, UnixMillis::from_nanos(nanos), nanos);
-        self.roots.insert(root, Root { host, engine });
+        self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS });
         host::start_ticking(TICK_MS);
         true
     }
 
     pub(crate) fn on_request_headers(&mut self, stream: u32) -> Action {
         let root = self.streams.get(&stream).and_then(|stream| stream.root).or(self.first_root);
-        let Some(Root { host, engine }) = root.and_then(|root| self.roots.get_mut(&root)) else {
+        let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else {
             // Envoy has no streams for a root context whose configuration was refused.
             return refuse_unseen();
         };
         let Ok((headers, now)) = host::request_facts() else { return refuse_unseen() };
         let headers = abi::parse_pairs(&headers);
-        let request = Request { headers: &headers, source_address: &host::source_address };
+        let request = Request { headers: &headers, property: &host::property };
         match engine.on_request(host, &request, now) {
-            Poll::Ready(Decision::Continue { changes, quota }) => {
+            Poll::Ready(Decision::Continue { changes, followup }) => {
                 if !host::change_request(&changes) {
                     return refuse_unseen();
                 }
-                if quota.is_some() {
-                    self.streams.entry(stream).or_default().quota = quota;
+                if followup.is_some() {
+                    self.streams.entry(stream).or_default().followup = followup;
                 }
                 Action::Continue
             }
@@ -106,21 +107,33 @@ impl Plugin {
     }
 
     pub(crate) fn on_response_headers(&mut self, stream: u32) {
-        if let Some(quota) = self.streams.get_mut(&stream).and_then(|stream| stream.quota.take()) {
-            for (name, value) in Engine::on_response(&quota) {
-                host::set_response_header(name, &value);
-            }
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let root = state.root.or(self.first_root);
+        let Some(followup) = state.followup.take() else { return };
+        let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else { return };
+        let now = host::now();
+        for (name, value) in engine.limit_headers(&followup, now) {
+            host::set_response_header(name, &value);
         }
+        if !Engine::observes(&followup) {
+            return;
+        }
+        let Some(status) = host::response_status().filter(|status| engine.minds(&followup, *status)) else { return };
+        let Ok((headers, now)) = host::request_facts() else { return };
+        let headers = abi::parse_pairs(&headers);
+        let request = Request { headers: &headers, property: &host::property };
+        engine.on_response(host, &request, &followup, status, now);
     }
 
     pub(crate) fn on_tick(&mut self, root: u32) {
-        if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
+        if let Some(Root { host, engine, tick_ms }) = self.roots.get_mut(&root) {
             engine.on_tick(host, host::now());
+            set_tick(engine, tick_ms);
         }
     }
 
     pub(crate) fn on_queue_ready(&mut self, root: u32) {
-        if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
+        if let Some(Root { host, engine, .. }) = self.roots.get_mut(&root) {
             engine.on_wake(host, host::now());
         }
     }
@@ -128,9 +141,10 @@ impl Plugin {
     pub(crate) fn on_http_call_response(&mut self, root: u32, call: u32, header_count: usize) {
         #[cfg(feature = "faults")]
         host::trap_if_asked();
-        if let Some(Root { host, engine }) = self.roots.get_mut(&root) {
+        if let Some(Root { host, engine, tick_ms }) = self.roots.get_mut(&root) {
             let reply = host::callout_reply(header_count);
             engine.on_callout_reply(host, CalloutId(call), &reply, host::now());
+            set_tick(engine, tick_ms);
         }
     }
 
@@ -138,15 +152,24 @@ impl Plugin {
         if self.streams.remove(&context).is_some() {
             return;
         }
-        if let Some(Root { host, mut engine }) = self.roots.remove(&context) {
+        if let Some(Root { host, mut engine, .. }) = self.roots.remove(&context) {
             engine.on_shutdown(&host);
         }
     }
 }
 
+/// An engine that has much to read asks for more ticks.
+fn set_tick(engine: &Engine, tick_ms: &mut u64) {
+    let wanted = engine.tick_ms();
+    if wanted != *tick_ms {
+        host::start_ticking(wanted);
+        *tick_ms = wanted;
+    }
+}
+
 /// What cannot be looked at is not let through.
 fn refuse_unseen() -> Action {
-    if let Some(answer) = Answer::refuse(Outcome::CounterUnavailable, None, UnixMillis::default()) {
+    if let Some(answer) = Answer::refuse(Outcome::CounterUnavailable, None, LimitHeaders::None, UnixMillis::default()) {
         host::send_answer(&answer);
     }
     Action::Pause

@@ -13,7 +13,6 @@ use prost::Message;
 use tollbell_core::config::Config;
 use tollbell_core::engine::{Decision, Engine, TICK_MS};
 use tollbell_core::ports::{Callout, CalloutId, CalloutRefused, CalloutReply};
-use tollbell_core::quota::Usage;
 use tollbell_core::request::{HeaderPair, Request as CoreRequest};
 use tollbell_core::testing::MemoryHost;
 use tollbell_core::units::UnixMillis;
@@ -185,9 +184,9 @@ impl Subject for CoreSubject {
             self.listener = index;
         }
         let pairs: Vec<HeaderPair<'_>> = request.headers.iter().collect();
-        let source_address = || Some("127.0.0.1:50000".to_owned());
+        let property = |path: &str| (path == "source\0address").then(|| b"127.0.0.1:50000".to_vec());
         let decision = self.with_engine(index, |engine, host, now| {
-            engine.on_request(host, &CoreRequest { headers: &pairs, source_address: &source_address }, now)
+            engine.on_request(host, &CoreRequest { headers: &pairs, property: &property }, now)
         });
         let Some(Poll::Ready(decision)) = decision else { bail!("the engine does not decide") };
         self.settle();
@@ -199,7 +198,16 @@ impl Subject for CoreSubject {
                 }
                 response
             }
-            Decision::Continue { quota, .. } => answered(&self.upstream, quota.as_ref()),
+            Decision::Continue { followup, .. } => {
+                let mut response = Response::new(self.upstream.status).body(self.upstream.body.clone());
+                let headers = followup.and_then(|followup| {
+                    self.with_engine(index, |engine, _, now| engine.limit_headers(&followup, now))
+                });
+                for (name, value) in headers.into_iter().flatten() {
+                    response = response.header(name, value);
+                }
+                response
+            }
         })
     }
 
@@ -272,13 +280,4 @@ impl Subject for CoreSubject {
         }
         Ok(())
     }
-}
-
-/// The upstream's answer, with the headers that the filter adds.
-fn answered(upstream: &Behaviour, quota: Option<&Usage>) -> Response {
-    let mut response = Response::new(upstream.status).body(upstream.body.clone());
-    for (name, value) in quota.into_iter().flat_map(Engine::on_response) {
-        response = response.header(name, value);
-    }
-    response
 }

@@ -1,48 +1,54 @@
 //! From the raw structs to checked types: everything that a schema cannot say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::error::{ConfigError, Errors, hint, item, key_name, member};
+use super::error::{ConfigError, Errors, hint, item, member};
 use super::handlers::HandlerList;
+use super::sessions::{MonitorRules, SessionMaker};
+use super::target::{basic, target};
 use super::{Config, raw};
-use crate::delivery::DeliveryPolicy;
 use crate::delivery::disabled::ConfigId;
-use crate::delivery::schedule::Limits;
+use crate::delivery::{DeliveryPolicy, schedule};
 use crate::event::EventKind;
-use crate::identity::KeyLocation;
-use crate::quota::Quota;
+use crate::handler::Target;
+use crate::identity::{KeyLocation, Source};
+use crate::keys::KeysFrom;
+use crate::limit_headers::LimitHeaders;
+use crate::quota::{MAX_ENTRIES, Quota};
 use crate::route::{Api, Routes};
-use crate::session::{Directory, KeyHash, Session, key_page};
+use crate::session::{Directory, Limits};
 use crate::template::Templates;
-use crate::units::{Percent, UnixMillis};
 
 /// Checks everything; the result is of use only where no error was added.
-pub(super) fn check(raw: raw::Config, errors: &mut Errors) -> (Config, Vec<ConfigError>) {
+pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<ConfigError>) {
     let mut warnings = Errors::default();
     let templates = check_templates(&raw.templates, errors, &mut warnings);
-    let monitor = MonitorRules::new(&raw.monitor, &mut warnings);
+    let rules = MonitorRules::new(&raw.monitor, &mut warnings);
+    let mut session_maker = SessionMaker::new(rules, std::mem::take(&mut raw.policies));
+    session_maker.check_policies(&raw, errors);
     let mut directory = Directory::default();
-    check_orgs(&raw, &monitor, &mut directory);
-    check_keys(&raw, &monitor, &mut directory, errors);
+    session_maker.add_orgs(&raw, &mut directory);
+    session_maker.add_keys(&raw, &mut directory, errors, &mut warnings);
+    let default_plan = session_maker.default(&raw.default_policy, errors);
 
-    let mut handlers = HandlerList::new(&templates, &raw.callouts, errors, &mut warnings);
-    let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers);
-    let monitor = handlers
-        .add_webhook("monitor.configuration", "monitor.configuration", &raw.monitor.configuration)
-        .filter(|_| raw.monitor.enable_trigger_monitors);
+    let mut handlers = HandlerList::new(&templates, &raw, errors, &mut warnings);
+    let named = handlers.add_named(&raw.webhooks);
+    let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers).with(&named);
+    let monitor = handlers.add_monitor(&raw.monitor.configuration).filter(|_| raw.monitor.enable_trigger_monitors);
     let api_handlers: Vec<_> = (0_usize..)
         .zip(&raw.apis)
         .map(|(index, api)| {
-            let path = member(&item("apis", index), "event_handlers");
-            let own = handlers.add_all(&path, &format!("apis[{}]", api.api_id), &api.event_handlers);
-            own.joined(&gateway, monitor)
+            let (path, owner) = (item("apis", index), format!("apis[{}]", api.api_id));
+            let own = handlers.add_all(&member(&path, "event_handlers"), &owner, &api.event_handlers);
+            let oas = handlers.add_oas(&format!("{path}.server.eventHandlers"), &owner, &api.server.event_handlers);
+            own.with(&oas).with(&gateway).with_monitor(monitor)
         })
         .collect();
     let handlers = handlers.into_list();
     let somebody_hears = api_handlers
         .iter()
         .any(|by_event| by_event.get(EventKind::TriggerExceeded as usize).is_some_and(|handlers| !handlers.is_empty()));
-    if raw.monitor.enable_trigger_monitors && raw.monitor.configuration.target_path.is_empty() && !somebody_hears {
+    if raw.monitor.enable_trigger_monitors && monitor.is_none() && !somebody_hears {
         errors.add("monitor.configuration.target_path", "missing: nobody would hear of a crossed threshold");
     }
 
@@ -52,30 +58,97 @@ pub(super) fn check(raw: raw::Config, errors: &mut Errors) -> (Config, Vec<Confi
         let path = item("apis", index);
         seen.check(&path, api, errors);
         check_org(&member(&path, "org_id"), &api.org_id, &raw, errors);
-        let org = directory.org_or_insert(&api.org_id, None);
+        let org = directory.org_or_insert(&api.org_id, Limits::default(), false);
+        let limit = api.global_rate_limit;
         let checked = Api {
             id: api.api_id.clone(),
             org,
             use_keyless: api.use_keyless,
+            identity: identity(&member(&path, "identity"), &api.identity, errors),
             key_location: key_location(&member(&path, "auth"), &api.auth, errors),
             fire_on_missing_key: api.auth.fire_on_missing_key,
             strip_authorization_data: api.strip_authorization_data,
+            rate: Quota::of_rate(limit.rate, limit.per).filter(|_| !limit.disabled),
+            page: format!("tb1/a/{}", api.api_id),
+            observe_failures: api.observe_failures,
+            observe_upstream: api.observe_upstream,
             handlers,
         };
+        warn_of_identities(&path, &checked, default_plan.is_some(), &mut warnings);
         routes.add(&api.domain, &api.listen_path, checked);
     }
     if raw.apis.is_empty() {
         warnings.add("apis", "there are none: every request passes untouched");
     }
-    let origin_header = header_name("origin_header", &raw.origin_header, errors);
-    let delivery = delivery_policy(&raw.delivery, errors);
-    let hash_keys = raw.hash_keys;
-    let id = ConfigId::default();
-    (Config { id, routes, directory, handlers, templates, delivery, hash_keys, origin_header }, warnings.into_list())
+    let config = Config {
+        id: ConfigId::default(),
+        routes,
+        directory,
+        session_maker,
+        default_plan,
+        identity_pages: raw.identities.capacity.div_ceil(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX)).max(1),
+        limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
+        keys_from: keys_from(&raw, errors),
+        keys_are_loaded: raw.keys_from.url.is_empty(),
+        handlers,
+        templates,
+        delivery: delivery_policy(&raw.delivery, errors),
+        hash_keys: raw.hash_keys,
+        origin_header: header_name("origin_header", &raw.origin_header, errors),
+    };
+    (config, warnings.into_list())
+}
+
+fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut Errors) {
+    if api.use_keyless {
+        return;
+    }
+    let takes_keys = api.identity.contains(&Source::Key);
+    let others = api.identity.iter().any(|source| *source != Source::Key);
+    if others && !has_default {
+        let message = "default_policy is not set: who is identified and has no session has no limits";
+        warnings.add(member(path, "identity"), message);
+    }
+    if others && takes_keys {
+        let message = "keys are taken too: name the sessions of other identities by source, as \"header:…\", so that \
+                       their names are no keys";
+        warnings.add(member(path, "identity"), message);
+    }
+}
+
+fn keys_from(raw: &raw::Config, errors: &mut Errors) -> Option<KeysFrom> {
+    let from = &raw.keys_from;
+    let (target, user_info) = match from.url.as_str() {
+        "" => return None,
+        url => target("keys_from.url", url, &raw.callouts, errors)?,
+    };
+    let mut headers = Vec::new();
+    for (name, value) in &from.headers {
+        let place = member("keys_from.headers", name);
+        match (http::HeaderName::from_bytes(name.as_bytes()), http::HeaderValue::from_str(value)) {
+            (Ok(name), Ok(_)) => headers.push((name.as_str().to_owned(), value.clone())),
+            (Err(_), _) => errors.add(place, "not a header name"),
+            (_, Err(_)) => {
+                errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)")
+            }
+        }
+    }
+    if let Some(user_info) = user_info {
+        headers.push(("authorization".to_owned(), basic(&user_info)));
+    }
+    Some(KeysFrom {
+        target: Target {
+            cluster: if from.cluster.is_empty() { target.cluster } else { from.cluster.clone() },
+            ..target
+        },
+        headers,
+        interval_ms: from.interval_s.saturating_mul(1000),
+        max_bytes: usize::try_from(from.max_bytes).unwrap_or(usize::MAX),
+    })
 }
 
 /// Where organisations are configured, every one that is named must be.
-fn check_org(path: &str, id: &str, raw: &raw::Config, errors: &mut Errors) {
+pub(super) fn check_org(path: &str, id: &str, raw: &raw::Config, errors: &mut Errors) {
     if !id.is_empty() && !raw.orgs.is_empty() && !raw.orgs.contains_key(id) {
         let known = raw.orgs.keys().map(String::as_str);
         errors.add(path, format!("no organisation under orgs has the id {id:?}{}", hint(id, known)));
@@ -94,83 +167,40 @@ fn check_templates(raw: &BTreeMap<String, String>, errors: &mut Errors, warnings
     templates
 }
 
-/// Which thresholds a quota gets.
-struct MonitorRules {
-    keys: bool,
-    orgs: bool,
-    global: Option<Percent>,
-}
-
-impl MonitorRules {
-    fn new(raw: &raw::Monitor, warnings: &mut Errors) -> Self {
-        let enabled = raw.enable_trigger_monitors;
-        if enabled && !raw.monitor_user_keys && !raw.monitor_org_keys {
-            warnings.add("monitor", "enabled, but neither monitor_user_keys nor monitor_org_keys is true");
-        }
-        MonitorRules {
-            keys: enabled && raw.monitor_user_keys,
-            orgs: enabled && raw.monitor_org_keys,
-            global: Percent::new(raw.global_trigger_limit),
-        }
-    }
-
-    /// A quota as configured, with the thresholds that apply; `None` is unlimited.
-    fn quota(&self, max: i64, renewal_s: i64, triggers: &raw::Triggers, monitored: bool) -> Option<Quota> {
-        let max = u64::try_from(max).ok().filter(|max| *max > 0)?;
-        let window_ms = u64::try_from(renewal_s).ok().filter(|seconds| *seconds > 0);
-        let own = triggers.trigger_limits.iter().filter_map(|limit| Percent::new(limit.0));
-        let limits: Vec<Percent> = if monitored { own.chain(self.global).collect() } else { Vec::new() };
-        Some(Quota::new(max, window_ms.map(|seconds| seconds.saturating_mul(1000)), limits))
-    }
-}
-
-fn check_orgs(raw: &raw::Config, monitor: &MonitorRules, directory: &mut Directory) {
-    for (id, org) in &raw.orgs {
-        let quota = monitor.quota(org.quota_max, org.quota_renewal_rate, &org.monitor, monitor.orgs);
-        directory.org_or_insert(id, quota.filter(|_| raw.enforce_org_quotas));
-    }
-}
-
-fn check_keys(raw: &raw::Config, monitor: &MonitorRules, directory: &mut Directory, errors: &mut Errors) {
-    let api_ids: BTreeSet<&str> = raw.apis.iter().map(|api| api.api_id.as_str()).collect();
-    for (name, session) in &raw.keys {
-        let path = member("keys", &key_name(name));
-        if name.is_empty() {
-            errors.add("keys", "an empty key");
-            continue;
-        }
-        let Some(hash) = KeyHash::from_config(name) else {
-            errors.add(path, "\"sha256:\" must be followed by 64 hex digits");
-            continue;
-        };
-        for (api, right) in &session.access_rights {
-            let place = member(&member(&path, "access_rights"), api);
-            if !api_ids.contains(api.as_str()) {
-                errors.add(place, format!("no API has the id {api:?}{}", hint(api, api_ids.iter().copied())));
-            } else if !right.api_id.is_empty() && right.api_id != *api {
-                errors
-                    .add(member(&place, "api_id"), format!("{:?} differs from its place's name {api:?}", right.api_id));
+/// Where identities come from; keys, unless something else is configured.
+fn identity(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for (index, source) in (0_usize..).zip(raw) {
+        let path = item(path, index);
+        let from = match source {
+            raw::IdentitySource::Key(_) => {
+                sources.push(Source::Key);
+                continue;
             }
+            raw::IdentitySource::From(from) => from,
+        };
+        let mut given = Vec::new();
+        if !from.metadata.is_empty() {
+            let org = (!from.org.is_empty()).then(|| Source::metadata_property(&from.org));
+            given.push(Source::Metadata { name: Source::metadata_property(&from.metadata), org });
         }
-        check_org(&member(&path, "org_id"), &session.org_id, raw, errors);
-        let quota = monitor.quota(session.quota_max, session.quota_renewal_rate, &session.monitor, monitor.keys);
-        let org = directory.org_or_insert(&session.org_id, None);
-        let is_new = directory.add(Session {
-            hash,
-            org,
-            quota,
-            expires: u64::try_from(session.expires)
-                .ok()
-                .filter(|expires| *expires > 0)
-                .map(|expires| UnixMillis(expires.saturating_mul(1000))),
-            is_inactive: session.is_inactive,
-            access: session.access_rights.keys().cloned().collect(),
-            page: key_page(&hash),
-        });
-        if !is_new {
-            errors.add(path, "the same key twice: once raw, once as its hash, or twice in different case");
+        if let Some(name) = header_name(&member(&path, "header"), &from.header, errors) {
+            given.push(Source::Header(name));
+        }
+        let property = Source::CERTIFICATE_PROPERTIES.iter().find(|(word, _)| *word == from.peer_certificate);
+        given.extend(property.map(|(_, property)| Source::PeerCertificate(property)));
+        if from.source_address {
+            given.push(Source::SourceAddress);
+        }
+        if !from.org.is_empty() && from.metadata.is_empty() {
+            errors.add(member(&path, "org"), "is of use with metadata only");
+        }
+        match (given.pop(), given.is_empty()) {
+            (Some(source), true) => sources.push(source),
+            _ => errors.add(path, "needs one of metadata, header, peer_certificate, source_address, or be key"),
         }
     }
+    if raw.is_empty() { vec![Source::Key] } else { sources }
 }
 
 #[derive(Default)]
@@ -259,6 +289,9 @@ fn delivery_policy(raw: &raw::Delivery, errors: &mut Errors) -> DeliveryPolicy {
         max_delay_ms: raw.max_delay_ms,
         timeout_ms: raw.timeout_ms,
         capacity: raw.capacity,
-        limits: Limits { total: raw.max_in_flight as usize, per_target: raw.max_in_flight_per_target as usize },
+        limits: schedule::Limits {
+            total: raw.max_in_flight as usize,
+            per_target: raw.max_in_flight_per_target as usize,
+        },
     }
 }

@@ -1,17 +1,16 @@
-//! Checks event handlers and the monitor's webhook: names, targets, headers, templates.
+//! Checks event handlers, named webhooks and the monitor's webhook: names, targets, headers, templates.
 
 use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 use super::error::{Errors, hint, item, member};
 use super::raw;
+use super::target::{basic, target};
 use crate::cap::Cap;
-use crate::delivery::EndpointId;
-use crate::delivery::outbox::Tag;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
-use crate::handler::{Action, HandlerIndex, Handlers, Target, Webhook};
+use crate::handler::{Action, HandlerIndex, Handlers, Webhook};
 use crate::template::Templates;
 
 const WEBHOOK: &str = "eh_web_hook_handler";
@@ -34,15 +33,16 @@ impl ByEvent {
         }
     }
 
-    /// These, then the gateway-wide ones, then the monitor's webhook.
-    pub(super) fn joined(
-        mut self,
-        gateway: &ByEvent,
-        monitor: Option<HandlerIndex>,
-    ) -> [Vec<HandlerIndex>; EventKind::FIRED.len()] {
-        for (own, shared) in self.0.iter_mut().zip(&gateway.0) {
-            own.extend(shared);
+    /// These, then others.
+    pub(super) fn with(mut self, others: &ByEvent) -> Self {
+        for (own, other) in self.0.iter_mut().zip(&others.0) {
+            own.extend(other);
         }
+        self
+    }
+
+    /// All of them, and for crossed thresholds the monitor's webhook.
+    pub(super) fn with_monitor(mut self, monitor: Option<HandlerIndex>) -> [Vec<HandlerIndex>; EventKind::FIRED.len()] {
         if let Some(index) = monitor {
             self.push(EventKind::TriggerExceeded, index);
         }
@@ -50,51 +50,96 @@ impl ByEvent {
     }
 }
 
+/// What the fields of a webhook are called where it is written.
+struct Form {
+    target: &'static str,
+    template: &'static str,
+    headers: &'static str,
+}
+
+const CLASSIC: Form = Form { target: "target_path", template: "template_path", headers: "header_map" };
+const OAS: Form = Form { target: "url", template: "bodyTemplate", headers: "headers" };
+const NAMED: Form = Form { target: "target_url", template: "template_path", headers: "headers" };
+
+impl raw::NamedWebhook {
+    /// The settings of a handler that sends to it: its own come first where it has any.
+    fn meta(&self, own: &raw::HandlerMeta) -> raw::HandlerMeta {
+        let or = |own: &String, named: &String| if own.is_empty() { named.clone() } else { own.clone() };
+        let mut header_map = self.headers.clone();
+        header_map.extend(own.header_map.clone());
+        raw::HandlerMeta {
+            method: self.method.clone(),
+            target_path: self.target_url.clone(),
+            webhook: String::new(),
+            template_path: or(&own.template_path, &self.template_path),
+            header_map,
+            event_timeout: if own.event_timeout > 0 { own.event_timeout } else { self.event_timeout },
+            secret: if own.secret.is_empty() { self.secret.clone() } else { own.secret.clone() },
+            digest: own.digest || self.digest,
+            max_per_minute: self.max_per_minute,
+            timeout: self.timeout,
+            ..own.clone()
+        }
+    }
+}
+
 /// Collects every handler of a configuration.
 pub(super) struct HandlerList<'c> {
+    named: BTreeMap<&'c str, &'c raw::NamedWebhook>,
     templates: &'c Templates,
     callouts: &'c raw::Callouts,
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
+    upstream_is_observed: bool,
     list: Handlers,
 }
 
 impl<'c> HandlerList<'c> {
     pub(super) fn new(
         templates: &'c Templates,
-        callouts: &'c raw::Callouts,
+        raw: &'c raw::Config,
         errors: &'c mut Errors,
         warnings: &'c mut Errors,
     ) -> Self {
+        let callouts = &raw.callouts;
+        let upstream_is_observed = raw.apis.iter().any(|api| api.observe_upstream);
         for (field, cluster) in [("http_cluster", &callouts.http_cluster), ("https_cluster", &callouts.https_cluster)] {
             if cluster.is_empty() {
                 errors.add(member("callouts", field), "empty: name an Envoy cluster");
             }
         }
-        HandlerList { templates, callouts, errors, warnings, list: Handlers::default() }
+        HandlerList {
+            named: BTreeMap::new(),
+            upstream_is_observed,
+            templates,
+            callouts,
+            errors,
+            warnings,
+            list: Handlers::default(),
+        }
     }
 
     pub(super) fn into_list(self) -> Handlers {
         self.list
     }
 
-    /// Adds the handlers of one `event_handlers` object. `owner` begins their names: it does not change when another
-    /// API is added before.
+    /// Adds the handlers of one `event_handlers`. `owner` begins their names: it does not change when another API is
+    /// added before.
     pub(super) fn add_all(&mut self, path: &str, owner: &str, raw: &raw::EventHandlers) -> ByEvent {
+        match raw {
+            raw::EventHandlers::Classic(classic) => self.add_classic(path, owner, classic),
+            raw::EventHandlers::Oas(list) => self.add_oas(path, owner, list),
+        }
+    }
+
+    fn add_classic(&mut self, path: &str, owner: &str, raw: &raw::ClassicHandlers) -> ByEvent {
         let mut by_event = ByEvent::default();
         for (event, handlers) in &raw.events {
             let path = member(&member(path, "events"), event);
-            let kind = EventKind::from_name(event);
-            if kind.is_none() {
-                self.report_unfired(&path, event);
-            }
+            let kind = self.kind(&path, event);
             for (index, handler) in (0_usize..).zip(handlers) {
                 let meta = &handler.handler_meta;
-                let name = match [&meta.id, &meta.name].into_iter().find(|label| !label.is_empty()) {
-                    Some(label) => format!("{owner}.{event}[{label}]"),
-                    None => item(&format!("{owner}.{event}"), index),
-                };
-                let name = self.list.free_name(name);
+                let name = self.name(&format!("{owner}.{event}"), index, [&meta.id, &meta.name]);
                 let added = self.add(&item(&path, index), &name, handler);
                 if let Some((kind, added)) = kind.zip(added) {
                     by_event.push(kind, added);
@@ -102,6 +147,107 @@ impl<'c> HandlerList<'c> {
             }
         }
         by_event
+    }
+
+    /// Adds handlers in the form of Tyk OAS.
+    pub(super) fn add_oas(&mut self, path: &str, owner: &str, list: &[raw::OasHandler]) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for (index, handler) in (0_usize..).zip(list) {
+            let path = item(path, index);
+            let kind = self.kind(&member(&path, "trigger"), &handler.trigger);
+            let name = self.name(&format!("{owner}.{}", handler.trigger), index, [&handler.id, &handler.name]);
+            let added = match handler.r#type.as_str() {
+                "webhook" => {
+                    let meta = self.classic_meta(&path, handler);
+                    self.add_webhook(&path, &OAS, &name, &meta)
+                }
+                "log" => handler.enabled.then(|| self.push(&name, Action::Log { prefix: handler.log_prefix.clone() })),
+                "custom" => {
+                    self.errors.add(member(&path, "type"), scripts_cannot_run("\"custom\"", "the type webhook"));
+                    None
+                }
+                "" => None,
+                other => {
+                    let known = ["webhook", "log"];
+                    let message = format!("{other:?} is not one of webhook, log{}", hint(other, known));
+                    self.errors.add(member(&path, "type"), message);
+                    None
+                }
+            };
+            if let Some((kind, added)) = kind.zip(added) {
+                by_event.push(kind, added);
+            }
+        }
+        by_event
+    }
+
+    /// Adds the named webhooks, which handlers can send to, as handlers of their own events.
+    pub(super) fn add_named(&mut self, list: &'c [raw::NamedWebhook]) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for (index, named) in (0_usize..).zip(list) {
+            let path = item("webhooks", index);
+            if !named.name.is_empty() && self.named.insert(&named.name, named).is_some() {
+                self.errors.add(member(&path, "name"), format!("{:?} is the name of another webhook too", named.name));
+            }
+            let meta = named.meta(&raw::HandlerMeta::default());
+            let name = self.list.free_name(item_name("webhooks", &named.name));
+            let added = self.add_webhook(&path, &NAMED, &name, &meta);
+            for (place, event) in (0_usize..).zip(&named.events) {
+                let kind = self.kind(&item(&member(&path, "events"), place), event);
+                if let Some((kind, added)) = kind.zip(added) {
+                    by_event.push(kind, added);
+                }
+            }
+        }
+        by_event
+    }
+
+    /// A name for a handler that no other has.
+    fn name(&self, owner: &str, index: usize, labels: [&String; 2]) -> String {
+        let label = labels.into_iter().find(|label| !label.is_empty());
+        self.list.free_name(label.map_or_else(|| item(owner, index), |label| item_name(owner, label)))
+    }
+
+    fn classic_meta(&mut self, path: &str, oas: &raw::OasHandler) -> raw::HandlerMeta {
+        let place = member(path, "cooldownPeriod");
+        let period = match oas.cooldown_period.as_str() {
+            "" => 0,
+            text => match text.parse::<jiff::SignedDuration>().map(|period| u64::try_from(period.as_secs())) {
+                Ok(Ok(seconds)) => seconds,
+                _ => {
+                    self.errors.add(place, format!("{text:?} is not a duration such as \"1m30s\""));
+                    0
+                }
+            },
+        };
+        raw::HandlerMeta {
+            disabled: !oas.enabled,
+            id: oas.id.clone(),
+            name: oas.name.clone(),
+            method: oas.method.clone(),
+            target_path: oas.url.clone(),
+            webhook: oas.webhook.clone(),
+            template_path: oas.body_template.clone(),
+            header_map: oas.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),
+            event_timeout: period,
+            secret: oas.secret.clone(),
+            digest: oas.digest,
+            max_per_minute: oas.max_per_minute,
+            prefix: String::new(),
+            timeout: 0,
+        }
+    }
+
+    fn kind(&mut self, path: &str, event: &str) -> Option<EventKind> {
+        let kind = EventKind::from_name(event);
+        match kind {
+            None if !event.is_empty() => self.report_unfired(path, event),
+            Some(kind) if kind.is_of_upstream() && !self.upstream_is_observed => {
+                self.warnings.add(path, "this event never fires here: no API has observe_upstream");
+            }
+            _ => {}
+        }
+        kind
     }
 
     fn report_unfired(&mut self, path: &str, event: &str) {
@@ -116,22 +262,13 @@ impl<'c> HandlerList<'c> {
     fn add(&mut self, path: &str, name: &str, raw: &raw::Handler) -> Option<HandlerIndex> {
         let meta_path = member(path, "handler_meta");
         match raw.handler_name.as_str() {
-            WEBHOOK => {
-                if raw.handler_meta.target_path.is_empty() {
-                    self.errors.add(member(&meta_path, "target_path"), "missing");
-                }
-                self.add_webhook(&meta_path, name, &raw.handler_meta)
-            }
+            WEBHOOK => self.add_webhook(&meta_path, &CLASSIC, name, &raw.handler_meta),
             LOG if raw.handler_meta.disabled => None,
             LOG => Some(self.push(name, Action::Log { prefix: raw.handler_meta.prefix.clone() })),
             "" => None,
             other if SCRIPTS.contains(&other) => {
-                self.errors.add(
-                    member(path, "handler_name"),
-                    format!(
-                        "{other:?} runs scripts, which a filter cannot; send the event to a service with {WEBHOOK}"
-                    ),
-                );
+                let message = scripts_cannot_run(&format!("{other:?}"), WEBHOOK);
+                self.errors.add(member(path, "handler_name"), message);
                 None
             }
             other => {
@@ -144,9 +281,32 @@ impl<'c> HandlerList<'c> {
         }
     }
 
+    /// Adds the monitor's webhook, unless it has no target.
+    pub(super) fn add_monitor(&mut self, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
+        const PATH: &str = "monitor.configuration";
+        let has_target = !meta.target_path.is_empty() || !meta.webhook.is_empty();
+        has_target.then(|| self.add_webhook(PATH, &CLASSIC, PATH, meta)).flatten()
+    }
+
     /// Adds a webhook; a disabled one is checked and left out.
-    pub(super) fn add_webhook(&mut self, path: &str, name: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
-        let target = self.target(&member(path, "target_path"), &meta.target_path);
+    fn add_webhook(&mut self, path: &str, form: &Form, name: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
+        if !meta.webhook.is_empty() {
+            if !meta.target_path.is_empty() {
+                self.errors.add(member(path, form.target), "give either this or webhook");
+            }
+            let Some(named) = self.named.get(meta.webhook.as_str()) else {
+                let known = self.named.keys().copied();
+                let message = format!("no webhook has the name {:?}{}", meta.webhook, hint(&meta.webhook, known));
+                self.errors.add(member(path, "webhook"), message);
+                return None;
+            };
+            let meta = named.meta(meta);
+            return self.add_webhook(path, form, name, &meta);
+        }
+        if meta.target_path.is_empty() {
+            self.errors.add(member(path, form.target), "missing");
+        }
+        let target = target(&member(path, form.target), &meta.target_path, self.callouts, self.errors);
         let template = self.templates.find(&meta.template_path);
         if template.is_none() {
             let message = format!(
@@ -154,9 +314,9 @@ impl<'c> HandlerList<'c> {
                 meta.template_path,
                 hint(&meta.template_path, self.templates.names())
             );
-            self.errors.add(member(path, "template_path"), message);
+            self.errors.add(member(path, form.template), message);
         }
-        let mut headers = self.headers(&member(path, "header_map"), &meta.header_map);
+        let mut headers = self.headers(&member(path, form.headers), &meta.header_map);
         let keys = self.keys(&member(path, "secret"), &meta.secret);
         if meta.digest && meta.event_timeout == 0 {
             self.warnings.add(member(path, "digest"), "without an event_timeout nothing is held back");
@@ -177,6 +337,7 @@ impl<'c> HandlerList<'c> {
             target,
             template,
             headers: headers.into_iter().collect(),
+            timeout_ms: (meta.timeout > 0).then(|| meta.timeout.saturating_mul(1000)),
             event_timeout_ms: meta.event_timeout.saturating_mul(1000),
             digest: meta.digest,
             keys,
@@ -207,50 +368,6 @@ impl<'c> HandlerList<'c> {
         self.list.push(name, action)
     }
 
-    fn target(&mut self, path: &str, url: &str) -> Option<(Target, Option<String>)> {
-        if url.is_empty() {
-            return None;
-        }
-        let uri: Option<Uri> = url.parse().ok();
-        let parts = uri.as_ref().and_then(|uri| {
-            let scheme = match uri.scheme_str()? {
-                scheme if scheme.eq_ignore_ascii_case("http") => "http",
-                scheme if scheme.eq_ignore_ascii_case("https") => "https",
-                _ => return None,
-            };
-            uri.host().filter(|host| !host.is_empty())?;
-            // What is no port may be a password whose slash was not escaped.
-            let host_and_port = uri.authority()?.as_str().rsplit('@').next()?;
-            if port_of(host_and_port).is_some_and(|port| port.parse::<u16>().is_err()) {
-                return None;
-            }
-            Some((scheme, uri.authority()?, uri.host()?, uri.path_and_query()))
-        });
-        let Some((scheme, authority, host, path_and_query)) = parts else {
-            self.errors.add(path, format!("{:?} is not an absolute http or https URL", without_secrets(url)));
-            return None;
-        };
-        let (user_info, authority) = match authority.as_str().rsplit_once('@') {
-            Some((user_info, authority)) => (Some(user_info.to_owned()), authority),
-            None => (None, authority.as_str()),
-        };
-        let clusters = &self.callouts.clusters;
-        let default = if scheme == "https" { &self.callouts.https_cluster } else { &self.callouts.http_cluster };
-        let cluster = clusters.get(authority).or_else(|| clusters.get(host)).unwrap_or(default);
-        let path_and_query = path_and_query.map_or("/", |target| target.as_str());
-        let path_and_query =
-            if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
-        let target = Target {
-            endpoint: EndpointId::new(scheme, authority, &path_and_query),
-            tag: Tag::of(authority),
-            scheme,
-            authority: authority.to_owned(),
-            path_and_query,
-            cluster: cluster.clone(),
-        };
-        Some((target, user_info))
-    }
-
     fn headers(&mut self, path: &str, map: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut headers = BTreeMap::new();
         for (name, value) in map {
@@ -273,41 +390,14 @@ impl<'c> HandlerList<'c> {
     }
 }
 
+fn item_name(owner: &str, label: &str) -> String {
+    format!("{owner}[{label}]")
+}
+
+fn scripts_cannot_run(what: &str, instead: &str) -> String {
+    format!("{what} runs scripts, which a filter cannot; send the event to a service with {instead}")
+}
+
 fn method(name: &str) -> &'static str {
     ["GET", "PUT", "PATCH", "DELETE"].into_iter().find(|method| *method == name).unwrap_or("POST")
-}
-
-/// `Authorization` for a URL with `user:password@`, as Go's client sends it.
-fn basic(user_info: &str) -> String {
-    use base64::Engine as _;
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(user_info).collect();
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(decoded))
-}
-
-/// A URL for an error message: scheme and host, since user, path and query may be secrets. Where it is not clear which
-/// part is which, only the scheme.
-fn without_secrets(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        let end = url.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')).unwrap_or(url.len());
-        return match url.get(..end) {
-            Some(host) if end == url.len() => host.to_owned(),
-            Some(host) if !url.contains('@') => format!("{host}/…"),
-            _ => "…".to_owned(),
-        };
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let more = rest.get(authority.len()..).unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if more.contains('@') || port_of(host).is_some_and(|port| port.parse::<u16>().is_err()) {
-        return format!("{scheme}://…");
-    }
-    format!("{scheme}://{host}{}", if more.is_empty() { "" } else { "/…" })
-}
-
-/// What stands behind a host's colon.
-fn port_of(host: &str) -> Option<&str> {
-    match host.rsplit_once(']') {
-        Some((_, behind)) => behind.strip_prefix(':'),
-        None => host.split_once(':').map(|(_, port)| port),
-    }
 }

@@ -9,17 +9,25 @@ mod check;
 mod decode;
 mod error;
 mod handlers;
+mod policies;
 pub mod raw;
+mod sessions;
 mod shape;
+mod target;
 
 pub use error::{ConfigError, Errors};
+pub use sessions::{SessionMaker, is_identity};
+
+use std::sync::Arc;
 
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::signature::SigningKey;
 use crate::delivery::{Delivery, DeliveryPolicy};
 use crate::handler::{Handlers, Webhook};
+use crate::keys::KeysFrom;
+use crate::limit_headers::LimitHeaders;
 use crate::route::Routes;
-use crate::session::Directory;
+use crate::session::{Directory, Plan};
 use crate::template::Templates;
 use crate::units::fingerprint;
 
@@ -27,8 +35,20 @@ use crate::units::fingerprint;
 pub struct Config {
     /// The APIs.
     pub routes: Routes,
-    /// Keys and organisations.
+    /// Sessions and organisations.
     pub directory: Directory,
+    /// What makes sessions of those that are fetched.
+    pub session_maker: SessionMaker,
+    /// What identities without a session may do; `None`: anything.
+    pub default_plan: Option<Arc<Plan>>,
+    /// The pages of the table that counts such identities; at least 1.
+    pub identity_pages: u32,
+    /// Which headers tell a client of its limits.
+    pub limit_headers: LimitHeaders,
+    /// Where sessions are fetched.
+    pub keys_from: Option<KeysFrom>,
+    /// Whether every session is known that there is: those that are fetched have come, or none is.
+    pub keys_are_loaded: bool,
     /// What tells it from another configuration.
     pub id: ConfigId,
     /// Every event handler, the monitor's included.

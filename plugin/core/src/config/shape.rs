@@ -59,14 +59,26 @@ impl<'s> Shape<'s> {
 
     /// One of several types: the one that the value has.
     fn visit_any(&mut self, choices: &'s [Value], value: &mut Value, path: &str) -> bool {
-        let is_of = |schema: &Value| match schema.get("type").and_then(Value::as_str) {
+        let is_of = |schema: &&Value| match self.type_of(schema) {
             Some("string") => value.is_string(),
             Some("array") => value.is_array(),
+            Some("object") => value.is_object(),
             _ => false,
         };
-        match choices.iter().find(|schema| is_of(schema)) {
+        match choices.iter().find(is_of) {
             Some(schema) => self.visit(schema, value, path),
-            None => self.wrong_type("a string or a list of strings", value, path),
+            None => {
+                let names = choices.iter().filter_map(|schema| match self.type_of(schema)? {
+                    "string" => Some("a string"),
+                    "array" if schema.pointer("/items/type").and_then(Value::as_str) == Some("string") => {
+                        Some("a list of strings")
+                    }
+                    "array" => Some("a list"),
+                    _ => Some("an object"),
+                });
+                let expected = names.collect::<Vec<_>>().join(" or ");
+                self.wrong_type(&expected, value, path)
+            }
         }
     }
 
@@ -103,6 +115,7 @@ impl<'s> Shape<'s> {
             let place = member(path, &shown);
             match known.and_then(|known| known.get(name)).or(others) {
                 Some(schema) => self.visit(schema, value, &place),
+                None if schema.get("additionalProperties") == Some(&Value::Bool(true)) => true,
                 None => {
                     let names = known.into_iter().flat_map(Map::keys).map(String::as_str);
                     self.errors.add(place, format!("unknown field{}", hint(name, names)));

@@ -211,8 +211,11 @@ fn null_means_the_default() {
     let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
     let session =
         |key: &[u8]| config.directory.find(&KeyHash::of(key)).and_then(|at| config.directory.session(at)).unwrap();
-    assert!(session(b"k").may_call("a") && !session(b"k").may_call("b"), "an empty right is a right to this API only");
-    assert!(session(b"all").may_call("b"));
+    assert!(
+        session(b"k").plan.limits("a").is_some() && session(b"k").plan.limits("b").is_none(),
+        "an empty right is a right to this API only"
+    );
+    assert!(session(b"all").plan.limits("b").is_some());
 }
 
 #[test]
@@ -296,9 +299,17 @@ fn scripts_are_refused_with_what_to_use_instead() {
 fn an_event_that_never_fires_is_a_warning() {
     let config = json!({
         "apis": [{ "api_id": "a" }],
-        "event_handlers": { "events": { "HostDown": [{ "handler_name": "eh_log_handler" }] } }
+        "event_handlers": { "events": {
+            "VersionFailure": [{ "handler_name": "eh_log_handler" }], "HostDown": [{ "handler_name": "eh_log_handler" }]
+        } }
     });
-    assert_eq!(warnings(config), ["event_handlers.events.HostDown: this event never fires here"]);
+    assert_eq!(
+        warnings(config),
+        [
+            "event_handlers.events.HostDown: this event never fires here: no API has observe_upstream",
+            "event_handlers.events.VersionFailure: this event never fires here"
+        ]
+    );
 }
 
 #[test]
@@ -375,8 +386,8 @@ fn gateway_wide_handlers_serve_every_api() {
     let headers = |path: &'static str| [(&b":path"[..], path.as_bytes())];
     let handlers = |path, kind| {
         let headers = headers(path);
-        let request = crate::request::Request { headers: &headers, source_address: &|| None };
-        config.routes.find(&request).unwrap().handlers(kind).len()
+        let request = crate::request::Request { headers: &headers, property: &|_| None };
+        config.routes.find(&request).unwrap().1.handlers(kind).len()
     };
     assert_eq!(handlers("/", EventKind::AuthFailure), 2);
     assert_eq!(handlers("/b/", EventKind::AuthFailure), 1);

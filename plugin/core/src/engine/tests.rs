@@ -1,12 +1,17 @@
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::event::EventKind;
 use crate::ports::{Callout, SharedData};
 use crate::testing::MemoryHost;
 
 mod digests;
+mod gateway;
+mod tyk;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -15,6 +20,7 @@ struct World {
     host: MemoryHost,
     vms: Vec<Engine>,
     now: UnixMillis,
+    properties: BTreeMap<String, Vec<u8>>,
 }
 
 impl World {
@@ -31,12 +37,14 @@ impl World {
                 Engine::new(config, &host, START, salt)
             })
             .collect();
-        World { host, vms, now: START }
+        let properties = BTreeMap::from([("source\0address".to_owned(), b"192.0.2.7:4711".to_vec())]);
+        World { host, vms, now: START, properties }
     }
 
     fn on_vm(&mut self, vm: usize, headers: &[(&str, &[u8])]) -> Decision {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
-        let request = Request { headers: &headers, source_address: &|| Some("192.0.2.7:4711".into()) };
+        let properties = &self.properties;
+        let request = Request { headers: &headers, property: &|path| properties.get(path).cloned() };
         match self.vms[vm].on_request(&self.host, &request, self.now) {
             Poll::Ready(decision) => decision,
             Poll::Pending => panic!("shared data answers at once"),
@@ -198,8 +206,8 @@ fn keyless_requests_count_on_their_apis_organisation() {
 #[test]
 fn admitted_and_refused_requests_show_the_tighter_quota() {
     let mut world = World::new(&config());
-    let Decision::Continue { quota: Some(usage), .. } = world.get("/orders/1", "ten") else { panic!() };
-    let headers: Vec<_> = Engine::on_response(&usage).collect();
+    let Decision::Continue { followup: Some(followup), .. } = world.get("/orders/1", "ten") else { panic!() };
+    let headers = world.vms[0].limit_headers(&followup, world.now);
     assert_eq!(
         headers,
         [
@@ -213,8 +221,8 @@ fn admitted_and_refused_requests_show_the_tighter_quota() {
     }
     let Decision::Refuse(answer) = world.get("/orders/1", "ten") else { panic!() };
     assert!(answer.headers.contains(&("retry-after", "60".to_owned())), "{answer:?}");
-    let Decision::Continue { quota, .. } = world.get("/strict/1", "strict-only") else { panic!() };
-    assert_eq!(quota, None);
+    let Decision::Continue { followup, .. } = world.get("/strict/1", "strict-only") else { panic!() };
+    assert_eq!(followup, None);
 }
 
 #[test]

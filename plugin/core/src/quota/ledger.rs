@@ -1,47 +1,96 @@
-//! Counting a request on its organisation's and its key's quota.
+//! Counting a request on everything that limits it: rates and quotas of its organisation, its key and its API.
 //!
-//! An organisation's page holds its own counter and those of the first keys that were seen: for them one
-//! compare-and-swap counts both, or neither. Entries are never removed, so a key that once found the page full finds
-//! it full for ever, and has a page of its own; for such a key the organisation is counted first and refunded when
-//! the key's quota refuses.
+//! An organisation's page holds its own counters and those of the first keys that were seen: for them one
+//! compare-and-swap counts all, or none. Entries are never removed there, so a key that once found the page full finds
+//! it full for ever, and has a page of its own. Where a request is counted on several pages, they are counted on one
+//! after the other, and those before are refunded when a later one refuses.
 
-use super::page::{Counter, MAX_ENTRIES, Page, Place};
+use std::borrow::Cow;
+
+use super::page::{Counter, Kind, MAX_ENTRIES, Page, Place};
 use super::{Quota, Usage};
+use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
-use crate::store::{Change, StoreError, read, update};
+use crate::store::{Change, CorruptRecord, StoreError, read, update};
 use crate::units::{Percent, UnixMillis};
 
-/// One place of every organisation's page is kept for the organisation itself.
-const MAX_KEYS: usize = MAX_ENTRIES - 1;
+/// Two places of every organisation's page are kept for the organisation itself.
+const MAX_SHARED: usize = MAX_ENTRIES - 2;
 
-/// The organisation's own entry in its page. Key subjects are never 0.
-const ORG_SUBJECT: u64 = 0;
-
-/// Whose quota.
+/// Whose limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The organisation's.
+    /// The organisation's rate.
+    OrgRate,
+    /// The organisation's quota.
+    OrgQuota,
+    /// The key's rate.
+    KeyRate,
+    /// The key's quota.
+    KeyQuota,
+    /// The rate of all callers of the API together.
+    ApiRate,
+}
+
+impl Scope {
+    /// The limit's name in `RateLimit` headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::OrgRate => "organisation-rate",
+            Scope::OrgQuota => "organisation-quota",
+            Scope::KeyRate => "rate",
+            Scope::KeyQuota => "quota",
+            Scope::ApiRate => "api-rate",
+        }
+    }
+
+    /// Whether it is a rate, not a quota.
+    pub fn is_rate(self) -> bool {
+        matches!(self, Scope::OrgRate | Scope::KeyRate | Scope::ApiRate)
+    }
+}
+
+/// A value in shared data that holds counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageName<'c> {
+    /// The shared-data key.
+    pub key: Cow<'c, str>,
+    /// Whether it keeps its entries.
+    pub kind: Kind,
+}
+
+/// Where a counter stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home<'c> {
+    /// On the organisation's page.
     Org,
-    /// The key's own.
-    Key,
+    /// On the organisation's page while that has room, else on this one. For keys of that organisation only: a key of
+    /// none may come by the APIs of several, and still has one quota.
+    OrgOr(PageName<'c>),
+    /// On this page.
+    Own(PageName<'c>),
+}
+
+/// One limit that a request is counted on.
+#[derive(Clone, Debug)]
+pub struct Line<'c> {
+    /// Whose.
+    pub scope: Scope,
+    /// The counter's number, unique on its page.
+    pub subject: u64,
+    /// The limit.
+    pub quota: &'c Quota,
+    /// Where its counter stands.
+    pub home: Home<'c>,
 }
 
 /// What one request is to be counted on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Charge<'c> {
-    /// The shared-data key of the organisation's page; `None` for a key of no organisation.
+    /// The shared-data key of the organisation's page; `None` for a request of no organisation.
     pub org_page: Option<&'c str>,
-    /// The organisation's quota, if it has one.
-    pub org: Option<&'c Quota>,
-    /// Whether the key belongs to that organisation, and so may be counted on its page. A key of no organisation may
-    /// come by the APIs of several, and still has one quota.
-    pub is_member: bool,
-    /// The shared-data key of the page that the key has to itself, once its organisation's is full.
-    pub key_page: &'c str,
-    /// The key's subject number; not 0.
-    pub subject: u64,
-    /// The key's quota, if it has one.
-    pub key: Option<&'c Quota>,
+    /// The limits, in the order in which they refuse.
+    pub lines: Vec<Line<'c>>,
 }
 
 /// A threshold that this request's update crossed: nobody else will report it.
@@ -60,219 +109,221 @@ pub struct Crossing {
 /// The outcome of a charge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charged {
-    /// The quota that refused the request, which then counts on none.
+    /// The limit that refused the request, which then counts on none.
     pub refused_by: Option<Scope>,
-    /// The refusing quota, else the one with fewer requests left; `None` where nothing limits.
-    pub usage: Option<Usage>,
+    /// The refusing limit, else all of them.
+    pub usages: Vec<(Scope, Usage)>,
     /// At most one per scope.
     pub crossings: Vec<Crossing>,
 }
 
-/// Counts a request, or finds that a quota refuses it.
+/// Counts a request, or finds that a limit refuses it.
 ///
 /// # Errors
-/// When a counter cannot be read or written; the request is then counted on none, or, where the refund failed too,
-/// on the organisation's only, which is logged.
+/// When a counter cannot be read or written; the request is then counted on none, or, where a refund failed too, on
+/// some, which is logged.
 pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: UnixMillis) -> Result<Charged, StoreError> {
-    if charge.org.is_none() && charge.key.is_none() {
-        return Ok(Charged::default());
-    }
-    let Some(org_page) = charge.org_page else {
-        return charge_own_page(host, charge, now);
-    };
-    let (on_org_page, key_is_elsewhere) = charge_org_page(host, org_page, charge, now)?;
-    if !key_is_elsewhere || on_org_page.charged.refused_by.is_some() {
-        return Ok(on_org_page.charged);
-    }
-    match charge_own_page(host, charge, now) {
-        Ok(own) if own.refused_by.is_none() => Ok(both(on_org_page.charged, own)),
-        Ok(own) => {
-            let crossings = refund(host, org_page, &on_org_page).into_iter().collect();
-            Ok(Charged { crossings, ..own })
-        }
-        Err(error) => {
-            if let Some(crossing) = refund(host, org_page, &on_org_page) {
-                log::error!("{org_page}: nobody is told that {} % was reached", crossing.limit);
+    let mut waiting: Vec<&Line<'_>> = charge.lines.iter().collect();
+    let mut done: Vec<PageCharge<'_>> = Vec::new();
+    let is_shared = |line: &&Line<'_>| !matches!(line.home, Home::Own(_));
+    let mut org_page = charge
+        .org_page
+        .filter(|_| waiting.iter().any(is_shared))
+        .map(|key| PageName { key: Cow::Borrowed(key), kind: Kind::Kept });
+    while let Some(first) = waiting.first() {
+        let (page, here, later): (PageName<'_>, Vec<&Line<'_>>, Vec<&Line<'_>>) = match org_page.take() {
+            Some(page) => {
+                let (here, later) = waiting.iter().copied().partition(is_shared);
+                (page, here, later)
             }
-            Err(error)
+            None => {
+                // An organisation's line that has no page to stand on cannot be: its page keeps places for it.
+                let Some(page) = first.own_page() else { break };
+                let (here, later) = waiting.iter().copied().partition(|line| line.own_page() == Some(page));
+                (page.clone(), here, later)
+            }
+        };
+        match count_on(host, page, &here, &later, now) {
+            Ok((PageCharge { charged, .. }, _)) if charged.refused_by.is_some() => {
+                return Ok(Charged { crossings: refund_all(host, &done), ..charged });
+            }
+            Ok((counted, elsewhere)) => {
+                done.push(counted);
+                waiting = elsewhere.into_iter().chain(later).collect();
+            }
+            Err(error) => {
+                for crossing in refund_all(host, &done) {
+                    log::error!("nobody is told that {} % of a quota were reached", crossing.limit);
+                }
+                return Err(error);
+            }
         }
+    }
+    let mut total = Charged::default();
+    for page in done {
+        total.usages.extend(page.charged.usages);
+        total.crossings.extend(page.charged.crossings);
+    }
+    Ok(total)
+}
+
+impl Line<'_> {
+    fn own_page(&self) -> Option<&PageName<'_>> {
+        match &self.home {
+            Home::Org => None,
+            Home::OrgOr(page) | Home::Own(page) => Some(page),
+        }
+    }
+
+    /// The refusal of a limit whose own page says that it is used up. A page that cannot be read refuses nothing here:
+    /// counting on it will say why.
+    fn peek(&self, host: &impl SharedData, now: UnixMillis) -> Option<Charged> {
+        let page = self.own_page()?;
+        let stored = Page::decode(read(host, &page.key).ok()?, page.kind).ok()?;
+        let place = stored.find(self.subject)?;
+        let tally = Tally { place, line: self, counter: self.quota.as_of(stored.counter(place), now) };
+        tally.is_used_up().then(|| tally.refusal())
     }
 }
 
-/// A charge on an organisation's page, with what it takes to undo the organisation's part.
-#[derive(Default)]
-struct OrgCharge {
+/// A charge on one page, with what it takes to undo it.
+struct PageCharge<'c> {
+    page: PageName<'c>,
     charged: Charged,
-    /// The window in which the organisation was counted.
-    started: Option<UnixMillis>,
+    undo: Vec<Undo>,
+}
+
+struct Undo {
+    subject: u64,
+    /// The window in which it was counted.
+    started: UnixMillis,
     /// `rung` before this charge.
     rung_before: u64,
+    crossing: Option<Crossing>,
 }
 
-fn charge_org_page(
+/// Counts on all of `here` that find room on the page, or on none. Returns those that find none, for which the page's
+/// part counts as well. `later` are looked at: a key that is used up must not take the organisation's last request even
+/// for a moment.
+fn count_on<'c, 'l>(
     host: &(impl SharedData + Metrics),
-    org_page: &str,
-    charge: &Charge<'_>,
+    page: PageName<'c>,
+    here: &[&'l Line<'c>],
+    later: &[&'l Line<'c>],
     now: UnixMillis,
-) -> Result<(OrgCharge, bool), StoreError> {
-    update(host, org_page, |stored| {
-        let mut page = Page::decode(stored)?;
-        let org = charge.org.and_then(|quota| Tally::open(&mut page, ORG_SUBJECT, MAX_ENTRIES, Scope::Org, quota, now));
-        let key = charge
-            .key
-            .filter(|_| charge.is_member)
-            .and_then(|quota| Tally::open(&mut page, charge.subject, MAX_KEYS, Scope::Key, quota, now));
-        let key_is_elsewhere = charge.key.is_some() && key.is_none();
-        let mut result = OrgCharge {
-            started: org.as_ref().map(|tally| tally.counter.started),
-            rung_before: org.as_ref().map(|tally| tally.counter.rung).unwrap_or_default(),
-            ..OrgCharge::default()
-        };
-        // A key that is used up must not take the organisation's last request even for a moment.
-        let refused = if key_is_elsewhere && !org.as_ref().is_some_and(Tally::is_used_up) {
-            refused_by_own_page(host, charge, now)
-        } else {
-            None
-        };
-        result.charged = refused.unwrap_or_else(|| count([org, key], &mut page));
-        Ok(match result.charged {
-            Charged { refused_by: None, usage: Some(_), .. } => {
-                Change::Write(page.encode(), (result, key_is_elsewhere))
+) -> Result<(PageCharge<'c>, Vec<&'l Line<'c>>), StoreError> {
+    let (charged, undo, elsewhere, evicted) = update(host, &page.key, |stored| {
+        let mut counters = Page::decode(stored, page.kind)?;
+        let (mut tallies, mut elsewhere) = (Vec::with_capacity(here.len()), Vec::new());
+        for line in here {
+            match Tally::open(&mut counters, line, now) {
+                Some(tally) => tallies.push(tally),
+                None if matches!(line.home, Home::OrgOr(_)) && line.own_page() != Some(&page) => elsewhere.push(*line),
+                // A page of its own has room for it, unless it is not the page that it should be.
+                None => return Err(CorruptRecord { record: "counter page", len: counters.encode().len() }),
             }
-            _ => Change::Keep((result, key_is_elsewhere)),
-        })
+        }
+        let refusal = match tallies.iter().find(|tally| tally.is_used_up()) {
+            Some(used_up) => Some(used_up.refusal()),
+            None => elsewhere.iter().chain(later).find_map(|line| line.peek(host, now)),
+        };
+        if let Some(refusal) = refusal {
+            return Ok(Change::Keep((refusal, Vec::new(), Vec::new(), 0)));
+        }
+        let mut charged = Charged::default();
+        let mut undo = Vec::with_capacity(tallies.len());
+        for tally in tallies {
+            undo.push(tally.count(&mut counters, &mut charged));
+        }
+        let evicted = counters.evicted();
+        let result = (charged, undo, elsewhere, evicted);
+        Ok(if result.1.is_empty() { Change::Keep(result) } else { Change::Write(counters.encode(), result) })
+    })?;
+    if evicted > 0 {
+        host.add(Metric::IdentitiesEvicted, evicted);
+    }
+    Ok((PageCharge { page, charged, undo }, elsewhere))
+}
+
+/// Takes a request off every page that it was counted on. Returns the crossings that must be reported although the
+/// request that made them was refused: others counted past the threshold meanwhile, and they saw it as already rung.
+fn refund_all(host: &(impl SharedData + Metrics), done: &[PageCharge<'_>]) -> Vec<Crossing> {
+    done.iter().flat_map(|page| refund(host, page)).collect()
+}
+
+fn refund(host: &(impl SharedData + Metrics), charge: &PageCharge<'_>) -> Vec<Crossing> {
+    let refunded = update(host, &charge.page.key, |stored| {
+        let mut page = Page::decode(stored, charge.page.kind)?;
+        let due = charge.undo.iter().filter_map(|undo| undo.apply(&mut page)).collect();
+        Ok(Change::Write(page.encode(), due))
+    });
+    refunded.unwrap_or_else(|error| {
+        log::error!("{}: one request stays counted although it was refused: {error}", charge.page.key);
+        charge.undo.iter().filter_map(|undo| undo.crossing).collect()
     })
 }
 
-fn charge_own_page(
-    host: &(impl SharedData + Metrics),
-    charge: &Charge<'_>,
-    now: UnixMillis,
-) -> Result<Charged, StoreError> {
-    let Some(quota) = charge.key else { return Ok(Charged::default()) };
-    update(host, charge.key_page, |stored| {
-        let mut page = Page::decode(stored)?;
-        let tally = Tally::open(&mut page, charge.subject, MAX_ENTRIES, Scope::Key, quota, now);
-        let charged = count([tally, None], &mut page);
-        Ok(match charged.refused_by {
-            None => Change::Write(page.encode(), charged),
-            Some(_) => Change::Keep(charged),
-        })
-    })
-}
-
-/// The refusal of a key whose own page says that it is used up. A page that cannot be read refuses nothing here:
-/// counting on it will say why.
-fn refused_by_own_page(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Option<Charged> {
-    let mut page = Page::decode(read(host, charge.key_page).ok()?).ok()?;
-    let tally = Tally::open(&mut page, charge.subject, MAX_ENTRIES, Scope::Key, charge.key?, now)?;
-    tally.is_used_up().then(|| tally.refusal())
-}
-
-/// Takes a request off the organisation's count. Returns the crossing that must be reported although the request
-/// that made it was refused: others counted past the threshold meanwhile, and they saw it as already rung.
-fn refund(host: &(impl SharedData + Metrics), org_page: &str, charge: &OrgCharge) -> Option<Crossing> {
-    let held = charge.charged.crossings.first().copied();
-    let started = charge.started?;
-    let refunded = update(host, org_page, |stored| {
-        let mut page = Page::decode(stored)?;
-        let Some(place) = page.find(ORG_SUBJECT) else { return Ok(Change::Keep(held)) };
+impl Undo {
+    fn apply(&self, page: &mut Page) -> Option<Crossing> {
+        let Some(place) = page.find(self.subject) else { return self.crossing };
         let mut counter = page.counter(place);
-        if counter.started != started {
-            return Ok(Change::Keep(held));
+        if counter.started != self.started {
+            return self.crossing;
         }
         counter.count = counter.count.saturating_sub(1);
-        let due = match held {
+        let due = match self.crossing {
             Some(crossing) if counter.count < crossing.count && counter.rung == crossing.count => {
-                counter.rung = charge.rung_before;
+                counter.rung = self.rung_before;
                 None
             }
             other => other,
         };
         page.set(place, counter);
-        Ok(Change::Write(page.encode(), due))
-    });
-    refunded.unwrap_or_else(|error| {
-        log::error!("{org_page}: one request stays counted although its key refused it: {error}");
-        held
-    })
+        due
+    }
 }
 
 /// One counter of a page, opened to count a request on.
-struct Tally<'q> {
+struct Tally<'t, 'c> {
     place: Place,
-    scope: Scope,
-    quota: &'q Quota,
+    line: &'t Line<'c>,
     /// As of now: an ended window is already replaced by a new one.
     counter: Counter,
 }
 
-impl<'q> Tally<'q> {
-    /// `None` where `subject` is not on the page and the page already has `capacity` entries.
-    fn open(
-        page: &mut Page,
-        subject: u64,
-        capacity: usize,
-        scope: Scope,
-        quota: &'q Quota,
-        now: UnixMillis,
-    ) -> Option<Self> {
-        let place = page.find(subject).or_else(|| page.add(subject, capacity, now))?;
-        let mut counter = page.counter(place);
-        // A window that starts further ahead than it is long was begun by a clock that has been set right since.
-        let is_over = |window| now.since(counter.started) >= window || counter.started.since(now) > window;
-        if quota.window_ms.is_some_and(is_over) {
-            counter = Counter { started: now, ..Counter::default() };
-        }
-        Some(Tally { place, scope, quota, counter })
+impl<'t, 'c> Tally<'t, 'c> {
+    /// `None` where the page has neither the subject nor room for it.
+    fn open(page: &mut Page, line: &'t Line<'c>, now: UnixMillis) -> Option<Self> {
+        let capacity = if matches!(line.home, Home::OrgOr(_)) { MAX_SHARED } else { MAX_ENTRIES };
+        let place = page.open(line.subject, capacity, now)?;
+        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
     }
 
-    fn usage(&self) -> Usage {
-        self.quota.usage(self.counter.count, self.counter.started)
+    fn usage(&self) -> (Scope, Usage) {
+        (self.line.scope, self.line.quota.usage(self.counter.count, self.counter.started))
     }
 
     fn is_used_up(&self) -> bool {
-        self.counter.count >= self.quota.max
+        self.counter.count >= self.line.quota.max
     }
 
     fn refusal(&self) -> Charged {
-        Charged { refused_by: Some(self.scope), usage: Some(self.usage()), crossings: Vec::new() }
+        Charged { refused_by: Some(self.line.scope), usages: vec![self.usage()], crossings: Vec::new() }
     }
 
-    fn add(&mut self) -> Option<Crossing> {
-        let before = self.counter.count;
+    fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {
+        let Quota { max, .. } = *self.line.quota;
+        let (before, rung_before) = (self.counter.count, self.counter.rung);
         self.counter.count = before.saturating_add(1);
-        let trigger = self.quota.crossed(before, self.counter.count, self.counter.rung)?;
-        self.counter.rung = trigger.at;
-        Some(Crossing { scope: self.scope, limit: trigger.limit, count: self.counter.count, max: self.quota.max })
+        let crossing = self.line.quota.crossed(before, self.counter.count, rung_before).map(|trigger| {
+            self.counter.rung = trigger.at;
+            Crossing { scope: self.line.scope, limit: trigger.limit, count: self.counter.count, max }
+        });
+        page.set(self.place, self.counter);
+        charged.crossings.extend(crossing);
+        charged.usages.push(self.usage());
+        Undo { subject: self.line.subject, started: self.counter.started, rung_before, crossing }
     }
-}
-
-/// Counts on all of `tallies` or, where one is used up, on none.
-fn count(tallies: [Option<Tally<'_>>; 2], page: &mut Page) -> Charged {
-    let used_up = tallies.iter().flatten().find(|tally| tally.is_used_up());
-    if let Some(tally) = used_up {
-        return tally.refusal();
-    }
-    let mut charged = Charged::default();
-    for mut tally in tallies.into_iter().flatten() {
-        charged.crossings.extend(tally.add());
-        charged.usage = tighter(charged.usage, Some(tally.usage()));
-        page.set(tally.place, tally.counter);
-    }
-    charged
-}
-
-fn both(org: Charged, key: Charged) -> Charged {
-    let mut crossings = org.crossings;
-    crossings.extend(key.crossings);
-    Charged { refused_by: None, usage: tighter(org.usage, key.usage), crossings }
-}
-
-/// The one with fewer requests left; of two alike, the one that renews later.
-fn tighter(a: Option<Usage>, b: Option<Usage>) -> Option<Usage> {
-    let later = |usage: &Usage| std::cmp::Reverse(usage.renews.unwrap_or(UnixMillis(u64::MAX)));
-    [a, b].into_iter().flatten().min_by_key(|usage| (usage.remaining(), later(usage)))
 }
 
 #[cfg(test)]

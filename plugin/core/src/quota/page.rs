@@ -1,24 +1,61 @@
 //! The stored form of counters: several in one value, so that one compare-and-swap counts them together.
 //!
 //! ```text
-//! page    = version u8 = 1, entry*
-//! entry   = subject u64, started u64, count u64, rung u64        little endian, 32 bytes
+//! page    = version u8, entry*                                   at most 32
+//! entry   = subject u64, started u64, count u64, rung u64        little endian
+//!           and, where the version is 2, used u64
 //! ```
 //! `started` is the window's start in Unix milliseconds: the window lives in the value, never in the key.
 //! `rung` is the count of the highest threshold that has rung in this window.
+//!
+//! Entries of a page of version 1 are kept for ever. Version 2 is for subjects that traffic can invent: a full page
+//! drops an entry for each new one. `used` is twice the time of the last use, and 1 more for an entry that is settled:
+//! used again since it came. Newcomers push out newcomers only, so that a flood of subjects that come once leaves alone
+//! whoever comes regularly (segmented LRU; Karedla, Love, Wherry, 1994).
 
 use crate::store::CorruptRecord;
 use crate::units::UnixMillis;
 
-const VERSION: u8 = 1;
-const ENTRY_LEN: usize = 32;
-
 /// Entries that a page takes. More would make every read of the page dearer.
-pub(super) const MAX_ENTRIES: usize = 32;
+pub const MAX_ENTRIES: usize = 32;
+
+/// Settled entries of a page; the other places are for newcomers.
+const MAX_SETTLED: usize = 24;
+
+/// Whether a page keeps its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// For ever.
+    Kept,
+    /// Until others need the place.
+    Table,
+}
+
+impl Kind {
+    fn version(self) -> u8 {
+        match self {
+            Kind::Kept => 1,
+            Kind::Table => 2,
+        }
+    }
+
+    fn entry_len(self) -> usize {
+        match self {
+            Kind::Kept => 32,
+            Kind::Table => 40,
+        }
+    }
+}
 
 /// A page's bytes, known to be well-formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page(Vec<u8>);
+pub struct Page {
+    bytes: Vec<u8>,
+    kind: Kind,
+    /// The places that were found or added since it was decoded, a bit each: they are in use and stay.
+    opened: u32,
+    evicted: u64,
+}
 
 /// One subject's counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,21 +72,24 @@ pub struct Counter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
+const USED_AT: usize = 32;
+
 impl Page {
     /// An empty page.
-    pub fn new() -> Self {
-        Page(vec![VERSION])
+    pub fn new(kind: Kind) -> Self {
+        Page { bytes: vec![kind.version()], kind, opened: 0, evicted: 0 }
     }
 
     /// Checks stored bytes; `None` stands for a key that was never written.
-    pub fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
-        let Some(bytes) = stored else { return Ok(Page::new()) };
+    pub fn decode(stored: Option<Vec<u8>>, kind: Kind) -> Result<Self, CorruptRecord> {
+        let Some(bytes) = stored else { return Ok(Page::new(kind)) };
         match bytes.split_first() {
-            Some((&VERSION, entries))
-                if entries.len().is_multiple_of(ENTRY_LEN)
-                    && entries.len() <= ENTRY_LEN.saturating_mul(MAX_ENTRIES) =>
+            Some((version, entries))
+                if *version == kind.version()
+                    && entries.len().is_multiple_of(kind.entry_len())
+                    && entries.len() <= kind.entry_len().saturating_mul(MAX_ENTRIES) =>
             {
-                Ok(Page(bytes))
+                Ok(Page { bytes, ..Page::new(kind) })
             }
             _ => Err(CorruptRecord { record: "counter page", len: bytes.len() }),
         }
@@ -57,7 +97,12 @@ impl Page {
 
     /// The bytes to store.
     pub fn encode(self) -> Vec<u8> {
-        self.0
+        self.bytes
+    }
+
+    /// How many entries made room for others since it was decoded.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Where `subject` stands, if it does.
@@ -66,46 +111,92 @@ impl Page {
         self.entries().position(|entry| entry.starts_with(&subject)).map(Place)
     }
 
-    /// Adds `subject` with a counter at 0 whose window starts at `now`; `None` on a page that has `capacity` entries.
-    pub fn add(&mut self, subject: u64, capacity: usize, now: UnixMillis) -> Option<Place> {
-        let place = self.entries().count();
-        if place >= capacity.min(MAX_ENTRIES) {
-            return None;
+    /// Where `subject` stands, or a new place with a counter at 0 whose window starts at `now`. `None` on a page that
+    /// keeps its entries and has `capacity` of them.
+    pub fn open(&mut self, subject: u64, capacity: usize, now: UnixMillis) -> Option<Place> {
+        let known = self.find(subject);
+        let place = match known {
+            Some(place) => place,
+            None if self.entries().count() < capacity.min(MAX_ENTRIES) => {
+                let place = Place(self.entries().count());
+                let len = self.bytes.len().saturating_add(self.kind.entry_len());
+                self.bytes.resize(len, 0);
+                place
+            }
+            None if self.kind == Kind::Table => {
+                self.evicted = self.evicted.saturating_add(1);
+                self.oldest(false)?
+            }
+            None => return None,
+        };
+        if known.is_none() {
+            self.write(place, 0, subject);
+            self.set(place, Counter { started: now, ..Counter::default() });
         }
-        self.0.extend_from_slice(&subject.to_le_bytes());
-        self.0.extend_from_slice(&now.0.to_le_bytes());
-        self.0.extend_from_slice(&[0; 16]);
-        Some(Place(place))
+        self.opened |= bit(place);
+        if self.kind == Kind::Table {
+            self.use_again(place, known.is_some(), now);
+        }
+        Some(place)
     }
 
     /// The counter at `place`.
     pub fn counter(&self, place: Place) -> Counter {
-        let Some(entry) = self.entries().nth(place.0) else { return Counter::default() };
-        let field = |at: usize| {
-            let bytes = entry.get(at..at.saturating_add(8)).and_then(|bytes| bytes.try_into().ok());
-            u64::from_le_bytes(bytes.unwrap_or_default())
-        };
-        Counter { started: UnixMillis(field(8)), count: field(16), rung: field(24) }
+        Counter { started: UnixMillis(self.read(place, 8)), count: self.read(place, 16), rung: self.read(place, 24) }
     }
 
     /// Replaces the counter at `place`.
     pub fn set(&mut self, place: Place, counter: Counter) {
-        let entries = self.0.get_mut(1..).unwrap_or_default();
-        let Some(entry) = entries.chunks_exact_mut(ENTRY_LEN).nth(place.0) else { return };
-        for (field, value) in entry.chunks_exact_mut(8).skip(1).zip([counter.started.0, counter.count, counter.rung]) {
-            field.copy_from_slice(&value.to_le_bytes());
+        self.write(place, 8, counter.started.0);
+        self.write(place, 16, counter.count);
+        self.write(place, 24, counter.rung);
+    }
+
+    /// Notes a use; a second one settles the entry, for which the settled one that was used longest ago may have to
+    /// become a newcomer again.
+    fn use_again(&mut self, place: Place, settles: bool, now: UnixMillis) {
+        let is_settled = self.read(place, USED_AT) & 1 == 1;
+        if settles && !is_settled {
+            let settled = (0..self.entries().count()).filter(|at| self.read(Place(*at), USED_AT) & 1 == 1).count();
+            if settled >= MAX_SETTLED
+                && let Some(other) = self.oldest(true)
+            {
+                self.write(other, USED_AT, self.read(other, USED_AT) & !1);
+            }
         }
+        self.write(place, USED_AT, now.0.saturating_mul(2) | u64::from(settles || is_settled));
+    }
+
+    /// The entry that was used longest ago, of the settled ones or of the newcomers.
+    fn oldest(&self, settled: bool) -> Option<Place> {
+        (0..self.entries().count())
+            .map(Place)
+            .filter(|place| self.opened & bit(*place) == 0)
+            .filter(|place| (self.read(*place, USED_AT) & 1 == 1) == settled)
+            .min_by_key(|place| self.read(*place, USED_AT))
     }
 
     fn entries(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.get(1..).unwrap_or_default().chunks_exact(ENTRY_LEN)
+        self.bytes.get(1..).unwrap_or_default().chunks_exact(self.kind.entry_len())
+    }
+
+    fn read(&self, place: Place, at: usize) -> u64 {
+        let entry = self.entries().nth(place.0).unwrap_or_default();
+        let bytes = entry.get(at..at.saturating_add(8)).and_then(|bytes| bytes.try_into().ok());
+        u64::from_le_bytes(bytes.unwrap_or_default())
+    }
+
+    fn write(&mut self, place: Place, at: usize, value: u64) {
+        let entries = self.bytes.get_mut(1..).unwrap_or_default();
+        let entry = entries.chunks_exact_mut(self.kind.entry_len()).nth(place.0).unwrap_or_default();
+        if let Some(field) = entry.get_mut(at..at.saturating_add(8)) {
+            field.copy_from_slice(&value.to_le_bytes());
+        }
     }
 }
 
-impl Default for Page {
-    fn default() -> Self {
-        Page::new()
-    }
+fn bit(place: Place) -> u32 {
+    u32::try_from(place.0).ok().and_then(|at| 1_u32.checked_shl(at)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -115,36 +206,83 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    /// As the next update finds it.
+    fn stored(page: Page) -> Page {
+        let kind = page.kind;
+        Page::decode(Some(page.encode()), kind).unwrap()
+    }
+
     #[test]
-    fn a_full_page_takes_no_more() {
-        let mut page = Page::new();
+    fn a_full_page_that_keeps_its_entries_takes_no_more() {
+        let mut page = Page::new(Kind::Kept);
         for subject in 0..32 {
-            assert!(page.add(subject, MAX_ENTRIES, UnixMillis(1)).is_some());
+            assert!(page.open(subject, MAX_ENTRIES, UnixMillis(1)).is_some());
         }
-        assert!(page.add(32, MAX_ENTRIES, UnixMillis(1)).is_none());
-        assert!(Page::decode(Some(page.encode())).is_ok());
+        assert!(page.open(32, MAX_ENTRIES, UnixMillis(1)).is_none());
+        assert!(page.open(31, MAX_ENTRIES, UnixMillis(1)).is_some());
+        assert!(Page::decode(Some(page.encode()), Kind::Kept).is_ok());
     }
 
     #[test]
     fn foreign_bytes_are_an_error_not_zero() {
         for bytes in [vec![], vec![2], vec![1; 32], vec![1; 34], vec![1; 1 + 33 * 32], b"12".to_vec()] {
             let len = bytes.len();
-            assert_eq!(Page::decode(Some(bytes)), Err(CorruptRecord { record: "counter page", len }));
+            assert_eq!(Page::decode(Some(bytes), Kind::Kept), Err(CorruptRecord { record: "counter page", len }));
         }
-        assert_eq!(Page::decode(None), Ok(Page::new()));
+        assert_eq!(Page::decode(None, Kind::Kept), Ok(Page::new(Kind::Kept)));
+    }
+
+    #[test]
+    fn whoever_comes_regularly_outlives_any_number_that_come_once() {
+        let mut page = Page::new(Kind::Table);
+        let mut time = 0;
+        let regular = 7;
+        for visit in 0..50_u64 {
+            for stranger in 0..40 {
+                time += 1;
+                page = stored(page);
+                page.open(1000 + visit * 100 + stranger, MAX_ENTRIES, UnixMillis(time)).unwrap();
+            }
+            page = stored(page);
+            let is_known = page.find(regular).is_some();
+            assert_eq!(is_known, visit > 0, "visit {visit}");
+            // At first twice in a row, then once at a time.
+            for _ in 0..=u8::from(visit == 0) {
+                page = stored(page);
+                page.open(regular, MAX_ENTRIES, UnixMillis(time)).unwrap();
+            }
+        }
+        assert_eq!(page.entries().count(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn two_counters_of_one_request_do_not_push_each_other_out() {
+        let mut page = Page::new(Kind::Table);
+        for subject in 0..32 {
+            page.open(subject, MAX_ENTRIES, UnixMillis(1)).unwrap();
+        }
+        for round in 0..100 {
+            page = stored(page);
+            let (a, b) = (100 + 2 * round, 101 + 2 * round);
+            let places = [a, b].map(|subject| page.open(subject, MAX_ENTRIES, UnixMillis(1)).unwrap());
+            assert_ne!(places[0], places[1]);
+            assert_eq!([page.find(a), page.find(b)], places.map(Some));
+            assert_eq!(page.evicted(), 2);
+        }
     }
 
     proptest! {
         #[test]
         fn what_is_set_is_read_back(
-            counters in prop::collection::btree_map(any::<u64>(), (any::<u64>(), any::<u64>(), any::<u64>()), 0..32)
+            counters in prop::collection::btree_map(any::<u64>(), (any::<u64>(), any::<u64>(), any::<u64>()), 0..32),
+            kind in prop::sample::select(&[Kind::Kept, Kind::Table][..]),
         ) {
-            let mut page = Page::new();
+            let mut page = Page::new(kind);
             for (subject, (started, count, rung)) in &counters {
-                let place = page.add(*subject, MAX_ENTRIES, UnixMillis(7)).unwrap();
+                let place = page.open(*subject, MAX_ENTRIES, UnixMillis(7)).unwrap();
                 page.set(place, Counter { started: UnixMillis(*started), count: *count, rung: *rung });
             }
-            let page = Page::decode(Some(page.encode())).unwrap();
+            let page = stored(page);
             for (subject, (started, count, rung)) in &counters {
                 let place = page.find(*subject).unwrap();
                 let counter = Counter { started: UnixMillis(*started), count: *count, rung: *rung };
@@ -153,9 +291,28 @@ mod tests {
         }
 
         #[test]
+        fn a_table_never_grows_and_always_has_room(
+            uses in prop::collection::vec((0_u64..60, 0_u64..3), 1..400)
+        ) {
+            let mut page = Page::new(Kind::Table);
+            let mut time = 0;
+            for (subject, step) in uses {
+                time += step;
+                page = stored(page);
+                prop_assert!(page.open(subject, MAX_ENTRIES, UnixMillis(time)).is_some());
+                prop_assert!(page.find(subject).is_some());
+                prop_assert!(page.entries().count() <= MAX_ENTRIES);
+                let settled = (0..page.entries().count()).filter(|at| page.read(Place(*at), USED_AT) & 1 == 1).count();
+                prop_assert!(settled <= MAX_SETTLED);
+            }
+        }
+
+        #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(page) = Page::decode(Some(bytes.clone())) {
-                prop_assert_eq!(page.encode(), bytes);
+            for kind in [Kind::Kept, Kind::Table] {
+                if let Ok(page) = Page::decode(Some(bytes.clone()), kind) {
+                    prop_assert_eq!(page.encode(), bytes.clone());
+                }
             }
         }
     }

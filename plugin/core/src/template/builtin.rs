@@ -7,26 +7,62 @@ pub(super) const DEFAULT: &str = "templates/default_webhook.json";
 pub(super) const ALL: [(&str, &str); 2] =
     [(DEFAULT, DEFAULT_WEBHOOK), ("templates/monitor_template.json", MONITOR_TEMPLATE)];
 
-/// As Tyk's: a crossed threshold has its own fields, every other event those of a request.
-const DEFAULT_WEBHOOK: &str = r#"{{#if (eq Type "TriggerExceeded")}}{
+/// The types of event for which the default template shows values that differ between two events of one cause; for the
+/// others, which come by the thousand, it need not be rendered twice.
+pub(super) const DEFAULT_IS_VOLATILE_FOR: [&str; 2] = ["CertificateExpired", "CertificateExpiringSoon"];
+
+/// As Tyk's: an event that is not about a client's request has its own fields. One comparison tells all the
+/// others.
+const DEFAULT_WEBHOOK: &str = r#"{
     "event": "{{Type}}",
     "message": "{{Meta.Message}}",
+{{#if (go_eq Type "TriggerExceeded" "HostDown" "HostUp" "BreakerTripped" "BreakerReset" "BreakerTriggered"
+  "UpstreamOAuthError" "CertificateExpiringSoon" "CertificateExpired" "TokenCreated" "TokenUpdated" "TokenDeleted")}}
+{{#if (eq Type "TriggerExceeded")}}
     "org": "{{Meta.OrgID}}",
     "key": "{{Meta.Key}}",
-    "trigger_limit": "{{Meta.TriggerLimit}}"{{#if Meta.Suppressed}},
-    "suppressed": {{Meta.Suppressed}},
-    "first_seen": "{{Meta.FirstSeen}}",
-    "last_seen": "{{Meta.LastSeen}}"{{/if}}
-}{{else}}{
-    "event": "{{Type}}",
-    "message": "{{Meta.Message}}",
+    "trigger_limit": "{{Meta.TriggerLimit}}"
+{{~else if (go_eq Type "HostDown" "HostUp")}}
+    "url": "{{Meta.HostInfo.CheckURL}}",
+    "response_code": "{{Meta.HostInfo.ResponseCode}}",
+    "tcp_error": "{{Meta.HostInfo.IsTCPError}}",
+    "host": "{{Meta.HostInfo.MetaData.host_name}}",
+    "api_id": "{{Meta.HostInfo.MetaData.api_id}}"
+{{~else if (go_eq Type "BreakerTripped" "BreakerReset" "BreakerTriggered")}}
+    "api_id": "{{Meta.APIID}}",
+    "path": "{{Meta.Path}}",
+    "Status": "{{Meta.CircuitEvent}}"
+{{~else if (eq Type "UpstreamOAuthError")}}
+    "api_id": "{{Meta.APIID}}"
+{{~else if (eq Type "CertificateExpiringSoon")}}
+    "cert_id": "{{Meta.CertID}}",
+    "cert_name": "{{Meta.CertName}}",
+    "expires_at": "{{as_rfc3339 Meta.ExpiresAt}}",
+    "days_remaining": {{go_printf "%d" Meta.DaysRemaining}},
+    "cert_role": "{{Meta.CertRole}}",
+    "api_id": "{{Meta.APIID}}",
+    "timestamp": "{{as_rfc3339_from_string TimeStamp}}"
+{{~else if (eq Type "CertificateExpired")}}
+    "cert_id": "{{Meta.CertID}}",
+    "cert_name": "{{Meta.CertName}}",
+    "expired_at": "{{as_rfc3339 Meta.ExpiredAt}}",
+    "days_since_expiry": {{go_printf "%d" Meta.DaysSinceExpiry}},
+    "cert_role": "{{Meta.CertRole}}",
+    "api_id": "{{Meta.APIID}}",
+    "timestamp": "{{as_rfc3339_from_string TimeStamp}}"
+{{~else}}
+    "org": "{{Meta.OrgID}}",
+    "key": "{{Meta.Key}}"
+{{~/if}}
+{{~else}}
     "path": "{{Meta.Path}}",
     "origin": "{{Meta.Origin}}",
-    "key": "{{Meta.Key}}"{{#if Meta.Suppressed}},
+    "key": "{{Meta.Key}}"
+{{~/if}}{{#if Meta.Suppressed}},
     "suppressed": {{Meta.Suppressed}},
     "first_seen": "{{Meta.FirstSeen}}",
     "last_seen": "{{Meta.LastSeen}}"{{/if}}
-}{{/if}}"#;
+}"#;
 
 const MONITOR_TEMPLATE: &str = r#"{
     "event": "{{Type}}",

@@ -1,19 +1,31 @@
-//! Message templates: Handlebars, with Tyk's Go tags translated, escaped for the format being written.
+//! Message templates: Handlebars, and Go's templates, which are translated; both escaped for the format being written.
+//!
+//! A variable that an event does not have prints nothing, in both languages, and in Go it is false, equal to `""` and
+//! to `0`, and an empty list for `range`; rendering goes on after it. Tyk prints nothing too where it looks in a map,
+//! and cuts the message off where it looks in a struct.
 
+mod blocks;
 mod builtin;
 mod escape;
+mod functions;
+mod go;
+mod place;
+mod registry;
+mod tag;
 mod translate;
+mod trial;
 
 pub use escape::Format;
 
 use std::collections::BTreeMap;
 
-use handlebars::{Context, Handlebars, Helper, HelperResult, JsonRender, Output, RenderContext, RenderError};
+use handlebars::Handlebars;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::event::{Event, EventKind, View};
+use crate::event::{Event, View};
 use translate::translate;
+use trial::{Failed, try_out};
 
 /// Why a template was refused, and where.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -37,9 +49,17 @@ pub struct Templates {
 #[derive(Clone, Copy)]
 struct Known {
     format: Format,
-    volatile: bool,
+    volatile: Volatile,
     /// Whether the trial's output was JSON.
     writes_json: bool,
+}
+
+/// For which events a template shows values that differ between two events of one cause.
+#[derive(Clone, Copy)]
+enum Volatile {
+    Never,
+    Perhaps,
+    For(&'static [&'static str]),
 }
 
 /// A template that is known to exist.
@@ -55,6 +75,9 @@ impl Templates {
                 log::error!("built-in template {name}: {error}");
             }
         }
+        if let Some(known) = templates.known.get_mut(builtin::DEFAULT) {
+            known.volatile = Volatile::For(&builtin::DEFAULT_IS_VOLATILE_FOR);
+        }
         templates
     }
 
@@ -65,28 +88,25 @@ impl Templates {
     pub fn add(&mut self, name: &str, source: &str) -> Result<(), TemplateError> {
         let format = Format::of_name(name);
         // It is known from here on, so that its handlers do not report it missing when only its text is wrong.
-        self.known.insert(name.to_owned(), Known { format, volatile: true, writes_json: true });
+        self.known.insert(name.to_owned(), Known { format, volatile: Volatile::Perhaps, writes_json: true });
         let translated = translate(source, format)?;
-        let registry = self.registries.entry(format).or_insert_with(|| {
-            let mut registry = Handlebars::new();
-            registry.register_escape_fn(move |value| format.escape(value));
-            if format == Format::Csv {
-                registry.register_helper("quoted", Box::new(quoted));
-            }
-            // It would write keys to the proxy's log.
-            registry.unregister_helper("log");
-            registry
-        });
-        registry.register_template_string(name, &translated.source).map_err(|error| TemplateError {
-            line: error.pos().map_or(1, |(line, _)| line),
-            column: error.pos().map_or(1, |(_, column)| column),
-            message: error.reason().to_string(),
+        let error_at = |place: (Option<usize>, Option<usize>), message: String| {
+            let place = (place.0.unwrap_or(1), place.1.unwrap_or(1));
+            let (line, column) = translated.places.in_source(source, &translated.source, place);
+            TemplateError { line, column, message }
+        };
+        let unread = |error: handlebars::TemplateError| {
+            let place = error.pos().unzip();
+            error_at(place, error.reason().to_string())
+        };
+        let registry = self.registries.entry(format).or_insert_with(|| registry::of(format, false));
+        registry.register_template_string(name, &translated.source).map_err(unread)?;
+        let writes_json = try_out(registry, name, &translated.source, format).map_err(|failed| match failed {
+            Failed::Read(error) => unread(error),
+            Failed::Render(error) => error_at((error.line_no, error.column_no), error.reason().to_string()),
         })?;
-        let writes_json = try_out(registry, name).map_err(|error| {
-            let (line, column) = (error.line_no.unwrap_or(1), error.column_no.unwrap_or(1));
-            TemplateError { line, column, message: error.reason().to_string() }
-        })?;
-        self.known.insert(name.to_owned(), Known { format, volatile: translated.volatile, writes_json });
+        let volatile = if translated.volatile { Volatile::Perhaps } else { Volatile::Never };
+        self.known.insert(name.to_owned(), Known { format, volatile, writes_json });
         Ok(())
     }
 
@@ -117,7 +137,11 @@ impl Templates {
     /// When a helper fails at run time; the text says which.
     pub fn render(&self, name: &TemplateName, event: &Event) -> Result<Rendered, String> {
         let body = self.render_view(name, &event.view())?;
-        let volatile = self.known.get(&name.0).is_some_and(|known| known.volatile);
+        let volatile = match self.known.get(&name.0).map(|known| known.volatile) {
+            Some(Volatile::Perhaps) => true,
+            Some(Volatile::For(types)) => types.contains(&event.kind.name()),
+            Some(Volatile::Never) | None => false,
+        };
         let stable = if volatile { Some(self.render_view(name, &event.stable_view())?) } else { None };
         Ok(Rendered { body, stable })
     }
@@ -129,33 +153,8 @@ impl Templates {
     fn render_with(&self, name: &str, data: &impl Serialize) -> Result<String, String> {
         let known = self.known.get(name).ok_or_else(|| format!("no template {name:?}"))?;
         let registry = self.registries.get(&known.format).ok_or_else(|| format!("no template {name:?}"))?;
-        registry.render(name, data).map_err(|error| error.to_string())
+        registry::render(registry, name, data).map_err(|error| error.to_string())
     }
-}
-
-/// Renders a template once for each type of event: what Handlebars finds out only then, such as the name of a helper
-/// that does not exist, must not be found out by an event. Returns whether every output was JSON.
-fn try_out(registry: &Handlebars<'_>, name: &str) -> Result<bool, RenderError> {
-    let mut writes_json = true;
-    for kind in EventKind::FIRED {
-        let event = Event::sample(kind);
-        let body = registry.render(name, &event.view())?;
-        registry.render(name, &event.stable_view())?;
-        writes_json &= serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok();
-    }
-    Ok(writes_json)
-}
-
-/// The helper for a tag that stands inside the quotes of a CSV field.
-fn quoted(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let value = helper.param(0).map(|param| param.value().render()).unwrap_or_default();
-    Ok(out.write(&escape::csv_quoted(&value))?)
 }
 
 /// A rendered message.

@@ -1,18 +1,25 @@
-//! From what users write to Handlebars: Tyk's Go tags become Handlebars tags, its old names the new ones, and raw
-//! tags lose their rawness where it would break the format.
+//! From what users write to Handlebars: Go's tags become Handlebars tags, Tyk's old names the new ones, and raw tags
+//! lose their rawness where it would break the format.
 //!
-//! The text between tags is copied as it is, and tags keep their lines, so that the lines of later errors hold.
+//! The text between tags is copied as it is. Handlebars drops the line of a block tag that stands alone on it; Go does
+//! not, so that an empty comment follows such a tag of Go's.
 
 use super::TemplateError;
+use super::blocks::{Blocks, Opened};
 use super::escape::Format;
-use crate::event::VOLATILE;
+use super::go::{self, Expr, MAX_NESTING, Statement};
+use super::place::{Places, line_and_column};
+use super::tag::{Kind, Tag, has_go_mark};
+use crate::event::{VOLATILE, cut};
 
 /// A template in Handlebars.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Translated {
     pub(super) source: String,
     /// Whether it shows values that differ between two events of one cause.
     pub(super) volatile: bool,
+    /// Where its pieces come from.
+    pub(super) places: Places,
 }
 
 /// Names of Tyk's first documentation, and today's.
@@ -21,196 +28,234 @@ const OLD_NAMES: [(&str, &str); 2] = [("EventType", "Type"), ("EventMetaData", "
 /// Handlebars words that reach variables without naming them.
 const REACHES_ALL: [&str; 4] = ["each", "lookup", "this", "with"];
 
-/// Go's template keywords that are no Handlebars words.
-const GO_KEYWORDS: [&str; 9] = ["block", "break", "continue", "define", "end", "if", "range", "template", "with"];
+/// Bytes of a tag that an error shows.
+const MAX_SHOWN: usize = 60;
+
+/// Today's name of a variable.
+pub(super) fn new_name(name: &str) -> &str {
+    OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new)
+}
 
 /// Translates a template that writes `format`.
 pub(super) fn translate(source: &str, format: Format) -> Result<Translated, TemplateError> {
-    let mut out = Translated { source: String::with_capacity(source.len()), volatile: false };
+    let translated =
+        Translated { source: String::with_capacity(source.len()), volatile: false, places: Places::default() };
+    let mut translator = Translator { format, out: translated, blocks: Blocks::new(), in_quotes: false };
     let mut rest = source;
+    let mut trims = false;
     while let Some((text, after)) = rest.split_once("{{") {
         let place = source.len().saturating_sub(rest.len()).saturating_add(text.len());
-        let error = |message: String| {
+        let error = |message: String, place: usize| {
             let (line, column) = line_and_column(source, place);
             TemplateError { line, column, message }
         };
-        out.source.push_str(text);
-        let tag = Tag::read(after).map_err(error)?;
+        let in_go_block = translator.blocks.in_go_block();
+        let tag = Tag::read(after, in_go_block).map_err(|message| error(message, place))?;
+        // A plain field keeps Handlebars' way to trim, which differs beside a block tag of Handlebars.
+        let is_go = tag.kind == Kind::GoComment || tag.kind == Kind::Go && !tag.is_plain_field();
+        let trimmed = if trims { trim_start(text) } else { text };
+        translator.text(if is_go && tag.trim_left { trim_end(trimmed) } else { trimmed });
+        trims = is_go && tag.trim_right;
         rest = after.get(tag.len..).unwrap_or_default();
-        if tag.kind == Kind::GoField && text.ends_with('\\') {
+        let follows = if trims { trim_start(rest) } else { rest };
+        translator.tag(&tag, place, follows).map_err(|message| error(message, place))?;
+        translator.out.places.text(translator.out.source.len(), source.len().saturating_sub(follows.len()));
+    }
+    translator.text(if trims { trim_start(rest) } else { rest });
+    translator.end().map_err(|(message, place)| {
+        let (line, column) = line_and_column(source, place);
+        TemplateError { line, column, message }
+    })?;
+    Ok(translator.out)
+}
+
+/// Go trims these, and no other white space.
+const TRIMMED: [char; 4] = [' ', '\t', '\r', '\n'];
+
+fn trim_start(text: &str) -> &str {
+    text.trim_start_matches(TRIMMED)
+}
+
+fn trim_end(text: &str) -> &str {
+    text.trim_end_matches(TRIMMED)
+}
+
+struct Translator {
+    format: Format,
+    out: Translated,
+    blocks: Blocks,
+    /// Whether the text so far ends inside the quotes of a CSV field.
+    in_quotes: bool,
+}
+
+impl Translator {
+    fn text(&mut self, text: &str) {
+        self.out.source.push_str(text);
+        for c in text.chars() {
+            match c {
+                '\n' => self.in_quotes = false,
+                '"' => self.in_quotes = !self.in_quotes,
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes what stands for a tag, which `follows` comes after.
+    fn tag(&mut self, tag: &Tag<'_>, place: usize, follows: &str) -> Result<(), String> {
+        match tag.kind {
+            Kind::GoComment => Ok(()),
+            Kind::Comment => {
+                self.out.source.push_str("{{");
+                self.out.source.push_str(tag.inner);
+                Ok(())
+            }
+            Kind::Go => {
+                self.out.places.tag(self.out.source.len(), place);
+                let statement = go::parse(tag.inner);
+                let tildes = if tag.is_plain_field() { tag.tildes() } else { ("", "") };
+                statement.and_then(|statement| self.go(statement, tildes, place, follows)).map_err(|message| {
+                    let shown = cut(tag.inner, MAX_SHOWN);
+                    format!("{{{{{shown}{}}}}}: {message}", if shown.len() < tag.inner.len() { "…" } else { "" })
+                })
+            }
+            Kind::Raw | Kind::Expression => self.handlebars(tag, place),
+        }
+    }
+
+    fn go(&mut self, statement: Statement, tildes: (&str, &str), place: usize, follows: &str) -> Result<(), String> {
+        if let Statement::Print(value) = statement {
+            self.out.volatile |= go::shows_volatile(&value);
+            let csv_quotes = self.format == Format::Csv && self.in_quotes;
+            let scope = self.blocks.scope();
+            let inner = match go::value_tag(&value, scope)? {
+                _ if csv_quotes && matches!(value, Expr::Fields(..)) => {
+                    format!("quoted {}", go::operand(&value, scope)?)
+                }
+                inner if csv_quotes => format!("quoted ({inner})"),
+                inner => inner,
+            };
+            self.push(&inner, tildes);
+            return Ok(());
+        }
+        let mut tags = Vec::new();
+        let volatile = self.blocks.go(statement, place, &mut tags)?;
+        self.out.volatile |= volatile;
+        for tag in &tags {
+            self.push(tag, ("", ""));
+        }
+        self.keep_line(follows);
+        Ok(())
+    }
+
+    /// Writes a tag of Go's so that the text before it stays text.
+    fn push(&mut self, inner: &str, (left, right): (&str, &str)) {
+        let out = &mut self.out.source;
+        if out.ends_with('\\') {
             // Handlebars reads a backslash before a tag as an escape; Go does not.
-            out.source.push('\\');
+            out.push('\\');
         }
-        if tag.kind == Kind::GoComment {
-            // Handlebars has no comment that trims the text around it.
-            if tag.trim_left {
-                out.source.truncate(out.source.trim_end().len());
-            }
-            if tag.trim_right {
-                rest = rest.trim_start();
-            }
-            continue;
-        }
-        out.source.push_str(&tag.to_handlebars(format, &out.source).map_err(error)?);
-        out.volatile |= words(tag.inner).any(|word| VOLATILE.contains(&word) || REACHES_ALL.contains(&word));
+        // Three braces would be another tag.
+        let after_brace = out.ends_with('{');
+        out.push_str(if after_brace { " {{~" } else { "{{" });
+        out.push_str(if after_brace { "" } else { left });
+        out.push_str(inner);
+        out.push_str(right);
+        out.push_str("}}");
     }
-    out.source.push_str(rest);
-    Ok(out)
-}
 
-/// One tag, without its opening braces.
-struct Tag<'t> {
-    /// Bytes up to and including the closing braces.
-    len: usize,
-    kind: Kind,
-    trim_left: bool,
-    trim_right: bool,
-    /// What stands inside, without markers.
-    inner: &'t str,
-}
+    fn keep_line(&mut self, follows: &str) {
+        let line = follows.split('\n').next().unwrap_or_default();
+        if line.chars().all(|c| c.is_ascii_whitespace()) {
+            self.out.source.push_str("{{!}}");
+        }
+    }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// `{{/* … */}}`
-    GoComment,
-    /// `{{.A.B}}`
-    GoField,
-    /// `{{!-- … --}}` or `{{! … }}`, copied with its braces.
-    Comment,
-    /// `{{{ … }}}` or `{{& … }}`
-    Raw,
-    /// Any other.
-    Expression,
-}
-
-impl<'t> Tag<'t> {
-    fn read(after: &'t str) -> Result<Self, String> {
-        let start = after.trim_start_matches(['~']);
-        if start.starts_with('!') {
-            let end = if start.starts_with("!--") { "--}}" } else { "}}" };
-            let (inner, _) = after.split_once(end).ok_or("a comment has no end")?;
-            let len = inner.len().saturating_add(end.len());
-            let inner = after.get(..len).unwrap_or_default();
-            return Ok(Tag { len, kind: Kind::Comment, trim_left: false, trim_right: false, inner });
-        }
-        let go_comment = after.strip_prefix("- ").unwrap_or(after).trim_start().starts_with("/*");
-        if go_comment {
-            let (comment, tail) = after.split_once("*/").ok_or("a comment has no end")?;
-            let (closing, _) = tail.split_once("}}").ok_or("a comment's tag has no end")?;
-            return Ok(Tag {
-                len: comment.len().saturating_add(closing.len()).saturating_add(4),
-                kind: Kind::GoComment,
-                trim_left: after.starts_with('-'),
-                trim_right: closing.ends_with('-'),
-                inner: "",
-            });
-        }
-        if let Some(raw) = after.strip_prefix('{') {
-            let (inner, _) = raw.split_once("}}}").ok_or("a tag {{{ has no end }}}")?;
-            let len = inner.len().saturating_add(4);
-            return Ok(Tag { len, kind: Kind::Raw, trim_left: false, trim_right: false, inner: inner.trim() });
-        }
-        let end = end_of_expression(after).or_else(|| after.find("}}")).ok_or("a tag {{ has no end }}")?;
-        let whole = after.get(..end).unwrap_or_default();
-        let (inner, trim_left) = match whole.strip_prefix("- ").or_else(|| whole.strip_prefix('~')) {
-            Some(inner) => (inner, true),
-            None => (whole, false),
+    fn handlebars(&mut self, tag: &Tag<'_>, place: usize) -> Result<(), String> {
+        self.out.volatile |= words(tag.inner).any(|word| VOLATILE.contains(&word) || REACHES_ALL.contains(&word));
+        let mut closers = Vec::new();
+        let is_escaped = self.out.source.ends_with('\\') && !self.out.source.ends_with("\\\\");
+        let is_block = if tag.kind != Kind::Expression || is_escaped {
+            tag.is_block()
+        } else if tag.inner.starts_with('#') {
+            self.blocks.open(Opened::Handlebars(tag.word() == "each"), place)?;
+            true
+        } else if tag.inner.starts_with('/') {
+            self.blocks.close_handlebars(tag.inner, &mut closers)?;
+            true
+        } else if tag.is_else() {
+            self.blocks.else_handlebars(tag.inner, &mut closers)?;
+            true
+        } else {
+            false
         };
-        let (inner, trim_right) = match inner.strip_suffix(" -").or_else(|| inner.strip_suffix('~')) {
-            Some(inner) => (inner, true),
-            None => (inner, false),
-        };
-        let inner = inner.trim();
-        let (kind, inner) = match inner.strip_prefix('&') {
-            Some(raw) => (Kind::Raw, raw.trim()),
-            // `{{ {x} }}` and `{{~{x}~}}` are raw tags too.
-            None if inner.starts_with('{') => (Kind::Raw, inner.trim_matches(['{', '}', ' '])),
-            None if inner.starts_with('.') && !inner.starts_with("..") => (Kind::GoField, inner),
-            None => (Kind::Expression, inner),
-        };
-        Ok(Tag { len: end.saturating_add(2), kind, trim_left, trim_right, inner })
-    }
-
-    fn to_handlebars(&self, format: Format, before: &str) -> Result<String, String> {
-        let expression = match self.kind {
-            Kind::Comment => return Ok(format!("{{{{{}", self.inner)),
-            Kind::GoComment => return Ok(String::new()),
-            Kind::GoField => go_field(self.inner)?,
-            Kind::Raw | Kind::Expression => {
-                refuse_go(self.inner)?;
-                rename(self.inner)
-            }
-        };
-        let is_value = self.kind == Kind::GoField
-            || self.kind == Kind::Raw
-            || !expression.starts_with(['#', '/', '^', '>', '*', '!'])
-                && expression != "else"
-                && !expression.starts_with("else ");
-        if is_value && format == Format::Csv && stands_in_quotes(before) {
-            return Ok(self.wrap(&format!("quoted {expression}"), ("{{", "}}")));
+        refuse_what_is_not_handlebars(tag)?;
+        for closer in &closers {
+            self.push(closer, ("", ""));
         }
-        let keeps_raw = self.kind == Kind::Raw && matches!(format, Format::Html | Format::Text);
-        Ok(self.wrap(&expression, if keeps_raw { ("{{{", "}}}") } else { ("{{", "}}") }))
-    }
-
-    fn wrap(&self, expression: &str, (open, close): (&str, &str)) -> String {
-        let (left, right) = (if self.trim_left { "~" } else { "" }, if self.trim_right { "~" } else { "" });
-        format!("{open}{left}{expression}{right}{close}")
-    }
-}
-
-/// Where `}}` closes a tag, string literals passed over.
-fn end_of_expression(after: &str) -> Option<usize> {
-    let mut quote = None;
-    let mut previous = '\0';
-    for (at, c) in after.char_indices() {
-        match quote {
-            Some(open) if c == open && previous != '\\' => quote = None,
-            Some(_) => {}
-            None if c == '"' || c == '\'' => quote = Some(c),
-            None if after.get(at..).is_some_and(|tail| tail.starts_with("}}")) => return Some(at),
-            None => {}
+        let expression = rename(tag.inner);
+        let out = &mut self.out.source;
+        let after_brace = out.ends_with('{');
+        if after_brace {
+            out.push(' ');
         }
-        previous = c;
+        let (left, right) = tag.tildes();
+        let left = if after_brace { "~" } else { left };
+        let keeps_raw = tag.kind == Kind::Raw && matches!(self.format, Format::Html | Format::Text);
+        if !is_block && self.format == Format::Csv && self.in_quotes {
+            let is_call = expression.contains(|c: char| c.is_ascii_whitespace()) && !expression.starts_with('(');
+            let value = if is_call { format!("({expression})") } else { expression };
+            out.push_str(&format!("{{{{{left}quoted {value}{right}}}}}"));
+        } else if keeps_raw {
+            out.push_str(&format!("{{{{{{{left}{expression}{right}}}}}}}"));
+        } else {
+            out.push_str(&format!("{{{{{left}{expression}{right}}}}}"));
+        }
+        Ok(())
     }
-    None
+
+    /// Closes what the template's end closes.
+    fn end(&mut self) -> Result<(), (String, usize)> {
+        let mut closers = Vec::new();
+        self.blocks.end(&mut closers)?;
+        for closer in &closers {
+            self.push(closer, ("", ""));
+        }
+        if !closers.is_empty() {
+            self.keep_line("");
+        }
+        Ok(())
+    }
 }
 
-/// `.Meta.Key` to `Meta.Key`.
-fn go_field(inner: &str) -> Result<String, String> {
-    let fields = inner.strip_prefix('.').unwrap_or(inner);
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if fields.split('.').all(is_name) {
-        return Ok(rename(fields));
-    }
-    Err(format!("{{{{{inner}}}}} cannot be translated: of Go's templates, plain fields such as {{{{.Meta.Key}}}} are"))
-}
-
-fn refuse_go(inner: &str) -> Result<(), String> {
+fn refuse_what_is_not_handlebars(tag: &Tag<'_>) -> Result<(), String> {
+    let inner = tag.inner;
     if inner.starts_with(['>', '*']) || inner.starts_with("#>") || inner.starts_with("#*") {
         return Err(format!("{{{{{inner}}}}}: partials and decorators are not supported; write the text out"));
     }
-    let first = inner.split_whitespace().next().unwrap_or_default();
-    let outside_strings: String = pieces(inner).filter(|(in_string, _)| !in_string).map(|(_, piece)| piece).collect();
-    let has_go_field =
-        outside_strings.split(" .").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-    if GO_KEYWORDS.contains(&first) || first.starts_with('$') || outside_strings.contains(" | ") || has_go_field {
+    let (before_names, _) = inner.split_once(" as |").unwrap_or((inner, ""));
+    if has_go_mark(before_names) {
         return Err(format!(
-            "{{{{{inner}}}}} cannot be translated: of Go's templates, plain fields such as {{{{.Meta.Key}}}} are; \
-             write conditions and loops in Handlebars, as {{{{#if (eq Type \"AuthFailure\")}}}} … {{{{/if}}}}"
+            "{{{{{inner}}}}} is half Handlebars and half Go: write {{{{if eq .Type \"KeyExpired\"}}}} … {{{{end}}}}, \
+             or {{{{#if (eq Type \"KeyExpired\")}}}} … {{{{/if}}}}"
         ));
+    }
+    let mut depth = 0_usize;
+    for (_, piece) in pieces(inner).filter(|(in_string, _)| !in_string) {
+        match piece {
+            "(" | "[" | "{" => depth = depth.saturating_add(1),
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_NESTING {
+            return Err("parentheses are nested too deep".to_owned());
+        }
     }
     Ok(())
 }
 
 /// Replaces the old names, outside string literals.
 fn rename(expression: &str) -> String {
-    let mut out = String::with_capacity(expression.len());
-    for (in_string, piece) in pieces(expression) {
-        let new_name = OLD_NAMES.iter().find(|(old, _)| *old == piece).map(|(_, new)| *new);
-        out.push_str(if in_string { piece } else { new_name.unwrap_or(piece) });
-    }
-    out
+    pieces(expression).map(|(in_string, piece)| if in_string { piece } else { new_name(piece) }).collect()
 }
 
 /// The words of an expression, outside string literals.
@@ -236,24 +281,4 @@ fn pieces(expression: &str) -> impl Iterator<Item = (bool, &str)> {
         }
         Some((in_string, piece))
     })
-}
-
-/// Whether a CSV template has an open quote at its end so far.
-fn stands_in_quotes(before: &str) -> bool {
-    let line = before.rsplit_once('\n').map_or(before, |(_, line)| line);
-    let mut outside_tags = line;
-    let mut quotes = 0_usize;
-    while let Some((text, tag)) = outside_tags.split_once("{{") {
-        quotes = quotes.saturating_add(text.matches('"').count());
-        outside_tags = tag.split_once("}}").map_or("", |(_, after)| after);
-    }
-    !quotes.saturating_add(outside_tags.matches('"').count()).is_multiple_of(2)
-}
-
-/// Both from 1; columns count characters.
-fn line_and_column(source: &str, at: usize) -> (usize, usize) {
-    let before = source.get(..at).unwrap_or(source);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline.saturating_add(1));
-    let column = before.get(line_start..).unwrap_or_default().chars().count();
-    (before.matches('\n').count().saturating_add(1), column.saturating_add(1))
 }

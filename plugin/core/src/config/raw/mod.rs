@@ -1,12 +1,18 @@
 //! The configuration as written. The doc comments here are the descriptions in the JSON Schema.
 
+mod handler;
+mod session;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
+pub use session::{AccessRight, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
+
 /// tollbell: API keys, quotas, monitors and event webhooks for Envoy. Names are Tyk's wherever Tyk has one.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The APIs behind this listener. An exact domain wins over none, then the longest listen_path.
@@ -16,10 +22,21 @@ pub struct Config {
     /// Sessions by key: the raw key, or "sha256:" and the 64 hex digits of its SHA-256.
     #[schemars(extend("x-secret-names" = true))]
     pub keys: BTreeMap<String, Session>,
+    /// Sessions that are fetched, beside those of keys.
+    pub keys_from: KeysFrom,
+    /// What the keys that name them may do, by id.
+    pub policies: BTreeMap<String, Policy>,
+    /// The policy of identities that have no session of their own; empty: they have no limits.
+    pub default_policy: String,
+    /// The table that counts identities without a session.
+    pub identities: Identities,
     /// Organisations by id.
     pub orgs: BTreeMap<String, Org>,
-    /// Count and enforce the quotas of organisations.
+    /// Count and enforce the quotas and rates of organisations.
     pub enforce_org_quotas: bool,
+    /// The headers that tell a client of its limits: legacy for X-RateLimit-*, ietf for RateLimit and RateLimit-Policy.
+    #[schemars(extend("enum" = ["legacy", "ietf", "both", "none"]))]
+    pub rate_limit_headers: String,
     /// Events show a key's fingerprint ("sha256:…") instead of the key. Logs and metrics never show the key.
     pub hash_keys: bool,
     /// The header whose first entry is the client's address, such as x-forwarded-for, if a trusted hop sets it. By
@@ -29,10 +46,36 @@ pub struct Config {
     pub monitor: Monitor,
     /// Message templates by name. The ending of the name says what is written: .json, .xml, .html, .csv or text.
     pub templates: BTreeMap<String, String>,
+    /// Targets with names, for handlers to send to.
+    pub webhooks: Vec<NamedWebhook>,
     /// Which Envoy cluster carries a message.
     pub callouts: Callouts,
     /// How messages are delivered.
     pub delivery: Delivery,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            apis: Vec::new(),
+            event_handlers: EventHandlers::default(),
+            keys: BTreeMap::new(),
+            keys_from: KeysFrom::default(),
+            policies: BTreeMap::new(),
+            default_policy: String::new(),
+            identities: Identities::default(),
+            orgs: BTreeMap::new(),
+            enforce_org_quotas: false,
+            rate_limit_headers: "legacy".to_owned(),
+            hash_keys: false,
+            origin_header: String::new(),
+            monitor: Monitor::default(),
+            templates: BTreeMap::new(),
+            webhooks: Vec::new(),
+            callouts: Callouts::default(),
+            delivery: Delivery::default(),
+        }
+    }
 }
 
 /// An API.
@@ -58,15 +101,121 @@ pub struct Api {
     /// No authentication and no key quota.
     #[serde(default)]
     pub use_keyless: bool,
+    /// Who is calling: the first source that answers. By default, the filter's own keys.
+    #[serde(default)]
+    pub identity: Vec<IdentitySource>,
     /// Where the key stands.
     #[serde(default)]
     pub auth: Auth,
     /// Take the key out of the request before it goes upstream.
     #[serde(default)]
     pub strip_authorization_data: bool,
+    /// Requests per period of all callers together.
+    #[serde(default)]
+    pub global_rate_limit: GlobalRateLimit,
+    /// A 401 or 403 of another filter or of the upstream is an AuthFailure, a 429 a RatelimitExceeded.
+    #[serde(default)]
+    pub observe_failures: bool,
+    /// Envoy's verdicts on the upstream are HostDown, HostUp, BreakerTripped, BreakerReset and BreakerTriggered.
+    #[serde(default)]
+    pub observe_upstream: bool,
     /// Event handlers for this API.
     #[serde(default)]
     pub event_handlers: EventHandlers,
+    /// Event handlers for this API, as a Tyk OAS definition has them.
+    #[serde(default)]
+    pub server: OasServer,
+}
+
+/// Who is calling.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum IdentitySource {
+    /// The filter's own keys.
+    Key(KeyWord),
+    /// Something that another filter, a trusted hop or the connection established.
+    From(IdentityFrom),
+}
+
+/// The word key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("enum" = ["key"]))]
+pub struct KeyWord(pub String);
+
+/// What established who is calling. One of its fields, and for metadata perhaps org.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityFrom {
+    /// Dynamic metadata: the filter's namespace, then names on the way to a string, such as
+    /// envoy.filters.http.jwt_authn, jwt_payload, sub.
+    pub metadata: Vec<String>,
+    /// Dynamic metadata that names the organisation.
+    pub org: Vec<String>,
+    /// A header that a trusted hop sets, and that a client cannot.
+    pub header: String,
+    /// Of the client's certificate: uri_san, dns_san, subject or sha256.
+    #[schemars(extend("enum" = ["", "uri_san", "dns_san", "subject", "sha256"]))]
+    pub peer_certificate: String,
+    /// The client's address, as Envoy trusts it.
+    pub source_address: bool,
+}
+
+/// A limit on an API.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GlobalRateLimit {
+    /// Switched off.
+    pub disabled: bool,
+    /// Requests per period; 0 or less: unlimited.
+    pub rate: f64,
+    /// The period in seconds; 0 or less: no rate limit.
+    pub per: f64,
+}
+
+/// Where sessions are fetched: a JSON object of sessions by key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeysFrom {
+    /// The absolute URL to get; empty for none.
+    pub url: String,
+    /// The Envoy cluster; by default as for messages, see callouts.
+    pub cluster: String,
+    /// Seconds between two looks.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub interval_s: u64,
+    /// Headers of the request, such as Authorization.
+    pub headers: BTreeMap<String, String>,
+    /// The largest answer that is read.
+    #[schemars(range(min = 1024, max = 268_435_456))]
+    pub max_bytes: u64,
+}
+
+impl Default for KeysFrom {
+    fn default() -> Self {
+        KeysFrom {
+            url: String::new(),
+            cluster: String::new(),
+            interval_s: 30,
+            headers: BTreeMap::new(),
+            max_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// The table that counts identities without a session, which traffic can invent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identities {
+    /// Counters that it holds; an identity has one for its quota and one for its rate. In a full table the one that was
+    /// used longest ago makes room.
+    #[schemars(range(min = 32, max = 1_048_576))]
+    pub capacity: u32,
+}
+
+impl Default for Identities {
+    fn default() -> Self {
+        Identities { capacity: 16_384 }
+    }
 }
 
 fn root_path() -> String {
@@ -103,155 +252,6 @@ impl Default for Auth {
         }
     }
 }
-
-/// Event handlers in Tyk's classic form.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EventHandlers {
-    /// Handlers by the event's name.
-    pub events: BTreeMap<String, Vec<Handler>>,
-}
-
-/// An event handler.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["handler_name"]))]
-pub struct Handler {
-    /// eh_web_hook_handler or eh_log_handler.
-    pub handler_name: String,
-    /// Its settings.
-    pub handler_meta: HandlerMeta,
-}
-
-/// The settings of a handler.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HandlerMeta {
-    /// Switched off.
-    pub disabled: bool,
-    /// An id, for logs.
-    pub id: String,
-    /// A name, for logs.
-    pub name: String,
-    /// The request's method. GET sends no body.
-    #[schemars(extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"]))]
-    pub method: String,
-    /// The absolute URL to send to.
-    pub target_path: String,
-    /// The name of an entry of templates, or of a built-in one; empty for the default.
-    pub template_path: String,
-    /// Headers of the request.
-    pub header_map: BTreeMap<String, String>,
-    /// The cool-down in seconds; 0 for none.
-    #[schemars(range(min = 0, max = 315_360_000))]
-    pub event_timeout: u64,
-    /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(schema_with = "one_or_many_schema")]
-    pub secret: Vec<String>,
-    /// When a cool-down ends that held messages back, one more message says how many.
-    pub digest: bool,
-    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
-    #[schemars(range(min = 0, max = 6000))]
-    pub max_per_minute: u32,
-    /// Of an eh_log_handler: stands before the line.
-    pub prefix: String,
-}
-
-fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
-}
-
-fn one_or_many_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
-}
-
-impl Default for HandlerMeta {
-    fn default() -> Self {
-        HandlerMeta {
-            disabled: false,
-            id: String::new(),
-            name: String::new(),
-            method: "POST".to_owned(),
-            target_path: String::new(),
-            template_path: String::new(),
-            header_map: BTreeMap::new(),
-            event_timeout: 0,
-            secret: Vec::new(),
-            digest: false,
-            max_per_minute: 120,
-            prefix: String::new(),
-        }
-    }
-}
-
-/// What a key may do.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Session {
-    /// The organisation that the key belongs to.
-    pub org_id: String,
-    /// A name for people.
-    pub alias: String,
-    /// Requests per window; 0 or less: unlimited.
-    pub quota_max: i64,
-    /// The window in seconds, from the first request; 0 or less: never renews.
-    pub quota_renewal_rate: i64,
-    /// When the key expires, in Unix seconds; 0 or less: never.
-    pub expires: i64,
-    /// Switched off.
-    pub is_inactive: bool,
-    /// Thresholds of this key's own.
-    pub monitor: Triggers,
-    /// The APIs that the key may call, by id; none: every one.
-    pub access_rights: BTreeMap<String, AccessRight>,
-}
-
-/// The right to call an API.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct AccessRight {
-    /// The API's id again, as Tyk writes it.
-    pub api_id: String,
-    /// The API's name, as Tyk writes it.
-    pub api_name: String,
-    /// The API's versions, as Tyk writes them. Not looked at.
-    pub versions: Vec<String>,
-}
-
-/// An organisation.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Org {
-    /// Requests per window of all its keys together; 0 or less: unlimited.
-    pub quota_max: i64,
-    /// The window in seconds, from the first request; 0 or less: never renews.
-    pub quota_renewal_rate: i64,
-    /// Thresholds of this organisation's own.
-    pub monitor: Triggers,
-}
-
-/// Thresholds beside the global one.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Triggers {
-    /// Percentages of the quota, in any order.
-    pub trigger_limits: Vec<TriggerLimit>,
-}
-
-/// A percentage over 0, up to 100.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[schemars(extend("exclusiveMinimum" = 0, "maximum" = 100))]
-pub struct TriggerLimit(pub f64);
 
 /// Quota monitors: a message when the use of a quota crosses a threshold.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

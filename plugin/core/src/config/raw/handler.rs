@@ -1,0 +1,262 @@
+//! Event handlers as Tyk writes them: the classic form, the OAS form, and named webhooks.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Event handlers: Tyk's classic form, or a list in the form of Tyk OAS.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum EventHandlers {
+    /// As in a Tyk OAS definition's server.eventHandlers.
+    Oas(Vec<OasHandler>),
+    /// As in a classic API definition.
+    Classic(ClassicHandlers),
+}
+
+impl Default for EventHandlers {
+    fn default() -> Self {
+        EventHandlers::Classic(ClassicHandlers::default())
+    }
+}
+
+/// Event handlers in Tyk's classic form.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassicHandlers {
+    /// Handlers by the event's name.
+    pub events: BTreeMap<String, Vec<Handler>>,
+}
+
+/// The part of a Tyk OAS definition's server that says who hears of events.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct OasServer {
+    /// Event handlers.
+    pub event_handlers: Vec<OasHandler>,
+}
+
+/// An event handler in the form of Tyk OAS.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["trigger", "type"]))]
+pub struct OasHandler {
+    /// Switched on.
+    pub enabled: bool,
+    /// The event's name.
+    pub trigger: String,
+    /// webhook, log or custom.
+    pub r#type: String,
+    /// An id, for logs.
+    pub id: String,
+    /// A name, for logs.
+    pub name: String,
+    /// Of a webhook: the request's method. GET sends no body.
+    #[schemars(extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"]))]
+    pub method: String,
+    /// Of a webhook: the absolute URL to send to.
+    pub url: String,
+    /// Of a webhook: the name of an entry of webhooks that this handler sends to.
+    pub webhook: String,
+    /// Of a webhook: the name of an entry of templates, or of a built-in one; empty for the default.
+    pub body_template: String,
+    /// Of a webhook: headers of the request.
+    pub headers: Vec<OasHeader>,
+    /// Of a webhook: the cool-down, such as 1m30s; empty for none.
+    pub cooldown_period: String,
+    /// Of a webhook: signs messages by Standard Webhooks.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "one_or_many_schema")]
+    pub secret: Vec<String>,
+    /// Of a webhook: when a cool-down ends that held messages back, one more message says how many.
+    pub digest: bool,
+    /// Of a webhook: messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
+    #[schemars(range(min = 0, max = 6000))]
+    pub max_per_minute: u32,
+    /// Of a log handler: stands before the line.
+    pub log_prefix: String,
+    /// Of a custom handler, as Tyk writes it.
+    pub function_name: String,
+    /// Of a custom handler, as Tyk writes it.
+    pub path: String,
+}
+
+impl Default for OasHandler {
+    fn default() -> Self {
+        OasHandler {
+            enabled: false,
+            trigger: String::new(),
+            r#type: String::new(),
+            id: String::new(),
+            name: String::new(),
+            method: "POST".to_owned(),
+            url: String::new(),
+            webhook: String::new(),
+            body_template: String::new(),
+            headers: Vec::new(),
+            cooldown_period: String::new(),
+            secret: Vec::new(),
+            digest: false,
+            max_per_minute: DEFAULT_MAX_PER_MINUTE,
+            log_prefix: String::new(),
+            function_name: String::new(),
+            path: String::new(),
+        }
+    }
+}
+
+/// A header in the form of Tyk OAS.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub struct OasHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// An event handler.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["handler_name"]))]
+pub struct Handler {
+    /// eh_web_hook_handler or eh_log_handler.
+    pub handler_name: String,
+    /// Its settings.
+    pub handler_meta: HandlerMeta,
+}
+
+/// The settings of a handler.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HandlerMeta {
+    /// Switched off.
+    pub disabled: bool,
+    /// An id, for logs.
+    pub id: String,
+    /// A name, for logs.
+    pub name: String,
+    /// The request's method. GET sends no body.
+    #[schemars(extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"]))]
+    pub method: String,
+    /// The absolute URL to send to.
+    pub target_path: String,
+    /// Instead of a target of its own: the name of an entry of webhooks.
+    pub webhook: String,
+    /// The name of an entry of templates, or of a built-in one; empty for the default.
+    pub template_path: String,
+    /// Headers of the request.
+    pub header_map: BTreeMap<String, String>,
+    /// The cool-down in seconds; 0 for none.
+    #[schemars(range(min = 0, max = 315_360_000))]
+    pub event_timeout: u64,
+    /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "one_or_many_schema")]
+    pub secret: Vec<String>,
+    /// When a cool-down ends that held messages back, one more message says how many.
+    pub digest: bool,
+    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
+    #[schemars(range(min = 0, max = 6000))]
+    pub max_per_minute: u32,
+    /// Of an eh_log_handler: stands before the line.
+    pub prefix: String,
+    /// The time for one attempt in seconds; 0 for delivery.timeout_ms.
+    #[schemars(range(min = 0, max = 600))]
+    pub timeout: u64,
+}
+
+const DEFAULT_MAX_PER_MINUTE: u32 = 120;
+
+impl Default for HandlerMeta {
+    fn default() -> Self {
+        HandlerMeta {
+            disabled: false,
+            id: String::new(),
+            name: String::new(),
+            method: "POST".to_owned(),
+            target_path: String::new(),
+            webhook: String::new(),
+            template_path: String::new(),
+            header_map: BTreeMap::new(),
+            event_timeout: 0,
+            secret: Vec::new(),
+            digest: false,
+            max_per_minute: DEFAULT_MAX_PER_MINUTE,
+            prefix: String::new(),
+            timeout: 0,
+        }
+    }
+}
+
+/// A target with a name, for handlers to send to.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "target_url"]))]
+pub struct NamedWebhook {
+    /// Its name.
+    pub name: String,
+    /// The absolute URL to send to.
+    pub target_url: String,
+    /// The request's method. GET sends no body.
+    #[schemars(extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"]))]
+    pub method: String,
+    /// The time for one attempt in seconds; 0 for delivery.timeout_ms.
+    #[schemars(range(min = 0, max = 600))]
+    pub timeout: u64,
+    /// Headers of the request.
+    pub headers: BTreeMap<String, String>,
+    /// The events that it hears of, on every API, beside those whose handlers name it.
+    pub events: Vec<String>,
+    /// The name of an entry of templates, or of a built-in one; empty for the default.
+    pub template_path: String,
+    /// The cool-down in seconds; 0 for none.
+    #[schemars(range(min = 0, max = 315_360_000))]
+    pub event_timeout: u64,
+    /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "one_or_many_schema")]
+    pub secret: Vec<String>,
+    /// When a cool-down ends that held messages back, one more message says how many.
+    pub digest: bool,
+    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
+    #[schemars(range(min = 0, max = 6000))]
+    pub max_per_minute: u32,
+}
+
+impl Default for NamedWebhook {
+    fn default() -> Self {
+        NamedWebhook {
+            name: String::new(),
+            target_url: String::new(),
+            method: "POST".to_owned(),
+            timeout: 0,
+            headers: BTreeMap::new(),
+            events: Vec::new(),
+            template_path: String::new(),
+            event_timeout: 0,
+            secret: Vec::new(),
+            digest: false,
+            max_per_minute: DEFAULT_MAX_PER_MINUTE,
+        }
+    }
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}
+
+fn one_or_many_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+}

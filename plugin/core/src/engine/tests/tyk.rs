@@ -1,0 +1,778 @@
+//! Tyk's documented behaviours, row by row: the same here, or better on purpose.
+
+use super::*;
+use crate::cooldown::tests::tyks_checksum;
+
+/// Whether it is so here.
+enum Verdict {
+    Same,
+    /// Why it is not as in Tyk.
+    Better(&'static str),
+}
+
+use Verdict::{Better, Same};
+
+type Check = fn();
+
+/// What Tyk does, whether it is so here, and what shows it.
+const ROWS: &[(&str, Verdict, Check)] = &[
+    // Quotas.
+    ("a limit on an API replaces the session's", Same, api_limit_replaces),
+    ("rights with one allowance_scope share a counter", Same, allowance_scope_is_shared),
+    ("quota_max of 0 or -1 is unlimited, and not counted", Same, no_quota_is_unlimited),
+    ("a quota's window is fixed, from its first request", Same, window_from_first_request),
+    ("a request is refused when the count would exceed the maximum", Same, refused_above_maximum),
+    (
+        "a refused request counts all the same",
+        Better("whoever retries does not lengthen his own wait, and uses up nobody's quota"),
+        refused_does_not_count,
+    ),
+    ("quota_renewal_rate of 0 or less never renews", Same, never_renews),
+    (
+        "a counter that cannot be read refuses",
+        Better("it says 503: the client has done nothing wrong"),
+        unreadable_counter_refuses,
+    ),
+    (
+        "an update of the key resets its counter",
+        Better("a configuration update gives nobody his quota back"),
+        update_keeps_counter,
+    ),
+    (
+        "meta_data.rate_limit_pattern names another subject to count",
+        Better(
+            "identity says whom to count, by claim, header, certificate or address, and no key can name another's counter",
+        ),
+        identity_names_subject,
+    ),
+    ("the rate is checked first, and costs no quota", Same, rate_costs_no_quota),
+    (
+        "the organisation comes before authentication",
+        Better("bad keys never use up an organisation's quota"),
+        bad_keys_cost_no_org_quota,
+    ),
+    ("organisations are limited with enforce_org_quotas only", Same, enforce_org_quotas),
+    (
+        "X-RateLimit headers are on proxied responses only, without Retry-After",
+        Better("a refused client is told when to come back"),
+        refusals_carry_headers,
+    ),
+    (
+        "rate_limit_response_headers chooses the source of the headers",
+        Better("rate_limit_headers: ietf shows every limit by name"),
+        all_limits_in_headers,
+    ),
+    (
+        "an error's body is XML where the request's content type is",
+        Better("one documented form, whatever a client says of its own body"),
+        errors_are_json,
+    ),
+    // Refusals.
+    ("key quota: 403 Quota exceeded, QuotaExceeded", Same, refusal_key_quota),
+    ("key rate: 429 Rate Limit Exceeded, RatelimitExceeded", Same, refusal_key_rate),
+    ("API rate: 429 API Rate Limit Exceeded, RatelimitExceeded of apilimiter-<org><api>", Same, refusal_api_rate),
+    ("organisation quota: 403, OrgQuotaExceeded of the organisation", Same, refusal_org_quota),
+    ("organisation rate: 403, OrgRateLimitExceeded of the organisation", Same, refusal_org_rate),
+    ("organisation inactive: 403, no event", Same, refusal_org_inactive),
+    // Monitors.
+    ("enable_trigger_monitors, monitor_user_keys and monitor_org_keys are gates", Same, monitor_gates),
+    ("only an admitted request can ring", Same, refused_never_rings),
+    ("a quota without a maximum never rings", Same, no_quota_is_unlimited),
+    (
+        "every request above the threshold fires, but for the cool-down",
+        Better("a threshold rings once a window, decided by the update that counted"),
+        rings_once,
+    ),
+    ("global_trigger_limit masks the key's own", Better("the highest that is crossed rings"), highest_rings),
+    ("limits are looked at in their order", Better("their order does not matter"), order_does_not_matter),
+    ("trigger_limit is a string", Same, trigger_limit_is_text),
+    (
+        "the monitor shows the raw key even with hash_keys",
+        Better("hash_keys holds for every event"),
+        hashed_keys_in_monitor,
+    ),
+    ("an organisation's crossing has an empty key", Same, org_crossing_has_no_key),
+    (
+        "one event at most for a request, of a random API",
+        Better("each quota that a request crosses rings"),
+        each_quota_rings,
+    ),
+    ("a quota that never renews never alerts", Better("it alerts as any other"), never_renews_rings),
+    // Webhooks.
+    ("an unknown method becomes GET", Better("it is an error in the configuration"), unknown_method_is_refused),
+    ("GET has a body", Better("none, as Tyk's documentation says"), get_has_no_body),
+    ("an attempt may take 30 s", Same, timeout_30s),
+    (
+        "User-Agent is Tyk-Hookshot, unless header_map has one",
+        Better("it names who really sends; header_map still wins"),
+        user_agent,
+    ),
+    (
+        "Content-Type is header_map's, else JSON for a .json template or none, else nothing",
+        Better("other templates get the type of their ending"),
+        content_type,
+    ),
+    ("the checksum is the MD5 of the request in Go's form", Same, tyks_checksum),
+    (
+        "the cool-down is looked up, and set after sending, sent or not",
+        Better("it is claimed before, so that one is sent, and released where sending fails for good"),
+        claim_before_sending,
+    ),
+    ("a cool-down of 0 fires once ever", Better("0 is none, as the OAS documentation says"), no_cool_down),
+    ("one attempt", Better("eight, with back-off"), attempts_are_repeated),
+    ("the default template depends on the type", Same, default_templates),
+    ("old and new variable names", Same, variable_names),
+    ("functions work in the default template only", Better("in every template"), functions_everywhere),
+    (
+        "a custom template that does not parse becomes the default, silently",
+        Better("it is an error with line and column"),
+        bad_template_is_refused,
+    ),
+    ("an invalid URL is logged", Better("it is an error in the configuration"), bad_url_is_refused),
+    ("hostile text breaks the JSON, or is HTML", Better("it is escaped as JSON"), hostile_text),
+    (
+        "two handlers with one target and body silence each other",
+        Better("each has cool-downs of its own"),
+        handlers_apart,
+    ),
+    (
+        "rotating the path or key defeats the cool-down",
+        Better("max_per_minute holds, and a digest counts the rest"),
+        flood_is_capped,
+    ),
+    // Failures.
+    ("unknown key: 403, AuthFailure", Same, unknown_key),
+    ("no key: 401, no event", Same, no_key),
+    ("no right to the API: 403, no event", Better("somebody tries what is not his: AuthFailure"), no_right),
+    ("key inactive: 403, expired: 401, KeyExpired", Same, expired_and_inactive),
+    (
+        "JWT refused: AuthFailure, but none where it has expired",
+        Better("jwt_authn refuses; every refusal is an AuthFailure, with the reason"),
+        jwt_refused,
+    ),
+    ("IP denied: 403, AuthFailure", Same, ip_denied),
+    (
+        "basic auth refused: AuthFailure with the header as key",
+        Better("no credentials in the event"),
+        basic_auth_refused,
+    ),
+    (
+        "VersionFailure",
+        Better("Envoy's routes know no versions: a handler for it is warned of, not silent"),
+        version_failure,
+    ),
+    (
+        "OriginatingRequest holds the whole request",
+        Better("it leaks bodies and credentials; path, origin and key are there"),
+        no_originating_request,
+    ),
+    // Definitions.
+    ("classic handlers: webhook and log", Same, classic_handlers),
+    ("classic handlers: scripts", Better("refused with what to use instead, not ignored"), scripts_are_refused),
+    ("OAS handlers: webhook and log", Same, oas_handlers),
+    ("cooldownPeriod that does not parse is 0", Better("it is an error"), bad_cooldown_is_refused),
+    ("policies replace the session's limits, the larger of several wins", Same, policies_merge),
+];
+
+#[test]
+fn every_documented_behaviour_is_the_same_or_better_on_purpose() {
+    for (name, verdict, check) in ROWS {
+        match verdict {
+            Same => println!("same    {name}"),
+            Better(why) => println!("better  {name}: {why}"),
+        }
+        check();
+    }
+    let names: std::collections::BTreeSet<_> = ROWS.iter().map(|(name, ..)| name).collect();
+    assert_eq!(names.len(), ROWS.len());
+}
+
+/// One API `/`, one key `k` with this session, and whatever else; every event to the receiver.
+fn world(session: Value, more: Value) -> World {
+    let events = EventKind::FIRED.map(|kind| (kind.name().to_owned(), json!([hook(&format!("/{}", kind.name()), 5)])));
+    let mut config = json!({
+        "apis": [{ "api_id": "a", "org_id": "acme" }], "keys": { "k": session },
+        "event_handlers": { "events": events.into_iter().collect::<serde_json::Map<_, _>>() },
+    });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        config[name] = value.clone();
+    }
+    World::new(&config)
+}
+
+fn monitored(session: Value, more: Value) -> World {
+    let monitor = json!({ "enable_trigger_monitors": true, "monitor_user_keys": true, "monitor_org_keys": true });
+    let mut all = json!({ "monitor": monitor });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        all[name] = value.clone();
+    }
+    world(session, all)
+}
+
+fn statuses(world: &mut World, count: usize) -> Vec<u16> {
+    (0..count).map(|_| world.status("/x", "k")).collect()
+}
+
+/// The limits of the crossings that were told.
+fn rung(world: &mut World) -> Vec<String> {
+    let crossed = world.bodies().into_iter().filter(|body| body["event"] == "TriggerExceeded");
+    crossed.map(|body| body["trigger_limit"].as_str().expect("a string").to_owned()).collect()
+}
+
+fn refusal(world: &mut World, key: &str) -> (u16, String) {
+    match world.get("/x", key) {
+        Decision::Refuse(answer) => (answer.status, answer.body),
+        Decision::Continue { .. } => (200, String::new()),
+    }
+}
+
+fn error(text: &str) -> String {
+    format!(r#"{{"error": "{text}"}}"#)
+}
+
+/// Type, message and key of the only event.
+fn told(world: &mut World) -> [String; 3] {
+    let [body] = &world.bodies()[..] else { panic!("not one event") };
+    ["event", "message", "key"].map(|field| body[field].as_str().unwrap_or_default().to_owned())
+}
+
+fn config_errors(config: Value) -> String {
+    let errors = Config::load(config.to_string().as_bytes()).err().expect("an error");
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn with_handler(handler: Value) -> Value {
+    json!({ "apis": [{ "api_id": "a" }], "event_handlers": { "events": { "AuthFailure": [handler] } } })
+}
+
+/// What a webhook handler with these settings sends for a bad key.
+fn sent(meta: Value, templates: Value) -> Callout {
+    let mut handler = hook("/in", 0);
+    for (name, value) in meta.as_object().into_iter().flatten() {
+        handler["handler_meta"][name] = value.clone();
+    }
+    let mut config = with_handler(handler);
+    config["templates"] = templates;
+    let mut world = World::new(&config);
+    world.get("/x", "bad");
+    world.deliver(10, 200).pop().expect("a message")
+}
+
+fn header<'c>(callout: &'c Callout, name: &str) -> Option<&'c str> {
+    callout.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+fn api_limit_replaces() {
+    let mut world =
+        world(json!({ "quota_max": 9, "access_rights": { "a": { "limit": { "quota_max": 1 } } } }), json!({}));
+    assert_eq!(statuses(&mut world, 2), [200, 403]);
+}
+
+fn allowance_scope_is_shared() {
+    let limit = json!({ "limit": { "quota_max": 1 }, "allowance_scope": "both" });
+    let apis = json!([{ "api_id": "a", "listen_path": "/x" }, { "api_id": "b", "listen_path": "/y" }]);
+    let mut world = world(json!({ "access_rights": { "a": limit, "b": limit } }), json!({ "apis": apis }));
+    assert_eq!([world.status("/x", "k"), world.status("/y", "k")], [200, 403]);
+}
+
+fn no_quota_is_unlimited() {
+    for max in [0, -1] {
+        let mut world = monitored(json!({ "quota_max": max, "monitor": { "trigger_limits": [1] } }), json!({}));
+        let before = world.host.key_count();
+        assert_eq!(statuses(&mut world, 3), [200; 3]);
+        assert_eq!((world.host.key_count(), rung(&mut world).len()), (before, 0));
+    }
+}
+
+fn window_from_first_request() {
+    let mut world = world(json!({ "quota_max": 1, "quota_renewal_rate": 60 }), json!({}));
+    world.now = world.now.plus(30_000);
+    assert_eq!(statuses(&mut world, 2), [200, 403]);
+    world.now = world.now.plus(59_999);
+    assert_eq!(statuses(&mut world, 1), [403]);
+    world.now = world.now.plus(1);
+    assert_eq!(statuses(&mut world, 1), [200]);
+}
+
+fn refused_above_maximum() {
+    let mut world = world(json!({ "quota_max": 3, "quota_renewal_rate": 60 }), json!({}));
+    assert_eq!(statuses(&mut world, 5), [200, 200, 200, 403, 403]);
+}
+
+fn refused_does_not_count() {
+    let mut world = world(
+        json!({ "org_id": "acme", "quota_max": 1 }),
+        json!({ "orgs": { "acme": { "quota_max": 2 } }, "enforce_org_quotas": true, "keys": { "k": { "org_id": "acme", "quota_max": 1 }, "l": { "org_id": "acme" } } }),
+    );
+    statuses(&mut world, 10);
+    assert_eq!([world.status("/x", "l"), world.status("/x", "l")], [200, 403]);
+}
+
+fn never_renews() {
+    let mut world = world(json!({ "quota_max": 1, "quota_renewal_rate": 0 }), json!({}));
+    statuses(&mut world, 1);
+    world.now = world.now.plus(10_u64.pow(11));
+    assert_eq!(statuses(&mut world, 1), [403]);
+}
+
+fn unreadable_counter_refuses() {
+    let mut world = world(json!({ "quota_max": 9 }), json!({}));
+    world.host.break_shared_data(true);
+    assert_eq!(statuses(&mut world, 1), [503]);
+}
+
+fn update_keeps_counter() {
+    let mut world = world(json!({ "quota_max": 1 }), json!({}));
+    statuses(&mut world, 1);
+    let updated = json!({ "apis": [{ "api_id": "a" }], "keys": { "k": { "quota_max": 1, "alias": "renamed" } } });
+    let (config, _) = Config::load(updated.to_string().as_bytes()).unwrap();
+    world.vms[0] = Engine::new(config, &world.host, world.now, 1);
+    assert_eq!(statuses(&mut world, 1), [403]);
+}
+
+fn identity_names_subject() {
+    let more = json!({
+        "apis": [{ "api_id": "a", "identity": [{ "header": "authorization" }] }],
+        "policies": { "p": { "quota_max": 1 } }, "default_policy": "p", "keys": {}
+    });
+    let mut world = world(json!({}), more);
+    assert_eq!(["x", "y", "x"].map(|who| world.status("/x", who)), [200, 200, 403]);
+}
+
+fn rate_costs_no_quota() {
+    let mut world = world(json!({ "rate": 1, "per": 10, "quota_max": 2 }), json!({}));
+    assert_eq!(statuses(&mut world, 5), [200, 429, 429, 429, 429]);
+    world.now = world.now.plus(10_000);
+    assert_eq!(statuses(&mut world, 1), [200]);
+    world.now = world.now.plus(10_000);
+    assert_eq!(statuses(&mut world, 1), [403]);
+}
+
+fn acme(limits: Value) -> Value {
+    json!({ "orgs": { "acme": limits }, "enforce_org_quotas": true })
+}
+
+fn bad_keys_cost_no_org_quota() {
+    let mut world = world(json!({}), acme(json!({ "quota_max": 1 })));
+    for _ in 0..5 {
+        world.get("/x", "bad");
+    }
+    assert_eq!(statuses(&mut world, 2), [200, 403]);
+}
+
+fn enforce_org_quotas() {
+    let mut more = acme(json!({ "quota_max": 1, "rate": 1, "per": 60 }));
+    more["enforce_org_quotas"] = json!(false);
+    assert_eq!(statuses(&mut world(json!({}), more), 3), [200; 3]);
+}
+
+fn refusals_carry_headers() {
+    let mut world = world(json!({ "quota_max": 1, "quota_renewal_rate": 60 }), json!({}));
+    statuses(&mut world, 1);
+    let Decision::Refuse(answer) = world.get("/x", "k") else { panic!() };
+    let names: Vec<_> = answer.headers.iter().map(|(name, _)| *name).collect();
+    for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"] {
+        assert!(names.contains(&name), "{name}");
+    }
+}
+
+fn all_limits_in_headers() {
+    let session = json!({ "quota_max": 9, "quota_renewal_rate": 60, "rate": 5, "per": 1 });
+    let mut world = world(session, json!({ "rate_limit_headers": "ietf" }));
+    let Decision::Continue { followup: Some(followup), .. } = world.get("/x", "k") else { panic!() };
+    let headers = world.vms[0].limit_headers(&followup, world.now);
+    assert_eq!(headers[0], ("ratelimit-policy", "\"rate\";q=5;w=1, \"quota\";q=9;w=60".to_owned()));
+}
+
+fn errors_are_json() {
+    let mut world = world(json!({}), json!({}));
+    let xml = world.on_vm(0, &[(":path", b"/x"), ("content-type", b"application/xml"), ("authorization", b"bad")]);
+    let Decision::Refuse(answer) = xml else { panic!() };
+    assert!(answer.headers.contains(&("content-type", "application/json".to_owned())));
+}
+
+fn refusal_key_quota() {
+    let mut world = world(json!({ "quota_max": 1 }), json!({}));
+    statuses(&mut world, 1);
+    assert_eq!(refusal(&mut world, "k"), (403, error("Quota exceeded")));
+    assert_eq!(told(&mut world), ["QuotaExceeded", "Key Quota Limit Exceeded", "k"]);
+}
+
+fn refusal_key_rate() {
+    let mut world = world(json!({ "rate": 1, "per": 60 }), json!({}));
+    statuses(&mut world, 1);
+    assert_eq!(refusal(&mut world, "k"), (429, error("Rate Limit Exceeded")));
+    assert_eq!(told(&mut world), ["RatelimitExceeded", "Rate Limit Exceeded", "k"]);
+}
+
+fn refusal_api_rate() {
+    let apis = json!([{ "api_id": "a", "org_id": "acme", "global_rate_limit": { "rate": 1, "per": 60 } }]);
+    let mut world = world(json!({}), json!({ "apis": apis }));
+    statuses(&mut world, 1);
+    assert_eq!(refusal(&mut world, "k"), (429, error("API Rate Limit Exceeded")));
+    assert_eq!(told(&mut world), ["RatelimitExceeded", "API Rate Limit Exceeded", "apilimiter-acmea"]);
+}
+
+fn refusal_org_quota() {
+    let mut world = world(json!({}), acme(json!({ "quota_max": 1 })));
+    statuses(&mut world, 1);
+    let text = "This organisation quota has been exceeded, please contact your API administrator";
+    assert_eq!(refusal(&mut world, "k"), (403, error(text)));
+    assert_eq!(told(&mut world), ["OrgQuotaExceeded", "Organisation quota has been exceeded", "acme"]);
+}
+
+fn refusal_org_rate() {
+    let mut world = world(json!({}), acme(json!({ "rate": 1, "per": 60 })));
+    statuses(&mut world, 1);
+    let text = "This organisation rate limit has been exceeded, please contact your API administrator";
+    assert_eq!(refusal(&mut world, "k"), (403, error(text)));
+    assert_eq!(told(&mut world), ["OrgRateLimitExceeded", "Organisation rate limit has been exceeded", "acme"]);
+}
+
+fn refusal_org_inactive() {
+    let mut world = world(json!({}), acme(json!({ "is_inactive": true })));
+    assert_eq!(refusal(&mut world, "k").0, 403);
+    assert!(world.bodies().is_empty());
+}
+
+fn monitor_gates() {
+    let gates = ["enable_trigger_monitors", "monitor_user_keys", "monitor_org_keys"];
+    for (closed, expected) in [(None, 2), (Some(gates[0]), 0), (Some(gates[1]), 1), (Some(gates[2]), 1)] {
+        let mut more = acme(json!({ "quota_max": 1, "monitor": { "trigger_limits": [100] } }));
+        for gate in gates {
+            more["monitor"][gate] = json!(Some(gate) != closed);
+        }
+        let mut world = world(json!({ "quota_max": 1, "monitor": { "trigger_limits": [100] } }), more);
+        statuses(&mut world, 1);
+        assert_eq!(rung(&mut world).len(), expected, "without {closed:?}");
+    }
+}
+
+fn refused_never_rings() {
+    let session = json!({ "quota_max": 10, "rate": 4, "per": 60, "monitor": { "trigger_limits": [50] } });
+    let mut world = monitored(session, json!({}));
+    statuses(&mut world, 20);
+    assert!(rung(&mut world).is_empty());
+}
+
+fn rings_once() {
+    let mut world = monitored(json!({ "quota_max": 10, "monitor": { "trigger_limits": [80] } }), json!({}));
+    for _ in 0..10 {
+        world.get("/x", "k");
+        world.now = world.now.plus(10_000);
+    }
+    assert_eq!(rung(&mut world), ["80"]);
+}
+
+fn highest_rings() {
+    let mut world = monitored(
+        json!({ "quota_max": 100, "monitor": { "trigger_limits": [95] } }),
+        json!({ "monitor": {
+        "enable_trigger_monitors": true, "monitor_user_keys": true, "global_trigger_limit": 80
+    } }),
+    );
+    statuses(&mut world, 100);
+    assert_eq!(rung(&mut world), ["80", "95"]);
+}
+
+fn order_does_not_matter() {
+    for limits in [[50, 80, 60], [80, 60, 50]] {
+        let mut world = monitored(json!({ "quota_max": 10, "monitor": { "trigger_limits": limits } }), json!({}));
+        statuses(&mut world, 10);
+        assert_eq!(rung(&mut world), ["50", "60", "80"]);
+    }
+}
+
+fn trigger_limit_is_text() {
+    let mut world = monitored(json!({ "quota_max": 1, "monitor": { "trigger_limits": [80.0] } }), json!({}));
+    statuses(&mut world, 1);
+    assert_eq!(world.bodies()[0]["trigger_limit"], json!("80"));
+}
+
+fn hashed_keys_in_monitor() {
+    let session = json!({ "quota_max": 1, "monitor": { "trigger_limits": [80.0] } });
+    let mut world = monitored(session, json!({ "hash_keys": true }));
+    statuses(&mut world, 1);
+    assert!(world.bodies()[0]["key"].as_str().unwrap().starts_with("sha256:"));
+}
+
+fn org_crossing_has_no_key() {
+    let mut world = monitored(json!({}), acme(json!({ "quota_max": 1, "monitor": { "trigger_limits": [80] } })));
+    statuses(&mut world, 1);
+    let body = &world.bodies()[0];
+    assert_eq!([&body["org"], &body["key"]], ["acme", ""]);
+}
+
+fn each_quota_rings() {
+    let limits = json!({ "quota_max": 1, "monitor": { "trigger_limits": [100] } });
+    let mut world = monitored(limits.clone(), acme(limits));
+    statuses(&mut world, 1);
+    assert_eq!(rung(&mut world).len(), 2);
+}
+
+fn never_renews_rings() {
+    let session = json!({ "quota_max": 2, "quota_renewal_rate": -1, "monitor": { "trigger_limits": [50] } });
+    let mut world = monitored(session, json!({}));
+    statuses(&mut world, 1);
+    assert_eq!(rung(&mut world), ["50"]);
+}
+
+fn unknown_method_is_refused() {
+    let handler = json!({ "handler_name": "eh_web_hook_handler", "handler_meta": { "target_path": "http://h.test", "method": "BREW" } });
+    assert!(config_errors(with_handler(handler)).contains("\"BREW\" is not one of"));
+}
+
+fn get_has_no_body() {
+    assert!(sent(json!({ "method": "GET" }), json!({})).body.is_empty());
+    for method in ["PUT", "POST", "PATCH", "DELETE", "post"] {
+        assert!(!sent(json!({ "method": method }), json!({})).body.is_empty(), "{method}");
+    }
+}
+
+fn timeout_30s() {
+    assert_eq!(sent(json!({}), json!({})).timeout_ms, 30_000);
+}
+
+fn user_agent() {
+    assert!(header(&sent(json!({}), json!({})), "user-agent").unwrap().starts_with("tollbell/"));
+    let own = sent(json!({ "header_map": { "User-Agent": "mine" } }), json!({}));
+    assert_eq!(header(&own, "user-agent"), Some("mine"));
+}
+
+fn content_type() {
+    let of = |meta: Value| {
+        let templates = json!({ "t.json": "{}", "t.xml": "<a/>" });
+        header(&sent(meta, templates), "content-type").unwrap_or_default().to_owned()
+    };
+    assert_eq!(of(json!({})), "application/json");
+    assert_eq!(of(json!({ "template_path": "t.json" })), "application/json");
+    assert_eq!(of(json!({ "template_path": "t.xml" })), "application/xml");
+    assert_eq!(of(json!({ "template_path": "t.json", "header_map": { "content-type": "text/x" } })), "text/x");
+}
+
+fn claim_before_sending() {
+    let mut world = World::with_vms(&with_handler(hook("/in", 60)), 3);
+    for n in 0..30 {
+        world.on_vm(n % 3, &[(":path", b"/x"), ("authorization", b"bad")]);
+    }
+    assert_eq!(world.deliver(10, 400).len(), 1, "one is sent");
+    world.get("/x", "bad");
+    assert_eq!(world.deliver(10, 200).len(), 1, "and as it failed for good, so is the next");
+    world.get("/x", "bad");
+    assert!(world.deliver(10, 200).is_empty());
+}
+
+fn no_cool_down() {
+    let mut world = World::new(&with_handler(hook("/in", 0)));
+    for _ in 0..3 {
+        world.get("/x", "bad");
+    }
+    assert_eq!(world.bodies().len(), 3);
+}
+
+fn attempts_are_repeated() {
+    let mut world = World::new(&with_handler(hook("/in", 60)));
+    world.get("/x", "bad");
+    let mut attempts = world.deliver(10, 500).len();
+    for _ in 0..20 {
+        attempts += world.deliver(600_000, 500).len();
+    }
+    assert_eq!(attempts, 8);
+}
+
+fn default_templates() {
+    let mut world = world(json!({ "quota_max": 1 }), json!({}));
+    world.get("/x", "bad");
+    let fields = |body: &Value| body.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(fields(&world.bodies()[0]), "event key message origin path");
+    let mut world = monitored(json!({ "quota_max": 1, "monitor": { "trigger_limits": [100] } }), json!({}));
+    statuses(&mut world, 1);
+    assert_eq!(fields(&world.bodies()[0]), "event key message org trigger_limit");
+}
+
+fn variable_names() {
+    let text = "{{.Type}} {{.EventType}} {{.Meta.Key}} {{.EventMetaData.Key}}";
+    let body = sent(json!({ "template_path": "t.txt" }), json!({ "t.txt": text })).body;
+    assert_eq!(String::from_utf8(body).unwrap(), "AuthFailure AuthFailure bad bad");
+}
+
+fn functions_everywhere() {
+    let text = "{{if eq .Type \"AuthFailure\"}}{{as_rfc3339 .TimeStamp}}{{end}}";
+    let body = sent(json!({ "template_path": "t.txt" }), json!({ "t.txt": text })).body;
+    assert_eq!(String::from_utf8(body).unwrap(), "2027-01-15T08:00:00Z");
+}
+
+fn bad_template_is_refused() {
+    let errors = config_errors(json!({ "apis": [], "templates": { "t.json": "{\n {{if .Type}}" } }));
+    assert!(errors.contains("templates[\"t.json\"]: line 2, column 2"), "{errors}");
+}
+
+fn bad_url_is_refused() {
+    let handler = json!({ "handler_name": "eh_web_hook_handler", "handler_meta": { "target_path": "/relative" } });
+    assert!(config_errors(with_handler(handler)).contains("is not an absolute http or https URL"));
+}
+
+fn hostile_text() {
+    let mut world = world(json!({}), json!({}));
+    world.on_vm(0, &[(":path", b"/\"\\\n<&"), ("authorization", b"bad")]);
+    assert_eq!(world.bodies()[0]["path"], "/\"\\\n<&");
+}
+
+fn handlers_apart() {
+    let mut config = with_handler(hook("/in", 60));
+    config["event_handlers"]["events"]["AuthFailure"] = json!([hook("/in", 60), hook("/in", 30)]);
+    let mut world = World::new(&config);
+    world.get("/x", "bad");
+    assert_eq!(world.bodies().len(), 2);
+}
+
+fn flood_is_capped() {
+    let mut handler = hook("/in", 60);
+    handler["handler_meta"]["max_per_minute"] = json!(3);
+    let mut world = World::new(&with_handler(handler));
+    for n in 0..50 {
+        world.get(&format!("/{n}"), &format!("bad-{n}"));
+    }
+    assert_eq!(world.bodies().len(), 3);
+    let mut digests = Vec::new();
+    for _ in 0..200 {
+        digests.extend(world.deliver(500, 200));
+    }
+    let digest: Value = serde_json::from_slice(&digests[0].body).unwrap();
+    assert_eq!((digests.len(), &digest["suppressed"]), (1, &json!(47)));
+}
+
+fn unknown_key() {
+    let mut world = world(json!({}), json!({}));
+    assert_eq!(refusal(&mut world, "bad"), (403, error("Access to this API has been disallowed")));
+    assert_eq!(told(&mut world), ["AuthFailure", "Auth Failure", "bad"]);
+}
+
+fn no_key() {
+    let mut world = world(json!({}), json!({}));
+    assert_eq!(refusal(&mut world, ""), (401, error("Authorization field missing")));
+    assert!(world.bodies().is_empty());
+}
+
+fn no_right() {
+    let apis = json!([{ "api_id": "a" }, { "api_id": "b", "listen_path": "/b" }]);
+    let mut world = world(json!({ "access_rights": { "b": {} } }), json!({ "apis": apis }));
+    assert_eq!(refusal(&mut world, "k"), (403, error("Access to this API has been disallowed")));
+    assert_eq!(told(&mut world), ["AuthFailure", "Auth Failure", "k"]);
+}
+
+fn expired_and_inactive() {
+    let mut inactive = world(json!({ "is_inactive": true }), json!({}));
+    assert_eq!(refusal(&mut inactive, "k"), (403, error("Key is inactive, please renew")));
+    assert_eq!(told(&mut inactive)[0], "KeyExpired");
+    let mut expired = world(json!({ "expires": 1 }), json!({}));
+    assert_eq!(refusal(&mut expired, "k"), (401, error("Key has expired, please renew")));
+    assert_eq!(told(&mut expired)[0], "KeyExpired");
+}
+
+/// The event of a response that another filter made.
+fn observed(status: u16, details: &str) -> Value {
+    let mut handler = hook("/in", 0);
+    handler["handler_meta"]["template_path"] = json!("t.json");
+    let mut config = with_handler(handler);
+    config["apis"][0]["use_keyless"] = json!(true);
+    config["apis"][0]["observe_failures"] = json!(true);
+    config["templates"] =
+        json!({ "t.json": "{\"type\": \"{{Type}}\", \"key\": \"{{Meta.Key}}\", \"reason\": \"{{Meta.Reason}}\"}" });
+    let mut world = World::new(&config);
+    let headers = [(":path", &b"/x"[..]), ("authorization", b"Basic dXNlcjpwYXNz")];
+    let Decision::Continue { followup: Some(followup), .. } = world.on_vm(0, &headers) else { panic!() };
+    let headers = headers.map(|(name, value)| (name.as_bytes(), value));
+    let property = |path: &str| (path == "response\0code_details").then(|| details.as_bytes().to_vec());
+    let request = Request { headers: &headers, property: &property };
+    world.vms[0].on_response(&world.host, &request, &followup, status, world.now);
+    world.bodies().pop().expect("an event")
+}
+
+fn jwt_refused() {
+    for reason in ["Jwt_is_expired", "Jwt_verification_fails"] {
+        let event = observed(401, &format!("jwt_authn_access_denied{{{reason}}}"));
+        assert_eq!([&event["type"], &event["reason"]], ["AuthFailure", reason]);
+    }
+}
+
+fn ip_denied() {
+    let event = observed(403, "rbac_access_denied_matched_policy[ip]");
+    assert_eq!([&event["type"], &event["reason"]], ["AuthFailure", "rbac_access_denied_matched_policy[ip]"]);
+}
+
+fn basic_auth_refused() {
+    let event = observed(401, "invalid_credential_for_basic_auth");
+    assert_eq!([&event["type"], &event["key"]], ["AuthFailure", ""]);
+}
+
+fn version_failure() {
+    let config = json!({ "apis": [{ "api_id": "a" }], "event_handlers": { "events": { "VersionFailure": [] } } });
+    let (_, warnings) = Config::load(config.to_string().as_bytes()).unwrap();
+    assert!(warnings.iter().any(|warning| warning.to_string().contains("VersionFailure: this event never fires here")));
+}
+
+fn no_originating_request() {
+    let body = sent(json!({ "template_path": "t.txt" }), json!({ "t.txt": "[{{.Meta.OriginatingRequest}}]" })).body;
+    assert_eq!(String::from_utf8(body).unwrap(), "[]");
+}
+
+fn classic_handlers() {
+    let config = json!({ "apis": [{ "api_id": "a" }], "event_handlers": { "events": { "AuthFailure": [
+        { "handler_name": "eh_web_hook_handler", "handler_meta": {
+            "disabled": false, "id": "i", "name": "n", "method": "post", "target_path": "http://h.test/in",
+            "template_path": "", "header_map": { "x": "y" }, "event_timeout": 10 } },
+        { "handler_name": "eh_web_hook_handler", "handler_meta": { "disabled": true, "target_path": "http://h.test/in" } },
+        { "handler_name": "eh_log_handler", "handler_meta": { "prefix": "p" } }
+    ] } } });
+    let mut world = World::new(&config);
+    world.get("/x", "bad");
+    assert_eq!(world.bodies().len(), 1);
+}
+
+fn scripts_are_refused() {
+    for name in ["eh_dynamic_handler", "cp_dynamic_handler"] {
+        let errors = config_errors(with_handler(json!({ "handler_name": name })));
+        assert!(errors.contains("runs scripts") && errors.contains("eh_web_hook_handler"), "{errors}");
+    }
+    let custom = json!({ "apis": [{ "api_id": "a", "server": { "eventHandlers": [{ "enabled": true, "trigger": "AuthFailure", "type": "custom", "functionName": "f", "path": "p" }] } }] });
+    assert!(config_errors(custom).contains("apis[0].server.eventHandlers[0].type: \"custom\" runs scripts"));
+}
+
+fn oas_handlers() {
+    let handlers = json!([
+        { "enabled": true, "trigger": "AuthFailure", "type": "webhook", "id": "i", "name": "n", "url": "http://h.test/in",
+          "method": "PUT", "cooldownPeriod": "1m30s", "bodyTemplate": "t.txt", "headers": [{ "name": "X-A", "value": "b" }] },
+        { "enabled": false, "trigger": "AuthFailure", "type": "webhook", "url": "http://h.test/off", "method": "POST" },
+        { "enabled": true, "trigger": "AuthFailure", "type": "log", "logPrefix": "p" }
+    ]);
+    for api in [
+        json!({ "api_id": "a", "server": { "eventHandlers": handlers } }),
+        json!({ "api_id": "a", "event_handlers": handlers }),
+    ] {
+        let mut world = World::new(&json!({ "apis": [api], "templates": { "t.txt": "{{.Type}}" } }));
+        world.get("/x", "bad");
+        let [callout] = &world.deliver(10, 200)[..] else { panic!("not one") };
+        assert_eq!([header(callout, ":method"), header(callout, "x-a")], [Some("PUT"), Some("b")]);
+        assert_eq!(callout.body, b"AuthFailure");
+        world.get("/x", "bad");
+        assert!(world.deliver(89_000, 200).is_empty());
+        world.now = world.now.plus(1000);
+        world.get("/x", "bad");
+        assert_eq!(world.deliver(10, 200).len(), 1);
+    }
+}
+
+fn bad_cooldown_is_refused() {
+    let handler = json!([{ "enabled": true, "trigger": "AuthFailure", "type": "webhook", "url": "http://h.test", "cooldownPeriod": "soon" }]);
+    let errors = config_errors(json!({ "apis": [{ "api_id": "a", "event_handlers": handler }] }));
+    assert!(errors.contains("event_handlers[0].cooldownPeriod: \"soon\" is not a duration"), "{errors}");
+}
+
+fn policies_merge() {
+    let policies = json!({
+        "small": { "quota_max": 1, "access_rights": { "a": {} } }, "large": { "quota_max": 3, "access_rights": { "a": {} } }
+    });
+    let session = json!({ "quota_max": 99, "apply_policies": ["small", "large"] });
+    assert_eq!(statuses(&mut world(session, json!({ "policies": policies })), 4), [200, 200, 200, 403]);
+}

@@ -1,0 +1,310 @@
+//! Sessions that are fetched: one JSON object of them, looked at every so often.
+//!
+//! One VM fetches, takes the answer apart and puts it into shared data in chunks, and all others read it there: a VM
+//! that starts finds it at once. All of this happens a piece at a time, in ticks, so that requests wait for a
+//! millisecond or two at most. Only a whole answer that is good in every part takes the place of the former one.
+
+mod members;
+mod shelf;
+
+use std::fmt::Write;
+
+use crate::config::{Config, is_identity};
+use crate::handler::Target;
+use crate::metrics::{Fetch, Gauge, Metric};
+use crate::ports::{Callout, CalloutId, CalloutReply, Host};
+use crate::session::{KeyHash, Sessions};
+use crate::units::UnixMillis;
+use members::Members;
+use shelf::{Head, Shelf};
+
+/// Where sessions are fetched, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysFrom {
+    /// The URL.
+    pub target: Target,
+    /// Headers of the request, lower case.
+    pub headers: Vec<(String, String)>,
+    /// From one look to the next.
+    pub interval_ms: u64,
+    /// The largest answer that is read.
+    pub max_bytes: usize,
+}
+
+/// Sessions that are read in one piece. One takes 5 to 10 µs in wasm.
+const SESSIONS_A_PIECE: usize = 100;
+
+/// Bytes at which a chunk is full; about as many sessions.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// From one tick to the next while sessions are being read.
+pub const LOADING_TICK_MS: u64 = 2;
+
+/// Pieces of work in one tick of a VM that serves no requests.
+const PIECES_WHEN_IDLE: usize = 8;
+
+/// The time for one look.
+const TIMEOUT_MS: u64 = 30_000;
+
+/// The next look after one that failed, unless the interval is shorter.
+const RETRY_MS: u64 = 2000;
+
+/// A VM serves requests that had one less than this ago.
+const SERVING_MS: u64 = 10_000;
+
+/// Looks for sessions, for one VM.
+pub struct KeyFetcher {
+    from: KeysFrom,
+    vm: u64,
+    shelf: Shelf,
+    last_request: Option<UnixMillis>,
+    due: UnixMillis,
+    in_flight: Option<CalloutId>,
+    /// The document whose sessions are in use.
+    generation: u64,
+    work: Work,
+}
+
+/// What is to be done a piece at a time.
+enum Work {
+    Nothing,
+    /// An answer is read and put onto the shelf.
+    Publish {
+        etag: String,
+        text: Members,
+        generation: u64,
+        chunks: u32,
+        chunk: String,
+        sessions: Sessions,
+    },
+    /// What another VM has put there is read.
+    Follow {
+        head: Head,
+        next: u32,
+        sessions: Sessions,
+    },
+    /// Former sessions go.
+    Drop(Sessions),
+}
+
+/// What a step of work came to.
+enum Step {
+    More,
+    Done(u64, Sessions),
+}
+
+impl KeyFetcher {
+    /// Of a configuration that has some to fetch, for the VM of that number.
+    pub fn new(config: &Config, vm: u64, now: UnixMillis) -> Option<Self> {
+        let from = config.keys_from.clone()?;
+        let Target { scheme, authority, path_and_query, .. } = &from.target;
+        let shelf = Shelf::new([scheme, authority, path_and_query]);
+        let (last_request, in_flight) = (None, None);
+        Some(KeyFetcher { from, vm, shelf, last_request, due: now, in_flight, generation: 0, work: Work::Nothing })
+    }
+
+    /// A request is being served: another VM should fetch.
+    pub fn on_request(&mut self, now: UnixMillis) {
+        self.last_request = Some(now);
+    }
+
+    /// Whether there is work for which ticks should come faster.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.work, Work::Nothing)
+    }
+
+    /// Does a piece of work, or looks for some. `true`: other sessions are in use now.
+    pub fn on_tick(&mut self, host: &impl Host, config: &mut Config, now: UnixMillis) -> bool {
+        if !self.is_busy() {
+            self.look_around(host, now);
+            return false;
+        }
+        let pieces = if self.is_serving(now) { 1 } else { PIECES_WHEN_IDLE };
+        for _ in 0..pieces {
+            let work = std::mem::replace(&mut self.work, Work::Nothing);
+            match self.step(host, config, work) {
+                Ok(Step::More) => {}
+                Ok(Step::Done(generation, sessions)) => {
+                    self.generation = generation;
+                    self.put_in_use(host, config, sessions);
+                    return true;
+                }
+                Err(why) => {
+                    self.fail(host, &why, now);
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    fn is_serving(&self, now: UnixMillis) -> bool {
+        self.last_request.is_some_and(|last| now.since(last) < SERVING_MS)
+    }
+
+    /// Follows what others have put onto the shelf, or fetches for them.
+    fn look_around(&mut self, host: &impl Host, now: UnixMillis) {
+        let head = match self.shelf.head(host) {
+            Ok(head) => head,
+            Err(error) => return log::error!("keys_from: {error}"),
+        };
+        if head.generation != self.generation {
+            self.work = Work::Follow { head, next: 0, sessions: Sessions::default() };
+            return;
+        }
+        match self.shelf.lead(host, self.vm, self.is_serving(now), now) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return log::error!("keys_from: {error}"),
+        }
+        // A clock that was set back must not put the next look off for longer than the interval.
+        let is_due = self.due <= now || self.due.since(now) > self.from.interval_ms;
+        if is_due && self.in_flight.is_none() {
+            self.fetch(host, &head.etag, now);
+        }
+    }
+
+    fn fetch(&mut self, host: &impl Host, etag: &str, now: UnixMillis) {
+        let target = &self.from.target;
+        let own = [
+            (":method", "GET"),
+            (":path", &target.path_and_query),
+            (":authority", &target.authority),
+            (":scheme", target.scheme),
+            ("accept", "application/json"),
+            ("user-agent", concat!("tollbell/", env!("CARGO_PKG_VERSION"))),
+            ("if-none-match", etag),
+        ];
+        let set = own.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut headers: Vec<_> = set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        headers.extend(self.from.headers.iter().cloned());
+        let callout = Callout { cluster: target.cluster.clone(), headers, body: Vec::new(), timeout_ms: TIMEOUT_MS };
+        self.due = now.plus(self.from.interval_ms);
+        match host.send(&callout) {
+            Ok(id) => self.in_flight = Some(id),
+            Err(why) => self.fail(host, &why.to_string(), now),
+        }
+    }
+
+    /// Takes a reply; `false` where it is not to a look of this fetcher's.
+    pub fn on_reply(&mut self, host: &impl Host, id: CalloutId, reply: &CalloutReply, now: UnixMillis) -> bool {
+        if self.in_flight != Some(id) {
+            return false;
+        }
+        self.in_flight = None;
+        match reply.status {
+            Some(304) => host.count(Metric::KeysFetched(Fetch::Unchanged)),
+            // What another VM has put onto the shelf meanwhile is newer than this.
+            Some(200) if self.is_busy() => {}
+            Some(200) => match host.reply_body(self.from.max_bytes) {
+                Ok(body) => {
+                    self.work = Work::Publish {
+                        etag: host.reply_header("etag").unwrap_or_default(),
+                        text: Members::new(body),
+                        generation: self.generation.saturating_add(1),
+                        chunks: 0,
+                        chunk: String::new(),
+                        sessions: Sessions::default(),
+                    };
+                }
+                Err(why) => self.fail(host, &why.to_string(), now),
+            },
+            Some(status) => self.fail(host, &format!("answered {status}"), now),
+            None => self.fail(host, "no answer came", now),
+        }
+        true
+    }
+
+    /// Does a piece of the work; what is left of it stands in `self.work`.
+    fn step(&mut self, host: &impl Host, config: &mut Config, work: Work) -> Result<Step, String> {
+        match work {
+            Work::Publish { etag, mut text, generation, mut chunks, mut chunk, mut sessions } => {
+                for _ in 0..SESSIONS_A_PIECE {
+                    let member = text.next()?;
+                    let is_last = member.is_none();
+                    if let Some((name, session)) = member {
+                        add_session(config, &mut sessions, &name, session)?;
+                        let separator = if chunk.is_empty() { '{' } else { ',' };
+                        let session = std::str::from_utf8(session).map_err(|_| "not UTF-8")?;
+                        // Writing to a string has no way to fail.
+                        let _ = write!(chunk, "{separator}{}:{session}", serde_json::Value::from(name));
+                    }
+                    if chunk.len() >= CHUNK_BYTES || is_last && !chunk.is_empty() {
+                        chunk.push('}');
+                        self.shelf.put(host, generation, chunks, &chunk).map_err(|error| error.to_string())?;
+                        chunk.clear();
+                        chunks = chunks.saturating_add(1);
+                    }
+                    if is_last {
+                        let shown = self.shelf.show(host, &Head { generation, chunks, etag });
+                        // Where another VM was quicker, that is followed next.
+                        return match shown {
+                            Ok(true) => Ok(Step::Done(generation, sessions)),
+                            Ok(false) => Ok(Step::More),
+                            Err(error) => Err(error.to_string()),
+                        };
+                    }
+                }
+                self.work = Work::Publish { etag, text, generation, chunks, chunk, sessions };
+            }
+            Work::Follow { head, next, mut sessions } => {
+                if next >= head.chunks {
+                    return Ok(Step::Done(head.generation, sessions));
+                }
+                let chunk = self.shelf.chunk(host, head.generation, next).map_err(|error| error.to_string())?;
+                // A newer document is being written over this one, and will be shown soon.
+                let Some(chunk) = chunk else { return Ok(Step::More) };
+                let mut text = Members::new(chunk);
+                while let Some((name, session)) = text.next()? {
+                    add_session(config, &mut sessions, &name, session)?;
+                }
+                self.work = Work::Follow { head, next: next.saturating_add(1), sessions };
+            }
+            Work::Drop(mut former) => {
+                if former.drop_some() {
+                    self.work = Work::Drop(former);
+                }
+            }
+            Work::Nothing => {}
+        }
+        Ok(Step::More)
+    }
+
+    fn put_in_use(&mut self, host: &impl Host, config: &mut Config, sessions: Sessions) {
+        log::info!("keys_from: {} sessions are in use", sessions.len());
+        host.set(Gauge::FetchedKeys, u64::try_from(sessions.len()).unwrap_or(u64::MAX));
+        host.count(Metric::KeysFetched(Fetch::Loaded));
+        let former = config.directory.replace_fetched(sessions);
+        if !former.is_empty() {
+            self.work = Work::Drop(former);
+        }
+        config.keys_are_loaded = true;
+    }
+
+    fn fail(&mut self, host: &impl Host, why: &str, now: UnixMillis) {
+        host.count(Metric::KeysFetched(Fetch::Failed));
+        let host_name = &self.from.target.authority;
+        log::error!("keys_from: {host_name}: {why}; the sessions that were in use stay so");
+        self.due = now.plus(RETRY_MS.min(self.from.interval_ms));
+    }
+}
+
+fn add_session(config: &mut Config, sessions: &mut Sessions, name: &str, session: &[u8]) -> Result<(), String> {
+    if is_identity(name) {
+        return Err(format!("{name:?} is no key: the sessions of other identities stand under keys"));
+    }
+    let hash = KeyHash::from_config(name).filter(|_| !name.is_empty());
+    let hash = hash.ok_or("a key is empty, or \"sha256:\" is not followed by 64 hex digits")?;
+    if !session.starts_with(b"{") {
+        return Err(format!("{}: an object was expected", hash.fingerprint()));
+    }
+    let session = config.session_maker.read(hash, session, &mut config.directory);
+    let session = session.map_err(|why| format!("{}: {why}", hash.fingerprint()))?;
+    if !sessions.add(session) {
+        return Err(format!("{}: the same key twice", hash.fingerprint()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! The headers that tell a client of its limits.
+
+use crate::quota::{Scope, Usage};
+use crate::units::UnixMillis;
+
+/// Which headers answers carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitHeaders {
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the tighter quota, or of the tighter rate where there is no
+    /// quota, as Tyk writes them.
+    #[default]
+    Legacy,
+    /// `RateLimit-Policy` and `RateLimit` of every limit (draft-ietf-httpapi-ratelimit-headers-10).
+    Ietf,
+    /// Both.
+    Both,
+    /// None. A refused request still gets its `Retry-After`.
+    None,
+}
+
+impl LimitHeaders {
+    /// By the word of the configuration.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "legacy" => LimitHeaders::Legacy,
+            "ietf" => LimitHeaders::Ietf,
+            "both" => LimitHeaders::Both,
+            "none" => LimitHeaders::None,
+            _ => return None,
+        })
+    }
+
+    /// The headers for these limits, names in lower case.
+    pub fn of(self, usages: &[(Scope, Usage)], now: UnixMillis) -> Vec<(&'static str, String)> {
+        let mut headers = Vec::new();
+        if matches!(self, LimitHeaders::Legacy | LimitHeaders::Both) {
+            headers.extend(tightest(usages).into_iter().flat_map(legacy));
+        }
+        if matches!(self, LimitHeaders::Ietf | LimitHeaders::Both) && !usages.is_empty() {
+            headers.push(("ratelimit-policy", list(usages, policy)));
+            headers.push(("ratelimit", list(usages, |scope, usage| service(scope, usage, now))));
+        }
+        headers
+    }
+}
+
+/// A quota before a rate; of those alike the one with fewer requests left, then the one that renews later.
+fn tightest(usages: &[(Scope, Usage)]) -> Option<&Usage> {
+    let later = |usage: &Usage| std::cmp::Reverse(usage.renews.unwrap_or(UnixMillis(u64::MAX)));
+    let rank = |(scope, usage): &&(Scope, Usage)| (scope.is_rate(), usage.remaining(), later(usage));
+    usages.iter().min_by_key(rank).map(|(_, usage)| usage)
+}
+
+/// A quota that never renews has no `X-RateLimit-Reset`.
+fn legacy(usage: &Usage) -> impl Iterator<Item = (&'static str, String)> {
+    [
+        Some(("x-ratelimit-limit", usage.max.to_string())),
+        Some(("x-ratelimit-remaining", usage.remaining().to_string())),
+        usage.renews.map(|renews| ("x-ratelimit-reset", renews.as_secs_ceil().to_string())),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn list(usages: &[(Scope, Usage)], item: impl Fn(Scope, &Usage) -> String) -> String {
+    usages.iter().map(|(scope, usage)| item(*scope, usage)).collect::<Vec<_>>().join(", ")
+}
+
+/// Windows are whole seconds there: one of 500 ms is shown as 1 s.
+fn policy(scope: Scope, usage: &Usage) -> String {
+    let window = usage.window_ms.map(|window| format!(";w={}", window.div_ceil(1000)));
+    format!("\"{}\";q={}{}", scope.name(), usage.max, window.unwrap_or_default())
+}
+
+fn service(scope: Scope, usage: &Usage, now: UnixMillis) -> String {
+    let reset = usage.renews.map(|renews| format!(";t={}", renews.since(now).div_ceil(1000)));
+    format!("\"{}\";r={}{}", scope.name(), usage.remaining(), reset.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn usage(max: u64, count: u64, window_ms: Option<u64>) -> Usage {
+        Usage { max, count, window_ms, renews: window_ms.map(|window| UnixMillis(10_000).plus(window)) }
+    }
+
+    #[test]
+    fn each_form_shows_what_it_can() {
+        let usages = [
+            (Scope::OrgQuota, usage(1000, 10, Some(86_400_000))),
+            (Scope::KeyRate, usage(5, 5, Some(500))),
+            (Scope::KeyQuota, usage(100, 10, None)),
+        ];
+        let now = UnixMillis(10_200);
+        let text = |headers: Vec<(&str, String)>| {
+            headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        };
+        let legacy = ["x-ratelimit-limit: 100", "x-ratelimit-remaining: 90"];
+        let ietf = [
+            "ratelimit-policy: \"organisation-quota\";q=1000;w=86400, \"rate\";q=5;w=1, \"quota\";q=100",
+            "ratelimit: \"organisation-quota\";r=990;t=86400, \"rate\";r=0;t=1, \"quota\";r=90",
+        ];
+        assert_eq!(text(LimitHeaders::Legacy.of(&usages, now)), legacy);
+        assert_eq!(text(LimitHeaders::Ietf.of(&usages, now)), ietf);
+        assert_eq!(text(LimitHeaders::Both.of(&usages, now)), [legacy, ietf].concat());
+        assert!(LimitHeaders::None.of(&usages, now).is_empty());
+        assert!(LimitHeaders::Both.of(&[], now).is_empty());
+        let rate = LimitHeaders::Legacy.of(&usages[1..2], now);
+        assert_eq!(rate.last(), Some(&("x-ratelimit-reset", "11".to_owned())));
+    }
+}

@@ -1,0 +1,32 @@
+//! A template is rendered before any event does, because Handlebars finds some faults only then.
+
+use handlebars::{Handlebars, RenderError};
+
+use super::escape::Format;
+use super::registry;
+use crate::event::{Event, EventKind};
+
+/// Why a trial failed.
+pub(super) enum Failed {
+    /// While rendering.
+    Render(RenderError),
+    /// While reading: it does not happen to what has been read before.
+    Read(handlebars::TemplateError),
+}
+
+/// Renders a template once for each type of event, and once with every branch of every block: what Handlebars finds out
+/// only then, such as the name of a helper that does not exist, must not be found out by an event. Returns whether
+/// every output was JSON.
+pub(super) fn try_out(handlebars: &Handlebars<'_>, name: &str, source: &str, format: Format) -> Result<bool, Failed> {
+    let mut writes_json = true;
+    for kind in EventKind::FIRED {
+        let event = Event::sample(kind);
+        let body = registry::render(handlebars, name, &event.view()).map_err(Failed::Render)?;
+        registry::render(handlebars, name, &event.stable_view()).map_err(Failed::Render)?;
+        writes_json &= serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok();
+    }
+    let mut every_branch = registry::of(format, true);
+    every_branch.register_template_string(name, source).map_err(Failed::Read)?;
+    registry::render(&every_branch, name, &Event::sample(EventKind::AuthFailure).view()).map_err(Failed::Render)?;
+    Ok(writes_json)
+}
