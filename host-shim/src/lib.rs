@@ -10,7 +10,7 @@
 //!
 //! - [`config`] reads Envoy's YAML, with lines, and says what is wrong with it and what the shim leaves out.
 //! - [`gateway`] runs filters in a test; [`server`] serves them; [`story`] has both told by data; [`fn@check`] looks a
-//!   configuration over.
+//!   configuration over; [`mod@import`] makes one of Tyk's files.
 //! - `state` is what all VMs of a process share. It knows neither wasmtime nor HTTP, and its tests are Envoy's rules.
 //! - `abi` translates hostcalls, one file a family; `vm` is a module's instance with its contexts.
 //! - `worker` and `stream` are a thread and a request: they neither sleep nor read a socket, so that a test can.
@@ -27,6 +27,7 @@ pub mod demo;
 pub mod gateway;
 mod headers;
 mod host;
+pub mod import;
 mod network;
 mod paths;
 mod plugin;

@@ -1,4 +1,5 @@
-//! The command: `run` serves, `check` looks a configuration over, `replay` tries stories.
+//! The command: `run` serves, `check` looks a configuration over, `replay` tries stories, `import-tyk` makes a
+//! configuration of Tyk's files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
+use host_shim::import::{self, Files};
 use host_shim::server::{Options, Server};
 use host_shim::story::{self, ShimSubject, Story};
 use host_shim::{FindingKind, Limits, LogLevel, config, demo};
@@ -80,6 +82,35 @@ enum Command {
         #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4096))]
         memory: u32,
     },
+    /// Make an Envoy configuration of Tyk's files
+    ///
+    /// Reads tyk.conf, API definitions, policies, a key export and the templates that they name, and writes an Envoy
+    /// configuration with tollbell that behaves the same. On standard error it tells of every setting whether it was
+    /// carried over, changed, or has no equivalent and what to do instead; the report shows no key and no secret. What
+    /// protects an API and has no equivalent closes it.
+    ImportTyk {
+        /// tyk.conf
+        #[arg(long, value_name = "FILE")]
+        conf: PathBuf,
+        /// The folder with the API definitions, classic and OAS
+        #[arg(long, value_name = "DIR")]
+        apps: PathBuf,
+        /// The policies, an object by id or a list
+        #[arg(long, value_name = "FILE")]
+        policies: Option<PathBuf>,
+        /// The key export, an object of sessions by key
+        #[arg(long, value_name = "FILE")]
+        keys: Option<PathBuf>,
+        /// Where the templates are that handlers name [default: the folder of tyk.conf, and its template_path]
+        #[arg(long, value_name = "DIR")]
+        templates: Option<PathBuf>,
+        /// The Envoy configuration to write; - for standard output
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// List every setting by itself
+        #[arg(short, long)]
+        verbose: bool,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -112,6 +143,9 @@ fn main() -> ExitCode {
         }
         Command::Check { config, wasm, memory } => check(&config, wasm.as_deref(), bytes(memory)),
         Command::Replay { stories, wasm, memory } => replay(&stories, wasm.as_deref(), bytes(memory)),
+        Command::ImportTyk { conf, apps, policies, keys, templates, out, verbose } => {
+            import_tyk(&Files { conf, apps, policies, keys, templates }, &out, verbose)
+        }
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -268,6 +302,24 @@ fn replay(paths: &[PathBuf], wasm: Option<&Path>, memory: usize) -> Result<bool>
     let noun = if stories.len() == 1 { "story" } else { "stories" };
     println!("{} {noun}, {failed} failed", stories.len());
     Ok(failed == 0)
+}
+
+fn import_tyk(files: &Files, out: &Path, verbose: bool) -> Result<bool> {
+    let imported = match import::import(files, verbose) {
+        Ok(imported) => imported,
+        Err(errors) => {
+            errors.iter().for_each(|error| eprintln!("error: {error}"));
+            bail!("nothing was written; see above");
+        }
+    };
+    eprint!("{}", imported.report);
+    if out == Path::new("-") {
+        print!("{}", imported.yaml);
+    } else {
+        fs::write(out, &imported.yaml).with_context(|| format!("cannot write {}", out.display()))?;
+        eprintln!("\n{} was written; look it over with: host-shim check --config {0}", out.display());
+    }
+    Ok(true)
 }
 
 fn indented(text: &str) -> String {

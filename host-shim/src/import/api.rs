@@ -1,0 +1,262 @@
+//! An API on its way from Tyk's two forms of definition to tollbell's and Envoy's.
+
+use http::{HeaderName, Uri};
+
+use super::handlers::Handlers;
+use super::source::At;
+use super::yaml::{Yaml, map};
+
+/// What both forms say of an API.
+#[derive(Default)]
+pub(super) struct Api {
+    /// Where errors point: the file and the setting of the listen path.
+    pub(super) place: String,
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) org_id: String,
+    pub(super) listen_path: String,
+    /// Empty for any host.
+    pub(super) domain: String,
+    pub(super) strip_listen_path: bool,
+    pub(super) use_keyless: bool,
+    pub(super) auth: Auth,
+    pub(super) strip_authorization_data: bool,
+    pub(super) rate_limit: Option<Yaml>,
+    pub(super) handlers: Handlers,
+    pub(super) upstream: Upstream,
+    /// What protects it in Tyk and is not carried over. Such an API refuses everything.
+    pub(super) closed: Vec<String>,
+}
+
+/// Where the key stands.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Auth {
+    /// Empty for none.
+    pub(super) header: String,
+    pub(super) param: Option<String>,
+    pub(super) cookie: Option<String>,
+}
+
+/// Where requests go.
+#[derive(Clone, Default)]
+pub(super) struct Upstream {
+    pub(super) targets: Vec<Target>,
+    pub(super) preserve_host: bool,
+    /// Certificates are not verified.
+    pub(super) insecure: bool,
+}
+
+/// One of the hosts of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) https: bool,
+    pub(super) http2: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Without a slash at its end.
+    pub(super) base_path: String,
+    pub(super) weight: i64,
+}
+
+impl Target {
+    /// The authority as a `Host` header has it.
+    pub(super) fn authority(&self) -> String {
+        match (self.https, self.port) {
+            (true, 443) | (false, 80) => self.host.clone(),
+            (_, port) => format!("{}:{port}", self.host),
+        }
+    }
+}
+
+/// The reason for which an API is closed, and what opens it again.
+pub(super) fn closes(api: &mut Api, at: &At<'_>, what: &str, instead: &str) {
+    api.closed.push(what.to_owned());
+    at.missing(format!(
+        "the API refuses every request, since nothing here checks {what}: {instead}, and then give its route back its \
+         cluster"
+    ));
+}
+
+impl Api {
+    /// tollbell's own configuration of it. A gateway's handlers may want what Envoy finds out about the upstream, too.
+    pub(super) fn into_yaml(self, gateway_wants_upstream: bool) -> Yaml {
+        let mut api = vec![("api_id", Yaml::from(self.id))];
+        let texts = [("name", self.name), ("org_id", self.org_id)];
+        api.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into())));
+        api.push(("listen_path", self.listen_path.into()));
+        if !self.domain.is_empty() {
+            api.push(("domain", self.domain.into()));
+        }
+        if self.use_keyless {
+            api.push(("use_keyless", true.into()));
+        } else {
+            let mut auth = vec![("auth_header_name", Yaml::from(self.auth.header))];
+            if let Some(name) = self.auth.param {
+                auth.extend([("use_param", true.into()), ("param_name", name.into())]);
+            }
+            if let Some(name) = self.auth.cookie {
+                auth.extend([("use_cookie", true.into()), ("cookie_name", name.into())]);
+            }
+            api.push(("auth", map(auth)));
+        }
+        if self.strip_authorization_data {
+            api.push(("strip_authorization_data", true.into()));
+        }
+        if let Some(limit) = self.rate_limit {
+            api.push(("global_rate_limit", limit));
+        }
+        if gateway_wants_upstream || self.handlers.want_upstream() {
+            api.push(("observe_upstream", true.into()));
+        }
+        if !self.handlers.is_empty() {
+            api.push(("event_handlers", self.handlers.into_yaml()));
+        }
+        map(api)
+    }
+}
+
+/// Where Tyk looks for a key, which differs in small ways from where tollbell does.
+pub(super) fn auth(
+    header: &At<'_>,
+    is_header_off: bool,
+    param: (&At<'_>, &At<'_>),
+    cookie: (&At<'_>, &At<'_>),
+) -> Auth {
+    let header_name = if header.words().is_empty() { "Authorization" } else { header.words() };
+    let source = |flag: &At<'_>, name: &At<'_>| {
+        let is_used = flag.flag() || !name.words().is_empty();
+        flag.carried();
+        if is_used && !flag.flag() {
+            name.changed("it is looked into: Tyk does so, too, wherever there is a name");
+        } else {
+            name.carried();
+        }
+        if is_used && name.words().is_empty() {
+            flag.changed(format!("it is looked for by the header's name, {header_name:?}, as in Tyk"));
+        }
+        is_used.then(|| if name.words().is_empty() { header_name } else { name.words() }.to_owned())
+    };
+    let auth = Auth {
+        header: if is_header_off { String::new() } else { header_name.to_owned() },
+        param: source(param.0, param.1),
+        cookie: source(cookie.0, cookie.1),
+    };
+    header.carried();
+    if HeaderName::from_bytes(header_name.as_bytes()).is_err() {
+        header.error("is not the name of a header");
+    }
+    auth
+}
+
+/// A target's URL. `None`: it was reported.
+pub(super) fn target(at: &At<'_>, api: &mut Api) -> Option<Target> {
+    let url = at.words();
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let scheme = url.split("://").next().unwrap_or_default().to_ascii_lowercase();
+    let (https, http2) = match scheme.as_str() {
+        "http" => (false, false),
+        "https" => (true, false),
+        "h2c" => (false, true),
+        "tyk" => {
+            closes(api, at, "a way to another API inside Tyk (tyk://)", "name that API's upstream as its target");
+            return None;
+        }
+        _ => {
+            at.error("the target is not an http or https URL: write out what Tyk gets from elsewhere");
+            return None;
+        }
+    };
+    let rest = url.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+    let uri: Option<Uri> = format!("http://{rest}").parse().ok();
+    let Some((uri, host)) = uri.and_then(|uri| Some((uri.clone(), uri.host()?.to_owned()))) else {
+        at.error("the target is not an http or https URL");
+        return None;
+    };
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let host_and_port = authority.rsplit('@').next().unwrap_or_default();
+    let port = host_and_port.rsplit(']').next().unwrap_or_default().rsplit_once(':').map(|(_, port)| port);
+    let port = match port.map(str::parse::<u16>) {
+        None => {
+            if https {
+                443
+            } else {
+                80
+            }
+        }
+        Some(Ok(port)) if port > 0 => port,
+        Some(_) => {
+            at.error("the target's port is not one");
+            return None;
+        }
+    };
+    if authority.contains('@') {
+        at.missing("the user and password in it: Envoy's credential_injector adds them to requests");
+    } else if uri.query().is_some() {
+        at.missing("the query in it: an upstream in Envoy has none");
+    } else {
+        at.carried();
+    }
+    let base_path = uri.path().trim_end_matches('/').to_owned();
+    Some(Target { https, http2, host, port, base_path, weight: 1 })
+}
+
+/// Targets of one cluster: they share scheme and base path, and those that are named twice get twice as much.
+pub(super) fn balance(targets: Vec<(At<'_>, Target)>) -> Vec<Target> {
+    let mut balanced: Vec<Target> = Vec::new();
+    for (at, target) in targets {
+        let Some(first) = balanced.first() else {
+            balanced.push(target);
+            continue;
+        };
+        if (first.https, first.http2, &first.base_path) != (target.https, target.http2, &target.base_path) {
+            at.missing(
+                "the targets of a cluster share scheme and path, which this one does not: give it its own route",
+            );
+            continue;
+        }
+        let same = |other: &&mut Target| other.host == target.host && other.port == target.port;
+        match balanced.iter_mut().find(same) {
+            Some(other) => other.weight += target.weight,
+            None => balanced.push(target),
+        }
+    }
+    if let [only] = balanced.as_mut_slice() {
+        only.weight = 1;
+    }
+    balanced
+}
+
+/// Whether the client's Host header goes upstream.
+pub(super) fn preserve_host(at: &At<'_>, upstream: &mut Upstream) {
+    at.carried();
+    upstream.preserve_host = at.flag();
+    if at.flag() && !upstream.insecure && upstream.targets.iter().any(|target| target.https) {
+        at.changed("the Host header is the target's, since that is how Envoy knows whose certificate to ask for");
+        upstream.preserve_host = false;
+    }
+}
+
+/// A domain as tollbell and Envoy take it; `None` where it is a pattern.
+pub(super) fn domain(name: &str) -> Option<String> {
+    let name = name.trim_end_matches('.');
+    let name = name.split_once(':').map_or(name, |(host, _)| host);
+    let is_label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    name.split('.').all(is_label).then(|| name.to_ascii_lowercase())
+}
+
+/// A listen path that is the beginning of a path; `None` where it is a pattern.
+pub(super) fn listen_path(at: &At<'_>) -> Option<String> {
+    let path = at.words();
+    if path.contains(|c: char| matches!(c, '?' | '#' | '{' | '}' | '*' | '(' | ')' | '%') || c.is_whitespace()) {
+        at.missing("the API is left out: its listen path is a pattern, and tollbell knows APIs by how a path begins");
+        return None;
+    }
+    let with_slash = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    if !path.starts_with('/') {
+        at.changed(format!("{with_slash}, since paths begin with a slash"));
+    } else {
+        at.carried();
+    }
+    Some(with_slash)
+}

@@ -1,0 +1,278 @@
+//! Classic API definitions.
+
+use jiff::civil::DateTime;
+
+use super::Context;
+use super::api::{self, Api, closes};
+use super::handlers::Handlers;
+use super::source::At;
+use super::yaml::{Yaml, map};
+
+const JWT: &str = "put envoy.filters.http.jwt_authn before tollbell, with the issuer and its keys, and let the API's \
+                   identity be { metadata: [envoy.filters.http.jwt_authn, jwt_payload, sub] }";
+const SERVICE: &str = "put envoy.filters.http.ext_authz before tollbell, with a service that checks it";
+
+/// Ways to authenticate that tollbell does not have: setting, what it is, what to do.
+const OTHER_AUTH: [(&str, &str, &str); 10] = [
+    ("enable_jwt", "JWTs", JWT),
+    ("use_openid", "OpenID tokens", JWT),
+    ("external_oauth.enabled", "tokens of another OAuth server", JWT),
+    ("use_oauth2", "OAuth tokens that Tyk issued", SERVICE),
+    (
+        "use_basic_auth",
+        "user names and passwords",
+        "put envoy.filters.http.basic_auth before tollbell, and let the API's identity be the header that it sets",
+    ),
+    ("enable_signature_checking", "HTTP signatures", SERVICE),
+    ("enable_coprocess_auth", "what a plugin checks", SERVICE),
+    ("use_go_plugin_auth", "what a plugin checks", SERVICE),
+    ("custom_plugin_auth_enabled", "what a plugin checks", SERVICE),
+    ("auth_configs.authToken.validate_signature", "the signature beside a key", SERVICE),
+];
+
+pub(super) const CERTIFICATES: &str = "give the listener a DownstreamTlsContext with require_client_certificate and a \
+                                       validation_context, and let the API's identity be { peer_certificate: sha256 }";
+pub(super) const ADDRESSES: &str = "put envoy.filters.http.rbac before tollbell, with remote_ip principals";
+pub(super) const PATHS: &str = "write routes for those paths, with a direct_response where they are forbidden";
+pub(super) const UNUSED: &str = "nothing to do: Tyk does not look at it here either";
+
+/// The API of a definition. `None`: it is left out, which was reported.
+pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
+    for (setting, why) in [("active", "it is not active"), ("internal", "it is internal to Tyk")] {
+        let at = root.get(setting);
+        if at.value().is_some() && at.flag() == (setting == "internal") {
+            root.missing(format!("the API is left out: {why}"));
+            return None;
+        }
+    }
+    root.get("active").carried();
+    let protocol = root.get("protocol");
+    if !matches!(protocol.words(), "" | "http" | "https" | "h2c") {
+        root.missing("the API is left out: it is not HTTP, and needs a listener with envoy.filters.network.tcp_proxy");
+        return None;
+    }
+    if protocol.is_set() {
+        protocol.changed("it is served on the one listener, for HTTP/1.1 and HTTP/2");
+    }
+    if root.get("listen_port").is_set() {
+        root.get("listen_port").changed("it is served on the port of tyk.conf");
+    }
+    let proxy = root.get("proxy");
+    let path = proxy.get("listen_path");
+    let mut api = Api { place: path.place(), listen_path: api::listen_path(&path)?, ..Api::default() };
+    api.domain = context.domain(root, &root.get("domain"), root.get("domain_disabled").flag())?;
+    let id = root.get("api_id");
+    if id.words().is_empty() {
+        id.error("missing: keys and policies name an API by it");
+    }
+    for (name, text) in [("api_id", &mut api.id), ("name", &mut api.name), ("org_id", &mut api.org_id)] {
+        *text = root.get(name).words().to_owned();
+        root.get(name).carried();
+    }
+    api.strip_listen_path = proxy.get("strip_listen_path").flag();
+    proxy.get("strip_listen_path").carried();
+    authentication(root, &mut api);
+    restrictions(root, &mut api, context.now);
+    if let Some(limit) = rate_limit(root) {
+        api.rate_limit = Some(limit);
+    }
+    api.handlers = Handlers::classic(&root.get("event_handlers"), &context.templates);
+    let version = version(root, &mut api, context.now);
+    upstream(&proxy, version.as_ref(), &mut api, context);
+    Some(api)
+}
+
+fn authentication(root: &At<'_>, api: &mut Api) {
+    root.get("use_keyless").carried();
+    root.get("use_standard_auth").carried();
+    root.get("strip_auth_data").carried();
+    api.use_keyless = root.get("use_keyless").flag();
+    api.strip_authorization_data = root.get("strip_auth_data").flag();
+    for (setting, what, instead) in OTHER_AUTH {
+        let at = root.at(setting);
+        if at.flag() && api.use_keyless {
+            at.missing(UNUSED);
+        } else if at.flag() {
+            closes(api, &at, what, instead);
+        }
+    }
+    let old = root.get("auth");
+    let new = root.at("auth_configs.authToken");
+    let config = if new.is_set() { new } else { old.clone() };
+    api.auth = token(&config);
+    if config.get("use_certificate").flag() {
+        config.get("use_certificate").missing(CERTIFICATES);
+    }
+    if old.is_set() && root.at("auth_configs.authToken").is_set() {
+        if token(&old) != api.auth {
+            for name in ["auth_header_name", "param_name", "cookie_name", "use_param", "use_cookie"] {
+                old.get(name).missing("nothing to do: auth_configs.authToken wins, in Tyk too");
+            }
+        }
+    } else if old.get("validate_signature").flag() && !api.use_keyless {
+        closes(api, &old.get("validate_signature"), "the signature beside a key", SERVICE);
+    }
+    for (kind, config) in root.get("auth_configs").entries() {
+        if kind != "authToken" {
+            config.missing(UNUSED);
+        }
+    }
+}
+
+fn token(config: &At<'_>) -> api::Auth {
+    config.get("disable_header").carried();
+    api::auth(
+        &config.get("auth_header_name"),
+        config.get("disable_header").flag(),
+        (&config.get("use_param"), &config.get("param_name")),
+        (&config.get("use_cookie"), &config.get("cookie_name")),
+    )
+}
+
+/// What keeps somebody out besides the key.
+fn restrictions(root: &At<'_>, api: &mut Api, now: DateTime) {
+    let tls = root.get("use_mutual_tls_auth");
+    if tls.flag() {
+        closes(api, &tls, "client certificates", CERTIFICATES);
+    }
+    let lists_are_on = !root.get("ip_access_control_disabled").flag();
+    for setting in ["enable_ip_whitelisting", "enable_ip_blacklisting"] {
+        let at = root.get(setting);
+        if at.flag() && lists_are_on {
+            closes(api, &at, "the client's address", ADDRESSES);
+        }
+    }
+    expiry(&root.get("expiration"), "the API's end", api, now);
+}
+
+/// Tyk's `2006-01-02 15:04`; what it cannot read is no end.
+pub(super) fn expiry(at: &At<'_>, what: &str, api: &mut Api, now: DateTime) {
+    let Ok(end) = DateTime::strptime("%Y-%m-%d %H:%M", at.words()) else { return };
+    if end < now {
+        closes(api, at, what, "it has passed: take the API out");
+    } else {
+        at.missing("it does not end by itself: take its route out on that day");
+    }
+}
+
+fn rate_limit(root: &At<'_>) -> Option<Yaml> {
+    let limit = root.get("global_rate_limit");
+    let off = root.get("disable_rate_limit");
+    root.get("disable_quota").missing("the quotas of its keys count here, too: give such keys a quota_max of -1");
+    if off.flag() {
+        off.missing("the rates of its keys count here, too: take rate and per out of the keys that call it alone");
+        limit.missing(UNUSED);
+        return None;
+    }
+    limited(&limit.get("rate"), &limit.get("per"), &limit.get("disabled"))
+}
+
+/// A limit, where there is one.
+pub(super) fn limited(rate: &At<'_>, per: &At<'_>, disabled: &At<'_>) -> Option<Yaml> {
+    for at in [rate, per, disabled] {
+        at.carried();
+    }
+    let numbers = [("rate", rate), ("per", per)].map(|(name, at)| (name, at.number().map(|_| at.value())));
+    let mut limit: Vec<(&str, Yaml)> =
+        numbers.into_iter().filter_map(|(name, value)| Some((name, whole(value??)))).collect();
+    if disabled.flag() {
+        limit.push(("disabled", true.into()));
+    }
+    let is_positive = |at: &At<'_>| at.number().is_some_and(|number| number > 0.0);
+    (is_positive(rate) && is_positive(per)).then(|| map(limit))
+}
+
+/// Go writes `100` for a float, other tools `100.0`.
+pub(super) fn whole(value: &serde_json::Value) -> Yaml {
+    match Yaml::from(value) {
+        Yaml::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
+            format!("{number:.0}").parse().map_or(Yaml::Number(number), Yaml::Whole)
+        }
+        other => other,
+    }
+}
+
+/// The version that is served, where definitions have them.
+fn version<'f>(root: &At<'f>, api: &mut Api, now: DateTime) -> Option<At<'f>> {
+    let data = root.get("version_data");
+    let definition = root.get("definition");
+    data.get("not_versioned").carried();
+    data.get("default_version").carried();
+    if definition.get("enabled").flag() {
+        let advice = "give the other versions routes of their own, which match the header or parameter";
+        definition.get("versions").missing(advice);
+        definition.get("enabled").missing(advice);
+    } else if data.get("not_versioned").flag() {
+        definition.missing(UNUSED);
+    }
+    let is_versioned = data.get("not_versioned").value().is_some() && !data.get("not_versioned").flag();
+    let default = data.get("default_version").words();
+    let versions = data.get("versions").entries();
+    let served = versions.iter().find(|(name, _)| *name == default).or(versions.first()).map(|(_, at)| at.clone());
+    for (name, version) in &versions {
+        let is_served = served.as_ref().is_some_and(|served| served.place() == version.place());
+        if is_versioned && !is_served {
+            version.missing(format!(
+                "only the default version is served: give version {name:?} a route of its own, which matches the header \
+                 or parameter that names it"
+            ));
+            continue;
+        }
+        for unused in ["name", "use_extended_paths"] {
+            version.get(unused).missing(UNUSED);
+        }
+        if version.get("expires").words() != "-1" {
+            expiry(&version.get("expires"), "the version's end", api, now);
+        }
+        let (old, extended) = (version.get("paths"), version.get("extended_paths"));
+        for list in ["white_list", "black_list"] {
+            let lists = if version.get("use_extended_paths").flag() { &extended } else { &old };
+            let entries = lists.get(list).items();
+            if entries.iter().any(|entry| !entry.get("disabled").flag()) {
+                closes(api, &lists.get(list), "which paths are allowed", PATHS);
+            }
+        }
+    }
+    if versions.is_empty() { None } else { served.filter(|_| is_versioned) }
+}
+
+fn upstream(proxy: &At<'_>, version: Option<&At<'_>>, api: &mut Api, context: &Context<'_>) {
+    let preserve = proxy.get("preserve_host_header");
+    let insecure = proxy.at("transport.ssl_insecure_skip_verify");
+    insecure.carried();
+    api.upstream.insecure = insecure.flag() || context.insecure;
+    let discovery = proxy.at("service_discovery.use_discovery_service");
+    if discovery.flag() {
+        discovery
+            .missing("its hosts are not asked for: use a cluster of type EDS, or a name that resolves to all of them");
+    }
+    let overriding = version.map(|version| version.get("override_target")).filter(At::is_set);
+    let balancing = proxy.get("enable_load_balancing");
+    let listed = if proxy.get("target_list").is_set() { proxy.get("target_list") } else { proxy.get("targets") };
+    let mut targets = Vec::new();
+    if balancing.flag() && listed.is_set() && overriding.is_none() {
+        balancing.carried();
+        for at in listed.items() {
+            targets.extend(api::target(&at, api).map(|target| (at, target)));
+        }
+        proxy.get("target_url").missing("nothing to do: the targets of the list are used instead, as in Tyk");
+        if targets.is_empty() {
+            listed.error("none of the targets can be used");
+        }
+    } else {
+        if overriding.is_some() {
+            proxy.get("target_url").missing("nothing to do: override_target of the version wins, as in Tyk");
+        }
+        let at = overriding.unwrap_or_else(|| proxy.get("target_url"));
+        if at.words().is_empty() {
+            at.error("missing: there is nowhere to send requests");
+        } else {
+            targets.extend(api::target(&at, api).map(|target| (at, target)));
+        }
+        if listed.is_set() {
+            listed.missing(UNUSED);
+        }
+    }
+    api.upstream.targets = api::balance(targets);
+    api::preserve_host(&preserve, &mut api.upstream);
+}

@@ -1,0 +1,128 @@
+//! The report: what became of every setting, file by file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::source::{IDLE, Note, Setting};
+
+/// So many settings of a file that were carried over are still listed each.
+const LISTED: usize = 20;
+
+/// The part of the report that is about one file.
+pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String {
+    let of = |wanted: fn(&Note) -> bool| settings.iter().filter(|setting| wanted(&setting.note)).collect::<Vec<_>>();
+    let carried = of(|note| *note == Note::Carried);
+    let changed = of(|note| matches!(note, Note::Changed(_)));
+    let missing = of(|note| matches!(note, Note::Missing(_)));
+    let mut text = format!(
+        "{name}: {} carried over, {} changed, {} without an equivalent\n",
+        carried.len(),
+        changed.len(),
+        missing.len()
+    );
+    for setting in carried.iter().filter(|_| verbose || carried.len() <= LISTED) {
+        let _ = writeln!(text, "  carried over   {name}: {}", setting.path);
+    }
+    // What asks for something comes before what does not.
+    let (idle, missing): (Vec<&Setting>, Vec<&Setting>) =
+        missing.into_iter().partition(|setting| text_of(&setting.note).starts_with(IDLE));
+    for (kind, settings) in [("changed       ", changed), ("no equivalent ", missing), ("no equivalent ", idle)] {
+        for line in lines(&settings, verbose) {
+            let _ = writeln!(text, "  {kind} {name}: {line}");
+        }
+    }
+    text
+}
+
+fn text_of(note: &Note) -> &str {
+    match note {
+        Note::Carried => "",
+        Note::Changed(text) | Note::Missing(text) => text,
+    }
+}
+
+/// What was told of a whole is one line with its settings, and so is what is the same in many entries.
+fn lines(settings: &[&Setting], verbose: bool) -> Vec<String> {
+    if verbose {
+        return settings.iter().map(|setting| format!("{}: {}", setting.path, text_of(&setting.note))).collect();
+    }
+    let mut order = Vec::new();
+    let mut groups: BTreeMap<(String, &str), Vec<&Setting>> = BTreeMap::new();
+    for setting in settings {
+        let general = if setting.told_at == setting.path { general(&setting.path) } else { setting.told_at.clone() };
+        let group = (general, text_of(&setting.note));
+        if !groups.contains_key(&group) {
+            order.push(group.clone());
+        }
+        groups.entry(group).or_default().push(setting);
+    }
+    let mut lines = Vec::new();
+    for group in order {
+        let settings = groups.remove(&group).unwrap_or_default();
+        let (path, text) = group;
+        let parts: Vec<&str> = settings.iter().filter_map(|setting| part(&setting.path, &path)).collect();
+        lines.push(match settings.as_slice() {
+            _ if !parts.is_empty() => {
+                let shown = parts.iter().take(PARTS).copied().collect::<Vec<_>>().join(", ");
+                let more = parts.len().saturating_sub(PARTS);
+                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+                let separator = if path.is_empty() { "" } else { " " };
+                format!("{path}{separator}({shown}{more}): {text}")
+            }
+            [only] => format!("{}: {text}", only.path),
+            several => format!("{path} ({} settings): {text}", several.len()),
+        });
+    }
+    lines
+}
+
+/// So many settings of a whole are named.
+const PARTS: usize = 12;
+
+/// The path below a whole.
+fn part<'p>(path: &'p str, whole: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(whole)?;
+    let rest = rest.strip_prefix('.').unwrap_or(rest);
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// `keys["sha256:…"].alias` is `keys[*].alias`.
+fn general(path: &str) -> String {
+    let mut general = String::new();
+    for (index, part) in path.split('[').enumerate() {
+        match part.split_once(']').filter(|_| index > 0) {
+            Some((_, rest)) => general.push_str(&format!("[*]{rest}")),
+            None => general.push_str(part),
+        }
+    }
+    general
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_taken_together() {
+        assert_eq!(
+            general(r#"keys["sha256:ab"].access_rights.orders[1].limit"#),
+            "keys[*].access_rights.orders[*].limit"
+        );
+        let told = |path: &str, told_at: &str, text: &str| Setting {
+            path: path.to_owned(),
+            told_at: told_at.to_owned(),
+            note: Note::Missing(text.to_owned()),
+        };
+        let settings = [
+            ("a[0].x", "a[0].x", "t"),
+            ("a[1].x", "a[1].x", "t"),
+            ("b.c", "b", "u"),
+            ("b.d[0]", "b", "u"),
+            ("d", "d", "v"),
+        ];
+        let settings = settings.map(|(path, told_at, text)| told(path, told_at, text));
+        let settings: Vec<&Setting> = settings.iter().collect();
+        assert_eq!(lines(&settings, false), ["a[*].x (2 settings): t", "b (c, d[0]): u", "d: v"]);
+        assert_eq!(lines(&settings, true).len(), 5);
+    }
+}

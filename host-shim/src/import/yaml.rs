@@ -1,0 +1,269 @@
+//! Writes YAML that reads back the same in any reader: in yaml-cpp, Envoy's, too, where `n` is false and `010` is 8.
+
+use serde_json::Value;
+
+/// A value; maps keep the order in which they were made.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Yaml {
+    Bool(bool),
+    Whole(i64),
+    Number(f64),
+    Text(String),
+    List(Vec<Yaml>),
+    Map(Vec<(String, Yaml)>),
+}
+
+/// A map of what is given.
+pub(super) fn map<'n>(entries: impl IntoIterator<Item = (&'n str, Yaml)>) -> Yaml {
+    Yaml::Map(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+impl From<bool> for Yaml {
+    fn from(value: bool) -> Self {
+        Yaml::Bool(value)
+    }
+}
+
+impl From<i64> for Yaml {
+    fn from(value: i64) -> Self {
+        Yaml::Whole(value)
+    }
+}
+
+impl From<&str> for Yaml {
+    fn from(text: &str) -> Self {
+        Yaml::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Yaml {
+    fn from(text: String) -> Self {
+        Yaml::Text(text)
+    }
+}
+
+impl From<Vec<Yaml>> for Yaml {
+    fn from(list: Vec<Yaml>) -> Self {
+        Yaml::List(list)
+    }
+}
+
+impl From<&Value> for Yaml {
+    /// A null is left out of its map or list, since it says nothing.
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Null => Yaml::Text(String::new()),
+            Value::Bool(value) => Yaml::Bool(*value),
+            Value::Number(number) => {
+                number.as_i64().map_or_else(|| Yaml::Number(number.as_f64().unwrap_or_default()), Yaml::Whole)
+            }
+            Value::String(text) => Yaml::Text(text.clone()),
+            Value::Array(list) => Yaml::List(list.iter().filter(|item| !item.is_null()).map(Yaml::from).collect()),
+            Value::Object(map) => {
+                let entries = map.iter().filter(|(_, value)| !value.is_null());
+                Yaml::Map(entries.map(|(name, value)| (name.clone(), Yaml::from(value))).collect())
+            }
+        }
+    }
+}
+
+/// The lines of a value that stands `indent` spaces deep, each with its line break.
+pub(super) fn block(value: &Yaml, indent: usize) -> String {
+    let mut text = String::new();
+    write_block(value, indent, &mut text);
+    text
+}
+
+/// What is shorter stands on one line.
+const WIDTH: usize = 100;
+
+fn write_block(value: &Yaml, indent: usize, text: &mut String) {
+    let margin = " ".repeat(indent);
+    match value {
+        Yaml::Map(entries) if !entries.is_empty() => {
+            for (name, value) in entries {
+                text.push_str(&format!("{margin}{}:", scalar(name)));
+                write_value(value, indent, text);
+            }
+        }
+        Yaml::List(items) if !items.is_empty() => {
+            for item in items {
+                let start = text.len();
+                match flow(item, indent + 2) {
+                    Some(line) => text.push_str(&format!("{margin}- {line}\n")),
+                    None => {
+                        write_block(item, indent + 2, text);
+                        text.replace_range(start..start + indent + 2, &format!("{margin}- "));
+                    }
+                }
+            }
+        }
+        _ => text.push_str(&format!("{margin}{}\n", flow(value, indent).unwrap_or_default())),
+    }
+}
+
+fn write_value(value: &Yaml, indent: usize, text: &mut String) {
+    if let Yaml::Text(lines) = value
+        && let Some(header) = literal(lines)
+    {
+        text.push_str(&format!(" {header}\n"));
+        for line in lines.lines() {
+            let margin = if line.is_empty() { 0 } else { indent + 2 };
+            text.push_str(&format!("{}{line}\n", " ".repeat(margin)));
+        }
+        return;
+    }
+    match flow(value, indent + 2) {
+        Some(line) => text.push_str(&format!(" {line}\n")),
+        None => {
+            text.push('\n');
+            let is_list = matches!(value, Yaml::List(_));
+            write_block(value, if is_list { indent } else { indent + 2 }, text);
+        }
+    }
+}
+
+/// On one line, where it is a scalar, or short and without maps of maps.
+fn flow(value: &Yaml, indent: usize) -> Option<String> {
+    let is_scalar = |value: &Yaml| !matches!(value, Yaml::List(_) | Yaml::Map(_));
+    let inner = |value: &Yaml| flow(value, indent);
+    let line = match value {
+        Yaml::Bool(value) => return Some(value.to_string()),
+        Yaml::Whole(value) => return Some(value.to_string()),
+        // Always with a fraction or an exponent, as Rust's debug form has it.
+        Yaml::Number(value) => return Some(format!("{value:?}")),
+        Yaml::Text(text) => return Some(scalar(text)),
+        Yaml::List(items) if items.is_empty() => return Some("[]".to_owned()),
+        Yaml::Map(entries) if entries.is_empty() => return Some("{}".to_owned()),
+        Yaml::List(items) if items.iter().all(is_scalar) => {
+            format!("[{}]", items.iter().map(inner).collect::<Option<Vec<_>>>()?.join(", "))
+        }
+        Yaml::Map(entries) if entries.len() <= 4 && entries.iter().all(|(_, value)| is_scalar(value)) => {
+            let entries = entries.iter().map(|(name, value)| Some(format!("{}: {}", scalar(name), inner(value)?)));
+            format!("{{ {} }}", entries.collect::<Option<Vec<_>>>()?.join(", "))
+        }
+        Yaml::List(_) | Yaml::Map(_) => return None,
+    };
+    (indent + line.len() <= WIDTH && !line.contains('\n')).then_some(line)
+}
+
+/// The header of a literal block, where the text can stand in one.
+fn literal(text: &str) -> Option<&'static str> {
+    let is_plain = |c: char| c == '\n' || c == '\u{a0}' || (!c.is_control() && is_printable(c));
+    let begins_well = text.lines().next().is_some_and(|line| !line.is_empty() && !line.starts_with(' '));
+    let ends_well = !text.ends_with("\n\n") && !text.lines().any(|line| line.ends_with(' '));
+    (text.trim_end_matches('\n').contains('\n') && begins_well && ends_well && text.chars().all(is_plain))
+        .then_some(if text.ends_with('\n') { "|" } else { "|-" })
+}
+
+/// A string: plain where no reader can take it for anything else.
+fn scalar(text: &str) -> String {
+    let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '/'));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
+    if begins_well && text.chars().all(is_plain) && !words.contains(&text.to_ascii_lowercase().as_str()) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            c if !c.is_control() && is_printable(c) => quoted.push(c),
+            c if u32::from(c) <= 0xffff => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Line separators, the byte order mark and what is no character must be escaped.
+fn is_printable(c: char) -> bool {
+    !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let texts = [
+            "",
+            "n",
+            "Yes",
+            "off",
+            "null",
+            "~",
+            "80.0",
+            "010",
+            "0x1f",
+            "1e3",
+            ".5",
+            "-",
+            "- a",
+            "a: b",
+            "a #b",
+            "#a",
+            "*a",
+            "&a",
+            "!a",
+            "@a",
+            "%a",
+            "{a",
+            "[a",
+            "\"a\"",
+            "'a'",
+            "a\nb",
+            "a\nb\n",
+            "a\n\nb\n",
+            "a\n\n",
+            "\na",
+            " a\nb",
+            "a \nb",
+            "\ta",
+            "a\tb\nc",
+            "a\r\nb",
+            "\u{0}\u{7f}\u{85}",
+            "\u{2028}\u{feff}",
+            "ünï😀",
+            "<<",
+            "=",
+            "a,b",
+            "a]b",
+            "{{.Type}}",
+            "{{#if a}}\n  {{b}}\n{{/if}}\n",
+            "inf",
+            "---",
+            "...",
+            "2001-01-01",
+            "1_000",
+        ];
+        let all = Yaml::List(texts.iter().map(|text| Yaml::from(*text)).collect());
+        let keys = Yaml::Map(texts.iter().map(|text| ((*text).to_owned(), Yaml::from(*text))).collect());
+        let tree = map([
+            ("texts", all),
+            ("keys", keys),
+            (
+                "deep",
+                vec![vec![map([("a", Yaml::Number(80.0)), ("b", true.into()), ("c", vec![].into())])].into()].into(),
+            ),
+            ("maps", vec![map([("a", map([("b", (-1).into())])), ("d", "e".into())]), map([])].into()),
+        ]);
+        let text = block(&tree, 0);
+        let node = crate::config::node_of_yaml(&text).expect(&text);
+        let read = crate::config::to_json(&node);
+        for (at, wanted) in texts.iter().enumerate() {
+            assert_eq!(read["texts"][at], **wanted, "{text}");
+            assert_eq!(read["keys"][*wanted], **wanted, "{text}");
+        }
+        assert_eq!(read["deep"][0][0]["b"], true);
+        assert_eq!(read["maps"][0]["a"]["b"], -1);
+        assert_eq!(read["maps"][1], serde_json::json!({}));
+    }
+}
