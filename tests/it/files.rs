@@ -51,7 +51,7 @@ async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
         let text = fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let setup = Setup::file(&yaml, upstream.port, receiver.port)?;
-        let loaded = config::parse(setup.yaml(), &yaml, false)?;
+        let loaded = config::parse(setup.text(), &yaml, false)?;
         ensure!(loaded.warnings.is_empty(), "{yaml}: {:?}", loaded.warnings);
         let options = Options {
             bootstrap: loaded.bootstrap,

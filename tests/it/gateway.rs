@@ -69,13 +69,13 @@ fn placements(upstream: u16, receiver: u16, configs: &[Value], between: &str) ->
     };
     let mut filters = String::new();
     for (index, setup) in configured.iter().enumerate() {
-        let (begin, end) = block(setup.yaml())?;
-        filters += &setup.yaml()[begin..end];
+        let (begin, end) = block(setup.text())?;
+        filters += &setup.text()[begin..end];
         if index == 0 {
             filters += between;
         }
     }
-    let (begin, end) = block(plain.yaml())?;
+    let (begin, end) = block(plain.text())?;
     Ok(plain.edit(|yaml| format!("{}{filters}{}", &yaml[..begin], &yaml[end..])))
 }
 

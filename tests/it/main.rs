@@ -12,6 +12,8 @@ mod delivery;
 mod files;
 /// Identities, rates, observed responses, fetched keys.
 mod gateway;
+/// What is made of files of Tyk.
+mod import;
 /// The module's imports and exports.
 mod module;
 /// Quotas: answers, thresholds, exactness under concurrency.

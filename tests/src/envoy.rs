@@ -101,13 +101,20 @@ impl Setup {
     /// # Errors
     /// When the file cannot be read, the module is not built, or no port is free.
     pub fn file(name: &str, upstream: u16, receiver: u16) -> Result<Self> {
-        let root = project_root();
-        let module = root.join(MODULE);
+        let text = fs::read_to_string(project_root().join(name)).with_context(|| name.to_owned())?;
+        Setup::yaml(&text, LISTENER, upstream, receiver)
+    }
+
+    /// A whole Envoy configuration whose listener has that port, and sends to the ports of the project's demo.
+    ///
+    /// # Errors
+    /// When the module is not built, or no port is free.
+    pub fn yaml(text: &str, listener: &str, upstream: u16, receiver: u16) -> Result<Self> {
+        let module = project_root().join(MODULE);
         ensure!(module.is_file(), "{MODULE} is not built; run `make build`");
         let ports = Ports { listener: free_port()?, admin: free_port()? };
-        let text = fs::read_to_string(root.join(name)).with_context(|| name.to_owned())?;
         let yaml = text
-            .replace(&format!("port_value: {LISTENER} "), &format!("port_value: {} ", ports.listener))
+            .replace(&format!("port_value: {listener} "), &format!("port_value: {} ", ports.listener))
             .replace(&format!("port_value: {ADMIN} "), &format!("port_value: {} ", ports.admin))
             .replace(&format!("port_value: {UPSTREAM} "), &format!("port_value: {upstream} "))
             .replace(&format!("port_value: {RECEIVER} "), &format!("port_value: {receiver} "))
@@ -160,7 +167,7 @@ impl Setup {
     }
 
     /// The whole configuration, for another gateway.
-    pub fn yaml(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.yaml
     }
 
