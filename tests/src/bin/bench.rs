@@ -19,6 +19,7 @@ use wasmparser::{ExternalKind, Parser, Payload};
 
 /// Two processes of the same case differ more than two rounds of one do, so each case gets several.
 const PROCESSES: usize = 5;
+const SHORT_PROCESSES: usize = 2;
 const ROUNDS: usize = 4;
 const SECONDS: u32 = 2;
 const SHIM: &str = "target/release/host-shim";
@@ -73,13 +74,15 @@ fn main() -> Result<()> {
     let folder = project_root().join("target/bench");
     fs::create_dir_all(&folder)?;
     let mut results: Vec<(&str, Vec<f64>)> = Vec::new();
-    for process in 1..=PROCESSES {
+    let short = std::env::args().any(|argument| argument == "--short");
+    let processes = if short { SHORT_PROCESSES } else { PROCESSES };
+    for process in 1..=processes {
         let cases = cases(&folder)?.into_iter();
         let mut running = cases.map(|case| start(case, &folder)).collect::<Result<Vec<Running>>>()?;
         for round in 1..=ROUNDS {
             for running in &mut running {
                 if std::io::stderr().is_terminal() {
-                    eprint!("\rprocess {process} of {PROCESSES}, round {round} of {ROUNDS}: {:<50}", running.case.name);
+                    eprint!("\rprocess {process} of {processes}, round {round} of {ROUNDS}: {:<50}", running.case.name);
                 }
                 let rate = measure(running)?;
                 running.rates.push(rate);
