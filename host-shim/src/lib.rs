@@ -23,6 +23,7 @@
 mod abi;
 mod check;
 pub mod config;
+pub mod connection;
 pub mod demo;
 pub mod gateway;
 mod headers;

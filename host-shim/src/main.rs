@@ -1,16 +1,17 @@
 //! The command: `run` serves, `check` looks a configuration over, `replay` tries stories, `import-tyk` makes a
-//! configuration of Tyk's files.
+//! configuration of Tyk's files, `test-connection` asks a webhook's target whether it is there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use host_shim::import::{self, Files};
 use host_shim::server::{Options, Server};
 use host_shim::story::{self, ShimSubject, Story};
-use host_shim::{FindingKind, Limits, LogLevel, config, demo};
+use host_shim::{FindingKind, Limits, LogLevel, config, connection, demo};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -111,6 +112,22 @@ enum Command {
         #[arg(short, long)]
         verbose: bool,
     },
+    /// Test the connection to a webhook's target
+    ///
+    /// Sends a HEAD request to the target_url of the webhook of that name, without its configured headers, and tells what
+    /// came of it: reachable with which status, refused, no answer in time, name unknown, TLS failure. The exit status is
+    /// 1 where it is not reachable.
+    TestConnection {
+        /// The Envoy configuration, YAML or JSON
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        /// The name of an entry of webhooks
+        #[arg(long, value_name = "NAME")]
+        webhook: String,
+        /// Seconds to wait for an answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+        timeout: u64,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -145,6 +162,9 @@ fn main() -> ExitCode {
         Command::Replay { stories, wasm, memory } => replay(&stories, wasm.as_deref(), bytes(memory)),
         Command::ImportTyk { conf, apps, policies, keys, templates, out, verbose } => {
             import_tyk(&Files { conf, apps, policies, keys, templates }, &out, verbose)
+        }
+        Command::TestConnection { config, webhook, timeout } => {
+            test_connection(&config, &webhook, Duration::from_secs(timeout))
         }
     };
     match outcome {
@@ -251,6 +271,14 @@ async fn reload(server: &Server, path: &Path) {
         }
         Err(error) => eprintln!("error: {error:#}; the old configuration stays"),
     }
+}
+
+fn test_connection(path: &Path, webhook: &str, within: Duration) -> Result<bool> {
+    let url = connection::target(&load(path)?.dump, webhook)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let finding = runtime.block_on(connection::test(&url, within))?;
+    println!("{webhook}: {finding}");
+    Ok(finding.is_reachable())
 }
 
 fn check(path: &Path, wasm: Option<&Path>, memory: usize) -> Result<bool> {

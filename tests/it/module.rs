@@ -9,7 +9,7 @@ use wasmparser::{Parser, Payload};
 use crate::support::{World, config};
 
 /// Each import beyond these is a hostcall that a capability restriction may have to allow.
-const IMPORTS: [&str; 21] = [
+const IMPORTS: [&str; 22] = [
     "proxy_define_metric",
     "proxy_dequeue_shared_queue",
     "proxy_enqueue_shared_queue",
@@ -29,12 +29,13 @@ const IMPORTS: [&str; 21] = [
     "proxy_replace_header_map_value",
     "proxy_resolve_shared_queue",
     "proxy_send_local_response",
+    "proxy_set_effective_context",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
 ];
 
 /// Envoy calls each callback that exists, for every request.
-const EXPORTS: [&str; 11] = [
+const EXPORTS: [&str; 14] = [
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
@@ -43,8 +44,11 @@ const EXPORTS: [&str; 11] = [
     "proxy_on_http_call_response",
     "proxy_on_memory_allocate",
     "proxy_on_queue_ready",
+    "proxy_on_request_body",
     "proxy_on_request_headers",
+    "proxy_on_response_body",
     "proxy_on_response_headers",
+    "proxy_on_response_trailers",
     "proxy_on_tick",
 ];
 

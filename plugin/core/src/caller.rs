@@ -145,23 +145,60 @@ impl<'e> Caller<'e> {
         api: &'c Api,
         limits: Option<(AllowanceScope, &'c Limits)>,
     ) -> Charge<'c> {
+        let mut charge = self.org_charge();
+        if let Some((scope, limits)) = limits {
+            charge.lines.extend(self.key_charge(config, scope, limits).lines);
+        }
+        let page = PageName { key: Cow::Borrowed(&api.page), kind: Kind::Kept };
+        charge.lines.extend(line(Scope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(page)));
+        charge
+    }
+
+    /// The part of its organisation.
+    pub fn org_charge(&self) -> Charge<'_> {
         let mut charge = Charge { org_page: self.org.map(|org| org.page.as_str()), lines: Vec::new() };
-        let line = |scope, subject, quota: &'c Option<Quota>, home: Home<'c>| {
-            quota.as_ref().map(|quota| Line { scope, subject, quota, home })
-        };
         if let Some(org) = self.org {
             charge.lines.extend(line(Scope::OrgRate, ORG_RATE_SUBJECT, &org.limits.rate, Home::Org));
             charge.lines.extend(line(Scope::OrgQuota, ORG_QUOTA_SUBJECT, &org.limits.quota, Home::Org));
         }
-        if let Some((scope, limits)) = limits.filter(|(_, limits)| limits.rate.is_some() || limits.quota.is_some()) {
+        charge
+    }
+
+    /// Its own part.
+    pub fn key_charge<'c>(&'c self, config: &Config, scope: AllowanceScope, limits: &'c Limits) -> Charge<'c> {
+        let mut charge = Charge { org_page: self.org.map(|org| org.page.as_str()), lines: Vec::new() };
+        if limits.rate.is_some() || limits.quota.is_some() {
             let subject = self.subject(scope);
             let home = self.home(config, subject);
             charge.lines.extend(line(Scope::KeyRate, rate_subject(subject), &limits.rate, home.clone()));
             charge.lines.extend(line(Scope::KeyQuota, subject, &limits.quota, home));
         }
-        let page = PageName { key: Cow::Borrowed(&api.page), kind: Kind::Kept };
-        charge.lines.extend(line(Scope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(page)));
         charge
+    }
+
+    /// For a look at an organisation's counters.
+    pub fn of_org(org: &'e Org) -> Self {
+        Caller {
+            name: Cow::Borrowed(b""),
+            source: Source::Key.label(),
+            session: None,
+            plan: None,
+            org: Some(org),
+            claimed_org: None,
+        }
+    }
+
+    /// For a look at a session's counters.
+    pub fn of_session(config: &'e Config, session: &'e Session) -> Self {
+        let org = config.directory.org(session.org);
+        let (name, source) = (Cow::Borrowed(&b""[..]), Source::Key.label());
+        Caller { name, source, session: Some(session), plan: Some(&session.plan), org, claimed_org: None }
+    }
+
+    /// Nobody in particular, at one of the filter's own paths.
+    pub fn nobody() -> Self {
+        let (name, source) = (Cow::Borrowed(&b""[..]), Source::Key.label());
+        Caller { name, source, session: None, plan: None, org: None, claimed_org: None }
     }
 
     /// The number of its quota's counter.
@@ -221,6 +258,10 @@ impl<'e> Caller<'e> {
     pub fn org_id(&self) -> &str {
         self.claimed_org.as_deref().or(self.org.map(|org| org.id.as_str())).unwrap_or_default()
     }
+}
+
+fn line<'c>(scope: Scope, subject: u64, quota: &'c Option<Quota>, home: Home<'c>) -> Option<Line<'c>> {
+    quota.as_ref().map(|quota| Line { scope, subject, quota, home })
 }
 
 /// The number of the rate's counter beside a quota's.

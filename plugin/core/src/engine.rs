@@ -3,11 +3,17 @@
 use std::borrow::Cow;
 use std::task::Poll;
 
-use crate::answer::{Answer, Outcome};
+use serde_json::json;
+
+use crate::admin::{self, Command};
+use crate::answer::{AUTH_FAILURE, Answer, Outcome};
 use crate::caller::{Caller, KnownKeys};
 use crate::config::Config;
+use crate::connection_test::{ConnectionTests, StreamId};
+use crate::cooldown::{self, CauseDigest};
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::{disabled, lease};
+use crate::event::EventKind;
 use crate::identity::Claimed;
 use crate::keys::{KeyFetcher, LOADING_TICK_MS};
 use crate::metrics::Metric;
@@ -23,6 +29,9 @@ use crate::upstream::{self, Upstreams, Verdict};
 /// The period in which the host calls [`Engine::on_tick`].
 pub const TICK_MS: u64 = 500;
 
+/// How long one AuthFailure tells of all wrong tokens.
+const ADMIN_FAILURES_MS: u64 = 60_000;
+
 /// tollbell for one configuration in one VM.
 pub struct Engine {
     config: Config,
@@ -32,6 +41,9 @@ pub struct Engine {
     upstreams: Upstreams,
     keys: Option<KeyFetcher>,
     last_tick: UnixMillis,
+    tests: ConnectionTests,
+    /// Answers for streams that wait for them.
+    answers: Vec<(StreamId, Answer)>,
 }
 
 /// What is to be done with a request.
@@ -46,6 +58,10 @@ pub enum Decision {
     },
     /// It ends here.
     Refuse(Answer),
+    /// It ends here, when its body has come: see [`Engine::on_admin_body`].
+    Collect,
+    /// It ends here, when its answer is there: see [`Engine::take_answers`].
+    Await,
 }
 
 impl Decision {
@@ -93,15 +109,26 @@ impl Engine {
             known_keys: KnownKeys::new(),
             upstreams: Upstreams::default(),
             last_tick: UnixMillis(0),
+            tests: ConnectionTests::default(),
+            answers: Vec::new(),
         }
     }
 
     /// Request headers: route, identity, session, quota, monitor, and the events of all that.
     ///
     /// Pending is for a store that answers later; shared data answers at once.
-    pub fn on_request(&mut self, host: &impl Host, request: &Request<'_>, now: UnixMillis) -> Poll<Decision> {
+    pub fn on_request(
+        &mut self,
+        host: &impl Host,
+        stream: StreamId,
+        request: &Request<'_>,
+        now: UnixMillis,
+    ) -> Poll<Decision> {
         if let Some(keys) = &mut self.keys {
             keys.on_request(now);
+        }
+        if self.config.admin.as_ref().is_some_and(|(admin, _)| admin.owns(request.path())) {
+            return Poll::Ready(self.administer(host, stream, request, now));
         }
         let config = &self.config;
         let Some((index, api)) = config.routes.find(request) else { return Poll::Ready(Decision::UNTOUCHED) };
@@ -124,6 +151,55 @@ impl Engine {
         let usages = verdict.charged.usages;
         let followup = (!usages.is_empty() || observed.is_some()).then_some(Followup { usages, observed });
         Poll::Ready(Decision::Continue { changes, followup })
+    }
+
+    fn administer(&mut self, host: &impl Host, stream: StreamId, request: &Request<'_>, now: UnixMillis) -> Decision {
+        let config = &self.config;
+        let Some((admin, api)) = &config.admin else { return Decision::UNTOUCHED };
+        if !admin.allows(request) {
+            // One event tells of any number of tries.
+            let cause = CauseDigest::new("admin", [0; 16]);
+            if matches!(cooldown::claim(host, cause, ADMIN_FAILURES_MS, now), Ok(Some(_))) {
+                let occurrence = Occurrence::Refusal {
+                    kind: EventKind::AuthFailure,
+                    message: AUTH_FAILURE,
+                    outcome: Outcome::UnknownKey,
+                };
+                let scene = Scene { api, request, caller: &Caller::nobody() };
+                self.notifier.notify(host, config, &scene, &occurrence, now);
+            }
+            return Decision::Refuse(admin::unauthorised());
+        }
+        match admin.command(request) {
+            Err(answer) => Decision::Refuse(answer),
+            Ok(Command::Status { offset, limit }) => {
+                Decision::Refuse(admin::answer(200, &admin::status(host, config, (offset, limit), now)))
+            }
+            Ok(Command::Events) => Decision::Collect,
+            Ok(Command::TestWebhook(name)) => match config.named.get(&name) {
+                Some(target) => match self.tests.begin(host, stream, &name, target, now) {
+                    Some(answer) => Decision::Refuse(answer),
+                    None => Decision::Await,
+                },
+                None => {
+                    let known: Vec<&String> = config.named.keys().collect();
+                    let body = json!({ "error": format!("no webhook has the name {name:?}"), "webhooks": known });
+                    Decision::Refuse(admin::answer(404, &body))
+                }
+            },
+        }
+    }
+
+    /// The body of a request for [`Decision::Collect`], of so many bytes, of which those beyond
+    /// [`admin::MAX_BODY_BYTES`] are not there.
+    pub fn on_admin_body(&mut self, host: &impl Host, body: &[u8], size: usize, now: UnixMillis) -> Answer {
+        let _ = (host, body, size, now);
+        admin::answer(501, &json!({ "error": "not yet" }))
+    }
+
+    /// Answers for streams that wait for them, after any other call.
+    pub fn take_answers(&mut self) -> Vec<(StreamId, Answer)> {
+        std::mem::take(&mut self.answers)
     }
 
     /// Response headers: what the answer says of the limits that its request was counted on.
@@ -196,6 +272,7 @@ impl Engine {
             }
         }
         self.last_tick = now;
+        self.answers.extend(self.tests.on_tick(host, now));
         let observed = self.config.routes.iter().filter(|(_, api)| api.observe_upstream);
         self.upstreams.refresh(host, observed);
         self.dispatcher.on_tick(host, &self.config, now);
@@ -215,6 +292,9 @@ impl Engine {
     pub fn on_callout_reply(&mut self, host: &impl Host, id: CalloutId, reply: &CalloutReply, now: UnixMillis) {
         if self.keys.as_mut().is_some_and(|keys| keys.on_reply(host, id, reply, now)) {
             return;
+        }
+        if let Some(answer) = self.tests.on_reply(host, id, reply, now) {
+            return self.answers.push(answer);
         }
         self.dispatcher.on_reply(host, &self.config, id, reply, now);
     }

@@ -75,6 +75,16 @@ pub enum Action {
     Webhook(Box<Webhook>),
 }
 
+impl Action {
+    /// Where messages go.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Action::Webhook(webhook) => Some(&webhook.target),
+            Action::Log { .. } => None,
+        }
+    }
+}
+
 /// A message's target and form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {

@@ -14,10 +14,12 @@
 
 pub mod engine;
 
+pub mod admin;
 pub mod answer;
 pub mod caller;
 pub mod cap;
 pub mod config;
+pub mod connection_test;
 pub mod cooldown;
 pub mod delivery;
 pub mod digest;

@@ -189,6 +189,11 @@ impl Sessions {
         !self.shards.is_empty()
     }
 
+    /// All of them, in the order of their hashes' first bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.shards.values().flat_map(|shard| &shard.list)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.len
@@ -252,6 +257,26 @@ impl Directory {
         self.orgs.push(Org { id: id.to_owned(), limits, is_inactive, page: format!("tb1/o/{id}") });
         self.org_by_id.insert(id.to_owned(), index);
         Some(index)
+    }
+
+    /// The sessions of keys: those that are configured, then those that were fetched.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.configured.iter().chain(&self.identities).chain(self.fetched.iter())
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.configured.len().saturating_add(self.identities.len()).saturating_add(self.fetched.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All organisations.
+    pub fn orgs(&self) -> impl Iterator<Item = &Org> {
+        self.orgs.iter()
     }
 
     /// The place of an organisation.

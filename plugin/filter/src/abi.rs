@@ -48,7 +48,14 @@ pub(crate) enum LogLevel {
     Critical = 5,
 }
 
-const CALL_RESPONSE_BODY: u32 = 4;
+/// A body that the host shows.
+#[derive(Clone, Copy)]
+pub(crate) enum Body {
+    Request = 0,
+    Response = 1,
+    Reply = 4,
+}
+
 const PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
 
@@ -138,6 +145,7 @@ mod imports {
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, metric: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(metric: u32, n: i64) -> u32;
         pub(super) fn proxy_record_metric(metric: u32, value: u64) -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
     }
 }
@@ -195,10 +203,16 @@ pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>> {
     returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, len) })
 }
 
-/// The beginning of the body of the reply that is being handed over.
-pub(crate) fn reply_body(most: usize) -> Result<Vec<u8>> {
+/// The beginning of a body, as far as the host holds it now.
+pub(crate) fn body(body: Body, most: usize) -> Result<Vec<u8>> {
     // SAFETY: see `returned_bytes`.
-    returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(CALL_RESPONSE_BODY, 0, most, data, len) })
+    returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(body as u32, 0, most, data, len) })
+}
+
+/// Further calls are those of that stream.
+pub(crate) fn set_effective_context(context: u32) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { imports::proxy_set_effective_context(context) })
 }
 
 /// All headers, serialized; see [`parse_pairs`].

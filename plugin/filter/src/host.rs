@@ -10,7 +10,7 @@ use tollbell_core::ports::{
 use tollbell_core::request::HeaderChange;
 use tollbell_core::units::UnixMillis;
 
-use crate::abi::{self, LogLevel, Map, MetricType, Status};
+use crate::abi::{self, Body, LogLevel, Map, MetricType, Status};
 use tollbell_core::answer::Answer;
 use tollbell_core::metrics::{Gauge, Metric, attempts_name};
 
@@ -130,7 +130,7 @@ impl Callouts for ProxyHost {
 
     fn reply_body(&self, most: usize) -> Result<Vec<u8>, BodyError> {
         // One byte more than is wanted tells that there is more.
-        match abi::reply_body(most.saturating_add(1)) {
+        match abi::body(Body::Reply, most.saturating_add(1)) {
             Ok(body) if body.len() > most => Err(BodyError::TooLong { most }),
             Ok(body) => Ok(body),
             Err(status) => Err(refused("get_buffer_bytes")(status).into()),
@@ -196,6 +196,16 @@ pub(crate) fn request_facts() -> Result<(Vec<u8>, UnixMillis), Status> {
 /// A property, by the names on the way to it joined by NUL.
 pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     abi::property(path).ok()
+}
+
+/// What has come of the request's body.
+pub(crate) fn request_body(size: usize) -> Option<Vec<u8>> {
+    if size == 0 { Some(Vec::new()) } else { abi::body(Body::Request, size).ok() }
+}
+
+/// Makes further calls those of a stream. `false`: it is gone.
+pub(crate) fn enter(stream: u32) -> bool {
+    abi::set_effective_context(stream).is_ok()
 }
 
 /// The status of the response.

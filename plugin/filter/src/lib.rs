@@ -46,8 +46,13 @@ mod exports {
     }
 
     #[unsafe(no_mangle)]
-    extern "C" fn proxy_on_request_headers(stream: u32, _count: usize, _end_of_stream: u32) -> u32 {
-        with_plugin(|plugin| plugin.on_request_headers(stream)) as u32
+    extern "C" fn proxy_on_request_headers(stream: u32, _count: usize, end_of_stream: u32) -> u32 {
+        with_plugin(|plugin| plugin.on_request_headers(stream, end_of_stream != 0)) as u32
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_request_body(stream: u32, size: usize, end_of_stream: u32) -> u32 {
+        with_plugin(|plugin| plugin.on_request_body(stream, size, end_of_stream != 0)) as u32
     }
 
     #[unsafe(no_mangle)]

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::task::Poll;
 
+use tollbell_core::admin::MAX_BODY_BYTES;
 use tollbell_core::answer::{Answer, Outcome};
 use tollbell_core::config::Config;
+use tollbell_core::connection_test::StreamId;
 use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
 use tollbell_core::limit_headers::LimitHeaders;
 use tollbell_core::ports::CalloutId;
@@ -34,6 +36,10 @@ struct Root {
 struct Stream {
     root: Option<u32>,
     followup: Option<Followup>,
+    /// The body of a request that the filter answers itself.
+    collected: Option<Vec<u8>>,
+    /// Its answer comes later.
+    awaits: bool,
 }
 
 impl Plugin {
@@ -42,7 +48,7 @@ impl Plugin {
             host::start_logging();
             self.first_root = self.first_root.or(Some(context));
         } else if self.first_root != Some(parent) {
-            self.streams.insert(context, Stream { root: Some(parent), followup: None });
+            self.streams.insert(context, Stream { root: Some(parent), ..Stream::default() });
         }
     }
 
@@ -78,7 +84,7 @@ impl Plugin {
         true
     }
 
-    pub(crate) fn on_request_headers(&mut self, stream: u32) -> Action {
+    pub(crate) fn on_request_headers(&mut self, stream: u32, is_end: bool) -> Action {
         let root = self.streams.get(&stream).and_then(|stream| stream.root).or(self.first_root);
         let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else {
             // Envoy has no streams for a root context whose configuration was refused.
@@ -87,7 +93,7 @@ impl Plugin {
         let Ok((headers, now)) = host::request_facts() else { return refuse_unseen() };
         let headers = abi::parse_pairs(&headers);
         let request = Request { headers: &headers, property: &host::property };
-        match engine.on_request(host, &request, now) {
+        match engine.on_request(host, StreamId(stream), &request, now) {
             Poll::Ready(Decision::Continue { changes, followup }) => {
                 if !host::change_request(&changes) {
                     return refuse_unseen();
@@ -102,8 +108,39 @@ impl Plugin {
                 host::send_answer(&answer);
                 Action::Pause
             }
+            Poll::Ready(Decision::Collect) => {
+                let state = self.streams.entry(stream).or_default();
+                state.collected = Some(Vec::new());
+                if is_end {
+                    return self.on_request_body(stream, 0, true);
+                }
+                Action::Pause
+            }
+            Poll::Ready(Decision::Await) => {
+                self.streams.entry(stream).or_default().awaits = true;
+                Action::Pause
+            }
             Poll::Pending => Action::Pause,
         }
+    }
+
+    pub(crate) fn on_request_body(&mut self, stream: u32, size: usize, is_end: bool) -> Action {
+        let Some(state) = self.streams.get_mut(&stream) else { return Action::Continue };
+        let root = state.root.or(self.first_root);
+        let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else {
+            return Action::Continue;
+        };
+        let Some(body) = &mut state.collected else { return Action::Continue };
+        // What is paused here is held by the host, and shown anew with what has come.
+        if is_end || size > MAX_BODY_BYTES {
+            if size <= MAX_BODY_BYTES {
+                *body = host::request_body(size).unwrap_or_default();
+            }
+            let answer = engine.on_admin_body(host, body, size, host::now());
+            state.collected = None;
+            host::send_answer(&answer);
+        }
+        Action::Pause
     }
 
     pub(crate) fn on_response_headers(&mut self, stream: u32) {
@@ -130,6 +167,7 @@ impl Plugin {
             engine.on_tick(host, host::now());
             set_tick(engine, tick_ms);
         }
+        self.send_answers(root);
     }
 
     pub(crate) fn on_queue_ready(&mut self, root: u32) {
@@ -145,6 +183,18 @@ impl Plugin {
             let reply = host::callout_reply(header_count);
             engine.on_callout_reply(host, CalloutId(call), &reply, host::now());
             set_tick(engine, tick_ms);
+        }
+        self.send_answers(root);
+    }
+
+    /// Answers the streams that waited, unless they are gone.
+    fn send_answers(&mut self, root: u32) {
+        let answers = self.roots.get_mut(&root).map(|root| root.engine.take_answers()).unwrap_or_default();
+        for (StreamId(stream), answer) in answers {
+            let awaits = self.streams.get_mut(&stream).is_some_and(|state| std::mem::take(&mut state.awaits));
+            if awaits && host::enter(stream) {
+                host::send_answer(&answer);
+            }
         }
     }
 

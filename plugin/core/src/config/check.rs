@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, Errors, hint, item, member};
-use super::handlers::HandlerList;
+use super::handlers::{ByEvent, HandlerList};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, target};
 use super::{Config, raw};
+use crate::admin::Admin;
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::{DeliveryPolicy, schedule};
 use crate::event::EventKind;
@@ -44,6 +45,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             own.with(&oas).with(&gateway).with_monitor(monitor)
         })
         .collect();
+    let named = handlers.named_targets();
     let handlers = handlers.into_list();
     let somebody_hears = api_handlers
         .iter()
@@ -89,6 +91,8 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         identity_pages: raw.identities.capacity.div_ceil(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX)).max(1),
         limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
         keys_from: keys_from(&raw, errors),
+        admin: admin(&raw, gateway, errors),
+        named,
         keys_are_loaded: raw.keys_from.url.is_empty(),
         handlers,
         templates,
@@ -108,6 +112,29 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
         let message = "default_policy is not set: who is identified and has no session has no limits";
         warnings.add(member(path, "identity"), message);
     }
+}
+
+/// The admin endpoints, with the place where a wrong token is an AuthFailure.
+fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors) -> Option<(Admin, Api)> {
+    let raw::Admin { path_prefix, token_sha256 } = &raw.admin;
+    if token_sha256.is_empty() {
+        return None;
+    }
+    let prefix = path_prefix.trim_end_matches('/');
+    if !prefix.starts_with('/') || prefix.contains(['?', '#', '%']) || prefix.contains(|c: char| c.is_whitespace()) {
+        errors.add("admin.path_prefix", format!("{path_prefix:?} is not the beginning of a path, such as /.tollbell"));
+    }
+    if let Some(index) = raw.apis.iter().position(|api| api.listen_path.trim_end_matches('/') == prefix) {
+        errors.add("admin.path_prefix", format!("{path_prefix:?} is the listen_path of apis[{index}] too"));
+    }
+    let digits = token_sha256.strip_prefix("sha256:").unwrap_or(token_sha256);
+    let token: Option<[u8; 32]> = hex::decode(digits).ok().and_then(|bytes| bytes.try_into().ok());
+    let Some(token) = token else {
+        errors.add("admin.token_sha256", "not 64 hex digits: printf %s \"$token\" | sha256sum");
+        return None;
+    };
+    let api = Api { id: "admin".to_owned(), use_keyless: true, handlers: gateway.with_monitor(None), ..Api::default() };
+    Some((Admin::new(prefix, token), api))
 }
 
 fn keys_from(raw: &raw::Config, errors: &mut Errors) -> Option<KeysFrom> {

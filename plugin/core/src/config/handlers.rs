@@ -10,7 +10,7 @@ use super::target::{basic, target};
 use crate::cap::Cap;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
-use crate::handler::{Action, HandlerIndex, Handlers, Webhook};
+use crate::handler::{Action, HandlerIndex, Handlers, Target, Webhook};
 use crate::template::Templates;
 
 const WEBHOOK: &str = "eh_web_hook_handler";
@@ -117,6 +117,17 @@ impl<'c> HandlerList<'c> {
             warnings,
             list: Handlers::default(),
         }
+    }
+
+    /// The targets of the named webhooks.
+    pub(super) fn named_targets(&mut self) -> BTreeMap<String, Target> {
+        let callouts = self.callouts;
+        // What is wrong with a target was said when the webhook was added.
+        let mut said = Errors::default();
+        let targets = self.named.iter().filter_map(|(name, named)| {
+            Some(((*name).to_owned(), target("", &named.target_url, callouts, &mut said)?.0))
+        });
+        targets.collect()
     }
 
     pub(super) fn into_list(self) -> Handlers {

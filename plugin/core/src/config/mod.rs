@@ -18,15 +18,17 @@ mod target;
 pub use error::{ConfigError, Errors};
 pub use sessions::{SessionMaker, is_identity};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::admin::Admin;
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::signature::SigningKey;
 use crate::delivery::{Delivery, DeliveryPolicy};
-use crate::handler::{Handlers, Webhook};
+use crate::handler::{Handlers, Target, Webhook};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
-use crate::route::Routes;
+use crate::route::{Api, Routes};
 use crate::session::{Directory, Plan};
 use crate::template::Templates;
 use crate::units::fingerprint;
@@ -47,6 +49,10 @@ pub struct Config {
     pub limit_headers: LimitHeaders,
     /// Where sessions are fetched.
     pub keys_from: Option<KeysFrom>,
+    /// The admin endpoints, and the place where a wrong token is an AuthFailure.
+    pub admin: Option<(Admin, Api)>,
+    /// The targets of named webhooks.
+    pub named: BTreeMap<String, Target>,
     /// Whether every session is known that there is: those that are fetched have come, or none is.
     pub keys_are_loaded: bool,
     /// What tells it from another configuration.

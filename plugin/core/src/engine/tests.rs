@@ -9,6 +9,7 @@ use crate::event::EventKind;
 use crate::ports::{Callout, SharedData};
 use crate::testing::MemoryHost;
 
+mod admin;
 mod digests;
 mod gateway;
 mod tyk;
@@ -45,7 +46,7 @@ impl World {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
         let properties = &self.properties;
         let request = Request { headers: &headers, property: &|path| properties.get(path).cloned() };
-        match self.vms[vm].on_request(&self.host, &request, self.now) {
+        match self.vms[vm].on_request(&self.host, StreamId(7), &request, self.now) {
             Poll::Ready(decision) => decision,
             Poll::Pending => panic!("shared data answers at once"),
         }
@@ -59,6 +60,7 @@ impl World {
         match self.get(path, key) {
             Decision::Continue { .. } => 200,
             Decision::Refuse(answer) => answer.status,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -131,6 +133,7 @@ fn the_answers_are_those_of_the_table() {
     let answer = |decision: Decision| match decision {
         Decision::Refuse(answer) => (answer.status, answer.body),
         Decision::Continue { .. } => (200, String::new()),
+        other => panic!("{other:?}"),
     };
     let refusal = |status, text: &str| (status, format!(r#"{{"error": "{text}"}}"#));
     for (path, key, expected) in [

@@ -167,6 +167,27 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
     Ok(total)
 }
 
+/// How far limits are used, without counting. One that cannot be read is left out.
+pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(Scope, Usage)> {
+    let page = |key: &str, kind| Page::decode(read(host, key).ok()?, kind).ok();
+    let org_page = charge.org_page.and_then(|key| page(key, Kind::Kept));
+    let usage = |line: &Line<'_>| {
+        let shared = org_page.as_ref().filter(|_| !matches!(line.home, Home::Own(_)));
+        let on_shared = shared.and_then(|page| Some(page.counter(page.find(line.subject)?)));
+        let counter = match (on_shared, line.own_page()) {
+            (Some(counter), _) => counter,
+            (None, None) => Counter { started: now, ..Counter::default() },
+            (None, Some(name)) => {
+                let own = page(&name.key, name.kind)?;
+                own.find(line.subject).map_or(Counter { started: now, ..Counter::default() }, |at| own.counter(at))
+            }
+        };
+        let counter = line.quota.as_of(counter, now);
+        Some((line.scope, line.quota.usage(counter.count, counter.started)))
+    };
+    charge.lines.iter().filter_map(usage).collect()
+}
+
 impl Line<'_> {
     fn own_page(&self) -> Option<&PageName<'_>> {
         match &self.home {

@@ -53,6 +53,8 @@ pub struct Config {
     pub callouts: Callouts,
     /// How messages are delivered.
     pub delivery: Delivery,
+    /// Endpoints that the filter answers itself.
+    pub admin: Admin,
 }
 
 impl Default for Config {
@@ -75,7 +77,25 @@ impl Default for Config {
             webhooks: Vec::new(),
             callouts: Callouts::default(),
             delivery: Delivery::default(),
+            admin: Admin::default(),
         }
+    }
+}
+
+/// Endpoints that the filter answers itself, on every host: GET status, POST webhooks/{name}/test, POST events. Off unless
+/// there is a token.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// What their paths begin with.
+    pub path_prefix: String,
+    /// The SHA-256 of the bearer token: 64 hex digits, perhaps behind "sha256:".
+    pub token_sha256: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { path_prefix: "/.tollbell".to_owned(), token_sha256: String::new() }
     }
 }
 

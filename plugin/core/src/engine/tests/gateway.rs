@@ -7,13 +7,14 @@ fn status_of(decision: &Decision) -> u16 {
     match decision {
         Decision::Continue { .. } => 200,
         Decision::Refuse(answer) => answer.status,
+        other => panic!("{other:?}"),
     }
 }
 
 fn answer(decision: Decision) -> Answer {
     match decision {
         Decision::Refuse(answer) => answer,
-        Decision::Continue { .. } => panic!("it was let through"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -223,6 +223,7 @@ fn refusal(world: &mut World, key: &str) -> (u16, String) {
     match world.get("/x", key) {
         Decision::Refuse(answer) => (answer.status, answer.body),
         Decision::Continue { .. } => (200, String::new()),
+        other => panic!("{other:?}"),
     }
 }
 

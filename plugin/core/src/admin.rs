@@ -1,0 +1,210 @@
+//! The admin endpoints: what the filter answers itself to whoever has the token.
+//!
+//! Without it every path below the prefix gets the same answer, so that nobody learns what is there.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::answer::Answer;
+use crate::caller::Caller;
+use crate::config::Config;
+use crate::delivery::disabled;
+use crate::delivery::outbox;
+use crate::ports::Host;
+use crate::quota::{Scope, Usage, usages};
+use crate::request::{Request, decode_query_part, split_once};
+use crate::session::{AllowanceScope, Limits, Session};
+use crate::units::UnixMillis;
+
+/// The largest body that is read.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Sessions that `status` shows unless asked for another number, and at most.
+const STATUS_LIMIT: usize = 100;
+const STATUS_MOST: usize = 1000;
+
+/// Where the endpoints are, and who may ask.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The prefix of their paths, without a slash at its end.
+    prefix: String,
+    token_sha256: [u8; 32],
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Usage, deliveries, targets.
+    Status {
+        /// Sessions to pass over.
+        offset: usize,
+        /// Sessions to show.
+        limit: usize,
+    },
+    /// A HEAD request to a named webhook's target.
+    TestWebhook(String),
+    /// An application hands in events.
+    Events,
+}
+
+impl Admin {
+    /// `prefix` begins with a slash; the token is known by its SHA-256.
+    pub fn new(prefix: &str, token_sha256: [u8; 32]) -> Self {
+        Admin { prefix: prefix.trim_end_matches('/').to_owned(), token_sha256 }
+    }
+
+    /// Whether a path belongs to the endpoints, which exist on every host.
+    pub fn owns(&self, path: &[u8]) -> bool {
+        path.strip_prefix(self.prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    }
+
+    /// The prefix, as an event shows it.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether the request carries the token. The time that this takes does not depend on how much of it is right.
+    pub fn allows(&self, request: &Request<'_>) -> bool {
+        let value = request.header("authorization").unwrap_or_default().trim_ascii();
+        let (scheme, token) = value.split_at_checked(7).unwrap_or_default();
+        let digest: [u8; 32] = Sha256::digest(token.trim_ascii()).into();
+        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(digest.ct_eq(&self.token_sha256))
+    }
+
+    /// What a request that carries the token asks for.
+    ///
+    /// # Errors
+    /// The answer to what is not there.
+    pub fn command(&self, request: &Request<'_>) -> Result<Command, Answer> {
+        let path = String::from_utf8_lossy(request.path()).into_owned();
+        let rest = path.strip_prefix(self.prefix.as_str()).unwrap_or_default();
+        let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
+        let method = request.header(":method").unwrap_or(b"GET");
+        let command = match parts[..] {
+            ["status"] => ("GET", Command::Status { offset: number(request, "offset", 0), limit: limit(request) }),
+            ["webhooks", name, "test"] => {
+                let name: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
+                ("POST", Command::TestWebhook(String::from_utf8_lossy(&name).into_owned()))
+            }
+            ["events"] => ("POST", Command::Events),
+            _ => {
+                let known = "GET status, POST webhooks/{name}/test, POST events";
+                return Err(answer(404, &json!({ "error": format!("there is nothing here; there are {known}") })));
+            }
+        };
+        match command {
+            (expected, command) if expected.as_bytes() == method => Ok(command),
+            (expected, _) => Err(answer(405, &json!({ "error": format!("this is for {expected}") }))),
+        }
+    }
+}
+
+fn limit(request: &Request<'_>) -> usize {
+    number(request, "limit", STATUS_LIMIT).min(STATUS_MOST)
+}
+
+fn number(request: &Request<'_>, name: &str, default: usize) -> usize {
+    let pairs = request.query().unwrap_or_default().split(|byte| *byte == b'&');
+    let value = pairs.filter_map(|pair| split_once(pair, b'=')).find(|(key, _)| *key == name.as_bytes());
+    let text = value.map(|(_, value)| decode_query_part(value).into_owned());
+    text.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).unwrap_or(default)
+}
+
+/// The answer to everybody who does not have the token.
+pub fn unauthorised() -> Answer {
+    let mut answer = answer(401, &json!({ "error": "Unauthorised" }));
+    answer.headers.push(("www-authenticate", "Bearer".to_owned()));
+    answer
+}
+
+/// An answer of the endpoints.
+pub fn answer(status: u16, body: &Value) -> Answer {
+    Answer {
+        status,
+        headers: vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())],
+        body: format!("{body:#}\n"),
+        details: format!("{}admin", Answer::DETAILS_PREFIX),
+    }
+}
+
+/// What `GET status` answers.
+pub fn status(host: &impl Host, config: &Config, (offset, limit): (usize, usize), now: UnixMillis) -> Value {
+    let sessions: Vec<Value> = config
+        .directory
+        .sessions()
+        .skip(offset)
+        .take(limit)
+        .map(|session| shown_session(host, config, session, now))
+        .collect();
+    let organisations: Vec<Value> = config
+        .directory
+        .orgs()
+        .map(|org| {
+            let caller = Caller::of_org(org);
+            let usages = usages(host, &caller.org_charge(), now);
+            json!({ "id": org.id, "is_inactive": org.is_inactive, "limits": shown(usages) })
+        })
+        .collect();
+    let held = outbox::taken(host).map(|slots| slots.len());
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "time": now.to_rfc3339(),
+        "keys": sessions,
+        "keys_total": config.directory.len(),
+        "organisations": organisations,
+        "deliveries": { "held": held.ok(), "capacity": config.delivery.capacity },
+        "disabled_targets": disabled_targets(host, config),
+    })
+}
+
+fn shown_session(host: &impl Host, config: &Config, session: &Session, now: UnixMillis) -> Value {
+    let caller = Caller::of_session(config, session);
+    let own = (String::new(), AllowanceScope::default(), &session.plan.limits);
+    let of_rights = session.plan.rights.iter().flatten();
+    let rights = of_rights.filter_map(|(api, right)| Some((api.clone(), right.scope, right.limits.as_ref()?)));
+    let limits: Vec<Value> = std::iter::once(own)
+        .chain(rights)
+        .flat_map(|(api, scope, limits): (String, AllowanceScope, &Limits)| {
+            let used = usages(host, &caller.key_charge(config, scope, limits), now);
+            let shown = shown(used).into_iter().map(move |mut limit| {
+                if !api.is_empty() {
+                    limit["api"] = json!(api);
+                }
+                limit
+            });
+            shown.collect::<Vec<_>>()
+        })
+        .collect();
+    json!({
+        "key": session.hash.fingerprint(),
+        "alias": session.about.as_ref().map_or("", |about| &about.alias),
+        "org": caller.org_id(),
+        "is_inactive": session.is_inactive,
+        "expires": session.expires.map(UnixMillis::to_rfc3339),
+        "limits": limits,
+    })
+}
+
+fn shown(usages: Vec<(Scope, Usage)>) -> Vec<Value> {
+    let limit = |(scope, usage): (Scope, Usage)| {
+        json!({
+            "limit": if scope.is_rate() { "rate" } else { "quota" },
+            "max": usage.max,
+            "used": usage.count,
+            "remaining": usage.remaining(),
+            "renews": usage.renews.map(UnixMillis::to_rfc3339),
+        })
+    };
+    usages.into_iter().map(limit).collect()
+}
+
+/// The hosts of the URLs that have answered 410, and whose handlers' they are.
+fn disabled_targets(host: &impl Host, config: &Config) -> Vec<Value> {
+    let disabled = disabled::disabled(host).unwrap_or_default();
+    let of_handlers = config.handlers.iter().filter_map(|handler| Some((&handler.name, handler.action.target()?)));
+    of_handlers
+        .filter(|(_, target)| disabled.contains(config.id, target.endpoint))
+        .map(|(name, target)| json!({ "handler": name, "host": target.authority }))
+        .collect()
+}

@@ -1,0 +1,114 @@
+//! The admin endpoints.
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::metrics::Metric;
+
+fn config() -> Value {
+    json!({
+        "apis": [{ "api_id": "a", "org_id": "acme" }],
+        "keys": {
+            "k": { "org_id": "acme", "alias": "blue", "quota_max": 5, "quota_renewal_rate": 60, "rate": 100, "per": 1 },
+            "l": { "access_rights": { "a": { "limit": { "quota_max": 2 } } } },
+        },
+        "orgs": { "acme": { "quota_max": 50 } },
+        "enforce_org_quotas": true,
+        "event_handlers": { "events": { "AuthFailure": [hook("/auth", 0)] } },
+        "webhooks": [{ "name": "crm", "target_url": "http://crm.test/in", "headers": { "X-Token": "t" } }],
+        "admin": { "token_sha256": hex::encode(Sha256::digest(b"letmein")) },
+    })
+}
+
+fn ask(world: &mut World, method: &str, path: &str, token: &str) -> Decision {
+    let token = format!("Bearer {token}");
+    let headers = [(":method", method.as_bytes()), (":path", path.as_bytes()), ("authorization", token.as_bytes())];
+    world.on_vm(0, &headers)
+}
+
+fn answered(decision: Decision) -> (u16, Value) {
+    match decision {
+        Decision::Refuse(answer) => (answer.status, serde_json::from_str(&answer.body).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_the_token_every_path_and_method_gets_one_answer_and_one_event() {
+    let mut world = World::new(&config());
+    let expected = answered(ask(&mut world, "GET", "/.tollbell/status", "wrong"));
+    assert_eq!(expected.0, 401);
+    for n in 0..1000 {
+        let paths =
+            ["/.tollbell", "/.tollbell/status", "/.tollbell/webhooks/crm/test", "/.tollbell/events", "/.tollbell/none"];
+        let methods = ["GET", "POST", "HEAD", "DELETE"];
+        let (path, method) = (paths[n % paths.len()], methods[n % methods.len()]);
+        assert_eq!(answered(ask(&mut world, method, &format!("{path}?{n}"), &format!("wrong-{n}"))), expected);
+    }
+    assert_eq!(answered(world.on_vm(0, &[(":path", b"/.tollbell/status")])), expected);
+    assert_eq!(answered(world.on_vm(0, &[(":path", b"/.tollbell/status"), ("authorization", b"letmein")])), expected);
+    let events = world.bodies();
+    assert_eq!(events.len(), 1, "though its handler has no cool-down");
+    assert_eq!([&events[0]["event"], &events[0]["key"]], ["AuthFailure", ""]);
+    assert_eq!(world.host.metric(Metric::Events(EventKind::AuthFailure)), 1);
+    // What only begins alike is a path like any other.
+    assert_eq!(world.status("/.tollbells", "k"), 200);
+}
+
+#[test]
+fn without_a_configured_token_there_are_no_endpoints() {
+    let mut without = config();
+    without["admin"] = json!({ "path_prefix": "/.tollbell" });
+    let mut world = World::new(&without);
+    assert_eq!(world.status("/.tollbell/status", "k"), 200);
+}
+
+#[test]
+fn status_tells_usage_without_showing_a_key() {
+    let mut world = World::new(&config());
+    for _ in 0..3 {
+        world.get("/", "k");
+    }
+    world.get("/", "l");
+    let (status, body) = answered(ask(&mut world, "GET", "/.tollbell/status", "letmein"));
+    assert_eq!(status, 200);
+    let blue = body["keys"].as_array().unwrap().iter().find(|key| key["alias"] == "blue").unwrap();
+    assert!(blue["key"].as_str().unwrap().starts_with("sha256:"));
+    let used = |limits: &Value| {
+        let limits = limits.as_array().unwrap().iter();
+        limits
+            .map(|limit| format!("{} {} of {}", limit["limit"].as_str().unwrap(), limit["used"], limit["max"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(used(&blue["limits"]), ["rate 3 of 100", "quota 3 of 5"]);
+    let other = body["keys"].as_array().unwrap().iter().find(|key| key["alias"] == "").unwrap();
+    assert_eq!((used(&other["limits"]), &other["limits"][0]["api"]), (vec!["quota 1 of 2".to_owned()], &json!("a")));
+    assert_eq!(used(&body["organisations"][0]["limits"]), ["quota 4 of 50"]);
+    assert_eq!((&body["deliveries"]["held"], &body["keys_total"]), (&json!(0), &json!(2)));
+    let (_, page) = answered(ask(&mut world, "GET", "/.tollbell/status?offset=1&limit=1", "letmein"));
+    assert_eq!(page["keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_not_there_is_said_to_whoever_has_the_token() {
+    let mut world = World::new(&config());
+    assert_eq!(answered(ask(&mut world, "GET", "/.tollbell/none", "letmein")).0, 404);
+    assert_eq!(answered(ask(&mut world, "POST", "/.tollbell/status", "letmein")).0, 405);
+    let (status, body) = answered(ask(&mut world, "POST", "/.tollbell/webhooks/crn/test", "letmein"));
+    assert_eq!((status, &body["webhooks"]), (404, &json!(["crm"])));
+}
+
+#[test]
+fn a_connection_is_tested_by_a_head_request() {
+    let mut world = World::new(&config());
+    assert_eq!(ask(&mut world, "POST", "/.tollbell/webhooks/crm/test", "letmein"), Decision::Await);
+    let (id, callout) = world.host.take_sent().pop().unwrap();
+    assert!(callout.headers.contains(&(":method".into(), "HEAD".into())));
+    assert!(!callout.headers.iter().any(|(name, _)| name == "x-token"));
+    let reply = CalloutReply { status: Some(204), ..CalloutReply::default() };
+    let now = world.now.plus(12);
+    world.vms[0].on_callout_reply(&world.host, id, &reply, now);
+    let [(StreamId(7), answer)] = &world.vms[0].take_answers()[..] else { panic!() };
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!([&body["reachable"], &body["status"], &body["took_ms"]], [&json!(true), &json!(204), &json!(12)]);
+}
