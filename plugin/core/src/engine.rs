@@ -249,8 +249,8 @@ impl Engine {
                 .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
             let verdict = flags.and_then(|flags| Verdict::of(flags, &details));
             let judged = verdict.map(|verdict| self.upstreams.judge(host, (*index, api), verdict, now));
-            match judged.unwrap_or(Ok(&[])) {
-                Ok(kinds) => occurrences.extend(kinds.iter().map(|kind| Occurrence::Verdict { kind: *kind, status })),
+            match judged.unwrap_or(Ok(Vec::new())) {
+                Ok(kinds) => occurrences.extend(kinds.into_iter().map(|kind| Occurrence::Verdict { kind, status })),
                 Err(error) => log::error!("{}: nobody is told of its upstream: {error}", api.id),
             }
         }

@@ -53,10 +53,14 @@ impl EventKind {
     ];
 
     /// Tyk's other event names: handlers for them are accepted, and never called.
-    pub const NEVER_FIRED: [&str; 8] = [
+    pub const NEVER_FIRED: [&str; 12] = [
         "ApiUpdated",
         "CertificateExpired",
         "CertificateExpiringSoon",
+        "OAuth2ExchangeFailed",
+        "OAuth2ExchangeSucceeded",
+        "RateLimitSmoothingDown",
+        "RateLimitSmoothingUp",
         "TokenCreated",
         "TokenDeleted",
         "TokenUpdated",

@@ -1,7 +1,7 @@
 //! Envoy's verdicts on an API's upstream, as events: once when they change.
 //!
 //! ```text
-//! state   = version u8 = 1, host is down u8, last overflow u64        little endian; 0 for no overflow
+//! state   = version u8 = 1, last without a host u64, last overflow u64        little endian; 0 for none
 //! ```
 //! One value in shared data for each API that is observed. Each VM keeps a copy, read anew at every tick, so that a
 //! response of an API whose upstream is well costs nothing.
@@ -16,11 +16,11 @@ use crate::units::UnixMillis;
 
 const VERSION: u8 = 1;
 
-/// How long no request must have overflowed before the breaker counts as reset. Under load Envoy's refuses some requests
-/// and lets others through, many times a second.
+/// How long a verdict must not have come before the opposite is told. Under load Envoy's breaker refuses some requests and
+/// lets others through, many times a second; and an API can have several clusters, of which one is down.
 const QUIET_MS: u64 = 5000;
 
-/// An overflow sooner than this after the last one needs no note.
+/// A verdict sooner than this after the last one needs no note.
 const NOTE_EVERY_MS: u64 = 1000;
 
 /// What a response says of the upstream.
@@ -49,57 +49,68 @@ impl Verdict {
     }
 }
 
+/// When each verdict came last; 0 where the upstream is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
-    host_is_down: bool,
-    /// 0 where the breaker is closed.
-    last_overflow: u64,
+    no_host: u64,
+    overflow: u64,
 }
 
 impl State {
     fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(State::default()) };
         let corrupt = CorruptRecord { record: "upstream state", len: bytes.len() };
-        match bytes.split_first_chunk() {
-            Some(([VERSION, down], rest)) => {
-                let last_overflow = u64::from_le_bytes(rest.try_into().map_err(|_| corrupt)?);
-                Ok(State { host_is_down: *down != 0, last_overflow })
-            }
-            _ => Err(corrupt),
-        }
+        let rest = bytes.strip_prefix(&[VERSION]).ok_or(corrupt)?;
+        let (no_host, overflow) = rest.split_first_chunk().ok_or(corrupt)?;
+        let overflow = overflow.try_into().map_err(|_| corrupt)?;
+        Ok(State { no_host: u64::from_le_bytes(*no_host), overflow: u64::from_le_bytes(overflow) })
     }
 
     fn encode(self) -> Vec<u8> {
-        let head = [VERSION, u8::from(self.host_is_down)];
-        [&head[..], &self.last_overflow.to_le_bytes()].concat()
+        [&[VERSION][..], &self.no_host.to_le_bytes(), &self.overflow.to_le_bytes()].concat()
     }
 
     /// The state after a verdict, and what has changed.
-    fn after(self, verdict: Verdict, now: UnixMillis) -> (Self, &'static [EventKind]) {
+    fn after(self, verdict: Verdict, now: UnixMillis) -> (Self, Vec<EventKind>) {
+        let (mut state, mut events) = (self, Vec::new());
         match verdict {
-            Verdict::NoHealthyHost if !self.host_is_down => {
-                (State { host_is_down: true, ..self }, &[EventKind::HostDown])
+            Verdict::NoHealthyHost => {
+                if note(&mut state.no_host, now) {
+                    events.push(EventKind::HostDown);
+                }
             }
-            Verdict::Overflow if self.last_overflow == 0 => {
-                let events = &[EventKind::BreakerTripped, EventKind::BreakerTriggered];
-                (State { last_overflow: now.0.max(1), ..self }, events)
+            Verdict::Overflow => {
+                if note(&mut state.overflow, now) {
+                    events.extend([EventKind::BreakerTripped, EventKind::BreakerTriggered]);
+                }
             }
-            Verdict::Overflow if now.since(UnixMillis(self.last_overflow)) >= NOTE_EVERY_MS => {
-                (State { last_overflow: now.0, ..self }, &[])
+            Verdict::Answered => {
+                if is_over(state.no_host, now) {
+                    state.no_host = 0;
+                    events.push(EventKind::HostUp);
+                }
+                if is_over(state.overflow, now) {
+                    state.overflow = 0;
+                    events.extend([EventKind::BreakerReset, EventKind::BreakerTriggered]);
+                }
             }
-            Verdict::Answered if self.host_is_down => (State { host_is_down: false, ..self }, &[EventKind::HostUp]),
-            Verdict::Answered if self.is_quiet(now) => {
-                (State { last_overflow: 0, ..self }, &[EventKind::BreakerReset, EventKind::BreakerTriggered])
-            }
-            _ => (self, &[]),
         }
+        (state, events)
     }
+}
 
-    fn is_quiet(self, now: UnixMillis) -> bool {
-        let last = UnixMillis(self.last_overflow);
-        // A note from a clock that has been set back since is an old one.
-        self.last_overflow != 0 && (now.since(last) >= QUIET_MS || last.since(now) > QUIET_MS)
+/// Notes a verdict; `true` for the first.
+fn note(last: &mut u64, now: UnixMillis) -> bool {
+    let is_first = *last == 0;
+    if is_first || now.since(UnixMillis(*last)) >= NOTE_EVERY_MS || *last > now.0 {
+        *last = now.0.max(1);
     }
+    is_first
+}
+
+fn is_over(last: u64, now: UnixMillis) -> bool {
+    // A note from a clock that has been set back since is an old one.
+    last != 0 && (now.since(UnixMillis(last)) >= QUIET_MS || UnixMillis(last).since(now) > QUIET_MS)
 }
 
 /// What one VM knows of the upstreams.
@@ -133,10 +144,10 @@ impl Upstreams {
         (index, api): (ApiIndex, &Api),
         verdict: Verdict,
         now: UnixMillis,
-    ) -> Result<&'static [EventKind], StoreError> {
+    ) -> Result<Vec<EventKind>, StoreError> {
         let known = self.0.get(&index).copied().unwrap_or_default();
         if known.after(verdict, now).0 == known {
-            return Ok(&[]);
+            return Ok(Vec::new());
         }
         let (state, events) = update(host, &key(api), |stored| {
             let before = State::decode(stored)?;
@@ -179,26 +190,28 @@ mod tests {
 
     #[test]
     fn each_change_is_told_once() {
-        let state = State::default();
-        let (down, events) = state.after(Verdict::NoHealthyHost, UnixMillis(10));
-        assert_eq!(events, [EventKind::HostDown]);
-        assert_eq!(down.after(Verdict::NoHealthyHost, UnixMillis(11)), (down, &[][..]));
-        assert_eq!(down.after(Verdict::Answered, UnixMillis(12)), (state, &[EventKind::HostUp][..]));
-        let (open, events) = state.after(Verdict::Overflow, UnixMillis(20));
-        assert_eq!(events, [EventKind::BreakerTripped, EventKind::BreakerTriggered]);
-        assert_eq!(open.after(Verdict::Answered, UnixMillis(4000)), (open, &[][..]), "others still overflow");
-        let (open, events) = open.after(Verdict::Overflow, UnixMillis(4000));
-        assert!(events.is_empty());
-        assert_eq!(open.after(Verdict::Answered, UnixMillis(8999)).1, []);
-        let (closed, events) = open.after(Verdict::Answered, UnixMillis(9000));
-        assert_eq!((closed, events), (state, &[EventKind::BreakerReset, EventKind::BreakerTriggered][..]));
+        use EventKind::{BreakerReset, BreakerTriggered, BreakerTripped, HostDown, HostUp};
+        let well = State::default();
+        for (verdict, fell, rose) in [
+            (Verdict::NoHealthyHost, vec![HostDown], vec![HostUp]),
+            (Verdict::Overflow, vec![BreakerTripped, BreakerTriggered], vec![BreakerReset, BreakerTriggered]),
+        ] {
+            let (state, events) = well.after(verdict, UnixMillis(20));
+            assert_eq!(events, fell);
+            assert_eq!(state.after(verdict, UnixMillis(500)), (state, vec![]));
+            assert_eq!(state.after(Verdict::Answered, UnixMillis(4000)), (state, vec![]), "others still fail");
+            let (state, events) = state.after(verdict, UnixMillis(4000));
+            assert!(events.is_empty());
+            assert_eq!(state.after(Verdict::Answered, UnixMillis(8999)).1, []);
+            assert_eq!(state.after(Verdict::Answered, UnixMillis(9000)), (well, rose));
+        }
     }
 
     #[test]
     fn the_state_is_stored_and_foreign_bytes_are_refused() {
-        let state = State { host_is_down: true, last_overflow: 7 };
+        let state = State { no_host: 5, overflow: 7 };
         assert_eq!(State::decode(Some(state.encode())), Ok(state));
-        for bytes in [vec![], vec![1, 0], vec![2; 10], vec![1; 11]] {
+        for bytes in [vec![], vec![1, 0], vec![2; 17], vec![1; 18]] {
             assert!(State::decode(Some(bytes)).is_err());
         }
     }

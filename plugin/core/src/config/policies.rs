@@ -3,8 +3,8 @@
 //! Tyk's rules, as its documentation has them and, where that is silent, its code (`internal/policy`):
 //! - What a policy says replaces what the session says: its limits, and, if any policy of the session names APIs, the
 //!   session's access rights.
-//! - Of several policies the larger value wins: the higher rate, the larger quota, the longer window; -1 is larger than
-//!   any. A policy with partitions takes part only with those.
+//! - Of several policies the larger value wins: the higher rate, the larger quota, the longer window; a negative one is
+//!   unlimited, and larger than any. A policy with partitions takes part only with those.
 //! - The limits of policies stand with the APIs that these name. Where more than one policy gave rights, each API is
 //!   counted with those of its own policy, by the last one that names it; else all APIs count together.
 //! - A policy `per_api` gives each of its APIs a counter of its own where the right has limits, and one for all others. It
@@ -101,8 +101,13 @@ impl Limit {
         self == Limit::default()
     }
 
-    fn has_rate(self) -> bool {
-        self.rate > 0.0 && self.per > 0.0
+    fn says_no_rate(self) -> bool {
+        self.rate == 0.0 || self.per == 0.0
+    }
+
+    /// Seconds from one request to the next; 0 for an unlimited rate, which is faster than any.
+    fn pace(self) -> f64 {
+        if self.rate <= 0.0 || self.per <= 0.0 { 0.0 } else { self.per / self.rate }
     }
 
     fn raise_quota(&mut self, other: Limit) {
@@ -113,7 +118,7 @@ impl Limit {
     }
 
     fn raise_rate(&mut self, other: Limit) {
-        if other.has_rate() && (!self.has_rate() || other.rate * self.per > self.rate * other.per) {
+        if !other.says_no_rate() && (self.says_no_rate() || self.pace() > other.pace()) {
             (self.rate, self.per) = (other.rate, other.per);
         }
     }
@@ -208,7 +213,9 @@ impl Merge {
                 if right.limit.is_empty() { (policy.limit(), id) } else { (right.limit, api.as_str()) };
             if let Some(before) = self.rights.get(api) {
                 limit.raise_quota(before.limit);
-                limit.raise_rate(before.limit);
+                if limit.pace() > before.limit.pace() {
+                    (limit.rate, limit.per) = (before.limit.rate, before.limit.per);
+                }
             }
             let given = Given { limit, scope: scope.to_owned(), by: scope.to_owned(), quota: true, rate: true };
             self.rights.insert(api.clone(), given);
@@ -230,7 +237,8 @@ impl Merge {
                 (limit.quota_max, limit.quota_renewal_rate) = (root.quota_max, root.quota_renewal_rate);
             }
             let scope = if given.scope.is_empty() && several { given.by.clone() } else { given.scope.clone() };
-            (api.clone(), (Some(limit), scope))
+            // One that says nothing is the session's, as in Tyk.
+            (api.clone(), if limit.is_empty() { (None, String::new()) } else { (Some(limit), scope) })
         });
         self.merged.rights =
             if self.rights.is_empty() { own_rights(&session.access_rights) } else { Some(given.collect()) };

@@ -249,7 +249,12 @@ fn count_on<'c, 'l>(
             None => elsewhere.iter().chain(later).find_map(|line| line.peek(host, now)),
         };
         if let Some(refusal) = refusal {
-            return Ok(Change::Keep((refusal, Vec::new(), Vec::new(), 0)));
+            let result = (refusal, Vec::new(), Vec::new(), 0);
+            return Ok(if counters.is_renewed() {
+                Change::Write(counters.encode(), result)
+            } else {
+                Change::Keep(result)
+            });
         }
         let mut charged = Charged::default();
         let mut undo = Vec::with_capacity(tallies.len());

@@ -55,7 +55,12 @@ pub struct Page {
     /// The places that were found or added since it was decoded, a bit each: they are in use and stay.
     opened: u32,
     evicted: u64,
+    /// Whether an entry was used that had not been for a while.
+    is_renewed: bool,
 }
+
+/// How long after its last use a use is worth a write by itself.
+const RENEW_MS: u64 = 1000;
 
 /// One subject's counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +82,7 @@ const USED_AT: usize = 32;
 impl Page {
     /// An empty page.
     pub fn new(kind: Kind) -> Self {
-        Page { bytes: vec![kind.version()], kind, opened: 0, evicted: 0 }
+        Page { bytes: vec![kind.version()], kind, opened: 0, evicted: 0, is_renewed: false }
     }
 
     /// Checks stored bytes; `None` stands for a key that was never written.
@@ -103,6 +108,11 @@ impl Page {
     /// How many entries made room for others since it was decoded.
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Whether it is worth writing although nothing was counted: who is refused all the time is no less active.
+    pub fn is_renewed(&self) -> bool {
+        self.is_renewed
     }
 
     /// Where `subject` stands, if it does.
@@ -155,7 +165,9 @@ impl Page {
     /// Notes a use; a second one settles the entry, for which the settled one that was used longest ago may have to
     /// become a newcomer again.
     fn use_again(&mut self, place: Place, settles: bool, now: UnixMillis) {
-        let is_settled = self.read(place, USED_AT) & 1 == 1;
+        let used = self.read(place, USED_AT);
+        let is_settled = used & 1 == 1;
+        self.is_renewed |= settles && now.since(UnixMillis(used / 2)) >= RENEW_MS;
         if settles && !is_settled {
             let settled = (0..self.entries().count()).filter(|at| self.read(Place(*at), USED_AT) & 1 == 1).count();
             if settled >= MAX_SETTLED

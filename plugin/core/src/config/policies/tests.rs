@@ -25,6 +25,9 @@ fn policies() -> Value {
         "gold": { "quota_max": 100, "quota_renewal_rate": 60, "rate": 10, "per": 1, "access_rights": { "a": {}, "b": {} } },
         "silver": { "quota_max": 50, "quota_renewal_rate": 600, "rate": 30, "per": 1, "access_rights": { "b": {}, "c": {} } },
         "free": { "quota_max": -1, "rate": 1, "per": 1, "access_rights": { "a": {} } },
+        "no rate": { "quota_max": 100, "rate": -1, "per": -1, "access_rights": { "a": {} } },
+        "says nothing": { "access_rights": { "d": {} } },
+        "each, unlimited": { "rate": -1, "per": -1, "quota_max": 9, "partitions": { "per_api": true }, "access_rights": { "b": {} } },
         "master": { "quota_max": 7, "quota_renewal_rate": 70, "rate": 8, "per": 1 },
         "rate only": { "rate": 2, "per": 1, "quota_max": 999, "partitions": { "rate_limit": true }, "access_rights": { "a": {} } },
         "acl only": { "partitions": { "acl": true }, "access_rights": { "a": {}, "c": {} } },
@@ -50,6 +53,14 @@ fn limits_and_rights_are_merged_as_tyk_merges_them() {
         ["a: 100/60 10/1 [gold]", "b: 100/600 30/1 [silver]", "c: 50/600 30/1 [silver]", "*: 100/600 30/1"]
     );
     assert_eq!(of(json!(["gold", "free"])), ["a: -1/60 10/1 [free]", "b: 100/60 10/1 [gold]", "*: -1/60 10/1"]);
+    for names in [["gold", "no rate"], ["no rate", "gold"]] {
+        let right = &of(json!(names))[0];
+        assert!(right.starts_with("a: 100/60 -1/-1 "), "an unlimited rate wins: {right}");
+    }
+    for names in [["each", "each, unlimited"], ["each, unlimited", "each"]] {
+        assert!(of(json!(names))[1].starts_with("b: 9/50 -1/-1 "), "{names:?}");
+    }
+    assert_eq!(of(json!(["says nothing"])), ["d: *", "*: 0/9 0/0"]);
     // A policy without APIs says the session's own limits, and leaves the rights.
     assert_eq!(of(json!(["master"])), ["x: *", "*: 7/70 8/1"]);
     // Parts that no policy says stay the session's.

@@ -255,6 +255,7 @@ fn each_verdict_on_the_upstream_is_told_once_by_all_vms_together() {
     }
     assert_eq!(told.len(), 1);
     assert_eq!([&told[0]["type"], &told[0]["cluster"]], ["HostDown", "upstream"]);
+    world.now = world.now.plus(6000);
     for n in 0..30 {
         told.extend(respond(&mut world, n % 3, "k", 200, "via_upstream", 0));
     }
