@@ -44,7 +44,7 @@ const RBAC: &str = r#"          - name: envoy.filters.http.rbac
 
 /// Tells its type, key, organisation and reason.
 fn templates() -> Value {
-    json!({ "t.json": "{\"type\": \"{{Type}}\", \"key\": \"{{Meta.Key}}\", \"org\": \"{{Meta.OrgID}}\", \"reason\": \"{{Meta.Reason}}\"}" })
+    json!({ "t.json": "{\"type\": \"{{Type}}\", \"key\": \"{{Meta.Key}}\", \"org\": \"{{Meta.OrgID}}\", \"reason\": \"{{Meta.Reason}}\", \"path\": \"{{Meta.Path}}\"}" })
 }
 
 fn hooks(names: &[&str]) -> Value {
@@ -106,7 +106,7 @@ async fn behind_jwt_authn_quotas_are_by_subject_and_its_refusals_are_events() ->
         statuses.push(by(token).await?);
     }
     assert_eq!(statuses, [200, 200, 200, 403, 401, 200, 200, 403, 401]);
-    let event = |kind: &str, key: &str, org: &str, reason: &str| json!({ "type": kind, "key": key, "org": org, "reason": reason });
+    let event = |kind: &str, key: &str, org: &str, reason: &str| json!({ "type": kind, "key": key, "org": org, "reason": reason, "path": "/orders/1" });
     let expected = [
         event("AuthFailure", "", "", "Jwt_is_expired"),
         event("OrgQuotaExceeded", "acme", "acme", ""),
@@ -133,13 +133,12 @@ async fn refusals_of_other_filters_and_of_the_upstream_are_events() -> Result<()
         world.upstream.set_manner(tollbell_tests::server::Manner { status, ..Default::default() });
         assert_eq!(get_with_key(world.envoy.port, "/open", "good-key").await?.status, status);
     }
-    let event =
-        |kind: &str, key: &str, reason: &str| json!({ "type": kind, "key": key, "org": "acme", "reason": reason });
+    let event = |kind: &str, key: &str, path: &str, reason: &str| json!({ "type": kind, "key": key, "org": "acme", "reason": reason, "path": path });
     let mut expected = [
-        event("AuthFailure", "good-key", "rbac_access_denied_matched_policy[closed]"),
-        event("AuthFailure", "bad-key", ""),
-        event("AuthFailure", "good-key", "via_upstream"),
-        event("RatelimitExceeded", "good-key", "via_upstream"),
+        event("AuthFailure", "good-key", "/closed/1", "rbac_access_denied_matched_policy[closed]"),
+        event("AuthFailure", "bad-key", "/open", ""),
+        event("AuthFailure", "good-key", "/open", "via_upstream"),
+        event("RatelimitExceeded", "good-key", "/open", "via_upstream"),
     ];
     expected.sort_by_key(Value::to_string);
     assert_eq!(world.messages(4).await?, expected);

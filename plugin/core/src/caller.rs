@@ -10,7 +10,7 @@ use crate::identity::{Claimed, Source};
 use crate::quota::{Charge, Home, Kind, Line, PageName, Quota, Scope};
 use crate::request::Request;
 use crate::route::Api;
-use crate::session::{AllowanceScope, KeyHash, Limits, Org, Plan, Session, SessionIndex};
+use crate::session::{About, AllowanceScope, KeyHash, Limits, Org, Session, SessionIndex};
 use crate::units::{UnixMillis, fingerprint};
 
 /// Sessions of raw keys that were found before, so that a known key is hashed once. Never larger than the list of
@@ -26,24 +26,24 @@ const API_RATE_SUBJECT: u64 = 1;
 pub struct Caller<'e> {
     /// The key or the identity as sent; empty for none.
     name: Cow<'e, [u8]>,
-    source: &'static str,
+    source: &'e Source,
     session: Option<&'e Session>,
-    /// What it may do: its session's plan, or for an identity without one the default.
-    plan: Option<&'e Plan>,
+    /// For an identity without a session: the default one.
+    default: Option<&'e Session>,
     org: Option<&'e Org>,
-    /// An organisation that only the identity's source knows.
-    claimed_org: Option<String>,
+    /// An organisation that only the identity's source, or a fetched session, knows.
+    named_org: Option<Cow<'e, str>>,
 }
 
 impl<'e> Caller<'e> {
     /// The caller of a request to `api`.
     pub fn identify(config: &'e Config, api: &'e Api, known: &mut KnownKeys, request: &Request<'e>) -> Self {
         if api.use_keyless {
-            return Caller::unknown(config, api, Cow::Borrowed(b""), "key");
+            return Caller::nobody(config.directory.org(api.org));
         }
-        let claim = |source: &Source| Some((source.label(), source.claim(request, &api.key_location)?));
+        let claim = |source: &'e Source| Some((source, source.claim(request, &api.key_location)?));
         match api.identity.iter().find_map(claim) {
-            None => Caller::unknown(config, api, Cow::Borrowed(b""), "key"),
+            None => Caller::nobody(config.directory.org(api.org)),
             Some((source, claimed)) => Caller::known_as(config, api, known, source, claimed),
         }
     }
@@ -53,46 +53,42 @@ impl<'e> Caller<'e> {
         config: &'e Config,
         api: &'e Api,
         known: &mut KnownKeys,
-        source: &'static str,
+        source: &'e Source,
         claimed: Claimed<'e>,
     ) -> Self {
-        let Claimed { name, org } = claimed;
-        if source == Source::Key.label() {
-            let index = known.get(name.as_ref()).copied().or_else(|| {
+        let Claimed { name, org: claimed_org } = claimed;
+        let index = if *source == Source::Key {
+            known.get(name.as_ref()).copied().or_else(|| {
                 let index = config.directory.find(&KeyHash::of(&name))?;
                 known.insert(name.to_vec(), index);
                 Some(index)
-            });
-            let session = index.and_then(|index| config.directory.session(index));
-            return Caller {
-                session,
-                plan: session.map(|session| &*session.plan),
-                ..Caller::unknown(config, api, name, source)
-            }
-            .with_org_of_session(config, api);
-        }
-        let index = std::str::from_utf8(&name).ok().and_then(|name| config.directory.find_identity(source, name));
+            })
+        } else {
+            let text = std::str::from_utf8(&name).ok();
+            text.and_then(|text| config.directory.find_identity(source.label(), text))
+        };
         let session = index.and_then(|index| config.directory.session(index));
-        let plan = session.map(|session| &*session.plan).or(config.default_plan.as_deref());
-        let claimed_index = org.as_deref().and_then(|org| config.directory.org_index(org));
-        let caller = Caller { session, plan, ..Caller::unknown(config, api, name, source) };
-        let mut caller = caller.with_org_of_session(config, api);
-        if let Some(org) = org {
-            // What the source says of this request is newer than what the configuration says of the session.
-            caller.org = config.directory.org(claimed_index);
-            caller.claimed_org = Some(org);
+        let default = if *source == Source::Key { None } else { config.default_session.as_ref() };
+        let mut caller =
+            Caller { name, source, session, default: default.filter(|_| session.is_none()), ..Caller::nobody(None) };
+        // A session's organisation is its own, whatever a claim or an API says: or its limits could be chosen.
+        if let Some(index) = session.and_then(|session| session.org) {
+            caller.org = config.directory.org(Some(index));
+        } else if let Some(name) = session.and_then(|session| session.org_name.as_deref()) {
+            caller.named_org = Some(Cow::Borrowed(name));
+        } else if let Some(claimed) = claimed_org {
+            caller.org = config.directory.org(config.directory.org_index(&claimed));
+            caller.named_org = Some(Cow::Owned(claimed));
+        } else {
+            caller.org = config.directory.org(api.org);
         }
         caller
     }
 
-    fn unknown(config: &'e Config, api: &Api, name: Cow<'e, [u8]>, source: &'static str) -> Self {
-        let org = config.directory.org(api.org);
-        Caller { name, source, session: None, plan: None, org, claimed_org: None }
-    }
-
-    fn with_org_of_session(mut self, config: &'e Config, api: &Api) -> Self {
-        self.org = config.directory.org(self.session.and_then(|session| session.org).or(api.org));
-        self
+    /// Nobody in particular.
+    pub fn nobody(org: Option<&'e Org>) -> Self {
+        let name = Cow::Borrowed(&b""[..]);
+        Caller { name, source: &Source::Key, session: None, default: None, org, named_org: None }
     }
 
     /// Everything that does not count. Returns the limits that apply.
@@ -121,8 +117,11 @@ impl<'e> Caller<'e> {
         if self.name.is_empty() {
             return Err(Outcome::MissingKey);
         }
-        if self.is_key() && self.session.is_none() {
-            return Err(if config.keys_are_loaded { Outcome::UnknownKey } else { Outcome::KeysNotLoaded });
+        if self.session.is_none() && !config.keys_are_loaded {
+            return Err(Outcome::KeysNotLoaded);
+        }
+        if self.session.is_none() && *self.source == Source::Key {
+            return Err(Outcome::UnknownKey);
         }
         if let Some(session) = self.session {
             if session.is_inactive {
@@ -132,9 +131,9 @@ impl<'e> Caller<'e> {
                 return Err(Outcome::KeyExpired);
             }
         }
-        match self.plan {
+        match self.session.or(self.default) {
             None => Ok(None),
-            Some(plan) => plan.limits(&api.id).map(Some).ok_or(Outcome::NoAccess),
+            Some(session) => session.plan.limits(&api.id).map(Some).ok_or(Outcome::NoAccess),
         }
     }
 
@@ -176,68 +175,56 @@ impl<'e> Caller<'e> {
         charge
     }
 
-    /// For a look at an organisation's counters.
-    pub fn of_org(org: &'e Org) -> Self {
-        Caller {
-            name: Cow::Borrowed(b""),
-            source: Source::Key.label(),
-            session: None,
-            plan: None,
-            org: Some(org),
-            claimed_org: None,
-        }
-    }
-
     /// For a look at a session's counters.
     pub fn of_session(config: &'e Config, session: &'e Session) -> Self {
-        let org = config.directory.org(session.org);
-        let (name, source) = (Cow::Borrowed(&b""[..]), Source::Key.label());
-        Caller { name, source, session: Some(session), plan: Some(&session.plan), org, claimed_org: None }
-    }
-
-    /// Nobody in particular, at one of the filter's own paths.
-    pub fn nobody() -> Self {
-        let (name, source) = (Cow::Borrowed(&b""[..]), Source::Key.label());
-        Caller { name, source, session: None, plan: None, org: None, claimed_org: None }
+        Caller { session: Some(session), ..Caller::nobody(config.directory.org(session.org)) }
     }
 
     /// The number of its quota's counter.
     fn subject(&self, scope: AllowanceScope) -> u64 {
         let own = match self.session {
             Some(session) => session.hash.subject(),
-            None => fingerprint(&[self.source, &String::from_utf8_lossy(&self.name)]),
+            // The same name is somebody else in another organisation, and where another source says it.
+            None => fingerprint(&[
+                self.source.label(),
+                self.source.place(),
+                self.org_id(),
+                &String::from_utf8_lossy(&self.name),
+            ]),
         };
         // Neither of the organisation's.
         (own ^ scope.0).max(2)
     }
 
     fn home(&self, config: &Config, subject: u64) -> Home<'static> {
-        let Some(session) = self.session else {
-            let page = subject.checked_rem(u64::from(config.identity_pages)).unwrap_or_default();
-            return Home::Own(PageName { key: Cow::Owned(format!("tb1/i/{page}")), kind: Kind::Table });
+        let table = |of: &str, pages: u32| {
+            let page = subject.checked_rem(u64::from(pages)).unwrap_or_default();
+            Home::Own(PageName { key: Cow::Owned(format!("tb1/{of}/{page}")), kind: Kind::Table })
         };
-        let page = PageName { key: Cow::Owned(format!("tb1/k/{subject:x}")), kind: Kind::Kept };
-        // A member's is never another organisation's page.
-        if session.org.is_some() && self.claimed_org.is_none() { Home::OrgOr(page) } else { Home::Own(page) }
-    }
-
-    fn is_key(&self) -> bool {
-        self.source == Source::Key.label()
+        match self.session {
+            None => table("i", config.identity_pages),
+            Some(session) if session.is_fetched => table("j", config.fetched_pages),
+            Some(session) => {
+                let page = PageName { key: Cow::Owned(format!("tb1/k/{subject:x}")), kind: Kind::Kept };
+                // A key of no organisation may come by the APIs of several, and still has one quota.
+                if session.org.is_some() { Home::OrgOr(page) } else { Home::Own(page) }
+            }
+        }
     }
 
     /// The key or identity, and where it came from.
-    pub fn name(&self) -> (&'static str, &[u8]) {
+    pub fn name(&self) -> (&'e Source, &[u8]) {
         (self.source, &self.name)
     }
 
     /// The organisation that its source names; empty for none.
-    pub fn claimed_org(&self) -> &str {
-        self.claimed_org.as_deref().unwrap_or_default()
+    pub fn named_org(&self) -> &str {
+        self.named_org.as_deref().unwrap_or_default()
     }
 
-    /// Its session, where it has one.
-    pub fn session(&self) -> Option<&'e Session> {
-        self.session
+    /// What its session, or the default one, says of itself.
+    pub fn about(&self) -> Option<&'e About> {
+        self.session.or(self.default).and_then(|session| session.about.as_deref())
     }
 
     /// The key as an event shows it: raw, or its fingerprint.
@@ -250,13 +237,13 @@ impl<'e> Caller<'e> {
         if self.name.is_empty() {
             return String::new();
         }
-        let hash = self.session.filter(|_| self.is_key()).map(|session| session.hash);
+        let hash = self.session.filter(|_| *self.source == Source::Key).map(|session| session.hash);
         hash.unwrap_or_else(|| KeyHash::of(&self.name)).fingerprint()
     }
 
     /// The organisation's id; empty for none.
     pub fn org_id(&self) -> &str {
-        self.claimed_org.as_deref().or(self.org.map(|org| org.id.as_str())).unwrap_or_default()
+        self.named_org.as_deref().or(self.org.map(|org| org.id.as_str())).unwrap_or_default()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cooldown::{self, CauseDigest};
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::{disabled, lease};
 use crate::event::EventKind;
-use crate::identity::Claimed;
+use crate::identity::{Claimed, Source};
 use crate::keys::{KeyFetcher, LOADING_TICK_MS};
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
@@ -81,9 +81,12 @@ pub struct Followup {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Observed {
     api: ApiIndex,
-    source: &'static str,
+    source: Source,
     name: Vec<u8>,
     org: String,
+    /// The request's headers that an event shows: the host no longer has them when the response comes.
+    headers: Vec<(String, Vec<u8>)>,
+    is_grpc: bool,
 }
 
 impl Engine {
@@ -147,7 +150,8 @@ impl Engine {
             return Poll::Ready(Decision::Refuse(answer));
         }
         let changes = if api.strip_authorization_data { api.key_location.strip(request) } else { Vec::new() };
-        let observed = (api.observe_failures || api.observe_upstream).then(|| Observed::of(index, &caller));
+        let observed =
+            (api.observe_failures || api.observe_upstream).then(|| Observed::of(config, index, &caller, request));
         let usages = verdict.charged.usages;
         let followup = (!usages.is_empty() || observed.is_some()).then_some(Followup { usages, observed });
         Poll::Ready(Decision::Continue { changes, followup })
@@ -165,7 +169,7 @@ impl Engine {
                     message: AUTH_FAILURE,
                     outcome: Outcome::UnknownKey,
                 };
-                let scene = Scene { api, request, caller: &Caller::nobody() };
+                let scene = Scene { api, request, caller: &Caller::nobody(None) };
                 self.notifier.notify(host, config, &scene, &occurrence, now);
             }
             return Decision::Refuse(admin::unauthorised());
@@ -207,9 +211,23 @@ impl Engine {
         self.config.limit_headers.of(&followup.usages, now)
     }
 
-    /// Whether responses to this request are looked at. To be asked before a status is read.
-    pub fn observes(followup: &Followup) -> bool {
-        followup.observed.is_some()
+    /// The header of the response that says whether it can be an event; `None` where it is not looked at.
+    pub fn status_header(followup: &Followup) -> Option<&'static str> {
+        let observed = followup.observed.as_ref()?;
+        Some(if observed.is_grpc { "grpc-status" } else { ":status" })
+    }
+
+    /// The status that a response's [`Engine::status_header`] stands for.
+    pub fn status(followup: &Followup, value: u16) -> u16 {
+        // As Envoy itself translates them: to gRPC its own answers are 200.
+        match (followup.observed.as_ref().is_some_and(|observed| observed.is_grpc), value) {
+            (true, 7) => 403,
+            (true, 8) => 429,
+            (true, 14) => 503,
+            (true, 16) => 401,
+            (true, _) => 200,
+            (false, status) => status,
+        }
     }
 
     /// Whether a response with this status can be an event. To be asked before anything else is read.
@@ -225,13 +243,15 @@ impl Engine {
     pub fn on_response(
         &mut self,
         host: &impl Host,
-        request: &Request<'_>,
+        property: &dyn Fn(&str) -> Option<Vec<u8>>,
         followup: &Followup,
         status: u16,
         now: UnixMillis,
     ) {
         let config = &self.config;
-        let Some(Observed { api: index, source, name, org }) = &followup.observed else { return };
+        let Some(Observed { api: index, source, name, org, headers, .. }) = &followup.observed else { return };
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+        let request = &Request { headers: &headers, property };
         let Some(api) = config.routes.get(*index) else { return };
         let claimed = Claimed { name: Cow::Borrowed(name), org: (!org.is_empty()).then(|| org.clone()) };
         let caller = Caller::known_as(config, api, &mut self.known_keys, source, claimed);
@@ -306,9 +326,18 @@ impl Engine {
 }
 
 impl Observed {
-    fn of(api: ApiIndex, caller: &Caller<'_>) -> Self {
+    fn of(config: &Config, api: ApiIndex, caller: &Caller<'_>, request: &Request<'_>) -> Self {
         let (source, name) = caller.name();
-        Observed { api, source, name: name.to_vec(), org: caller.claimed_org().to_owned() }
+        let shown = [":path"].into_iter().chain(config.origin_header.as_deref());
+        let headers = shown.filter_map(|name| Some((name.to_owned(), request.header(name)?.to_vec()))).collect();
+        Observed {
+            api,
+            source: source.clone(),
+            name: name.to_vec(),
+            org: caller.named_org().to_owned(),
+            headers,
+            is_grpc: request.header("content-type").is_some_and(|value| value.starts_with(b"application/grpc")),
+        }
     }
 }
 

@@ -58,11 +58,27 @@ impl Source {
         }
     }
 
+    /// What tells it from other sources of the same label.
+    pub fn place(&self) -> &str {
+        match self {
+            Source::Key | Source::SourceAddress => "",
+            Source::Metadata { name, .. } => name,
+            Source::Header(name) => name,
+            Source::PeerCertificate(property) => property,
+        }
+    }
+
     /// What it says of a request; `None` where it says nothing. Keys stand at `location`.
     pub fn claim<'r>(&self, request: &Request<'r>, location: &KeyLocation) -> Option<Claimed<'r>> {
         let name = match self {
             Source::Key => location.find(request),
             Source::Metadata { name, .. } => request.text_property(name).map(|name| Cow::Owned(name.into_bytes())),
+            // Of several values one may be the client's own, and nobody says which.
+            Source::Header(name)
+                if request.headers.iter().filter(|(known, _)| *known == name.as_bytes()).count() > 1 =>
+            {
+                None
+            }
             Source::Header(name) => request.header(name).map(<[u8]>::trim_ascii).map(Cow::Borrowed),
             Source::PeerCertificate(property) => {
                 request.text_property(property).map(|name| Cow::Owned(name.into_bytes()))
@@ -186,7 +202,8 @@ mod tests {
             name: Source::metadata_property(&["jwt".into(), "sub".into()]),
             org: Some(Source::metadata_property(&["jwt".into(), "org".into()])),
         };
-        let headers = [(&b"x-id"[..], &b" h "[..]), (b"authorization", b"k")];
+        let headers =
+            [(&b"x-id"[..], &b" h "[..]), (b"authorization", b"k"), (b"x-twice", b"vip"), (b"x-twice", b"me")];
         let property = |path: &str| match path {
             "metadata\0filter_metadata\0jwt\0sub" => Some(b"s".to_vec()),
             "metadata\0filter_metadata\0jwt\0org" => Some(b"o".to_vec()),
@@ -203,6 +220,7 @@ mod tests {
         assert_eq!(claim(&metadata), Some(("s".into(), Some("o".into()))));
         assert_eq!(claim(&Source::Header("x-id".into())), Some(("h".into(), None)));
         assert_eq!(claim(&Source::Header("x-other".into())), None);
+        assert_eq!(claim(&Source::Header("x-twice".into())), None, "one of them may be the client's own");
         let certificate = Source::PeerCertificate(Source::CERTIFICATE_PROPERTIES[0].1);
         assert_eq!(claim(&certificate), Some(("spiffe://c".into(), None)));
         assert_eq!(claim(&Source::PeerCertificate("connection\0subject_peer_certificate")), None);

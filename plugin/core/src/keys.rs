@@ -8,12 +8,13 @@ mod members;
 mod shelf;
 
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::config::{Config, is_identity};
 use crate::handler::Target;
 use crate::metrics::{Fetch, Gauge, Metric};
 use crate::ports::{Callout, CalloutId, CalloutReply, Host};
-use crate::session::{KeyHash, Sessions};
+use crate::session::{KeyHash, Sessions, Shared};
 use crate::units::UnixMillis;
 use members::Members;
 use shelf::{Head, Shelf};
@@ -31,6 +32,16 @@ pub struct KeysFrom {
     pub max_bytes: usize,
 }
 
+impl KeysFrom {
+    fn shelf(&self) -> Shelf {
+        let Target { scheme, authority, path_and_query, cluster, .. } = &self.target;
+        let most = self.max_bytes.to_string();
+        let mut parts = vec![*scheme, authority, path_and_query, cluster, &most];
+        parts.extend(self.headers.iter().flat_map(|(name, value)| [name.as_str(), value]));
+        Shelf::new(&parts)
+    }
+}
+
 /// Sessions that are read in one piece. One takes 5 to 10 µs in wasm.
 const SESSIONS_A_PIECE: usize = 100;
 
@@ -46,8 +57,12 @@ const PIECES_WHEN_IDLE: usize = 8;
 /// The time for one look.
 const TIMEOUT_MS: u64 = 30_000;
 
-/// The next look after one that failed, unless the interval is shorter.
+/// The next look after one that failed, doubled for each further one, to the interval or a minute.
 const RETRY_MS: u64 = 2000;
+const MAX_RETRY_MS: u64 = 60_000;
+
+/// How long a VM that could not use a document leaves the fetching to others, whose configuration may be another.
+const REST_MS: u64 = 10_000;
 
 /// A VM serves requests that had one less than this ago.
 const SERVING_MS: u64 = 10_000;
@@ -59,9 +74,15 @@ pub struct KeyFetcher {
     shelf: Shelf,
     last_request: Option<UnixMillis>,
     due: UnixMillis,
+    /// Until then it does not fetch.
+    rests_until: UnixMillis,
+    /// Looks that failed since one did not.
+    failures: u32,
     in_flight: Option<CalloutId>,
     /// The document whose sessions are in use.
     generation: u64,
+    /// A document that is of no use here.
+    bad_edition: Option<u64>,
     work: Work,
 }
 
@@ -70,21 +91,26 @@ enum Work {
     Nothing,
     /// An answer is read and put onto the shelf.
     Publish {
-        etag: String,
+        head: Head,
         text: Members,
-        generation: u64,
-        chunks: u32,
         chunk: String,
-        sessions: Sessions,
+        draft: Draft,
     },
     /// What another VM has put there is read.
     Follow {
         head: Head,
         next: u32,
-        sessions: Sessions,
+        draft: Draft,
     },
     /// Former sessions go.
     Drop(Sessions),
+}
+
+/// Sessions of a document that is being read.
+#[derive(Default)]
+struct Draft {
+    sessions: Sessions,
+    shared: Shared,
 }
 
 /// What a step of work came to.
@@ -97,10 +123,19 @@ impl KeyFetcher {
     /// Of a configuration that has some to fetch, for the VM of that number.
     pub fn new(config: &Config, vm: u64, now: UnixMillis) -> Option<Self> {
         let from = config.keys_from.clone()?;
-        let Target { scheme, authority, path_and_query, .. } = &from.target;
-        let shelf = Shelf::new([scheme, authority, path_and_query]);
-        let (last_request, in_flight) = (None, None);
-        Some(KeyFetcher { from, vm, shelf, last_request, due: now, in_flight, generation: 0, work: Work::Nothing })
+        Some(KeyFetcher {
+            shelf: from.shelf(),
+            from,
+            vm,
+            last_request: None,
+            due: now,
+            rests_until: now,
+            failures: 0,
+            in_flight: None,
+            generation: 0,
+            bad_edition: None,
+            work: Work::Nothing,
+        })
     }
 
     /// A request is being served: another VM should fetch.
@@ -120,6 +155,11 @@ impl KeyFetcher {
             return false;
         }
         let pieces = if self.is_serving(now) { 1 } else { PIECES_WHEN_IDLE };
+        if matches!(self.work, Work::Publish { .. }) && !self.leads(host, now) {
+            // Whoever has the lease now publishes.
+            self.work = Work::Nothing;
+            return false;
+        }
         for _ in 0..pieces {
             let work = std::mem::replace(&mut self.work, Work::Nothing);
             match self.step(host, config, work) {
@@ -130,6 +170,7 @@ impl KeyFetcher {
                     return true;
                 }
                 Err(why) => {
+                    self.rest(host, now);
                     self.fail(host, &why, now);
                     return false;
                 }
@@ -148,19 +189,35 @@ impl KeyFetcher {
             Ok(head) => head,
             Err(error) => return log::error!("keys_from: {error}"),
         };
-        if head.generation != self.generation {
-            self.work = Work::Follow { head, next: 0, sessions: Sessions::default() };
+        if head.generation != self.generation && self.bad_edition != Some(head.edition) {
+            self.work = Work::Follow { head, next: 0, draft: Draft::default() };
             return;
         }
-        match self.shelf.lead(host, self.vm, self.is_serving(now), now) {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => return log::error!("keys_from: {error}"),
+        if now < self.rests_until && self.rests_until.since(now) <= REST_MS || !self.leads(host, now) {
+            return;
         }
         // A clock that was set back must not put the next look off for longer than the interval.
-        let is_due = self.due <= now || self.due.since(now) > self.from.interval_ms;
+        let is_due = self.due <= now || self.due.since(now) > self.from.interval_ms.max(MAX_RETRY_MS);
         if is_due && self.in_flight.is_none() {
             self.fetch(host, &head.etag, now);
+        }
+    }
+
+    /// Takes or renews the lease.
+    fn leads(&self, host: &impl Host, now: UnixMillis) -> bool {
+        // Work that has begun is finished, requests or not.
+        let is_serving = self.is_serving(now) && !self.is_busy();
+        self.shelf.lead(host, self.vm, is_serving, now).unwrap_or_else(|error| {
+            log::error!("keys_from: {error}");
+            false
+        })
+    }
+
+    /// Leaves the fetching to others for a while.
+    fn rest(&mut self, host: &impl Host, now: UnixMillis) {
+        self.rests_until = now.plus(REST_MS);
+        if let Err(error) = self.shelf.give_up(host, self.vm) {
+            log::error!("keys_from: {error}");
         }
     }
 
@@ -193,20 +250,11 @@ impl KeyFetcher {
         }
         self.in_flight = None;
         match reply.status {
-            Some(304) => host.count(Metric::KeysFetched(Fetch::Unchanged)),
+            Some(304) => self.unchanged(host),
             // What another VM has put onto the shelf meanwhile is newer than this.
             Some(200) if self.is_busy() => {}
             Some(200) => match host.reply_body(self.from.max_bytes) {
-                Ok(body) => {
-                    self.work = Work::Publish {
-                        etag: host.reply_header("etag").unwrap_or_default(),
-                        text: Members::new(body),
-                        generation: self.generation.saturating_add(1),
-                        chunks: 0,
-                        chunk: String::new(),
-                        sessions: Sessions::default(),
-                    };
-                }
+                Ok(body) => self.publish(host, body, now),
                 Err(why) => self.fail(host, &why.to_string(), now),
             },
             Some(status) => self.fail(host, &format!("answered {status}"), now),
@@ -215,15 +263,39 @@ impl KeyFetcher {
         true
     }
 
+    fn unchanged(&mut self, host: &impl Host) {
+        self.failures = 0;
+        host.count(Metric::KeysFetched(Fetch::Unchanged));
+    }
+
+    /// Begins to take an answer apart, unless it is the same as the last.
+    fn publish(&mut self, host: &impl Host, body: Vec<u8>, now: UnixMillis) {
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        let checksum = hasher.finish().max(1);
+        let known = self.shelf.head(host).unwrap_or_default();
+        if known.checksum == checksum && self.generation == known.generation {
+            return self.unchanged(host);
+        }
+        let head = Head {
+            generation: known.generation.saturating_add(1),
+            edition: checksum ^ now.0.rotate_left(16) ^ self.vm.rotate_left(48),
+            checksum,
+            chunks: 0,
+            etag: host.reply_header("etag").unwrap_or_default(),
+        };
+        self.work = Work::Publish { head, text: Members::new(body), chunk: String::new(), draft: Draft::default() };
+    }
+
     /// Does a piece of the work; what is left of it stands in `self.work`.
     fn step(&mut self, host: &impl Host, config: &mut Config, work: Work) -> Result<Step, String> {
         match work {
-            Work::Publish { etag, mut text, generation, mut chunks, mut chunk, mut sessions } => {
+            Work::Publish { mut head, mut text, mut chunk, mut draft } => {
                 for _ in 0..SESSIONS_A_PIECE {
                     let member = text.next()?;
                     let is_last = member.is_none();
                     if let Some((name, session)) = member {
-                        add_session(config, &mut sessions, &name, session)?;
+                        draft.add(config, &name, session)?;
                         let separator = if chunk.is_empty() { '{' } else { ',' };
                         let session = std::str::from_utf8(session).map_err(|_| "not UTF-8")?;
                         // Writing to a string has no way to fail.
@@ -231,34 +303,38 @@ impl KeyFetcher {
                     }
                     if chunk.len() >= CHUNK_BYTES || is_last && !chunk.is_empty() {
                         chunk.push('}');
-                        self.shelf.put(host, generation, chunks, &chunk).map_err(|error| error.to_string())?;
+                        self.shelf.put(host, &head, head.chunks, &chunk).map_err(|error| error.to_string())?;
                         chunk.clear();
-                        chunks = chunks.saturating_add(1);
+                        head.chunks = head.chunks.saturating_add(1);
                     }
                     if is_last {
-                        let shown = self.shelf.show(host, &Head { generation, chunks, etag });
                         // Where another VM was quicker, that is followed next.
-                        return match shown {
-                            Ok(true) => Ok(Step::Done(generation, sessions)),
+                        return match self.shelf.show(host, &head) {
+                            Ok(true) => Ok(Step::Done(head.generation, draft.sessions)),
                             Ok(false) => Ok(Step::More),
                             Err(error) => Err(error.to_string()),
                         };
                     }
                 }
-                self.work = Work::Publish { etag, text, generation, chunks, chunk, sessions };
+                self.work = Work::Publish { head, text, chunk, draft };
             }
-            Work::Follow { head, next, mut sessions } => {
+            Work::Follow { head, next, mut draft } => {
                 if next >= head.chunks {
-                    return Ok(Step::Done(head.generation, sessions));
+                    return Ok(Step::Done(head.generation, draft.sessions));
                 }
-                let chunk = self.shelf.chunk(host, head.generation, next).map_err(|error| error.to_string())?;
-                // A newer document is being written over this one, and will be shown soon.
-                let Some(chunk) = chunk else { return Ok(Step::More) };
-                let mut text = Members::new(chunk);
-                while let Some((name, session)) = text.next()? {
-                    add_session(config, &mut sessions, &name, session)?;
+                let chunk = self.shelf.chunk(host, &head, next).map_err(|error| error.to_string())?;
+                let Some(chunk) = chunk else {
+                    // A newer document is being written over this one; or it is not whole, and is to be fetched anew.
+                    return match self.shelf.report_damage(host, &head) {
+                        Ok(()) => Ok(Step::More),
+                        Err(error) => Err(error.to_string()),
+                    };
+                };
+                if let Err(why) = draft.add_all(config, chunk) {
+                    self.bad_edition = Some(head.edition);
+                    return Err(why);
                 }
-                self.work = Work::Follow { head, next: next.saturating_add(1), sessions };
+                self.work = Work::Follow { head, next: next.saturating_add(1), draft };
             }
             Work::Drop(mut former) => {
                 if former.drop_some() {
@@ -274,6 +350,7 @@ impl KeyFetcher {
         log::info!("keys_from: {} sessions are in use", sessions.len());
         host.set(Gauge::FetchedKeys, u64::try_from(sessions.len()).unwrap_or(u64::MAX));
         host.count(Metric::KeysFetched(Fetch::Loaded));
+        self.failures = 0;
         let former = config.directory.replace_fetched(sessions);
         if !former.is_empty() {
             self.work = Work::Drop(former);
@@ -285,25 +362,38 @@ impl KeyFetcher {
         host.count(Metric::KeysFetched(Fetch::Failed));
         let host_name = &self.from.target.authority;
         log::error!("keys_from: {host_name}: {why}; the sessions that were in use stay so");
-        self.due = now.plus(RETRY_MS.min(self.from.interval_ms));
+        let longest = self.from.interval_ms.max(MAX_RETRY_MS);
+        let wait = RETRY_MS.saturating_mul(1_u64.checked_shl(self.failures).unwrap_or(u64::MAX)).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        self.due = now.plus(wait.min(self.from.interval_ms.max(RETRY_MS)));
     }
 }
 
-fn add_session(config: &mut Config, sessions: &mut Sessions, name: &str, session: &[u8]) -> Result<(), String> {
-    if is_identity(name) {
-        return Err(format!("{name:?} is no key: the sessions of other identities stand under keys"));
+impl Draft {
+    fn add_all(&mut self, config: &Config, chunk: Vec<u8>) -> Result<(), String> {
+        let mut text = Members::new(chunk);
+        while let Some((name, session)) = text.next()? {
+            self.add(config, &name, session)?;
+        }
+        Ok(())
     }
-    let hash = KeyHash::from_config(name).filter(|_| !name.is_empty());
-    let hash = hash.ok_or("a key is empty, or \"sha256:\" is not followed by 64 hex digits")?;
-    if !session.starts_with(b"{") {
-        return Err(format!("{}: an object was expected", hash.fingerprint()));
+
+    fn add(&mut self, config: &Config, name: &str, session: &[u8]) -> Result<(), String> {
+        if is_identity(name) {
+            return Err(format!("{name:?} is no key: the sessions of other identities stand under keys"));
+        }
+        let hash = KeyHash::from_config(name).filter(|_| !name.is_empty());
+        let hash = hash.ok_or("a key is empty, or \"sha256:\" is not followed by 64 hex digits")?;
+        if !session.starts_with(b"{") {
+            return Err(format!("{}: an object was expected", hash.fingerprint()));
+        }
+        let session = config.session_maker.read(hash, session, &config.directory, &mut self.shared);
+        let session = session.map_err(|why| format!("{}: {why}", hash.fingerprint()))?;
+        if !self.sessions.add(session) {
+            return Err(format!("{}: the same key twice", hash.fingerprint()));
+        }
+        Ok(())
     }
-    let session = config.session_maker.read(hash, session, &mut config.directory);
-    let session = session.map_err(|why| format!("{}: {why}", hash.fingerprint()))?;
-    if !sessions.add(session) {
-        return Err(format!("{}: the same key twice", hash.fingerprint()));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl Notifier {
 
 fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
     let Scene { api, request, caller } = scene;
-    let about = caller.session().and_then(|session| session.about.as_deref()).cloned().unwrap_or_default();
+    let about = caller.about().cloned().unwrap_or_default();
     let base = Meta {
         org_id: caller.org_id().to_owned(),
         org: caller.org_id().to_owned(),

@@ -81,19 +81,32 @@ impl Plan {
     }
 }
 
-/// The plans of all sessions.
+/// What the sessions of one document have in common. It goes with the document.
 #[derive(Debug, Default)]
-pub struct Plans(HashSet<Arc<Plan>>);
+pub struct Shared {
+    plans: HashSet<Arc<Plan>>,
+    org_names: HashSet<Arc<str>>,
+}
 
-impl Plans {
-    /// One of its own for each that differs.
-    pub fn share(&mut self, plan: Plan) -> Arc<Plan> {
-        if let Some(known) = self.0.get(&plan) {
+impl Shared {
+    /// One plan for all that are alike.
+    pub fn plan(&mut self, plan: Plan) -> Arc<Plan> {
+        if let Some(known) = self.plans.get(&plan) {
             return Arc::clone(known);
         }
         let plan = Arc::new(plan);
-        self.0.insert(Arc::clone(&plan));
+        self.plans.insert(Arc::clone(&plan));
         plan
+    }
+
+    /// One text for all that are alike.
+    pub fn org_name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.org_names.get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = Arc::from(name);
+        self.org_names.insert(Arc::clone(&name));
+        name
     }
 }
 
@@ -115,6 +128,10 @@ pub struct Session {
     pub hash: KeyHash,
     /// The organisation that it belongs to.
     pub org: Option<OrgIndex>,
+    /// The id of an organisation that the configuration does not have.
+    pub org_name: Option<Arc<str>>,
+    /// Not in the configuration but fetched, and perhaps gone tomorrow.
+    pub is_fetched: bool,
     /// What it may do.
     pub plan: Arc<Plan>,
     /// When it expires.

@@ -208,10 +208,10 @@ pub(crate) fn enter(stream: u32) -> bool {
     abi::set_effective_context(stream).is_ok()
 }
 
-/// The status of the response.
-pub(crate) fn response_status() -> Option<u16> {
-    let status = abi::header(Map::Response, ":status").ok()?;
-    std::str::from_utf8(&status).ok()?.parse().ok()
+/// A header of the response that is a number.
+pub(crate) fn response_number(header: &str) -> Option<u16> {
+    let value = abi::header(Map::Response, header).ok()?;
+    std::str::from_utf8(&value).ok()?.parse().ok()
 }
 
 /// Applies changes to the request's headers. `false`: the host did not take one, and the request still has its key.

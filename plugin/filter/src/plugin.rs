@@ -152,14 +152,10 @@ impl Plugin {
         for (name, value) in engine.limit_headers(&followup, now) {
             host::set_response_header(name, &value);
         }
-        if !Engine::observes(&followup) {
-            return;
-        }
-        let Some(status) = host::response_status().filter(|status| engine.minds(&followup, *status)) else { return };
-        let Ok((headers, now)) = host::request_facts() else { return };
-        let headers = abi::parse_pairs(&headers);
-        let request = Request { headers: &headers, property: &host::property };
-        engine.on_response(host, &request, &followup, status, now);
+        let Some(header) = Engine::status_header(&followup) else { return };
+        let status = host::response_number(header).map(|value| Engine::status(&followup, value));
+        let Some(status) = status.filter(|status| engine.minds(&followup, *status)) else { return };
+        engine.on_response(host, &host::property, &followup, status, now);
     }
 
     pub(crate) fn on_tick(&mut self, root: u32) {

@@ -1,10 +1,10 @@
 //! From the raw structs to checked types: everything that a schema cannot say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{ConfigError, Errors, hint, item, member};
+use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
-use super::sessions::{MonitorRules, SessionMaker};
+use super::sessions::{MonitorRules, SessionMaker, warn_of_half};
 use super::target::{basic, target};
 use super::{Config, raw};
 use crate::admin::Admin;
@@ -20,17 +20,20 @@ use crate::route::{Api, Routes};
 use crate::session::{Directory, Limits};
 use crate::template::Templates;
 
+/// A page of 32 counters for so many bytes of a document that is fetched: about three sessions.
+const FETCHED_PAGE_BYTES: u64 = 512;
+
 /// Checks everything; the result is of use only where no error was added.
 pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<ConfigError>) {
     let mut warnings = Errors::default();
     let templates = check_templates(&raw.templates, errors, &mut warnings);
     let rules = MonitorRules::new(&raw.monitor, &mut warnings);
-    let mut session_maker = SessionMaker::new(rules, std::mem::take(&mut raw.policies));
-    session_maker.check_policies(&raw, errors);
+    let session_maker = SessionMaker::new(rules, std::mem::take(&mut raw.policies));
+    session_maker.check_policies(&raw, errors, &mut warnings);
     let mut directory = Directory::default();
     session_maker.add_orgs(&raw, &mut directory);
     session_maker.add_keys(&raw, &mut directory, errors, &mut warnings);
-    let default_plan = session_maker.default(&raw.default_policy, errors);
+    let default_session = session_maker.default(&raw.default_policy, errors);
 
     let mut handlers = HandlerList::new(&templates, &raw, errors, &mut warnings);
     let named = handlers.add_named(&raw.webhooks);
@@ -62,6 +65,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         check_org(&member(&path, "org_id"), &api.org_id, &raw, errors);
         let org = directory.org_or_insert(&api.org_id, Limits::default(), false);
         let limit = api.global_rate_limit;
+        warn_of_half(&member(&path, "global_rate_limit"), limit.rate, limit.per, &mut warnings);
         let checked = Api {
             id: api.api_id.clone(),
             org,
@@ -76,8 +80,15 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             observe_upstream: api.observe_upstream,
             handlers,
         };
-        warn_of_identities(&path, &checked, default_plan.is_some(), &mut warnings);
+        warn_of_identities(&path, &checked, default_session.is_some(), &mut warnings);
         routes.add(&api.domain, &api.listen_path, checked);
+    }
+    for (id, org) in &raw.orgs {
+        warn_of_half(&member("orgs", id), org.rate, org.per, &mut warnings);
+    }
+    warn_of_sources(&raw, &routes, &mut warnings);
+    if raw.keys_from.url.is_empty() && !raw.keys_from.cluster.is_empty() {
+        warnings.add("keys_from.url", "missing: no keys are fetched");
     }
     if raw.apis.is_empty() {
         warnings.add("apis", "there are none: every request passes untouched");
@@ -87,8 +98,9 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         routes,
         directory,
         session_maker,
-        default_plan,
+        default_session,
         identity_pages: raw.identities.capacity.div_ceil(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX)).max(1),
+        fetched_pages: u32::try_from(raw.keys_from.max_bytes.div_ceil(FETCHED_PAGE_BYTES)).unwrap_or(u32::MAX),
         limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
         keys_from: keys_from(&raw, errors),
         admin: admin(&raw, gateway, errors),
@@ -101,6 +113,21 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         origin_header: header_name("origin_header", &raw.origin_header, errors),
     };
     (config, warnings.into_list())
+}
+
+/// A session for an identity is found by its source's label and name: where two sources have one label, by both.
+fn warn_of_sources(raw: &raw::Config, routes: &Routes, warnings: &mut Errors) {
+    let sources: BTreeSet<_> =
+        routes.iter().flat_map(|(_, api)| &api.identity).map(|source| (source.label(), source.place())).collect();
+    for label in ["header", "metadata", "peer_certificate"] {
+        let several = sources.iter().filter(|(known, _)| *known == label).count() > 1;
+        if let Some(name) = raw.keys.keys().find(|name| name.split_once(':').is_some_and(|(source, _)| source == label))
+            && several
+        {
+            let message = format!("is found by every one of the sources that are {label}, of which there are several");
+            warnings.add(member("keys", &key_name(name)), message);
+        }
+    }
 }
 
 fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut Errors) {

@@ -65,10 +65,12 @@ impl raw::NamedWebhook {
     /// The settings of a handler that sends to it: its own come first where it has any.
     fn meta(&self, own: &raw::HandlerMeta) -> raw::HandlerMeta {
         let or = |own: &String, named: &String| if own.is_empty() { named.clone() } else { own.clone() };
-        let mut header_map = self.headers.clone();
-        header_map.extend(own.header_map.clone());
+        let mut header_map = own.header_map.clone();
+        let is_own = |name: &String| own.header_map.keys().any(|known| known.eq_ignore_ascii_case(name));
+        header_map.extend(self.headers.iter().filter(|(name, _)| !is_own(name)).map(|(n, v)| (n.clone(), v.clone())));
+        let default = raw::HandlerMeta::default();
         raw::HandlerMeta {
-            method: self.method.clone(),
+            method: if own.method == default.method { self.method.clone() } else { own.method.clone() },
             target_path: self.target_url.clone(),
             webhook: String::new(),
             template_path: or(&own.template_path, &self.template_path),
@@ -76,8 +78,12 @@ impl raw::NamedWebhook {
             event_timeout: if own.event_timeout > 0 { own.event_timeout } else { self.event_timeout },
             secret: if own.secret.is_empty() { self.secret.clone() } else { own.secret.clone() },
             digest: own.digest || self.digest,
-            max_per_minute: self.max_per_minute,
-            timeout: self.timeout,
+            max_per_minute: if own.max_per_minute == default.max_per_minute {
+                self.max_per_minute
+            } else {
+                own.max_per_minute
+            },
+            timeout: if own.timeout > 0 { own.timeout } else { self.timeout },
             ..own.clone()
         }
     }

@@ -19,7 +19,6 @@ pub use error::{ConfigError, Errors};
 pub use sessions::{SessionMaker, is_identity};
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::admin::Admin;
 use crate::delivery::disabled::ConfigId;
@@ -29,7 +28,7 @@ use crate::handler::{Handlers, Target, Webhook};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
 use crate::route::{Api, Routes};
-use crate::session::{Directory, Plan};
+use crate::session::{Directory, Session};
 use crate::template::Templates;
 use crate::units::fingerprint;
 
@@ -41,10 +40,12 @@ pub struct Config {
     pub directory: Directory,
     /// What makes sessions of those that are fetched.
     pub session_maker: SessionMaker,
-    /// What identities without a session may do; `None`: anything.
-    pub default_plan: Option<Arc<Plan>>,
+    /// The session of identities that have none of their own; `None`: they may do anything.
+    pub default_session: Option<Session>,
     /// The pages of the table that counts such identities; at least 1.
     pub identity_pages: u32,
+    /// The pages of the table that counts fetched sessions; at least 1.
+    pub fetched_pages: u32,
     /// Which headers tell a client of its limits.
     pub limit_headers: LimitHeaders,
     /// Where sessions are fetched.

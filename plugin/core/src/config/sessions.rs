@@ -1,7 +1,6 @@
 //! From sessions as written to sessions as used: policies applied, thresholds chosen, limits checked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -9,7 +8,7 @@ use super::error::{Errors, hint, key_name, member};
 use super::policies::merge;
 use super::raw;
 use crate::quota::Quota;
-use crate::session::{About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Plans, Right, Session};
+use crate::session::{About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared};
 use crate::units::{Percent, UnixMillis, fingerprint};
 
 /// The sources of [`crate::identity`] that are no keys: what stands before the colon of such a session's name.
@@ -57,29 +56,42 @@ impl MonitorRules {
 pub struct SessionMaker {
     rules: MonitorRules,
     policies: BTreeMap<String, raw::Policy>,
-    plans: Plans,
 }
 
 impl SessionMaker {
     pub(super) fn new(rules: MonitorRules, policies: BTreeMap<String, raw::Policy>) -> Self {
-        SessionMaker { rules, policies, plans: Plans::default() }
+        SessionMaker { rules, policies }
     }
 
     /// From a session as Tyk writes it; what is of no use here is passed over.
     ///
     /// # Errors
     /// When it is none, or names a policy that it cannot have.
-    pub fn read(&mut self, hash: KeyHash, json: &[u8], directory: &mut Directory) -> Result<Session, String> {
+    pub fn read(
+        &self,
+        hash: KeyHash,
+        json: &[u8],
+        directory: &Directory,
+        shared: &mut Shared,
+    ) -> Result<Session, String> {
         let raw: raw::Session = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let bad = raw.monitor.trigger_limits.iter().find(|limit| Percent::new(limit.0).is_none());
         if let Some(bad) = bad {
             return Err(format!("monitor.trigger_limits: {} is not over 0 and up to 100", bad.0));
         }
-        let org = directory.org_or_insert(&raw.org_id, Limits::default(), false);
-        self.make(hash, &raw, org)
+        let org = directory.org_index(&raw.org_id);
+        let unknown = !raw.org_id.is_empty() && org.is_none();
+        let org_name = unknown.then(|| shared.org_name(&raw.org_id));
+        Ok(Session { org_name, is_fetched: true, ..self.make(hash, &raw, org, shared)? })
     }
 
-    fn make(&mut self, hash: KeyHash, raw: &raw::Session, org: Option<OrgIndex>) -> Result<Session, String> {
+    fn make(
+        &self,
+        hash: KeyHash,
+        raw: &raw::Session,
+        org: Option<OrgIndex>,
+        shared: &mut Shared,
+    ) -> Result<Session, String> {
         let merged = merge(raw, &self.policies)?;
         let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys);
         let right = |(api, (limit, scope)): (&String, &(Option<raw::Limit>, String))| {
@@ -98,7 +110,9 @@ impl SessionMaker {
         Ok(Session {
             hash,
             org,
-            plan: self.plans.share(plan),
+            org_name: None,
+            is_fetched: false,
+            plan: shared.plan(plan),
             expires: u64::try_from(raw.expires)
                 .ok()
                 .filter(|expires| *expires > 0)
@@ -109,13 +123,17 @@ impl SessionMaker {
     }
 
     /// The session of identities that have none of their own.
-    pub(super) fn default(&mut self, policy: &str, errors: &mut Errors) -> Option<Arc<Plan>> {
+    pub(super) fn default(&self, policy: &str, errors: &mut Errors) -> Option<Session> {
         if policy.is_empty() {
             return None;
         }
         let raw = raw::Session { apply_policies: vec![policy.to_owned()], ..raw::Session::default() };
-        match self.make(KeyHash::of(b""), &raw, None) {
-            Ok(session) => Some(session.plan),
+        match self.make(KeyHash::of(b""), &raw, None, &mut Shared::default()) {
+            Ok(session) if session.is_inactive => {
+                errors.add("default_policy", format!("the policy {policy:?} is switched off (is_inactive)"));
+                None
+            }
+            Ok(session) => Some(session),
             Err(message) => {
                 let known = self.policies.keys().map(String::as_str);
                 errors.add("default_policy", format!("{message}{}", hint(policy, known)));
@@ -136,12 +154,13 @@ impl SessionMaker {
     }
 
     pub(super) fn add_keys(
-        &mut self,
+        &self,
         raw: &raw::Config,
         directory: &mut Directory,
         errors: &mut Errors,
         warnings: &mut Errors,
     ) {
+        let mut shared = Shared::default();
         for (name, session) in &raw.keys {
             let path = member("keys", &key_name(name));
             if name.is_empty() {
@@ -152,18 +171,31 @@ impl SessionMaker {
                 errors.add(path, "\"sha256:\" must be followed by 64 hex digits");
                 continue;
             };
-            check_rights(&member(&path, "access_rights"), &session.access_rights, raw, errors);
+            check_rights(&member(&path, "access_rights"), &session.access_rights, raw, errors, warnings);
             super::check::check_org(&member(&path, "org_id"), &session.org_id, raw, errors);
             let org = directory.org_or_insert(&session.org_id, Limits::default(), false);
-            let made = match self.make(hash, session, org) {
+            let made = match self.make(hash, session, org, &mut shared) {
                 Ok(made) => made,
                 Err(message) => {
                     errors.add(member(&path, "apply_policies"), message);
                     continue;
                 }
             };
+            warn_of_half(&path, session.rate, session.per, warnings);
             if !session.apply_policies.is_empty() {
                 self.warn_of_replaced(&path, session, warnings);
+                if made.plan.rights.is_none() && session.apply_policies.iter().any(|id| self.names_apis(id)) {
+                    let message =
+                        "no policy grants an API (their partitions leave acl out), so the key may call every one";
+                    warnings.add(member(&path, "apply_policies"), message);
+                }
+            }
+            if let Some((source, _)) =
+                name.split_once(':').filter(|_| !is_identity(name) && !name.starts_with("sha256:"))
+                && let near = hint(source, IDENTITY_SOURCES)
+                && !near.is_empty()
+            {
+                warnings.add(&path, format!("a raw key, although it looks like the name of an identity{near}"));
             }
             if is_identity(name) {
                 directory.add_identity(name, made);
@@ -175,8 +207,7 @@ impl SessionMaker {
 
     /// A limit that stands in the session and does nothing surprises whoever wrote it.
     fn warn_of_replaced(&self, path: &str, session: &raw::Session, warnings: &mut Errors) {
-        let names_apis = |id: &String| self.policies.get(id).is_some_and(|policy| !policy.access_rights.is_empty());
-        if session.apply_policies.iter().any(names_apis) {
+        if session.apply_policies.iter().any(|id| self.names_apis(id)) {
             for (api, right) in &session.access_rights {
                 if right.limit != raw::Limit::default() {
                     let place = member(&member(&member(path, "access_rights"), api), "limit");
@@ -186,19 +217,43 @@ impl SessionMaker {
         }
     }
 
-    pub(super) fn check_policies(&self, raw: &raw::Config, errors: &mut Errors) {
+    fn names_apis(&self, policy: &str) -> bool {
+        self.policies.get(policy).is_some_and(|policy| !policy.access_rights.is_empty())
+    }
+
+    pub(super) fn check_policies(&self, raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) {
         for (id, policy) in &self.policies {
             let path = member("policies", id);
-            check_rights(&member(&path, "access_rights"), &policy.access_rights, raw, errors);
+            warn_of_half(&path, policy.rate, policy.per, warnings);
+            check_rights(&member(&path, "access_rights"), &policy.access_rights, raw, errors, warnings);
             super::check::check_org(&member(&path, "org_id"), &policy.org_id, raw, errors);
         }
     }
 }
 
-fn check_rights(path: &str, rights: &BTreeMap<String, raw::AccessRight>, raw: &raw::Config, errors: &mut Errors) {
+/// Half a rate is none, which somebody may not have meant.
+pub(super) fn warn_of_half(path: &str, rate: f64, per: f64, warnings: &mut Errors) {
+    match (rate > 0.0, per > 0.0) {
+        (true, false) => warnings.add(member(path, "rate"), "no limit: per is missing"),
+        (false, true) if rate == 0.0 => warnings.add(member(path, "per"), "no limit: rate is missing"),
+        _ => {}
+    }
+}
+
+fn check_rights(
+    path: &str,
+    rights: &BTreeMap<String, raw::AccessRight>,
+    raw: &raw::Config,
+    errors: &mut Errors,
+    warnings: &mut Errors,
+) {
     let api_ids: BTreeSet<&str> = raw.apis.iter().map(|api| api.api_id.as_str()).collect();
     for (api, right) in rights {
         let place = member(path, api);
+        warn_of_half(&member(&place, "limit"), right.limit.rate, right.limit.per, warnings);
+        if !right.allowance_scope.is_empty() && right.limit == raw::Limit::default() {
+            warnings.add(member(&place, "allowance_scope"), "has no effect without a limit");
+        }
         if !api_ids.contains(api.as_str()) {
             errors.add(place, format!("no API has the id {api:?}{}", hint(api, api_ids.iter().copied())));
         } else if !right.api_id.is_empty() && right.api_id != *api {

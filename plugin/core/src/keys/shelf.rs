@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! lease    = version u8 = 1, vm u64, until u64                     little endian
-//! head     = version u8 = 1, generation u64, chunks u32, entity tag
-//! chunk    = version u8 = 1, generation u64, JSON object of sessions
+//! head     = version u8 = 1, generation u64, edition u64, checksum u64, chunks u32, entity tag
+//! chunk    = version u8 = 1, edition u64, JSON object of sessions
 //! ```
-//! Two generations have chunks of their own in turn, so that one is whole while the next is being written.
+//! Two generations have chunks of their own in turn, so that one is whole while the next is being written. An edition is
+//! what one VM has made of one answer: should two ever write at once, their chunks are told apart.
 
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
@@ -24,6 +25,10 @@ const PATIENCE_MS: u64 = 2000;
 pub(super) struct Head {
     /// Counts the documents; 0 for none.
     pub(super) generation: u64,
+    /// Whose chunks belong to it.
+    pub(super) edition: u64,
+    /// Of the document's text; 0 for one that is to be fetched anew.
+    pub(super) checksum: u64,
     /// How many chunks it has.
     pub(super) chunks: u32,
     /// Its entity tag; empty for none.
@@ -35,8 +40,20 @@ pub(super) struct Head {
 pub(super) struct Shelf(String);
 
 impl Shelf {
-    pub(super) fn new(url: [&str; 3]) -> Self {
-        Shelf(format!("tb1/f/{:x}", fingerprint(&url)))
+    /// `parts` are everything that decides what is fetched: two configurations share a shelf only where they are alike.
+    pub(super) fn new(parts: &[&str]) -> Self {
+        Shelf(format!("tb1/f/{:x}", fingerprint(parts)))
+    }
+
+    /// Gives up the lease: another VM may know better what to do with the document.
+    pub(super) fn give_up(&self, host: &(impl SharedData + Metrics), vm: u64) -> Result<(), StoreError> {
+        update(host, &format!("{}/l", self.0), |stored| {
+            let holder = stored.as_deref().map(|bytes| numbers(bytes, "lease of the keys")).transpose()?;
+            if holder.is_none_or(|(holder, _)| holder != vm) {
+                return Ok(Change::Keep(()));
+            }
+            Ok(Change::Write([&[VERSION][..], &vm.to_le_bytes(), &0_u64.to_le_bytes()].concat(), ()))
+        })
     }
 
     /// Takes or renews the lease; `false` where another VM has it, or should.
@@ -76,32 +93,31 @@ impl Shelf {
             if known.generation >= head.generation {
                 return Ok(Change::Keep(false));
             }
-            let numbers = [&head.generation.to_le_bytes()[..], &head.chunks.to_le_bytes()].concat();
-            Ok(Change::Write([&[VERSION][..], &numbers, head.etag.as_bytes()].concat(), true))
+            Ok(Change::Write(head.encode(), true))
         })
     }
 
-    pub(super) fn put(
-        &self,
-        host: &impl SharedData,
-        generation: u64,
-        place: u32,
-        text: &str,
-    ) -> Result<(), StoreError> {
-        let bytes = [&[VERSION][..], &generation.to_le_bytes(), text.as_bytes()].concat();
-        Ok(host.put(&self.chunk_key(generation, place), &bytes)?)
+    /// A document of which a chunk is not there is to be fetched anew, whatever its entity tag says.
+    pub(super) fn report_damage(&self, host: &(impl SharedData + Metrics), head: &Head) -> Result<(), StoreError> {
+        update(host, &self.head_key(), |stored| {
+            let known = stored.map(|bytes| decode_head(&bytes)).transpose()?.unwrap_or_default();
+            if known.edition != head.edition || known.checksum == 0 {
+                return Ok(Change::Keep(()));
+            }
+            Ok(Change::Write(Head { checksum: 0, etag: String::new(), ..known }.encode(), ()))
+        })
     }
 
-    /// A chunk; `None` where it is not of that generation any more.
-    pub(super) fn chunk(
-        &self,
-        host: &impl SharedData,
-        generation: u64,
-        place: u32,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(bytes) = read(host, &self.chunk_key(generation, place))? else { return Ok(None) };
+    pub(super) fn put(&self, host: &impl SharedData, head: &Head, place: u32, text: &str) -> Result<(), StoreError> {
+        let bytes = [&[VERSION][..], &head.edition.to_le_bytes(), text.as_bytes()].concat();
+        Ok(host.put(&self.chunk_key(head.generation, place), &bytes)?)
+    }
+
+    /// A chunk; `None` where it is not of that edition.
+    pub(super) fn chunk(&self, host: &impl SharedData, head: &Head, place: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(bytes) = read(host, &self.chunk_key(head.generation, place))? else { return Ok(None) };
         let (found, text) = numbers(&bytes, "chunk of keys")?;
-        Ok((found == generation).then(|| text.to_vec()))
+        Ok((found == head.edition).then(|| text.to_vec()))
     }
 
     fn head_key(&self) -> String {
@@ -113,12 +129,26 @@ impl Shelf {
     }
 }
 
+impl Head {
+    fn encode(&self) -> Vec<u8> {
+        let numbers = [self.generation, self.edition, self.checksum].map(u64::to_le_bytes).concat();
+        [&[VERSION][..], &numbers, &self.chunks.to_le_bytes(), self.etag.as_bytes()].concat()
+    }
+}
+
 fn decode_head(bytes: &[u8]) -> Result<Head, CorruptRecord> {
     let corrupt = CorruptRecord { record: "head of the keys", len: bytes.len() };
     let (generation, rest) = numbers(bytes, corrupt.record)?;
+    let (edition, rest) = rest.split_first_chunk().ok_or(corrupt)?;
+    let (checksum, rest) = rest.split_first_chunk().ok_or(corrupt)?;
     let (chunks, etag) = rest.split_first_chunk().ok_or(corrupt)?;
-    let etag = String::from_utf8(etag.to_vec()).map_err(|_| corrupt)?;
-    Ok(Head { generation, chunks: u32::from_le_bytes(*chunks), etag })
+    Ok(Head {
+        generation,
+        edition: u64::from_le_bytes(*edition),
+        checksum: u64::from_le_bytes(*checksum),
+        chunks: u32::from_le_bytes(*chunks),
+        etag: String::from_utf8(etag.to_vec()).map_err(|_| corrupt)?,
+    })
 }
 
 /// The first number behind the version, and the rest.
@@ -138,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_vm_without_requests_fetches_for_all() {
-        let (host, shelf) = (MemoryHost::default(), Shelf::new(["http", "keys.test", "/"]));
+        let (host, shelf) = (MemoryHost::default(), Shelf::new(&["http", "keys.test", "/"]));
         let lead = |vm, is_serving, now| shelf.lead(&host, vm, is_serving, UnixMillis(now)).unwrap();
         assert!(lead(1, true, 1000), "the first is the first");
         assert!(lead(1, true, 3999) && !lead(2, false, 3999), "to the end of its lease");
@@ -147,22 +177,30 @@ mod tests {
         assert!(!lead(1, true, 11_000) && !lead(3, true, 12_999));
         assert!(lead(3, true, 13_000), "until it is gone");
         assert!(lead(4, false, 5), "a clock may be set back");
+        shelf.give_up(&host, 9).unwrap();
+        assert!(!lead(1, false, 6), "what one does not have one cannot give up");
+        shelf.give_up(&host, 4).unwrap();
+        assert!(lead(1, false, 6));
     }
 
     #[test]
     fn a_document_is_whole_or_not_there() {
-        let (host, shelf) = (MemoryHost::default(), Shelf::new(["http", "keys.test", "/"]));
-        let head = |generation, chunks| Head { generation, chunks, etag: "t".into() };
+        let (host, shelf) = (MemoryHost::default(), Shelf::new(&["http", "keys.test", "/"]));
+        let head = |generation, edition| Head { generation, edition, checksum: 5, chunks: 1, etag: "t".into() };
         assert_eq!(shelf.head(&host).unwrap(), Head::default());
-        shelf.put(&host, 1, 0, "{}").unwrap();
-        assert!(shelf.show(&host, &head(1, 1)).unwrap() && !shelf.show(&host, &head(1, 9)).unwrap());
-        shelf.put(&host, 2, 0, "{\"a\":{}}").unwrap();
-        assert_eq!(shelf.head(&host).unwrap(), head(1, 1));
-        assert_eq!(shelf.chunk(&host, 1, 0).unwrap(), Some(b"{}".to_vec()), "while the next is written");
-        assert!(shelf.show(&host, &head(2, 1)).unwrap());
-        shelf.put(&host, 3, 0, "{}").unwrap();
-        assert_eq!(shelf.chunk(&host, 1, 0).unwrap(), None);
-        assert_eq!(shelf.chunk(&host, 1, 1).unwrap(), None);
+        shelf.put(&host, &head(1, 10), 0, "{}").unwrap();
+        assert!(shelf.show(&host, &head(1, 10)).unwrap() && !shelf.show(&host, &head(1, 11)).unwrap());
+        shelf.put(&host, &head(2, 20), 0, "{\"a\":{}}").unwrap();
+        assert_eq!(shelf.head(&host).unwrap(), head(1, 10));
+        assert_eq!(shelf.chunk(&host, &head(1, 10), 0).unwrap(), Some(b"{}".to_vec()), "while the next is written");
+        assert!(shelf.show(&host, &head(2, 20)).unwrap());
+        shelf.put(&host, &head(3, 30), 0, "{}").unwrap();
+        assert_eq!(shelf.chunk(&host, &head(1, 10), 0).unwrap(), None);
+        assert_eq!(shelf.chunk(&host, &head(2, 21), 0).unwrap(), None, "another's edition");
+        shelf.report_damage(&host, &head(2, 99)).unwrap();
+        assert_eq!(shelf.head(&host).unwrap(), head(2, 20), "of another edition");
+        shelf.report_damage(&host, &head(2, 20)).unwrap();
+        assert_eq!(shelf.head(&host).unwrap(), Head { checksum: 0, etag: String::new(), ..head(2, 20) });
         host.put(&shelf.head_key(), b"foreign").unwrap();
         assert!(shelf.head(&host).is_err());
     }

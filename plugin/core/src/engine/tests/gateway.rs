@@ -25,7 +25,7 @@ fn everybody_hears(mut config: Value) -> Value {
     config["templates"] = json!({ "all.json": "{\"type\": \"{{Type}}\", \"message\": \"{{Meta.Message}}\", \
         \"key\": \"{{Meta.Key}}\", \"org\": \"{{Meta.OrgID}}\", \"reason\": \"{{Meta.Reason}}\", \
         \"alias\": \"{{Meta.Alias}}\", \"email\": \"{{Meta.MetaData.email}}\", \"circuit\": \"{{Meta.CircuitEvent}}\", \
-        \"cluster\": \"{{Meta.Cluster}}\"}" });
+        \"cluster\": \"{{Meta.Cluster}}\", \"path\": \"{{Meta.Path}}\"}" });
     config["event_handlers"] = json!({ "events": events });
     for handlers in config["event_handlers"]["events"].as_object_mut().unwrap().values_mut() {
         handlers[0]["handler_meta"]["template_path"] = json!("all.json");
@@ -216,15 +216,14 @@ fn respond(world: &mut World, vm: usize, key: &str, status: u16, details: &str, 
         Decision::Continue { followup: Some(followup), .. } => followup,
         other => panic!("{other:?}"),
     };
-    assert!(Engine::observes(&followup));
+    assert_eq!(Engine::status_header(&followup), Some(":status"));
     if world.vms[vm].minds(&followup, status) {
         let mut properties = world.properties.clone();
         properties.insert("response\0code_details".into(), details.as_bytes().to_vec());
         properties.insert("response\0flags".into(), flags.to_le_bytes().to_vec());
         properties.insert("xds\0cluster_name".into(), b"upstream".to_vec());
-        let headers = [(&b":path"[..], &b"/x"[..])];
-        let request = Request { headers: &headers, property: &|path| properties.get(path).cloned() };
-        world.vms[vm].on_response(&world.host, &request, &followup, status, world.now);
+        let property = |path: &str| properties.get(path).cloned();
+        world.vms[vm].on_response(&world.host, &property, &followup, status, world.now);
     }
     world.bodies()
 }
@@ -235,7 +234,7 @@ fn refusals_by_others_are_events_with_their_reason() {
     let events = respond(&mut world, 0, "k", 401, "jwt_authn_access_denied{Jwt_is_expired}", 0);
     assert_eq!(events.len(), 1);
     let event = &events[0];
-    assert_eq!([&event["type"], &event["key"], &event["org"]], ["AuthFailure", "k", "acme"]);
+    assert_eq!([&event["type"], &event["key"], &event["org"], &event["path"]], ["AuthFailure", "k", "acme", "/x"]);
     assert_eq!([&event["reason"], &event["message"]], ["Jwt_is_expired", "Auth Failure"]);
     let events = respond(&mut world, 0, "k", 403, "rbac_access_denied_matched_policy[p]", 0);
     assert_eq!(events[0]["reason"], "rbac_access_denied_matched_policy[p]");
@@ -290,4 +289,84 @@ fn until_keys_have_come_an_unknown_one_is_asked_to_wait() {
     world.deliver(5, 200);
     assert_eq!([world.status("/", "late"), world.status("/", "other")], [200, 403]);
     assert_eq!(world.vms[0].tick_ms(), TICK_MS);
+}
+
+#[test]
+fn an_identity_without_a_session_waits_for_the_keys_too() {
+    let config = json!({
+        "apis": [{ "api_id": "a", "identity": [{ "header": "x-c" }, "key"] }],
+        "keys_from": { "url": "http://keys.test/all" }, "keys": { "header:vip": {} }
+    });
+    let mut world = World::new(&config);
+    let by = |world: &mut World, who: &str| status_of(&world.on_vm(0, &[(":path", b"/"), ("x-c", who.as_bytes())]));
+    assert_eq!([by(&mut world, "alice"), by(&mut world, "vip")], [503, 200]);
+    world.host.set_reply(&[], br#"{"alice": {"is_inactive": true}}"#);
+    world.deliver(500, 200);
+    world.deliver(5, 200);
+    assert_eq!([by(&mut world, "alice"), by(&mut world, "bob")], [403, 200]);
+}
+
+#[test]
+fn a_sessions_limits_are_its_own_whatever_is_claimed() {
+    let config = json!({
+        "apis": [{ "api_id": "a", "identity": [{ "metadata": ["envoy.filters.http.jwt_authn", "jwt_payload", "sub"],
+            "org": ["envoy.filters.http.jwt_authn", "jwt_payload", "org"] }] }],
+        "keys": { "metadata:alice": { "org_id": "acme", "quota_max": 2 }, "metadata:bob": { "org_id": "acme" } },
+        "orgs": { "acme": { "quota_max": 3 }, "other": {} },
+        "enforce_org_quotas": true,
+        "policies": { "p": { "quota_max": 1 } },
+        "default_policy": "p",
+    });
+    let mut world = World::new(&config);
+    assert_eq!(["acme", "", "nowhere", "other"].map(|org| by_jwt(&mut world, "alice", org)), [200, 200, 403, 403]);
+    assert_eq!(["nowhere", "other"].map(|org| by_jwt(&mut world, "bob", org)), [200, 403], "acme's three are used up");
+    // Those without a session are somebody else in each organisation.
+    assert_eq!(["o1", "o2", "o1"].map(|org| by_jwt(&mut world, "carol", org)), [200, 200, 403]);
+}
+
+#[test]
+fn configurations_that_fetch_one_document_do_not_starve_each_other() {
+    let config = |policies: Value| {
+        let config = json!({ "apis": [{ "api_id": "a" }], "policies": policies, "keys_from": { "url": "http://keys.test/all", "interval_s": 5 } });
+        Config::load(config.to_string().as_bytes()).unwrap().0
+    };
+    let mut world = World::new(&json!({ "apis": [{ "api_id": "a" }] }));
+    world.vms = vec![
+        Engine::new(config(json!({})), &world.host, START, 1),
+        Engine::new(config(json!({ "gold": {} })), &world.host, START, 2),
+    ];
+    world.host.set_reply(&[], br#"{"k": {"apply_policies": ["gold"]}}"#);
+    for _ in 0..100 {
+        world.deliver(500, 200);
+    }
+    let by = |world: &mut World, vm| status_of(&world.on_vm(vm, &[(":path", b"/"), ("authorization", b"k")]));
+    assert_eq!([by(&mut world, 0), by(&mut world, 1)], [503, 200], "one cannot use it, and the other can");
+    let failed = world.host.metric(Metric::KeysFetched(crate::metrics::Fetch::Failed));
+    assert!(failed < 20, "{failed} failures in 50 s");
+    // Another credential is another document.
+    let mut own = config(json!({ "gold": {} }));
+    own.keys_from.as_mut().unwrap().headers.push(("authorization".into(), "other".into()));
+    world.vms.push(Engine::new(own, &world.host, world.now, 3));
+    assert_eq!(by(&mut world, 2), 503);
+}
+
+#[test]
+fn updates_of_the_keys_leave_nothing_behind() {
+    let config =
+        json!({ "apis": [{ "api_id": "a" }], "keys_from": { "url": "http://keys.test/all", "interval_s": 1 } });
+    let mut world = World::new(&config);
+    let mut sizes = Vec::new();
+    for round in 0..300 {
+        let key = format!("key-{}", round % 7);
+        let document = json!({ key.as_str(): { "quota_max": 1000 + round, "org_id": format!("org-{round}") } });
+        world.host.set_reply(&[], document.to_string().as_bytes());
+        // A VM that serves requests fetches only where no other does for a while.
+        for _ in 0..20 {
+            world.deliver(500, 200);
+        }
+        assert_eq!(world.status("/", &key), 200, "round {round}");
+        sizes.push(world.host.key_count());
+    }
+    assert_eq!(sizes[100], sizes[299], "keys in shared data");
+    assert_eq!(world.vms[0].config.directory.orgs().count(), 0);
 }

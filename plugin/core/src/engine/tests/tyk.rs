@@ -683,10 +683,8 @@ fn observed(status: u16, details: &str) -> Value {
     let mut world = World::new(&config);
     let headers = [(":path", &b"/x"[..]), ("authorization", b"Basic dXNlcjpwYXNz")];
     let Decision::Continue { followup: Some(followup), .. } = world.on_vm(0, &headers) else { panic!() };
-    let headers = headers.map(|(name, value)| (name.as_bytes(), value));
     let property = |path: &str| (path == "response\0code_details").then(|| details.as_bytes().to_vec());
-    let request = Request { headers: &headers, property: &property };
-    world.vms[0].on_response(&world.host, &request, &followup, status, world.now);
+    world.vms[0].on_response(&world.host, &property, &followup, status, world.now);
     world.bodies().pop().expect("an event")
 }
 
