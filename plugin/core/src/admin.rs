@@ -168,8 +168,8 @@ fn shown_session(host: &impl Host, config: &Config, session: &Session, now: Unix
         .flat_map(|(api, scope, limits): (String, AllowanceScope, &Limits)| {
             let used = usages(host, &caller.key_charge(config, scope, limits), now);
             let shown = shown(used).into_iter().map(move |mut limit| {
-                if !api.is_empty() {
-                    limit["api"] = json!(api);
+                if let Some(fields) = limit.as_object_mut().filter(|_| !api.is_empty()) {
+                    fields.insert("api".to_owned(), json!(api));
                 }
                 limit
             });

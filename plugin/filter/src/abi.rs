@@ -52,7 +52,6 @@ pub(crate) enum LogLevel {
 #[derive(Clone, Copy)]
 pub(crate) enum Body {
     Request = 0,
-    Response = 1,
     Reply = 4,
 }
 

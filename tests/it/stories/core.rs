@@ -11,6 +11,7 @@ use host_shim::story::{Behaviour, Fault, Story, Subject};
 use host_shim::{CalloutFault, Headers};
 use prost::Message;
 use tollbell_core::config::Config;
+use tollbell_core::connection_test::StreamId;
 use tollbell_core::engine::{Decision, Engine, TICK_MS};
 use tollbell_core::ports::{Callout, CalloutId, CalloutRefused, CalloutReply};
 use tollbell_core::request::{HeaderPair, Request as CoreRequest};
@@ -186,11 +187,12 @@ impl Subject for CoreSubject {
         let pairs: Vec<HeaderPair<'_>> = request.headers.iter().collect();
         let property = |path: &str| (path == "source\0address").then(|| b"127.0.0.1:50000".to_vec());
         let decision = self.with_engine(index, |engine, host, now| {
-            engine.on_request(host, &CoreRequest { headers: &pairs, property: &property }, now)
+            engine.on_request(host, StreamId(0), &CoreRequest { headers: &pairs, property: &property }, now)
         });
         let Some(Poll::Ready(decision)) = decision else { bail!("the engine does not decide") };
         self.settle();
         Ok(match decision {
+            Decision::Collect | Decision::Await => bail!("the admin endpoints have no stories on the core"),
             Decision::Refuse(answer) => {
                 let mut response = Response::new(answer.status).body(answer.body);
                 for (name, value) in &answer.headers {

@@ -2,6 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::metrics::Metric;
 

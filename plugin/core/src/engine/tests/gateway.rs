@@ -1,5 +1,8 @@
 //! Rates, policies, identities, and what others say of a request.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::metrics::Metric;
 

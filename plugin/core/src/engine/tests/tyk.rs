@@ -1,5 +1,8 @@
 //! Tyk's documented behaviours, row by row: the same here, or better on purpose.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::cooldown::tests::tyks_checksum;
 
