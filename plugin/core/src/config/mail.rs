@@ -27,8 +27,8 @@ fn known_settings(provider: Provider) -> &'static [&'static str] {
     }
 }
 
-/// Everything of e-mail; `None` where it is switched off, or something is wrong. What is switched off may lack anything,
-/// but what is there is checked.
+/// Everything of e-mail; `None` where it is switched off, or something is wrong. What is switched off may lack
+/// anything, but what is there is checked.
 pub(super) fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> Option<Mail> {
     let enabled = raw.email_backend.enable_email_notifications;
     let templates = check_templates(&raw.email_templates, enabled, errors, warnings);
@@ -49,10 +49,17 @@ fn check_templates(
         warnings.add("email_templates", "of no use: email_backend.enable_email_notifications is not set");
     }
     let mut letters = MailTemplates::builtin();
-    for (name, letter) in raw {
+    // What others share comes first: they keep what they do not replace.
+    let (shared, own): (Vec<_>, Vec<_>) = raw.iter().partition(|(name, _)| templates::is_shared(name));
+    let mut seen = BTreeMap::new();
+    for (name, letter) in shared.into_iter().chain(own) {
         let path = member("email_templates", name);
-        if templates::known(name).is_none() {
+        let Some(known) = templates::known(name) else {
             errors.add(path, format!("no letter has this name{}", hint(name, templates::names())));
+            continue;
+        };
+        if let Some(other) = seen.insert(known, name) {
+            errors.add(path, format!("{other} is the same letter in another spelling"));
             continue;
         }
         let parts = [(Part::Subject, &letter.subject), (Part::Text, &letter.text), (Part::Html, &letter.html)];
@@ -109,14 +116,15 @@ fn provider(code: &str, required: bool, errors: &mut Errors) -> Option<Provider>
         "smtp" if required => errors.add(
             place,
             format!(
-                "\"smtp\" cannot work here: a proxy's filter sends HTTP requests only. Use the HTTP API of a provider: {}",
+                "\"smtp\" cannot work here: a proxy's filter sends HTTP requests only. Use the HTTP API of a \
+                 provider: {}",
                 known()
             ),
         ),
         "mock" if required => errors.add(
             place,
-            "\"mock\" sends nothing; to send nothing set enable_email_notifications to false, to try letters out give a \
-             provider's settings an Endpoint of your own",
+            "\"mock\" sends nothing; to send nothing set enable_email_notifications to false, to try letters out give \
+             a provider's settings an Endpoint of your own",
         ),
         "" | "smtp" | "mock" => {}
         _ => match Provider::from_code(code) {
@@ -246,7 +254,8 @@ impl<'c> Settings<'c> {
         Some(AmazonSes { target: target?, key, charset: charset.to_owned() })
     }
 
-    /// `Region`, or what the host of `Endpoint` tells. A signature for another region than the host's is refused by AWS.
+    /// `Region`, or what the host of `Endpoint` tells. A signature for another region than the host's is refused by
+    /// AWS.
     fn region(&mut self) -> Option<String> {
         let region = self.given("Region");
         if region.is_some_and(|region| !ses::is_region(region)) {

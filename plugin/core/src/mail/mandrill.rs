@@ -1,4 +1,5 @@
-//! Mandrill, now Mailchimp Transactional: [`messages/send`](https://mailchimp.com/developer/transactional/api/messages/).
+//! Mandrill, now Mailchimp Transactional:
+//! [`messages/send`](https://mailchimp.com/developer/transactional/api/messages/).
 
 use serde::Serialize;
 

@@ -4,9 +4,9 @@
 //! event → templates → letter → provider → request ──┐
 //!                                                    └→ held → sign (at each attempt) → callout → verdict
 //! ```
-//! [`templates`] write a [`Letter`], one file per provider makes a [`MailRequest`] of it, [`Carrier`] is what a held one
-//! needs besides: it signs each attempt with its own time ([`ses`], by `sigv4`), and [`verdict`] says what an answer
-//! means.
+//! [`templates`] write a [`Letter`], one file per provider makes a [`MailRequest`] of it, [`Carrier`] is what a held
+//! one needs besides: it signs each attempt with its own time (`ses`, by `sigv4`), and [`verdict`] says what an
+//! answer means.
 
 mod address;
 mod letter;

@@ -36,8 +36,8 @@ pub struct AwsKey {
 impl AwsKey {
     /// The headers to add to an attempt that begins `now`: `x-amz-date` and `authorization`.
     ///
-    /// `headers` are the request's, with its pseudo-headers. The host, the content type and the date are signed: a proxy
-    /// may add or change other headers on the way.
+    /// `headers` are the request's, with its pseudo-headers. The host, the content type and the date are signed: a
+    /// proxy may add or change other headers on the way.
     pub fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
         let value = |name: &str| headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
         let request = Request {

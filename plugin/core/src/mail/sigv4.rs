@@ -1,4 +1,6 @@
-//! [AWS Signature Version 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
+//! AWS [Signature Version 4][1], for any service but S3, which treats paths in its own way.
+//!
+//! [1]: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
 use std::collections::BTreeMap;
 
@@ -34,7 +36,8 @@ pub(super) struct Request<'r> {
 }
 
 impl Credentials<'_> {
-    /// The headers that sign a request which is sent `now`: `x-amz-date` and `authorization`. `None` past the year 9999.
+    /// The headers that sign a request which is sent `now`: `x-amz-date` and `authorization`. `None` past the year
+    /// 9999.
     pub(super) fn sign(&self, request: &Request<'_>, now: UnixMillis) -> Option<Vec<(String, String)>> {
         let time = i64::try_from(now.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())?;
         let stamp = time.strftime("%Y%m%dT%H%M%SZ").to_string();

@@ -1,7 +1,7 @@
 //! What letters say: a template for the subject, one for the text, one for HTML, for each event.
 //!
-//! They are kept as `email/<name>/subject.txt`, `body.txt` and `body.html`, so that values are escaped by the ending of a
-//! name. Gateway and portal events that have no letter of their own share one.
+//! They are kept as `email/<name>/subject.txt`, `body.txt` and `body.html`, so that values are escaped by the ending of
+//! a name. Gateway and portal events that have no letter of their own share one.
 
 mod builtin;
 
@@ -23,10 +23,13 @@ pub const USER_SIGN_UP: &str = "user_sign_up";
 /// To the developer whose key request was submitted, approved, updated or deleted.
 pub const USER_KEY_REQUEST: &str = "user_key_request";
 
+/// A dashboard's event; that of hashed keys has the same letter.
+const KEY_EVENT: &str = "key_event";
+
 /// The dashboard's events.
 pub const DASHBOARD_EVENTS: [&str; 6] = [
     "api_event",
-    "key_event",
+    KEY_EVENT,
     "hashed_key_event",
     "key_request_event",
     "password_reset_event",
@@ -66,10 +69,15 @@ pub fn known(name: &str) -> Option<&'static str> {
     names().find(|known| *known == spelled)
 }
 
+/// Whether letters that are not replaced themselves follow this one.
+pub fn is_shared(name: &str) -> bool {
+    [GATEWAY_EVENT, PORTAL_EVENT, KEY_EVENT].contains(&name)
+}
+
 /// The letter that an event without one of its own gets.
 fn shared(name: &'static str) -> &'static str {
     match name {
-        "hashed_key_event" => "key_event",
+        "hashed_key_event" => KEY_EVENT,
         _ if PORTAL_EVENTS.contains(&name) => PORTAL_EVENT,
         _ => GATEWAY_EVENT,
     }

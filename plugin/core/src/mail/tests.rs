@@ -14,8 +14,12 @@ fn backend(code: &str) -> Backend {
     load(&config(code, settings(code))).backend
 }
 
+thread_local! {
+    static BACKENDS: Vec<Backend> = Provider::ALL.iter().map(|provider| backend(provider.code())).collect();
+}
+
 fn request(code: &str, letter: &Letter) -> MailRequest {
-    backend(code).request(letter)
+    BACKENDS.with(|all| all.iter().find(|backend| backend.provider().code() == code).unwrap().request(letter))
 }
 
 fn json_of(request: &MailRequest) -> Value {

@@ -66,8 +66,8 @@ enum Kind {
 
 use Kind::{Final, Passing};
 
-/// Mandrill's errors, by the `name` in its answer, whose status is 500 for most. Those that speak of things that a letter
-/// does not use, such as webhooks, are left out.
+/// Mandrill's errors, by the `name` in its answer, whose status is 500 for most. Those that speak of things that a
+/// letter does not use, such as webhooks, are left out.
 const MANDRILL: [(&str, Kind); 9] = [
     ("Invalid_Key", Final),
     ("PaymentRequired", Final),
@@ -169,8 +169,8 @@ impl Answer<'_> {
         serde_json::from_slice(self.body).unwrap_or_default()
     }
 
-    /// Where the status is all that is known: as for webhooks, a 4xx is final but for 408, 425 and 429. A 2xx that is not
-    /// what the provider documents is tried again: a letter may arrive twice, and never not at all.
+    /// Where the status is all that is known: as for webhooks, a 4xx is final but for 408, 425 and 429. A 2xx that is
+    /// not what the provider documents is tried again: a letter may arrive twice, and never not at all.
     fn by_status(&self, now: UnixMillis) -> Verdict {
         match self.status {
             401 | 403 => self.refused("the key is not accepted, or may not send from this address"),

@@ -44,7 +44,7 @@ fn each_provider_has_its_place() {
     assert_eq!(url(&with("amazonses", json!({}))), ses);
     let china = with("amazonses", json!({ "Region": "cn-north-1" }));
     assert_eq!(url(&china), "https://email.cn-north-1.amazonaws.com.cn/v2/email/outbound-emails by tollbell_https");
-    assert_eq!(url(&with("Amazonses", json!({}))).len(), url(&with("amazonses", json!({}))).len());
+    assert_eq!(url(&config("AmazonSES", settings("amazonses"))), ses);
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn settings_that_are_missing_or_unknown_are_named() {
     assert_eq!(
         errors(&with("mandrill", json!({ "ClientKey": null, "clientkey": "md-SECRET" }))),
         [
-            "email_backend.settings.clientkey: mandrill has no such setting (did you mean \"ClientKey\"?); it has ClientKey, \
-             Endpoint",
+            "email_backend.settings.clientkey: mandrill has no such setting (did you mean \"ClientKey\"?); it has \
+             ClientKey, Endpoint",
             "email_backend.settings.ClientKey: missing",
         ]
     );
@@ -155,27 +155,19 @@ fn settings_that_are_missing_or_unknown_are_named() {
     );
 }
 
+const NO_KEY: &str = "has characters that no key has (a space, a line break at its end, …)";
+
 #[test]
 fn settings_that_are_wrong_are_named_and_never_shown() {
     for (code, name, value, message) in [
-        (
-            "mandrill",
-            "ClientKey",
-            "md-SECRET\n",
-            "has characters that no key has (a space, a line break at its end, …)",
-        ),
-        ("sendgrid", "ClientKey", "SG SECRET", "has characters that no key has (a space, a line break at its end, …)"),
-        ("mailgun", "PrivateKey", "SECRETé", "has characters that no key has (a space, a line break at its end, …)"),
+        ("mandrill", "ClientKey", "md-SECRET\n", NO_KEY),
+        ("sendgrid", "ClientKey", "SG SECRET", NO_KEY),
+        ("mailgun", "PrivateKey", "SECRETé", NO_KEY),
         ("mailgun", "Domain", "mg.acme.test/SECRET", "is not a domain such as mg.example.com"),
         ("mailgun", "Region", "SECRET", "is not one of us, eu"),
         ("amazonses", "AccessKeyId", "wJal/SECRET", "is not letters and digits: is it the secret key?"),
         ("amazonses", "CharSet", "UTF 8 SECRET", "is not the name of a character set such as UTF-8"),
-        (
-            "amazonses",
-            "SecretAccessKey",
-            " SECRET",
-            "has characters that no key has (a space, a line break at its end, …)",
-        ),
+        ("amazonses", "SecretAccessKey", " SECRET", NO_KEY),
     ] {
         let found = errors(&with(code, json!({ name: value })));
         assert_eq!(found, [format!("email_backend.settings.{name}: {message}")]);
@@ -189,17 +181,14 @@ fn what_is_no_provider_is_refused() {
     let smtp = errors(&config("smtp", json!({ "SMTPAddress": "mx.acme.test:25", "SMTPPassword": "SECRET" })));
     assert_eq!(
         smtp,
-        [
-            "email_backend.code: \"smtp\" cannot work here: a proxy's filter sends HTTP requests only. Use the HTTP API of a \
-          provider: mandrill, sendgrid, mailgun, amazonses"
-        ]
+        ["email_backend.code: \"smtp\" cannot work here: a proxy's filter sends HTTP requests only. Use the HTTP API \
+          of a provider: mandrill, sendgrid, mailgun, amazonses"]
     );
     assert!(errors(&config("mock", json!({})))[0].starts_with("email_backend.code: \"mock\" sends nothing; "));
     assert_eq!(
         errors(&config("sendgird", json!({}))),
-        [
-            "email_backend.code: \"sendgird\" is not one of mandrill, sendgrid, mailgun, amazonses (did you mean \"sendgrid\"?)"
-        ]
+        ["email_backend.code: \"sendgird\" is not one of mandrill, sendgrid, mailgun, amazonses (did you mean \
+             \"sendgrid\"?)"]
     );
     assert_eq!(
         errors(&config("", json!({}))),
@@ -259,25 +248,56 @@ fn letters_that_are_unknown_or_do_not_compile_are_named() {
         config["email_templates"] = templates;
         config
     };
+    let found = errors(&with(json!({
+        "key_event": { "html": "<p>\n{{#if action}}" },
+        "key_reqest_event": { "text": "x" },
+        "api_event": { "subject": "{{> x}}", "text": "{{.Type", "html": "ok" },
+        "UserRegistered": { "body": "x" }
+    })));
+    let begins = [
+        "email_templates.UserRegistered.body: unknown field",
+        "email_templates.key_event.html: line 2, column 15: invalid handlebars syntax",
+        "email_templates.api_event.subject: line 1, column 1: {{> x}}: partials and decorators are not supported",
+        "email_templates.api_event.text: line 1, column 1: a tag {{ has no end }}",
+        "email_templates.key_reqest_event: no letter has this name (did you mean \"key_request_event\"?)",
+    ];
+    assert_eq!(found.len(), begins.len(), "{found:?}");
+    assert!(found.iter().zip(begins).all(|(error, begins)| error.starts_with(begins)), "{found:?}");
+    let twice = json!({ "OrganisationRegistered": { "text": "x" }, "OrganizationRegistered": { "text": "x" } });
     assert_eq!(
-        errors(&with(json!({
-            "key_event": { "html": "<p>\n{{#if action}}" },
-            "key_reqest_event": { "text": "x" },
-            "api_event": { "subject": "{{> x}}", "text": "{{.Type", "html": "ok" },
-            "UserRegistered": { "body": "x" }
-        }))),
-        [
-            "email_templates.UserRegistered.body: unknown field",
-            "email_templates.api_event.subject: line 1, column 1: {{> x}}: partials and decorators are not supported; write \
-             the text out",
-            "email_templates.api_event.text: line 1, column 1: a tag {{ has no end }}",
-            "email_templates.key_event.html: line 2, column 13: invalid handlebars syntax: expected helper_block_end",
-            "email_templates.key_reqest_event: no letter has this name (did you mean \"key_request_event\"?)",
-        ]
+        errors(&with(twice)),
+        ["email_templates.OrganizationRegistered: OrganisationRegistered is the same letter in another spelling"]
     );
     let off = json!({ "email_templates": { "key_event": { "text": "x" } } });
     let (_, warnings) = Config::load(off.to_string().as_bytes()).unwrap();
     assert!(warnings.iter().any(|warning| warning.path == "email_templates"));
+}
+
+#[test]
+fn a_shared_letter_is_replaced_before_those_that_share_it() {
+    let mut config = config("mandrill", settings("mandrill"));
+    config["email_templates"] = json!({
+        "AuthFailure": { "subject": "Own" }, "gateway_event": { "text": "all: {{Type}}" },
+        "hashed_key_event": { "subject": "Hashed" }, "key_event": { "html": "<b>{{action}}</b>" }
+    });
+    let mail = load(&config);
+    let event = crate::event::Event::sample(crate::event::EventKind::AuthFailure);
+    let letter = |name| {
+        let to = crate::mail::testing::mailbox("", "dev@acme.test");
+        mail.letter(
+            name,
+            &crate::mail::templates::Facts { action: "add", ..crate::mail::templates::Facts::of_event(&event) },
+            to,
+        )
+        .unwrap()
+    };
+    let failure = letter("AuthFailure");
+    assert_eq!((failure.subject.as_str(), failure.text.as_str(), failure.html), ("Own", "all: AuthFailure", None));
+    assert_eq!(failure.from, mail.backend.from);
+    assert_eq!(letter("KeyExpired").text.as_str(), "all: AuthFailure");
+    let hashed = letter("hashed_key_event");
+    assert_eq!((hashed.subject.as_str(), hashed.html.unwrap().as_str()), ("Hashed", "<b>add</b>"));
+    assert!(hashed.text.as_str().starts_with("An API key was created."));
 }
 
 #[test]

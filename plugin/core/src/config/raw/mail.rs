@@ -14,10 +14,11 @@ pub struct EmailBackend {
     pub enable_email_notifications: bool,
     /// The provider: mandrill, sendgrid, mailgun or amazonses. There is no smtp: a proxy's filter can only speak HTTP.
     pub code: String,
-    /// What the provider asks for. mandrill: ClientKey. sendgrid: ClientKey, Region. mailgun: Domain, PrivateKey, PublicKey
-    /// (not used), Region. amazonses: Region, AccessKeyId, SecretAccessKey, CharSet (UTF-8 by default). Region is eu or us,
-    /// and for amazonses one of AWS's, which need not be given where Endpoint tells it. Endpoint, for each of them, is the
-    /// URL that stands before the API's own path, such as that of a proxy; without a scheme it is https.
+    /// What the provider asks for. mandrill: ClientKey. sendgrid: ClientKey, Region. mailgun: Domain, PrivateKey,
+    /// PublicKey (not used), Region. amazonses: Region, AccessKeyId, SecretAccessKey, CharSet (UTF-8 by default).
+    /// Region is eu or us, and for amazonses one of AWS's, which need not be given where Endpoint tells it. Endpoint,
+    /// for each of them, is the URL that stands before the API's own path, such as that of a proxy; without a scheme it
+    /// is https.
     pub settings: BTreeMap<String, String>,
     /// The sender's address.
     pub default_from_email: String,

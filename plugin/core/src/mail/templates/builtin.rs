@@ -1,7 +1,7 @@
 //! The letters that come with tollbell. Each is written once, as paragraphs and a list of facts, and becomes text and
 //! HTML. None shows a key.
 
-use super::{GATEWAY_EVENT, PORTAL_EVENT, USER_KEY_REQUEST, USER_SIGN_UP};
+use super::{GATEWAY_EVENT, KEY_EVENT, PORTAL_EVENT, USER_KEY_REQUEST, USER_SIGN_UP};
 
 /// A letter.
 pub(super) struct Builtin {
@@ -38,7 +38,8 @@ impl Builtin {
         let rows: String = self.facts.iter().map(row).collect();
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n\
-             <body style=\"font-family:sans-serif;line-height:1.4\">\n{paragraphs}<table>\n{rows}</table>\n</body></html>\n",
+             <body style=\"font-family:sans-serif;line-height:1.4\">\n{paragraphs}<table>\n{rows}</table>\n\
+             </body></html>\n",
             self.subject
         )
     }
@@ -84,7 +85,7 @@ pub(super) const ALL: [Builtin; 14] = [
         facts: &[("Name", "data.api_definition.name"), ("API", "data.api_definition.api_id"), ORG, TIME],
     },
     Builtin {
-        name: "key_event",
+        name: KEY_EVENT,
         subject: concat!("An API key was ", done!()),
         paragraphs: &[concat!("An API key was ", done!(), ".")],
         facts: &[
@@ -123,10 +124,10 @@ pub(super) const ALL: [Builtin; 14] = [
     },
     Builtin {
         name: "TriggerExceeded",
-        subject: "{{Meta.TriggerLimit}}% of {{#if Fingerprint}}your{{else}}your organisation's{{/if}} API quota is used",
+        subject: "{{Meta.TriggerLimit}}% of your{{#unless Meta.Key}} organisation's{{/unless}} API quota is used",
         paragraphs: &[
             greeting!("Meta.Alias"),
-            "The use of {{#if Fingerprint}}the quota of your API key{{else}}your organisation's API quota{{/if}} has \
+            "The use of {{#if Meta.Key}}the quota of your API key{{else}}your organisation's API quota{{/if}} has \
              reached {{Meta.TriggerLimit}}%. When all of it is used, requests are refused until it renews.",
         ],
         facts: &[
@@ -184,8 +185,8 @@ pub(super) const ALL: [Builtin; 14] = [
         subject: "Welcome{{#if Message.First}}, {{Message.First}}{{/if}}",
         paragraphs: &[
             greeting!("Message.First"),
-            "Welcome to our developer portal. {{#if (eq Message.Status \"active\")}}Your account is ready: you can sign \
-             in now.{{else}}Your account has been registered. We write to you when it can be used.{{/if}}",
+            "Welcome to our developer portal. {{#if (eq Message.Status \"active\")}}Your account is ready: you can \
+             sign in now.{{else}}Your account has been registered. We write to you when it can be used.{{/if}}",
         ],
         facts: &[("Account", "Message.Email"), STATUS],
     },
@@ -220,22 +221,22 @@ pub(super) const ALL: [Builtin; 14] = [
         subject: "Welcome to our developer portal",
         paragraphs: &[
             "Hello,",
-            "Welcome to our developer portal. {{#if data.inactive}}Your account has been registered. We write to you when \
-             it can be used.{{else}}Your account is ready: you can sign in now.{{/if}}",
+            "Welcome to our developer portal. {{#if data.inactive}}Your account has been registered. We write to you \
+             when it can be used.{{else}}Your account is ready: you can sign in now.{{/if}}",
         ],
         facts: &[("Account", "data.email")],
     },
     Builtin {
         name: USER_KEY_REQUEST,
         subject: "{{#if (eq action \"submitted\")}}We have your request for an API key{{else if (eq action \
-                  \"approved\")}}Your request for an API key is approved{{else if (eq action \"deleted\")}}Your request \
-                  for an API key is removed{{else}}Your request for an API key has changed{{/if}}",
+                  \"approved\")}}Your request for an API key is approved{{else if (eq action \"deleted\")}}Your \
+                  request for an API key is removed{{else}}Your request for an API key has changed{{/if}}",
         paragraphs: &[
             "Hello,",
             "{{#if (eq action \"submitted\")}}Your request for an API key has arrived. We write to you when it is \
-             decided.{{else if (eq action \"approved\")}}Your request for an API key is approved. You find the key in the \
-             developer portal.{{else if (eq action \"deleted\")}}Your request for an API key was declined or removed.\
-             {{else}}Your request for an API key was changed.{{/if}}",
+             decided.{{else if (eq action \"approved\")}}Your request for an API key is approved. You find the key in \
+             the developer portal.{{else if (eq action \"deleted\")}}Your request for an API key was declined or \
+             removed.{{else}}Your request for an API key was changed.{{/if}}",
         ],
         facts: &[
             ("API", "data.catalogue_entry.name"),

@@ -103,7 +103,7 @@ fn a_threshold_is_told_to_a_developer_and_to_an_organisation() {
          refused until it renews.\n\nThreshold in percent: 80\nIn use, in percent: 80\nOrganisation: acme\n\
          Key: sha256:01\nTime: 2026-10-21T08:15:30.250Z\n"
     );
-    event.fingerprint = String::new();
+    (event.fingerprint, event.meta.key) = (String::new(), String::new());
     let draft = letters.draft("TriggerExceeded", &Facts::of_event(&event)).unwrap();
     assert_eq!(draft.subject.as_str(), "80% of your organisation's API quota is used");
 }
