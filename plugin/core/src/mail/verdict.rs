@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Provider;
-use crate::delivery::attempt::retry_after_ms;
+use crate::delivery::attempt::{Failure, Outcome, retry_after_ms};
 use crate::units::UnixMillis;
 
 /// The largest answer that is of use: a longer one counts as an empty one.
@@ -37,6 +37,27 @@ pub enum Verdict {
         /// The milliseconds that the provider asks for.
         after_ms: Option<u64>,
     },
+}
+
+impl Verdict {
+    /// The same for the delivery policy, which backs off and gives up as for any message.
+    pub fn outcome(&self) -> Outcome {
+        match *self {
+            Verdict::Delivered => Outcome::Delivered,
+            Verdict::Refused(reason) => Outcome::Refused(reason.status),
+            Verdict::Retry { reason: Reason { status, .. }, after_ms: retry_after_ms } => {
+                Outcome::Failed(Failure::Status { status, retry_after_ms })
+            }
+        }
+    }
+
+    /// Why it is not delivered.
+    pub fn reason(&self) -> Option<Reason> {
+        match *self {
+            Verdict::Delivered => None,
+            Verdict::Refused(reason) | Verdict::Retry { reason, .. } => Some(reason),
+        }
+    }
 }
 
 /// A status, and what it means. It shows no key, no address and nothing of the letter.

@@ -15,11 +15,13 @@ fn judge(provider: Provider, status: u16, headers: &[(&str, &str)], body: &str) 
 
 /// `+` delivered, `-` refused, `~` to be retried; and the reason.
 fn in_short(verdict: &Verdict) -> (char, String) {
-    match verdict {
-        Verdict::Delivered => ('+', String::new()),
-        Verdict::Refused(reason) => ('-', reason.to_string()),
-        Verdict::Retry { reason, .. } => ('~', reason.to_string()),
-    }
+    let sign = match verdict.outcome() {
+        Outcome::Delivered => '+',
+        Outcome::Refused(_) => '-',
+        Outcome::Failed(_) => '~',
+        Outcome::Gone => '0',
+    };
+    (sign, verdict.reason().map(|reason| reason.to_string()).unwrap_or_default())
 }
 
 fn check(provider: Provider, cases: &[(u16, &str, char, &str)]) {
@@ -178,8 +180,8 @@ fn amazon_ses() {
 
 #[test]
 fn providers_say_when_to_come_back() {
-    let after = |provider, status, headers: &[(&str, &str)]| match judge(provider, status, headers, "") {
-        Verdict::Retry { after_ms, .. } => after_ms,
+    let after = |provider, status, headers: &[(&str, &str)]| match judge(provider, status, headers, "").outcome() {
+        Outcome::Failed(Failure::Status { status: told, retry_after_ms }) if told == status => retry_after_ms,
         other => panic!("{other:?}"),
     };
     for provider in [Mandrill, SendGrid, Mailgun, AmazonSes] {
