@@ -203,11 +203,13 @@ impl<'c> Settings<'c> {
             Provider::Mailgun => {
                 let private_key = self.key("PrivateKey");
                 let domain = self.needed("Domain");
-                if domain.is_some_and(|domain| !is_domain(domain)) {
+                let legal = domain.filter(|domain| is_domain(domain));
+                if domain.is_some() && legal.is_none() {
                     self.error("Domain", "is not a domain such as mg.example.com");
                 }
                 let base = self.base(mailgun::BASE, mailgun::EU_BASE);
-                let target = self.target(base, &mailgun::path(domain.filter(|domain| is_domain(domain))?));
+                let target = self.target(base, &mailgun::path(legal.unwrap_or_default()));
+                legal?;
                 Account::Mailgun(Mailgun { target: target?, private_key: private_key? })
             }
             Provider::AmazonSes => Account::AmazonSes(self.amazon_ses()?),

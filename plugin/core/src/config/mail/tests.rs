@@ -140,6 +140,8 @@ fn settings_that_are_missing_or_unknown_are_named() {
             "email_backend.settings.ClientKey: missing",
         ]
     );
+    let both = errors(&with("mailgun", json!({ "Domain": null, "Endpoint": "ftp://x" })));
+    assert_eq!(both.len(), 2, "{both:?}");
     let all = errors(&config("amazonses", json!({ "ClientKey": "md-SECRET" })));
     assert_eq!(all.len(), 4, "{all:?}");
     assert_eq!(
