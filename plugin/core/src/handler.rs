@@ -9,6 +9,9 @@ use crate::delivery::outbox::Tag;
 use crate::delivery::signature::SigningKey;
 use crate::template::TemplateName;
 
+/// What tollbell calls itself in a request.
+pub(crate) const USER_AGENT: &str = concat!("tollbell/", env!("CARGO_PKG_VERSION"));
+
 /// A handler's place in the configuration's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandlerIndex(pub usize);

@@ -28,6 +28,7 @@ pub mod handler;
 pub mod identity;
 pub mod keys;
 pub mod limit_headers;
+pub mod mail;
 pub mod message;
 pub mod metrics;
 pub mod notify;

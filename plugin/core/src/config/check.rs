@@ -93,6 +93,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     if raw.apis.is_empty() {
         warnings.add("apis", "there are none: every request passes untouched");
     }
+    let mail = super::mail::check(&raw, errors, &mut warnings);
     let config = Config {
         id: ConfigId::default(),
         routes,
@@ -108,6 +109,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         keys_are_loaded: raw.keys_from.url.is_empty(),
         handlers,
         templates,
+        mail,
         delivery: delivery_policy(&raw.delivery, errors),
         hash_keys: raw.hash_keys,
         origin_header: header_name("origin_header", &raw.origin_header, errors),

@@ -10,14 +10,12 @@ use super::target::{basic, target};
 use crate::cap::Cap;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
-use crate::handler::{Action, HandlerIndex, Handlers, Target, Webhook};
+use crate::handler::{Action, HandlerIndex, Handlers, Target, USER_AGENT, Webhook};
 use crate::template::Templates;
 
 const WEBHOOK: &str = "eh_web_hook_handler";
 const LOG: &str = "eh_log_handler";
 const SCRIPTS: [&str; 2] = ["eh_dynamic_handler", "cp_dynamic_handler"];
-
-const USER_AGENT: &str = concat!("tollbell/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that a request gets from elsewhere: Go ignores them in Tyk's `header_map` too.
 const NOT_SETTABLE: [&str; 6] = ["connection", "content-length", "host", "te", "transfer-encoding", "upgrade"];

@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod error;
 mod handlers;
+mod mail;
 mod policies;
 pub mod raw;
 mod sessions;
@@ -27,6 +28,7 @@ use crate::delivery::{Delivery, DeliveryPolicy};
 use crate::handler::{Handlers, Target, Webhook};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
+use crate::mail::Mail;
 use crate::route::{Api, Routes};
 use crate::session::{Directory, Session};
 use crate::template::Templates;
@@ -62,6 +64,8 @@ pub struct Config {
     pub handlers: Handlers,
     /// Every template.
     pub templates: Templates,
+    /// How letters are written and sent; `None`: none are.
+    pub mail: Option<Mail>,
     /// How messages are delivered.
     pub delivery: DeliveryPolicy,
     /// Events show a key's fingerprint instead of the key.

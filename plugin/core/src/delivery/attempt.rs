@@ -93,7 +93,7 @@ impl fmt::Display for Outcome {
 }
 
 /// Seconds, or a date as RFC 9110 writes it.
-fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
+pub(crate) fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(seconds.saturating_mul(1000));

@@ -146,6 +146,14 @@ impl Templates {
         Ok(Rendered { body, stable })
     }
 
+    /// Renders something that is no event, whose fields the template names.
+    ///
+    /// # Errors
+    /// When a helper fails at run time; the text says which.
+    pub fn render_value(&self, name: &TemplateName, value: &impl Serialize) -> Result<String, String> {
+        self.render_with(&name.0, value)
+    }
+
     fn render_view(&self, name: &TemplateName, view: &View<'_>) -> Result<String, String> {
         self.render_with(&name.0, view)
     }

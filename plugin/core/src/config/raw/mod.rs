@@ -1,6 +1,7 @@
 //! The configuration as written. The doc comments here are the descriptions in the JSON Schema.
 
 mod handler;
+mod mail;
 mod session;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
+pub use mail::{EmailBackend, EmailTemplate};
 pub use session::{AccessRight, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
 
 /// tollbell: API keys, quotas, monitors and event webhooks for Envoy. Names are Tyk's wherever Tyk has one.
@@ -49,6 +51,10 @@ pub struct Config {
     pub templates: BTreeMap<String, String>,
     /// Targets with names, for handlers to send to.
     pub webhooks: Vec<NamedWebhook>,
+    /// The account with an e-mail provider.
+    pub email_backend: EmailBackend,
+    /// Letters by the name of their event, instead of the built-in ones.
+    pub email_templates: BTreeMap<String, EmailTemplate>,
     /// Which Envoy cluster carries a message.
     pub callouts: Callouts,
     /// How messages are delivered.
@@ -75,6 +81,8 @@ impl Default for Config {
             monitor: Monitor::default(),
             templates: BTreeMap::new(),
             webhooks: Vec::new(),
+            email_backend: EmailBackend::default(),
+            email_templates: BTreeMap::new(),
             callouts: Callouts::default(),
             delivery: Delivery::default(),
             admin: Admin::default(),

@@ -1,0 +1,180 @@
+//! E-mail, by the HTTP APIs of its providers.
+//!
+//! ```text
+//! event → templates → letter → provider → request ──┐
+//!                                                    └→ held → sign (at each attempt) → callout → verdict
+//! ```
+//! [`templates`] write a [`Letter`], one file per provider makes a [`MailRequest`] of it, [`Carrier`] is what a held
+//! one needs besides: it signs each attempt with its own time (`ses`, by `sigv4`), and [`verdict`] says what an
+//! answer means.
+
+mod address;
+mod letter;
+pub(crate) mod mailgun;
+pub(crate) mod mandrill;
+mod request;
+mod secret;
+pub(crate) mod sendgrid;
+pub(crate) mod ses;
+mod sigv4;
+pub mod templates;
+pub mod verdict;
+
+pub use address::{Address, AddressError, Mailbox, Name, NameError};
+pub use letter::{Body, Letter, Subject};
+pub use request::MailRequest;
+pub use ses::AwsKey;
+
+pub(crate) use address::is_domain;
+pub(crate) use secret::Secret;
+
+use serde::{Deserialize, Serialize};
+
+use crate::handler::Target;
+use crate::units::UnixMillis;
+use mailgun::Mailgun;
+use mandrill::Mandrill;
+use sendgrid::SendGrid;
+use ses::AmazonSes;
+use templates::{Facts, MailTemplates};
+use verdict::{Answer, Verdict};
+
+/// A provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Provider {
+    /// Mandrill, now Mailchimp Transactional.
+    Mandrill,
+    /// SendGrid.
+    SendGrid,
+    /// Mailgun.
+    Mailgun,
+    /// Amazon SES, by its API v2.
+    AmazonSes,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Provider; 4] = [Provider::Mandrill, Provider::SendGrid, Provider::Mailgun, Provider::AmazonSes];
+
+    /// Tyk's code for it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Provider::Mandrill => "mandrill",
+            Provider::SendGrid => "sendgrid",
+            Provider::Mailgun => "mailgun",
+            Provider::AmazonSes => "amazonses",
+        }
+    }
+
+    /// The one of that code, in any case of letters.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Provider::ALL.into_iter().find(|provider| provider.code().eq_ignore_ascii_case(code))
+    }
+}
+
+/// E-mail, as configured.
+pub struct Mail {
+    /// Who sends it.
+    pub backend: Backend,
+    /// What it says.
+    pub templates: MailTemplates,
+}
+
+impl Mail {
+    /// The letter of that name (see [`templates::names`]) with these facts, from the configured sender.
+    ///
+    /// # Errors
+    /// When a template fails at run time; the text says which and why.
+    pub fn letter(&self, name: &str, facts: &Facts<'_>, to: Mailbox) -> Result<Letter, String> {
+        let draft = self.templates.draft(name, facts)?;
+        Ok(Letter { to, from: self.backend.from.clone(), subject: draft.subject, text: draft.text, html: draft.html })
+    }
+}
+
+/// An account with a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The sender.
+    pub from: Mailbox,
+    /// Whether the developer concerned hears of sign-ups and key requests.
+    pub notify_users: bool,
+    pub(crate) account: Account,
+}
+
+/// What each provider needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    Mandrill(Mandrill),
+    SendGrid(SendGrid),
+    Mailgun(Mailgun),
+    AmazonSes(AmazonSes),
+}
+
+impl Backend {
+    /// Whose it is.
+    pub fn provider(&self) -> Provider {
+        match &self.account {
+            Account::Mandrill(_) => Provider::Mandrill,
+            Account::SendGrid(_) => Provider::SendGrid,
+            Account::Mailgun(_) => Provider::Mailgun,
+            Account::AmazonSes(_) => Provider::AmazonSes,
+        }
+    }
+
+    /// Where every request goes.
+    pub fn target(&self) -> &Target {
+        match &self.account {
+            Account::Mandrill(Mandrill { target, .. })
+            | Account::SendGrid(SendGrid { target, .. })
+            | Account::Mailgun(Mailgun { target, .. })
+            | Account::AmazonSes(AmazonSes { target, .. }) => target,
+        }
+    }
+
+    /// The request that hands over a letter. It lacks what [`Carrier::sign`] adds.
+    pub fn request(&self, letter: &Letter) -> MailRequest {
+        match &self.account {
+            Account::Mandrill(account) => account.request(letter),
+            Account::SendGrid(account) => account.request(letter),
+            Account::Mailgun(account) => account.request(letter),
+            Account::AmazonSes(account) => account.request(letter),
+        }
+    }
+
+    /// What to hold beside the request.
+    pub fn carrier(&self) -> Carrier {
+        let key = match &self.account {
+            Account::AmazonSes(account) => Some(account.key.clone()),
+            _ => None,
+        };
+        Carrier { provider: self.provider(), key }
+    }
+}
+
+/// What any VM needs, whatever its configuration, to send a held letter and to judge the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carrier {
+    /// Whose answer it will be.
+    pub provider: Provider,
+    /// What signs each attempt, where the provider wants that.
+    key: Option<AwsKey>,
+}
+
+impl Carrier {
+    /// The headers that an attempt which begins `now` has beside those of the request; none but for Amazon SES.
+    ///
+    /// `headers` are those of [`MailRequest::request_headers`], with the pseudo-headers.
+    pub fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
+        self.key.as_ref().map(|key| key.sign(headers, body, now)).unwrap_or_default()
+    }
+
+    /// What an answer that came `now` means.
+    pub fn judge(&self, answer: &Answer<'_>, now: UnixMillis) -> Verdict {
+        self.provider.judge(answer, now)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

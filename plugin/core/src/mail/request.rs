@@ -1,0 +1,58 @@
+//! The HTTP request that hands a letter to a provider.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::handler::{Target, USER_AGENT};
+
+/// A POST. What it is signed with at each attempt is not in it: see [`super::Carrier`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailRequest {
+    /// Where to.
+    pub target: Target,
+    /// Every header but the pseudo-headers, lower case. They may hold the key.
+    pub headers: Vec<(String, String)>,
+    /// UTF-8 with all four providers. It may hold the key.
+    pub body: String,
+}
+
+impl MailRequest {
+    pub(super) fn new(target: &Target, content_type: &str, body: String) -> Self {
+        let headers = [("accept", "application/json"), ("content-type", content_type), ("user-agent", USER_AGENT)];
+        MailRequest {
+            target: target.clone(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            body,
+        }
+    }
+
+    pub(super) fn json(target: &Target, body: &impl Serialize) -> Self {
+        // Plain data has no way to fail.
+        Self::new(target, "application/json", serde_json::to_string(body).unwrap_or_default())
+    }
+
+    pub(super) fn with_authorization(mut self, value: String) -> Self {
+        self.headers.push(("authorization".to_owned(), value));
+        self
+    }
+
+    /// Pseudo-headers and headers, as a held message has them.
+    pub fn request_headers(&self) -> Vec<(String, String)> {
+        let pseudo = [
+            (":method", "POST"),
+            (":path", self.target.path_and_query.as_str()),
+            (":authority", self.target.authority.as_str()),
+            (":scheme", self.target.scheme),
+        ];
+        let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        pseudo.chain(self.headers.iter().cloned()).collect()
+    }
+}
+
+impl fmt::Debug for MailRequest {
+    /// Without header values and the body, which have keys and letters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailRequest").field("target", &self.target).finish_non_exhaustive()
+    }
+}

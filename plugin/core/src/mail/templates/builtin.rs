@@ -1,0 +1,248 @@
+//! The letters that come with tollbell. Each is written once, as paragraphs and a list of facts, and becomes text and
+//! HTML. None shows a key.
+
+use super::{GATEWAY_EVENT, KEY_EVENT, PORTAL_EVENT, USER_KEY_REQUEST, USER_SIGN_UP};
+
+/// A letter.
+pub(super) struct Builtin {
+    pub(super) name: &'static str,
+    /// A template.
+    pub(super) subject: &'static str,
+    /// Templates for text and for HTML alike: no markup, and nothing that HTML would need escaped. Empty ones are left
+    /// out.
+    paragraphs: &'static [&'static str],
+    /// What the reader may look up: a label, and the variable that is shown where it has a value.
+    facts: &'static [(&'static str, &'static str)],
+}
+
+impl Builtin {
+    /// The template of its text.
+    pub(super) fn text(&self) -> String {
+        let mut out = self.paragraphs.join("\n\n");
+        out.push_str("\n\n");
+        for (label, variable) in self.facts {
+            out.push_str(&format!("{{{{#if {variable}}}}}{label}: {{{{{variable}}}}}\n{{{{/if}}}}"));
+        }
+        out
+    }
+
+    /// The template of its HTML.
+    pub(super) fn html(&self) -> String {
+        let paragraphs: String = self.paragraphs.iter().map(|text| format!("<p>{text}</p>\n")).collect();
+        let row = |(label, variable): &(&str, &str)| {
+            format!(
+                "{{{{#if {variable}}}}}<tr><td style=\"padding-right:1em;color:#555\">{label}</td>\
+                 <td>{{{{{variable}}}}}</td></tr>\n{{{{/if}}}}"
+            )
+        };
+        let rows: String = self.facts.iter().map(row).collect();
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n\
+             <body style=\"font-family:sans-serif;line-height:1.4\">\n{paragraphs}<table>\n{rows}</table>\n\
+             </body></html>\n",
+            self.subject
+        )
+    }
+}
+
+/// What was done, in a past participle.
+macro_rules! done {
+    () => {
+        "{{#if (go_eq action \"add\" \"added\" \"created\")}}created\
+         {{else if (go_eq action \"update\" \"updated\" \"modified\")}}changed\
+         {{else if (go_eq action \"delete\" \"deleted\")}}removed{{else}}{{action}}{{/if}}"
+    };
+}
+
+/// What became of a key request.
+macro_rules! request_is {
+    () => {
+        "{{#if (eq action \"deleted\")}}removed{{else}}{{action}}{{/if}}"
+    };
+}
+
+const APP: (&str, &str) = ("Application", "Message.AppID");
+const PLAN: (&str, &str) = ("Plan", "Message.PlanID");
+const PRODUCTS: (&str, &str) = ("Products", "Message.ProductIDs");
+const REQUEST: (&str, &str) = ("Request", "Message.ID");
+const STATUS: (&str, &str) = ("Status", "Message.Status");
+const TIME: (&str, &str) = ("Time", "TimeStamp");
+const ORG: (&str, &str) = ("Organisation", "OrgID");
+
+/// What the portal tells of a user: the name, or nothing.
+macro_rules! greeting {
+    ($first:literal) => {
+        concat!("Hello{{#if ", $first, "}} {{", $first, "}}{{/if}},")
+    };
+}
+
+/// All of them.
+pub(super) const ALL: [Builtin; 14] = [
+    Builtin {
+        name: "api_event",
+        subject: concat!("API {{data.api_definition.name}} was ", done!()),
+        paragraphs: &[concat!("An API was ", done!(), ".")],
+        facts: &[("Name", "data.api_definition.name"), ("API", "data.api_definition.api_id"), ORG, TIME],
+    },
+    Builtin {
+        name: KEY_EVENT,
+        subject: concat!("An API key was ", done!()),
+        paragraphs: &[concat!("An API key was ", done!(), ".")],
+        facts: &[
+            ("Alias", "data.data.alias"),
+            ("Alias", "data.alias"),
+            ("Hash of the key", "data.key_hash"),
+            ("Policies", "data.data.apply_policies"),
+            ORG,
+            TIME,
+        ],
+    },
+    Builtin {
+        name: "key_request_event",
+        subject: concat!("A key request was ", request_is!()),
+        paragraphs: &[concat!("A developer's request for an API key was ", request_is!(), ".")],
+        facts: &[
+            ("Developer", "data.portal_developer.email"),
+            ("API", "data.catalogue_entry.name"),
+            ("Request", "data.id"),
+            ("Plan", "data.for_plan"),
+            ORG,
+            TIME,
+        ],
+    },
+    Builtin {
+        name: "password_reset_event",
+        subject: "A password was reset",
+        paragraphs: &["The password of a dashboard user was reset, or its reset was asked for."],
+        facts: &[("User", "data.email"), ("User", "data.email_address"), ORG, TIME],
+    },
+    Builtin {
+        name: "portal_password_reset_event",
+        subject: "A developer's password was reset",
+        paragraphs: &["The password of a portal developer was reset, or its reset was asked for."],
+        facts: &[("Developer", "data.email"), ORG, TIME],
+    },
+    Builtin {
+        name: "TriggerExceeded",
+        subject: "{{Meta.TriggerLimit}}% of your{{#unless Meta.Key}} organisation's{{/unless}} API quota is used",
+        paragraphs: &[
+            greeting!("Meta.Alias"),
+            "The use of {{#if Meta.Key}}the quota of your API key{{else}}your organisation's API quota{{/if}} has \
+             reached {{Meta.TriggerLimit}}%. When all of it is used, requests are refused until it renews.",
+        ],
+        facts: &[
+            ("Threshold in percent", "Meta.TriggerLimit"),
+            ("In use, in percent", "Meta.UsagePercentage"),
+            ("API", "Meta.APIID"),
+            ("Organisation", "Meta.OrgID"),
+            ("Key", "Fingerprint"),
+            TIME,
+        ],
+    },
+    Builtin {
+        name: GATEWAY_EVENT,
+        subject: "{{Type}}{{#if Meta.Message}}: {{Meta.Message}}{{/if}}{{#if Meta.APIID}} ({{Meta.APIID}}){{/if}}",
+        paragraphs: &["The gateway reports {{Type}}{{#if Meta.Message}}: {{Meta.Message}}{{/if}}."],
+        facts: &[
+            ("API", "Meta.APIID"),
+            ("Path", "Meta.Path"),
+            ("Client", "Meta.Origin"),
+            ("Key", "Fingerprint"),
+            ("Alias", "Meta.Alias"),
+            ("Organisation", "Meta.OrgID"),
+            ("Reason", "Meta.Reason"),
+            ("Cluster", "Meta.Cluster"),
+            ("Checked", "Meta.HostInfo.CheckURL"),
+            ("Status", "Meta.HostInfo.ResponseCode"),
+            ("Events", "Meta.Suppressed"),
+            ("First", "Meta.FirstSeen"),
+            ("Last", "Meta.LastSeen"),
+            TIME,
+        ],
+    },
+    Builtin {
+        name: PORTAL_EVENT,
+        subject: "Developer portal: {{Type}}{{#if Message.Name}} {{Message.Name}}{{/if}}",
+        paragraphs: &["The developer portal reports {{Type}}."],
+        facts: &[
+            ("Id", "Message.ID"),
+            ("Name", "Message.Name"),
+            ("E-mail", "Message.Email"),
+            ("First name", "Message.First"),
+            ("Last name", "Message.Last"),
+            ("Administrator", "Message.AdminEmail"),
+            ("Organisation", "Message.OrgID"),
+            APP,
+            ("User", "Message.UserID"),
+            ("By user", "Message.ByUser"),
+            STATUS,
+            ("Created", "Message.CreatedAt"),
+            TIME,
+        ],
+    },
+    Builtin {
+        name: "UserRegistered",
+        subject: "Welcome{{#if Message.First}}, {{Message.First}}{{/if}}",
+        paragraphs: &[
+            greeting!("Message.First"),
+            "Welcome to our developer portal. {{#if (eq Message.Status \"active\")}}Your account is ready: you can \
+             sign in now.{{else}}Your account has been registered. We write to you when it can be used.{{/if}}",
+        ],
+        facts: &[("Account", "Message.Email"), STATUS],
+    },
+    Builtin {
+        name: "AccessRequestCreated",
+        subject: "We have your request for access",
+        paragraphs: &[
+            "Hello,",
+            "A request for access to our APIs has been made for your application. {{#if (eq Message.Status \
+             \"approved\")}}It is approved already.{{else}}We write to you when it is decided.{{/if}}",
+        ],
+        facts: &[REQUEST, APP, PLAN, PRODUCTS, STATUS, TIME],
+    },
+    Builtin {
+        name: "AccessRequestApproved",
+        subject: "Your request for access is approved",
+        paragraphs: &[
+            "Hello,",
+            "Your request for access to our APIs is approved. You find the credentials with your application in the \
+             developer portal.",
+        ],
+        facts: &[REQUEST, APP, PLAN, PRODUCTS, TIME],
+    },
+    Builtin {
+        name: "AccessRequestRejected",
+        subject: "Your request for access is declined",
+        paragraphs: &["Hello,", "Your request for access to our APIs is declined."],
+        facts: &[REQUEST, APP, PLAN, PRODUCTS, TIME],
+    },
+    Builtin {
+        name: USER_SIGN_UP,
+        subject: "Welcome to our developer portal",
+        paragraphs: &[
+            "Hello,",
+            "Welcome to our developer portal. {{#if data.inactive}}Your account has been registered. We write to you \
+             when it can be used.{{else}}Your account is ready: you can sign in now.{{/if}}",
+        ],
+        facts: &[("Account", "data.email")],
+    },
+    Builtin {
+        name: USER_KEY_REQUEST,
+        subject: "{{#if (eq action \"submitted\")}}We have your request for an API key{{else if (eq action \
+                  \"approved\")}}Your request for an API key is approved{{else if (eq action \"deleted\")}}Your \
+                  request for an API key is removed{{else}}Your request for an API key has changed{{/if}}",
+        paragraphs: &[
+            "Hello,",
+            "{{#if (eq action \"submitted\")}}Your request for an API key has arrived. We write to you when it is \
+             decided.{{else if (eq action \"approved\")}}Your request for an API key is approved. You find the key in \
+             the developer portal.{{else if (eq action \"deleted\")}}Your request for an API key was declined or \
+             removed.{{else}}Your request for an API key was changed.{{/if}}",
+        ],
+        facts: &[
+            ("API", "data.catalogue_entry.name"),
+            ("Request", "data.id"),
+            ("Account", "data.portal_developer.email"),
+            TIME,
+        ],
+    },
+];
