@@ -11,7 +11,7 @@ use crate::cooldown::CauseDigest;
 use crate::delivery::outbox::{self, ReserveError, Share, Slot, Tag};
 use crate::delivery::{Delivery, EndpointId, Held};
 use crate::event::{Event, EventKind, Meta, cut};
-use crate::message;
+use crate::message::{self, Prepared};
 use crate::metrics::Metric;
 use crate::ports::{Host, Metrics, SharedData};
 use crate::store::StoreError;
@@ -181,6 +181,6 @@ fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, 
     let rendered = config.templates.render(&webhook.template, &event)?;
     Ok(Delivery {
         id: tally.id.clone(),
-        ..message::delivery(config, &tally.handler, webhook, &event, rendered, None, now)
+        ..message::delivery(config, &tally.handler, webhook, &event, Prepared::webhook(webhook, rendered), None, now)
     })
 }

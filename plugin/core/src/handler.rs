@@ -7,6 +7,7 @@ use crate::cap::Cap;
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Tag;
 use crate::delivery::signature::SigningKey;
+use crate::mail::Mailbox;
 use crate::template::TemplateName;
 
 /// What tollbell calls itself in a request.
@@ -51,6 +52,7 @@ impl Handlers {
     pub fn webhook(&self, name: &str) -> Option<&Webhook> {
         match &self.get(*self.by_name.get(name)?)?.action {
             Action::Webhook(webhook) => Some(webhook),
+            Action::Email(email) => Some(&email.carried_by),
             Action::Log { .. } => None,
         }
     }
@@ -76,6 +78,8 @@ pub enum Action {
     },
     /// Sends a message.
     Webhook(Box<Webhook>),
+    /// Sends a letter.
+    Email(Box<Email>),
 }
 
 impl Action {
@@ -83,9 +87,28 @@ impl Action {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Action::Webhook(webhook) => Some(&webhook.target),
+            Action::Email(email) => Some(&email.carried_by.target),
             Action::Log { .. } => None,
         }
     }
+}
+
+/// A letter's recipient, and how it is handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email {
+    /// The request to the provider, but for what each letter brings.
+    pub carried_by: Webhook,
+    /// To whom.
+    pub to: Recipient,
+}
+
+/// Who gets a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// Always the same.
+    Fixed(Mailbox),
+    /// The developer whom the event concerns: `meta_data.email` of the key.
+    Developer,
 }
 
 /// A message's target and form.

@@ -7,7 +7,9 @@ use crate::delivery::outbox::{self, ReserveError, Share, Slot};
 use crate::delivery::{Delivery, Held, disabled};
 use crate::digest::{self, Link, Tally};
 use crate::event::{Event, EventKind};
-use crate::handler::Webhook;
+use crate::handler::{Recipient, Webhook};
+use crate::mail::templates::Facts;
+use crate::mail::{Address, Carrier, Mail, Mailbox, Name};
 use crate::metrics::Metric;
 use crate::ports::Host;
 use crate::store::StoreError;
@@ -27,10 +29,40 @@ pub struct Message<'m, H> {
     pub handler: &'m str,
     /// Where it goes.
     pub webhook: &'m Webhook,
+    /// Of a letter: to whom.
+    pub to: Option<&'m Recipient>,
     /// What happened.
     pub event: &'m Event,
     /// The time.
     pub now: UnixMillis,
+}
+
+/// What a message says and how it is sent, before anything is asked of shared data.
+pub(crate) struct Prepared {
+    headers: Vec<(String, String)>,
+    body: String,
+    /// The body with what is volatile blanked.
+    stable: String,
+    carrier: Option<Carrier>,
+}
+
+impl Prepared {
+    /// For a webhook.
+    pub(crate) fn webhook(webhook: &Webhook, rendered: Rendered) -> Self {
+        let stable = rendered.stable().to_owned();
+        let body = if webhook.has_body() { rendered.body } else { String::new() };
+        Prepared { headers: webhook.request_headers(), body, stable, carrier: None }
+    }
+
+    /// For a letter to this recipient. What it says of time and numbers is not told from what it says of its cause, so the
+    /// recipient and the type stand for that.
+    fn letter(mail: &Mail, event: &Event, to: Mailbox) -> Result<Self, String> {
+        let stable = format!("{}\n{}\n{}", event.kind.name(), to.address, event.meta.key);
+        let letter = mail.letter(event.kind.name(), &Facts::of_event(event), to)?;
+        let request = mail.backend.request(&letter);
+        let headers = request.request_headers();
+        Ok(Prepared { headers, body: request.body, stable, carrier: Some(mail.backend.carrier()) })
+    }
 }
 
 /// A message with everything that does not change from attempt to attempt.
@@ -39,7 +71,7 @@ pub(crate) fn delivery(
     handler: &str,
     webhook: &Webhook,
     event: &Event,
-    rendered: Rendered,
+    prepared: Prepared,
     claim: Option<Claim>,
     now: UnixMillis,
 ) -> Delivery {
@@ -50,10 +82,11 @@ pub(crate) fn delivery(
         config: config.id,
         claim,
         cluster: webhook.target.cluster.clone(),
-        headers: webhook.request_headers(),
-        body: if webhook.has_body() { rendered.body } else { String::new() },
+        headers: prepared.headers,
+        body: prepared.body,
         timeout_ms: webhook.timeout_ms.unwrap_or(config.delivery.timeout_ms),
         keys: webhook.keys.clone(),
+        carrier: prepared.carrier,
         attempts: 0,
         since: now.0,
         first_attempt: 0,
@@ -68,15 +101,16 @@ impl<H: Host> Message<'_, H> {
     /// The looks before anything is written keep a flood, most of which is held back, from taking slots and claims.
     pub fn hold(&self) {
         let Message { host, config, webhook, now, .. } = *self;
-        let rendered = match config.templates.render(&webhook.template, self.event) {
-            Ok(rendered) => rendered,
+        let prepared = match self.prepare() {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return,
             Err(error) => {
                 host.count(Metric::Failed);
                 return self.log(log::Level::Error, &format!("is not sent: {error}"));
             }
         };
         let target = &webhook.target;
-        let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, rendered.stable());
+        let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, &prepared.stable);
         let cause = CauseDigest::new(self.handler, checksum);
         let cools_down = webhook.event_timeout_ms > 0;
         if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
@@ -112,7 +146,7 @@ impl<H: Host> Message<'_, H> {
                 return self.suppressed(cause, &live);
             }
         };
-        let delivery = delivery(config, self.handler, webhook, self.event, rendered, claim, now);
+        let delivery = delivery(config, self.handler, webhook, self.event, prepared, claim, now);
         if let Err(error) = outbox::fill(host, slot, &Held::Message(delivery)) {
             // Where the host refuses one write, it may refuse these too; the claim then ends by itself.
             self.free(slot);
@@ -120,6 +154,32 @@ impl<H: Host> Message<'_, H> {
             self.drop(&error.into());
         } else if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
             self.log(log::Level::Debug, &format!("waits for the dispatcher's next tick: {error}"));
+        }
+    }
+
+    /// `None` where there is nobody to send it to.
+    fn prepare(&self) -> Result<Option<Prepared>, String> {
+        let Message { config, webhook, event, .. } = *self;
+        let to = match self.to {
+            None => {
+                return config
+                    .templates
+                    .render(&webhook.template, event)
+                    .map(|text| Some(Prepared::webhook(webhook, text)));
+            }
+            Some(Recipient::Fixed(to)) => to.clone(),
+            Some(Recipient::Developer) => match event.meta.meta_data.get("email") {
+                None => return Ok(None),
+                Some(email) => {
+                    let address =
+                        Address::parse(email).map_err(|error| format!("meta_data.email of the key {error}"))?;
+                    Mailbox { address, name: Name::lossy(&event.meta.alias) }
+                }
+            },
+        };
+        match &config.mail {
+            Some(mail) => Prepared::letter(mail, event, to).map(Some),
+            None => Ok(None),
         }
     }
 

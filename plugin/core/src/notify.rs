@@ -114,8 +114,12 @@ impl Notifier {
         for handler in handlers.iter().filter_map(|index| config.handlers.get(*index)) {
             match &handler.action {
                 Action::Log { prefix } => log_event(prefix, scene.api, &event),
+                Action::Email(email) => {
+                    let (webhook, to) = (&email.carried_by, Some(&email.to));
+                    Message { host, config, handler: &handler.name, webhook, to, event: &event, now }.hold();
+                }
                 Action::Webhook(webhook) => {
-                    Message { host, config, handler: &handler.name, webhook, event: &event, now }.hold();
+                    Message { host, config, handler: &handler.name, webhook, to: None, event: &event, now }.hold();
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::admin::Admin;
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::{DeliveryPolicy, schedule};
 use crate::event::EventKind;
-use crate::handler::Target;
+use crate::handler::{Recipient, Target};
 use crate::identity::{KeyLocation, Source};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
@@ -35,17 +35,23 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     session_maker.add_keys(&raw, &mut directory, errors, &mut warnings);
     let default_session = session_maker.default(&raw.default_policy, errors);
 
+    let mail = super::mail::check(&raw, errors, &mut warnings);
     let mut handlers = HandlerList::new(&templates, &raw, errors, &mut warnings);
     let named = handlers.add_named(&raw.webhooks);
     let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers).with(&named);
-    let monitor = handlers.add_monitor(&raw.monitor.configuration).filter(|_| raw.monitor.enable_trigger_monitors);
+    let letters = mail
+        .as_ref()
+        .filter(|mail| mail.backend.notify_users)
+        .and_then(|mail| handlers.add_email("email_backend.TriggerExceeded", mail, Recipient::Developer));
+    let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(letters).collect();
+    let monitor = if raw.monitor.enable_trigger_monitors { monitor } else { Vec::new() };
     let api_handlers: Vec<_> = (0_usize..)
         .zip(&raw.apis)
         .map(|(index, api)| {
             let (path, owner) = (item("apis", index), format!("apis[{}]", api.api_id));
             let own = handlers.add_all(&member(&path, "event_handlers"), &owner, &api.event_handlers);
             let oas = handlers.add_oas(&format!("{path}.server.eventHandlers"), &owner, &api.server.event_handlers);
-            own.with(&oas).with(&gateway).with_monitor(monitor)
+            own.with(&oas).with(&gateway).with_monitor(&monitor)
         })
         .collect();
     let named = handlers.named_targets();
@@ -53,7 +59,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     let somebody_hears = api_handlers
         .iter()
         .any(|by_event| by_event.get(EventKind::TriggerExceeded as usize).is_some_and(|handlers| !handlers.is_empty()));
-    if raw.monitor.enable_trigger_monitors && monitor.is_none() && !somebody_hears {
+    if raw.monitor.enable_trigger_monitors && monitor.is_empty() && !somebody_hears {
         errors.add("monitor.configuration.target_path", "missing: nobody would hear of a crossed threshold");
     }
 
@@ -93,7 +99,6 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     if raw.apis.is_empty() {
         warnings.add("apis", "there are none: every request passes untouched");
     }
-    let mail = super::mail::check(&raw, errors, &mut warnings);
     let config = Config {
         id: ConfigId::default(),
         routes,
@@ -162,7 +167,7 @@ fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors) -> Option<(Ad
         errors.add("admin.token_sha256", "not 64 hex digits: printf %s \"$token\" | sha256sum");
         return None;
     };
-    let api = Api { id: "admin".to_owned(), use_keyless: true, handlers: gateway.with_monitor(None), ..Api::default() };
+    let api = Api { id: "admin".to_owned(), use_keyless: true, handlers: gateway.with_monitor(&[]), ..Api::default() };
     Some((Admin::new(prefix, token), api))
 }
 

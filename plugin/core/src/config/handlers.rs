@@ -10,7 +10,8 @@ use super::target::{basic, target};
 use crate::cap::Cap;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
-use crate::handler::{Action, HandlerIndex, Handlers, Target, USER_AGENT, Webhook};
+use crate::handler::{Action, Email, HandlerIndex, Handlers, Recipient, Target, USER_AGENT, Webhook};
+use crate::mail::Mail;
 use crate::template::Templates;
 
 const WEBHOOK: &str = "eh_web_hook_handler";
@@ -39,10 +40,10 @@ impl ByEvent {
         self
     }
 
-    /// All of them, and for crossed thresholds the monitor's webhook.
-    pub(super) fn with_monitor(mut self, monitor: Option<HandlerIndex>) -> [Vec<HandlerIndex>; EventKind::FIRED.len()] {
-        if let Some(index) = monitor {
-            self.push(EventKind::TriggerExceeded, index);
+    /// All of them, and for crossed thresholds the monitor's.
+    pub(super) fn with_monitor(mut self, monitor: &[HandlerIndex]) -> [Vec<HandlerIndex>; EventKind::FIRED.len()] {
+        for index in monitor {
+            self.push(EventKind::TriggerExceeded, *index);
         }
         self.0
     }
@@ -301,6 +302,23 @@ impl<'c> HandlerList<'c> {
         const PATH: &str = "monitor.configuration";
         let has_target = !meta.target_path.is_empty() || !meta.webhook.is_empty();
         has_target.then(|| self.add_webhook(PATH, &CLASSIC, PATH, meta)).flatten()
+    }
+
+    /// Adds letters to a recipient.
+    pub(super) fn add_email(&mut self, name: &str, mail: &Mail, to: Recipient) -> Option<HandlerIndex> {
+        let target = mail.backend.target().clone();
+        let carried_by = Webhook {
+            cap: Cap::new(name, target.endpoint, raw::HandlerMeta::default().max_per_minute),
+            method: "POST",
+            target,
+            template: self.templates.find("")?,
+            headers: Vec::new(),
+            timeout_ms: None,
+            event_timeout_ms: 0,
+            digest: false,
+            keys: Vec::new(),
+        };
+        Some(self.push(name, Action::Email(Box::new(Email { carried_by, to }))))
     }
 
     /// Adds a webhook; a disabled one is checked and left out.

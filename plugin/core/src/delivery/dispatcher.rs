@@ -14,6 +14,7 @@ use super::{Delivery, DeliveryPolicy, Held};
 use crate::config::Config;
 use crate::cooldown;
 use crate::digest::{self, Tally};
+use crate::mail::verdict::{Answer, MAX_ANSWER_BYTES};
 use crate::metrics::{Gauge, Metric};
 use crate::ports::{CalloutId, CalloutReply, Host};
 use crate::store::StoreError;
@@ -105,7 +106,8 @@ impl Dispatcher {
         now: UnixMillis,
     ) {
         let Some((slot, delivery)) = self.in_flight.remove(&id) else { return };
-        self.settle(host, slot, delivery, &Outcome::of_reply(reply, now), now);
+        let outcome = outcome(host, &delivery, reply, now);
+        self.settle(host, slot, delivery, &outcome, now);
         if self.leads(now) {
             self.send_due(host, config, now);
         }
@@ -398,6 +400,20 @@ impl Dispatcher {
         }
         self.look_at_disabled(host);
     }
+}
+
+/// What a reply means: for a letter, its provider's body says so too.
+fn outcome(host: &impl Host, delivery: &Delivery, reply: &CalloutReply, now: UnixMillis) -> Outcome {
+    let outcome = Outcome::of_reply(reply, now);
+    let is_proxys = matches!(outcome, Outcome::Failed(Failure::NoResponse | Failure::Unreachable | Failure::TimedOut));
+    let (Some(carrier), Some(status), false) = (&delivery.carrier, reply.status, is_proxys) else { return outcome };
+    let body = host.reply_body(MAX_ANSWER_BYTES).unwrap_or_default();
+    let header = |name: &str| host.reply_header(name);
+    let verdict = carrier.judge(&Answer { status, header: &header, body: &body }, now);
+    if let Some(reason) = verdict.reason() {
+        log::warn!("{}: {reason}", name(delivery));
+    }
+    verdict.outcome()
 }
 
 /// For logs: no path, query or header of the target, which may be secrets.

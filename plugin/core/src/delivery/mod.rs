@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cooldown::Claim;
 use crate::digest::Tally;
+use crate::mail::Carrier;
 use crate::ports::Callout;
 use crate::store::CorruptRecord;
 use crate::units::{UnixMillis, fingerprint, set_right};
@@ -82,6 +83,8 @@ pub struct Delivery {
     pub timeout_ms: u64,
     /// What it is signed with, should the configuration no longer know its handler.
     pub keys: Vec<SigningKey>,
+    /// Of a letter: what signs it, and judges the answer.
+    pub carrier: Option<Carrier>,
     /// Attempts made.
     pub attempts: u32,
     /// When it was handed over, in Unix milliseconds.
@@ -118,7 +121,11 @@ impl Delivery {
 
     /// The request of an attempt that begins `now`.
     pub fn callout(&self, keys: &[SigningKey], now: UnixMillis) -> Callout {
-        let own = signature::headers(keys, &self.id, &self.body, now);
+        let own = match &self.carrier {
+            // A provider is no receiver of webhooks.
+            Some(carrier) => carrier.sign(&self.headers, self.body.as_bytes(), now),
+            None => signature::headers(keys, &self.id, &self.body, now),
+        };
         Callout {
             cluster: self.cluster.clone(),
             headers: self.headers.iter().cloned().chain(own).collect(),

@@ -60,6 +60,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
         headers: vec![(":authority".into(), target.into())],
         body: "{}".into(),
         timeout_ms: 1000,
+        carrier: None,
         keys: Vec::new(),
         attempts: 0,
         since: 0,

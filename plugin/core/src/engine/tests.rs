@@ -12,6 +12,7 @@ use crate::testing::MemoryHost;
 mod admin;
 mod digests;
 mod gateway;
+mod letters;
 mod tyk;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
