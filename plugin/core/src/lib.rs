@@ -29,6 +29,7 @@ pub mod identity;
 pub mod keys;
 pub mod limit_headers;
 pub mod mail;
+pub mod manage;
 pub mod message;
 pub mod metrics;
 pub mod notify;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::event::EventKind;
 use crate::handler::HandlerIndex;
 use crate::identity::{KeyLocation, Source};
+use crate::manage::Rules;
 use crate::quota::Quota;
 use crate::request::Request;
 use crate::session::OrgIndex;
@@ -34,6 +35,8 @@ pub struct Api {
     pub observe_failures: bool,
     /// The proxy's verdicts on the upstream are events.
     pub observe_upstream: bool,
+    /// Which exchanges are management events.
+    pub observe: Option<Rules>,
     /// Who hears of an event on this API, by [`EventKind`].
     pub handlers: [Vec<HandlerIndex>; EventKind::FIRED.len()],
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
+use super::manage;
 use super::sessions::{MonitorRules, SessionMaker, warn_of_half};
 use super::target::{basic, target};
 use super::{Config, raw};
@@ -84,6 +85,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             page: format!("tb1/a/{}", api.api_id),
             observe_failures: api.observe_failures,
             observe_upstream: api.observe_upstream,
+            observe: manage::observe(&member(&path, "observe"), &api.listen_path, &api.observe, errors),
             handlers,
         };
         warn_of_identities(&path, &checked, default_session.is_some(), &mut warnings);
@@ -112,6 +114,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         admin: admin(&raw, gateway, errors),
         named,
         keys_are_loaded: raw.keys_from.url.is_empty(),
+        event_options: manage::event_options(&raw, errors, &mut warnings),
         handlers,
         templates,
         mail,

@@ -44,7 +44,7 @@ impl Errors {
 }
 
 /// `path.name`, or `path["na.me"]` where the name is no plain word.
-pub(super) fn member(path: &str, name: &str) -> String {
+pub(crate) fn member(path: &str, name: &str) -> String {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     match (path, plain) {
         ("", true) => name.to_owned(),
@@ -54,7 +54,7 @@ pub(super) fn member(path: &str, name: &str) -> String {
 }
 
 /// `path[index]`.
-pub(super) fn item(path: &str, index: usize) -> String {
+pub(crate) fn item(path: &str, index: usize) -> String {
     format!("{path}[{index}]")
 }
 
@@ -64,7 +64,7 @@ pub(super) fn key_name(name: &str) -> String {
 }
 
 /// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
-pub(super) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+pub(crate) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min();
     match nearest {

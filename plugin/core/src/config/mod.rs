@@ -10,6 +10,7 @@ mod decode;
 mod error;
 mod handlers;
 mod mail;
+mod manage;
 mod policies;
 pub mod raw;
 mod sessions;
@@ -17,6 +18,7 @@ mod shape;
 mod target;
 
 pub use error::{ConfigError, Errors};
+pub(crate) use error::{hint, item, member};
 pub use sessions::{SessionMaker, is_identity};
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ use crate::handler::{Handlers, Target, Webhook};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
 use crate::mail::Mail;
+use crate::manage::EventOptions;
 use crate::route::{Api, Routes};
 use crate::session::{Directory, Session};
 use crate::template::Templates;
@@ -60,6 +63,8 @@ pub struct Config {
     pub keys_are_loaded: bool,
     /// What tells it from another configuration.
     pub id: ConfigId,
+    /// Who hears of the management events of an organisation, by its id.
+    pub event_options: BTreeMap<String, EventOptions>,
     /// Every event handler, the monitor's included.
     pub handlers: Handlers,
     /// Every template.

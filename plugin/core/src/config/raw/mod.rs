@@ -2,6 +2,7 @@
 
 mod handler;
 mod mail;
+mod manage;
 mod session;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
 pub use mail::{EmailBackend, EmailTemplate};
+pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
 
 /// tollbell: API keys, quotas, monitors and event webhooks for Envoy. Names are Tyk's wherever Tyk has one.
@@ -148,6 +150,9 @@ pub struct Api {
     /// Envoy's verdicts on the upstream are HostDown, HostUp, BreakerTripped, BreakerReset and BreakerTriggered.
     #[serde(default)]
     pub observe_upstream: bool,
+    /// Which exchanges with the upstream are management events.
+    #[serde(default)]
+    pub observe: Observe,
     /// Event handlers for this API.
     #[serde(default)]
     pub event_handlers: EventHandlers,

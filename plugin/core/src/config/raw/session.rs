@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::manage::EventOption;
+
 /// What a key may do.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -148,6 +150,10 @@ pub struct Org {
     pub is_inactive: bool,
     /// Thresholds of this organisation's own.
     pub monitor: Triggers,
+    /// Who hears of its management events, by event: api_event, key_event, hashed_key_event, key_request_event,
+    /// password_reset_event, portal_password_reset_event.
+    #[serde(deserialize_with = "null_as_default")]
+    pub event_options: BTreeMap<String, EventOption>,
 }
 
 /// Thresholds beside the global one.

@@ -1,0 +1,248 @@
+//! Checks what is observed, and who hears of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::error::{Errors, hint, item, member};
+use super::raw;
+use super::target::{basic, target};
+use crate::mail::Address;
+use crate::manage::path::Template;
+use crate::manage::rules::{FreeRule, Payload, Source, is_credential};
+use crate::manage::{Action, EventOption, EventOptions, Kind, Preset, Rules, shapes};
+
+/// The rules of one API; `None` where it has none.
+pub(super) fn observe(path: &str, listen_path: &str, raw: &raw::Observe, errors: &mut Errors) -> Option<Rules> {
+    let preset = Preset::from_name(&raw.preset);
+    let rules_path = member(path, "rules");
+    let rules = (0_usize..)
+        .zip(&raw.rules)
+        .filter_map(|(index, raw)| Check { path: item(&rules_path, index), raw, errors }.rule());
+    let rules: Vec<FreeRule> = rules.collect();
+    if preset.is_none() && rules.is_empty() {
+        return None;
+    }
+    let max_body_bytes = usize::try_from(raw.max_body_bytes).unwrap_or(usize::MAX);
+    Some(Rules::new(listen_path, preset, rules, max_body_bytes))
+}
+
+struct Check<'c> {
+    path: String,
+    raw: &'c raw::ObserveRule,
+    errors: &'c mut Errors,
+}
+
+impl Check<'_> {
+    fn add(&mut self, field: &str, message: impl Into<String>) {
+        self.errors.add(member(&self.path, field), message);
+    }
+
+    fn rule(mut self) -> Option<FreeRule> {
+        let raw = self.raw;
+        let kind = self.kind();
+        let action = kind.and_then(|kind| self.action(kind));
+        let template = if raw.path.is_empty() { None } else { self.template() };
+        for status in raw.status.iter().filter(|status| !(100..=599).contains(*status)) {
+            self.add("status", format!("{status} is not a status: 100 to 599"));
+        }
+        let org_id = self.source("org_id", &raw.org_id, template.as_ref(), false);
+        let payload = kind.map(|kind| self.payload(kind, template.as_ref()));
+        for (index, pointer) in (0_usize..).zip(&raw.fingerprints) {
+            self.pointer(&item("fingerprints", index), pointer);
+        }
+        Some(FreeRule {
+            kind: kind?,
+            action,
+            method: raw.method.clone(),
+            path: template?,
+            status: raw.status.clone(),
+            org_id,
+            payload: payload?,
+            fingerprints: raw.fingerprints.clone(),
+        })
+    }
+
+    fn kind(&mut self) -> Option<Kind> {
+        let name = self.raw.event.as_str();
+        let kind = Kind::from_name(name);
+        if kind.is_none() && !name.is_empty() {
+            let known = Kind::ALL.into_iter().map(Kind::name);
+            self.add("event", format!("no management event has this name{}", hint(name, known)));
+        }
+        kind
+    }
+
+    fn action(&mut self, kind: Kind) -> Option<Action> {
+        let name = self.raw.action.as_str();
+        let names: Vec<&str> = kind.actions().iter().map(|action| action.name()).collect();
+        let action = Action::from_name(name).filter(|action| kind.actions().contains(action));
+        match (name.is_empty(), names.is_empty()) {
+            (true, true) => {}
+            (false, true) => self.add("action", format!("{kind} has none")),
+            (true, false) => self.add("action", format!("missing: one of {}", names.join(", "))),
+            (false, false) if action.is_none() => {
+                let message =
+                    format!("{name:?} is not one of {}{}", names.join(", "), hint(name, names.iter().copied()));
+                self.add("action", message);
+            }
+            (false, false) => {}
+        }
+        action
+    }
+
+    fn template(&mut self) -> Option<Template> {
+        match Template::parse(&self.raw.path) {
+            Ok(template) => Some(template),
+            Err(message) => {
+                self.add("path", message);
+                None
+            }
+        }
+    }
+
+    fn payload(&mut self, kind: Kind, template: Option<&Template>) -> Payload {
+        let raw = self.raw;
+        if !kind.is_portal() {
+            if !raw.message.is_empty() {
+                self.add("message", format!("is for the portal's events; {kind} has data"));
+            }
+            let data = self.source("data", &raw.data, template, false);
+            return Payload::Whole(data.unwrap_or_else(|| Source::Value(Value::Object(serde_json::Map::new()))));
+        }
+        if !raw.data.given().is_empty() {
+            self.add("data", format!("is for the dashboard's events; {kind} has message"));
+        }
+        if !raw.fingerprints.is_empty() {
+            self.add("fingerprints", "is for the dashboard's events: the portal's have no keys");
+        }
+        let known: Vec<&str> = shapes::fields(kind).iter().map(|field| field.name).collect();
+        let mut members = Vec::new();
+        for (name, source) in &raw.message {
+            let place = member("message", name);
+            if !known.contains(&name.as_str()) {
+                let message = format!("{kind} has no field of this name{}", hint(name, known.iter().copied()));
+                self.add_at(&place, message);
+            }
+            members.extend(self.source(&place, source, template, true).map(|source| (name.clone(), source)));
+        }
+        Payload::Members(members)
+    }
+
+    /// Adds an error at a place that is itself a path below the rule's.
+    fn add_at(&mut self, place: &str, message: impl Into<String>) {
+        self.errors.add(format!("{}.{place}", self.path), message);
+    }
+
+    fn source(
+        &mut self,
+        place: &str,
+        raw: &raw::ObserveSource,
+        template: Option<&Template>,
+        required: bool,
+    ) -> Option<Source> {
+        let mut given = raw.given();
+        let source = given.pop();
+        if !given.is_empty() || required && source.is_none() {
+            self.add_at(place, "needs one of request, response, path, query, value");
+            return None;
+        }
+        match &source {
+            Some(Source::Request(pointer)) => self.pointer(&format!("{place}.request"), pointer),
+            Some(Source::Response(pointer)) => self.pointer(&format!("{place}.response"), pointer),
+            Some(Source::Path(name)) => {
+                if let Some(template) = template.filter(|template| !template.has(name)) {
+                    let message = format!("the rule's path has no {{{name}}}{}", hint(name, template.names()));
+                    self.add_at(&format!("{place}.path"), message);
+                }
+            }
+            Some(Source::Query(name)) if name.is_empty() => {
+                self.add_at(&format!("{place}.query"), "empty: name a parameter");
+            }
+            _ => {}
+        }
+        source
+    }
+
+    fn pointer(&mut self, place: &str, pointer: &str) {
+        let escapes_are_right = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        if !(pointer.is_empty() || pointer.starts_with('/')) || !escapes_are_right {
+            self.add_at(
+                place,
+                format!("{pointer:?} is not a JSON pointer: \"\" for the whole, or such as \"/data/id\""),
+            );
+        } else if is_credential(pointer) {
+            self.add_at(place, format!("{pointer:?} is the place of a credential, which no payload shows"));
+        }
+    }
+}
+
+impl raw::ObserveSource {
+    fn given(&self) -> Vec<Source> {
+        let given = [
+            self.request.clone().map(Source::Request),
+            self.response.clone().map(Source::Response),
+            self.path.clone().map(Source::Path),
+            self.query.clone().map(Source::Query),
+            self.value.clone().map(Source::Value),
+        ];
+        given.into_iter().flatten().collect()
+    }
+}
+
+/// Who hears of the management events of each organisation that says so.
+pub(super) fn event_options(
+    raw: &raw::Config,
+    errors: &mut Errors,
+    warnings: &mut Errors,
+) -> BTreeMap<String, EventOptions> {
+    let mut all = BTreeMap::new();
+    for (id, org) in &raw.orgs {
+        let path = member(&member("orgs", id), "event_options");
+        let mut options = EventOptions::default();
+        for (name, option) in &org.event_options {
+            let place = member(&path, name);
+            match Kind::from_name(name) {
+                Some(kind) if !kind.is_portal() => {
+                    if let Some(option) = event_option(&place, option, &raw.callouts, errors, warnings) {
+                        options.set(kind, option);
+                    }
+                }
+                Some(kind) => errors.add(place, format!("{kind} is the portal's: name it under a webhook's events")),
+                None => {
+                    let known = Kind::of_dashboard().map(Kind::name);
+                    errors.add(place, format!("no event has this name{}", hint(name, known)));
+                }
+            }
+        }
+        if !options.is_empty() {
+            all.insert(id.clone(), options);
+        }
+    }
+    all
+}
+
+fn event_option(
+    path: &str,
+    raw: &raw::EventOption,
+    callouts: &raw::Callouts,
+    errors: &mut Errors,
+    warnings: &mut Errors,
+) -> Option<EventOption> {
+    if raw.redis {
+        warnings.add(member(path, "redis"), "has no effect: there are no data planes here to tell");
+    }
+    let target = target(&member(path, "webhook"), &raw.webhook, callouts, errors);
+    let (webhook, user_info) = target.map_or((None, None), |(target, user_info)| (Some(target), user_info));
+    let email = match Address::parse(&raw.email) {
+        Ok(address) => Some(address),
+        Err(error) => {
+            if !raw.email.is_empty() {
+                errors.add(member(path, "email"), format!("no address: it {error}"));
+            }
+            None
+        }
+    };
+    let option = EventOption { webhook, authorization: user_info.as_deref().map(basic), email };
+    (option.webhook.is_some() || option.email.is_some()).then_some(option)
+}

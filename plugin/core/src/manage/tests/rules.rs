@@ -1,0 +1,278 @@
+//! Rules of the configuration's.
+
+use proptest::prelude::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::config::Config;
+use crate::manage::path::Template;
+
+fn config(observe: Value) -> Value {
+    json!({ "apis": [{ "api_id": "a", "listen_path": "/in/", "use_keyless": true, "observe": observe }] })
+}
+
+fn rules(observe: Value) -> Rules {
+    let (config, _) =
+        Config::load(config(observe).to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let (_, api) = config.routes.iter().next().unwrap();
+    api.observe.clone().unwrap()
+}
+
+fn errors(config: Value) -> Vec<String> {
+    let Err(errors) = Config::load(config.to_string().as_bytes()) else { panic!("accepted: {config}") };
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn exchange<'e>(method: &'e str, path: &'e str, request: &'e Value, response: &'e Value) -> Exchange<'e> {
+    Exchange {
+        method,
+        path,
+        query: "org=from-query&empty=",
+        request_type: Some("application/json"),
+        request: BodyView::Json(request),
+        status: 201,
+        location: None,
+        response_type: Some("application/json"),
+        response: BodyView::Json(response),
+    }
+}
+
+#[test]
+fn a_rule_takes_values_from_everywhere() {
+    for (org_id, found) in [
+        (json!({ "request": "/x" }), Some("from-request")),
+        (json!({ "response": "/org/id" }), Some("7")),
+        (json!({ "path": "id" }), Some("k 1")),
+        (json!({ "query": "org" }), Some("from-query")),
+        (json!({ "query": "empty" }), None),
+        (json!({ "value": "fixed" }), Some("fixed")),
+        (json!({ "response": "/nowhere" }), None),
+    ] {
+        let rule = json!({
+            "event": "key_event", "action": "add", "method": "post", "path": "/v1/keys/{id}", "status": [200, 201],
+            "org_id": org_id, "data": { "response": "" }, "fingerprints": ["/key"]
+        });
+        let rules = rules(json!({ "rules": [rule] }));
+        let (request, response) =
+            (json!({ "x": "from-request" }), json!({ "org": { "id": 7 }, "key": "raw", "password": "p" }));
+        let list = rules.occurrences(&exchange("POST", "/in/v1/keys/k%201", &request, &response));
+        assert_eq!(list.len(), 1);
+        assert_eq!(list[0].org_id.as_deref(), found);
+        let shown = json!({ "org": { "id": 7 }, "key": crate::session::KeyHash::of(b"raw").fingerprint() });
+        assert_eq!(list[0].payload, shown);
+        assert_eq!(list[0].name(), "key_event.add");
+    }
+}
+
+#[test]
+fn a_portal_rule_fills_the_message_and_leaves_out_what_is_not_there() {
+    let rules = rules(json!({ "rules": [{
+        "event": "OrganizationRegistered", "method": "POST", "path": "/orgs",
+        "message": { "ID": { "response": "/id" }, "Name": { "request": "/name" }, "CreatedAt": { "response": "/at" } }
+    }] }));
+    let watch = rules.watch("POST", "/in/orgs", "").unwrap();
+    assert!(watch.needs_request && watch.needs_response);
+    let (request, response) = (json!({ "name": "Acme" }), json!({ "id": 3 }));
+    let list = rules.occurrences(&exchange("POST", "/in/orgs", &request, &response));
+    assert_eq!(
+        list[0].body(NOW),
+        r#"{"Event":"OrganisationRegistered","Message":{"ID":3,"Name":"Acme"},"Timestamp":"2026-10-21T08:15:30.250Z"}"#
+    );
+    let fields = [("name".to_owned(), "Acme".to_owned())];
+    let form = Exchange { request: BodyView::Form(&fields), ..exchange("POST", "/in/orgs", &request, &response) };
+    assert_eq!(rules.occurrences(&form)[0].payload, json!({ "ID": 3, "Name": "Acme" }));
+}
+
+#[test]
+fn only_what_is_asked_for_is_watched() {
+    let rules = rules(json!({ "rules": [
+        { "event": "api_event", "action": "delete", "method": "DELETE", "path": "/a/{id}", "data": { "path": "id" } },
+        { "event": "key_event", "action": "add", "method": "POST", "path": "/a/{id}", "data": { "request": "" } },
+        { "event": "key_event", "action": "update", "method": "POST", "path": "/a/special", "data": { "response": "" } }
+    ] }));
+    let watch = |method, path| rules.watch(method, path, "").map(|watch| (watch.needs_request, watch.needs_response));
+    assert_eq!(watch("DELETE", "/in/a/1"), Some((false, false)));
+    assert_eq!(watch("POST", "/in/a/1"), Some((true, false)));
+    assert_eq!(watch("POST", "/in/a/special"), Some((false, true)));
+    for (method, path) in
+        [("GET", "/in/a/1"), ("POST", "/a/1"), ("POST", "/in/a/1/"), ("POST", "/in/a/"), ("POST", "/in")]
+    {
+        assert_eq!(watch(method, path), None, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_failed_exchange_is_no_event() {
+    let rules = rules(json!({ "rules": [{ "event": "password_reset_event", "method": "POST", "path": "/reset" }] }));
+    let nothing = Value::Null;
+    for (status, count) in [(200, 1), (204, 1), (302, 0), (401, 0), (500, 0)] {
+        let exchange = Exchange { status, ..exchange("POST", "/in/reset", &nothing, &nothing) };
+        assert_eq!(rules.occurrences(&exchange).len(), count, "{status}");
+    }
+}
+
+#[test]
+fn mistakes_in_rules_are_named_with_their_paths() {
+    let rule = json!({
+        "event": "UserRegistred", "action": "add", "method": "POST", "path": "v1", "status": [99],
+        "org_id": { "path": "id", "query": "x" }
+    });
+    assert_eq!(
+        errors(config(json!({ "preset": "tyk-dashbord", "rules": [rule], "max_body_bytes": 0, "rule": [] }))),
+        [
+            "apis[0].observe.max_body_bytes: 0 is less than 1",
+            "apis[0].observe.preset: \"tyk-dashbord\" is not one of tyk-gateway, tyk-dashboard, tyk-portal",
+            "apis[0].observe.rule: unknown field (did you mean \"rules\"?)",
+            "apis[0].observe.rules[0].event: no management event has this name (did you mean \"UserRegistered\"?)",
+            "apis[0].observe.rules[0].path: \"v1\" does not start with /",
+            "apis[0].observe.rules[0].status: 99 is not a status: 100 to 599",
+            "apis[0].observe.rules[0].org_id: needs one of request, response, path, query, value",
+        ]
+    );
+    for (rule, expected) in [
+        (json!({ "event": "key_event" }), "action: missing: one of add, update, delete"),
+        (
+            json!({ "event": "key_event", "action": "added" }),
+            "action: \"added\" is not one of add, update, delete (did you mean \"add\"?)",
+        ),
+        (json!({ "event": "PasswordReset", "action": "add" }), "action: PasswordReset has none"),
+        (
+            json!({ "event": "PasswordReset", "data": { "request": "" } }),
+            "data: is for the dashboard's events; PasswordReset has message",
+        ),
+        (
+            json!({ "event": "PasswordReset", "message": { "Emial": { "value": 1 } } }),
+            "message.Emial: PasswordReset has no field of this name (did you mean \"Email\"?)",
+        ),
+        (
+            json!({ "event": "PasswordReset", "message": { "Email": {} } }),
+            "message.Email: needs one of request, response, path, query, value",
+        ),
+        (
+            json!({ "event": "password_reset_event", "message": { "Email": { "value": 1 } } }),
+            "message: is for the portal's events; password_reset_event has data",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "request": "a" } }),
+            "data.request: \"a\" is not a JSON pointer: \"\" for the whole, or such as \"/data/id\"",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "request": "/user/Password" } }),
+            "data.request: \"/user/Password\" is the place of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "path": "idd" } }),
+            "data.path: the rule's path has no {idd} (did you mean \"id\"?)",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "path": 1 } }),
+            "data.path: expected a string, found a number; quote it",
+        ),
+        (
+            json!({ "event": "password_reset_event", "path": "/a/{}" }),
+            "path: \"{}\" is neither literal nor a name in braces, such as {id}",
+        ),
+        (json!({ "event": "password_reset_event", "path": "/{a}/{a}" }), "path: \"{a}\" stands in it twice"),
+        (
+            json!({ "event": "password_reset_event", "path": "/a?b" }),
+            "path: \"/a?b\" is no path: it has blanks, a query or a fragment",
+        ),
+        (
+            json!({ "event": "password_reset_event", "fingerprints": ["x"] }),
+            "fingerprints[0]: \"x\" is not a JSON pointer: \"\" for the whole, or such as \"/data/id\"",
+        ),
+    ] {
+        let mut full = json!({ "method": "POST", "path": "/{id}" });
+        full.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        assert_eq!(errors(config(json!({ "rules": [full] }))), [format!("apis[0].observe.rules[0].{expected}")]);
+    }
+    assert_eq!(
+        errors(config(json!({ "rules": [{}] }))),
+        ["event", "method", "path"].map(|field| format!("apis[0].observe.rules[0].{field}: missing"))
+    );
+}
+
+#[test]
+fn event_options_are_read_as_tyk_writes_them() {
+    let options = json!({
+        "api_event": { "webhook": "http://u:p@hooks.example.com/api?x=1", "email": "ops@acme.test" },
+        "key_event": { "webhook": "", "email": "", "redis": true },
+        "hashed_key_event": { "webhook": null, "email": null, "redis": false },
+        "key_request_event": { "email": "keys@acme.test" },
+        "password_reset_event": null, "portal_password_reset_event": {}
+    });
+    let config =
+        json!({ "orgs": { "acme": { "event_options": options }, "other": { "event_options": null }, "third": null } });
+    let (config, warnings) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.contains(
+        &"orgs.acme.event_options.key_event.redis: has no effect: there are no data planes here to tell".to_owned()
+    ));
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(config.event_options.len(), 1);
+    let acme = &config.event_options["acme"];
+    assert_eq!(acme.iter().map(|(kind, _)| kind).collect::<Vec<_>>(), [Kind::ApiEvent, Kind::KeyRequestEvent]);
+    let api = acme.get(Kind::ApiEvent).unwrap();
+    assert_eq!(api.webhook.as_ref().unwrap().path_and_query, "/api?x=1");
+    assert_eq!(api.authorization.as_deref(), Some("Basic dTpw"));
+    assert!(!format!("{api:?}").contains("dTpw"));
+    assert_eq!(acme.get(Kind::KeyRequestEvent).unwrap().email.as_ref().unwrap().as_str(), "keys@acme.test");
+}
+
+#[test]
+fn mistakes_in_event_options_are_named_with_their_paths() {
+    let options = json!({
+        "api_evnt": {}, "PasswordReset": {}, "key_event": { "webhook": "hooks", "email": "ops", "mail": "x" }
+    });
+    assert_eq!(
+        errors(json!({ "orgs": { "acme": { "event_options": options } } })),
+        [
+            "orgs.acme.event_options.key_event.mail: unknown field (did you mean \"email\"?)",
+            "orgs.acme.event_options.PasswordReset: PasswordReset is the portal's: name it under a webhook's events",
+            "orgs.acme.event_options.api_evnt: no event has this name (did you mean \"api_event\"?)",
+            "orgs.acme.event_options.key_event.webhook: \"hooks\" is not an absolute http or https URL",
+            "orgs.acme.event_options.key_event.email: no address: it has no @",
+        ]
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_path_and_no_template_panics(
+        template in "[/a{}%?]{0,12}", path in ".{0,20}", query in ".{0,20}", listen in "/[a/]{0,4}",
+    ) {
+        if let Ok(template) = Template::parse(&template) {
+            let _ = template.matches(&path);
+            let _ = template.captures(&path);
+        }
+        for preset in Preset::ALL {
+            let rules = Rules::new(&listen, Some(preset), Vec::new(), 1024);
+            for method in ["POST", "PUT", "DELETE"] {
+                let _ = rules.watch(method, &path, &query);
+            }
+        }
+    }
+
+    #[test]
+    fn no_pointer_panics(pointer in "[/~01a]{0,8}", body in "[a=&/]{0,12}") {
+        let source = Source::Request(pointer);
+        let rule = FreeRule {
+            kind: Kind::KeyEvent,
+            action: Some(Action::Add),
+            method: "POST".to_owned(),
+            path: Template::parse("/a").unwrap(),
+            status: Vec::new(),
+            org_id: Some(source.clone()),
+            payload: Payload::Whole(source),
+            fingerprints: vec!["/a".to_owned()],
+        };
+        let rules = Rules::new("/", None, vec![rule], 1024);
+        let mut collector = Collector::new(Some("application/x-www-form-urlencoded"), None, 1024);
+        collector.push(body.as_bytes());
+        let request = collector.finish();
+        let nothing = Value::Null;
+        let exchange = Exchange { request: request.view(), ..exchange("POST", "/a", &nothing, &nothing) };
+        prop_assert_eq!(rules.occurrences(&exchange).len(), 1);
+    }
+}
