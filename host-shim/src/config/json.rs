@@ -1,5 +1,7 @@
 //! JSON to a tree.
 
+use std::collections::HashSet;
+
 use super::node::{Key, Node, Value, insert};
 use super::yaml::{Fault, MAX_DEPTH, Parsed};
 
@@ -56,14 +58,14 @@ impl<'t> Scanner<'t> {
 
     fn map(&mut self) -> Option<Value> {
         self.skip(1);
-        let mut entries = Vec::new();
+        let (mut entries, mut names) = (Vec::new(), HashSet::new());
         while self.peek()? != '}' {
             let line = self.line;
             let name = self.string()?;
             self.peek()?;
             self.skip(1);
             let node = self.node()?;
-            if let Some(first) = insert(&mut entries, Key { name: name.clone(), line }, node) {
+            if let Some(first) = insert(&mut entries, &mut names, Key { name: name.clone(), line }, node) {
                 self.notices.push((line, format!("{name:?} stands on line {first} too: Envoy takes the last")));
             }
             self.skip_comma();

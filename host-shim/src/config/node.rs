@@ -1,5 +1,7 @@
 //! The tree of a configuration file, each part with its line.
 
+use std::collections::HashSet;
+
 /// A part of the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -92,8 +94,15 @@ impl Node {
 }
 
 /// Adds an entry to a map. A key that is there already loses its old value, as in Envoy; its old line is returned.
-pub(super) fn insert(entries: &mut Vec<(Key, Node)>, key: Key, node: Node) -> Option<usize> {
-    let first = entries.iter().position(|(other, _)| other.name == key.name);
+/// `names` are those of the map so far: among a hundred thousand keys, a search for each would take minutes.
+pub(super) fn insert(
+    entries: &mut Vec<(Key, Node)>,
+    names: &mut HashSet<String>,
+    key: Key,
+    node: Node,
+) -> Option<usize> {
+    let is_new = names.insert(key.name.clone());
+    let first = if is_new { None } else { entries.iter().position(|(other, _)| other.name == key.name) };
     let first = first.map(|index| entries.remove(index).0.line);
     entries.push((key, node));
     first

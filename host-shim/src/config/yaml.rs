@@ -1,6 +1,6 @@
 //! YAML to a tree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
@@ -10,8 +10,9 @@ use super::scalar::resolve;
 /// Protobuf's JSON reader, through which Envoy sends its YAML, goes no deeper.
 pub(super) const MAX_DEPTH: usize = 100;
 
-/// A configuration with more parts is one that aliases have blown up.
-const MAX_NODES: usize = 500_000;
+/// What is written out is bounded by the file's size. A few aliases of aliases could still fill the memory: all
+/// copies together may be so many values, enough for a hundred thousand keys that two filters share.
+const MAX_COPIES: usize = 5_000_000;
 
 /// A tree, and what is odd about it: line and message.
 #[derive(Debug)]
@@ -53,7 +54,8 @@ struct Builder {
     anchors: HashMap<usize, Piece>,
     notices: Vec<(usize, String)>,
     documents: usize,
-    nodes: usize,
+    /// Values that stand in the tree, or among the anchors, a second time.
+    copies: usize,
 }
 
 /// A list or a map that has not ended.
@@ -61,6 +63,8 @@ struct Open {
     anchor: usize,
     piece: Piece,
     key: Option<PendingKey>,
+    /// The keys of a map so far.
+    names: HashSet<String>,
 }
 
 struct PendingKey {
@@ -93,9 +97,10 @@ impl Builder {
                     let message = "an alias of what it is itself a part of".to_owned();
                     return Err(Fault { line, message });
                 };
-                self.nodes = self.nodes.saturating_add(piece.size);
+                let (size, height) = (piece.size, piece.height);
+                self.check_depth(line, height)?;
+                self.copies = count_copies(self.copies, size, line)?;
                 let piece = piece.clone();
-                self.check_size(line, piece.height)?;
                 return self.add(piece, 0);
             }
             Event::SequenceStart(anchor, _) => return self.start(Value::List(Vec::new()), anchor, line),
@@ -118,8 +123,6 @@ impl Builder {
         tag: Option<&Tag>,
         line: usize,
     ) -> Result<(), Fault> {
-        self.nodes = self.nodes.saturating_add(1);
-        self.check_size(line, 0)?;
         let is_key = self.open.last().is_some_and(|open| open.is_map() && open.key.is_none());
         if is_key {
             return self.key(text, style, anchor, tag, line);
@@ -168,21 +171,14 @@ impl Builder {
     }
 
     fn start(&mut self, value: Value, anchor: usize, line: usize) -> Result<(), Fault> {
-        self.nodes = self.nodes.saturating_add(1);
         let piece = Piece { node: Node::new(line, value), size: 1, height: 1 };
-        self.open.push(Open { anchor, piece, key: None });
-        self.check_size(line, 0)
+        self.open.push(Open { anchor, piece, key: None, names: HashSet::new() });
+        self.check_depth(line, 0)
     }
 
-    fn check_size(&self, line: usize, height: usize) -> Result<(), Fault> {
+    fn check_depth(&self, line: usize, height: usize) -> Result<(), Fault> {
         if self.open.len().saturating_add(height) > MAX_DEPTH {
             return Err(Fault { line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") });
-        }
-        if self.nodes > MAX_NODES {
-            return Err(Fault {
-                line,
-                message: format!("more than {MAX_NODES} values, aliases counted as often as used"),
-            });
         }
         Ok(())
     }
@@ -190,6 +186,7 @@ impl Builder {
     /// Puts a finished node into what is open.
     fn add(&mut self, piece: Piece, anchor: usize) -> Result<(), Fault> {
         if anchor > 0 {
+            self.copies = count_copies(self.copies, piece.size, piece.node.line)?;
             self.anchors.insert(anchor, piece.clone());
         }
         let Some(open) = self.open.last_mut() else {
@@ -209,7 +206,7 @@ impl Builder {
             }
             (Value::Map(entries), Some(PendingKey { key, is_ignored: false })) => {
                 let (name, line) = (key.name.clone(), key.line);
-                if let Some(first) = insert(entries, key, piece.node) {
+                if let Some(first) = insert(entries, &mut open.names, key, piece.node) {
                     let message = format!("{name:?} stands on line {first} too: Envoy takes the last");
                     self.notices.push((line, message));
                 }
@@ -225,6 +222,15 @@ impl Open {
     fn is_map(&self) -> bool {
         matches!(self.piece.node.value, Value::Map(_))
     }
+}
+
+fn count_copies(before: usize, more: usize, line: usize) -> Result<usize, Fault> {
+    let copies = before.saturating_add(more);
+    if copies > MAX_COPIES {
+        let message = format!("more than {MAX_COPIES} values are copies, aliases counted as often as used");
+        return Err(Fault { line, message });
+    }
+    Ok(copies)
 }
 
 /// The line of the `|` or `>` before a text: the parser says where the first line is that is not empty.

@@ -24,6 +24,8 @@ pub(super) struct Api {
     pub(super) rate_limit: Option<Yaml>,
     pub(super) handlers: Handlers,
     pub(super) upstream: Upstream,
+    /// The version that is served, where there are several to have a right to.
+    pub(super) version: Option<String>,
     /// What protects it in Tyk and is not carried over. Such an API refuses everything.
     pub(super) closed: Vec<String>,
 }

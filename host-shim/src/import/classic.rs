@@ -145,10 +145,17 @@ fn restrictions(root: &At<'_>, api: &mut Api, now: DateTime) {
     expiry(&root.get("expiration"), "the API's end", api, now);
 }
 
-/// Tyk's `2006-01-02 15:04`; what it cannot read is no end.
+/// Tyk's `2006-01-02 15:04`; it takes what it cannot read for a time that has passed.
 pub(super) fn expiry(at: &At<'_>, what: &str, api: &mut Api, now: DateTime) {
-    let Ok(end) = DateTime::strptime("%Y-%m-%d %H:%M", at.words()) else { return };
-    if end < now {
+    if matches!(at.words(), "" | "-1") {
+        return;
+    }
+    let Ok(end) = DateTime::strptime("%Y-%m-%d %H:%M", at.words()) else {
+        let instead = "it is no time such as 2030-12-31 23:59, and Tyk refuses such requests, too: write one";
+        closes(api, at, what, instead);
+        return;
+    };
+    if end <= now {
         closes(api, at, what, "it has passed: take the API out");
     } else {
         at.missing("it does not end by itself: take its route out on that day");
@@ -208,7 +215,9 @@ fn version<'f>(root: &At<'f>, api: &mut Api, now: DateTime) -> Option<At<'f>> {
     let is_versioned = data.get("not_versioned").value().is_some() && !data.get("not_versioned").flag();
     let default = data.get("default_version").words();
     let versions = data.get("versions").entries();
-    let served = versions.iter().find(|(name, _)| *name == default).or(versions.first()).map(|(_, at)| at.clone());
+    let served = versions.iter().find(|(name, _)| *name == default).or(versions.first());
+    api.version = served.filter(|_| is_versioned).map(|(name, _)| (*name).to_owned());
+    let served = served.map(|(_, at)| at.clone());
     for (name, version) in &versions {
         let is_served = served.as_ref().is_some_and(|served| served.place() == version.place());
         if is_versioned && !is_served {
@@ -221,14 +230,14 @@ fn version<'f>(root: &At<'f>, api: &mut Api, now: DateTime) -> Option<At<'f>> {
         for unused in ["name", "use_extended_paths"] {
             version.get(unused).missing(UNUSED);
         }
-        if version.get("expires").words() != "-1" {
-            expiry(&version.get("expires"), "the version's end", api, now);
-        }
+        expiry(&version.get("expires"), "the version's end", api, now);
         let (old, extended) = (version.get("paths"), version.get("extended_paths"));
-        for list in ["white_list", "black_list"] {
+        for list in ["white_list", "black_list", "internal"] {
             let lists = if version.get("use_extended_paths").flag() { &extended } else { &old };
             let entries = lists.get(list).items();
-            if entries.iter().any(|entry| !entry.get("disabled").flag()) {
+            // The old form has paths alone.
+            let is_path = |entry: &At<'_>| entry.value().is_some_and(serde_json::Value::is_string);
+            if entries.iter().any(|entry| is_path(entry) || !entry.get("disabled").flag()) {
                 closes(api, &lists.get(list), "which paths are allowed", PATHS);
             }
         }

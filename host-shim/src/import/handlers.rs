@@ -29,10 +29,14 @@ const FIRED: [&str; 12] = [
 const UPSTREAM: [&str; 5] = ["BreakerReset", "BreakerTriggered", "BreakerTripped", "HostDown", "HostUp"];
 
 /// Tyk's other events, and what to do instead.
-const UNFIRED: [(&str, &str); 9] = [
+const UNFIRED: [(&str, &str); 13] = [
     ("ApiUpdated", "the configuration changes with Envoy's: tell people where that is deployed"),
     ("CertificateExpired", "watch Envoy's statistic days_until_first_cert_expiring"),
     ("CertificateExpiringSoon", "watch Envoy's statistic days_until_first_cert_expiring"),
+    ("OAuth2ExchangeFailed", "Envoy's credential_injector gets tokens for an upstream, and has statistics"),
+    ("OAuth2ExchangeSucceeded", "Envoy's credential_injector gets tokens for an upstream, and has statistics"),
+    ("RateLimitSmoothingDown", "rates stay as they are configured"),
+    ("RateLimitSmoothingUp", "rates stay as they are configured"),
     ("TokenCreated", "observe the service that manages keys, and name key_event in event_options"),
     ("TokenDeleted", "observe the service that manages keys, and name key_event in event_options"),
     ("TokenUpdated", "observe the service that manages keys, and name key_event in event_options"),

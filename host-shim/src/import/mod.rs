@@ -37,6 +37,7 @@ use self::advice::Kind;
 use self::api::Api;
 use self::envoy::Site;
 use self::gateway::Gateway;
+use self::rights::{Callable, Callables};
 use self::sessions::{Policies, Sessions};
 use self::source::{At, Errors, File};
 use self::templates::Templates;
@@ -117,13 +118,14 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Vec<String>> {
         apis.extend(if is_oas { oas::read(&root, &context) } else { classic::read(&root, &context) });
     }
     check_places(&apis, &errors);
-    let ids: BTreeSet<String> = apis.iter().map(|api| api.id.clone()).collect();
+    let callable = |api: &Api| Callable { org_id: api.org_id.clone(), version: api.version.clone() };
+    let callables: Callables = apis.iter().map(|api| (api.id.clone(), callable(api))).collect();
 
     let policy_file = files.policies.as_deref().map(|path| {
         let policies = policies(path, gateway.allows_explicit_policy_ids, &errors);
         File::new(path.display().to_string(), policies, &errors)
     });
-    let policies = policy_file.as_ref().map(|file| Policies::read(file, &ids)).unwrap_or_default();
+    let policies = policy_file.as_ref().map(|file| Policies::read(file, &callables)).unwrap_or_default();
     let mut orgs: BTreeSet<String> = apis.iter().map(|api| api.org_id.clone()).collect();
     orgs.extend(policies.orgs.iter().cloned());
     orgs.remove("");
@@ -132,7 +134,7 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Vec<String>> {
         let (sorted, known) = names::sort(&name, read(path, &errors)?, gateway.hash_keys, &orgs, &errors);
         Some((File::new(name, sorted, &errors), known))
     });
-    let sessions = key_file.as_ref().map(|(file, known)| Sessions::read(file, known, &policies, &ids));
+    let sessions = key_file.as_ref().map(|(file, known)| Sessions::read(file, known, &policies, &callables));
     let sessions = sessions.unwrap_or_default();
     orgs.extend(sessions.named.iter().filter(|org| !org.is_empty()).cloned());
 

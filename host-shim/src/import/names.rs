@@ -14,8 +14,8 @@ use super::source::Errors;
 pub(super) enum Owner {
     /// A key, that tollbell finds under this name.
     Key,
-    /// A key that was made by hand, of which Tyk also takes the part that was chosen.
-    Custom,
+    /// A key that was made by hand, of which Tyk also takes the part that was chosen, for the APIs of an organisation.
+    Custom(String),
     /// The hash of a key, of which nothing else can be made.
     Unusable(&'static str),
 }
@@ -31,7 +31,7 @@ impl Known {
 
     /// The keys that were made by hand.
     pub(super) fn custom(&self) -> impl Iterator<Item = &String> {
-        self.0.iter().filter(|(_, owner)| **owner == Owner::Custom).map(|(name, _)| name)
+        self.0.iter().filter(|(_, owner)| matches!(owner, Owner::Custom(_))).map(|(name, _)| name)
     }
 }
 
@@ -142,9 +142,10 @@ fn identify(name: &str, org: &str, is_hashed: bool) -> (String, Owner) {
     let token = STANDARD.decode(name).or_else(|_| STANDARD_NO_PAD.decode(name)).ok();
     let token: Option<Value> = token.and_then(|token| serde_json::from_slice(&token).ok());
     let id = token.as_ref().and_then(|token| token.get("id")?.as_str());
+    let org = token.as_ref().and_then(|token| token.get("org")?.as_str()).unwrap_or(org);
     let chosen = id.or_else(|| name.strip_prefix(org).filter(|_| !org.is_empty())).filter(|id| !id.is_empty());
     match chosen {
-        Some(chosen) if !is_hex(chosen, 32) => (fingerprint(chosen.as_bytes()), Owner::Custom),
+        Some(chosen) if !is_hex(chosen, 32) => (fingerprint(chosen.as_bytes()), Owner::Custom(org.to_owned())),
         _ => (fingerprint(name.as_bytes()), Owner::Key),
     }
 }
@@ -172,8 +173,8 @@ mod tests {
             assert_eq!(identify(hash, "acme", false), (sha(hash), Owner::Key));
         }
         assert_eq!(identify(&generated, "acme", true), (sha(&generated), Owner::Key));
-        assert_eq!(identify(&custom, "acme", false), (sha("partner"), Owner::Custom));
-        assert_eq!(identify("acmepartner", "acme", false), (sha("partner"), Owner::Custom));
+        assert_eq!(identify(&custom, "acme", false), (sha("partner"), Owner::Custom("acme".to_owned())));
+        assert_eq!(identify("acmepartner", "acme", false), (sha("partner"), Owner::Custom("acme".to_owned())));
         assert_eq!(identify(&format!("acme{uuid}"), "acme", false), (sha(&format!("acme{uuid}")), Owner::Key));
         assert_eq!(identify("acme", "acme", false), (sha("acme"), Owner::Key));
     }

@@ -135,7 +135,7 @@ fn restrictions(tyk: &At<'_>, api: &mut Api) {
         closes(api, &addresses, "the client's address", ADDRESSES);
     }
     for (_, operation) in tyk.at("middleware.operations").entries() {
-        for list in ["allow", "block"] {
+        for list in ["allow", "block", "internal"] {
             let enabled = operation.get(list).get("enabled");
             if enabled.flag() {
                 closes(api, &enabled, "which paths are allowed", PATHS);

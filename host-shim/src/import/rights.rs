@@ -1,6 +1,6 @@
 //! What keys and policies have in common: access rights, limits, triggers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::classic::whole;
 use super::source::At;
@@ -12,8 +12,8 @@ pub(super) enum Kind {
     Text,
     Flag,
     Whole,
-    /// A number over 0; Tyk takes 0 and -1 for no limit.
-    Positive,
+    /// A number; a negative one is no limit, and wins where policies are merged.
+    Number,
     Texts,
     Any,
 }
@@ -26,7 +26,7 @@ pub(super) fn copy(at: &At<'_>, settings: &[(&'static str, Kind)], to: &mut Vec<
             Kind::Text => setting.text().map(Yaml::from),
             Kind::Flag => Some(setting.flag().into()),
             Kind::Whole => setting.whole().map(Yaml::from),
-            Kind::Positive => setting.number().filter(|number| *number > 0.0).and(setting.value()).map(whole),
+            Kind::Number => setting.number().and(setting.value()).map(whole),
             Kind::Texts => {
                 let texts = setting.items().iter().filter_map(|item| item.text().map(Yaml::from)).collect::<Vec<_>>();
                 Some(texts.into())
@@ -41,12 +41,8 @@ pub(super) fn copy(at: &At<'_>, settings: &[(&'static str, Kind)], to: &mut Vec<
 }
 
 /// Limits of a session, a policy, an organisation or one API.
-pub(super) const LIMITS: [(&str, Kind); 4] = [
-    ("quota_max", Kind::Whole),
-    ("quota_renewal_rate", Kind::Whole),
-    ("rate", Kind::Positive),
-    ("per", Kind::Positive),
-];
+pub(super) const LIMITS: [(&str, Kind); 4] =
+    [("quota_max", Kind::Whole), ("quota_renewal_rate", Kind::Whole), ("rate", Kind::Number), ("per", Kind::Number)];
 
 /// `monitor`, with the thresholds that can be crossed.
 pub(super) fn triggers(at: &At<'_>) -> Option<Yaml> {
@@ -65,6 +61,23 @@ pub(super) fn percent(limit: &f64) -> Yaml {
     Yaml::Number(*limit)
 }
 
+/// The APIs that rights can be given to, by id.
+pub(super) type Callables = BTreeMap<String, Callable>;
+
+/// What a right to an API must fit.
+pub(super) struct Callable {
+    pub(super) org_id: String,
+    /// The version that is served, where the API has versions.
+    pub(super) version: Option<String>,
+}
+
+impl Callable {
+    /// Whether it belongs to another organisation; an empty one is anybody's.
+    pub(super) fn is_foreign_to(&self, org: &str) -> bool {
+        !org.is_empty() && !self.org_id.is_empty() && self.org_id != org
+    }
+}
+
 /// The APIs that a key or a policy may call.
 pub(super) struct Rights {
     pub(super) apis: Vec<(String, Yaml)>,
@@ -75,16 +88,30 @@ pub(super) struct Rights {
 /// What narrows a right, and tollbell does not look at.
 const NARROWER: [&str; 5] = ["allowed_urls", "restricted_types", "allowed_types", "field_access_rights", "endpoints"];
 
-pub(super) fn rights(at: &At<'_>, known: &BTreeSet<String>) -> Rights {
+/// `org`: whose APIs it can be about; empty for anybody's.
+pub(super) fn rights(at: &At<'_>, known: &Callables, org: &str) -> Rights {
     let given = at.get("access_rights").entries();
-    let apis = given.iter().filter_map(|(id, right)| Some(((*id).to_owned(), self::right(id, right, known)?)));
+    let apis = given.iter().filter_map(|(id, right)| Some(((*id).to_owned(), self::right(id, right, known, org)?)));
     let apis: Vec<_> = apis.collect();
     Rights { are_lost: apis.is_empty() && !given.is_empty(), apis }
 }
 
-fn right(id: &str, at: &At<'_>, known: &BTreeSet<String>) -> Option<Yaml> {
-    if !known.contains(id) {
+fn right(id: &str, at: &At<'_>, known: &Callables, org: &str) -> Option<Yaml> {
+    let Some(api) = known.get(id) else {
         at.missing(format!("the right is left out: there is no API {id:?} any more, or none was given"));
+        return None;
+    };
+    if api.is_foreign_to(org) {
+        at.missing(
+            "the right is left out: the API belongs to another organisation, and Tyk refuses such a key there, too",
+        );
+        return None;
+    }
+    let versions = at.get("versions").items();
+    if let Some(served) = api.version.as_deref().filter(|served| !versions.iter().any(|at| at.words() == *served)) {
+        at.missing(format!(
+            "the right is left out: it is not one to version {served:?}, which is the one that is served"
+        ));
         return None;
     }
     if let Some(narrower) = NARROWER.iter().find(|name| at.get(name).is_set()) {

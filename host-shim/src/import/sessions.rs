@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{Known, Owner};
-use super::rights::{Kind, LIMITS, copy, rights, triggers};
+use super::rights::{Callables, Kind, LIMITS, Rights, copy, rights, triggers};
 use super::source::{At, File};
 use super::yaml::{Yaml, map};
 
@@ -13,75 +13,84 @@ enum Partition {
     All,
     Some,
     PerApi,
+    /// No key can have it.
+    Mixed,
+}
+
+/// What becomes of the keys of a policy.
+struct Told {
+    partition: Partition,
+    org_id: String,
+    /// It says which APIs its keys may call, also if none of them is left.
+    grants: bool,
+    is_inactive: bool,
 }
 
 /// Policies by id.
 #[derive(Default)]
 pub(super) struct Policies {
     pub(super) kept: BTreeMap<String, Yaml>,
-    /// There is one of that id, and no API that it grants is left.
-    lost: BTreeSet<String>,
-    /// What they say, and whose they are.
-    kinds: BTreeMap<String, (Partition, String)>,
+    /// Those of the file, kept or not.
+    told: BTreeMap<String, Told>,
     pub(super) orgs: BTreeSet<String>,
 }
 
 impl Policies {
-    pub(super) fn read(file: &File, apis: &BTreeSet<String>) -> Self {
+    pub(super) fn read(file: &File, apis: &Callables) -> Self {
         let mut policies = Policies::default();
         for (id, at) in file.root().entries() {
             if !at.value().is_some_and(serde_json::Value::is_object) {
                 at.error("must be a policy, an object");
                 continue;
             }
-            let mut policy = Vec::new();
-            copy(&at, &[("name", Kind::Text), ("org_id", Kind::Text)], &mut policy);
-            copy(&at, &LIMITS, &mut policy);
-            let more = [("key_expires_in", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)];
-            copy(&at, &more, &mut policy);
-            at.get("id").carried();
-            at.get("_id").carried();
-            at.get("active").missing("nothing to do: is_inactive is what Tyk looks at");
-            let mut parts = Vec::new();
-            let names = ["quota", "rate_limit", "complexity", "acl", "per_api"].map(|name| (name, Kind::Flag));
-            copy(&at.get("partitions"), &names, &mut parts);
-            let has = |wanted: &str| parts.iter().any(|(name, _)| *name == wanted);
-            let is_mixed = has("per_api") && parts.len() > 1;
-            let grants = parts.is_empty() || parts.iter().any(|(name, _)| matches!(*name, "acl" | "per_api"));
-            let (is_per_api, is_partitioned) = (has("per_api"), !parts.is_empty());
-            if !parts.is_empty() {
-                policy.push(("partitions", map(parts)));
-            }
-            copy(&at, &[("meta_data", Kind::Any)], &mut policy);
-            if let Some(monitor) = triggers(&at) {
-                policy.push(("monitor", monitor));
-            }
-            let rights = rights(&at, apis);
-            if is_mixed {
-                at.missing("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
-                policies.lost.insert(id.to_owned());
-                continue;
-            }
-            if rights.are_lost && grants {
-                at.missing("the policy is left out: none of its APIs is left");
-                policies.lost.insert(id.to_owned());
-                continue;
-            }
-            if !rights.apis.is_empty() {
-                policy.push(("access_rights", Yaml::Map(rights.apis)));
-            }
-            let kind = if is_per_api {
-                Partition::PerApi
-            } else if is_partitioned {
-                Partition::Some
-            } else {
-                Partition::All
-            };
-            policies.kinds.insert(id.to_owned(), (kind, at.get("org_id").words().to_owned()));
-            policies.orgs.insert(at.get("org_id").words().to_owned());
-            policies.kept.insert(id.to_owned(), map(policy));
+            policies.add(id, &at, apis);
         }
         policies
+    }
+
+    fn add(&mut self, id: &str, at: &At<'_>, apis: &Callables) {
+        let mut policy = Vec::new();
+        copy(at, &[("name", Kind::Text), ("org_id", Kind::Text)], &mut policy);
+        copy(at, &LIMITS, &mut policy);
+        let more = [("key_expires_in", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)];
+        copy(at, &more, &mut policy);
+        at.get("id").carried();
+        at.get("_id").carried();
+        at.get("active").missing("nothing to do: is_inactive is what Tyk looks at");
+        let mut parts = Vec::new();
+        let names = ["quota", "rate_limit", "complexity", "acl", "per_api"].map(|name| (name, Kind::Flag));
+        copy(&at.get("partitions"), &names, &mut parts);
+        let has = |wanted: &str| parts.iter().any(|(name, _)| *name == wanted);
+        let partition = match (has("per_api"), parts.len()) {
+            (true, 1) => Partition::PerApi,
+            (true, _) => Partition::Mixed,
+            (false, 0) => Partition::All,
+            (false, _) => Partition::Some,
+        };
+        let says_rights = partition != Partition::Some || has("acl");
+        if !parts.is_empty() {
+            policy.push(("partitions", map(parts)));
+        }
+        copy(at, &[("meta_data", Kind::Any)], &mut policy);
+        policy.extend(triggers(at).map(|monitor| ("monitor", monitor)));
+        let org_id = at.get("org_id").words().to_owned();
+        let rights = rights(at, apis, &org_id);
+        let grants = says_rights && (rights.are_lost || !rights.apis.is_empty());
+        let told = Told { partition, org_id: org_id.clone(), grants, is_inactive: at.get("is_inactive").flag() };
+        self.told.insert(id.to_owned(), told);
+        if partition == Partition::Mixed {
+            at.missing("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
+            return;
+        }
+        if rights.are_lost && grants {
+            at.missing("the policy is left out: none of its APIs is left");
+            return;
+        }
+        if !rights.apis.is_empty() {
+            policy.push(("access_rights", Yaml::Map(rights.apis)));
+        }
+        self.orgs.insert(org_id);
+        self.kept.insert(id.to_owned(), map(policy));
     }
 }
 
@@ -106,7 +115,7 @@ const OTHER_PROOF: [(&str, &str); 7] = [
 ];
 
 impl Sessions {
-    pub(super) fn read(file: &File, known: &Known, policies: &Policies, apis: &BTreeSet<String>) -> Self {
+    pub(super) fn read(file: &File, known: &Known, policies: &Policies, apis: &Callables) -> Self {
         let mut sessions = Sessions::default();
         for (name, at) in file.root().get("orgs").entries() {
             let mut org = Vec::new();
@@ -119,8 +128,9 @@ impl Sessions {
         for (name, at) in file.root().get("keys").entries() {
             match known.owner(name) {
                 Some(Owner::Unusable(why)) => at.missing(format!("the key is left out: {why}")),
-                _ => {
-                    if let Some(session) = session(&at, policies, apis) {
+                owner => {
+                    let org = if let Some(Owner::Custom(org)) = owner { org } else { "" };
+                    if let Some(session) = session(&at, policies, apis, org) {
                         sessions.named.insert(at.get("org_id").words().to_owned());
                         sessions.keys.insert(name.to_owned(), session);
                     }
@@ -131,7 +141,8 @@ impl Sessions {
     }
 }
 
-fn session(at: &At<'_>, policies: &Policies, apis: &BTreeSet<String>) -> Option<Yaml> {
+/// `org`: in which organisation alone Tyk finds the key, or empty.
+fn session(at: &At<'_>, policies: &Policies, apis: &Callables, org: &str) -> Option<Yaml> {
     if let Some((setting, what)) = OTHER_PROOF.iter().find(|(setting, _)| at.at(setting).is_set()) {
         at.missing(format!(
             "the key is left out: its owner proves who they are by {what} ({setting}), without which its name would be a \
@@ -143,31 +154,71 @@ fn session(at: &At<'_>, policies: &Policies, apis: &BTreeSet<String>) -> Option<
         at.missing("the key is left out: only some addresses may use it: add it beside envoy.filters.http.rbac");
         return None;
     }
+    if at.at("meta_data.policies").value().is_some_and(serde_json::Value::is_array) {
+        at.missing("the key is left out: Tyk takes the policies in its metadata: put them into the policies file");
+        return None;
+    }
     let mut session = Vec::new();
     copy(at, &[("org_id", Kind::Text), ("alias", Kind::Text)], &mut session);
     copy(at, &LIMITS, &mut session);
     copy(at, &[("expires", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)], &mut session);
-    let ids = policies_of(at, policies)?;
-    let rights = rights(at, apis);
-    if rights.are_lost && ids.is_empty() {
-        at.missing("the key is left out: none of the rights that it had is left, and no right would be every right");
-        return None;
-    }
-    if !ids.is_empty() {
-        session.push(("apply_policies", ids.into()));
+    let applied = policies_of(at, policies)?;
+    let org = if org.is_empty() { applied.org } else { org };
+    let rights = rights_of(at, &applied, apis, org)?;
+    if !applied.ids.is_empty() {
+        session.push(("apply_policies", applied.ids.into()));
     }
     copy(at, &[("meta_data", Kind::Any)], &mut session);
     let pattern = at.at("meta_data.rate_limit_pattern");
     pattern.missing("the key is counted by itself: tollbell makes no groups of keys");
     session.extend(triggers(at).map(|monitor| ("monitor", monitor)));
-    if !rights.apis.is_empty() {
-        session.push(("access_rights", Yaml::Map(rights.apis)));
+    if !rights.is_empty() {
+        session.push(("access_rights", Yaml::Map(rights)));
     }
     Some(map(session))
 }
 
+/// The rights of a session's own; none are every right, unless its policies grant some. `None`: it is left out.
+fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables, org: &str) -> Option<Vec<(String, Yaml)>> {
+    let Rights { apis: own, are_lost } = rights(at, apis, org);
+    if applied.grant || !own.is_empty() {
+        return Some(own);
+    }
+    if are_lost {
+        at.missing("the key is left out: none of the rights that it had is left, and no right would be every right");
+        return None;
+    }
+    if !applied.ids.is_empty() {
+        at.missing(
+            "the key is left out: neither it nor its policies name an API, which some releases of Tyk refuse and which \
+             would be the right to every API here: give it access_rights",
+        );
+        return None;
+    }
+    if !apis.values().any(|api| api.is_foreign_to(org)) {
+        return Some(own);
+    }
+    let near = apis.iter().filter(|(_, api)| !api.is_foreign_to(org));
+    let near: Vec<(String, Yaml)> = near.map(|(id, _)| (id.clone(), map([]))).collect();
+    if near.is_empty() {
+        at.missing("the key is left out: no API of its organisation is left, and Tyk finds it nowhere else");
+        return None;
+    }
+    at.get("org_id").changed("it has the rights to all APIs of its organisation, since Tyk finds it nowhere else");
+    Some(near)
+}
+
+/// The policies of a session.
+struct Applied<'p> {
+    ids: Vec<Yaml>,
+    /// They say which APIs it may call.
+    grant: bool,
+    /// Whose they are.
+    org: &'p str,
+}
+
 /// The policies of a session; `None` if it is refused without them.
-fn policies_of(at: &At<'_>, policies: &Policies) -> Option<Vec<Yaml>> {
+fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
     let (list, old) = (at.get("apply_policies"), at.get("apply_policy_id"));
     let wanted: Vec<&str> = match list.is_set() {
         true => list.items().iter().filter_map(At::text).collect(),
@@ -179,31 +230,39 @@ fn policies_of(at: &At<'_>, policies: &Policies) -> Option<Vec<Yaml>> {
     } else if old.is_set() {
         old.changed("apply_policies, with this one policy");
     }
-    let org = at.get("org_id").words();
-    let fits = |id: &str| {
-        let owner = policies.kinds.get(id).map_or("", |(_, owner)| owner);
-        policies.kept.contains_key(id) && (org.is_empty() || owner.is_empty() || org == owner)
+    let told: Vec<(&str, &Told)> = wanted.iter().filter_map(|id| Some((*id, policies.told.get(*id)?))).collect();
+    let (kept, gone): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|id| policies.kept.contains_key(**id));
+    let orgs = told.iter().map(|(_, told)| told.org_id.as_str()).chain([at.get("org_id").words()]);
+    let orgs: BTreeSet<&str> = orgs.filter(|org| !org.is_empty()).collect();
+    let some = |partition: Partition| told.iter().any(|(_, told)| told.partition == partition);
+    let grant = |(id, told): &(&str, &Told)| told.grants.then_some(policies.kept.contains_key(*id));
+    let grants: Vec<bool> = told.iter().filter_map(grant).collect();
+    let is_switched_off = |(id, told): &(&str, &Told)| told.is_inactive && !policies.kept.contains_key(*id);
+    let problem = if wanted.is_empty() {
+        None
+    } else if told.is_empty() {
+        Some("none of its policies is in the policies file, and Tyk refuses such a key, too")
+    } else if orgs.len() > 1 {
+        Some("not all its policies are of its organisation, and Tyk refuses such a key, too")
+    } else if some(Partition::Mixed) {
+        Some("one of its policies has per_api and another partition, and Tyk refuses such a key, too")
+    } else if some(Partition::PerApi) && some(Partition::Some) {
+        Some("per_api and partitioned policies cannot be mixed, in Tyk either")
+    } else if !grants.is_empty() && !grants.contains(&true) {
+        Some("none of the APIs of its policies is left")
+    } else if told.iter().any(is_switched_off) {
+        Some("a policy that is left out switches it off")
+    } else {
+        None
     };
-    let (kept, gone): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|id| fits(id));
-    let some = |kind: Partition| kept.iter().any(|id| policies.kinds.get(*id).is_some_and(|(other, _)| *other == kind));
-    if some(Partition::PerApi) && some(Partition::Some) {
-        at.missing("the key is left out: per_api and partitioned policies cannot be mixed, in Tyk either");
-        return None;
-    }
-    if kept.is_empty() && !gone.is_empty() {
-        let why = if gone.iter().any(|id| policies.lost.contains(*id)) {
-            "none of the APIs of its policies is left"
-        } else {
-            "none of its policies is in the policies file for its organisation, and Tyk refuses such a key, too"
-        };
-        at.missing(format!("the key is left out: {why}"));
+    if let Some(problem) = problem {
+        at.missing(format!("the key is left out: {problem}"));
         return None;
     }
     if !gone.is_empty() {
-        list.changed(format!(
-            "without {}, which the policies file does not have for its organisation, or which grants nothing",
-            gone.join(", ")
-        ));
+        let gone = gone.join(", ");
+        list.changed(format!("without {gone}, which the policies file does not have, or of whose APIs none is left"));
     }
-    Some(kept.into_iter().map(Yaml::from).collect())
+    let org = told.iter().map(|(_, told)| told.org_id.as_str()).find(|org| !org.is_empty()).unwrap_or_default();
+    Some(Applied { ids: kept.into_iter().map(Yaml::from).collect(), grant: !grants.is_empty(), org })
 }

@@ -20,6 +20,8 @@ pub(super) struct Templates {
 impl Templates {
     /// `given` is looked into alone, where there is one; or else `conf`, the folder of tyk.conf, and its `template_path`.
     pub(super) fn new(given: Option<&Path>, conf: &Path, template_path: &str) -> Self {
+        // A file without a folder before it stands in this one, and an error must name one.
+        let conf = if conf.as_os_str().is_empty() { Path::new(".") } else { conf };
         let folders = match given {
             Some(given) => vec![given.to_owned()],
             None if template_path.is_empty() => vec![conf.to_owned()],

@@ -268,6 +268,10 @@ fn the_report_has_every_setting_and_no_secret() {
 fn what_cannot_be_checked_closes_an_api() {
     let past = json!({ "versions": { "v1": { "expires": "2001-01-02 15:04" } } });
     let listed = json!({ "versions": { "v1": { "use_extended_paths": true, "extended_paths": { "white_list": [{ "path": "/x" }] } } } });
+    let paths = json!({ "internal": [{ "path": "/x" }] });
+    let internal = json!({ "versions": { "v1": { "use_extended_paths": true, "extended_paths": paths } } });
+    let old = json!({ "versions": { "v1": { "paths": { "white_list": ["/x"] } } } });
+    let odd = json!({ "versions": { "v1": { "expires": "2999-12-31" } } });
     let cases = [
         (classic(json!({ "enable_jwt": true, "jwt_source": "https://keys.test" })), "enable_jwt", "jwt_authn"),
         (classic(json!({ "use_openid": true })), "use_openid", "jwt_authn"),
@@ -282,6 +286,10 @@ fn what_cannot_be_checked_closes_an_api() {
         (classic(json!({ "expiration": "2001-01-02 15:04" })), "expiration", "take the API out"),
         (classic(json!({ "version_data": past })), "version_data.versions.v1.expires", "take the API out"),
         (classic(json!({ "version_data": listed })), "extended_paths.white_list", "direct_response"),
+        (classic(json!({ "version_data": internal })), "extended_paths.internal", "direct_response"),
+        (classic(json!({ "version_data": old })), "paths.white_list", "direct_response"),
+        (classic(json!({ "version_data": odd })), "version_data.versions.v1.expires", "2030-12-31 23:59"),
+        (classic(json!({ "expiration": "tomorrow" })), "expiration", "2030-12-31 23:59"),
         (classic(json!({ "proxy": { "target_url": "tyk://other" } })), "proxy.target_url", "upstream"),
         (
             oas(json!({ "server": { "authentication": { "oidc": { "enabled": true } } } })),
@@ -302,6 +310,11 @@ fn what_cannot_be_checked_closes_an_api() {
         (
             oas(json!({ "middleware": { "operations": { "x": { "block": { "enabled": true } } } } })),
             "operations.x.block.enabled",
+            "direct_response",
+        ),
+        (
+            oas(json!({ "middleware": { "operations": { "x": { "internal": { "enabled": true } } } } })),
+            "operations.x.internal.enabled",
             "direct_response",
         ),
     ];
@@ -339,6 +352,10 @@ fn what_is_not_served_is_left_out() {
     }
 }
 
+fn versions() -> Value {
+    json!({ "not_versioned": false, "default_version": "v2", "versions": { "v1": {}, "v2": {} } })
+}
+
 #[test]
 fn keys_do_not_become_wider() {
     let right = |more: Value| {
@@ -357,7 +374,24 @@ fn keys_do_not_become_wider() {
             "field_access_rights",
         ),
         (json!({ "apply_policies": ["unknown"] }), "none of its policies is in the policies file"),
-        (json!({ "apply_policies": ["other"], "org_id": "acme" }), "for its organisation, and Tyk refuses"),
+        (json!({ "apply_policies": ["other"], "org_id": "acme" }), "of its organisation, and Tyk refuses"),
+        (json!({ "apply_policies": ["other", "acme"] }), "of its organisation, and Tyk refuses"),
+        (json!({ "apply_policies": ["good", "mixed"] }), "one of its policies has per_api and another partition"),
+        (json!({ "apply_policies": ["good", "off"] }), "a policy that is left out switches it off"),
+        (json!({ "apply_policies": ["parts"], "access_rights": { "gone": {} } }), "none of the rights that it had"),
+        (json!({ "apply_policies": ["rate"], "access_rights": { "gone": {} } }), "none of the rights that it had"),
+        (json!({ "apply_policies": ["unknown", "rate"] }), "neither it nor its policies name an API"),
+        (json!({ "apply_policies": ["parts"] }), "neither it nor its policies name an API"),
+        (json!({ "apply_policies": ["lost", "rate"] }), "none of the APIs of its policies is left"),
+        (
+            json!({ "apply_policies": ["lost", "rate"], "access_rights": { "a": {} } }),
+            "none of the APIs of its policies",
+        ),
+        (json!({ "apply_policies": ["globex"] }), "none of the APIs of its policies is left"),
+        (json!({ "apply_policies": ["other"], "access_rights": { "a": {} } }), "belongs to another organisation"),
+        (json!({ "apply_policies": ["old"] }), "none of the APIs of its policies is left"),
+        (json!({ "access_rights": { "v": { "versions": ["v1"] } } }), "not one to version \"v2\""),
+        (json!({ "meta_data": { "policies": [{ "id": "own" }] } }), "the policies in its metadata"),
         (json!({ "apply_policies": ["mixed"] }), "per_api and another partition"),
         (json!({ "apply_policies": ["parts", "each"] }), "per_api and partitioned policies"),
         (json!({ "apply_policies": ["lost"] }), "none of the APIs of its policies is left"),
@@ -373,6 +407,10 @@ fn keys_do_not_become_wider() {
             ("tyk.conf", json!({})),
             ("apps/a.json", classic(json!({}))),
             (
+                "apps/v.json",
+                classic(json!({ "api_id": "v", "proxy": { "listen_path": "/v/" }, "version_data": versions() })),
+            ),
+            (
                 "policies.json",
                 json!([
                     { "id": "lost", "access_rights": { "gone": {} } },
@@ -380,6 +418,12 @@ fn keys_do_not_become_wider() {
                     { "id": "mixed", "partitions": { "per_api": true, "quota": true } },
                     { "id": "parts", "partitions": { "quota": true } },
                     { "id": "each", "partitions": { "per_api": true } },
+                    { "id": "rate", "rate": 5, "per": 1 },
+                    { "id": "good", "access_rights": { "a": {} } },
+                    { "id": "acme", "org_id": "acme", "access_rights": { "a": {} } },
+                    { "id": "globex", "org_id": "globex", "access_rights": { "a": {} } },
+                    { "id": "off", "is_inactive": true, "access_rights": { "gone": {} } },
+                    { "id": "old", "access_rights": { "v": { "versions": ["v1"] } } },
                 ]),
             ),
             ("keys.json", json!({ "good": { "access_rights": { "a": {}, "gone": {} } }, "bad": session })),
@@ -390,6 +434,97 @@ fn keys_do_not_become_wider() {
         assert_eq!(keys.keys().collect::<Vec<_>>(), [&names::fingerprint(b"good")], "{why}");
         assert_eq!(keys[&names::fingerprint(b"good")]["access_rights"], json!({ "a": {} }));
     }
+}
+
+#[test]
+fn keys_stay_with_what_remains() {
+    let right = json!({ "v": { "versions": ["v1", "v2"] } });
+    let folder = Folder::new(&[
+        ("tyk.conf", json!({})),
+        ("apps/a.json", classic(json!({}))),
+        (
+            "apps/v.json",
+            classic(json!({ "api_id": "v", "proxy": { "listen_path": "/v/" }, "version_data": versions() })),
+        ),
+        (
+            "policies.json",
+            json!([
+                { "id": "lost", "access_rights": { "gone": {} } },
+                { "id": "rate", "rate": -1, "per": -1.0, "partitions": { "rate_limit": true } },
+                { "id": "good", "access_rights": { "a": { "limit": { "rate": -1, "per": 0 } } } },
+            ]),
+        ),
+        (
+            "keys.json",
+            json!({
+                "granted": { "apply_policies": ["lost", "good", "rate"], "access_rights": { "gone": {} } },
+                "own": { "apply_policies": ["unknown", "rate"], "access_rights": right },
+                "master": { "rate": -1, "per": -1 },
+            }),
+        ),
+    ]);
+    let (report, dump) = folder.good();
+    let (keys, policies) = (&tollbell_of(&dump)["keys"], &tollbell_of(&dump)["policies"]);
+    assert_eq!(keys[names::fingerprint(b"granted")], json!({ "apply_policies": ["good", "rate"] }));
+    let own = json!({ "apply_policies": ["rate"], "access_rights": right });
+    assert_eq!(keys[names::fingerprint(b"own")], own);
+    assert_eq!(keys[names::fingerprint(b"master")], json!({ "rate": -1, "per": -1 }));
+    assert!(report.contains("apply_policies: without lost, which"), "{report}");
+    let rate = json!({ "rate": -1, "per": -1, "partitions": { "rate_limit": true } });
+    assert_eq!(policies["rate"], rate, "unlimited, which wins where policies are merged");
+    assert_eq!(policies["good"]["access_rights"]["a"]["limit"], json!({ "rate": -1 }));
+}
+
+#[test]
+fn keys_made_by_hand_stay_in_their_organisation() {
+    let folder = Folder::new(&[
+        ("tyk.conf", json!({})),
+        ("apps/a.json", classic(json!({}))),
+        ("apps/g.json", classic(json!({ "api_id": "g", "org_id": "globex", "proxy": { "listen_path": "/g/" } }))),
+        (
+            "keys.json",
+            json!({
+                "acmeevery": { "org_id": "acme" },
+                "acmeboth": { "org_id": "acme", "access_rights": { "a": {}, "g": {} } },
+                "acmeother": { "org_id": "acme", "access_rights": { "g": {} } },
+                "initechnone": { "org_id": "initech" },
+                "generated": { "org_id": "acme" },
+            }),
+        ),
+    ]);
+    let (report, dump) = folder.good();
+    let keys = tollbell_of(&dump)["keys"].as_object().unwrap();
+    let of = |key: &str| keys.get(&names::fingerprint(key.as_bytes()));
+    let near = json!({ "org_id": "acme", "access_rights": { "a": {} } });
+    assert_eq!((of("every"), of("both")), (Some(&near), Some(&near)));
+    assert_eq!((of("other"), of("none")), (None, None));
+    assert_eq!(of("generated"), Some(&json!({ "org_id": "acme" })), "Tyk finds it from every API");
+    assert!(report.contains("no API of its organisation is left"), "{report}");
+}
+
+#[test]
+fn a_missing_template_is_named_with_the_folder() {
+    let errors = Errors::default();
+    let file = File::new("tyk.conf".to_owned(), json!({ "template_path": "nope.json" }), &errors);
+    Templates::new(None, Path::new(""), "").resolve(&file.root().get("template_path"));
+    Templates::new(None, Path::new(""), "mine").resolve(&file.root().get("template_path"));
+    let told = errors.take().join("\n");
+    assert!(told.contains("is not in .;") && told.contains("is not in . or ./mine;"), "{told}");
+}
+
+#[test]
+fn events_of_tyk_that_never_fire_are_known() {
+    let names =
+        ["RateLimitSmoothingUp", "RateLimitSmoothingDown", "OAuth2ExchangeSucceeded", "OAuth2ExchangeFailed", "Nope"];
+    let hook = json!([{ "handler_name": "eh_log_handler", "handler_meta": { "prefix": "p" } }]);
+    let events: Map<String, Value> = names.map(|name| (name.to_owned(), hook.clone())).into_iter().collect();
+    let api = classic(json!({ "event_handlers": { "events": events } }));
+    let (report, dump) = Folder::new(&[("tyk.conf", json!({})), ("apps/a.json", api)]).good();
+    for name in &names[..4] {
+        assert!(report.contains(&format!("{name} never fires here: ")), "{report}");
+    }
+    assert!(report.contains("Tyk has no event \"Nope\""), "{report}");
+    assert_eq!(tollbell_of(&dump)["apis"][0].get("event_handlers"), None);
 }
 
 #[test]
@@ -489,6 +624,7 @@ fn tyks_old_ways_are_understood() {
     let api = classic(json!({ "event_handlers": handlers, "version_data": data, "domain": "x.test",
         "auth": { "auth_header_name": "", "param_name": "k" }, "disable_rate_limit": true, "disable_quota": true,
         "global_rate_limit": { "rate": 5, "per": 1 } }));
+    let gold = json!({ "a": { "apiid": "a", "versions": ["v2"] } });
     let export =
         json!({ "k": { "apply_policies": ["gold", "gone"], "org_id": "globex" }, "orgkey-acme": { "quota_max": 9 } });
     let folder = Folder::new(&[
@@ -497,7 +633,7 @@ fn tyks_old_ways_are_understood() {
             json!({ "monitor": { "enable_trigger_monitors": true, "global_trigger_limit": 120 }, "listen_address": "gateway.test" }),
         ),
         ("apps/a.json", api),
-        ("policies.json", json!({ "Data": [{ "_id": "gold", "id": "", "access_rights": { "a": { "apiid": "a" } } }] })),
+        ("policies.json", json!({ "Data": [{ "_id": "gold", "id": "", "access_rights": gold }] })),
         ("keys.json", export),
     ]);
     let (report, dump) = folder.good();
@@ -514,7 +650,7 @@ fn tyks_old_ways_are_understood() {
     assert_eq!(own["apis"][0].get("domain"), None, "enable_custom_domains is not set");
     assert_eq!(own["keys"][names::fingerprint(b"k")]["apply_policies"], json!(["gold"]));
     assert_eq!(own["orgs"], json!({ "acme": { "quota_max": 9 }, "globex": {} }));
-    assert_eq!(own["policies"]["gold"]["access_rights"], json!({ "a": { "api_id": "a" } }));
+    assert_eq!(own["policies"]["gold"]["access_rights"], json!({ "a": { "api_id": "a", "versions": ["v2"] } }));
     let cluster = &dump["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0];
     assert_eq!(cluster["endpoint"]["address"]["socket_address"]["address"], "v2.test");
     for told in [

@@ -96,6 +96,15 @@ fn what_is_no_tree_is_refused_with_its_line() {
 }
 
 #[test]
+fn what_is_written_out_may_be_large() {
+    let keys: String = (0..120_000).map(|number| format!("  key{number}: {{ a: 1, b: [2] }}\n")).collect();
+    let parsed = yaml::parse(&format!("keys: &keys\n{keys}again: *keys\n")).unwrap();
+    for path in ["keys.key119999.b[0]", "again.key119999.b[0]"] {
+        assert_eq!(parsed.root.find(path).map(|node| &node.value), Some(&Value::Int(2)));
+    }
+}
+
+#[test]
 fn json_is_a_tree_with_lines_too() {
     let text = "{\"a\": [1,\n 2.5, \"\\u00e9\\\"\"],\n\"b\": {\"c\": 3000000000,\n\"c\": null}}";
     let parsed = json::parse(text).unwrap();
