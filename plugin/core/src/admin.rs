@@ -11,6 +11,7 @@ use crate::caller::Caller;
 use crate::config::Config;
 use crate::delivery::disabled;
 use crate::delivery::outbox;
+use crate::manage;
 use crate::ports::Host;
 use crate::quota::{Scope, Usage, usages};
 use crate::request::{Request, decode_query_part, split_once};
@@ -126,6 +127,39 @@ pub fn answer(status: u16, body: &Value) -> Answer {
         body: format!("{body:#}\n"),
         details: format!("{}admin", Answer::DETAILS_PREFIX),
     }
+}
+
+/// The events that an application hands in: one, or a list. Either all of them are good, or none is taken.
+///
+/// # Errors
+/// The answer that says what is wrong.
+pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<manage::Occurrence>, Answer> {
+    let refuse = |status, errors: Vec<Value>| Err(answer(status, &json!({ "errors": errors })));
+    if size > MAX_BODY_BYTES {
+        return refuse(413, vec![json!({ "message": format!("more than {MAX_BODY_BYTES} bytes") })]);
+    }
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) => return refuse(400, vec![json!({ "message": format!("not JSON: {error}") })]),
+    };
+    let list = if let Value::Array(list) = &value { list.as_slice() } else { std::slice::from_ref(&value) };
+    let (mut occurrences, mut errors) = (Vec::new(), Vec::new());
+    for (index, event) in list.iter().enumerate() {
+        match manage::posted(event, now) {
+            Ok(occurrence) => occurrences.push(occurrence),
+            Err(found) => errors.extend(found.iter().map(|error| {
+                let path = if value.is_array() { format!("[{index}]{}", error.path) } else { error.path.clone() };
+                json!({ "path": path, "message": error.message })
+            })),
+        }
+    }
+    if errors.is_empty() { Ok(occurrences) } else { refuse(422, errors) }
+}
+
+/// The answer to events that were taken: how many handlers hear of each.
+pub fn accepted(told: &[usize]) -> Answer {
+    let events: Vec<Value> = told.iter().map(|handlers| json!({ "handlers": handlers })).collect();
+    answer(202, &json!({ "accepted": events }))
 }
 
 /// What `GET status` answers.

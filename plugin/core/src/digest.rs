@@ -177,7 +177,7 @@ fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, 
         last_seen: UnixMillis(tally.last).to_rfc3339(),
         ..(*tally.meta).clone()
     };
-    let event = Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new() };
+    let event = Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new(), management: None };
     let rendered = config.templates.render(&webhook.template, &event)?;
     Ok(Delivery {
         id: tally.id.clone(),

@@ -25,6 +25,7 @@ use crate::route::{Api, ApiIndex};
 use crate::session::{AllowanceScope, Limits};
 use crate::units::UnixMillis;
 use crate::upstream::{self, Upstreams, Verdict};
+use crate::watching::Watched;
 
 /// The period in which the host calls [`Engine::on_tick`].
 pub const TICK_MS: u64 = 500;
@@ -47,7 +48,7 @@ pub struct Engine {
 }
 
 /// What is to be done with a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Decision {
     /// It goes on, changed.
     Continue {
@@ -69,12 +70,14 @@ impl Decision {
 }
 
 /// What a response needs to know of its request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Followup {
     /// The limits that the response shows.
     usages: Vec<(Scope, Usage)>,
     /// Whose response is looked at.
     observed: Option<Observed>,
+    /// An exchange that may be a management event.
+    watched: Option<Watched>,
 }
 
 /// A request whose response may be an event.
@@ -153,7 +156,9 @@ impl Engine {
         let observed =
             (api.observe_failures || api.observe_upstream).then(|| Observed::of(config, index, &caller, request));
         let usages = verdict.charged.usages;
-        let followup = (!usages.is_empty() || observed.is_some()).then_some(Followup { usages, observed });
+        let watched = api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request));
+        let is_followed = !usages.is_empty() || observed.is_some() || watched.is_some();
+        let followup = is_followed.then_some(Followup { usages, observed, watched });
         Poll::Ready(Decision::Continue { changes, followup })
     }
 
@@ -197,8 +202,17 @@ impl Engine {
     /// The body of a request for [`Decision::Collect`], of so many bytes, of which those beyond
     /// [`admin::MAX_BODY_BYTES`] are not there.
     pub fn on_admin_body(&mut self, host: &impl Host, body: &[u8], size: usize, now: UnixMillis) -> Answer {
-        let _ = (host, body, size, now);
-        admin::answer(501, &json!({ "error": "not yet" }))
+        let config = &self.config;
+        let Some((_, api)) = &config.admin else { return admin::unauthorised() };
+        let occurrences = match admin::posted_events(body, size, now) {
+            Ok(occurrences) => occurrences,
+            Err(answer) => return answer,
+        };
+        let told: Vec<usize> = occurrences
+            .iter()
+            .map(|occurrence| self.notifier.notify_management(host, config, api, occurrence, now))
+            .collect();
+        admin::accepted(&told)
     }
 
     /// Answers for streams that wait for them, after any other call.
@@ -209,6 +223,24 @@ impl Engine {
     /// Response headers: what the answer says of the limits that its request was counted on.
     pub fn limit_headers(&self, followup: &Followup, now: UnixMillis) -> Vec<(&'static str, String)> {
         self.config.limit_headers.of(&followup.usages, now)
+    }
+
+    /// The exchange that is watched, whose bodies and response headers are to be handed to it as they pass.
+    pub fn watched(followup: &mut Followup) -> Option<&mut Watched> {
+        followup.watched.as_mut()
+    }
+
+    /// The end of the response: what the exchange says of an admin API or a portal.
+    pub fn on_exchange_end(&mut self, host: &impl Host, followup: &mut Followup, now: UnixMillis) {
+        let Some(watched) = followup.watched.take() else { return };
+        let config = &self.config;
+        let Some((api, rules)) = config.routes.get(watched.api()).and_then(|api| Some((api, api.observe.as_ref()?)))
+        else {
+            return;
+        };
+        for occurrence in watched.finish(rules) {
+            self.notifier.notify_management(host, config, api, &occurrence, now);
+        }
     }
 
     /// The header of the response that says whether it can be an event; `None` where it is not looked at.

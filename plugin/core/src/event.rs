@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::mail::Mailbox;
+use crate::manage;
 
 use crate::units::{Percent, UnixMillis};
 
@@ -33,10 +37,15 @@ pub enum EventKind {
     BreakerReset,
     /// Either of the two.
     BreakerTriggered,
+    /// Something happened in an admin API or a developer portal.
+    Management(manage::Kind),
 }
 
 impl EventKind {
-    /// All of them, in the order of their discriminants.
+    /// How many there are.
+    pub const COUNT: usize = EventKind::FIRED.len() + manage::Kind::ALL.len();
+
+    /// Those of the gateway, in their order.
     pub const FIRED: [EventKind; 12] = [
         EventKind::AuthFailure,
         EventKind::KeyExpired,
@@ -68,6 +77,23 @@ impl EventKind {
         "VersionFailure",
     ];
 
+    /// All of them, in the order of [`EventKind::index`].
+    pub fn all() -> impl Iterator<Item = EventKind> {
+        EventKind::FIRED.into_iter().chain(manage::Kind::ALL.into_iter().map(EventKind::Management))
+    }
+
+    /// Its place among all of them.
+    pub fn index(self) -> usize {
+        let place = match self {
+            EventKind::Management(kind) => {
+                let place = manage::Kind::ALL.iter().position(|known| *known == kind);
+                place.map(|place| place.saturating_add(EventKind::FIRED.len()))
+            }
+            gateway => EventKind::FIRED.iter().position(|known| *known == gateway),
+        };
+        place.unwrap_or_default()
+    }
+
     /// The name in configurations, messages and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -83,6 +109,7 @@ impl EventKind {
             EventKind::BreakerTripped => "BreakerTripped",
             EventKind::BreakerReset => "BreakerReset",
             EventKind::BreakerTriggered => "BreakerTriggered",
+            EventKind::Management(kind) => kind.name(),
         }
     }
 
@@ -94,7 +121,8 @@ impl EventKind {
 
     /// The kind of that name, where tollbell fires it.
     pub fn from_name(name: &str) -> Option<Self> {
-        EventKind::FIRED.into_iter().find(|kind| kind.name() == name)
+        let gateway = EventKind::FIRED.into_iter().find(|kind| kind.name() == name);
+        gateway.or_else(|| manage::Kind::from_name(name).map(EventKind::Management))
     }
 }
 
@@ -114,6 +142,55 @@ pub struct Event {
     pub meta: Meta,
     /// The key's fingerprint, for logs, whatever `meta.key` shows.
     pub fingerprint: String,
+    /// Of a management event: all that it says.
+    pub management: Option<Box<Management>>,
+}
+
+/// What a management event says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Management {
+    /// `key_event.add`.
+    pub name: String,
+    /// `add`; empty where the name says it all.
+    pub action: &'static str,
+    /// The message as Tyk's documentation has it.
+    pub body: String,
+    /// The same for two events of one cause.
+    pub stable: String,
+    /// A dashboard event's `data`, a portal event's `Message`.
+    pub payload: Value,
+    /// The person whom it concerns.
+    pub concerned: Option<Mailbox>,
+}
+
+/// What a template of one's own is rendered with for a management event.
+#[derive(Serialize)]
+pub struct ManagementView<'e> {
+    /// The event's name: `key_event`.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    /// `key_event.add`.
+    #[serde(rename = "Event")]
+    pub name: &'e str,
+    /// `add`.
+    pub action: &'e str,
+    /// RFC 3339.
+    #[serde(rename = "TimeStamp")]
+    pub time_stamp: String,
+    /// The event's id.
+    #[serde(rename = "ID")]
+    pub id: &'e str,
+    /// The organisation's id.
+    #[serde(rename = "OrgID")]
+    pub org_id: &'e str,
+    /// A dashboard event's data.
+    pub data: &'e Value,
+    /// A portal event's message.
+    #[serde(rename = "Message")]
+    pub message: &'e Value,
+    /// Either.
+    #[serde(rename = "Meta")]
+    pub meta: &'e Value,
 }
 
 /// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
@@ -237,7 +314,7 @@ impl Event {
             usage_percentage: "80".to_owned(),
             ..Meta::default()
         };
-        Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text }
+        Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text, management: None }
     }
 
     /// Everything, as a message shows it.
@@ -247,6 +324,21 @@ impl Event {
             time_stamp: self.at.to_rfc3339(),
             id: &self.id,
             meta: std::borrow::Cow::Borrowed(&self.meta),
+        }
+    }
+
+    /// Everything that a management event says; `stable` blanks what differs between two events of one cause.
+    pub fn management_view<'e>(&'e self, management: &'e Management, stable: bool) -> ManagementView<'e> {
+        ManagementView {
+            kind: self.kind.name(),
+            name: &management.name,
+            action: management.action,
+            time_stamp: if stable { String::new() } else { self.at.to_rfc3339() },
+            id: if stable { "" } else { &self.id },
+            org_id: &self.meta.org_id,
+            data: &management.payload,
+            message: &management.payload,
+            meta: &management.payload,
         }
     }
 
@@ -280,8 +372,9 @@ mod tests {
 
     #[test]
     fn kinds_stand_in_the_order_of_their_discriminants() {
-        for (place, kind) in EventKind::FIRED.into_iter().enumerate() {
-            assert_eq!(kind as usize, place);
+        assert_eq!(EventKind::all().count(), EventKind::COUNT);
+        for (place, kind) in EventKind::all().enumerate() {
+            assert_eq!(kind.index(), place);
             assert_eq!(EventKind::from_name(kind.name()), Some(kind));
             assert!(!EventKind::NEVER_FIRED.contains(&kind.name()));
         }

@@ -44,3 +44,4 @@ pub mod template;
 pub mod testing;
 pub mod units;
 pub mod upstream;
+pub mod watching;

@@ -8,7 +8,7 @@ use crate::delivery::{Delivery, Held, disabled};
 use crate::digest::{self, Link, Tally};
 use crate::event::{Event, EventKind};
 use crate::handler::{Recipient, Webhook};
-use crate::mail::templates::Facts;
+use crate::mail::templates::{Facts, USER_KEY_REQUEST, USER_SIGN_UP};
 use crate::mail::{Address, Carrier, Mail, Mailbox, Name};
 use crate::metrics::Metric;
 use crate::ports::Host;
@@ -56,9 +56,10 @@ impl Prepared {
 
     /// For a letter to this recipient. What it says of time and numbers is not told from what it says of its cause, so the
     /// recipient and the type stand for that.
-    fn letter(mail: &Mail, event: &Event, to: Mailbox) -> Result<Self, String> {
-        let stable = format!("{}\n{}\n{}", event.kind.name(), to.address, event.meta.key);
-        let letter = mail.letter(event.kind.name(), &Facts::of_event(event), to)?;
+    fn letter(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Self, String> {
+        let cause = event.management.as_ref().map_or(&event.meta.key, |said| &said.stable);
+        let stable = format!("{}\n{}\n{cause}", event.kind.name(), to.address);
+        let letter = mail.letter(name, &Facts::of_event(event), to)?;
         let request = mail.backend.request(&letter);
         let headers = request.request_headers();
         Ok(Prepared { headers, body: request.body, stable, carrier: Some(mail.backend.carrier()) })
@@ -168,6 +169,12 @@ impl<H: Host> Message<'_, H> {
                     .map(|text| Some(Prepared::webhook(webhook, text)));
             }
             Some(Recipient::Fixed(to)) => to.clone(),
+            Some(Recipient::Developer) if event.management.is_some() => {
+                match event.management.as_ref().and_then(|said| said.concerned.clone()) {
+                    Some(concerned) => concerned,
+                    None => return Ok(None),
+                }
+            }
             Some(Recipient::Developer) => match event.meta.meta_data.get("email") {
                 None => return Ok(None),
                 Some(email) => {
@@ -178,8 +185,18 @@ impl<H: Host> Message<'_, H> {
             },
         };
         match &config.mail {
-            Some(mail) => Prepared::letter(mail, event, to).map(Some),
+            Some(mail) => Prepared::letter(mail, self.letter_name(), event, to).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// The letter's name: a developer is told in other words than whoever runs the portal.
+    fn letter_name(&self) -> &'static str {
+        use crate::manage::Kind;
+        match (self.event.kind, self.to) {
+            (EventKind::Management(Kind::UserRegistered), Some(Recipient::Developer)) => USER_SIGN_UP,
+            (EventKind::Management(Kind::KeyRequestEvent), Some(Recipient::Developer)) => USER_KEY_REQUEST,
+            (kind, _) => kind.name(),
         }
     }
 

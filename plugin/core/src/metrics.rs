@@ -88,7 +88,7 @@ impl Metric {
     /// Every counter, in the order of [`Metric::index`].
     pub fn all() -> impl Iterator<Item = Metric> {
         let requests = Outcome::ALL.into_iter().map(Metric::Requests);
-        let events = EventKind::FIRED.into_iter().map(Metric::Events);
+        let events = EventKind::all().map(Metric::Events);
         PLAIN.into_iter().chain(requests).chain(events)
     }
 
@@ -97,7 +97,7 @@ impl Metric {
         let (first_request, first_event) = (PLAIN.len(), PLAIN.len().saturating_add(Outcome::ALL.len()));
         match self {
             Metric::Requests(outcome) => first_request.saturating_add(outcome as usize),
-            Metric::Events(kind) => first_event.saturating_add(kind as usize),
+            Metric::Events(kind) => first_event.saturating_add(kind.index()),
             plain => PLAIN.iter().position(|metric| *metric == plain).unwrap_or_default(),
         }
     }

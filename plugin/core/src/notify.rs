@@ -3,8 +3,9 @@
 use crate::answer::{AUTH_FAILURE, Outcome, RATE_LIMITED};
 use crate::caller::Caller;
 use crate::config::Config;
-use crate::event::{Event, EventKind, HostInfo, HostPlace, Meta, client_text};
-use crate::handler::Action;
+use crate::event::{Event, EventKind, HostInfo, HostPlace, Management, Meta, client_text};
+use crate::handler::{Action, Handler};
+use crate::manage;
 use crate::message::Message;
 use crate::metrics::Metric;
 use crate::ports::Host;
@@ -110,21 +111,80 @@ impl Notifier {
             at: now,
             meta: meta(config, scene, occurrence),
             fingerprint: scene.caller.fingerprint(),
+            management: None,
         };
         for handler in handlers.iter().filter_map(|index| config.handlers.get(*index)) {
-            match &handler.action {
-                Action::Log { prefix } => log_event(prefix, scene.api, &event),
-                Action::Email(email) => {
-                    let (webhook, to) = (&email.carried_by, Some(&email.to));
-                    Message { host, config, handler: &handler.name, webhook, to, event: &event, now }.hold();
-                }
-                Action::Webhook(webhook) => {
-                    Message { host, config, handler: &handler.name, webhook, to: None, event: &event, now }.hold();
-                }
-            }
+            tell(host, config, handler, &event, scene.api, now);
         }
     }
 }
+
+impl Notifier {
+    /// Tells every handler of a management event: those of the API that it was seen on, or of all APIs, and those that
+    /// the organisation has named. Returns how many there were.
+    pub fn notify_management(
+        &mut self,
+        host: &impl Host,
+        config: &Config,
+        api: &Api,
+        occurrence: &manage::Occurrence,
+        now: UnixMillis,
+    ) -> usize {
+        let kind = EventKind::Management(occurrence.kind);
+        host.count(Metric::Events(kind));
+        let api_org = config.directory.org(api.org).map(|org| org.id.as_str());
+        let org = occurrence.org_id.as_deref().or(api_org).unwrap_or_default();
+        let of_org = config.org_handlers.get(org).and_then(|lists| lists.get(kind.index()));
+        let handlers: Vec<_> = api.handlers(kind).iter().chain(of_org.into_iter().flatten()).collect();
+        if handlers.is_empty() {
+            return 0;
+        }
+        let body = occurrence.body(now);
+        if body.len() > MAX_MANAGEMENT_BYTES {
+            host.count(Metric::Failed);
+            log::error!("{} of {org:?}: {} bytes are too many for a message", occurrence.name(), body.len());
+            return 0;
+        }
+        let event = Event {
+            kind,
+            id: self.ids.next(),
+            at: now,
+            meta: Meta {
+                message: occurrence.name(),
+                org_id: org.to_owned(),
+                org: org.to_owned(),
+                api_id: api.id.clone(),
+                ..Meta::default()
+            },
+            fingerprint: String::new(),
+            management: Some(Box::new(Management {
+                name: occurrence.name(),
+                action: occurrence.action.map_or("", manage::Action::name),
+                body,
+                stable: occurrence.stable_body(),
+                payload: occurrence.payload.clone(),
+                concerned: occurrence.concerned.clone(),
+            })),
+        };
+        for handler in handlers.iter().filter_map(|index| config.handlers.get(**index)) {
+            tell(host, config, handler, &event, api, now);
+        }
+        handlers.len()
+    }
+}
+
+/// Hands one event to one handler.
+fn tell(host: &impl Host, config: &Config, handler: &Handler, event: &Event, api: &Api, now: UnixMillis) {
+    let message = |webhook, to| Message { host, config, handler: &handler.name, webhook, to, event, now };
+    match &handler.action {
+        Action::Log { prefix } => log_event(prefix, api, event),
+        Action::Webhook(webhook) => message(webhook, None).hold(),
+        Action::Email(email) => message(&email.carried_by, Some(&email.to)).hold(),
+    }
+}
+
+/// A management event that says more is not sent: what is held takes memory until it is delivered.
+const MAX_MANAGEMENT_BYTES: usize = 256 * 1024;
 
 fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
     let Scene { api, request, caller } = scene;

@@ -38,13 +38,13 @@ pub struct Api {
     /// Which exchanges are management events.
     pub observe: Option<Rules>,
     /// Who hears of an event on this API, by [`EventKind`].
-    pub handlers: [Vec<HandlerIndex>; EventKind::FIRED.len()],
+    pub handlers: [Vec<HandlerIndex>; EventKind::COUNT],
 }
 
 impl Api {
     /// Who hears of an event of this kind.
     pub fn handlers(&self, kind: EventKind) -> &[HandlerIndex] {
-        self.handlers.get(kind as usize).map(Vec::as_slice).unwrap_or_default()
+        self.handlers.get(kind.index()).map(Vec::as_slice).unwrap_or_default()
     }
 }
 

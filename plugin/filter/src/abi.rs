@@ -52,6 +52,7 @@ pub(crate) enum LogLevel {
 #[derive(Clone, Copy)]
 pub(crate) enum Body {
     Request = 0,
+    Response = 1,
     Reply = 4,
 }
 

@@ -198,9 +198,14 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     abi::property(path).ok()
 }
 
-/// What has come of the request's body.
-pub(crate) fn request_body(size: usize) -> Option<Vec<u8>> {
-    if size == 0 { Some(Vec::new()) } else { abi::body(Body::Request, size).ok() }
+/// What the host shows of a body now; empty where it shows nothing.
+pub(crate) fn body(which: Body, size: usize) -> Vec<u8> {
+    if size == 0 { Vec::new() } else { abi::body(which, size).unwrap_or_default() }
+}
+
+/// The response's headers, serialized for [`abi::parse_pairs`].
+pub(crate) fn response_headers() -> Vec<u8> {
+    abi::header_pairs(Map::Response).unwrap_or_default()
 }
 
 /// Makes further calls those of a stream. `false`: it is gone.

@@ -56,8 +56,20 @@ mod exports {
     }
 
     #[unsafe(no_mangle)]
-    extern "C" fn proxy_on_response_headers(stream: u32, _count: usize, _end_of_stream: u32) -> u32 {
-        with_plugin(|plugin| plugin.on_response_headers(stream));
+    extern "C" fn proxy_on_response_headers(stream: u32, _count: usize, end_of_stream: u32) -> u32 {
+        with_plugin(|plugin| plugin.on_response_headers(stream, end_of_stream != 0));
+        abi::Action::Continue as u32
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_response_body(stream: u32, size: usize, end_of_stream: u32) -> u32 {
+        with_plugin(|plugin| plugin.on_response_body(stream, size, end_of_stream != 0));
+        abi::Action::Continue as u32
+    }
+
+    #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_response_trailers(stream: u32, _count: usize) -> u32 {
+        with_plugin(|plugin| plugin.on_exchange_end(stream));
         abi::Action::Continue as u32
     }
 

@@ -12,8 +12,9 @@ use tollbell_core::limit_headers::LimitHeaders;
 use tollbell_core::ports::CalloutId;
 use tollbell_core::request::Request;
 use tollbell_core::units::UnixMillis;
+use tollbell_core::watching::Watched;
 
-use crate::abi::{self, Action};
+use crate::abi::{self, Action, Body};
 use crate::host::{self, ProxyHost};
 
 /// The state of a VM.
@@ -130,11 +131,14 @@ impl Plugin {
         let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else {
             return Action::Continue;
         };
+        if let Some(collector) = state.followup.as_mut().and_then(Engine::watched).and_then(Watched::request_body) {
+            collector.push(&host::body(Body::Request, size));
+        }
         let Some(body) = &mut state.collected else { return Action::Continue };
         // What is paused here is held by the host, and shown anew with what has come.
         if is_end || size > MAX_BODY_BYTES {
             if size <= MAX_BODY_BYTES {
-                *body = host::request_body(size).unwrap_or_default();
+                *body = host::body(Body::Request, size);
             }
             let answer = engine.on_admin_body(host, body, size, host::now());
             state.collected = None;
@@ -143,19 +147,48 @@ impl Plugin {
         Action::Pause
     }
 
-    pub(crate) fn on_response_headers(&mut self, stream: u32) {
+    pub(crate) fn on_response_headers(&mut self, stream: u32, is_end: bool) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         let root = state.root.or(self.first_root);
-        let Some(followup) = state.followup.take() else { return };
+        let Some(mut followup) = state.followup.take() else { return };
         let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else { return };
         let now = host::now();
         for (name, value) in engine.limit_headers(&followup, now) {
             host::set_response_header(name, &value);
         }
-        let Some(header) = Engine::status_header(&followup) else { return };
-        let status = host::response_number(header).map(|value| Engine::status(&followup, value));
-        let Some(status) = status.filter(|status| engine.minds(&followup, *status)) else { return };
-        engine.on_response(host, &host::property, &followup, status, now);
+        let status = Engine::status_header(&followup).and_then(host::response_number);
+        let status = status.map(|value| Engine::status(&followup, value));
+        if let Some(status) = status.filter(|status| engine.minds(&followup, *status)) {
+            engine.on_response(host, &host::property, &followup, status, now);
+        }
+        if let Some(watched) = Engine::watched(&mut followup) {
+            watched.on_response(&abi::parse_pairs(&host::response_headers()));
+            if is_end {
+                engine.on_exchange_end(host, &mut followup, now);
+            } else {
+                state.followup = Some(followup);
+            }
+        }
+    }
+
+    pub(crate) fn on_response_body(&mut self, stream: u32, size: usize, is_end: bool) {
+        let followup = self.streams.get_mut(&stream).and_then(|state| state.followup.as_mut());
+        if let Some(collector) = followup.and_then(Engine::watched).and_then(Watched::response_body) {
+            collector.push(&host::body(Body::Response, size));
+        }
+        if is_end {
+            self.on_exchange_end(stream);
+        }
+    }
+
+    /// The response has come whole.
+    pub(crate) fn on_exchange_end(&mut self, stream: u32) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let root = state.root.or(self.first_root);
+        let Some(mut followup) = state.followup.take() else { return };
+        if let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) {
+            engine.on_exchange_end(host, &mut followup, host::now());
+        }
     }
 
     pub(crate) fn on_tick(&mut self, root: u32) {

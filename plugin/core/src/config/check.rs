@@ -37,13 +37,17 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     let default_session = session_maker.default(&raw.default_policy, errors);
 
     let mail = super::mail::check(&raw, errors, &mut warnings);
+    let event_options = manage::event_options(&raw, errors, &mut warnings);
     let mut handlers = HandlerList::new(&templates, &raw, errors, &mut warnings);
     let named = handlers.add_named(&raw.webhooks);
     let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers).with(&named);
-    let letters = mail
-        .as_ref()
-        .filter(|mail| mail.backend.notify_users)
-        .and_then(|mail| handlers.add_email("email_backend.TriggerExceeded", mail, Recipient::Developer));
+    let told = mail.as_ref().filter(|mail| mail.backend.notify_users);
+    let gateway = gateway.with(&told.map(|mail| handlers.add_developers(mail)).unwrap_or_default());
+    let org_handlers = event_options
+        .iter()
+        .map(|(org, options)| (org.clone(), handlers.add_options(org, options, mail.as_ref()).into_lists()))
+        .collect();
+    let letters = told.and_then(|mail| handlers.add_email("email_backend.TriggerExceeded", mail, Recipient::Developer));
     let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(letters).collect();
     let monitor = if raw.monitor.enable_trigger_monitors { monitor } else { Vec::new() };
     let api_handlers: Vec<_> = (0_usize..)
@@ -59,7 +63,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     let handlers = handlers.into_list();
     let somebody_hears = api_handlers
         .iter()
-        .any(|by_event| by_event.get(EventKind::TriggerExceeded as usize).is_some_and(|handlers| !handlers.is_empty()));
+        .any(|by_event| by_event.get(EventKind::TriggerExceeded.index()).is_some_and(|handlers| !handlers.is_empty()));
     if raw.monitor.enable_trigger_monitors && monitor.is_empty() && !somebody_hears {
         errors.add("monitor.configuration.target_path", "missing: nobody would hear of a crossed threshold");
     }
@@ -114,7 +118,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         admin: admin(&raw, gateway, errors),
         named,
         keys_are_loaded: raw.keys_from.url.is_empty(),
-        event_options: manage::event_options(&raw, errors, &mut warnings),
+        org_handlers,
         handlers,
         templates,
         mail,

@@ -11,7 +11,8 @@ use crate::cap::Cap;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
 use crate::handler::{Action, Email, HandlerIndex, Handlers, Recipient, Target, USER_AGENT, Webhook};
-use crate::mail::Mail;
+use crate::mail::{Mail, Mailbox};
+use crate::manage::{EventOptions, Kind};
 use crate::template::Templates;
 
 const WEBHOOK: &str = "eh_web_hook_handler";
@@ -23,11 +24,11 @@ const NOT_SETTABLE: [&str; 6] = ["connection", "content-length", "host", "te", "
 
 /// Handlers by event.
 #[derive(Clone, Default)]
-pub(super) struct ByEvent([Vec<HandlerIndex>; EventKind::FIRED.len()]);
+pub(super) struct ByEvent([Vec<HandlerIndex>; EventKind::COUNT]);
 
 impl ByEvent {
     fn push(&mut self, kind: EventKind, index: HandlerIndex) {
-        if let Some(list) = self.0.get_mut(kind as usize) {
+        if let Some(list) = self.0.get_mut(kind.index()) {
             list.push(index);
         }
     }
@@ -40,8 +41,13 @@ impl ByEvent {
         self
     }
 
+    /// Handlers by [`EventKind::index`].
+    pub(super) fn into_lists(self) -> [Vec<HandlerIndex>; EventKind::COUNT] {
+        self.0
+    }
+
     /// All of them, and for crossed thresholds the monitor's.
-    pub(super) fn with_monitor(mut self, monitor: &[HandlerIndex]) -> [Vec<HandlerIndex>; EventKind::FIRED.len()] {
+    pub(super) fn with_monitor(mut self, monitor: &[HandlerIndex]) -> [Vec<HandlerIndex>; EventKind::COUNT] {
         for index in monitor {
             self.push(EventKind::TriggerExceeded, *index);
         }
@@ -271,7 +277,7 @@ impl<'c> HandlerList<'c> {
             self.warnings.add(path, "this event never fires here");
             return;
         }
-        let known = EventKind::FIRED.iter().map(|kind| kind.name()).chain(EventKind::NEVER_FIRED);
+        let known = EventKind::all().map(EventKind::name).chain(EventKind::NEVER_FIRED);
         self.errors.add(path, format!("no event has this name{}", hint(event, known)));
     }
 
@@ -304,20 +310,66 @@ impl<'c> HandlerList<'c> {
         has_target.then(|| self.add_webhook(PATH, &CLASSIC, PATH, meta)).flatten()
     }
 
-    /// Adds letters to a recipient.
-    pub(super) fn add_email(&mut self, name: &str, mail: &Mail, to: Recipient) -> Option<HandlerIndex> {
-        let target = mail.backend.target().clone();
-        let carried_by = Webhook {
+    /// Adds whoever an organisation's `event_options` name.
+    pub(super) fn add_options(&mut self, org: &str, options: &EventOptions, mail: Option<&Mail>) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for (kind, option) in options.iter() {
+            let path = member(&member(&member("orgs", org), "event_options"), kind.name());
+            let name = format!("orgs[{org}].event_options.{}", kind.name());
+            if let Some(target) = &option.webhook {
+                let own = [("content-type", "application/json"), ("user-agent", USER_AGENT)];
+                let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let authorization =
+                    option.authorization.iter().map(|value| ("authorization".to_owned(), value.clone()));
+                let headers = own.into_iter().chain(authorization).collect();
+                let name = self.list.free_name(format!("{name}.webhook"));
+                let webhook = self.plain(&name, target.clone(), headers);
+                let added = webhook.map(|webhook| self.push(&name, Action::Webhook(Box::new(webhook))));
+                added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
+            }
+            match (&option.email, mail) {
+                (Some(_), None) => {
+                    self.warnings.add(member(&path, "email"), "nobody is told: email_backend is not enabled");
+                }
+                (Some(address), Some(mail)) => {
+                    let to = Recipient::Fixed(Mailbox::from(address.clone()));
+                    let added = self.add_email(&self.list.free_name(format!("{name}.email")), mail, to);
+                    added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
+                }
+                (None, _) => {}
+            }
+        }
+        by_event
+    }
+
+    /// Adds the letters by which developers hear of what they asked for.
+    pub(super) fn add_developers(&mut self, mail: &Mail) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for kind in [Kind::UserRegistered, Kind::KeyRequestEvent] {
+            let added = self.add_email(&format!("email_backend.{}", kind.name()), mail, Recipient::Developer);
+            added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
+        }
+        by_event
+    }
+
+    /// A POST without a cool-down.
+    fn plain(&self, name: &str, target: Target, headers: Vec<(String, String)>) -> Option<Webhook> {
+        Some(Webhook {
             cap: Cap::new(name, target.endpoint, raw::HandlerMeta::default().max_per_minute),
             method: "POST",
             target,
             template: self.templates.find("")?,
-            headers: Vec::new(),
+            headers,
             timeout_ms: None,
             event_timeout_ms: 0,
             digest: false,
             keys: Vec::new(),
-        };
+        })
+    }
+
+    /// Adds letters to a recipient.
+    pub(super) fn add_email(&mut self, name: &str, mail: &Mail, to: Recipient) -> Option<HandlerIndex> {
+        let carried_by = self.plain(name, mail.backend.target().clone(), Vec::new())?;
         Some(self.push(name, Action::Email(Box::new(Email { carried_by, to }))))
     }
 

@@ -27,11 +27,11 @@ use crate::admin::Admin;
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::signature::SigningKey;
 use crate::delivery::{Delivery, DeliveryPolicy};
-use crate::handler::{Handlers, Target, Webhook};
+use crate::event::EventKind;
+use crate::handler::{HandlerIndex, Handlers, Target, Webhook};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
 use crate::mail::Mail;
-use crate::manage::EventOptions;
 use crate::route::{Api, Routes};
 use crate::session::{Directory, Session};
 use crate::template::Templates;
@@ -63,8 +63,8 @@ pub struct Config {
     pub keys_are_loaded: bool,
     /// What tells it from another configuration.
     pub id: ConfigId,
-    /// Who hears of the management events of an organisation, by its id.
-    pub event_options: BTreeMap<String, EventOptions>,
+    /// Who hears of an organisation's dashboard events, by its id.
+    pub org_handlers: BTreeMap<String, [Vec<HandlerIndex>; EventKind::COUNT]>,
     /// Every event handler, the monitor's included.
     pub handlers: Handlers,
     /// Every template.

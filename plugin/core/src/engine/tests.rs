@@ -226,7 +226,7 @@ fn admitted_and_refused_requests_show_the_tighter_quota() {
     let Decision::Refuse(answer) = world.get("/orders/1", "ten") else { panic!() };
     assert!(answer.headers.contains(&("retry-after", "60".to_owned())), "{answer:?}");
     let Decision::Continue { followup, .. } = world.get("/strict/1", "strict-only") else { panic!() };
-    assert_eq!(followup, None);
+    assert!(followup.is_none());
 }
 
 #[test]

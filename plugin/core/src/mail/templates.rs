@@ -146,8 +146,21 @@ pub struct Facts<'f> {
 }
 
 impl<'f> Facts<'f> {
-    /// Of a gateway event.
+    /// Of an event.
     pub fn of_event(event: &'f Event) -> Self {
+        if let Some(said) = &event.management {
+            return Facts {
+                kind: event.kind.name(),
+                action: said.action,
+                time_stamp: event.at.to_rfc3339(),
+                id: &event.id,
+                org_id: &event.meta.org_id,
+                fingerprint: "",
+                meta: None,
+                data: &said.payload,
+                message: &said.payload,
+            };
+        }
         Facts {
             kind: event.kind.name(),
             action: "",

@@ -98,6 +98,11 @@ impl Rules {
         Rules { listen_path, preset, list: known.chain(own).collect(), max_body_bytes }
     }
 
+    /// A path for a log: the API's, because what follows may hold a key.
+    pub fn shown(&self, _path: &str) -> String {
+        format!("{}/…", self.listen_path)
+    }
+
     /// How much of a body is read.
     pub fn max_body_bytes(&self) -> usize {
         self.max_body_bytes

@@ -23,7 +23,7 @@ use handlebars::Handlebars;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::event::{Event, View};
+use crate::event::{Event, Management, View};
 use translate::translate;
 use trial::{Failed, try_out};
 
@@ -136,6 +136,9 @@ impl Templates {
     /// # Errors
     /// When a helper fails at run time; the text says which.
     pub fn render(&self, name: &TemplateName, event: &Event) -> Result<Rendered, String> {
+        if let Some(management) = &event.management {
+            return self.render_management(name, event, management);
+        }
         let body = self.render_view(name, &event.view())?;
         let volatile = match self.known.get(&name.0).map(|known| known.volatile) {
             Some(Volatile::Perhaps) => true,
@@ -144,6 +147,15 @@ impl Templates {
         };
         let stable = if volatile { Some(self.render_view(name, &event.stable_view())?) } else { None };
         Ok(Rendered { body, stable })
+    }
+
+    /// The documented message, unless a template of one's own says another.
+    fn render_management(&self, name: &TemplateName, event: &Event, said: &Management) -> Result<Rendered, String> {
+        if name.0 == builtin::DEFAULT {
+            return Ok(Rendered { body: said.body.clone(), stable: Some(said.stable.clone()) });
+        }
+        let body = self.render_with(&name.0, &event.management_view(said, false))?;
+        Ok(Rendered { body, stable: Some(self.render_with(&name.0, &event.management_view(said, true))?) })
     }
 
     /// Renders something that is no event, whose fields the template names.

@@ -19,6 +19,7 @@ fn event(key: &str) -> Event {
             ..Meta::default()
         },
         fingerprint: String::new(),
+        management: None,
     }
 }
 

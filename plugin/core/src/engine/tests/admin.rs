@@ -104,7 +104,7 @@ fn what_is_not_there_is_said_to_whoever_has_the_token() {
 #[test]
 fn a_connection_is_tested_by_a_head_request() {
     let mut world = World::new(&config());
-    assert_eq!(ask(&mut world, "POST", "/.tollbell/webhooks/crm/test", "letmein"), Decision::Await);
+    assert!(matches!(ask(&mut world, "POST", "/.tollbell/webhooks/crm/test", "letmein"), Decision::Await));
     let (id, callout) = world.host.take_sent().pop().unwrap();
     assert!(callout.headers.contains(&(":method".into(), "HEAD".into())));
     assert!(!callout.headers.iter().any(|(name, _)| name == "x-token"));
@@ -114,4 +114,99 @@ fn a_connection_is_tested_by_a_head_request() {
     let [(StreamId(7), answer)] = &world.vms[0].take_answers()[..] else { panic!() };
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!([&body["reachable"], &body["status"], &body["took_ms"]], [&json!(true), &json!(204), &json!(12)]);
+}
+
+fn post_events(world: &mut World, body: &str) -> (u16, Value) {
+    assert!(matches!(ask(world, "POST", "/.tollbell/events", "letmein"), Decision::Collect));
+    let answer = world.vms[0].on_admin_body(&world.host, body.as_bytes(), body.len(), world.now);
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+fn listening() -> Value {
+    let mut config = config();
+    config["webhooks"][0]["events"] = json!(["ApplicationRegistered", "OrganizationRegistered"]);
+    config["orgs"]["acme"]["event_options"] =
+        json!({ "key_event": { "webhook": "http://u:p@hooks.test/key", "email": "ops@acme.test" } });
+    config["email_backend"] = json!({ "enable_email_notifications": true, "code": "sendgrid",
+        "settings": { "ClientKey": "k" }, "default_from_email": "no-reply@acme.test" });
+    config
+}
+
+#[test]
+fn an_application_hands_in_events() {
+    let mut world = World::new(&listening());
+    let portal = json!({ "Event": "ApplicationRegistered",
+        "Message": { "ID": 1, "Name": "New App", "UserID": 1, "CreatedAt": "2024-04-18T13:29:23.738726+02:00" },
+        "Timestamp": "2024-04-18T13:29:23.744826+02:00" });
+    let dashboard = json!({ "event": "key_event.add", "org_id": "acme", "data": { "key_id": "x" } });
+    let (status, answer) = post_events(&mut world, &json!([portal, dashboard]).to_string());
+    assert_eq!((status, answer), (202, json!({ "accepted": [{ "handlers": 1 }, { "handlers": 2 }] })));
+    world.host.set_reply(&[], b"");
+    let sent = world.deliver(10, 202);
+    let to = |host: &str| {
+        let found = sent.iter().find(|callout| callout.headers.contains(&(":authority".into(), host.into())));
+        let callout = found.unwrap_or_else(|| panic!("nothing for {host}"));
+        (serde_json::from_slice::<Value>(&callout.body).unwrap(), callout.headers.clone())
+    };
+    assert_eq!(to("crm.test").0, portal);
+    let (body, headers) = to("hooks.test");
+    assert_eq!(body, json!({ "event": "key_event.add", "data": { "key_id": "x" } }));
+    assert!(headers.contains(&("authorization".into(), "Basic dTpw".into())));
+    assert_eq!(to("api.sendgrid.com").0["personalizations"][0]["to"][0]["email"], "ops@acme.test");
+    assert_eq!(sent.len(), 3);
+}
+
+#[test]
+fn what_is_wrong_with_an_event_is_said_and_none_is_taken() {
+    let mut world = World::new(&listening());
+    let good = json!({ "event": "key_event.add", "org_id": "acme", "data": {} });
+    let wrong = json!({ "Event": "ApplicationRegistered", "Message": { "ID": "one", "Nam": "x" } });
+    let (status, answer) = post_events(&mut world, &json!([good, wrong]).to_string());
+    assert_eq!(status, 422);
+    let errors = answer["errors"].to_string();
+    assert!(errors.contains("[1]") && errors.contains("ID") && errors.contains("Nam"), "{errors}");
+    assert!(world.deliver(10, 200).is_empty());
+    assert_eq!(post_events(&mut world, "{").0, 400);
+    let (status, _) = {
+        let answer = world.vms[0].on_admin_body(&world.host, b"", crate::admin::MAX_BODY_BYTES + 1, world.now);
+        (answer.status, ())
+    };
+    assert_eq!(status, 413);
+}
+
+#[test]
+fn observed_traffic_becomes_events_and_passes_unchanged() {
+    let mut config = listening();
+    config["keys"] = json!({});
+    config["apis"] = json!([{ "api_id": "dashboard", "org_id": "acme", "listen_path": "/dashboard/", "use_keyless": true,
+        "observe": { "preset": "tyk-dashboard" } }]);
+    let mut world = World::new(&config);
+    let mut exchange = |method: &str, path: &str, request: &str, status: &str, response: &str| {
+        let headers =
+            [(":method", method.as_bytes()), (":path", path.as_bytes()), ("content-type", b"application/json")];
+        let Decision::Continue { changes, followup } = world.on_vm(0, &headers) else { panic!() };
+        assert!(changes.is_empty());
+        let mut followup = followup?;
+        let watched = Engine::watched(&mut followup)?;
+        for piece in request.as_bytes().chunks(7) {
+            watched.request_body().into_iter().for_each(|collector| collector.push(piece));
+        }
+        watched.on_response(&[(b":status", status.as_bytes()), (b"content-type", b"application/json")]);
+        for piece in response.as_bytes().chunks(5) {
+            watched.response_body().into_iter().for_each(|collector| collector.push(piece));
+        }
+        world.vms[0].on_exchange_end(&world.host, &mut followup, world.now);
+        let sent = world.deliver(10, 200);
+        let webhook = sent.iter().find(|callout| callout.headers.contains(&(":authority".into(), "hooks.test".into())));
+        webhook.map(|callout| serde_json::from_slice::<Value>(&callout.body).unwrap())
+    };
+    let (request, response) = (
+        r#"{"org_id": "acme", "alias": "a"}"#,
+        r#"{"api_model": {}, "key_id": "raw-key", "data": {"org_id": "acme", "alias": "a"}}"#,
+    );
+    let event = exchange("POST", "/dashboard/api/keys", request, "200", response).expect("an event");
+    assert_eq!([&event["event"], &event["data"]["data"]["alias"]], ["key_event.add", "a"]);
+    assert!(!event.to_string().contains("raw-key"), "{event}");
+    assert_eq!(exchange("POST", "/dashboard/api/keys", request, "500", response), None, "a failed call is no event");
+    assert_eq!(exchange("GET", "/dashboard/api/keys", "", "200", response), None);
 }
