@@ -77,7 +77,7 @@ pub struct Followup {
     /// Whose response is looked at.
     observed: Option<Observed>,
     /// An exchange that may be a management event.
-    watched: Option<Watched>,
+    watched: Option<Box<Watched>>,
 }
 
 /// A request whose response may be an event.
@@ -156,7 +156,7 @@ impl Engine {
         let observed =
             (api.observe_failures || api.observe_upstream).then(|| Observed::of(config, index, &caller, request));
         let usages = verdict.charged.usages;
-        let watched = api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request));
+        let watched = api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request)).map(Box::new);
         let is_followed = !usages.is_empty() || observed.is_some() || watched.is_some();
         let followup = is_followed.then_some(Followup { usages, observed, watched });
         Poll::Ready(Decision::Continue { changes, followup })
@@ -227,7 +227,7 @@ impl Engine {
 
     /// The exchange that is watched, whose bodies and response headers are to be handed to it as they pass.
     pub fn watched(followup: &mut Followup) -> Option<&mut Watched> {
-        followup.watched.as_mut()
+        followup.watched.as_deref_mut()
     }
 
     /// The end of the response: what the exchange says of an admin API or a portal.
