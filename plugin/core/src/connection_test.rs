@@ -34,6 +34,8 @@ struct Test {
     webhook: String,
     target: Target,
     since: UnixMillis,
+    /// The proxy's answer to HEAD has no text. Where it found no connection, a request whose answer may have one asks why.
+    method: &'static str,
 }
 
 /// What a test found.
@@ -53,7 +55,7 @@ impl ConnectionTests {
         target: &Target,
         now: UnixMillis,
     ) -> Option<Answer> {
-        self.send(host, Test { stream, webhook: webhook.to_owned(), target: target.clone(), since: now }, now)
+        self.send(host, Test { stream, webhook: webhook.to_owned(), target: target.clone(), since: now, method: "HEAD" }, now)
     }
 
     /// Tries again what was refused at once; returns what is answered with that.
@@ -75,8 +77,15 @@ impl ConnectionTests {
         let text = || host.reply_body(4096).map(|body| String::from_utf8_lossy(&body).into_owned()).unwrap_or_default();
         let finding = match reply.status {
             None => Finding::Unreachable("the connection was cut off".to_owned()),
+            Some(503) if reply.by_proxy && test.method == "HEAD" => {
+                let stream = test.stream;
+                return Some((stream, self.send(host, Test { method: "OPTIONS", ..test }, now)?));
+            }
             Some(status) if reply.by_proxy && matches!(status, 502..=504) => {
                 Finding::Unreachable(why(status, &text()).to_owned())
+            }
+            Some(_) if test.method != "HEAD" => {
+                Finding::Unreachable("no connection at first; a moment later it answers: try again".to_owned())
             }
             Some(status) => Finding::Reachable(status),
         };
@@ -86,7 +95,7 @@ impl ConnectionTests {
     fn send(&mut self, host: &impl Host, test: Test, now: UnixMillis) -> Option<Answer> {
         let Target { scheme, authority, path_and_query, cluster, .. } = &test.target;
         let headers = [
-            (":method", "HEAD"),
+            (":method", test.method),
             (":path", path_and_query),
             (":authority", authority),
             (":scheme", scheme),
@@ -187,6 +196,20 @@ mod tests {
         assert_eq!(stream, StreamId(3));
         let expected = json!({ "webhook": "crm", "host": "crm.test", "reachable": true, "status": 405, "took_ms": 42 });
         assert_eq!(body(&answer), expected);
+    }
+
+    #[test]
+    fn where_there_is_no_connection_the_proxy_is_asked_why() {
+        let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
+        tests.begin(&host, StreamId(3), "crm", &target(), UnixMillis(0));
+        let refused = CalloutReply { status: Some(503), by_proxy: true, ..CalloutReply::default() };
+        let (head, _) = host.take_sent().pop().unwrap();
+        assert_eq!(tests.on_reply(&host, head, &refused, UnixMillis(1)), None);
+        let (why, callout) = host.take_sent().pop().unwrap();
+        assert_eq!(callout.headers[0], (":method".to_owned(), "OPTIONS".to_owned()));
+        host.set_reply(&[], b"reset reason: remote connection failure, transport failure reason: Connection refused");
+        let (_, answer) = tests.on_reply(&host, why, &refused, UnixMillis(2)).unwrap();
+        assert_eq!(body(&answer)["error"], "the connection was refused");
     }
 
     #[test]

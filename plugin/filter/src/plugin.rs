@@ -37,10 +37,12 @@ struct Root {
 struct Stream {
     root: Option<u32>,
     followup: Option<Followup>,
-    /// The body of a request that the filter answers itself.
-    collected: Option<Vec<u8>>,
+    /// The filter answers this request itself, when its body has come.
+    collected: bool,
     /// Its answer comes later.
     awaits: bool,
+    /// It must not go on: what comes of its body is held too.
+    is_held: bool,
 }
 
 impl Plugin {
@@ -106,22 +108,28 @@ impl Plugin {
             }
             Poll::Ready(Decision::Refuse(answer)) => {
                 // A refused request is held even where its answer cannot be sent.
-                host::send_answer(&answer);
+                if !host::send_answer(&answer) {
+                    self.streams.entry(stream).or_default().is_held = true;
+                }
                 Action::Pause
             }
             Poll::Ready(Decision::Collect) => {
                 let state = self.streams.entry(stream).or_default();
-                state.collected = Some(Vec::new());
+                (state.collected, state.is_held) = (true, true);
                 if is_end {
                     return self.on_request_body(stream, 0, true);
                 }
                 Action::Pause
             }
             Poll::Ready(Decision::Await) => {
-                self.streams.entry(stream).or_default().awaits = true;
+                let state = self.streams.entry(stream).or_default();
+                (state.awaits, state.is_held) = (true, true);
                 Action::Pause
             }
-            Poll::Pending => Action::Pause,
+            Poll::Pending => {
+                self.streams.entry(stream).or_default().is_held = true;
+                Action::Pause
+            }
         }
     }
 
@@ -134,17 +142,14 @@ impl Plugin {
         if let Some(collector) = state.followup.as_mut().and_then(Engine::watched).and_then(Watched::request_body) {
             collector.push(&host::body(Body::Request, size));
         }
-        let Some(body) = &mut state.collected else { return Action::Continue };
-        // What is paused here is held by the host, and shown anew with what has come.
-        if is_end || size > MAX_BODY_BYTES {
-            if size <= MAX_BODY_BYTES {
-                *body = host::body(Body::Request, size);
-            }
-            let answer = engine.on_admin_body(host, body, size, host::now());
-            state.collected = None;
+        // What is held here stays with the host, which shows it anew with what has come.
+        if state.collected && (is_end || size > MAX_BODY_BYTES) {
+            let body = if size <= MAX_BODY_BYTES { host::body(Body::Request, size) } else { Vec::new() };
+            let answer = engine.on_admin_body(host, &body, size, host::now());
+            state.collected = false;
             host::send_answer(&answer);
         }
-        Action::Pause
+        if state.is_held { Action::Pause } else { Action::Continue }
     }
 
     pub(crate) fn on_response_headers(&mut self, stream: u32, is_end: bool) {
