@@ -148,7 +148,8 @@ impl CoreSubject {
         }
         let status = self.upstream.status.to_string();
         let own = self.upstream.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let headers: Vec<HeaderPair<'_>> = [(b":status".as_slice(), status.as_bytes())].into_iter().chain(own).collect();
+        let headers: Vec<HeaderPair<'_>> =
+            [(b":status".as_slice(), status.as_bytes())].into_iter().chain(own).collect();
         watched.on_response(&headers);
         if let Some(collector) = watched.response_body() {
             collector.push(self.upstream.body.as_bytes());
