@@ -20,6 +20,7 @@ COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
 SCHEMA := envoy/tollbell.schema.json
+FIELDS := examples/management-events/FIELDS.md
 CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml $(shell find plugin/core/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
 
@@ -80,6 +81,10 @@ check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFI
 .PHONY: schema
 schema: ## Write the configuration's JSON Schema anew
 	cargo run --quiet --locked --package tollbell-core --example schema > $(SCHEMA)
+
+.PHONY: fields
+fields: ## Write the table of observed events' fields anew
+	cargo run --quiet --locked --package tollbell-core --example fields > $(FIELDS)
 
 .PHONY: lint
 lint: ## Check formatting, lints and documentation

@@ -12,7 +12,7 @@ use host_shim::{CalloutFault, Headers};
 use prost::Message;
 use tollbell_core::config::Config;
 use tollbell_core::connection_test::StreamId;
-use tollbell_core::engine::{Decision, Engine, TICK_MS};
+use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
 use tollbell_core::ports::{Callout, CalloutId, CalloutRefused, CalloutReply};
 use tollbell_core::request::{HeaderPair, Request as CoreRequest};
 use tollbell_core::testing::MemoryHost;
@@ -138,6 +138,26 @@ impl CoreSubject {
         (reply, delay)
     }
 
+    /// What of an exchange is watched passes by.
+    fn watch(&mut self, index: usize, followup: &mut Followup, request: &Request) {
+        let Some(watched) = Engine::watched(followup) else { return };
+        for chunk in &request.body {
+            if let Some(collector) = watched.request_body() {
+                collector.push(chunk);
+            }
+        }
+        let status = self.upstream.status.to_string();
+        let own = self.upstream.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let headers: Vec<HeaderPair<'_>> =
+            [(b":status".as_slice(), status.as_bytes())].into_iter().chain(own).collect();
+        watched.on_response(&headers);
+        if let Some(collector) = watched.response_body() {
+            collector.push(self.upstream.body.as_bytes());
+        }
+        self.with_engine(index, |engine, host, now| engine.on_exchange_end(host, followup, now));
+        self.settle();
+    }
+
     fn receive(&mut self, callout: &Callout) {
         let headers: Headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         self.received.push(Request { headers, body: vec![callout.body.clone()], ..Request::default() });
@@ -202,11 +222,12 @@ impl Subject for CoreSubject {
             }
             Decision::Continue { followup, .. } => {
                 let mut response = Response::new(self.upstream.status).body(self.upstream.body.clone());
-                let headers = followup.and_then(|followup| {
-                    self.with_engine(index, |engine, _, now| engine.limit_headers(&followup, now))
-                });
-                for (name, value) in headers.into_iter().flatten() {
-                    response = response.header(name, value);
+                if let Some(mut followup) = followup {
+                    self.watch(index, &mut followup, request);
+                    let headers = self.with_engine(index, |engine, _, now| engine.limit_headers(&followup, now));
+                    for (name, value) in headers.into_iter().flatten() {
+                        response = response.header(name, value);
+                    }
                 }
                 response
             }

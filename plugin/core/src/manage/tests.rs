@@ -250,5 +250,10 @@ fn the_table_of_fields_names_every_event() {
     for kind in Kind::ALL {
         assert!(table.contains(&format!("| `{kind}")), "{kind}");
     }
-    println!("{table}");
+}
+
+#[test]
+fn the_documentation_has_the_table_of_fields() {
+    let file = include_str!("../../../../examples/management-events/FIELDS.md");
+    assert!(file.ends_with(&format!("\n\n{}", markdown())), "run `make fields`");
 }
