@@ -34,8 +34,21 @@ struct Test {
     webhook: String,
     target: Target,
     since: UnixMillis,
-    /// The proxy's answer to HEAD has no text. Where it found no connection, a request whose answer may have one asks why.
-    method: &'static str,
+    step: Step,
+    /// The cluster that reaches any host without TLS.
+    plain_cluster: String,
+}
+
+/// What a request of a test is for. The last two are sent only where no connection could be made, so that nobody but the
+/// proxy sees them as a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// To ask the target.
+    Head,
+    /// To hear why there is no connection: the proxy's answer to a HEAD has no text.
+    Why,
+    /// To hear whether it is TLS that fails: the proxy does not say, so the same port is asked without.
+    Plain,
 }
 
 /// What a test found.
@@ -53,9 +66,12 @@ impl ConnectionTests {
         stream: StreamId,
         webhook: &str,
         target: &Target,
+        plain_cluster: &str,
         now: UnixMillis,
     ) -> Option<Answer> {
-        self.send(host, Test { stream, webhook: webhook.to_owned(), target: target.clone(), since: now, method: "HEAD" }, now)
+        let (webhook, plain_cluster) = (webhook.to_owned(), plain_cluster.to_owned());
+        let test = Test { stream, webhook, target: target.clone(), since: now, step: Step::Head, plain_cluster };
+        self.send(host, test, now)
     }
 
     /// Tries again what was refused at once; returns what is answered with that.
@@ -75,29 +91,43 @@ impl ConnectionTests {
     ) -> Option<(StreamId, Answer)> {
         let test = self.in_flight.remove(&id)?;
         let text = || host.reply_body(4096).map(|body| String::from_utf8_lossy(&body).into_owned()).unwrap_or_default();
-        let finding = match reply.status {
-            None => Finding::Unreachable("the connection was cut off".to_owned()),
-            Some(503) if reply.by_proxy && test.method == "HEAD" => {
-                let stream = test.stream;
-                return Some((stream, self.send(host, Test { method: "OPTIONS", ..test }, now)?));
+        let is_proxys = reply.by_proxy && matches!(reply.status, Some(502..=504));
+        let finding = match (test.step, reply.status) {
+            (Step::Head, None) => Finding::Unreachable("the connection was cut off".to_owned()),
+            (Step::Head, Some(503)) if is_proxys => return self.next(host, Test { step: Step::Why, ..test }, now),
+            (Step::Why, Some(503)) if is_proxys => match why(503, &text()) {
+                NO_CONNECTION if test.target.scheme == "https" => {
+                    return self.next(host, Test { step: Step::Plain, ..test }, now);
+                }
+                reason => Finding::Unreachable(reason.to_owned()),
+            },
+            (Step::Plain, Some(503)) if is_proxys && why(503, &text()) == NO_CONNECTION => {
+                Finding::Unreachable(NO_CONNECTION.to_owned())
             }
-            Some(status) if reply.by_proxy && matches!(status, 502..=504) => {
-                Finding::Unreachable(why(status, &text()).to_owned())
-            }
-            Some(_) if test.method != "HEAD" => {
-                Finding::Unreachable("no connection at first; a moment later it answers: try again".to_owned())
-            }
-            Some(status) => Finding::Reachable(status),
+            (Step::Plain, _) => Finding::Unreachable(NO_TLS.to_owned()),
+            (_, Some(status)) if is_proxys => Finding::Unreachable(why(status, &text()).to_owned()),
+            (Step::Why, _) => Finding::Unreachable("there was no connection, and now there is: try again".to_owned()),
+            (Step::Head, Some(status)) => Finding::Reachable(status),
         };
         Some((test.stream, test.answer(&finding, now)))
     }
 
+    fn next(&mut self, host: &impl Host, test: Test, now: UnixMillis) -> Option<(StreamId, Answer)> {
+        let stream = test.stream;
+        self.send(host, test, now).map(|answer| (stream, answer))
+    }
+
     fn send(&mut self, host: &impl Host, test: Test, now: UnixMillis) -> Option<Answer> {
         let Target { scheme, authority, path_and_query, cluster, .. } = &test.target;
+        let method = if test.step == Step::Head { "HEAD" } else { "OPTIONS" };
+        let (scheme, cluster, authority) = match test.step {
+            Step::Plain => ("http", &test.plain_cluster, with_port(authority)),
+            Step::Head | Step::Why => (*scheme, cluster, authority.clone()),
+        };
         let headers = [
-            (":method", test.method),
+            (":method", method),
             (":path", path_and_query),
-            (":authority", authority),
+            (":authority", &authority),
             (":scheme", scheme),
             ("user-agent", concat!("tollbell/", env!("CARGO_PKG_VERSION"))),
         ];
@@ -137,24 +167,32 @@ impl Test {
     }
 }
 
-/// What a proxy's own answer says, by its status and text.
-pub fn why(status: u16, text: &str) -> &'static str {
+const NO_CONNECTION: &str = "the connection was refused";
+const NO_TLS: &str = "TLS failed: the certificate is not valid for this name, or there is no TLS";
+
+/// An https host with its port.
+fn with_port(authority: &str) -> String {
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port { authority.to_owned() } else { format!("{authority}:443") }
+}
+
+/// What a proxy's own answer says, by its status and text. By default Envoy 1.40 says of a refused connection, and of TLS
+/// that fails, only that the connection failed.
+fn why(status: u16, text: &str) -> &'static str {
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if status == 504 {
         "no answer in time"
     } else if has(&["tls_error", "ssl routines", "certificate"]) {
-        "TLS failed: the certificate is not valid for this name, or there is no TLS"
-    } else if has(&["connection refused"]) {
-        "the connection was refused"
-    } else if has(&["dns"]) {
-        "the name is unknown"
-    } else if has(&["connection timeout", "timeout"]) {
-        "no connection in time"
-    } else if has(&["no healthy upstream"]) {
+        NO_TLS
+    } else if has(&["connection refused", "remote connection failure"]) {
+        NO_CONNECTION
+    } else if has(&["no healthy upstream", "dns"]) {
         "the name is unknown, or the cluster has no healthy host"
+    } else if has(&["timeout"]) {
+        "no connection in time"
     } else {
-        "no connection, or it was cut off"
+        "the connection was cut off"
     }
 }
 
@@ -185,7 +223,7 @@ mod tests {
     #[test]
     fn a_head_request_without_headers_tells_status_and_time() {
         let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
-        assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), UnixMillis(1000)), None);
+        assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(1000)), None);
         let (id, callout) = host.take_sent().pop().unwrap();
         let names: Vec<&str> = callout.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, [":method", ":path", ":authority", ":scheme", "user-agent"]);
@@ -201,15 +239,30 @@ mod tests {
     #[test]
     fn where_there_is_no_connection_the_proxy_is_asked_why() {
         let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
-        tests.begin(&host, StreamId(3), "crm", &target(), UnixMillis(0));
+        tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(0));
         let refused = CalloutReply { status: Some(503), by_proxy: true, ..CalloutReply::default() };
         let (head, _) = host.take_sent().pop().unwrap();
         assert_eq!(tests.on_reply(&host, head, &refused, UnixMillis(1)), None);
         let (why, callout) = host.take_sent().pop().unwrap();
         assert_eq!(callout.headers[0], (":method".to_owned(), "OPTIONS".to_owned()));
-        host.set_reply(&[], b"reset reason: remote connection failure, transport failure reason: Connection refused");
-        let (_, answer) = tests.on_reply(&host, why, &refused, UnixMillis(2)).unwrap();
+        host.set_reply(
+            &[],
+            b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+        );
+        assert_eq!(tests.on_reply(&host, why, &refused, UnixMillis(2)), None);
+        let (plain, callout) = host.take_sent().pop().unwrap();
+        assert_eq!((callout.cluster.as_str(), callout.headers[2].1.as_str()), ("plain", "crm.test:443"));
+        let (_, answer) = tests.on_reply(&host, plain, &refused, UnixMillis(3)).unwrap();
         assert_eq!(body(&answer)["error"], "the connection was refused");
+
+        tests.begin(&host, StreamId(4), "crm", &target(), "plain", UnixMillis(0));
+        for _ in 0..2 {
+            let (id, _) = host.take_sent().pop().unwrap();
+            assert_eq!(tests.on_reply(&host, id, &refused, UnixMillis(1)), None);
+        }
+        let (id, _) = host.take_sent().pop().unwrap();
+        let (_, answer) = tests.on_reply(&host, id, &CalloutReply::default(), UnixMillis(3)).unwrap();
+        assert!(body(&answer)["error"].as_str().unwrap().starts_with("TLS failed"));
     }
 
     #[test]
@@ -228,7 +281,7 @@ mod tests {
                 "upstream connect error or disconnect/reset before headers. reset reason: connection timeout",
                 "no connection in time",
             ),
-            (503, "", "no connection, or it was cut off"),
+            (503, "", "the connection was cut off"),
         ] {
             assert!(why(status, text).starts_with(expected), "{status} {text}");
         }
@@ -238,11 +291,11 @@ mod tests {
     fn a_name_that_is_being_looked_up_is_tried_again_for_a_while() {
         let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
         host.refuse_next_callout(CalloutRefused::Immediately);
-        assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), UnixMillis(0)), None);
+        assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(0)), None);
         assert!(tests.on_tick(&host, UnixMillis(500)).is_empty());
         assert_eq!(host.take_sent().len(), 1);
         host.refuse_next_callout(CalloutRefused::Immediately);
-        tests.begin(&host, StreamId(4), "crm", &target(), UnixMillis(0));
+        tests.begin(&host, StreamId(4), "crm", &target(), "plain", UnixMillis(0));
         host.refuse_next_callout(CalloutRefused::Immediately);
         let [(stream, answer)] = &tests.on_tick(&host, UnixMillis(5000))[..] else { panic!() };
         assert_eq!((*stream, &body(answer)["reachable"]), (StreamId(4), &json!(false)));

@@ -186,7 +186,7 @@ impl Engine {
             }
             Ok(Command::Events) => Decision::Collect,
             Ok(Command::TestWebhook(name)) => match config.named.get(&name) {
-                Some(target) => match self.tests.begin(host, stream, &name, target, now) {
+                Some(target) => match self.tests.begin(host, stream, &name, target, &config.http_cluster, now) {
                     Some(answer) => Decision::Refuse(answer),
                     None => Decision::Await,
                 },

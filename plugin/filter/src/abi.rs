@@ -25,9 +25,11 @@ type Result<T> = std::result::Result<T, Status>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
     Continue = 0,
-    /// The default: what was not looked at is not let through.
-    #[default]
+    /// Wait for more of the body. At the headers it needs `allow_on_headers_stop_iteration`, or no body ever comes.
     Pause = 1,
+    /// The default: what was not looked at is not let through, and nothing behind it either.
+    #[default]
+    Hold = 4,
 }
 
 /// A header map.

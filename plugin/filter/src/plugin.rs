@@ -111,7 +111,7 @@ impl Plugin {
                 if !host::send_answer(&answer) {
                     self.streams.entry(stream).or_default().is_held = true;
                 }
-                Action::Pause
+                Action::Hold
             }
             Poll::Ready(Decision::Collect) => {
                 let state = self.streams.entry(stream).or_default();
@@ -124,11 +124,11 @@ impl Plugin {
             Poll::Ready(Decision::Await) => {
                 let state = self.streams.entry(stream).or_default();
                 (state.awaits, state.is_held) = (true, true);
-                Action::Pause
+                Action::Hold
             }
             Poll::Pending => {
                 self.streams.entry(stream).or_default().is_held = true;
-                Action::Pause
+                Action::Hold
             }
         }
     }
@@ -256,5 +256,5 @@ fn refuse_unseen() -> Action {
     if let Some(answer) = Answer::refuse(Outcome::CounterUnavailable, None, LimitHeaders::None, UnixMillis::default()) {
         host::send_answer(&answer);
     }
-    Action::Pause
+    Action::Hold
 }

@@ -117,6 +117,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         keys_from: keys_from(&raw, errors),
         admin: admin(&raw, gateway, errors),
         named,
+        http_cluster: raw.callouts.http_cluster.clone(),
         keys_are_loaded: raw.keys_from.url.is_empty(),
         org_handlers,
         handlers,

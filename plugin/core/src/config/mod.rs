@@ -57,6 +57,8 @@ pub struct Config {
     pub keys_from: Option<KeysFrom>,
     /// The admin endpoints, and the place where a wrong token is an AuthFailure.
     pub admin: Option<(Admin, Api)>,
+    /// The cluster that reaches any host without TLS.
+    pub http_cluster: String,
     /// The targets of named webhooks.
     pub named: BTreeMap<String, Target>,
     /// Whether every session is known that there is: those that are fetched have come, or none is.
