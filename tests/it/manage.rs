@@ -4,6 +4,8 @@
 mod connection;
 /// What applications post, and who may.
 mod events;
+/// Letters, and what providers answer.
+mod mail;
 /// Exchanges that are watched on their way.
 mod observed;
 /// A server that answers as a script says, and a client beside it.
