@@ -8,7 +8,7 @@ use tollbell_tests::client::send;
 use tollbell_tests::envoy::free_port;
 use tollbell_tests::server::{Manner, Server};
 
-use super::{BEARER, admin};
+use super::{BEARER, admin, world};
 use crate::support::World;
 
 async fn test(world: &World, webhook: &str) -> Result<Value> {
@@ -104,5 +104,26 @@ async fn clients_that_go_away_while_they_wait_leave_nothing_behind() -> Result<(
     world.receiver.set_manner(Manner::default());
     assert_eq!(test(&world, "crm").await?["status"], 200);
     assert!(!world.envoy.log().contains("critical"), "{}", world.envoy.log());
+    Ok(())
+}
+
+/// Where Envoy hands over bodies of requests that wait, one that waits for something else must wait on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_test_never_reaches_the_upstream_not_even_with_a_body() -> Result<()> {
+    let config = json!({
+        "apis": [{ "api_id": "orders", "use_keyless": true }],
+        "webhooks": [{ "name": "crm", "target_url": "http://RECEIVER/in" }],
+        "admin": admin(),
+    });
+    for (handed_over, world) in [(false, World::with_config(config.clone()).await?), (true, world(&config).await?)] {
+        world.receiver.set_manner(Manner { delay: Duration::from_millis(500), ..Manner::default() });
+        let headers = [("authorization", BEARER)];
+        for size in [0, 1, 100_000] {
+            let body = vec![b'x'; size];
+            let reply = send(world.envoy.port, "POST", "/.tollbell/webhooks/crm/test", &headers, body).await?;
+            assert_eq!(world.upstream.count(), 0, "{size} bytes, handed over: {handed_over}: {}", reply.body);
+            assert!(reply.body.contains("\"reachable\": true"), "{}", reply.body);
+        }
+    }
     Ok(())
 }
