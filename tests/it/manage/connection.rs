@@ -36,7 +36,8 @@ async fn a_test_tells_what_is_reachable_and_why_something_is_not() -> Result<()>
     });
     let plain = Server::start().await?;
     let webhook = |name: &str, url: &str| {
-        json!({ "name": name, "target_url": url, "method": "PUT", "event_timeout": 60, "secret": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0",
+        json!({ "name": name, "target_url": url, "method": "PUT", "event_timeout": 60,
+            "secret": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0",
             "headers": { "X-Token": "hunter2", "Authorization": "Bearer hunter2", "Content-Type": "text/plain" } })
     };
     let config = json!({

@@ -407,7 +407,11 @@ impl Observed {
         let options: serde_json::Map<_, _> =
             events.map(|event| (event.to_owned(), hears.clone())).into_iter().collect();
         let config = json!({
-            "apis": [api("gw", "/gw/", "tyk-gateway"), api("db", "/db/", "tyk-dashboard"), api("dev", "/dev/", "tyk-portal")],
+            "apis": [
+                api("gw", "/gw/", "tyk-gateway"),
+                api("db", "/db/", "tyk-dashboard"),
+                api("dev", "/dev/", "tyk-portal"),
+            ],
             "orgs": { "acme": { "event_options": options }, ORG: { "event_options": options } },
             "webhooks": [{ "name": "portal", "target_url": "http://RECEIVER/event", "events": PORTAL }],
         });
