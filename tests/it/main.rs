@@ -14,6 +14,8 @@ mod files;
 mod gateway;
 /// What is made of files of Tyk.
 mod import;
+/// Management events, e-mail, the admin endpoints.
+mod manage;
 /// The module's imports and exports.
 mod module;
 /// Quotas: answers, thresholds, exactness under concurrency.
