@@ -32,6 +32,9 @@ pub(crate) enum Action {
     Hold = 4,
 }
 
+/// What [`Action::Hold`] is for a body: it stops here, and is not kept.
+pub(crate) const HOLD_BODY: u32 = 3;
+
 /// A header map.
 #[derive(Clone, Copy)]
 pub(crate) enum Map {

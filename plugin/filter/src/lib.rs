@@ -52,7 +52,10 @@ mod exports {
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_body(stream: u32, size: usize, end_of_stream: u32) -> u32 {
-        with_plugin(|plugin| plugin.on_request_body(stream, size, end_of_stream != 0)) as u32
+        match with_plugin(|plugin| plugin.on_request_body(stream, size, end_of_stream != 0)) {
+            abi::Action::Hold => abi::HOLD_BODY,
+            action => action as u32,
+        }
     }
 
     #[unsafe(no_mangle)]

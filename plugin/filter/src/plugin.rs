@@ -149,7 +149,11 @@ impl Plugin {
             state.collected = false;
             host::send_answer(&answer);
         }
-        if state.is_held { Action::Pause } else { Action::Continue }
+        match (state.collected, state.is_held) {
+            (true, _) => Action::Pause,
+            (false, true) => Action::Hold,
+            (false, false) => Action::Continue,
+        }
     }
 
     pub(crate) fn on_response_headers(&mut self, stream: u32, is_end: bool) {
