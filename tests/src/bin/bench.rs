@@ -95,7 +95,7 @@ fn main() -> Result<()> {
         }
     }
     eprintln!();
-    print!("{}", table(&results)?);
+    print!("{}", table(&results, processes)?);
     Ok(())
 }
 
@@ -321,11 +321,11 @@ fn median(rates: &[f64]) -> Result<f64> {
     rates.get(rates.len() / 2).copied().context("nothing was measured")
 }
 
-fn table(results: &[(&str, Vec<f64>)]) -> Result<String> {
+fn table(results: &[(&str, Vec<f64>)], processes: usize) -> Result<String> {
     let rates = results.iter().map(|(_, rates)| median(rates)).collect::<Result<Vec<f64>>>()?;
     let micros: Vec<f64> = rates.iter().map(|rate| 1e6 / rate).collect();
     let (none, smallest) = (micros[0], micros[2] - micros[0]);
-    let mut out = format!("{}\n\n", machine());
+    let mut out = format!("{}\n\n", machine(processes));
     out += "| filter | requests/s | added µs | of the smallest |\n|---|---:|---:|---:|\n";
     for (((name, _), rate), micros) in results.iter().zip(&rates).zip(&micros) {
         let added = micros - none;
@@ -349,7 +349,7 @@ fn table(results: &[(&str, Vec<f64>)]) -> Result<String> {
     Ok(out)
 }
 
-fn machine() -> String {
+fn machine(processes: usize) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
@@ -362,7 +362,7 @@ fn machine() -> String {
     let version = envoy.split('/').rev().nth(3).unwrap_or("unknown");
     format!(
         "{model}, {cores} cores, Envoy {version} with one worker pinned to one core, wrk with 16 connections on another; \
-         medians of {PROCESSES} processes with {ROUNDS} rounds of {SECONDS} s each, taken in turns"
+         medians of {processes} processes with {ROUNDS} rounds of {SECONDS} s each, taken in turns"
     )
 }
 
