@@ -83,7 +83,7 @@ impl Watched {
         let response = answer.body.map(Collector::finish).unwrap_or_default();
         for (body, which) in [(&request, "request"), (&response, "response")] {
             if let Body::Unreadable(why) = body {
-                log::warn!("{} {}: its {which} is not readable: {why}", self.method, rules.shown(&self.path));
+                log::warn!("{} {}: its {which} is not readable: {why}", self.method, rules.shown_path());
             }
         }
         rules.occurrences(&Exchange {

@@ -6,7 +6,7 @@ use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
 use super::manage;
 use super::sessions::{MonitorRules, SessionMaker, warn_of_half};
-use super::target::{basic, target};
+use super::target::{basic, legal_header, target};
 use super::{Config, raw};
 use crate::admin::Admin;
 use crate::delivery::disabled::ConfigId;
@@ -188,13 +188,7 @@ fn keys_from(raw: &raw::Config, errors: &mut Errors) -> Option<KeysFrom> {
     let mut headers = Vec::new();
     for (name, value) in &from.headers {
         let place = member("keys_from.headers", name);
-        match (http::HeaderName::from_bytes(name.as_bytes()), http::HeaderValue::from_str(value)) {
-            (Ok(name), Ok(_)) => headers.push((name.as_str().to_owned(), value.clone())),
-            (Err(_), _) => errors.add(place, "not a header name"),
-            (_, Err(_)) => {
-                errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)")
-            }
-        }
+        headers.extend(legal_header(&place, name, value, errors).map(|name| (name, value.clone())));
     }
     if let Some(user_info) = user_info {
         headers.push(("authorization".to_owned(), basic(&user_info)));

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderName, HeaderValue};
-
 use super::error::{Errors, hint, item, member};
 use super::raw;
-use super::target::{basic, target};
+use super::target::{basic, legal_header, target};
 use crate::cap::Cap;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
@@ -457,17 +455,12 @@ impl<'c> HandlerList<'c> {
         let mut headers = BTreeMap::new();
         for (name, value) in map {
             let place = member(path, name);
-            let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
-                self.errors.add(place, "not a header name");
-                continue;
-            };
-            if HeaderValue::from_str(value).is_err() {
-                self.errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)");
-            } else if signature::HEADERS.contains(&name.as_str()) {
+            let Some(name) = legal_header(&place, name, value, self.errors) else { continue };
+            if signature::HEADERS.contains(&name.as_str()) {
                 self.warnings.add(place, "ignored: tollbell sets this header itself");
             } else if NOT_SETTABLE.contains(&name.as_str()) {
                 self.warnings.add(place, "ignored: this header follows from the target and the body");
-            } else if headers.insert(name.as_str().to_owned(), value.clone()).is_some() {
+            } else if headers.insert(name, value.clone()).is_some() {
                 self.errors.add(place, "the same header twice, in different case");
             }
         }

@@ -1,6 +1,6 @@
 //! Checks URLs that are called, and keeps their secrets out of messages.
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 
 use super::error::Errors;
 use super::raw;
@@ -91,4 +91,14 @@ fn port_of(host: &str) -> Option<&str> {
         Some((_, behind)) => behind.strip_prefix(':'),
         None => host.split_once(':').map(|(_, port)| port),
     }
+}
+
+/// A header's name in lower case, where name and value are legal.
+pub(super) fn legal_header(place: &str, name: &str, value: &str, errors: &mut Errors) -> Option<String> {
+    match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+        (Ok(name), Ok(_)) => return Some(name.as_str().to_owned()),
+        (Err(_), _) => errors.add(place, "not a header name"),
+        (_, Err(_)) => errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)"),
+    }
+    None
 }

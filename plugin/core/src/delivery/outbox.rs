@@ -149,7 +149,7 @@ pub fn replace(host: &(impl SharedData + Metrics), slot: Slot, held: &Held) -> R
 pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, id: &str) -> Result<bool, StoreError> {
     let is_held = change_if_held(host, slot, id, b"")?;
     if is_held {
-        free(host, slot)?;
+        release(host, slot)?;
     }
     Ok(is_held)
 }
@@ -160,6 +160,11 @@ pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, id: &str) -> Resul
 /// As for any update of shared data.
 pub fn free(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreError> {
     host.put(&slot.key(), b"")?;
+    release(host, slot)
+}
+
+/// Gives back a slot that has been emptied.
+fn release(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreError> {
     update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
         index.set(slot, 0);

@@ -98,8 +98,8 @@ impl Rules {
         Rules { listen_path, preset, list: known.chain(own).collect(), max_body_bytes }
     }
 
-    /// A path for a log: the API's, because what follows may hold a key.
-    pub fn shown(&self, _path: &str) -> String {
+    /// What a log shows of a path: the API's part, because what follows may hold a key.
+    pub fn shown_path(&self) -> String {
         format!("{}/…", self.listen_path)
     }
 
