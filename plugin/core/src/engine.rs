@@ -221,8 +221,11 @@ impl Engine {
     }
 
     /// Response headers: what the answer says of the limits that its request was counted on.
-    pub fn limit_headers(&self, followup: &Followup, now: UnixMillis) -> Vec<(&'static str, String)> {
-        self.config.limit_headers.of(&followup.usages, now)
+    ///
+    /// The time is asked for only where a header tells it.
+    pub fn limit_headers(&self, followup: &Followup, now: impl FnOnce() -> UnixMillis) -> Vec<(&'static str, String)> {
+        let form = self.config.limit_headers;
+        form.of(&followup.usages, if form.tells_time() { now() } else { UnixMillis::default() })
     }
 
     /// The exchange that is watched, whose bodies and response headers are to be handed to it as they pass.

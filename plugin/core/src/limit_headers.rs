@@ -30,13 +30,18 @@ impl LimitHeaders {
         })
     }
 
+    /// Whether the headers say how long a window lasts from now.
+    pub fn tells_time(self) -> bool {
+        matches!(self, LimitHeaders::Ietf | LimitHeaders::Both)
+    }
+
     /// The headers for these limits, names in lower case.
     pub fn of(self, usages: &[(Scope, Usage)], now: UnixMillis) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
         if matches!(self, LimitHeaders::Legacy | LimitHeaders::Both) {
             headers.extend(tightest(usages).into_iter().flat_map(legacy));
         }
-        if matches!(self, LimitHeaders::Ietf | LimitHeaders::Both) && !usages.is_empty() {
+        if self.tells_time() && !usages.is_empty() {
             headers.push(("ratelimit-policy", list(usages, policy)));
             headers.push(("ratelimit", list(usages, |scope, usage| service(scope, usage, now))));
         }

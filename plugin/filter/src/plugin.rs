@@ -161,19 +161,18 @@ impl Plugin {
         let root = state.root.or(self.first_root);
         let Some(mut followup) = state.followup.take() else { return };
         let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else { return };
-        let now = host::now();
-        for (name, value) in engine.limit_headers(&followup, now) {
+        for (name, value) in engine.limit_headers(&followup, host::now) {
             host::set_response_header(name, &value);
         }
         let status = Engine::status_header(&followup).and_then(host::response_number);
         let status = status.map(|value| Engine::status(&followup, value));
         if let Some(status) = status.filter(|status| engine.minds(&followup, *status)) {
-            engine.on_response(host, &host::property, &followup, status, now);
+            engine.on_response(host, &host::property, &followup, status, host::now());
         }
         if let Some(watched) = Engine::watched(&mut followup) {
             watched.on_response(&abi::parse_pairs(&host::response_headers()));
             if is_end {
-                engine.on_exchange_end(host, &mut followup, now);
+                engine.on_exchange_end(host, &mut followup, host::now());
             } else {
                 state.followup = Some(followup);
             }

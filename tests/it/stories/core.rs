@@ -224,7 +224,7 @@ impl Subject for CoreSubject {
                 let mut response = Response::new(self.upstream.status).body(self.upstream.body.clone());
                 if let Some(mut followup) = followup {
                     self.watch(index, &mut followup, request);
-                    let headers = self.with_engine(index, |engine, _, now| engine.limit_headers(&followup, now));
+                    let headers = self.with_engine(index, |engine, _, now| engine.limit_headers(&followup, || now));
                     for (name, value) in headers.into_iter().flatten() {
                         response = response.header(name, value);
                     }

@@ -211,7 +211,7 @@ fn keyless_requests_count_on_their_apis_organisation() {
 fn admitted_and_refused_requests_show_the_tighter_quota() {
     let mut world = World::new(&config());
     let Decision::Continue { followup: Some(followup), .. } = world.get("/orders/1", "ten") else { panic!() };
-    let headers = world.vms[0].limit_headers(&followup, world.now);
+    let headers = world.vms[0].limit_headers(&followup, || world.now);
     assert_eq!(
         headers,
         [

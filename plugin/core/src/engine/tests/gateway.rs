@@ -62,7 +62,7 @@ fn a_rate_refuses_for_its_period_and_costs_no_quota() {
     assert_eq!([&event["alias"], &event["email"]], ["batch", "d@e.test"]);
     world.now = world.now.plus(2000);
     let Decision::Continue { followup: Some(followup), .. } = world.get("/orders/1", "k") else { panic!() };
-    let headers = world.vms[0].limit_headers(&followup, world.now);
+    let headers = world.vms[0].limit_headers(&followup, || world.now);
     assert!(
         headers.contains(&("x-ratelimit-remaining", "96".to_owned())),
         "the quota's, of which 4 are used: {headers:?}"

@@ -384,7 +384,7 @@ fn all_limits_in_headers() {
     let session = json!({ "quota_max": 9, "quota_renewal_rate": 60, "rate": 5, "per": 1 });
     let mut world = world(session, json!({ "rate_limit_headers": "ietf" }));
     let Decision::Continue { followup: Some(followup), .. } = world.get("/x", "k") else { panic!() };
-    let headers = world.vms[0].limit_headers(&followup, world.now);
+    let headers = world.vms[0].limit_headers(&followup, || world.now);
     assert_eq!(headers[0], ("ratelimit-policy", "\"rate\";q=5;w=1, \"quota\";q=9;w=60".to_owned()));
 }
 
