@@ -2,12 +2,15 @@
 //! notice? The run without events has the same requests and no handler.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::future::pending;
+use std::sync::mpsc;
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::runtime::Builder;
+use tokio::time;
 use tollbell_tests::client::Connection;
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::server::Server;
@@ -65,7 +68,7 @@ async fn main() -> Result<()> {
 }
 
 async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
-    let (upstream, receiver) = (Server::start().await?, Server::start().await?);
+    let (upstream, receiver) = (server()?, server()?);
     // A receiver of which much is expected has a cluster of its own: that costs less than looking its host up each time.
     let cluster = format!(
         "  - name: receiver\n    type: STATIC\n    load_assignment: {{ cluster_name: receiver, endpoints: [ {{ lb_endpoints: [ {{ \
@@ -80,7 +83,7 @@ async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
     let ended = Instant::now();
     while handled && (envoy.metric("tollbell_held{}").await? > 0 || (receiver.count() as u64) < refused) {
         ensure!(ended.elapsed() < Duration::from_secs(60), "messages are still held after a minute");
-        sleep(Duration::from_millis(100)).await;
+        time::sleep(Duration::from_millis(100)).await;
     }
     let drained_after = ended.elapsed();
     let lost = envoy.metric("tollbell_dropped{}").await? + envoy.metric("tollbell_failed{}").await?;
@@ -94,42 +97,56 @@ async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
     Ok(Outcome { p50: at(50)?, p99: at(99)?, refused, taken: keys.len(), drained_after, lost })
 }
 
-/// Drives all clients; returns how many requests were refused, and the latencies of the others. They have a thread of
-/// their own, for what the receiver costs is not the clients' matter.
-#[tokio::main(flavor = "current_thread")]
-async fn clients(port: u16, seconds: u64) -> Result<(u64, Vec<Duration>)> {
-    let latencies = Arc::new(Mutex::new(Vec::new()));
-    let mut tasks = Vec::new();
-    for number in 0..CONNECTIONS {
-        let latencies = Arc::clone(&latencies);
-        // Every other connection is one of the clients that fail.
-        let fails = number % 2 == 0;
-        let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);
-        tasks.push(tokio::spawn(async move {
-            let mut connection = Connection::open(port).await?;
-            let period = Duration::from_secs(1) / u32::try_from(rate)?;
-            // Clients do not act in step.
-            sleep(period * u32::try_from(number)? / u32::try_from(CONNECTIONS)?).await;
-            let mut ticks = interval(period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-            let mut refused = 0;
-            for n in 0..rate * seconds {
-                ticks.tick().await;
-                let key = if fails { format!("bad-{number}-{n}") } else { "good-key".to_owned() };
-                let asked = Instant::now();
-                let reply = connection.get("/orders/1", &[("authorization", &key)]).await?;
-                refused += u64::from(reply.status == 403);
-                if !fails && n > rate {
-                    latencies.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?.push(asked.elapsed());
-                }
-            }
-            anyhow::Ok(refused)
-        }));
+/// Runs `work` on a thread of its own, so that none of them waits for another.
+fn apart<T: Send + 'static>(work: impl AsyncFnOnce() -> Result<T> + Send + 'static) -> JoinHandle<Result<T>> {
+    spawn(move || Builder::new_current_thread().enable_all().build()?.block_on(work()))
+}
+
+/// A server that runs until the process ends.
+fn server() -> Result<Server> {
+    let (started, starts) = mpsc::channel();
+    apart(async move || {
+        started.send(Server::start().await)?;
+        pending::<Result<()>>().await
+    });
+    starts.recv()?
+}
+
+/// Drives all clients; returns how many requests were refused, and the latencies of the others.
+fn clients(port: u16, seconds: u64) -> Result<(u64, Vec<Duration>)> {
+    let started = Instant::now() + Duration::from_millis(100);
+    let clients: Vec<_> =
+        (0..CONNECTIONS).map(|number| apart(async move || client(port, number, started, seconds).await)).collect();
+    let (mut refused, mut latencies) = (0, Vec::new());
+    for client in clients {
+        let outcome = client.join().map_err(|_| anyhow!("a client panicked"))??;
+        refused += outcome.0;
+        latencies.extend(outcome.1);
     }
-    let mut refused = 0;
-    for task in tasks {
-        refused += task.await??;
+    Ok((refused, latencies))
+}
+
+/// One of the clients, which take turns: every other one fails.
+///
+/// The whole thread sleeps between two requests, because tokio's timer counts in milliseconds, on each of which all that
+/// wait would act at once.
+async fn client(port: u16, number: u64, started: Instant, seconds: u64) -> Result<(u64, Vec<Duration>)> {
+    let fails = number % 2 == 0;
+    let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);
+    let period = Duration::from_secs(1) / u32::try_from(rate)?;
+    let mut connection = Connection::open(port).await?;
+    let mut due = started + period * u32::try_from(number)? / u32::try_from(CONNECTIONS)?;
+    let (mut refused, mut latencies) = (0, Vec::new());
+    for n in 0..rate * seconds {
+        sleep(due.saturating_duration_since(Instant::now()));
+        due += period;
+        let key = if fails { format!("bad-{number}-{n}") } else { "good-key".to_owned() };
+        let asked = Instant::now();
+        let reply = connection.get("/orders/1", &[("authorization", &key)]).await?;
+        refused += u64::from(reply.status == 403);
+        if !fails && n > rate {
+            latencies.push(asked.elapsed());
+        }
     }
-    let latencies = std::mem::take(&mut *latencies.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?);
     Ok((refused, latencies))
 }
