@@ -7,7 +7,7 @@ use crate::answer::Outcome;
 use crate::config::Config;
 use crate::event::client_text;
 use crate::identity::{Claimed, Source};
-use crate::quota::{Charge, Home, Kind, Line, PageName, Quota, Scope};
+use crate::quota::{Charge, Home, Line, List, PageName, Quota, Scope};
 use crate::request::Request;
 use crate::route::Api;
 use crate::session::{About, AllowanceScope, KeyHash, Limits, Org, Session, SessionIndex};
@@ -31,6 +31,8 @@ pub struct Caller<'e> {
     /// For an identity without a session: the default one.
     default: Option<&'e Session>,
     org: Option<&'e Org>,
+    /// Of a key that was looked up by it.
+    hash: Option<KeyHash>,
     /// An organisation that only the identity's source, or a fetched session, knows.
     named_org: Option<Cow<'e, str>>,
 }
@@ -57,9 +59,10 @@ impl<'e> Caller<'e> {
         claimed: Claimed<'e>,
     ) -> Self {
         let Claimed { name, org: claimed_org } = claimed;
+        let mut hash = None;
         let index = if *source == Source::Key {
             known.get(name.as_ref()).copied().or_else(|| {
-                let index = config.directory.find(&KeyHash::of(&name))?;
+                let index = config.directory.find(hash.insert(KeyHash::of(&name)))?;
                 known.insert(name.to_vec(), index);
                 Some(index)
             })
@@ -69,8 +72,14 @@ impl<'e> Caller<'e> {
         };
         let session = index.and_then(|index| config.directory.session(index));
         let default = if *source == Source::Key { None } else { config.default_session.as_ref() };
-        let mut caller =
-            Caller { name, source, session, default: default.filter(|_| session.is_none()), ..Caller::nobody(None) };
+        let mut caller = Caller {
+            name,
+            source,
+            session,
+            hash,
+            default: default.filter(|_| session.is_none()),
+            ..Caller::nobody(None)
+        };
         // A session's organisation is its own, whatever a claim or an API says: or its limits could be chosen.
         if let Some(index) = session.and_then(|session| session.org) {
             caller.org = config.directory.org(Some(index));
@@ -88,7 +97,7 @@ impl<'e> Caller<'e> {
     /// Nobody in particular.
     pub fn nobody(org: Option<&'e Org>) -> Self {
         let name = Cow::Borrowed(&b""[..]);
-        Caller { name, source: &Source::Key, session: None, default: None, org, named_org: None }
+        Caller { name, source: &Source::Key, session: None, default: None, org, hash: None, named_org: None }
     }
 
     /// Everything that does not count. Returns the limits that apply.
@@ -146,16 +155,15 @@ impl<'e> Caller<'e> {
     ) -> Charge<'c> {
         let mut charge = self.org_charge();
         if let Some((scope, limits)) = limits {
-            charge.lines.extend(self.key_charge(config, scope, limits).lines);
+            self.add_key(&mut charge.lines, config, scope, limits);
         }
-        let page = PageName { key: Cow::Borrowed(&api.page), kind: Kind::Kept };
-        charge.lines.extend(line(Scope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(page)));
+        charge.lines.extend(line(Scope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(PageName::Kept(&api.page))));
         charge
     }
 
     /// The part of its organisation.
     pub fn org_charge(&self) -> Charge<'_> {
-        let mut charge = Charge { org_page: self.org.map(|org| org.page.as_str()), lines: Vec::new() };
+        let mut charge = self.no_charge();
         if let Some(org) = self.org {
             charge.lines.extend(line(Scope::OrgRate, ORG_RATE_SUBJECT, &org.limits.rate, Home::Org));
             charge.lines.extend(line(Scope::OrgQuota, ORG_QUOTA_SUBJECT, &org.limits.quota, Home::Org));
@@ -165,14 +173,23 @@ impl<'e> Caller<'e> {
 
     /// Its own part.
     pub fn key_charge<'c>(&'c self, config: &Config, scope: AllowanceScope, limits: &'c Limits) -> Charge<'c> {
-        let mut charge = Charge { org_page: self.org.map(|org| org.page.as_str()), lines: Vec::new() };
-        if limits.rate.is_some() || limits.quota.is_some() {
-            let subject = self.subject(scope);
-            let home = self.home(config, subject);
-            charge.lines.extend(line(Scope::KeyRate, rate_subject(subject), &limits.rate, home.clone()));
-            charge.lines.extend(line(Scope::KeyQuota, subject, &limits.quota, home));
-        }
+        let mut charge = self.no_charge();
+        self.add_key(&mut charge.lines, config, scope, limits);
         charge
+    }
+
+    fn no_charge(&self) -> Charge<'_> {
+        Charge { org_page: self.org.map(|org| org.page.as_str()), lines: List::new() }
+    }
+
+    fn add_key<'c>(&self, lines: &mut List<Line<'c>>, config: &Config, scope: AllowanceScope, limits: &'c Limits) {
+        if limits.rate.is_none() && limits.quota.is_none() {
+            return;
+        }
+        let subject = self.subject(scope);
+        let home = self.home(config, subject);
+        lines.extend(line(Scope::KeyRate, rate_subject(subject), &limits.rate, home));
+        lines.extend(line(Scope::KeyQuota, subject, &limits.quota, home));
     }
 
     /// For a look at a session's counters.
@@ -197,18 +214,13 @@ impl<'e> Caller<'e> {
     }
 
     fn home(&self, config: &Config, subject: u64) -> Home<'static> {
-        let table = |of: &str, pages: u32| {
-            let page = subject.checked_rem(u64::from(pages)).unwrap_or_default();
-            Home::Own(PageName { key: Cow::Owned(format!("tb1/{of}/{page}")), kind: Kind::Table })
-        };
+        let place = |pages: u32| subject.checked_rem(u64::from(pages)).unwrap_or_default();
         match self.session {
-            None => table("i", config.identity_pages),
-            Some(session) if session.is_fetched => table("j", config.fetched_pages),
-            Some(session) => {
-                let page = PageName { key: Cow::Owned(format!("tb1/k/{subject:x}")), kind: Kind::Kept };
-                // A key of no organisation may come by the APIs of several, and still has one quota.
-                if session.org.is_some() { Home::OrgOr(page) } else { Home::Own(page) }
-            }
+            None => Home::Own(PageName::Identities(place(config.identity_pages))),
+            Some(session) if session.is_fetched => Home::Own(PageName::Fetched(place(config.fetched_pages))),
+            // A key of no organisation may come by the APIs of several, and still has one quota.
+            Some(session) if session.org.is_none() => Home::Own(PageName::Own(subject)),
+            Some(_) => Home::OrgOr(PageName::Own(subject)),
         }
     }
 
@@ -237,8 +249,8 @@ impl<'e> Caller<'e> {
         if self.name.is_empty() {
             return String::new();
         }
-        let hash = self.session.filter(|_| *self.source == Source::Key).map(|session| session.hash);
-        hash.unwrap_or_else(|| KeyHash::of(&self.name)).fingerprint()
+        let of_session = self.session.filter(|_| *self.source == Source::Key).map(|session| session.hash);
+        of_session.or(self.hash).unwrap_or_else(|| KeyHash::of(&self.name)).fingerprint()
     }
 
     /// The organisation's id; empty for none.

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::page::{Counter, Kind, MAX_ENTRIES, Page, Place};
 use super::{Quota, Usage};
 use crate::metrics::Metric;
@@ -51,16 +53,39 @@ impl Scope {
 }
 
 /// A value in shared data that holds counters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageName<'c> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageName<'c> {
+    /// One that keeps its entries, by its shared-data key.
+    Kept(&'c str),
+    /// The page of one subject, which keeps it.
+    Own(u64),
+    /// A page of the table of identities that traffic can invent, by its number.
+    Identities(u64),
+    /// A page of the table of fetched keys, by its number.
+    Fetched(u64),
+}
+
+impl<'c> PageName<'c> {
     /// The shared-data key.
-    pub key: Cow<'c, str>,
-    /// Whether it keeps its entries.
-    pub kind: Kind,
+    fn key(self) -> Cow<'c, str> {
+        match self {
+            PageName::Kept(key) => Cow::Borrowed(key),
+            PageName::Own(subject) => Cow::Owned(format!("tb1/k/{subject:x}")),
+            PageName::Identities(page) => Cow::Owned(format!("tb1/i/{page}")),
+            PageName::Fetched(page) => Cow::Owned(format!("tb1/j/{page}")),
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            PageName::Kept(_) | PageName::Own(_) => Kind::Kept,
+            PageName::Identities(_) | PageName::Fetched(_) => Kind::Table,
+        }
+    }
 }
 
 /// Where a counter stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home<'c> {
     /// On the organisation's page.
     Org,
@@ -90,8 +115,11 @@ pub struct Charge<'c> {
     /// The shared-data key of the organisation's page; `None` for a request of no organisation.
     pub org_page: Option<&'c str>,
     /// The limits, in the order in which they refuse.
-    pub lines: Vec<Line<'c>>,
+    pub lines: List<Line<'c>>,
 }
+
+/// A list that needs no allocation for as many limits as a request has at most: one of each [`Scope`].
+pub type List<T> = SmallVec<[T; 5]>;
 
 /// A threshold that this request's update crossed: nobody else will report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,21 +145,26 @@ pub struct Charged {
     pub crossings: Vec<Crossing>,
 }
 
+impl Charged {
+    fn and(mut self, other: Self) -> Self {
+        self.usages.extend(other.usages);
+        self.crossings.extend(other.crossings);
+        self
+    }
+}
+
 /// Counts a request, or finds that a limit refuses it.
 ///
 /// # Errors
 /// When a counter cannot be read or written; the request is then counted on none, or, where a refund failed too, on
 /// some, which is logged.
 pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: UnixMillis) -> Result<Charged, StoreError> {
-    let mut waiting: Vec<&Line<'_>> = charge.lines.iter().collect();
-    let mut done: Vec<PageCharge<'_>> = Vec::new();
+    let mut waiting: List<&Line<'_>> = charge.lines.iter().collect();
+    let mut done: SmallVec<[PageCharge<'_>; 2]> = SmallVec::new();
     let is_shared = |line: &&Line<'_>| !matches!(line.home, Home::Own(_));
-    let mut org_page = charge
-        .org_page
-        .filter(|_| waiting.iter().any(is_shared))
-        .map(|key| PageName { key: Cow::Borrowed(key), kind: Kind::Kept });
+    let mut org_page = charge.org_page.filter(|_| waiting.iter().any(is_shared)).map(PageName::Kept);
     while let Some(first) = waiting.first() {
-        let (page, here, later): (PageName<'_>, Vec<&Line<'_>>, Vec<&Line<'_>>) = match org_page.take() {
+        let (page, here, later): (PageName<'_>, List<&Line<'_>>, List<&Line<'_>>) = match org_page.take() {
             Some(page) => {
                 let (here, later) = waiting.iter().copied().partition(is_shared);
                 (page, here, later)
@@ -140,7 +173,7 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
                 // An organisation's line that has no page to stand on cannot be: its page keeps places for it.
                 let Some(page) = first.own_page() else { break };
                 let (here, later) = waiting.iter().copied().partition(|line| line.own_page() == Some(page));
-                (page.clone(), here, later)
+                (page, here, later)
             }
         };
         match count_on(host, page, &here, &later, now) {
@@ -159,12 +192,8 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
             }
         }
     }
-    let mut total = Charged::default();
-    for page in done {
-        total.usages.extend(page.charged.usages);
-        total.crossings.extend(page.charged.crossings);
-    }
-    Ok(total)
+    let each = done.into_iter().map(|page| page.charged);
+    Ok(each.reduce(Charged::and).unwrap_or_default())
 }
 
 /// How far limits are used, without counting. One that cannot be read is left out.
@@ -178,7 +207,7 @@ pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> V
             (Some(counter), _) => counter,
             (None, None) => Counter { started: now, ..Counter::default() },
             (None, Some(name)) => {
-                let own = page(&name.key, name.kind)?;
+                let own = page(&name.key(), name.kind())?;
                 own.find(line.subject).map_or(Counter { started: now, ..Counter::default() }, |at| own.counter(at))
             }
         };
@@ -188,9 +217,9 @@ pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> V
     charge.lines.iter().filter_map(usage).collect()
 }
 
-impl Line<'_> {
-    fn own_page(&self) -> Option<&PageName<'_>> {
-        match &self.home {
+impl<'c> Line<'c> {
+    fn own_page(&self) -> Option<PageName<'c>> {
+        match self.home {
             Home::Org => None,
             Home::OrgOr(page) | Home::Own(page) => Some(page),
         }
@@ -200,7 +229,7 @@ impl Line<'_> {
     /// counting on it will say why.
     fn peek(&self, host: &impl SharedData, now: UnixMillis) -> Option<Charged> {
         let page = self.own_page()?;
-        let stored = Page::decode(read(host, &page.key).ok()?, page.kind).ok()?;
+        let stored = Page::decode(read(host, &page.key()).ok()?, page.kind()).ok()?;
         let place = stored.find(self.subject)?;
         let tally = Tally { place, line: self, counter: self.quota.as_of(stored.counter(place), now) };
         tally.is_used_up().then(|| tally.refusal())
@@ -211,7 +240,7 @@ impl Line<'_> {
 struct PageCharge<'c> {
     page: PageName<'c>,
     charged: Charged,
-    undo: Vec<Undo>,
+    undo: List<Undo>,
 }
 
 struct Undo {
@@ -232,14 +261,14 @@ fn count_on<'c, 'l>(
     here: &[&'l Line<'c>],
     later: &[&'l Line<'c>],
     now: UnixMillis,
-) -> Result<(PageCharge<'c>, Vec<&'l Line<'c>>), StoreError> {
-    let (charged, undo, elsewhere, evicted) = update(host, &page.key, |stored| {
-        let mut counters = Page::decode(stored, page.kind)?;
-        let (mut tallies, mut elsewhere) = (Vec::with_capacity(here.len()), Vec::new());
+) -> Result<(PageCharge<'c>, List<&'l Line<'c>>), StoreError> {
+    let (charged, undo, elsewhere, evicted) = update(host, &page.key(), |stored| {
+        let mut counters = Page::decode(stored, page.kind())?;
+        let (mut tallies, mut elsewhere) = (List::new(), List::new());
         for line in here {
             match Tally::open(&mut counters, line, now) {
                 Some(tally) => tallies.push(tally),
-                None if matches!(line.home, Home::OrgOr(_)) && line.own_page() != Some(&page) => elsewhere.push(*line),
+                None if matches!(line.home, Home::OrgOr(_)) && line.own_page() != Some(page) => elsewhere.push(*line),
                 // A page of its own has room for it, unless it is not the page that it should be.
                 None => return Err(CorruptRecord { record: "counter page", len: counters.encode().len() }),
             }
@@ -249,7 +278,7 @@ fn count_on<'c, 'l>(
             None => elsewhere.iter().chain(later).find_map(|line| line.peek(host, now)),
         };
         if let Some(refusal) = refusal {
-            let result = (refusal, Vec::new(), Vec::new(), 0);
+            let result = (refusal, List::new(), List::new(), 0);
             return Ok(if counters.is_renewed() {
                 Change::Write(counters.encode(), result)
             } else {
@@ -257,7 +286,7 @@ fn count_on<'c, 'l>(
             });
         }
         let mut charged = Charged::default();
-        let mut undo = Vec::with_capacity(tallies.len());
+        let mut undo = List::new();
         for tally in tallies {
             undo.push(tally.count(&mut counters, &mut charged));
         }
@@ -278,13 +307,13 @@ fn refund_all(host: &(impl SharedData + Metrics), done: &[PageCharge<'_>]) -> Ve
 }
 
 fn refund(host: &(impl SharedData + Metrics), charge: &PageCharge<'_>) -> Vec<Crossing> {
-    let refunded = update(host, &charge.page.key, |stored| {
-        let mut page = Page::decode(stored, charge.page.kind)?;
+    let refunded = update(host, &charge.page.key(), |stored| {
+        let mut page = Page::decode(stored, charge.page.kind())?;
         let due = charge.undo.iter().filter_map(|undo| undo.apply(&mut page)).collect();
         Ok(Change::Write(page.encode(), due))
     });
     refunded.unwrap_or_else(|error| {
-        log::error!("{}: one request stays counted although it was refused: {error}", charge.page.key);
+        log::error!("{}: one request stays counted although it was refused: {error}", charge.page.key());
         charge.undo.iter().filter_map(|undo| undo.crossing).collect()
     })
 }

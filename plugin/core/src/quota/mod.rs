@@ -9,7 +9,7 @@
 mod ledger;
 mod page;
 
-pub use ledger::{Charge, Charged, Crossing, Home, Line, PageName, Scope, charge, usages};
+pub use ledger::{Charge, Charged, Crossing, Home, Line, List, PageName, Scope, charge, usages};
 pub use page::{Counter, Kind, MAX_ENTRIES, Page};
 
 use crate::units::{Percent, UnixMillis};

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use smallvec::smallvec;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -15,7 +16,7 @@ fn quota(max: u64, limits: &[f64]) -> Quota {
 const ORG: u64 = 0;
 
 fn own(key: &str) -> PageName<'_> {
-    PageName { key: Cow::Borrowed(key), kind: Kind::Kept }
+    PageName::Kept(key)
 }
 
 fn on<'c>(org: Option<&'c Quota>, key_page: &'c str, subject: u64, key: Option<&'c Quota>) -> Charge<'c> {
@@ -175,7 +176,7 @@ fn a_key_of_no_organisation_has_one_quota_wherever_it_goes() {
 fn everything<'c>(limits: [&'c Quota; 5], shares: bool) -> Charge<'c> {
     let [org_rate, org_quota, key_rate, key_quota, api_rate] = limits;
     let key_home = || if shares { Home::OrgOr(own("k")) } else { Home::Own(own("k")) };
-    let lines = vec![
+    let lines = smallvec![
         Line { scope: Scope::OrgRate, subject: 1, quota: org_rate, home: Home::Org },
         Line { scope: Scope::OrgQuota, subject: ORG, quota: org_quota, home: Home::Org },
         Line { scope: Scope::KeyRate, subject: 70, quota: key_rate, home: key_home() },
@@ -219,7 +220,7 @@ fn a_refusal_that_nobody_foresaw_is_refunded_everywhere() {
     let all = everything([&wide, &wide, &wide, &wide, &tight], false);
     let (first, rest): (Vec<&Line<'_>>, Vec<&Line<'_>>) = all.lines.iter().partition(|line| line.home == Home::Org);
     let (org, _) = count_on(&host, own("org"), &first, &rest, UnixMillis(5)).unwrap();
-    charge(&host, &Charge { org_page: None, lines: vec![all.lines[4].clone()] }, UnixMillis(5)).unwrap();
+    charge(&host, &Charge { org_page: None, lines: smallvec![all.lines[4].clone()] }, UnixMillis(5)).unwrap();
     let api: Vec<&Line<'_>> = all.lines.iter().skip(4).collect();
     let (refused, _) = count_on(&host, own("a"), &api, &[], UnixMillis(5)).unwrap();
     assert_eq!(refused.charged.refused_by, Some(Scope::ApiRate));
@@ -233,10 +234,10 @@ fn a_page_of_its_own_that_is_full_of_others_refuses() {
     let key = quota(9, &[]);
     for subject in 0..32 {
         let line = Line { scope: Scope::KeyQuota, subject, quota: &key, home: Home::Own(own("k")) };
-        charge(&host, &Charge { org_page: None, lines: vec![line] }, UnixMillis(5)).unwrap();
+        charge(&host, &Charge { org_page: None, lines: smallvec![line] }, UnixMillis(5)).unwrap();
     }
     let line = Line { scope: Scope::KeyQuota, subject: 32, quota: &key, home: Home::Own(own("k")) };
-    assert!(charge(&host, &Charge { org_page: None, lines: vec![line] }, UnixMillis(5)).is_err());
+    assert!(charge(&host, &Charge { org_page: None, lines: smallvec![line] }, UnixMillis(5)).is_err());
 }
 
 #[test]
