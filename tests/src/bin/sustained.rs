@@ -1,5 +1,5 @@
 //! 1,000 distinct webhooks a second through Envoy, for a minute: are all delivered, does the table drain, do clients
-//! notice? The run without events has the same requests and no handler.
+//! notice? Without events they ask the same of an API that has no handler, in the same Envoy.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
-use tokio::time;
 use tollbell_tests::client::Connection;
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::server::Server;
@@ -19,55 +18,29 @@ const EVENTS_A_SECOND: u64 = 1000;
 const OTHERS_A_SECOND: u64 = 1000;
 const CONNECTIONS: u64 = 20;
 
-fn config(handled: bool) -> Value {
+/// Two APIs that differ in that nobody hears of the failures of one.
+const HEARD: &str = "/orders/1";
+const UNHEARD: &str = "/quiet/1";
+
+fn config() -> Value {
     let hook = json!({ "handler_name": "eh_web_hook_handler",
         "handler_meta": { "target_path": "http://RECEIVER/", "max_per_minute": 0 } });
-    let handlers = if handled { json!([hook]) } else { json!([]) };
     json!({
-        "apis": [{ "api_id": "orders", "event_handlers": { "events": { "AuthFailure": handlers } } }],
+        "apis": [
+            { "api_id": "orders", "listen_path": "/orders/", "event_handlers": { "events": { "AuthFailure": [hook] } } },
+            { "api_id": "quiet", "listen_path": "/quiet/" },
+        ],
         "callouts": { "clusters": { "127.0.0.1": "receiver" } },
         "keys": { "good-key": { "quota_max": 1_000_000_000, "quota_renewal_rate": 3600 } },
     })
 }
 
-/// What a run showed.
-struct Outcome {
-    p50: Duration,
-    p99: Duration,
-    refused: u64,
-    taken: usize,
-    drained_after: Duration,
-    lost: u64,
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     let short = std::env::args().any(|argument| argument == "--short");
-    let seconds = if short { 10 } else { 60 };
-    eprintln!("{EVENTS_A_SECOND} webhooks a second for {seconds} s, between two runs without");
-    let before = run(false, seconds / 2).await?;
-    let with = run(true, seconds).await?;
-    let after = run(false, seconds / 2).await?;
-    let without = (before.p99 + after.p99) / 2;
-    println!(
-        "{EVENTS_A_SECOND} webhooks a second for {seconds} s: {} events, {} messages, {} lost, nothing held {:?} after the last; \
-         p99 of the other clients {:?} (p50 {:?}), without events {:?} and {:?} (p50 {:?}): {:.2} times",
-        with.refused,
-        with.taken,
-        with.lost,
-        with.drained_after,
-        with.p99,
-        with.p50,
-        before.p99,
-        after.p99,
-        before.p50,
-        with.p99.as_secs_f64() / without.as_secs_f64()
-    );
-    ensure!(with.lost == 0 && with.taken as u64 == with.refused, "messages were lost");
-    Ok(())
+    apart(async move || measure(if short { 10 } else { 60 }).await).join().map_err(|_| anyhow!("a thread panicked"))?
 }
 
-async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
+async fn measure(seconds: u64) -> Result<()> {
     let (upstream, receiver) = (server()?, server()?);
     // A receiver of which much is expected has a cluster of its own: that costs less than looking its host up each time.
     let cluster = format!(
@@ -75,26 +48,78 @@ async fn run(handled: bool, seconds: u64) -> Result<Outcome> {
          endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }} ] }} ] }}\n\n",
         receiver.port
     );
-    let setup = Setup::config(&config(handled), upstream.port, receiver.port)?
+    let setup = Setup::config(&config(), upstream.port, receiver.port)?
         .edit(|yaml| yaml.replacen("  - name: tollbell_http\n", &format!("{cluster}  - name: tollbell_http\n"), 1));
     let envoy = setup.workers(2).start().await?;
-    let port = envoy.port;
-    let (refused, mut latencies) = tokio::task::spawn_blocking(move || clients(port, seconds)).await??;
+    eprintln!("{EVENTS_A_SECOND} webhooks a second for {seconds} s, between {} s without twice", seconds / 2);
+    clients(envoy.port, UNHEARD, 5)?;
+    let before = clients(envoy.port, UNHEARD, seconds / 2)?;
+    let with = clients(envoy.port, HEARD, seconds)?;
     let ended = Instant::now();
-    while handled && (envoy.metric("tollbell_held{}").await? > 0 || (receiver.count() as u64) < refused) {
+    while envoy.metric("tollbell_held{}").await? > 0 || (receiver.count() as u64) < with.refused {
         ensure!(ended.elapsed() < Duration::from_secs(60), "messages are still held after a minute");
-        time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100));
     }
     let drained_after = ended.elapsed();
+    let after = clients(envoy.port, UNHEARD, seconds / 2)?;
     let lost = envoy.metric("tollbell_dropped{}").await? + envoy.metric("tollbell_failed{}").await?;
     let keys: BTreeSet<String> = receiver
         .received()
         .iter()
         .filter_map(|message| Some(message.json().ok()?["key"].as_str()?.to_owned()))
         .collect();
-    latencies.sort_unstable();
-    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().context("no requests");
-    Ok(Outcome { p50: at(50)?, p99: at(99)?, refused, taken: keys.len(), drained_after, lost })
+    println!(
+        "{} events, {} messages, {lost} lost, nothing held {drained_after:?} after the last",
+        with.refused,
+        keys.len()
+    );
+    let without = Clients { by_second: [before.by_second, after.by_second].concat(), ..Clients::default() };
+    for (name, percent) in [("p50", 50), ("p99", 99)] {
+        let (with, without) = (with.percentiles(percent)?, without.percentiles(percent)?);
+        println!(
+            "{name} of the other clients: of all {:?}, without events {:?}; median of its seconds {:?}, without events {:?}: \
+             {:.2} times",
+            with.of_all,
+            without.of_all,
+            with.of_seconds,
+            without.of_seconds,
+            with.of_seconds.as_secs_f64() / without.of_seconds.as_secs_f64()
+        );
+    }
+    ensure!(lost == 0 && keys.len() as u64 == with.refused, "messages were lost");
+    Ok(())
+}
+
+/// What the clients saw.
+#[derive(Default)]
+struct Clients {
+    refused: u64,
+    /// The latencies of those that are let through, by the second in which they asked.
+    by_second: Vec<Vec<Duration>>,
+}
+
+struct Percentiles {
+    of_all: Duration,
+    /// The median of what each second shows: what else the machine does in some of them moves it little.
+    of_seconds: Duration,
+}
+
+impl Clients {
+    fn percentiles(&self, percent: usize) -> Result<Percentiles> {
+        let mut seconds =
+            self.by_second.iter().map(|second| percentile(second, percent)).collect::<Result<Vec<_>>>()?;
+        seconds.sort_unstable();
+        Ok(Percentiles {
+            of_all: percentile(&self.by_second.concat(), percent)?,
+            of_seconds: percentile(&seconds, 50)?,
+        })
+    }
+}
+
+fn percentile(values: &[Duration], percent: usize) -> Result<Duration> {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values.get(values.len() * percent / 100).copied().context("no requests")
 }
 
 /// Runs `work` on a thread of its own, so that none of them waits for another.
@@ -112,41 +137,49 @@ fn server() -> Result<Server> {
     starts.recv()?
 }
 
-/// Drives all clients; returns how many requests were refused, and the latencies of the others.
-fn clients(port: u16, seconds: u64) -> Result<(u64, Vec<Duration>)> {
+/// Drives all clients.
+fn clients(port: u16, path: &'static str, seconds: u64) -> Result<Clients> {
     let started = Instant::now() + Duration::from_millis(100);
-    let clients: Vec<_> =
-        (0..CONNECTIONS).map(|number| apart(async move || client(port, number, started, seconds).await)).collect();
-    let (mut refused, mut latencies) = (0, Vec::new());
+    let clients: Vec<_> = (0..CONNECTIONS)
+        .map(|number| apart(async move || client(port, path, number, started, seconds).await))
+        .collect();
+    let mut all = Clients { by_second: vec![Vec::new(); usize::try_from(seconds)?], ..Clients::default() };
     for client in clients {
-        let outcome = client.join().map_err(|_| anyhow!("a client panicked"))??;
-        refused += outcome.0;
-        latencies.extend(outcome.1);
+        let one = client.join().map_err(|_| anyhow!("a client panicked"))??;
+        all.refused += one.refused;
+        for (second, latencies) in all.by_second.iter_mut().zip(one.by_second) {
+            second.extend(latencies);
+        }
     }
-    Ok((refused, latencies))
+    Ok(all)
 }
 
 /// One of the clients, which take turns: every other one fails.
 ///
 /// The whole thread sleeps between two requests, because tokio's timer counts in milliseconds, on each of which all that
 /// wait would act at once.
-async fn client(port: u16, number: u64, started: Instant, seconds: u64) -> Result<(u64, Vec<Duration>)> {
+async fn client(port: u16, path: &str, number: u64, started: Instant, seconds: u64) -> Result<Clients> {
     let fails = number % 2 == 0;
     let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);
     let period = Duration::from_secs(1) / u32::try_from(rate)?;
     let mut connection = Connection::open(port).await?;
     let mut due = started + period * u32::try_from(number)? / u32::try_from(CONNECTIONS)?;
-    let (mut refused, mut latencies) = (0, Vec::new());
-    for n in 0..rate * seconds {
-        sleep(due.saturating_duration_since(Instant::now()));
-        due += period;
-        let key = if fails { format!("bad-{number}-{n}") } else { "good-key".to_owned() };
-        let asked = Instant::now();
-        let reply = connection.get("/orders/1", &[("authorization", &key)]).await?;
-        refused += u64::from(reply.status == 403);
-        if !fails && n > rate {
-            latencies.push(asked.elapsed());
+    let mut seen = Clients::default();
+    for second in 0..seconds {
+        let mut latencies = Vec::new();
+        for n in 0..rate {
+            sleep(due.saturating_duration_since(Instant::now()));
+            due += period;
+            let key = if fails { format!("bad-{number}-{second}-{n}") } else { "good-key".to_owned() };
+            let asked = Instant::now();
+            let reply = connection.get(path, &[("authorization", &key)]).await?;
+            ensure!(reply.status == if fails { 403 } else { 200 }, "answered {}", reply.status);
+            seen.refused += u64::from(fails);
+            if !fails {
+                latencies.push(asked.elapsed());
+            }
         }
+        seen.by_second.push(latencies);
     }
-    Ok((refused, latencies))
+    Ok(seen)
 }
