@@ -257,6 +257,8 @@ const FILTERS: &str = r#"          http_filters:
               "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
               config:
                 name: tollbell
+                # For the admin endpoint events: without it, Envoy shows no filter the body of a request that it holds.
+                allow_on_headers_stop_iteration: true
                 # Brings a VM back that died. Should a request ever find none, it is refused.
                 failure_policy: FAIL_RELOAD
                 vm_config:

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::delivery::disabled;
 use crate::delivery::outbox;
 use crate::manage;
+use crate::message::Fate;
 use crate::ports::Host;
 use crate::quota::{Scope, Usage, usages};
 use crate::request::{Request, decode_query_part, split_once};
@@ -20,6 +21,9 @@ use crate::units::UnixMillis;
 
 /// The largest body that is read.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// How long the first piece of a body may take.
+pub const BODY_PATIENCE_MS: u64 = 5000;
 
 /// Sessions that `status` shows unless asked for another number, and at most.
 const STATUS_LIMIT: usize = 100;
@@ -156,10 +160,39 @@ pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<ma
     if errors.is_empty() { Ok(occurrences) } else { refuse(422, errors) }
 }
 
-/// The answer to events that were taken: how many handlers hear of each.
-pub fn accepted(told: &[usize]) -> Answer {
-    let events: Vec<Value> = told.iter().map(|handlers| json!({ "handlers": handlers })).collect();
-    answer(202, &json!({ "accepted": events }))
+/// The answer to events that were handed in: of each how many handlers it has, and of those that will not hear of it, why.
+/// The status is 503 where there was no room for one.
+pub fn told(events: &[Vec<Fate>]) -> Answer {
+    const REASONS: [(Fate, &str); 6] = [
+        (Fate::Suppressed, "suppressed"),
+        (Fate::Capped, "capped"),
+        (Fate::Disabled, "disabled"),
+        (Fate::NoRecipient, "no_recipient"),
+        (Fate::Failed, "failed"),
+        (Fate::Dropped, "dropped"),
+    ];
+    let count = |fates: &[Fate], wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count();
+    let events_told: Vec<Value> = events
+        .iter()
+        .map(|fates| {
+            let reasons = REASONS.map(|(fate, name)| (name.to_owned(), count(fates, fate)));
+            let reasons = reasons.into_iter().filter(|(_, count)| *count > 0);
+            let members = std::iter::once(("handlers".to_owned(), fates.len())).chain(reasons);
+            Value::Object(members.map(|(name, count)| (name, json!(count))).collect())
+        })
+        .collect();
+    if events.iter().any(|fates| fates.contains(&Fate::Dropped)) {
+        let error = "every slot of the outbox is taken: hand in again, later, what has \"dropped\"";
+        return answer(503, &json!({ "error": error, "accepted": events_told }));
+    }
+    answer(202, &json!({ "accepted": events_told }))
+}
+
+/// The answer where a body does not come.
+pub fn no_body() -> Answer {
+    let error = "no body came within 5 seconds; where one was sent, the proxy keeps it back: set \
+                 allow_on_headers_stop_iteration: true beside the plugin's vm_config";
+    answer(408, &json!({ "error": error }))
 }
 
 /// What `GET status` answers.

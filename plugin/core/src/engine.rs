@@ -16,6 +16,7 @@ use crate::delivery::{disabled, lease};
 use crate::event::EventKind;
 use crate::identity::{Claimed, Source};
 use crate::keys::{KeyFetcher, LOADING_TICK_MS};
+use crate::message::Fate;
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
 use crate::ports::{CalloutId, CalloutReply, Host};
@@ -208,11 +209,11 @@ impl Engine {
             Ok(occurrences) => occurrences,
             Err(answer) => return answer,
         };
-        let told: Vec<usize> = occurrences
+        let told: Vec<Vec<Fate>> = occurrences
             .iter()
             .map(|occurrence| self.notifier.notify_management(host, config, api, occurrence, now))
             .collect();
-        admin::accepted(&told)
+        admin::told(&told)
     }
 
     /// Answers for streams that wait for them, after any other call.

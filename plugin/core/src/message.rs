@@ -19,6 +19,25 @@ use crate::units::UnixMillis;
 /// Times that an event which is held back looks for its tally anew: each means that another VM was quicker.
 const MAX_LOOKS: usize = 16;
 
+/// What became of an event on its way to one handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was told at once, or is held until it is sent.
+    Taken,
+    /// A message of the same cause went out less than its cool-down ago.
+    Suppressed,
+    /// As many as may be went out in the last minute.
+    Capped,
+    /// Its target answered 410.
+    Disabled,
+    /// There is nobody to send it to.
+    NoRecipient,
+    /// It cannot be written.
+    Failed,
+    /// There was no room for it.
+    Dropped,
+}
+
 /// An event on its way to one webhook.
 pub struct Message<'m, H> {
     /// The proxy.
@@ -100,14 +119,15 @@ impl<H: Host> Message<'_, H> {
     /// Hands it over, unless something holds it back. Whatever fails is logged and counted.
     ///
     /// The looks before anything is written keep a flood, most of which is held back, from taking slots and claims.
-    pub fn hold(&self) {
+    pub fn hold(&self) -> Fate {
         let Message { host, config, webhook, now, .. } = *self;
         let prepared = match self.prepare() {
             Ok(Some(prepared)) => prepared,
-            Ok(None) => return,
+            Ok(None) => return Fate::NoRecipient,
             Err(error) => {
                 host.count(Metric::Failed);
-                return self.log(log::Level::Error, &format!("is not sent: {error}"));
+                self.log(log::Level::Error, &format!("is not sent: {error}"));
+                return Fate::Failed;
             }
         };
         let target = &webhook.target;
@@ -118,7 +138,8 @@ impl<H: Host> Message<'_, H> {
             return self.suppressed(cause, &live);
         }
         if disabled::disabled(host).is_ok_and(|disabled| disabled.contains(config.id, target.endpoint)) {
-            return host.count(Metric::Disabled);
+            host.count(Metric::Disabled);
+            return Fate::Disabled;
         }
         if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, now) {
             return self.capped(seen);
@@ -152,10 +173,12 @@ impl<H: Host> Message<'_, H> {
             // Where the host refuses one write, it may refuse these too; the claim then ends by itself.
             self.free(slot);
             self.release(claim);
-            self.drop(&error.into());
-        } else if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
+            return self.drop(&error.into());
+        }
+        if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
             self.log(log::Level::Debug, &format!("waits for the dispatcher's next tick: {error}"));
         }
+        Fate::Taken
     }
 
     /// `None` where there is nobody to send it to.
@@ -236,22 +259,24 @@ impl<H: Host> Message<'_, H> {
     }
 
     /// A message of the same cause went out less than its period ago.
-    fn suppressed(&self, cause: CauseDigest, live: &LiveClaim) {
+    fn suppressed(&self, cause: CauseDigest, live: &LiveClaim) -> Fate {
         self.host.count(Metric::Suppressed);
         if !self.webhook.digest || live.until <= self.now {
-            return;
+            return Fate::Suppressed;
         }
         let link_of = |slot: Option<Slot>| slot.map(|slot| Link { slot, until: live.until });
         self.tally(cause, live.until, link_of(live.tally), Share::Tally, |seen, link| {
             let linked = cooldown::link(self.host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
             Ok(linked.map_err(link_of))
         });
+        Fate::Suppressed
     }
 
     /// As many as may be went out in the last minute.
-    fn capped(&self, seen: Option<Link>) {
+    fn capped(&self, seen: Option<Link>) -> Fate {
         self.host.count(Metric::Capped);
         self.tally_of_handler(seen);
+        Fate::Capped
     }
 
     /// Counts the event in the handler's own tally.
@@ -299,7 +324,10 @@ impl<H: Host> Message<'_, H> {
                         Err(ReserveError::Full) if share == Share::Tally => {
                             return self.tally_of_handler(self.webhook.cap.tally(host).ok().flatten());
                         }
-                        Err(error) => return self.drop(&error),
+                        Err(error) => {
+                            self.drop(&error);
+                            return;
+                        }
                     }
                 }
             };
@@ -312,11 +340,12 @@ impl<H: Host> Message<'_, H> {
         }
     }
 
-    fn drop(&self, error: &ReserveError) {
+    fn drop(&self, error: &ReserveError) -> Fate {
         self.host.count(Metric::Dropped);
         if *error != ReserveError::Full || self.event.kind == EventKind::TriggerExceeded {
             self.log(log::Level::Error, &format!("is dropped: {error}"));
         }
+        Fate::Dropped
     }
 
     fn free(&self, slot: Slot) {

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::event::{Event, EventKind, HostInfo, HostPlace, Management, Meta, client_text};
 use crate::handler::{Action, Handler};
 use crate::manage;
-use crate::message::Message;
+use crate::message::{Fate, Message};
 use crate::metrics::Metric;
 use crate::ports::Host;
 use crate::quota::{Crossing, Scope};
@@ -121,7 +121,7 @@ impl Notifier {
 
 impl Notifier {
     /// Tells every handler of a management event: those of the API that it was seen on, or of all APIs, and those that
-    /// the organisation has named. Returns how many there were.
+    /// the organisation has named. Returns what became of it at each.
     pub fn notify_management(
         &mut self,
         host: &impl Host,
@@ -129,7 +129,7 @@ impl Notifier {
         api: &Api,
         occurrence: &manage::Occurrence,
         now: UnixMillis,
-    ) -> usize {
+    ) -> Vec<Fate> {
         let kind = EventKind::Management(occurrence.kind);
         host.count(Metric::Events(kind));
         let api_org = config.directory.org(api.org).map(|org| org.id.as_str());
@@ -137,13 +137,13 @@ impl Notifier {
         let of_org = config.org_handlers.get(org).and_then(|lists| lists.get(kind.index()));
         let handlers: Vec<_> = api.handlers(kind).iter().chain(of_org.into_iter().flatten()).collect();
         if handlers.is_empty() {
-            return 0;
+            return Vec::new();
         }
         let body = occurrence.body(now);
         if body.len() > MAX_MANAGEMENT_BYTES {
             host.count(Metric::Failed);
             log::error!("{} of {org:?}: {} bytes are too many for a message", occurrence.name(), body.len());
-            return 0;
+            return vec![Fate::Failed; handlers.len()];
         }
         let event = Event {
             kind,
@@ -166,18 +166,19 @@ impl Notifier {
                 concerned: occurrence.concerned.clone(),
             })),
         };
-        for handler in handlers.iter().filter_map(|index| config.handlers.get(**index)) {
-            tell(host, config, handler, &event, api, now);
-        }
-        handlers.len()
+        let handlers = handlers.iter().filter_map(|index| config.handlers.get(**index));
+        handlers.map(|handler| tell(host, config, handler, &event, api, now)).collect()
     }
 }
 
 /// Hands one event to one handler.
-fn tell(host: &impl Host, config: &Config, handler: &Handler, event: &Event, api: &Api, now: UnixMillis) {
+fn tell(host: &impl Host, config: &Config, handler: &Handler, event: &Event, api: &Api, now: UnixMillis) -> Fate {
     let message = |webhook, to| Message { host, config, handler: &handler.name, webhook, to, event, now };
     match &handler.action {
-        Action::Log { prefix } => log_event(prefix, api, event),
+        Action::Log { prefix } => {
+            log_event(prefix, api, event);
+            Fate::Taken
+        }
         Action::Webhook(webhook) => message(webhook, None).hold(),
         Action::Email(email) => message(&email.carried_by, Some(&email.to)).hold(),
     }
@@ -198,12 +199,12 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
         meta_data: about.meta_data,
         ..Meta::default()
     };
-    let of_request = |message: &str, key: String| Meta {
+    let of_request = |message: &str, key: String, base: Meta| Meta {
         message: message.to_owned(),
         path: client_text(request.path()),
         origin: client_text(request.origin(config.origin_header.as_deref()).as_bytes()),
         key,
-        ..base.clone()
+        ..base
     };
     let key_text = || caller.key_text(config.hash_keys);
     match occurrence {
@@ -214,10 +215,10 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
                 Outcome::ApiRateLimited => format!("apilimiter-{}{}", caller.org_id(), api.id),
                 _ => key_text(),
             };
-            of_request(message, key)
+            of_request(message, key, base)
         }
         Occurrence::Observed { message, reason, .. } => {
-            Meta { reason: reason.clone(), ..of_request(message, key_text()) }
+            Meta { reason: reason.clone(), ..of_request(message, key_text(), base) }
         }
         Occurrence::Verdict { kind, status } => {
             let (message, circuit_event) = match kind {
@@ -234,7 +235,7 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
                 meta_data: HostPlace { host_name: cluster.clone(), api_id: api.id.clone() },
             };
             let circuit_event = circuit_event.to_owned();
-            Meta { circuit_event, cluster, host_info, ..of_request(message, String::new()) }
+            Meta { circuit_event, cluster, host_info, ..of_request(message, String::new(), base) }
         }
         Occurrence::Crossing(crossing) => {
             let key = if crossing.scope == Scope::KeyQuota { key_text() } else { String::new() };

@@ -59,6 +59,11 @@ mod exports {
     }
 
     #[unsafe(no_mangle)]
+    extern "C" fn proxy_on_request_trailers(stream: u32, _count: usize) -> u32 {
+        u32::from(!with_plugin(|plugin| plugin.on_request_trailers(stream)))
+    }
+
+    #[unsafe(no_mangle)]
     extern "C" fn proxy_on_response_headers(stream: u32, _count: usize, end_of_stream: u32) -> u32 {
         with_plugin(|plugin| plugin.on_response_headers(stream, end_of_stream != 0));
         abi::Action::Continue as u32

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::task::Poll;
 
-use tollbell_core::admin::MAX_BODY_BYTES;
+use tollbell_core::admin::{self, BODY_PATIENCE_MS, MAX_BODY_BYTES};
 use tollbell_core::answer::{Answer, Outcome};
 use tollbell_core::config::Config;
 use tollbell_core::connection_test::StreamId;
@@ -25,6 +25,15 @@ pub(crate) struct Plugin {
     /// to a VM is the usual case, and costs nothing.
     first_root: Option<u32>,
     streams: BTreeMap<u32, Stream>,
+    /// Streams that the filter answers itself, when their body has come.
+    collecting: BTreeMap<u32, Collecting>,
+}
+
+struct Collecting {
+    root: u32,
+    since: UnixMillis,
+    /// Bytes of the body that the host keeps; `None` until it shows any.
+    size: Option<usize>,
 }
 
 struct Root {
@@ -37,8 +46,6 @@ struct Root {
 struct Stream {
     root: Option<u32>,
     followup: Option<Followup>,
-    /// The filter answers this request itself, when its body has come.
-    collected: bool,
     /// Its answer comes later.
     awaits: bool,
     /// It must not go on: what comes of its body is held too.
@@ -88,8 +95,8 @@ impl Plugin {
     }
 
     pub(crate) fn on_request_headers(&mut self, stream: u32, is_end: bool) -> Action {
-        let root = self.streams.get(&stream).and_then(|stream| stream.root).or(self.first_root);
-        let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else {
+        let root = self.streams.get(&stream).and_then(|stream| stream.root).or(self.first_root).unwrap_or_default();
+        let Some(Root { host, engine, .. }) = self.roots.get_mut(&root) else {
             // Envoy has no streams for a root context whose configuration was refused.
             return refuse_unseen();
         };
@@ -114,10 +121,11 @@ impl Plugin {
                 Action::Hold
             }
             Poll::Ready(Decision::Collect) => {
-                let state = self.streams.entry(stream).or_default();
-                (state.collected, state.is_held) = (true, true);
+                self.streams.entry(stream).or_default().is_held = true;
+                self.collecting.insert(stream, Collecting { root, since: now, size: None });
                 if is_end {
-                    return self.on_request_body(stream, 0, true);
+                    self.end_collecting(stream, 0);
+                    return Action::Hold;
                 }
                 Action::Pause
             }
@@ -134,26 +142,46 @@ impl Plugin {
     }
 
     pub(crate) fn on_request_body(&mut self, stream: u32, size: usize, is_end: bool) -> Action {
+        if let Some(collecting) = self.collecting.get_mut(&stream) {
+            // What is paused stays with the host, which shows it anew with what has come.
+            collecting.size = Some(size);
+            if !is_end && size <= MAX_BODY_BYTES {
+                return Action::Pause;
+            }
+            self.end_collecting(stream, size);
+        }
         let Some(state) = self.streams.get_mut(&stream) else { return Action::Continue };
-        let root = state.root.or(self.first_root);
-        let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else {
-            return Action::Continue;
-        };
         if let Some(collector) = state.followup.as_mut().and_then(Engine::watched).and_then(Watched::request_body) {
             collector.push(&host::body(Body::Request, size));
         }
-        // What is held here stays with the host, which shows it anew with what has come.
-        if state.collected && (is_end || size > MAX_BODY_BYTES) {
-            let body = if size <= MAX_BODY_BYTES { host::body(Body::Request, size) } else { Vec::new() };
-            let answer = engine.on_admin_body(host, &body, size, host::now());
-            state.collected = false;
-            host::send_answer(&answer);
+        if state.is_held { Action::Hold } else { Action::Continue }
+    }
+
+    /// Whether the request may go on.
+    pub(crate) fn on_request_trailers(&mut self, stream: u32) -> bool {
+        if let Some(size) = self.collecting.get(&stream).map(|collecting| collecting.size.unwrap_or_default()) {
+            self.end_collecting(stream, size);
         }
-        match (state.collected, state.is_held) {
-            (true, _) => Action::Pause,
-            (false, true) => Action::Hold,
-            (false, false) => Action::Continue,
-        }
+        self.streams.get(&stream).is_none_or(|state| !state.is_held)
+    }
+
+    /// Answers a request whose body is complete, or too long.
+    fn end_collecting(&mut self, stream: u32, size: usize) {
+        let root = self.collecting.remove(&stream).map(|collecting| collecting.root);
+        let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else { return };
+        let body = if size <= MAX_BODY_BYTES { host::body(Body::Request, size) } else { Vec::new() };
+        host::send_answer(&engine.on_admin_body(host, &body, size, host::now()));
+    }
+
+    /// Answers the requests of which no body comes: a proxy that keeps it back would leave them waiting.
+    fn give_up_collecting(&mut self, now: UnixMillis) {
+        self.collecting.retain(|stream, collecting| {
+            let waits = collecting.size.is_some() || now.since(collecting.since) < BODY_PATIENCE_MS;
+            if !waits && host::enter(*stream) {
+                host::send_answer(&admin::no_body());
+            }
+            waits
+        });
     }
 
     pub(crate) fn on_response_headers(&mut self, stream: u32, is_end: bool) {
@@ -200,6 +228,9 @@ impl Plugin {
     }
 
     pub(crate) fn on_tick(&mut self, root: u32) {
+        if !self.collecting.is_empty() {
+            self.give_up_collecting(host::now());
+        }
         if let Some(Root { host, engine, tick_ms }) = self.roots.get_mut(&root) {
             engine.on_tick(host, host::now());
             set_tick(engine, tick_ms);
@@ -236,6 +267,7 @@ impl Plugin {
     }
 
     pub(crate) fn on_delete(&mut self, context: u32) {
+        self.collecting.remove(&context);
         if self.streams.remove(&context).is_some() {
             return;
         }

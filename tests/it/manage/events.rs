@@ -3,11 +3,13 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tollbell_tests::client::{Reply, load, send};
+use tollbell_tests::client::{Reply, load, raw, send};
+use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
+use tollbell_tests::server::Manner;
 
 use super::{BEARER, admin, world};
-use crate::support::{SOON, World, hook};
+use crate::support::{SOON, World, eventually, hook};
 
 /// The samples of Tyk's documentation: the portal's thirteen, then the key request.
 fn samples() -> Result<Vec<Value>> {
@@ -162,6 +164,85 @@ async fn what_is_wrong_with_an_event_is_told_and_nothing_of_it_is_sent() -> Resu
     assert_eq!(post(&world, " ".repeat(256 * 1024 + 1)).await?.0, 413);
     assert_eq!(post(&world, " ".repeat(2 * 1024 * 1024)).await?.0, 413);
     world.receiver.expect(0, SOON).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_with_trailers_ends_in_the_filter_too() -> Result<()> {
+    const HTTP: &str = "          stat_prefix: gateway\n";
+    let with_trailers = format!("{HTTP}          http_protocol_options: {{ enable_trailers: true }}\n");
+    let world = World::with_setup(|upstream, receiver| {
+        Ok(Setup::config(&config()?, upstream, receiver)?.edit(|yaml| yaml.replacen(HTTP, &with_trailers, 1)))
+    })
+    .await?;
+    let event = json!({ "event": "key_event.add", "org_id": "acme", "data": { "id": "1" } });
+    let body = event.to_string();
+    for (path, status) in [("/.tollbell/events", "202"), ("/orders/1", "401")] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: a.test\r\nauthorization: {}\r\nconnection: close\r\ntrailer: x-sum\r\n\
+             transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\nx-sum: 1\r\n\r\n",
+            if status == "202" { BEARER } else { "" },
+            body.len()
+        );
+        let reply = String::from_utf8(raw(world.envoy.port, request.as_bytes()).await?)?;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {reply}");
+    }
+    let [message] = &world.messages(1).await?[..] else { panic!() };
+    assert_eq!(*message, json!({ "event": "key_event.add", "data": { "id": "1" } }));
+    assert_eq!(world.upstream.count(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_envoy_keeps_a_body_back_the_answer_says_so() -> Result<()> {
+    const ALLOW: &str = "                allow_on_headers_stop_iteration: true\n";
+    let world = World::with_setup(|upstream, receiver| {
+        let setup = Setup::config(&config()?, upstream, receiver)?;
+        Ok(setup.edit(|yaml| yaml.replacen(ALLOW, "", 1)))
+    })
+    .await?;
+    let event = json!({ "event": "key_event.add", "org_id": "acme", "data": {} });
+    let (status, answer) = post(&world, event).await?;
+    let error = answer["error"].as_str().context("an error")?;
+    assert!(status == 408 && error.contains("allow_on_headers_stop_iteration: true"), "{status} {error}");
+    assert_eq!(world.upstream.count() + world.receiver.count(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_room_is_said_to_whoever_handed_it_in() -> Result<()> {
+    let mut config = config()?;
+    config["delivery"] = json!({ "capacity": 16 });
+    let world = world(&config).await?;
+    world.receiver.set_manner(Manner { status: 500, ..Manner::default() });
+    let event = |n: usize| json!({ "event": "key_event.add", "org_id": "acme", "data": { "n": n } });
+    let events: Vec<Value> = (0..100).map(event).collect();
+    let (status, answer) = post(&world, json!(events)).await?;
+    assert_eq!(status, 503, "{answer}");
+    let told = answer["accepted"].as_array().context("a list")?;
+    assert_eq!(told.len(), events.len());
+    assert!(told.iter().all(|one| *one == json!({ "handlers": 1 }) || *one == json!({ "handlers": 1, "dropped": 1 })));
+    let mut expected: Vec<Value> = events
+        .iter()
+        .zip(told)
+        .filter(|(_, one)| one.get("dropped").is_none())
+        .map(|(event, _)| event["data"].clone())
+        .collect();
+    assert!((1..=16).contains(&expected.len()), "{}", expected.len());
+    assert_eq!(world.envoy.metric("tollbell_dropped{}").await?, (events.len() - expected.len()) as u64);
+    // What was taken arrives, and is all that does.
+    world.receiver.set_manner(Manner::default());
+    eventually("what was taken is delivered", async || {
+        Ok(world.envoy.metric("tollbell_delivered{}").await? == expected.len() as u64)
+    })
+    .await?;
+    let arrived = world.receiver.received().into_iter().filter(|message| message.answered == 200);
+    let mut arrived = arrived.map(|message| Ok(message.json()?["data"].clone())).collect::<Result<Vec<Value>>>()?;
+    arrived.sort_by_key(Value::to_string);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(arrived, expected);
+    // There is room again.
+    assert_eq!(post(&world, event(100)).await?.0, 202);
     Ok(())
 }
 
