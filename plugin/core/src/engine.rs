@@ -16,6 +16,7 @@ use crate::delivery::{disabled, lease};
 use crate::event::EventKind;
 use crate::identity::{Claimed, Source};
 use crate::keys::{KeyFetcher, LOADING_TICK_MS};
+use crate::manage::body::BodyPool;
 use crate::message::Fate;
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
@@ -44,6 +45,8 @@ pub struct Engine {
     keys: Option<KeyFetcher>,
     last_tick: UnixMillis,
     tests: ConnectionTests,
+    /// Of the exchanges that are watched.
+    bodies: BodyPool,
     /// Answers for streams that wait for them.
     answers: Vec<(StreamId, Answer)>,
 }
@@ -117,6 +120,7 @@ impl Engine {
             upstreams: Upstreams::default(),
             last_tick: UnixMillis(0),
             tests: ConnectionTests::default(),
+            bodies: BodyPool::default(),
             answers: Vec::new(),
         }
     }
@@ -157,7 +161,8 @@ impl Engine {
         let observed =
             (api.observe_failures || api.observe_upstream).then(|| Observed::of(config, index, &caller, request));
         let usages = verdict.charged.usages;
-        let watched = api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request)).map(Box::new);
+        let watched =
+            api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request, &self.bodies)).map(Box::new);
         let is_followed = !usages.is_empty() || observed.is_some() || watched.is_some();
         let followup = is_followed.then_some(Followup { usages, observed, watched });
         Poll::Ready(Decision::Continue { changes, followup })

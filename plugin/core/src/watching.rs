@@ -1,6 +1,6 @@
 //! An exchange that is watched on its way, for what it says of an admin API or a portal. Nothing of it is held up.
 
-use crate::manage::body::{Body, Collector};
+use crate::manage::body::{Body, BodyPool, Collector};
 use crate::manage::{Exchange, Occurrence, Rules};
 use crate::request::{Request, split_once};
 use crate::route::ApiIndex;
@@ -16,6 +16,7 @@ pub struct Watched {
     request: Option<Collector>,
     needs_response: bool,
     limit: usize,
+    pool: BodyPool,
     answer: Option<Answered>,
 }
 
@@ -29,7 +30,7 @@ struct Answered {
 
 impl Watched {
     /// For a request that a rule is about.
-    pub fn begin(api: ApiIndex, rules: &Rules, request: &Request<'_>) -> Option<Self> {
+    pub fn begin(api: ApiIndex, rules: &Rules, request: &Request<'_>, pool: &BodyPool) -> Option<Self> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let header = |name: &str| request.header(name).map(text);
         let method = header(":method").unwrap_or_default();
@@ -39,9 +40,11 @@ impl Watched {
         let request_type = header("content-type");
         let limit = rules.max_body_bytes();
         let encoding = header("content-encoding");
-        let request = watch.needs_request.then(|| Collector::new(request_type.as_deref(), encoding.as_deref(), limit));
+        let collector = || Collector::new(request_type.as_deref(), encoding.as_deref(), limit, pool);
+        let request = watch.needs_request.then(collector);
+        let pool = pool.clone();
         let needs_response = watch.needs_response;
-        Some(Watched { api, method, path, query, request_type, request, needs_response, limit, answer: None })
+        Some(Watched { api, method, path, query, request_type, request, needs_response, limit, pool, answer: None })
     }
 
     /// Where it is.
@@ -67,7 +70,7 @@ impl Watched {
         };
         let content_type = header("content-type");
         let encoding = header("content-encoding");
-        let body = || Collector::new(content_type.as_deref(), encoding.as_deref(), self.limit);
+        let body = || Collector::new(content_type.as_deref(), encoding.as_deref(), self.limit, &self.pool);
         self.answer = Some(Answered {
             status: header(":status").and_then(|status| status.parse().ok()).unwrap_or_default(),
             location: header("location"),

@@ -4,12 +4,16 @@
 //! certain is not read, and says why.
 
 mod multipart;
+mod pool;
+
+pub use pool::BodyPool;
 
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::Value;
 
+use self::pool::Pooled;
 use super::exchange::BodyView;
 use crate::request::decode_query_part;
 
@@ -45,7 +49,7 @@ pub struct Collector {
     form: Form,
     encoding: Encoding,
     limit: usize,
-    bytes: Vec<u8>,
+    bytes: Pooled,
     /// Why nothing more is collected.
     given_up: Option<String>,
 }
@@ -69,14 +73,14 @@ enum Encoding {
 
 impl Collector {
     /// For a body with these headers. `limit` bounds what is kept, and what it may be decoded to, in bytes.
-    pub fn new(content_type: Option<&str>, content_encoding: Option<&str>, limit: usize) -> Self {
+    pub fn new(content_type: Option<&str>, content_encoding: Option<&str>, limit: usize, pool: &BodyPool) -> Self {
         let form = Form::of(content_type.unwrap_or_default());
         let encoding = Encoding::of(content_encoding.unwrap_or_default());
         let (form, encoding, given_up) = match (form, encoding) {
             (Ok(form), Ok(encoding)) => (form, encoding, None),
             (Err(reason), _) | (Ok(_), Err(reason)) => (Form::Unsaid, Encoding::Identity, Some(reason)),
         };
-        Collector { form, encoding, limit, bytes: Vec::new(), given_up }
+        Collector { form, encoding, limit, bytes: pool.begin(), given_up }
     }
 
     /// Whether more of the body is of use.
@@ -89,12 +93,12 @@ impl Collector {
         if self.given_up.is_some() {
             return;
         }
-        if self.bytes.len().saturating_add(chunk.len()) > self.limit {
-            self.bytes = Vec::new();
+        if self.bytes.len().is_some_and(|len| len.saturating_add(chunk.len()) > self.limit) {
+            self.bytes.take();
             self.given_up = Some(format!("larger than {} bytes", self.limit));
-            return;
+        } else if !self.bytes.push(chunk) {
+            self.given_up = Some(pushed_out());
         }
-        self.bytes.extend_from_slice(chunk);
     }
 
     /// What the body is, now that it is complete.
@@ -102,12 +106,17 @@ impl Collector {
         if let Some(reason) = self.given_up {
             return Body::Unreadable(reason);
         }
-        if self.bytes.is_empty() {
+        let Some(bytes) = self.bytes.take() else { return Body::Unreadable(pushed_out()) };
+        if bytes.is_empty() {
             return Body::None;
         }
-        let read = decode(self.encoding, self.bytes, self.limit).and_then(|bytes| self.form.read(&bytes));
+        let read = decode(self.encoding, bytes, self.limit).and_then(|bytes| self.form.read(&bytes));
         read.unwrap_or_else(Body::Unreadable)
     }
+}
+
+fn pushed_out() -> String {
+    format!("all bodies that were being read took more than {} MiB, and this was the oldest", pool::MAX_BYTES >> 20)
 }
 
 impl Form {

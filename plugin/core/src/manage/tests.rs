@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::body::{Body, Collector};
+use super::body::{Body, BodyPool, Collector};
 use super::exchange::{BodyView, Exchange};
 use super::fields::{TABLE, markdown};
 use super::kind::{Action, Kind};

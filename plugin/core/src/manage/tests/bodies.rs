@@ -14,7 +14,7 @@ const LIMIT: usize = 256;
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 
 fn body(content_type: &str, encoding: &str, bytes: &[u8]) -> Body {
-    let mut collector = Collector::new(Some(content_type), Some(encoding), LIMIT);
+    let mut collector = Collector::new(Some(content_type), Some(encoding), LIMIT, &BodyPool::default());
     bytes.chunks(7).for_each(|chunk| collector.push(chunk));
     collector.finish()
 }
@@ -119,12 +119,12 @@ fn what_is_too_large_is_forgotten() {
     let bomb = gzip(&vec![b' '; 100_000]);
     assert!(bomb.len() < LIMIT, "{}", bomb.len());
     assert_eq!(body("application/json", "gzip", &bomb), unreadable("larger than 256 bytes, decompressed"));
-    let mut collector = Collector::new(Some("application/json"), None, 4);
+    let mut collector = Collector::new(Some("application/json"), None, 4, &BodyPool::default());
     collector.push(b"{}   ");
     assert!(!collector.wants_more());
     collector.push(b"{}");
     assert_eq!(collector.finish(), unreadable("larger than 4 bytes"));
-    assert!(!Collector::new(Some("text/html"), None, 4).wants_more());
+    assert!(!Collector::new(Some("text/html"), None, 4, &BodyPool::default()).wants_more());
 }
 
 proptest! {
@@ -147,7 +147,7 @@ proptest! {
 
     #[test]
     fn pieces_make_no_difference(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 1_usize..64) {
-        let mut collector = Collector::new(Some(URL_ENCODED), None, LIMIT);
+        let mut collector = Collector::new(Some(URL_ENCODED), None, LIMIT, &BodyPool::default());
         bytes.chunks(size).for_each(|chunk| collector.push(chunk));
         prop_assert_eq!(collector.finish(), body(URL_ENCODED, "", &bytes));
     }

@@ -270,7 +270,7 @@ proptest! {
             fingerprints: vec!["/a".to_owned()],
         };
         let rules = Rules::new("/", None, vec![rule], 1024);
-        let mut collector = Collector::new(Some("application/x-www-form-urlencoded"), None, 1024);
+        let mut collector = Collector::new(Some("application/x-www-form-urlencoded"), None, 1024, &BodyPool::default());
         collector.push(body.as_bytes());
         let request = collector.finish();
         let nothing = Value::Null;

@@ -1,0 +1,118 @@
+//! The memory for bodies that are being collected: so much for all of a VM together.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Bytes of all bodies together.
+pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// The memory. Clones are the same one.
+///
+/// Where it is used up, the body that began first is given up: who begins many and ends none does not keep others from
+/// being read.
+#[derive(Clone, Debug, Default)]
+pub struct BodyPool(Rc<RefCell<Bodies>>);
+
+#[derive(Debug, Default)]
+struct Bodies {
+    /// By the order in which they began.
+    by_number: BTreeMap<u64, Vec<u8>>,
+    begun: u64,
+    bytes: usize,
+}
+
+/// One body in a pool. What it takes is given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    pool: BodyPool,
+    number: u64,
+}
+
+impl BodyPool {
+    /// A body, which is empty.
+    pub(super) fn begin(&self) -> Pooled {
+        let number = self.0.try_borrow_mut().map(|mut bodies| bodies.begin()).unwrap_or_default();
+        Pooled { pool: self.clone(), number }
+    }
+}
+
+impl Pooled {
+    /// How long it is; `None` where it had to be given up.
+    pub(super) fn len(&self) -> Option<usize> {
+        self.pool.0.try_borrow().ok()?.by_number.get(&self.number).map(Vec::len)
+    }
+
+    /// Adds to it. `false`: it had to be given up.
+    pub(super) fn push(&self, chunk: &[u8]) -> bool {
+        self.pool.0.try_borrow_mut().is_ok_and(|mut bodies| bodies.push(self.number, chunk))
+    }
+
+    /// Takes it out; `None` where it had to be given up.
+    pub(super) fn take(&self) -> Option<Vec<u8>> {
+        self.pool.0.try_borrow_mut().ok()?.remove(self.number)
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        self.take();
+    }
+}
+
+impl Bodies {
+    fn begin(&mut self) -> u64 {
+        self.begun = self.begun.saturating_add(1);
+        self.by_number.insert(self.begun, Vec::new());
+        self.begun
+    }
+
+    fn push(&mut self, number: u64, chunk: &[u8]) -> bool {
+        while self.bytes.saturating_add(chunk.len()) > MAX_BYTES {
+            let Some(first) = self.by_number.keys().next().copied() else { return false };
+            self.remove(first);
+        }
+        let Some(body) = self.by_number.get_mut(&number) else { return false };
+        body.extend_from_slice(chunk);
+        self.bytes = self.bytes.saturating_add(chunk.len());
+        true
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Vec<u8>> {
+        let body = self.by_number.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(body.len());
+        Some(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    static CHUNK: [u8; 1024 * 1024] = [b'x'; 1024 * 1024];
+
+    #[test]
+    fn those_that_began_first_are_given_up() {
+        let pool = BodyPool::default();
+        let (stalled, ours) = (pool.begin(), pool.begin());
+        assert!(stalled.push(&CHUNK) && ours.push(b"ours"));
+        let others: Vec<Pooled> = (0..31).map(|_| pool.begin()).collect();
+        assert!(others.iter().all(|other| other.push(&CHUNK)));
+        assert_eq!((stalled.len(), stalled.push(b"x"), stalled.take()), (None, false, None));
+        assert_eq!(ours.take(), Some(b"ours".to_vec()));
+        drop((stalled, ours, others));
+        assert_eq!(pool.0.borrow().bytes, 0);
+        assert!(pool.0.borrow().by_number.is_empty());
+    }
+
+    #[test]
+    fn one_that_alone_is_too_large_is_given_up() {
+        let pool = BodyPool::default();
+        let body = pool.begin();
+        assert!((0..32).all(|_| body.push(&CHUNK)));
+        assert!(!body.push(b"x"));
+        assert_eq!((body.len(), pool.0.borrow().bytes), (None, 0));
+    }
+}
