@@ -159,7 +159,7 @@ fn clients(port: u16, path: &'static str, seconds: u64) -> Result<Clients> {
 /// The whole thread sleeps between two requests, because tokio's timer counts in milliseconds, on each of which all that
 /// wait would act at once.
 async fn client(port: u16, path: &str, number: u64, started: Instant, seconds: u64) -> Result<Clients> {
-    let fails = number % 2 == 0;
+    let fails = number.is_multiple_of(2);
     let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);
     let period = Duration::from_secs(1) / u32::try_from(rate)?;
     let mut connection = Connection::open(port).await?;
