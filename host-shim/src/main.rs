@@ -274,9 +274,10 @@ async fn reload(server: &Server, path: &Path) {
 }
 
 fn test_connection(path: &Path, webhook: &str, within: Duration) -> Result<bool> {
-    let url = connection::target(&load(path)?.dump, webhook)?;
+    let loaded = load(path)?;
+    let target = connection::target(&loaded.dump, &loaded.bootstrap.clusters, webhook)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let finding = runtime.block_on(connection::test(&url, within))?;
+    let finding = runtime.block_on(connection::test(&target, within))?;
     println!("{webhook}: {finding}");
     Ok(finding.is_reachable())
 }

@@ -46,6 +46,7 @@ use sockets::bind;
 pub(crate) use sockets::refuse_taken;
 use thread::{Message, ServerThread};
 use upstream::Load;
+pub(crate) use upstream::{server_name, split_authority};
 
 /// How to serve.
 pub struct Options {

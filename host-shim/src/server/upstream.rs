@@ -215,7 +215,7 @@ fn take_turn<T>(all: &[T], turn: u64) -> Option<&T> {
 }
 
 /// What TLS asks for and checks: the request's host where the cluster says so.
-fn server_name(tls: &UpstreamTls, authority: &str) -> String {
+pub(crate) fn server_name(tls: &UpstreamTls, authority: &str) -> String {
     match &tls.sni {
         Some(sni) if !tls.auto_sni => sni.clone(),
         None if !tls.auto_sni && !tls.auto_san_validation => "unnamed".to_owned(),
@@ -223,7 +223,8 @@ fn server_name(tls: &UpstreamTls, authority: &str) -> String {
     }
 }
 
-fn split_authority(authority: &str, default_port: u16) -> HostPort {
+/// Host and port of an authority.
+pub(crate) fn split_authority(authority: &str, default_port: u16) -> HostPort {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.is_empty() => {
             (host, port.parse().unwrap_or(default_port))
