@@ -25,8 +25,13 @@ use crate::server::refuse_taken;
 /// # Errors
 /// When an address is taken.
 pub fn start(bootstrap: &Bootstrap) -> Result<()> {
-    let upstreams = upstream_addresses(bootstrap);
-    let receivers: BTreeSet<SocketAddr> = receiver_addresses(bootstrap).difference(&upstreams).copied().collect();
+    let (mut upstreams, mut receivers) = (upstream_addresses(bootstrap), receiver_addresses(bootstrap));
+    for listener in &bootstrap.listeners {
+        // A listener of the configuration itself can stand in for either.
+        upstreams.remove(&listener.address);
+        receivers.remove(&listener.address);
+    }
+    receivers.retain(|address| !upstreams.contains(address));
     for address in &upstreams {
         serve(*address, false).with_context(|| format!("the demo's upstream on {address}"))?;
     }
@@ -137,6 +142,15 @@ mod tests {
 
     use super::*;
     use crate::config::defaults;
+
+    #[test]
+    fn a_listener_of_the_configuration_stands_in_for_an_upstream() {
+        let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut bootstrap = defaults::bootstrap();
+        bootstrap.clusters.iter_mut().for_each(|c| c.discovery = Discovery::Static(vec![own.local_addr().unwrap()]));
+        bootstrap.listeners.iter_mut().for_each(|listener| listener.address = own.local_addr().unwrap());
+        start(&bootstrap).unwrap();
+    }
 
     #[test]
     fn a_taken_address_comes_with_advice() {

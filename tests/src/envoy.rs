@@ -16,6 +16,7 @@ use crate::{client, project_root};
 const LISTENER: &str = "10000";
 const UPSTREAM: &str = "10001";
 const RECEIVER: &str = "10002";
+const STAND_IN: &str = "10003";
 const ADMIN: &str = "9901";
 
 const LISTENER_FILE: &str = "listener.yaml";
@@ -118,6 +119,7 @@ impl Setup {
             .replace(&format!("port_value: {ADMIN} "), &format!("port_value: {} ", ports.admin))
             .replace(&format!("port_value: {UPSTREAM} "), &format!("port_value: {upstream} "))
             .replace(&format!("port_value: {RECEIVER} "), &format!("port_value: {receiver} "))
+            .replace(&format!("port_value: {STAND_IN} "), &format!("port_value: {} ", free_port()?))
             .replace(&format!("127.0.0.1:{RECEIVER}"), &format!("127.0.0.1:{receiver}"))
             .replace(MODULE, &module.display().to_string());
         Ok(Setup { yaml, workers: 2, ports, watches_listener: false })

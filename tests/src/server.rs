@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use host_shim::story::form_fields;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderValue;
@@ -36,17 +37,20 @@ impl Received {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON.
+    /// The body as JSON; of a form, an object of its fields.
     ///
     /// # Errors
-    /// When it is none; the text shows it.
+    /// When it is neither; the text shows it.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", String::from_utf8_lossy(&self.body)))
+        let text = String::from_utf8_lossy(&self.body);
+        form_fields(self.header("content-type").unwrap_or_default(), &text)
+            .map_or_else(|| serde_json::from_slice(&self.body), Ok)
+            .with_context(|| format!("not JSON: {text}"))
     }
 }
 
 /// How a server answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Manner {
     /// The status.
     pub status: u16,
@@ -54,13 +58,15 @@ pub struct Manner {
     pub delay: Duration,
     /// A header of the answer.
     pub header: Option<(&'static str, &'static str)>,
+    /// The body.
+    pub body: String,
     /// The connection is cut off instead.
     pub resets: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Manner { status: 200, delay: Duration::ZERO, header: None, resets: false }
+        Manner { status: 200, delay: Duration::ZERO, header: None, body: "ok\n".to_owned(), resets: false }
     }
 }
 
@@ -170,7 +176,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let manner = lock(&state).manner;
+    let manner = lock(&state).manner.clone();
     let received = Received {
         method: parts.method.to_string(),
         target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
@@ -187,7 +193,7 @@ async fn answer(
     if manner.resets {
         return Err(std::io::ErrorKind::ConnectionReset.into());
     }
-    let mut response = Response::new(Full::from("ok\n"));
+    let mut response = Response::new(Full::from(manner.body));
     *response.status_mut() = StatusCode::from_u16(manner.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some((name, value)) = manner.header {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

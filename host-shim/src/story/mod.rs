@@ -15,9 +15,11 @@
 //! A story says nothing of the host that it runs on: a [`Subject`] is that host. One that moves the clock, plans faults
 //! or breaks connections needs a host that can do so.
 
+mod form;
 mod read;
 mod run;
 mod shim;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -28,8 +30,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+pub use form::fields as form_fields;
 pub use run::{Failure, run};
 pub use shim::ShimSubject;
+pub use stand_in::answer as stand_in;
 
 use crate::config::node::Node;
 use crate::gateway::{Request, Response};
@@ -73,7 +77,7 @@ pub enum Action {
         /// Which worker gets it; they take turns unless this says so. Only a host that can choose obeys.
         worker: Option<usize>,
         /// The answer.
-        answer: Expected,
+        answer: Box<Expected>,
     },
     /// How the clusters' upstreams answer from now on.
     Upstream(Behaviour),
@@ -104,8 +108,10 @@ pub struct Expected {
     pub headers: BTreeMap<String, Option<String>>,
     /// The body as text.
     pub text: Option<String>,
-    /// The body as JSON.
+    /// The body as JSON; of a form, an object of its fields.
     pub json: Option<serde_json::Value>,
+    /// What must stand in that JSON, among other members.
+    pub members: Option<serde_json::Value>,
 }
 
 /// How a server answers.

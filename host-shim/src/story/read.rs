@@ -140,6 +140,7 @@ struct RawExpected {
     headers: BTreeMap<String, Option<serde_json::Value>>,
     text: Option<String>,
     json: Option<serde_json::Value>,
+    members: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -248,7 +249,7 @@ fn request(raw: RawRequest, answer: Expected) -> Result<Action> {
     if let Some(body) = raw.body {
         request = request.body(body);
     }
-    Ok(Action::Request { request, times: raw.times, worker: raw.worker, answer })
+    Ok(Action::Request { request, times: raw.times, worker: raw.worker, answer: Box::new(answer) })
 }
 
 fn expected(raw: RawExpected) -> Expected {
@@ -260,6 +261,7 @@ fn expected(raw: RawExpected) -> Expected {
         headers: raw.headers.into_iter().map(|(name, value)| (name.to_lowercase(), value.map(text))).collect(),
         text: raw.text,
         json: raw.json,
+        members: raw.members,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
 
-use super::{Action, Expected, Story, Subject};
+use super::{Action, Expected, Story, Subject, form};
 use crate::gateway::{Request, Response};
 
 /// How often a statistic is looked at before it counts as wrong.
@@ -147,8 +147,9 @@ fn shown_all(messages: &[Request]) -> String {
     messages.iter().map(|message| format!("{:#}\n", of_request(message))).collect()
 }
 
-fn body_of(map: &mut Map<String, Value>, text: String) {
-    if let Ok(json) = serde_json::from_str::<Value>(&text) {
+fn body_of(map: &mut Map<String, Value>, headers: &crate::headers::Headers, text: String) {
+    let content_type = headers.get_str("content-type").unwrap_or_default();
+    if let Some(json) = serde_json::from_str(&text).ok().or_else(|| form::fields(content_type, &text)) {
         map.insert("json".to_owned(), json);
     }
     map.insert("text".to_owned(), Value::String(text));
@@ -169,7 +170,7 @@ fn of_response(response: &Response) -> Value {
     let mut map = Map::new();
     map.insert("status".to_owned(), json!(response.status()));
     map.insert("headers".to_owned(), headers_of(&response.headers));
-    body_of(&mut map, response.text());
+    body_of(&mut map, &response.headers, response.text());
     Value::Object(map)
 }
 
@@ -178,7 +179,7 @@ fn of_request(request: &Request) -> Value {
     map.insert("method".to_owned(), json!(request.method()));
     map.insert("path".to_owned(), json!(request.path()));
     map.insert("headers".to_owned(), headers_of(&request.headers));
-    body_of(&mut map, request.text());
+    body_of(&mut map, &request.headers, request.text());
     Value::Object(map)
 }
 
@@ -195,6 +196,7 @@ fn shown_expected(expected: &Expected) -> Value {
     put("headers", (!expected.headers.is_empty()).then(|| json!(expected.headers)));
     put("text", expected.text.as_ref().map(|text| json!(text)));
     put("json", expected.json.clone());
+    put("members", expected.members.clone());
     Value::Object(map)
 }
 
@@ -220,13 +222,31 @@ fn narrowed(actual: &Value, expected: &Expected) -> Value {
             map.insert(name.clone(), value.clone());
         }
     }
+    let json = actual.get("json").cloned().unwrap_or_else(|| {
+        json!(format!("not JSON: {}", actual.get("text").and_then(Value::as_str).unwrap_or_default()))
+    });
+    if let Some(members) = wanted.get("members") {
+        map.insert("members".to_owned(), part(&json, members));
+    }
     if wanted.contains_key("json") && !map.contains_key("json") {
-        map.insert(
-            "json".to_owned(),
-            json!(format!("not JSON: {}", actual.get("text").and_then(Value::as_str).unwrap_or_default())),
-        );
+        map.insert("json".to_owned(), json);
     }
     Value::Object(map)
+}
+
+/// Of a tree, the members that another one has.
+fn part(actual: &Value, expected: &Value) -> Value {
+    match (actual, expected) {
+        (Value::Object(actual), Value::Object(expected)) => {
+            let there =
+                expected.iter().filter_map(|(name, below)| Some((name.clone(), part(actual.get(name)?, below))));
+            Value::Object(there.collect())
+        }
+        (Value::Array(actual), Value::Array(expected)) if actual.len() == expected.len() => {
+            Value::Array(actual.iter().zip(expected).map(|(actual, expected)| part(actual, expected)).collect())
+        }
+        _ => actual.clone(),
+    }
 }
 
 /// None where all that is expected holds.
@@ -268,6 +288,19 @@ mod tests {
         assert!(text.contains(r#"-     "error": "yes""#) && text.contains(r#"+     "error": "no""#), "{text}");
         assert!(text.contains(r#"-   "status": 403"#) && text.contains(r#"+   "status": 200"#), "{text}");
         assert!(!text.contains("headers"), "{text}");
+    }
+
+    #[test]
+    fn members_stand_among_others_and_must_be_there() {
+        let response = Response::new(200).body(r#"{"a": 1, "b": [{"c": 2, "d": 3}], "e": 4}"#);
+        let members = |json: Value| Expected { members: Some(json), ..Expected::default() };
+        assert_eq!(difference(&members(json!({"b": [{"c": 2}], "e": 4})), &of_response(&response)), None);
+        for wrong in [json!({"f": 1}), json!({"a": 2}), json!({"b": []}), json!({"b": [{"c": 2, "f": 1}]}), json!([1])]
+        {
+            assert!(difference(&members(wrong.clone()), &of_response(&response)).is_some(), "{wrong}");
+        }
+        let text = difference(&members(json!({"a": 1})), &of_response(&Response::new(200).body("no"))).unwrap();
+        assert!(text.contains("not JSON: no"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Behaviour, Fault, Story, Subject};
+use super::{Behaviour, Fault, Story, Subject, stand_in};
 use crate::abi::types::LogLevel;
 use crate::config::model::Bootstrap;
 use crate::config::node::Node;
@@ -49,14 +49,18 @@ impl ShimSubject {
         }
         let (upstream, targets) =
             (Arc::new(Mutex::new(Behaviour::default())), Arc::new(Mutex::new(Behaviour::default())));
-        let clusters: Vec<String> = bootstrap.clusters.iter().map(|cluster| cluster.name.clone()).collect();
         let mut builder = match module {
             Some(module) => Gateway::builder(module).bootstrap(bootstrap.clone()),
             None => Gateway::of(bootstrap.clone()),
         };
-        for name in clusters {
+        let configured = Arc::new(bootstrap.clone());
+        for cluster in &bootstrap.clusters {
             let (upstream, targets) = (Arc::clone(&upstream), Arc::clone(&targets));
+            let (name, configured, cluster) = (cluster.name.clone(), Arc::clone(&configured), cluster.clone());
             builder = builder.upstream(&name, move |request| {
+                if let Some(response) = stand_in::behind(&configured, &cluster, request.headers.clone()) {
+                    return response.into();
+                }
                 // A callout carries Envoy's mark, a client's request does not.
                 let is_callout = request.headers.get_str("x-envoy-internal").is_some()
                     && request.headers.get("x-request-id").is_none();

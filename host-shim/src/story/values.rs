@@ -16,7 +16,7 @@ pub(super) fn step(node: &Node) -> Json {
 
 fn field(name: &str, node: &Node) -> (String, Json) {
     let value = match (name, &node.value) {
-        ("json" | "metrics" | "fault", _) => plain(node),
+        ("json" | "members" | "metrics" | "fault", _) => plain(node),
         ("headers", Value::Map(entries)) => {
             let texts = entries.iter().map(|(key, node)| (key.name.clone(), text(node)));
             Json::Object(texts.collect::<Map<_, _>>())

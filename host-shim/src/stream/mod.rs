@@ -295,7 +295,7 @@ impl Stream {
 }
 
 /// Envoy's message for a local reply.
-fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>) {
+pub(crate) fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>) {
     let is_grpc = request
         .get_str("content-type")
         .is_some_and(|kind| kind == "application/grpc" || kind.starts_with("application/grpc+"));

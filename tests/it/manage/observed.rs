@@ -1,3 +1,14 @@
+/// The dashboard's exchanges.
+mod dashboard;
+/// What an exchange is.
+mod exchange;
+/// The gateway's.
+mod gateway;
+/// The developer portal's.
+mod portal;
+/// Which exchanges there must be, and which fields they may bring.
+mod table;
+
 use std::io::Write;
 use std::sync::Arc;
 
@@ -5,372 +16,15 @@ use anyhow::{Context, Result, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
+use tollbell_core::manage::presets::Preset;
 use tollbell_tests::envoy::{Envoy, Setup};
 use tollbell_tests::server::Server;
 
-use super::sha256;
+use self::exchange::{Exchange, JSON, RAW_KEY};
 use super::stand_in::{Answer, Parts, Seen, StandIn, send};
 use crate::support::{SOON, shared};
 
 const ORG: &str = "5e2743567c1f8800018bdf35";
-const RAW_KEY: &str = "5e2743567c1f8800018bdf35f00";
-const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
-const HTML: &str = "text/html; charset=utf-8";
-
-/// An exchange with an application, and the messages that it comes to: a dashboard event's `data`, a portal event's
-/// `Message`.
-struct Exchange {
-    method: &'static str,
-    target: String,
-    request: (&'static str, Vec<u8>),
-    status: u16,
-    response: (&'static str, Vec<u8>),
-    location: &'static str,
-    expected: Vec<(&'static str, Value)>,
-}
-
-impl Exchange {
-    fn json(operation: &str, request: Value, response: Value, expected: &[(&'static str, Value)]) -> Self {
-        let (method, target) = operation.split_once(' ').expect("a method and a target");
-        let method = ["POST", "PUT", "PATCH", "DELETE"].into_iter().find(|known| *known == method).expect("a method");
-        let request = if request.is_null() { Vec::new() } else { request.to_string().into_bytes() };
-        Exchange {
-            method,
-            target: target.to_owned(),
-            request: (if request.is_empty() { "" } else { JSON }, request),
-            status: 200,
-            response: (JSON, response.to_string().into_bytes()),
-            location: "",
-            expected: expected.to_vec(),
-        }
-    }
-
-    /// A page: a form, answered with a redirect.
-    fn form(target: &str, form: &str, location: &'static str, expected: &[(&'static str, Value)]) -> Self {
-        Exchange {
-            request: (FORM, form.as_bytes().to_vec()),
-            status: 302,
-            response: (HTML, b"<a href=/>Found</a>".to_vec()),
-            location,
-            ..Exchange::json(&format!("POST {target}"), Value::Null, Value::Null, expected)
-        }
-    }
-
-    fn with_status(self, status: u16) -> Self {
-        Exchange { status, ..self }
-    }
-}
-
-fn fingerprint(key: &str) -> String {
-    format!("sha256:{}", sha256(key))
-}
-
-/// What the gateway's own API is asked; the tests' organisation is `acme`.
-fn gateway() -> Vec<Exchange> {
-    let session = json!({ "org_id": "acme", "alias": "a", "basic_auth_data": { "password": "hunter2" } });
-    let shown = json!({ "org_id": "acme", "alias": "a", "basic_auth_data": {} });
-    let ok = |key: &str, action: &str| json!({ "key": key, "status": "ok", "action": action, "key_hash": "f00" });
-    let key = |key: &str| json!({ "key_id": fingerprint(key), "key_hash": "f00" });
-    let with = |mut value: Value, name: &str, member: &Value| {
-        value[name] = member.clone();
-        value
-    };
-    let definition = json!({ "name": "n", "org_id": "acme", "active": true });
-    let api = |id: &str| json!({ "api_definition": with(definition.clone(), "api_id", &json!(id)) });
-    let oas = json!({ "openapi": "3.0.3", "x-tyk-api-gateway": { "info": { "orgId": "acme", "name": "n" } } });
-    let document = json!({ "api_definition": { "api_id": "i", "org_id": "acme", "name": "n" }, "oas": oas });
-    let error = json!({ "status": "error", "message": "no" });
-    vec![
-        Exchange::json(
-            "POST /gw/tyk/keys/create",
-            session.clone(),
-            ok(RAW_KEY, "added"),
-            &[("key_event.add", with(key(RAW_KEY), "data", &shown))],
-        ),
-        Exchange::json(
-            "PUT /gw/tyk/keys/mine",
-            session.clone(),
-            ok("mine", "modified"),
-            &[("key_event.update", with(key("mine"), "data", &shown))],
-        ),
-        Exchange::json(
-            "DELETE /gw/tyk/keys/mine",
-            Value::Null,
-            ok("mine", "deleted"),
-            &[("key_event.delete", key("mine"))],
-        ),
-        Exchange::json(
-            "DELETE /gw/tyk/keys/f00?hashed=true",
-            Value::Null,
-            ok("f00", "deleted"),
-            &[
-                ("hashed_key_event.delete", json!({ "key_hash": "f00" })),
-                ("key_event.delete", json!({ "key_hash": "f00" })),
-            ],
-        ),
-        Exchange::json(
-            "DELETE /gw/tyk/keys/all?api_id=-1",
-            Value::Null,
-            Value::Null,
-            &[("key_event.delete", json!({ "key_id": fingerprint("all") }))],
-        ),
-        Exchange::json("POST /gw/tyk/apis", definition.clone(), ok("i", "added"), &[("api_event.add", api("i"))]),
-        Exchange::json(
-            "PUT /gw/tyk/apis/i/",
-            definition.clone(),
-            ok("i", "modified"),
-            &[("api_event.update", api("i"))],
-        ),
-        Exchange::json("PATCH /gw/tyk/apis/oas/i", oas.clone(), ok("i", "modified"), &[("api_event.update", document)]),
-        Exchange::json(
-            "DELETE /gw/tyk/mcps/i",
-            Value::Null,
-            ok("i", "deleted"),
-            &[("api_event.delete", json!({ "api_definition": { "api_id": "i" } }))],
-        ),
-        Exchange::json("POST /gw/tyk/keys/preview", session.clone(), ok("x", "added"), &[]),
-        Exchange::json("POST /gw/tyk/org/keys/acme", session.clone(), ok("acme", "added"), &[]),
-        Exchange::json("POST /gw/tyk/policies", json!({}), ok("p", "added"), &[]),
-        Exchange::json("POST /gw/tyk/keys/create", session.clone(), error.clone(), &[]),
-        Exchange::json("POST /gw/tyk/keys/create", session.clone(), ok(RAW_KEY, "added"), &[]).with_status(500),
-        Exchange::json("PUT /gw/tyk/apis/i", definition, error, &[]).with_status(400),
-    ]
-}
-
-fn dashboard() -> Vec<Exchange> {
-    let says = |message: &str| json!({ "Status": "OK", "Message": message, "Meta": null });
-    let created = json!({ "Status": "OK", "Message": "API created", "Meta": "d", "ID": "i" });
-    let wrapper = json!({ "api_definition": { "org_id": "acme", "name": "n" }, "user_owners": ["u"] });
-    let mut named = wrapper.clone();
-    named["api_definition"] = json!({ "org_id": "acme", "name": "n", "api_id": "i" });
-    let mut added = named.clone();
-    added["api_definition"]["id"] = json!("d");
-    let oas = json!({ "x-tyk-api-gateway": { "info": { "orgId": "acme", "name": "n" } } });
-    let session = json!({ "org_id": "acme", "alias": "a" });
-    let made = |raw: &str| json!({ "api_model": {}, "key_id": raw, "key_hash": "f", "data": session });
-    let shown = |raw: &str| json!({ "api_model": {}, "key_id": fingerprint(raw), "key_hash": "f", "data": session });
-    let request =
-        json!({ "by_user": "u", "org_id": "acme", "apply_policies": ["p"], "version": "v2", "approved": false });
-    let mut submitted = request.clone();
-    submitted["id"] = json!("r1");
-    vec![
-        Exchange::json("POST /db/api/keys", session.clone(), made(RAW_KEY), &[("key_event.add", shown(RAW_KEY))]),
-        Exchange::json(
-            "PUT /db/api/apis/i/keys/mine",
-            session.clone(),
-            made("mine"),
-            &[("key_event.update", shown("mine"))],
-        ),
-        Exchange::json(
-            "DELETE /db/api/keys/mine",
-            Value::Null,
-            says("Key deleted successfully."),
-            &[("key_event.delete", json!({ "key_id": fingerprint("mine") }))],
-        ),
-        Exchange::json("POST /db/api/apis", wrapper.clone(), created.clone(), &[("api_event.add", added)]),
-        Exchange::json("PUT /db/api/apis/i", wrapper.clone(), says("API updated"), &[("api_event.update", named)]),
-        Exchange::json(
-            "DELETE /db/api/apis/i",
-            Value::Null,
-            says("API deleted"),
-            &[("api_event.delete", json!({ "api_definition": { "api_id": "i" } }))],
-        ),
-        Exchange::json(
-            "POST /db/api/apis/oas",
-            oas.clone(),
-            created.clone(),
-            &[(
-                "api_event.add",
-                json!({ "api_definition": { "api_id": "i", "id": "d", "org_id": "acme", "name": "n" }, "oas": oas }),
-            )],
-        ),
-        Exchange::json(
-            "POST /db/api/portal/requests",
-            request.clone(),
-            says("r1"),
-            &[("key_request_event.submitted", submitted.clone())],
-        ),
-        Exchange::json(
-            "PUT /db/api/portal/requests/r1",
-            request,
-            says("r1"),
-            &[("key_request_event.updated", submitted)],
-        ),
-        Exchange::json(
-            "PUT /db/api/portal/requests/approve/r1",
-            Value::Null,
-            json!({ "RawKey": RAW_KEY, "Password": "hunter2" }),
-            &[
-                ("key_request_event.approved", json!({ "id": "r1", "approved": true })),
-                ("key_event.add", json!({ "key_id": fingerprint(RAW_KEY) })),
-            ],
-        ),
-        Exchange::json(
-            "DELETE /db/api/portal/requests/r1",
-            Value::Null,
-            says("Data deleted"),
-            &[("key_request_event.deleted", json!({ "id": "r1" }))],
-        ),
-        Exchange::json(
-            "POST /db/api/portal/developers/password/d1",
-            json!({ "password": "hunter2" }),
-            json!({ "Message": "Password changed" }),
-            &[("portal_password_reset_event", json!({ "id": "d1" }))],
-        ),
-        Exchange::json("POST /db/api/keys", session.clone(), made(RAW_KEY), &[]).with_status(500),
-        Exchange::json("POST /db/api/apis", wrapper.clone(), json!({ "Status": "Error", "Message": "no" }), &[]),
-        Exchange::json("POST /db/api/apis", wrapper, created, &[]).with_status(403),
-        Exchange::json("POST /db/api/portal/developers", json!({ "email": "a@acme.test" }), says("d1"), &[]),
-    ]
-}
-
-fn portal() -> Vec<Exchange> {
-    let user = |active: bool| {
-        json!({ "ID": 7, "Email": "dev@acme.test", "First": "Test", "Last": "User", "OrganisationID": 2,
-            "Organisation": "Acme", "Provider": "password", "Active": active, "Role": "r", "Teams": [],
-            "CreatedAt": "2024-04-22 16:38", "UpdatedAt": "u", "JWTToken": "hunter2" })
-    };
-    let shown = |status: &str| {
-        json!({ "ID": 7, "Email": "dev@acme.test", "First": "Test", "Last": "User", "OrgID": 2, "Provider": "password",
-            "Status": status, "CreatedAt": "2024-04-22 16:38" })
-    };
-    let done = json!({ "status": "ok", "message": "m" });
-    let person = json!({ "Email": "dev@acme.test", "First": "Jörg & Co", "Last": "<User>" });
-    let mut signed_up = person.clone();
-    signed_up["CustomAttributes"] = json!([{ "Identifier": "company-name", "Value": "ACME" }]);
-    const PERSON: &str = "email=dev%40acme.test&first=J%C3%B6rg+%26+Co&last=%3CUser%3E";
-    let register = format!("{PERSON}&password1=hunter2&password2=hunter2&company-name=ACME");
-    let made = |name: &str| json!({ "ID": 1, "Name": name, "UserID": 2, "CreatedAt": "2024-04-18 13:29" });
-    let boundary = "multipart/form-data; boundary=XyZ";
-    let part = |(name, value)| format!("--XyZ\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-    let cart = [("catalogue-id", "1"), ("plan-for-1", "2"), ("selected-app", "3"), ("credential_action", "new")];
-    let cart: String = cart.map(part).concat() + "--XyZ--\r\n";
-    let organisation = json!({ "ID": 8, "Name": "O", "CreatedAt": "2024-04-18 16:12" });
-    vec![
-        Exchange::json(
-            "POST /dev/portal-api/users",
-            json!({ "Password": "hunter2" }),
-            user(true),
-            &[("UserRegistered", shown("active"))],
-        ),
-        Exchange::json(
-            "PUT /dev/portal-api/users/7",
-            json!({ "Active": true }),
-            user(true),
-            &[("UserAccountActivated", shown("active"))],
-        ),
-        Exchange::json(
-            "PUT /dev/portal-api/users/7",
-            json!({ "Active": false }),
-            user(false),
-            &[("UserAccountDeactivated", shown("inactive"))],
-        ),
-        Exchange::json("PUT /dev/portal-api/users/7", json!({ "Last": "User" }), user(true), &[]),
-        Exchange::json(
-            "POST /dev/portal-api/apps",
-            json!({ "Name": "A" }),
-            made("A"),
-            &[("ApplicationRegistered", made("A"))],
-        ),
-        Exchange::json(
-            "POST /dev/portal-api/apps/3/custom_credentials",
-            json!({}),
-            json!({ "ID": 1, "CreatedAt": "2024-04-18 13:48", "Credential": "hunter2" }),
-            &[("CredentialRegistered", json!({ "ID": 1, "AppID": 3, "CreatedAt": "2024-04-18 13:48" }))],
-        )
-        .with_status(201),
-        Exchange::json(
-            "PUT /dev/portal-api/apps/3/provision",
-            Value::Null,
-            done.clone(),
-            &[("AccessRequestCreated", json!({ "AppID": 3 }))],
-        ),
-        Exchange::json(
-            "PUT /dev/portal-api/access_requests/6/approve",
-            Value::Null,
-            done.clone(),
-            &[("AccessRequestApproved", json!({ "ID": 6, "Status": "approved" }))],
-        ),
-        Exchange::json(
-            "PUT /dev/portal-api/access_requests/6/reject",
-            Value::Null,
-            done,
-            &[("AccessRequestRejected", json!({ "ID": 6, "Status": "rejected" }))],
-        ),
-        Exchange::json(
-            "POST /dev/portal-api/organisations",
-            json!({ "Name": "O" }),
-            organisation.clone(),
-            &[("OrganisationRegistered", organisation)],
-        ),
-        Exchange::form("/dev/auth/password/register", &register, "/auth/login", &[("UserRegistered", signed_up)]),
-        Exchange::form(
-            "/dev/portal/private/users/invite",
-            &format!("{PERSON}&role=r"),
-            "/portal/private/users",
-            &[("UserRegistered", person)],
-        ),
-        Exchange::form(
-            "/dev/admin/users/7/activate",
-            "_method=put",
-            "/admin/users",
-            &[("UserAccountActivated", json!({ "ID": 7, "Status": "active" }))],
-        ),
-        Exchange::form(
-            "/dev/admin/admin_users/7/deactivate",
-            "",
-            "/admin/admin_users",
-            &[("UserAccountDeactivated", json!({ "ID": 7, "Status": "inactive" }))],
-        ),
-        Exchange::form(
-            "/dev/auth/password/recover",
-            "email=dev%40acme.test",
-            "/auth/login?sent",
-            &[("PasswordReset", json!({ "Email": "dev@acme.test" }))],
-        ),
-        Exchange::form(
-            "/dev/portal/private/apps",
-            "mode=create&name=New+App",
-            "/portal/private/apps/3",
-            &[("ApplicationRegistered", json!({ "Name": "New App" }))],
-        ),
-        Exchange {
-            request: (boundary, cart.into_bytes()),
-            ..Exchange::form(
-                "/dev/portal/private/cart/provision",
-                "",
-                "/portal/private/cart",
-                &[("AccessRequestCreated", json!({ "AppID": 3, "PlanID": 2 }))],
-            )
-        },
-        Exchange::form(
-            "/dev/admin/access_requests/7/approve",
-            "_method=put",
-            "/admin/access_requests",
-            &[("AccessRequestApproved", json!({ "ID": 7, "Status": "approved" }))],
-        ),
-        Exchange::form(
-            "/dev/admin/organisations",
-            "QorResource.Name=O",
-            "/admin/organisations/8",
-            &[("OrganisationRegistered", json!({ "Name": "O" }))],
-        ),
-        Exchange::form(
-            "/dev/portal/private/organisation",
-            "name=ACME",
-            "/portal/private/dashboard",
-            &[("OrganisationRequestCreated", json!({ "Name": "ACME" }))],
-        ),
-        // Failures: back to the form, to the login, an error.
-        Exchange::form("/dev/auth/password/register", &register, "/auth/password/register", &[]),
-        Exchange::form("/dev/portal/private/apps", "mode=create&name=New+App", "/auth/login", &[]),
-        Exchange::form("/dev/auth/password/recover", "email=dev%40acme.test", "/auth/password/new", &[]),
-        Exchange::json("POST /dev/portal-api/users", json!({}), user(true), &[]).with_status(500),
-        Exchange::json("POST /dev/portal-api/users", json!({}), json!({ "error": "no" }), &[]).with_status(422),
-        Exchange::json("PATCH /dev/portal-api/users", json!({}), user(true), &[]),
-    ]
-}
 
 /// An Envoy before an upstream that answers with the exchanges in their order.
 struct Observed {
@@ -444,8 +98,9 @@ fn sorted(mut messages: Vec<(String, Value)>) -> Vec<(String, Value)> {
     messages
 }
 
-/// Lets all of them happen, and compares what is told of them.
-async fn drive(exchanges: Vec<Exchange>) -> Result<()> {
+/// Lets all of them happen, and compares what is told of them. They are one at least for each row of the preset's.
+async fn drive(preset: Preset, prefix: &str, exchanges: Vec<Exchange>) -> Result<()> {
+    table::check(preset, prefix, &exchanges);
     let _shared = shared().await;
     let exchanges = Arc::new(exchanges);
     let script = Arc::clone(&exchanges);
@@ -483,17 +138,17 @@ async fn drive(exchanges: Vec<Exchange>) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_of_the_gateway_become_events() -> Result<()> {
-    drive(gateway()).await
+    drive(Preset::Gateway, "/gw/tyk", gateway::exchanges()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_of_the_dashboard_become_events() -> Result<()> {
-    drive(dashboard()).await
+    drive(Preset::Dashboard, "/db", dashboard::exchanges()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_of_the_portal_become_events() -> Result<()> {
-    drive(portal()).await
+    drive(Preset::Portal, "/dev", portal::exchanges()).await
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {

@@ -4,12 +4,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use host_shim::config::model::Bootstrap;
 use host_shim::config::node::Node;
 use host_shim::config::{self, to_struct};
 use host_shim::gateway::{Request, Response};
-use host_shim::story::{Behaviour, Fault, Story, Subject};
+use host_shim::story::{Behaviour, Fault, Story, Subject, stand_in};
 use host_shim::{CalloutFault, Headers};
 use prost::Message;
+use tollbell_core::answer::Answer;
 use tollbell_core::config::Config;
 use tollbell_core::connection_test::StreamId;
 use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
@@ -24,6 +26,7 @@ const PATIENCE_MS: u64 = 3000;
 
 pub struct CoreSubject {
     host: MemoryHost,
+    bootstrap: Bootstrap,
     config: Vec<u8>,
     /// The main thread's first; None for a VM that has died.
     engines: Vec<Option<Engine>>,
@@ -58,6 +61,7 @@ impl CoreSubject {
         };
         let mut subject = CoreSubject {
             host: MemoryHost::default(),
+            bootstrap: loaded.bootstrap,
             config,
             engines: Vec::new(),
             listener: 0,
@@ -138,21 +142,29 @@ impl CoreSubject {
         (reply, delay)
     }
 
+    /// What stands behind the proxy answers.
+    fn answered(&self, request: &Request) -> Response {
+        stand_in(&self.bootstrap, request).unwrap_or_else(|| {
+            let mut response = Response::new(self.upstream.status).body(self.upstream.body.clone());
+            for (name, value) in &self.upstream.headers {
+                response = response.header(name, value);
+            }
+            response
+        })
+    }
+
     /// What of an exchange is watched passes by.
-    fn watch(&mut self, index: usize, followup: &mut Followup, request: &Request) {
+    fn watch(&mut self, index: usize, followup: &mut Followup, request: &Request, response: &Response) {
         let Some(watched) = Engine::watched(followup) else { return };
         for chunk in &request.body {
             if let Some(collector) = watched.request_body() {
                 collector.push(chunk);
             }
         }
-        let status = self.upstream.status.to_string();
-        let own = self.upstream.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let headers: Vec<HeaderPair<'_>> =
-            [(b":status".as_slice(), status.as_bytes())].into_iter().chain(own).collect();
+        let headers: Vec<HeaderPair<'_>> = response.headers.iter().collect();
         watched.on_response(&headers);
         if let Some(collector) = watched.response_body() {
-            collector.push(self.upstream.body.as_bytes());
+            collector.push(&response.body);
         }
         self.with_engine(index, |engine, host, now| engine.on_exchange_end(host, followup, now));
         self.settle();
@@ -190,6 +202,14 @@ fn encoded(configuration: &Node) -> Result<Vec<u8>> {
     Ok(to_struct(configuration).context("configuration: a map is expected")?.encode_to_vec())
 }
 
+fn of_answer(answer: Answer) -> Response {
+    let mut response = Response::new(answer.status).body(answer.body);
+    for (name, value) in &answer.headers {
+        response = response.header(name, value);
+    }
+    response
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -212,18 +232,24 @@ impl Subject for CoreSubject {
         let Some(Poll::Ready(decision)) = decision else { bail!("the engine does not decide") };
         self.settle();
         Ok(match decision {
-            Decision::Collect | Decision::Await => bail!("the admin endpoints have no stories on the core"),
-            Decision::Refuse(answer) => {
-                let mut response = Response::new(answer.status).body(answer.body);
-                for (name, value) in &answer.headers {
-                    response = response.header(name, value);
-                }
-                response
+            Decision::Collect => {
+                let body = request.body.concat();
+                let answer =
+                    self.with_engine(index, |engine, host, now| engine.on_admin_body(host, &body, body.len(), now));
+                self.settle();
+                of_answer(answer.context("the VM has died")?)
             }
+            // What the wait was for has come by now, since the targets of stories answer at once.
+            Decision::Await => {
+                let answers = self.with_engine(index, |engine, _, _| engine.take_answers()).unwrap_or_default();
+                let (_, answer) = answers.into_iter().next().context("the engine does not answer")?;
+                of_answer(answer)
+            }
+            Decision::Refuse(answer) => of_answer(answer),
             Decision::Continue { followup, .. } => {
-                let mut response = Response::new(self.upstream.status).body(self.upstream.body.clone());
+                let mut response = self.answered(request);
                 if let Some(mut followup) = followup {
-                    self.watch(index, &mut followup, request);
+                    self.watch(index, &mut followup, request, &response);
                     let headers = self.with_engine(index, |engine, _, now| engine.limit_headers(&followup, || now));
                     for (name, value) in headers.into_iter().flatten() {
                         response = response.header(name, value);

@@ -51,9 +51,10 @@ fn setup(file: &str, configuration: Option<&Node>, upstream: &Server, receiver: 
 }
 
 fn manner(behaviour: &Behaviour) -> Result<Manner> {
-    let simple = Behaviour { status: behaviour.status, delay: behaviour.delay, ..Behaviour::default() };
-    ensure!(*behaviour == simple, "the test's servers know status and delay only");
-    Ok(Manner { status: behaviour.status, delay: behaviour.delay, ..Manner::default() })
+    let Behaviour { status, delay, body, .. } = behaviour.clone();
+    let simple = Behaviour { status, delay, body: body.clone(), ..Behaviour::default() };
+    ensure!(*behaviour == simple, "the test's servers know status, delay and body only");
+    Ok(Manner { status, delay, body, ..Manner::default() })
 }
 
 fn of_received(received: &Received) -> Request {
