@@ -64,11 +64,6 @@ impl Admin {
         path.strip_prefix(self.prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
-    /// The prefix, as an event shows it.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
     /// Whether the request carries the token. The time that this takes does not depend on how much of it is right.
     pub fn allows(&self, request: &Request<'_>) -> bool {
         let value = request.header("authorization").unwrap_or_default().trim_ascii();
