@@ -3,11 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::exchange::{BodyView, Exchange, Seen};
+use super::fit::fit;
 use super::kind::{Action, Kind};
 use super::occurrence::Occurrence;
 use super::path::Template;
 use super::presets::{Preset, Row};
-use super::secrets::{fingerprint, is_secret, scrub};
+use super::secrets::{fingerprint, scrub};
 
 /// What an API's exchanges are held against.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +67,7 @@ pub struct FreeRule {
 pub enum Payload {
     /// One value. An empty object, where it is not there.
     Whole(Source),
-    /// Values by the names of members. One that is not there is left out.
+    /// Values by the names of members. One that is not there, or not of the member's type, is left out.
     Members(Vec<(String, Source)>),
 }
 
@@ -138,7 +139,8 @@ impl Rules {
             }
         }
         for occurrence in &mut found {
-            scrub(&mut occurrence.payload);
+            fit(occurrence.kind, &mut occurrence.payload);
+            scrub("", &mut occurrence.payload);
         }
         found
     }
@@ -222,11 +224,24 @@ impl FreeRule {
                 *place = Value::from(fingerprint(key));
             }
         }
+        // What it was called is forgotten from here on.
+        if let Payload::Whole(source) = &self.payload {
+            scrub(source.name(), &mut payload);
+        }
         Some(Occurrence::new(self.kind, self.action, org_id, payload))
     }
 }
 
 impl Source {
+    /// What the value is called where it stands; empty for the whole of something.
+    fn name(&self) -> &str {
+        match self {
+            Source::Request(pointer) | Source::Response(pointer) => pointer.rsplit('/').next().unwrap_or_default(),
+            Source::Path(name) | Source::Query(name) => name,
+            Source::Value(_) => "",
+        }
+    }
+
     fn find(&self, seen: &Seen<'_>) -> Option<Value> {
         let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Value::from);
         let at = |body: BodyView<'_>, pointer| body.at(pointer).filter(|value| !value.is_null());
@@ -238,11 +253,6 @@ impl Source {
             Source::Value(value) => Some(value.clone()),
         }
     }
-}
-
-/// Whether a JSON pointer leads to a member that is named as a credential is.
-pub fn is_credential(pointer: &str) -> bool {
-    pointer.rsplit_once('/').is_some_and(|(_, name)| is_secret(name))
 }
 
 /// An id as text.

@@ -20,6 +20,7 @@ mod exchanges;
 mod presets;
 mod rules;
 mod samples;
+mod secrets;
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 

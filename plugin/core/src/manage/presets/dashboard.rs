@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::gateway::{Key, is_hashed, of_oas, set};
+use super::gateway::{Key, of_oas, set};
 use super::{BOTH, Needs, RESPONSE, Row, object, text};
 use crate::manage::exchange::Seen;
 use crate::manage::kind::{Action, Kind};
@@ -143,17 +143,25 @@ fn name_api(seen: &Seen<'_>, definition: &mut Map<String, Value>) {
 /// A key as the dashboard answers: the raw key under `key_id`, unless the request named its hash.
 fn answered(seen: &Seen<'_>, action: Action, found: &mut Vec<Occurrence>) {
     let response = seen.response();
-    let hash = response.text("/key_hash").map(str::to_owned);
-    let raw = response.text("/key_id").map(str::to_owned);
-    let (raw, hash) = if is_hashed(seen) { (None, Some(seen.path("key").to_owned())) } else { (raw, hash) };
+    let text = |place| response.text(place).map(str::to_owned);
+    let by_path = named(seen);
+    let key = if by_path.is_named_by_hash {
+        by_path
+    } else {
+        Key { raw: text("/key_id"), hash: text("/key_hash"), ..Key::default() }
+    };
     let there = |place| response.json(place).filter(|value| !value.is_null());
-    Key { raw, hash, session: there("/data"), model: there("/api_model") }.tell(seen, action, found);
+    Key { session: there("/data"), model: there("/api_model"), ..key }.tell(seen, action, found);
 }
 
 fn key_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    let named = Some(seen.path("key").to_owned());
-    let (raw, hash) = if is_hashed(seen) { (None, named) } else { (named, None) };
-    Key { raw, hash, ..Key::default() }.tell(seen, Action::Delete, found);
+    named(seen).tell(seen, Action::Delete, found);
+}
+
+/// The key that the path names. Unlike the gateway, the dashboard is not known to take `hashed=false` for true.
+fn named<'e>(seen: &Seen<'_>) -> Key<'e> {
+    let says_no = |text: &str| ["0", "f", "false"].iter().any(|no| text.eq_ignore_ascii_case(no));
+    Key::named(seen.path("key"), seen.query("hashed").is_some_and(|text| !says_no(&text)))
 }
 
 /// A request that is granted as it is made is two events.

@@ -85,6 +85,65 @@ fn a_portal_rule_fills_the_message_and_leaves_out_what_is_not_there() {
 }
 
 #[test]
+fn a_portal_rules_values_have_the_types_of_the_message() {
+    let rules = rules(json!({ "rules": [{
+        "event": "AccessRequestCreated", "method": "POST", "path": "/users/{id}",
+        "message": {
+            "ID": { "path": "id" }, "AppID": { "query": "app" }, "ByUser": { "request": "/by" },
+            "ProductIDs": { "request": "/products" }, "PlanID": { "value": "5000000000" },
+            "Status": { "request": "/status" }, "CreatedAt": { "response": "/at" }
+        }
+    }] }));
+    let message = |path, query, request: Value, at: &str| {
+        let response = json!({ "at": at });
+        let exchange = Exchange { query, ..exchange("POST", path, &request, &response) };
+        rules.occurrences(&exchange).pop().unwrap().payload
+    };
+    assert_eq!(
+        message(
+            "/in/users/29",
+            "app=3",
+            json!({ "by": 7, "products": [1, "2"], "status": "pending" }),
+            "2026-01-01T00:00:00Z"
+        ),
+        json!({ "ID": 29, "AppID": 3, "ByUser": 7, "ProductIDs": [1, 2], "PlanID": 5_000_000_000_u64,
+            "Status": "pending", "CreatedAt": "2026-01-01T00:00:00Z" })
+    );
+    // What is of another type is not there: whoever reads it relies on the type.
+    assert_eq!(
+        message("/in/users/me", "app=1.5", json!({ "by": 1.5, "products": [1, "x"], "status": 5 }), "2026-01-01 00:00"),
+        json!({ "PlanID": 5_000_000_000_u64 })
+    );
+    let form = [("by".to_owned(), "7".to_owned()), ("products".to_owned(), "1".to_owned())];
+    let nothing = Value::Null;
+    let posted = Exchange { request: BodyView::Form(&form), ..exchange("POST", "/in/users/1", &nothing, &nothing) };
+    assert_eq!(
+        rules.occurrences(&posted)[0].payload,
+        json!({ "ID": 1, "ByUser": 7, "PlanID": 5_000_000_000_u64 }),
+        "a text is no list"
+    );
+}
+
+#[test]
+fn a_key_that_a_rule_names_is_shown_as_its_fingerprint_whatever_it_is_called() {
+    let shown = |rule: Value, response: &Value| {
+        let mut full = json!({ "event": "key_event", "action": "add", "method": "POST", "path": "/k" });
+        full.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        let rules = rules(json!({ "rules": [full] }));
+        rules.occurrences(&exchange("POST", "/in/k", &Value::Null, response)).pop().unwrap().payload
+    };
+    let raw = crate::session::KeyHash::of(b"raw").fingerprint();
+    let answer = json!({ "api_key": "raw", "other_key": "x", "auth_token": "y" });
+    assert_eq!(
+        shown(json!({ "data": { "response": "" }, "fingerprints": ["/api_key"] }), &answer),
+        json!({ "api_key": raw, "other_key": "x" })
+    );
+    assert_eq!(shown(json!({ "data": { "response": "/api_key" }, "fingerprints": [""] }), &answer), json!(raw));
+    let headers = json!({ "x": { "headers": { "X-Key": "raw" } } });
+    assert_eq!(shown(json!({ "data": { "response": "/x/headers" } }), &headers), json!({ "X-Key": "" }));
+}
+
+#[test]
 fn only_what_is_asked_for_is_watched() {
     let rules = rules(json!({ "rules": [
         { "event": "api_event", "action": "delete", "method": "DELETE", "path": "/a/{id}", "data": { "path": "id" } },
@@ -160,6 +219,42 @@ fn mistakes_in_rules_are_named_with_their_paths() {
         (
             json!({ "event": "password_reset_event", "data": { "request": "/user/Password" } }),
             "data.request: \"/user/Password\" is the place of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "request": "/user/headers/X-Any" } }),
+            "data.request: \"/user/headers/X-Any\" is the place of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "query": "api_key" } }),
+            "data.query: \"api_key\" is the name of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "request": "" }, "fingerprints": ["/password"] }),
+            "fingerprints[0]: \"/password\" is the place of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "Status": { "value": 5 } } }),
+            "message.Status.value: expected a string, found a number",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "ID": { "value": "one" } } }),
+            "message.ID.value: expected a whole number, found a string",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "CustomAttributes": { "value": [{ "Identifier": "a" }] } } }),
+            "message.CustomAttributes.value[0].Value: missing: a string",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "CreatedAt": { "value": "2024-04-22 16:38" } } }),
+            "message.CreatedAt.value: expected an RFC 3339 time such as \"2024-04-22T16:38:54Z\", found another string",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "value": "x" } }),
+            "data.value: expected an object, found a string",
+        ),
+        (
+            json!({ "event": "key_request_event", "action": "submitted", "data": { "value": { "approved": "no" } } }),
+            "data.value.approved: expected true or false, found a string",
         ),
         (
             json!({ "event": "password_reset_event", "data": { "path": "idd" } }),
