@@ -28,7 +28,7 @@ pub mod shapes;
 
 pub use exchange::{BodyView, Exchange};
 pub use kind::{Action, Kind};
-pub use occurrence::Occurrence;
+pub use occurrence::{Occurrence, OrgId};
 pub use options::{EventOption, EventOptions};
 pub(crate) use posted::mismatches;
 pub use posted::{ShapeError, posted};

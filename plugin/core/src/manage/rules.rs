@@ -1,11 +1,13 @@
 //! Which exchanges are management events, and what of them a payload gets.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 use super::exchange::{BodyView, Exchange, Seen};
 use super::fit::fit;
 use super::kind::{Action, Kind};
-use super::occurrence::Occurrence;
+use super::occurrence::{Occurrence, OrgId};
 use super::path::Template;
 use super::presets::{Preset, Row};
 use super::secrets::{fingerprint, scrub};
@@ -18,6 +20,8 @@ pub struct Rules {
     preset: Option<Preset>,
     list: Vec<Rule>,
     max_body_bytes: usize,
+    /// It has been said that an organisation is missing: once is enough, since clients can make it so.
+    misses_org: Cell<bool>,
 }
 
 /// What is to be read of an exchange that a rule is about.
@@ -54,7 +58,8 @@ pub struct FreeRule {
     pub path: Template,
     /// The statuses of success; none: every 2xx.
     pub status: Vec<u16>,
-    /// Where the organisation stands.
+    /// Where the organisation stands. Should it not stand there, no organisation hears of the event; without a place it
+    /// is that of the API.
     pub org_id: Option<Source>,
     /// What the payload is made of.
     pub payload: Payload,
@@ -96,7 +101,8 @@ impl Rules {
             rows.filter_map(|row| Some(Rule { path: Template::parse(row.path).ok()?, what: What::Preset(row) }));
         let own = free.into_iter().map(|rule| Rule { path: rule.path.clone(), what: What::Free(Box::new(rule)) });
         let listen_path = listen_path.strip_suffix('/').unwrap_or(listen_path).to_owned();
-        Rules { listen_path, preset, list: known.chain(own).collect(), max_body_bytes }
+        let (list, misses_org) = (known.chain(own).collect(), Cell::new(false));
+        Rules { listen_path, preset, list, max_body_bytes, misses_org }
     }
 
     /// What a log shows of a path: the API's part, because what follows may hold a key.
@@ -141,6 +147,12 @@ impl Rules {
         for occurrence in &mut found {
             fit(occurrence.kind, &mut occurrence.payload);
             scrub("", &mut occurrence.payload);
+            if occurrence.org_id == OrgId::Missing && !self.misses_org.replace(true) {
+                let (method, path, name) = (exchange.method, self.shown_path(), occurrence.name());
+                log::warn!(
+                    "{method} {path}: nothing stands where a rule has its org_id: no organisation hears of {name}"
+                );
+            }
         }
         found
     }
@@ -209,7 +221,10 @@ impl FreeRule {
         if !succeeded {
             return None;
         }
-        let org_id = self.org_id.as_ref().and_then(|source| source.find(seen)).and_then(plain_text);
+        let org_id = match &self.org_id {
+            Some(source) => source.find(seen).and_then(plain_text).map_or(OrgId::Missing, OrgId::Named),
+            None => OrgId::OfApi,
+        };
         let mut payload = match &self.payload {
             Payload::Whole(source) => source.find(seen).unwrap_or_else(|| Value::Object(Map::new())),
             Payload::Members(members) => {

@@ -45,7 +45,8 @@ pub struct ObserveRule {
     pub path: String,
     /// The response's statuses that are a success; by default every 2xx.
     pub status: Vec<u16>,
-    /// Where the id of the organisation stands whose event_options say who hears of it; by default the API's own.
+    /// Where the id of the organisation stands whose event_options say who hears of it; by default the API's own. Where
+    /// nothing stands there, no organisation hears of it.
     pub org_id: ObserveSource,
     /// Of a dashboard event: where the payload's data stands. Members that are named as credentials are, such as
     /// password or shared_secret, are left out, and the values of headers.

@@ -10,7 +10,7 @@ use super::gateway::{Key, of_oas, set};
 use super::{BOTH, Needs, RESPONSE, Row, object, text};
 use crate::manage::exchange::Seen;
 use crate::manage::kind::{Action, Kind};
-use crate::manage::occurrence::Occurrence;
+use crate::manage::occurrence::{Occurrence, OrgId};
 use crate::manage::secrets::org_of_key;
 
 pub(super) const ROWS: &[Row] = &[
@@ -120,7 +120,7 @@ fn api_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let mut definition = Map::new();
     name_api(seen, &mut definition);
     let data = object([("api_definition", Some(Value::Object(definition)))]);
-    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), None, data));
+    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), OrgId::OfApi, data));
 }
 
 /// A created API's ids are in the answer: `ID`, and the database's in `Meta`. Others are named by the path, which takes
@@ -215,10 +215,10 @@ fn request_updated(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
 
 fn request_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let data = object([("id", text(seen.path("id")))]);
-    found.push(Occurrence::new(Kind::KeyRequestEvent, Some(Action::Deleted), None, data));
+    found.push(Occurrence::new(Kind::KeyRequestEvent, Some(Action::Deleted), OrgId::OfApi, data));
 }
 
 fn password_reset(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let data = object([("id", text(seen.path("id")))]);
-    found.push(Occurrence::new(Kind::PortalPasswordResetEvent, None, None, data));
+    found.push(Occurrence::new(Kind::PortalPasswordResetEvent, None, OrgId::OfApi, data));
 }

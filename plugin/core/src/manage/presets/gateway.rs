@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{BOTH, Needs, RESPONSE, Row, object, text};
 use crate::manage::exchange::{BodyView, Seen};
 use crate::manage::kind::{Action, Kind};
-use crate::manage::occurrence::Occurrence;
+use crate::manage::occurrence::{Occurrence, OrgId};
 use crate::manage::secrets::{fingerprint, is_hash, org_of_key};
 
 pub(super) const ROWS: &[Row] = &[
@@ -156,7 +156,7 @@ fn oas(seen: &Seen<'_>, action: Action, found: &mut Vec<Occurrence>) {
 fn api_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let definition = object([("api_id", text(seen.path("id")))]);
     let data = object([("api_definition", Some(definition))]);
-    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), None, data));
+    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), OrgId::OfApi, data));
 }
 
 /// What Tyk's part of an OpenAPI document says of the API, in the words of a definition; and its organisation.

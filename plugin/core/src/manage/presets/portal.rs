@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{BOTH, NEITHER, REQUEST, RESPONSE, Row, object, text};
 use crate::manage::exchange::{BodyView, Seen};
 use crate::manage::kind::Kind;
-use crate::manage::occurrence::Occurrence;
+use crate::manage::occurrence::{Occurrence, OrgId};
 use crate::manage::secrets::is_secret;
 
 /// A form may name the method that it means in `_method`.
@@ -100,7 +100,7 @@ fn user_switched(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
 }
 
 fn tell<const N: usize>(found: &mut Vec<Occurrence>, kind: Kind, message: [(&str, Option<Value>); N]) {
-    found.push(Occurrence::new(kind, None, None, object(message)));
+    found.push(Occurrence::new(kind, None, OrgId::OfApi, object(message)));
 }
 
 fn answered(seen: &Seen<'_>, pointer: &str) -> Option<Value> {

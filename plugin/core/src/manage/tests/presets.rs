@@ -14,7 +14,8 @@ fn as_expected(case: &Case) -> Vec<(String, Option<String>, Value)> {
 }
 
 fn as_found(list: Vec<Occurrence>) -> Vec<(String, Option<String>, Value)> {
-    list.into_iter().map(|occurrence| (occurrence.name(), occurrence.org_id, occurrence.payload)).collect()
+    let org = |occurrence: &Occurrence| occurrence.org_id.named().map(str::to_owned);
+    list.into_iter().map(|occurrence| (occurrence.name(), org(&occurrence), occurrence.payload)).collect()
 }
 
 /// The members of a payload as the table names them: of a member of which the table has members, those.
