@@ -16,7 +16,13 @@ use crate::manage::{Action, EventOption, EventOptions, Kind, Preset, Rules, mism
 use crate::manage::{is_secret, leads_to_credential, leads_to_secret};
 
 /// The rules of one API; `None` where it has none.
-pub(super) fn observe(path: &str, listen_path: &str, raw: &raw::Observe, errors: &mut Errors) -> Option<Rules> {
+pub(super) fn observe(
+    path: &str,
+    listen_path: &str,
+    raw: &raw::Observe,
+    errors: &mut Errors,
+    warnings: &mut Errors,
+) -> Option<Rules> {
     let preset = Preset::from_name(&raw.preset);
     let rules_path = member(path, "rules");
     let rules = (0_usize..)
@@ -24,10 +30,34 @@ pub(super) fn observe(path: &str, listen_path: &str, raw: &raw::Observe, errors:
         .filter_map(|(index, raw)| Check { path: item(&rules_path, index), raw, errors }.rule());
     let rules: Vec<FreeRule> = rules.collect();
     if preset.is_none() && rules.is_empty() {
+        if raw.rules.is_empty() && raw.max_body_bytes != raw::Observe::default().max_body_bytes {
+            warnings.add(member(path, "max_body_bytes"), "has no effect: there are neither a preset nor rules");
+        }
         return None;
     }
     let max_body_bytes = usize::try_from(raw.max_body_bytes).unwrap_or(usize::MAX);
-    Some(Rules::new(listen_path, preset, rules, max_body_bytes))
+    let rules = Rules::new(listen_path, preset, rules, max_body_bytes);
+    for (index, raw) in (0_usize..).zip(&raw.rules) {
+        warn_of_rule(&item(&rules_path, index), raw, &rules, warnings);
+    }
+    Some(rules)
+}
+
+/// What is allowed of a rule, and of no use.
+fn warn_of_rule(path: &str, raw: &raw::ObserveRule, rules: &Rules, warnings: &mut Errors) {
+    match Kind::from_name(&raw.event) {
+        Some(kind) if kind.is_portal() && raw.message.is_empty() => {
+            warnings.add(member(path, "message"), "missing: the event says nothing but that it happened");
+        }
+        Some(kind) if !kind.is_portal() && raw.data.given().is_empty() => {
+            warnings.add(member(path, "data"), "missing: the event says nothing but that it happened");
+        }
+        _ => {}
+    }
+    // A percent sign of a template's is none of an escape's.
+    if Template::parse(&raw.path).is_ok() && !raw.path.contains('%') && !rules.heeds(&raw.method, &raw.path) {
+        warnings.add(member(path, "path"), "never counts: the preset knows the same requests more particularly");
+    }
 }
 
 struct Check<'c> {

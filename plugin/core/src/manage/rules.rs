@@ -157,6 +157,13 @@ impl Rules {
         found
     }
 
+    /// Whether a free rule counts for requests of its own method and path: where a preset knows them more particularly,
+    /// it never does. `path` is the rule's, its names in braces being as good as any segment.
+    pub fn heeds(&self, method: &str, path: &str) -> bool {
+        let whole = format!("{}{path}", self.listen_path);
+        self.matching(method, &whole).iter().any(|(rule, _)| matches!(rule.what, What::Free(_)))
+    }
+
     /// The rules about such a request, each with the path that it matches. Of the paths that match, the most particular
     /// one counts, so that `/keys/{name}` is not about `/keys/preview` where that has a rule.
     fn matching<'r, 'p>(&'r self, method: &str, path: &'p str) -> Vec<(&'r Rule, &'p str)> {

@@ -291,6 +291,69 @@ fn mistakes_in_rules_are_named_with_their_paths() {
 }
 
 #[test]
+fn what_is_of_no_use_is_a_warning() {
+    let warnings = |config: Value| -> Vec<String> {
+        let (_, warnings) =
+            Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{config}: {errors:?}"));
+        warnings.iter().map(ToString::to_string).collect()
+    };
+    let rule = |event: &str, method: &str, path: &str, more: Value| {
+        let mut rule = json!({ "event": event, "method": method, "path": path });
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rule
+    };
+    let whole = || json!({ "action": "add", "data": { "request": "" } });
+    let says_nothing = "missing: the event says nothing but that it happened";
+    let outranked = "never counts: the preset knows the same requests more particularly";
+    for (observe, expected) in [
+        (
+            json!({ "max_body_bytes": 1000 }),
+            vec!["max_body_bytes: has no effect: there are neither a preset nor rules"],
+        ),
+        (json!({}), vec![]),
+        (json!({ "preset": "tyk-portal", "max_body_bytes": 1000 }), vec![]),
+        (
+            json!({ "rules": [rule("UserRegistered", "POST", "/u", json!({}))] }),
+            vec![&*format!("rules[0].message: {says_nothing}")],
+        ),
+        (
+            json!({ "rules": [rule("key_event", "POST", "/k", whole()), rule("key_event", "PUT", "/k", json!({ "action": "update" }))] }),
+            vec![&*format!("rules[1].data: {says_nothing}")],
+        ),
+        (
+            json!({ "preset": "tyk-gateway", "rules": [
+                rule("key_event", "POST", "/tyk/keys/create", whole()),
+                rule("key_event", "POST", "/tyk/keys/{any}", whole()),
+                rule("key_event", "POST", "/keys/{any}", whole()),
+                rule("key_event", "POST", "/keys/special", whole()),
+                rule("key_event", "POST", "/{any}/create", whole()),
+                rule("key_event", "POST", "/{any}/oas", whole()),
+                rule("key_event", "PATCH", "/tyk/keys/create", whole())
+            ] }),
+            vec![&*format!("rules[0].path: {outranked}")],
+        ),
+    ] {
+        let expected: Vec<String> = expected.iter().map(|warning| format!("apis[0].observe.{warning}")).collect();
+        assert_eq!(warnings(config(observe.clone())), expected, "{observe}");
+    }
+    let mut admin = config(json!({}));
+    admin["admin"] = json!({ "path_prefix": "/in" });
+    assert_eq!(
+        warnings(admin.clone()),
+        ["admin.path_prefix: has no effect: without token_sha256 there are no endpoints"]
+    );
+    admin["admin"]["path_prefix"] = "/ops".into();
+    admin["admin"]["token_sha256"] = "00".repeat(32).into();
+    for (listen_path, expected) in [
+        ("/ops/api/", &["apis[0].listen_path: nothing reaches it: below /ops the filter answers itself"][..]),
+        ("/opsy/", &[]),
+    ] {
+        admin["apis"][0]["listen_path"] = listen_path.into();
+        assert_eq!(warnings(admin.clone()), expected);
+    }
+}
+
+#[test]
 fn event_options_are_read_as_tyk_writes_them() {
     let options = json!({
         "api_event": { "webhook": "http://u:p@hooks.example.com/api?x=1", "email": "ops@acme.test" },
