@@ -40,7 +40,8 @@ struct Test {
 }
 
 /// What a request of a test is for. The last two are sent only where no connection could be made, so that nobody but the
-/// proxy sees them as a rule.
+/// proxy sees them as a rule. Should somebody do, a target's path and query can be all that keeps it secret: only the
+/// first has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// To ask the target.
@@ -101,8 +102,8 @@ impl ConnectionTests {
                 }
                 reason => Finding::Unreachable(reason.to_owned()),
             },
-            (Step::Plain, Some(503)) if is_proxys && why(503, &text()) == NO_CONNECTION => {
-                Finding::Unreachable(NO_CONNECTION.to_owned())
+            (Step::Plain, Some(status)) if is_proxys => {
+                Finding::Unreachable(without_tls(why(status, &text())).to_owned())
             }
             (Step::Plain, _) => Finding::Unreachable(NO_TLS.to_owned()),
             (_, Some(status)) if is_proxys => Finding::Unreachable(why(status, &text()).to_owned()),
@@ -119,14 +120,17 @@ impl ConnectionTests {
 
     fn send(&mut self, host: &impl Host, test: Test, now: UnixMillis) -> Option<Answer> {
         let Target { scheme, authority, path_and_query, cluster, .. } = &test.target;
-        let method = if test.step == Step::Head { "HEAD" } else { "OPTIONS" };
+        let (method, path) = match test.step {
+            Step::Head => ("HEAD", path_and_query.as_str()),
+            Step::Why | Step::Plain => ("OPTIONS", "/"),
+        };
         let (scheme, cluster, authority) = match test.step {
             Step::Plain => ("http", &test.plain_cluster, with_port(authority)),
             Step::Head | Step::Why => (*scheme, cluster, authority.clone()),
         };
         let headers = [
             (":method", method),
-            (":path", path_and_query),
+            (":path", path),
             (":authority", &authority),
             (":scheme", scheme),
             ("user-agent", concat!("tollbell/", env!("CARGO_PKG_VERSION"))),
@@ -142,9 +146,9 @@ impl ConnectionTests {
                 self.waiting.push(test);
                 return None;
             }
-            Err(CalloutRefused::Immediately) => {
-                Finding::Unreachable("the name is unknown, or the cluster has no healthy host".to_owned())
-            }
+            // The cluster without TLS says nothing of the target's own.
+            Err(_) if test.step == Step::Plain => Finding::Unreachable(UNDECIDED.to_owned()),
+            Err(CalloutRefused::Immediately) => Finding::Unreachable(NO_HOST.to_owned()),
             Err(unknown @ CalloutRefused::UnknownCluster) => Finding::Unreachable(unknown.to_string()),
         };
         Some(test.answer(&finding, now))
@@ -168,6 +172,9 @@ impl Test {
 }
 
 const NO_CONNECTION: &str = "the connection was refused";
+const NO_HOST: &str = "the name is unknown, or the cluster has no healthy host";
+const TOO_SLOW: &str = "no connection in time";
+const UNDECIDED: &str = "no connection: refused, or TLS failed";
 const NO_TLS: &str = "TLS failed: the certificate is not valid for this name, or there is no TLS";
 
 /// An https host with its port.
@@ -188,116 +195,23 @@ fn why(status: u16, text: &str) -> &'static str {
     } else if has(&["connection refused", "remote connection failure"]) {
         NO_CONNECTION
     } else if has(&["no healthy upstream", "dns"]) {
-        "the name is unknown, or the cluster has no healthy host"
+        NO_HOST
     } else if has(&["timeout"]) {
-        "no connection in time"
+        TOO_SLOW
     } else {
         "the connection was cut off"
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::delivery::EndpointId;
-    use crate::delivery::outbox::Tag;
-    use crate::testing::MemoryHost;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    fn target() -> Target {
-        Target {
-            scheme: "https",
-            authority: "crm.test".into(),
-            path_and_query: "/in?x=1".into(),
-            cluster: "c".into(),
-            endpoint: EndpointId(1),
-            tag: Tag::of("crm.test"),
-        }
-    }
-
-    fn body(answer: &Answer) -> Value {
-        serde_json::from_str(&answer.body).unwrap()
-    }
-
-    #[test]
-    fn a_head_request_without_headers_tells_status_and_time() {
-        let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
-        assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(1000)), None);
-        let (id, callout) = host.take_sent().pop().unwrap();
-        let names: Vec<&str> = callout.headers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, [":method", ":path", ":authority", ":scheme", "user-agent"]);
-        assert_eq!(callout.headers[0].1, "HEAD");
-        let reply = CalloutReply { status: Some(405), ..CalloutReply::default() };
-        assert_eq!(tests.on_reply(&host, CalloutId(id.0 + 1), &reply, UnixMillis(1001)), None);
-        let (stream, answer) = tests.on_reply(&host, id, &reply, UnixMillis(1042)).unwrap();
-        assert_eq!(stream, StreamId(3));
-        let expected = json!({ "webhook": "crm", "host": "crm.test", "reachable": true, "status": 405, "took_ms": 42 });
-        assert_eq!(body(&answer), expected);
-    }
-
-    #[test]
-    fn where_there_is_no_connection_the_proxy_is_asked_why() {
-        let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
-        tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(0));
-        let refused = CalloutReply { status: Some(503), by_proxy: true, ..CalloutReply::default() };
-        let (head, _) = host.take_sent().pop().unwrap();
-        assert_eq!(tests.on_reply(&host, head, &refused, UnixMillis(1)), None);
-        let (why, callout) = host.take_sent().pop().unwrap();
-        assert_eq!(callout.headers[0], (":method".to_owned(), "OPTIONS".to_owned()));
-        host.set_reply(
-            &[],
-            b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
-        );
-        assert_eq!(tests.on_reply(&host, why, &refused, UnixMillis(2)), None);
-        let (plain, callout) = host.take_sent().pop().unwrap();
-        assert_eq!((callout.cluster.as_str(), callout.headers[2].1.as_str()), ("plain", "crm.test:443"));
-        let (_, answer) = tests.on_reply(&host, plain, &refused, UnixMillis(3)).unwrap();
-        assert_eq!(body(&answer)["error"], "the connection was refused");
-
-        tests.begin(&host, StreamId(4), "crm", &target(), "plain", UnixMillis(0));
-        for _ in 0..2 {
-            let (id, _) = host.take_sent().pop().unwrap();
-            assert_eq!(tests.on_reply(&host, id, &refused, UnixMillis(1)), None);
-        }
-        let (id, _) = host.take_sent().pop().unwrap();
-        let (_, answer) = tests.on_reply(&host, id, &CalloutReply::default(), UnixMillis(3)).unwrap();
-        assert!(body(&answer)["error"].as_str().unwrap().starts_with("TLS failed"));
-    }
-
-    #[test]
-    fn what_is_not_reachable_is_told_apart() {
-        for (status, text, expected) in [
-            (504, "upstream request timeout", "no answer in time"),
-            (
-                503,
-                "… transport failure reason: delayed connect error: Connection refused",
-                "the connection was refused",
-            ),
-            (503, "… TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED", "TLS failed"),
-            (503, "no healthy upstream", "the name is unknown"),
-            (
-                503,
-                "upstream connect error or disconnect/reset before headers. reset reason: connection timeout",
-                "no connection in time",
-            ),
-            (503, "", "the connection was cut off"),
-        ] {
-            assert!(why(status, text).starts_with(expected), "{status} {text}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_is_being_looked_up_is_tried_again_for_a_while() {
-        let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
-        host.refuse_next_callout(CalloutRefused::Immediately);
-        assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(0)), None);
-        assert!(tests.on_tick(&host, UnixMillis(500)).is_empty());
-        assert_eq!(host.take_sent().len(), 1);
-        host.refuse_next_callout(CalloutRefused::Immediately);
-        tests.begin(&host, StreamId(4), "crm", &target(), "plain", UnixMillis(0));
-        host.refuse_next_callout(CalloutRefused::Immediately);
-        let [(stream, answer)] = &tests.on_tick(&host, UnixMillis(5000))[..] else { panic!() };
-        assert_eq!((*stream, &body(answer)["reachable"]), (StreamId(4), &json!(false)));
+/// What it means that the proxy has nothing but this to say of a port that was asked without TLS.
+fn without_tls(reason: &'static str) -> &'static str {
+    match reason {
+        NO_CONNECTION => NO_CONNECTION,
+        NO_HOST | TOO_SLOW => UNDECIDED,
+        // Somebody takes connections there.
+        _ => NO_TLS,
     }
 }
+
+#[cfg(test)]
+mod tests;

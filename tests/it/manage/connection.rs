@@ -47,7 +47,8 @@ async fn a_test_tells_what_is_reachable_and_why_something_is_not() -> Result<()>
             webhook("refusing", &format!("http://127.0.0.1:{refusing_port}/in")),
             webhook("silent", &format!("http://127.0.0.1:{silent_port}/in")),
             webhook("nowhere", "http://no-such-host.invalid/in"),
-            webhook("no-tls", &format!("https://127.0.0.1:{}/in", plain.port)),
+            // What Slack and Teams call a webhook: a URL whose path is the secret.
+            webhook("no-tls", &format!("https://127.0.0.1:{}/services/hunter2?sig=hunter2", plain.port)),
         ],
         "admin": admin(),
     });
@@ -80,10 +81,34 @@ async fn a_test_tells_what_is_reachable_and_why_something_is_not() -> Result<()>
         wrong.extend((!told.starts_with(error)).then(|| format!("{told:?} is not {error:?}")));
     }
     assert_eq!(wrong, Vec::<String>::new());
-    // Whether it is TLS that fails is found out by asking the same port without.
-    let methods: Vec<String> = plain.received().into_iter().map(|request| request.method).collect();
-    assert_eq!(methods, ["OPTIONS"]);
+    // Whether it is TLS that fails is found out by asking the same port without, for nothing that is the target's own.
+    let asked = plain.received();
+    let [request] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((request.method.as_str(), request.target.as_str(), request.body.len()), ("OPTIONS", "/", 0));
+    assert!(!format!("{request:?}").contains("hunter2"), "{request:?}");
+    // Of the reachable one's own path there was nothing but HEAD.
+    assert!(world.receiver.received().iter().all(|request| request.method == "HEAD"));
     accepting.abort();
+    Ok(())
+}
+
+/// Then whether it is TLS that fails cannot be found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_cluster_for_http_a_test_tells_what_it_knows() -> Result<()> {
+    let plain = Server::start().await?;
+    let config = json!({
+        "apis": [{ "api_id": "orders", "use_keyless": true }],
+        "webhooks": [{ "name": "no-tls", "target_url": format!("https://127.0.0.1:{}/hunter2", plain.port) }],
+        "callouts": { "http_cluster": "no_such_cluster" },
+        "admin": admin(),
+    });
+    let world = World::with_config(config).await?;
+    let answer = test(&world, "no-tls").await?;
+    assert_eq!(
+        [&answer["reachable"], &answer["error"]],
+        [&json!(false), &json!("no connection: refused, or TLS failed")]
+    );
+    assert_eq!(plain.count(), 0);
     Ok(())
 }
 

@@ -193,7 +193,7 @@ async fn bodies_are_read_as_they_are_encoded_and_pass_unchanged() -> Result<()> 
         ("large-chunked", "", true, OVER, false),
         ("bomb", "gzip", false, OVER, false),
     ] {
-        let plain = request(name, fill);
+        let plain = request(fill);
         // What is said to be Brotli is none; nobody here can tell.
         let sent = if coding.is_empty() { plain } else { gzip(&plain) };
         let fill = fill.to_string();
@@ -235,8 +235,9 @@ async fn bodies_are_read_as_they_are_encoded_and_pass_unchanged() -> Result<()> 
     Ok(())
 }
 
-fn request(name: &str, fill: usize) -> Vec<u8> {
-    json!({ "Active": true, "First": name, "Fill": "x".repeat(fill) }).to_string().into_bytes()
+/// Only who is switched, and nothing else, is an event: what fills it up is blank.
+fn request(fill: usize) -> Vec<u8> {
+    format!("{{\"ID\": 1, {}\"Active\": true}}", " ".repeat(fill)).into_bytes()
 }
 
 fn response(name: &str, fill: usize) -> Vec<u8> {

@@ -89,7 +89,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             page: format!("tb1/a/{}", api.api_id),
             observe_failures: api.observe_failures,
             observe_upstream: api.observe_upstream,
-            observe: manage::observe(&member(&path, "observe"), &api.listen_path, &api.observe, errors),
+            observe: manage::observe(&member(&path, "observe"), &api.listen_path, &api.observe, errors, &mut warnings),
             handlers,
         };
         warn_of_identities(&path, &checked, default_session.is_some(), &mut warnings);
@@ -115,7 +115,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         fetched_pages: u32::try_from(raw.keys_from.max_bytes.div_ceil(FETCHED_PAGE_BYTES)).unwrap_or(u32::MAX),
         limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
         keys_from: keys_from(&raw, errors),
-        admin: admin(&raw, gateway, errors),
+        admin: admin(&raw, gateway, errors, &mut warnings),
         named,
         http_cluster: raw.callouts.http_cluster.clone(),
         keys_are_loaded: raw.keys_from.url.is_empty(),
@@ -157,9 +157,12 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
 }
 
 /// The admin endpoints, with the place where a wrong token is an AuthFailure.
-fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors) -> Option<(Admin, Api)> {
+fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mut Errors) -> Option<(Admin, Api)> {
     let raw::Admin { path_prefix, token_sha256 } = &raw.admin;
     if token_sha256.is_empty() {
+        if *path_prefix != raw::Admin::default().path_prefix {
+            warnings.add("admin.path_prefix", "has no effect: without token_sha256 there are no endpoints");
+        }
         return None;
     }
     let prefix = path_prefix.trim_end_matches('/');
@@ -168,6 +171,11 @@ fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors) -> Option<(Ad
     }
     if let Some(index) = raw.apis.iter().position(|api| api.listen_path.trim_end_matches('/') == prefix) {
         errors.add("admin.path_prefix", format!("{path_prefix:?} is the listen_path of apis[{index}] too"));
+    }
+    let below = format!("{prefix}/");
+    for (index, _) in (0_usize..).zip(&raw.apis).filter(|(_, api)| api.listen_path.starts_with(&below)) {
+        let message = format!("nothing reaches it: below {path_prefix} the filter answers itself");
+        warnings.add(member(&item("apis", index), "listen_path"), message);
     }
     let digits = token_sha256.strip_prefix("sha256:").unwrap_or(token_sha256);
     let token: Option<[u8; 32]> = hex::decode(digits).ok().and_then(|bytes| bytes.try_into().ok());

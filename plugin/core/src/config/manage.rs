@@ -8,12 +8,21 @@ use super::error::{Errors, hint, item, member};
 use super::raw;
 use super::target::{basic, target};
 use crate::mail::Address;
+use crate::manage::fit::fitted;
 use crate::manage::path::Template;
-use crate::manage::rules::{FreeRule, Payload, Source, is_credential};
-use crate::manage::{Action, EventOption, EventOptions, Kind, Preset, Rules, shapes};
+use crate::manage::rules::{FreeRule, Payload, Source};
+use crate::manage::shapes::FieldType;
+use crate::manage::{Action, EventOption, EventOptions, Kind, Preset, Rules, mismatches, shapes};
+use crate::manage::{is_secret, leads_to_credential, leads_to_secret};
 
 /// The rules of one API; `None` where it has none.
-pub(super) fn observe(path: &str, listen_path: &str, raw: &raw::Observe, errors: &mut Errors) -> Option<Rules> {
+pub(super) fn observe(
+    path: &str,
+    listen_path: &str,
+    raw: &raw::Observe,
+    errors: &mut Errors,
+    warnings: &mut Errors,
+) -> Option<Rules> {
     let preset = Preset::from_name(&raw.preset);
     let rules_path = member(path, "rules");
     let rules = (0_usize..)
@@ -21,10 +30,34 @@ pub(super) fn observe(path: &str, listen_path: &str, raw: &raw::Observe, errors:
         .filter_map(|(index, raw)| Check { path: item(&rules_path, index), raw, errors }.rule());
     let rules: Vec<FreeRule> = rules.collect();
     if preset.is_none() && rules.is_empty() {
+        if raw.rules.is_empty() && raw.max_body_bytes != raw::Observe::default().max_body_bytes {
+            warnings.add(member(path, "max_body_bytes"), "has no effect: there are neither a preset nor rules");
+        }
         return None;
     }
     let max_body_bytes = usize::try_from(raw.max_body_bytes).unwrap_or(usize::MAX);
-    Some(Rules::new(listen_path, preset, rules, max_body_bytes))
+    let rules = Rules::new(listen_path, preset, rules, max_body_bytes);
+    for (index, raw) in (0_usize..).zip(&raw.rules) {
+        warn_of_rule(&item(&rules_path, index), raw, &rules, warnings);
+    }
+    Some(rules)
+}
+
+/// What is allowed of a rule, and of no use.
+fn warn_of_rule(path: &str, raw: &raw::ObserveRule, rules: &Rules, warnings: &mut Errors) {
+    match Kind::from_name(&raw.event) {
+        Some(kind) if kind.is_portal() && raw.message.is_empty() => {
+            warnings.add(member(path, "message"), "missing: the event says nothing but that it happened");
+        }
+        Some(kind) if !kind.is_portal() && raw.data.given().is_empty() => {
+            warnings.add(member(path, "data"), "missing: the event says nothing but that it happened");
+        }
+        _ => {}
+    }
+    // A percent sign of a template's is none of an escape's.
+    if Template::parse(&raw.path).is_ok() && !raw.path.contains('%') && !rules.heeds(&raw.method, &raw.path) {
+        warnings.add(member(path, "path"), "never counts: the preset knows the same requests more particularly");
+    }
 }
 
 struct Check<'c> {
@@ -49,7 +82,7 @@ impl Check<'_> {
         let org_id = self.source("org_id", &raw.org_id, template.as_ref(), false);
         let payload = kind.map(|kind| self.payload(kind, template.as_ref()));
         for (index, pointer) in (0_usize..).zip(&raw.fingerprints) {
-            self.pointer(&item("fingerprints", index), pointer);
+            self.pointer(&item("fingerprints", index), pointer, leads_to_credential);
         }
         Some(FreeRule {
             kind: kind?,
@@ -108,6 +141,9 @@ impl Check<'_> {
                 self.add("message", format!("is for the portal's events; {kind} has data"));
             }
             let data = self.source("data", &raw.data, template, false);
+            if let Some(Source::Value(value)) = &data {
+                self.mismatches("data.value", FieldType::Fields(shapes::fields(kind)), value);
+            }
             return Payload::Whole(data.unwrap_or_else(|| Source::Value(Value::Object(serde_json::Map::new()))));
         }
         if !raw.data.given().is_empty() {
@@ -120,13 +156,29 @@ impl Check<'_> {
         let mut members = Vec::new();
         for (name, source) in &raw.message {
             let place = member("message", name);
-            if !known.contains(&name.as_str()) {
-                let message = format!("{kind} has no field of this name{}", hint(name, known.iter().copied()));
-                self.add_at(&place, message);
+            match shapes::fields(kind).iter().find(|field| field.name == *name) {
+                Some(field) => self.value(&place, field.of, source),
+                None => {
+                    let message = format!("{kind} has no field of this name{}", hint(name, known.iter().copied()));
+                    self.add_at(&place, message);
+                }
             }
             members.extend(self.source(&place, source, template, true).map(|source| (name.clone(), source)));
         }
         Payload::Members(members)
+    }
+
+    /// A value of the configuration's has its field's type, or is text that says such a value, as a `Struct` has it.
+    fn value(&mut self, place: &str, of: FieldType, source: &raw::ObserveSource) {
+        if let Some(value) = source.value.as_ref().filter(|value| fitted(of, (*value).clone()).is_none()) {
+            self.mismatches(&member(place, "value"), of, value);
+        }
+    }
+
+    fn mismatches(&mut self, place: &str, of: FieldType, value: &Value) {
+        for error in mismatches(place, of, value) {
+            self.add_at(&error.path, error.message);
+        }
     }
 
     /// Adds an error at a place that is itself a path below the rule's.
@@ -147,9 +199,19 @@ impl Check<'_> {
             self.add_at(place, "needs one of request, response, path, query, value");
             return None;
         }
+        // What is shown as its fingerprint is no secret any more.
+        let is_fingerprint = place == "data" && self.raw.fingerprints.iter().any(String::is_empty);
+        let is_shown_secret = if is_fingerprint { leads_to_credential } else { leads_to_secret };
         match &source {
-            Some(Source::Request(pointer)) => self.pointer(&format!("{place}.request"), pointer),
-            Some(Source::Response(pointer)) => self.pointer(&format!("{place}.response"), pointer),
+            Some(Source::Request(pointer)) => self.pointer(&format!("{place}.request"), pointer, is_shown_secret),
+            Some(Source::Response(pointer)) => self.pointer(&format!("{place}.response"), pointer, is_shown_secret),
+            Some(Source::Path(name) | Source::Query(name)) if is_secret(name) && !is_fingerprint => {
+                let which = if matches!(source, Some(Source::Path(_))) { "path" } else { "query" };
+                self.add_at(
+                    &format!("{place}.{which}"),
+                    format!("{name:?} is the name of a credential, which no payload shows"),
+                );
+            }
             Some(Source::Path(name)) => {
                 if let Some(template) = template.filter(|template| !template.has(name)) {
                     let message = format!("the rule's path has no {{{name}}}{}", hint(name, template.names()));
@@ -164,14 +226,14 @@ impl Check<'_> {
         source
     }
 
-    fn pointer(&mut self, place: &str, pointer: &str) {
+    fn pointer(&mut self, place: &str, pointer: &str, is_secret: impl Fn(&str) -> bool) {
         let escapes_are_right = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
         if !(pointer.is_empty() || pointer.starts_with('/')) || !escapes_are_right {
             self.add_at(
                 place,
                 format!("{pointer:?} is not a JSON pointer: \"\" for the whole, or such as \"/data/id\""),
             );
-        } else if is_credential(pointer) {
+        } else if is_secret(pointer) {
             self.add_at(place, format!("{pointer:?} is the place of a credential, which no payload shows"));
         }
     }

@@ -73,7 +73,7 @@ const REQUEST: &[&str] = &[
     "fields?",
     "oauth_info?",
 ];
-const USER: &[&str] = &["ID", "Email", "First", "Last", "OrgID", "Provider", "Status", "CreatedAt"];
+const USER: &[&str] = &["ID", "Email", "First", "Last", "OrgID", "Provider", "Status", "CreatedAt?"];
 const ID_AND_STATUS: &[&str] = &["ID", "Status"];
 
 const fn api(preset: Preset, operation: &'static str, action: Action, fields: &'static [&'static str]) -> Brings {
@@ -106,7 +106,7 @@ pub const TABLE: &[Brings] = &[
     hashed(Gateway, "PUT /keys/{name}", Update, &["key_hash", "data?"]),
     key(Gateway, "DELETE /keys/{name}", Delete, KEY_GONE),
     hashed(Gateway, "DELETE /keys/{name}", Delete, &["key_hash"]),
-    key(Gateway, "POST /keys/policy/{hash}", Update, &["key_hash"]),
+    key(Gateway, "POST /keys/policy/{hash}", Update, KEY_GONE),
     api(Gateway, "POST /apis", Add, DEFINITION),
     api(Gateway, "POST /apis/{id}", Add, DEFINITION),
     api(Gateway, "PUT /apis/{id}", Update, DEFINITION),
@@ -157,7 +157,7 @@ pub const TABLE: &[Brings] = &[
     portal("POST, PUT /admin/admin_users/{id}/deactivate", Kind::UserAccountDeactivated, ID_AND_STATUS),
     portal("POST /auth/password/recover", Kind::PasswordReset, &["Email"]),
     portal("POST /auth/password/new", Kind::PasswordReset, &["Email"]),
-    portal("POST /portal-api/apps", Kind::ApplicationRegistered, &["ID", "Name", "UserID", "CreatedAt"]),
+    portal("POST /portal-api/apps", Kind::ApplicationRegistered, &["ID", "Name", "UserID", "CreatedAt?"]),
     portal("POST /portal/private/apps", Kind::ApplicationRegistered, &["Name"]),
     portal("POST /portal/private/cart/provision", Kind::ApplicationRegistered, &["Name"]),
     portal("POST /portal-api/apps/{id}/custom_credentials", Kind::CredentialRegistered, &["ID", "AppID", "CreatedAt?"]),
@@ -167,7 +167,7 @@ pub const TABLE: &[Brings] = &[
     portal("POST, PUT /admin/access_requests/{id}/approve", Kind::AccessRequestApproved, ID_AND_STATUS),
     portal("PUT /portal-api/access_requests/{id}/reject", Kind::AccessRequestRejected, ID_AND_STATUS),
     portal("POST, PUT /admin/access_requests/{id}/reject", Kind::AccessRequestRejected, ID_AND_STATUS),
-    portal("POST /portal-api/organisations", Kind::OrganisationRegistered, &["ID", "Name", "CreatedAt"]),
+    portal("POST /portal-api/organisations", Kind::OrganisationRegistered, &["ID", "Name", "CreatedAt?"]),
     portal("POST /admin/organisations", Kind::OrganisationRegistered, &["Name?"]),
     portal("POST /admin/organisations/new", Kind::OrganisationRegistered, &["Name?"]),
     portal("POST /portal/private/organisation", Kind::OrganisationRequestCreated, &["Name"]),

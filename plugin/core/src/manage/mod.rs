@@ -15,6 +15,7 @@
 pub mod body;
 pub mod exchange;
 pub mod fields;
+pub mod fit;
 pub mod kind;
 pub mod occurrence;
 pub mod options;
@@ -27,11 +28,13 @@ pub mod shapes;
 
 pub use exchange::{BodyView, Exchange};
 pub use kind::{Action, Kind};
-pub use occurrence::Occurrence;
+pub use occurrence::{Occurrence, OrgId};
 pub use options::{EventOption, EventOptions};
+pub(crate) use posted::mismatches;
 pub use posted::{ShapeError, posted};
 pub use presets::Preset;
 pub use rules::{Rules, Watch};
+pub(crate) use secrets::{is_secret, leads_to_credential, leads_to_secret};
 
 #[cfg(test)]
 mod tests;

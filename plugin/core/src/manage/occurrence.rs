@@ -15,8 +15,8 @@ pub struct Occurrence {
     pub kind: Kind,
     /// What happened; `None` where the name says it all, as for the portal's events.
     pub action: Option<Action>,
-    /// The organisation whose `event_options` say who hears of it, where that is known.
-    pub org_id: Option<String>,
+    /// The organisation whose `event_options` say who hears of it.
+    pub org_id: OrgId,
     /// A dashboard event's `data`, a portal event's `Message`.
     pub payload: Value,
     /// A portal event's `Timestamp`, where whoever posted it said one.
@@ -25,10 +25,45 @@ pub struct Occurrence {
     pub concerned: Option<Mailbox>,
 }
 
+/// Whose event it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OrgId {
+    /// That of the API on which it happened: nothing else is said.
+    #[default]
+    OfApi,
+    /// This one.
+    Named(String),
+    /// Nobody knows. A rule says where it stands, and there is nothing: any other would be the wrong one.
+    Missing,
+}
+
+impl OrgId {
+    /// The id, where the API's organisation has that of `api`.
+    pub fn or<'o>(&'o self, api: Option<&'o str>) -> Option<&'o str> {
+        match self {
+            OrgId::OfApi => api,
+            OrgId::Named(id) => Some(id),
+            OrgId::Missing => None,
+        }
+    }
+
+    /// The id that is named.
+    pub fn named(&self) -> Option<&str> {
+        self.or(None)
+    }
+}
+
+impl From<Option<String>> for OrgId {
+    fn from(id: Option<String>) -> Self {
+        id.map_or(OrgId::OfApi, OrgId::Named)
+    }
+}
+
 impl Occurrence {
     /// One whose concerned person is the one of its payload.
-    pub fn new(kind: Kind, action: Option<Action>, org_id: Option<String>, payload: Value) -> Self {
+    pub fn new(kind: Kind, action: Option<Action>, org_id: impl Into<OrgId>, payload: Value) -> Self {
         let concerned = concerned(&payload);
+        let org_id = org_id.into();
         Occurrence { kind, action, org_id, payload, timestamp: None, concerned }
     }
 

@@ -63,6 +63,13 @@ pub fn posted(json: &Value, now: UnixMillis) -> Result<Occurrence, Vec<ShapeErro
     }
 }
 
+/// What of a value is not of a type. `path` is the value's own.
+pub(crate) fn mismatches(path: &str, of: FieldType, value: &Value) -> Vec<ShapeError> {
+    let mut check = Check::default();
+    check.is_of(path, of, value);
+    check.errors
+}
+
 #[derive(Default)]
 struct Check {
     errors: Vec<ShapeError>,

@@ -1,13 +1,16 @@
 //! Which exchanges are management events, and what of them a payload gets.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 use super::exchange::{BodyView, Exchange, Seen};
+use super::fit::fit;
 use super::kind::{Action, Kind};
-use super::occurrence::Occurrence;
+use super::occurrence::{Occurrence, OrgId};
 use super::path::Template;
 use super::presets::{Preset, Row};
-use super::secrets::{fingerprint, is_secret, scrub};
+use super::secrets::{fingerprint, scrub};
 
 /// What an API's exchanges are held against.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,8 @@ pub struct Rules {
     preset: Option<Preset>,
     list: Vec<Rule>,
     max_body_bytes: usize,
+    /// It has been said that an organisation is missing: once is enough, since clients can make it so.
+    misses_org: Cell<bool>,
 }
 
 /// What is to be read of an exchange that a rule is about.
@@ -53,7 +58,8 @@ pub struct FreeRule {
     pub path: Template,
     /// The statuses of success; none: every 2xx.
     pub status: Vec<u16>,
-    /// Where the organisation stands.
+    /// Where the organisation stands. Should it not stand there, no organisation hears of the event; without a place it
+    /// is that of the API.
     pub org_id: Option<Source>,
     /// What the payload is made of.
     pub payload: Payload,
@@ -66,7 +72,7 @@ pub struct FreeRule {
 pub enum Payload {
     /// One value. An empty object, where it is not there.
     Whole(Source),
-    /// Values by the names of members. One that is not there is left out.
+    /// Values by the names of members. One that is not there, or not of the member's type, is left out.
     Members(Vec<(String, Source)>),
 }
 
@@ -95,7 +101,8 @@ impl Rules {
             rows.filter_map(|row| Some(Rule { path: Template::parse(row.path).ok()?, what: What::Preset(row) }));
         let own = free.into_iter().map(|rule| Rule { path: rule.path.clone(), what: What::Free(Box::new(rule)) });
         let listen_path = listen_path.strip_suffix('/').unwrap_or(listen_path).to_owned();
-        Rules { listen_path, preset, list: known.chain(own).collect(), max_body_bytes }
+        let (list, misses_org) = (known.chain(own).collect(), Cell::new(false));
+        Rules { listen_path, preset, list, max_body_bytes, misses_org }
     }
 
     /// What a log shows of a path: the API's part, because what follows may hold a key.
@@ -138,9 +145,23 @@ impl Rules {
             }
         }
         for occurrence in &mut found {
-            scrub(&mut occurrence.payload);
+            fit(occurrence.kind, &mut occurrence.payload);
+            scrub("", &mut occurrence.payload);
+            if occurrence.org_id == OrgId::Missing && !self.misses_org.replace(true) {
+                let (method, path, name) = (exchange.method, self.shown_path(), occurrence.name());
+                log::warn!(
+                    "{method} {path}: nothing stands where a rule has its org_id: no organisation hears of {name}"
+                );
+            }
         }
         found
+    }
+
+    /// Whether a free rule counts for requests of its own method and path: where a preset knows them more particularly,
+    /// it never does. `path` is the rule's, its names in braces being as good as any segment.
+    pub fn heeds(&self, method: &str, path: &str) -> bool {
+        let whole = format!("{}{path}", self.listen_path);
+        self.matching(method, &whole).iter().any(|(rule, _)| matches!(rule.what, What::Free(_)))
     }
 
     /// The rules about such a request, each with the path that it matches. Of the paths that match, the most particular
@@ -207,7 +228,10 @@ impl FreeRule {
         if !succeeded {
             return None;
         }
-        let org_id = self.org_id.as_ref().and_then(|source| source.find(seen)).and_then(plain_text);
+        let org_id = match &self.org_id {
+            Some(source) => source.find(seen).and_then(plain_text).map_or(OrgId::Missing, OrgId::Named),
+            None => OrgId::OfApi,
+        };
         let mut payload = match &self.payload {
             Payload::Whole(source) => source.find(seen).unwrap_or_else(|| Value::Object(Map::new())),
             Payload::Members(members) => {
@@ -222,11 +246,24 @@ impl FreeRule {
                 *place = Value::from(fingerprint(key));
             }
         }
+        // What it was called is forgotten from here on.
+        if let Payload::Whole(source) = &self.payload {
+            scrub(source.name(), &mut payload);
+        }
         Some(Occurrence::new(self.kind, self.action, org_id, payload))
     }
 }
 
 impl Source {
+    /// What the value is called where it stands; empty for the whole of something.
+    fn name(&self) -> &str {
+        match self {
+            Source::Request(pointer) | Source::Response(pointer) => pointer.rsplit('/').next().unwrap_or_default(),
+            Source::Path(name) | Source::Query(name) => name,
+            Source::Value(_) => "",
+        }
+    }
+
     fn find(&self, seen: &Seen<'_>) -> Option<Value> {
         let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Value::from);
         let at = |body: BodyView<'_>, pointer| body.at(pointer).filter(|value| !value.is_null());
@@ -238,11 +275,6 @@ impl Source {
             Source::Value(value) => Some(value.clone()),
         }
     }
-}
-
-/// Whether a JSON pointer leads to a member that is named as a credential is.
-pub fn is_credential(pointer: &str) -> bool {
-    pointer.rsplit_once('/').is_some_and(|(_, name)| is_secret(name))
 }
 
 /// An id as text.

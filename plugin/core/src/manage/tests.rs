@@ -20,6 +20,7 @@ mod exchanges;
 mod presets;
 mod rules;
 mod samples;
+mod secrets;
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 
@@ -65,7 +66,7 @@ fn the_key_requests_sample_is_read_and_written_as_it_is() {
     let occurrence = posted(&read(samples::key_request()), NOW).unwrap();
     assert_eq!(occurrence.body(NOW), samples::key_request());
     assert_eq!(occurrence.stable_body(), samples::key_request());
-    assert_eq!(occurrence.org_id.as_deref(), Some("5e2743567c1f8800018bdf35"));
+    assert_eq!(occurrence.org_id.named(), Some("5e2743567c1f8800018bdf35"));
     assert_eq!(occurrence.concerned.unwrap().in_header(), "dev@example.com");
 }
 
@@ -79,7 +80,7 @@ fn a_portal_event_can_be_posted_in_the_short_form_and_gets_a_timestamp() {
         let mut expected = full.clone();
         expected["Timestamp"] = NOW.to_rfc3339().into();
         assert_eq!(read(&occurrence.body(UnixMillis(0))), expected);
-        assert_eq!(occurrence.org_id.as_deref(), Some("acme"));
+        assert_eq!(occurrence.org_id.named(), Some("acme"));
 
         let mut without = full.clone();
         without.as_object_mut().unwrap().remove("Timestamp");
@@ -118,7 +119,7 @@ fn dashboard_events_are_posted_with_their_action_in_either_place() {
         }
     }
     let in_data = json!({ "event": "key_event.add", "data": { "org_id": "acme" } });
-    assert_eq!(posted(&in_data, NOW).unwrap().org_id.as_deref(), Some("acme"));
+    assert_eq!(posted(&in_data, NOW).unwrap().org_id.named(), Some("acme"));
 }
 
 #[test]

@@ -40,7 +40,17 @@ fn apis() -> Vec<Exchange> {
     let added = with(&updated, "api_definition", &with(&updated["api_definition"], "id", &json!(DATABASE_ID)));
     let (oas, of_oas) = document();
     let shown = json!({ "api_definition": of_oas, "oas": oas });
+    let secrets = json!({ "org_id": "acme", "name": "n", "notifications": { "shared_secret": "hunter2" },
+        "auth_token": "hunter2", "global_headers": { "Authorization": "hunter2" }, "target_url": "http://u:hunter2@h.test/" });
+    let without = json!({ "org_id": "acme", "name": "n", "notifications": {},
+        "global_headers": { "Authorization": "" }, "target_url": "http://h.test/", "api_id": "i" });
     let mut exchanges = vec![
+        Exchange::json(
+            "PUT /db/api/apis/i",
+            json!({ "api_definition": secrets }),
+            says("API updated"),
+            &[("api_event.update", json!({ "api_definition": without }))],
+        ),
         Exchange::json("POST /db/api/apis", wrapper.clone(), created.clone(), &[("api_event.add", added)]),
         Exchange::json("PUT /db/api/apis/i", wrapper.clone(), says("API updated"), &[("api_event.update", updated)]),
         // Failures.
@@ -124,7 +134,15 @@ fn keys() -> Vec<Exchange> {
             ),
         ]);
     }
-    exchanges.push(Exchange::json("POST /db/api/keys", session.clone(), made(RAW_KEY), &[]).with_status(500));
+    exchanges.extend([
+        Exchange::json(
+            &format!("DELETE /db/api/keys/{RAW_KEY}?hashed=false"),
+            Value::Null,
+            says("Key deleted successfully."),
+            &[("key_event.delete", json!({ "key_id": fingerprint(RAW_KEY) }))],
+        ),
+        Exchange::json("POST /db/api/keys", session.clone(), made(RAW_KEY), &[]).with_status(500),
+    ]);
     exchanges
 }
 

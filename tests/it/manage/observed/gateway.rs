@@ -68,6 +68,13 @@ fn keys(ok: impl Fn(&str, &str) -> Value) -> Vec<Exchange> {
             ok(HASH, "deleted"),
             &[("hashed_key_event.delete", by_hash.clone()), ("key_event.delete", by_hash.clone())],
         ),
+        // What has not the form of a hash is not taken for one.
+        Exchange::json(
+            &format!("DELETE /gw/tyk/keys/{RAW_KEY}?hashed=true&org_id=acme"),
+            Value::Null,
+            json!({ "key": RAW_KEY, "key_hash": RAW_KEY, "status": "ok" }),
+            &[("key_event.delete", json!({ "key_id": fingerprint(RAW_KEY) }))],
+        ),
         Exchange::json(
             "DELETE /gw/tyk/keys/all?api_id=-1",
             Value::Null,

@@ -9,9 +9,9 @@ const TIMES: [&str; 2] = ["2024-04-22 16:38", "2024-04-22T16:38:54.068565+02:00"
 
 const PERSON: &str = "email=dev%40acme.test&first=J%C3%B6rg+%26+Co&last=%3CUser%3E";
 
-/// A payload with the time of what was made, as the portal writes it.
+/// A payload with the time of what was made, where it tells which moment that is.
 fn created(payload: &Value, time: &str) -> Value {
-    with(payload, "CreatedAt", &json!(time))
+    if time.contains('T') { with(payload, "CreatedAt", &json!(time)) } else { payload.clone() }
 }
 
 pub(super) fn exchanges() -> Vec<Exchange> {
@@ -192,5 +192,6 @@ fn failures() -> Vec<Exchange> {
         Exchange::json("PUT /dev/portal-api/access_requests/6/approve", Value::Null, refused, &[]),
         Exchange::json("PATCH /dev/portal-api/users", json!({}), user(true, time), &[]),
         Exchange::json("PUT /dev/portal-api/users/7", json!({ "Last": "User" }), user(true, time), &[]),
+        Exchange::json("PUT /dev/portal-api/users/7", json!({ "Last": "User", "Active": true }), user(true, time), &[]),
     ]
 }

@@ -45,12 +45,14 @@ pub struct ObserveRule {
     pub path: String,
     /// The response's statuses that are a success; by default every 2xx.
     pub status: Vec<u16>,
-    /// Where the id of the organisation stands whose event_options say who hears of it; by default the API's own.
+    /// Where the id of the organisation stands whose event_options say who hears of it; by default the API's own. Where
+    /// nothing stands there, no organisation hears of it.
     pub org_id: ObserveSource,
     /// Of a dashboard event: where the payload's data stands. Members that are named as credentials are, such as
-    /// password, are left out.
+    /// password or shared_secret, are left out, and the values of headers.
     pub data: ObserveSource,
-    /// Of a portal event: where the fields of its Message stand. One that is not there is left out.
+    /// Of a portal event: where the fields of its Message stand. One that is not there, or not of its type, is left out;
+    /// text that says a number is one.
     pub message: BTreeMap<String, ObserveSource>,
     /// JSON pointers into data to raw keys, which are shown as their fingerprints.
     pub fingerprints: Vec<String>,

@@ -210,3 +210,38 @@ fn observed_traffic_becomes_events_and_passes_unchanged() {
     assert_eq!(exchange("POST", "/dashboard/api/keys", request, "500", response), None, "a failed call is no event");
     assert_eq!(exchange("GET", "/dashboard/api/keys", "", "200", response), None);
 }
+
+#[test]
+fn an_event_that_does_not_say_its_organisation_is_told_to_no_other() {
+    let mut config = listening();
+    config["keys"] = json!({});
+    let rule = |path: &str, more: Value| {
+        let mut rule = json!({ "event": "key_event", "action": "add", "method": "POST", "path": path,
+            "data": { "value": { "rule": path } } });
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rule
+    };
+    config["apis"] = json!([{ "api_id": "a", "org_id": "acme", "use_keyless": true, "observe": { "rules": [
+        rule("/of-api", json!({})), rule("/by-query", json!({ "org_id": { "query": "org" } }))
+    ] }, "event_handlers": { "events": { "key_event": [hook("/own", 0)] } } }]);
+    let mut world = World::new(&config);
+    let mut told = |path: &str| {
+        let Decision::Continue { followup, .. } = world.on_vm(0, &[(":method", b"POST"), (":path", path.as_bytes())])
+        else {
+            panic!()
+        };
+        let mut followup = followup.unwrap();
+        Engine::watched(&mut followup).unwrap().on_response(&[(b":status", b"200")]);
+        world.vms[0].on_exchange_end(&world.host, &mut followup, world.now);
+        let sent = world.deliver(10, 200);
+        let paths = sent.iter().flat_map(|callout| &callout.headers).filter(|(name, _)| name == ":path");
+        paths
+            .map(|(_, path)| path.clone())
+            .filter(|path| path.starts_with("/own") || path == "/key")
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("/of-api"), ["/own", "/key"]);
+    assert_eq!(told("/by-query?org=acme"), ["/own", "/key"]);
+    assert_eq!(told("/by-query?org=other"), ["/own"]);
+    assert_eq!(told("/by-query"), ["/own"], "the API's organisation may be another one's");
+}

@@ -6,11 +6,11 @@
 
 use serde_json::{Map, Value};
 
-use super::gateway::{Key, is_hashed, of_oas, set};
+use super::gateway::{Key, of_oas, set};
 use super::{BOTH, Needs, RESPONSE, Row, object, text};
 use crate::manage::exchange::Seen;
 use crate::manage::kind::{Action, Kind};
-use crate::manage::occurrence::Occurrence;
+use crate::manage::occurrence::{Occurrence, OrgId};
 use crate::manage::secrets::org_of_key;
 
 pub(super) const ROWS: &[Row] = &[
@@ -120,7 +120,7 @@ fn api_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let mut definition = Map::new();
     name_api(seen, &mut definition);
     let data = object([("api_definition", Some(Value::Object(definition)))]);
-    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), None, data));
+    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), OrgId::OfApi, data));
 }
 
 /// A created API's ids are in the answer: `ID`, and the database's in `Meta`. Others are named by the path, which takes
@@ -143,17 +143,25 @@ fn name_api(seen: &Seen<'_>, definition: &mut Map<String, Value>) {
 /// A key as the dashboard answers: the raw key under `key_id`, unless the request named its hash.
 fn answered(seen: &Seen<'_>, action: Action, found: &mut Vec<Occurrence>) {
     let response = seen.response();
-    let hash = response.text("/key_hash").map(str::to_owned);
-    let raw = response.text("/key_id").map(str::to_owned);
-    let (raw, hash) = if is_hashed(seen) { (None, Some(seen.path("key").to_owned())) } else { (raw, hash) };
+    let text = |place| response.text(place).map(str::to_owned);
+    let by_path = named(seen);
+    let key = if by_path.is_named_by_hash {
+        by_path
+    } else {
+        Key { raw: text("/key_id"), hash: text("/key_hash"), ..Key::default() }
+    };
     let there = |place| response.json(place).filter(|value| !value.is_null());
-    Key { raw, hash, session: there("/data"), model: there("/api_model") }.tell(seen, action, found);
+    Key { session: there("/data"), model: there("/api_model"), ..key }.tell(seen, action, found);
 }
 
 fn key_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    let named = Some(seen.path("key").to_owned());
-    let (raw, hash) = if is_hashed(seen) { (None, named) } else { (named, None) };
-    Key { raw, hash, ..Key::default() }.tell(seen, Action::Delete, found);
+    named(seen).tell(seen, Action::Delete, found);
+}
+
+/// The key that the path names. Unlike the gateway, the dashboard is not known to take `hashed=false` for true.
+fn named<'e>(seen: &Seen<'_>) -> Key<'e> {
+    let says_no = |text: &str| ["0", "f", "false"].iter().any(|no| text.eq_ignore_ascii_case(no));
+    Key::named(seen.path("key"), seen.query("hashed").is_some_and(|text| !says_no(&text)))
 }
 
 /// A request that is granted as it is made is two events.
@@ -207,10 +215,10 @@ fn request_updated(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
 
 fn request_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let data = object([("id", text(seen.path("id")))]);
-    found.push(Occurrence::new(Kind::KeyRequestEvent, Some(Action::Deleted), None, data));
+    found.push(Occurrence::new(Kind::KeyRequestEvent, Some(Action::Deleted), OrgId::OfApi, data));
 }
 
 fn password_reset(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let data = object([("id", text(seen.path("id")))]);
-    found.push(Occurrence::new(Kind::PortalPasswordResetEvent, None, None, data));
+    found.push(Occurrence::new(Kind::PortalPasswordResetEvent, None, OrgId::OfApi, data));
 }

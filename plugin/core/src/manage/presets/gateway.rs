@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::{BOTH, Needs, RESPONSE, Row, object, text};
 use crate::manage::exchange::{BodyView, Seen};
 use crate::manage::kind::{Action, Kind};
-use crate::manage::occurrence::Occurrence;
-use crate::manage::secrets::{fingerprint, org_of_key};
+use crate::manage::occurrence::{Occurrence, OrgId};
+use crate::manage::secrets::{fingerprint, is_hash, org_of_key};
 
 pub(super) const ROWS: &[Row] = &[
     Row::none(&["POST"], "/keys/preview"),
@@ -66,7 +66,7 @@ fn key_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
 }
 
 fn policy_of_key_updated(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    Key { hash: Some(seen.path("hash").to_owned()), ..Key::default() }.tell(seen, Action::Update, found);
+    Key { is_named_by_hash: false, ..Key::named(seen.path("hash"), true) }.tell(seen, Action::Update, found);
 }
 
 fn session<'e>(seen: &Seen<'e>) -> Option<&'e Value> {
@@ -78,7 +78,10 @@ fn session<'e>(seen: &Seen<'e>) -> Option<&'e Value> {
 pub(super) struct Key<'e> {
     /// Raw; an empty one is none.
     pub(super) raw: Option<String>,
+    /// What has not the form of a hash, or is the raw key, is none.
     pub(super) hash: Option<String>,
+    /// The operation named the key by its hash.
+    pub(super) is_named_by_hash: bool,
     pub(super) session: Option<&'e Value>,
     pub(super) model: Option<&'e Value>,
 }
@@ -90,11 +93,23 @@ impl Key<'_> {
             BodyView::Json(Value::Object(_)) => seen.response().text("/key").map(str::to_owned),
             _ => text_of(seen.path("name")),
         };
-        let hash = seen.response().text("/key_hash").map(str::to_owned);
-        if is_hashed(seen) {
-            return Key { hash: hash.or(named), ..Key::default() };
+        // Tyk's code takes any value of `hashed` for true.
+        let by_path = Key::named(seen.path("name"), seen.query("hashed").is_some());
+        if by_path.is_named_by_hash {
+            return by_path;
         }
-        Key { raw: named, hash, ..Key::default() }
+        Key { raw: named, hash: seen.response().text("/key_hash").map(str::to_owned), ..Key::default() }
+    }
+
+    /// One that a path names, by its hash where the request says so and the name has the form of one. Anything else can
+    /// be the raw key: it is where Tyk does not hash keys, or where `hashed` was said by mistake.
+    pub(super) fn named(name: &str, is_hashed: bool) -> Self {
+        match text_of(name) {
+            Some(hash) if is_hashed && is_hash(&hash) => {
+                Key { hash: Some(hash), is_named_by_hash: true, ..Key::default() }
+            }
+            raw => Key { raw, ..Key::default() },
+        }
     }
 
     /// A key event, and, where the operation named a key by its hash, a hashed key event beside it: the former is
@@ -104,13 +119,14 @@ impl Key<'_> {
             [seen.response().text("/data/org_id"), seen.request().text("/org_id")].into_iter().flatten().next();
         let of_key = || self.raw.as_deref().and_then(org_of_key);
         let org_id = stated.map(str::to_owned).or_else(|| seen.query("org_id")).or_else(of_key);
+        let hash = self.hash.as_deref().filter(|hash| is_hash(hash) && self.raw.as_deref() != Some(hash));
         let data = object([
             ("api_model", self.model.cloned()),
             ("key_id", self.raw.as_deref().and_then(text_of).map(|key| Value::from(fingerprint(&key)))),
-            ("key_hash", self.hash.as_deref().and_then(text)),
+            ("key_hash", hash.map(Value::from)),
             ("data", self.session.cloned()),
         ]);
-        if is_hashed(seen) {
+        if self.is_named_by_hash {
             found.push(Occurrence::new(Kind::HashedKeyEvent, Some(action), org_id.clone(), data.clone()));
         }
         found.push(Occurrence::new(Kind::KeyEvent, Some(action), org_id, data));
@@ -119,11 +135,6 @@ impl Key<'_> {
 
 fn text_of(text: &str) -> Option<String> {
     Some(text).filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-/// Any value will do, as in Tyk's code.
-pub(super) fn is_hashed(seen: &Seen<'_>) -> bool {
-    seen.query("hashed").is_some()
 }
 
 fn classic(seen: &Seen<'_>, action: Action, found: &mut Vec<Occurrence>) {
@@ -145,7 +156,7 @@ fn oas(seen: &Seen<'_>, action: Action, found: &mut Vec<Occurrence>) {
 fn api_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let definition = object([("api_id", text(seen.path("id")))]);
     let data = object([("api_definition", Some(definition))]);
-    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), None, data));
+    found.push(Occurrence::new(Kind::ApiEvent, Some(Action::Delete), OrgId::OfApi, data));
 }
 
 /// What Tyk's part of an OpenAPI document says of the API, in the words of a definition; and its organisation.

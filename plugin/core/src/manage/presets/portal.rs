@@ -1,17 +1,17 @@
 //! The Enterprise Developer Portal, from its OpenAPI document, the documentation's list of endpoints, and the forms
 //! of its default theme.
 //!
-//! The admin API answers 200 with what was made, or with `{"status", "message"}`. Pages answer a form with a
-//! redirect: one that leads back to the form, or to the login, is a failure. Organisation requests are granted and
-//! refused on a page that is not documented; a credential that a granted request makes, a sign-up by single sign-on,
-//! and what the portal does by itself, are not in any exchange as such.
+//! The admin API answers 200 with what was made, or with `{"status", "message"}`. Its times have no zone, so that no
+//! payload has them. Pages answer a form with a redirect: one that leads back to the form, or to the login, is a
+//! failure. Organisation requests are granted and refused on a page that is not documented; a credential that a granted
+//! request makes, a sign-up by single sign-on, and what the portal does by itself, are not in any exchange as such.
 
 use serde_json::Value;
 
 use super::{BOTH, NEITHER, REQUEST, RESPONSE, Row, object, text};
 use crate::manage::exchange::{BodyView, Seen};
 use crate::manage::kind::Kind;
-use crate::manage::occurrence::Occurrence;
+use crate::manage::occurrence::{Occurrence, OrgId};
 use crate::manage::secrets::is_secret;
 
 /// A form may name the method that it means in `_method`.
@@ -85,11 +85,13 @@ fn is_recovering(seen: &Seen<'_>) -> bool {
     moved(seen).is_some_and(|location| !is_back(location))
 }
 
-/// Whether a request says that a user is to be active or not, and the answer agrees. The exchange does not tell whether
-/// the user was so before, so one that says nothing of it is no event.
+/// Whether a request says that a user is to be active or not, and nothing else, and the answer agrees. The exchange does
+/// not tell whether the user was so before: one that saves the whole user says `Active`, too, and is no event.
 fn is_switched(seen: &Seen<'_>) -> bool {
-    let wanted = seen.request().json("/Active").filter(|active| active.is_boolean());
-    is_made(seen) && wanted.is_some() && wanted == seen.response().json("/Active")
+    let Some(wanted) = seen.request().json("").and_then(Value::as_object) else { return false };
+    let is_all = wanted.keys().all(|name| name == "Active" || name == "ID");
+    let active = wanted.get("Active").filter(|active| active.is_boolean());
+    is_made(seen) && is_all && active.is_some() && active == seen.response().json("/Active")
 }
 
 fn user_switched(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
@@ -98,7 +100,7 @@ fn user_switched(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
 }
 
 fn tell<const N: usize>(found: &mut Vec<Occurrence>, kind: Kind, message: [(&str, Option<Value>); N]) {
-    found.push(Occurrence::new(kind, None, None, object(message)));
+    found.push(Occurrence::new(kind, None, OrgId::OfApi, object(message)));
 }
 
 fn answered(seen: &Seen<'_>, pointer: &str) -> Option<Value> {

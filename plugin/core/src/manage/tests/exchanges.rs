@@ -57,6 +57,8 @@ fn sha(key: &str) -> String {
 
 const ORG: &str = "5e2743567c1f8800018bdf35";
 const RAW: &str = "5e2743567c1f8800018bdf35f00";
+/// A key without an organisation, as Tyk makes them.
+const UUID: &str = "0b6a4f0e5d5c4e0f9a3c2d1e4b5a6978";
 
 fn form(fields: &[(&str, &str)]) -> Body {
     Body::Form(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())

@@ -45,9 +45,10 @@ fn a_rule_takes_values_from_everywhere() {
         (json!({ "response": "/org/id" }), Some("7")),
         (json!({ "path": "id" }), Some("k 1")),
         (json!({ "query": "org" }), Some("from-query")),
-        (json!({ "query": "empty" }), None),
+        (json!({ "query": "empty" }), Some("")),
         (json!({ "value": "fixed" }), Some("fixed")),
-        (json!({ "response": "/nowhere" }), None),
+        (json!({ "response": "/nowhere" }), Some("")),
+        (json!({}), Some("of the API")),
     ] {
         let rule = json!({
             "event": "key_event", "action": "add", "method": "post", "path": "/v1/keys/{id}", "status": [200, 201],
@@ -58,7 +59,8 @@ fn a_rule_takes_values_from_everywhere() {
             (json!({ "x": "from-request" }), json!({ "org": { "id": 7 }, "key": "raw", "password": "p" }));
         let list = rules.occurrences(&exchange("POST", "/in/v1/keys/k%201", &request, &response));
         assert_eq!(list.len(), 1);
-        assert_eq!(list[0].org_id.as_deref(), found);
+        // Where a place is said and nothing stands there, it is nobody's: the API's would be another one.
+        assert_eq!(list[0].org_id.or(Some("of the API")).or(Some("")), found);
         let shown = json!({ "org": { "id": 7 }, "key": crate::session::KeyHash::of(b"raw").fingerprint() });
         assert_eq!(list[0].payload, shown);
         assert_eq!(list[0].name(), "key_event.add");
@@ -82,6 +84,65 @@ fn a_portal_rule_fills_the_message_and_leaves_out_what_is_not_there() {
     let fields = [("name".to_owned(), "Acme".to_owned())];
     let form = Exchange { request: BodyView::Form(&fields), ..exchange("POST", "/in/orgs", &request, &response) };
     assert_eq!(rules.occurrences(&form)[0].payload, json!({ "ID": 3, "Name": "Acme" }));
+}
+
+#[test]
+fn a_portal_rules_values_have_the_types_of_the_message() {
+    let rules = rules(json!({ "rules": [{
+        "event": "AccessRequestCreated", "method": "POST", "path": "/users/{id}",
+        "message": {
+            "ID": { "path": "id" }, "AppID": { "query": "app" }, "ByUser": { "request": "/by" },
+            "ProductIDs": { "request": "/products" }, "PlanID": { "value": "5000000000" },
+            "Status": { "request": "/status" }, "CreatedAt": { "response": "/at" }
+        }
+    }] }));
+    let message = |path, query, request: Value, at: &str| {
+        let response = json!({ "at": at });
+        let exchange = Exchange { query, ..exchange("POST", path, &request, &response) };
+        rules.occurrences(&exchange).pop().unwrap().payload
+    };
+    assert_eq!(
+        message(
+            "/in/users/29",
+            "app=3",
+            json!({ "by": 7, "products": [1, "2"], "status": "pending" }),
+            "2026-01-01T00:00:00Z"
+        ),
+        json!({ "ID": 29, "AppID": 3, "ByUser": 7, "ProductIDs": [1, 2], "PlanID": 5_000_000_000_u64,
+            "Status": "pending", "CreatedAt": "2026-01-01T00:00:00Z" })
+    );
+    // What is of another type is not there: whoever reads it relies on the type.
+    assert_eq!(
+        message("/in/users/me", "app=1.5", json!({ "by": 1.5, "products": [1, "x"], "status": 5 }), "2026-01-01 00:00"),
+        json!({ "PlanID": 5_000_000_000_u64 })
+    );
+    let form = [("by".to_owned(), "7".to_owned()), ("products".to_owned(), "1".to_owned())];
+    let nothing = Value::Null;
+    let posted = Exchange { request: BodyView::Form(&form), ..exchange("POST", "/in/users/1", &nothing, &nothing) };
+    assert_eq!(
+        rules.occurrences(&posted)[0].payload,
+        json!({ "ID": 1, "ByUser": 7, "PlanID": 5_000_000_000_u64 }),
+        "a text is no list"
+    );
+}
+
+#[test]
+fn a_key_that_a_rule_names_is_shown_as_its_fingerprint_whatever_it_is_called() {
+    let shown = |rule: Value, response: &Value| {
+        let mut full = json!({ "event": "key_event", "action": "add", "method": "POST", "path": "/k" });
+        full.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        let rules = rules(json!({ "rules": [full] }));
+        rules.occurrences(&exchange("POST", "/in/k", &Value::Null, response)).pop().unwrap().payload
+    };
+    let raw = crate::session::KeyHash::of(b"raw").fingerprint();
+    let answer = json!({ "api_key": "raw", "other_key": "x", "auth_token": "y" });
+    assert_eq!(
+        shown(json!({ "data": { "response": "" }, "fingerprints": ["/api_key"] }), &answer),
+        json!({ "api_key": raw, "other_key": "x" })
+    );
+    assert_eq!(shown(json!({ "data": { "response": "/api_key" }, "fingerprints": [""] }), &answer), json!(raw));
+    let headers = json!({ "x": { "headers": { "X-Key": "raw" } } });
+    assert_eq!(shown(json!({ "data": { "response": "/x/headers" } }), &headers), json!({ "X-Key": "" }));
 }
 
 #[test]
@@ -162,6 +223,42 @@ fn mistakes_in_rules_are_named_with_their_paths() {
             "data.request: \"/user/Password\" is the place of a credential, which no payload shows",
         ),
         (
+            json!({ "event": "password_reset_event", "data": { "request": "/user/headers/X-Any" } }),
+            "data.request: \"/user/headers/X-Any\" is the place of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "query": "api_key" } }),
+            "data.query: \"api_key\" is the name of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "request": "" }, "fingerprints": ["/password"] }),
+            "fingerprints[0]: \"/password\" is the place of a credential, which no payload shows",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "Status": { "value": 5 } } }),
+            "message.Status.value: expected a string, found a number",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "ID": { "value": "one" } } }),
+            "message.ID.value: expected a whole number, found a string",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "CustomAttributes": { "value": [{ "Identifier": "a" }] } } }),
+            "message.CustomAttributes.value[0].Value: missing: a string",
+        ),
+        (
+            json!({ "event": "UserRegistered", "message": { "CreatedAt": { "value": "2024-04-22 16:38" } } }),
+            "message.CreatedAt.value: expected an RFC 3339 time such as \"2024-04-22T16:38:54Z\", found another string",
+        ),
+        (
+            json!({ "event": "password_reset_event", "data": { "value": "x" } }),
+            "data.value: expected an object, found a string",
+        ),
+        (
+            json!({ "event": "key_request_event", "action": "submitted", "data": { "value": { "approved": "no" } } }),
+            "data.value.approved: expected true or false, found a string",
+        ),
+        (
             json!({ "event": "password_reset_event", "data": { "path": "idd" } }),
             "data.path: the rule's path has no {idd} (did you mean \"id\"?)",
         ),
@@ -191,6 +288,69 @@ fn mistakes_in_rules_are_named_with_their_paths() {
         errors(config(json!({ "rules": [{}] }))),
         ["event", "method", "path"].map(|field| format!("apis[0].observe.rules[0].{field}: missing"))
     );
+}
+
+#[test]
+fn what_is_of_no_use_is_a_warning() {
+    let warnings = |config: Value| -> Vec<String> {
+        let (_, warnings) =
+            Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{config}: {errors:?}"));
+        warnings.iter().map(ToString::to_string).collect()
+    };
+    let rule = |event: &str, method: &str, path: &str, more: Value| {
+        let mut rule = json!({ "event": event, "method": method, "path": path });
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rule
+    };
+    let whole = || json!({ "action": "add", "data": { "request": "" } });
+    let says_nothing = "missing: the event says nothing but that it happened";
+    let outranked = "never counts: the preset knows the same requests more particularly";
+    for (observe, expected) in [
+        (
+            json!({ "max_body_bytes": 1000 }),
+            vec!["max_body_bytes: has no effect: there are neither a preset nor rules"],
+        ),
+        (json!({}), vec![]),
+        (json!({ "preset": "tyk-portal", "max_body_bytes": 1000 }), vec![]),
+        (
+            json!({ "rules": [rule("UserRegistered", "POST", "/u", json!({}))] }),
+            vec![&*format!("rules[0].message: {says_nothing}")],
+        ),
+        (
+            json!({ "rules": [rule("key_event", "POST", "/k", whole()), rule("key_event", "PUT", "/k", json!({ "action": "update" }))] }),
+            vec![&*format!("rules[1].data: {says_nothing}")],
+        ),
+        (
+            json!({ "preset": "tyk-gateway", "rules": [
+                rule("key_event", "POST", "/tyk/keys/create", whole()),
+                rule("key_event", "POST", "/tyk/keys/{any}", whole()),
+                rule("key_event", "POST", "/keys/{any}", whole()),
+                rule("key_event", "POST", "/keys/special", whole()),
+                rule("key_event", "POST", "/{any}/create", whole()),
+                rule("key_event", "POST", "/{any}/oas", whole()),
+                rule("key_event", "PATCH", "/tyk/keys/create", whole())
+            ] }),
+            vec![&*format!("rules[0].path: {outranked}")],
+        ),
+    ] {
+        let expected: Vec<String> = expected.iter().map(|warning| format!("apis[0].observe.{warning}")).collect();
+        assert_eq!(warnings(config(observe.clone())), expected, "{observe}");
+    }
+    let mut admin = config(json!({}));
+    admin["admin"] = json!({ "path_prefix": "/in" });
+    assert_eq!(
+        warnings(admin.clone()),
+        ["admin.path_prefix: has no effect: without token_sha256 there are no endpoints"]
+    );
+    admin["admin"]["path_prefix"] = "/ops".into();
+    admin["admin"]["token_sha256"] = "00".repeat(32).into();
+    for (listen_path, expected) in [
+        ("/ops/api/", &["apis[0].listen_path: nothing reaches it: below /ops the filter answers itself"][..]),
+        ("/opsy/", &[]),
+    ] {
+        admin["apis"][0]["listen_path"] = listen_path.into();
+        assert_eq!(warnings(admin.clone()), expected);
+    }
 }
 
 #[test]

@@ -29,9 +29,9 @@ pub(super) fn dashboard() -> Vec<Case> {
     let (add, update, delete) = ("api_event.add", "api_event.update", "api_event.delete");
     let by_id = [("i", json!({ "api_id": "i" })), (ORG, json!({ "id": ORG }))];
     let session = || json!({ "org_id": "acme", "alias": "a" });
-    let made = |raw: &str| json!({ "api_model": {}, "key_id": raw, "key_hash": "f", "data": session() });
-    let key = |raw: &str| json!({ "api_model": {}, "key_id": sha(raw), "key_hash": "f", "data": session() });
-    let hash = || json!({ "api_model": {}, "key_hash": "f00", "data": session() });
+    let made = |raw: &str| json!({ "api_model": {}, "key_id": raw, "key_hash": "6dc2dfc0", "data": session() });
+    let key = |raw: &str| json!({ "api_model": {}, "key_id": sha(raw), "key_hash": "6dc2dfc0", "data": session() });
+    let hash = || json!({ "api_model": {}, "key_hash": "6dc2dfc0", "data": session() });
     let sample = || read(samples::key_request())["data"].clone();
     let more = || {
         let mut sample = sample();
@@ -125,9 +125,9 @@ pub(super) fn dashboard() -> Vec<Case> {
         ),
         of(
             "PUT /api/keys/{key}",
-            "/api/keys/f00?hashed=true",
+            "/api/keys/6dc2dfc0?hashed=true",
             json!({}),
-            made("f00"),
+            made("6dc2dfc0"),
             &[("hashed_key_event.update", Some("acme"), hash()), ("key_event.update", Some("acme"), hash())],
         ),
         of(
@@ -139,10 +139,24 @@ pub(super) fn dashboard() -> Vec<Case> {
         ),
         of(
             "PUT /api/apis/{api}/keys/{key}",
-            "/api/apis/i/keys/f00?hashed=1",
+            "/api/apis/i/keys/6dc2dfc0?hashed=1",
             json!({}),
-            made("f00"),
+            made("6dc2dfc0"),
             &[("hashed_key_event.update", Some("acme"), hash()), ("key_event.update", Some("acme"), hash())],
+        ),
+        of(
+            "PUT /api/keys/{key}",
+            &format!("/api/keys/{RAW}?hashed=true"),
+            json!({}),
+            json!({ "api_model": {}, "key_id": RAW, "key_hash": RAW, "data": session() }),
+            &[("key_event.update", Some("acme"), json!({ "api_model": {}, "key_id": sha(RAW), "data": session() }))],
+        ),
+        of(
+            "PUT /api/keys/{key}",
+            &format!("/api/keys/{UUID}?hashed=false"),
+            json!({}),
+            json!({ "api_model": {}, "key_id": UUID, "key_hash": UUID, "data": session() }),
+            &[("key_event.update", Some("acme"), json!({ "api_model": {}, "key_id": sha(UUID), "data": session() }))],
         ),
         of(
             "POST /api/portal/requests",
@@ -245,9 +259,20 @@ pub(super) fn dashboard() -> Vec<Case> {
         let deleted = || says("Key deleted successfully.");
         let expected = [("key_event.delete", Some(ORG), json!({ "key_id": sha(RAW) }))];
         cases.push(of(operation, &format!("{path}/{RAW}"), Value::Null, deleted(), &expected));
-        let hash = json!({ "key_hash": "f00" });
+        for hashed in ["true", "false", "False", "0", ""] {
+            let expected = [("key_event.delete", Some(ORG), json!({ "key_id": sha(RAW) }))];
+            let target = format!("{path}/{RAW}?hashed={hashed}");
+            cases.push(of(operation, &target, Value::Null, deleted(), &expected));
+            // Without hyphens a UUID has the form of a hash, too.
+            if hashed != "true" {
+                let expected = [("key_event.delete", Some("acme"), json!({ "key_id": sha(UUID) }))];
+                let target = format!("{path}/{UUID}?hashed={hashed}&org_id=acme");
+                cases.push(of(operation, &target, Value::Null, deleted(), &expected));
+            }
+        }
+        let hash = json!({ "key_hash": "6dc2dfc0" });
         let expected = [("hashed_key_event.delete", None, hash.clone()), ("key_event.delete", None, hash)];
-        cases.push(of(operation, &format!("{path}/f00?hashed=true"), Value::Null, deleted(), &expected));
+        cases.push(of(operation, &format!("{path}/6dc2dfc0?hashed=true"), Value::Null, deleted(), &expected));
     }
     cases
 }

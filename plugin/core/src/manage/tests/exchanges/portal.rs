@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// As the portal's admin API writes its times.
+const ZONELESS: &str = "2024-04-22 16:38";
+
 pub(super) fn admin_api() -> Vec<Case> {
     let of = |operation, target: &str, request, response, expected: (&'static str, Value)| {
         answered(Preset::Portal, operation, target, request, response, &[(expected.0, None, expected.1)])
@@ -9,17 +12,16 @@ pub(super) fn admin_api() -> Vec<Case> {
     let user = |active: bool| {
         json!({
         "ID": 7, "Email": "dev@acme.test", "First": "Test", "Last": "User", "OrganisationID": 2, "Organisation": "Acme",
-        "Provider": "password", "Active": active, "Role": "r", "Teams": [], "CreatedAt": "2024-04-22 16:38",
-        "UpdatedAt": "u",
+        "Provider": "password", "Active": active, "Role": "r", "Teams": [], "CreatedAt": ZONELESS, "UpdatedAt": "u",
         "JWTToken": "hunter2" })
     };
     let shown = |status: &str| {
         json!({
         "ID": 7, "Email": "dev@acme.test", "First": "Test", "Last": "User", "OrgID": 2, "Provider": "password",
-        "Status": status, "CreatedAt": "2024-04-22 16:38" })
+        "Status": status })
     };
     let done = || json!({ "status": "ok", "message": "m" });
-    vec![
+    let mut cases = vec![
         of(
             "POST /portal-api/users",
             "/portal-api/users",
@@ -37,7 +39,7 @@ pub(super) fn admin_api() -> Vec<Case> {
         of(
             "PUT /portal-api/users/{id}",
             "/portal-api/users/7",
-            json!({ "Active": false }),
+            json!({ "ID": 7, "Active": false }),
             user(false),
             ("UserAccountDeactivated", shown("inactive")),
         ),
@@ -45,8 +47,8 @@ pub(super) fn admin_api() -> Vec<Case> {
             "POST /portal-api/apps",
             "/portal-api/apps",
             json!({}),
-            json!({ "ID": 1, "Name": "A", "UserID": 2, "CreatedAt": "c", "X": 1 }),
-            ("ApplicationRegistered", json!({ "ID": 1, "Name": "A", "UserID": 2, "CreatedAt": "c" })),
+            json!({ "ID": 1, "Name": "A", "UserID": 2, "CreatedAt": ZONELESS, "X": 1 }),
+            ("ApplicationRegistered", json!({ "ID": 1, "Name": "A", "UserID": 2 })),
         ),
         Case {
             status: 201,
@@ -54,8 +56,8 @@ pub(super) fn admin_api() -> Vec<Case> {
                 "POST /portal-api/apps/{id}/custom_credentials",
                 "/portal-api/apps/3/custom_credentials",
                 json!({}),
-                json!({ "ID": 1, "CreatedAt": "c", "Credential": "hunter2" }),
-                ("CredentialRegistered", json!({ "ID": 1, "AppID": 3, "CreatedAt": "c" })),
+                json!({ "ID": 1, "CreatedAt": ZONELESS, "Credential": "hunter2" }),
+                ("CredentialRegistered", json!({ "ID": 1, "AppID": 3 })),
             )
         },
         of(
@@ -83,10 +85,25 @@ pub(super) fn admin_api() -> Vec<Case> {
             "POST /portal-api/organisations",
             "/portal-api/organisations",
             json!({}),
-            json!({ "ID": 8, "Name": "O", "CreatedAt": "c" }),
-            ("OrganisationRegistered", json!({ "ID": 8, "Name": "O", "CreatedAt": "c" })),
+            json!({ "ID": 8, "Name": "O", "CreatedAt": ZONELESS }),
+            ("OrganisationRegistered", json!({ "ID": 8, "Name": "O" })),
         ),
-    ]
+    ];
+    // A portal that told its times with their zone.
+    let with_time: Vec<Case> = cases.iter().filter_map(Case::with_time).collect();
+    cases.extend(with_time);
+    cases
+}
+
+impl Case {
+    fn with_time(&self) -> Option<Case> {
+        const TIME: &str = "2024-04-22T16:38:54.068565+02:00";
+        let Body::Json(mut response) = self.response.clone() else { return None };
+        *response.get_mut("CreatedAt")? = TIME.into();
+        let mut case = self.clone_with(Body::Json(response));
+        case.expected.iter_mut().for_each(|(_, _, message)| message["CreatedAt"] = TIME.into());
+        Some(case)
+    }
 }
 
 pub(super) fn pages() -> Vec<Case> {
