@@ -87,6 +87,12 @@ fn keys(ok: impl Fn(&str, &str) -> Value) -> Vec<Exchange> {
             ok(HASH, "updated"),
             &[("key_event.update", by_hash)],
         ),
+        Exchange::json(
+            &format!("POST /gw/tyk/keys/policy/{RAW_KEY}?org_id=acme"),
+            json!({ "apply_policies": ["p"] }),
+            ok(RAW_KEY, "updated"),
+            &[("key_event.update", json!({ "key_id": fingerprint(RAW_KEY) }))],
+        ),
     ]);
     exchanges
 }
