@@ -133,7 +133,8 @@ impl Notifier {
         let kind = EventKind::Management(occurrence.kind);
         host.count(Metric::Events(kind));
         let api_org = config.directory.org(api.org).map(|org| org.id.as_str());
-        let org = occurrence.org_id.or(api_org).unwrap_or_default();
+        let is_known = |id: &str| config.directory.org_index(id).is_some();
+        let org = occurrence.org_id.or(api_org, is_known).unwrap_or_default();
         let of_org = config.org_handlers.get(org).and_then(|lists| lists.get(kind.index()));
         let handlers: Vec<_> = api.handlers(kind).iter().chain(of_org.into_iter().flatten()).collect();
         if handlers.is_empty() {

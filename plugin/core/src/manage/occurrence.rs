@@ -4,6 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::kind::{Action, Kind};
+use super::secrets::org_of_key;
 use super::shapes;
 use crate::mail::{Address, Mailbox, Name};
 use crate::units::UnixMillis;
@@ -33,23 +34,31 @@ pub enum OrgId {
     OfApi,
     /// This one.
     Named(String),
+    /// This one, if there is such a one: a key begins with what would be its id.
+    Supposed(String),
     /// Nobody knows. A rule says where it stands, and there is nothing: any other would be the wrong one.
     Missing,
 }
 
 impl OrgId {
     /// The id, where the API's organisation has that of `api`.
-    pub fn or<'o>(&'o self, api: Option<&'o str>) -> Option<&'o str> {
+    pub fn or<'o>(&'o self, api: Option<&'o str>, is_known: impl FnOnce(&str) -> bool) -> Option<&'o str> {
         match self {
-            OrgId::OfApi => api,
             OrgId::Named(id) => Some(id),
+            OrgId::Supposed(id) if is_known(id) => Some(id),
+            OrgId::OfApi | OrgId::Supposed(_) => api,
             OrgId::Missing => None,
         }
     }
 
+    /// That of the organisation whose key this seems to be.
+    pub(super) fn of_key(key: &str) -> Self {
+        org_of_key(key).map_or(OrgId::OfApi, OrgId::Supposed)
+    }
+
     /// The id that is named.
     pub fn named(&self) -> Option<&str> {
-        self.or(None)
+        self.or(None, |_| true)
     }
 }
 

@@ -11,6 +11,7 @@ pub struct Template(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
+    /// Percent-decoded.
     Literal(String),
     Name(String),
 }
@@ -33,7 +34,7 @@ impl Template {
             let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
             let segment = match name {
                 Some(name) if is_word(name) => Segment::Name(name.to_owned()),
-                None if !part.contains(['{', '}']) => Segment::Literal(part.to_owned()),
+                None if !part.contains(['{', '}']) => Segment::Literal(decoded(part).into_owned()),
                 _ => return Err(format!("{part:?} is neither literal nor a name in braces, such as {{id}}")),
             };
             if matches!(segment, Segment::Name(_)) && segments.contains(&segment) {

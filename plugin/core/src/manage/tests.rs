@@ -8,7 +8,8 @@ use super::body::{Body, BodyPool, Collector};
 use super::exchange::{BodyView, Exchange};
 use super::fields::{TABLE, markdown};
 use super::kind::{Action, Kind};
-use super::occurrence::Occurrence;
+use super::occurrence::{Occurrence, OrgId};
+use super::path::Template;
 use super::posted::posted;
 use super::presets::Preset;
 use super::rules::{FreeRule, Payload, Rules, Source};
@@ -257,4 +258,19 @@ fn the_table_of_fields_names_every_event() {
 fn the_documentation_has_the_table_of_fields() {
     let file = include_str!("../../../../examples/management-events/FIELDS.md");
     assert!(file.ends_with(&format!("\n\n{}", markdown())), "run `make fields`");
+}
+
+#[test]
+fn a_key_says_its_organisation_only_if_there_is_such_a_one() {
+    let of_tyk = OrgId::of_key("5e2743567c1f8800018bdf35f00");
+    let is_known = |id: &str| id == "5e2743567c1f8800018bdf35";
+    assert_eq!(of_tyk.or(Some("acme"), is_known), Some("5e2743567c1f8800018bdf35"));
+    let of_no_one = OrgId::of_key("0123456789abcdef0123456789abcdef");
+    assert_eq!(of_no_one.or(Some("acme"), is_known), Some("acme"));
+}
+
+#[test]
+fn a_path_is_compared_as_it_is_decoded() {
+    let template = Template::parse("/a%20b/{id}").unwrap();
+    assert!(template.matches("/a%20b/1") && template.matches("/a b/1") && !template.matches("/a%2520b/1"));
 }

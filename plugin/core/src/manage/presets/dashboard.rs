@@ -11,7 +11,6 @@ use super::{BOTH, Needs, RESPONSE, Row, object, text};
 use crate::manage::exchange::Seen;
 use crate::manage::kind::{Action, Kind};
 use crate::manage::occurrence::{Occurrence, OrgId};
-use crate::manage::secrets::org_of_key;
 
 pub(super) const ROWS: &[Row] = &[
     Row::new(&["POST"], "/api/apis", BOTH, is_created, |seen, found| classic(seen, Action::Add, found)),
@@ -192,7 +191,7 @@ fn org_of_request(seen: &Seen<'_>) -> Option<String> {
 fn request_approved(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let response = seen.response();
     let key = response.text("/RawKey");
-    let org_id = key.and_then(org_of_key);
+    let org_id = OrgId::of_key(key.unwrap_or_default());
     let oauth_info = response.text("/redirect_uri").map(|uri| object([("redirect_uri", text(uri))]));
     let data =
         object([("id", text(seen.path("id"))), ("approved", Some(Value::Bool(true))), ("oauth_info", oauth_info)]);

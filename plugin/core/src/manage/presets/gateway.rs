@@ -12,7 +12,7 @@ use super::{BOTH, Needs, RESPONSE, Row, object, text};
 use crate::manage::exchange::{BodyView, Seen};
 use crate::manage::kind::{Action, Kind};
 use crate::manage::occurrence::{Occurrence, OrgId};
-use crate::manage::secrets::{fingerprint, is_hash, org_of_key};
+use crate::manage::secrets::{fingerprint, is_hash};
 
 pub(super) const ROWS: &[Row] = &[
     Row::none(&["POST"], "/keys/preview"),
@@ -117,8 +117,8 @@ impl Key<'_> {
     pub(super) fn tell(self, seen: &Seen<'_>, action: Action, found: &mut Vec<Occurrence>) {
         let stated =
             [seen.response().text("/data/org_id"), seen.request().text("/org_id")].into_iter().flatten().next();
-        let of_key = || self.raw.as_deref().and_then(org_of_key);
-        let org_id = stated.map(str::to_owned).or_else(|| seen.query("org_id")).or_else(of_key);
+        let stated = stated.map(str::to_owned).or_else(|| seen.query("org_id"));
+        let org_id = stated.map_or_else(|| OrgId::of_key(self.raw.as_deref().unwrap_or_default()), OrgId::Named);
         let hash = self.hash.as_deref().filter(|hash| is_hash(hash) && self.raw.as_deref() != Some(hash));
         let data = object([
             ("api_model", self.model.cloned()),
