@@ -6,10 +6,11 @@ use crate::cooldown::{self, CauseDigest, Claim, LiveClaim, request_checksum};
 use crate::delivery::outbox::{self, ReserveError, Share, Slot};
 use crate::delivery::{Delivery, Held, disabled};
 use crate::digest::{self, Link, Tally};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Meta};
 use crate::handler::{Recipient, Webhook};
-use crate::mail::templates::{Facts, USER_KEY_REQUEST, USER_SIGN_UP};
+use crate::mail::templates::{Facts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
 use crate::mail::{Address, Carrier, Mail, Mailbox, Name};
+use crate::manage::Kind;
 use crate::metrics::Metric;
 use crate::ports::Host;
 use crate::store::StoreError;
@@ -54,16 +55,32 @@ impl Prepared {
         Prepared { headers: webhook.request_headers(), body, stable, carrier: None }
     }
 
-    /// For a letter to this recipient. What it says of time and numbers is not told from what it says of its cause, so the
-    /// recipient and the type stand for that.
-    fn letter(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Self, String> {
-        let cause = event.management.as_ref().map_or(&event.meta.key, |said| &said.stable);
-        let stable = format!("{}\n{}\n{cause}", event.kind.name(), to.address);
+    /// For a letter to this recipient, which has no cool-down.
+    pub(crate) fn letter(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Self, String> {
         let letter = mail.letter(name, &Facts::of_event(event), to)?;
         let request = mail.backend.request(&letter);
-        let headers = request.request_headers();
+        let (headers, stable) = (request.request_headers(), String::new());
         Ok(Prepared { headers, body: request.body, stable, carrier: Some(mail.backend.carrier()) })
     }
+}
+
+/// What is alike for two letters of one cause: their recipient, and what they say but for volatile values. Letters say
+/// less than their events, so that two of these are told apart by more: a management event's whole payload, and of a
+/// threshold whose it is and which.
+fn cause_of_letter(mail: &Mail, name: &str, event: &Event, to: &Mailbox) -> Result<String, String> {
+    let said = match &event.management {
+        Some(said) => said.stable.clone(),
+        None => {
+            let stable = Event { at: UnixMillis(0), id: String::new(), ..event.clone() };
+            let facts = Facts::of_event(&stable);
+            let meta = Meta { usage_percentage: String::new(), ..event.meta.clone() };
+            let draft = mail.templates.draft(name, &Facts { meta: Some(&meta), ..facts })?;
+            let Meta { org_id, key, api_id, trigger_limit, .. } = &meta;
+            let threshold = if trigger_limit.is_empty() { None } else { Some([org_id, key, api_id, trigger_limit]) };
+            format!("{threshold:?}\n{draft:?}")
+        }
+    };
+    Ok(format!("{}\n{}\n{said}", event.kind.name(), to.address))
 }
 
 /// A message with everything that does not change from attempt to attempt.
@@ -102,6 +119,14 @@ impl<H: Host> Message<'_, H> {
     /// The looks before anything is written keep a flood, most of which is held back, from taking slots and claims.
     pub fn hold(&self) {
         let Message { host, config, webhook, now, .. } = *self;
+        let kind = self.event.kind;
+        // A letter takes three templates, too much for what is only counted.
+        if self.to.is_some()
+            && webhook.event_timeout_ms == 0
+            && let Ok(Turn::Capped(seen)) = webhook.cap.look(host, kind, now)
+        {
+            return self.capped(seen);
+        }
         let prepared = match self.prepare() {
             Ok(Some(prepared)) => prepared,
             Ok(None) => return,
@@ -120,7 +145,7 @@ impl<H: Host> Message<'_, H> {
         if disabled::disabled(host).is_ok_and(|disabled| disabled.contains(config.id, target.endpoint)) {
             return host.count(Metric::Disabled);
         }
-        if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, now) {
+        if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, kind, now) {
             return self.capped(seen);
         }
         let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.share()) {
@@ -129,7 +154,7 @@ impl<H: Host> Message<'_, H> {
         };
         // The turn comes before the claim: one that is not used can be given back, whereas a claim that was released
         // could have held an event back for nothing.
-        match webhook.cap.take(host, now) {
+        match webhook.cap.take(host, kind, now) {
             Ok(Turn::Capped(seen)) => {
                 self.free(slot);
                 return self.capped(seen);
@@ -141,7 +166,7 @@ impl<H: Host> Message<'_, H> {
             Ok(claim) => claim,
             Err(live) => {
                 self.free(slot);
-                if let Err(error) = webhook.cap.give_back(host, now) {
+                if let Err(error) = webhook.cap.give_back(host, kind, now) {
                     self.log(log::Level::Warn, &format!("keeps its place in the cap: {error}"));
                 }
                 return self.suppressed(cause, &live);
@@ -175,6 +200,8 @@ impl<H: Host> Message<'_, H> {
                     None => return Ok(None),
                 }
             }
+            // What is an organisation's is no business of whoever's request was the one that crossed it.
+            Some(Recipient::Developer) if event.meta.key.is_empty() => return Ok(None),
             Some(Recipient::Developer) => match event.meta.meta_data.get("email") {
                 None => return Ok(None),
                 Some(email) => {
@@ -184,17 +211,18 @@ impl<H: Host> Message<'_, H> {
                 }
             },
         };
-        match &config.mail {
-            Some(mail) => Prepared::letter(mail, self.letter_name(), event, to).map(Some),
-            None => Ok(None),
-        }
+        let (Some(mail), name) = (&config.mail, self.letter_name()) else { return Ok(None) };
+        let cools_down = webhook.event_timeout_ms > 0;
+        let stable = if cools_down { cause_of_letter(mail, name, event, &to)? } else { String::new() };
+        Ok(Some(Prepared { stable, ..Prepared::letter(mail, name, event, to)? }))
     }
 
     /// The letter's name: a developer is told in other words than whoever runs the portal.
     fn letter_name(&self) -> &'static str {
-        use crate::manage::Kind;
         match (self.event.kind, self.to) {
             (EventKind::Management(Kind::UserRegistered), Some(Recipient::Developer)) => USER_SIGN_UP,
+            (EventKind::Management(Kind::UserAccountActivated), Some(Recipient::Developer)) => USER_ACTIVATED,
+            (EventKind::Management(Kind::UserAccountDeactivated), Some(Recipient::Developer)) => USER_DEACTIVATED,
             (EventKind::Management(Kind::KeyRequestEvent), Some(Recipient::Developer)) => USER_KEY_REQUEST,
             (kind, _) => kind.name(),
         }
@@ -256,8 +284,8 @@ impl<H: Host> Message<'_, H> {
 
     /// Counts the event in the handler's own tally.
     fn tally_of_handler(&self, seen: Option<Link>) {
-        let Webhook { cap, target, .. } = self.webhook;
-        let cause = CauseDigest::new(self.handler, u128::from(target.endpoint.0).to_le_bytes());
+        let cap = &self.webhook.cap;
+        let cause = CauseDigest::new(self.handler, u128::from(cap.number()).to_le_bytes());
         self.tally(cause, self.now.plus(WINDOW_MS), seen, Share::All, |seen, link| {
             Ok(if cap.link(self.host, seen, link)? { Ok(()) } else { Err(cap.tally(self.host)?) })
         });
@@ -274,6 +302,12 @@ impl<H: Host> Message<'_, H> {
         link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
     ) {
         let Message { host, config, now, .. } = *self;
+        let to = match self.to {
+            None => None,
+            Some(Recipient::Fixed(to)) => Some(&to.address),
+            // One digest cannot be for several.
+            Some(Recipient::Developer) => return,
+        };
         let mut own = None;
         for _ in 0..MAX_LOOKS {
             match seen.map(|link| digest::count(host, link, cause, now)) {
@@ -293,7 +327,7 @@ impl<H: Host> Message<'_, H> {
                 Some(mine) => mine,
                 None => {
                     let endpoint = self.webhook.target.endpoint;
-                    let tally = Tally::begin(self.handler, endpoint, cause, self.event, until);
+                    let tally = Tally::begin(self.handler, endpoint, to.cloned(), cause, self.event, until);
                     match tally.hold(host, config.delivery.capacity, share) {
                         Ok(mine) => *own.insert(mine),
                         Err(ReserveError::Full) if share == Share::Tally => {
