@@ -38,29 +38,39 @@ pub struct Message<'m, H> {
     pub now: UnixMillis,
 }
 
-/// What a message says and how it is sent, before anything is asked of shared data.
+/// What is known of a message before anything is asked of shared data.
+struct Draft {
+    /// What it says with what is volatile blanked.
+    stable: String,
+    content: Content,
+}
+
+/// A letter takes three templates, too much for what is only counted: it is written when it can go out.
+enum Content {
+    Webhook(Rendered),
+    Letter(Mailbox),
+}
+
+/// What a message says and how it is sent.
 pub(crate) struct Prepared {
     headers: Vec<(String, String)>,
     body: String,
-    /// The body with what is volatile blanked.
-    stable: String,
     carrier: Option<Carrier>,
 }
 
 impl Prepared {
     /// For a webhook.
     pub(crate) fn webhook(webhook: &Webhook, rendered: Rendered) -> Self {
-        let stable = rendered.stable().to_owned();
         let body = if webhook.has_body() { rendered.body } else { String::new() };
-        Prepared { headers: webhook.request_headers(), body, stable, carrier: None }
+        Prepared { headers: webhook.request_headers(), body, carrier: None }
     }
 
-    /// For a letter to this recipient, which has no cool-down.
+    /// For a letter to this recipient.
     pub(crate) fn letter(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Self, String> {
         let letter = mail.letter(name, &Facts::of_event(event), to)?;
         let request = mail.backend.request(&letter);
-        let (headers, stable) = (request.request_headers(), String::new());
-        Ok(Prepared { headers, body: request.body, stable, carrier: Some(mail.backend.carrier()) })
+        let headers = request.request_headers();
+        Ok(Prepared { headers, body: request.body, carrier: Some(mail.backend.carrier()) })
     }
 }
 
@@ -120,23 +130,13 @@ impl<H: Host> Message<'_, H> {
     pub fn hold(&self) {
         let Message { host, config, webhook, now, .. } = *self;
         let kind = self.event.kind;
-        // A letter takes three templates, too much for what is only counted.
-        if self.to.is_some()
-            && webhook.event_timeout_ms == 0
-            && let Ok(Turn::Capped(seen)) = webhook.cap.look(host, kind, now)
-        {
-            return self.capped(seen);
-        }
-        let prepared = match self.prepare() {
-            Ok(Some(prepared)) => prepared,
+        let draft = match self.prepare() {
+            Ok(Some(draft)) => draft,
             Ok(None) => return,
-            Err(error) => {
-                host.count(Metric::Failed);
-                return self.log(log::Level::Error, &format!("is not sent: {error}"));
-            }
+            Err(error) => return self.fail(&error),
         };
         let target = &webhook.target;
-        let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, &prepared.stable);
+        let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, &draft.stable);
         let cause = CauseDigest::new(self.handler, checksum);
         let cools_down = webhook.event_timeout_ms > 0;
         if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
@@ -148,6 +148,10 @@ impl<H: Host> Message<'_, H> {
         if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, kind, now) {
             return self.capped(seen);
         }
+        let prepared = match self.write(draft) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.fail(&error),
+        };
         let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.share()) {
             Ok(slot) => slot,
             Err(error) => return self.drop(&error),
@@ -184,14 +188,13 @@ impl<H: Host> Message<'_, H> {
     }
 
     /// `None` where there is nobody to send it to.
-    fn prepare(&self) -> Result<Option<Prepared>, String> {
+    fn prepare(&self) -> Result<Option<Draft>, String> {
         let Message { config, webhook, event, .. } = *self;
         let to = match self.to {
             None => {
-                return config
-                    .templates
-                    .render(&webhook.template, event)
-                    .map(|text| Some(Prepared::webhook(webhook, text)));
+                let rendered = config.templates.render(&webhook.template, event)?;
+                let stable = rendered.stable().to_owned();
+                return Ok(Some(Draft { stable, content: Content::Webhook(rendered) }));
             }
             Some(Recipient::Fixed(to)) => to.clone(),
             Some(Recipient::Developer) if event.management.is_some() => {
@@ -211,10 +214,22 @@ impl<H: Host> Message<'_, H> {
                 }
             },
         };
-        let (Some(mail), name) = (&config.mail, self.letter_name()) else { return Ok(None) };
-        let cools_down = webhook.event_timeout_ms > 0;
-        let stable = if cools_down { cause_of_letter(mail, name, event, &to)? } else { String::new() };
-        Ok(Some(Prepared { stable, ..Prepared::letter(mail, name, event, to)? }))
+        let stable = match self.mail()? {
+            mail if webhook.event_timeout_ms > 0 => cause_of_letter(mail, self.letter_name(), event, &to)?,
+            _ => String::new(),
+        };
+        Ok(Some(Draft { stable, content: Content::Letter(to) }))
+    }
+
+    fn write(&self, draft: Draft) -> Result<Prepared, String> {
+        match draft.content {
+            Content::Webhook(rendered) => Ok(Prepared::webhook(self.webhook, rendered)),
+            Content::Letter(to) => Prepared::letter(self.mail()?, self.letter_name(), self.event, to),
+        }
+    }
+
+    fn mail(&self) -> Result<&Mail, String> {
+        self.config.mail.as_ref().ok_or_else(|| "e-mail is not configured".to_owned())
     }
 
     /// The letter's name: a developer is told in other words than whoever runs the portal.
@@ -344,6 +359,11 @@ impl<H: Host> Message<'_, H> {
                 Err(error) => return self.log(log::Level::Error, &format!("has a digest of its own: {error}")),
             }
         }
+    }
+
+    fn fail(&self, error: &str) {
+        self.host.count(Metric::Failed);
+        self.log(log::Level::Error, &format!("is not sent: {error}"));
     }
 
     fn drop(&self, error: &ReserveError) {
