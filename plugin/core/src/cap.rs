@@ -1,6 +1,10 @@
 //! A handler's `max_per_minute`: in any 60 seconds, no more of its messages than that are handed over. What exceeds it is
 //! counted and told in one digest (see [`crate::digest`]), so that who varies path or key cannot flood a receiver.
 //!
+//! A client can make the gateway's events by the thousand, so these have a cap unless the handler says that there is none.
+//! Management events have what each of them says, and no client can make them: for these there is a cap only where the
+//! handler says so.
+//!
 //! ```text
 //! record  = version u8 = 1, slot u32, until u64, at u64*          little endian; slot u32::MAX: no tally
 //! ```
@@ -10,6 +14,7 @@
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Slot;
 use crate::digest::Link;
+use crate::event::EventKind;
 use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
@@ -18,6 +23,9 @@ use crate::units::{UnixMillis, fingerprint};
 /// The time in which a handler's messages are limited.
 pub const WINDOW_MS: u64 = 60_000;
 
+/// What `max_per_minute` is for gateway events where it is not given.
+pub const DEFAULT_MAX_PER_MINUTE: u32 = 120;
+
 const VERSION: u8 = 1;
 const NO_SLOT: u32 = u32::MAX;
 
@@ -25,8 +33,11 @@ const NO_SLOT: u32 = u32::MAX;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cap {
     key: String,
+    number: u64,
     /// 0: no limit.
-    most: usize,
+    gateway: usize,
+    /// Likewise, for management events.
+    management: usize,
 }
 
 /// Whether a message may go out.
@@ -39,33 +50,57 @@ pub enum Turn {
 }
 
 impl Cap {
-    /// Of a handler; 0 is no limit.
-    pub fn new(handler: &str, endpoint: EndpointId, max_per_minute: u32) -> Self {
-        let number = fingerprint(&[handler, &endpoint.0.to_string()]);
-        Cap { key: format!("tb1/m/{:08x}", number >> 32), most: usize::try_from(max_per_minute).unwrap_or(usize::MAX) }
+    /// Of what the parts of `handler` name; 0 is no limit, and `None` the default.
+    pub fn new(handler: &[&str], endpoint: EndpointId, max_per_minute: Option<u32>) -> Self {
+        let endpoint = endpoint.0.to_string();
+        let parts: Vec<&str> = handler.iter().copied().chain([endpoint.as_str()]).collect();
+        let number = fingerprint(&parts);
+        let most = |most: u32| usize::try_from(most).unwrap_or(usize::MAX);
+        Cap {
+            key: format!("tb1/m/{:08x}", number >> 32),
+            number,
+            gateway: most(max_per_minute.unwrap_or(DEFAULT_MAX_PER_MINUTE)),
+            management: most(max_per_minute.unwrap_or(0)),
+        }
+    }
+
+    /// What tells it from the cap of another handler.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn most(&self, kind: EventKind) -> usize {
+        if matches!(kind, EventKind::Management(_)) { self.management } else { self.gateway }
     }
 
     /// Looks, without taking a turn. A record that does not decode is none.
     ///
     /// # Errors
     /// When the host refuses.
-    pub fn look(&self, host: &impl SharedData, now: UnixMillis) -> Result<Turn, StoreError> {
-        if self.most == 0 {
+    pub fn look(&self, host: &impl SharedData, kind: EventKind, now: UnixMillis) -> Result<Turn, StoreError> {
+        let most = self.most(kind);
+        if most == 0 {
             return Ok(Turn::Free);
         }
-        Ok(Record::decode(read(host, &self.key)?).map_or(Turn::Free, |record| self.turn(&record, now)))
+        Ok(Record::decode(read(host, &self.key)?).map_or(Turn::Free, |record| record.turn(most, now)))
     }
 
     /// Takes a turn.
     ///
     /// # Errors
     /// As for any update of shared data.
-    pub fn take(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Result<Turn, StoreError> {
-        if self.most == 0 {
+    pub fn take(
+        &self,
+        host: &(impl SharedData + Metrics),
+        kind: EventKind,
+        now: UnixMillis,
+    ) -> Result<Turn, StoreError> {
+        let most = self.most(kind);
+        if most == 0 {
             return Ok(Turn::Free);
         }
         self.change(host, |record| {
-            let turn = self.turn(record, now);
+            let turn = record.turn(most, now);
             if turn == Turn::Free {
                 record.sent.retain(|at| is_recent(*at, now));
                 record.sent.push(now);
@@ -78,8 +113,13 @@ impl Cap {
     ///
     /// # Errors
     /// As for any update of shared data.
-    pub fn give_back(&self, host: &(impl SharedData + Metrics), at: UnixMillis) -> Result<(), StoreError> {
-        if self.most == 0 {
+    pub fn give_back(
+        &self,
+        host: &(impl SharedData + Metrics),
+        kind: EventKind,
+        at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        if self.most(kind) == 0 {
             return Ok(());
         }
         self.change(host, |record| {
@@ -108,11 +148,6 @@ impl Cap {
             }
             (is_unchanged, is_unchanged)
         })
-    }
-
-    fn turn(&self, record: &Record, now: UnixMillis) -> Turn {
-        let recent = record.sent.iter().filter(|at| is_recent(**at, now)).count();
-        if recent < self.most { Turn::Free } else { Turn::Capped(record.tally) }
     }
 
     fn change<T>(
@@ -144,6 +179,11 @@ struct Record {
 }
 
 impl Record {
+    fn turn(&self, most: usize, now: UnixMillis) -> Turn {
+        let recent = self.sent.iter().filter(|at| is_recent(**at, now)).count();
+        if recent < most { Turn::Free } else { Turn::Capped(self.tally) }
+    }
+
     fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(Record::default()) };
         Record::parse(&bytes).ok_or(CorruptRecord { record: "handler's cap", len: bytes.len() })
@@ -179,26 +219,42 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    const KIND: EventKind = EventKind::AuthFailure;
+
     fn cap(most: u32) -> Cap {
-        Cap::new("h", EndpointId(7), most)
+        Cap::new(&["h"], EndpointId(7), Some(most))
     }
 
     #[test]
     fn zero_is_no_limit_and_writes_nothing() {
         let host = MemoryHost::default();
-        assert!((0..1000).all(|_| cap(0).take(&host, UnixMillis(0)) == Ok(Turn::Free)));
+        assert!((0..1000).all(|_| cap(0).take(&host, KIND, UnixMillis(0)) == Ok(Turn::Free)));
         assert_eq!(host.key_count(), 0);
+    }
+
+    #[test]
+    fn management_events_have_a_cap_only_where_one_is_asked_for() {
+        let kind = EventKind::Management(crate::manage::Kind::KeyEvent);
+        let host = MemoryHost::default();
+        let free =
+            |cap: &Cap, kind| (0..200).filter(|_| cap.take(&host, kind, UnixMillis(0)) == Ok(Turn::Free)).count();
+        let default = Cap::new(&["h"], EndpointId(7), None);
+        assert_eq!((free(&default, kind), free(&default, KIND)), (200, 120));
+        let asked = Cap::new(&["i"], EndpointId(7), Some(3));
+        assert_eq!((free(&asked, kind), free(&asked, KIND)), (3, 0), "both take turns of one cap");
+        let none = Cap::new(&["j"], EndpointId(7), Some(0));
+        assert_eq!((free(&none, kind), free(&none, KIND)), (200, 200));
     }
 
     #[test]
     fn a_turn_that_is_given_back_can_be_taken_again() {
         let host = MemoryHost::default();
         let cap = cap(1);
-        cap.take(&host, UnixMillis(5)).unwrap();
-        cap.give_back(&host, UnixMillis(4)).unwrap();
-        assert_eq!(cap.take(&host, UnixMillis(6)), Ok(Turn::Capped(None)));
-        cap.give_back(&host, UnixMillis(5)).unwrap();
-        assert_eq!(cap.take(&host, UnixMillis(6)), Ok(Turn::Free));
+        cap.take(&host, KIND, UnixMillis(5)).unwrap();
+        cap.give_back(&host, KIND, UnixMillis(4)).unwrap();
+        assert_eq!(cap.take(&host, KIND, UnixMillis(6)), Ok(Turn::Capped(None)));
+        cap.give_back(&host, KIND, UnixMillis(5)).unwrap();
+        assert_eq!(cap.take(&host, KIND, UnixMillis(6)), Ok(Turn::Free));
     }
 
     #[test]
@@ -206,9 +262,9 @@ mod tests {
         let host = MemoryHost::default();
         let cap = cap(1);
         host.put(&cap.key, b"not ours").unwrap();
-        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
-        assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Free));
-        assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Capped(None)));
+        assert_eq!(cap.look(&host, KIND, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.take(&host, KIND, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.take(&host, KIND, UnixMillis(0)), Ok(Turn::Capped(None)));
         assert_eq!(host.metric(Metric::CorruptRecords), 1);
     }
 
@@ -216,8 +272,8 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_silence_a_handler() {
         let host = MemoryHost::default();
         let cap = cap(1);
-        cap.take(&host, UnixMillis(10_000_000)).unwrap();
-        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
+        cap.take(&host, KIND, UnixMillis(10_000_000)).unwrap();
+        assert_eq!(cap.look(&host, KIND, UnixMillis(0)), Ok(Turn::Free));
     }
 
     #[test]
@@ -228,8 +284,8 @@ mod tests {
         assert_eq!(cap.link(&host, None, link(1)), Ok(true));
         assert_eq!(cap.link(&host, None, link(2)), Ok(false));
         assert_eq!(cap.link(&host, Some(link(1)), link(3)), Ok(true));
-        cap.take(&host, UnixMillis(0)).unwrap();
-        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Capped(Some(link(3)))));
+        cap.take(&host, KIND, UnixMillis(0)).unwrap();
+        assert_eq!(cap.look(&host, KIND, UnixMillis(0)), Ok(Turn::Capped(Some(link(3)))));
     }
 
     proptest! {
@@ -240,8 +296,8 @@ mod tests {
             let (mut now, mut sent) = (UnixMillis(1), Vec::new());
             for step in steps {
                 now = now.plus(step);
-                let looked = cap.look(&host, now).unwrap();
-                let turn = cap.take(&host, now).unwrap();
+                let looked = cap.look(&host, KIND, now).unwrap();
+                let turn = cap.take(&host, KIND, now).unwrap();
                 prop_assert_eq!(looked, turn);
                 let recent = sent.iter().filter(|at| now.since(**at) < WINDOW_MS).count();
                 prop_assert_eq!(turn == Turn::Free, recent < most as usize);

@@ -5,12 +5,16 @@
 //! so that every event is in one digest or the next.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::Config;
 use crate::cooldown::CauseDigest;
 use crate::delivery::outbox::{self, ReserveError, Share, Slot, Tag};
 use crate::delivery::{Delivery, EndpointId, Held};
-use crate::event::{Event, EventKind, Meta, cut};
+use crate::event::{Event, EventKind, Management, Meta, cut};
+use crate::handler::{Action, Webhook};
+use crate::mail::{Address, Mail, Mailbox};
+use crate::manage;
 use crate::message::{self, Prepared};
 use crate::metrics::Metric;
 use crate::ports::{Host, Metrics, SharedData};
@@ -40,6 +44,8 @@ pub struct Tally {
     pub handler: String,
     /// Its URL: another configuration may use the name for another.
     pub endpoint: EndpointId,
+    /// Of letters: whose they are.
+    pub to: Option<Address>,
     /// Why they were held back.
     pub cause: CauseDigest,
     /// What the first of them said.
@@ -56,7 +62,14 @@ pub struct Tally {
 
 impl Tally {
     /// One that has counted `event`.
-    pub fn begin(handler: &str, endpoint: EndpointId, cause: CauseDigest, event: &Event, until: UnixMillis) -> Self {
+    pub fn begin(
+        handler: &str,
+        endpoint: EndpointId,
+        to: Option<Address>,
+        cause: CauseDigest,
+        event: &Event,
+        until: UnixMillis,
+    ) -> Self {
         let short = |text: &String| cut(text, MAX_VALUE_BYTES).to_owned();
         let meta = Meta {
             message: short(&event.meta.message),
@@ -71,6 +84,7 @@ impl Tally {
             event: event.kind.name().to_owned(),
             handler: handler.to_owned(),
             endpoint,
+            to,
             cause,
             meta: Box::new(meta),
             suppressed: 1,
@@ -101,7 +115,33 @@ impl Tally {
 
     /// Whether a configuration can write its message.
     pub fn is_known_to(&self, config: &Config) -> bool {
-        config.webhook(&self.handler).is_some_and(|webhook| webhook.target.endpoint == self.endpoint)
+        self.author(config).is_some()
+    }
+
+    /// Who writes its message, and who sends it: a digest of letters is a letter.
+    fn author<'c>(&'c self, config: &'c Config) -> Option<(&'c Webhook, Author<'c>)> {
+        let (webhook, author) = match (&config.handlers.named(&self.handler)?.action, &self.to) {
+            (Action::Webhook(webhook), None) => (&**webhook, Author::Webhook),
+            (Action::Email(email), Some(to)) => (&email.carried_by, Author::Letter(config.mail.as_ref()?, to)),
+            _ => return None,
+        };
+        (webhook.target.endpoint == self.endpoint).then_some((webhook, author))
+    }
+
+    /// The event that its message tells of.
+    fn event(&self, now: UnixMillis) -> Option<Event> {
+        let kind = EventKind::from_name(&self.event)?;
+        let meta = Meta {
+            suppressed: self.suppressed,
+            first_seen: UnixMillis(self.first).to_rfc3339(),
+            last_seen: UnixMillis(self.last).to_rfc3339(),
+            ..(*self.meta).clone()
+        };
+        let management = match kind {
+            EventKind::Management(kind) => Some(Box::new(management(kind, &meta, now))),
+            _ => None,
+        };
+        Some(Event { kind, id: self.id.clone(), at: now, meta, fingerprint: String::new(), management })
     }
 
     /// When it becomes a message, by a clock that may have been set back since it began.
@@ -167,20 +207,41 @@ pub fn close(
     Ok(None)
 }
 
-fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, String> {
-    let webhook = config.webhook(&tally.handler).filter(|webhook| webhook.target.endpoint == tally.endpoint);
-    let webhook = webhook.ok_or("the configuration has no such handler any more")?;
-    let kind = EventKind::from_name(&tally.event).ok_or("there is no such event any more")?;
-    let meta = Meta {
-        suppressed: tally.suppressed,
-        first_seen: UnixMillis(tally.first).to_rfc3339(),
-        last_seen: UnixMillis(tally.last).to_rfc3339(),
-        ..(*tally.meta).clone()
+enum Author<'c> {
+    Webhook,
+    Letter(&'c Mail, &'c Address),
+}
+
+/// A payload in the form of its kind, with the count in the place of what a single event says.
+fn management(kind: manage::Kind, meta: &Meta, now: UnixMillis) -> Management {
+    let names = match kind.is_portal() {
+        true => ["Suppressed", "FirstSeen", "LastSeen"],
+        false => ["suppressed", "first_seen", "last_seen"],
     };
-    let event = Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new(), management: None };
-    let rendered = config.templates.render(&webhook.template, &event)?;
+    let values = [meta.suppressed.into(), meta.first_seen.as_str().into(), meta.last_seen.as_str().into()];
+    let payload = names.map(str::to_owned).into_iter().zip(values).collect();
+    // The message of a management event is its name.
+    let action = meta.message.split_once('.').and_then(|(_, action)| manage::Action::from_name(action));
+    let occurrence = manage::Occurrence::new(kind, action, None, Value::Object(payload));
+    Management {
+        name: occurrence.name(),
+        action: action.map_or("", manage::Action::name),
+        body: occurrence.body(now),
+        stable: occurrence.stable_body(),
+        payload: occurrence.payload,
+        concerned: None,
+    }
+}
+
+fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, String> {
+    let (webhook, author) = tally.author(config).ok_or("the configuration has no such handler any more")?;
+    let event = tally.event(now).ok_or("there is no such event any more")?;
+    let prepared = match author {
+        Author::Webhook => Prepared::webhook(webhook, config.templates.render(&webhook.template, &event)?),
+        Author::Letter(mail, to) => Prepared::letter(mail, event.kind.name(), &event, Mailbox::from(to.clone()))?,
+    };
     Ok(Delivery {
         id: tally.id.clone(),
-        ..message::delivery(config, &tally.handler, webhook, &event, Prepared::webhook(webhook, rendered), None, now)
+        ..message::delivery(config, &tally.handler, webhook, &event, prepared, None, now)
     })
 }

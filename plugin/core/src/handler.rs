@@ -48,12 +48,16 @@ impl Handlers {
         self.list.get(index.0)
     }
 
+    /// The one of that name.
+    pub fn named(&self, name: &str) -> Option<&Handler> {
+        self.get(*self.by_name.get(name)?)
+    }
+
     /// The webhook of that name.
     pub fn webhook(&self, name: &str) -> Option<&Webhook> {
-        match &self.get(*self.by_name.get(name)?)?.action {
+        match &self.named(name)?.action {
             Action::Webhook(webhook) => Some(webhook),
-            Action::Email(email) => Some(&email.carried_by),
-            Action::Log { .. } => None,
+            Action::Email(_) | Action::Log { .. } => None,
         }
     }
 }
@@ -107,7 +111,7 @@ pub struct Email {
 pub enum Recipient {
     /// Always the same.
     Fixed(Mailbox),
-    /// The developer whom the event concerns: `meta_data.email` of the key.
+    /// The developer whom the event concerns: `meta_data.email` of the key, or whom the payload names.
     Developer,
 }
 
@@ -128,7 +132,7 @@ pub struct Webhook {
     pub event_timeout_ms: u64,
     /// Whether what a cool-down holds back is told when it ends.
     pub digest: bool,
-    /// How many messages a minute go out.
+    /// How many messages a minute go out; of letters whose recipient varies, any number.
     pub cap: Cap,
     /// What messages are signed with; several while secrets rotate.
     pub keys: Vec<SigningKey>,

@@ -6,10 +6,11 @@ use crate::cooldown::{self, CauseDigest, Claim, LiveClaim, request_checksum};
 use crate::delivery::outbox::{self, ReserveError, Share, Slot};
 use crate::delivery::{Delivery, Held, disabled};
 use crate::digest::{self, Link, Tally};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Meta};
 use crate::handler::{Recipient, Webhook};
-use crate::mail::templates::{Facts, USER_KEY_REQUEST, USER_SIGN_UP};
+use crate::mail::templates::{Facts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
 use crate::mail::{Address, Carrier, Mail, Mailbox, Name};
+use crate::manage::Kind;
 use crate::metrics::Metric;
 use crate::ports::Host;
 use crate::store::StoreError;
@@ -56,33 +57,59 @@ pub struct Message<'m, H> {
     pub now: UnixMillis,
 }
 
-/// What a message says and how it is sent, before anything is asked of shared data.
+/// What is known of a message before anything is asked of shared data.
+struct Draft {
+    /// What it says with what is volatile blanked.
+    stable: String,
+    content: Content,
+}
+
+/// A letter takes three templates, too much for what is only counted: it is written when it can go out.
+enum Content {
+    Webhook(Rendered),
+    Letter(Mailbox),
+}
+
+/// What a message says and how it is sent.
 pub(crate) struct Prepared {
     headers: Vec<(String, String)>,
     body: String,
-    /// The body with what is volatile blanked.
-    stable: String,
     carrier: Option<Carrier>,
 }
 
 impl Prepared {
     /// For a webhook.
     pub(crate) fn webhook(webhook: &Webhook, rendered: Rendered) -> Self {
-        let stable = rendered.stable().to_owned();
         let body = if webhook.has_body() { rendered.body } else { String::new() };
-        Prepared { headers: webhook.request_headers(), body, stable, carrier: None }
+        Prepared { headers: webhook.request_headers(), body, carrier: None }
     }
 
-    /// For a letter to this recipient. What it says of time and numbers is not told from what it says of its cause, so the
-    /// recipient and the type stand for that.
-    fn letter(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Self, String> {
-        let cause = event.management.as_ref().map_or(&event.meta.key, |said| &said.stable);
-        let stable = format!("{}\n{}\n{cause}", event.kind.name(), to.address);
+    /// For a letter to this recipient.
+    pub(crate) fn letter(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Self, String> {
         let letter = mail.letter(name, &Facts::of_event(event), to)?;
         let request = mail.backend.request(&letter);
         let headers = request.request_headers();
-        Ok(Prepared { headers, body: request.body, stable, carrier: Some(mail.backend.carrier()) })
+        Ok(Prepared { headers, body: request.body, carrier: Some(mail.backend.carrier()) })
     }
+}
+
+/// What is alike for two letters of one cause: their recipient, and what they say but for volatile values. Letters say
+/// less than their events, so that two of these are told apart by more: a management event's whole payload, and of a
+/// threshold whose it is and which.
+fn cause_of_letter(mail: &Mail, name: &str, event: &Event, to: &Mailbox) -> Result<String, String> {
+    let said = match &event.management {
+        Some(said) => said.stable.clone(),
+        None => {
+            let stable = Event { at: UnixMillis(0), id: String::new(), ..event.clone() };
+            let facts = Facts::of_event(&stable);
+            let meta = Meta { usage_percentage: String::new(), ..event.meta.clone() };
+            let draft = mail.templates.draft(name, &Facts { meta: Some(&meta), ..facts })?;
+            let Meta { org_id, key, api_id, trigger_limit, .. } = &meta;
+            let threshold = if trigger_limit.is_empty() { None } else { Some([org_id, key, api_id, trigger_limit]) };
+            format!("{threshold:?}\n{draft:?}")
+        }
+    };
+    Ok(format!("{}\n{}\n{said}", event.kind.name(), to.address))
 }
 
 /// A message with everything that does not change from attempt to attempt.
@@ -121,17 +148,14 @@ impl<H: Host> Message<'_, H> {
     /// The looks before anything is written keep a flood, most of which is held back, from taking slots and claims.
     pub fn hold(&self) -> Fate {
         let Message { host, config, webhook, now, .. } = *self;
-        let prepared = match self.prepare() {
-            Ok(Some(prepared)) => prepared,
+        let kind = self.event.kind;
+        let draft = match self.prepare() {
+            Ok(Some(draft)) => draft,
             Ok(None) => return Fate::NoRecipient,
-            Err(error) => {
-                host.count(Metric::Failed);
-                self.log(log::Level::Error, &format!("is not sent: {error}"));
-                return Fate::Failed;
-            }
+            Err(error) => return self.fail(&error),
         };
         let target = &webhook.target;
-        let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, &prepared.stable);
+        let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, &draft.stable);
         let cause = CauseDigest::new(self.handler, checksum);
         let cools_down = webhook.event_timeout_ms > 0;
         if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
@@ -141,16 +165,20 @@ impl<H: Host> Message<'_, H> {
             host.count(Metric::Disabled);
             return Fate::Disabled;
         }
-        if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, now) {
+        if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, kind, now) {
             return self.capped(seen);
         }
+        let prepared = match self.write(draft) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.fail(&error),
+        };
         let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.share()) {
             Ok(slot) => slot,
             Err(error) => return self.drop(&error),
         };
         // The turn comes before the claim: one that is not used can be given back, whereas a claim that was released
         // could have held an event back for nothing.
-        match webhook.cap.take(host, now) {
+        match webhook.cap.take(host, kind, now) {
             Ok(Turn::Capped(seen)) => {
                 self.free(slot);
                 return self.capped(seen);
@@ -162,7 +190,7 @@ impl<H: Host> Message<'_, H> {
             Ok(claim) => claim,
             Err(live) => {
                 self.free(slot);
-                if let Err(error) = webhook.cap.give_back(host, now) {
+                if let Err(error) = webhook.cap.give_back(host, kind, now) {
                     self.log(log::Level::Warn, &format!("keeps its place in the cap: {error}"));
                 }
                 return self.suppressed(cause, &live);
@@ -182,14 +210,13 @@ impl<H: Host> Message<'_, H> {
     }
 
     /// `None` where there is nobody to send it to.
-    fn prepare(&self) -> Result<Option<Prepared>, String> {
+    fn prepare(&self) -> Result<Option<Draft>, String> {
         let Message { config, webhook, event, .. } = *self;
         let to = match self.to {
             None => {
-                return config
-                    .templates
-                    .render(&webhook.template, event)
-                    .map(|text| Some(Prepared::webhook(webhook, text)));
+                let rendered = config.templates.render(&webhook.template, event)?;
+                let stable = rendered.stable().to_owned();
+                return Ok(Some(Draft { stable, content: Content::Webhook(rendered) }));
             }
             Some(Recipient::Fixed(to)) => to.clone(),
             Some(Recipient::Developer) if event.management.is_some() => {
@@ -198,6 +225,8 @@ impl<H: Host> Message<'_, H> {
                     None => return Ok(None),
                 }
             }
+            // What is an organisation's is no business of whoever's request was the one that crossed it.
+            Some(Recipient::Developer) if event.meta.key.is_empty() => return Ok(None),
             Some(Recipient::Developer) => match event.meta.meta_data.get("email") {
                 None => return Ok(None),
                 Some(email) => {
@@ -207,17 +236,30 @@ impl<H: Host> Message<'_, H> {
                 }
             },
         };
-        match &config.mail {
-            Some(mail) => Prepared::letter(mail, self.letter_name(), event, to).map(Some),
-            None => Ok(None),
+        let stable = match self.mail()? {
+            mail if webhook.event_timeout_ms > 0 => cause_of_letter(mail, self.letter_name(), event, &to)?,
+            _ => String::new(),
+        };
+        Ok(Some(Draft { stable, content: Content::Letter(to) }))
+    }
+
+    fn write(&self, draft: Draft) -> Result<Prepared, String> {
+        match draft.content {
+            Content::Webhook(rendered) => Ok(Prepared::webhook(self.webhook, rendered)),
+            Content::Letter(to) => Prepared::letter(self.mail()?, self.letter_name(), self.event, to),
         }
+    }
+
+    fn mail(&self) -> Result<&Mail, String> {
+        self.config.mail.as_ref().ok_or_else(|| "e-mail is not configured".to_owned())
     }
 
     /// The letter's name: a developer is told in other words than whoever runs the portal.
     fn letter_name(&self) -> &'static str {
-        use crate::manage::Kind;
         match (self.event.kind, self.to) {
             (EventKind::Management(Kind::UserRegistered), Some(Recipient::Developer)) => USER_SIGN_UP,
+            (EventKind::Management(Kind::UserAccountActivated), Some(Recipient::Developer)) => USER_ACTIVATED,
+            (EventKind::Management(Kind::UserAccountDeactivated), Some(Recipient::Developer)) => USER_DEACTIVATED,
             (EventKind::Management(Kind::KeyRequestEvent), Some(Recipient::Developer)) => USER_KEY_REQUEST,
             (kind, _) => kind.name(),
         }
@@ -281,8 +323,8 @@ impl<H: Host> Message<'_, H> {
 
     /// Counts the event in the handler's own tally.
     fn tally_of_handler(&self, seen: Option<Link>) {
-        let Webhook { cap, target, .. } = self.webhook;
-        let cause = CauseDigest::new(self.handler, u128::from(target.endpoint.0).to_le_bytes());
+        let cap = &self.webhook.cap;
+        let cause = CauseDigest::new(self.handler, u128::from(cap.number()).to_le_bytes());
         self.tally(cause, self.now.plus(WINDOW_MS), seen, Share::All, |seen, link| {
             Ok(if cap.link(self.host, seen, link)? { Ok(()) } else { Err(cap.tally(self.host)?) })
         });
@@ -299,6 +341,12 @@ impl<H: Host> Message<'_, H> {
         link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
     ) {
         let Message { host, config, now, .. } = *self;
+        let to = match self.to {
+            None => None,
+            Some(Recipient::Fixed(to)) => Some(&to.address),
+            // One digest cannot be for several.
+            Some(Recipient::Developer) => return,
+        };
         let mut own = None;
         for _ in 0..MAX_LOOKS {
             match seen.map(|link| digest::count(host, link, cause, now)) {
@@ -318,7 +366,7 @@ impl<H: Host> Message<'_, H> {
                 Some(mine) => mine,
                 None => {
                     let endpoint = self.webhook.target.endpoint;
-                    let tally = Tally::begin(self.handler, endpoint, cause, self.event, until);
+                    let tally = Tally::begin(self.handler, endpoint, to.cloned(), cause, self.event, until);
                     match tally.hold(host, config.delivery.capacity, share) {
                         Ok(mine) => *own.insert(mine),
                         Err(ReserveError::Full) if share == Share::Tally => {
@@ -338,6 +386,12 @@ impl<H: Host> Message<'_, H> {
                 Err(error) => return self.log(log::Level::Error, &format!("has a digest of its own: {error}")),
             }
         }
+    }
+
+    fn fail(&self, error: &str) -> Fate {
+        self.host.count(Metric::Failed);
+        self.log(log::Level::Error, &format!("is not sent: {error}"));
+        Fate::Failed
     }
 
     fn drop(&self, error: &ReserveError) -> Fate {

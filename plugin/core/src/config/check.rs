@@ -12,7 +12,7 @@ use crate::admin::Admin;
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::{DeliveryPolicy, schedule};
 use crate::event::EventKind;
-use crate::handler::{Recipient, Target};
+use crate::handler::Target;
 use crate::identity::{KeyLocation, Source};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
@@ -38,16 +38,16 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
 
     let mail = super::mail::check(&raw, errors, &mut warnings);
     let event_options = manage::event_options(&raw, errors, &mut warnings);
-    let mut handlers = HandlerList::new(&templates, &raw, errors, &mut warnings);
+    let mut handlers = HandlerList::new(&templates, &raw, mail.as_ref(), errors, &mut warnings);
     let named = handlers.add_named(&raw.webhooks);
     let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers).with(&named);
     let told = mail.as_ref().filter(|mail| mail.backend.notify_users);
     let gateway = gateway.with(&told.map(|mail| handlers.add_developers(mail)).unwrap_or_default());
     let org_handlers = event_options
         .iter()
-        .map(|(org, options)| (org.clone(), handlers.add_options(org, options, mail.as_ref()).into_lists()))
+        .map(|(org, options)| (org.clone(), handlers.add_options(org, options).into_lists()))
         .collect();
-    let letters = told.and_then(|mail| handlers.add_email("email_backend.TriggerExceeded", mail, Recipient::Developer));
+    let letters = told.and_then(|mail| handlers.add_developer("email_backend.TriggerExceeded", mail));
     let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(letters).collect();
     let monitor = if raw.monitor.enable_trigger_monitors { monitor } else { Vec::new() };
     let api_handlers: Vec<_> = (0_usize..)

@@ -1,5 +1,9 @@
 //! Checks event handlers, named webhooks and the monitor's webhook: names, targets, headers, templates.
 
+mod people;
+
+pub(super) use people::{Channel, OrgOption};
+
 use std::collections::BTreeMap;
 
 use super::error::{Errors, hint, item, member};
@@ -8,12 +12,12 @@ use super::target::{basic, legal_header, target};
 use crate::cap::Cap;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
-use crate::handler::{Action, Email, HandlerIndex, Handlers, Recipient, Target, USER_AGENT, Webhook};
-use crate::mail::{Mail, Mailbox};
-use crate::manage::{EventOptions, Kind};
+use crate::handler::{Action, HandlerIndex, Handlers, Target, USER_AGENT, Webhook};
+use crate::mail::Mail;
 use crate::template::Templates;
 
 const WEBHOOK: &str = "eh_web_hook_handler";
+const EMAIL: &str = "eh_email_handler";
 const LOG: &str = "eh_log_handler";
 const SCRIPTS: [&str; 2] = ["eh_dynamic_handler", "cp_dynamic_handler"];
 
@@ -71,24 +75,25 @@ impl raw::NamedWebhook {
         let mut header_map = own.header_map.clone();
         let is_own = |name: &String| own.header_map.keys().any(|known| known.eq_ignore_ascii_case(name));
         header_map.extend(self.headers.iter().filter(|(name, _)| !is_own(name)).map(|(n, v)| (n.clone(), v.clone())));
-        let default = raw::HandlerMeta::default();
         raw::HandlerMeta {
-            method: if own.method == default.method { self.method.clone() } else { own.method.clone() },
+            method: own.method.clone().or_else(|| self.method.clone()),
             target_path: self.target_url.clone(),
             webhook: String::new(),
             template_path: or(&own.template_path, &self.template_path),
             header_map,
-            event_timeout: if own.event_timeout > 0 { own.event_timeout } else { self.event_timeout },
+            event_timeout: own.event_timeout.or(self.event_timeout),
             secret: if own.secret.is_empty() { self.secret.clone() } else { own.secret.clone() },
-            digest: own.digest || self.digest,
-            max_per_minute: if own.max_per_minute == default.max_per_minute {
-                self.max_per_minute
-            } else {
-                own.max_per_minute
-            },
-            timeout: if own.timeout > 0 { own.timeout } else { self.timeout },
+            digest: own.digest.or(self.digest),
+            max_per_minute: own.max_per_minute.or(self.max_per_minute),
+            timeout: own.timeout.or(self.timeout),
             ..own.clone()
         }
+    }
+}
+
+impl raw::HandlerMeta {
+    fn timeout_ms(&self) -> Option<u64> {
+        self.timeout.filter(|seconds| *seconds > 0).map(|seconds| seconds.saturating_mul(1000))
     }
 }
 
@@ -100,6 +105,9 @@ pub(super) struct HandlerList<'c> {
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
     upstream_is_observed: bool,
+    /// What letters are sent by; `None` where e-mail is switched off, or something is wrong with it.
+    mail: Option<&'c Mail>,
+    mail_is_enabled: bool,
     list: Handlers,
 }
 
@@ -107,6 +115,7 @@ impl<'c> HandlerList<'c> {
     pub(super) fn new(
         templates: &'c Templates,
         raw: &'c raw::Config,
+        mail: Option<&'c Mail>,
         errors: &'c mut Errors,
         warnings: &'c mut Errors,
     ) -> Self {
@@ -120,6 +129,8 @@ impl<'c> HandlerList<'c> {
         HandlerList {
             named: BTreeMap::new(),
             upstream_is_observed,
+            mail,
+            mail_is_enabled: raw.email_backend.enable_email_notifications,
             templates,
             callouts,
             errors,
@@ -231,12 +242,12 @@ impl<'c> HandlerList<'c> {
     fn classic_meta(&mut self, path: &str, oas: &raw::OasHandler) -> raw::HandlerMeta {
         let place = member(path, "cooldownPeriod");
         let period = match oas.cooldown_period.as_str() {
-            "" => 0,
+            "" => None,
             text => match text.parse::<jiff::SignedDuration>().map(|period| u64::try_from(period.as_secs())) {
-                Ok(Ok(seconds)) => seconds,
+                Ok(Ok(seconds)) => Some(seconds),
                 _ => {
                     self.errors.add(place, format!("{text:?} is not a duration such as \"1m30s\""));
-                    0
+                    None
                 }
             },
         };
@@ -253,8 +264,7 @@ impl<'c> HandlerList<'c> {
             secret: oas.secret.clone(),
             digest: oas.digest,
             max_per_minute: oas.max_per_minute,
-            prefix: String::new(),
-            timeout: 0,
+            ..raw::HandlerMeta::default()
         }
     }
 
@@ -283,8 +293,12 @@ impl<'c> HandlerList<'c> {
         let meta_path = member(path, "handler_meta");
         match raw.handler_name.as_str() {
             WEBHOOK => self.add_webhook(&meta_path, &CLASSIC, name, &raw.handler_meta),
-            LOG if raw.handler_meta.disabled => None,
-            LOG => Some(self.push(name, Action::Log { prefix: raw.handler_meta.prefix.clone() })),
+            EMAIL => self.add_email_handler(&meta_path, name, &raw.handler_meta),
+            LOG => {
+                self.warn_of_email(&meta_path, &raw.handler_meta);
+                let log = || Action::Log { prefix: raw.handler_meta.prefix.clone() };
+                (!raw.handler_meta.disabled).then(|| self.push(name, log()))
+            }
             "" => None,
             other if SCRIPTS.contains(&other) => {
                 let message = scripts_cannot_run(&format!("{other:?}"), WEBHOOK);
@@ -294,7 +308,7 @@ impl<'c> HandlerList<'c> {
             other => {
                 self.errors.add(
                     member(path, "handler_name"),
-                    format!("{other:?} is not one of {WEBHOOK}, {LOG}{}", hint(other, [WEBHOOK, LOG])),
+                    format!("{other:?} is not one of {WEBHOOK}, {EMAIL}, {LOG}{}", hint(other, [WEBHOOK, EMAIL, LOG])),
                 );
                 None
             }
@@ -308,67 +322,19 @@ impl<'c> HandlerList<'c> {
         has_target.then(|| self.add_webhook(PATH, &CLASSIC, PATH, meta)).flatten()
     }
 
-    /// Adds whoever an organisation's `event_options` name.
-    pub(super) fn add_options(&mut self, org: &str, options: &EventOptions, mail: Option<&Mail>) -> ByEvent {
-        let mut by_event = ByEvent::default();
-        for (kind, option) in options.iter() {
-            let path = member(&member(&member("orgs", org), "event_options"), kind.name());
-            let name = format!("orgs[{org}].event_options.{}", kind.name());
-            if let Some(target) = &option.webhook {
-                let own = [("content-type", "application/json"), ("user-agent", USER_AGENT)];
-                let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-                let authorization =
-                    option.authorization.iter().map(|value| ("authorization".to_owned(), value.clone()));
-                let headers = own.into_iter().chain(authorization).collect();
-                let name = self.list.free_name(format!("{name}.webhook"));
-                let webhook = self.plain(&name, target.clone(), headers);
-                let added = webhook.map(|webhook| self.push(&name, Action::Webhook(Box::new(webhook))));
-                added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
-            }
-            match (&option.email, mail) {
-                (Some(_), None) => {
-                    self.warnings.add(member(&path, "email"), "nobody is told: email_backend is not enabled");
-                }
-                (Some(address), Some(mail)) => {
-                    let to = Recipient::Fixed(Mailbox::from(address.clone()));
-                    let added = self.add_email(&self.list.free_name(format!("{name}.email")), mail, to);
-                    added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
-                }
-                (None, _) => {}
-            }
+    fn warn_of_email(&mut self, path: &str, meta: &raw::HandlerMeta) {
+        if !meta.email.is_empty() {
+            self.warnings.add(member(path, "email"), format!("ignored: it is for an {EMAIL}"));
         }
-        by_event
     }
 
-    /// Adds the letters by which developers hear of what they asked for.
-    pub(super) fn add_developers(&mut self, mail: &Mail) -> ByEvent {
-        let mut by_event = ByEvent::default();
-        for kind in [Kind::UserRegistered, Kind::KeyRequestEvent] {
-            let added = self.add_email(&format!("email_backend.{}", kind.name()), mail, Recipient::Developer);
-            added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
+    /// The cool-down in seconds.
+    fn event_timeout(&mut self, path: &str, meta: &raw::HandlerMeta) -> u64 {
+        let event_timeout = meta.event_timeout.unwrap_or_default();
+        if meta.digest == Some(true) && event_timeout == 0 {
+            self.warnings.add(member(path, "digest"), "without an event_timeout nothing is held back");
         }
-        by_event
-    }
-
-    /// A POST without a cool-down.
-    fn plain(&self, name: &str, target: Target, headers: Vec<(String, String)>) -> Option<Webhook> {
-        Some(Webhook {
-            cap: Cap::new(name, target.endpoint, raw::HandlerMeta::default().max_per_minute),
-            method: "POST",
-            target,
-            template: self.templates.find("")?,
-            headers,
-            timeout_ms: None,
-            event_timeout_ms: 0,
-            digest: false,
-            keys: Vec::new(),
-        })
-    }
-
-    /// Adds letters to a recipient.
-    pub(super) fn add_email(&mut self, name: &str, mail: &Mail, to: Recipient) -> Option<HandlerIndex> {
-        let carried_by = self.plain(name, mail.backend.target().clone(), Vec::new())?;
-        Some(self.push(name, Action::Email(Box::new(Email { carried_by, to }))))
+        event_timeout
     }
 
     /// Adds a webhook; a disabled one is checked and left out.
@@ -401,11 +367,10 @@ impl<'c> HandlerList<'c> {
         }
         let mut headers = self.headers(&member(path, form.headers), &meta.header_map);
         let keys = self.keys(&member(path, "secret"), &meta.secret);
-        if meta.digest && meta.event_timeout == 0 {
-            self.warnings.add(member(path, "digest"), "without an event_timeout nothing is held back");
-        }
+        self.warn_of_email(path, meta);
+        let event_timeout = self.event_timeout(path, meta);
         let ((target, user_info), template) = target.zip(template)?;
-        let method = method(&meta.method);
+        let method = method(meta.method.as_deref().unwrap_or_default());
         if let Some(user_info) = user_info {
             headers.entry("authorization".to_owned()).or_insert_with(|| basic(&user_info));
         }
@@ -415,14 +380,14 @@ impl<'c> HandlerList<'c> {
         }
         headers.entry("user-agent".to_owned()).or_insert_with(|| USER_AGENT.to_owned());
         let webhook = Webhook {
-            cap: Cap::new(name, target.endpoint, meta.max_per_minute),
+            cap: Cap::new(&[name], target.endpoint, meta.max_per_minute),
             method,
             target,
             template,
             headers: headers.into_iter().collect(),
-            timeout_ms: (meta.timeout > 0).then(|| meta.timeout.saturating_mul(1000)),
-            event_timeout_ms: meta.event_timeout.saturating_mul(1000),
-            digest: meta.digest,
+            timeout_ms: meta.timeout_ms(),
+            event_timeout_ms: event_timeout.saturating_mul(1000),
+            digest: meta.digest.unwrap_or_default(),
             keys,
         };
         (!meta.disabled).then(|| self.push(name, Action::Webhook(Box::new(webhook))))

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::error::{Errors, hint, member};
 use super::raw;
 use super::target::target;
+use crate::event::EventKind;
 use crate::handler::Target;
 use crate::mail::mailgun::{self, Mailgun};
 use crate::mail::mandrill::{self, Mandrill};
@@ -58,6 +59,9 @@ fn check_templates(
             errors.add(path, format!("no letter has this name{}", hint(name, templates::names())));
             continue;
         };
+        if EventKind::NEVER_FIRED.contains(&known) {
+            warnings.add(&path, "this event never fires here");
+        }
         if let Some(other) = seen.insert(known, name) {
             errors.add(path, format!("{other} is the same letter in another spelling"));
             continue;
@@ -82,7 +86,8 @@ fn check_backend(raw: &raw::EmailBackend, callouts: &raw::Callouts, errors: &mut
     let mut settings = Settings { raw: &raw.settings, provider, required, callouts, errors };
     settings.report_unknown();
     let account = settings.account();
-    let backend = Backend { from: from?, notify_users: raw.notify_users, account: account? };
+    let event_timeout_ms = raw.event_timeout.saturating_mul(1000);
+    let backend = Backend { from: from?, notify_users: raw.notify_users, event_timeout_ms, account: account? };
     required.then_some(backend)
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::error::{Errors, hint, item, member};
+use super::handlers::{Channel, OrgOption};
 use super::raw;
 use super::target::{basic, target};
 use crate::mail::Address;
@@ -12,7 +13,7 @@ use crate::manage::fit::fitted;
 use crate::manage::path::Template;
 use crate::manage::rules::{FreeRule, Payload, Source};
 use crate::manage::shapes::FieldType;
-use crate::manage::{Action, EventOption, EventOptions, Kind, Preset, Rules, mismatches, shapes};
+use crate::manage::{Action, EventOption, Kind, Preset, Rules, mismatches, shapes};
 use crate::manage::{is_secret, leads_to_credential, leads_to_secret};
 
 /// The rules of one API; `None` where it has none.
@@ -257,25 +258,25 @@ pub(super) fn event_options(
     raw: &raw::Config,
     errors: &mut Errors,
     warnings: &mut Errors,
-) -> BTreeMap<String, EventOptions> {
+) -> BTreeMap<String, Vec<OrgOption>> {
     let mut all = BTreeMap::new();
     for (id, org) in &raw.orgs {
         let path = member(&member("orgs", id), "event_options");
-        let mut options = EventOptions::default();
+        let mut options = Vec::new();
+        let mut seen = BTreeMap::new();
         for (name, option) in &org.event_options {
             let place = member(&path, name);
-            match Kind::from_name(name) {
-                Some(kind) if !kind.is_portal() => {
-                    if let Some(option) = event_option(&place, option, &raw.callouts, errors, warnings) {
-                        options.set(kind, option);
-                    }
-                }
-                Some(kind) => errors.add(place, format!("{kind} is the portal's: name it under a webhook's events")),
-                None => {
-                    let known = Kind::of_dashboard().map(Kind::name);
-                    errors.add(place, format!("no event has this name{}", hint(name, known)));
-                }
+            let Some(kind) = Kind::from_name(name) else {
+                errors.add(place, format!("no event has this name{}", hint(name, Kind::ALL.map(Kind::name))));
+                continue;
+            };
+            if let Some(other) = seen.insert(kind, name) {
+                errors.add(place, format!("{other} is the same event in another spelling"));
+                continue;
             }
+            let told = event_option(&place, option, &raw.callouts, errors, warnings);
+            let channel = Channel { event_timeout: option.event_timeout, max_per_minute: option.max_per_minute };
+            options.extend(told.map(|told| OrgOption { kind, told, channel }));
         }
         if !options.is_empty() {
             all.insert(id.clone(), options);

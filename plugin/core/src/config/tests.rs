@@ -159,7 +159,7 @@ fn every_error_is_named_at_once_with_its_path() {
         r#"apis[1].event_handlers.events.AuthFailure[1].handler_meta.header_map["x a"]: not a header name"#,
         r#"apis[1].event_handlers.events.AuthFailure[1].handler_meta.header_map.x-b: its value has characters that a header cannot have (line breaks, NUL, …)"#,
         r#"apis[1].event_handlers.events.AuthFailed: no event has this name (did you mean "AuthFailure"?)"#,
-        r#"apis[1].event_handlers.events.QuotaExceeded[0].handler_name: "eh_web_hook" is not one of eh_web_hook_handler, eh_log_handler"#,
+        r#"apis[1].event_handlers.events.QuotaExceeded[0].handler_name: "eh_web_hook" is not one of eh_web_hook_handler, eh_email_handler, eh_log_handler"#,
         "monitor.global_trigger_limit: 120 is more than 100",
         "templates[\"t.json\"]: line 1, column 1: a tag {{ has no end }}",
         r#"keys["sha256:(malformed)"]: "sha256:" must be followed by 64 hex digits"#,
@@ -452,16 +452,129 @@ fn what_a_handler_may_send_is_limited_unless_it_says_otherwise() {
         config.webhook("apis[a].AuthFailure[0]").unwrap().cap.clone()
     };
     let endpoint = crate::delivery::EndpointId::new("http", "a.test", "/");
-    let of = |most| crate::cap::Cap::new("apis[a].AuthFailure[0]", endpoint, most);
-    assert_eq!(cap(json!({})), of(120));
-    assert_eq!(cap(json!({ "max_per_minute": "60" })), of(60));
-    assert_eq!(cap(json!({ "max_per_minute": 0 })), of(0));
+    let of = |most| crate::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, most);
+    assert_eq!(cap(json!({})), of(None));
+    assert_eq!(cap(json!({ "max_per_minute": "60" })), of(Some(60)));
+    assert_eq!(cap(json!({ "max_per_minute": 0 })), of(Some(0)));
     let meta = json!({ "target_path": "http://a.test/", "header_map": { "Webhook-Id": "x" }, "digest": true });
     assert_eq!(
         warnings(api_with(webhook(meta))),
         [
             "apis[0].event_handlers.events.AuthFailure[0].handler_meta.header_map.Webhook-Id: ignored: tollbell sets this header itself",
             "apis[0].event_handlers.events.AuthFailure[0].handler_meta.digest: without an event_timeout nothing is held back",
+        ]
+    );
+}
+
+#[test]
+fn a_handlers_own_settings_come_before_those_of_the_webhook_that_it_names() {
+    let handler = |own: Value| {
+        let mut own = own;
+        own["webhook"] = json!("crm");
+        let mut config = api_with(webhook(own));
+        config["webhooks"] = json!([{ "name": "crm", "target_url": "http://crm.test/", "method": "PUT", "timeout": 7,
+            "event_timeout": 60, "digest": true, "max_per_minute": 5 }]);
+        let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
+        config.webhook("apis[a].AuthFailure[0]").unwrap().clone()
+    };
+    let endpoint = crate::delivery::EndpointId::new("http", "crm.test", "/");
+    let cap = |most| crate::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, Some(most));
+    let named = handler(json!({}));
+    assert_eq!(
+        (named.method, named.timeout_ms, named.event_timeout_ms, named.digest),
+        ("PUT", Some(7000), 60_000, true)
+    );
+    assert_eq!(named.cap, cap(5));
+    // What is the default elsewhere is a setting here.
+    let own = json!({ "method": "POST", "timeout": 0, "event_timeout": 0, "digest": false, "max_per_minute": 120 });
+    let own = handler(own);
+    assert_eq!((own.method, own.timeout_ms, own.event_timeout_ms, own.digest), ("POST", None, 0, false));
+    assert_eq!(own.cap, cap(120));
+}
+
+#[test]
+fn an_oas_handlers_own_settings_come_first_too() {
+    let handler = |own: Value| {
+        let mut handler = json!({ "enabled": true, "trigger": "AuthFailure", "type": "webhook", "webhook": "crm" });
+        handler.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        let config = json!({
+            "apis": [{ "api_id": "a", "server": { "eventHandlers": [handler] } }],
+            "webhooks": [{ "name": "crm", "target_url": "http://crm.test/", "method": "PUT", "event_timeout": 60, "digest": true }]
+        });
+        let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let webhook = config.webhook("apis[a].AuthFailure[0]").unwrap();
+        (webhook.method, webhook.event_timeout_ms, webhook.digest)
+    };
+    assert_eq!(handler(json!({})), ("PUT", 60_000, true));
+    assert_eq!(handler(json!({ "method": "POST", "cooldownPeriod": "0s", "digest": false })), ("POST", 0, false));
+}
+
+#[test]
+fn an_email_handler_needs_an_address_and_somebody_who_sends() {
+    let handler = |meta: Value| {
+        let mut config = api_with(json!({ "handler_name": "eh_email_handler", "handler_meta": meta }));
+        config["email_backend"] = json!({ "enable_email_notifications": true, "code": "sendgrid",
+            "settings": { "ClientKey": "k" }, "default_from_email": "no-reply@acme.test" });
+        config
+    };
+    let path = "apis[0].event_handlers.events.AuthFailure[0].handler_meta";
+    let good = json!({ "email": "ops@acme.test", "event_timeout": 60, "digest": true, "timeout": 7 });
+    let (config, warnings) = load(&handler(good.clone())).unwrap();
+    assert_eq!(warnings, []);
+    let name = "apis[a].AuthFailure[0]";
+    let found = config.handlers.named(name).unwrap();
+    let crate::handler::Action::Email(email) = &found.action else { panic!("{found:?}") };
+    assert_eq!((email.carried_by.event_timeout_ms, email.carried_by.digest), (60_000, true));
+    assert_eq!(email.carried_by.timeout_ms, Some(7000));
+    assert!(config.webhook(name).is_none(), "it is no webhook");
+
+    let mut without = handler(good);
+    without["email_backend"]["enable_email_notifications"] = json!(false);
+    assert_eq!(
+        errors(without.clone()),
+        [format!("{path}: an eh_email_handler needs email_backend, which is not enabled")]
+    );
+    without["apis"][0]["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"]["disabled"] = json!(true);
+    load(&without).unwrap();
+    assert_eq!(errors(handler(json!({}))), [format!("{path}.email: missing")]);
+    assert_eq!(errors(handler(json!({ "email": "ops" }))), [format!("{path}.email: no address: it has no @")]);
+    let odd =
+        json!({ "email": "ops@acme.test", "target_path": "http://x.test", "template_path": "t.json", "digest": true });
+    assert_eq!(
+        self::warnings(handler(odd)),
+        [
+            format!("{path}.target_path: ignored: it is not for an eh_email_handler"),
+            format!("{path}.template_path: ignored: what an eh_email_handler says is in email_templates"),
+            format!("{path}.digest: without an event_timeout nothing is held back"),
+        ]
+    );
+    let meta = json!({ "target_path": "http://x.test", "email": "ops@acme.test" });
+    assert_eq!(
+        self::warnings(api_with(webhook(meta))),
+        [format!("{path}.email: ignored: it is for an eh_email_handler")]
+    );
+}
+
+#[test]
+fn an_organisation_hears_of_the_portals_events_too() {
+    let options = |options: Value| json!({ "orgs": { "acme": { "event_options": options } } });
+    let hook = |more: Value| {
+        let mut option = json!({ "webhook": "http://hooks.test/" });
+        option.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        option
+    };
+    let both = options(
+        json!({ "OrganizationRegistered": hook(json!({ "event_timeout": 9 })), "PasswordReset": hook(json!({})) }),
+    );
+    let (config, _) = load(&both).unwrap();
+    let webhook = config.webhook("orgs[acme].event_options.OrganisationRegistered.webhook").unwrap();
+    assert_eq!(webhook.event_timeout_ms, 9000);
+    assert!(config.webhook("orgs[acme].event_options.PasswordReset.webhook").is_some());
+    assert_eq!(
+        errors(options(json!({ "OrganizationRegistered": {}, "OrganisationRegistered": {}, "PaswordReset": {} }))),
+        [
+            "orgs.acme.event_options.OrganizationRegistered: OrganisationRegistered is the same event in another spelling",
+            "orgs.acme.event_options.PaswordReset: no event has this name (did you mean \"PasswordReset\"?)",
         ]
     );
 }

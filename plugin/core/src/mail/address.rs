@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::event::cut;
@@ -52,7 +53,8 @@ pub enum AddressError {
 ///
 /// Quoted local parts (`"a b"@example.com`) and address literals (`a@[192.0.2.1]`) are legal and refused: nobody has
 /// one, and each provider reads them differently. ASCII only, since Amazon SES has no SMTPUTF8.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Address(String);
 
 impl Address {
@@ -86,6 +88,14 @@ impl Address {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        Address::parse(&text)
     }
 }
 

@@ -96,8 +96,10 @@ impl Mail {
 pub struct Backend {
     /// The sender.
     pub from: Mailbox,
-    /// Whether the developer concerned hears of sign-ups and key requests.
+    /// Whether the developer concerned hears of accounts, key requests and thresholds.
     pub notify_users: bool,
+    /// The cool-down of what developers hear, in milliseconds; 0 for none.
+    pub event_timeout_ms: u64,
     pub(crate) account: Account,
 }
 

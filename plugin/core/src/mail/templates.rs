@@ -18,8 +18,12 @@ use crate::template::{TemplateError, TemplateName, Templates};
 pub const GATEWAY_EVENT: &str = "gateway_event";
 /// The letter of portal events that have none of their own.
 pub const PORTAL_EVENT: &str = "portal_event";
-/// To a developer of the dashboard's portal who has signed up.
+/// To a developer who has signed up.
 pub const USER_SIGN_UP: &str = "user_sign_up";
+/// To a developer whose account can be used now.
+pub const USER_ACTIVATED: &str = "user_activated";
+/// To a developer whose account cannot be used any more.
+pub const USER_DEACTIVATED: &str = "user_deactivated";
 /// To the developer whose key request was submitted, approved, updated or deleted.
 pub const USER_KEY_REQUEST: &str = "user_key_request";
 
@@ -53,11 +57,14 @@ pub const PORTAL_EVENTS: [&str; 13] = [
     "OrganisationRequestRejected",
 ];
 
+/// The letters that only developers get; an event's own letter is for whoever runs the gateway or the portal.
+pub const TO_DEVELOPERS: [&str; 4] = [USER_SIGN_UP, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST];
+
 /// The names of all letters: what `email_templates` can replace.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let gateway = EventKind::FIRED.into_iter().map(EventKind::name).chain(EventKind::NEVER_FIRED);
-    let shared = [GATEWAY_EVENT, PORTAL_EVENT, USER_SIGN_UP, USER_KEY_REQUEST];
-    DASHBOARD_EVENTS.into_iter().chain(gateway).chain(PORTAL_EVENTS).chain(shared)
+    let shared = [GATEWAY_EVENT, PORTAL_EVENT];
+    DASHBOARD_EVENTS.into_iter().chain(gateway).chain(PORTAL_EVENTS).chain(shared).chain(TO_DEVELOPERS)
 }
 
 /// The name of a letter as it is kept: portal events can be spelled with a z too.
@@ -135,7 +142,7 @@ pub struct Facts<'f> {
     /// What stands for the key of a gateway event: built-in letters never show a key.
     #[serde(rename = "Fingerprint")]
     pub fingerprint: &'f str,
-    /// Of a gateway event.
+    /// Of a gateway event, and of every digest.
     #[serde(rename = "Meta")]
     pub meta: Option<&'f Meta>,
     /// Of a dashboard event: its `data`.
@@ -156,7 +163,7 @@ impl<'f> Facts<'f> {
                 id: &event.id,
                 org_id: &event.meta.org_id,
                 fingerprint: "",
-                meta: None,
+                meta: (event.meta.suppressed > 0).then_some(&event.meta),
                 data: &said.payload,
                 message: &said.payload,
             };
@@ -205,8 +212,7 @@ impl MailTemplates {
     pub fn builtin() -> Self {
         let mut all = MailTemplates { templates: Templates::builtin(), letters: BTreeMap::new() };
         for letter in builtin::ALL {
-            let sources =
-                [(Part::Subject, letter.subject.to_owned()), (Part::Text, letter.text()), (Part::Html, letter.html())];
+            let sources = [(Part::Subject, letter.subject()), (Part::Text, letter.text()), (Part::Html, letter.html())];
             let added = sources.map(|(part, source)| all.add(letter.name, part, &source));
             match added {
                 [Ok(Some(subject)), Ok(Some(text)), Ok(html)] => {

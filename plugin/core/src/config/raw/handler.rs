@@ -38,7 +38,7 @@ pub struct OasServer {
 }
 
 /// An event handler in the form of Tyk OAS.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("required" = ["trigger", "type"]))]
 pub struct OasHandler {
@@ -53,8 +53,9 @@ pub struct OasHandler {
     /// A name, for logs.
     pub name: String,
     /// Of a webhook: the request's method. GET sends no body.
-    #[schemars(extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"]))]
-    pub method: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"], "default" = "POST"))]
+    pub method: Option<String>,
     /// Of a webhook: the absolute URL to send to.
     pub url: String,
     /// Of a webhook: the name of an entry of webhooks that this handler sends to.
@@ -70,40 +71,20 @@ pub struct OasHandler {
     #[schemars(schema_with = "one_or_many_schema")]
     pub secret: Vec<String>,
     /// Of a webhook: when a cool-down ends that held messages back, one more message says how many.
-    pub digest: bool,
-    /// Of a webhook: messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
-    #[schemars(range(min = 0, max = 6000))]
-    pub max_per_minute: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool", extend("default" = false))]
+    pub digest: Option<bool>,
+    /// Of a webhook: messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit. By
+    /// default 120, and for management events none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 0, max = 6000))]
+    pub max_per_minute: Option<u32>,
     /// Of a log handler: stands before the line.
     pub log_prefix: String,
     /// Of a custom handler, as Tyk writes it.
     pub function_name: String,
     /// Of a custom handler, as Tyk writes it.
     pub path: String,
-}
-
-impl Default for OasHandler {
-    fn default() -> Self {
-        OasHandler {
-            enabled: false,
-            trigger: String::new(),
-            r#type: String::new(),
-            id: String::new(),
-            name: String::new(),
-            method: "POST".to_owned(),
-            url: String::new(),
-            webhook: String::new(),
-            body_template: String::new(),
-            headers: Vec::new(),
-            cooldown_period: String::new(),
-            secret: Vec::new(),
-            digest: false,
-            max_per_minute: DEFAULT_MAX_PER_MINUTE,
-            log_prefix: String::new(),
-            function_name: String::new(),
-            path: String::new(),
-        }
-    }
 }
 
 /// A header in the form of Tyk OAS.
@@ -122,14 +103,14 @@ pub struct OasHeader {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["handler_name"]))]
 pub struct Handler {
-    /// eh_web_hook_handler or eh_log_handler.
+    /// eh_web_hook_handler, eh_email_handler or eh_log_handler.
     pub handler_name: String,
     /// Its settings.
     pub handler_meta: HandlerMeta,
 }
 
 /// The settings of a handler.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HandlerMeta {
     /// Switched off.
@@ -139,8 +120,9 @@ pub struct HandlerMeta {
     /// A name, for logs.
     pub name: String,
     /// The request's method. GET sends no body.
-    #[schemars(extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"]))]
-    pub method: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"], "default" = "POST"))]
+    pub method: Option<String>,
     /// The absolute URL to send to.
     pub target_path: String,
     /// Instead of a target of its own: the name of an entry of webhooks.
@@ -150,49 +132,35 @@ pub struct HandlerMeta {
     /// Headers of the request.
     pub header_map: BTreeMap<String, String>,
     /// The cool-down in seconds; 0 for none.
-    #[schemars(range(min = 0, max = 315_360_000))]
-    pub event_timeout: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 0, max = 315_360_000), extend("default" = 0))]
+    pub event_timeout: Option<u64>,
     /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(schema_with = "one_or_many_schema")]
     pub secret: Vec<String>,
     /// When a cool-down ends that held messages back, one more message says how many.
-    pub digest: bool,
-    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
-    #[schemars(range(min = 0, max = 6000))]
-    pub max_per_minute: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool", extend("default" = false))]
+    pub digest: Option<bool>,
+    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit. By default 120, and
+    /// for management events none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 0, max = 6000))]
+    pub max_per_minute: Option<u32>,
     /// Of an eh_log_handler: stands before the line.
     pub prefix: String,
+    /// Of an eh_email_handler: the address that is told, by way of email_backend. Beside it count disabled, id, name,
+    /// event_timeout, digest, max_per_minute and timeout.
+    pub email: String,
     /// The time for one attempt in seconds; 0 for delivery.timeout_ms.
-    #[schemars(range(min = 0, max = 600))]
-    pub timeout: u64,
-}
-
-const DEFAULT_MAX_PER_MINUTE: u32 = 120;
-
-impl Default for HandlerMeta {
-    fn default() -> Self {
-        HandlerMeta {
-            disabled: false,
-            id: String::new(),
-            name: String::new(),
-            method: "POST".to_owned(),
-            target_path: String::new(),
-            webhook: String::new(),
-            template_path: String::new(),
-            header_map: BTreeMap::new(),
-            event_timeout: 0,
-            secret: Vec::new(),
-            digest: false,
-            max_per_minute: DEFAULT_MAX_PER_MINUTE,
-            prefix: String::new(),
-            timeout: 0,
-        }
-    }
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 0, max = 600), extend("default" = 0))]
+    pub timeout: Option<u64>,
 }
 
 /// A target with a name, for handlers to send to.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name", "target_url"]))]
 pub struct NamedWebhook {
@@ -201,11 +169,13 @@ pub struct NamedWebhook {
     /// The absolute URL to send to.
     pub target_url: String,
     /// The request's method. GET sends no body.
-    #[schemars(extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"]))]
-    pub method: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"], "default" = "POST"))]
+    pub method: Option<String>,
     /// The time for one attempt in seconds; 0 for delivery.timeout_ms.
-    #[schemars(range(min = 0, max = 600))]
-    pub timeout: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 0, max = 600), extend("default" = 0))]
+    pub timeout: Option<u64>,
     /// Headers of the request.
     pub headers: BTreeMap<String, String>,
     /// The events that it hears of, on every API, beside those whose handlers name it.
@@ -213,35 +183,22 @@ pub struct NamedWebhook {
     /// The name of an entry of templates, or of a built-in one; empty for the default.
     pub template_path: String,
     /// The cool-down in seconds; 0 for none.
-    #[schemars(range(min = 0, max = 315_360_000))]
-    pub event_timeout: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 0, max = 315_360_000), extend("default" = 0))]
+    pub event_timeout: Option<u64>,
     /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(schema_with = "one_or_many_schema")]
     pub secret: Vec<String>,
     /// When a cool-down ends that held messages back, one more message says how many.
-    pub digest: bool,
-    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit.
-    #[schemars(range(min = 0, max = 6000))]
-    pub max_per_minute: u32,
-}
-
-impl Default for NamedWebhook {
-    fn default() -> Self {
-        NamedWebhook {
-            name: String::new(),
-            target_url: String::new(),
-            method: "POST".to_owned(),
-            timeout: 0,
-            headers: BTreeMap::new(),
-            events: Vec::new(),
-            template_path: String::new(),
-            event_timeout: 0,
-            secret: Vec::new(),
-            digest: false,
-            max_per_minute: DEFAULT_MAX_PER_MINUTE,
-        }
-    }
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool", extend("default" = false))]
+    pub digest: Option<bool>,
+    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit. By default 120, and
+    /// for management events none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 0, max = 6000))]
+    pub max_per_minute: Option<u32>,
 }
 
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -26,8 +26,12 @@ pub struct EmailBackend {
     pub default_from_name: String,
     /// As Tyk writes it; not used.
     pub dashboard_hostname: String,
-    /// The developer concerned hears of sign-ups and of key requests, at their own address, as in Tyk.
+    /// The developer concerned hears of sign-ups, of accounts that are switched on or off, of key requests, and of
+    /// thresholds of their quota, at their own address.
     pub notify_users: bool,
+    /// The cool-down of letters to developers in seconds; 0 for none.
+    #[schemars(range(min = 0, max = 315_360_000))]
+    pub event_timeout: u64,
 }
 
 impl Default for EmailBackend {
@@ -40,6 +44,7 @@ impl Default for EmailBackend {
             default_from_name: String::new(),
             dashboard_hostname: String::new(),
             notify_users: true,
+            event_timeout: 0,
         }
     }
 }

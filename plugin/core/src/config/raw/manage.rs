@@ -98,6 +98,14 @@ pub struct EventOption {
     /// As Tyk writes it: whether its data planes hear of the event. Has no effect.
     #[serde(deserialize_with = "null_as_default")]
     pub redis: bool,
+    /// The cool-down of either in seconds; 0 for none.
+    #[schemars(range(min = 0, max = 315_360_000))]
+    pub event_timeout: u64,
+    /// Messages to either that go out in any minute; what exceeds them is told in one digest. By default, and with 0, any
+    /// number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 0, max = 6000))]
+    pub max_per_minute: Option<u32>,
 }
 
 /// Tyk writes `null` for what is empty.

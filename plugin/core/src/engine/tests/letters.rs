@@ -6,6 +6,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::metrics::Metric;
 
+mod floods;
+
 fn config(code: &str, settings: Value) -> Value {
     json!({
         "apis": [{ "api_id": "a", "org_id": "acme" }],
@@ -94,4 +96,101 @@ fn notify_users_can_be_switched_off() {
     let mut world = World::new(&config);
     let [callout] = &sent(&mut world, "k")[..] else { panic!() };
     assert!(callout.headers.contains(&(":authority".into(), "hooks.test".into())));
+}
+
+/// Whom a letter by SendGrid is for.
+fn recipient(callout: &Callout) -> String {
+    let body: Value = serde_json::from_slice(&callout.body).unwrap();
+    body["personalizations"][0]["to"][0]["email"].as_str().unwrap().to_owned()
+}
+
+fn recipients(sent: &[Callout]) -> Vec<String> {
+    sent.iter().map(recipient).collect()
+}
+
+impl World {
+    /// An application posts events; all of them are taken.
+    fn post(&mut self, events: &Value) {
+        let body = events.to_string();
+        let answer = self.vms[0].on_admin_body(&self.host, body.as_bytes(), body.len(), self.now);
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+
+    fn mailing(config: &Value) -> Self {
+        let world = World::new(config);
+        world.host.set_reply(&[], b"");
+        world
+    }
+}
+
+fn sendgrid() -> Value {
+    let mut config = config("sendgrid", json!({ "ClientKey": "SG.secret" }));
+    config["admin"] = json!({ "token_sha256": "00".repeat(32) });
+    config
+}
+
+#[test]
+fn an_organisations_threshold_is_not_for_whoever_crossed_it() {
+    let mut config = sendgrid();
+    config["keys"]["k"]["org_id"] = json!("acme");
+    config["keys"]["k"]["quota_max"] = json!(4);
+    config["orgs"] = json!({ "acme": { "quota_max": 4, "monitor": { "trigger_limits": [25] } } });
+    config["enforce_org_quotas"] = json!(true);
+    config["monitor"]["monitor_org_keys"] = json!(true);
+    config["monitor"]["configuration"] = json!({ "target_path": "http://hooks.test/m" });
+    let mut world = World::mailing(&config);
+    let hosts = |sent: Vec<Callout>| {
+        let authority = |callout: &Callout| {
+            callout.headers.iter().find(|(name, _)| name == ":authority").map(|(_, value)| value.clone())
+        };
+        sent.iter().filter_map(authority).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(sent(&mut world, "k")), ["hooks.test"], "25 % of the organisation's");
+    let mut own = hosts(sent(&mut world, "k"));
+    own.sort();
+    assert_eq!(own, ["api.sendgrid.com", "hooks.test"], "50 % of the key's");
+    assert_eq!(world.host.metric(Metric::Failed), 0);
+}
+
+#[test]
+fn a_developer_hears_of_the_account_at_the_address_of_the_payload() {
+    let mut world = World::mailing(&sendgrid());
+    let user = |event: &str, status: &str| {
+        json!({ "Event": event, "Timestamp": "2024-04-22T16:38:54Z", "Message": { "ID": 1, "Email": "ada@acme.test",
+            "First": "Ada", "Last": "L", "OrgID": 2, "Provider": "p", "Status": status,
+            "CreatedAt": "2024-04-22T16:38:54Z", "ByUser": 1, "CustomAttributes": [] } })
+    };
+    for (event, status, subject, says) in [
+        ("UserRegistered", "active", "Welcome to our developer portal", "Your account is ready"),
+        ("UserRegistered", "inactive", "Welcome to our developer portal", "We write to you when it can be used"),
+        ("UserAccountActivated", "active", "Your account can be used", "you can sign in now"),
+        ("UserAccountDeactivated", "inactive", "Your account has been deactivated", "you cannot sign in"),
+    ] {
+        world.post(&user(event, status));
+        let sent = world.deliver(10, 202);
+        assert_eq!(recipients(&sent), ["ada@acme.test"]);
+        let body: Value = serde_json::from_slice(&sent[0].body).unwrap();
+        assert_eq!(body["subject"], subject);
+        let text = body["content"][0]["value"].as_str().unwrap();
+        assert!(text.contains("Hello Ada,") && text.contains(says), "{event} {status}: {text}");
+    }
+}
+
+#[test]
+fn a_threshold_is_a_cause_and_another_one_is_another() {
+    let mut config = sendgrid();
+    config["email_backend"]["event_timeout"] = json!(3600);
+    config["keys"]["k"] = json!({ "quota_max": 10, "quota_renewal_rate": 60, "meta_data": { "email": "dev@acme.test" },
+        "monitor": { "trigger_limits": [80, 90] } });
+    // A letter that does not say which.
+    config["email_templates"] = json!({ "TriggerExceeded": { "subject": "s", "text": "t" } });
+    let mut world = World::mailing(&config);
+    let mut use_up = || {
+        (0..10).for_each(|_| drop(world.get("/", "k")));
+        let letters = world.deliver(10, 202).len();
+        world.deliver(60_000, 202);
+        letters
+    };
+    assert_eq!([use_up(), use_up()], [2, 0], "of two windows within the period");
+    assert_eq!(world.host.metric(Metric::Suppressed), 2);
 }

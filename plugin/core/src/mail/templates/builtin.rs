@@ -1,13 +1,17 @@
 //! The letters that come with tollbell. Each is written once, as paragraphs and a list of facts, and becomes text and
 //! HTML. None shows a key.
 
-use super::{GATEWAY_EVENT, KEY_EVENT, PORTAL_EVENT, USER_KEY_REQUEST, USER_SIGN_UP};
+use super::{GATEWAY_EVENT, KEY_EVENT, PORTAL_EVENT, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
+
+/// What a digest says besides.
+const DIGEST: &str = "This letter stands for {{Meta.Suppressed}} events, the first at {{Meta.FirstSeen}}, the last at \
+                      {{Meta.LastSeen}}. What else it says is of the first.";
 
 /// A letter.
 pub(super) struct Builtin {
     pub(super) name: &'static str,
     /// A template.
-    pub(super) subject: &'static str,
+    subject: &'static str,
     /// Templates for text and for HTML alike: no markup, and nothing that HTML would need escaped. Empty ones are left
     /// out.
     paragraphs: &'static [&'static str],
@@ -16,10 +20,15 @@ pub(super) struct Builtin {
 }
 
 impl Builtin {
+    /// The template of its subject.
+    pub(super) fn subject(&self) -> String {
+        format!("{{{{#if Meta.Suppressed}}}}{{{{Meta.Suppressed}}}} events: {{{{/if}}}}{}", self.subject)
+    }
+
     /// The template of its text.
     pub(super) fn text(&self) -> String {
         let mut out = self.paragraphs.join("\n\n");
-        out.push_str("\n\n");
+        out.push_str(&format!("\n\n{{{{#if Meta.Suppressed}}}}{DIGEST}\n\n{{{{/if}}}}"));
         for (label, variable) in self.facts {
             out.push_str(&format!("{{{{#if {variable}}}}}{label}: {{{{{variable}}}}}\n{{{{/if}}}}"));
         }
@@ -28,7 +37,8 @@ impl Builtin {
 
     /// The template of its HTML.
     pub(super) fn html(&self) -> String {
-        let paragraphs: String = self.paragraphs.iter().map(|text| format!("<p>{text}</p>\n")).collect();
+        let mut paragraphs: String = self.paragraphs.iter().map(|text| format!("<p>{text}</p>\n")).collect();
+        paragraphs.push_str(&format!("{{{{#if Meta.Suppressed}}}}<p>{DIGEST}</p>\n{{{{/if}}}}"));
         let row = |(label, variable): &(&str, &str)| {
             format!(
                 "{{{{#if {variable}}}}}<tr><td style=\"padding-right:1em;color:#555\">{label}</td>\
@@ -40,7 +50,7 @@ impl Builtin {
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n\
              <body style=\"font-family:sans-serif;line-height:1.4\">\n{paragraphs}<table>\n{rows}</table>\n\
              </body></html>\n",
-            self.subject
+            self.subject()
         )
     }
 }
@@ -69,15 +79,19 @@ const STATUS: (&str, &str) = ("Status", "Message.Status");
 const TIME: (&str, &str) = ("Time", "TimeStamp");
 const ORG: (&str, &str) = ("Organisation", "OrgID");
 
-/// What the portal tells of a user: the name, or nothing.
-macro_rules! greeting {
-    ($first:literal) => {
-        concat!("Hello{{#if ", $first, "}} {{", $first, "}}{{/if}},")
+/// To a portal's user, whose name it may not know.
+const GREETING: &str = "Hello{{#if Message.First}} {{Message.First}}{{/if}},";
+
+/// Whose quota it is. The letter is for developers and for whoever runs the gateway.
+macro_rules! quota {
+    () => {
+        "the quota of {{#unless Meta.Key}}organisation {{Meta.OrgID}}{{else}}{{#if Meta.Alias}}API key \
+         {{Meta.Alias}}{{else}}an API key{{/if}}{{/unless}}"
     };
 }
 
 /// All of them.
-pub(super) const ALL: [Builtin; 14] = [
+pub(super) const ALL: [Builtin; 16] = [
     Builtin {
         name: "api_event",
         subject: concat!("API {{data.api_definition.name}} was ", done!()),
@@ -124,11 +138,14 @@ pub(super) const ALL: [Builtin; 14] = [
     },
     Builtin {
         name: "TriggerExceeded",
-        subject: "{{Meta.TriggerLimit}}% of your{{#unless Meta.Key}} organisation's{{/unless}} API quota is used",
+        subject: concat!("{{Meta.TriggerLimit}}% of ", quota!(), " is used"),
         paragraphs: &[
-            greeting!("Meta.Alias"),
-            "The use of {{#if Meta.Key}}the quota of your API key{{else}}your organisation's API quota{{/if}} has \
-             reached {{Meta.TriggerLimit}}%. When all of it is used, requests are refused until it renews.",
+            "Hello,",
+            concat!(
+                "The use of ",
+                quota!(),
+                " has reached {{Meta.TriggerLimit}}%. When all of it is used, requests are refused until it renews."
+            ),
         ],
         facts: &[
             ("Threshold in percent", "Meta.TriggerLimit"),
@@ -154,9 +171,6 @@ pub(super) const ALL: [Builtin; 14] = [
             ("Cluster", "Meta.Cluster"),
             ("Checked", "Meta.HostInfo.CheckURL"),
             ("Status", "Meta.HostInfo.ResponseCode"),
-            ("Events", "Meta.Suppressed"),
-            ("First", "Meta.FirstSeen"),
-            ("Last", "Meta.LastSeen"),
             TIME,
         ],
     },
@@ -182,49 +196,61 @@ pub(super) const ALL: [Builtin; 14] = [
     },
     Builtin {
         name: "UserRegistered",
-        subject: "Welcome{{#if Message.First}}, {{Message.First}}{{/if}}",
-        paragraphs: &[
-            greeting!("Message.First"),
-            "Welcome to our developer portal. {{#if (eq Message.Status \"active\")}}Your account is ready: you can \
-             sign in now.{{else}}Your account has been registered. We write to you when it can be used.{{/if}}",
+        subject: "Developer portal: {{#if Message.Email}}{{Message.Email}}{{else}}somebody{{/if}} has signed up",
+        paragraphs: &["A user has signed up to the developer portal, or was added to it."],
+        facts: &[
+            ("Id", "Message.ID"),
+            ("E-mail", "Message.Email"),
+            ("First name", "Message.First"),
+            ("Last name", "Message.Last"),
+            ("Organisation", "Message.OrgID"),
+            STATUS,
+            TIME,
         ],
-        facts: &[("Account", "Message.Email"), STATUS],
     },
     Builtin {
         name: "AccessRequestCreated",
-        subject: "We have your request for access",
+        subject: "Developer portal: access is asked for",
         paragraphs: &[
-            "Hello,",
-            "A request for access to our APIs has been made for your application. {{#if (eq Message.Status \
-             \"approved\")}}It is approved already.{{else}}We write to you when it is decided.{{/if}}",
+            "Access to APIs is asked for in the developer portal.{{#if (eq Message.Status \"approved\")}} The request \
+             is approved already.{{/if}}",
         ],
         facts: &[REQUEST, APP, PLAN, PRODUCTS, STATUS, TIME],
     },
     Builtin {
         name: "AccessRequestApproved",
-        subject: "Your request for access is approved",
-        paragraphs: &[
-            "Hello,",
-            "Your request for access to our APIs is approved. You find the credentials with your application in the \
-             developer portal.",
-        ],
+        subject: "Developer portal: a request for access was approved",
+        paragraphs: &["A request for access to APIs was approved."],
         facts: &[REQUEST, APP, PLAN, PRODUCTS, TIME],
     },
     Builtin {
         name: "AccessRequestRejected",
-        subject: "Your request for access is declined",
-        paragraphs: &["Hello,", "Your request for access to our APIs is declined."],
+        subject: "Developer portal: a request for access was declined",
+        paragraphs: &["A request for access to APIs was declined."],
         facts: &[REQUEST, APP, PLAN, PRODUCTS, TIME],
     },
     Builtin {
         name: USER_SIGN_UP,
         subject: "Welcome to our developer portal",
         paragraphs: &[
-            "Hello,",
-            "Welcome to our developer portal. {{#if data.inactive}}Your account has been registered. We write to you \
-             when it can be used.{{else}}Your account is ready: you can sign in now.{{/if}}",
+            GREETING,
+            "Welcome to our developer portal. {{#if (eq Message.Status \"active\")}}Your account is ready: you can \
+             sign in now.{{else if (eq Message.Status \"inactive\")}}Your account has been registered. We write to you \
+             when it can be used.{{else}}Your account has been registered.{{/if}}",
         ],
-        facts: &[("Account", "data.email")],
+        facts: &[("Account", "Message.Email")],
+    },
+    Builtin {
+        name: USER_ACTIVATED,
+        subject: "Your account can be used",
+        paragraphs: &[GREETING, "Your account with our developer portal is active: you can sign in now."],
+        facts: &[("Account", "Message.Email"), TIME],
+    },
+    Builtin {
+        name: USER_DEACTIVATED,
+        subject: "Your account has been deactivated",
+        paragraphs: &[GREETING, "Your account with our developer portal is not active any more: you cannot sign in."],
+        facts: &[("Account", "Message.Email"), TIME],
     },
     Builtin {
         name: USER_KEY_REQUEST,

@@ -42,7 +42,7 @@ fn every_event_has_a_letter() {
     let letters = MailTemplates::builtin();
     let nothing = Value::Null;
     let gateway = EventKind::FIRED.len() + EventKind::NEVER_FIRED.len();
-    assert_eq!(names().count(), DASHBOARD_EVENTS.len() + gateway + PORTAL_EVENTS.len() + 4);
+    assert_eq!(names().count(), DASHBOARD_EVENTS.len() + gateway + PORTAL_EVENTS.len() + 2 + TO_DEVELOPERS.len());
     for name in names() {
         let draft = letters.draft(name, &facts(name, "add", &nothing, &nothing)).unwrap();
         assert!(!draft.subject.as_str().contains("(no subject)"), "{name}");
@@ -97,16 +97,16 @@ fn a_threshold_is_told_to_a_developer_and_to_an_organisation() {
     event.meta.alias = "billing".into();
     event.fingerprint = "sha256:01".into();
     let draft = letters.draft("TriggerExceeded", &Facts::of_event(&event)).unwrap();
-    assert_eq!(draft.subject.as_str(), "80% of your API quota is used");
+    assert_eq!(draft.subject.as_str(), "80% of the quota of API key billing is used");
     assert_eq!(
         draft.text.as_str(),
-        "Hello billing,\n\nThe use of the quota of your API key has reached 80%. When all of it is used, requests are \
+        "Hello,\n\nThe use of the quota of API key billing has reached 80%. When all of it is used, requests are \
          refused until it renews.\n\nThreshold in percent: 80\nIn use, in percent: 80\nOrganisation: acme\n\
          Key: sha256:01\nTime: 2026-10-21T08:15:30.250Z\n"
     );
     (event.fingerprint, event.meta.key) = (String::new(), String::new());
     let draft = letters.draft("TriggerExceeded", &Facts::of_event(&event)).unwrap();
-    assert_eq!(draft.subject.as_str(), "80% of your organisation's API quota is used");
+    assert_eq!(draft.subject.as_str(), "80% of the quota of organisation acme is used");
 }
 
 #[test]
@@ -147,24 +147,71 @@ fn dashboard_events_say_what_was_done() {
 }
 
 #[test]
-fn portal_events_greet_and_tell() {
+fn a_digest_says_how_many_events_it_stands_for() {
+    let letters = MailTemplates::builtin();
+    let mut event = hostile_event();
+    event.meta.suppressed = 4880;
+    event.meta.first_seen = "2026-10-21T08:15:30Z".into();
+    event.meta.last_seen = "2026-10-21T08:16:29Z".into();
+    let says = "This letter stands for 4880 events, the first at 2026-10-21T08:15:30Z, the last at \
+                2026-10-21T08:16:29Z.";
+    for name in names() {
+        let draft = letters.draft(name, &Facts { kind: name, ..Facts::of_event(&event) }).unwrap();
+        assert!(draft.subject.as_str().starts_with("4880 events: "), "{name}: {:?}", draft.subject);
+        assert!(draft.text.as_str().contains(says), "{name}: {:?}", draft.text);
+        let html = draft.html.unwrap();
+        check_html(html.as_str());
+        assert!(html.as_str().contains(says), "{name}: {html:?}");
+        event.meta.suppressed = 0;
+        let draft = letters.draft(name, &Facts { kind: name, ..Facts::of_event(&event) }).unwrap();
+        assert!(!format!("{draft:?}").contains("stands for"), "{name}: {draft:?}");
+        event.meta.suppressed = 4880;
+    }
+}
+
+#[test]
+fn whoever_runs_the_portal_is_told_of_it() {
     let letters = MailTemplates::builtin();
     let draft =
         |name: &'static str, message: &Value| letters.draft(name, &facts(name, "", &Value::Null, message)).unwrap();
     let user = json!({ "ID": 29, "Email": "dev@acme.test", "First": "Ada", "Last": "L", "Status": "active" });
-    let welcome = draft("UserRegistered", &user);
-    assert_eq!(welcome.subject.as_str(), "Welcome, Ada");
-    assert!(welcome.text.as_str().starts_with("Hello Ada,\n\nWelcome to our developer portal. Your account is ready"));
-    let waiting = draft("UserRegistered", &json!({ "Email": "dev@acme.test", "Status": "inactive" }));
-    assert!(waiting.text.as_str().contains("We write to you when it can be used."));
+    let registered = draft("UserRegistered", &user);
+    assert_eq!(registered.subject.as_str(), "Developer portal: dev@acme.test has signed up");
+    assert!(registered.text.as_str().contains("First name: Ada\n") && !registered.text.as_str().contains("Welcome"));
     let request = json!({ "ID": 6, "AppID": 7, "Status": "pending", "ProductIDs": [1, 2], "PlanID": 2 });
     let created = draft("AccessRequestCreated", &request);
-    assert!(created.text.as_str().contains("We write to you when it is decided."), "{:?}", created.text);
+    assert_eq!(created.subject.as_str(), "Developer portal: access is asked for");
     assert!(created.text.as_str().contains("Products: [1, 2]\n"), "{:?}", created.text);
-    assert_eq!(draft("AccessRequestApproved", &request).subject.as_str(), "Your request for access is approved");
-    assert_eq!(draft("AccessRequestRejected", &request).subject.as_str(), "Your request for access is declined");
+    let subject = |name| draft(name, &request).subject.as_str().to_owned();
+    assert_eq!(subject("AccessRequestApproved"), "Developer portal: a request for access was approved");
+    assert_eq!(subject("AccessRequestRejected"), "Developer portal: a request for access was declined");
     let other = draft("OrganisationRegistered", &json!({ "ID": 8, "Name": "Acme" }));
     assert_eq!(other.subject.as_str(), "Developer portal: OrganisationRegistered Acme");
+}
+
+#[test]
+fn a_developer_hears_of_an_account_only_what_is_known_of_it() {
+    const READY: &str = "Your account is ready";
+    const WAITING: &str = "We write to you when it can be used.";
+    let letters = MailTemplates::builtin();
+    let draft = |name, message: Value| letters.draft(name, &facts(name, "", &message, &message)).unwrap();
+    for (status, ready, waiting) in
+        [(json!("active"), true, false), (json!("inactive"), false, true), (Value::Null, false, false)]
+    {
+        let welcome =
+            draft(USER_SIGN_UP, json!({ "Email": "dev@acme.test", "First": "Ada", "Status": status.clone() }));
+        assert_eq!(welcome.subject.as_str(), "Welcome to our developer portal");
+        let html = welcome.html.unwrap();
+        for text in [welcome.text.as_str(), html.as_str()] {
+            assert!(text.contains("Hello Ada,") && text.contains("dev@acme.test"), "{text}");
+            assert_eq!((text.contains(READY), text.contains(WAITING)), (ready, waiting), "{status}: {text}");
+        }
+    }
+    let active = draft(USER_ACTIVATED, json!({ "Email": "dev@acme.test", "Status": "active" }));
+    assert_eq!(active.subject.as_str(), "Your account can be used");
+    assert!(active.text.as_str().starts_with("Hello,\n\nYour account with our developer portal is active"));
+    let inactive = draft(USER_DEACTIVATED, json!({ "Email": "dev@acme.test", "Status": "inactive" }));
+    assert_eq!(inactive.subject.as_str(), "Your account has been deactivated");
 }
 
 #[test]
