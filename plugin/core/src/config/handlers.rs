@@ -2,8 +2,6 @@
 
 mod people;
 
-pub(super) use people::{Channel, OrgOption};
-
 use std::collections::BTreeMap;
 
 use super::error::{Errors, hint, item, member};

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::error::{Errors, hint, item, member};
-use super::handlers::{Channel, OrgOption};
 use super::raw;
 use super::target::{basic, target};
 use crate::mail::Address;
@@ -258,7 +257,7 @@ pub(super) fn event_options(
     raw: &raw::Config,
     errors: &mut Errors,
     warnings: &mut Errors,
-) -> BTreeMap<String, Vec<OrgOption>> {
+) -> BTreeMap<String, Vec<EventOption>> {
     let mut all = BTreeMap::new();
     for (id, org) in &raw.orgs {
         let path = member(&member("orgs", id), "event_options");
@@ -274,9 +273,7 @@ pub(super) fn event_options(
                 errors.add(place, format!("{other} is the same event in another spelling"));
                 continue;
             }
-            let told = event_option(&place, option, &raw.callouts, errors, warnings);
-            let channel = Channel { event_timeout: option.event_timeout, max_per_minute: option.max_per_minute };
-            options.extend(told.map(|told| OrgOption { kind, told, channel }));
+            options.extend(event_option(&place, kind, option, &raw.callouts, errors, warnings));
         }
         if !options.is_empty() {
             all.insert(id.clone(), options);
@@ -287,6 +284,7 @@ pub(super) fn event_options(
 
 fn event_option(
     path: &str,
+    kind: Kind,
     raw: &raw::EventOption,
     callouts: &raw::Callouts,
     errors: &mut Errors,
@@ -306,6 +304,13 @@ fn event_option(
             None
         }
     };
-    let option = EventOption { webhook, authorization: user_info.as_deref().map(basic), email };
+    let option = EventOption {
+        kind,
+        webhook,
+        authorization: user_info.as_deref().map(basic),
+        email,
+        event_timeout: raw.event_timeout,
+        max_per_minute: raw.max_per_minute,
+    };
     (option.webhook.is_some() || option.email.is_some()).then_some(option)
 }

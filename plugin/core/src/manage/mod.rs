@@ -29,7 +29,7 @@ pub mod shapes;
 pub use exchange::{BodyView, Exchange};
 pub use kind::{Action, Kind};
 pub use occurrence::{Occurrence, OrgId};
-pub use options::{EventOption, EventOptions};
+pub use options::EventOption;
 pub(crate) use posted::mismatches;
 pub use posted::{ShapeError, posted};
 pub use presets::Preset;

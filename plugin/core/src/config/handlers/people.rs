@@ -9,26 +9,21 @@ use crate::handler::{Action, Email, HandlerIndex, Recipient, Target, USER_AGENT,
 use crate::mail::{Address, Mail, Mailbox};
 use crate::manage::{EventOption, Kind};
 
-/// Who hears of one event of an organisation, and how often.
-pub(in crate::config) struct OrgOption {
-    pub(in crate::config) kind: Kind,
-    pub(in crate::config) told: EventOption,
-    pub(in crate::config) channel: Channel,
-}
-
 /// What limits the messages of a handler.
 #[derive(Clone, Copy, Default)]
-pub(in crate::config) struct Channel {
+pub(super) struct Channel {
     /// The cool-down in seconds.
-    pub(in crate::config) event_timeout: u64,
-    pub(in crate::config) max_per_minute: Option<u32>,
+    event_timeout: u64,
+    max_per_minute: Option<u32>,
 }
 
 impl HandlerList<'_> {
     /// Adds whoever an organisation's `event_options` name.
-    pub(in crate::config) fn add_options(&mut self, org: &str, options: &[OrgOption]) -> ByEvent {
+    pub(in crate::config) fn add_options(&mut self, org: &str, options: &[EventOption]) -> ByEvent {
         let mut by_event = ByEvent::default();
-        for OrgOption { kind, told, channel } in options {
+        for told in options {
+            let EventOption { kind, event_timeout, max_per_minute, .. } = *told;
+            let channel = Channel { event_timeout, max_per_minute };
             let path = member(&member(&member("orgs", org), "event_options"), kind.name());
             let name = format!("orgs[{org}].event_options.{}", kind.name());
             if let Some(target) = &told.webhook {
@@ -38,17 +33,17 @@ impl HandlerList<'_> {
                 let headers = own.into_iter().chain(authorization).collect();
                 let name = self.list.free_name(format!("{name}.webhook"));
                 let cap = Cap::new(&[&name], target.endpoint, channel.max_per_minute);
-                let webhook = self.plain(target, headers, *channel, cap);
+                let webhook = self.plain(target, headers, channel, cap);
                 let added = webhook.map(|webhook| self.push(&name, Action::Webhook(Box::new(webhook))));
-                added.into_iter().for_each(|added| by_event.push(EventKind::Management(*kind), added));
+                added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
             }
             match (&told.email, self.mail) {
                 (Some(_), None) => {
                     self.warnings.add(member(&path, "email"), "nobody is told: email_backend is not enabled");
                 }
                 (Some(address), Some(mail)) => {
-                    let added = self.add_letters(&format!("{name}.email"), mail, address, *channel);
-                    added.into_iter().for_each(|added| by_event.push(EventKind::Management(*kind), added));
+                    let added = self.add_letters(&format!("{name}.email"), mail, address, channel);
+                    added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
                 }
                 (None, _) => {}
             }

@@ -391,7 +391,6 @@ fn mistakes_in_event_options_are_named_with_their_paths() {
         errors(json!({ "orgs": { "acme": { "event_options": options } } })),
         [
             "orgs.acme.event_options.key_event.mail: unknown field (did you mean \"email\"?)",
-            "orgs.acme.event_options.PasswordReset: PasswordReset is the portal's: name it under a webhook's events",
             "orgs.acme.event_options.api_evnt: no event has this name (did you mean \"api_event\"?)",
             "orgs.acme.event_options.key_event.webhook: \"hooks\" is not an absolute http or https URL",
             "orgs.acme.event_options.key_event.email: no address: it has no @",
