@@ -48,8 +48,8 @@ pub struct Tally {
     pub to: Option<Address>,
     /// Why they were held back.
     pub cause: CauseDigest,
-    /// What the first of them said.
-    pub meta: Box<Meta>,
+    /// What the first of them said: [`Meta`] in JSON, which is read only when the message is written.
+    pub meta: String,
     /// How many there are.
     pub suppressed: u64,
     /// When the first happened, in Unix milliseconds.
@@ -86,7 +86,7 @@ impl Tally {
             endpoint,
             to,
             cause,
-            meta: Box::new(meta),
+            meta: serde_json::to_string(&meta).unwrap_or_default(),
             suppressed: 1,
             first: event.at.0,
             last: event.at.0,
@@ -135,7 +135,7 @@ impl Tally {
             suppressed: self.suppressed,
             first_seen: UnixMillis(self.first).to_rfc3339(),
             last_seen: UnixMillis(self.last).to_rfc3339(),
-            ..(*self.meta).clone()
+            ..serde_json::from_str(&self.meta).ok()?
         };
         let management = match kind {
             EventKind::Management(kind) => Some(Box::new(management(kind, &meta, now))),

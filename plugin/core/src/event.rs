@@ -194,48 +194,66 @@ pub struct ManagementView<'e> {
 }
 
 /// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
+///
+/// Texts and lists that are empty are left out for a template, to which that is the same: much of a message's cost is to
+/// write out what it may show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Meta {
     /// Tyk's text for this type of event.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The request's path, without its query.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// The client's address, without a port.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub origin: String,
     /// The key as the client sent it, or its fingerprint with `hash_keys`; empty for an organisation's threshold.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub key: String,
     /// The organisation's id.
-    #[serde(rename = "OrgID")]
+    #[serde(rename = "OrgID", skip_serializing_if = "String::is_empty")]
     pub org_id: String,
     /// The API's id.
-    #[serde(rename = "APIID")]
+    #[serde(rename = "APIID", skip_serializing_if = "String::is_empty")]
     pub api_id: String,
     /// Why somebody else refused the request, from the proxy's response code details: `Jwt_is_expired`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The organisation's id again, by Tyk's older name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub org: String,
-    /// Of a host: what the proxy found.
+    /// Of a host: what the proxy found. It has a number, which a JSON template may show bare, so it is always there.
     pub host_info: HostInfo,
     /// Of a circuit breaker: `0` tripped, `1` reset, as Tyk numbers them.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub circuit_event: String,
     /// The cluster that the verdict is on.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster: String,
     /// The session's alias.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub alias: String,
     /// The session's tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The session's metadata.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub meta_data: BTreeMap<String, String>,
     /// The threshold that was crossed, in percent: `80`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub trigger_limit: String,
     /// The quota in use when it was crossed, in whole percent: `80`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub usage_percentage: String,
     /// Of a digest: the events that it stands for. 0 for an event of its own.
     pub suppressed: u64,
     /// Of a digest: when the first of them happened, in RFC 3339.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub first_seen: String,
     /// Of a digest: when the last of them happened, in RFC 3339.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub last_seen: String,
 }
 
