@@ -27,7 +27,10 @@ impl KeyHash {
 
     /// `sha256:<64 hex digits>`, the form that a configuration takes.
     pub fn fingerprint(&self) -> String {
-        format!("sha256:{}", hex::encode(self.0))
+        let mut digits = [0; 64];
+        // Only another length could fail.
+        let _ = hex::encode_to_slice(self.0, &mut digits);
+        ["sha256:", std::str::from_utf8(&digits).unwrap_or_default()].concat()
     }
 
     fn shard(&self) -> u8 {
