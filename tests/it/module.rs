@@ -35,7 +35,7 @@ const IMPORTS: [&str; 22] = [
 ];
 
 /// Envoy calls each callback that exists, for every request.
-const EXPORTS: [&str; 14] = [
+const EXPORTS: [&str; 15] = [
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
@@ -46,6 +46,7 @@ const EXPORTS: [&str; 14] = [
     "proxy_on_queue_ready",
     "proxy_on_request_body",
     "proxy_on_request_headers",
+    "proxy_on_request_trailers",
     "proxy_on_response_body",
     "proxy_on_response_headers",
     "proxy_on_response_trailers",
