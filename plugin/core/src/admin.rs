@@ -156,7 +156,7 @@ pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<ma
 }
 
 /// The answer to events that were handed in: of each how many handlers it has, and of those that will not hear of it, why.
-/// The status is 503 where there was no room for one.
+/// The status is 503 where one could not be held.
 pub fn told(events: &[Vec<Fate>]) -> Answer {
     const REASONS: [(Fate, &str); 6] = [
         (Fate::Suppressed, "suppressed"),
@@ -177,7 +177,8 @@ pub fn told(events: &[Vec<Fate>]) -> Answer {
         })
         .collect();
     if events.iter().any(|fates| fates.contains(&Fate::Dropped)) {
-        let error = "every slot of the outbox is taken: hand in again, later, what has \"dropped\"";
+        let error = "the outbox has no room: hand in again, later, what has \"dropped\"; those of its handlers that have \
+                     taken it will tell it twice";
         return answer(503, &json!({ "error": error, "accepted": events_told }));
     }
     answer(202, &json!({ "accepted": events_told }))

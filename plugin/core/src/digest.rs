@@ -122,7 +122,10 @@ impl Tally {
     fn author<'c>(&'c self, config: &'c Config) -> Option<(&'c Webhook, Author<'c>)> {
         let (webhook, author) = match (&config.handlers.named(&self.handler)?.action, &self.to) {
             (Action::Webhook(webhook), None) => (&**webhook, Author::Webhook),
-            (Action::Email(email), Some(to)) => (&email.carried_by, Author::Letter(config.mail.as_ref()?, to)),
+            // Whoever has been told so far may not be the one to be told any more.
+            (Action::Email(email), Some(to)) if email.to.is_always(to) => {
+                (&email.carried_by, Author::Letter(config.mail.as_ref()?, to))
+            }
             _ => return None,
         };
         (webhook.target.endpoint == self.endpoint).then_some((webhook, author))

@@ -125,6 +125,12 @@ impl Engine {
         }
     }
 
+    /// Shares the memory for watched bodies with the other engines of the VM.
+    #[must_use]
+    pub fn with_bodies(self, bodies: BodyPool) -> Self {
+        Engine { bodies, ..self }
+    }
+
     /// Request headers: route, identity, session, quota, monitor, and the events of all that.
     ///
     /// Pending is for a store that answers later; shared data answers at once.

@@ -194,66 +194,48 @@ pub struct ManagementView<'e> {
 }
 
 /// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
-///
-/// Texts and lists that are empty are left out for a template, to which that is the same: much of a message's cost is to
-/// write out what it may show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub struct Meta {
     /// Tyk's text for this type of event.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The request's path, without its query.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// The client's address, without a port.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub origin: String,
     /// The key as the client sent it, or its fingerprint with `hash_keys`; empty for an organisation's threshold.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub key: String,
     /// The organisation's id.
-    #[serde(rename = "OrgID", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "OrgID")]
     pub org_id: String,
     /// The API's id.
-    #[serde(rename = "APIID", skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "APIID")]
     pub api_id: String,
     /// Why somebody else refused the request, from the proxy's response code details: `Jwt_is_expired`.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The organisation's id again, by Tyk's older name.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub org: String,
-    /// Of a host: what the proxy found. It has a number, which a JSON template may show bare, so it is always there.
+    /// Of a host: what the proxy found.
     pub host_info: HostInfo,
     /// Of a circuit breaker: `0` tripped, `1` reset, as Tyk numbers them.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub circuit_event: String,
     /// The cluster that the verdict is on.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster: String,
     /// The session's alias.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub alias: String,
     /// The session's tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The session's metadata.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub meta_data: BTreeMap<String, String>,
     /// The threshold that was crossed, in percent: `80`.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub trigger_limit: String,
     /// The quota in use when it was crossed, in whole percent: `80`.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub usage_percentage: String,
     /// Of a digest: the events that it stands for. 0 for an event of its own.
     pub suppressed: u64,
     /// Of a digest: when the first of them happened, in RFC 3339.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub first_seen: String,
     /// Of a digest: when the last of them happened, in RFC 3339.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub last_seen: String,
 }
 
@@ -313,6 +295,41 @@ pub struct View<'e> {
     pub meta: std::borrow::Cow<'e, Meta>,
 }
 
+/// What the built-in templates show of an event. To write out all the rest would cost as much as the message.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BriefView<'e> {
+    r#type: &'static str,
+    meta: BriefMeta<'e>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BriefMeta<'e> {
+    message: &'e str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'e str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    origin: &'e str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    key: &'e str,
+    #[serde(rename = "OrgID", skip_serializing_if = "str::is_empty")]
+    org_id: &'e str,
+    #[serde(rename = "APIID", skip_serializing_if = "str::is_empty")]
+    api_id: &'e str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    circuit_event: &'e str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    trigger_limit: &'e str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_info: Option<&'e HostInfo>,
+    suppressed: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    first_seen: &'e str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    last_seen: &'e str,
+}
+
 impl Event {
     /// An event to try a template with.
     pub fn sample(kind: EventKind) -> Self {
@@ -342,6 +359,28 @@ impl Event {
             time_stamp: self.at.to_rfc3339(),
             id: &self.id,
             meta: std::borrow::Cow::Borrowed(&self.meta),
+        }
+    }
+
+    /// What the built-in templates show.
+    pub fn brief_view(&self) -> BriefView<'_> {
+        let meta = &self.meta;
+        BriefView {
+            r#type: self.kind.name(),
+            meta: BriefMeta {
+                message: &meta.message,
+                path: &meta.path,
+                origin: &meta.origin,
+                key: &meta.key,
+                org_id: &meta.org_id,
+                api_id: &meta.api_id,
+                circuit_event: &meta.circuit_event,
+                trigger_limit: &meta.trigger_limit,
+                host_info: matches!(self.kind, EventKind::HostDown | EventKind::HostUp).then_some(&meta.host_info),
+                suppressed: meta.suppressed,
+                first_seen: &meta.first_seen,
+                last_seen: &meta.last_seen,
+            },
         }
     }
 

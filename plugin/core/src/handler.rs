@@ -7,7 +7,7 @@ use crate::cap::Cap;
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Tag;
 use crate::delivery::signature::SigningKey;
-use crate::mail::Mailbox;
+use crate::mail::{Address, Mailbox};
 use crate::template::TemplateName;
 
 /// What tollbell calls itself in a request.
@@ -113,6 +113,13 @@ pub enum Recipient {
     Fixed(Mailbox),
     /// The developer whom the event concerns: `meta_data.email` of the key, or whom the payload names.
     Developer,
+}
+
+impl Recipient {
+    /// Whether every letter is for this address.
+    pub fn is_always(&self, address: &Address) -> bool {
+        matches!(self, Recipient::Fixed(to) if to.address == *address)
+    }
 }
 
 /// A message's target and form.

@@ -307,45 +307,43 @@ impl<H: Host> Message<'_, H> {
             return Fate::Suppressed;
         }
         let link_of = |slot: Option<Slot>| slot.map(|slot| Link { slot, until: live.until });
-        self.tally(cause, live.until, link_of(live.tally), Share::Tally, |seen, link| {
+        self.tally(cause, live.until, link_of(live.tally), (Share::Tally, Fate::Suppressed), |seen, link| {
             let linked = cooldown::link(self.host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
             Ok(linked.map_err(link_of))
-        });
-        Fate::Suppressed
+        })
     }
 
     /// As many as may be went out in the last minute.
     fn capped(&self, seen: Option<Link>) -> Fate {
         self.host.count(Metric::Capped);
-        self.tally_of_handler(seen);
-        Fate::Capped
+        self.tally_of_handler(seen, Fate::Capped)
     }
 
     /// Counts the event in the handler's own tally.
-    fn tally_of_handler(&self, seen: Option<Link>) {
+    fn tally_of_handler(&self, seen: Option<Link>, fate: Fate) -> Fate {
         let cap = &self.webhook.cap;
         let cause = CauseDigest::new(self.handler, u128::from(cap.number()).to_le_bytes());
-        self.tally(cause, self.now.plus(WINDOW_MS), seen, Share::All, |seen, link| {
+        self.tally(cause, self.now.plus(WINDOW_MS), seen, (Share::All, fate), |seen, link| {
             Ok(if cap.link(self.host, seen, link)? { Ok(()) } else { Err(cap.tally(self.host)?) })
-        });
+        })
     }
 
     /// Counts the event in the tally that is linked, or in a new one, which is then linked in the place of the old. `link`
-    /// returns the one that it found instead.
+    /// returns the one that it found instead. Returns `fate`, unless there was no room for the count.
     fn tally(
         &self,
         cause: CauseDigest,
         until: UnixMillis,
         mut seen: Option<Link>,
-        share: Share,
+        (share, fate): (Share, Fate),
         link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
-    ) {
+    ) -> Fate {
         let Message { host, config, now, .. } = *self;
         let to = match self.to {
             None => None,
             Some(Recipient::Fixed(to)) => Some(&to.address),
             // One digest cannot be for several.
-            Some(Recipient::Developer) => return,
+            Some(Recipient::Developer) => return fate,
         };
         let mut own = None;
         for _ in 0..MAX_LOOKS {
@@ -357,7 +355,7 @@ impl<H: Host> Message<'_, H> {
                     {
                         self.log(log::Level::Error, &format!("is counted twice: {error}"));
                     }
-                    return;
+                    return fate;
                 }
                 Some(Err(error)) => self.log(log::Level::Error, &format!("is not counted in its digest yet: {error}")),
                 Some(Ok(false)) | None => {}
@@ -370,22 +368,23 @@ impl<H: Host> Message<'_, H> {
                     match tally.hold(host, config.delivery.capacity, share) {
                         Ok(mine) => *own.insert(mine),
                         Err(ReserveError::Full) if share == Share::Tally => {
-                            return self.tally_of_handler(self.webhook.cap.tally(host).ok().flatten());
+                            return self.tally_of_handler(self.webhook.cap.tally(host).ok().flatten(), fate);
                         }
-                        Err(error) => {
-                            self.drop(&error);
-                            return;
-                        }
+                        Err(error) => return self.drop(&error),
                     }
                 }
             };
             match link(seen, mine) {
                 Ok(Err(found)) if found != seen => seen = found,
                 // It stands: linked, or by itself, as a digest of one event.
-                Ok(_) => return,
-                Err(error) => return self.log(log::Level::Error, &format!("has a digest of its own: {error}")),
+                Ok(_) => return fate,
+                Err(error) => {
+                    self.log(log::Level::Error, &format!("has a digest of its own: {error}"));
+                    return fate;
+                }
             }
         }
+        fate
     }
 
     fn fail(&self, error: &str) -> Fate {

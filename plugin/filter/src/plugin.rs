@@ -9,6 +9,7 @@ use tollbell_core::config::Config;
 use tollbell_core::connection_test::StreamId;
 use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
 use tollbell_core::limit_headers::LimitHeaders;
+use tollbell_core::manage::body::BodyPool;
 use tollbell_core::ports::CalloutId;
 use tollbell_core::request::Request;
 use tollbell_core::units::UnixMillis;
@@ -27,6 +28,8 @@ pub(crate) struct Plugin {
     streams: BTreeMap<u32, Stream>,
     /// Streams that the filter answers itself, when their body has come.
     collecting: BTreeMap<u32, Collecting>,
+    /// For the bodies that all engines watch.
+    bodies: BodyPool,
 }
 
 struct Collecting {
@@ -88,7 +91,7 @@ impl Plugin {
             log::warn!("configuration: {warning}");
         }
         let host = ProxyHost::new();
-        let engine = Engine::new(config, &host, UnixMillis::from_nanos(nanos), nanos);
+        let engine = Engine::new(config, &host, UnixMillis::from_nanos(nanos), nanos).with_bodies(self.bodies.clone());
         self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS });
         host::start_ticking(TICK_MS);
         true
@@ -174,9 +177,10 @@ impl Plugin {
     }
 
     /// Answers the requests of which no body comes: a proxy that keeps it back would leave them waiting.
-    fn give_up_collecting(&mut self, now: UnixMillis) {
+    fn give_up_collecting(&mut self, root: u32, now: UnixMillis) {
         self.collecting.retain(|stream, collecting| {
-            let waits = collecting.size.is_some() || now.since(collecting.since) < BODY_PATIENCE_MS;
+            let waits =
+                collecting.root != root || collecting.size.is_some() || now.since(collecting.since) < BODY_PATIENCE_MS;
             if !waits && host::enter(*stream) {
                 host::send_answer(&admin::no_body());
             }
@@ -228,14 +232,15 @@ impl Plugin {
     }
 
     pub(crate) fn on_tick(&mut self, root: u32) {
-        if !self.collecting.is_empty() {
-            self.give_up_collecting(host::now());
-        }
         if let Some(Root { host, engine, tick_ms }) = self.roots.get_mut(&root) {
             engine.on_tick(host, host::now());
             set_tick(engine, tick_ms);
         }
+        // Last, for they make a stream the one that further calls are of.
         self.send_answers(root);
+        if !self.collecting.is_empty() {
+            self.give_up_collecting(root, host::now());
+        }
     }
 
     pub(crate) fn on_queue_ready(&mut self, root: u32) {

@@ -52,6 +52,7 @@ struct Known {
     volatile: Volatile,
     /// Whether the trial's output was JSON.
     writes_json: bool,
+    is_builtin: bool,
 }
 
 /// For which events a template shows values that differ between two events of one cause.
@@ -75,6 +76,7 @@ impl Templates {
                 log::error!("built-in template {name}: {error}");
             }
         }
+        templates.known.values_mut().for_each(|known| known.is_builtin = true);
         if let Some(known) = templates.known.get_mut(builtin::DEFAULT) {
             known.volatile = Volatile::For(&builtin::DEFAULT_IS_VOLATILE_FOR);
         }
@@ -88,7 +90,10 @@ impl Templates {
     pub fn add(&mut self, name: &str, source: &str) -> Result<(), TemplateError> {
         let format = Format::of_name(name);
         // It is known from here on, so that its handlers do not report it missing when only its text is wrong.
-        self.known.insert(name.to_owned(), Known { format, volatile: Volatile::Perhaps, writes_json: true });
+        self.known.insert(
+            name.to_owned(),
+            Known { format, volatile: Volatile::Perhaps, writes_json: true, is_builtin: false },
+        );
         let translated = translate(source, format)?;
         let error_at = |place: (Option<usize>, Option<usize>), message: String| {
             let place = (place.0.unwrap_or(1), place.1.unwrap_or(1));
@@ -106,7 +111,7 @@ impl Templates {
             Failed::Render(error) => error_at((error.line_no, error.column_no), error.reason().to_string()),
         })?;
         let volatile = if translated.volatile { Volatile::Perhaps } else { Volatile::Never };
-        self.known.insert(name.to_owned(), Known { format, volatile, writes_json });
+        self.known.insert(name.to_owned(), Known { format, volatile, writes_json, is_builtin: false });
         Ok(())
     }
 
@@ -139,8 +144,12 @@ impl Templates {
         if let Some(management) = &event.management {
             return self.render_management(name, event, management);
         }
-        let body = self.render_view(name, &event.view())?;
-        let volatile = match self.known.get(&name.0).map(|known| known.volatile) {
+        let known = self.known.get(&name.0);
+        let body = match known.is_some_and(|known| known.is_builtin) {
+            true => self.render_with(&name.0, &event.brief_view())?,
+            false => self.render_view(name, &event.view())?,
+        };
+        let volatile = match known.map(|known| known.volatile) {
             Some(Volatile::Perhaps) => true,
             Some(Volatile::For(types)) => types.contains(&event.kind.name()),
             Some(Volatile::Never) | None => false,

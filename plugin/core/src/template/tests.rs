@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::event::{EventKind, Meta};
+use crate::event::{EventKind, HostInfo, Meta};
 use crate::units::{Percent, UnixMillis};
 
 fn event(key: &str) -> Event {
@@ -178,5 +178,25 @@ proptest! {
     #[test]
     fn no_source_panics(source in "[ {}.a-c|/*!#~\\-\"']{0,40}") {
         let _ = Templates::builtin().add("t.json", &source);
+    }
+}
+
+#[test]
+fn built_in_templates_show_nothing_that_is_left_out_for_them() {
+    let templates = Templates::builtin();
+    let host_info = HostInfo { check_url: "u".into(), response_code: 503, is_tcp_error: true, ..HostInfo::default() };
+    for (kind, suppressed) in EventKind::FIRED.into_iter().flat_map(|kind| [(kind, 0), (kind, 3)]) {
+        let mut event = Event::sample(kind);
+        event.meta = Meta {
+            host_info: host_info.clone(),
+            suppressed,
+            first_seen: "f".into(),
+            last_seen: "l".into(),
+            ..event.meta
+        };
+        for name in templates.names() {
+            let all = templates.render_with(name, &event.view()).unwrap();
+            assert_eq!(templates.render_with(name, &event.brief_view()).unwrap(), all, "{name} {kind:?}");
+        }
     }
 }

@@ -5,7 +5,15 @@ use super::{GATEWAY_EVENT, KEY_EVENT, PORTAL_EVENT, USER_ACTIVATED, USER_DEACTIV
 
 /// What a digest says besides.
 const DIGEST: &str = "This letter stands for {{Meta.Suppressed}} events, the first at {{Meta.FirstSeen}}, the last at \
-                      {{Meta.LastSeen}}. What else it says is of the first.";
+                      {{Meta.LastSeen}}.";
+
+/// Of a gateway event, whose digest has what the first one said.
+const OF_THE_FIRST: &str = " What else it says is of the first.";
+
+/// One template for a digest of management events, which has nothing but their number and times, and one for all others.
+fn either(of_management: &str, of_others: &str) -> String {
+    format!("{{{{#if (or data.suppressed Message.Suppressed)}}}}{of_management}{{{{else}}}}{of_others}{{{{/if}}}}")
+}
 
 /// A letter.
 pub(super) struct Builtin {
@@ -22,23 +30,24 @@ pub(super) struct Builtin {
 impl Builtin {
     /// The template of its subject.
     pub(super) fn subject(&self) -> String {
-        format!("{{{{#if Meta.Suppressed}}}}{{{{Meta.Suppressed}}}} events: {{{{/if}}}}{}", self.subject)
+        let count = "{{#if Meta.Suppressed}}{{Meta.Suppressed}} events: {{/if}}";
+        either("{{Meta.Suppressed}} events: {{Type}}", &format!("{count}{}", self.subject))
     }
 
     /// The template of its text.
     pub(super) fn text(&self) -> String {
         let mut out = self.paragraphs.join("\n\n");
-        out.push_str(&format!("\n\n{{{{#if Meta.Suppressed}}}}{DIGEST}\n\n{{{{/if}}}}"));
+        out.push_str(&format!("\n\n{{{{#if Meta.Suppressed}}}}{DIGEST}{OF_THE_FIRST}\n\n{{{{/if}}}}"));
         for (label, variable) in self.facts {
             out.push_str(&format!("{{{{#if {variable}}}}}{label}: {{{{{variable}}}}}\n{{{{/if}}}}"));
         }
-        out
+        either(DIGEST, &out)
     }
 
     /// The template of its HTML.
     pub(super) fn html(&self) -> String {
         let mut paragraphs: String = self.paragraphs.iter().map(|text| format!("<p>{text}</p>\n")).collect();
-        paragraphs.push_str(&format!("{{{{#if Meta.Suppressed}}}}<p>{DIGEST}</p>\n{{{{/if}}}}"));
+        paragraphs.push_str(&format!("{{{{#if Meta.Suppressed}}}}<p>{DIGEST}{OF_THE_FIRST}</p>\n{{{{/if}}}}"));
         let row = |(label, variable): &(&str, &str)| {
             format!(
                 "{{{{#if {variable}}}}}<tr><td style=\"padding-right:1em;color:#555\">{label}</td>\
@@ -46,9 +55,10 @@ impl Builtin {
             )
         };
         let rows: String = self.facts.iter().map(row).collect();
+        let content = either(&format!("<p>{DIGEST}</p>\n"), &format!("{paragraphs}<table>\n{rows}</table>\n"));
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n\
-             <body style=\"font-family:sans-serif;line-height:1.4\">\n{paragraphs}<table>\n{rows}</table>\n\
+             <body style=\"font-family:sans-serif;line-height:1.4\">\n{content}\
              </body></html>\n",
             self.subject()
         )
