@@ -98,6 +98,18 @@ fn a_cool_down_lets_one_letter_of_a_cause_through_and_tells_of_the_others() {
 }
 
 #[test]
+fn a_digest_is_for_whoever_is_told_when_it_is_written() {
+    let mut world = World::mailing(&watched("left@acme.test", json!({ "max_per_minute": 5 })));
+    (0..20).for_each(|n| drop(world.get("/", &format!("bad-{n}"))));
+    assert_eq!(recipients(&sent_within(&mut world, 1000)), vec!["left@acme.test"; 5]);
+    let now = watched("came@acme.test", json!({ "max_per_minute": 5 }));
+    let (now, _) = Config::load(now.to_string().as_bytes()).unwrap();
+    world.vms = vec![Engine::new(now, &world.host, world.now, 9)];
+    assert!(sent_within(&mut world, 120_000).is_empty());
+    assert_eq!(world.host.metric(Metric::Failed), 1, "nobody is left to be told, which is counted");
+}
+
+#[test]
 fn management_events_are_capped_only_where_somebody_says_so() {
     let options = |most: Value| {
         let mut option = json!({ "email": "ops@acme.test", "webhook": "http://hooks.test/key" });
@@ -125,6 +137,10 @@ fn management_events_are_capped_only_where_somebody_says_so() {
     let [letters, hooks, channel] = split(sent_within(&mut world, 90_000));
     assert_eq!(letters.iter().map(stands_for).collect::<Vec<_>>(), [vec![1; 10], vec![190]].concat());
     assert_eq!(recipients(&letters), vec!["ops@acme.test"; 11]);
+    let digest = body(&letters[10]);
+    assert_eq!(digest["subject"], "190 events: key_event");
+    let text = digest["content"][0]["value"].as_str().unwrap();
+    assert!(text.trim().ends_with('.') && !text.contains("of the first"), "nothing is said of a key: {text}");
     for sent in [hooks, channel] {
         assert_eq!(sent.len(), 11);
         let digest = body(&sent[10]);
