@@ -9,10 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::session::KeyHash;
 
-/// Members that are credentials wherever they stand and whatever their value is: of Tyk's sessions
-/// (`basic_auth_data.password`, `jwt_data.secret`, `oauth_keys`), of its API definitions (`request_signing.secret`), of
-/// portal users (`JWTToken`). As [`plain`] writes them.
-const CREDENTIALS: [&str; 15] = [
+/// Members that are credentials wherever they stand: of Tyk's sessions (`basic_auth_data.password`, `jwt_data.secret`),
+/// of its API definitions (`request_signing.secret`), of portal users (`JWTToken`). As [`plain`] writes them.
+const CREDENTIALS: [&str; 17] = [
     "accesstoken",
     "clientsecret",
     "hmacsecret",
@@ -24,19 +23,25 @@ const CREDENTIALS: [&str; 15] = [
     "password",
     "passwordconfirmation",
     "privatekey",
+    "pwhistory",
     "refreshtoken",
     "resetpasswordtoken",
     "secret",
     "secretkey",
+    "ssokey",
 ];
 
+/// Those of them of which not even the shape is shown: the names of the members of `oauth_keys` are keys.
+const WITHHELD_WHOLE: [&str; 2] = ["oauthkeys", "pwhistory"];
+
 /// How the names of other credentials end, such as `shared_secret` and `X-Api-Key`.
-const ENDINGS: [&str; 15] = [
+const ENDINGS: [&str; 16] = [
     "accesskey",
     "apikey",
     "authorization",
     "credential",
     "encryptionkey",
+    "nonce",
     "passphrase",
     "passwd",
     "password",
@@ -49,22 +54,110 @@ const ENDINGS: [&str; 15] = [
     "token",
 ];
 
+/// What stands in the `components` of an OpenAPI document, as [`plain`] writes it.
+const COMPONENTS: [&str; 10] = [
+    "callbacks",
+    "examples",
+    "headers",
+    "links",
+    "parameters",
+    "pathitems",
+    "requestbodies",
+    "responses",
+    "schemas",
+    "securityschemes",
+];
+
 /// Takes secrets out of a tree. `name` is that of the member that it is, empty for none.
 pub(super) fn scrub(name: &str, value: &mut Value) {
+    if is_withheld(name, value) {
+        *value = Value::Object(Map::new());
+        return;
+    }
+    // A rule may have picked these out of a developer.
+    let is_of_policies = |value: &Value| value.is_array() || value.is_null();
+    let is_of_keys = match value.as_object() {
+        Some(members) if plain(name) == "keys" => members.values().all(is_of_policies),
+        _ => plain(name) == "subscriptions",
+    };
+    if is_of_keys {
+        show_fingerprints(name, value);
+    }
+    scrub_member(name, value, false);
+}
+
+/// Of a member that is not withheld. In a document of OpenAPI's the names are an API's vocabulary, which say nothing of
+/// what the document itself holds.
+fn scrub_member(name: &str, value: &mut Value, is_in_document: bool) {
+    let is_in_document = !name.starts_with("x-") && is_in_document || is_document(name, value);
+    if !is_in_document && is_header_map(name, value) {
+        return blank_headers(value);
+    }
     match value {
-        _ if is_header_map(name, value) => blank_headers(value),
         Value::Object(members) => {
-            if name == "portal_developer" || members.contains_key("keys") && members.contains_key("subscriptions") {
-                show_fingerprints(members);
+            if plain(name) == "portaldeveloper" || is_developer(members) {
+                members.iter_mut().for_each(|(name, value)| show_fingerprints(name, value));
             }
-            members.retain(|name, value| !is_withheld(name, value));
-            if members.contains_key("signingMethod") {
-                members.retain(|name, value| name != "source" || is_url(value));
+            let is_of_basic_auth = plain(name) == "basicauthdata";
+            let is_of_jwt = members.keys().any(|name| plain(name) == "signingmethod");
+            members.retain(|name, value| match plain(name).as_str() {
+                "hash" if is_of_basic_auth => !holds_text(value),
+                "source" if is_of_jwt => is_url(value) || !holds_text(value),
+                _ => !is_withheld(name, value),
+            });
+            let is_named_freely = is_in_document || names_freely(name);
+            for (name, value) in members.iter_mut() {
+                if !is_named_freely && is_credential(&plain(name)) && !is_schema(value) {
+                    withhold_texts(value);
+                }
+                scrub_member(name, value, is_in_document);
             }
-            members.iter_mut().for_each(|(name, value)| scrub(name, value));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| scrub("", item)),
+        Value::Array(items) => items.iter_mut().for_each(|item| scrub_member("", item, is_in_document)),
         Value::String(text) if text.contains("://") && text.contains('@') => *text = without_user_info(text),
+        _ => {}
+    }
+}
+
+/// Whether what stands below a member is OpenAPI's. Other people's payloads have members of these names, too, so it has
+/// to look like it.
+fn is_document(name: &str, value: &Value) -> bool {
+    let Value::Object(members) = value else { return false };
+    let all_names = |is_right: fn(&str) -> bool| members.keys().all(|name| is_right(name) || name.starts_with("x-"));
+    match name {
+        "paths" => all_names(is_path),
+        "components" => all_names(|name| COMPONENTS.contains(&plain(name).as_str())),
+        "properties" | "patternProperties" | "schemas" | "definitions" | "$defs" => {
+            let is_empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
+            members.values().all(|value| value.is_boolean() || is_empty(value) || is_schema(value))
+        }
+        "schema" => is_schema(value),
+        _ => false,
+    }
+}
+
+/// Whether the members of an object have names of an author's choice, which are those of no credentials: security
+/// schemes, the grants of OAuth and the operations of an API.
+fn names_freely(name: &str) -> bool {
+    matches!(plain(name).as_str(), "securityschemes" | "flows" | "operations")
+}
+
+/// Whether an object describes values, as a schema, a header, a parameter or a grant of OAuth does, and has none.
+fn is_schema(value: &Value) -> bool {
+    const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
+    let is_type = |value: &Value| value.as_str().is_some_and(|name| TYPES.contains(&name));
+    let has = |name: &str, is_right: &dyn Fn(&Value) -> bool| value.get(name).is_some_and(is_right);
+    has("type", &|value| is_type(value) || value.as_array().is_some_and(|types| types.iter().all(is_type)))
+        || has("$ref", &Value::is_string)
+        || ["schema", "properties", "scopes"].iter().any(|name| has(name, &Value::is_object))
+        || ["allOf", "anyOf", "enum", "oneOf"].iter().any(|name| has(name, &Value::is_array))
+}
+
+/// Leaves of an object that is named as a credential its shape only, since any text in it can be that credential.
+fn withhold_texts(value: &mut Value) {
+    match value {
+        Value::Object(members) => members.retain(|_, value| !holds_text(value)),
+        Value::Array(items) => items.iter_mut().for_each(withhold_texts),
         _ => {}
     }
 }
@@ -72,19 +165,39 @@ pub(super) fn scrub(name: &str, value: &mut Value) {
 /// Whether a member of that name is a credential, should its value be a text.
 pub(crate) fn is_secret(name: &str) -> bool {
     let name = plain(name);
-    CREDENTIALS.contains(&name.as_str()) || ends_as_secret(&name)
+    is_credential(&name) || ends_as_secret(singular(&name))
 }
 
 /// Whether a JSON pointer leads to a credential, or into one, of which not even a fingerprint is shown.
 pub(crate) fn leads_to_credential(pointer: &str) -> bool {
-    pointer.split('/').any(|name| CREDENTIALS.contains(&plain(name).as_str()))
+    let exactly = |name: &str| CREDENTIALS.contains(&plain(name).as_str());
+    names_of(pointer).any(exactly) || last_name(pointer).is_some_and(|name| is_credential(&plain(name)))
 }
 
-/// Whether a JSON pointer leads to a secret: a credential, or the value of a header.
+/// Whether a JSON pointer leads to a secret: a credential, the value of a header, or a developer's keys.
 pub(crate) fn leads_to_secret(pointer: &str) -> bool {
-    let mut names = pointer.split('/').map(plain).rev();
-    let ends = names.next().is_some_and(|name| ends_as_secret(&name));
-    ends || leads_to_credential(pointer) || names.any(|name| names_headers(&name))
+    let is_in_headers = || names_of(pointer).rev().skip(1).any(|name| names_headers(&plain(name)));
+    let is_in_keys = || {
+        let of_developer = names_of(pointer).skip_while(|name| plain(name) != "portaldeveloper").nth(1);
+        of_developer.is_some_and(|name| matches!(plain(name).as_str(), "keys" | "subscriptions" | "apikeys"))
+    };
+    leads_to_credential(pointer) || last_name(pointer).is_some_and(is_secret) || is_in_headers() || is_in_keys()
+}
+
+/// The names of which a JSON pointer consists, but for paths.
+fn names_of(pointer: &str) -> impl DoubleEndedIterator<Item = &str> {
+    pointer.split('/').filter(|name| !is_path(name))
+}
+
+/// The name of what a JSON pointer leads to, or of the list that has it.
+fn last_name(pointer: &str) -> Option<&str> {
+    let name = pointer.rsplit('/').find(|name| name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_digit()));
+    name.filter(|name| !is_path(name))
+}
+
+/// Whether a name is a path of an API's, perhaps as a JSON pointer writes it.
+fn is_path(name: &str) -> bool {
+    name.starts_with('/') || name.starts_with("~1")
 }
 
 /// In lower case, of letters and digits only, without a number at its end: `password_2` is a `password`.
@@ -93,24 +206,53 @@ fn plain(name: &str) -> String {
     kept.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
 }
 
+fn singular(plain: &str) -> &str {
+    plain.strip_suffix('s').unwrap_or(plain)
+}
+
+fn is_credential(plain: &str) -> bool {
+    CREDENTIALS.contains(&plain) || CREDENTIALS.contains(&singular(plain))
+}
+
 fn ends_as_secret(plain: &str) -> bool {
     ENDINGS.iter().any(|ending| plain.ends_with(ending))
 }
 
-/// By the end of a name alone, only what can hold a secret goes, which is text and numbers, and lists of them: `true`
-/// says whether there is one, and an object says by its own members what is secret, as that of the security scheme
-/// `authToken` does.
+/// By a name alone, only what can hold a secret goes, which is text and numbers, and lists of them: `true` says whether
+/// there is one, and an object says by its own members what is secret, as that of the security scheme `authToken` does.
 fn is_withheld(name: &str, value: &Value) -> bool {
-    let name = plain(name);
-    let is_of_text = |value: &Value| value.is_string() || value.is_number();
+    if is_path(name) {
+        return false;
+    }
+    let plain = plain(name);
+    if WITHHELD_WHOLE.contains(&plain.as_str()) {
+        return !value.is_boolean() && !is_schema(value);
+    }
+    if is_credential(&plain) {
+        return holds_text(value);
+    }
     match value {
-        _ if CREDENTIALS.contains(&name.as_str()) => true,
-        // A rule has made it one.
-        Value::String(text) if is_fingerprint(text) => false,
         // Of JWTs that are signed with a shared secret it is that secret.
-        Value::String(_) if name == "jwtsource" => !is_url(value),
-        Value::Array(items) if items.iter().any(is_of_text) => ends_as_secret(name.strip_suffix('s').unwrap_or(&name)),
-        value => is_of_text(value) && ends_as_secret(&name),
+        Value::String(_) if plain == "jwtsource" => !is_url(value),
+        // Of `max_tokens` it is how many.
+        Value::Number(_) => ends_as_secret(&plain),
+        value => holds_raw_text(value) && ends_as_secret(singular(&plain)),
+    }
+}
+
+fn holds_text(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(holds_text),
+        value => value.is_string() || value.is_number(),
+    }
+}
+
+/// Whether there is text but for what a rule has made a fingerprint.
+fn holds_raw_text(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(holds_raw_text),
+        Value::String(text) => !is_fingerprint(text),
+        value => value.is_number(),
     }
 }
 
@@ -123,10 +265,11 @@ fn names_headers(plain: &str) -> bool {
 }
 
 /// Whether a member is headers: `header_map`, `global_headers`, `add_headers`. Tyk's `transform_headers` is a list of
-/// rules, which have such members.
+/// rules, which have such members; and a schema describes something that is called so.
 fn is_header_map(name: &str, value: &Value) -> bool {
-    let name = plain(name);
-    names_headers(&name) && !(value.is_array() && name.starts_with("transform"))
+    let plain = plain(name);
+    let is_of_rules = value.is_array() && plain.starts_with("transform");
+    names_headers(&plain) && !is_path(name) && !is_of_rules && !is_schema(value)
 }
 
 /// Blanks the values of headers and keeps their names, whatever the headers are called. Objects are no values: OpenAPI
@@ -163,8 +306,10 @@ fn blank_header(value: &mut Value) {
         Value::String(text) if is_fingerprint(text) => {}
         Value::String(_) | Value::Number(_) => *value = Value::from(""),
         Value::Object(members) => {
+            let is_value = |name: &str| name.eq_ignore_ascii_case("value");
+            members.retain(|name, value| is_value(name) || !is_withheld(name, value));
             for (name, value) in members.iter_mut() {
-                if name.eq_ignore_ascii_case("value") { blank_header(value) } else { scrub(name, value) }
+                if is_value(name) { blank_header(value) } else { scrub_member(name, value, false) }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(blank_header),
@@ -178,16 +323,29 @@ fn is_pair(members: &Map<String, Value>) -> bool {
     has("value") && (has("name") || has("key"))
 }
 
-/// Of a portal's developer: `keys` are policies by key, `subscriptions` keys by policy. The keys are hashes, or raw where
-/// Tyk does not hash them.
-fn show_fingerprints(developer: &mut Map<String, Value>) {
-    if let Some(Value::Object(keys)) = developer.get_mut("keys") {
-        *keys = std::mem::take(keys).into_iter().map(|(key, policies)| (shown(&key), policies)).collect();
+/// Whether an object is a portal's developer, whatever it is called.
+fn is_developer(members: &Map<String, Value>) -> bool {
+    let has = |wanted: &str| members.keys().any(|name| plain(name) == wanted);
+    has("subscriptions") && ["keys", "apikeys", "ssokey", "pwhistory"].into_iter().any(has)
+}
+
+/// Of a portal's developer: `keys` are policies by key, `subscriptions` keys by policy, and of `api_keys` nothing says
+/// which are the keys. The keys are hashes, or raw where Tyk does not hash them.
+fn show_fingerprints(name: &str, value: &mut Value) {
+    let (are_names, are_values) = match plain(name).as_str() {
+        "keys" => (true, false),
+        "subscriptions" => (false, true),
+        "apikeys" => (true, true),
+        _ => return,
+    };
+    let Value::Object(members) = value else { return };
+    if are_names {
+        *members = std::mem::take(members).into_iter().map(|(key, value)| (shown(&key), value)).collect();
     }
-    if let Some(Value::Object(subscriptions)) = developer.get_mut("subscriptions") {
-        for key in subscriptions.values_mut() {
-            if let Value::String(text) = key {
-                *text = shown(text);
+    if are_values {
+        for value in members.values_mut() {
+            if let Value::String(key) = value {
+                *key = shown(key);
             }
         }
     }

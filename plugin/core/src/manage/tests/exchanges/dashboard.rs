@@ -183,6 +183,22 @@ pub(super) fn dashboard() -> Vec<Case> {
             ],
         ),
         of(
+            "POST /api/portal/requests",
+            "/api/portal/requests",
+            json!({ "portal_developer": {
+                "email": "dev@acme.test", "api_keys": {}, "subscriptions": { "p": RAW }, "nonce": "hunter2",
+                "sso_key": "hunter2", "password": "hunter2", "PWHistory": ["hunter2"]
+            } }),
+            says("Data updated"),
+            &[(
+                "key_request_event.submitted",
+                None,
+                json!({ "portal_developer": {
+                    "email": "dev@acme.test", "api_keys": {}, "subscriptions": { "p": sha(RAW) }
+                } }),
+            )],
+        ),
+        of(
             "PUT /api/portal/requests/approve/{id}",
             "/api/portal/requests/approve/r1",
             Value::Null,

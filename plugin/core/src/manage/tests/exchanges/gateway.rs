@@ -138,6 +138,21 @@ pub(super) fn gateway() -> Vec<Case> {
             ok("i"),
             &[(update, None, json!({ "api_definition": { "api_id": "i", "request_signing": { "key_id": "k" } } }))],
         ),
+        of(
+            "PUT /apis/{id}",
+            "/apis/i",
+            json!({ "api_id": "i", "external_oauth": { "providers": [
+                { "jwt": { "enabled": true, "signing_method": "HMAC", "source": "hunter2" } }
+            ] } }),
+            ok("i"),
+            &[(
+                update,
+                None,
+                json!({ "api_definition": { "api_id": "i", "external_oauth": { "providers": [
+                    { "jwt": { "enabled": true, "signing_method": "HMAC" } }
+                ] } } }),
+            )],
+        ),
         of("DELETE /apis/{id}", "/apis/i", Value::Null, ok("i"), &[(delete, None, bare("i"))]),
         of("POST /apis/oas", "/apis/oas", oas(), ok("i2"), &key(add, document("i2"))),
         of(
