@@ -1,0 +1,169 @@
+use super::*;
+
+fn versions() -> Value {
+    json!({ "not_versioned": false, "default_version": "v2", "versions": { "v1": {}, "v2": {} } })
+}
+
+#[test]
+fn keys_do_not_become_wider() {
+    let right = |more: Value| {
+        let mut right = json!({ "api_id": "a", "limit": null });
+        merge(&mut right, more);
+        json!({ "a": right })
+    };
+    let cases = [
+        (json!({ "access_rights": { "gone": {} } }), "none of the rights that it had is left"),
+        (
+            json!({ "access_rights": right(json!({ "allowed_urls": [{ "url": "/x", "methods": ["GET"] }] })) }),
+            "allowed_urls",
+        ),
+        (
+            json!({ "access_rights": right(json!({ "field_access_rights": [{ "type_name": "Q" }] })) }),
+            "field_access_rights",
+        ),
+        (json!({ "apply_policies": ["unknown"] }), "none of its policies is in the policies file"),
+        (json!({ "apply_policies": ["other"], "org_id": "acme" }), "of its organisation, and Tyk refuses"),
+        (json!({ "apply_policies": ["other", "acme"] }), "of its organisation, and Tyk refuses"),
+        (json!({ "apply_policies": ["good", "mixed"] }), "one of its policies has per_api and another partition"),
+        (json!({ "apply_policies": ["good", "off"] }), "a policy that is left out switches it off"),
+        (json!({ "apply_policies": ["parts"], "access_rights": { "gone": {} } }), "none of the rights that it had"),
+        (json!({ "apply_policies": ["rate"], "access_rights": { "gone": {} } }), "none of the rights that it had"),
+        (json!({ "apply_policies": ["unknown", "rate"] }), "neither it nor its policies name an API"),
+        (json!({ "apply_policies": ["parts"] }), "neither it nor its policies name an API"),
+        (json!({ "apply_policies": ["lost", "rate"] }), "none of the APIs of its policies is left"),
+        (
+            json!({ "apply_policies": ["lost", "rate"], "access_rights": { "a": {} } }),
+            "none of the APIs of its policies",
+        ),
+        (json!({ "apply_policies": ["globex"] }), "none of the APIs of its policies is left"),
+        (json!({ "apply_policies": ["other"], "access_rights": { "a": {} } }), "belongs to another organisation"),
+        (json!({ "apply_policies": ["old"] }), "none of the APIs of its policies is left"),
+        (json!({ "access_rights": { "v": { "versions": ["v1"] } } }), "not one to version \"v2\""),
+        (json!({ "meta_data": { "policies": [{ "id": "own" }] } }), "the policies in its metadata"),
+        (json!({ "apply_policies": ["mixed"] }), "per_api and another partition"),
+        (json!({ "apply_policies": ["parts", "each"] }), "per_api and partitioned policies"),
+        (json!({ "apply_policies": ["lost"] }), "none of the APIs of its policies is left"),
+        (json!({ "basic_auth_data": { "password": "p" } }), "by a password"),
+        (json!({ "hmac_enabled": true, "hmac_string": "s" }), "by a signature"),
+        (json!({ "oauth_client_id": "c" }), "by an OAuth token"),
+        (json!({ "jwt_data": { "secret": "s" } }), "by a JWT"),
+        (json!({ "certificate": "c" }), "by a certificate"),
+        (json!({ "allowed_ips": ["10.0.0.1"] }), "only some addresses"),
+    ];
+    for (session, why) in cases {
+        let folder = Folder::new(&[
+            ("tyk.conf", json!({})),
+            ("apps/a.json", classic(json!({}))),
+            (
+                "apps/v.json",
+                classic(json!({ "api_id": "v", "proxy": { "listen_path": "/v/" }, "version_data": versions() })),
+            ),
+            (
+                "policies.json",
+                json!([
+                    { "id": "lost", "access_rights": { "gone": {} } },
+                    { "id": "other", "org_id": "globex" },
+                    { "id": "mixed", "partitions": { "per_api": true, "quota": true } },
+                    { "id": "parts", "partitions": { "quota": true } },
+                    { "id": "each", "partitions": { "per_api": true } },
+                    { "id": "rate", "rate": 5, "per": 1 },
+                    { "id": "good", "access_rights": { "a": {} } },
+                    { "id": "acme", "org_id": "acme", "access_rights": { "a": {} } },
+                    { "id": "globex", "org_id": "globex", "access_rights": { "a": {} } },
+                    { "id": "off", "is_inactive": true, "access_rights": { "gone": {} } },
+                    { "id": "old", "access_rights": { "v": { "versions": ["v1"] } } },
+                ]),
+            ),
+            ("keys.json", json!({ "good": { "access_rights": { "a": {}, "gone": {} } }, "bad": session })),
+        ]);
+        let (report, dump) = folder.good();
+        assert!(report.contains(why), "{report}");
+        let keys = tollbell_of(&dump)["keys"].as_object().unwrap();
+        assert_eq!(keys.keys().collect::<Vec<_>>(), [&names::fingerprint(b"good")], "{why}");
+        assert_eq!(keys[&names::fingerprint(b"good")]["access_rights"], json!({ "a": {} }));
+    }
+}
+
+#[test]
+fn keys_stay_with_what_remains() {
+    let right = json!({ "v": { "versions": ["v1", "v2"] } });
+    let folder = Folder::new(&[
+        ("tyk.conf", json!({})),
+        ("apps/a.json", classic(json!({}))),
+        (
+            "apps/v.json",
+            classic(json!({ "api_id": "v", "proxy": { "listen_path": "/v/" }, "version_data": versions() })),
+        ),
+        (
+            "policies.json",
+            json!([
+                { "id": "lost", "access_rights": { "gone": {} } },
+                { "id": "rate", "rate": -1, "per": -1.0, "partitions": { "rate_limit": true } },
+                { "id": "good", "access_rights": { "a": { "limit": { "rate": -1, "per": 0 } } } },
+            ]),
+        ),
+        (
+            "keys.json",
+            json!({
+                "granted": { "apply_policies": ["lost", "good", "rate"], "access_rights": { "gone": {} } },
+                "own": { "apply_policies": ["unknown", "rate"], "access_rights": right },
+                "master": { "rate": -1, "per": -1 },
+            }),
+        ),
+    ]);
+    let (report, dump) = folder.good();
+    let (keys, policies) = (&tollbell_of(&dump)["keys"], &tollbell_of(&dump)["policies"]);
+    assert_eq!(keys[names::fingerprint(b"granted")], json!({ "apply_policies": ["good", "rate"] }));
+    let own = json!({ "apply_policies": ["rate"], "access_rights": right });
+    assert_eq!(keys[names::fingerprint(b"own")], own);
+    assert_eq!(keys[names::fingerprint(b"master")], json!({ "rate": -1, "per": -1 }));
+    assert!(report.contains("apply_policies: without lost, which"), "{report}");
+    let rate = json!({ "rate": -1, "per": -1, "partitions": { "rate_limit": true } });
+    assert_eq!(policies["rate"], rate, "unlimited, which wins where policies are merged");
+    assert_eq!(policies["good"]["access_rights"]["a"]["limit"], json!({ "rate": -1 }));
+}
+
+#[test]
+fn keys_made_by_hand_stay_in_their_organisation() {
+    let folder = Folder::new(&[
+        ("tyk.conf", json!({})),
+        ("apps/a.json", classic(json!({}))),
+        ("apps/g.json", classic(json!({ "api_id": "g", "org_id": "globex", "proxy": { "listen_path": "/g/" } }))),
+        (
+            "keys.json",
+            json!({
+                "acmeevery": { "org_id": "acme" },
+                "acmeboth": { "org_id": "acme", "access_rights": { "a": {}, "g": {} } },
+                "acmeother": { "org_id": "acme", "access_rights": { "g": {} } },
+                "initechnone": { "org_id": "initech" },
+                "generated": { "org_id": "acme" },
+            }),
+        ),
+    ]);
+    let (report, dump) = folder.good();
+    let keys = tollbell_of(&dump)["keys"].as_object().unwrap();
+    let of = |key: &str| keys.get(&names::fingerprint(key.as_bytes()));
+    let near = json!({ "org_id": "acme", "access_rights": { "a": {} } });
+    assert_eq!((of("every"), of("both")), (Some(&near), Some(&near)));
+    assert_eq!((of("other"), of("none")), (None, None));
+    assert_eq!(of("generated"), Some(&json!({ "org_id": "acme" })), "Tyk finds it from every API");
+    assert!(report.contains("no API of its organisation is left"), "{report}");
+}
+
+#[test]
+fn hashed_exports_are_used_as_far_as_they_can_be() {
+    let sha = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let folder = Folder::new(&[
+        ("tyk.conf", json!({ "hash_keys": true, "hash_key_function": "sha256" })),
+        ("apps/a.json", classic(json!({}))),
+        (
+            "keys.json",
+            json!({ sha: { "alias": "s" }, "deadbeef": { "alias": "m32" }, "deadbeefdeadbeef": { "alias": "m64" } }),
+        ),
+    ]);
+    let (report, dump) = folder.good();
+    assert_eq!(tollbell_of(&dump)["keys"], json!({ format!("sha256:{sha}"): { "alias": "s" } }));
+    assert_eq!(tollbell_of(&dump).get("hash_keys"), None);
+    assert!(report.contains("tyk.conf: hash_keys: it says how Tyk stores keys"), "{report}");
+    assert!(report.contains("its name is a murmur hash") && !report.contains("deadbeef"), "{report}");
+}

@@ -1,0 +1,120 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod apis;
+mod customer;
+mod files;
+mod keys;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use super::*;
+use crate::config;
+
+/// The files of a customer, and what is made of them as Envoy's reader takes it.
+fn customer() -> (Files, Imported, Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tyk");
+    let files = Files {
+        conf: folder.join("tyk.conf"),
+        apps: folder.join("apps"),
+        policies: Some(folder.join("policies/policies.json")),
+        keys: Some(folder.join("keys.json")),
+        templates: None,
+    };
+    let imported = import(&files, false).unwrap();
+    let loaded = config::parse(&imported.yaml, "imported.yaml", false).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    (files, imported, loaded.dump)
+}
+
+fn manager(dump: &Value) -> &Value {
+    &dump["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+fn tollbell_of(dump: &Value) -> &Value {
+    &manager(dump)["http_filters"][0]["typed_config"]["config"]["configuration"]["value"]
+}
+
+/// Small files in a folder of their own, which goes with this.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(files: &[(&str, Value)]) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("host-shim-import-{}-{number}", std::process::id()));
+        fs::create_dir_all(folder.join("apps")).unwrap();
+        for (name, content) in files {
+            let text = content.as_str().map_or_else(|| content.to_string(), str::to_owned);
+            fs::write(folder.join(name), text).unwrap();
+        }
+        Folder(folder)
+    }
+
+    fn import(&self) -> Result<Imported, String> {
+        let given = |name: &str| Some(self.0.join(name)).filter(|path| path.exists());
+        let files = Files {
+            conf: self.0.join("tyk.conf"),
+            apps: self.0.join("apps"),
+            policies: given("policies.json"),
+            keys: given("keys.json"),
+            templates: None,
+        };
+        import(&files, true).map_err(|errors| errors.join("\n").replace(&format!("{}/", self.0.display()), ""))
+    }
+
+    /// The report and the configuration.
+    fn good(&self) -> (String, Value) {
+        let imported = self.import().unwrap();
+        let dump = config::parse(&imported.yaml, "imported.yaml", false).expect(&imported.yaml).dump;
+        (imported.report.replace(&format!("{}/", self.0.display()), ""), dump)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A classic definition with some parts of its own.
+fn classic(own: Value) -> Value {
+    let mut api = json!({
+        "api_id": "a", "name": "A", "org_id": "acme", "active": true, "use_standard_auth": true,
+        "auth": { "auth_header_name": "Authorization" },
+        "proxy": { "listen_path": "/a/", "target_url": "http://up.test/base/", "strip_listen_path": true },
+    });
+    merge(&mut api, own);
+    api
+}
+
+fn oas(own: Value) -> Value {
+    let mut api = json!({
+        "openapi": "3.0.3",
+        "components": { "securitySchemes": { "key": { "type": "apiKey", "in": "header", "name": "X-Key" } } },
+        "x-tyk-api-gateway": {
+            "info": { "id": "o", "name": "O", "orgId": "acme", "state": { "active": true } },
+            "server": {
+                "listenPath": { "value": "/o/", "strip": true },
+                "authentication": { "enabled": true, "securitySchemes": { "key": { "enabled": true } } },
+            },
+            "upstream": { "url": "https://up.test:8443" },
+        },
+    });
+    merge(&mut api["x-tyk-api-gateway"], own);
+    api
+}
+
+fn merge(to: &mut Value, from: Value) {
+    match (to, from) {
+        (Value::Object(to), Value::Object(from)) => {
+            from.into_iter().for_each(|(name, value)| merge(to.entry(name).or_insert(Value::Null), value));
+        }
+        (to, from) => *to = from,
+    }
+}
+
+fn routes(dump: &Value) -> &Value {
+    &manager(dump)["route_config"]["virtual_hosts"][0]["routes"]
+}
