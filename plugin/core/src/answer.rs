@@ -11,7 +11,7 @@ pub const AUTH_FAILURE: &str = "Auth Failure";
 /// The message of a RatelimitExceeded by a key's rate.
 pub const RATE_LIMITED: &str = "Rate Limit Exceeded";
 
-/// What became of a request to a known API.
+/// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It went on to the upstream.
@@ -42,11 +42,13 @@ pub enum Outcome {
     KeysNotLoaded,
     /// A quota could not be counted, so the request was not let through uncounted.
     CounterUnavailable,
+    /// It belongs to no API, and such requests are refused.
+    Unmatched,
 }
 
 impl Outcome {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Outcome; 14] = [
+    pub const ALL: [Outcome; 15] = [
         Outcome::Admitted,
         Outcome::MissingKey,
         Outcome::UnknownKey,
@@ -61,6 +63,7 @@ impl Outcome {
         Outcome::ApiRateLimited,
         Outcome::KeysNotLoaded,
         Outcome::CounterUnavailable,
+        Outcome::Unmatched,
     ];
 
     /// The word for metrics, and for Envoy's `response_code_details` behind `tollbell_`.
@@ -80,6 +83,7 @@ impl Outcome {
             Outcome::ApiRateLimited => "api_rate_limited",
             Outcome::KeysNotLoaded => "keys_not_loaded",
             Outcome::CounterUnavailable => "counter_unavailable",
+            Outcome::Unmatched => "unmatched",
         }
     }
 
@@ -104,9 +108,11 @@ impl Outcome {
             Outcome::RateLimited => (EventKind::RatelimitExceeded, RATE_LIMITED),
             Outcome::ApiRateLimited => (EventKind::RatelimitExceeded, self.refusal()?.1),
             Outcome::QuotaExceeded => (EventKind::QuotaExceeded, "Key Quota Limit Exceeded"),
-            Outcome::Admitted | Outcome::OrgInactive | Outcome::KeysNotLoaded | Outcome::CounterUnavailable => {
-                return None;
-            }
+            Outcome::Admitted
+            | Outcome::OrgInactive
+            | Outcome::KeysNotLoaded
+            | Outcome::CounterUnavailable
+            | Outcome::Unmatched => return None,
         })
     }
 
@@ -132,6 +138,7 @@ impl Outcome {
             Outcome::ApiRateLimited => (429, "API Rate Limit Exceeded"),
             Outcome::KeysNotLoaded => (503, "Keys are not loaded yet, please try again"),
             Outcome::CounterUnavailable => (503, "Quota could not be checked, please try again"),
+            Outcome::Unmatched => (404, "Not Found"),
         })
     }
 }
@@ -143,7 +150,7 @@ pub struct Answer {
     pub status: u16,
     /// Headers, lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// `{"error": "<text>"}`.
+    /// `{"error": "<text>"}`, or plain text.
     pub body: String,
     /// For Envoy's `response_code_details`: no spaces.
     pub details: String,
@@ -161,19 +168,19 @@ impl Answer {
         now: UnixMillis,
     ) -> Option<Self> {
         let (status, text) = outcome.refusal()?;
-        let mut headers = vec![("content-type", "application/json".to_owned())];
+        // Tyk answers requests for none of its APIs with plain text.
+        let (content_type, body) = match outcome {
+            Outcome::Unmatched => ("text/plain; charset=utf-8", text.to_owned()),
+            _ => ("application/json", format!(r#"{{"error": "{text}"}}"#)),
+        };
+        let mut headers = vec![("content-type", content_type.to_owned())];
         if let Some((_, usage)) = refused_by {
             headers.extend(headers_form.of(refused_by.map_or(&[], std::slice::from_ref), now));
             if let Some(renews) = usage.renews {
                 headers.push(("retry-after", renews.since(now).div_ceil(1000).max(1).to_string()));
             }
         }
-        Some(Answer {
-            status,
-            headers,
-            body: format!(r#"{{"error": "{text}"}}"#),
-            details: format!("{}{}", Answer::DETAILS_PREFIX, outcome.label()),
-        })
+        Some(Answer { status, headers, body, details: format!("{}{}", Answer::DETAILS_PREFIX, outcome.label()) })
     }
 }
 

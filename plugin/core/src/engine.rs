@@ -148,7 +148,10 @@ impl Engine {
             return Poll::Ready(self.administer(host, stream, request, now));
         }
         let config = &self.config;
-        let Some((index, api)) = config.routes.find(request) else { return Poll::Ready(Decision::UNTOUCHED) };
+        let Some((index, api)) = config.routes.find(request) else {
+            let outcome = if config.refuses_unmatched { Outcome::Unmatched } else { Outcome::Admitted };
+            return Poll::Ready(Self::without_api(host, config, outcome, now));
+        };
         let caller = Caller::identify(config, api, &mut self.known_keys, request);
         let verdict = match caller.check(config, api, now) {
             Err(outcome) => Judgement::of(outcome),
@@ -172,6 +175,13 @@ impl Engine {
         let is_followed = !usages.is_empty() || observed.is_some() || watched.is_some();
         let followup = is_followed.then_some(Followup { usages, observed, watched });
         Poll::Ready(Decision::Continue { changes, followup })
+    }
+
+    /// A request that belongs to no API: it passes without being counted, or is refused.
+    fn without_api(host: &impl Host, config: &Config, outcome: Outcome, now: UnixMillis) -> Decision {
+        let Some(answer) = Answer::refuse(outcome, None, config.limit_headers, now) else { return Decision::UNTOUCHED };
+        host.count(Metric::Requests(outcome));
+        Decision::Refuse(answer)
     }
 
     fn administer(&mut self, host: &impl Host, stream: StreamId, request: &Request<'_>, now: UnixMillis) -> Decision {

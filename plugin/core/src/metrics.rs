@@ -10,7 +10,7 @@ use crate::event::EventKind;
 /// A counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Requests to a known API, by what became of them.
+    /// Requests to an API and refused requests to none, by what became of them.
     Requests(Outcome),
     /// Events that happened, whether or not anybody handles them, by type.
     Events(EventKind),

@@ -103,11 +103,13 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         warnings.add("keys_from.url", "missing: no keys are fetched");
     }
     if raw.apis.is_empty() {
-        warnings.add("apis", "there are none: every request passes untouched");
+        let verb = if raw.unmatched == "refuse" { "is refused" } else { "passes untouched" };
+        warnings.add("apis", format!("there are none: every request {verb}"));
     }
     let config = Config {
         id: ConfigId::default(),
         routes,
+        refuses_unmatched: raw.unmatched == "refuse",
         directory,
         session_maker,
         default_session,

@@ -41,6 +41,8 @@ use crate::units::fingerprint;
 pub struct Config {
     /// The APIs.
     pub routes: Routes,
+    /// Requests that belong to no API are refused.
+    pub refuses_unmatched: bool,
     /// Sessions and organisations.
     pub directory: Directory,
     /// What makes sessions of those that are fetched.

@@ -156,6 +156,30 @@ fn the_answers_are_those_of_the_table() {
 }
 
 #[test]
+fn requests_to_no_api_pass_or_are_refused_as_tyk_does() {
+    let mut config = config();
+    for (unmatched, expected) in [(Value::Null, None), (json!("pass"), None), (json!("refuse"), Some(404))] {
+        config["unmatched"] = unmatched;
+        if config["unmatched"].is_null() {
+            config.as_object_mut().unwrap().remove("unmatched");
+        }
+        let mut world = World::new(&config);
+        match (world.get("/elsewhere", "ten"), expected) {
+            (Decision::Continue { .. }, None) => {}
+            (Decision::Refuse(answer), Some(status)) => {
+                assert_eq!((answer.status, answer.body.as_str()), (status, "Not Found"));
+                assert_eq!(answer.headers, [("content-type", "text/plain; charset=utf-8".to_owned())]);
+                assert_eq!(answer.details, "tollbell_unmatched");
+                assert_eq!(world.host.metric(Metric::Requests(Outcome::Unmatched)), 1);
+            }
+            (decision, _) => panic!("{decision:?}"),
+        }
+        assert_eq!(world.status("/open/1", ""), 200);
+        assert_eq!(world.bodies(), Vec::<Value>::new());
+    }
+}
+
+#[test]
 fn quota_10_with_three_thresholds_sends_what_the_seeds_show() {
     let mut world = World::new(&config());
     let statuses: Vec<u16> = (0..12).map(|_| world.status("/orders/1", "ten")).collect();

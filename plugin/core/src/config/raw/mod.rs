@@ -21,6 +21,9 @@ pub use session::{AccessRight, Limit, Org, Partitions, Policy, Session, TriggerL
 pub struct Config {
     /// The APIs behind this listener. An exact domain wins over none, then the longest listen_path.
     pub apis: Vec<Api>,
+    /// What happens to requests that belong to no API: pass for unchecked to the upstream, refuse for 404 as Tyk answers.
+    #[schemars(extend("enum" = ["pass", "refuse"]))]
+    pub unmatched: String,
     /// Event handlers for every API.
     pub event_handlers: EventHandlers,
     /// Sessions by key: the raw key, or "sha256:" and the 64 hex digits of its SHA-256. Of another identity: its source
@@ -69,6 +72,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             apis: Vec::new(),
+            unmatched: "pass".to_owned(),
             event_handlers: EventHandlers::default(),
             keys: BTreeMap::new(),
             keys_from: KeysFrom::default(),
