@@ -102,7 +102,8 @@ impl Outcome {
     pub fn event(self) -> Option<(EventKind, &'static str)> {
         Some(match self {
             Outcome::MissingKey | Outcome::UnknownKey | Outcome::NoAccess => (EventKind::AuthFailure, AUTH_FAILURE),
-            Outcome::KeyExpired | Outcome::KeyInactive => (EventKind::KeyExpired, self.refusal()?.1),
+            Outcome::KeyExpired => (EventKind::KeyExpired, "Attempted access from expired key."),
+            Outcome::KeyInactive => (EventKind::KeyExpired, "Attempted access from inactive key."),
             Outcome::OrgRateLimited => (EventKind::OrgRateLimitExceeded, "Organisation rate limit has been exceeded"),
             Outcome::OrgQuotaExceeded => (EventKind::OrgQuotaExceeded, "Organisation quota has been exceeded"),
             Outcome::RateLimited => (EventKind::RatelimitExceeded, RATE_LIMITED),
@@ -174,9 +175,9 @@ impl Answer {
             _ => ("application/json", format!(r#"{{"error": "{text}"}}"#)),
         };
         let mut headers = vec![("content-type", content_type.to_owned())];
-        if let Some((_, usage)) = refused_by {
-            headers.extend(headers_form.of(refused_by.map_or(&[], std::slice::from_ref), now));
-            if let Some(renews) = usage.renews {
+        if let Some(limit) = refused_by {
+            headers.extend(headers_form.of_refusal(limit, now));
+            if let Some(renews) = limit.1.renews {
                 headers.push(("retry-after", renews.since(now).div_ceil(1000).max(1).to_string()));
             }
         }

@@ -6,10 +6,12 @@ use crate::units::UnixMillis;
 /// Which headers answers carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitHeaders {
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the tighter quota, or of the tighter rate where there is no
-    /// quota, as Tyk writes them.
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the tighter quota. Where only rates apply, -1, 0 and 0, as Tyk
+    /// writes them.
     #[default]
     Legacy,
+    /// `X-RateLimit-*` of the tighter rate, as Tyk writes them with `rate_limit_response_headers: rate_limits`.
+    LegacyRates,
     /// `RateLimit-Policy` and `RateLimit` of every limit (draft-ietf-httpapi-ratelimit-headers-10).
     Ietf,
     /// Both.
@@ -23,6 +25,7 @@ impl LimitHeaders {
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "legacy" => LimitHeaders::Legacy,
+            "legacy_rates" => LimitHeaders::LegacyRates,
             "ietf" => LimitHeaders::Ietf,
             "both" => LimitHeaders::Both,
             "none" => LimitHeaders::None,
@@ -35,25 +38,48 @@ impl LimitHeaders {
         matches!(self, LimitHeaders::Ietf | LimitHeaders::Both)
     }
 
-    /// The headers for these limits, names in lower case.
+    /// The headers of an answer to a request that was counted on these limits, names in lower case.
     pub fn of(self, usages: &[(Scope, Usage)], now: UnixMillis) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
-        if matches!(self, LimitHeaders::Legacy | LimitHeaders::Both) {
-            headers.extend(tightest(usages).into_iter().flat_map(legacy));
+        match self {
+            LimitHeaders::Legacy | LimitHeaders::Both if !usages.is_empty() => match tightest(usages, false) {
+                Some(quota) => headers.extend(legacy(quota)),
+                None => headers.extend(NO_QUOTA.map(|(name, value)| (name, value.to_owned()))),
+            },
+            LimitHeaders::LegacyRates => headers.extend(tightest(usages, true).into_iter().flat_map(legacy)),
+            _ => {}
         }
+        self.add_ietf(&mut headers, usages, now);
+        headers
+    }
+
+    /// The headers of a refusal by this limit.
+    pub fn of_refusal(self, refused_by: &(Scope, Usage), now: UnixMillis) -> Vec<(&'static str, String)> {
+        let mut headers = Vec::new();
+        if matches!(self, LimitHeaders::Legacy | LimitHeaders::LegacyRates | LimitHeaders::Both) {
+            headers.extend(legacy(&refused_by.1));
+        }
+        self.add_ietf(&mut headers, std::slice::from_ref(refused_by), now);
+        headers
+    }
+
+    fn add_ietf(self, headers: &mut Vec<(&'static str, String)>, usages: &[(Scope, Usage)], now: UnixMillis) {
         if self.tells_time() && !usages.is_empty() {
             headers.push(("ratelimit-policy", list(usages, policy)));
             headers.push(("ratelimit", list(usages, |scope, usage| service(scope, usage, now))));
         }
-        headers
     }
 }
 
-/// A quota before a rate; of those alike the one with fewer requests left, then the one that renews later.
-fn tightest(usages: &[(Scope, Usage)]) -> Option<&Usage> {
+/// What Tyk says of a key that has a rate, and whose quota is unlimited.
+const NO_QUOTA: [(&str, &str); 3] =
+    [("x-ratelimit-limit", "-1"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "0")];
+
+/// Of the quotas, or of the rates, the one with fewer requests left; of those alike the one that renews later.
+fn tightest(usages: &[(Scope, Usage)], of_rates: bool) -> Option<&Usage> {
     let later = |usage: &Usage| std::cmp::Reverse(usage.renews.unwrap_or(UnixMillis(u64::MAX)));
-    let rank = |(scope, usage): &&(Scope, Usage)| (scope.is_rate(), usage.remaining(), later(usage));
-    usages.iter().min_by_key(rank).map(|(_, usage)| usage)
+    let wanted = usages.iter().filter(|(scope, _)| scope.is_rate() == of_rates).map(|(_, usage)| usage);
+    wanted.min_by_key(|usage| (usage.remaining(), later(usage)))
 }
 
 /// A quota that never renews has no `X-RateLimit-Reset`.
@@ -113,7 +139,24 @@ mod tests {
         assert_eq!(text(LimitHeaders::Both.of(&usages, now)), [legacy, ietf].concat());
         assert!(LimitHeaders::None.of(&usages, now).is_empty());
         assert!(LimitHeaders::Both.of(&[], now).is_empty());
-        let rate = LimitHeaders::Legacy.of(&usages[1..2], now);
-        assert_eq!(rate.last(), Some(&("x-ratelimit-reset", "11".to_owned())));
+        let rate = ["x-ratelimit-limit: 5", "x-ratelimit-remaining: 0", "x-ratelimit-reset: 11"];
+        assert_eq!(text(LimitHeaders::LegacyRates.of(&usages, now)), rate);
+        assert!(LimitHeaders::LegacyRates.of(&usages[2..], now).is_empty());
+    }
+
+    #[test]
+    fn without_a_quota_the_legacy_headers_are_tyks() {
+        let rates = [(Scope::KeyRate, usage(5, 1, Some(1000))), (Scope::ApiRate, usage(50, 1, Some(1000)))];
+        let now = UnixMillis(10_200);
+        let text = |headers: Vec<(&str, String)>| headers.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        for of in [&rates[..], &rates[..1], &rates[1..]] {
+            assert_eq!(text(LimitHeaders::Legacy.of(of, now)), ["-1", "0", "0"]);
+            assert_eq!(text(LimitHeaders::Both.of(of, now))[..3], ["-1", "0", "0"]);
+        }
+        assert!(LimitHeaders::Legacy.of(&[], now).is_empty(), "nothing is counted, and no header costs anything");
+        for form in [LimitHeaders::Legacy, LimitHeaders::LegacyRates] {
+            assert_eq!(text(form.of_refusal(&rates[0], now)), ["5", "4", "11"], "a refusal tells of what refused");
+        }
+        assert!(LimitHeaders::None.of_refusal(&rates[0], now).is_empty());
     }
 }

@@ -644,7 +644,7 @@ fn mistakes_in_the_rest_are_named() {
         "webhooks[1].name: \"w\" is the name of another webhook too",
         "webhooks[1].target_url: missing",
         "handler_meta.webhook: no webhook has the name \"v\"",
-        "rate_limit_headers: \"some\" is not one of legacy, ietf, both, none",
+        "rate_limit_headers: \"some\" is not one of legacy, legacy_rates, ietf, both, none",
         "identities.capacity: 1 is less than 32",
     ] {
         assert!(errors.iter().any(|error| error.contains(expected)), "{expected:?} in {errors:#?}");

@@ -42,8 +42,10 @@ pub struct Config {
     pub orgs: BTreeMap<String, Org>,
     /// Count and enforce the quotas and rates of organisations.
     pub enforce_org_quotas: bool,
-    /// The headers that tell a client of its limits: legacy for X-RateLimit-*, ietf for RateLimit and RateLimit-Policy.
-    #[schemars(extend("enum" = ["legacy", "ietf", "both", "none"]))]
+    /// The headers that tell a client of its limits: legacy for X-RateLimit-* of the tighter quota (-1, 0 and 0 without
+    /// one, as in Tyk), legacy_rates for those of the tighter rate, ietf for RateLimit and RateLimit-Policy, both for
+    /// legacy and ietf.
+    #[schemars(extend("enum" = ["legacy", "legacy_rates", "ietf", "both", "none"]))]
     pub rate_limit_headers: String,
     /// Events show a key's fingerprint ("sha256:…") instead of the key. Logs and metrics never show the key.
     pub hash_keys: bool,

@@ -65,6 +65,7 @@ const ROWS: &[(&str, Verdict, Check)] = &[
         Better("rate_limit_headers: ietf shows every limit by name"),
         all_limits_in_headers,
     ),
+    ("the headers of a key with a rate and no quota are -1, 0 and 0", Same, no_quota_in_headers),
     (
         "an error's body is XML where the request's content type is",
         Better("one documented form, whatever a client says of its own body"),
@@ -388,6 +389,17 @@ fn all_limits_in_headers() {
     assert_eq!(headers[0], ("ratelimit-policy", "\"rate\";q=5;w=1, \"quota\";q=9;w=60".to_owned()));
 }
 
+fn no_quota_in_headers() {
+    for (form, expected) in [("legacy", "-1 0 0"), ("legacy_rates", "5 4 1800000001"), ("none", "")] {
+        let mut world = world(json!({ "rate": 5, "per": 1 }), json!({ "rate_limit_headers": form }));
+        let Decision::Continue { followup, .. } = world.get("/x", "k") else { panic!() };
+        let headers = followup.map(|followup| world.vms[0].limit_headers(&followup, || world.now)).unwrap_or_default();
+        let of = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
+        let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+        assert_eq!(names.into_iter().filter_map(of).collect::<Vec<_>>().join(" "), expected, "{form}");
+    }
+}
+
 fn errors_are_json() {
     let mut world = world(json!({}), json!({}));
     let xml = world.on_vm(0, &[(":path", b"/x"), ("content-type", b"application/xml"), ("authorization", b"bad")]);
@@ -668,10 +680,10 @@ fn no_right() {
 fn expired_and_inactive() {
     let mut inactive = world(json!({ "is_inactive": true }), json!({}));
     assert_eq!(refusal(&mut inactive, "k"), (403, error("Key is inactive, please renew")));
-    assert_eq!(told(&mut inactive)[0], "KeyExpired");
+    assert_eq!(told(&mut inactive), ["KeyExpired", "Attempted access from inactive key.", "k"]);
     let mut expired = world(json!({ "expires": 1 }), json!({}));
     assert_eq!(refusal(&mut expired, "k"), (401, error("Key has expired, please renew")));
-    assert_eq!(told(&mut expired)[0], "KeyExpired");
+    assert_eq!(told(&mut expired), ["KeyExpired", "Attempted access from expired key.", "k"]);
 }
 
 /// The event of a response that another filter made.
