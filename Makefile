@@ -21,7 +21,7 @@ PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
 SCHEMA := envoy/tollbell.schema.json
 FIELDS := examples/management-events/FIELDS.md
-CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml $(shell find plugin/core/src -name '*.rs')
+CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs $(SCHEMA) $(shell find plugin/core/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
 
 export TOLLBELL_ENVOY := $(ENVOY)

@@ -21,6 +21,7 @@ pub mod cap;
 pub mod config;
 pub mod connection_test;
 pub mod cooldown;
+pub mod datetime;
 pub mod delivery;
 pub mod digest;
 pub mod event;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use md5::{Digest, Md5};
 
+use crate::datetime;
+
 /// A point in time: milliseconds since the Unix epoch.
 ///
 /// The adapter reads the clock once per callback and passes this down; the core never reads a clock.
@@ -38,11 +40,7 @@ impl UnixMillis {
 
     /// RFC 3339 in UTC with milliseconds, such as `2026-11-21T08:15:30.250Z`; empty past the year 9999.
     pub fn to_rfc3339(self) -> String {
-        i64::try_from(self.0)
-            .ok()
-            .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
-            .map(|timestamp| format!("{timestamp:.3}"))
-            .unwrap_or_default()
+        datetime::rfc3339_millis(self.0).unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::{Errors, hint, item, member};
 use super::raw;
 use super::target::{basic, legal_header, target};
 use crate::cap::Cap;
+use crate::datetime;
 use crate::delivery::signature::{self, SigningKey};
 use crate::event::EventKind;
 use crate::handler::{Action, HandlerIndex, Handlers, Target, USER_AGENT, Webhook};
@@ -241,9 +242,9 @@ impl<'c> HandlerList<'c> {
         let place = member(path, "cooldownPeriod");
         let period = match oas.cooldown_period.as_str() {
             "" => None,
-            text => match text.parse::<jiff::SignedDuration>().map(|period| u64::try_from(period.as_secs())) {
-                Ok(Ok(seconds)) => Some(seconds),
-                _ => {
+            text => match datetime::go_duration_secs(text) {
+                Some(seconds) => Some(seconds),
+                None => {
                     self.errors.add(place, format!("{text:?} is not a duration such as \"1m30s\""));
                     None
                 }

@@ -93,7 +93,7 @@ impl Config {
     pub fn load(bytes: &[u8]) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
         let mut errors = Errors::default();
         let mut value = decode::to_json(bytes).map_err(|error| vec![error])?;
-        shape::conform(&schema(), &mut value, &mut errors);
+        shape::conform(&embedded_schema(&mut errors), &mut value, &mut errors);
         let raw: raw::Config = match serde_json::from_value(value) {
             Ok(raw) => raw,
             Err(error) => {
@@ -119,7 +119,16 @@ impl Config {
     }
 }
 
-/// The JSON Schema of the configuration: what editors complete, and what [`Config::load`] checks first.
+/// What [`Config::load`] checks first: [`schema`] as it was when `make schema` ran last, without descriptions. Building
+/// it takes much more code than reading it.
+fn embedded_schema(errors: &mut Errors) -> serde_json::Value {
+    serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/schema.json"))).unwrap_or_else(|error| {
+        errors.add("", format!("the schema in the module: {error}"));
+        serde_json::Value::Null
+    })
+}
+
+/// The JSON Schema of the configuration, as editors use it.
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(raw::Config).to_value();
     if let Some(root) = schema.as_object_mut() {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Delivery, DeliveryPolicy};
+use crate::datetime;
 use crate::ports::{CalloutRefused, CalloutReply};
 use crate::units::{UnixMillis, fingerprint};
 
@@ -98,9 +99,7 @@ pub(crate) fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(seconds.saturating_mul(1000));
     }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?;
-    let at = u64::try_from(date.timestamp().as_millisecond()).ok()?;
-    Some(UnixMillis(at).since(now))
+    Some(UnixMillis(datetime::parse_http_date(value)?).since(now))
 }
 
 impl DeliveryPolicy {

@@ -8,6 +8,7 @@ use hmac_sha256::HMAC;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use sha2::{Digest, Sha256};
 
+use crate::datetime;
 use crate::units::UnixMillis;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -39,8 +40,7 @@ impl Credentials<'_> {
     /// The headers that sign a request which is sent `now`: `x-amz-date` and `authorization`. `None` past the year
     /// 9999.
     pub(super) fn sign(&self, request: &Request<'_>, now: UnixMillis) -> Option<Vec<(String, String)>> {
-        let time = i64::try_from(now.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())?;
-        let stamp = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let stamp = datetime::basic_iso8601(now.0)?;
         let day = stamp.get(..8)?;
         let (canonical, signed_headers) = request.canonical(&stamp);
         let scope = format!("{day}/{}/{}/{END}", self.region, self.service);

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::kind::Kind;
+use crate::datetime;
 
 /// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +197,7 @@ pub fn is_rfc3339(text: &str) -> bool {
     let offset = match rest.strip_prefix('.') {
         Some(fraction) => {
             let offset = fraction.trim_start_matches('0');
-            // jiff reads up to nine digits, which is what Go writes.
+            // Go writes up to nine digits.
             let digits = fraction.len().saturating_sub(offset.len());
             if !(1..=9).contains(&digits) {
                 return false;
@@ -205,5 +206,7 @@ pub fn is_rfc3339(text: &str) -> bool {
         }
         None => rest,
     };
-    matches!(offset, "Z" | "+00:00" | "-00:00") && text.parse::<jiff::Timestamp>().is_ok()
+    let date_and_time = text.get(..10).zip(text.get(11..19));
+    matches!(offset, "Z" | "+00:00" | "-00:00")
+        && date_and_time.is_some_and(|(date, time)| datetime::is_date_and_time(date, time))
 }

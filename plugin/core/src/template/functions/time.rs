@@ -5,12 +5,13 @@
 use serde_json::Value;
 
 use super::text::display;
+use crate::datetime;
 
 pub(super) fn as_rfc3339(values: &[&Value]) -> String {
     let Some(value) = values.first() else { return String::new() };
     if let Some(seconds) = value.as_i64() {
-        let time = jiff::Timestamp::from_second(seconds);
-        return time.map_or_else(|_| display(value), |time| time.to_string());
+        let at = u64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
+        return at.and_then(datetime::rfc3339_seconds).unwrap_or_else(|| display(value));
     }
     let text = display(value);
     normal(&text).unwrap_or(text)
@@ -31,7 +32,7 @@ fn normal(text: &str) -> Option<String> {
         _ => offset.to_owned(),
     };
     let offset = if matches!(offset.as_str(), "+00:00" | "-00:00") { "Z" } else { &offset };
-    let normal = format!("{date}T{time}{offset}");
     let is_whole = date.len() == 10 && time.len() == 8;
-    (is_whole && normal.parse::<jiff::Timestamp>().is_ok()).then_some(normal)
+    let exists = is_whole && datetime::is_date_and_time(date, time) && datetime::is_offset(offset);
+    exists.then(|| format!("{date}T{time}{offset}"))
 }

@@ -1,0 +1,41 @@
+//! Makes what the module embeds of the JSON Schema: everything that is checked, without the words for people.
+
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+
+use serde_json::{Map, Value};
+
+const SCHEMA: &str = "../../envoy/tollbell.schema.json";
+
+/// Keywords that nothing is checked by.
+const FOR_PEOPLE: [&str; 6] = ["$schema", "title", "description", "default", "format", "examples"];
+
+/// Keywords whose members are schemas by name.
+const NAMED_SCHEMAS: [&str; 2] = ["$defs", "properties"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={SCHEMA}");
+    let mut schema: Value = serde_json::from_str(&fs::read_to_string(SCHEMA)?)?;
+    strip(&mut schema);
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("schema.json"), schema.to_string())?;
+    Ok(())
+}
+
+fn strip(schema: &mut Value) {
+    match schema {
+        Value::Object(keywords) => strip_keywords(keywords),
+        Value::Array(schemas) => schemas.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+fn strip_keywords(keywords: &mut Map<String, Value>) {
+    keywords.retain(|name, _| !FOR_PEOPLE.contains(&name.as_str()));
+    for (name, value) in keywords {
+        match value {
+            Value::Object(named) if NAMED_SCHEMAS.contains(&name.as_str()) => named.values_mut().for_each(strip),
+            _ => strip(value),
+        }
+    }
+}
