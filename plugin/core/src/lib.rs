@@ -34,6 +34,7 @@ pub mod manage;
 pub mod message;
 pub mod metrics;
 pub mod notify;
+pub mod paths;
 pub mod ports;
 pub mod quota;
 pub mod request;
