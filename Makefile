@@ -19,12 +19,15 @@ MODULE := dist/tollbell.wasm
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
+TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) $(VERIFIERS)
 SCHEMA := envoy/tollbell.schema.json
 FIELDS := examples/management-events/FIELDS.md
 CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs $(SCHEMA) $(shell find plugin/core/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
 
 export TOLLBELL_ENVOY := $(ENVOY)
+# Most tests wait for timers, receivers or Envoy's start.
+export RUST_TEST_THREADS ?= 4
 
 .PHONY: help
 help: ## Show the targets
@@ -42,15 +45,22 @@ run-envoy: $(MODULE) $(ENVOY) ## The same, in a real Envoy
 .PHONY: build
 build: $(MODULE) ## Build dist/tollbell.wasm
 
+# All native tests are one selection of packages: cargo builds a dependency anew where another selection asks for other
+# features of it, and wasmtime takes minutes.
 .PHONY: test
-test: test-core test-wasm test-shim test-envoy ## Run every test
+test: test-wasm test-built $(TEST_PARTS) ## Run every test
+	cargo test --locked
+
+.PHONY: test-built
+test-built:
+	cargo test --locked --no-run
 
 .PHONY: test-core
 test-core: ## Run the core's tests natively
 	cargo test --locked --package tollbell-core
 
 .PHONY: test-wasm
-test-wasm: $(WASM_TEST_RUNNER) ## Run the core's tests as wasm under Node
+test-wasm: $(WASM_TEST_RUNNER) | wasm-toolchain ## Run the core's tests as wasm under Node
 	@command -v node >/dev/null || { echo "node is not installed: the core's wasm tests run under it" >&2; exit 1; }
 	. plugin/wasm-toolchain.sh; \
 	export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_TEST_RUNNER)"; \
@@ -65,8 +75,8 @@ replay: $(MODULE) ## Try the stories of tests/stories in the shim
 	cargo run --quiet --locked --package host-shim -- replay $(or $(STORY),tests/stories)
 
 .PHONY: test-envoy
-test-envoy: $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) $(VERIFIERS) ## Run the filter's tests in a real Envoy
-	cargo test --locked --package tollbell-tests
+test-envoy: $(TEST_PARTS) ## Run the filter's tests in a real Envoy
+	cargo test --locked --test it
 
 .PHONY: bench
 bench: $(MODULE) $(COUNTER) $(ENVOY) ## Measure what a request costs, against other filters (needs wrk)
@@ -100,23 +110,28 @@ fmt: ## Format the code
 clean: ## Remove what was built; .tools stays
 	rm -rf target dist
 
-$(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh
+# Installs what compiles to wasm, once before the recipes that use it: they may run side by side.
+.PHONY: wasm-toolchain
+wasm-toolchain:
+	@. plugin/wasm-toolchain.sh
+
+$(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
 
 # Both builds write the same file, so one comes after the other.
-$(FAULTS): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | $(MODULE)
+$(FAULTS): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain $(MODULE)
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell --features faults
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
 
-$(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-toolchain.sh
+$(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-toolchain.sh | wasm-toolchain
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package counter-guest
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/counter_guest.wasm $@
 
-$(PROBE): Cargo.lock $(wildcard tests/guests/probe/src/*.rs) plugin/wasm-toolchain.sh
+$(PROBE): Cargo.lock $(wildcard tests/guests/probe/src/*.rs) plugin/wasm-toolchain.sh | wasm-toolchain
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package probe-guest
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/probe_guest.wasm $@
@@ -134,5 +149,6 @@ $(VERIFIERS):
 	touch $@
 
 $(WASM_TEST_RUNNER):
-	@echo "installing wasm-bindgen-cli $(WASM_BINDGEN_VERSION), two minutes" >&2
-	cargo install --quiet --root $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION) --version $(WASM_BINDGEN_VERSION) wasm-bindgen-cli
+	@echo "installing wasm-bindgen-cli $(WASM_BINDGEN_VERSION), one minute" >&2
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --root $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION) \
+		--version $(WASM_BINDGEN_VERSION) --bin wasm-bindgen-test-runner wasm-bindgen-cli
