@@ -35,6 +35,8 @@ pub struct Caller<'e> {
     hash: Option<KeyHash>,
     /// An organisation that only the identity's source, or a fetched session, knows.
     named_org: Option<Cow<'e, str>>,
+    /// See [`Claimed::is_ambiguous`].
+    is_ambiguous: bool,
 }
 
 impl<'e> Caller<'e> {
@@ -58,9 +60,11 @@ impl<'e> Caller<'e> {
         source: &'e Source,
         claimed: Claimed<'e>,
     ) -> Self {
-        let Claimed { name, org: claimed_org } = claimed;
+        let Claimed { name, org: claimed_org, is_ambiguous, .. } = claimed;
         let mut hash = None;
-        let index = if *source == Source::Key {
+        let index = if is_ambiguous {
+            None
+        } else if *source == Source::Key {
             known.get(name.as_ref()).copied().or_else(|| {
                 let index = config.directory.find(hash.insert(KeyHash::of(&name)))?;
                 known.insert(name.to_vec(), index);
@@ -78,6 +82,7 @@ impl<'e> Caller<'e> {
             session,
             hash,
             default: default.filter(|_| session.is_none()),
+            is_ambiguous,
             ..Caller::nobody(None)
         };
         // A session's organisation is its own, whatever a claim or an API says: or its limits could be chosen.
@@ -97,7 +102,16 @@ impl<'e> Caller<'e> {
     /// Nobody in particular.
     pub fn nobody(org: Option<&'e Org>) -> Self {
         let name = Cow::Borrowed(&b""[..]);
-        Caller { name, source: &Source::Key, session: None, default: None, org, hash: None, named_org: None }
+        Caller {
+            name,
+            source: &Source::Key,
+            session: None,
+            default: None,
+            org,
+            hash: None,
+            named_org: None,
+            is_ambiguous: false,
+        }
     }
 
     /// Everything that does not count. Returns the limits that apply.
@@ -125,6 +139,9 @@ impl<'e> Caller<'e> {
     ) -> Result<Option<(AllowanceScope, &'e Limits)>, Outcome> {
         if self.name.is_empty() {
             return Err(Outcome::MissingKey);
+        }
+        if self.is_ambiguous {
+            return Err(Outcome::UnknownKey);
         }
         if self.session.is_none() && !config.keys_are_loaded {
             return Err(Outcome::KeysNotLoaded);

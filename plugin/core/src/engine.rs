@@ -310,7 +310,8 @@ impl Engine {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
         let request = &Request { headers: &headers, property };
         let Some(api) = config.routes.get(*index) else { return };
-        let claimed = Claimed { name: Cow::Borrowed(name), org: (!org.is_empty()).then(|| org.clone()) };
+        let claimed =
+            Claimed { name: Cow::Borrowed(name), org: (!org.is_empty()).then(|| org.clone()), ..Claimed::default() };
         let caller = Caller::known_as(config, api, &mut self.known_keys, source, claimed);
         let details = request.text_property("response\0code_details").unwrap_or_default();
         // Two placements of this filter may share a stream: what the other refuses, it has told of.
@@ -386,14 +387,15 @@ impl Observed {
     fn of(config: &Config, api: ApiIndex, caller: &Caller<'_>, request: &Request<'_>) -> Self {
         let (source, name) = caller.name();
         let shown = [":path"].into_iter().chain(config.origin_header.as_deref());
-        let headers = shown.filter_map(|name| Some((name.to_owned(), request.header(name)?.to_vec()))).collect();
+        let lines = |name| request.lines(name).map(move |(_, value): (_, &[u8])| (str::to_owned(name), value.to_vec()));
+        let headers = shown.flat_map(lines).collect();
         Observed {
             api,
             source: source.clone(),
             name: name.to_vec(),
             org: caller.named_org().to_owned(),
             headers,
-            is_grpc: request.header("content-type").is_some_and(|value| value.starts_with(b"application/grpc")),
+            is_grpc: request.is_grpc(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-/// A header's name (lower case) and value.
+use crate::origin;
+
+/// A header's name and value. Envoy's names are in lower case; other hosts keep the client's case.
 pub type HeaderPair<'r> = (&'r [u8], &'r [u8]);
 
 /// The facts about one request.
@@ -18,7 +20,18 @@ pub struct Request<'r> {
 impl<'r> Request<'r> {
     /// The first value of a header; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&'r [u8]> {
-        self.headers.iter().find(|(header, _)| *header == name.as_bytes()).map(|(_, value)| *value)
+        self.headers.iter().find(|(header, _)| is_header(header, name)).map(|(_, value)| *value)
+    }
+
+    /// Every line of a header; `name` in lower case.
+    pub fn lines(&self, name: &str) -> impl Iterator<Item = HeaderPair<'r>> {
+        self.headers.iter().filter(move |(header, _)| is_header(header, name)).copied()
+    }
+
+    /// Whether the answer goes to a gRPC client: what Envoy, too, takes for one.
+    pub fn is_grpc(&self) -> bool {
+        let rest = self.header("content-type").and_then(|value| value.strip_prefix(b"application/grpc"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
     }
 
     /// The target as sent: path and query.
@@ -53,19 +66,21 @@ impl<'r> Request<'r> {
     /// The client's address as the proxy trusts it, without a port, which would make every connection look like another
     /// client.
     pub fn source_address(&self) -> Option<String> {
-        self.text_property("source\0address").map(|address| without_port(&address).to_owned())
+        self.text_property("source\0address").map(|address| origin::node(&address).to_owned())
     }
 
     /// Where the request came from: the first entry of `forwarding_header` where one is configured and present, else
     /// the client's trusted address.
     pub fn origin(&self, forwarding_header: Option<&str>) -> String {
-        let forwarded = forwarding_header.and_then(|name| self.header(name)).map(|value| {
-            let value = String::from_utf8_lossy(value);
-            value.split(',').next().unwrap_or_default().trim().to_owned()
-        });
-        let forwarded = forwarded.filter(|address| !address.is_empty());
-        forwarded.map(|address| without_port(&address).to_owned()).or_else(|| self.source_address()).unwrap_or_default()
+        let forwarded =
+            forwarding_header.and_then(|name| origin::first(name, self.lines(name).map(|(_, value)| value)));
+        forwarded.or_else(|| self.source_address()).unwrap_or_default()
     }
+}
+
+/// Whether a host's name of a header is `name`, which is in lower case.
+pub fn is_header(header: &[u8], name: &str) -> bool {
+    header == name.as_bytes() || header.eq_ignore_ascii_case(name.as_bytes())
 }
 
 /// A change to the request before it goes upstream.
@@ -90,16 +105,6 @@ pub fn decode_query_part(part: &[u8]) -> Cow<'_, [u8]> {
     }
     let spaced: Vec<u8> = part.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
     Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
-}
-
-fn without_port(address: &str) -> &str {
-    if address.parse::<std::net::IpAddr>().is_ok() {
-        return address;
-    }
-    match address.rsplit_once(':') {
-        Some((ip, _)) => ip.trim_start_matches('[').trim_end_matches(']'),
-        None => address,
-    }
 }
 
 #[cfg(test)]
@@ -131,8 +136,6 @@ mod tests {
             assert_eq!(request.origin(Some("x-forwarded-for")), "203.0.113.9");
             assert_eq!(request.origin(Some("x-real-ip")), "192.0.2.7");
         });
-        assert_eq!(without_port("[2001:db8::1]:80"), "2001:db8::1");
-        assert_eq!(without_port("2001:db8::1"), "2001:db8::1");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::event::EventKind;
 use crate::handler::HandlerIndex;
-use crate::identity::{KeyLocation, Source};
+use crate::identity::Source;
+use crate::key_location::KeyLocation;
 use crate::manage::Rules;
 use crate::quota::Quota;
 use crate::request::Request;

@@ -2,7 +2,7 @@
 
 use crate::manage::body::{Body, BodyPool, Collector};
 use crate::manage::{Exchange, Occurrence, Rules};
-use crate::request::{Request, split_once};
+use crate::request::{Request, is_header, split_once};
 use crate::route::ApiIndex;
 
 /// What is remembered of an exchange until its end.
@@ -65,7 +65,7 @@ impl Watched {
     /// The response's headers have come.
     pub fn on_response(&mut self, headers: &[(&[u8], &[u8])]) {
         let header = |name: &str| {
-            let value = headers.iter().find(|(known, _)| *known == name.as_bytes()).map(|(_, value)| *value)?;
+            let value = headers.iter().find(|(known, _)| is_header(known, name)).map(|(_, value)| *value)?;
             Some(String::from_utf8_lossy(value).into_owned())
         };
         let content_type = header("content-type");
