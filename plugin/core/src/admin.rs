@@ -114,7 +114,7 @@ fn number(request: &Request<'_>, name: &str, default: usize) -> usize {
 /// The answer to everybody who does not have the token.
 pub fn unauthorised() -> Answer {
     let mut answer = answer(401, &json!({ "error": "Unauthorised" }));
-    answer.headers.push(("www-authenticate", "Bearer".to_owned()));
+    answer.headers.push(("www-authenticate", r#"Bearer realm="tollbell""#.to_owned()));
     answer
 }
 

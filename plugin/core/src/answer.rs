@@ -1,5 +1,6 @@
 //! What the filter tells the client: the table of `product.md`, section 3, as data.
 
+use crate::challenge::Challenge;
 use crate::event::EventKind;
 use crate::limit_headers::LimitHeaders;
 use crate::quota::{Scope, Usage};
@@ -44,11 +45,13 @@ pub enum Outcome {
     CounterUnavailable,
     /// It belongs to no API, and such requests are refused.
     Unmatched,
+    /// A browser's preflight, which needs no key and counts on nothing.
+    Preflight,
 }
 
 impl Outcome {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Outcome; 15] = [
+    pub const ALL: [Outcome; 16] = [
         Outcome::Admitted,
         Outcome::MissingKey,
         Outcome::UnknownKey,
@@ -64,6 +67,7 @@ impl Outcome {
         Outcome::KeysNotLoaded,
         Outcome::CounterUnavailable,
         Outcome::Unmatched,
+        Outcome::Preflight,
     ];
 
     /// The word for metrics, and for Envoy's `response_code_details` behind `tollbell_`.
@@ -84,6 +88,7 @@ impl Outcome {
             Outcome::KeysNotLoaded => "keys_not_loaded",
             Outcome::CounterUnavailable => "counter_unavailable",
             Outcome::Unmatched => "unmatched",
+            Outcome::Preflight => "preflight",
         }
     }
 
@@ -113,14 +118,15 @@ impl Outcome {
             | Outcome::OrgInactive
             | Outcome::KeysNotLoaded
             | Outcome::CounterUnavailable
-            | Outcome::Unmatched => return None,
+            | Outcome::Unmatched
+            | Outcome::Preflight => return None,
         })
     }
 
     /// The status and the text of the answer, as Tyk gives them; `None` for an admitted request.
     pub fn refusal(self) -> Option<(u16, &'static str)> {
         Some(match self {
-            Outcome::Admitted => return None,
+            Outcome::Admitted | Outcome::Preflight => return None,
             Outcome::MissingKey => (401, "Authorization field missing"),
             Outcome::UnknownKey | Outcome::NoAccess => (403, "Access to this API has been disallowed"),
             Outcome::KeyExpired => (401, "Key has expired, please renew"),
@@ -183,6 +189,23 @@ impl Answer {
         }
         Some(Answer { status, headers, body, details: format!("{}{}", Answer::DETAILS_PREFIX, outcome.label()) })
     }
+
+    /// The refusal with an API's challenge where it is a 401.
+    #[must_use]
+    pub fn with_challenge(mut self, outcome: Outcome, challenge: &Challenge) -> Self {
+        if self.status == 401 {
+            self.headers.push(("www-authenticate", challenge.value(outcome)));
+        }
+        self
+    }
+
+    /// The refusal as a gRPC client takes it: Envoy makes `grpc-message` of the body, and sets the content type.
+    #[must_use]
+    pub fn for_grpc(mut self, outcome: Outcome) -> Self {
+        self.headers.retain(|(name, _)| *name != "content-type");
+        outcome.refusal().map_or("", |(_, text)| text).clone_into(&mut self.body);
+        self
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +234,17 @@ mod tests {
         let by = (Scope::KeyQuota, Usage { max: 10, count: 10, window_ms: None, renews: None });
         let answer = Answer::refuse(Outcome::QuotaExceeded, Some(&by), LimitHeaders::Legacy, UnixMillis(0)).unwrap();
         assert!(!answer.headers.iter().any(|(name, _)| *name == "retry-after" || *name == "x-ratelimit-reset"));
+    }
+
+    #[test]
+    fn to_a_grpc_client_a_refusal_is_its_text() {
+        for outcome in Outcome::ALL {
+            let Some((_, text)) = outcome.refusal() else { continue };
+            let answer = Answer::refuse(outcome, None, LimitHeaders::Legacy, UnixMillis(0)).unwrap();
+            let grpc = answer.clone().for_grpc(outcome);
+            assert_eq!((grpc.status, grpc.body.as_str(), &grpc.details), (answer.status, text, &answer.details));
+            assert!(grpc.headers.is_empty(), "{:?}", grpc.headers);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::message::Fate;
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
 use crate::ports::{CalloutId, CalloutReply, Host};
+use crate::preflight::is_preflight;
 use crate::quota::{Charged, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
 use crate::route::{Api, ApiIndex};
@@ -150,8 +151,12 @@ impl Engine {
         let config = &self.config;
         let Some((index, api)) = config.routes.find(request) else {
             let outcome = if config.refuses_unmatched { Outcome::Unmatched } else { Outcome::Admitted };
-            return Poll::Ready(Self::without_api(host, config, outcome, now));
+            return Poll::Ready(Self::without_api(host, config, outcome, request, now));
         };
+        if api.allow_preflight && is_preflight(request) && api.key_location.find(request).is_none() {
+            host.count(Metric::Requests(Outcome::Preflight));
+            return Poll::Ready(Decision::UNTOUCHED);
+        }
         let caller = Caller::identify(config, api, &mut self.known_keys, request);
         let verdict = match caller.check(config, api, now) {
             Err(outcome) => Judgement::of(outcome),
@@ -164,6 +169,8 @@ impl Engine {
         }
         let refused_by = verdict.charged.usages.first();
         if let Some(answer) = Answer::refuse(verdict.outcome, refused_by, config.limit_headers, now) {
+            let answer = answer.with_challenge(verdict.outcome, &api.challenge);
+            let answer = if request.is_grpc() { answer.for_grpc(verdict.outcome) } else { answer };
             return Poll::Ready(Decision::Refuse(answer));
         }
         let changes = if api.strip_authorization_data { api.key_location.strip(request) } else { Vec::new() };
@@ -178,10 +185,16 @@ impl Engine {
     }
 
     /// A request that belongs to no API: it passes without being counted, or is refused.
-    fn without_api(host: &impl Host, config: &Config, outcome: Outcome, now: UnixMillis) -> Decision {
+    fn without_api(
+        host: &impl Host,
+        config: &Config,
+        outcome: Outcome,
+        request: &Request<'_>,
+        now: UnixMillis,
+    ) -> Decision {
         let Some(answer) = Answer::refuse(outcome, None, config.limit_headers, now) else { return Decision::UNTOUCHED };
         host.count(Metric::Requests(outcome));
-        Decision::Refuse(answer)
+        Decision::Refuse(if request.is_grpc() { answer.for_grpc(outcome) } else { answer })
     }
 
     fn administer(&mut self, host: &impl Host, stream: StreamId, request: &Request<'_>, now: UnixMillis) -> Decision {

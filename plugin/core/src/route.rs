@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::challenge::Challenge;
 use crate::event::EventKind;
 use crate::handler::HandlerIndex;
 use crate::identity::Source;
@@ -26,6 +27,10 @@ pub struct Api {
     pub key_location: KeyLocation,
     /// A request without a key is an AuthFailure too.
     pub fire_on_missing_key: bool,
+    /// A browser's preflight needs no key.
+    pub allow_preflight: bool,
+    /// What a 401 asks for.
+    pub challenge: Challenge,
     /// The key does not go upstream.
     pub strip_authorization_data: bool,
     /// Requests per period of all callers together.

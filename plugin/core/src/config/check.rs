@@ -9,6 +9,7 @@ use super::sessions::{MonitorRules, SessionMaker, warn_of_half};
 use super::target::{basic, legal_header, target};
 use super::{Config, raw};
 use crate::admin::Admin;
+use crate::challenge::Challenge;
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::{DeliveryPolicy, schedule};
 use crate::event::EventKind;
@@ -78,13 +79,18 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         let org = directory.org_or_insert(&api.org_id, Limits::default(), false);
         let limit = api.global_rate_limit;
         warn_of_half(&member(&path, "global_rate_limit"), limit.rate, limit.per, &mut warnings);
+        let identity = identity(&member(&path, "identity"), &api.identity, errors);
+        let key_location = key_location(&member(&path, "auth"), &api.auth, errors);
+        let name = if api.name.is_empty() { &api.api_id } else { &api.name };
         let checked = Api {
             id: api.api_id.clone(),
             org,
             use_keyless: api.use_keyless,
-            identity: identity(&member(&path, "identity"), &api.identity, errors),
-            key_location: key_location(&member(&path, "auth"), &api.auth, errors),
+            challenge: Challenge::new(name, &identity, &key_location),
+            identity,
+            key_location,
             fire_on_missing_key: api.auth.fire_on_missing_key,
+            allow_preflight: api.auth.allow_preflight,
             strip_authorization_data: api.strip_authorization_data,
             rate: Quota::of_rate(limit.rate, limit.per).filter(|_| !limit.disabled),
             page: format!("tb1/a/{}", api.api_id),

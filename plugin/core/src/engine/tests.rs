@@ -9,6 +9,7 @@ use crate::event::EventKind;
 use crate::ports::{Callout, SharedData};
 use crate::testing::MemoryHost;
 
+mod access;
 mod admin;
 mod digests;
 mod gateway;

@@ -262,22 +262,26 @@ fn root_path() -> String {
     "/".to_owned()
 }
 
-/// Where the key of a request stands.
+/// Where the key of a request stands. Of several places with a key the cookie wins over the parameter, and the parameter
+/// over the header. A place with two different keys holds no valid one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// The header; a leading "Bearer " is dropped.
+    /// The header. Here and in the other places, a leading "Bearer " is dropped.
     pub auth_header_name: String,
-    /// Look into the query parameter param_name, if the header has no key.
+    /// Look into the query parameter param_name.
     pub use_param: bool,
     /// The query parameter.
     pub param_name: String,
-    /// Look into the cookie cookie_name, if neither header nor parameter has a key.
+    /// Look into the cookie cookie_name.
     pub use_cookie: bool,
     /// The cookie.
     pub cookie_name: String,
     /// A request without a key is an AuthFailure too. Tyk fires no event then.
     pub fire_on_missing_key: bool,
+    /// Let a browser's preflight (OPTIONS with Origin and Access-Control-Request-Method) pass to the upstream without a
+    /// key. It counts on nothing. For an upstream that does CORS itself.
+    pub allow_preflight: bool,
 }
 
 impl Default for Auth {
@@ -289,6 +293,7 @@ impl Default for Auth {
             use_cookie: false,
             cookie_name: String::new(),
             fire_on_missing_key: false,
+            allow_preflight: false,
         }
     }
 }
