@@ -10,6 +10,7 @@ use crate::state::faults::Faults;
 use crate::state::lock;
 use crate::state::logs::{LogLine, Logs};
 use crate::state::metrics::Metrics;
+use crate::state::quirks::Quirks;
 use crate::state::shared_data::SharedData;
 use crate::state::shared_queue::{Registrant, SharedQueues};
 
@@ -58,6 +59,8 @@ pub struct Host {
     pub logs: Logs,
     /// Faults to come.
     pub faults: Faults,
+    /// How it differs from Envoy.
+    pub(crate) quirks: Quirks,
     /// What each VM may use.
     pub limits: Limits,
     failures: Mutex<Vec<String>>,
@@ -75,6 +78,7 @@ impl Host {
             clock,
             logs,
             faults: Faults::default(),
+            quirks: Quirks::default(),
             limits,
             failures: Mutex::default(),
             warned: Mutex::default(),

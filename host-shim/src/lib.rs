@@ -47,9 +47,10 @@ mod topology;
 mod vm;
 mod worker;
 
-pub use abi::types::LogLevel;
+pub use abi::types::{LogLevel, Status};
 pub use check::{Finding, FindingKind, check};
 pub use headers::Headers;
 pub use host::{Host, Limits};
 pub use state::faults::{CalloutFault, Faults};
 pub use state::logs::LogLine;
+pub use state::quirks::Quirk;

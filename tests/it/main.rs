@@ -12,6 +12,10 @@ mod delivery;
 mod files;
 /// Identities, rates, observed responses, fetched keys.
 mod gateway;
+/// Refused requests, with all that comes behind their headers.
+mod holding;
+/// Hosts that differ from Envoy.
+mod hosts;
 /// What is made of files of Tyk.
 mod import;
 /// Management events, e-mail, the admin endpoints.

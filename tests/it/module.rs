@@ -83,10 +83,10 @@ fn the_module_imports_and_exports_only_what_it_uses() -> Result<()> {
     Ok(())
 }
 
-/// `envoy.yaml` with nothing allowed to the module but its own imports and exports, less one.
-fn restricted(missing: &str, upstream: u16, receiver: u16) -> Result<Setup> {
-    let allowed: Vec<String> =
-        IMPORTS.iter().chain(&EXPORTS).filter(|name| **name != missing).map(|name| format!("{name}: {{}}")).collect();
+/// `envoy.yaml` with nothing allowed to the module but its own imports and exports, less some.
+pub fn restricted(missing: &[&str], upstream: u16, receiver: u16) -> Result<Setup> {
+    let names = IMPORTS.iter().chain(&EXPORTS).filter(|name| !missing.contains(name));
+    let allowed: Vec<String> = names.map(|name| format!("{name}: {{}}")).collect();
     let restriction = format!(
         "                capability_restriction_config: {{ allowed_capabilities: {{ {} }} }}\n                vm_config:\n",
         allowed.join(", ")
@@ -100,7 +100,7 @@ fn restricted(missing: &str, upstream: u16, receiver: u16) -> Result<Setup> {
 /// The lists above are what an operator who restricts capabilities has to allow, and they are enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_listed_capabilities_are_enough() -> Result<()> {
-    let world = World::with_setup(|upstream, receiver| restricted("", upstream, receiver)).await?;
+    let world = World::with_setup(|upstream, receiver| restricted(&[], upstream, receiver)).await?;
     let reply = get_with_key(world.envoy.port, "/", "good-key").await?;
     assert_eq!((reply.status, reply.header("x-ratelimit-remaining")), (200, Some("9")));
     assert_eq!(get_with_key(world.envoy.port, "/", "bad-key").await?.status, 403);
@@ -120,14 +120,14 @@ async fn without_a_capability_nothing_passes_unseen_and_no_vm_dies() -> Result<(
         ("proxy_http_call", 200),
         ("proxy_register_shared_queue", 200),
     ] {
-        let world = World::with_setup(|upstream, receiver| restricted(missing, upstream, receiver)).await?;
+        let world = World::with_setup(|upstream, receiver| restricted(&[missing], upstream, receiver)).await?;
         for _ in 0..4 {
             assert_eq!(get_with_key(world.envoy.port, "/", "good-key").await?.status, status, "without {missing}");
         }
         ensure!(!world.envoy.log().contains("panicked"), "{}", world.envoy.log());
     }
     for missing in ["proxy_get_buffer_bytes", "proxy_get_current_time_nanoseconds"] {
-        let log = restricted(missing, 1, 1)?.refused().await?;
+        let log = restricted(&[missing], 1, 1)?.refused().await?;
         ensure!(log.contains("is a capability missing?"), "without {missing}: {log}");
     }
     Ok(())

@@ -45,6 +45,7 @@ use crate::state::clock::{Clock, nanos};
 use crate::state::faults::Faults;
 use crate::state::lock;
 use crate::state::logs::{LogLine, Logs};
+use crate::state::quirks::Quirk;
 use events::{Event, Events};
 use exchange::Answer;
 use network::Upstreams;
@@ -78,6 +79,7 @@ pub struct Builder {
     limits: Limits,
     log_level: LogLevel,
     upstreams: Vec<(String, Handler)>,
+    quirks: Vec<Quirk>,
 }
 
 impl Builder {
@@ -166,12 +168,20 @@ impl Builder {
         self
     }
 
+    /// Makes it differ from Envoy, as other hosts do.
+    #[must_use]
+    pub fn quirk(mut self, quirk: Quirk) -> Self {
+        self.quirks.push(quirk);
+        self
+    }
+
     /// Starts canary, main thread and workers.
     ///
     /// # Errors
     /// When the module does not load, or refuses its configuration; the text has what it logged.
     pub fn start(self) -> Result<Gateway> {
         let host = Host::new(Clock::manual(), Logs::kept(self.log_level), self.limits);
+        host.quirks.set(self.quirks);
         let program = Program::load(&self.bootstrap, self.module.as_deref())?;
         let shared = Arc::new(Shared {
             host,
@@ -235,6 +245,7 @@ impl Gateway {
             limits: Limits { callback: Some(Duration::from_secs(10)), ..Limits::default() },
             log_level: LogLevel::Info,
             upstreams: Vec::new(),
+            quirks: Vec::new(),
         }
     }
 

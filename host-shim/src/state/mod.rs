@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod quirks;
 pub(crate) mod shared_data;
 pub(crate) mod shared_queue;
 pub(crate) mod timers;

@@ -15,6 +15,7 @@ use crate::handler::Target;
 use crate::metrics::{Fetch, Gauge, Metric};
 use crate::ports::{Callout, CalloutId, CalloutReply, Host};
 use crate::session::{KeyHash, Sessions, Shared};
+use crate::troubles::Troubles;
 use crate::units::UnixMillis;
 use members::Members;
 use shelf::{Head, Shelf};
@@ -67,6 +68,10 @@ const REST_MS: u64 = 10_000;
 /// A VM serves requests that had one less than this ago.
 const SERVING_MS: u64 = 10_000;
 
+// What can fail at every look.
+const SHELF: &str = "keys_from: what others have fetched";
+const LEASE: &str = "keys_from: the lease";
+
 /// Looks for sessions, for one VM.
 pub struct KeyFetcher {
     from: KeysFrom,
@@ -84,6 +89,7 @@ pub struct KeyFetcher {
     /// A document that is of no use here.
     bad_edition: Option<u64>,
     work: Work,
+    troubles: Troubles,
 }
 
 /// What is to be done a piece at a time.
@@ -135,6 +141,7 @@ impl KeyFetcher {
             generation: 0,
             bad_edition: None,
             work: Work::Nothing,
+            troubles: Troubles::default(),
         })
     }
 
@@ -187,8 +194,9 @@ impl KeyFetcher {
     fn look_around(&mut self, host: &impl Host, now: UnixMillis) {
         let head = match self.shelf.head(host) {
             Ok(head) => head,
-            Err(error) => return log::error!("keys_from: {error}"),
+            Err(error) => return self.troubles.fails(SHELF, &error),
         };
+        self.troubles.works(SHELF);
         if head.generation != self.generation && self.bad_edition != Some(head.edition) {
             self.work = Work::Follow { head, next: 0, draft: Draft::default() };
             return;
@@ -204,13 +212,19 @@ impl KeyFetcher {
     }
 
     /// Takes or renews the lease.
-    fn leads(&self, host: &impl Host, now: UnixMillis) -> bool {
+    fn leads(&mut self, host: &impl Host, now: UnixMillis) -> bool {
         // Work that has begun is finished, requests or not.
         let is_serving = self.is_serving(now) && !self.is_busy();
-        self.shelf.lead(host, self.vm, is_serving, now).unwrap_or_else(|error| {
-            log::error!("keys_from: {error}");
-            false
-        })
+        match self.shelf.lead(host, self.vm, is_serving, now) {
+            Ok(leads) => {
+                self.troubles.works(LEASE);
+                leads
+            }
+            Err(error) => {
+                self.troubles.fails(LEASE, &error);
+                false
+            }
+        }
     }
 
     /// Leaves the fetching to others for a while.

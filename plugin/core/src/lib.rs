@@ -18,6 +18,7 @@ pub mod admin;
 pub mod answer;
 pub mod caller;
 pub mod cap;
+pub mod cas;
 pub mod challenge;
 pub mod config;
 pub mod connection_test;
@@ -48,6 +49,7 @@ pub mod store;
 pub mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod troubles;
 pub mod units;
 pub mod upstream;
 pub mod watching;

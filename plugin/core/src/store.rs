@@ -58,7 +58,8 @@ pub fn update<T>(
 ) -> Result<T, StoreError> {
     for _ in 0..MAX_ATTEMPTS {
         let (value, cas) = match host.get(key)? {
-            Entry::Absent => (None, None),
+            // No key has the number 0: a host may show an absent key so.
+            Entry::Absent | Entry::Emptied { cas: 0 } => (None, None),
             Entry::Emptied { cas } => (None, Some(cas)),
             Entry::Present(stored) => (Some(stored.value), Some(stored.cas)),
         };

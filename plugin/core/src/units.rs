@@ -18,6 +18,13 @@ impl UnixMillis {
         UnixMillis(nanos / 1_000_000)
     }
 
+    /// Whether a clock that is right can show it. A host without one may give the time since its start, or a part of
+    /// the number; nobody can tell then what has expired.
+    pub fn is_of_a_clock(self) -> bool {
+        const JANUARY_2020: u64 = 1_577_836_800_000;
+        self.0 >= JANUARY_2020
+    }
+
     /// This time plus `millis`, or the end of time.
     pub fn plus(self, millis: u64) -> Self {
         UnixMillis(self.0.saturating_add(millis))

@@ -21,19 +21,19 @@ impl Status {
 
 type Result<T> = std::result::Result<T, Status>;
 
-/// What becomes of a stream after a callback.
+/// What becomes of a stream after a callback. Envoy knows further actions; the ABI has these two, and a host may
+/// answer any other one with an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
     Continue = 0,
-    /// Wait for more of the body. At the headers it needs `allow_on_headers_stop_iteration`, or no body ever comes.
-    Pause = 1,
-    /// The default: what was not looked at is not let through, and nothing behind it either.
+    /// The stream stops here, for now or until its answer is there. The default: what was not looked at is not let
+    /// through.
+    ///
+    /// What comes behind the headers has callbacks of its own in Envoy with `allow_on_headers_stop_iteration`, and in
+    /// other hosts: each of them must pause too. In Envoy without that setting none comes.
     #[default]
-    Hold = 4,
+    Pause = 1,
 }
-
-/// What [`Action::Hold`] is for a body: it stops here, and is not kept.
-pub(crate) const HOLD_BODY: u32 = 3;
 
 /// A header map.
 #[derive(Clone, Copy)]
@@ -311,11 +311,11 @@ pub(crate) fn register_queue(name: &str) -> Result<u32> {
     returned_u32(|queue| unsafe { imports::proxy_register_shared_queue(name.as_ptr(), name.len(), queue) })
 }
 
-/// The queue of that name of this VM's own `vm_id`.
-pub(crate) fn resolve_queue(name: &str) -> Result<u32> {
-    // SAFETY: as above.
+/// The queue of that name of the VMs of an id.
+pub(crate) fn resolve_queue(vm_id: &[u8], name: &str) -> Result<u32> {
+    // SAFETY: slices, and the host writes one u32.
     returned_u32(|queue| unsafe {
-        imports::proxy_resolve_shared_queue("".as_ptr(), 0, name.as_ptr(), name.len(), queue)
+        imports::proxy_resolve_shared_queue(vm_id.as_ptr(), vm_id.len(), name.as_ptr(), name.len(), queue)
     })
 }
 

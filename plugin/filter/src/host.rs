@@ -1,26 +1,20 @@
-//! The core's ports on hostcalls: with [`crate::abi`] below it, the only file that names them.
+//! The core's ports on hostcalls.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use tollbell_core::cas::{CompareAndSwap, RawData};
 use tollbell_core::ports::{
     BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData,
-    Stored, Wakeups,
+    Wakeups,
 };
 use tollbell_core::request::HeaderChange;
 use tollbell_core::units::UnixMillis;
 
-use crate::abi::{self, Body, LogLevel, Map, MetricType, Status};
+use crate::abi::{self, Body, Map, MetricType, Status};
+use crate::shared_data::RawSharedData;
 use tollbell_core::answer::Answer;
 use tollbell_core::metrics::{Gauge, Metric, attempts_name};
-
-/// Envoy writes an absent key whatever number is given, and a present one only where its number is given. So a number
-/// that no key has makes a write a create-if-absent. Envoy counts from 1 and would need four billion writes to get
-/// here. An end-to-end test holds Envoy to it.
-const NO_KEYS_CAS: u32 = u32::MAX;
-
-/// The number for a write whatever the key holds.
-const ANY_CAS: u32 = 0;
 
 const WAKEUP_QUEUE: &str = "tb1/wakeups";
 
@@ -32,62 +26,81 @@ pub(crate) struct ProxyHost {
     /// Defined when first counted. Their targets come from configurations, so there are few.
     attempts: RefCell<BTreeMap<String, Option<u32>>>,
     wakeup_queue: Cell<Option<u32>>,
+    /// This VM's `vm_id`, as far as the host tells it.
+    vm_ids: Vec<Vec<u8>>,
+    compare_and_swap: CompareAndSwap,
 }
 
 impl ProxyHost {
-    /// Defines the counters and gauges.
+    /// Defines the counters and gauges, and finds out what the host can do.
     pub(crate) fn new() -> Self {
-        let counters = Metric::all().map(|metric| define(MetricType::Counter, &metric.name())).collect();
-        let gauges = Gauge::ALL.iter().map(|gauge| define(MetricType::Gauge, gauge.name())).collect();
-        ProxyHost { counters, gauges, attempts: RefCell::default(), wakeup_queue: Cell::new(None) }
+        let counters: Vec<_> = Metric::all().map(|metric| define(MetricType::Counter, &metric.name())).collect();
+        let gauges: Vec<_> = Gauge::ALL.iter().map(|gauge| define(MetricType::Gauge, gauge.name())).collect();
+        let missing = counters.iter().chain(&gauges).filter(|defined| defined.is_none()).count();
+        if missing > 0 {
+            log::error!(
+                "the host does not keep {missing} of {} statistics",
+                counters.len().saturating_add(gauges.len())
+            );
+        }
+        ProxyHost {
+            counters,
+            gauges,
+            attempts: RefCell::default(),
+            wakeup_queue: Cell::new(None),
+            vm_ids: vm_ids(),
+            compare_and_swap: CompareAndSwap::find_out(&RawSharedData),
+        }
     }
 
     fn wakeup_queue(&self) -> Result<u32, Status> {
         if let Some(queue) = self.wakeup_queue.get() {
             return Ok(queue);
         }
-        let queue = abi::resolve_queue(WAKEUP_QUEUE)?;
+        let mut resolved = Err(Status::NOT_FOUND);
+        for vm_id in &self.vm_ids {
+            resolved = abi::resolve_queue(vm_id, WAKEUP_QUEUE);
+            if resolved.is_ok() {
+                break;
+            }
+        }
+        let queue = resolved?;
         self.wakeup_queue.set(Some(queue));
         Ok(queue)
     }
 }
 
-fn define(kind: MetricType, name: &str) -> Option<u32> {
-    let defined = abi::define_metric(kind, name);
-    if let Err(status) = defined {
-        log::error!("{name} is not kept (status {})", status.0);
-    }
-    defined.ok()
+/// What a queue of this VM can be resolved by. The specification has the property `plugin_vm_id`; where a host has none,
+/// an empty id is this VM's own, as in Envoy.
+fn vm_ids() -> Vec<Vec<u8>> {
+    let mut told: Vec<Vec<u8>> = ["plugin_vm_id", "vm_id"].into_iter().filter_map(property).collect();
+    told.dedup();
+    if told.is_empty() { vec![Vec::new()] } else { told }
 }
 
-fn refused(call: &'static str) -> impl Fn(Status) -> HostError {
+fn define(kind: MetricType, name: &str) -> Option<u32> {
+    abi::define_metric(kind, name).ok()
+}
+
+pub(crate) fn refused(call: &'static str) -> impl Fn(Status) -> HostError {
     move |status| HostError { call, status: status.0 }
 }
 
 impl SharedData for ProxyHost {
     fn get(&self, key: &str) -> Result<Entry, HostError> {
-        match abi::shared_data(key) {
-            Ok((value, cas)) if value.is_empty() => Ok(Entry::Emptied { cas }),
-            Ok((value, cas)) => Ok(Entry::Present(Stored { value, cas })),
-            Err(Status::NOT_FOUND) => Ok(Entry::Absent),
-            Err(status) => Err(refused("get_shared_data")(status)),
-        }
+        RawSharedData.get(key)
     }
 
     fn insert(&self, key: &str, value: &[u8]) -> Result<bool, HostError> {
-        self.replace(key, value, NO_KEYS_CAS)
+        self.compare_and_swap.insert(&RawSharedData, key, value)
     }
 
     fn replace(&self, key: &str, value: &[u8], cas: u32) -> Result<bool, HostError> {
-        match abi::set_shared_data(key, value, cas) {
-            Ok(()) => Ok(true),
-            Err(Status::CAS_MISMATCH) => Ok(false),
-            Err(status) => Err(refused("set_shared_data")(status)),
-        }
+        RawSharedData.set(key, value, cas)
     }
 
     fn put(&self, key: &str, value: &[u8]) -> Result<(), HostError> {
-        abi::set_shared_data(key, value, ANY_CAS).map_err(refused("set_shared_data"))
+        self.compare_and_swap.put(&RawSharedData, key, value)
     }
 }
 
@@ -233,14 +246,13 @@ pub(crate) fn change_request(changes: &[HeaderChange]) -> bool {
     })
 }
 
-/// Answers the request. `false`: the host did not take the answer.
-pub(crate) fn send_answer(answer: &Answer) -> bool {
+/// Answers the request, or logs that the host did not take the answer.
+pub(crate) fn send_answer(answer: &Answer) {
     let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str()));
     let sent = abi::send_local_response(u32::from(answer.status), &answer.details, headers, &answer.body);
     if let Err(status) = sent {
         log::error!("a refusal could not be sent (status {}): the request is held", status.0);
     }
-    sent.is_ok()
 }
 
 /// Sets a header of the response.
@@ -269,50 +281,11 @@ pub(crate) fn callout_reply(header_count: usize) -> CalloutReply {
     match status {
         Some(200..=299) => CalloutReply { status, ..CalloutReply::default() },
         // Envoy sets this header on what an upstream answered, and only there.
-        _ => CalloutReply {
-            status,
-            retry_after: header("retry-after"),
-            by_proxy: header("x-envoy-upstream-service-time").is_none(),
-        },
-    }
-}
-
-struct ProxyLog;
-
-static LOG: ProxyLog = ProxyLog;
-
-impl log::Log for ProxyLog {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
+        _ => {
+            let retry_after = header("retry-after");
+            // Other hosts do not. Envoy's own answers ask for no other try.
+            let by_proxy = retry_after.is_none() && header("x-envoy-upstream-service-time").is_none();
+            CalloutReply { status, retry_after, by_proxy }
         }
-        let level = match record.level() {
-            log::Level::Trace => LogLevel::Trace,
-            log::Level::Debug => LogLevel::Debug,
-            log::Level::Info => LogLevel::Info,
-            log::Level::Warn => LogLevel::Warn,
-            log::Level::Error => LogLevel::Error,
-        };
-        abi::log(level, &record.args().to_string());
     }
-
-    fn flush(&self) {}
-}
-
-/// Sends the `log` crate's lines, and a panic's, to the proxy's log. May be called again.
-pub(crate) fn start_logging() {
-    // The second call of a VM finds the logger in place.
-    let _ = log::set_logger(&LOG);
-    log::set_max_level(match abi::log_level().unwrap_or(LogLevel::Info as u32) {
-        0 => log::LevelFilter::Trace,
-        1 => log::LevelFilter::Debug,
-        2 => log::LevelFilter::Info,
-        3 => log::LevelFilter::Warn,
-        _ => log::LevelFilter::Error,
-    });
-    std::panic::set_hook(Box::new(|panic| abi::log(LogLevel::Critical, &panic.to_string())));
 }

@@ -1,12 +1,14 @@
 //! tollbell as a proxy-wasm filter: what the host calls, and nothing else.
 //!
-//! [`abi`] declares the imports, [`host`] puts the core's ports on them, [`plugin`] keeps the engines and streams of
-//! one VM. The exports are the callbacks that the filter implements: the host calls every callback that exists, for
+//! [`abi`] declares the imports, [`host`] puts the core's ports on them ([`shared_data`] and [`logging`] help), [`plugin`]
+//! keeps the engines and streams of one VM. The exports are the callbacks that the filter implements: the host calls every callback that exists, for
 //! every request, and each costs about as much as a read of shared data.
 
 mod abi;
 mod host;
+mod logging;
 mod plugin;
+mod shared_data;
 
 use std::cell::RefCell;
 
@@ -52,15 +54,12 @@ mod exports {
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_body(stream: u32, size: usize, end_of_stream: u32) -> u32 {
-        match with_plugin(|plugin| plugin.on_request_body(stream, size, end_of_stream != 0)) {
-            abi::Action::Hold => abi::HOLD_BODY,
-            action => action as u32,
-        }
+        with_plugin(|plugin| plugin.on_request_body(stream, size, end_of_stream != 0)) as u32
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_trailers(stream: u32, _count: usize) -> u32 {
-        u32::from(!with_plugin(|plugin| plugin.on_request_trailers(stream)))
+        with_plugin(|plugin| plugin.on_request_trailers(stream)) as u32
     }
 
     #[unsafe(no_mangle)]

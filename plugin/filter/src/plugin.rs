@@ -17,6 +17,7 @@ use tollbell_core::watching::Watched;
 
 use crate::abi::{self, Action, Body};
 use crate::host::{self, ProxyHost};
+use crate::logging;
 
 /// The state of a VM.
 #[derive(Default)]
@@ -51,14 +52,14 @@ struct Stream {
     followup: Option<Followup>,
     /// Its answer comes later.
     awaits: bool,
-    /// It must not go on: what comes of its body is held too.
+    /// Nothing of it may go on: what comes behind the headers pauses too.
     is_held: bool,
 }
 
 impl Plugin {
     pub(crate) fn on_context_create(&mut self, context: u32, parent: u32) {
         if parent == 0 {
-            host::start_logging();
+            logging::start();
             self.first_root = self.first_root.or(Some(context));
         } else if self.first_root != Some(parent) {
             self.streams.insert(context, Stream { root: Some(parent), ..Stream::default() });
@@ -90,8 +91,16 @@ impl Plugin {
         for warning in warnings {
             log::warn!("configuration: {warning}");
         }
+        let now = UnixMillis::from_nanos(nanos);
+        if !now.is_of_a_clock() {
+            log::error!(
+                "the host's clock says {}: until it is right, keys with `expires` are refused, and a rate, a quota, a \
+                 cool-down or the wait for another attempt may have no end",
+                now.to_rfc3339()
+            );
+        }
         let host = ProxyHost::new();
-        let engine = Engine::new(config, &host, UnixMillis::from_nanos(nanos), nanos).with_bodies(self.bodies.clone());
+        let engine = Engine::new(config, &host, now, nanos).with_bodies(self.bodies.clone());
         self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS });
         host::start_ticking(TICK_MS);
         true
@@ -101,15 +110,15 @@ impl Plugin {
         let root = self.streams.get(&stream).and_then(|stream| stream.root).or(self.first_root).unwrap_or_default();
         let Some(Root { host, engine, .. }) = self.roots.get_mut(&root) else {
             // Envoy has no streams for a root context whose configuration was refused.
-            return refuse_unseen();
+            return self.refuse_unseen(stream);
         };
-        let Ok((headers, now)) = host::request_facts() else { return refuse_unseen() };
+        let Ok((headers, now)) = host::request_facts() else { return self.refuse_unseen(stream) };
         let headers = abi::parse_pairs(&headers);
         let request = Request { headers: &headers, property: &host::property };
         match engine.on_request(host, StreamId(stream), &request, now) {
             Poll::Ready(Decision::Continue { changes, followup }) => {
                 if !host::change_request(&changes) {
-                    return refuse_unseen();
+                    return self.refuse_unseen(stream);
                 }
                 if followup.is_some() {
                     self.streams.entry(stream).or_default().followup = followup;
@@ -117,30 +126,21 @@ impl Plugin {
                 Action::Continue
             }
             Poll::Ready(Decision::Refuse(answer)) => {
-                // A refused request is held even where its answer cannot be sent.
-                if !host::send_answer(&answer) {
-                    self.streams.entry(stream).or_default().is_held = true;
-                }
-                Action::Hold
+                host::send_answer(&answer);
+                self.hold(stream)
             }
             Poll::Ready(Decision::Collect) => {
-                self.streams.entry(stream).or_default().is_held = true;
                 self.collecting.insert(stream, Collecting { root, since: now, size: None });
                 if is_end {
                     self.end_collecting(stream, 0);
-                    return Action::Hold;
                 }
-                Action::Pause
+                self.hold(stream)
             }
             Poll::Ready(Decision::Await) => {
-                let state = self.streams.entry(stream).or_default();
-                (state.awaits, state.is_held) = (true, true);
-                Action::Hold
+                self.streams.entry(stream).or_default().awaits = true;
+                self.hold(stream)
             }
-            Poll::Pending => {
-                self.streams.entry(stream).or_default().is_held = true;
-                Action::Hold
-            }
+            Poll::Pending => self.hold(stream),
         }
     }
 
@@ -157,15 +157,29 @@ impl Plugin {
         if let Some(collector) = state.followup.as_mut().and_then(Engine::watched).and_then(Watched::request_body) {
             collector.push(&host::body(Body::Request, size));
         }
-        if state.is_held { Action::Hold } else { Action::Continue }
+        if state.is_held { Action::Pause } else { Action::Continue }
     }
 
-    /// Whether the request may go on.
-    pub(crate) fn on_request_trailers(&mut self, stream: u32) -> bool {
+    pub(crate) fn on_request_trailers(&mut self, stream: u32) -> Action {
         if let Some(size) = self.collecting.get(&stream).map(|collecting| collecting.size.unwrap_or_default()) {
             self.end_collecting(stream, size);
         }
-        self.streams.get(&stream).is_none_or(|state| !state.is_held)
+        if self.streams.get(&stream).is_some_and(|state| state.is_held) { Action::Pause } else { Action::Continue }
+    }
+
+    /// Lets nothing of a request through, whether or not the host took an answer to it.
+    fn hold(&mut self, stream: u32) -> Action {
+        self.streams.entry(stream).or_default().is_held = true;
+        Action::Pause
+    }
+
+    /// What cannot be looked at is not let through.
+    fn refuse_unseen(&mut self, stream: u32) -> Action {
+        let outcome = Outcome::CounterUnavailable;
+        if let Some(answer) = Answer::refuse(outcome, None, LimitHeaders::None, UnixMillis::default()) {
+            host::send_answer(&answer);
+        }
+        self.hold(stream)
     }
 
     /// Answers a request whose body is complete, or too long.
@@ -289,12 +303,4 @@ fn set_tick(engine: &Engine, tick_ms: &mut u64) {
         host::start_ticking(wanted);
         *tick_ms = wanted;
     }
-}
-
-/// What cannot be looked at is not let through.
-fn refuse_unseen() -> Action {
-    if let Some(answer) = Answer::refuse(Outcome::CounterUnavailable, None, LimitHeaders::None, UnixMillis::default()) {
-        host::send_answer(&answer);
-    }
-    Action::Hold
 }

@@ -5,6 +5,7 @@ use wasmtime::Linker;
 use super::hostcalls;
 use crate::abi::memory::index;
 use crate::abi::types::{AbiVersion, LogLevel, Status};
+use crate::state::quirks::Quirk;
 use crate::vm::state::{AfterCall, VmState};
 
 pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::Result<()> {
@@ -17,8 +18,10 @@ pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::
         }
 
         fn proxy_get_current_time_nanoseconds(call, time: u32) {
-            let now = call.state().host.clock.now();
-            call.write_u64(time, now)
+            let host = &call.state().host;
+            let now = host.clock.now();
+            let shown = if host.quirks.has(&Quirk::TimeIsCutShort) { now & u64::from(u32::MAX) } else { now };
+            call.write_u64(time, shown)
         }
 
         fn proxy_set_tick_period_milliseconds(call, period: u32) {

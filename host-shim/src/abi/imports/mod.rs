@@ -147,6 +147,9 @@ impl<'c> Call<'c> {
         if state.host.faults.strikes_hostcall(name, state.thread) {
             return Err(Fault::Trap(wasmtime::Error::new(InjectedDeath(name))));
         }
+        if let Some(status) = state.host.quirks.refusal(name) {
+            return Err(status.into());
+        }
         let mut call = Call { caller };
         call.find_memory();
         Ok(call)

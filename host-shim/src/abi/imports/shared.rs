@@ -4,6 +4,7 @@ use wasmtime::Linker;
 
 use super::hostcalls;
 use crate::abi::types::Status;
+use crate::state::quirks::Quirk;
 use crate::state::shared_queue::Registrant;
 use crate::vm::state::VmState;
 
@@ -12,7 +13,9 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         fn proxy_get_shared_data(call, key: u32, key_length: u32, data: u32, length: u32, cas: u32) {
             let key = call.bytes(key, key_length)?;
             let state = call.state();
-            let (value, number) = state.host.shared_data.get(&state.vm_id.id, &key).ok_or(Status::NotFound)?;
+            let present = state.host.shared_data.get(&state.vm_id.id, &key);
+            let absent = state.host.quirks.has(&Quirk::AbsentKeysAreEmpty).then(|| (Vec::new(), 0));
+            let (value, number) = present.or(absent).ok_or(Status::NotFound)?;
             call.give(&value, data, length)?;
             call.write_u32(cas, number)
         }
@@ -24,6 +27,16 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             if cas != 0 && host.shared_data.get(vm_id, &key).is_some() && host.faults.strikes_cas() {
                 return Err(Status::CasMismatch.into());
             }
+            let present = || host.shared_data.get(vm_id, &key).map(|(_, number)| number);
+            if cas != 0 && host.quirks.has(&Quirk::AbsentKeysMismatch) && present().is_none()
+                || cas == 0 && host.quirks.has(&Quirk::WritesNeedNumbers) && present().is_some()
+            {
+                return Err(Status::CasMismatch.into());
+            }
+            if host.quirks.has(&Quirk::DataIsForgotten) {
+                return Ok(());
+            }
+            let cas = if host.quirks.has(&Quirk::NumbersAreIgnored) { 0 } else { cas };
             Ok(host.shared_data.set(vm_id, &key, &value, cas).map_err(|_| Status::CasMismatch)?)
         }
 
@@ -40,7 +53,8 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             let vm_id = String::from_utf8_lossy(&call.bytes(vm_id, vm_id_length)?).into_owned();
             let name = call.bytes(name, name_length)?;
             let state = call.state();
-            let vm_id = if vm_id.is_empty() { state.vm_id.id.as_str() } else { &vm_id };
+            let is_own = vm_id.is_empty() && !state.host.quirks.has(&Quirk::EmptyVmIdIsNotOwn);
+            let vm_id = if is_own { state.vm_id.id.as_str() } else { &vm_id };
             let id = state.host.queues.resolve(vm_id, &name).ok_or(Status::NotFound)?;
             call.write_u32(token, id)
         }

@@ -18,6 +18,7 @@ use crate::mail::verdict::{Answer, MAX_ANSWER_BYTES};
 use crate::metrics::{Gauge, Metric};
 use crate::ports::{CalloutId, CalloutReply, Host};
 use crate::store::StoreError;
+use crate::troubles::Troubles;
 use crate::units::UnixMillis;
 
 /// How long a taken slot may stay without a message: whoever reserved it died before filling it.
@@ -29,6 +30,12 @@ const HANDOVER_MS: u64 = 5000;
 
 /// The VM that leads makes a digest first, if it can.
 const LEADER_FIRST_MS: u64 = 1500;
+
+// What can fail at every tick.
+const LEASE: &str = "the dispatcher's lease";
+const DISABLED: &str = "the disabled targets";
+const HELD: &str = "held messages cannot be listed";
+const WAKE_UPS: &str = "messages wait for the next tick";
 
 /// The dispatching side of one VM.
 #[derive(Debug)]
@@ -43,6 +50,7 @@ pub struct Dispatcher {
     schedule: Schedule,
     in_flight: HashMap<CalloutId, (Slot, Delivery)>,
     disabled: Disabled,
+    troubles: Troubles,
 }
 
 impl Dispatcher {
@@ -58,6 +66,7 @@ impl Dispatcher {
             schedule: Schedule::default(),
             in_flight: HashMap::new(),
             disabled: Disabled::default(),
+            troubles: Troubles::default(),
         }
     }
 
@@ -79,7 +88,7 @@ impl Dispatcher {
         if !held_before {
             log::debug!("VM {} dispatches from now on", self.vm);
             if let Err(error) = host.listen() {
-                log::error!("messages wait for the next tick: {error}");
+                self.troubles.fails(WAKE_UPS, &error);
             }
         }
         self.drain_wakeups(host, now);
@@ -125,7 +134,10 @@ impl Dispatcher {
     fn hold_lease(&mut self, host: &impl Host, now: UnixMillis) {
         let who = Candidate { vm: self.vm, config: self.config, is_latest: self.disabled.is_latest(self.config) };
         match lease::hold(host, who, now) {
-            Ok(Hold::Held) => self.retiring = None,
+            Ok(Hold::Held) => {
+                self.retiring = None;
+                self.troubles.works(LEASE);
+            }
             Ok(Hold::Wanted) => {
                 let since = *self.retiring.get_or_insert(now);
                 if self.in_flight.is_empty() || now.since(since) >= HANDOVER_MS {
@@ -136,15 +148,18 @@ impl Dispatcher {
                 self.lease_until = UnixMillis(0);
                 return;
             }
-            Err(error) => return log::error!("the dispatcher's lease: {error}"),
+            Err(error) => return self.troubles.fails(LEASE, &error),
         }
         self.lease_until = now.plus(lease::LEASE_MS);
     }
 
     fn look_at_disabled(&mut self, host: &impl Host) {
         match disabled::disabled(host) {
-            Ok(disabled) => self.disabled = disabled,
-            Err(error) => log::error!("the disabled targets: {error}"),
+            Ok(disabled) => {
+                self.disabled = disabled;
+                self.troubles.works(DISABLED);
+            }
+            Err(error) => self.troubles.fails(DISABLED, &error),
         }
     }
 
@@ -181,11 +196,8 @@ impl Dispatcher {
                         self.follow(host, Slot(u32::from_le_bytes(number)), now);
                     }
                 }
-                Ok(None) => return,
-                Err(error) => {
-                    log::error!("messages wait for the next tick: {error}");
-                    return;
-                }
+                Ok(None) => return self.troubles.works(WAKE_UPS),
+                Err(error) => return self.troubles.fails(WAKE_UPS, &error),
             }
         }
     }
@@ -202,10 +214,11 @@ impl Dispatcher {
                 outbox::taken(host).unwrap_or_default()
             }
             Err(error) => {
-                log::error!("held messages cannot be listed: {error}");
+                self.troubles.fails(HELD, &error);
                 return 0;
             }
         };
+        self.troubles.works(HELD);
         self.schedule.retain_idle(|slot| taken.binary_search(&slot).is_ok());
         for slot in &taken {
             if !self.schedule.knows(*slot) {
