@@ -11,12 +11,15 @@ use tollbell_tests::project_root;
 
 use crate::support::config;
 
+fn module() -> Result<Vec<u8>> {
+    let module = project_root().join("dist/tollbell.wasm");
+    fs::read(&module).with_context(|| format!("{} is not built; run `make test`", module.display()))
+}
+
 /// A gateway with a key of 3 requests, whose webhooks go to `hooks.test`.
 fn gateway(quirks: &[Quirk], session: serde_json::Value) -> Result<Gateway> {
-    let module = project_root().join("dist/tollbell.wasm");
-    let module = fs::read(&module).with_context(|| format!("{} is not built; run `make test`", module.display()))?;
     let config = config(session).to_string().replace("RECEIVER", "hooks.test");
-    let builder = Gateway::builder(module)
+    let builder = Gateway::builder(module()?)
         .config(config)
         .workers(2)
         .plugin(|plugin| plugin.vm.vm_id = "own".to_owned())
@@ -121,6 +124,31 @@ fn a_host_that_lacks_a_hostcall_lacks_what_it_is_for() -> Result<()> {
         assert_eq!(warnings(&gateway).len(), lines.len(), "{calls:?}");
         assert_eq!(gateway.host().failures(), [""; 0], "{calls:?}");
     }
+    Ok(())
+}
+
+/// Libraries log what they work on, at the levels that nobody looks at.
+#[test]
+fn at_no_level_does_the_log_show_a_key() -> Result<()> {
+    let mut config = config(three_requests());
+    config["templates"] = json!({ "t.json": "{{#if Meta.Key}}{\"key\": \"{{Meta.Key}}\"}{{/if}}" });
+    for handlers in config["apis"][0]["event_handlers"]["events"].as_object_mut().context("events")?.values_mut() {
+        handlers[0]["handler_meta"]["template_path"] = json!("t.json");
+    }
+    let builder = Gateway::builder(module()?)
+        .config(config.to_string().replace("RECEIVER", "hooks.test"))
+        .log_level(LogLevel::Trace)
+        .upstream("upstream", |_| Response::ok("ok").into())
+        .upstream("tollbell_http", |_| Response::ok("taken").into());
+    let gateway = builder.start()?;
+    gateway.advance(Duration::from_secs(1))?;
+    statuses(&gateway, 5)?;
+    gateway.request(Request::get("/orders/1").header("authorization", "bad-key"))?;
+    let texts: Vec<String> = gateway.callouts().iter().map(Request::text).collect();
+    assert_eq!(texts, [r#"{"key": "good-key"}"#, r#"{"key": "bad-key"}"#]);
+    let lines: Vec<String> = gateway.logs().into_iter().map(|line| line.text).collect();
+    ensure!(!lines.iter().any(|line| line.contains("good-key") || line.contains("bad-key")), "{lines:#?}");
+    ensure!(!lines.iter().any(|line| line.contains("Rendering")), "{lines:#?}");
     Ok(())
 }
 
