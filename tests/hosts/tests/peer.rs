@@ -27,10 +27,12 @@ fn every_story_without_faults_comes_out() -> Result<()> {
     let compiled = Compiled::new(&module)?;
     let mut failures = Vec::new();
     for story in &stories()? {
-        let outcome = Peer::start(story, &compiled, Spelling::Lower)
-            .and_then(|mut peer| Ok(story::run(story, &mut peer, &mut |_| {})?));
-        if let Err(error) = outcome {
-            failures.push(format!("{}: {error:#}", story.file.display()));
+        for spelling in [Spelling::Lower, Spelling::Title] {
+            let outcome = Peer::start(story, &compiled, spelling)
+                .and_then(|mut peer| Ok(story::run(story, &mut peer, &mut |_| {})?));
+            if let Err(error) = outcome {
+                failures.push(format!("{} {spelling:?}: {error:#}", story.file.display()));
+            }
         }
     }
     ensure!(failures.is_empty(), "{} stories fail:\n{}", failures.len(), failures.join("\n"));
