@@ -138,7 +138,7 @@ impl Callouts for ProxyHost {
     }
 
     fn reply_header(&self, name: &str) -> Option<String> {
-        String::from_utf8(abi::header(Map::CallResponse, name).ok()?).ok()
+        reply_header(name)
     }
 
     fn reply_body(&self, most: usize) -> Result<Vec<u8>, BodyError> {
@@ -268,23 +268,30 @@ pub(crate) fn trap_if_asked() {
     abi::trap_if_asked();
 }
 
+/// A header of the reply to a callout, by its name in lower case. Some hosts show names as they came, and find them so
+/// alone.
+fn reply_header(name: &str) -> Option<String> {
+    let value = abi::header(Map::CallResponse, name).ok().or_else(|| {
+        let pairs = abi::header_pairs(Map::CallResponse).ok()?;
+        let mut named = abi::parse_pairs(&pairs).into_iter();
+        named.find_map(|(other, value)| other.eq_ignore_ascii_case(name.as_bytes()).then(|| value.to_vec()))
+    })?;
+    String::from_utf8(value).ok()
+}
+
 /// The reply to a callout, while the host shows it. With no headers there is nothing to ask for.
 pub(crate) fn callout_reply(header_count: usize) -> CalloutReply {
     if header_count == 0 {
         return CalloutReply::default();
     }
-    let header = |name| {
-        let value = abi::header(Map::CallResponse, name).ok()?;
-        String::from_utf8(value).ok()
-    };
-    let status = header(":status").and_then(|status| status.parse().ok());
+    let status = reply_header(":status").and_then(|status| status.parse().ok());
     match status {
         Some(200..=299) => CalloutReply { status, ..CalloutReply::default() },
         // Envoy sets this header on what an upstream answered, and only there.
         _ => {
-            let retry_after = header("retry-after");
+            let retry_after = reply_header("retry-after");
             // Other hosts do not. Envoy's own answers ask for no other try.
-            let by_proxy = retry_after.is_none() && header("x-envoy-upstream-service-time").is_none();
+            let by_proxy = retry_after.is_none() && reply_header("x-envoy-upstream-service-time").is_none();
             CalloutReply { status, retry_after, by_proxy }
         }
     }

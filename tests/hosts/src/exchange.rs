@@ -60,7 +60,7 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    fn of(self, name: &[u8]) -> Vec<u8> {
+    pub(crate) fn of(self, name: &[u8]) -> Vec<u8> {
         let mut begins = self == Spelling::Title;
         let spell = |byte: &u8| {
             let spelt = if begins { byte.to_ascii_uppercase() } else { *byte };

@@ -164,7 +164,8 @@ impl Peer {
             let headers: Headers = to.call.headers.iter().map(|(name, value)| (name, value)).collect();
             let request = Request { headers, body: vec![to.call.body.to_vec()], ..Request::default() };
             let (behaviour, timeout) = (&self.targets, to.call.timeout);
-            let pair = |name: &str, value: &str| (name.as_bytes().to_vec().into(), value.as_bytes().to_vec().into());
+            let pair =
+                |name: &str, value: &str| (self.spelling.of(name.as_bytes()).into(), value.as_bytes().to_vec().into());
             let (response, delay) = if behaviour.is_reset {
                 (HttpCallResponse::failed(), behaviour.delay)
             } else if behaviour.is_refused {
