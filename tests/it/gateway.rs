@@ -468,3 +468,48 @@ async fn measure(port: u16, ends: impl Fn() -> bool + Clone + Send + 'static) ->
     let p99 = times.get(times.len() * 99 / 100).copied().context("no requests")?;
     Ok((p99, times.last().copied().context("no requests")?))
 }
+
+/// Several workers count together, and the default is three.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_refuses_connections_is_down_and_then_up() -> Result<()> {
+    let observed = |id: &str, observe: Value| {
+        let mut api = json!({ "api_id": id, "listen_path": format!("/{id}/"), "use_keyless": true,
+            "event_handlers": hooks(&["HostDown", "HostUp"]) });
+        api["observe_upstream"] = observe;
+        api
+    };
+    let config = json!({
+        "apis": [observed("three", json!(true)), observed("five", json!({ "failures": 5 })), observed("none", json!(false))],
+        "templates": { "t.json": "{\"type\": \"{{Type}}\", \"path\": \"{{Meta.Path}}\", \"error\": {{Meta.HostInfo.IsTCPError}}}" },
+    });
+    let upstream_port = Server::start().await?.port;
+    let receiver = Server::start().await?;
+    let envoy = Setup::config(&config, upstream_port, receiver.port)?.start().await?;
+    let told = || -> Result<Vec<Value>> {
+        let mut told = receiver.received().iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
+        told.sort_by_key(Value::to_string);
+        Ok(told)
+    };
+    let down = |path: &str| json!({ "type": "HostDown", "path": path, "error": true });
+    for n in 0..4 {
+        for path in ["/three/", "/five/", "/none/"] {
+            assert_eq!(get(envoy.port, &format!("{path}{n}"), &[]).await?.status, 503);
+        }
+    }
+    eventually("three in a row have failed", async || Ok(receiver.count() == 1)).await?;
+    assert_eq!(told()?, [down("/three/2")]);
+    assert_eq!(get(envoy.port, "/five/4", &[]).await?.status, 503);
+    eventually("five in a row have failed", async || Ok(receiver.count() == 2)).await?;
+    assert_eq!(told()?, [down("/five/4"), down("/three/2")]);
+    let _upstream = Server::start_on(upstream_port, |_| {}).await?;
+    eventually("the upstream is up for either", async || {
+        for path in ["/three/up", "/five/up", "/none/up"] {
+            get(envoy.port, path, &[]).await?;
+        }
+        Ok(receiver.count() >= 4)
+    })
+    .await?;
+    let up = |path: &str| json!({ "type": "HostUp", "path": path, "error": false });
+    assert_eq!(told()?, [up("/five/up"), up("/three/up"), down("/five/4"), down("/three/2")]);
+    Ok(())
+}

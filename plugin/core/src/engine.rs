@@ -174,8 +174,8 @@ impl Engine {
             return Poll::Ready(Decision::Refuse(answer));
         }
         let changes = if api.strip_authorization_data { api.key_location.strip(request) } else { Vec::new() };
-        let observed =
-            (api.observe_failures || api.observe_upstream).then(|| Observed::of(config, index, &caller, request));
+        let observed = (api.observe_failures || api.observe_upstream.is_some())
+            .then(|| Observed::of(config, index, &caller, request));
         let usages = verdict.charged.usages;
         let watched =
             api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request, &self.bodies)).map(Box::new);
@@ -305,7 +305,7 @@ impl Engine {
         let api = followup.observed.as_ref().and_then(|seen| Some((seen.api, self.config.routes.get(seen.api)?)));
         api.is_some_and(|(index, api)| {
             api.observe_failures && matches!(status, 401 | 403 | 429)
-                || api.observe_upstream && self.upstreams.minds(index, status)
+                || api.observe_upstream.is_some() && self.upstreams.minds(index, status)
         })
     }
 
@@ -335,7 +335,7 @@ impl Engine {
         if api.observe_failures {
             occurrences.extend(Occurrence::of_status(status, upstream::reason(&details)));
         }
-        if api.observe_upstream {
+        if api.observe_upstream.is_some() {
             let flags = (request.property)("response\0flags")
                 .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
             let verdict = flags.and_then(|flags| Verdict::of(flags, &details));
@@ -364,7 +364,7 @@ impl Engine {
         }
         self.last_tick = now;
         self.answers.extend(self.tests.on_tick(host, now));
-        let observed = self.config.routes.iter().filter(|(_, api)| api.observe_upstream);
+        let observed = self.config.routes.iter().filter(|(_, api)| api.observe_upstream.is_some());
         self.upstreams.refresh(host, observed);
         self.dispatcher.on_tick(host, &self.config, now);
     }

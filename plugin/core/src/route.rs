@@ -39,8 +39,8 @@ pub struct Api {
     pub page: String,
     /// Refusals by others are events.
     pub observe_failures: bool,
-    /// The proxy's verdicts on the upstream are events.
-    pub observe_upstream: bool,
+    /// The proxy's verdicts on the upstream are events; it is down after so many failed connections in a row.
+    pub observe_upstream: Option<u32>,
     /// Which exchanges are management events.
     pub observe: Option<Rules>,
     /// Who hears of an event on this API, by [`EventKind`].

@@ -1,7 +1,7 @@
 //! Envoy's verdicts on an API's upstream, as events: once when they change.
 //!
 //! ```text
-//! state   = version u8 = 1, last without a host u64, last overflow u64        little endian; 0 for none
+//! state   = version u8 = 2, last down u64, last overflow u64, failed connections in a row u32    little endian; 0 for none
 //! ```
 //! One value in shared data for each API that is observed. Each VM keeps a copy, read anew at every tick, so that a
 //! response of an API whose upstream is well costs nothing.
@@ -14,7 +14,10 @@ use crate::route::{Api, ApiIndex};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
 use crate::units::UnixMillis;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Failed connections in a row after which an upstream counts as down, where the API does not say.
+pub const DEFAULT_FAILURES: u32 = 3;
 
 /// How long a verdict must not have come before the opposite is told. Under load Envoy's breaker refuses some requests and
 /// lets others through, many times a second; and an API can have several clusters, of which one is down.
@@ -28,6 +31,8 @@ const NOTE_EVERY_MS: u64 = 1000;
 pub enum Verdict {
     /// No healthy host: the response flag UH.
     NoHealthyHost,
+    /// No connection, or one that ended before the answer: the response flags UF and UC, or a name without an address.
+    ConnectionFailed,
     /// The circuit breaker is open: the response flag UO.
     Overflow,
     /// The upstream itself answered.
@@ -38,11 +43,17 @@ impl Verdict {
     /// From Envoy's response flags, a bit each, and its response code details.
     pub fn of(flags: u64, details: &str) -> Option<Self> {
         const NO_HEALTHY_UPSTREAM: u64 = 1 << 1;
+        const CONNECTION_FAILURE: u64 = 1 << 5;
+        const CONNECTION_TERMINATION: u64 = 1 << 6;
         const UPSTREAM_OVERFLOW: u64 = 1 << 7;
         if flags & NO_HEALTHY_UPSTREAM != 0 {
             Some(Verdict::NoHealthyHost)
         } else if flags & UPSTREAM_OVERFLOW != 0 {
             Some(Verdict::Overflow)
+        } else if flags & (CONNECTION_FAILURE | CONNECTION_TERMINATION) != 0
+            || details.starts_with("dns_resolution_failure")
+        {
+            Some(Verdict::ConnectionFailed)
         } else {
             (details == "via_upstream").then_some(Verdict::Answered)
         }
@@ -52,30 +63,45 @@ impl Verdict {
 /// When each verdict came last; 0 where the upstream is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
-    no_host: u64,
+    /// No healthy host, or as many failed connections in a row as it takes.
+    down: u64,
     overflow: u64,
+    /// Failed connections since the last answer, while that is not enough for the upstream to be down.
+    failures: u32,
 }
 
 impl State {
     fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(State::default()) };
-        let corrupt = CorruptRecord { record: "upstream state", len: bytes.len() };
-        let rest = bytes.strip_prefix(&[VERSION]).ok_or(corrupt)?;
-        let (no_host, overflow) = rest.split_first_chunk().ok_or(corrupt)?;
-        let overflow = overflow.try_into().map_err(|_| corrupt)?;
-        Ok(State { no_host: u64::from_le_bytes(*no_host), overflow: u64::from_le_bytes(overflow) })
+        State::parse(&bytes).ok_or(CorruptRecord { record: "upstream state", len: bytes.len() })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(&[VERSION])?;
+        let (down, rest) = rest.split_first_chunk()?;
+        let (overflow, failures) = rest.split_first_chunk()?;
+        Some(State {
+            down: u64::from_le_bytes(*down),
+            overflow: u64::from_le_bytes(*overflow),
+            failures: u32::from_le_bytes(failures.try_into().ok()?),
+        })
     }
 
     fn encode(self) -> Vec<u8> {
-        [&[VERSION][..], &self.no_host.to_le_bytes(), &self.overflow.to_le_bytes()].concat()
+        [&[VERSION][..], &self.down.to_le_bytes(), &self.overflow.to_le_bytes(), &self.failures.to_le_bytes()].concat()
     }
 
-    /// The state after a verdict, and what has changed.
-    fn after(self, verdict: Verdict, now: UnixMillis) -> (Self, Vec<EventKind>) {
+    /// The state after a verdict, and what has changed. `failures` failed connections in a row mean that it is down.
+    fn after(self, verdict: Verdict, failures: u32, now: UnixMillis) -> (Self, Vec<EventKind>) {
         let (mut state, mut events) = (self, Vec::new());
+        if verdict == Verdict::ConnectionFailed && state.down == 0 {
+            state.failures = state.failures.saturating_add(1);
+        }
         match verdict {
-            Verdict::NoHealthyHost => {
-                if note(&mut state.no_host, now) {
+            Verdict::ConnectionFailed if state.down == 0 && state.failures < failures => {}
+            Verdict::NoHealthyHost | Verdict::ConnectionFailed => {
+                state.failures = 0;
+                if note(&mut state.down, now) {
                     events.push(EventKind::HostDown);
                 }
             }
@@ -85,8 +111,9 @@ impl State {
                 }
             }
             Verdict::Answered => {
-                if is_over(state.no_host, now) {
-                    state.no_host = 0;
+                state.failures = 0;
+                if is_over(state.down, now) {
+                    state.down = 0;
                     events.push(EventKind::HostUp);
                 }
                 if is_over(state.overflow, now) {
@@ -146,12 +173,13 @@ impl Upstreams {
         now: UnixMillis,
     ) -> Result<Vec<EventKind>, StoreError> {
         let known = self.0.get(&index).copied().unwrap_or_default();
-        if known.after(verdict, now).0 == known {
+        let failures = api.observe_upstream.unwrap_or(DEFAULT_FAILURES);
+        if known.after(verdict, failures, now).0 == known {
             return Ok(Vec::new());
         }
         let (state, events) = update(host, &key(api), |stored| {
             let before = State::decode(stored)?;
-            let (after, events) = before.after(verdict, now);
+            let (after, events) = before.after(verdict, failures, now);
             Ok(if after == before {
                 Change::Keep((after, events))
             } else {
@@ -185,7 +213,22 @@ mod tests {
         assert_eq!(Verdict::of(0x2, "no_healthy_upstream"), Some(Verdict::NoHealthyHost));
         assert_eq!(Verdict::of(0x80, "overflow"), Some(Verdict::Overflow));
         assert_eq!(Verdict::of(0, "via_upstream"), Some(Verdict::Answered));
-        assert_eq!(Verdict::of(0x20, "upstream_reset_before_response_started{connection_failure}"), None);
+        let refused = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
+        for (flags, details) in [
+            (0x20, refused),
+            (0x40, "upstream_reset_before_response_started{connection_termination}"),
+            (0x8020, refused),
+            (0, "dns_resolution_failure{completed}"),
+        ] {
+            assert_eq!(Verdict::of(flags, details), Some(Verdict::ConnectionFailed), "{flags:x} {details}");
+        }
+        assert_eq!(Verdict::of(0x22, ""), Some(Verdict::NoHealthyHost));
+        // The upstream's own 503, a time-out, a reset stream, no route, and what another filter refused.
+        for (flags, details) in
+            [(0x4, "response_timeout"), (0x10, "remote_reset"), (0x100, "route_not_found"), (0, "x")]
+        {
+            assert_eq!(Verdict::of(flags, details), None, "{flags:x} {details}");
+        }
     }
 
     #[test]
@@ -196,22 +239,48 @@ mod tests {
             (Verdict::NoHealthyHost, vec![HostDown], vec![HostUp]),
             (Verdict::Overflow, vec![BreakerTripped, BreakerTriggered], vec![BreakerReset, BreakerTriggered]),
         ] {
-            let (state, events) = well.after(verdict, UnixMillis(20));
+            let after = |state: State, verdict, now| state.after(verdict, 3, UnixMillis(now));
+            let (state, events) = after(well, verdict, 20);
             assert_eq!(events, fell);
-            assert_eq!(state.after(verdict, UnixMillis(500)), (state, vec![]));
-            assert_eq!(state.after(Verdict::Answered, UnixMillis(4000)), (state, vec![]), "others still fail");
-            let (state, events) = state.after(verdict, UnixMillis(4000));
+            assert_eq!(after(state, verdict, 500), (state, vec![]));
+            assert_eq!(after(state, Verdict::Answered, 4000), (state, vec![]), "others still fail");
+            let (state, events) = after(state, verdict, 4000);
             assert!(events.is_empty());
-            assert_eq!(state.after(Verdict::Answered, UnixMillis(8999)).1, []);
-            assert_eq!(state.after(Verdict::Answered, UnixMillis(9000)), (well, rose));
+            assert_eq!(after(state, Verdict::Answered, 8999).1, []);
+            assert_eq!(after(state, Verdict::Answered, 9000), (well, rose));
         }
     }
 
     #[test]
+    fn failed_connections_in_a_row_are_a_host_that_is_down() {
+        use Verdict::{Answered, ConnectionFailed as Failed, NoHealthyHost, Overflow};
+        let told = |failures: u32, verdicts: &[(u64, Verdict)]| {
+            let (mut state, mut told) = (State::default(), Vec::new());
+            for (at, verdict) in verdicts {
+                let (next, events) = state.after(*verdict, failures, UnixMillis(*at));
+                told.extend(events.into_iter().map(|event| (*at, event.name())));
+                state = next;
+            }
+            (told, state)
+        };
+        let (down, up) = ("HostDown", "HostUp");
+        let well = State::default();
+        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Failed), (4, Failed)]).0, [(3, down)]);
+        assert_eq!(told(1, &[(1, Failed), (2, Failed)]).0, [(1, down)]);
+        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Answered), (4, Failed), (5, Failed)]).0, []);
+        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Answered)]).1, well, "nothing is left to write");
+        assert_eq!(told(3, &[(1, Failed), (2, NoHealthyHost), (3, Failed)]).0, [(2, down)], "one event for either");
+        assert_eq!(told(2, &[(1, Failed), (2, Overflow), (3, Failed)]).0.last(), Some(&(3, down)));
+        let back = told(2, &[(1, Failed), (2, Failed), (5001, Answered), (5002, Answered), (5003, Failed)]);
+        assert_eq!(back.0, [(2, down), (5002, up)]);
+        assert_eq!(back.1.failures, 1, "one more is not enough again");
+    }
+
+    #[test]
     fn the_state_is_stored_and_foreign_bytes_are_refused() {
-        let state = State { no_host: 5, overflow: 7 };
+        let state = State { down: 5, overflow: 7, failures: 2 };
         assert_eq!(State::decode(Some(state.encode())), Ok(state));
-        for bytes in [vec![], vec![1, 0], vec![2; 17], vec![1; 18]] {
+        for bytes in [vec![], vec![2, 0], vec![1; 21], vec![2; 22]] {
             assert!(State::decode(Some(bytes)).is_err());
         }
     }

@@ -95,7 +95,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             rate: Quota::of_rate(limit.rate, limit.per).filter(|_| !limit.disabled),
             page: format!("tb1/a/{}", api.api_id),
             observe_failures: api.observe_failures,
-            observe_upstream: api.observe_upstream,
+            observe_upstream: api.observe_upstream.failures(),
             observe: manage::observe(&member(&path, "observe"), &api.listen_path, &api.observe, errors, &mut warnings),
             handlers,
         };

@@ -119,7 +119,7 @@ impl<'c> HandlerList<'c> {
         warnings: &'c mut Errors,
     ) -> Self {
         let callouts = &raw.callouts;
-        let upstream_is_observed = raw.apis.iter().any(|api| api.observe_upstream);
+        let upstream_is_observed = raw.apis.iter().any(|api| api.observe_upstream.failures().is_some());
         for (field, cluster) in [("http_cluster", &callouts.http_cluster), ("https_cluster", &callouts.https_cluster)] {
             if cluster.is_empty() {
                 errors.add(member("callouts", field), "empty: name an Envoy cluster");

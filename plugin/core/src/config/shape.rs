@@ -63,6 +63,7 @@ impl<'s> Shape<'s> {
             Some("string") => value.is_string(),
             Some("array") => value.is_array(),
             Some("object") => value.is_object(),
+            Some("boolean") => value.is_boolean(),
             _ => false,
         };
         match choices.iter().find(is_of) {
@@ -70,6 +71,7 @@ impl<'s> Shape<'s> {
             None => {
                 let names = choices.iter().filter_map(|schema| match self.type_of(schema)? {
                     "string" => Some("a string"),
+                    "boolean" => Some("true or false"),
                     "array" if schema.pointer("/items/type").and_then(Value::as_str) == Some("string") => {
                         Some("a list of strings")
                     }

@@ -650,3 +650,30 @@ fn mistakes_in_the_rest_are_named() {
         assert!(errors.iter().any(|error| error.contains(expected)), "{expected:?} in {errors:#?}");
     }
 }
+
+#[test]
+fn an_upstream_is_observed_by_a_switch_or_with_settings() {
+    let observed = |value: Value| {
+        let (config, _) = load(&json!({ "apis": [{ "api_id": "a", "observe_upstream": value }] })).unwrap();
+        config.routes.iter().map(|(_, api)| api.observe_upstream).collect::<Vec<_>>()
+    };
+    for (value, failures) in [
+        (json!(false), None),
+        (Value::Null, None),
+        (json!(true), Some(3)),
+        (json!({}), Some(3)),
+        (json!({ "failures": 1 }), Some(1)),
+        (json!({ "failures": "5" }), Some(5)),
+    ] {
+        assert_eq!(observed(value.clone()), [failures], "{value}");
+    }
+    for (value, wrong) in [
+        (json!({ "failures": 0 }), "apis[0].observe_upstream.failures: "),
+        (json!({ "failures": -1 }), "apis[0].observe_upstream.failures: "),
+        (json!({ "failure": 1 }), "apis[0].observe_upstream.failure: "),
+        (json!("yes"), "apis[0].observe_upstream: expected true or false or an object, found "),
+    ] {
+        let all = errors(json!({ "apis": [{ "api_id": "a", "observe_upstream": value }] }));
+        assert!(matches!(&all[..], [error] if error.starts_with(wrong)), "{value}: {all:?}");
+    }
+}

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::upstream::DEFAULT_FAILURES;
+
 pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
@@ -155,7 +157,7 @@ pub struct Api {
     pub observe_failures: bool,
     /// Envoy's verdicts on the upstream are HostDown, HostUp, BreakerTripped, BreakerReset and BreakerTriggered.
     #[serde(default)]
-    pub observe_upstream: bool,
+    pub observe_upstream: ObserveUpstream,
     /// Which exchanges with the upstream are management events.
     #[serde(default)]
     pub observe: Observe,
@@ -165,6 +167,47 @@ pub struct Api {
     /// Event handlers for this API, as a Tyk OAS definition has them.
     #[serde(default)]
     pub server: OasServer,
+}
+
+/// Whether Envoy's verdicts on the upstream are events, and when it is down.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ObserveUpstream {
+    /// true: with the defaults.
+    Switch(bool),
+    /// With these settings.
+    Settings(ObserveUpstreamSettings),
+}
+
+impl Default for ObserveUpstream {
+    fn default() -> Self {
+        ObserveUpstream::Switch(false)
+    }
+}
+
+impl ObserveUpstream {
+    /// Failed connections in a row that are HostDown; `None`: it is not observed.
+    pub(super) fn failures(&self) -> Option<u32> {
+        match self {
+            ObserveUpstream::Switch(is_on) => is_on.then_some(DEFAULT_FAILURES),
+            ObserveUpstream::Settings(settings) => Some(settings.failures),
+        }
+    }
+}
+
+/// When an upstream is down.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObserveUpstreamSettings {
+    /// Connections to the upstream that fail in a row before it is down (HostDown). No healthy host is HostDown at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures: u32,
+}
+
+impl Default for ObserveUpstreamSettings {
+    fn default() -> Self {
+        ObserveUpstreamSettings { failures: DEFAULT_FAILURES }
+    }
 }
 
 /// Who is calling.

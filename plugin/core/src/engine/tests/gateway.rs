@@ -373,3 +373,33 @@ fn updates_of_the_keys_leave_nothing_behind() {
     assert_eq!(sizes[100], sizes[299], "keys in shared data");
     assert_eq!(world.vms[0].config.directory.orgs().count(), 0);
 }
+
+#[test]
+fn an_upstream_that_refuses_connections_is_down_for_all_vms_together() {
+    const REFUSED: &str = "upstream_reset_before_response_started{remote_connection_failure}";
+    let mut world = World::with_vms(&observed(), 3);
+    let mut told: Vec<Value> = (0..2).flat_map(|vm| respond(&mut world, vm, "k", 503, REFUSED, 0x20)).collect();
+    told.extend(respond(&mut world, 1, "k", 200, "via_upstream", 0));
+    assert_eq!(told, Vec::<Value>::new(), "two in a row, and an answer");
+    told = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 503, REFUSED, 0x20)).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!([&told[0]["type"], &told[0]["cluster"]], ["HostDown", "upstream"]);
+    world.now = world.now.plus(6000);
+    let told: Vec<Value> = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 200, "via_upstream", 0)).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["type"], "HostUp");
+}
+
+#[test]
+fn observing_a_healthy_upstream_costs_nothing() {
+    let mut world = World::new(&observed());
+    world.host.break_shared_data(true);
+    for status in [200, 204, 302, 404, 500, 502, 504] {
+        assert_eq!(respond(&mut world, 0, "k", status, "via_upstream", 0), Vec::<Value>::new());
+        let followup = match world.on_vm(0, &[(":path", b"/x"), ("authorization", b"k")]) {
+            Decision::Continue { followup: Some(followup), .. } => followup,
+            other => panic!("{other:?}"),
+        };
+        assert!(!world.vms[0].minds(&followup, status), "{status}");
+    }
+}
