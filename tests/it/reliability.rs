@@ -1,6 +1,6 @@
 //! What a webhook must survive, in a real Envoy: outages, dead VMs, updates, floods, stalled receivers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -183,48 +183,71 @@ async fn fifty_concurrent_requests_of_one_cause_are_one_message() -> Result<()> 
     Ok(())
 }
 
-/// 200,000 bad requests with distinct keys and paths, and a cap of 60 messages a minute.
+/// 200,000 wrong keys, each with a path of its own, and among them 500 keys that cross a threshold, for one channel with a
+/// cap of 60 messages a minute and kind.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_becomes_sixty_messages_a_minute_and_digests_that_add_up() -> Result<()> {
-    const REQUESTS: usize = 200_000;
+async fn a_flood_becomes_sixty_messages_a_minute_and_hides_no_key_that_crosses() -> Result<()> {
+    const WRONG: usize = 200_000;
+    const CROSSING: usize = 500;
+    const EVERY: usize = WRONG / CROSSING + 1;
     let _alone = alone().await;
-    let mut config = failures_to("/", json!({ "max_per_minute": 60, "template_path": "t.json" }));
-    config["templates"] = json!({ "t.json": r#"{"key": "{{Meta.Key}}", "suppressed": {{Meta.Suppressed}}}"# });
+    let session = json!({ "org_id": "acme", "quota_max": 2, "monitor": { "trigger_limits": [50] } });
+    let config = json!({
+        "apis": [{ "api_id": "orders", "org_id": "acme" }],
+        "keys": (0..CROSSING).map(|n| (format!("key-{n}"), session.clone())).collect::<BTreeMap<_, _>>(),
+        "monitor": { "enable_trigger_monitors": true, "monitor_user_keys": true },
+        "webhooks": [{ "name": "ops", "target_url": "http://RECEIVER/", "max_per_minute": 60,
+            "events": ["AuthFailure", "TriggerExceeded"] }],
+    });
     let world = World::measured(|upstream, receiver| Setup::config(&config, upstream, receiver)).await?;
     let began = Instant::now();
+    let request = |n: usize| match n % EVERY {
+        0 => ("/orders/1".to_owned(), format!("key-{}", n / EVERY)),
+        _ => (format!("/orders/{n}"), format!("bad-{n}")),
+    };
     let flood = async |from: usize, count: usize| -> Result<u64> {
-        let replies =
-            load(world.envoy.port, 32, count, move |n| (format!("/orders/{}", from + n), format!("bad-{}", from + n)))
-                .await?;
-        assert_eq!(count_status(&replies, 403), count);
+        let replies = load(world.envoy.port, 32, count, move |n| request(from + n)).await?;
+        assert_eq!(count_status(&replies, 200), CROSSING / 2);
+        assert_eq!(count_status(&replies, 403), WRONG / 2);
         world.envoy.resident()
     };
-    let first = flood(0, REQUESTS / 2).await?;
-    let second = flood(REQUESTS / 2, REQUESTS / 2).await?;
+    let half = (WRONG + CROSSING) / 2;
+    let first = flood(0, half).await?;
+    let second = flood(half, half).await?;
     let flooded = began.elapsed();
     const MIB: u64 = 1024 * 1024;
     ensure!(second <= first + 4 * MIB, "{first} resident bytes grew to {second}");
-    let counted = || -> Result<(u64, u64)> {
+    let received = |event: &str| -> Result<(Vec<Value>, Vec<Value>)> {
         let bodies = world.receiver.received().iter().map(Received::json).collect::<Result<Vec<_>>>()?;
-        let suppressed: u64 = bodies.iter().filter_map(|body| body["suppressed"].as_u64()).sum();
-        let messages = bodies.iter().filter(|body| body["suppressed"] == 0).count() as u64;
-        Ok((messages, suppressed))
+        Ok(bodies.into_iter().filter(|body| body["event"] == event).partition(|body| body["suppressed"].is_u64()))
     };
-    eventually("the first digest has come", async || Ok(counted()?.1 > 0)).await?;
-    eventually("messages and digests add up", async || {
-        let (messages, suppressed) = counted()?;
-        Ok(messages + suppressed >= REQUESTS as u64)
+    let sum = |digests: &[Value]| digests.iter().filter_map(|digest| digest["suppressed"].as_u64()).sum::<u64>();
+    eventually("the first digests have come", async || {
+        Ok(!received("AuthFailure")?.0.is_empty() && !received("TriggerExceeded")?.0.is_empty())
     })
     .await?;
-    let (messages, suppressed) = counted()?;
-    println!(
-        "{REQUESTS} bad requests in {flooded:?}: {messages} messages, {} digests for {suppressed}; resident {first}, then {second}",
-        world.receiver.count() as u64 - messages
-    );
-    assert_eq!(messages + suppressed, REQUESTS as u64);
+    eventually("messages and digests add up", async || {
+        let (wrong, crossed) = (received("AuthFailure")?, received("TriggerExceeded")?);
+        Ok(wrong.1.len() as u64 + sum(&wrong.0) >= WRONG as u64
+            && crossed.1.len() as u64 + sum(&crossed.0) >= CROSSING as u64)
+    })
+    .await?;
     let minutes = flooded.as_secs() / 60 + 1;
-    assert!(messages <= 60 * minutes, "{messages} in {flooded:?}");
+    let mut suppressed = 0;
+    for (event, happened) in [("AuthFailure", WRONG), ("TriggerExceeded", CROSSING)] {
+        let (digests, messages) = received(event)?;
+        println!("{event}: {} messages and {} digests in {flooded:?}", messages.len(), digests.len());
+        assert_eq!(messages.len() as u64 + sum(&digests), happened as u64, "{event}");
+        assert!(messages.len() as u64 <= 60 * minutes, "{event}: {} in {flooded:?}", messages.len());
+        assert!(digests.len() as u64 <= minutes + 1, "{event}: {} digests in {flooded:?}", digests.len());
+        suppressed += sum(&digests);
+    }
     assert_eq!(world.envoy.metric("tollbell_capped{}").await?, suppressed);
+    let (digests, messages) = received("TriggerExceeded")?;
+    let listed = digests.iter().filter_map(|digest| digest["crossings"].as_array()).flatten();
+    let named: BTreeSet<&str> = messages.iter().chain(listed).filter_map(|crossed| crossed["key"].as_str()).collect();
+    assert_eq!(named.len(), CROSSING);
+    assert!((0..CROSSING).all(|n| named.contains(format!("key-{n}").as_str())));
     Ok(())
 }
 

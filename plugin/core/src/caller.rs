@@ -251,6 +251,11 @@ impl<'e> Caller<'e> {
         self.named_org.as_deref().unwrap_or_default()
     }
 
+    /// Whether it has a session of its own: a client cannot choose who has.
+    pub fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// What its session, or the default one, says of itself.
     pub fn about(&self) -> Option<&'e About> {
         self.session.or(self.default).and_then(|session| session.about.as_deref())

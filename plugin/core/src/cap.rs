@@ -1,20 +1,20 @@
-//! A handler's `max_per_minute`: in any 60 seconds, no more of its messages than that are handed over. What exceeds it is
-//! counted and told in one digest (see [`crate::digest`]), so that who varies path or key cannot flood a receiver.
+//! A handler's `max_per_minute`: in any 60 seconds, no more of its messages of one kind than that are handed over. The
+//! excess is counted and reported in one digest (see [`crate::digest`]).
 //!
-//! A client can make the gateway's events by the thousand, so these have a cap unless the handler says that there is none.
-//! Management events have what each of them says, and no client can make them: for these there is a cap only where the
-//! handler says so.
+//! Each kind of event has a budget of its own (see [`Event::group`]): what clients can repeat at will never spends that of
+//! what comes only once. Events of the gateway have a cap unless the handler says that there is none. No client can make
+//! management events, each of which has its own payload: for these there is a cap only where the handler says so.
 //!
 //! ```text
 //! record  = version u8 = 1, slot u32, until u64, at u64*          little endian; slot u32::MAX: no tally
 //! ```
-//! One value for a handler and its URL in shared data, with the times of its last messages and the tally that counts the
-//! excess.
+//! One value for a handler, its URL and a group of events in shared data, with the times of its last messages and the
+//! tally that counts the excess.
 
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Slot;
 use crate::digest::Link;
-use crate::event::EventKind;
+use crate::event::{Event, EventKind};
 use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
@@ -32,12 +32,18 @@ const NO_SLOT: u32 = u32::MAX;
 /// A handler's cap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cap {
+    number: u64,
+    /// 0: no limit; `None`: the default.
+    most: Option<u32>,
+}
+
+/// What a handler's cap allows to one group of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
     key: String,
     number: u64,
     /// 0: no limit.
-    gateway: usize,
-    /// Likewise, for management events.
-    management: usize,
+    most: usize,
 }
 
 /// Whether a message may go out.
@@ -54,53 +60,49 @@ impl Cap {
     pub fn new(handler: &[&str], endpoint: EndpointId, max_per_minute: Option<u32>) -> Self {
         let endpoint = endpoint.0.to_string();
         let parts: Vec<&str> = handler.iter().copied().chain([endpoint.as_str()]).collect();
-        let number = fingerprint(&parts);
-        let most = |most: u32| usize::try_from(most).unwrap_or(usize::MAX);
-        Cap {
+        Cap { number: fingerprint(&parts), most: max_per_minute }
+    }
+
+    /// The budget that an event has.
+    pub fn budget(&self, event: &Event) -> Budget {
+        let default = if matches!(event.kind, EventKind::Management(_)) { 0 } else { DEFAULT_MAX_PER_MINUTE };
+        // An odd factor spreads small numbers over all bits, of which the key shows the upper half.
+        let number = self.number ^ event.group().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Budget {
             key: format!("tb1/m/{:08x}", number >> 32),
             number,
-            gateway: most(max_per_minute.unwrap_or(DEFAULT_MAX_PER_MINUTE)),
-            management: most(max_per_minute.unwrap_or(0)),
+            most: usize::try_from(self.most.unwrap_or(default)).unwrap_or(usize::MAX),
         }
     }
+}
 
-    /// What tells it from the cap of another handler.
+impl Budget {
+    /// What tells it from another handler's, and from another group's.
     pub fn number(&self) -> u64 {
         self.number
-    }
-
-    fn most(&self, kind: EventKind) -> usize {
-        if matches!(kind, EventKind::Management(_)) { self.management } else { self.gateway }
     }
 
     /// Looks, without taking a turn. A record that does not decode is none.
     ///
     /// # Errors
     /// When the host refuses.
-    pub fn look(&self, host: &impl SharedData, kind: EventKind, now: UnixMillis) -> Result<Turn, StoreError> {
-        let most = self.most(kind);
-        if most == 0 {
+    pub fn look(&self, host: &impl SharedData, now: UnixMillis) -> Result<Turn, StoreError> {
+        if self.most == 0 {
             return Ok(Turn::Free);
         }
-        Ok(Record::decode(read(host, &self.key)?).map_or(Turn::Free, |record| record.turn(most, now)))
+        Ok(Record::decode(read(host, &self.key)?).map_or(Turn::Free, |record| record.turn(self.most, now)))
     }
 
     /// Takes a turn.
     ///
     /// # Errors
     /// As for any update of shared data.
-    pub fn take(
-        &self,
-        host: &(impl SharedData + Metrics),
-        kind: EventKind,
-        now: UnixMillis,
-    ) -> Result<Turn, StoreError> {
-        let most = self.most(kind);
-        if most == 0 {
+    pub fn take(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Result<Turn, StoreError> {
+        if self.most == 0 {
             return Ok(Turn::Free);
         }
         self.change(host, |record| {
-            let turn = record.turn(most, now);
+            let turn = record.turn(self.most, now);
             if turn == Turn::Free {
                 record.sent.retain(|at| is_recent(*at, now));
                 record.sent.push(now);
@@ -113,13 +115,8 @@ impl Cap {
     ///
     /// # Errors
     /// As for any update of shared data.
-    pub fn give_back(
-        &self,
-        host: &(impl SharedData + Metrics),
-        kind: EventKind,
-        at: UnixMillis,
-    ) -> Result<(), StoreError> {
-        if self.most(kind) == 0 {
+    pub fn give_back(&self, host: &(impl SharedData + Metrics), at: UnixMillis) -> Result<(), StoreError> {
+        if self.most == 0 {
             return Ok(());
         }
         self.change(host, |record| {
@@ -214,47 +211,78 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Crossed, Subject};
     use crate::testing::MemoryHost;
     use proptest::prelude::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const KIND: EventKind = EventKind::AuthFailure;
+    fn event(kind: EventKind) -> Event {
+        Event::sample(kind)
+    }
 
-    fn cap(most: u32) -> Cap {
-        Cap::new(&["h"], EndpointId(7), Some(most))
+    fn cap(most: u32) -> Budget {
+        Cap::new(&["h"], EndpointId(7), Some(most)).budget(&event(EventKind::AuthFailure))
     }
 
     #[test]
     fn zero_is_no_limit_and_writes_nothing() {
         let host = MemoryHost::default();
-        assert!((0..1000).all(|_| cap(0).take(&host, KIND, UnixMillis(0)) == Ok(Turn::Free)));
+        assert!((0..1000).all(|_| cap(0).take(&host, UnixMillis(0)) == Ok(Turn::Free)));
         assert_eq!(host.key_count(), 0);
     }
 
     #[test]
     fn management_events_have_a_cap_only_where_one_is_asked_for() {
-        let kind = EventKind::Management(crate::manage::Kind::KeyEvent);
+        let management = EventKind::Management(crate::manage::Kind::KeyEvent);
         let host = MemoryHost::default();
-        let free =
-            |cap: &Cap, kind| (0..200).filter(|_| cap.take(&host, kind, UnixMillis(0)) == Ok(Turn::Free)).count();
-        let default = Cap::new(&["h"], EndpointId(7), None);
-        assert_eq!((free(&default, kind), free(&default, KIND)), (200, 120));
-        let asked = Cap::new(&["i"], EndpointId(7), Some(3));
-        assert_eq!((free(&asked, kind), free(&asked, KIND)), (3, 0), "both take turns of one cap");
-        let none = Cap::new(&["j"], EndpointId(7), Some(0));
-        assert_eq!((free(&none, kind), free(&none, KIND)), (200, 200));
+        let free = |cap: &Cap, kind| {
+            let budget = cap.budget(&event(kind));
+            (0..200).filter(|_| budget.take(&host, UnixMillis(0)) == Ok(Turn::Free)).count()
+        };
+        for (name, most, expected) in [("h", None, (200, 120)), ("i", Some(3), (3, 3)), ("j", Some(0), (200, 200))] {
+            let cap = Cap::new(&[name], EndpointId(7), most);
+            assert_eq!((free(&cap, management), free(&cap, EventKind::AuthFailure)), expected, "{most:?}");
+        }
+    }
+
+    #[test]
+    fn no_kind_spends_what_another_needs() {
+        let crossing = |subject| {
+            let crossed = Crossed { subject, ..Crossed::default() };
+            Event { crossed: Some(Box::new(crossed)), ..event(EventKind::TriggerExceeded) }
+        };
+        let mut kinds: Vec<Event> =
+            EventKind::all().filter(|kind| *kind != EventKind::TriggerExceeded).map(event).collect();
+        kinds.extend([Subject::Key, Subject::Organisation, Subject::Identity].map(crossing));
+        for (field, value) in [("api", "other"), ("action", "key_event.delete")] {
+            let mut host_down = event(if field == "api" {
+                EventKind::HostDown
+            } else {
+                EventKind::Management(crate::manage::Kind::KeyEvent)
+            });
+            (host_down.meta.api_id, host_down.meta.message) = (value.to_owned(), value.to_owned());
+            kinds.push(host_down);
+        }
+        let host = MemoryHost::default();
+        let cap = Cap::new(&["channel"], EndpointId(7), Some(2));
+        for event in &kinds {
+            let budget = cap.budget(event);
+            let free = (0..9).filter(|_| budget.take(&host, UnixMillis(0)) == Ok(Turn::Free)).count();
+            assert_eq!(free, 2, "{event:?}");
+        }
+        assert_eq!(host.key_count(), kinds.len(), "a value each");
     }
 
     #[test]
     fn a_turn_that_is_given_back_can_be_taken_again() {
         let host = MemoryHost::default();
         let cap = cap(1);
-        cap.take(&host, KIND, UnixMillis(5)).unwrap();
-        cap.give_back(&host, KIND, UnixMillis(4)).unwrap();
-        assert_eq!(cap.take(&host, KIND, UnixMillis(6)), Ok(Turn::Capped(None)));
-        cap.give_back(&host, KIND, UnixMillis(5)).unwrap();
-        assert_eq!(cap.take(&host, KIND, UnixMillis(6)), Ok(Turn::Free));
+        cap.take(&host, UnixMillis(5)).unwrap();
+        cap.give_back(&host, UnixMillis(4)).unwrap();
+        assert_eq!(cap.take(&host, UnixMillis(6)), Ok(Turn::Capped(None)));
+        cap.give_back(&host, UnixMillis(5)).unwrap();
+        assert_eq!(cap.take(&host, UnixMillis(6)), Ok(Turn::Free));
     }
 
     #[test]
@@ -262,9 +290,9 @@ mod tests {
         let host = MemoryHost::default();
         let cap = cap(1);
         host.put(&cap.key, b"not ours").unwrap();
-        assert_eq!(cap.look(&host, KIND, UnixMillis(0)), Ok(Turn::Free));
-        assert_eq!(cap.take(&host, KIND, UnixMillis(0)), Ok(Turn::Free));
-        assert_eq!(cap.take(&host, KIND, UnixMillis(0)), Ok(Turn::Capped(None)));
+        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Capped(None)));
         assert_eq!(host.metric(Metric::CorruptRecords), 1);
     }
 
@@ -272,8 +300,8 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_silence_a_handler() {
         let host = MemoryHost::default();
         let cap = cap(1);
-        cap.take(&host, KIND, UnixMillis(10_000_000)).unwrap();
-        assert_eq!(cap.look(&host, KIND, UnixMillis(0)), Ok(Turn::Free));
+        cap.take(&host, UnixMillis(10_000_000)).unwrap();
+        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
     }
 
     #[test]
@@ -284,8 +312,8 @@ mod tests {
         assert_eq!(cap.link(&host, None, link(1)), Ok(true));
         assert_eq!(cap.link(&host, None, link(2)), Ok(false));
         assert_eq!(cap.link(&host, Some(link(1)), link(3)), Ok(true));
-        cap.take(&host, KIND, UnixMillis(0)).unwrap();
-        assert_eq!(cap.look(&host, KIND, UnixMillis(0)), Ok(Turn::Capped(Some(link(3)))));
+        cap.take(&host, UnixMillis(0)).unwrap();
+        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Capped(Some(link(3)))));
     }
 
     proptest! {
@@ -296,8 +324,8 @@ mod tests {
             let (mut now, mut sent) = (UnixMillis(1), Vec::new());
             for step in steps {
                 now = now.plus(step);
-                let looked = cap.look(&host, KIND, now).unwrap();
-                let turn = cap.take(&host, KIND, now).unwrap();
+                let looked = cap.look(&host, now).unwrap();
+                let turn = cap.take(&host, now).unwrap();
                 prop_assert_eq!(looked, turn);
                 let recent = sent.iter().filter(|at| now.since(**at) < WINDOW_MS).count();
                 prop_assert_eq!(turn == Turn::Free, recent < most as usize);

@@ -46,9 +46,10 @@ pub fn request_checksum(method: &str, path_and_query: &str, host: &str, body: &s
 pub struct CauseDigest([u8; 16]);
 
 impl CauseDigest {
-    /// Of a handler's name and a request's checksum.
-    pub fn new(handler: &str, checksum: [u8; 16]) -> Self {
-        CauseDigest(Md5::new().chain_update(checksum).chain_update(handler).finalize().into())
+    /// Of a handler's name, what tells its groups of events apart, and a request's checksum.
+    pub fn new(handler: &str, group: u64, checksum: [u8; 16]) -> Self {
+        let md5 = Md5::new().chain_update(checksum).chain_update(group.to_le_bytes());
+        CauseDigest(md5.chain_update(handler).finalize().into())
     }
 
     fn bucket_key(self) -> String {
@@ -235,7 +236,7 @@ pub(crate) mod tests {
     }
 
     fn cause(n: u32) -> CauseDigest {
-        CauseDigest::new("handler", request_checksum("POST", "/", "a.test", &n.to_string()))
+        CauseDigest::new("handler", 1, request_checksum("POST", "/", "a.test", &n.to_string()))
     }
 
     #[test]
@@ -270,9 +271,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn handlers_do_not_silence_each_other() {
+    fn handlers_and_kinds_do_not_silence_each_other() {
         let checksum = request_checksum("POST", "/", "a.test", "{}");
-        assert_ne!(CauseDigest::new("a", checksum), CauseDigest::new("b", checksum));
+        assert_ne!(CauseDigest::new("a", 1, checksum), CauseDigest::new("b", 1, checksum));
+        assert_ne!(CauseDigest::new("a", 1, checksum), CauseDigest::new("a", 2, checksum));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::cooldown::CauseDigest;
 use crate::delivery::outbox::{self, ReserveError, Share, Slot, Tag};
 use crate::delivery::{Delivery, EndpointId, Held};
-use crate::event::{Event, EventKind, Management, Meta, cut};
+use crate::event::{Crossed, Event, EventKind, Management, Meta, cut};
 use crate::handler::{Action, Webhook};
 use crate::mail::{Address, Mail, Mailbox};
 use crate::manage;
@@ -23,6 +23,12 @@ use crate::units::{UnixMillis, set_right};
 
 /// Bytes of one value of an event that a tally keeps: it is written again for every event that it counts.
 const MAX_VALUE_BYTES: usize = 512;
+
+/// Crossed thresholds that a digest names. Those beyond are a number.
+pub const MAX_NAMED: usize = 1000;
+
+/// Bytes that the names in a digest take together.
+const MAX_NAMED_BYTES: usize = 128 * 1024;
 
 /// Where events are counted, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ pub struct Tally {
     pub cause: CauseDigest,
     /// What the first of them said: [`Meta`] in JSON, which is read only when the message is written.
     pub meta: String,
+    /// Of crossed thresholds: each of them, up to [`MAX_NAMED`].
+    pub crossings: Vec<Crossed>,
     /// How many there are.
     pub suppressed: u64,
     /// When the first happened, in Unix milliseconds.
@@ -70,7 +78,7 @@ impl Tally {
         event: &Event,
         until: UnixMillis,
     ) -> Self {
-        let short = |text: &String| cut(text, MAX_VALUE_BYTES).to_owned();
+        let crossings = named(event, to.is_some()).into_iter().collect();
         let meta = Meta {
             message: short(&event.meta.message),
             path: short(&event.meta.path),
@@ -87,6 +95,7 @@ impl Tally {
             to,
             cause,
             meta: serde_json::to_string(&meta).unwrap_or_default(),
+            crossings,
             suppressed: 1,
             first: event.at.0,
             last: event.at.0,
@@ -134,23 +143,56 @@ impl Tally {
     /// The event that its message tells of.
     fn event(&self, now: UnixMillis) -> Option<Event> {
         let kind = EventKind::from_name(&self.event)?;
-        let meta = Meta {
+        let mut meta = Meta {
             suppressed: self.suppressed,
             first_seen: UnixMillis(self.first).to_rfc3339(),
             last_seen: UnixMillis(self.last).to_rfc3339(),
             ..serde_json::from_str(&self.meta).ok()?
         };
+        if !self.crossings.is_empty() {
+            let names: Vec<String> = self.crossings.iter().map(Crossed::to_string).collect();
+            meta.unnamed = self.suppressed.saturating_sub(u64::try_from(names.len()).unwrap_or(u64::MAX));
+            meta.message = format!("{}: {}", meta.message, names.join("; "));
+            if meta.unnamed > 0 {
+                meta.message.push_str(&format!("; and {} more", meta.unnamed));
+            }
+            meta.crossings.clone_from(&self.crossings);
+        }
         let management = match kind {
             EventKind::Management(kind) => Some(Box::new(management(kind, &meta, now))),
             _ => None,
         };
-        Some(Event { kind, id: self.id.clone(), at: now, meta, fingerprint: String::new(), management })
+        Some(Event { kind, id: self.id.clone(), at: now, meta, fingerprint: String::new(), management, crossed: None })
     }
 
     /// When it becomes a message, by a clock that may have been set back since it began.
     pub fn due(&self, now: UnixMillis) -> UnixMillis {
         set_right(self.until(), UnixMillis(self.first), now)
     }
+}
+
+/// A text of an event, short enough to be kept.
+fn short(text: &str) -> String {
+    cut(text, MAX_VALUE_BYTES).to_owned()
+}
+
+/// What a digest says of a crossed threshold. No email shows a key.
+fn named(event: &Event, is_email: bool) -> Option<Crossed> {
+    let crossed = event.crossed.as_deref()?;
+    let key = if is_email && !crossed.key.is_empty() { &event.fingerprint } else { &crossed.key };
+    Some(Crossed {
+        key: short(key),
+        alias: short(&crossed.alias),
+        org_id: short(&crossed.org_id),
+        api_id: short(&crossed.api_id),
+        ..crossed.clone()
+    })
+}
+
+/// Bytes that a crossing takes in a tally, at most.
+fn size(crossed: &Crossed) -> usize {
+    let texts = [&crossed.key, &crossed.alias, &crossed.org_id, &crossed.api_id, &crossed.trigger_limit];
+    texts.into_iter().fold(32_usize, |sum, text| sum.saturating_add(text.len()))
 }
 
 /// Counts an event in a tally; `false` where it has become a message since.
@@ -161,14 +203,20 @@ pub fn count(
     host: &(impl SharedData + Metrics),
     link: Link,
     cause: CauseDigest,
-    at: UnixMillis,
+    event: &Event,
 ) -> Result<bool, StoreError> {
     outbox::change(host, link.slot, |held| match held {
-        Held::Tally(tally) if tally.cause == cause && tally.until() == link.until => Some(Held::Tally(Tally {
-            suppressed: tally.suppressed.saturating_add(1),
-            last: tally.last.max(at.0),
-            ..tally
-        })),
+        Held::Tally(mut tally) if tally.cause == cause && tally.until() == link.until => {
+            tally.suppressed = tally.suppressed.saturating_add(1);
+            tally.last = tally.last.max(event.at.0);
+            if let Some(crossed) = named(event, tally.to.is_some()) {
+                let bytes = tally.crossings.iter().chain([&crossed]).map(size).fold(0, usize::saturating_add);
+                if tally.crossings.len() < MAX_NAMED && bytes <= MAX_NAMED_BYTES {
+                    tally.crossings.push(crossed);
+                }
+            }
+            Some(Held::Tally(tally))
+        }
         _ => None,
     })
 }

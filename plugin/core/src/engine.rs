@@ -202,7 +202,7 @@ impl Engine {
         let Some((admin, api)) = &config.admin else { return Decision::UNTOUCHED };
         if !admin.allows(request) {
             // One event tells of any number of tries.
-            let cause = CauseDigest::new("admin", [0; 16]);
+            let cause = CauseDigest::new("admin", 0, [0; 16]);
             if matches!(cooldown::claim(host, cause, ADMIN_FAILURES_MS, now), Ok(Some(_))) {
                 let occurrence = Occurrence::Refusal {
                     kind: EventKind::AuthFailure,

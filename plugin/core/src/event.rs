@@ -1,14 +1,15 @@
 //! Events, and what a template can say about one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::delivery::outbox::Share;
 use crate::mail::Mailbox;
 use crate::manage;
-
-use crate::units::{Percent, UnixMillis};
+use crate::units::{Percent, UnixMillis, fingerprint};
 
 /// The events that tollbell fires. Names are Tyk's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +145,87 @@ pub struct Event {
     pub fingerprint: String,
     /// Of a management event: all that it says.
     pub management: Option<Box<Management>>,
+    /// Of a crossed threshold: whose it was.
+    pub crossed: Option<Box<Crossed>>,
+}
+
+/// A threshold that somebody's quota crossed: an entry of `Meta.Crossings`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Crossed {
+    /// Whose quota it is.
+    pub subject: Subject,
+    /// The key as events show it; in an email its fingerprint. Empty for an organisation.
+    pub key: String,
+    /// The session's alias.
+    pub alias: String,
+    /// The organisation's id.
+    #[serde(rename = "OrgID")]
+    pub org_id: String,
+    /// The API of the request that crossed it.
+    #[serde(rename = "APIID")]
+    pub api_id: String,
+    /// The threshold in percent: `80`.
+    pub trigger_limit: String,
+    /// Requests counted when it was crossed.
+    pub used: u64,
+    /// The quota.
+    pub max: u64,
+}
+
+/// Who has a quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// A session: a key, or an identity that has one of its own.
+    #[default]
+    Key,
+    /// An organisation.
+    Organisation,
+    /// An identity without a session: clients can choose any number of these.
+    Identity,
+}
+
+impl fmt::Display for Crossed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Crossed { key, alias, org_id, trigger_limit, used, max, .. } = self;
+        match (self.subject, alias.is_empty(), org_id.is_empty()) {
+            (Subject::Organisation, ..) => write!(f, "organisation {org_id}")?,
+            (_, true, true) => write!(f, "{key}")?,
+            (_, true, false) => write!(f, "{key} of {org_id}")?,
+            (_, false, true) => write!(f, "{key} ({alias})")?,
+            (_, false, false) => write!(f, "{key} ({alias}) of {org_id}")?,
+        }
+        write!(f, " {trigger_limit} % ({used} of {max})")
+    }
+}
+
+impl Event {
+    /// What a handler's cap and its digests are of: events of different kinds never share one. Of what comes only once,
+    /// neither do those of different upstreams or actions, nor do the crossings of identities that clients can choose
+    /// with those of keys and organisations.
+    pub fn group(&self) -> u64 {
+        match (self.kind, &self.crossed) {
+            (EventKind::TriggerExceeded, crossed) => {
+                let subject = crossed.as_ref().map(|crossed| crossed.subject).unwrap_or_default();
+                fingerprint(&[self.kind.name(), &format!("{subject:?}")])
+            }
+            (EventKind::Management(_), _) => fingerprint(&[self.kind.name(), &self.meta.message]),
+            (kind, _) if kind.is_of_upstream() => fingerprint(&[kind.name(), &self.meta.api_id]),
+            (kind, _) => u64::try_from(kind.index()).unwrap_or_default().saturating_add(1),
+        }
+    }
+
+    /// How much of the outbox it may claim.
+    pub fn share(&self) -> Share {
+        match (self.kind, &self.crossed) {
+            (EventKind::TriggerExceeded, Some(crossed)) if crossed.subject == Subject::Identity => Share::Common,
+            (EventKind::TriggerExceeded, _) => Share::All,
+            (kind, _) if kind.is_of_upstream() => Share::All,
+            (EventKind::Management(_), _) => Share::Management,
+            _ => Share::Common,
+        }
+    }
 }
 
 /// What a management event says.
@@ -237,6 +319,10 @@ pub struct Meta {
     pub first_seen: String,
     /// Of a digest: when the last of them happened, in RFC 3339.
     pub last_seen: String,
+    /// Of a digest of crossed thresholds: each of them, the first 1,000.
+    pub crossings: Vec<Crossed>,
+    /// Of such a digest: those beyond that.
+    pub unnamed: u64,
 }
 
 /// What the proxy found of a host.
@@ -328,6 +414,9 @@ struct BriefMeta<'e> {
     first_seen: &'e str,
     #[serde(skip_serializing_if = "str::is_empty")]
     last_seen: &'e str,
+    #[serde(skip_serializing_if = "<[Crossed]>::is_empty")]
+    crossings: &'e [Crossed],
+    unnamed: u64,
 }
 
 impl Event {
@@ -349,7 +438,7 @@ impl Event {
             usage_percentage: "80".to_owned(),
             ..Meta::default()
         };
-        Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text, management: None }
+        Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text, management: None, crossed: None }
     }
 
     /// Everything, as a message shows it.
@@ -380,6 +469,8 @@ impl Event {
                 suppressed: meta.suppressed,
                 first_seen: &meta.first_seen,
                 last_seen: &meta.last_seen,
+                crossings: &meta.crossings,
+                unnamed: meta.unnamed,
             },
         }
     }

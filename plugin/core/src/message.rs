@@ -1,6 +1,6 @@
 //! From an event and a webhook to a held message: template, cool-down, cap, outbox.
 
-use crate::cap::{Turn, WINDOW_MS};
+use crate::cap::{Budget, Turn, WINDOW_MS};
 use crate::config::Config;
 use crate::cooldown::{self, CauseDigest, Claim, LiveClaim, request_checksum};
 use crate::delivery::outbox::{self, ReserveError, Share, Slot};
@@ -148,7 +148,7 @@ impl<H: Host> Message<'_, H> {
     /// The looks before anything is written keep a flood, most of which is held back, from taking slots and claims.
     pub fn hold(&self) -> Fate {
         let Message { host, config, webhook, now, .. } = *self;
-        let kind = self.event.kind;
+        let budget = webhook.cap.budget(self.event);
         let draft = match self.prepare() {
             Ok(Some(draft)) => draft,
             Ok(None) => return Fate::NoRecipient,
@@ -156,7 +156,7 @@ impl<H: Host> Message<'_, H> {
         };
         let target = &webhook.target;
         let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, &draft.stable);
-        let cause = CauseDigest::new(self.handler, checksum);
+        let cause = CauseDigest::new(self.handler, self.event.group(), checksum);
         let cools_down = webhook.event_timeout_ms > 0;
         if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
             return self.suppressed(cause, &live);
@@ -165,23 +165,23 @@ impl<H: Host> Message<'_, H> {
             host.count(Metric::Disabled);
             return Fate::Disabled;
         }
-        if let Ok(Turn::Capped(seen)) = webhook.cap.look(host, kind, now) {
-            return self.capped(seen);
+        if let Ok(Turn::Capped(seen)) = budget.look(host, now) {
+            return self.capped(&budget, seen);
         }
         let prepared = match self.write(draft) {
             Ok(prepared) => prepared,
             Err(error) => return self.fail(&error),
         };
-        let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.share()) {
+        let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.event.share()) {
             Ok(slot) => slot,
             Err(error) => return self.drop(&error),
         };
         // The turn comes before the claim: one that is not used can be given back, whereas a claim that was released
         // could have held an event back for nothing.
-        match webhook.cap.take(host, kind, now) {
+        match budget.take(host, now) {
             Ok(Turn::Capped(seen)) => {
                 self.free(slot);
-                return self.capped(seen);
+                return self.capped(&budget, seen);
             }
             Ok(Turn::Free) => {}
             Err(error) => self.log(log::Level::Error, &format!("goes out without a cap: {error}")),
@@ -190,7 +190,7 @@ impl<H: Host> Message<'_, H> {
             Ok(claim) => claim,
             Err(live) => {
                 self.free(slot);
-                if let Err(error) = webhook.cap.give_back(host, kind, now) {
+                if let Err(error) = budget.give_back(host, now) {
                     self.log(log::Level::Warn, &format!("keeps its place in the cap: {error}"));
                 }
                 return self.suppressed(cause, &live);
@@ -292,14 +292,6 @@ impl<H: Host> Message<'_, H> {
         Ok(None)
     }
 
-    /// A crossing never comes again, and finds room wherever there is any.
-    fn share(&self) -> Share {
-        match self.event.kind {
-            EventKind::TriggerExceeded => Share::All,
-            _ => Share::Common,
-        }
-    }
-
     /// A message of the same cause went out less than its period ago.
     fn suppressed(&self, cause: CauseDigest, live: &LiveClaim) -> Fate {
         self.host.count(Metric::Suppressed);
@@ -314,17 +306,18 @@ impl<H: Host> Message<'_, H> {
     }
 
     /// As many as may be went out in the last minute.
-    fn capped(&self, seen: Option<Link>) -> Fate {
+    fn capped(&self, budget: &Budget, seen: Option<Link>) -> Fate {
         self.host.count(Metric::Capped);
-        self.tally_of_handler(seen, Fate::Capped)
+        self.tally_of_handler(budget, seen, Fate::Capped)
     }
 
-    /// Counts the event in the handler's own tally.
-    fn tally_of_handler(&self, seen: Option<Link>, fate: Fate) -> Fate {
-        let cap = &self.webhook.cap;
-        let cause = CauseDigest::new(self.handler, u128::from(cap.number()).to_le_bytes());
-        self.tally(cause, self.now.plus(WINDOW_MS), seen, (Share::All, fate), |seen, link| {
-            Ok(if cap.link(self.host, seen, link)? { Ok(()) } else { Err(cap.tally(self.host)?) })
+    /// Counts the event in the handler's own tally for its group.
+    fn tally_of_handler(&self, budget: &Budget, seen: Option<Link>, fate: Fate) -> Fate {
+        // There are few of these: the configuration says how many.
+        let share = if self.event.share() == Share::All { Share::All } else { Share::Management };
+        let cause = CauseDigest::new(self.handler, self.event.group(), u128::from(budget.number()).to_le_bytes());
+        self.tally(cause, self.now.plus(WINDOW_MS), seen, (share, fate), |seen, link| {
+            Ok(if budget.link(self.host, seen, link)? { Ok(()) } else { Err(budget.tally(self.host)?) })
         })
     }
 
@@ -338,7 +331,7 @@ impl<H: Host> Message<'_, H> {
         (share, fate): (Share, Fate),
         link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
     ) -> Fate {
-        let Message { host, config, now, .. } = *self;
+        let Message { host, config, .. } = *self;
         let to = match self.to {
             None => None,
             Some(Recipient::Fixed(to)) => Some(&to.address),
@@ -347,7 +340,7 @@ impl<H: Host> Message<'_, H> {
         };
         let mut own = None;
         for _ in 0..MAX_LOOKS {
-            match seen.map(|link| digest::count(host, link, cause, now)) {
+            match seen.map(|link| digest::count(host, link, cause, self.event)) {
                 Some(Ok(true)) => {
                     // Unless it is a digest of its own by now.
                     if let Some(Link { slot, .. }) = own
@@ -368,7 +361,8 @@ impl<H: Host> Message<'_, H> {
                     match tally.hold(host, config.delivery.capacity, share) {
                         Ok(mine) => *own.insert(mine),
                         Err(ReserveError::Full) if share == Share::Tally => {
-                            return self.tally_of_handler(self.webhook.cap.tally(host).ok().flatten(), fate);
+                            let budget = self.webhook.cap.budget(self.event);
+                            return self.tally_of_handler(&budget, budget.tally(host).ok().flatten(), fate);
                         }
                         Err(error) => return self.drop(&error),
                     }
@@ -395,7 +389,7 @@ impl<H: Host> Message<'_, H> {
 
     fn drop(&self, error: &ReserveError) -> Fate {
         self.host.count(Metric::Dropped);
-        if *error != ReserveError::Full || self.event.kind == EventKind::TriggerExceeded {
+        if *error != ReserveError::Full || self.event.share() != Share::Common {
             self.log(log::Level::Error, &format!("is dropped: {error}"));
         }
         Fate::Dropped

@@ -3,7 +3,7 @@
 use crate::answer::{AUTH_FAILURE, Outcome, RATE_LIMITED};
 use crate::caller::Caller;
 use crate::config::Config;
-use crate::event::{Event, EventKind, HostInfo, HostPlace, Management, Meta, client_text};
+use crate::event::{Crossed, Event, EventKind, HostInfo, HostPlace, Management, Meta, Subject, client_text};
 use crate::handler::{Action, Handler};
 use crate::manage;
 use crate::message::{Fate, Message};
@@ -105,14 +105,18 @@ impl Notifier {
         if handlers.is_empty() {
             return;
         }
-        let event = Event {
+        let mut event = Event {
             kind,
             id: self.ids.next(),
             at: now,
             meta: meta(config, scene, occurrence),
             fingerprint: scene.caller.fingerprint(),
             management: None,
+            crossed: None,
         };
+        if let Occurrence::Crossing(crossing) = occurrence {
+            event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, *crossing)));
+        }
         for handler in handlers.iter().filter_map(|index| config.handlers.get(*index)) {
             tell(host, config, handler, &event, scene.api, now);
         }
@@ -166,6 +170,7 @@ impl Notifier {
                 payload: occurrence.payload.clone(),
                 concerned: occurrence.concerned.clone(),
             })),
+            crossed: None,
         };
         let handlers = handlers.iter().filter_map(|index| config.handlers.get(**index));
         handlers.map(|handler| tell(host, config, handler, &event, api, now)).collect()
@@ -248,6 +253,23 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
                 ..Meta::trigger(&base.org_id, &key, crossing.limit, crossing.count, crossing.max)
             }
         }
+    }
+}
+
+fn crossed(meta: &Meta, caller: &Caller<'_>, crossing: Crossing) -> Crossed {
+    Crossed {
+        subject: match crossing.scope {
+            Scope::OrgQuota | Scope::OrgRate => Subject::Organisation,
+            _ if caller.has_session() => Subject::Key,
+            _ => Subject::Identity,
+        },
+        key: meta.key.clone(),
+        alias: meta.alias.clone(),
+        org_id: meta.org_id.clone(),
+        api_id: meta.api_id.clone(),
+        trigger_limit: meta.trigger_limit.clone(),
+        used: crossing.count,
+        max: crossing.max,
     }
 }
 

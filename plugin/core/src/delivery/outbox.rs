@@ -7,9 +7,10 @@
 //! A slot is reserved in the index, then filled; emptied, then freed. Whoever dies in between leaves a taken slot
 //! that holds nothing, which the dispatcher frees after a while.
 //!
-//! An eighth of the table is kept for what must not be lost to a flood: crossed thresholds, which come only once, and the
-//! first messages to a target that has few of them here. A stalled target cannot keep others out. Tallies of cool-downs,
-//! which clients can begin at will, get a quarter of the table; what finds it full is counted in its handler's own.
+//! What clients can repeat at will gets three quarters of the table, and a sixteenth more for targets that have few
+//! messages here: a stalled target cannot keep others out. Management events may fill seven eighths. The rest is for what
+//! comes only once: crossed thresholds, and verdicts on upstreams. Tallies of cool-downs, which clients can begin at will,
+//! get a quarter of the table at most; what finds it full is counted in its handler's own.
 
 use thiserror::Error;
 
@@ -50,11 +51,13 @@ impl Tag {
 /// How much of the table a message may claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// Any free slot.
+    /// Any free slot: for what comes only once.
     All,
-    /// What is left while an eighth stays free, or one of the few that every target is due.
+    /// While an eighth stays free.
+    Management,
+    /// While a quarter stays free, or a little less of it for the first messages to a target.
     Common,
-    /// A tally's: what is left of a quarter.
+    /// As for a target's first messages, while no more than a quarter of the table holds tallies.
     Tally,
 }
 
@@ -81,11 +84,7 @@ pub fn reserve(
 ) -> Result<Slot, ReserveError> {
     let reserved = update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
-        let free = index.first_free(capacity).filter(|_| match share {
-            Share::All => true,
-            Share::Common => index.has_common_room(capacity, tag),
-            Share::Tally => index.count(|slot| slot == Tag::TALLY.0) < (capacity / 4).max(1),
-        });
+        let free = index.first_free(capacity).filter(|_| index.has_room(capacity, tag, share));
         Ok(match free {
             None => Change::Keep(None),
             Some(slot) => {
@@ -242,10 +241,17 @@ impl Index {
         u32::try_from(free).ok().filter(|slot| *slot < capacity).map(Slot)
     }
 
-    /// See [`Share::Common`]. A target is due a sixteenth of the table.
-    fn has_common_room(&self, capacity: u32, tag: Tag) -> bool {
-        let common = capacity.saturating_sub(capacity / 8).max(1);
-        self.count(|slot| slot != 0) < common || self.count(|slot| slot == tag.0) < capacity / 16
+    fn has_room(&self, capacity: u32, tag: Tag, share: Share) -> bool {
+        let below = |sixteenths: u32| {
+            let kept_free = (capacity / 16).saturating_mul(16_u32.saturating_sub(sixteenths));
+            self.count(|slot| slot != 0) < capacity.saturating_sub(kept_free).max(1)
+        };
+        match share {
+            Share::All => true,
+            Share::Management => below(14),
+            Share::Common => below(12) || below(13) && self.count(|slot| slot == tag.0) < capacity / 16,
+            Share::Tally => below(13) && self.count(|slot| slot == Tag::TALLY.0) < (capacity / 4).max(1),
+        }
     }
 
     fn count(&self, wanted: impl Fn(u8) -> bool) -> u32 {
@@ -276,15 +282,22 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_stalled_target_leaves_room_for_others() {
+    fn noise_leaves_room_for_other_targets_and_for_what_comes_only_once() {
         let host = MemoryHost::default();
-        let take = |target: &str, share| reserve(&host, 64, Tag::of(target), share);
-        let stalled = (0..64).filter(|_| take("stalled", Share::Common).is_ok()).count();
-        assert_eq!(stalled, 56);
-        assert!((0..4).all(|_| take("healthy", Share::Common).is_ok()), "a sixteenth is its due");
-        assert_eq!(take("healthy", Share::Common), Err(ReserveError::Full));
-        assert!((0..4).all(|_| take("healthy", Share::All).is_ok()));
-        assert_eq!(take("healthy", Share::All), Err(ReserveError::Full));
+        let took = |target: &str, share| (0..64).filter(|_| reserve(&host, 64, Tag::of(target), share).is_ok()).count();
+        assert_eq!(took("stalled", Share::Common), 48);
+        assert_eq!(took("healthy", Share::Common), 4, "a sixteenth is its due");
+        assert_eq!(took("another", Share::Common), 0, "of all such targets together");
+        assert_eq!((0..64).filter(|_| reserve(&host, 64, Tag::TALLY, Share::Tally).is_ok()).count(), 0);
+        assert_eq!(took("channel", Share::Management), 4);
+        assert_eq!(took("monitor", Share::All), 8);
+        assert_eq!(reserve(&host, 64, Tag::of("monitor"), Share::All), Err(ReserveError::Full));
+    }
+
+    #[test]
+    fn tallies_are_a_quarter_of_the_table() {
+        let host = MemoryHost::default();
+        assert_eq!((0..64).filter(|_| reserve(&host, 64, Tag::TALLY, Share::Tally).is_ok()).count(), 16);
     }
 
     #[test]

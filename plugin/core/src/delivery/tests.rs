@@ -109,7 +109,7 @@ fn a_message_is_sent_once_and_its_slot_freed() {
 fn a_failure_is_retried_until_the_attempts_are_used_up_and_then_releases_its_claim() {
     let host = MemoryHost::default();
     let mut dispatcher = Vm::new(1);
-    let cause = CauseDigest::new("h", [0; 16]);
+    let cause = CauseDigest::new("h", 1, [0; 16]);
     let claim = cooldown::claim(&host, cause, 10_000_000, at(0)).unwrap();
     hold(&host, &Delivery { claim, ..delivery("a", "x") });
     let mut now = 0;
@@ -268,7 +268,7 @@ fn a_receiver_may_ask_for_time_up_to_the_longest_back_off() {
 fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
     let host = MemoryHost::default();
     let mut vm = Vm::new(1);
-    let cause = CauseDigest::new("h", [0; 16]);
+    let cause = CauseDigest::new("h", 1, [0; 16]);
     vm.on_tick(&host, at(0));
     hold(&host, &delivery("a", "x"));
     let claim = cooldown::claim(&host, cause, 10_000_000, at(0)).unwrap();
@@ -290,7 +290,7 @@ fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
 fn who_does_not_lead_any_more_judges_nothing_but_a_delivery() {
     let host = MemoryHost::default();
     let (mut first, mut second) = (Vm::new(1), Vm::new(2));
-    let cause = CauseDigest::new("h", [0; 16]);
+    let cause = CauseDigest::new("h", 1, [0; 16]);
     first.on_tick(&host, at(0));
     let claim = cooldown::claim(&host, cause, 10_000_000, at(0)).unwrap();
     hold(&host, &Delivery { claim, attempts: 2, ..delivery("a", "x") });

@@ -61,7 +61,11 @@ const DEFAULT_WEBHOOK: &str = r#"{
 {{~/if}}{{#if Meta.Suppressed}},
     "suppressed": {{Meta.Suppressed}},
     "first_seen": "{{Meta.FirstSeen}}",
-    "last_seen": "{{Meta.LastSeen}}"{{/if}}
+    "last_seen": "{{Meta.LastSeen}}"{{/if}}{{#if Meta.Crossings}},
+    "crossings": [{{#each Meta.Crossings}}{{#unless @first}},{{/unless}}
+        {"org": "{{OrgID}}", "key": "{{Key}}", "trigger_limit": "{{TriggerLimit}}", "used": {{Used}}, "max": {{Max}}}{{/each}}
+    ],
+    "unnamed": {{Meta.Unnamed}}{{/if}}
 }"#;
 
 const MONITOR_TEMPLATE: &str = r#"{
@@ -72,5 +76,9 @@ const MONITOR_TEMPLATE: &str = r#"{
     "trigger_limit": "{{Meta.TriggerLimit}}"{{#if Meta.Suppressed}},
     "suppressed": {{Meta.Suppressed}},
     "first_seen": "{{Meta.FirstSeen}}",
-    "last_seen": "{{Meta.LastSeen}}"{{/if}}
+    "last_seen": "{{Meta.LastSeen}}"{{/if}}{{#if Meta.Crossings}},
+    "crossings": [{{#each Meta.Crossings}}{{#unless @first}},{{/unless}}
+        {"org": "{{OrgID}}", "key": "{{Key}}", "trigger_limit": "{{TriggerLimit}}", "used": {{Used}}, "max": {{Max}}}{{/each}}
+    ],
+    "unnamed": {{Meta.Unnamed}}{{/if}}
 }"#;

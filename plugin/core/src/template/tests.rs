@@ -20,6 +20,7 @@ fn event(key: &str) -> Event {
         },
         fingerprint: String::new(),
         management: None,
+        crossed: None,
     }
 }
 

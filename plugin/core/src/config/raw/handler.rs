@@ -74,8 +74,8 @@ pub struct OasHandler {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool", extend("default" = false))]
     pub digest: Option<bool>,
-    /// Of a webhook: messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit. By
-    /// default 120, and for management events none.
+    /// Of a webhook: messages of one kind of event that go out in any minute; one digest reports the excess. 0 for no
+    /// limit. By default 120, and for management events none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 0, max = 6000))]
     pub max_per_minute: Option<u32>,
@@ -143,8 +143,8 @@ pub struct HandlerMeta {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool", extend("default" = false))]
     pub digest: Option<bool>,
-    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit. By default 120, and
-    /// for management events none.
+    /// Messages of one kind of event that go out in any minute; one digest reports the excess. 0 for no limit. By default
+    /// 120, and for management events none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 0, max = 6000))]
     pub max_per_minute: Option<u32>,
@@ -194,8 +194,8 @@ pub struct NamedWebhook {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool", extend("default" = false))]
     pub digest: Option<bool>,
-    /// Messages that go out in any minute; what exceeds them is told in one digest. 0 for no limit. By default 120, and
-    /// for management events none.
+    /// Messages of one kind of event that go out in any minute; one digest reports the excess. 0 for no limit. By default
+    /// 120, and for management events none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 0, max = 6000))]
     pub max_per_minute: Option<u32>,

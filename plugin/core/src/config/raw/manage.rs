@@ -101,8 +101,8 @@ pub struct EventOption {
     /// The cool-down of either in seconds; 0 for none.
     #[schemars(range(min = 0, max = 315_360_000))]
     pub event_timeout: u64,
-    /// Messages to either that go out in any minute; what exceeds them is told in one digest. By default, and with 0, any
-    /// number.
+    /// Messages of one kind of event to either that go out in any minute; one digest reports the excess. By default, and
+    /// with 0, any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 0, max = 6000))]
     pub max_per_minute: Option<u32>,

@@ -10,6 +10,17 @@ const DIGEST: &str = "This letter stands for {{Meta.Suppressed}} events, the fir
 /// Of a gateway event, whose digest has what the first one said.
 const OF_THE_FIRST: &str = " What else it says is of the first.";
 
+/// Each crossed threshold of a digest, with what stands around all and around one.
+fn crossings([begin, before, after, end]: [&str; 4]) -> String {
+    let who = "{{#if (eq Subject \"organisation\")}}organisation {{OrgID}}\
+               {{else}}{{#if Alias}}{{Alias}}{{else}}{{Key}}{{/if}}{{#if OrgID}} of {{OrgID}}{{/if}}{{/if}}";
+    format!(
+        "{{{{#if Meta.Crossings}}}}{begin}{{{{#each Meta.Crossings}}}}{before}{who}: {{{{TriggerLimit}}}} % \
+         ({{{{Used}}}} of {{{{Max}}}}){after}{{{{/each}}}}\
+         {{{{#if Meta.Unnamed}}}}{before}and {{{{Meta.Unnamed}}}} more{after}{{{{/if}}}}{end}{{{{/if}}}}"
+    )
+}
+
 /// One template for a digest of management events, which has nothing but their number and times, and one for all others.
 fn either(of_management: &str, of_others: &str) -> String {
     format!("{{{{#if (or data.suppressed Message.Suppressed)}}}}{of_management}{{{{else}}}}{of_others}{{{{/if}}}}")
@@ -38,6 +49,7 @@ impl Builtin {
     pub(super) fn text(&self) -> String {
         let mut out = self.paragraphs.join("\n\n");
         out.push_str(&format!("\n\n{{{{#if Meta.Suppressed}}}}{DIGEST}{OF_THE_FIRST}\n\n{{{{/if}}}}"));
+        out.push_str(&crossings(["", "- ", "\n", "\n"]));
         for (label, variable) in self.facts {
             out.push_str(&format!("{{{{#if {variable}}}}}{label}: {{{{{variable}}}}}\n{{{{/if}}}}"));
         }
@@ -48,6 +60,7 @@ impl Builtin {
     pub(super) fn html(&self) -> String {
         let mut paragraphs: String = self.paragraphs.iter().map(|text| format!("<p>{text}</p>\n")).collect();
         paragraphs.push_str(&format!("{{{{#if Meta.Suppressed}}}}<p>{DIGEST}{OF_THE_FIRST}</p>\n{{{{/if}}}}"));
+        paragraphs.push_str(&crossings(["<ul>\n", "<li>", "</li>\n", "</ul>\n"]));
         let row = |(label, variable): &(&str, &str)| {
             format!(
                 "{{{{#if {variable}}}}}<tr><td style=\"padding-right:1em;color:#555\">{label}</td>\
