@@ -98,7 +98,8 @@ check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFI
 
 .PHONY: schema
 schema: ## Write the configuration's JSON Schema anew
-	cargo run --quiet --locked --package tollbell-core --example schema > $(SCHEMA)
+	cargo run --quiet --locked --package tollbell-core --example schema > $(SCHEMA).new
+	mv $(SCHEMA).new $(SCHEMA)
 
 .PHONY: fields
 fields: ## Write the table of observed events' fields anew

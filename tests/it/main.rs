@@ -22,10 +22,14 @@ mod import;
 mod manage;
 /// The module's imports and exports.
 mod module;
+/// Numbers that can only be mistakes.
+mod numbers;
 /// Quotas: answers, thresholds, exactness under concurrency.
 mod quota;
 /// What webhooks must survive: outages, dead VMs, updates, floods.
 mod reliability;
+/// What fetched sessions may do.
+mod rights;
 /// Delivery under random schedules of faults.
 mod schedules;
 /// The shim under guests that misbehave and threads that race.

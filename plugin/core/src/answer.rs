@@ -23,6 +23,8 @@ pub enum Outcome {
     UnknownKey,
     /// Its key has no right to this API.
     NoAccess,
+    /// Its key has a right to this API, and not to this path with this method.
+    UrlNotAllowed,
     /// Its key has expired.
     KeyExpired,
     /// Its key is switched off.
@@ -51,11 +53,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Outcome; 16] = [
+    pub const ALL: &[Outcome] = &[
         Outcome::Admitted,
         Outcome::MissingKey,
         Outcome::UnknownKey,
         Outcome::NoAccess,
+        Outcome::UrlNotAllowed,
         Outcome::KeyExpired,
         Outcome::KeyInactive,
         Outcome::OrgQuotaExceeded,
@@ -77,6 +80,7 @@ impl Outcome {
             Outcome::MissingKey => "missing_key",
             Outcome::UnknownKey => "unknown_key",
             Outcome::NoAccess => "no_access",
+            Outcome::UrlNotAllowed => "url_not_allowed",
             Outcome::KeyExpired => "key_expired",
             Outcome::KeyInactive => "key_inactive",
             Outcome::OrgQuotaExceeded => "org_quota_exceeded",
@@ -106,7 +110,9 @@ impl Outcome {
     /// The event that it is, and the event's message, as Tyk has them; `None` for none.
     pub fn event(self) -> Option<(EventKind, &'static str)> {
         Some(match self {
-            Outcome::MissingKey | Outcome::UnknownKey | Outcome::NoAccess => (EventKind::AuthFailure, AUTH_FAILURE),
+            Outcome::MissingKey | Outcome::UnknownKey | Outcome::NoAccess | Outcome::UrlNotAllowed => {
+                (EventKind::AuthFailure, AUTH_FAILURE)
+            }
             Outcome::KeyExpired => (EventKind::KeyExpired, "Attempted access from expired key."),
             Outcome::KeyInactive => (EventKind::KeyExpired, "Attempted access from inactive key."),
             Outcome::OrgRateLimited => (EventKind::OrgRateLimitExceeded, "Organisation rate limit has been exceeded"),
@@ -129,6 +135,7 @@ impl Outcome {
             Outcome::Admitted | Outcome::Preflight => return None,
             Outcome::MissingKey => (401, "Authorization field missing"),
             Outcome::UnknownKey | Outcome::NoAccess => (403, "Access to this API has been disallowed"),
+            Outcome::UrlNotAllowed => (403, "Access to this resource has been disallowed"),
             Outcome::KeyExpired => (401, "Key has expired, please renew"),
             Outcome::KeyInactive => (403, "Key is inactive, please renew"),
             Outcome::OrgQuotaExceeded => {
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn to_a_grpc_client_a_refusal_is_its_text() {
-        for outcome in Outcome::ALL {
+        for outcome in Outcome::ALL.iter().copied() {
             let Some((_, text)) = outcome.refusal() else { continue };
             let answer = Answer::refuse(outcome, None, LimitHeaders::Legacy, UnixMillis(0)).unwrap();
             let grpc = answer.clone().for_grpc(outcome);
@@ -249,7 +256,7 @@ mod tests {
 
     #[test]
     fn outcomes_stand_in_the_order_of_their_discriminants() {
-        for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
+        for (place, outcome) in Outcome::ALL.iter().copied().enumerate() {
             assert_eq!(outcome as usize, place);
         }
         assert_eq!(Answer::refuse(Outcome::Admitted, None, LimitHeaders::Legacy, UnixMillis(0)), None);

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::allowed_urls::CompiledUrls;
 use crate::answer::Outcome;
 use crate::config::Config;
 use crate::event::client_text;
 use crate::identity::{Claimed, Source};
+use crate::paths::Readings;
 use crate::quota::{Charge, Home, Line, List, PageName, Quota, Scope};
 use crate::request::Request;
 use crate::route::Api;
-use crate::session::{About, AllowanceScope, KeyHash, Limits, Org, Session, SessionIndex};
+use crate::session::{About, AllowanceScope, Grant, KeyHash, Limits, Org, Session, SessionIndex};
 use crate::units::{UnixMillis, fingerprint};
 
 /// Sessions of raw keys that were found before, so that a known key is hashed once. Never larger than the list of
@@ -114,29 +116,33 @@ impl<'e> Caller<'e> {
         }
     }
 
-    /// Everything that does not count. Returns the limits that apply.
+    /// Runs every check except the counters. Returns what it may do on the API; `None` for anything.
     ///
     /// # Errors
-    /// As what the request is refused.
+    /// The refusal.
     pub fn check(
         &self,
         config: &Config,
         api: &Api,
+        request: &Request<'_>,
+        compiled: &mut CompiledUrls,
         now: UnixMillis,
-    ) -> Result<Option<(AllowanceScope, &'e Limits)>, Outcome> {
-        let limits = if api.use_keyless { None } else { self.check_session(config, api, now)? };
+    ) -> Result<Option<Grant<'e>>, Outcome> {
+        let grant = if api.use_keyless { None } else { self.check_session(config, api, now)? };
+        if let Some(urls) = grant.and_then(|grant| grant.right).and_then(|right| right.urls.as_deref()) {
+            let method = request.header(":method").unwrap_or_default();
+            let readings = Readings::of(request.path()).map_err(|_| Outcome::UrlNotAllowed)?;
+            if !urls.allow(compiled, method, readings.decoded().iter().map(|reading| reading.path.as_ref())) {
+                return Err(Outcome::UrlNotAllowed);
+            }
+        }
         if self.org.is_some_and(|org| org.is_inactive) {
             return Err(Outcome::OrgInactive);
         }
-        Ok(limits)
+        Ok(grant)
     }
 
-    fn check_session(
-        &self,
-        config: &Config,
-        api: &Api,
-        now: UnixMillis,
-    ) -> Result<Option<(AllowanceScope, &'e Limits)>, Outcome> {
+    fn check_session(&self, config: &Config, api: &Api, now: UnixMillis) -> Result<Option<Grant<'e>>, Outcome> {
         if self.name.is_empty() {
             return Err(Outcome::MissingKey);
         }
@@ -159,19 +165,14 @@ impl<'e> Caller<'e> {
         }
         match self.session.or(self.default) {
             None => Ok(None),
-            Some(session) => session.plan.limits(&api.id).map(Some).ok_or(Outcome::NoAccess),
+            Some(session) => session.plan.grant(&api.id).map(Some).ok_or(Outcome::NoAccess),
         }
     }
 
     /// What the request is to be counted on.
-    pub fn charge<'c>(
-        &'c self,
-        config: &Config,
-        api: &'c Api,
-        limits: Option<(AllowanceScope, &'c Limits)>,
-    ) -> Charge<'c> {
+    pub fn charge<'c>(&'c self, config: &Config, api: &'c Api, grant: Option<Grant<'c>>) -> Charge<'c> {
         let mut charge = self.org_charge();
-        if let Some((scope, limits)) = limits {
+        if let Some(Grant { scope, limits, .. }) = grant {
             self.add_key(&mut charge.lines, config, scope, limits);
         }
         charge.lines.extend(line(Scope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(PageName::Kept(&api.page))));

@@ -6,6 +6,7 @@ use std::task::Poll;
 use serde_json::json;
 
 use crate::admin::{self, Command};
+use crate::allowed_urls::CompiledUrls;
 use crate::answer::{AUTH_FAILURE, Answer, Outcome};
 use crate::caller::{Caller, KnownKeys};
 use crate::config::Config;
@@ -25,7 +26,7 @@ use crate::preflight::is_preflight;
 use crate::quota::{Charged, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
 use crate::route::{Api, ApiIndex};
-use crate::session::{AllowanceScope, Limits};
+use crate::session::Grant;
 use crate::units::UnixMillis;
 use crate::upstream::{self, Upstreams, Verdict};
 use crate::watching::Watched;
@@ -42,6 +43,7 @@ pub struct Engine {
     notifier: Notifier,
     dispatcher: Dispatcher,
     known_keys: KnownKeys,
+    compiled_urls: CompiledUrls,
     upstreams: Upstreams,
     keys: Option<KeyFetcher>,
     last_tick: UnixMillis,
@@ -118,6 +120,7 @@ impl Engine {
             notifier,
             dispatcher,
             known_keys: KnownKeys::new(),
+            compiled_urls: CompiledUrls::default(),
             upstreams: Upstreams::default(),
             last_tick: UnixMillis(0),
             tests: ConnectionTests::default(),
@@ -158,9 +161,9 @@ impl Engine {
             return Poll::Ready(Decision::UNTOUCHED);
         }
         let caller = Caller::identify(config, api, &mut self.known_keys, request);
-        let verdict = match caller.check(config, api, now) {
+        let verdict = match caller.check(config, api, request, &mut self.compiled_urls, now) {
             Err(outcome) => Judgement::of(outcome),
-            Ok(limits) => Judgement::count(host, config, api, &caller, limits, now),
+            Ok(grant) => Judgement::count(host, config, api, &caller, grant, now),
         };
         host.count(Metric::Requests(verdict.outcome));
         let scene = Scene { api, request, caller: &caller };
@@ -429,10 +432,10 @@ impl Judgement {
         config: &Config,
         api: &Api,
         caller: &Caller<'_>,
-        limits: Option<(AllowanceScope, &Limits)>,
+        grant: Option<Grant<'_>>,
         now: UnixMillis,
     ) -> Self {
-        match charge(host, &caller.charge(config, api, limits), now) {
+        match charge(host, &caller.charge(config, api, grant), now) {
             Ok(charged) => {
                 let outcome = charged.refused_by.map_or(Outcome::Admitted, Outcome::refused_by);
                 Judgement { outcome, charged }

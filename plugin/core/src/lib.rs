@@ -15,6 +15,7 @@
 pub mod engine;
 
 pub mod admin;
+pub mod allowed_urls;
 pub mod answer;
 pub mod caller;
 pub mod cap;

@@ -87,7 +87,7 @@ const PLAIN: [Metric; 16] = [
 impl Metric {
     /// Every counter, in the order of [`Metric::index`].
     pub fn all() -> impl Iterator<Item = Metric> {
-        let requests = Outcome::ALL.into_iter().map(Metric::Requests);
+        let requests = Outcome::ALL.iter().copied().map(Metric::Requests);
         let events = EventKind::all().map(Metric::Events);
         PLAIN.into_iter().chain(requests).chain(events)
     }
@@ -138,12 +138,14 @@ pub enum Gauge {
     DisabledTargets,
     /// Sessions that were fetched from `keys_from`.
     FetchedKeys,
+    /// Those of them that something closes which is not honoured, for every API or for some.
+    ClosedKeys,
 }
 
 impl Gauge {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Gauge; 5] =
-        [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::DisabledTargets, Gauge::FetchedKeys];
+    pub const ALL: [Gauge; 6] =
+        [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::DisabledTargets, Gauge::FetchedKeys, Gauge::ClosedKeys];
 
     /// The name under which the proxy knows it.
     pub fn name(self) -> &'static str {
@@ -153,6 +155,7 @@ impl Gauge {
             Gauge::OldestAge => "tollbell_oldest_age_seconds",
             Gauge::DisabledTargets => "tollbell_disabled_targets",
             Gauge::FetchedKeys => "tollbell_fetched_keys",
+            Gauge::ClosedKeys => "tollbell_closed_keys",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::allowed_urls::{AllowedUrls, UrlRule};
 use crate::quota::Quota;
 use crate::units::UnixMillis;
 
@@ -64,6 +65,10 @@ pub struct Right {
     pub scope: AllowanceScope,
     /// Its limits; `None` for the session's.
     pub limits: Option<Limits>,
+    /// The versions that it is for, where the API has versions.
+    pub versions: Vec<String>,
+    /// The paths and methods that it allows; `None`: all.
+    pub urls: Option<Arc<AllowedUrls>>,
 }
 
 /// What a session may do. Sessions that may do the same share one, since there can be a hundred thousand.
@@ -76,18 +81,32 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The limits on an API, and whose counters they use; `None` without a right to it.
-    pub fn limits(&self, api_id: &str) -> Option<(AllowanceScope, &Limits)> {
-        let Some(rights) = &self.rights else { return Some((AllowanceScope::default(), &self.limits)) };
+    /// What it may do on an API; `None` without a right to it.
+    pub fn grant(&self, api_id: &str) -> Option<Grant<'_>> {
+        let Some(rights) = &self.rights else {
+            return Some(Grant { scope: AllowanceScope::default(), limits: &self.limits, right: None });
+        };
         let right = rights.get(api_id)?;
-        Some((right.scope, right.limits.as_ref().unwrap_or(&self.limits)))
+        Some(Grant { scope: right.scope, limits: right.limits.as_ref().unwrap_or(&self.limits), right: Some(right) })
     }
+}
+
+/// What a session may do on one API.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant<'p> {
+    /// Whose counters it uses.
+    pub scope: AllowanceScope,
+    /// The limits that apply.
+    pub limits: &'p Limits,
+    /// The right; `None` where a session has every right.
+    pub right: Option<&'p Right>,
 }
 
 /// What the sessions of one document have in common. It goes with the document.
 #[derive(Debug, Default)]
 pub struct Shared {
     plans: HashSet<Arc<Plan>>,
+    urls: HashMap<Vec<UrlRule>, Arc<AllowedUrls>>,
     org_names: HashSet<Arc<str>>,
 }
 
@@ -100,6 +119,22 @@ impl Shared {
         let plan = Arc::new(plan);
         self.plans.insert(Arc::clone(&plan));
         plan
+    }
+
+    /// The same rules for all that are alike; `None` where there are none.
+    ///
+    /// # Errors
+    /// The first rule that is wrong, by its place, and why.
+    pub fn urls(&mut self, rules: &[UrlRule]) -> Result<Option<Arc<AllowedUrls>>, (usize, String)> {
+        if rules.is_empty() {
+            return Ok(None);
+        }
+        if let Some(known) = self.urls.get(rules) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let made = Arc::new(AllowedUrls::new(rules)?);
+        self.urls.insert(rules.to_vec(), Arc::clone(&made));
+        Ok(Some(made))
     }
 
     /// One text for all that are alike.

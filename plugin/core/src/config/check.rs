@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
 use super::manage;
-use super::sessions::{MonitorRules, SessionMaker, warn_of_half};
+use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
-use super::{Config, raw};
+use super::{Config, numbers, raw};
 use crate::admin::Admin;
 use crate::challenge::Challenge;
 use crate::delivery::disabled::ConfigId;
@@ -29,6 +29,7 @@ const FETCHED_PAGE_BYTES: u64 = 512;
 /// Checks everything; the result is of use only where no error was added.
 pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<ConfigError>) {
     let mut warnings = Errors::default();
+    numbers::check(&raw, errors, &mut warnings);
     let templates = check_templates(&raw.templates, errors, &mut warnings);
     let rules = MonitorRules::new(&raw.monitor, &mut warnings);
     let session_maker = SessionMaker::new(rules, std::mem::take(&mut raw.policies));
@@ -38,6 +39,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     session_maker.add_keys(&raw, &mut directory, errors, &mut warnings);
     let default_session = session_maker.default(&raw.default_policy, errors);
 
+    check_clusters(&raw.callouts.clusters, errors);
     let mail = super::mail::check(&raw, errors, &mut warnings);
     let event_options = manage::event_options(&raw, errors, &mut warnings);
     let mut handlers = HandlerList::new(&templates, &raw, mail.as_ref(), errors, &mut warnings);
@@ -78,7 +80,6 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         check_org(&member(&path, "org_id"), &api.org_id, &raw, errors);
         let org = directory.org_or_insert(&api.org_id, Limits::default(), false);
         let limit = api.global_rate_limit;
-        warn_of_half(&member(&path, "global_rate_limit"), limit.rate, limit.per, &mut warnings);
         let identity = identity(&member(&path, "identity"), &api.identity, errors);
         let key_location = key_location(&member(&path, "auth"), &api.auth, errors);
         let name = if api.name.is_empty() { &api.api_id } else { &api.name };
@@ -101,9 +102,6 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         };
         warn_of_identities(&path, &checked, default_session.is_some(), &mut warnings);
         routes.add(&api.domain, &api.listen_path, checked);
-    }
-    for (id, org) in &raw.orgs {
-        warn_of_half(&member("orgs", id), org.rate, org.per, &mut warnings);
     }
     warn_of_sources(&raw, &routes, &mut warnings);
     if raw.keys_from.url.is_empty() && !raw.keys_from.cluster.is_empty() {
@@ -162,6 +160,23 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
     if others && !has_default {
         let message = "default_policy is not set: who is identified and has no session has no limits";
         warnings.add(member(path, "identity"), message);
+    }
+}
+
+/// A name in `callouts.clusters` that no host can have.
+fn check_clusters(clusters: &BTreeMap<String, String>, errors: &mut Errors) {
+    for name in clusters.keys() {
+        let port = match name.rsplit_once(']') {
+            Some((_, behind)) => behind.strip_prefix(':'),
+            None => name.split_once(':').map(|(_, port)| port),
+        };
+        let host = name.strip_suffix(&port.map(|port| format!(":{port}")).unwrap_or_default()).unwrap_or_default();
+        if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0))
+            || host.is_empty()
+            || !is_host(host)
+        {
+            errors.add(member("callouts.clusters", name), "is not a host, or a host and a port from 1 to 65535");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod people;
 use std::collections::BTreeMap;
 
 use super::error::{Errors, hint, item, member};
+use super::numbers::looks_like_milliseconds;
 use super::raw;
 use super::target::{basic, legal_header, target};
 use crate::cap::Cap;
@@ -332,6 +333,10 @@ impl<'c> HandlerList<'c> {
         let event_timeout = meta.event_timeout.unwrap_or_default();
         if meta.digest == Some(true) && event_timeout == 0 {
             self.warnings.add(member(path, "digest"), "without an event_timeout nothing is held back");
+        }
+        if looks_like_milliseconds(event_timeout) {
+            let message = format!("{event_timeout} seconds: it is not in milliseconds");
+            self.warnings.add(member(path, "event_timeout"), message);
         }
         event_timeout
     }

@@ -76,9 +76,6 @@ impl Check<'_> {
         let kind = self.kind();
         let action = kind.and_then(|kind| self.action(kind));
         let template = if raw.path.is_empty() { None } else { self.template() };
-        for status in raw.status.iter().filter(|status| !(100..=599).contains(*status)) {
-            self.add("status", format!("{status} is not a status: 100 to 599"));
-        }
         let org_id = self.source("org_id", &raw.org_id, template.as_ref(), false);
         let payload = kind.map(|kind| self.payload(kind, template.as_ref()));
         for (index, pointer) in (0_usize..).zip(&raw.fingerprints) {

@@ -8,9 +8,11 @@
 mod check;
 mod decode;
 mod error;
+pub mod fields;
 mod handlers;
 mod mail;
 mod manage;
+mod numbers;
 mod policies;
 pub mod raw;
 mod sessions;

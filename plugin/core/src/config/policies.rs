@@ -9,6 +9,8 @@
 //!   counted with those of its own policy, by the last one that names it; else all APIs count together.
 //! - A policy `per_api` gives each of its APIs a counter of its own where the right has limits, and one for all others. It
 //!   cannot be mixed with a partitioned one.
+//! - Of several policies with rights to one API the versions and the `allowed_urls` are added, also where one of them
+//!   has no `allowed_urls`; a policy `per_api` replaces them.
 //! - One that is switched off switches its keys off. Tags and metadata are added.
 //!
 //! Thresholds of a policy's monitor are added too; Tyk's policies have none.
@@ -17,19 +19,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::raw::{AccessRight, Limit, Partitions, Policy, Session};
+use super::raw::{AccessRight, AllowedUrl, Limit, Partitions, Policy, Session};
+use crate::allowed_urls::UrlRule;
 
 /// A session after its policies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Merged {
     pub(super) limit: Limit,
-    /// The APIs that it may call, with the limits where they are not the session's, and their allowance scope, empty for
-    /// the session's own. `None`: every API.
-    pub(super) rights: Option<BTreeMap<String, (Option<Limit>, String)>>,
+    /// The APIs that it may call. `None`: every API.
+    pub(super) rights: Option<BTreeMap<String, MergedRight>>,
     pub(super) is_inactive: bool,
     pub(super) trigger_limits: Vec<f64>,
     pub(super) tags: BTreeSet<String>,
     pub(super) meta_data: Map<String, Value>,
+}
+
+/// A right after the policies of its session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MergedRight {
+    /// `None` for the session's.
+    pub(super) limit: Option<Limit>,
+    /// Empty for the session's own.
+    pub(super) scope: String,
+    /// The versions, where the API has some.
+    pub(super) versions: Vec<String>,
+    /// None: every path and method.
+    pub(super) urls: Vec<UrlRule>,
 }
 
 /// Merges.
@@ -39,7 +54,7 @@ pub(super) struct Merged {
 pub(super) fn merge(session: &Session, policies: &BTreeMap<String, Policy>) -> Result<Merged, String> {
     let mut merge = Merge::new(session);
     let mut applied = Vec::new();
-    for id in &session.apply_policies {
+    for id in session.policies() {
         let policy = policies.get(id).ok_or_else(|| format!("no policy has the id {id:?}"))?;
         if !policy.org_id.is_empty() && !session.org_id.is_empty() && policy.org_id != session.org_id {
             return Err(format!("the policy {id:?} belongs to the organisation {:?}", policy.org_id));
@@ -90,9 +105,10 @@ impl Partitions {
 }
 
 impl Policy {
-    fn limit(&self) -> Limit {
-        let Policy { quota_max, quota_renewal_rate, rate, per, .. } = *self;
-        Limit { quota_max, quota_renewal_rate, rate, per }
+    /// Whether its keys have its rights, and none of their own.
+    pub(super) fn says_rights(&self) -> bool {
+        let parts = self.partitions;
+        !self.access_rights.is_empty() && (parts.per_api || parts.says(parts.acl))
     }
 }
 
@@ -146,13 +162,35 @@ struct Given {
     by: String,
     quota: bool,
     rate: bool,
+    versions: Vec<String>,
+    urls: Vec<UrlRule>,
+}
+
+impl Given {
+    /// Adds what a right allows.
+    fn add(&mut self, right: &AccessRight) {
+        add_missing(&mut self.versions, &right.versions);
+        for AllowedUrl { url, methods } in &right.allowed_urls {
+            match self.urls.iter_mut().find(|known| known.url == *url) {
+                Some(known) => add_missing(&mut known.methods, methods),
+                None => self.urls.push(UrlRule { url: url.clone(), methods: methods.clone() }),
+            }
+        }
+    }
+}
+
+fn add_missing(to: &mut Vec<String>, from: &[String]) {
+    for text in from {
+        if !to.contains(text) {
+            to.push(text.clone());
+        }
+    }
 }
 
 impl Merge {
     fn new(session: &Session) -> Self {
-        let Session { quota_max, quota_renewal_rate, rate, per, .. } = *session;
         let merged = Merged {
-            limit: Limit { quota_max, quota_renewal_rate, rate, per },
+            limit: session.limit(),
             is_inactive: session.is_inactive,
             trigger_limits: session.monitor.trigger_limits.iter().map(|limit| limit.0).collect(),
             tags: session.tags.iter().cloned().collect(),
@@ -184,6 +222,7 @@ impl Merge {
             }
             if parts.says(parts.acl) {
                 id.clone_into(&mut given.by);
+                given.add(right);
             }
             if parts.says(parts.quota) {
                 given.quota = true;
@@ -217,7 +256,9 @@ impl Merge {
                     (limit.rate, limit.per) = (before.limit.rate, before.limit.per);
                 }
             }
-            let given = Given { limit, scope: scope.to_owned(), by: scope.to_owned(), quota: true, rate: true };
+            let (scope, by) = (scope.to_owned(), scope.to_owned());
+            let mut given = Given { limit, scope, by, quota: true, rate: true, ..Given::default() };
+            given.add(right);
             self.rights.insert(api.clone(), given);
             self.has_per_api = true;
         }
@@ -238,7 +279,8 @@ impl Merge {
             }
             let scope = if given.scope.is_empty() && several { given.by.clone() } else { given.scope.clone() };
             // One that says nothing is the session's, as in Tyk.
-            (api.clone(), if limit.is_empty() { (None, String::new()) } else { (Some(limit), scope) })
+            let (limit, scope) = if limit.is_empty() { (None, String::new()) } else { (Some(limit), scope) };
+            (api.clone(), MergedRight { limit, scope, versions: given.versions.clone(), urls: given.urls.clone() })
         });
         self.merged.rights =
             if self.rights.is_empty() { own_rights(&session.access_rights) } else { Some(given.collect()) };
@@ -246,13 +288,17 @@ impl Merge {
     }
 }
 
-fn own_rights(rights: &BTreeMap<String, AccessRight>) -> Option<BTreeMap<String, (Option<Limit>, String)>> {
+/// Those that are closed are gone, and do not become the right to every API.
+fn own_rights(rights: &BTreeMap<String, AccessRight>) -> Option<BTreeMap<String, MergedRight>> {
     let own = |(api, right): (&String, &AccessRight)| {
+        let mut given = Given::default();
+        given.add(right);
         let scope = if right.allowance_scope.is_empty() { api } else { &right.allowance_scope };
-        let limit = (!right.limit.is_empty()).then(|| (Some(right.limit), scope.clone()));
-        (api.clone(), limit.unwrap_or_default())
+        let (limit, scope) =
+            if right.limit.is_empty() { (None, String::new()) } else { (Some(right.limit), scope.clone()) };
+        (api.clone(), MergedRight { limit, scope, versions: given.versions, urls: given.urls })
     };
-    (!rights.is_empty()).then(|| rights.iter().map(own).collect())
+    (!rights.is_empty()).then(|| rights.iter().filter(|(_, right)| !right.is_closed).map(own).collect())
 }
 
 #[cfg(test)]

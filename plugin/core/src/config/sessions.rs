@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::error::{Errors, hint, key_name, member};
+use super::error::{Errors, hint, item, key_name, member};
+use super::fields::{self, Closed};
 use super::policies::merge;
-use super::raw;
+use super::{numbers, raw};
+use crate::allowed_urls::AllowedUrls;
 use crate::quota::Quota;
 use crate::session::{About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared};
 use crate::units::{Percent, UnixMillis, fingerprint};
@@ -63,7 +65,7 @@ impl SessionMaker {
         SessionMaker { rules, policies }
     }
 
-    /// From a session as Tyk writes it; what is of no use here is passed over.
+    /// From a session as Tyk writes it, and what in it closes it, or its right to an API: see [`super::fields`].
     ///
     /// # Errors
     /// When it is none, or names a policy that it cannot have.
@@ -73,16 +75,38 @@ impl SessionMaker {
         json: &[u8],
         directory: &Directory,
         shared: &mut Shared,
-    ) -> Result<Session, String> {
-        let raw: raw::Session = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    ) -> Result<(Session, Vec<String>), String> {
+        let value: Map<String, Value> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let Closed { key: mut closing, rights: closed } = fields::closed(&value);
+        let mut raw: raw::Session = serde_json::from_value(Value::Object(value)).map_err(|error| error.to_string())?;
         let bad = raw.monitor.trigger_limits.iter().find(|limit| Percent::new(limit.0).is_none());
         if let Some(bad) = bad {
             return Err(format!("monitor.trigger_limits: {} is not over 0 and up to 100", bad.0));
         }
+        closing = closing.or_else(|| numbers::wrong_session(&raw));
+        let mut closings = Vec::new();
+        // Rights of a session whose policies say its rights are not looked at.
+        if !raw.policies().iter().any(|id| self.says_rights(id)) {
+            let wrong = raw.access_rights.iter().filter_map(|(api, right)| {
+                let field = closed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
+                Some((api.clone(), field.or_else(|| wrong_right(api, right, shared))?))
+            });
+            for (api, field) in wrong.collect::<Vec<_>>() {
+                if let Some(right) = raw.access_rights.get_mut(&api) {
+                    right.is_closed = true;
+                }
+                closings.push(field);
+            }
+        }
         let org = directory.org_index(&raw.org_id);
         let unknown = !raw.org_id.is_empty() && org.is_none();
         let org_name = unknown.then(|| shared.org_name(&raw.org_id));
-        Ok(Session { org_name, is_fetched: true, ..self.make(hash, &raw, org, shared)? })
+        let mut session = Session { org_name, is_fetched: true, ..self.make(hash, &raw, org, shared)? };
+        if let Some(field) = closing {
+            session.plan = shared.plan(Plan { rights: Some(BTreeMap::new()), ..Plan::default() });
+            closings = vec![field];
+        }
+        Ok((session, closings))
     }
 
     fn make(
@@ -94,14 +118,16 @@ impl SessionMaker {
     ) -> Result<Session, String> {
         let merged = merge(raw, &self.policies)?;
         let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys);
-        let right = |(api, (limit, scope)): (&String, &(Option<raw::Limit>, String))| {
-            let scope = AllowanceScope(if scope.is_empty() { 0 } else { fingerprint(&[scope]).max(1) });
-            (api.clone(), Right { scope, limits: limit.map(limits) })
-        };
-        let plan = Plan {
-            limits: limits(merged.limit),
-            rights: merged.rights.as_ref().map(|rights| rights.iter().map(right).collect()),
-        };
+        let mut rights = merged.rights.as_ref().map(|_| BTreeMap::new());
+        for (api, right) in merged.rights.iter().flatten() {
+            let scope = if right.scope.is_empty() { 0 } else { fingerprint(&[&right.scope]).max(1) };
+            // A wrong rule was reported where it stands; the right goes with it.
+            let Ok(urls) = shared.urls(&right.urls) else { continue };
+            let versions = right.versions.clone();
+            let right = Right { scope: AllowanceScope(scope), limits: right.limit.map(limits), versions, urls };
+            rights.get_or_insert_default().insert(api.clone(), right);
+        }
+        let plan = Plan { limits: limits(merged.limit), rights };
         let about = About {
             alias: raw.alias.clone(),
             tags: merged.tags.into_iter().collect(),
@@ -144,12 +170,10 @@ impl SessionMaker {
 
     pub(super) fn add_orgs(&self, raw: &raw::Config, directory: &mut Directory) {
         for (id, org) in &raw.orgs {
-            let raw::Org { quota_max, quota_renewal_rate, rate, per, is_inactive, .. } = *org;
             let triggers: Vec<f64> = org.monitor.trigger_limits.iter().map(|limit| limit.0).collect();
-            let limit = raw::Limit { quota_max, quota_renewal_rate, rate, per };
-            let limits = self.rules.limits(limit, &triggers, self.rules.orgs);
+            let limits = self.rules.limits(org.limit(), &triggers, self.rules.orgs);
             let enforced = if raw.enforce_org_quotas { limits } else { Limits::default() };
-            directory.org_or_insert(id, enforced, is_inactive);
+            directory.org_or_insert(id, enforced, org.is_inactive);
         }
     }
 
@@ -174,6 +198,13 @@ impl SessionMaker {
             check_rights(&member(&path, "access_rights"), &session.access_rights, raw, errors, warnings);
             super::check::check_org(&member(&path, "org_id"), &session.org_id, raw, errors);
             let org = directory.org_or_insert(&session.org_id, Limits::default(), false);
+            if let Some((name, why)) = fields::special_meta_data(&session.meta_data) {
+                errors.add(member(&member(&path, "meta_data"), name), why);
+            }
+            if !session.apply_policy_id.is_empty() && !session.apply_policies.is_empty() {
+                let message = "has no effect: apply_policies is not empty, and wins, as in Tyk";
+                warnings.add(member(&path, "apply_policy_id"), message);
+            }
             let made = match self.make(hash, session, org, &mut shared) {
                 Ok(made) => made,
                 Err(message) => {
@@ -181,10 +212,9 @@ impl SessionMaker {
                     continue;
                 }
             };
-            warn_of_half(&path, session.rate, session.per, warnings);
-            if !session.apply_policies.is_empty() {
+            if !session.policies().is_empty() {
                 self.warn_of_replaced(&path, session, warnings);
-                if made.plan.rights.is_none() && session.apply_policies.iter().any(|id| self.names_apis(id)) {
+                if made.plan.rights.is_none() && session.policies().iter().any(|id| self.names_apis(id)) {
                     let message =
                         "no policy grants an API (their partitions leave acl out), so the key may call every one";
                     warnings.add(member(&path, "apply_policies"), message);
@@ -207,7 +237,7 @@ impl SessionMaker {
 
     /// A limit that stands in the session and does nothing surprises whoever wrote it.
     fn warn_of_replaced(&self, path: &str, session: &raw::Session, warnings: &mut Errors) {
-        if session.apply_policies.iter().any(|id| self.names_apis(id)) {
+        if session.policies().iter().any(|id| self.names_apis(id)) {
             for (api, right) in &session.access_rights {
                 if right.limit != raw::Limit::default() {
                     let place = member(&member(&member(path, "access_rights"), api), "limit");
@@ -221,22 +251,17 @@ impl SessionMaker {
         self.policies.get(policy).is_some_and(|policy| !policy.access_rights.is_empty())
     }
 
+    /// Whether the rights of a session with that policy are the policy's.
+    fn says_rights(&self, policy: &str) -> bool {
+        self.policies.get(policy).is_some_and(raw::Policy::says_rights)
+    }
+
     pub(super) fn check_policies(&self, raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) {
         for (id, policy) in &self.policies {
             let path = member("policies", id);
-            warn_of_half(&path, policy.rate, policy.per, warnings);
             check_rights(&member(&path, "access_rights"), &policy.access_rights, raw, errors, warnings);
             super::check::check_org(&member(&path, "org_id"), &policy.org_id, raw, errors);
         }
-    }
-}
-
-/// Half a rate is none, which somebody may not have meant.
-pub(super) fn warn_of_half(path: &str, rate: f64, per: f64, warnings: &mut Errors) {
-    match (rate > 0.0, per > 0.0) {
-        (true, false) => warnings.add(member(path, "rate"), "no limit: per is missing"),
-        (false, true) if rate == 0.0 => warnings.add(member(path, "per"), "no limit: rate is missing"),
-        _ => {}
     }
 }
 
@@ -250,7 +275,9 @@ fn check_rights(
     let api_ids: BTreeSet<&str> = raw.apis.iter().map(|api| api.api_id.as_str()).collect();
     for (api, right) in rights {
         let place = member(path, api);
-        warn_of_half(&member(&place, "limit"), right.limit.rate, right.limit.per, warnings);
+        if let Err((rule, why)) = AllowedUrls::new(&right.urls()) {
+            errors.add(member(&item(&member(&place, "allowed_urls"), rule), "url"), why);
+        }
         if !right.allowance_scope.is_empty() && right.limit == raw::Limit::default() {
             warnings.add(member(&place, "allowance_scope"), "has no effect without a limit");
         }
@@ -260,6 +287,16 @@ fn check_rights(
             errors.add(member(&place, "api_id"), format!("{:?} differs from its place's name {api:?}", right.api_id));
         }
     }
+}
+
+/// What is wrong with a right of a fetched session.
+fn wrong_right(api: &str, right: &raw::AccessRight, shared: &mut Shared) -> Option<String> {
+    let path = format!("access_rights.{api}");
+    if let Some((field, why)) = numbers::wrong(right.limit) {
+        return Some(format!("{path}.limit.{field}: {why}"));
+    }
+    let (rule, why) = shared.urls(&right.urls()).err()?;
+    Some(format!("{path}.allowed_urls[{rule}].url: {why}"))
 }
 
 fn plain_text(value: Value) -> String {

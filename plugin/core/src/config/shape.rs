@@ -11,6 +11,9 @@ use super::error::{Errors, hint, item, key_name, member};
 /// Marks a map of the schema whose names are secrets, which errors must not show.
 pub(super) const SECRET_NAMES: &str = "x-secret-names";
 
+/// What an error about a number's range adds.
+const RANGE_HINT: &str = "x-hint";
+
 /// Makes `value` conform to `schema`, reporting what did not.
 pub(super) fn conform(schema: &Value, value: &mut Value, errors: &mut Errors) {
     let mut shape = Shape { root: schema, errors };
@@ -184,7 +187,8 @@ impl<'s> Shape<'s> {
         *value = parsed;
         match out_of_range {
             Some(message) => {
-                self.errors.add(path, message);
+                let hint = schema.get(RANGE_HINT).and_then(Value::as_str);
+                self.errors.add(path, hint.map_or_else(|| message.clone(), |hint| format!("{message}: {hint}")));
                 false
             }
             None => true,

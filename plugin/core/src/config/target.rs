@@ -28,7 +28,7 @@ pub(super) fn target(
         uri.host().filter(|host| !host.is_empty())?;
         // What is no port may be a password whose slash was not escaped.
         let host_and_port = uri.authority()?.as_str().rsplit('@').next()?;
-        if port_of(host_and_port).is_some_and(|port| port.parse::<u16>().is_err()) {
+        if port_of(host_and_port).is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
             return None;
         }
         Some((scheme, uri.authority()?, uri.host()?, uri.path_and_query()))

@@ -212,10 +212,10 @@ fn null_means_the_default() {
     let session =
         |key: &[u8]| config.directory.find(&KeyHash::of(key)).and_then(|at| config.directory.session(at)).unwrap();
     assert!(
-        session(b"k").plan.limits("a").is_some() && session(b"k").plan.limits("b").is_none(),
+        session(b"k").plan.grant("a").is_some() && session(b"k").plan.grant("b").is_none(),
         "an empty right is a right to this API only"
     );
-    assert!(session(b"all").plan.limits("b").is_some());
+    assert!(session(b"all").plan.grant("b").is_some());
 }
 
 #[test]

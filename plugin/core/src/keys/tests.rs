@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::config::fields::{self, Field, Use};
 use crate::metrics::Fetch;
 use crate::testing::MemoryHost;
 
@@ -15,7 +16,7 @@ struct World {
 }
 
 const CONFIG: &str = r#"{
-    "apis": [{ "api_id": "orders" }], "policies": { "gold": { "quota_max": 5 } }, "keys": { "own": {} },
+    "apis": [{ "api_id": "orders" }], "policies": { "gold": { "quota_max": 5 }, "orders only": { "access_rights": { "orders": {} } } }, "keys": { "own": {} },
     "keys_from": {
         "url": "http://user:pass@keys.test/all?v=1", "interval_s": 10, "headers": { "X-Token": "t" }, "max_bytes": 100000
     }
@@ -57,7 +58,7 @@ impl World {
 fn sessions_are_fetched_and_replaced() {
     let mut world = World::new();
     assert!(!world.config.keys_are_loaded);
-    let (callout, changed) = world.look(200, "v1", r#"{ "a": {"apply_policies":["gold"],"unknown":[1]} , "b": {} }"#);
+    let (callout, changed) = world.look(200, "v1", r#"{ "a": {"apply_policies":["gold"],"last_check":1} , "b": {} }"#);
     assert!(changed && world.config.keys_are_loaded && world.knows("a") && world.knows("b") && world.knows("own"));
     for (name, value) in [
         (":method", "GET"),
@@ -162,4 +163,112 @@ proptest! {
             }
         }
     }
+}
+
+/// What is written for a key, what closes it, and whether for every API.
+fn closings() -> Vec<(Value, &'static str)> {
+    let listed = |fields: &'static [Field], whole: fn(&str, Value) -> Value| {
+        let closes = fields.iter().filter(|field| matches!(field.usage, Use::Closes(_)));
+        closes.map(move |field| (whole(field.name, json!({ "x": "y" })), field.name))
+    };
+    let in_right = |right: Value| json!({ "access_rights": { "orders": right } });
+    let mut closings: Vec<(Value, &'static str)> = listed(fields::SESSION, |name, value| json!({ name: value }))
+        .chain(listed(fields::RIGHT, |name, value| json!({ "access_rights": { "orders": { name: value } } })))
+        .chain(listed(
+            fields::LIMIT,
+            |name, value| json!({ "access_rights": { "orders": { "limit": { name: value } } } }),
+        ))
+        .collect();
+    closings.extend([
+        (json!({ "of_the_future": { "a": [true] } }), "of_the_future"),
+        (json!({ "Rate": 5 }), "Rate"),
+        (json!({ "meta_data": { "policies": [{ "id": "p" }] } }), "meta_data.policies"),
+        (json!({ "meta_data": { "rate_limit_pattern": "$tyk_meta.team" } }), "meta_data.rate_limit_pattern"),
+        (json!({ "hmac_enabled": true }), "hmac_enabled"),
+        (json!({ "max_query_depth": 5 }), "max_query_depth"),
+        (json!({ "smoothing": { "enabled": true } }), "smoothing"),
+        (json!({ "basic_auth_data": { "password": "$2a$10$x", "hash_type": "bcrypt" } }), "basic_auth_data"),
+        (json!({ "quota_max": -10 }), "quota_max: -10"),
+        (json!({ "quota_renewal_rate": -5 }), "quota_renewal_rate: -5"),
+        (json!({ "rate": -0.5, "per": 1 }), "rate: -0.5"),
+        (json!({ "rate": 1, "per": -60 }), "per: -60"),
+        (json!({ "expires": 1_767_225_600_000_i64 }), "expires: 1767225600000"),
+        (json!({ "expires": -7 }), "expires: -7"),
+        (in_right(json!({ "of_the_future": 1 })), "access_rights.orders.of_the_future"),
+        (in_right(json!({ "limit": { "of_the_future": 1 } })), "access_rights.orders.limit.of_the_future"),
+        (in_right(json!({ "limit": { "quota_max": -10 } })), "access_rights.orders.limit.quota_max: -10"),
+        (
+            in_right(json!({ "endpoints": [{ "path": "/", "methods": [{ "name": "GET" }] }] })),
+            "access_rights.orders.endpoints",
+        ),
+        (
+            in_right(json!({ "allowed_urls": [{ "url": "(", "methods": ["GET"] }] })),
+            "access_rights.orders.allowed_urls[0].url",
+        ),
+    ]);
+    closings
+}
+
+#[test]
+fn what_narrows_a_key_and_is_not_honoured_closes_it() {
+    let closings = closings();
+    assert!(closings.len() > 40);
+    let (config, _) = Config::load(CONFIG.as_bytes()).unwrap();
+    let mut shared = Shared::default();
+    for (session, field) in closings {
+        let hash = KeyHash::of(b"k");
+        let text = session.to_string();
+        let (read, said) = config.session_maker.read(hash, text.as_bytes(), &config.directory, &mut shared).unwrap();
+        assert!(read.plan.grant("orders").is_none(), "{text}");
+        assert!(said.len() == 1 && said[0].contains(field), "{text}: {said:?}");
+    }
+}
+
+#[test]
+fn what_is_empty_or_harmless_closes_nothing() {
+    let (config, _) = Config::load(CONFIG.as_bytes()).unwrap();
+    let mut shared = Shared::default();
+    let mut read = |session: &Value| {
+        let text = session.to_string();
+        config.session_maker.read(KeyHash::of(b"k"), text.as_bytes(), &config.directory, &mut shared).unwrap()
+    };
+    let nothing = [json!(null), json!(false), json!(0), json!(0.0), json!(-1), json!(""), json!([]), json!({})];
+    let nothing_inside =
+        [json!({ "a": "", "b": { "c": [] } }), json!({ "enabled": false, "step": 5 }), json!("0001-01-01T00:00:00Z")];
+    for empty in nothing.iter().chain(&nothing_inside) {
+        for field in fields::SESSION.iter().filter(|field| matches!(field.usage, Use::Closes(_))) {
+            assert!(read(&json!({ field.name: empty })).1.is_empty(), "{}: {empty}", field.name);
+        }
+        assert!(read(&json!({ "of_the_future": empty })).1.is_empty(), "{empty}");
+    }
+    for field in fields::SESSION.iter().filter(|field| matches!(field.usage, Use::Ignored(_))) {
+        assert!(read(&json!({ field.name: 5 })).1.is_empty(), "{}", field.name);
+    }
+    for field in
+        fields::RIGHT.iter().filter(|field| matches!(field.usage, Use::Ignored(_)) && !field.name.starts_with("api_"))
+    {
+        assert!(read(&json!({ "access_rights": { "orders": { field.name: 5 } } })).1.is_empty(), "{}", field.name);
+    }
+    // The rights of a session whose policies say its rights are not looked at, nor is what closes them.
+    let rights = json!({ "orders": { "restricted_types": [{ "name": "Q" }] } });
+    let (session, closings) = read(&json!({ "apply_policies": ["orders only"], "access_rights": rights }));
+    assert!(closings.is_empty() && session.plan.grant("orders").is_some());
+    let (session, closings) = read(&json!({ "apply_policies": ["gold"], "access_rights": rights }));
+    assert!(closings.len() == 1 && session.plan.grant("orders").is_none());
+    // Others stay.
+    let rights = json!({ "orders": { "restricted_types": [{ "name": "Q" }] }, "other": {} });
+    let (session, _) = read(&json!({ "access_rights": rights }));
+    assert!(session.plan.grant("orders").is_none() && session.plan.grant("other").is_some());
+    // Tyk's older form of apply_policies.
+    let (session, _) = read(&json!({ "apply_policy_id": "gold" }));
+    assert_eq!(session.plan.limits.quota.as_ref().map(|quota| quota.max), Some(5));
+}
+
+#[test]
+fn closed_keys_are_counted() {
+    let mut world = World::new();
+    let sessions: serde_json::Map<String, Value> =
+        (0..50).map(|n| (format!("key-{n}"), json!({ "hmac_enabled": n % 2 == 0 }))).collect();
+    world.look(200, "v1", &Value::Object(sessions).to_string());
+    assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(25));
 }

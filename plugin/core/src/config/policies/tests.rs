@@ -13,7 +13,7 @@ fn merged(session: Value, policies: Value) -> Result<Merged, String> {
 fn shown(session: Value, policies: Value) -> Vec<String> {
     let merged = merged(session, policies).unwrap();
     let text = |limit: Limit| format!("{}/{} {}/{}", limit.quota_max, limit.quota_renewal_rate, limit.rate, limit.per);
-    let rights = merged.rights.iter().flatten().map(|(api, (limit, scope))| match limit {
+    let rights = merged.rights.iter().flatten().map(|(api, MergedRight { limit, scope, .. })| match limit {
         Some(limit) => format!("{api}: {} [{scope}]", text(*limit)),
         None => format!("{api}: *"),
     });

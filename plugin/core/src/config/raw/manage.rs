@@ -44,6 +44,7 @@ pub struct ObserveRule {
     /// such as /v1/keys/{id}. A slash at the end counts.
     pub path: String,
     /// The response's statuses that are a success; by default every 2xx.
+    #[schemars(inner(range(min = 100, max = 599)))]
     pub status: Vec<u16>,
     /// Where the id of the organisation stands whose event_options say who hears of it; by default the API's own. Where
     /// nothing stands there, no organisation hears of it.

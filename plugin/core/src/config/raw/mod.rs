@@ -15,7 +15,11 @@ use crate::upstream::DEFAULT_FAILURES;
 pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
-pub use session::{AccessRight, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
+pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
+
+/// What an error about a number's range adds.
+const SECONDS: &str = "the unit is seconds";
+const UNIX_SECONDS: &str = "the unit is Unix seconds, not milliseconds";
 
 /// tollbell: API keys, quotas, monitors and event webhooks for Envoy. Names are Tyk's wherever Tyk has one.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -249,9 +253,11 @@ pub struct IdentityFrom {
 pub struct GlobalRateLimit {
     /// Switched off.
     pub disabled: bool,
-    /// Requests per period; 0 or less: unlimited.
+    /// Requests per period; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub rate: f64,
-    /// The period in seconds; 0 or less: no rate limit.
+    /// The period in seconds; -1 or 0: no rate limit.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub per: f64,
 }
 

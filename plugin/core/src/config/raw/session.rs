@@ -1,7 +1,7 @@
 //! Sessions, policies and organisations as Tyk writes them.
 //!
-//! Read leniently, since an export of Tyk's has more fields than are of use here; a configuration is held against the
-//! schema first, which names each unknown field.
+//! A configuration is held against the schema first, which names each unknown field; a session that is fetched, against
+//! the lists of [`super::super::fields`], since an export of Tyk's has more fields than are honoured here.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::manage::EventOption;
+use super::{SECONDS, UNIX_SECONDS};
+use crate::allowed_urls::UrlRule;
 
 /// What a key may do.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -20,15 +22,20 @@ pub struct Session {
     pub org_id: String,
     /// A name for people.
     pub alias: String,
-    /// Requests per window; 0 or less: unlimited.
+    /// Requests per window; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub quota_max: i64,
-    /// The window in seconds, from the first request; 0 or less: never renews.
+    /// The window in seconds, from the first request; -1 or 0: never renews.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub quota_renewal_rate: i64,
-    /// Requests per period; 0 or less: unlimited.
+    /// Requests per period; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub rate: f64,
-    /// The period in seconds; 0 or less: no rate limit.
+    /// The period in seconds; -1 or 0: no rate limit.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub per: f64,
-    /// When the key expires, in Unix seconds; 0 or less: never.
+    /// When the key expires, in Unix seconds; -1 or 0: never.
+    #[schemars(range(min = -1, max = 253_402_300_799_i64), extend("x-hint" = UNIX_SECONDS))]
     pub expires: i64,
     /// Switched off.
     pub is_inactive: bool,
@@ -41,6 +48,9 @@ pub struct Session {
     /// The policies that say what the key may do, by id. What they say replaces what stands here, as in Tyk.
     #[serde(deserialize_with = "null_as_default")]
     pub apply_policies: Vec<String>,
+    /// One policy, by id, where apply_policies is empty: Tyk's older form.
+    #[serde(deserialize_with = "null_as_default")]
+    pub apply_policy_id: String,
     /// Anything; of use to templates as Meta.MetaData.
     #[serde(deserialize_with = "null_as_default")]
     pub meta_data: Map<String, Value>,
@@ -61,11 +71,30 @@ pub struct AccessRight {
     /// The API's versions, as Tyk writes them. Not looked at.
     #[serde(deserialize_with = "null_as_default")]
     pub versions: Vec<String>,
+    /// The paths and methods that may be called; none: all.
+    #[serde(deserialize_with = "null_as_default")]
+    pub allowed_urls: Vec<AllowedUrl>,
     /// Limits for this API instead of the session's.
     #[serde(deserialize_with = "null_as_default")]
     pub limit: Limit,
     /// Rights with the same scope are counted together; by default each API's limit is counted by itself.
     pub allowance_scope: String,
+    /// Of a fetched session: it has a field that narrows it and is not honoured.
+    #[serde(skip)]
+    pub is_closed: bool,
+}
+
+/// A path and the methods that may be called on it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["url", "methods"]))]
+pub struct AllowedUrl {
+    /// A regular expression that is found in the path, the listen_path included. {id} stands for one segment and /* for
+    /// any number of them, as in Tyk. Without ^ and $ it may be found anywhere.
+    pub url: String,
+    /// The methods, in upper case.
+    #[serde(deserialize_with = "null_as_default")]
+    pub methods: Vec<String>,
 }
 
 /// The limits of a right.
@@ -73,13 +102,17 @@ pub struct AccessRight {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct Limit {
-    /// Requests per window; 0 or less: unlimited.
+    /// Requests per window; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub quota_max: i64,
-    /// The window in seconds, from the first request; 0 or less: never renews.
+    /// The window in seconds, from the first request; -1 or 0: never renews.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub quota_renewal_rate: i64,
-    /// Requests per period; 0 or less: unlimited.
+    /// Requests per period; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub rate: f64,
-    /// The period in seconds; 0 or less: no rate limit.
+    /// The period in seconds; -1 or 0: no rate limit.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub per: f64,
 }
 
@@ -93,16 +126,21 @@ pub struct Policy {
     /// The organisation that it belongs to, as Tyk writes it; keys of another one cannot have it.
     pub org_id: String,
     /// Requests per window; 0: unlimited, unless another policy of the key says more; -1: unlimited.
+    #[schemars(range(min = -1))]
     pub quota_max: i64,
-    /// The window in seconds, from the first request; 0 or less: never renews.
+    /// The window in seconds, from the first request; -1 or 0: never renews.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub quota_renewal_rate: i64,
-    /// Requests per period; 0 or less: unlimited.
+    /// Requests per period; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub rate: f64,
-    /// The period in seconds; 0 or less: no rate limit.
+    /// The period in seconds; -1 or 0: no rate limit.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub per: f64,
     /// Its keys are switched off.
     pub is_inactive: bool,
     /// As Tyk writes it: the time that a new key lives, in seconds. Of use where keys are made, and not looked at here.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub key_expires_in: i64,
     /// Thresholds of its keys.
     pub monitor: Triggers,
@@ -138,13 +176,17 @@ pub struct Partitions {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct Org {
-    /// Requests per window of all its keys together; 0 or less: unlimited.
+    /// Requests per window of all its keys together; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub quota_max: i64,
-    /// The window in seconds, from the first request; 0 or less: never renews.
+    /// The window in seconds, from the first request; -1 or 0: never renews.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub quota_renewal_rate: i64,
-    /// Requests per period of all its keys together; 0 or less: unlimited.
+    /// Requests per period of all its keys together; -1 or 0: unlimited.
+    #[schemars(range(min = -1))]
     pub rate: f64,
-    /// The period in seconds; 0 or less: no rate limit.
+    /// The period in seconds; -1 or 0: no rate limit.
+    #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub per: f64,
     /// Switched off: its requests are refused.
     pub is_inactive: bool,
@@ -155,6 +197,38 @@ pub struct Org {
     #[serde(deserialize_with = "null_as_default")]
     pub event_options: BTreeMap<String, EventOption>,
 }
+
+impl AccessRight {
+    /// Its `allowed_urls`.
+    pub fn urls(&self) -> Vec<UrlRule> {
+        let rule = |rule: &AllowedUrl| UrlRule { url: rule.url.clone(), methods: rule.methods.clone() };
+        self.allowed_urls.iter().map(rule).collect()
+    }
+}
+
+impl Session {
+    /// Its policies, by id.
+    pub fn policies(&self) -> &[String] {
+        match self.apply_policies.is_empty() && !self.apply_policy_id.is_empty() {
+            true => std::slice::from_ref(&self.apply_policy_id),
+            false => &self.apply_policies,
+        }
+    }
+}
+
+macro_rules! own_limit {
+    ($($owner:ty),*) => { $(
+        impl $owner {
+            /// Its own limits.
+            pub fn limit(&self) -> Limit {
+                let Self { quota_max, quota_renewal_rate, rate, per, .. } = *self;
+                Limit { quota_max, quota_renewal_rate, rate, per }
+            }
+        }
+    )* };
+}
+
+own_limit!(Session, Policy, Org);
 
 /// Thresholds beside the global one.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

@@ -185,9 +185,9 @@ fn mistakes_in_rules_are_named_with_their_paths() {
             "apis[0].observe.max_body_bytes: 0 is less than 1",
             "apis[0].observe.preset: \"tyk-dashbord\" is not one of tyk-gateway, tyk-dashboard, tyk-portal",
             "apis[0].observe.rule: unknown field (did you mean \"rules\"?)",
+            "apis[0].observe.rules[0].status[0]: 99 is less than 100",
             "apis[0].observe.rules[0].event: no management event has this name (did you mean \"UserRegistered\"?)",
             "apis[0].observe.rules[0].path: \"v1\" does not start with /",
-            "apis[0].observe.rules[0].status: 99 is not a status: 100 to 599",
             "apis[0].observe.rules[0].org_id: needs one of request, response, path, query, value",
         ]
     );

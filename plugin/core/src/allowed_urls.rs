@@ -1,0 +1,292 @@
+//! Which paths and methods a right allows: Tyk's `allowed_urls`.
+//!
+//! A rule is a regular expression that is found in the path, listen path included, with Tyk's short forms: `{id}` for one
+//! segment, `/*/` for one, `/*` for any number. Go's syntax is RE2's. What this crate's engine would read otherwise is
+//! refused when the rule is read, and what it does not know too.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use regex_lite::{Regex, RegexBuilder};
+
+/// What a compiled rule may take, in bytes: a rule of a thousand characters fits.
+const MAX_COMPILED_BYTES: usize = 256 * 1024;
+
+/// Rules that are kept compiled. A document of a hundred thousand keys may have as many rules.
+const MAX_COMPILED: usize = 256;
+
+/// A rule as Tyk writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UrlRule {
+    /// The regular expression.
+    pub url: String,
+    /// The methods that it is about, in upper case.
+    pub methods: Vec<String>,
+}
+
+/// The rules of a right. A request needs one that allows its method and path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AllowedUrls(Vec<Rule>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Rule {
+    pattern: Arc<str>,
+    /// Letters are compared without case: with Unicode's rules in Go, and with ASCII's here.
+    ignores_case: bool,
+    methods: Vec<String>,
+}
+
+/// Rules that were compiled lately, by their text.
+#[derive(Debug, Default)]
+pub struct CompiledUrls(HashMap<Arc<str>, Option<Regex>>);
+
+impl AllowedUrls {
+    /// From rules as Tyk writes them.
+    ///
+    /// # Errors
+    /// The first rule that is wrong, by its place, and why.
+    pub fn new(rules: &[UrlRule]) -> Result<Self, (usize, String)> {
+        let rule = |(place, UrlRule { url, methods }): (usize, &UrlRule)| {
+            let pattern = prepare(url);
+            let ignores_case = check(&pattern).map_err(|why| (place, why))?;
+            compile(&pattern).map_err(|why| (place, why))?;
+            Ok(Rule { pattern: pattern.into(), ignores_case, methods: methods.clone() })
+        };
+        Ok(AllowedUrls(rules.iter().enumerate().map(rule).collect::<Result<_, _>>()?))
+    }
+
+    /// Whether a request may pass whose path can be read in these ways: each must be allowed.
+    pub fn allow<'p>(
+        &self,
+        compiled: &mut CompiledUrls,
+        method: &[u8],
+        mut readings: impl Iterator<Item = &'p [u8]>,
+    ) -> bool {
+        readings.all(|path| {
+            // A vertical tab is white space here, and not in Go.
+            let path = std::str::from_utf8(path).ok().filter(|path| !path.contains('\u{b}'));
+            path.is_some_and(|path| self.0.iter().any(|rule| rule.allows(compiled, method, path)))
+        })
+    }
+}
+
+impl Rule {
+    fn allows(&self, compiled: &mut CompiledUrls, method: &[u8], path: &str) -> bool {
+        self.methods.iter().any(|allowed| allowed.as_bytes() == method)
+            && (!self.ignores_case || path.is_ascii())
+            && compiled.get(&self.pattern).is_some_and(|regex| regex.is_match(path))
+    }
+}
+
+impl CompiledUrls {
+    fn get(&mut self, pattern: &Arc<str>) -> Option<&Regex> {
+        if self.0.len() >= MAX_COMPILED && !self.0.contains_key(pattern) {
+            self.0.clear();
+        }
+        self.0.entry(Arc::clone(pattern)).or_insert_with(|| compile(pattern).ok()).as_ref()
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    RegexBuilder::new(pattern).size_limit(MAX_COMPILED_BYTES).build().map_err(|error| error.to_string())
+}
+
+/// Tyk's short forms written out, as its `PreparePathRegexp` does.
+fn prepare(url: &str) -> String {
+    let opened = url.matches('{').count();
+    let mut pattern =
+        if opened > 0 && opened == url.matches('}').count() { without_names(url) } else { url.to_owned() };
+    if pattern.contains("/*") {
+        pattern = pattern.replace("/*/", "/[^/]+/").replace("/*", "/.*");
+    }
+    pattern
+}
+
+/// `{id}` becomes `([^/]+)`.
+fn without_names(url: &str) -> String {
+    let mut pattern = String::new();
+    let mut rest = url;
+    while let Some((before, behind)) = rest.split_once('{') {
+        pattern.push_str(before);
+        match behind.split_once('}') {
+            Some((name, after)) if !name.is_empty() => {
+                pattern.push_str("([^/]+)");
+                rest = after;
+            }
+            _ => {
+                pattern.push('{');
+                rest = behind;
+            }
+        }
+    }
+    pattern + rest
+}
+
+#[derive(Clone, Copy)]
+enum Class {
+    Opened,
+    Negated,
+    Further,
+}
+
+/// Refuses what Go and this crate's engine read differently. Returns whether letters may be compared without case.
+fn check(pattern: &str) -> Result<bool, String> {
+    let refuse = |what: &str| Err(format!("{what} cannot be used here"));
+    let mut ignores_case = false;
+    let mut repeated = 0_u32;
+    // Within brackets: at their beginning, behind its ^, or further on.
+    let mut class = None;
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        let next = rest.clone().next();
+        match (c, class) {
+            ('\\', _) => match rest.next() {
+                Some(escaped @ ('<' | '>' | 'u' | 'U')) => return refuse(&format!("\\{escaped}")),
+                _ => class = class.map(|_| Class::Further),
+            },
+            // A bracket that comes first does not close.
+            (']', Some(Class::Further)) => class = None,
+            ('[', Some(_)) if next == Some(':') => match rest.as_str().split_once(":]") {
+                Some((_, behind)) => (rest, class) = (behind.chars(), Some(Class::Further)),
+                None => return refuse("an open [:"),
+            },
+            ('^', Some(Class::Opened)) => class = Some(Class::Negated),
+            (_, Some(_)) => class = Some(Class::Further),
+            ('[', None) => class = Some(Class::Opened),
+            ('{' | '}', None) => return refuse("a brace without its counterpart, or a number of repetitions,"),
+            ('?', None) if repeated == 1 => repeated = 2,
+            ('*' | '+' | '?', None) if repeated > 0 => return refuse("a repetition of a repetition"),
+            ('*' | '+' | '?', None) => {
+                repeated = 1;
+                continue;
+            }
+            ('(', None) if next == Some('?') => {
+                rest.next();
+                let flags: String = rest.clone().take_while(|c| c.is_ascii_alphabetic() || *c == '-').collect();
+                if flags.starts_with('P') {
+                    rest.next();
+                } else if let Some(flag) = flags.chars().find(|flag| matches!(flag, 'x' | 'R' | 'u')) {
+                    return refuse(&format!("the flag {flag}"));
+                }
+                ignores_case |= !flags.starts_with('P') && flags.contains('i');
+            }
+            _ => {}
+        }
+        if repeated != 2 || c != '?' {
+            repeated = 0;
+        }
+    }
+    Ok(ignores_case)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn rules(url: &str) -> Result<AllowedUrls, (usize, String)> {
+        let methods = vec!["GET".to_owned(), "POST".to_owned()];
+        AllowedUrls::new(&[UrlRule { url: url.to_owned(), methods }])
+    }
+
+    fn allows(url: &str, method: &str, paths: &[&str]) -> bool {
+        let readings = paths.iter().map(|path| path.as_bytes());
+        rules(url).unwrap().allow(&mut CompiledUrls::default(), method.as_bytes(), readings)
+    }
+
+    #[test]
+    fn rules_are_read_as_tyk_reads_them() {
+        for (url, allowed, refused) in [
+            ("/orders/public", vec!["/orders/public", "/orders/public/1", "/x/orders/public"], vec!["/orders/secret"]),
+            ("^/orders/public$", vec!["/orders/public"], vec!["/orders/public/1", "/x/orders/public"]),
+            (
+                "/orders/{id}/lines",
+                vec!["/orders/7/lines", "/orders/7/lines/1"],
+                vec!["/orders/7/8/lines", "/orders//lines"],
+            ),
+            ("^/orders/{id}$", vec!["/orders/7"], vec!["/orders/7/8", "/orders/"]),
+            ("^/orders/*/lines$", vec!["/orders/7/lines"], vec!["/orders/7/8/lines"]),
+            ("^/orders/*$", vec!["/orders/", "/orders/7/8"], vec!["/orders", "/x/orders/7"]),
+            ("^/[a-z]+/(public|open)$", vec!["/orders/open"], vec!["/orders/opens", "/ORDERS/open"]),
+            ("(?i)^/orders$", vec!["/ORDERS"], vec!["/orders/"]),
+            ("^/[^/]+/x$", vec!["/é/x"], vec!["/a/b/x"]),
+            (r"^/v\d+/", vec!["/v12/x"], vec!["/vx/"]),
+            ("", vec!["/anything"], vec![]),
+        ] {
+            for path in allowed {
+                assert!(allows(url, "GET", &[path]), "{url} allows {path}");
+            }
+            for path in refused {
+                assert!(!allows(url, "GET", &[path]), "{url} does not allow {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn methods_are_compared_exactly_and_every_reading_of_a_path_is() {
+        assert!(allows("/public", "POST", &["/public"]) && !allows("/public", "DELETE", &["/public"]));
+        assert!(!allows("/public", "get", &["/public"]) && !allows("/public", "", &["/public"]));
+        assert!(!allows("/public", "GET", &["/public/../secret", "/secret"]));
+        assert!(allows("/public", "GET", &["/public/./1", "/public/1"]));
+        assert!(!allows(".*", "GET", &["/a\u{b}b"]) && !allows("(?i)[^é]", "GET", &["/É"]));
+        let without_methods = AllowedUrls::new(&[UrlRule { url: "/public".into(), methods: Vec::new() }]).unwrap();
+        assert!(!without_methods.allow(&mut CompiledUrls::default(), b"GET", [&b"/public"[..]].into_iter()));
+        let not_text = [&b"/public\xff"[..]].into_iter();
+        assert!(!rules("/public").unwrap().allow(&mut CompiledUrls::default(), b"GET", not_text));
+    }
+
+    #[test]
+    fn what_go_reads_otherwise_is_refused_by_name() {
+        for (url, why) in [
+            (r"\pL", "Unicode"),
+            (r"\Qa\E", "escape"),
+            (r"(a)\1", "backreference"),
+            ("(?=a)", "look-around"),
+            ("(?x) a", "the flag x"),
+            ("(?R)a", "the flag R"),
+            ("(?u:a)", "the flag u"),
+            (r"\<a", r"\<"),
+            (r"\u0041", r"\u"),
+            ("a{2", "a brace"),
+            ("a{}", "a brace"),
+            ("}", "a brace"),
+            ("/a**", "a repetition of a repetition"),
+            ("a+*", "a repetition of a repetition"),
+            ("a???", "a repetition of a repetition"),
+            ("[[a]b]", "nested"),
+            ("[a&&b]", "intersection"),
+            ("[^^]a{2", "a brace"),
+            ("[]]a{2", "a brace"),
+            ("(a", "group"),
+            ("[a", "class"),
+        ] {
+            let refused = rules(url).unwrap_err();
+            assert!(refused.0 == 0 && refused.1.to_lowercase().contains(&why.to_lowercase()), "{url}: {refused:?}");
+        }
+        for good in [
+            "a+?b*?c??",
+            "[]*+?]+",
+            "[^]x]*",
+            "[^^]a",
+            "[[:alpha:]*]*",
+            r"[\]*]*",
+            "(?P<name>a)",
+            "(?i:a)",
+            "(?:x)",
+            r"\*\*",
+        ] {
+            assert!(rules(good).is_ok(), "{good}: {:?}", rules(good));
+        }
+    }
+
+    #[test]
+    fn few_rules_are_kept_compiled() {
+        let mut compiled = CompiledUrls::default();
+        for n in 0..MAX_COMPILED * 3 {
+            let (url, path) = (format!("^/users/{n}/"), format!("/users/{n}/x"));
+            assert!(rules(&url).unwrap().allow(&mut compiled, b"GET", [path.as_bytes()].into_iter()));
+            assert!(compiled.0.len() <= MAX_COMPILED);
+        }
+    }
+}
