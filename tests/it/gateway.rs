@@ -13,12 +13,15 @@ use tollbell_tests::client::{Connection, count_status, get, get_with_key, load};
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::server::Server;
 
-use crate::support::{World, alone, eventually, hook};
+use crate::support::{World, alone, config, eventually, hook};
 
 /// Tokens signed with HS256 by the key of [`JWT_AUTHN`]: for alice and bob of acme until 2100, and for alice until 2001.
 const ALICE: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InQifQ.eyJpc3MiOiJ0Iiwic3ViIjoiYWxpY2UiLCJvcmciOiJhY21lIiwiZXhwIjo0MTAyNDQ0ODAwfQ.L5bHx6tEJgibI4ZOKjmwQl5jOFCp-6Q4StmgPIGce5g";
 const BOB: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InQifQ.eyJpc3MiOiJ0Iiwic3ViIjoiYm9iIiwib3JnIjoiYWNtZSIsImV4cCI6NDEwMjQ0NDgwMH0.pfeelV7bTOFW4giEQR8bCUTAw6dnWDzDMyMjGnjeFLA";
 const EXPIRED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InQifQ.eyJpc3MiOiJ0Iiwic3ViIjoiYWxpY2UiLCJvcmciOiJhY21lIiwiZXhwIjoxMDAwMDAwMDAwfQ.PRJ0pBc8UdDLXvbN8D25Bw2Zv3EtMcJekfdEPGygrqo";
+
+/// Of the main thread and two workers.
+const VMS: u64 = 3;
 
 const JWT_AUTHN: &str = r#"          - name: envoy.filters.http.jwt_authn
             typed_config:
@@ -370,7 +373,6 @@ impl Documents {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_keys_are_fetched_while_requests_go_on() -> Result<()> {
     const KEYS: usize = 100_000;
-    const VMS: u64 = 3;
     let _alone = alone().await;
     let sessions = |count: usize, max: usize| {
         let session = |n: usize| {
@@ -441,6 +443,34 @@ async fn a_hundred_thousand_keys_are_fetched_while_requests_go_on() -> Result<()
         .await?;
     let before = documents.answered(304);
     eventually("what is unchanged is not sent again", async || Ok(documents.answered(304) >= before + 3)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_a_fetched_session_lowers_still_rings() -> Result<()> {
+    let documents = Documents::start().await?;
+    let session = |max: u64| {
+        json!({ "k": { "quota_max": max, "quota_renewal_rate": 3600, "monitor": { "trigger_limits": [80] } } })
+            .to_string()
+    };
+    documents.set("\"ten\"", session(10));
+    let mut config = config(json!({}));
+    config["keys_from"] = json!({ "url": format!("http://127.0.0.1:{}/keys", documents.port), "interval_s": 1 });
+    let world = World::with_config(config).await?;
+    let loaded = async || world.envoy.metric(r#"tollbell_keys_fetched{outcome="loaded"}"#).await;
+    let limit = async || {
+        let reply = get_with_key(world.envoy.port, "/", "k").await?;
+        anyhow::Ok((reply.status, reply.header("x-ratelimit-limit").map(str::to_owned)))
+    };
+    eventually("every VM has the key", async || Ok(loaded().await? >= VMS)).await?;
+    for _ in 0..6 {
+        assert_eq!(limit().await?, (200, Some("10".to_owned())));
+    }
+    documents.set("\"seven\"", session(7));
+    eventually("every VM has its new quota", async || Ok(loaded().await? >= 2 * VMS)).await?;
+    assert_eq!(limit().await?, (200, Some("7".to_owned())));
+    let rung = world.messages(1).await?;
+    ensure!(rung[0]["event"] == "TriggerExceeded" && rung[0]["trigger_limit"] == "80", "{rung:?}");
     Ok(())
 }
 

@@ -73,7 +73,7 @@ pub fn fingerprint(parts: &[&str]) -> u64 {
 /// A percentage in (0, 100], kept in millionths so that crossings are computed in integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent {
-    millionths: u64,
+    millionths: u32,
 }
 
 impl Percent {
@@ -83,8 +83,18 @@ impl Percent {
         if !(percent > 0.0 && percent <= 100.0) {
             return None;
         }
-        let millionths = ((percent * 1_000_000.0).round() as u64).max(1);
+        let millionths = ((percent * 1_000_000.0).round() as u32).max(1);
         Some(Percent { millionths })
+    }
+
+    /// From [`Percent::millionths`]; `None` for anything outside (0, 100] percent.
+    pub fn from_millionths(millionths: u32) -> Option<Self> {
+        (1..=100_000_000).contains(&millionths).then_some(Percent { millionths })
+    }
+
+    /// In millionths of a percent.
+    pub fn millionths(self) -> u32 {
+        self.millionths
     }
 
     /// The smallest count that is at least this share of `max`; at least 1.

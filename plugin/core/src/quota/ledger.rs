@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::page::{Counter, Kind, MAX_ENTRIES, Page, Place};
-use super::{Quota, Usage};
+use super::{Alerts, Quota, Usage};
 use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
@@ -121,14 +121,14 @@ pub struct Charge<'c> {
 /// A list that needs no allocation for as many limits as a request has at most: one of each [`Scope`].
 pub type List<T> = SmallVec<[T; 5]>;
 
-/// A threshold that this request's update crossed: nobody else will report it.
+/// A threshold that this request is the first to find passed: no other request reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crossing {
     /// Whose quota.
     pub scope: Scope,
     /// The threshold.
     pub limit: Percent,
-    /// Requests counted, this one included.
+    /// Requests counted; this one included, unless it was refused.
     pub count: u64,
     /// The quota's maximum.
     pub max: u64,
@@ -177,11 +177,13 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
             }
         };
         match count_on(host, page, &here, &later, now) {
-            Ok((PageCharge { charged, .. }, _)) if charged.refused_by.is_some() => {
-                return Ok(Charged { crossings: refund_all(host, &done), ..charged });
+            Ok(Counted { page: PageCharge { mut charged, .. }, due_on, .. }) if charged.refused_by.is_some() => {
+                charged.crossings.extend(refund_all(host, &done));
+                charged.crossings.extend(due_on.and_then(|line| line.ring(host, now)));
+                return Ok(charged);
             }
-            Ok((counted, elsewhere)) => {
-                done.push(counted);
+            Ok(Counted { page, elsewhere, .. }) => {
+                done.push(page);
                 waiting = elsewhere.into_iter().chain(later).collect();
             }
             Err(error) => {
@@ -227,12 +229,24 @@ impl<'c> Line<'c> {
 
     /// The refusal of a limit whose own page says that it is used up. A page that cannot be read refuses nothing here:
     /// counting on it will say why.
-    fn peek(&self, host: &impl SharedData, now: UnixMillis) -> Option<Charged> {
+    fn peek(&self, host: &impl SharedData, now: UnixMillis) -> Option<Tally<'_, 'c>> {
         let page = self.own_page()?;
         let stored = Page::decode(read(host, &page.key()).ok()?, page.kind()).ok()?;
-        let place = stored.find(self.subject)?;
-        let tally = Tally { place, line: self, counter: self.quota.as_of(stored.counter(place), now) };
-        tally.is_used_up().then(|| tally.refusal())
+        Some(Tally::find(&stored, self, now)?).filter(Tally::is_used_up)
+    }
+
+    /// Reports what a used-up limit on a page of its own has not reported yet.
+    fn ring(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Option<Crossing> {
+        let page = self.own_page()?;
+        let rung = update(host, &page.key(), |stored| {
+            let mut counters = Page::decode(stored, page.kind())?;
+            let crossing = Tally::find(&counters, self, now).and_then(|mut tally| tally.ring(&mut counters));
+            Ok(if crossing.is_some() { Change::Write(counters.encode(), crossing) } else { Change::Keep(None) })
+        });
+        rung.unwrap_or_else(|error| {
+            log::error!("{}: a threshold that was passed is not reported yet: {error}", page.key());
+            None
+        })
     }
 }
 
@@ -247,13 +261,21 @@ struct Undo {
     subject: u64,
     /// The window in which it was counted.
     started: UnixMillis,
-    /// `rung` before this charge.
-    rung_before: u64,
+    /// Those before this charge.
+    alerts: Alerts,
     crossing: Option<Crossing>,
 }
 
-/// Counts on all of `here` that find room on the page, or on none. Returns those that find none, for which the page's
-/// part counts as well. `later` are looked at: a key that is used up must not take the organisation's last request even
+/// What [`count_on`] came to.
+struct Counted<'c, 'l> {
+    page: PageCharge<'c>,
+    /// What found no room on the page, and is still to be counted.
+    elsewhere: List<&'l Line<'c>>,
+    /// The limit on another page that refused, where it has a threshold to report.
+    due_on: Option<&'l Line<'c>>,
+}
+
+/// Counts on all of `here` that find room on the page, or on none. `later` are looked at: a key that is used up must not take the organisation's last request even
 /// for a moment.
 fn count_on<'c, 'l>(
     host: &(impl SharedData + Metrics),
@@ -261,8 +283,8 @@ fn count_on<'c, 'l>(
     here: &[&'l Line<'c>],
     later: &[&'l Line<'c>],
     now: UnixMillis,
-) -> Result<(PageCharge<'c>, List<&'l Line<'c>>), StoreError> {
-    let (charged, undo, elsewhere, evicted) = update(host, &page.key(), |stored| {
+) -> Result<Counted<'c, 'l>, StoreError> {
+    let (counted, evicted) = update(host, &page.key(), |stored| {
         let mut counters = Page::decode(stored, page.kind())?;
         let (mut tallies, mut elsewhere) = (List::new(), List::new());
         for line in here {
@@ -273,31 +295,38 @@ fn count_on<'c, 'l>(
                 None => return Err(CorruptRecord { record: "counter page", len: counters.encode().len() }),
             }
         }
-        let refusal = match tallies.iter().find(|tally| tally.is_used_up()) {
-            Some(used_up) => Some(used_up.refusal()),
-            None => elsewhere.iter().chain(later).find_map(|line| line.peek(host, now)),
+        let here = tallies.iter_mut().find(|tally| tally.is_used_up());
+        let refused = match here {
+            Some(used_up) => {
+                // A limit that was lowered below the count reports it by a refusal, or never.
+                let crossing = used_up.ring(&mut counters);
+                Some((used_up.refusal(crossing), None, crossing.is_some()))
+            }
+            None => elsewhere.iter().chain(later).find_map(|line| {
+                let used_up = line.peek(host, now)?;
+                Some((used_up.refusal(None), used_up.is_due().then_some(*line), false))
+            }),
         };
-        if let Some(refusal) = refusal {
-            let result = (refusal, List::new(), List::new(), 0);
-            return Ok(if counters.is_renewed() {
-                Change::Write(counters.encode(), result)
-            } else {
-                Change::Keep(result)
-            });
+        if let Some((charged, due_on, has_rung)) = refused {
+            let refused = PageCharge { page, charged, undo: List::new() };
+            let result = (Counted { page: refused, elsewhere: List::new(), due_on }, 0);
+            let is_worth_writing = has_rung || counters.is_renewed();
+            return Ok(if is_worth_writing { Change::Write(counters.encode(), result) } else { Change::Keep(result) });
         }
         let mut charged = Charged::default();
         let mut undo = List::new();
         for tally in tallies {
             undo.push(tally.count(&mut counters, &mut charged));
         }
-        let evicted = counters.evicted();
-        let result = (charged, undo, elsewhere, evicted);
-        Ok(if result.1.is_empty() { Change::Keep(result) } else { Change::Write(counters.encode(), result) })
+        let (evicted, is_empty) = (counters.evicted(), undo.is_empty());
+        let page = PageCharge { page, charged, undo };
+        let result = (Counted { page, elsewhere, due_on: None }, evicted);
+        Ok(if is_empty { Change::Keep(result) } else { Change::Write(counters.encode(), result) })
     })?;
     if evicted > 0 {
         host.add(Metric::IdentitiesEvicted, evicted);
     }
-    Ok((PageCharge { page, charged, undo }, elsewhere))
+    Ok(counted)
 }
 
 /// Takes a request off every page that it was counted on. Returns the crossings that must be reported although the
@@ -326,13 +355,10 @@ impl Undo {
             return self.crossing;
         }
         counter.count = counter.count.saturating_sub(1);
-        let due = match self.crossing {
-            Some(crossing) if counter.count < crossing.count && counter.rung == crossing.count => {
-                counter.rung = self.rung_before;
-                None
-            }
-            other => other,
-        };
+        let due = self.crossing.filter(|crossing| {
+            let others_passed = counter.count >= crossing.count;
+            others_passed || !counter.alerts.take_back(crossing.limit, self.alerts)
+        });
         page.set(place, counter);
         due
     }
@@ -354,6 +380,12 @@ impl<'t, 'c> Tally<'t, 'c> {
         Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
     }
 
+    /// Of a subject that has a counter on the page.
+    fn find(page: &Page, line: &'t Line<'c>, now: UnixMillis) -> Option<Self> {
+        let place = page.find(line.subject)?;
+        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
+    }
+
     fn usage(&self) -> (Scope, Usage) {
         (self.line.scope, self.line.quota.usage(self.counter.count, self.counter.started))
     }
@@ -362,22 +394,33 @@ impl<'t, 'c> Tally<'t, 'c> {
         self.counter.count >= self.line.quota.max
     }
 
-    fn refusal(&self) -> Charged {
-        Charged { refused_by: Some(self.line.scope), usages: vec![self.usage()], crossings: Vec::new() }
+    fn refusal(&self, crossing: Option<Crossing>) -> Charged {
+        let crossings = crossing.into_iter().collect();
+        Charged { refused_by: Some(self.line.scope), usages: vec![self.usage()], crossings }
     }
 
     fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {
-        let Quota { max, .. } = *self.line.quota;
-        let (before, rung_before) = (self.counter.count, self.counter.rung);
-        self.counter.count = before.saturating_add(1);
-        let crossing = self.line.quota.crossed(before, self.counter.count, rung_before).map(|trigger| {
-            self.counter.rung = trigger.at;
-            Crossing { scope: self.line.scope, limit: trigger.limit, count: self.counter.count, max }
-        });
+        let alerts = self.counter.alerts;
+        self.counter.count = self.counter.count.saturating_add(1);
+        self.counter.alerts.keep_up(self.counter.count, self.line.quota.max);
         page.set(self.place, self.counter);
+        let crossing = self.ring(page);
         charged.crossings.extend(crossing);
         charged.usages.push(self.usage());
-        Undo { subject: self.line.subject, started: self.counter.started, rung_before, crossing }
+        Undo { subject: self.line.subject, started: self.counter.started, alerts, crossing }
+    }
+
+    fn is_due(&self) -> bool {
+        self.line.quota.due(&self.counter).is_some()
+    }
+
+    /// The threshold that is to be reported now, noted on the page as reported.
+    fn ring(&mut self, page: &mut Page) -> Option<Crossing> {
+        let quota = self.line.quota;
+        let trigger = quota.due(&self.counter)?;
+        self.counter.alerts.add(trigger.limit, self.counter.count);
+        page.set(self.place, self.counter);
+        Some(Crossing { scope: self.line.scope, limit: trigger.limit, count: self.counter.count, max: quota.max })
     }
 }
 

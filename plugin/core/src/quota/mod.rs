@@ -4,11 +4,13 @@
 //! same compare-and-swap counts it with the quota, whereas a window that slides exactly would keep the time of each
 //! request in it. Up to twice the rate can pass in a period that lies across the end of a window.
 //!
-//! [`page`] is the stored form, [`ledger`] the counting.
+//! [`page`] is the stored form, [`ledger`] the counting, [`alerts`] which thresholds have rung.
 
+mod alerts;
 mod ledger;
 mod page;
 
+pub use alerts::Alerts;
 pub use ledger::{Charge, Charged, Crossing, Home, Line, List, PageName, Scope, charge, usages};
 pub use page::{Counter, Kind, MAX_ENTRIES, Page};
 
@@ -59,13 +61,11 @@ impl Quota {
         if self.window_ms.is_some_and(is_over) { Counter { started: now, ..Counter::default() } } else { counter }
     }
 
-    /// The threshold that a step from `before` to `after` crosses, above those that have rung up to count `rung`.
-    fn crossed(&self, before: u64, after: u64, rung: u64) -> Option<Trigger> {
-        self.triggers
-            .iter()
-            .rev()
-            .find(|trigger| before < trigger.at && trigger.at <= after && rung < trigger.at)
-            .copied()
+    /// The highest threshold that a counter is at or above, unless it has been reported.
+    fn due(&self, counter: &Counter) -> Option<Trigger> {
+        let reached = self.triggers.iter().rev().find(|trigger| trigger.at <= counter.count)?;
+        // What covers the highest covers those below it.
+        (!counter.alerts.cover(*reached)).then_some(*reached)
     }
 
     fn usage(&self, count: u64, started: UnixMillis) -> Usage {
@@ -104,12 +104,15 @@ mod tests {
         Quota::new(max, None, limits.iter().map(|limit| Percent::new(*limit).unwrap()))
     }
 
+    fn due(quota: &Quota, count: u64, alerts: Alerts) -> Option<String> {
+        quota.due(&Counter { count, alerts, ..Counter::default() }).map(|trigger| trigger.limit.to_string())
+    }
+
     #[test]
     fn the_highest_of_several_crossed_thresholds_rings() {
         let quota = quota(3, &[50.0, 80.0, 60.0]);
-        assert_eq!(quota.crossed(0, 1, 0), None);
-        assert_eq!(quota.crossed(1, 2, 0).map(|t| t.limit.to_string()), Some("60".into()));
-        assert_eq!(quota.crossed(0, 3, 0).map(|t| t.limit.to_string()), Some("80".into()));
+        let due = |count| due(&quota, count, Alerts::default());
+        assert_eq!([due(1), due(2), due(3)], [None, Some("60".into()), Some("80".into())]);
     }
 
     #[test]
@@ -126,8 +129,9 @@ mod tests {
     #[test]
     fn a_threshold_that_rang_stays_silent() {
         let quota = quota(10, &[50.0, 80.0]);
-        assert!(quota.crossed(4, 5, 0).is_some());
-        assert!(quota.crossed(4, 5, 5).is_none());
-        assert!(quota.crossed(7, 8, 5).is_some());
+        let mut alerts = Alerts::default();
+        alerts.add(Percent::new(50.0).unwrap(), 5);
+        assert_eq!(due(&quota, 5, alerts), None);
+        assert_eq!(due(&quota, 8, alerts), Some("80".into()));
     }
 }

@@ -2,19 +2,21 @@
 //!
 //! ```text
 //! page    = version u8, entry*                                   at most 32
-//! entry   = subject u64, started u64, count u64, rung u64        little endian
-//!           and, where the version is 2, used u64
+//! entry   = subject u64, started u64, count u64, alert, alert    little endian
+//!           and, where the version is 4, used u64
+//! alert   = percent u32, count u64
 //! ```
 //! `started` is the window's start in Unix milliseconds: the window lives in the value, never in the key.
-//! `rung` is the count of the highest threshold that has rung in this window.
+//! The alerts are those of [`Alerts`], the latest first, the percentage in millionths; zeros stand for none.
 //!
-//! Entries of a page of version 1 are kept for ever. Version 2 is for subjects that traffic can invent: a full page
+//! Entries of a page of version 3 are kept for ever. Version 4 is for subjects that traffic can invent: a full page
 //! drops an entry for each new one. `used` is twice the time of the last use, and 1 more for an entry that is settled:
 //! used again since it came. Newcomers push out newcomers only, so that a flood of subjects that come once leaves alone
 //! whoever comes regularly (segmented LRU; Karedla, Love, Wherry, 1994).
 
+use super::alerts::{Alert, Alerts};
 use crate::store::CorruptRecord;
-use crate::units::UnixMillis;
+use crate::units::{Percent, UnixMillis};
 
 /// Entries that a page takes. More would make every read of the page dearer.
 pub const MAX_ENTRIES: usize = 32;
@@ -34,15 +36,15 @@ pub enum Kind {
 impl Kind {
     fn version(self) -> u8 {
         match self {
-            Kind::Kept => 1,
-            Kind::Table => 2,
+            Kind::Kept => 3,
+            Kind::Table => 4,
         }
     }
 
     fn entry_len(self) -> usize {
         match self {
-            Kind::Kept => 32,
-            Kind::Table => 40,
+            Kind::Kept => 48,
+            Kind::Table => 56,
         }
     }
 }
@@ -69,15 +71,19 @@ pub struct Counter {
     pub started: UnixMillis,
     /// Requests counted since.
     pub count: u64,
-    /// The count of the highest threshold that has rung since; 0 for none.
-    pub rung: u64,
+    /// The thresholds that were reported since.
+    pub alerts: Alerts,
 }
 
 /// An entry's place in its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
-const USED_AT: usize = 32;
+const STARTED_AT: usize = 8;
+const COUNT_AT: usize = 16;
+const LATEST_AT: usize = 24;
+const HIGHER_AT: usize = 36;
+const USED_AT: usize = 48;
 
 impl Page {
     /// An empty page.
@@ -152,14 +158,26 @@ impl Page {
 
     /// The counter at `place`.
     pub fn counter(&self, place: Place) -> Counter {
-        Counter { started: UnixMillis(self.read(place, 8)), count: self.read(place, 16), rung: self.read(place, 24) }
+        Counter {
+            started: UnixMillis(self.read(place, STARTED_AT)),
+            count: self.read(place, COUNT_AT),
+            alerts: Alerts { latest: self.alert(place, LATEST_AT), higher: self.alert(place, HIGHER_AT) },
+        }
     }
 
     /// Replaces the counter at `place`.
     pub fn set(&mut self, place: Place, counter: Counter) {
-        self.write(place, 8, counter.started.0);
-        self.write(place, 16, counter.count);
-        self.write(place, 24, counter.rung);
+        self.write(place, STARTED_AT, counter.started.0);
+        self.write(place, COUNT_AT, counter.count);
+        for (at, alert) in [(LATEST_AT, counter.alerts.latest), (HIGHER_AT, counter.alerts.higher)] {
+            self.write_bytes(place, at, alert.percent.map_or(0, Percent::millionths).to_le_bytes());
+            self.write(place, at.saturating_add(4), alert.count);
+        }
+    }
+
+    fn alert(&self, place: Place, at: usize) -> Alert {
+        let percent = Percent::from_millionths(u32::from_le_bytes(self.read_bytes(place, at)));
+        Alert { percent, count: self.read(place, at.saturating_add(4)) }
     }
 
     /// Notes a use; a second one settles the entry, for which the settled one that was used longest ago may have to
@@ -193,16 +211,24 @@ impl Page {
     }
 
     fn read(&self, place: Place, at: usize) -> u64 {
+        u64::from_le_bytes(self.read_bytes(place, at))
+    }
+
+    fn read_bytes<const N: usize>(&self, place: Place, at: usize) -> [u8; N] {
         let entry = self.entries().nth(place.0).unwrap_or_default();
-        let bytes = entry.get(at..at.saturating_add(8)).and_then(|bytes| bytes.try_into().ok());
-        u64::from_le_bytes(bytes.unwrap_or_default())
+        let field = entry.get(at..).and_then(|rest| rest.first_chunk());
+        field.copied().unwrap_or([0; N])
     }
 
     fn write(&mut self, place: Place, at: usize, value: u64) {
+        self.write_bytes(place, at, value.to_le_bytes());
+    }
+
+    fn write_bytes<const N: usize>(&mut self, place: Place, at: usize, value: [u8; N]) {
         let entries = self.bytes.get_mut(1..).unwrap_or_default();
         let entry = entries.chunks_exact_mut(self.kind.entry_len()).nth(place.0).unwrap_or_default();
-        if let Some(field) = entry.get_mut(at..at.saturating_add(8)) {
-            field.copy_from_slice(&value.to_le_bytes());
+        if let Some(field) = entry.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+            *field = value;
         }
     }
 }
@@ -237,7 +263,7 @@ mod tests {
 
     #[test]
     fn foreign_bytes_are_an_error_not_zero() {
-        for bytes in [vec![], vec![2], vec![1; 32], vec![1; 34], vec![1; 1 + 33 * 32], b"12".to_vec()] {
+        for bytes in [vec![], vec![4], vec![3; 48], vec![3; 50], vec![3; 1 + 33 * 48], b"12".to_vec()] {
             let len = bytes.len();
             assert_eq!(Page::decode(Some(bytes), Kind::Kept), Err(CorruptRecord { record: "counter page", len }));
         }
@@ -283,22 +309,32 @@ mod tests {
         }
     }
 
+    fn counter() -> impl Strategy<Value = Counter> {
+        let alert = || {
+            (0_u32..=100_000_000, any::<u64>())
+                .prop_map(|(millionths, count)| Alert { percent: Percent::from_millionths(millionths), count })
+        };
+        (any::<u64>(), any::<u64>(), alert(), alert()).prop_map(|(started, count, latest, higher)| Counter {
+            started: UnixMillis(started),
+            count,
+            alerts: Alerts { latest, higher },
+        })
+    }
+
     proptest! {
         #[test]
         fn what_is_set_is_read_back(
-            counters in prop::collection::btree_map(any::<u64>(), (any::<u64>(), any::<u64>(), any::<u64>()), 0..32),
+            counters in prop::collection::btree_map(any::<u64>(), counter(), 0..32),
             kind in prop::sample::select(&[Kind::Kept, Kind::Table][..]),
         ) {
             let mut page = Page::new(kind);
-            for (subject, (started, count, rung)) in &counters {
+            for (subject, counter) in &counters {
                 let place = page.open(*subject, MAX_ENTRIES, UnixMillis(7)).unwrap();
-                page.set(place, Counter { started: UnixMillis(*started), count: *count, rung: *rung });
+                page.set(place, *counter);
             }
             let page = stored(page);
-            for (subject, (started, count, rung)) in &counters {
-                let place = page.find(*subject).unwrap();
-                let counter = Counter { started: UnixMillis(*started), count: *count, rung: *rung };
-                prop_assert_eq!(page.counter(place), counter);
+            for (subject, counter) in &counters {
+                prop_assert_eq!(page.counter(page.find(*subject).unwrap()), *counter);
             }
         }
 

@@ -43,6 +43,12 @@ fn org_count(host: &MemoryHost) -> u64 {
     page.find(ORG).map(|place| page.counter(place).count).unwrap_or_default()
 }
 
+fn counted<'c, 'l>(outcome: Result<Counted<'c, 'l>, StoreError>) -> (PageCharge<'c>, List<&'l Line<'c>>) {
+    let counted = outcome.unwrap();
+    assert_eq!(counted.page.charged.refused_by, None);
+    (counted.page, counted.elsewhere)
+}
+
 #[test]
 fn a_quota_admits_its_maximum_and_then_refuses() {
     let host = MemoryHost::default();
@@ -148,7 +154,7 @@ fn a_crossing_is_reported_by_the_refused_request_when_others_counted_past_it() {
     let (org, key) = (quota(2, &[50.0]), quota(1, &[]));
     let both = on(Some(&org), "k", 7, Some(&key));
     let lines: Vec<&Line<'_>> = both.lines.iter().collect();
-    let (first, elsewhere) = count_on(&host, own("org"), &lines, &[], UnixMillis(5)).unwrap();
+    let (first, elsewhere) = counted(count_on(&host, own("org"), &lines, &[], UnixMillis(5)));
     assert_eq!(elsewhere.len(), 1);
     assert_eq!(first.charged.crossings.len(), 1);
     let other = charge(&host, &on(Some(&org), "k2", 9, Some(&key)), UnixMillis(5)).unwrap();
@@ -219,11 +225,11 @@ fn a_refusal_that_nobody_foresaw_is_refunded_everywhere() {
     let (wide, tight) = (quota(100, &[]), quota(1, &[]));
     let all = everything([&wide, &wide, &wide, &wide, &tight], false);
     let (first, rest): (Vec<&Line<'_>>, Vec<&Line<'_>>) = all.lines.iter().partition(|line| line.home == Home::Org);
-    let (org, _) = count_on(&host, own("org"), &first, &rest, UnixMillis(5)).unwrap();
+    let (org, _) = counted(count_on(&host, own("org"), &first, &rest, UnixMillis(5)));
     charge(&host, &Charge { org_page: None, lines: smallvec![all.lines[4].clone()] }, UnixMillis(5)).unwrap();
     let api: Vec<&Line<'_>> = all.lines.iter().skip(4).collect();
-    let (refused, _) = count_on(&host, own("a"), &api, &[], UnixMillis(5)).unwrap();
-    assert_eq!(refused.charged.refused_by, Some(Scope::ApiRate));
+    let refused = count_on(&host, own("a"), &api, &[], UnixMillis(5)).unwrap();
+    assert_eq!(refused.page.charged.refused_by, Some(Scope::ApiRate));
     refund_all(&host, &[org]);
     assert_eq!(counts(&host), 1);
 }
@@ -330,3 +336,5 @@ proptest! {
         prop_assert_eq!(rung, expected);
     }
 }
+
+mod changes;
