@@ -34,6 +34,8 @@ impl Opened {
 #[derive(Debug)]
 struct Block {
     opened: Opened,
+    /// Of a block of Handlebars: its helper.
+    helper: String,
     /// In the user's text.
     place: usize,
     /// The tags that its end becomes, the outermost first.
@@ -75,6 +77,7 @@ impl Blocks {
         let variables = self.scope.len();
         self.open.push(Block {
             opened,
+            helper: String::new(),
             place,
             closers: Vec::new(),
             before_branch: 0,
@@ -85,8 +88,17 @@ impl Blocks {
         });
     }
 
+    /// Opens a block of Handlebars.
+    pub(super) fn open_handlebars(&mut self, helper: &str, place: usize) -> Result<(), String> {
+        self.open(Opened::Handlebars(helper == "each"), place)?;
+        if let Some(block) = self.open.last_mut() {
+            helper.clone_into(&mut block.helper);
+        }
+        Ok(())
+    }
+
     /// Opens a block.
-    pub(super) fn open(&mut self, opened: Opened, place: usize) -> Result<(), String> {
+    fn open(&mut self, opened: Opened, place: usize) -> Result<(), String> {
         self.push(opened, place);
         self.check_depth()
     }
@@ -229,9 +241,14 @@ impl Blocks {
     /// A closing tag of Handlebars: adds what must be closed before.
     pub(super) fn close_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
         self.end_branch(inner, tags)?;
-        // What was never opened is Handlebars' to report.
-        self.open.pop_if(|block| matches!(block.opened, Opened::Handlebars(_)));
-        Ok(())
+        let closing = inner.trim_start_matches('/').trim();
+        match self.open.pop_if(|block| matches!(block.opened, Opened::Handlebars(_))) {
+            Some(block) if block.helper == closing => Ok(()),
+            Some(Block { helper, .. }) => {
+                Err(format!("{{{{/{closing}}}}} stands where {{{{/{helper}}}}} must close {{{{#{helper}}}}}"))
+            }
+            None => Err(format!("no block is open that {{{{/{closing}}}}} could close")),
+        }
     }
 
     /// An `else` of Handlebars: adds what must be closed before.
@@ -268,11 +285,15 @@ impl Blocks {
     /// The template ends: adds what must be closed.
     ///
     /// # Errors
-    /// With the place of a block of Go's that has no end.
+    /// With the place of a block that has no end.
     pub(super) fn end(&mut self, tags: &mut Vec<String>) -> Result<(), (String, usize)> {
         for block in self.open.iter().rev() {
             if let Some(name) = block.opened.go_name() {
                 return Err((format!("{{{{{name}}}}} has no {{{{end}}}}"), block.place));
+            }
+            if let Opened::Handlebars(_) = block.opened {
+                let helper = &block.helper;
+                return Err((format!("{{{{#{helper}}}}} has no {{{{/{helper}}}}}"), block.place));
             }
             tags.extend(block.closers.iter().rev().map(|&closer| closer.to_owned()));
         }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::json::VALUE_MARK;
+
 /// The format that a template writes, known by the ending of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
@@ -41,36 +43,16 @@ impl Format {
         }
     }
 
-    /// Escapes a value for the place of a tag: inside a JSON string, in XML or HTML text or a quoted attribute, as a
-    /// whole CSV field.
+    /// Escapes a value for the place of a tag: in XML or HTML text or a quoted attribute, as a whole CSV field. In JSON
+    /// the place is only known when the message is written: see [`JsonWriter`](super::json::JsonWriter).
     pub fn escape(self, value: &str) -> String {
         match self {
             Format::Csv => csv_field(value),
             Format::Html | Format::Xml => markup(value),
-            Format::Json => json_string(value),
+            Format::Json => [VALUE_MARK.encode_utf8(&mut [0; 4]), value].concat(),
             Format::Text => value.to_owned(),
         }
     }
-}
-
-/// The inside of a JSON string.
-fn json_string(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            // U+2028 and U+2029 end a line in JavaScript; a DEL is legal but unreadable.
-            '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 /// Text or a quoted attribute value. What XML 1.0 has no way to write becomes U+FFFD.

@@ -7,8 +7,10 @@
 mod blocks;
 mod builtin;
 mod escape;
+mod fault;
 mod functions;
 mod go;
+mod json;
 mod place;
 mod registry;
 mod tag;
@@ -16,28 +18,16 @@ mod translate;
 mod trial;
 
 pub use escape::Format;
+pub use fault::TemplateError;
 
 use std::collections::BTreeMap;
 
 use handlebars::Handlebars;
 use serde::Serialize;
-use thiserror::Error;
 
 use crate::event::{Event, Management, View};
 use translate::translate;
 use trial::{Failed, try_out};
-
-/// Why a template was refused, and where.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("line {line}, column {column}: {message}")]
-pub struct TemplateError {
-    /// From 1.
-    pub line: usize,
-    /// From 1.
-    pub column: usize,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
 
 /// Every template of a configuration, and the built-in ones.
 pub struct Templates {
@@ -94,21 +84,20 @@ impl Templates {
             name.to_owned(),
             Known { format, volatile: Volatile::Perhaps, writes_json: true, is_builtin: false },
         );
+        if let Some(at) = source.find(json::VALUE_MARK) {
+            return Err(TemplateError::at(source, at, "U+FDD0 is no character that a text can have"));
+        }
         let translated = translate(source, format)?;
         let error_at = |place: (Option<usize>, Option<usize>), message: String| {
             let place = (place.0.unwrap_or(1), place.1.unwrap_or(1));
-            let (line, column) = translated.places.in_source(source, &translated.source, place);
-            TemplateError { line, column, message }
+            TemplateError::at(source, translated.places.in_source(source, &translated.source, place), message)
         };
-        let unread = |error: handlebars::TemplateError| {
-            let place = error.pos().unzip();
-            error_at(place, error.reason().to_string())
-        };
+        let unread = |error: handlebars::TemplateError| error_at(error.pos().unzip(), fault::unread(error.reason()));
         let registry = self.registries.entry(format).or_insert_with(|| registry::of(format, false));
         registry.register_template_string(name, &translated.source).map_err(unread)?;
         let writes_json = try_out(registry, name, &translated.source, format).map_err(|failed| match failed {
             Failed::Read(error) => unread(error),
-            Failed::Render(error) => error_at((error.line_no, error.column_no), error.reason().to_string()),
+            Failed::Render(error) => error_at((error.line_no, error.column_no), fault::unrendered(error.reason())),
         })?;
         let volatile = if translated.volatile { Volatile::Perhaps } else { Volatile::Never };
         self.known.insert(name.to_owned(), Known { format, volatile, writes_json, is_builtin: false });
@@ -182,7 +171,8 @@ impl Templates {
     fn render_with(&self, name: &str, data: &impl Serialize) -> Result<String, String> {
         let known = self.known.get(name).ok_or_else(|| format!("no template {name:?}"))?;
         let registry = self.registries.get(&known.format).ok_or_else(|| format!("no template {name:?}"))?;
-        registry::render(registry, name, data).map_err(|error| error.to_string())
+        registry::render(registry, name, known.format, data)
+            .map_err(|error| format!("template {name:?}: {}", fault::unrendered(error.reason())))
     }
 }
 

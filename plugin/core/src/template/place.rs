@@ -27,8 +27,8 @@ impl Places {
         self.pieces.push(Piece { translated, source, is_tag: false });
     }
 
-    /// The line and column in the user's text for those in the translation.
-    pub(super) fn in_source(&self, source: &str, translated: &str, (line, column): (usize, usize)) -> (usize, usize) {
+    /// The byte of the user's text for a line and a column of the translation.
+    pub(super) fn in_source(&self, source: &str, translated: &str, (line, column): (usize, usize)) -> usize {
         let at = offset(translated, line, column);
         let piece = self.pieces.iter().rev().find(|piece| piece.translated <= at);
         let place = match piece {
@@ -36,8 +36,7 @@ impl Places {
             Some(piece) => piece.source.saturating_add(at.saturating_sub(piece.translated)),
             None => at,
         };
-        let place = (0..=place.min(source.len())).rev().find(|&at| source.is_char_boundary(at)).unwrap_or_default();
-        line_and_column(source, place)
+        (0..=place.min(source.len())).rev().find(|&at| source.is_char_boundary(at)).unwrap_or_default()
     }
 }
 

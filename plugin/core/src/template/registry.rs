@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::escape::{self, Format};
 use super::functions;
+use super::json::{JsonWriter, VALUE_MARK};
 
 /// A longer message is an error. It bounds what loops can write.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
@@ -18,8 +19,11 @@ pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 pub(super) fn of(format: Format, trial: bool) -> Handlebars<'static> {
     let mut registry = Handlebars::new();
     registry.register_escape_fn(move |value| format.escape(value));
-    if format == Format::Csv {
-        registry.register_helper("quoted", Box::new(quoted));
+    match format {
+        Format::Csv => registry.register_helper("quoted", Box::new(quoted)),
+        // Where a value is wanted, nothing must be written as null.
+        Format::Json => registry.register_helper("helperMissing", Box::new(nothing)),
+        Format::Html | Format::Text | Format::Xml => {}
     }
     // It would write keys to the proxy's log.
     registry.unregister_helper("log");
@@ -39,23 +43,59 @@ fn quoted(
     Ok(out.write(&escape::csv_quoted(&value))?)
 }
 
+/// Stands for a variable that an event does not have.
+fn nothing(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    if !helper.params().is_empty() || !helper.hash().is_empty() {
+        return Err(RenderErrorReason::HelperNotFound(helper.name().to_owned()).into());
+    }
+    Ok(out.write(VALUE_MARK.encode_utf8(&mut [0; 4]))?)
+}
+
 /// Renders a message of bounded length.
-pub(super) fn render(registry: &Handlebars<'_>, name: &str, data: &impl Serialize) -> Result<String, RenderError> {
-    let mut body = Body(String::with_capacity(512));
+pub(super) fn render(
+    registry: &Handlebars<'_>,
+    name: &str,
+    format: Format,
+    data: &impl Serialize,
+) -> Result<String, RenderError> {
+    const USUAL_BYTES: usize = 512;
+    let mut body = match format {
+        Format::Json => Body::Json(JsonWriter::with_capacity(USUAL_BYTES)),
+        _ => Body::Other(String::with_capacity(USUAL_BYTES)),
+    };
     let template = registry.get_template(name).ok_or_else(|| RenderErrorReason::TemplateNotFound(name.to_owned()))?;
     let context = Context::wraps(data)?;
     template.render(registry, &context, &mut RenderContext::new(template.name.as_ref()), &mut body)?;
-    Ok(body.0)
+    Ok(match body {
+        Body::Json(json) => json.finish(),
+        Body::Other(text) => text,
+    })
 }
 
-struct Body(String);
+enum Body {
+    Json(JsonWriter),
+    Other(String),
+}
 
 impl Output for Body {
     fn write(&mut self, piece: &str) -> io::Result<()> {
-        if self.0.len().saturating_add(piece.len()) > MAX_BODY_BYTES {
+        let len = match self {
+            Body::Json(json) => json.len(),
+            Body::Other(text) => text.len(),
+        };
+        if len.saturating_add(piece.len()) > MAX_BODY_BYTES {
             return Err(io::Error::other(format!("the message is longer than {MAX_BODY_BYTES} bytes")));
         }
-        self.0.push_str(piece);
+        match self {
+            Body::Json(json) => json.write(piece),
+            Body::Other(text) => text.push_str(piece),
+        }
         Ok(())
     }
 }

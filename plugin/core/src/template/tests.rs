@@ -92,7 +92,7 @@ fn a_backslash_before_a_go_tag_is_text() {
 
 #[test]
 fn a_template_that_does_not_parse_is_refused_with_its_place() {
-    assert_eq!(error("t.json", "{\n{{#if Type}}\n").line, 3);
+    assert_eq!(error("t.json", "{\n{{#if Type}}\n").line, 2);
     assert_eq!(error("t.json", "ab {{Type").column, 4);
     assert!(Templates::builtin().add("t.json", "{{#each}}{{/if}}").is_err());
 }
@@ -121,6 +121,66 @@ fn raw_tags_in_any_spelling_are_escaped_in_json() {
         let value: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{tag}: {body}"));
         assert_eq!(value, serde_json::json!({ "k": "a\",\"x\":\"" }), "{tag}");
     }
+}
+
+/// A template, and what is said of it, in Handlebars and in Go's form.
+const FAULTS: [(&str, &str); 30] = [
+    ("ab {{Type", "line 1, column 4: a tag {{ has no end }}\n    ab {{Type\n       ^"),
+    ("{\n  {{#if Type}}\n", "line 2, column 3: {{#if}} has no {{/if}}\n      {{#if Type}}\n      ^"),
+    ("{{#each Type}}{{/if}}", "line 1, column 15: {{/if}} stands where {{/each}} must close {{#each}}"),
+    ("x{{/if}}", "line 1, column 2: no block is open that {{/if}} could close"),
+    ("{{else}}", "line 1, column 1: no block is open that {{else}} could belong to"),
+    ("{{Meta.Key Meta.Key=}}", "column 12: expected }}"),
+    ("{{Meta.Key ~ x}}", "expected"),
+    ("{{Meta..Key}}", "expected"),
+    ("{{Meta.}}", "expected"),
+    ("{{}}", "column 3: expected a value or a name"),
+    ("{{Meta.Key + 1}}", "column 12: expected }}"),
+    ("{{#if (eq Type \"x\"}}a{{/if}}", "column 1: a parenthesis has no end"),
+    ("{{#each Meta as |x}}{{/each}}", "expected"),
+    ("{{upper Meta.Key}}", "column 1: there is no helper upper; Handlebars has if, unless, each, with, lookup, eq"),
+    ("{{lokup Meta \"Key\"}}", "there is no helper lokup (did you mean \"lookup\"?)"),
+    ("{{#if}}x{{/if}}", "if has 0 values and needs more"),
+    ("{{> other}}", "{{> other}}: partials and decorators are not supported; write the text out"),
+    ("{{{Meta.Key}}", "a tag {{{ has no end }}}"),
+    ("{{!-- x", "a comment has no end"),
+    ("{{.Meta.Key", "a tag {{ has no end }}"),
+    ("{{if .Type}}x", "line 1, column 1: {{if}} has no {{end}}\n    {{if .Type}}x\n    ^"),
+    ("{{end}}", "no block is open that {{end}} could belong to"),
+    ("{{if}}x{{end}}", "{{if}}: {{if}} needs a value"),
+    ("{{#if Type)}}a{{/if}}", "column 1: a parenthesis is closed and was not opened"),
+    ("{{.Meta.Key | upper}}", "{{.Meta.Key | upper}}: there is no function upper; there are and, or, "),
+    ("{{call .Meta.Key}}", "call needs a function among the values, and an event has none"),
+    ("{{slice .Meta.Key 1 2 3 4}}", "slice takes 1 to 4 values and gets 5"),
+    ("{{printf \"%z\" .Type}}", "printf has %s %v %d"),
+    ("{{.Meta.Key | printf \"%q}}", "no end"),
+    ("{{$x}}", "$x is not declared here"),
+];
+
+#[test]
+fn what_is_wrong_is_said_in_the_templates_terms() {
+    let foreign = ["tilde", "identifier", "_text", "_block", "Helper/Decorator", "syntax", "EOI", "param "];
+    let mut bad = Vec::new();
+    for (source, expected) in FAULTS {
+        let said =
+            Templates::builtin().add("t.json", source).map_or_else(|error| error.to_string(), |()| source.into());
+        let first = said.lines().next().unwrap();
+        let is_plain = !foreign.iter().any(|word| first.contains(word));
+        if !said.contains(expected) || !is_plain || !said.ends_with('^') || said.lines().count() != 3 {
+            bad.push(said);
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn a_long_line_is_shown_around_the_place() {
+    let said = error("t.json", &format!("{}{{{{upper x}}}}{}", "é".repeat(200), "b".repeat(200))).to_string();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3);
+    let caret = lines[2].chars().count() - 1;
+    assert_eq!(lines[1].chars().nth(caret), Some('{'), "{said}");
+    assert!(lines[1].chars().count() < 100 && lines[1].trim().starts_with('…') && lines[1].ends_with('…'));
 }
 
 #[test]
@@ -201,3 +261,5 @@ fn built_in_templates_show_nothing_that_is_left_out_for_them() {
         }
     }
 }
+
+mod json;

@@ -5,10 +5,10 @@
 //! not, so that an empty comment follows such a tag of Go's.
 
 use super::TemplateError;
-use super::blocks::{Blocks, Opened};
+use super::blocks::Blocks;
 use super::escape::Format;
 use super::go::{self, Expr, MAX_NESTING, Statement};
-use super::place::{Places, line_and_column};
+use super::place::Places;
 use super::tag::{Kind, Tag, has_go_mark};
 use crate::event::{VOLATILE, cut};
 
@@ -45,10 +45,7 @@ pub(super) fn translate(source: &str, format: Format) -> Result<Translated, Temp
     let mut trims = false;
     while let Some((text, after)) = rest.split_once("{{") {
         let place = source.len().saturating_sub(rest.len()).saturating_add(text.len());
-        let error = |message: String, place: usize| {
-            let (line, column) = line_and_column(source, place);
-            TemplateError { line, column, message }
-        };
+        let error = |message: String, place: usize| TemplateError::at(source, place, message);
         let in_go_block = translator.blocks.in_go_block();
         let tag = Tag::read(after, in_go_block).map_err(|message| error(message, place))?;
         // A plain field keeps Handlebars' way to trim, which differs beside a block tag of Handlebars.
@@ -62,10 +59,7 @@ pub(super) fn translate(source: &str, format: Format) -> Result<Translated, Temp
         translator.out.places.text(translator.out.source.len(), source.len().saturating_sub(follows.len()));
     }
     translator.text(if trims { trim_start(rest) } else { rest });
-    translator.end().map_err(|(message, place)| {
-        let (line, column) = line_and_column(source, place);
-        TemplateError { line, column, message }
-    })?;
+    translator.end().map_err(|(message, place)| TemplateError::at(source, place, message))?;
     Ok(translator.out)
 }
 
@@ -177,7 +171,7 @@ impl Translator {
         let is_block = if tag.kind != Kind::Expression || is_escaped {
             tag.is_block()
         } else if tag.inner.starts_with('#') {
-            self.blocks.open(Opened::Handlebars(tag.word() == "each"), place)?;
+            self.blocks.open_handlebars(tag.word(), place)?;
             true
         } else if tag.inner.starts_with('/') {
             self.blocks.close_handlebars(tag.inner, &mut closers)?;
@@ -239,7 +233,7 @@ fn refuse_what_is_not_handlebars(tag: &Tag<'_>) -> Result<(), String> {
              or {{{{#if (eq Type \"KeyExpired\")}}}} … {{{{/if}}}}"
         ));
     }
-    let mut depth = 0_usize;
+    let (mut depth, mut parentheses) = (0_usize, 0_i32);
     for (_, piece) in pieces(inner).filter(|(in_string, _)| !in_string) {
         match piece {
             "(" | "[" | "{" => depth = depth.saturating_add(1),
@@ -249,6 +243,13 @@ fn refuse_what_is_not_handlebars(tag: &Tag<'_>) -> Result<(), String> {
         if depth > MAX_NESTING {
             return Err("parentheses are nested too deep".to_owned());
         }
+        parentheses = parentheses.saturating_add(i32::from(piece == "(")).saturating_sub(i32::from(piece == ")"));
+        if parentheses < 0 {
+            return Err("a parenthesis is closed and was not opened".to_owned());
+        }
+    }
+    if parentheses > 0 {
+        return Err("a parenthesis has no end".to_owned());
     }
     Ok(())
 }

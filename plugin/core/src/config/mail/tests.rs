@@ -258,7 +258,7 @@ fn letters_that_are_unknown_or_do_not_compile_are_named() {
     })));
     let begins = [
         "email_templates.UserRegistered.body: unknown field",
-        "email_templates.key_event.html: line 2, column 15: invalid handlebars syntax",
+        "email_templates.key_event.html: line 2, column 1: {{#if}} has no {{/if}}",
         "email_templates.api_event.subject: line 1, column 1: {{> x}}: partials and decorators are not supported",
         "email_templates.api_event.text: line 1, column 1: a tag {{ has no end }}",
         "email_templates.key_reqest_event: no letter has this name (did you mean \"key_request_event\"?)",

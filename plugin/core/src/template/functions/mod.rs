@@ -13,6 +13,7 @@ use handlebars::{
 use serde_json::Value;
 
 use super::escape::Format;
+use crate::event::cut;
 
 /// A function of Go's templates.
 pub(super) struct Function {
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Function {
 const MANY: usize = usize::MAX;
 
 /// All of them.
-pub(super) static FUNCTIONS: [Function; 19] = [
+pub(super) static FUNCTIONS: [Function; 20] = [
     operand("and", "go_and", |_, values| pick(values, false)),
     operand("or", "go_or", |_, values| pick(values, true)),
     truth("not", "go_not", 1, 1, |_, values| Value::Bool(!values.iter().any(|value| compare::is_true(value)))),
@@ -53,7 +54,15 @@ pub(super) static FUNCTIONS: [Function; 19] = [
     truth("ge", "go_ge", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_ge)),
     truth("len", "go_len", 1, 1, |_, values| values.first().map_or(Value::Null, |value| Value::from(len(value)))),
     operand("index", "go_index", |_, values| index(values)),
-    truth("printf", "go_printf", 1, MANY, |_, values| Value::String(printf::sprintf(values))),
+    Function {
+        name: "slice",
+        helper: "go_slice",
+        least: 1,
+        most: 4,
+        gives_text: false,
+        run: |_, values| slice(values),
+    },
+    truth("printf", "go_printf", 1, MANY, |format, values| Value::String(printf::sprintf(format, values))),
     truth("print", "go_print", 0, MANY, |_, values| Value::String(text::print(values))),
     truth("println", "go_println", 0, MANY, |_, values| Value::String(text::println(values))),
     truth("html", "go_html", 1, MANY, |format, values| Value::String(text::html(format, values))),
@@ -172,4 +181,29 @@ fn index(values: &[&Value]) -> Value {
         }
     }
     found.clone()
+}
+
+/// `slice x 1 3` is x's elements from the second to the third, of text its bytes. A place beyond the end is the end, and
+/// one within a character is that character's beginning.
+fn slice(values: &[&Value]) -> Value {
+    let Some((whole, places)) = values.split_first() else { return Value::Null };
+    let place = |at: usize| places.get(at).map(|place| compare::whole(place).map_or(0, clamped));
+    let (from, to) = (place(0).unwrap_or(0), place(1).unwrap_or(usize::MAX));
+    match whole {
+        Value::Array(list) => {
+            let to = to.min(list.len());
+            Value::from(list.get(from.min(to)..to).unwrap_or_default().to_vec())
+        }
+        Value::Null => Value::Null,
+        other => {
+            let text = text::display(other);
+            let to = cut(&text, to).len();
+            let from = cut(&text, from.min(to)).len();
+            Value::from(text.get(from..to).unwrap_or_default())
+        }
+    }
+}
+
+fn clamped(place: i128) -> usize {
+    usize::try_from(place.max(0)).unwrap_or(usize::MAX)
 }

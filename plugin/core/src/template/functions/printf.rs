@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::compare::{number, whole};
 use super::text::display;
+use crate::template::escape::Format;
+use crate::template::json;
 
 /// Columns of one verb.
 const MAX_WIDTH: usize = 999;
@@ -49,8 +51,8 @@ pub(in super::super) fn check(format: &str, count: usize) -> Result<(), String> 
     Err(format!("the format of printf asks for {wanted} values and gets {count}"))
 }
 
-/// The first value is the format.
-pub(super) fn sprintf(values: &[&Value]) -> String {
+/// The first value is the format. In a message that is JSON, `%q` gives a JSON string, which differs from Go's.
+pub(super) fn sprintf(writes: Format, values: &[&Value]) -> String {
     let Some((format, values)) = values.split_first() else { return String::new() };
     let format = display(format);
     let mut values = values.iter();
@@ -59,7 +61,7 @@ pub(super) fn sprintf(values: &[&Value]) -> String {
         match piece {
             Piece::Text(text) => out.push_str(text),
             Piece::Verb(verb) => match values.next() {
-                Some(value) => out.push_str(&verb.print(value)),
+                Some(value) => out.push_str(&verb.print(writes, value)),
                 None => {
                     let _ = write!(out, "%!{}(MISSING)", verb.letter);
                 }
@@ -109,10 +111,11 @@ impl Verb {
         (verb, after)
     }
 
-    fn print(&self, value: &Value) -> String {
+    fn print(&self, writes: Format, value: &Value) -> String {
         let is_empty = value.is_null() || value.as_str() == Some("");
         let text = match self.letter {
             's' | 'v' => Some(self.cut(display(value))),
+            'q' if writes == Format::Json => Some(json::quoted(&self.cut(display(value)))),
             'q' => Some(quote(&self.cut(display(value)))),
             't' => match value {
                 Value::Bool(truth) => Some(truth.to_string()),

@@ -257,6 +257,9 @@ fn function(name: &str) -> Result<&'static Function, String> {
     if name.starts_with(|c: char| c.is_ascii_uppercase()) {
         return Err(format!("there is no function {name}: a field has a dot before it, as in {{{{.{name}}}}}"));
     }
+    if name == "call" {
+        return Err("call needs a function among the values, and an event has none".to_owned());
+    }
     let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
     Err(format!("there is no function {name}; there are {}", names.join(", ")))
 }

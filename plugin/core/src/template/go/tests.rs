@@ -193,7 +193,7 @@ fn what_cannot_be_translated_is_refused_with_its_place() {
         ("{{block \"x\" .}}{{end}}", (1, 1), "write the text out"),
         ("{{range .Meta}}\né{{break}}{{end}}", (2, 2), "{{if}}"),
         ("{{range .Meta}}{{continue}}{{end}}", (1, 16), "{{if}}"),
-        ("{{call .Type}}", (1, 1), "no function call"),
+        ("{{call .Type}}", (1, 1), "call needs a function"),
         ("{{.TimeStamp.Format \"2006\"}}", (1, 1), "as_rfc3339"),
         ("{{$x := 1}}\n{{$x = 2}}", (2, 1), "keeps its value"),
         ("{{if true}}\n{{.Type}}", (1, 1), "no {{end}}"),
