@@ -1,4 +1,9 @@
 //! Finds the line of what a module's log speaks of.
+//!
+//! A module must not log a secret, and a secret can be the name of a member, such as an API key. A path may name such a
+//! member by its SHA-256: `keys["sha256:<64 hex digits>"]`.
+
+use sha2::{Digest, Sha256};
 
 use super::node::{Node, Value};
 use super::report::member;
@@ -16,21 +21,19 @@ pub struct Located {
 /// The deepest node that a path in the text leads to: `apis[0].auth.param_name`, `keys["sha256:…"].alias`,
 /// `/apis/0/auth`. Where a text that is JSON or YAML itself is the configuration, its lines are those of the file.
 pub(super) fn locate(root: &Node, text: &str) -> Option<Located> {
-    if let Some(line) = line_of(root, text) {
-        return Some(Located { path: String::new(), line });
-    }
     let embedded = embedded(root);
-    let root = embedded.as_ref().unwrap_or(root);
+    let tree = embedded.as_ref().unwrap_or(root);
     let mut best: Option<(Rank, Located)> = None;
     for candidate in candidates(text) {
-        let (depth, located) = resolve(root, &candidate.steps);
+        let (depth, located) = resolve(tree, &candidate.steps);
         let Some(located) = located.filter(|_| candidate.is_surely_path || depth > 1) else { continue };
         let rank = (depth, candidate.is_surely_path);
         if best.as_ref().is_none_or(|(other, _)| rank > *other) {
             best = Some((rank, located));
         }
     }
-    best.map(|(_, located)| located)
+    // What has no path may have a line of the whole text.
+    best.map(|(_, located)| located).or_else(|| Some(Located { path: String::new(), line: line_of(root, text)? }))
 }
 
 /// Of a text that is the configuration, the line that a parser speaks of: "… at line 3 column 5".
@@ -113,6 +116,14 @@ fn child<'n>(node: &'n Node, step: &Step) -> Option<(String, usize, &'n Node)> {
         }
         Value::Map(entries) => {
             let found = node.entry(&step.name).or_else(|| {
+                let hash = step.name.strip_prefix("sha256:")?;
+                entries.iter().find(|(key, _)| is_hash_of(hash, &key.name)).map(|(key, node)| (key, node))
+            });
+            if let Some((key, node)) = found.filter(|(key, _)| key.name != step.name) {
+                // The name itself is what the module does not tell.
+                return Some((step.name.clone(), key.line, node));
+            }
+            let found = found.or_else(|| {
                 // A name may be cut off, as a key's fingerprint is.
                 let begun = step.name.trim_end_matches('…');
                 let mut fitting = entries.iter().filter(|(key, _)| begun.len() >= 8 && key.name.starts_with(begun));
@@ -123,6 +134,15 @@ fn child<'n>(node: &'n Node, step: &Step) -> Option<(String, usize, &'n Node)> {
         }
         _ => None,
     }
+}
+
+fn is_hash_of(hash: &str, name: &str) -> bool {
+    let digest = Sha256::digest(name);
+    hash.len() == 64
+        && digest.iter().zip(hash.as_bytes().chunks(2)).all(|(byte, digits)| {
+            let digits = std::str::from_utf8(digits).ok();
+            digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) == Some(*byte)
+        })
 }
 
 /// Everything in the text that reads as a path, and the ends of those paths.

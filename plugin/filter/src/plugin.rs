@@ -84,7 +84,8 @@ impl Plugin {
                 for error in &errors {
                     log::error!("configuration: {error}");
                 }
-                log::error!("configuration: refused, {} errors", errors.len());
+                let word = if errors.len() == 1 { "error" } else { "errors" };
+                log::error!("configuration: refused, {} {word}", errors.len());
                 return false;
             }
         };

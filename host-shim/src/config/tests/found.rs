@@ -1,3 +1,5 @@
+use sha2::{Digest, Sha256};
+
 use super::*;
 use crate::config::node::Node;
 
@@ -51,6 +53,31 @@ fn a_log_line_leads_to_its_line() {
         let expected = expected.map(|(path, line)| (path.to_owned(), line));
         assert_eq!(located(&root, text), expected, "{text}");
     }
+}
+
+#[test]
+fn a_member_is_found_by_the_hash_of_its_name() {
+    let hash = |name: &str| Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let path = format!(r#"keys["sha256:{}"].org_id"#, hash("my key"));
+    let root = yaml::parse(TREE).unwrap().root;
+    assert_eq!(located(&root, &format!("configuration: {path}: no such organisation")), Some((path.clone(), 9)));
+    let json = yaml::parse("x: 1\nv: |\n  { \"keys\": {\n    \"b\": {},\n    \"my key\": { \"org_id\": 1 } } }\n")
+        .unwrap()
+        .root;
+    assert_eq!(located(json.find("v").unwrap(), &format!("{path}: no")), Some((path.clone(), 5)));
+    // One of many, and not the first.
+    let many: String = (0..300).map(|n| format!("  key-{n}: {{ quota_max: 1 }}\n")).collect();
+    let root = yaml::parse(&format!("keys:\n{many}")).unwrap().root;
+    let found = root.locate(&format!("keys[\"sha256:{}\"].quota_max: bad", hash("key-217"))).unwrap();
+    assert_eq!(found.line, 219);
+    assert!(!found.path.contains("key-217"), "{found:?}");
+}
+
+#[test]
+fn a_line_within_a_part_is_no_line_of_the_file() {
+    let root = yaml::parse("v: |\n  { \"templates\": {\n    \"a.json\": \"{\" } }\n").unwrap().root;
+    let text = "templates[\"a.json\"]: line 1, column 2: wrong";
+    assert_eq!(located(root.find("v").unwrap(), text), Some(("templates[\"a.json\"]".to_owned(), 3)));
 }
 
 #[test]

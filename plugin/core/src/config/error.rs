@@ -58,9 +58,9 @@ pub(crate) fn item(path: &str, index: usize) -> String {
     format!("{path}[{index}]")
 }
 
-/// The name of an entry of `keys` in a path: never the raw key.
+/// The name of an entry of `keys` in a path: never the raw key. One that is neither a key nor a hash is shown as its own.
 pub(super) fn key_name(name: &str) -> String {
-    KeyHash::from_config(name).map_or_else(|| "sha256:(malformed)".to_owned(), |hash| hash.fingerprint())
+    KeyHash::from_config(name).unwrap_or_else(|| KeyHash::of(name.as_bytes())).fingerprint()
 }
 
 /// ` (did you mean "x"?)` for the nearest of `known`, if one is near.

@@ -162,7 +162,7 @@ fn every_error_is_named_at_once_with_its_path() {
         r#"apis[1].event_handlers.events.QuotaExceeded[0].handler_name: "eh_web_hook" is not one of eh_web_hook_handler, eh_email_handler, eh_log_handler"#,
         "monitor.global_trigger_limit: 120 is more than 100",
         "templates[\"t.json\"]: line 1, column 1: a tag {{ has no end }}\n    {{#if}\n    ^",
-        r#"keys["sha256:(malformed)"]: "sha256:" must be followed by 64 hex digits"#,
+        r#"keys["sha256:a90f141eacc70dec1d1527f94de486d951d86b16e5fa5d7667facea12987285b"]: "sha256:" must be followed by 64 hex digits"#,
     ];
     for expected in expected {
         assert!(errors.iter().any(|error| error == expected), "{expected}\nnot in {errors:#?}");
