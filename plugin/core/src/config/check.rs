@@ -121,7 +121,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         identity_pages: raw.identities.capacity.div_ceil(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX)).max(1),
         fetched_pages: u32::try_from(raw.keys_from.max_bytes.div_ceil(FETCHED_PAGE_BYTES)).unwrap_or(u32::MAX),
         limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
-        keys_from: keys_from(&raw, errors),
+        keys_from: keys_from(&raw, errors, &mut warnings),
         admin: admin(&raw, gateway, errors, &mut warnings),
         named,
         http_cluster: raw.callouts.http_cluster.clone(),
@@ -211,11 +211,11 @@ fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mu
     Some((Admin::new(prefix, token), api))
 }
 
-fn keys_from(raw: &raw::Config, errors: &mut Errors) -> Option<KeysFrom> {
+fn keys_from(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> Option<KeysFrom> {
     let from = &raw.keys_from;
     let (target, user_info) = match from.url.as_str() {
         "" => return None,
-        url => target("keys_from.url", url, &raw.callouts, errors)?,
+        url => target("keys_from.url", url, &raw.callouts, errors, warnings)?,
     };
     let mut headers = Vec::new();
     for (name, value) in &from.headers {

@@ -143,9 +143,9 @@ impl<'c> HandlerList<'c> {
     pub(super) fn named_targets(&mut self) -> BTreeMap<String, Target> {
         let callouts = self.callouts;
         // What is wrong with a target was said when the webhook was added.
-        let mut said = Errors::default();
+        let (mut said, mut unsaid) = (Errors::default(), Errors::default());
         let targets = self.named.iter().filter_map(|(name, named)| {
-            Some(((*name).to_owned(), target("", &named.target_url, callouts, &mut said)?.0))
+            Some(((*name).to_owned(), target("", &named.target_url, callouts, &mut said, &mut unsaid)?.0))
         });
         targets.collect()
     }
@@ -359,7 +359,7 @@ impl<'c> HandlerList<'c> {
         if meta.target_path.is_empty() {
             self.errors.add(member(path, form.target), "missing");
         }
-        let target = target(&member(path, form.target), &meta.target_path, self.callouts, self.errors);
+        let target = target(&member(path, form.target), &meta.target_path, self.callouts, self.errors, self.warnings);
         let template = self.templates.find(&meta.template_path);
         if template.is_none() {
             let message = format!(

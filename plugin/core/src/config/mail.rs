@@ -303,7 +303,8 @@ impl<'c> Settings<'c> {
         }
         let base = endpoint.as_deref().unwrap_or(base).trim_end_matches('/');
         // Its own errors show the URL's host, and who mistakes one setting for another has put a key there.
-        let found = target(&place, &format!("{base}{path}"), self.callouts, &mut Errors::default());
+        let (mut unshown, mut notices) = (Errors::default(), Errors::default());
+        let found = target(&place, &format!("{base}{path}"), self.callouts, &mut unshown, &mut notices);
         if found.is_none() {
             self.errors.add(place, "is not an absolute http or https URL");
         }

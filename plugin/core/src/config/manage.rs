@@ -290,7 +290,7 @@ fn event_option(
     if raw.redis {
         warnings.add(member(path, "redis"), "has no effect: there are no data planes here to tell");
     }
-    let target = target(&member(path, "webhook"), &raw.webhook, callouts, errors);
+    let target = target(&member(path, "webhook"), &raw.webhook, callouts, errors, warnings);
     let (webhook, user_info) = target.map_or((None, None), |(target, user_info)| (Some(target), user_info));
     let email = match Address::parse(&raw.email) {
         Ok(address) => Some(address),

@@ -18,6 +18,7 @@ pub mod raw;
 mod sessions;
 mod shape;
 mod target;
+mod url;
 
 pub use error::{ConfigError, Errors};
 pub(crate) use error::{hint, item, member};

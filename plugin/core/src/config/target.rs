@@ -1,9 +1,10 @@
 //! Checks URLs that are called, and keeps their secrets out of messages.
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 use super::error::Errors;
 use super::raw;
+use super::url::CallUrl;
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Tag;
 use crate::handler::Target;
@@ -14,44 +15,32 @@ pub(super) fn target(
     url: &str,
     callouts: &raw::Callouts,
     errors: &mut Errors,
+    warnings: &mut Errors,
 ) -> Option<(Target, Option<String>)> {
     if url.is_empty() {
         return None;
     }
-    let uri: Option<Uri> = url.parse().ok();
-    let parts = uri.as_ref().and_then(|uri| {
-        let scheme = match uri.scheme_str()? {
-            scheme if scheme.eq_ignore_ascii_case("http") => "http",
-            scheme if scheme.eq_ignore_ascii_case("https") => "https",
-            _ => return None,
-        };
-        uri.host().filter(|host| !host.is_empty())?;
-        // What is no port may be a password whose slash was not escaped.
-        let host_and_port = uri.authority()?.as_str().rsplit('@').next()?;
-        if port_of(host_and_port).is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+    let CallUrl { scheme, user_info, host, authority, path_and_query, notices } = match CallUrl::parse(url) {
+        Ok(read) => read,
+        Err(fault) => {
+            errors.add(path, format!("{:?} {fault}", without_secrets(url)));
             return None;
         }
-        Some((scheme, uri.authority()?, uri.host()?, uri.path_and_query()))
-    });
-    let Some((scheme, authority, host, path_and_query)) = parts else {
-        errors.add(path, format!("{:?} is not an absolute http or https URL", without_secrets(url)));
-        return None;
     };
-    let (user_info, authority) = match authority.as_str().rsplit_once('@') {
-        Some((user_info, authority)) => (Some(user_info.to_owned()), authority),
-        None => (None, authority.as_str()),
+    for notice in notices {
+        warnings.add(path, notice);
+    }
+    let named = |wanted: &str| {
+        let mut clusters = callouts.clusters.iter();
+        clusters.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, cluster)| cluster)
     };
-    let clusters = &callouts.clusters;
     let default = if scheme == "https" { &callouts.https_cluster } else { &callouts.http_cluster };
-    let cluster = clusters.get(authority).or_else(|| clusters.get(host)).unwrap_or(default);
-    let path_and_query = path_and_query.map_or("/", |target| target.as_str());
-    let path_and_query =
-        if path_and_query.starts_with('/') { path_and_query.to_owned() } else { format!("/{path_and_query}") };
+    let cluster = named(&authority).or_else(|| named(&host)).unwrap_or(default);
     let target = Target {
-        endpoint: EndpointId::new(scheme, authority, &path_and_query),
-        tag: Tag::of(authority),
+        endpoint: EndpointId::new(scheme, &authority, &path_and_query),
+        tag: Tag::of(&authority),
         scheme,
-        authority: authority.to_owned(),
+        authority,
         path_and_query,
         cluster: cluster.clone(),
     };
