@@ -1,5 +1,7 @@
 //! tollbell in a real Envoy and in the shim.
 
+/// Where keys stand, what a refusal says, preflights, internal redirects.
+mod access;
 /// What client bytes of any kind do.
 mod bytes;
 /// Configurations that Envoy refuses, and live updates.

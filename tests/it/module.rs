@@ -9,7 +9,8 @@ use wasmparser::{Parser, Payload};
 use crate::support::{World, config};
 
 /// Each import beyond these is a hostcall that a capability restriction may have to allow.
-const IMPORTS: [&str; 22] = [
+const IMPORTS: [&str; 24] = [
+    "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_dequeue_shared_queue",
     "proxy_enqueue_shared_queue",
@@ -30,6 +31,7 @@ const IMPORTS: [&str; 22] = [
     "proxy_resolve_shared_queue",
     "proxy_send_local_response",
     "proxy_set_effective_context",
+    "proxy_set_property",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
 ];

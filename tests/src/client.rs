@@ -1,13 +1,14 @@
-//! An HTTP/1.1 client: single requests, many over many connections, and raw bytes.
+//! An HTTP/1.1 client: single requests, many over many connections, and raw bytes; and one request over HTTP/2.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -69,16 +70,42 @@ impl Connection {
         }
         self.sender.ready().await?;
         let response = self.sender.send_request(request.body(Full::from(body))?).await?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
-            body: text(&body),
-            took: started.elapsed(),
-        })
+        reply(response, started).await
     }
+}
+
+async fn reply(response: Response<Incoming>, started: Instant) -> Result<Reply> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
+        body: text(&body),
+        took: started.elapsed(),
+    })
+}
+
+/// One request over HTTP/2 with prior knowledge, on a connection of its own.
+///
+/// # Errors
+/// When it fails.
+pub async fn send_http2(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<Reply> {
+    let started = Instant::now();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("connect to {port}"))?;
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut request = Request::builder().method(method).uri(format!("http://gateway.test{target}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    reply(sender.send_request(request.body(Full::<Bytes>::from(body))?).await?, started).await
 }
 
 /// One GET on a connection of its own.

@@ -8,11 +8,13 @@ use crate::answer::Outcome;
 use crate::config::Config;
 use crate::event::client_text;
 use crate::identity::{Claimed, Source};
+use crate::key_location::Place;
+use crate::pass::{Pass, PassedKey};
 use crate::paths::Readings;
 use crate::quota::{Charge, Home, Line, List, PageName, Quota, Scope};
 use crate::request::Request;
 use crate::route::Api;
-use crate::session::{About, AllowanceScope, Grant, KeyHash, Limits, Org, Session, SessionIndex};
+use crate::session::{About, AllowanceScope, Grant, KeyHash, Limits, Org, OrgIndex, Session, SessionIndex};
 use crate::units::{UnixMillis, fingerprint};
 
 /// Sessions of raw keys that were found before, so that a known key is hashed once. Never larger than the list of
@@ -39,15 +41,26 @@ pub struct Caller<'e> {
     named_org: Option<Cow<'e, str>>,
     /// See [`Claimed::is_ambiguous`].
     is_ambiguous: bool,
+    /// Where its key stands.
+    place: Option<Place>,
 }
 
 impl<'e> Caller<'e> {
-    /// The caller of a request to `api`.
-    pub fn identify(config: &'e Config, api: &'e Api, known: &mut KnownKeys, request: &Request<'e>) -> Self {
+    /// The caller of a request to `api`, which may have passed before.
+    pub fn identify(
+        config: &'e Config,
+        api: &'e Api,
+        known: &mut KnownKeys,
+        request: &Request<'e>,
+        earlier: Option<&'e Pass>,
+    ) -> Self {
         if api.use_keyless {
             return Caller::nobody(config.directory.org(api.org));
         }
-        let claim = |source: &'e Source| Some((source, source.claim(request, &api.key_location)?));
+        let claim = |source: &'e Source| {
+            let passed = || earlier.filter(|_| *source == Source::Key)?.claim(&api.key_location);
+            Some((source, source.claim(request, &api.key_location).or_else(passed)?))
+        };
         match api.identity.iter().find_map(claim) {
             None => Caller::nobody(config.directory.org(api.org)),
             Some((source, claimed)) => Caller::known_as(config, api, known, source, claimed),
@@ -62,7 +75,7 @@ impl<'e> Caller<'e> {
         source: &'e Source,
         claimed: Claimed<'e>,
     ) -> Self {
-        let Claimed { name, org: claimed_org, is_ambiguous, .. } = claimed;
+        let Claimed { name, org: claimed_org, is_ambiguous, place } = claimed;
         let mut hash = None;
         let index = if is_ambiguous {
             None
@@ -85,6 +98,7 @@ impl<'e> Caller<'e> {
             hash,
             default: default.filter(|_| session.is_none()),
             is_ambiguous,
+            place,
             ..Caller::nobody(None)
         };
         // A session's organisation is its own, whatever a claim or an API says: or its limits could be chosen.
@@ -113,6 +127,7 @@ impl<'e> Caller<'e> {
             hash: None,
             named_org: None,
             is_ambiguous: false,
+            place: None,
         }
     }
 
@@ -245,6 +260,17 @@ impl<'e> Caller<'e> {
     /// The key or identity, and where it came from.
     pub fn name(&self) -> (&'e Source, &[u8]) {
         (self.source, &self.name)
+    }
+
+    /// Its key, where the next pass of the request would not find it: stripped, or in a query that a redirect replaces.
+    pub fn key_to_pass(&self, api: &Api) -> Option<PassedKey> {
+        let place = self.place.filter(|place| api.strip_authorization_data || *place == Place::Parameter)?;
+        PassedKey::new(&api.key_location, place, &self.name)
+    }
+
+    /// The place of its organisation.
+    pub fn org_index(&self) -> Option<OrgIndex> {
+        self.org.map(|org| org.index)
     }
 
     /// The organisation that its source names; empty for none.

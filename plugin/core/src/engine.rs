@@ -21,9 +21,10 @@ use crate::manage::body::BodyPool;
 use crate::message::Fate;
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
+use crate::pass::{self, Pass, Passing};
 use crate::ports::{CalloutId, CalloutReply, Host};
 use crate::preflight::is_preflight;
-use crate::quota::{Charged, Scope, Usage, charge};
+use crate::quota::{Charged, List, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
 use crate::route::{Api, ApiIndex};
 use crate::session::Grant;
@@ -52,6 +53,10 @@ pub struct Engine {
     bodies: BodyPool,
     /// Answers for streams that wait for them.
     answers: Vec<(StreamId, Answer)>,
+    /// The property that holds a [`Pass`]: each placement has its own.
+    pass_property: String,
+    /// The stream before this one was cut off, and left a [`Pass`].
+    was_cut_off: bool,
 }
 
 /// What is to be done with a request.
@@ -81,8 +86,10 @@ impl Decision {
 pub struct Followup {
     /// The limits that the response shows.
     usages: Vec<(Scope, Usage)>,
+    /// For the next pass of the same request.
+    passing: Passing,
     /// Whose response is looked at.
-    observed: Option<Observed>,
+    observed: Option<Box<Observed>>,
     /// An exchange that may be a management event.
     watched: Option<Box<Watched>>,
 }
@@ -97,6 +104,8 @@ struct Observed {
     /// The request's headers that an event shows: the host no longer has them when the response comes.
     headers: Vec<(String, Vec<u8>)>,
     is_grpc: bool,
+    /// The host keeps the case of names.
+    keeps_case: bool,
 }
 
 impl Engine {
@@ -114,7 +123,9 @@ impl Engine {
             log::error!("targets that were disabled before may stay so: {error}");
         }
         let keys = KeyFetcher::new(&config, vm, now);
+        let pass_property = format!("tollbell.pass.{:x}", config.id.0);
         Engine {
+            pass_property,
             keys,
             config,
             notifier,
@@ -126,6 +137,7 @@ impl Engine {
             tests: ConnectionTests::default(),
             bodies: BodyPool::default(),
             answers: Vec::new(),
+            was_cut_off: false,
         }
     }
 
@@ -151,6 +163,11 @@ impl Engine {
         if self.config.admin.as_ref().is_some_and(|(admin, _)| admin.owns(request.path())) {
             return Poll::Ready(self.administer(host, stream, request, now));
         }
+        let earlier = if std::mem::take(&mut self.was_cut_off) || pass::says_so(request) {
+            (request.property)(&self.pass_property).and_then(|bytes| Pass::decode(&bytes)).map(Box::new)
+        } else {
+            None
+        };
         let config = &self.config;
         let Some((index, api)) = config.routes.find(request) else {
             let outcome = if config.refuses_unmatched { Outcome::Unmatched } else { Outcome::Admitted };
@@ -160,12 +177,18 @@ impl Engine {
             host.count(Metric::Requests(Outcome::Preflight));
             return Poll::Ready(Decision::UNTOUCHED);
         }
-        let caller = Caller::identify(config, api, &mut self.known_keys, request);
+        let caller = Caller::identify(config, api, &mut self.known_keys, request, earlier.as_deref());
         let verdict = match caller.check(config, api, request, &mut self.compiled_urls, now) {
             Err(outcome) => Judgement::of(outcome),
-            Ok(grant) => Judgement::count(host, config, api, &caller, grant, now),
+            Ok(grant) => {
+                let place = Placed { config, api, index, earlier: earlier.as_deref() };
+                Judgement::count(host, &place, &caller, grant, now)
+            }
         };
-        host.count(Metric::Requests(verdict.outcome));
+        // What has passed before is counted as admitted already.
+        if earlier.is_none() || verdict.outcome != Outcome::Admitted {
+            host.count(Metric::Requests(verdict.outcome));
+        }
         let scene = Scene { api, request, caller: &caller };
         for occurrence in verdict.occurrences(api) {
             self.notifier.notify(host, config, &scene, &occurrence, now);
@@ -178,12 +201,16 @@ impl Engine {
         }
         let changes = if api.strip_authorization_data { api.key_location.strip(request) } else { Vec::new() };
         let observed = (api.observe_failures || api.observe_upstream.is_some())
-            .then(|| Observed::of(config, index, &caller, request));
-        let usages = verdict.charged.usages;
+            .then(|| Box::new(Observed::of(config, index, &caller, request)));
+        let key = caller.key_to_pass(api).map(Box::new);
         let watched =
             api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request, &self.bodies)).map(Box::new);
-        let is_followed = !usages.is_empty() || observed.is_some() || watched.is_some();
-        let followup = is_followed.then_some(Followup { usages, observed, watched });
+        let Judgement { counted, charged: Charged { usages, .. }, .. } = verdict;
+        let passes_on = !usages.is_empty() || key.is_some() || earlier.is_some();
+        let is_followed = passes_on || observed.is_some() || watched.is_some();
+        let org = caller.org_index();
+        let passing = Passing { earlier, key, counted, api: index, org };
+        let followup = is_followed.then_some(Followup { usages, passing, observed, watched });
         Poll::Ready(Decision::Continue { changes, followup })
     }
 
@@ -258,11 +285,26 @@ impl Engine {
         std::mem::take(&mut self.answers)
     }
 
+    /// The property that the streams of one request must inherit from each other: see [`Engine::on_cut_off`].
+    pub fn pass_property(&self) -> &str {
+        &self.pass_property
+    }
+
+    /// The end of a stream to which no response came. Returns what its property is to hold for the next pass of the
+    /// request, which may come at once or never.
+    pub fn on_cut_off(&mut self, followup: Followup) -> Option<Vec<u8>> {
+        self.was_cut_off = true;
+        followup.passing.into_pass(&followup.usages).encode()
+    }
+
     /// Response headers: what the answer says of the limits that its request was counted on.
     ///
     /// The time is asked for only where a header tells it.
     pub fn limit_headers(&self, followup: &Followup, now: impl FnOnce() -> UnixMillis) -> Vec<(&'static str, String)> {
         let form = self.config.limit_headers;
+        if followup.usages.is_empty() {
+            return Vec::new();
+        }
         form.of(&followup.usages, if form.tells_time() { now() } else { UnixMillis::default() })
     }
 
@@ -284,10 +326,11 @@ impl Engine {
         }
     }
 
-    /// The header of the response that says whether it can be an event; `None` where it is not looked at.
-    pub fn status_header(followup: &Followup) -> Option<&'static str> {
+    /// The header of the response that says whether it can be an event, and whether the host keeps the case of names;
+    /// `None` where it is not looked at.
+    pub fn status_header(followup: &Followup) -> Option<(&'static str, bool)> {
         let observed = followup.observed.as_ref()?;
-        Some(if observed.is_grpc { "grpc-status" } else { ":status" })
+        Some((if observed.is_grpc { "grpc-status" } else { ":status" }, observed.keeps_case))
     }
 
     /// The status that a response's [`Engine::status_header`] stands for.
@@ -322,7 +365,9 @@ impl Engine {
         now: UnixMillis,
     ) {
         let config = &self.config;
-        let Some(Observed { api: index, source, name, org, headers, .. }) = &followup.observed else { return };
+        let Some(Observed { api: index, source, name, org, headers, .. }) = followup.observed.as_deref() else {
+            return;
+        };
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
         let request = &Request { headers: &headers, property };
         let Some(api) = config.routes.get(*index) else { return };
@@ -412,6 +457,7 @@ impl Observed {
             org: caller.named_org().to_owned(),
             headers,
             is_grpc: request.is_grpc(),
+            keeps_case: request.headers.iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase)),
         }
     }
 }
@@ -420,25 +466,41 @@ impl Observed {
 struct Judgement {
     outcome: Outcome,
     charged: Charged,
+    /// The counters that this pass was counted on, by scope and number.
+    counted: List<(Scope, u64)>,
+}
+
+/// Where a request is.
+struct Placed<'e> {
+    config: &'e Config,
+    api: &'e Api,
+    index: ApiIndex,
+    earlier: Option<&'e Pass>,
 }
 
 impl Judgement {
     fn of(outcome: Outcome) -> Self {
-        Judgement { outcome, charged: Charged::default() }
+        Judgement { outcome, charged: Charged::default(), counted: List::new() }
     }
 
     fn count(
         host: &impl Host,
-        config: &Config,
-        api: &Api,
+        place: &Placed<'_>,
         caller: &Caller<'_>,
         grant: Option<Grant<'_>>,
         now: UnixMillis,
     ) -> Self {
-        match charge(host, &caller.charge(config, api, grant), now) {
-            Ok(charged) => {
-                let outcome = charged.refused_by.map_or(Outcome::Admitted, Outcome::refused_by);
-                Judgement { outcome, charged }
+        let Placed { config, api, index, earlier } = *place;
+        let mut due = caller.charge(config, api, grant);
+        let before = earlier.map(|pass| pass.take(&mut due.lines, index, caller.org_index())).unwrap_or_default();
+        match charge(host, &due, now) {
+            Ok(mut charged) => {
+                let Some(scope) = charged.refused_by else {
+                    charged.usages.extend(before);
+                    let counted = due.lines.iter().map(|line| (line.scope, line.subject)).collect();
+                    return Judgement { outcome: Outcome::Admitted, charged, counted };
+                };
+                Judgement { outcome: Outcome::refused_by(scope), charged, counted: List::new() }
             }
             Err(error) => {
                 log::error!("{} of {:?}: not counted, so refused: {error}", caller.fingerprint(), caller.org_id());

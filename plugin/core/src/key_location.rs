@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::request::{HeaderChange, Request, decode_query_part, split_once};
 
 /// Where a key may stand. Of several places that hold a key, the cookie wins over the parameter, and the parameter over
@@ -21,7 +23,7 @@ pub struct KeyLocation {
 }
 
 /// A kind of place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// A cookie, in any of the `Cookie` lines.
     Cookie,
@@ -64,6 +66,15 @@ impl KeyLocation {
             FoundKey::among(Place::Header, lines)
         };
         cookie.or_else(parameter).or_else(header)
+    }
+
+    /// The name of a kind of place; `None` where keys do not stand there.
+    pub fn name(&self, place: Place) -> Option<&str> {
+        match place {
+            Place::Cookie => self.cookie.as_deref(),
+            Place::Parameter => self.parameter.as_deref(),
+            Place::Header => Some(&self.header),
+        }
     }
 
     /// What takes the key out of every configured place, and nothing else.

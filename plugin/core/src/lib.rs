@@ -39,6 +39,7 @@ pub mod message;
 pub mod metrics;
 pub mod notify;
 pub mod origin;
+pub mod pass;
 pub mod paths;
 pub mod ports;
 pub mod preflight;

@@ -58,6 +58,13 @@ impl Api {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiIndex(usize);
 
+impl ApiIndex {
+    /// As a number, the same in every VM of a configuration.
+    pub fn place(self) -> usize {
+        self.0
+    }
+}
+
 /// The APIs by domain and path.
 #[derive(Debug, Default)]
 pub struct Routes {

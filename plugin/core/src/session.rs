@@ -191,11 +191,20 @@ pub struct Org {
     pub is_inactive: bool,
     /// The shared-data key of its counter page.
     pub page: String,
+    /// Its place in [`Directory`].
+    pub index: OrgIndex,
 }
 
 /// An organisation's place in [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrgIndex(usize);
+
+impl OrgIndex {
+    /// As a number, the same in every VM of a configuration.
+    pub fn place(self) -> usize {
+        self.0
+    }
+}
 
 /// A session's place in [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,7 +318,7 @@ impl Directory {
             return Some(*index);
         }
         let index = OrgIndex(self.orgs.len());
-        self.orgs.push(Org { id: id.to_owned(), limits, is_inactive, page: format!("tb1/o/{id}") });
+        self.orgs.push(Org { id: id.to_owned(), limits, is_inactive, page: format!("tb1/o/{id}"), index });
         self.org_by_id.insert(id.to_owned(), index);
         Some(index)
     }

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 
 use crate::datetime;
 
 /// A point in time: milliseconds since the Unix epoch.
 ///
 /// The adapter reads the clock once per callback and passes this down; the core never reads a clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {

@@ -152,6 +152,15 @@ mod imports {
         pub(super) fn proxy_record_metric(metric: u32, value: u64) -> u32;
         pub(super) fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, value_len: usize) -> u32;
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8,
+            name_len: usize,
+            arguments: *const u8,
+            arguments_len: usize,
+            data: *mut *mut u8,
+            len: *mut usize,
+        ) -> u32;
     }
 }
 
@@ -356,6 +365,33 @@ pub(crate) fn trap_if_asked() {
 pub(crate) fn property(path: &str) -> Result<Vec<u8>> {
     // SAFETY: see `returned_bytes`.
     returned_bytes(|data, len| unsafe { imports::proxy_get_property(path.as_ptr(), path.len(), data, len) })
+}
+
+pub(crate) fn set_property(path: &str, value: &[u8]) -> Result<()> {
+    // SAFETY: slices.
+    check(unsafe { imports::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
+}
+
+/// Declares a property of the filter that lives as long as the request that the client sent, which may be longer than a
+/// stream. It is read and set by its name.
+pub(crate) fn declare_request_property(name: &str) -> Result<()> {
+    const FUNCTION: &str = "declare_property";
+    // `envoy.source.extensions.common.wasm.DeclarePropertyArguments`: 1 is the name, 5 the life span, of which 1 is
+    // DownstreamRequest. The type is Bytes by default.
+    let Ok(length @ 0..=0x7f) = u8::try_from(name.len()) else { return Err(Status::BAD_ARGUMENT) };
+    let arguments = [&[0x0a, length], name.as_bytes(), &[0x28, 1]].concat();
+    // SAFETY: see `returned_bytes`; slices.
+    returned_bytes(|data, len| unsafe {
+        imports::proxy_call_foreign_function(
+            FUNCTION.as_ptr(),
+            FUNCTION.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            data,
+            len,
+        )
+    })
+    .map(drop)
 }
 
 /// The pairs in serialized headers: a count, the lengths of names and values, then both, each with a NUL behind it.

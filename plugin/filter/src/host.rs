@@ -8,7 +8,7 @@ use tollbell_core::ports::{
     BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData,
     Wakeups,
 };
-use tollbell_core::request::HeaderChange;
+use tollbell_core::request::{HeaderChange, is_header};
 use tollbell_core::units::UnixMillis;
 
 use crate::abi::{self, Body, Map, MetricType, Status};
@@ -211,6 +211,21 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     abi::property(path).ok()
 }
 
+/// Makes a property one that the streams of one downstream request inherit. A host that cannot runs no filter twice for a
+/// request, or counts it twice.
+pub(crate) fn declare_pass(name: &str) {
+    if let Err(status) = abi::declare_request_property(name) {
+        log::debug!("{name} is not inherited (status {})", status.0);
+    }
+}
+
+/// Sets the property that [`declare_pass`] declared.
+pub(crate) fn leave_to_next_pass(name: &str, pass: &[u8]) {
+    if let Err(status) = abi::set_property(name, pass) {
+        log::debug!("{name} could not be set (status {})", status.0);
+    }
+}
+
 /// What the host shows of a body now; empty where it shows nothing.
 pub(crate) fn body(which: Body, size: usize) -> Vec<u8> {
     if size == 0 { Vec::new() } else { abi::body(which, size).unwrap_or_default() }
@@ -226,10 +241,19 @@ pub(crate) fn enter(stream: u32) -> bool {
     abi::set_effective_context(stream).is_ok()
 }
 
-/// A header of the response that is a number.
-pub(crate) fn response_number(header: &str) -> Option<u16> {
-    let value = abi::header(Map::Response, header).ok()?;
-    std::str::from_utf8(&value).ok()?.parse().ok()
+/// A header of the response that is a number. Where it is absent, only a host that keeps the case of names is asked again.
+pub(crate) fn response_number(name: &str, keeps_case: bool) -> Option<u16> {
+    let value = if keeps_case { header(Map::Response, name) } else { abi::header(Map::Response, name).ok() };
+    std::str::from_utf8(&value?).ok()?.parse().ok()
+}
+
+/// The first value of a header, by its name in lower case. A host that keeps the case of names may not find it by that.
+fn header(map: Map, name: &str) -> Option<Vec<u8>> {
+    abi::header(map, name).ok().or_else(|| {
+        let pairs = abi::header_pairs(map).ok()?;
+        let (_, value) = abi::parse_pairs(&pairs).into_iter().find(|(known, _)| is_header(known, name))?;
+        Some(value.to_vec())
+    })
 }
 
 /// Applies changes to the request's headers. `false`: the host did not take one, and the request still has its key.
@@ -268,15 +292,9 @@ pub(crate) fn trap_if_asked() {
     abi::trap_if_asked();
 }
 
-/// A header of the reply to a callout, by its name in lower case. Some hosts show names as they came, and find them so
-/// alone.
+/// A header of the reply to a callout, by its name in lower case.
 fn reply_header(name: &str) -> Option<String> {
-    let value = abi::header(Map::CallResponse, name).ok().or_else(|| {
-        let pairs = abi::header_pairs(Map::CallResponse).ok()?;
-        let mut named = abi::parse_pairs(&pairs).into_iter();
-        named.find_map(|(other, value)| other.eq_ignore_ascii_case(name.as_bytes()).then(|| value.to_vec()))
-    })?;
-    String::from_utf8(value).ok()
+    String::from_utf8(header(Map::CallResponse, name)?).ok()
 }
 
 /// The reply to a callout, while the host shows it. With no headers there is nothing to ask for.

@@ -54,6 +54,8 @@ struct Stream {
     awaits: bool,
     /// Nothing of it may go on: what comes behind the headers pauses too.
     is_held: bool,
+    /// Its response has come.
+    is_answered: bool,
 }
 
 impl Plugin {
@@ -102,6 +104,7 @@ impl Plugin {
         }
         let host = ProxyHost::new();
         let engine = Engine::new(config, &host, now, nanos).with_bodies(self.bodies.clone());
+        host::declare_pass(engine.pass_property());
         self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS });
         host::start_ticking(TICK_MS);
         true
@@ -205,13 +208,15 @@ impl Plugin {
 
     pub(crate) fn on_response_headers(&mut self, stream: u32, is_end: bool) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
+        state.is_answered = true;
         let root = state.root.or(self.first_root);
         let Some(mut followup) = state.followup.take() else { return };
         let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else { return };
         for (name, value) in engine.limit_headers(&followup, host::now) {
             host::set_response_header(name, &value);
         }
-        let status = Engine::status_header(&followup).and_then(host::response_number);
+        let status =
+            Engine::status_header(&followup).and_then(|(name, keeps_case)| host::response_number(name, keeps_case));
         let status = status.map(|value| Engine::status(&followup, value));
         if let Some(status) = status.filter(|status| engine.minds(&followup, *status)) {
             engine.on_response(host, &host::property, &followup, status, host::now());
@@ -288,7 +293,14 @@ impl Plugin {
 
     pub(crate) fn on_delete(&mut self, context: u32) {
         self.collecting.remove(&context);
-        if self.streams.remove(&context).is_some() {
+        if let Some(Stream { root, followup, is_answered, .. }) = self.streams.remove(&context) {
+            let engine =
+                root.or(self.first_root).and_then(|root| self.roots.get_mut(&root)).map(|root| &mut root.engine);
+            if let Some((engine, followup)) = engine.zip(followup.filter(|_| !is_answered))
+                && let Some(pass) = engine.on_cut_off(followup)
+            {
+                host::leave_to_next_pass(engine.pass_property(), &pass);
+            }
             return;
         }
         if let Some(Root { host, mut engine, .. }) = self.roots.remove(&context) {

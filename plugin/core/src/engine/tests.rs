@@ -15,6 +15,7 @@ mod digests;
 mod gateway;
 mod kinds;
 mod letters;
+mod passes;
 mod tyk;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -252,7 +253,8 @@ fn admitted_and_refused_requests_show_the_tighter_quota() {
     let Decision::Refuse(answer) = world.get("/orders/1", "ten") else { panic!() };
     assert!(answer.headers.contains(&("retry-after", "60".to_owned())), "{answer:?}");
     let Decision::Continue { followup, .. } = world.get("/strict/1", "strict-only") else { panic!() };
-    assert!(followup.is_none());
+    let headers = followup.map(|followup| world.vms[0].limit_headers(&followup, || panic!("no time is needed")));
+    assert_eq!(headers.unwrap_or_default(), [], "a key without limits");
 }
 
 #[test]

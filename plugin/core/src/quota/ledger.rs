@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::page::{Counter, Kind, MAX_ENTRIES, Page, Place};
@@ -20,7 +21,7 @@ use crate::units::{Percent, UnixMillis};
 const MAX_SHARED: usize = MAX_ENTRIES - 2;
 
 /// Whose limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// The organisation's rate.
     OrgRate,

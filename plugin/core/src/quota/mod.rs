@@ -14,6 +14,8 @@ pub use alerts::Alerts;
 pub use ledger::{Charge, Charged, Crossing, Home, Line, List, PageName, Scope, charge, usages};
 pub use page::{Counter, Kind, MAX_ENTRIES, Page};
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{Percent, UnixMillis};
 
 /// A quota as configured: how much, for how long, and when to ring.
@@ -75,7 +77,7 @@ impl Quota {
 }
 
 /// How far a quota is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Requests per window.
     pub max: u64,

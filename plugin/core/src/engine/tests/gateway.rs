@@ -219,7 +219,7 @@ fn respond(world: &mut World, vm: usize, key: &str, status: u16, details: &str, 
         Decision::Continue { followup: Some(followup), .. } => followup,
         other => panic!("{other:?}"),
     };
-    assert_eq!(Engine::status_header(&followup), Some(":status"));
+    assert_eq!(Engine::status_header(&followup), Some((":status", false)));
     if world.vms[vm].minds(&followup, status) {
         let mut properties = world.properties.clone();
         properties.insert("response\0code_details".into(), details.as_bytes().to_vec());
