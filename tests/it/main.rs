@@ -42,3 +42,5 @@ mod signatures;
 mod stories;
 /// What the tests share.
 mod support;
+/// Versions of an API, with an upstream for each.
+mod versions;

@@ -12,6 +12,8 @@ pub const AUTH_FAILURE: &str = "Auth Failure";
 /// The message of a RatelimitExceeded by a key's rate.
 pub const RATE_LIMITED: &str = "Rate Limit Exceeded";
 
+const VERSION_UNKNOWN: &str = "This API version does not seem to exist";
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -25,6 +27,14 @@ pub enum Outcome {
     NoAccess,
     /// Its key has a right to this API, and not to this path with this method.
     UrlNotAllowed,
+    /// It names no version of an API that has some, and there is no default one.
+    VersionMissing,
+    /// It names a version that does not exist.
+    VersionUnknown,
+    /// Likewise, of an API whose versions are APIs of their own.
+    VersionApiUnknown,
+    /// It names a version that has ended.
+    VersionExpired,
     /// Its key has expired.
     KeyExpired,
     /// Its key is switched off.
@@ -59,6 +69,10 @@ impl Outcome {
         Outcome::UnknownKey,
         Outcome::NoAccess,
         Outcome::UrlNotAllowed,
+        Outcome::VersionMissing,
+        Outcome::VersionUnknown,
+        Outcome::VersionApiUnknown,
+        Outcome::VersionExpired,
         Outcome::KeyExpired,
         Outcome::KeyInactive,
         Outcome::OrgQuotaExceeded,
@@ -81,6 +95,10 @@ impl Outcome {
             Outcome::UnknownKey => "unknown_key",
             Outcome::NoAccess => "no_access",
             Outcome::UrlNotAllowed => "url_not_allowed",
+            Outcome::VersionMissing => "version_missing",
+            Outcome::VersionUnknown => "version_unknown",
+            Outcome::VersionApiUnknown => "version_api_unknown",
+            Outcome::VersionExpired => "version_expired",
             Outcome::KeyExpired => "key_expired",
             Outcome::KeyInactive => "key_inactive",
             Outcome::OrgQuotaExceeded => "org_quota_exceeded",
@@ -113,6 +131,10 @@ impl Outcome {
             Outcome::MissingKey | Outcome::UnknownKey | Outcome::NoAccess | Outcome::UrlNotAllowed => {
                 (EventKind::AuthFailure, AUTH_FAILURE)
             }
+            Outcome::VersionMissing
+            | Outcome::VersionUnknown
+            | Outcome::VersionApiUnknown
+            | Outcome::VersionExpired => (EventKind::VersionFailure, "Attempted access to disallowed version / path."),
             Outcome::KeyExpired => (EventKind::KeyExpired, "Attempted access from expired key."),
             Outcome::KeyInactive => (EventKind::KeyExpired, "Attempted access from inactive key."),
             Outcome::OrgRateLimited => (EventKind::OrgRateLimitExceeded, "Organisation rate limit has been exceeded"),
@@ -136,6 +158,12 @@ impl Outcome {
             Outcome::MissingKey => (401, "Authorization field missing"),
             Outcome::UnknownKey | Outcome::NoAccess => (403, "Access to this API has been disallowed"),
             Outcome::UrlNotAllowed => (403, "Access to this resource has been disallowed"),
+            Outcome::VersionMissing => (403, "Version information not found"),
+            Outcome::VersionUnknown => (403, VERSION_UNKNOWN),
+            Outcome::VersionApiUnknown => (404, VERSION_UNKNOWN),
+            Outcome::VersionExpired => {
+                (403, "Api Version has expired, please check documentation or contact administrator")
+            }
             Outcome::KeyExpired => (401, "Key has expired, please renew"),
             Outcome::KeyInactive => (403, "Key is inactive, please renew"),
             Outcome::OrgQuotaExceeded => {

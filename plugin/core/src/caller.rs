@@ -26,6 +26,15 @@ const ORG_QUOTA_SUBJECT: u64 = 0;
 const ORG_RATE_SUBJECT: u64 = 1;
 const API_RATE_SUBJECT: u64 = 1;
 
+/// What is asked for, beside the API.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The request.
+    pub request: &'a Request<'a>,
+    /// The API's version, where rights name versions.
+    pub version: Option<&'a str>,
+}
+
 /// Who is calling.
 pub struct Caller<'e> {
     /// The key or the identity as sent; empty for none.
@@ -139,12 +148,19 @@ impl<'e> Caller<'e> {
         &self,
         config: &Config,
         api: &Api,
-        request: &Request<'_>,
+        asked: &Asked<'_>,
         compiled: &mut CompiledUrls,
         now: UnixMillis,
     ) -> Result<Option<Grant<'e>>, Outcome> {
         let grant = if api.use_keyless { None } else { self.check_session(config, api, now)? };
-        if let Some(urls) = grant.and_then(|grant| grant.right).and_then(|right| right.urls.as_deref()) {
+        let right = grant.and_then(|grant| grant.right);
+        if let Some((right, version)) = right.zip(asked.version)
+            && !right.versions.iter().any(|allowed| allowed == version)
+        {
+            return Err(Outcome::NoAccess);
+        }
+        if let Some(urls) = right.and_then(|right| right.urls.as_deref()) {
+            let request = asked.request;
             let method = request.header(":method").unwrap_or_default();
             let readings = Readings::of(request.path()).map_err(|_| Outcome::UrlNotAllowed)?;
             if !urls.allow(compiled, method, readings.decoded().iter().map(|reading| reading.path.as_ref())) {

@@ -13,6 +13,14 @@ pub fn rfc3339_seconds(unix_millis: u64) -> Option<String> {
     text(humantime::format_rfc3339_seconds(system_time(unix_millis)?))
 }
 
+/// A date and a time in UTC without seconds, as Tyk writes when a version ends: `2030-12-31 23:59`. In Unix milliseconds;
+/// `None` for anything else, and before 1970.
+pub fn parse_minutes(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once(' ').filter(|(date, time)| date.len() == 10 && time.len() == 5)?;
+    let since = humantime::parse_rfc3339(&format!("{date}T{time}:00Z")).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 /// ISO 8601 without separators, as AWS signs it: `20261121T081530Z`.
 pub fn basic_iso8601(unix_millis: u64) -> Option<String> {
     Some(rfc3339_seconds(unix_millis)?.replace(['-', ':'], ""))
@@ -108,6 +116,17 @@ mod tests {
             assert_eq!(parse_http_date(text), Some(784_111_777_000), "{text}");
         }
         assert_eq!(parse_http_date("tomorrow"), None);
+    }
+
+    #[test]
+    fn versions_end_at_a_minute() {
+        assert_eq!(parse_minutes("1970-01-01 00:01"), Some(60_000));
+        assert_eq!(parse_minutes("2024-02-29 23:59"), Some(1_709_251_140_000));
+        for text in
+            ["", "2024-02-30 00:00", "2024-02-29", "2024-02-29 24:00", "2024-02-29T23:59", "2024-2-9 23:59", "-1"]
+        {
+            assert_eq!(parse_minutes(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::admin::{self, Command};
 use crate::allowed_urls::CompiledUrls;
 use crate::answer::{AUTH_FAILURE, Answer, Outcome};
-use crate::caller::{Caller, KnownKeys};
+use crate::caller::{Asked, Caller, KnownKeys};
 use crate::config::Config;
 use crate::connection_test::{ConnectionTests, StreamId};
 use crate::cooldown::{self, CauseDigest};
@@ -26,7 +26,7 @@ use crate::ports::{CalloutId, CalloutReply, Host};
 use crate::preflight::is_preflight;
 use crate::quota::{Charged, List, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
-use crate::route::{Api, ApiIndex};
+use crate::route::{Api, ApiIndex, Versioned};
 use crate::session::Grant;
 use crate::units::UnixMillis;
 use crate::upstream::{self, Upstreams, Verdict};
@@ -173,16 +173,35 @@ impl Engine {
             let outcome = if config.refuses_unmatched { Outcome::Unmatched } else { Outcome::Admitted };
             return Poll::Ready(Self::without_api(host, config, outcome, request, now));
         };
-        if api.allow_preflight && is_preflight(request) && api.key_location.find(request).is_none() {
+        let version = version(api, request, now);
+        let (index, api) = match &version {
+            Ok(Some(Versioned { chosen, .. })) => {
+                let of_version = chosen.version.api.and_then(|index| Some((index, config.routes.get(index)?)));
+                of_version.unwrap_or((index, api))
+            }
+            _ => (index, api),
+        };
+        if let Ok(version) = version
+            && api.allow_preflight
+            && is_preflight(request)
+            && api.key_location.find(request).is_none()
+        {
             host.count(Metric::Requests(Outcome::Preflight));
-            return Poll::Ready(Decision::UNTOUCHED);
+            return Poll::Ready(Decision::Continue { changes: changes(None, version, request), followup: None });
         }
-        let caller = Caller::identify(config, api, &mut self.known_keys, request, earlier.as_deref());
-        let verdict = match caller.check(config, api, request, &mut self.compiled_urls, now) {
-            Err(outcome) => Judgement::of(outcome),
-            Ok(grant) => {
-                let place = Placed { config, api, index, earlier: earlier.as_deref() };
-                Judgement::count(host, &place, &caller, grant, now)
+        let (caller, verdict) = match version {
+            Err(outcome) => (Caller::nobody(config.directory.org(api.org)), Judgement::of(outcome)),
+            Ok(version) => {
+                let caller = Caller::identify(config, api, &mut self.known_keys, request, earlier.as_deref());
+                let asked = Asked { request, version: version.and_then(|version| version.name_in_rights()) };
+                let verdict = match caller.check(config, api, &asked, &mut self.compiled_urls, now) {
+                    Err(outcome) => Judgement::of(outcome),
+                    Ok(grant) => {
+                        let place = Placed { config, api, index, earlier: earlier.as_deref() };
+                        Judgement::count(host, &place, &caller, grant, now)
+                    }
+                };
+                (caller, verdict)
             }
         };
         // What has passed before is counted as admitted already.
@@ -199,7 +218,7 @@ impl Engine {
             let answer = if request.is_grpc() { answer.for_grpc(verdict.outcome) } else { answer };
             return Poll::Ready(Decision::Refuse(answer));
         }
-        let changes = if api.strip_authorization_data { api.key_location.strip(request) } else { Vec::new() };
+        let changes = changes(Some(api), version.unwrap_or_default(), request);
         let observed = (api.observe_failures || api.observe_upstream.is_some())
             .then(|| Box::new(Observed::of(config, index, &caller, request)));
         let key = caller.key_to_pass(api).map(Box::new);
@@ -460,6 +479,22 @@ impl Observed {
             keeps_case: request.headers.iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase)),
         }
     }
+}
+
+/// The version of an API that has some.
+fn version<'c>(api: &'c Api, request: &Request<'_>, now: UnixMillis) -> Result<Option<Versioned<'c>>, Outcome> {
+    let Some(versioning) = &api.versioning else { return Ok(None) };
+    Ok(Some(Versioned { versioning, chosen: versioning.choose(request, now)? }))
+}
+
+/// What is changed in a request that goes on; `stripped`: whose key does not.
+fn changes(stripped: Option<&Api>, version: Option<Versioned<'_>>, request: &Request<'_>) -> Vec<HeaderChange> {
+    let stripped = stripped.filter(|api| api.strip_authorization_data);
+    let mut changes = stripped.map(|api| api.key_location.strip(request)).unwrap_or_default();
+    if let Some(Versioned { versioning, chosen }) = version {
+        versioning.change(request, chosen, &mut changes);
+    }
+    changes
 }
 
 /// What became of a request, before anybody is told.

@@ -38,6 +38,8 @@ pub enum EventKind {
     BreakerReset,
     /// Either of the two.
     BreakerTriggered,
+    /// A request named a version of an API that does not exist, or has ended.
+    VersionFailure,
     /// Something happened in an admin API or a developer portal.
     Management(manage::Kind),
 }
@@ -47,7 +49,7 @@ impl EventKind {
     pub const COUNT: usize = EventKind::FIRED.len() + manage::Kind::ALL.len();
 
     /// Those of the gateway, in their order.
-    pub const FIRED: [EventKind; 12] = [
+    pub const FIRED: [EventKind; 13] = [
         EventKind::AuthFailure,
         EventKind::KeyExpired,
         EventKind::QuotaExceeded,
@@ -60,10 +62,11 @@ impl EventKind {
         EventKind::BreakerTripped,
         EventKind::BreakerReset,
         EventKind::BreakerTriggered,
+        EventKind::VersionFailure,
     ];
 
     /// Tyk's other event names: handlers for them are accepted, and never called.
-    pub const NEVER_FIRED: [&str; 12] = [
+    pub const NEVER_FIRED: [&str; 11] = [
         "ApiUpdated",
         "CertificateExpired",
         "CertificateExpiringSoon",
@@ -75,7 +78,6 @@ impl EventKind {
         "TokenDeleted",
         "TokenUpdated",
         "UpstreamOAuthError",
-        "VersionFailure",
     ];
 
     /// All of them, in the order of [`EventKind::index`].
@@ -110,6 +112,7 @@ impl EventKind {
             EventKind::BreakerTripped => "BreakerTripped",
             EventKind::BreakerReset => "BreakerReset",
             EventKind::BreakerTriggered => "BreakerTriggered",
+            EventKind::VersionFailure => "VersionFailure",
             EventKind::Management(kind) => kind.name(),
         }
     }

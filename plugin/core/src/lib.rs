@@ -54,4 +54,5 @@ pub mod testing;
 pub mod troubles;
 pub mod units;
 pub mod upstream;
+pub mod versioning;
 pub mod watching;

@@ -221,7 +221,10 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
                 Outcome::ApiRateLimited => format!("apilimiter-{}{}", caller.org_id(), api.id),
                 _ => key_text(),
             };
-            of_request(message, key, base)
+            // As Tyk says why a version is refused.
+            let is_reason = occurrence.kind() == EventKind::VersionFailure;
+            let reason = outcome.refusal().filter(|_| is_reason).map(|(_, text)| text.to_owned());
+            Meta { reason: reason.unwrap_or_default(), ..of_request(message, key, base) }
         }
         Occurrence::Observed { message, reason, .. } => {
             Meta { reason: reason.clone(), ..of_request(message, key_text(), base) }

@@ -11,6 +11,7 @@ use crate::manage::Rules;
 use crate::quota::Quota;
 use crate::request::Request;
 use crate::session::OrgIndex;
+use crate::versioning::{Chosen, Versioning};
 
 /// An API behind the listener.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,8 @@ pub struct Api {
     pub observe_upstream: Option<u32>,
     /// Which exchanges are management events.
     pub observe: Option<Rules>,
+    /// Its versions, where it has some.
+    pub versioning: Option<Versioning>,
     /// Who hears of an event on this API, by [`EventKind`].
     pub handlers: [Vec<HandlerIndex>; EventKind::COUNT],
 }
@@ -55,13 +58,29 @@ impl Api {
 }
 
 /// An API's place in [`Routes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiIndex(usize);
 
 impl ApiIndex {
     /// As a number, the same in every VM of a configuration.
     pub fn place(self) -> usize {
         self.0
+    }
+}
+
+/// The version of an API that a request is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Versioned<'c> {
+    /// The versions.
+    pub versioning: &'c Versioning,
+    /// The one.
+    pub chosen: Chosen<'c>,
+}
+
+impl<'c> Versioned<'c> {
+    /// Its name, where rights name versions.
+    pub fn name_in_rights(&self) -> Option<&'c str> {
+        self.chosen.version.api.is_none().then_some(&self.chosen.version.name)
     }
 }
 
@@ -87,6 +106,20 @@ impl Routes {
         paths.push((listen_path.as_bytes().to_vec(), index));
         paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         index
+    }
+
+    /// Adds an API that only versions of other APIs lead to.
+    pub fn add_internal(&mut self, api: Api) -> ApiIndex {
+        let index = ApiIndex(self.apis.len());
+        self.apis.push(api);
+        index
+    }
+
+    /// Gives an API its versions.
+    pub fn set_versioning(&mut self, index: ApiIndex, versioning: Versioning) {
+        if let Some(api) = self.apis.get_mut(index.0) {
+            api.versioning = Some(versioning);
+        }
     }
 
     /// The API for a request: an exact domain wins over none, then the longest `listen_path`.

@@ -98,11 +98,17 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             observe_failures: api.observe_failures,
             observe_upstream: api.observe_upstream.failures(),
             observe: manage::observe(&member(&path, "observe"), &api.listen_path, &api.observe, errors, &mut warnings),
+            versioning: None,
             handlers,
         };
         warn_of_identities(&path, &checked, default_session.is_some(), &mut warnings);
-        routes.add(&api.domain, &api.listen_path, checked);
+        if api.internal {
+            routes.add_internal(checked);
+        } else {
+            routes.add(&api.domain, &api.listen_path, checked);
+        }
     }
+    super::versioning::add(&raw, &mut routes, errors, &mut warnings);
     warn_of_sources(&raw, &routes, &mut warnings);
     if raw.keys_from.url.is_empty() && !raw.keys_from.cluster.is_empty() {
         warnings.add("keys_from.url", "missing: no keys are fetched");
@@ -312,6 +318,9 @@ impl SeenApis {
         let first = self.ids.insert(api.api_id.clone(), path.to_owned());
         if let Some(first) = first.filter(|_| !api.api_id.is_empty()) {
             errors.add(member(path, "api_id"), format!("{:?} is the id of {first} too", api.api_id));
+        }
+        if api.internal {
+            return;
         }
         let place = (api.domain.to_ascii_lowercase(), api.listen_path.clone());
         if let Some(first) = self.places.insert(place, path.to_owned()) {

@@ -105,6 +105,7 @@ pub(super) struct HandlerList<'c> {
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
     upstream_is_observed: bool,
+    has_versions: bool,
     /// What letters are sent by; `None` where e-mail is switched off, or something is wrong with it.
     mail: Option<&'c Mail>,
     mail_is_enabled: bool,
@@ -129,6 +130,7 @@ impl<'c> HandlerList<'c> {
         HandlerList {
             named: BTreeMap::new(),
             upstream_is_observed,
+            has_versions: raw.apis.iter().any(|api| !api.versioning.versions.is_empty()),
             mail,
             mail_is_enabled: raw.email_backend.enable_email_notifications,
             templates,
@@ -274,6 +276,9 @@ impl<'c> HandlerList<'c> {
             None if !event.is_empty() => self.report_unfired(path, event),
             Some(kind) if kind.is_of_upstream() && !self.upstream_is_observed => {
                 self.warnings.add(path, "this event never fires here: no API has observe_upstream");
+            }
+            Some(EventKind::VersionFailure) if !self.has_versions => {
+                self.warnings.add(path, "this event never fires here: no API has versioning");
             }
             _ => {}
         }

@@ -19,6 +19,7 @@ mod sessions;
 mod shape;
 mod target;
 mod url;
+mod versioning;
 
 pub use error::{ConfigError, Errors};
 pub(crate) use error::{hint, item, member};

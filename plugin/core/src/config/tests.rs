@@ -300,14 +300,14 @@ fn an_event_that_never_fires_is_a_warning() {
     let config = json!({
         "apis": [{ "api_id": "a" }],
         "event_handlers": { "events": {
-            "VersionFailure": [{ "handler_name": "eh_log_handler" }], "HostDown": [{ "handler_name": "eh_log_handler" }]
+            "TokenCreated": [{ "handler_name": "eh_log_handler" }], "HostDown": [{ "handler_name": "eh_log_handler" }]
         } }
     });
     assert_eq!(
         warnings(config),
         [
             "event_handlers.events.HostDown: this event never fires here: no API has observe_upstream",
-            "event_handlers.events.VersionFailure: this event never fires here"
+            "event_handlers.events.TokenCreated: this event never fires here"
         ]
     );
 }

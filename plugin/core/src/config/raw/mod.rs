@@ -4,6 +4,7 @@ mod handler;
 mod mail;
 mod manage;
 mod session;
+mod versioning;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWeb
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
+pub use versioning::{Version, Versioning};
 
 /// What an error about a number's range adds.
 const SECONDS: &str = "the unit is seconds";
@@ -141,6 +143,12 @@ pub struct Api {
     /// The host that it serves, without a port; empty for any.
     #[serde(default)]
     pub domain: String,
+    /// Only versions of other APIs lead to it: its domain and listen_path are not looked at.
+    #[serde(default)]
+    pub internal: bool,
+    /// Its versions.
+    #[serde(default)]
+    pub versioning: Versioning,
     /// No authentication and no key quota.
     #[serde(default)]
     pub use_keyless: bool,

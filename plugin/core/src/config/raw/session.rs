@@ -68,7 +68,7 @@ pub struct AccessRight {
     pub api_id: String,
     /// The API's name, as Tyk writes it.
     pub api_name: String,
-    /// The API's versions, as Tyk writes them. Not looked at.
+    /// The API's versions that may be called, where it has versions that are not APIs of their own.
     #[serde(deserialize_with = "null_as_default")]
     pub versions: Vec<String>,
     /// The paths and methods that may be called; none: all.

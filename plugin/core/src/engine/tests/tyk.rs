@@ -160,11 +160,7 @@ const ROWS: &[(&str, Verdict, Check)] = &[
         Better("no credentials in the event"),
         basic_auth_refused,
     ),
-    (
-        "VersionFailure",
-        Better("Envoy's routes know no versions: a handler for it is warned of, not silent"),
-        version_failure,
-    ),
+    ("an unknown version: 403, VersionFailure without a key, with a reason", Same, version_failure),
     (
         "OriginatingRequest holds the whole request",
         Better("it leaks bodies and credentials; path, origin and key are there"),
@@ -721,9 +717,18 @@ fn basic_auth_refused() {
 }
 
 fn version_failure() {
-    let config = json!({ "apis": [{ "api_id": "a" }], "event_handlers": { "events": { "VersionFailure": [] } } });
-    let (_, warnings) = Config::load(config.to_string().as_bytes()).unwrap();
-    assert!(warnings.iter().any(|warning| warning.to_string().contains("VersionFailure: this event never fires here")));
+    let versioning = json!({ "location": "header", "key": "x-version", "versions": { "v1": {} } });
+    let event = json!({ "handler_name": "eh_web_hook_handler", "handler_meta": {
+        "target_path": "http://h.test/in", "template_path": "t.json" } });
+    let mut world = World::new(&json!({
+        "apis": [{ "api_id": "a", "versioning": versioning, "event_handlers": { "events": { "VersionFailure": [event] } } }],
+        "keys": { "k": {} },
+        "templates": { "t.json": "[\"{{.Type}}\", \"{{.Meta.Message}}\", \"{{.Meta.Reason}}\", \"{{.Meta.Key}}\"]" },
+    }));
+    assert_eq!(refusal(&mut world, "k"), (403, error("Version information not found")));
+    let body = world.bodies().pop().unwrap();
+    let message = "Attempted access to disallowed version / path.";
+    assert_eq!(body, json!(["VersionFailure", message, "Version information not found", ""]));
 }
 
 fn no_originating_request() {

@@ -1,0 +1,132 @@
+//! Versions of an API in a real Envoy, with an upstream for each.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use tollbell_tests::client::{Connection, get};
+use tollbell_tests::envoy::Setup;
+use tollbell_tests::project_root;
+use tollbell_tests::server::{Manner, Server};
+
+use crate::support::{World, eventually, shared};
+
+/// Envoy as the documentation says, with another place of the version, in front of an upstream for each version.
+async fn world(edit: impl Fn(String) -> String) -> Result<(World, Server)> {
+    let text = fs::read_to_string(project_root().join("docs/versions.md"))?;
+    let block = |kind: &str, indent: usize| -> Result<String> {
+        let (_, rest) = text.split_once(&format!("```yaml {kind}\n")).context("no block")?;
+        let (block, _) = rest.split_once("```").context("no end")?;
+        Ok(block.lines().map(|line| format!("{}{line}\n", " ".repeat(indent))).collect())
+    };
+    let (routes, own) = (block("routes", 14)?, edit(block("tollbell", 20)?));
+    let second = Server::start().await?;
+    let world = World::with_setup(|upstream, receiver| {
+        Ok(Setup::file("envoy/envoy.yaml", upstream, receiver)?.edit(|yaml| {
+            let plain = "              - match: { prefix: \"/\" }\n                route: { cluster: upstream }\n";
+            let (before, rest) = yaml.split_once("# ---- tollbell's own configuration").expect("a mark");
+            let (_, after) = rest.split_once("# ---- end of tollbell's own").expect("a mark");
+            let cluster = format!(
+                "  - name: upstream_v2\n    type: STATIC\n    load_assignment: {{ cluster_name: upstream_v2, endpoints: [{{ lb_endpoints: \
+                 [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }}] }}] }}\n",
+                second.port
+            );
+            let yaml = format!("{before}# own\n{own}                    # end{after}");
+            yaml.replacen(plain, &routes, 1).replacen("  clusters:\n", &format!("  clusters:\n{cluster}"), 1)
+        }))
+    })
+    .await?;
+    world.upstream.set_manner(Manner { body: "v1".to_owned(), ..Manner::default() });
+    second.set_manner(Manner { body: "v2".to_owned(), ..Manner::default() });
+    Ok((world, second))
+}
+
+/// Who answers: an upstream's name, or a refusal.
+async fn answer(world: &World, path: &str, headers: &[(&str, &str)]) -> Result<(u16, String)> {
+    let reply = get(world.envoy.port, path, headers).await?;
+    let text = reply.body.strip_prefix("{\"error\": \"").and_then(|rest| rest.strip_suffix("\"}"));
+    Ok((reply.status, text.unwrap_or(&reply.body).to_owned()))
+}
+
+const DISALLOWED: (u16, &str) = (403, "Access to this API has been disallowed");
+const UNKNOWN: (u16, &str) = (403, "This API version does not seem to exist");
+const MISSING: (u16, &str) = (403, "Version information not found");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_version_has_its_upstream_and_its_keys() -> Result<()> {
+    let (world, second) = world(|own| own).await?;
+    for (key, versions, expected) in [
+        ("first", &["v1"][..], (200, "v1")),
+        ("first", &["v2"], DISALLOWED),
+        ("second", &["v2"], (200, "v2")),
+        ("second", &["v1"], DISALLOWED),
+        ("both", &["v1"], (200, "v1")),
+        ("both", &["v2"], (200, "v2")),
+        ("both", &["v2", "v2"], (200, "v2")),
+        ("both", &["v9"], UNKNOWN),
+        ("both", &["V2"], UNKNOWN),
+        ("both", &["v1", "v2"], UNKNOWN),
+        ("both", &["v2", "v1"], UNKNOWN),
+        ("both", &["v1, v2"], UNKNOWN),
+        ("both", &[], MISSING),
+        ("both", &[""], MISSING),
+        ("nobody", &["v9"], UNKNOWN),
+        ("nobody", &["v2"], DISALLOWED),
+    ] {
+        for forged in [None, Some("v1"), Some("v2"), Some("v9")] {
+            let mut headers = vec![("authorization", key)];
+            headers.extend(versions.iter().map(|version| ("X-Version", *version)));
+            headers.extend(forged.map(|version| ("x-tollbell-version", version)));
+            headers.extend(forged.map(|version| ("X-Tollbell-Version", version)));
+            let found = answer(&world, "/orders/1", &headers).await?;
+            assert_eq!((found.0, found.1.as_str()), expected, "{key} {versions:?} {forged:?}");
+        }
+    }
+    for request in second.received() {
+        assert_eq!(request.header("x-version"), None, "the version is taken out");
+        let lines = request.headers.iter().filter(|(name, _)| name.as_str() == "x-tollbell-version");
+        assert_eq!(lines.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["v2"], "what a client says is gone");
+    }
+    let failures = async || world.envoy.metric(r#"tollbell_events{type="VersionFailure"}"#).await;
+    eventually("failures are events", async || Ok(failures().await? == 4 * 8)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_and_paths_name_versions_too() -> Result<()> {
+    let _shared = shared().await;
+    let (by_parameter, _second) =
+        world(|own| own.replace("location: header  ", "location: url-param").replace("key: x-version", "key: v"))
+            .await?;
+    let (by_path, second) =
+        world(|own| own.replace("location: header", "location: url").replace("key: x-version", "")).await?;
+    for (world, path, key, expected) in [
+        (&by_parameter, "/orders/1?v=v1", "first", (200, "v1")),
+        (&by_parameter, "/orders/1?v=v2", "first", DISALLOWED),
+        (&by_parameter, "/orders/1?a=b&%76=v%32", "second", (200, "v2")),
+        (&by_parameter, "/orders/1?v=v2", "both", (200, "v2")),
+        (&by_parameter, "/orders/1?v=v1&v=v2", "both", UNKNOWN),
+        (&by_parameter, "/orders/1?v=v9", "both", UNKNOWN),
+        (&by_parameter, "/orders/1?V=v1", "both", MISSING),
+        (&by_parameter, "/orders/1", "both", MISSING),
+        (&by_path, "/orders/v1/1", "first", (200, "v1")),
+        (&by_path, "/orders/v2/1", "first", DISALLOWED),
+        (&by_path, "/orders/v2/1?x=/orders/v1", "second", (200, "v2")),
+        (&by_path, "/orders/v2", "both", (200, "v2")),
+        (&by_path, "/orders/v1/../v2/1", "second", (200, "v2")),
+        (&by_path, "/orders/v1/../v2/1", "first", DISALLOWED),
+        (&by_path, "/orders/v1/..;/v2/1", "first", DISALLOWED),
+        (&by_path, "/orders/v1/%2e%2e;/v2/1", "both", UNKNOWN),
+        (&by_path, "/orders/v9/1", "both", UNKNOWN),
+        (&by_path, "/orders/1", "both", UNKNOWN),
+        (&by_path, "/orders/", "both", MISSING),
+        (&by_path, "/orders", "both", MISSING),
+    ] {
+        let found = answer(world, path, &[("authorization", key)]).await?;
+        assert_eq!((found.0, found.1.as_str()), expected, "{path} {key}");
+    }
+    let targets: Vec<String> = second.received().into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/orders/1?x=/orders/v1", "/orders/", "/orders/1"], "the version is taken out");
+    let mut connection = Connection::open(by_path.envoy.port).await?;
+    let reply = connection.get("/elsewhere", &[("x-tollbell-version", "v2")]).await?;
+    assert_eq!(reply.status, 404, "no route");
+    Ok(())
+}
