@@ -130,7 +130,7 @@ impl Engine {
             config,
             notifier,
             dispatcher,
-            known_keys: KnownKeys::new(),
+            known_keys: KnownKeys::default(),
             compiled_urls: CompiledUrls::default(),
             upstreams: Upstreams::default(),
             last_tick: UnixMillis(0),
@@ -466,7 +466,7 @@ impl Engine {
 impl Observed {
     fn of(config: &Config, api: ApiIndex, caller: &Caller<'_>, request: &Request<'_>) -> Self {
         let (source, name) = caller.name();
-        let shown = [":path"].into_iter().chain(config.origin_header.as_deref());
+        let shown = [":path"].into_iter().chain(config.origin_headers.iter().map(String::as_str));
         let lines = |name| request.lines(name).map(move |(_, value): (_, &[u8])| (str::to_owned(name), value.to_vec()));
         let headers = shown.flat_map(lines).collect();
         Observed {

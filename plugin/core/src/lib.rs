@@ -52,6 +52,7 @@ pub mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod troubles;
+pub mod tyk_tokens;
 pub mod units;
 pub mod upstream;
 pub mod versioning;

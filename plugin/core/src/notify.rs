@@ -208,7 +208,7 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
     let of_request = |message: &str, key: String, base: Meta| Meta {
         message: message.to_owned(),
         path: client_text(request.path()),
-        origin: client_text(request.origin(config.origin_header.as_deref()).as_bytes()),
+        origin: client_text(request.origin(&config.origin_headers).as_bytes()),
         key,
         ..base
     };

@@ -44,7 +44,8 @@ fn forwarded_for(element: &str) -> Option<&str> {
     })
 }
 
-fn is_address(text: &str) -> bool {
+/// An IP address, perhaps with a zone.
+pub fn is_address(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || is_ipv6(text)
 }
 

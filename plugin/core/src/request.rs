@@ -69,11 +69,13 @@ impl<'r> Request<'r> {
         self.text_property("source\0address").map(|address| origin::node(&address).to_owned())
     }
 
-    /// Where the request came from: the first entry of `forwarding_header` where one is configured and present, else
-    /// the client's trusted address.
-    pub fn origin(&self, forwarding_header: Option<&str>) -> String {
-        let forwarded =
-            forwarding_header.and_then(|name| origin::first(name, self.lines(name).map(|(_, value)| value)));
+    /// Where the request came from: the first entry of the first of `headers` that has an address, else what one of them
+    /// says, else the client's trusted address.
+    pub fn origin(&self, headers: &[String]) -> String {
+        let first = |name: &String| origin::first(name, self.lines(name).map(|(_, value)| value));
+        let mut said = headers.iter().filter_map(first);
+        let address = said.by_ref().find(|text| origin::is_address(text));
+        let forwarded = address.or_else(|| headers.iter().find_map(first));
         forwarded.or_else(|| self.source_address()).unwrap_or_default()
     }
 }
@@ -132,9 +134,12 @@ mod tests {
     #[test]
     fn the_origin_is_trusted_unless_configured_and_has_no_port() {
         with(&[("x-forwarded-for", "203.0.113.9, 10.0.0.1")], |request| {
-            assert_eq!(request.origin(None), "192.0.2.7");
-            assert_eq!(request.origin(Some("x-forwarded-for")), "203.0.113.9");
-            assert_eq!(request.origin(Some("x-real-ip")), "192.0.2.7");
+            let origin =
+                |names: &[&str]| request.origin(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+            assert_eq!(origin(&[]), "192.0.2.7");
+            assert_eq!(origin(&["x-forwarded-for"]), "203.0.113.9");
+            assert_eq!(origin(&["x-real-ip"]), "192.0.2.7");
+            assert_eq!(origin(&["x-real-ip", "x-forwarded-for"]), "203.0.113.9");
         });
     }
 

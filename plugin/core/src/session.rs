@@ -196,7 +196,7 @@ pub struct Org {
 }
 
 /// An organisation's place in [`Directory`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OrgIndex(usize);
 
 impl OrgIndex {

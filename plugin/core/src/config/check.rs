@@ -22,6 +22,7 @@ use crate::quota::{MAX_ENTRIES, Quota};
 use crate::route::{Api, Routes};
 use crate::session::{Directory, Limits};
 use crate::template::Templates;
+use crate::tyk_tokens::TykTokens;
 
 /// A page of 32 counters for so many bytes of a document that is fetched: about three sessions.
 const FETCHED_PAGE_BYTES: u64 = 512;
@@ -138,7 +139,15 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         mail,
         delivery: delivery_policy(&raw.delivery, errors),
         hash_keys: raw.hash_keys,
-        origin_header: header_name("origin_header", &raw.origin_header, errors),
+        origin_headers: raw
+            .origin_header
+            .iter()
+            .filter_map(|name| header_name("origin_header", name, errors))
+            .collect(),
+        tyk_tokens: TykTokens::new(
+            &raw.tyk_tokens.forms,
+            usize::try_from(raw.tyk_tokens.min_token_length).unwrap_or(usize::MAX),
+        ),
     };
     (config, warnings.into_list())
 }

@@ -39,6 +39,7 @@ use crate::mail::Mail;
 use crate::route::{Api, Routes};
 use crate::session::{Directory, Session};
 use crate::template::Templates;
+use crate::tyk_tokens::TykTokens;
 use crate::units::fingerprint;
 
 /// A checked configuration.
@@ -83,8 +84,10 @@ pub struct Config {
     pub delivery: DeliveryPolicy,
     /// Events show a key's fingerprint instead of the key.
     pub hash_keys: bool,
-    /// The header that names the client's address, lower case, where one is trusted.
-    pub origin_header: Option<String>,
+    /// The headers that name the client's address, lower case, where any is trusted.
+    pub origin_headers: Vec<String>,
+    /// Tyk's names for keys.
+    pub tyk_tokens: TykTokens,
 }
 
 impl Config {

@@ -57,9 +57,13 @@ pub struct Config {
     pub rate_limit_headers: String,
     /// Events show a key's fingerprint ("sha256:…") instead of the key. Logs and metrics never show the key.
     pub hash_keys: bool,
-    /// The header whose first entry is the client's address, such as x-forwarded-for, if a trusted hop sets it. By
-    /// default, the address that Envoy trusts.
-    pub origin_header: String,
+    /// The header whose first entry is the client's address, such as x-forwarded-for, if a trusted hop sets it; or a list
+    /// of them, of which the first that has an address counts. By default, the address that Envoy trusts.
+    #[serde(deserialize_with = "handler::one_or_many")]
+    #[schemars(schema_with = "handler::one_or_many_schema")]
+    pub origin_header: Vec<String>,
+    /// Tyk's names for keys, under which a key is looked up that is none itself.
+    pub tyk_tokens: TykTokens,
     /// Quota monitors.
     pub monitor: Monitor,
     /// Message templates by name. The ending of the name says what is written: .json, .xml, .html, .csv or text.
@@ -93,7 +97,8 @@ impl Default for Config {
             enforce_org_quotas: false,
             rate_limit_headers: "legacy".to_owned(),
             hash_keys: false,
-            origin_header: String::new(),
+            origin_header: Vec::new(),
+            tyk_tokens: TykTokens::default(),
             monitor: Monitor::default(),
             templates: BTreeMap::new(),
             webhooks: Vec::new(),
@@ -103,6 +108,28 @@ impl Default for Config {
             delivery: Delivery::default(),
             admin: Admin::default(),
         }
+    }
+}
+
+/// Of a key that Tyk made with an id of one's own, a client may send the id alone: Tyk makes the key's name of it and the
+/// organisation of the API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TykTokens {
+    /// How Tyk makes names, in the order in which they are tried: legacy for the organisation and the id, murmur32,
+    /// murmur64, murmur128 or sha256 for a token with that hash_key_function. By default none.
+    #[schemars(extend("items" = {
+        "type": "string", "enum": ["legacy", "murmur32", "murmur64", "murmur128", "sha256"]
+    }))]
+    pub forms: Vec<String>,
+    /// Shorter keys are not looked up so.
+    #[schemars(range(min = 1, max = 1024))]
+    pub min_token_length: u64,
+}
+
+impl Default for TykTokens {
+    fn default() -> Self {
+        TykTokens { forms: Vec::new(), min_token_length: 3 }
     }
 }
 

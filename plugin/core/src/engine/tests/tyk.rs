@@ -149,6 +149,13 @@ const ROWS: &[(&str, Verdict, Check)] = &[
     ("no key: 401, no event", Same, no_key),
     ("no right to the API: 403, no event", Better("somebody tries what is not his: AuthFailure"), no_right),
     ("key inactive: 403, expired: 401, KeyExpired", Same, expired_and_inactive),
+    ("the id of a custom key is a key in its organisation", Same, custom_keys_have_short_names),
+    (
+        "a key that is another one's id in the organisation is that other one",
+        Better("a key that is configured is itself, wherever it comes from"),
+        a_key_is_itself,
+    ),
+    ("the origin is X-Real-IP, else X-Forwarded-For, where either is an address", Same, origin_of_two_headers),
     (
         "JWT refused: AuthFailure, but none where it has expired",
         Better("jwt_authn refuses; every refusal is an AuthFailure, with the reason"),
@@ -680,6 +687,82 @@ fn expired_and_inactive() {
     let mut expired = world(json!({ "expires": 1 }), json!({}));
     assert_eq!(refusal(&mut expired, "k"), (401, error("Key has expired, please renew")));
     assert_eq!(told(&mut expired), ["KeyExpired", "Attempted access from expired key.", "k"]);
+}
+
+/// Two organisations' APIs, and a key that each of Tyk's forms names.
+fn custom(form: &str, name: &[u8]) -> World {
+    let apis = json!([
+        { "api_id": "a", "org_id": "acme", "listen_path": "/a/" },
+        { "api_id": "g", "org_id": "globex", "listen_path": "/g/" },
+        { "api_id": "n", "listen_path": "/n/" },
+    ]);
+    let key = crate::session::KeyHash::of(name).fingerprint();
+    let keys = json!({ key: { "org_id": "acme", "quota_max": 3, "quota_renewal_rate": 60 } });
+    world(json!({}), json!({ "apis": apis, "keys": keys, "tyk_tokens": { "forms": [form], "min_token_length": 3 } }))
+}
+
+fn custom_keys_have_short_names() {
+    use base64::Engine as _;
+    let token = |function: &str| {
+        let json = format!(r#"{{"org":"acme","id":"ten","h":"{function}"}}"#);
+        base64::engine::general_purpose::STANDARD.encode(json)
+    };
+    for (form, name) in [("sha256", token("sha256")), ("murmur64", token("murmur64")), ("legacy", "acmeten".to_owned())]
+    {
+        for (path, key, status) in [
+            ("/a/x", "ten", 200),
+            ("/a/x", "acmeten", 200),
+            ("/a/x", &name, 200),
+            ("/g/x", &name, 200),
+            ("/g/x", "ten", 403),
+            ("/n/x", "ten", 403),
+            ("/a/x", "te", 403),
+            ("/a/x", "other", 403),
+            ("/a/x", "ten\0", 403),
+        ] {
+            let mut world = custom(form, name.as_bytes());
+            for _ in 0..2 {
+                assert_eq!(world.status(path, key), status, "{form}: {path} {key}");
+            }
+        }
+        // All its names are one key, with one quota, and events tell its whole name.
+        let mut world = custom(form, name.as_bytes());
+        let statuses = ["ten", &name, "acmeten", "ten"].map(|key| world.status("/a/x", key));
+        assert_eq!(statuses, [200, 200, 200, 403], "{form}");
+        assert_eq!(told(&mut world), ["QuotaExceeded", "Key Quota Limit Exceeded", &name]);
+        let mut elsewhere = custom(form, name.as_bytes());
+        assert_eq!(
+            [elsewhere.status("/a/x", "ten"), elsewhere.status("/g/x", "ten")],
+            [200, 403],
+            "{form}: remembered"
+        );
+    }
+    let mut without = custom("legacy", token("sha256").as_bytes());
+    assert_eq!(without.status("/a/x", "ten"), 403, "another form");
+}
+
+fn a_key_is_itself() {
+    let keys = json!({ "ten": { "quota_max": 1, "quota_renewal_rate": 60 }, "acmeten": {} });
+    let mut world = world(json!({}), json!({ "keys": keys, "tyk_tokens": { "forms": ["legacy"] } }));
+    assert_eq!([world.status("/x", "ten"), world.status("/x", "ten"), world.status("/x", "acmeten")], [200, 403, 200]);
+}
+
+fn origin_of_two_headers() {
+    for (real, forwarded, expected) in [
+        ("192.0.2.1", "192.0.2.2, 10.0.0.1", "192.0.2.1"),
+        ("unknown", "192.0.2.2, 10.0.0.1", "192.0.2.2"),
+        ("", "192.0.2.2", "192.0.2.2"),
+    ] {
+        let mut world = world(json!({}), json!({ "origin_header": ["X-Real-IP", "x-forwarded-for"] }));
+        let headers = [
+            (":path", &b"/x"[..]),
+            ("authorization", b"bad"),
+            ("x-real-ip", real.as_bytes()),
+            ("x-forwarded-for", forwarded.as_bytes()),
+        ];
+        world.on_vm(0, &headers);
+        assert_eq!(world.bodies()[0]["origin"], expected, "{real} {forwarded}");
+    }
 }
 
 /// The event of a response that another filter made.
