@@ -164,6 +164,16 @@ impl Site {
             }
             headers.set_in_place(":path", rewritten);
         }
+        if let Some((regex, replacement)) = &forward.regex_rewrite
+            && let Some(path) = headers.get_str(":path").map(str::to_owned)
+        {
+            let (only, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+            let rewritten = format!("{}{query}", regex.replace_all(only, replacement));
+            if tells {
+                headers.set("x-envoy-original-path", path);
+            }
+            headers.set_in_place(":path", rewritten);
+        }
         if let Some(host) = &forward.host_rewrite {
             rewrite_host(headers, host);
         }

@@ -20,6 +20,7 @@ pub(crate) fn listener() -> Listener {
     let forward = Forward {
         clusters: vec![("upstream".to_owned(), 1)],
         prefix_rewrite: None,
+        regex_rewrite: None,
         host_rewrite: None,
         auto_host_rewrite: false,
         timeout: Duration::from_secs(15),

@@ -240,6 +240,8 @@ pub struct Forward {
     pub clusters: Vec<(String, u32)>,
     /// `prefix_rewrite`, for prefix and exact matches.
     pub prefix_rewrite: Option<String>,
+    /// `regex_rewrite`: every match in the path, and what takes its place, in the form of the crate regex.
+    pub regex_rewrite: Option<(regex::Regex, String)>,
     /// `host_rewrite_literal`.
     pub host_rewrite: Option<String>,
     /// `auto_host_rewrite`: to the DNS name of the endpoint.

@@ -59,6 +59,39 @@ fn regex(place: &Place<'_>) -> Option<Regex> {
     }
 }
 
+/// A `RegexMatchAndSubstitute`; in RE2's form, `\1` is what the first group matched.
+pub(super) fn substitution(place: &Place<'_>) -> Option<(Regex, String)> {
+    let message = place.message("RegexMatchAndSubstitute")?;
+    let pattern = message.required("pattern");
+    let text = message.optional_string("substitution").unwrap_or_default();
+    message.done();
+    let pattern = pattern?.message("RegexMatcher")?;
+    let regex = pattern.required("regex");
+    pattern.done_but(&["google_re2"]);
+    let regex_place = regex?;
+    let regex = match Regex::new(&regex_place.string()?) {
+        Ok(regex) => regex,
+        Err(error) => {
+            regex_place.error(format!("not a regular expression: {}", reason(&error)));
+            return None;
+        }
+    };
+    let (mut replacement, mut rest) = (String::new(), text.chars());
+    while let Some(c) = rest.next() {
+        match (c, if c == '\\' { rest.next() } else { None }) {
+            ('$', _) => replacement.push_str("$$"),
+            ('\\', Some(digit)) if digit.is_ascii_digit() => replacement.push_str(&format!("${{{digit}}}")),
+            ('\\', Some('\\')) => replacement.push('\\'),
+            ('\\', _) => {
+                place.error("a backslash in \"substitution\" stands before a digit or another backslash");
+                return None;
+            }
+            (c, _) => replacement.push(c),
+        }
+    }
+    Some((regex, replacement))
+}
+
 fn path(message: &Message<'_>) -> Result<PathMatch, Not> {
     let names = ["prefix", "path", "safe_regex", "path_separated_prefix", "connect_matcher", "path_match_policy"];
     let (kind, place) = message.required_one_of(&names).ok_or(Not::Valid)?;

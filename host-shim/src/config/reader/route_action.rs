@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::model::{Forward, Redirect, RouteAction};
-use super::{Message, Names, Place, hint, source};
+use super::{Message, Names, Place, hint, matchers, source};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -96,10 +96,18 @@ fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteActio
         None => {}
     }
     let prefix_rewrite = message.optional_string("prefix_rewrite");
+    let regex_rewrite = match message.get("regex_rewrite") {
+        Some(place) if prefix_rewrite.as_deref().is_some_and(|prefix| !prefix.is_empty()) => {
+            place.error("only one of \"prefix_rewrite\" and \"regex_rewrite\" may be given");
+            return None;
+        }
+        Some(place) => Some(matchers::substitution(&place)?),
+        None => None,
+    };
     let timeout = message.duration("timeout").unwrap_or(TIMEOUT);
     message.done_but(&HARMLESS);
     let Some(clusters) = clusters? else { return Some(None) };
-    let forward = Forward { clusters, prefix_rewrite, host_rewrite, auto_host_rewrite, timeout };
+    let forward = Forward { clusters, prefix_rewrite, regex_rewrite, host_rewrite, auto_host_rewrite, timeout };
     Some(Some(RouteAction::Forward(forward)))
 }
 

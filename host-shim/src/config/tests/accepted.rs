@@ -205,6 +205,10 @@ fn routes_act() {
             .action;
     let RouteAction::Redirect(redirect) = redirect else { panic!("{redirect:?}") };
     assert_eq!((redirect.status, redirect.scheme.as_deref(), redirect.port), (302, Some("https"), Some(8443)));
+    let regex = "route: { cluster: upstream, regex_rewrite: { pattern: { regex: ^/a(.) }, substitution: /$\\1 } }";
+    let RouteAction::Forward(forward) = acted(regex).action else { panic!("no forward") };
+    let (regex, to) = forward.regex_rewrite.unwrap();
+    assert_eq!(regex.replace_all("/ab/ab", to.as_str()), "/$b/ab");
     let weighted = "route: { weighted_clusters: { clusters: [ { name: upstream, weight: 3 }, { name: upstream, weight: 1 } ] }, timeout: 0s, prefix_rewrite: /x, auto_host_rewrite: true }";
     let RouteAction::Forward(forward) = acted(weighted).action else { panic!("no forward") };
     assert_eq!(forward.clusters, [("upstream".to_owned(), 3), ("upstream".to_owned(), 1)]);

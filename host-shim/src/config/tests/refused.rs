@@ -91,6 +91,16 @@ fn what_envoy_refuses_is_refused_with_its_line() {
             "route: { cluster: upstream }\n                request_headers_to_add: [{ header: { key: Host, value: x } }]",
             "header.key: host cannot be changed",
         ),
+        (
+            route,
+            "route: { cluster: upstream, regex_rewrite: { pattern: { regex: \"(\" }, substitution: a } }",
+            "regex_rewrite.pattern.regex: not a regular expression: unclosed group",
+        ),
+        (
+            route,
+            "route: { cluster: upstream, prefix_rewrite: /a, regex_rewrite: { pattern: { regex: a }, substitution: b } }",
+            "regex_rewrite: only one of",
+        ),
         (prefix, "safe_regex: { regex: \"(\" }", "match.safe_regex: \"(\" is not a regular expression: unclosed group"),
         (prefix, "path_separated_prefix: /a/", "match.path_separated_prefix: \"/a/\" does not begin"),
         (prefix, "prefix: a, path: b", "match.path: only one of prefix, path"),
