@@ -108,6 +108,12 @@ enum Command {
         /// The Envoy configuration to write; - for standard output
         #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
+        /// Leave out what has an error, and import the rest
+        ///
+        /// API definitions are left out as whole files, and their paths are answered with 404 where they are known;
+        /// policies and keys are left out one by one. The report begins with them, and the exit status is 3.
+        #[arg(long)]
+        keep_going: bool,
         /// List every setting by itself
         #[arg(short, long)]
         verbose: bool,
@@ -154,28 +160,29 @@ impl From<Level> for LogLevel {
 }
 
 fn main() -> ExitCode {
+    let succeeded = |succeeded: bool| if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let outcome = match Arguments::parse().command {
         Command::Run { config, wasm, workers, demo, log_level, memory } => {
-            run(&config, wasm.as_deref(), usize::from(workers), demo, log_level.into(), bytes(memory)).map(|()| true)
+            run(&config, wasm.as_deref(), usize::from(workers), demo, log_level.into(), bytes(memory))
+                .map(|()| ExitCode::SUCCESS)
         }
-        Command::Check { config, wasm, memory } => check(&config, wasm.as_deref(), bytes(memory)),
-        Command::Replay { stories, wasm, memory } => replay(&stories, wasm.as_deref(), bytes(memory)),
-        Command::ImportTyk { conf, apps, policies, keys, templates, out, verbose } => {
-            import_tyk(&Files { conf, apps, policies, keys, templates }, &out, verbose)
+        Command::Check { config, wasm, memory } => check(&config, wasm.as_deref(), bytes(memory)).map(succeeded),
+        Command::Replay { stories, wasm, memory } => replay(&stories, wasm.as_deref(), bytes(memory)).map(succeeded),
+        Command::ImportTyk { conf, apps, policies, keys, templates, out, keep_going, verbose } => {
+            import_tyk(&Files { conf, apps, policies, keys, templates, keep_going }, &out, verbose)
         }
         Command::TestConnection { config, webhook, timeout } => {
-            test_connection(&config, &webhook, Duration::from_secs(timeout))
+            test_connection(&config, &webhook, Duration::from_secs(timeout)).map(succeeded)
         }
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
+
+/// The exit status of an import that left something out.
+const LEFT_OUT: u8 = 3;
 
 fn bytes(mebibytes: u32) -> usize {
     usize::try_from(u64::from(mebibytes) << 20).unwrap_or(usize::MAX)
@@ -333,11 +340,17 @@ fn replay(paths: &[PathBuf], wasm: Option<&Path>, memory: usize) -> Result<bool>
     Ok(failed == 0)
 }
 
-fn import_tyk(files: &Files, out: &Path, verbose: bool) -> Result<bool> {
+fn import_tyk(files: &Files, out: &Path, verbose: bool) -> Result<ExitCode> {
     let imported = match import::import(files, verbose) {
         Ok(imported) => imported,
-        Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("error: {error}"));
+        Err(failed) => {
+            failed.errors.iter().for_each(|error| eprintln!("error: {error}"));
+            if failed.can_keep_going {
+                bail!(
+                    "nothing was written; with --keep-going, the files, policies and keys that have an error are left \
+                     out, and the rest is imported"
+                );
+            }
             bail!("nothing was written; see above");
         }
     };
@@ -348,7 +361,17 @@ fn import_tyk(files: &Files, out: &Path, verbose: bool) -> Result<bool> {
         fs::write(out, &imported.yaml).with_context(|| format!("cannot write {}", out.display()))?;
         eprintln!("\n{} was written; look it over with: host-shim check --config {0}", out.display());
     }
-    Ok(true)
+    Ok(match imported.left_out.len() {
+        0 => ExitCode::SUCCESS,
+        1 => {
+            eprintln!("one error was left out with what has it; see the beginning of the report");
+            LEFT_OUT.into()
+        }
+        count => {
+            eprintln!("{count} errors were left out with what has them; see the beginning of the report");
+            LEFT_OUT.into()
+        }
+    })
 }
 
 fn indented(text: &str) -> String {

@@ -1,3 +1,7 @@
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::{Context, Result, ensure};
 use host_shim::import::{Files, Imported, import};
 use host_shim::server::{self as shim, Options};
@@ -17,6 +21,8 @@ const OLD_PARTNER: &str = "5e9d9544a1dcd60001d0ed2051966eb8d5100060db35e7b6d80b9
 const EXPIRED: &str = "5e9d9544a1dcd60001d0ed2073bc6be0c79de1b3f122804b3ae68889";
 const BLOCKED: &str = "5e9d9544a1dcd60001d0ed20eca30cd69eb468f9c83ec6e50f852d60";
 const PER_API: &str = "5e9d9544a1dcd60001d0ed205b15ad87eaedb8474fbaf00773d5fd77";
+/// Tyk's name for the custom key `ten` of the organisation `acme`.
+const TEN: &str = "eyJvcmciOiJhY21lIiwiaWQiOiJ0ZW4iLCJoIjoic2hhMjU2In0=";
 const PARTNER_11: &str = "eyJvcmciOiI1ZTlkOTU0NGExZGNkNjAwMDFkMGVkMjAiLCJpZCI6IjU3MDYzMWU0OWY5ODU2ZGRlNjc1NTc1NjRmMjFjMDEzIiwiaCI6Im11cm11cjY0In0=";
 
 fn imported() -> Result<Imported> {
@@ -26,9 +32,9 @@ fn imported() -> Result<Imported> {
         apps: folder.join("apps"),
         policies: Some(folder.join("policies/policies.json")),
         keys: Some(folder.join("keys.json")),
-        templates: None,
+        ..Files::default()
     };
-    import(&files, false).map_err(|errors| anyhow::anyhow!(errors.join("\n")))
+    import(&files, false).map_err(|failed| anyhow::anyhow!(failed.errors.join("\n")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,6 +51,12 @@ async fn a_customers_files_behave_as_specified_in_the_shim() -> Result<()> {
     let _shared = shared().await;
     let (upstream, receiver) = (Server::start().await?, Server::start().await?);
     let setup = Setup::yaml(&imported()?.yaml, "8080", upstream.port, receiver.port)?;
+    let _server = tokio::task::spawn_blocking(shim_of(&setup)?).await??;
+    behaves(setup.listener_and_admin().0, &upstream, &receiver).await
+}
+
+/// The shim on such a configuration.
+fn shim_of(setup: &Setup) -> Result<impl FnOnce() -> Result<shim::Server> + use<>> {
     let loaded = config::parse(setup.text(), "imported", false)?;
     let options = Options {
         bootstrap: loaded.bootstrap,
@@ -55,8 +67,7 @@ async fn a_customers_files_behave_as_specified_in_the_shim() -> Result<()> {
         keeps_log: true,
         limits: Limits::default(),
     };
-    let _server = tokio::task::spawn_blocking(|| shim::Server::start(options)).await??;
-    behaves(setup.listener_and_admin().0, &upstream, &receiver).await
+    Ok(|| shim::Server::start(options))
 }
 
 /// What the files of `tests/tyk` say, as a client, the upstream and the receivers see it.
@@ -146,5 +157,166 @@ fn the_report_shows_no_secret() -> Result<()> {
     }
     let first = report.lines().next().context("a report")?;
     ensure!(first.contains("carried over"), "{first}");
+    Ok(())
+}
+
+/// A folder that goes with this.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("tollbell-import-{}-{number}", std::process::id()));
+        fs::create_dir_all(folder.join("apps"))?;
+        Ok(Folder(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The files of a gateway whose APIs stand in each other's way, each with its id in the path of its target.
+fn crossing() -> Result<Imported> {
+    let folder = Folder::new()?;
+    let api = |id: &str, path: &str, more: Value| -> Result<()> {
+        let mut api = json!({
+            "api_id": id, "name": id, "org_id": "acme", "active": true, "auth": { "auth_header_name": "Authorization" },
+            "proxy": { "listen_path": path, "target_url": format!("http://127.0.0.1:10001/{id}/"), "strip_listen_path": true },
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            api[name] = value.clone();
+        }
+        Ok(fs::write(folder.0.join(format!("apps/{id}.json")), api.to_string())?)
+    };
+    api("site", "/", json!({ "use_keyless": true }))?;
+    api("orders", "/orders/", json!({ "CORS": { "enable": true, "options_passthrough": true } }))?;
+    api("new", "/orders/new/", json!({}))?;
+    api("whole", "/whole", json!({}))?;
+    api("at", "/@acme/", json!({}))?;
+    api("pattern", "/users/{id}/", json!({}))?;
+    api(
+        "inner",
+        "/inner/",
+        json!({ "domain": "api.acme.test", "event_handlers": { "events": { "AuthFailure": [
+        { "handler_name": "eh_web_hook_handler", "handler_meta": { "method": "POST", "target_path": "http://127.0.0.1:10002/in" } }
+    ] } } }),
+    )?;
+    api(
+        "param",
+        "/param/",
+        json!({ "auth": { "use_param": false, "param_name": "k", "use_cookie": false, "cookie_name": "k" } }),
+    )?;
+    fs::write(folder.0.join("apps/broken.json"), "{")?;
+    let conf = json!({
+        "hash_key_function": "sha256", "enable_custom_domains": true, "rate_limit_response_headers": "quotas",
+        "http_server_options": { "enable_strict_routes": true },
+        "event_handlers": { "events": { "AuthFailure": [{ "handler_name": "eh_web_hook_handler",
+            "handler_meta": { "method": "POST", "target_path": "http://127.0.0.1:10002/never" } }] } },
+    });
+    fs::write(folder.0.join("tyk.conf"), conf.to_string())?;
+    let keys = json!({ TEN: { "org_id": "acme", "rate": 1000, "per": 1, "quota_max": -1 } });
+    fs::write(folder.0.join("keys.json"), keys.to_string())?;
+    let file = |name: &str| folder.0.join(name);
+    let files = Files {
+        conf: file("tyk.conf"),
+        apps: file("apps"),
+        keys: Some(file("keys.json")),
+        keep_going: true,
+        ..Files::default()
+    };
+    let imported = import(&files, false).map_err(|failed| anyhow::anyhow!(failed.errors.join("\n")))?;
+    ensure!(imported.left_out.len() == 1, "{:?}", imported.left_out);
+    Ok(imported)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_and_keys_mean_what_they_mean_to_tyk_in_envoy() -> Result<()> {
+    let _shared = shared().await;
+    let (upstream, receiver) = (Server::start().await?, Server::start().await?);
+    let envoy = Setup::yaml(&crossing()?.yaml, "8080", upstream.port, receiver.port)?.start().await?;
+    ensure!(!envoy.log().contains("configuration:"), "it gives warnings:\n{}", envoy.log());
+    crosses(envoy.port, &upstream, &receiver).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_and_keys_mean_what_they_mean_to_tyk_in_the_shim() -> Result<()> {
+    let _shared = shared().await;
+    let (upstream, receiver) = (Server::start().await?, Server::start().await?);
+    let setup = Setup::yaml(&crossing()?.yaml, "8080", upstream.port, receiver.port)?;
+    let _server = tokio::task::spawn_blocking(shim_of(&setup)?).await??;
+    crosses(setup.listener_and_admin().0, &upstream, &receiver).await
+}
+
+/// Requests to the gateway of [`crossing`]: status, and what the upstream gets.
+async fn crosses(port: u16, upstream: &Server, receiver: &Server) -> Result<()> {
+    for (path, key, status, target) in [
+        ("/orders/1?x=1", "ten", 200, "/orders/1?x=1"),
+        ("/orders/1", "acmeten", 200, "/orders/1"),
+        ("/orders/1", TEN, 200, "/orders/1"),
+        ("/orders/1", "eleven", 403, ""),
+        ("/orders/1", "", 401, ""),
+        ("/orders/", "ten", 200, "/orders"),
+        ("/orders/a%2Fb", "ten", 200, "/orders/a%2Fb"),
+        ("/orders/a%2Fb", "", 401, ""),
+        ("/orders", "", 401, ""),
+        ("/ordersx", "", 200, "/site/ordersx"),
+        ("/orders/new/1", "ten", 200, "/new/1"),
+        ("/orders/new/1", "", 401, ""),
+        ("/whole", "ten", 200, "/whole"),
+        ("/whole/1", "ten", 200, "/whole/1"),
+        ("/wholesome", "ten", 404, ""),
+        ("/@acme/1", "ten", 200, "/at/1"),
+        ("/%40acme/1", "ten", 200, "/at/1"),
+        ("/users/5/x", "ten", 404, ""),
+        ("/users", "", 200, "/site/users"),
+        ("/param/1?k=ten", "", 401, ""),
+        ("/param/1?k=wrong", "ten", 200, "/param/1?k=wrong"),
+        ("/", "", 200, "/site"),
+    ] {
+        let before = upstream.count();
+        let reply = get_with_key(port, path, key).await?;
+        let seen: Vec<String> = upstream.received().into_iter().skip(before).map(|request| request.target).collect();
+        assert_eq!((reply.status, seen.concat().as_str()), (status, target), "{path} {key:?}: {}", reply.body);
+    }
+    // Spelled so that only what decodes them takes them for another API's: they reach nobody without a key.
+    for path in [
+        "/orders%2F1",
+        "/orders/new%2F1",
+        "/orders%2fnew/1",
+        "/x%2F..%2Forders/1",
+        "/x/..%2forders/1",
+        "/x%5C..%5Corders/1",
+        "/%2Forders/1",
+        "/users%2F5/x",
+        "/whole%2F1",
+        "/site/x",
+        "/new/1",
+    ] {
+        let before = upstream.count();
+        let reply = get(port, path, &[]).await?;
+        ensure!((400..500).contains(&reply.status), "{path}: {}", reply.status);
+        ensure!(upstream.count() == before, "{path} reaches an upstream");
+    }
+    let hosts = ["api.acme.test", "API.acme.test:8080"];
+    for host in hosts {
+        assert_eq!(get(port, "/inner/1", &[("host", host)]).await?.status, 401, "{host}");
+        let wrong =
+            [("host", host), ("authorization", "wrong"), ("x-real-ip", "192.0.2.9"), ("x-forwarded-for", "192.0.2.8")];
+        assert_eq!(get(port, "/inner/1", &wrong).await?.status, 403, "{host}");
+    }
+    assert_eq!(get(port, "/inner/1", &[("host", "other.test")]).await?.status, 200, "the site's, as in Tyk");
+    let preflight = [("origin", "http://a.test"), ("access-control-request-method", "GET")];
+    assert_eq!(send(port, "OPTIONS", "/orders/1", &preflight, Vec::new()).await?.status, 200);
+    assert_eq!(send(port, "OPTIONS", "/orders/new/1", &preflight, Vec::new()).await?.status, 401);
+    let limits = get_with_key(port, "/orders/1", "ten").await?;
+    let shown = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(|name| limits.header(name));
+    assert_eq!(shown, [Some("-1"), Some("0"), Some("0")]);
+    let messages = receiver.expect(hosts.len(), SOON).await?;
+    ensure!(messages.iter().all(|message| message.target == "/in"), "a handler of tyk.conf was told: {messages:#?}");
+    assert_eq!(messages[0].json()?["origin"], "192.0.2.9");
     Ok(())
 }

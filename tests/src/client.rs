@@ -64,7 +64,10 @@ impl Connection {
     /// When the connection breaks.
     pub async fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Reply> {
         let started = Instant::now();
-        let mut request = Request::builder().method(method).uri(target).header("host", "gateway.test");
+        let mut request = Request::builder().method(method).uri(target);
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            request = request.header("host", "gateway.test");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -20,6 +20,8 @@ pub(super) struct Api {
     pub(super) strip_listen_path: bool,
     pub(super) use_keyless: bool,
     pub(super) auth: Auth,
+    /// A browser's preflight request passes without a key.
+    pub(super) allows_preflight: bool,
     pub(super) strip_authorization_data: bool,
     pub(super) rate_limit: Option<Yaml>,
     pub(super) handlers: Handlers,
@@ -44,6 +46,8 @@ pub(super) struct Auth {
 pub(super) struct Upstream {
     pub(super) targets: Vec<Target>,
     pub(super) preserve_host: bool,
+    /// A slash at the end of the target's path stays, where nothing follows it.
+    pub(super) keeps_slash: bool,
     /// Certificates are not verified.
     pub(super) insecure: bool,
 }
@@ -57,6 +61,8 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// Without a slash at its end.
     pub(super) base_path: String,
+    /// The path of a request for nothing but the listen path, if that is stripped.
+    pub(super) root: String,
     pub(super) weight: i64,
 }
 
@@ -80,8 +86,8 @@ pub(super) fn closes(api: &mut Api, at: &At<'_>, what: &str, instead: &str) {
 }
 
 impl Api {
-    /// tollbell's own configuration of it. A gateway's handlers may want what Envoy finds out about the upstream, too.
-    pub(super) fn into_yaml(self, gateway_wants_upstream: bool) -> Yaml {
+    /// tollbell's own configuration of it.
+    pub(super) fn into_yaml(self) -> Yaml {
         let mut api = vec![("api_id", Yaml::from(self.id))];
         let texts = [("name", self.name), ("org_id", self.org_id)];
         api.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into())));
@@ -99,6 +105,9 @@ impl Api {
             if let Some(name) = self.auth.cookie {
                 auth.extend([("use_cookie", true.into()), ("cookie_name", name.into())]);
             }
+            if self.allows_preflight {
+                auth.push(("allow_preflight", true.into()));
+            }
             api.push(("auth", map(auth)));
         }
         if self.strip_authorization_data {
@@ -107,7 +116,7 @@ impl Api {
         if let Some(limit) = self.rate_limit {
             api.push(("global_rate_limit", limit));
         }
-        if gateway_wants_upstream || self.handlers.want_upstream() {
+        if self.handlers.want_upstream() {
             api.push(("observe_upstream", true.into()));
         }
         if !self.handlers.is_empty() {
@@ -117,7 +126,17 @@ impl Api {
     }
 }
 
-/// Where Tyk looks for a key, which differs in small ways from where tollbell does.
+/// Tyk passes every OPTIONS on, tollbell those of a browser.
+pub(super) fn preflight(at: &At<'_>) -> bool {
+    if at.flag() {
+        at.changed(
+            "auth.allow_preflight: a browser's preflight request passes without a key; another OPTIONS needs one",
+        );
+    }
+    at.flag()
+}
+
+/// Where Tyk looks for a key. A parameter or a cookie counts only where it is switched on, whatever its name.
 pub(super) fn auth(
     header: &At<'_>,
     is_header_off: bool,
@@ -125,18 +144,20 @@ pub(super) fn auth(
     cookie: (&At<'_>, &At<'_>),
 ) -> Auth {
     let header_name = if header.words().is_empty() { "Authorization" } else { header.words() };
+    let default = if is_header_off { "Authorization" } else { header_name };
     let source = |flag: &At<'_>, name: &At<'_>| {
-        let is_used = flag.flag() || !name.words().is_empty();
         flag.carried();
-        if is_used && !flag.flag() {
-            name.changed("it is looked into: Tyk does so, too, wherever there is a name");
-        } else {
-            name.carried();
+        if !flag.flag() {
+            name.missing(format!("nothing to do: Tyk does not look at it without {}", flag.name()));
+            return None;
         }
-        if is_used && name.words().is_empty() {
-            flag.changed(format!("it is looked for by the header's name, {header_name:?}, as in Tyk"));
+        name.carried();
+        if name.words().is_empty() {
+            flag.changed(format!(
+                "it is looked for under the name {default:?}, as in Tyk, since it has no name of its own"
+            ));
         }
-        is_used.then(|| if name.words().is_empty() { header_name } else { name.words() }.to_owned())
+        Some(if name.words().is_empty() { default } else { name.words() }.to_owned())
     };
     let auth = Auth {
         header: if is_header_off { String::new() } else { header_name.to_owned() },
@@ -144,7 +165,9 @@ pub(super) fn auth(
         cookie: source(cookie.0, cookie.1),
     };
     header.carried();
-    if HeaderName::from_bytes(header_name.as_bytes()).is_err() {
+    if is_header_off {
+        header.missing("nothing to do: Tyk does not look at it with disable_header");
+    } else if HeaderName::from_bytes(header_name.as_bytes()).is_err() {
         header.error("is not the name of a header");
     }
     auth
@@ -199,7 +222,13 @@ pub(super) fn target(at: &At<'_>, api: &mut Api) -> Option<Target> {
         at.carried();
     }
     let base_path = uri.path().trim_end_matches('/').to_owned();
-    Some(Target { https, http2, host, port, base_path, weight: 1 })
+    let root = match base_path.as_str() {
+        "" => "/",
+        _ if api.upstream.keeps_slash => uri.path(),
+        base => base,
+    };
+    let root = root.to_owned();
+    Some(Target { https, http2, host, port, base_path, root, weight: 1 })
 }
 
 /// Targets of one cluster: they share scheme and base path, and those that are named twice get twice as much.
@@ -236,29 +265,4 @@ pub(super) fn preserve_host(at: &At<'_>, upstream: &mut Upstream) {
         at.changed("the Host header is the target's, since that is how Envoy knows whose certificate to ask for");
         upstream.preserve_host = false;
     }
-}
-
-/// A domain as tollbell and Envoy take it; `None` where it is a pattern.
-pub(super) fn domain(name: &str) -> Option<String> {
-    let name = name.trim_end_matches('.');
-    let name = name.split_once(':').map_or(name, |(host, _)| host);
-    let is_label =
-        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    name.split('.').all(is_label).then(|| name.to_ascii_lowercase())
-}
-
-/// A listen path that is the beginning of a path; `None` where it is a pattern.
-pub(super) fn listen_path(at: &At<'_>) -> Option<String> {
-    let path = at.words();
-    if path.contains(|c: char| matches!(c, '?' | '#' | '{' | '}' | '*' | '(' | ')' | '%') || c.is_whitespace()) {
-        at.missing("the API is left out: its listen path is a pattern, and tollbell knows APIs by how a path begins");
-        return None;
-    }
-    let with_slash = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    if !path.starts_with('/') {
-        at.changed(format!("{with_slash}, since paths begin with a slash"));
-    } else {
-        at.carried();
-    }
-    Some(with_slash)
 }

@@ -5,6 +5,7 @@ use jiff::civil::DateTime;
 use super::Context;
 use super::api::{self, Api, closes};
 use super::handlers::Handlers;
+use super::places::Absent;
 use super::source::At;
 use super::yaml::{Yaml, map};
 
@@ -36,20 +37,20 @@ pub(super) const ADDRESSES: &str = "put envoy.filters.http.rbac before tollbell,
 pub(super) const PATHS: &str = "write routes for those paths, with a direct_response where they are forbidden";
 pub(super) const UNUSED: &str = "nothing to do: Tyk does not look at it here either";
 
-/// The API of a definition. `None`: it is left out, which was reported.
-pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
+/// The API of a definition. An error: it is left out, which was reported, and what was at its place in Tyk.
+pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<Absent>> {
     for (setting, why) in [("active", "it is not active"), ("internal", "it is internal to Tyk")] {
         let at = root.get(setting);
         if at.value().is_some() && at.flag() == (setting == "internal") {
             root.missing(format!("the API is left out: {why}"));
-            return None;
+            return Err(None);
         }
     }
     root.get("active").carried();
     let protocol = root.get("protocol");
     if !matches!(protocol.words(), "" | "http" | "https" | "h2c") {
         root.missing("the API is left out: it is not HTTP, and needs a listener with envoy.filters.network.tcp_proxy");
-        return None;
+        return Err(None);
     }
     if protocol.is_set() {
         protocol.changed("it is served on the one listener, for HTTP/1.1 and HTTP/2");
@@ -59,8 +60,9 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
     }
     let proxy = root.get("proxy");
     let path = proxy.get("listen_path");
-    let mut api = Api { place: path.place(), listen_path: api::listen_path(&path)?, ..Api::default() };
-    api.domain = context.domain(root, &root.get("domain"), root.get("domain_disabled").flag())?;
+    let domain = (&root.get("domain"), root.get("domain_disabled").flag());
+    let (domain, listen_path) = context.place(domain, &path, root.get("name").words())?;
+    let mut api = Api { place: path.place(), listen_path, domain, ..Api::default() };
     let id = root.get("api_id");
     if id.words().is_empty() {
         id.error("missing: keys and policies name an API by it");
@@ -72,6 +74,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
     api.strip_listen_path = proxy.get("strip_listen_path").flag();
     proxy.get("strip_listen_path").carried();
     authentication(root, &mut api);
+    api.allows_preflight = api::preflight(&root.at("CORS.options_passthrough"));
     restrictions(root, &mut api, context.now);
     if let Some(limit) = rate_limit(root) {
         api.rate_limit = Some(limit);
@@ -79,7 +82,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
     api.handlers = Handlers::classic(&root.get("event_handlers"), &context.templates);
     let version = version(root, &mut api, context.now);
     upstream(&proxy, version.as_ref(), &mut api, context);
-    Some(api)
+    Ok(api)
 }
 
 fn authentication(root: &At<'_>, api: &mut Api) {
@@ -250,6 +253,8 @@ fn upstream(proxy: &At<'_>, version: Option<&At<'_>>, api: &mut Api, context: &C
     let insecure = proxy.at("transport.ssl_insecure_skip_verify");
     insecure.carried();
     api.upstream.insecure = insecure.flag() || context.insecure;
+    proxy.get("disable_strip_slash").carried();
+    api.upstream.keeps_slash = proxy.get("disable_strip_slash").flag();
     let discovery = proxy.at("service_discovery.use_discovery_service");
     if discovery.flag() {
         discovery

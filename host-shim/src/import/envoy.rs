@@ -1,24 +1,16 @@
 //! The Envoy configuration around tollbell's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::api::{Api, Target, Upstream};
+use super::api::{Api, Target};
 use super::gateway::Gateway;
+use super::places::{Absent, Host};
+use super::routes::{self, Site};
 use super::yaml::{Yaml, block, map};
-
-/// An API's routes and its cluster.
-pub(super) struct Site {
-    domain: String,
-    listen_path: String,
-    strip: bool,
-    cluster: String,
-    upstream: Upstream,
-    closed: Vec<String>,
-}
 
 impl Site {
     /// `taken` are the names of clusters so far.
-    pub(super) fn new(api: &Api, taken: &mut BTreeSet<String>) -> Self {
+    pub(super) fn new(api: &Api, gateway: &Gateway, taken: &mut BTreeSet<String>) -> Self {
         let word: String =
             api.id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
         let mut cluster = format!("upstream_{word}");
@@ -26,83 +18,15 @@ impl Site {
             cluster.push('_');
         }
         Site {
+            id: api.id.clone(),
             domain: api.domain.clone(),
             listen_path: api.listen_path.clone(),
             strip: api.strip_listen_path,
+            is_strict: gateway.has_strict_routes && !api.listen_path.ends_with('/'),
             cluster,
             upstream: api.upstream.clone(),
             closed: api.closed.clone(),
         }
-    }
-
-    /// The same paths as tollbell's, or a request could be checked as one API's and sent to another's upstream: all that
-    /// begin with the listen path, and `/orders` for `/orders/`. A slash is kept: `/orders/1` without `/orders` is `/1`.
-    fn routes(&self, timeout: i64) -> Vec<Yaml> {
-        let path = self.listen_path.as_str();
-        let base = self.upstream.targets.first().map(|target| target.base_path.clone()).unwrap_or_default();
-        let route = |kind: &str, matched: &str| {
-            let rewritten = match self.strip {
-                true => format!("{base}/"),
-                false => format!("{base}{matched}"),
-            };
-            self.route(kind, matched, rewritten, timeout)
-        };
-        match path.strip_suffix('/') {
-            Some("") => vec![route("prefix", path)],
-            Some(file) => vec![route("prefix", path), route("path", file)],
-            None => vec![route("prefix", &format!("{path}/")), route("prefix", path)],
-        }
-    }
-
-    fn route(&self, kind: &str, path: &str, rewritten: String, timeout: i64) -> Yaml {
-        let condition = ("match", map([(kind, path.into())]));
-        if !self.closed.is_empty() {
-            let body = r#"{"error": "Access to this API has been disallowed"}"#;
-            let answer = map([("status", 403.into()), ("body", map([("inline_string", body.into())]))]);
-            let json = map([("key", "content-type".into()), ("value", "application/json".into())]);
-            let header = map([("header", json), ("append_action", "OVERWRITE_IF_EXISTS_OR_ADD".into())]);
-            return map([condition, ("direct_response", answer), ("response_headers_to_add", vec![header].into())]);
-        }
-        let targets = &self.upstream.targets;
-        let host = |target: &Target| ("host_rewrite_literal", Yaml::from(target.authority()));
-        let keeps_host = self.upstream.preserve_host;
-        let mut action = match self.is_split() {
-            false => vec![("cluster", Yaml::from(self.cluster.as_str()))],
-            true => {
-                let weighted = self.clusters().into_iter().zip(targets).map(|((name, _), target)| {
-                    let mut cluster = vec![("name", name.into()), ("weight", target.weight.into())];
-                    cluster.extend((!keeps_host).then(|| host(target)));
-                    map(cluster)
-                });
-                vec![("weighted_clusters", map([("clusters", weighted.collect::<Vec<_>>().into())]))]
-            }
-        };
-        action.push(("timeout", format!("{timeout}s").into()));
-        if rewritten != path {
-            action.push(("prefix_rewrite", rewritten.into()));
-        }
-        match targets.as_slice() {
-            _ if keeps_host || self.is_split() => {}
-            [target] => action.push(host(target)),
-            _ => action.push(("auto_host_rewrite", true.into())),
-        }
-        map([condition, ("route", map(action))])
-    }
-
-    /// Whether each target has a cluster of its own: the name to ask a TLS server for, and to find in its certificate,
-    /// follows from the Host header, which Envoy rewrites by cluster.
-    fn is_split(&self) -> bool {
-        self.upstream.targets.len() > 1 && self.upstream.targets.iter().any(|target| target.https)
-    }
-
-    /// Names and targets of the clusters.
-    fn clusters(&self) -> Vec<(String, &[Target])> {
-        let targets = self.upstream.targets.as_slice();
-        if !self.is_split() {
-            return vec![(self.cluster.clone(), targets)];
-        }
-        let numbered = targets.chunks(1).enumerate();
-        numbered.map(|(index, target)| (format!("{}.{}", self.cluster, index + 1), target)).collect()
     }
 
     fn cluster(&self, name: &str, targets: &[Target]) -> Option<Yaml> {
@@ -165,32 +89,29 @@ fn endpoint(target: &Target, is_weighted: bool) -> Yaml {
 }
 
 /// The whole configuration.
-pub(super) fn write(gateway: &Gateway, sites: &[Site], tollbell: &Yaml) -> String {
+pub(super) fn write(gateway: &Gateway, sites: &[Site], absent: &[Absent], tollbell: &Yaml) -> String {
     let admin = if gateway.port == 9901 { 9902 } else { 9901 };
     let mut text = HEAD.replace("ADMIN", &admin.to_string());
     text = text.replace("ADDRESS", &format!("{:?}", gateway.address));
     text = text.replace("PORT", &gateway.port.to_string());
-    let mut domains: BTreeMap<&str, Vec<&Site>> = BTreeMap::from([("", Vec::new())]);
-    for site in sites {
-        domains.entry(&site.domain).or_default().push(site);
-    }
-    for list in domains.values_mut() {
-        // Envoy takes the first route that matches, Tyk the longest path.
-        list.sort_by_key(|site| std::cmp::Reverse(site.listen_path.len()));
-    }
-    let anywhere = domains.get("").cloned().unwrap_or_default();
-    for (domain, own) in domains.iter().rev() {
-        let names = match *domain {
+    text = text.replace("MERGE", &(!gateway.keeps_double_slashes).to_string());
+    text = text.replace("HOPS", &gateway.trusted_hops.to_string());
+    let names = absent.iter().filter_map(|absent| match &absent.host {
+        Host::Name(name) => Some(name.as_str()),
+        Host::Pattern(_) => None,
+    });
+    let domains: BTreeSet<&str> = sites.iter().map(|site| site.domain.as_str()).chain(names).chain([""]).collect();
+    for domain in domains.into_iter().rev() {
+        let names = match domain {
             "" => vec!["*".into()],
-            domain => vec![domain.into(), format!("{domain}:*").into()],
+            // A dot at the end makes no other host.
+            domain => ["", ":*", ".", ".:*"].iter().map(|end| format!("{domain}{end}").into()).collect(),
         };
         let name = if domain.is_empty() { "all" } else { domain };
         text.push_str(&format!("            - {}", block(&map([("name", name.into())]), 0)));
         text.push_str(&block(&map([("domains", names.into())]), 14));
-        let shared = if domain.is_empty() { &[][..] } else { &anywhere };
-        let routes: String = own.iter().chain(shared).map(|site| routes(site, gateway.timeout)).collect();
-        text.push_str(if routes.is_empty() { "              routes: []\n" } else { "              routes:\n" });
-        text.push_str(&routes);
+        text.push_str("              routes:\n");
+        text.push_str(&routes::write(domain, sites, absent, gateway.timeout));
     }
     text.push_str(FILTERS);
     text.push_str(&block(tollbell, 20));
@@ -204,18 +125,6 @@ pub(super) fn write(gateway: &Gateway, sites: &[Site], tollbell: &Yaml) -> Strin
     text.push('\n');
     text.push_str(CALLOUTS);
     text
-}
-
-fn routes(site: &Site, timeout: i64) -> String {
-    let mut text = String::new();
-    if !site.closed.is_empty() {
-        text.push_str(&format!(
-            "              # Closed, for want of a check of {}.\n              # With one: route: {{ cluster: {} }}\n",
-            site.closed.join(" and of "),
-            site.cluster
-        ));
-    }
-    text + &block(&site.routes(timeout).into(), 14)
 }
 
 const HEAD: &str = r#"# Written by host-shim import-tyk from Tyk's files. Its report says what was changed, and what has no equivalent.
@@ -242,11 +151,13 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: gateway
-          # The filter and the upstream must agree on what a path is, or a request could pass the filter by.
+          # The filter and the upstream must agree on what a path is, or a request could pass the filter by. As in Tyk,
+          # an escaped slash goes on as it is; the first routes refuse those that could mean another API's path.
           normalize_path: true
-          merge_slashes: true
-          path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT
+          merge_slashes: MERGE
+          path_with_escaped_slashes_action: KEEP_UNCHANGED
           use_remote_address: true
+          xff_num_trusted_hops: HOPS
           route_config:
             virtual_hosts:
 "#;

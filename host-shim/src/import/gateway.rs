@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::api;
-use super::handlers::{Handlers, webhook};
+use super::handlers::{unfired, webhook};
+use super::names::Naming;
+use super::places;
 use super::rights::percent;
 use super::source::At;
 use super::templates::Templates;
@@ -20,26 +21,25 @@ pub(super) struct Gateway {
     pub(super) insecure: bool,
     /// In seconds; 0 for none.
     pub(super) timeout: i64,
-    /// Keys stand in the export under their hashes.
-    pub(super) hash_keys: bool,
+    /// A listen path without a slash at its end is whole segments.
+    pub(super) has_strict_routes: bool,
+    /// `//` in a path stays.
+    pub(super) keeps_double_slashes: bool,
+    /// How many entries of X-Forwarded-For, from its end, come from proxies of one's own.
+    pub(super) trusted_hops: i64,
+    pub(super) naming: Naming,
+    /// `rate_limit_headers`.
+    pub(super) limit_headers: &'static str,
     pub(super) allows_explicit_policy_ids: bool,
     pub(super) enforce_org_quotas: bool,
 }
 
 impl Gateway {
     pub(super) fn read(conf: &At<'_>) -> Self {
-        let hash_keys = conf.get("hash_keys");
-        if hash_keys.flag() {
-            hash_keys.changed(
-                "it says how Tyk stores keys, not what events show, which is the key itself in either case: set tollbell's \
-                 own hash_keys, and events show fingerprints instead",
-            );
-        }
         for name in ["enforce_org_quotas", "enable_custom_domains", "proxy_ssl_insecure_skip_verify"] {
             conf.get(name).carried();
         }
         conf.at("policies.allow_explicit_policy_id").carried();
-        headers(conf);
         let tls = conf.at("http_server_options.use_ssl");
         if tls.flag() {
             tls.missing(
@@ -53,11 +53,33 @@ impl Gateway {
             has_custom_domains: conf.get("enable_custom_domains").flag(),
             insecure: conf.get("proxy_ssl_insecure_skip_verify").flag(),
             timeout: timeout(conf),
-            hash_keys: hash_keys.flag(),
+            has_strict_routes: carried_flag(conf, "enable_strict_routes"),
+            keeps_double_slashes: carried_flag(conf, "skip_url_cleaning"),
+            trusted_hops: trusted_hops(conf),
+            naming: naming(conf),
+            limit_headers: limit_headers(conf),
             allows_explicit_policy_ids: conf.at("policies.allow_explicit_policy_id").flag(),
             enforce_org_quotas: conf.get("enforce_org_quotas").flag(),
         }
     }
+}
+
+fn carried_flag(conf: &At<'_>, name: &str) -> bool {
+    let at = conf.get("http_server_options").get(name);
+    at.carried();
+    at.flag()
+}
+
+/// Tyk counts entries of X-Forwarded-For from their end, from 1; 0 is the first of them.
+fn trusted_hops(conf: &At<'_>) -> i64 {
+    let at = conf.at("http_server_options.xff_depth");
+    let depth = at.whole().unwrap_or_default();
+    if !(0..=i64::from(u16::MAX)).contains(&depth) {
+        at.error("must be 0, or the number of an entry of X-Forwarded-For, counted from its end");
+        return 0;
+    }
+    at.changed(format!("xff_num_trusted_hops: {depth}, which counts the same entries"));
+    depth
 }
 
 fn address(conf: &At<'_>) -> String {
@@ -87,7 +109,7 @@ fn port(conf: &At<'_>) -> u16 {
 
 fn host_name(conf: &At<'_>) -> String {
     let at = conf.get("hostname");
-    match api::domain(at.words()) {
+    match places::domain(at.words()) {
         Some(name) => {
             at.changed("the domain of each API that has none of its own");
             name
@@ -110,16 +132,69 @@ fn timeout(conf: &At<'_>) -> i64 {
     }
 }
 
-fn headers(conf: &At<'_>) {
+fn limit_headers(conf: &At<'_>) -> &'static str {
     let at = conf.get("rate_limit_response_headers");
-    match at.words() {
-        "rate_limits" => at.changed("rate_limit_headers: legacy, which tell the tighter of quota and rate"),
-        _ => at.carried(),
+    if at.words() == "rate_limits" {
+        at.changed("rate_limit_headers: legacy_rates, the same headers");
+        return "legacy_rates";
     }
+    at.carried();
+    "legacy"
 }
 
-/// `monitor`. `is_heard`: a handler hears of what it finds out.
-pub(super) fn monitor(conf: &At<'_>, templates: &Templates, is_heard: bool) -> Option<Yaml> {
+/// How keys are named: Tyk makes the name of a custom key of what a client sends and of the API's organisation.
+fn naming(conf: &At<'_>) -> Naming {
+    let hashes = conf.get("hash_keys");
+    if hashes.flag() {
+        hashes.changed(
+            "the key export has hashes instead of keys. It does not change what events show: as in Tyk, they show the key. \
+             To show its SHA-256 instead, set hash_keys in tollbell's configuration",
+        );
+    }
+    let (function, fallback) = (conf.get("hash_key_function"), conf.get("hash_key_function_fallback"));
+    let form = |word: &str| {
+        match word {
+            "" => "legacy",
+            "murmur32" | "murmur128" | "sha256" => word,
+            // As Tyk does with what it does not know.
+            _ => "murmur64",
+        }
+        .to_owned()
+    };
+    let mut forms = vec![form(function.words())];
+    for word in fallback.items().iter().map(At::words).map(form) {
+        if !forms.contains(&word) {
+            forms.push(word);
+        }
+    }
+    let by_username = conf.get("disable_key_actions_by_username");
+    by_username.carried();
+    if by_username.flag() {
+        function.missing(
+            "nothing to do: with disable_key_actions_by_username, Tyk takes whole keys only, and so does tollbell",
+        );
+        fallback.missing(
+            "nothing to do: with disable_key_actions_by_username, Tyk takes whole keys only, and so does tollbell",
+        );
+        forms.clear();
+    } else {
+        function.changed(format!(
+            "tyk_tokens.forms: {}, so that a client may send the id of a custom key alone",
+            forms.join(", ")
+        ));
+        fallback.changed("in tyk_tokens.forms, too");
+    }
+    let length = conf.get("min_token_length");
+    length.carried();
+    let min_length = match length.whole().unwrap_or_default() {
+        0 => 3,
+        length => usize::try_from(length.clamp(1, 1024)).unwrap_or(1),
+    };
+    Naming { is_hashed: hashes.flag(), forms, min_length }
+}
+
+/// `monitor`.
+pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Yaml> {
     let at = conf.get("monitor");
     if !at.is_set() {
         return None;
@@ -128,9 +203,9 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates, is_heard: bool) -> O
     switch.carried();
     let configuration = at.get("configuration");
     let hook = configuration.is_set().then(|| webhook(&configuration, &configuration, templates)).flatten();
-    let enabled = switch.flag() && (hook.is_some() || is_heard);
+    let enabled = switch.flag() && hook.is_some();
     if switch.flag() && !enabled {
-        switch.changed("false, since nobody would hear of a crossed threshold: configuration has no usable target");
+        switch.changed("false, since nobody would be told of a crossed threshold: configuration has no usable target");
     }
     let mut monitor = vec![("enable_trigger_monitors", Yaml::from(enabled))];
     monitor.extend(hook.map(|hook| ("configuration", hook)));
@@ -150,7 +225,15 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates, is_heard: bool) -> O
     Some(map(monitor))
 }
 
-/// `event_handlers`, for every API.
-pub(super) fn handlers(conf: &At<'_>, templates: &Templates) -> Handlers {
-    Handlers::classic(&conf.get("event_handlers"), templates)
+/// `event_handlers`. Tyk tells them of what happens to keys by its own API, never of what happens to requests: if they
+/// were tollbell's, they would be told of every API's events.
+pub(super) fn handlers(conf: &At<'_>) {
+    for (event, list) in conf.at("event_handlers.events").entries() {
+        list.missing(unfired(event).unwrap_or_else(|| {
+            format!(
+                "Tyk never tells a handler in tyk.conf of {event}, only one of an API: to be told of it here, add the \
+                 handler to event_handlers of that API, or to tollbell's own, which are for all APIs"
+            )
+        }));
+    }
 }

@@ -9,8 +9,8 @@ use super::templates::Templates;
 use super::yaml::{Yaml, map};
 use crate::config::hint;
 
-/// Events that tollbell fires.
-const FIRED: [&str; 12] = [
+/// Events that Tyk tells an API's handlers of, and tollbell, too.
+const FIRED: [&str; 11] = [
     "AuthFailure",
     "BreakerReset",
     "BreakerTriggered",
@@ -22,14 +22,13 @@ const FIRED: [&str; 12] = [
     "OrgRateLimitExceeded",
     "QuotaExceeded",
     "RatelimitExceeded",
-    "TriggerExceeded",
 ];
 
 /// Those of them that come from Envoy's own verdicts.
 const UPSTREAM: [&str; 5] = ["BreakerReset", "BreakerTriggered", "BreakerTripped", "HostDown", "HostUp"];
 
 /// Tyk's other events, and what to do instead.
-const UNFIRED: [(&str, &str); 13] = [
+const UNFIRED: [(&str, &str); 14] = [
     ("ApiUpdated", "the configuration changes with Envoy's: tell people where that is deployed"),
     ("CertificateExpired", "watch Envoy's statistic days_until_first_cert_expiring"),
     ("CertificateExpiringSoon", "watch Envoy's statistic days_until_first_cert_expiring"),
@@ -40,6 +39,10 @@ const UNFIRED: [(&str, &str); 13] = [
     ("TokenCreated", "observe the service that manages keys, and name key_event in event_options"),
     ("TokenDeleted", "observe the service that manages keys, and name key_event in event_options"),
     ("TokenUpdated", "observe the service that manages keys, and name key_event in event_options"),
+    (
+        "TriggerExceeded",
+        "Tyk tells the target of monitor.configuration alone, and never a handler: add it here to be told",
+    ),
     ("UpstreamOAuthError", "Envoy's credential_injector gets tokens for an upstream, and has statistics"),
     ("VersionFailure", "versions are routes in Envoy: watch the statistic of answers without a route"),
     ("WebhookFailure", "watch the statistic tollbell_attempts"),
@@ -65,7 +68,7 @@ const OWN_HEADERS: [&str; 9] = [
 pub(super) struct Handlers(BTreeMap<String, Vec<Yaml>>);
 
 impl Handlers {
-    /// `event_handlers`, as it stands in tyk.conf and in classic definitions.
+    /// `event_handlers` of a classic definition.
     pub(super) fn classic(at: &At<'_>, templates: &Templates) -> Self {
         let mut handlers = Handlers::default();
         for (event, list) in at.get("events").entries() {
@@ -105,14 +108,9 @@ impl Handlers {
         self.0.is_empty()
     }
 
-    /// One of them hears of what Envoy finds out about an upstream.
+    /// One of them is told of what Envoy finds out about an upstream.
     pub(super) fn want_upstream(&self) -> bool {
         self.0.keys().any(|event| UPSTREAM.contains(&event.as_str()))
-    }
-
-    /// Somebody hears of a crossed threshold.
-    pub(super) fn hear_of_triggers(&self) -> bool {
-        self.0.contains_key("TriggerExceeded")
     }
 
     pub(super) fn into_yaml(self) -> Yaml {
@@ -121,8 +119,8 @@ impl Handlers {
     }
 }
 
-/// What to do instead, if tollbell never fires an event.
-fn unfired(event: &str) -> Option<String> {
+/// What to do instead, if no handler of an API is ever told of an event.
+pub(super) fn unfired(event: &str) -> Option<String> {
     if FIRED.contains(&event) {
         return None;
     }

@@ -10,11 +10,9 @@
 //! becomes more open than it was.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::DateTime;
-use serde_json::{Map, Value};
 
 mod advice;
 mod api;
@@ -24,8 +22,11 @@ mod gateway;
 mod handlers;
 mod names;
 mod oas;
+mod places;
+mod read;
 mod report;
 mod rights;
+mod routes;
 mod sessions;
 mod source;
 mod templates;
@@ -35,9 +36,10 @@ mod yaml;
 
 use self::advice::Kind;
 use self::api::Api;
-use self::envoy::Site;
 use self::gateway::Gateway;
+use self::places::{Absent, Host};
 use self::rights::{Callable, Callables};
+use self::routes::Site;
 use self::sessions::{Policies, Sessions};
 use self::source::{At, Errors, File};
 use self::templates::Templates;
@@ -56,6 +58,9 @@ pub struct Files {
     pub keys: Option<PathBuf>,
     /// Where `template_path`s are looked for; by default in the folder of tyk.conf, and in its `template_path`.
     pub templates: Option<PathBuf>,
+    /// Leave out what has an error, instead of making nothing: API definitions as whole files, policies and keys one by
+    /// one. An error in tyk.conf is still one.
+    pub keep_going: bool,
 }
 
 /// What was made of them.
@@ -65,6 +70,17 @@ pub struct Imported {
     pub yaml: String,
     /// What became of every setting. It shows no secret, and of keys their SHA-256.
     pub report: String,
+    /// What was left out because of an error, each with its file and place. Empty unless asked to keep going.
+    pub left_out: Vec<String>,
+}
+
+/// Why nothing was made.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Each with its file and place.
+    pub errors: Vec<String>,
+    /// With `keep_going`, something would have been made.
+    pub can_keep_going: bool,
 }
 
 /// What definitions are read with.
@@ -76,31 +92,55 @@ struct Context<'c> {
 }
 
 impl Context<'_> {
-    /// The domain of an API, empty for any host. `None`: the API is left out, which was reported.
-    fn domain(&self, whole: &At<'_>, at: &At<'_>, is_off: bool) -> Option<String> {
+    /// The domain of an API, empty for any host. `None`: it is a pattern, for which the API is left out.
+    fn domain(&self, at: &At<'_>, is_off: bool) -> Option<String> {
         let own = if is_off { "" } else { at.words() };
-        if !own.is_empty() && !self.gateway.has_custom_domains {
-            at.missing("nothing to do: Tyk does not look at it without enable_custom_domains in tyk.conf");
-        } else if !own.is_empty() {
-            let Some(domain) = api::domain(own) else {
-                whole.missing("the API is left out: its domain is a pattern; give it one host, or one API for each");
-                return None;
-            };
-            at.carried();
-            return Some(domain);
+        if own.is_empty() {
+            return Some(self.gateway.host_name.clone());
         }
-        Some(self.gateway.host_name.clone())
+        if !self.gateway.has_custom_domains {
+            let hosts = match self.gateway.host_name.as_str() {
+                "" => "every host".to_owned(),
+                name => format!("the host {name}"),
+            };
+            at.changed(format!(
+                "the API is served for {hosts}: Tyk does not look at its domain without enable_custom_domains in tyk.conf"
+            ));
+            return Some(self.gateway.host_name.clone());
+        }
+        let Some(domain) = places::domain(own) else {
+            at.missing(
+                "the API is left out, and its paths are answered with 404 on such hosts: its domain is a pattern; give it \
+                 one host, or write one API for each",
+            );
+            return None;
+        };
+        at.carried();
+        Some(domain)
+    }
+
+    /// Host and listen path of an API; or an error: the place of one that is left out, if Tyk serves it.
+    fn place(&self, domain: (&At<'_>, bool), path: &At<'_>, name: &str) -> Result<(String, String), Option<Absent>> {
+        let host = self.domain(domain.0, domain.1);
+        let pattern = || places::host_pattern(domain.0.words());
+        let listen_path = places::listen_path(path, &|| Some(host.clone().map_or_else(pattern, Host::Name)), name)?;
+        match host {
+            Some(host) => Ok((host, listen_path)),
+            None => Err(Some(Absent::at(pattern(), &listen_path, name))),
+        }
     }
 }
 
 /// Reads Tyk's files and makes a configuration of them. With `verbose`, the report lists every setting by itself.
 ///
 /// # Errors
-/// Everything that is wrong with the files, each with its file and place. Nothing is made of files with an error.
-pub fn import(files: &Files, verbose: bool) -> Result<Imported, Vec<String>> {
-    let errors = Errors::default();
-    let conf = read(&files.conf, &errors).filter(|conf| is_object(&files.conf, conf, &errors)).unwrap_or_default();
-    let conf = File::new(files.conf.display().to_string(), conf, &errors);
+/// Everything that is wrong with the files, each with its file and place. Nothing is made of files with an error, unless
+/// it may be left out.
+pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
+    // What is wrong with tyk.conf ends it; what is wrong elsewhere may be left out.
+    let (fatal, errors) = (Errors::default(), Errors::default());
+    let conf = read::object(&files.conf, &fatal).unwrap_or_default();
+    let conf = File::new(files.conf.display().to_string(), conf, &fatal);
     let gateway = Gateway::read(&conf.root());
     let folder = files.conf.parent().unwrap_or(Path::new(""));
     let template_path = conf.root().get("template_path").words();
@@ -110,31 +150,29 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Vec<String>> {
         insecure: gateway.insecure,
         now: jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).datetime(),
     };
-    let definitions = definitions(&files.apps, &errors);
-    let mut apis: Vec<Api> = Vec::new();
-    for file in &definitions {
-        let root = file.root();
-        let is_oas = root.get("x-tyk-api-gateway").value().is_some();
-        apis.extend(if is_oas { oas::read(&root, &context) } else { classic::read(&root, &context) });
+    let definitions = read::definitions(&files.apps, &fatal, &errors);
+    let (apis, absent) = apis(&definitions, &context, &errors);
+    if apis.is_empty() && errors.len() > 0 {
+        fatal.add(format!("{}: no API is left", files.apps.display()));
     }
-    check_places(&apis, &errors);
     let callable = |api: &Api| Callable { org_id: api.org_id.clone(), version: api.version.clone() };
     let callables: Callables = apis.iter().map(|api| (api.id.clone(), callable(api))).collect();
 
     let policy_file = files.policies.as_deref().map(|path| {
-        let policies = policies(path, gateway.allows_explicit_policy_ids, &errors);
-        File::new(path.display().to_string(), policies, &errors)
+        let (policies, twice) = read::policies(path, gateway.allows_explicit_policy_ids, &errors);
+        (File::new(path.display().to_string(), policies, &errors), twice)
     });
-    let policies = policy_file.as_ref().map(|file| Policies::read(file, &callables)).unwrap_or_default();
+    let policies = policy_file.as_ref().map(|(file, twice)| Policies::read(file, twice, &callables));
+    let policies = policies.unwrap_or_default();
     let mut orgs: BTreeSet<String> = apis.iter().map(|api| api.org_id.clone()).collect();
     orgs.extend(policies.orgs.iter().cloned());
     orgs.remove("");
     let key_file = files.keys.as_deref().and_then(|path| {
         let name = path.display().to_string();
-        let (sorted, known) = names::sort(&name, read(path, &errors)?, gateway.hash_keys, &orgs, &errors);
-        Some((File::new(name, sorted, &errors), known))
+        let (sorted, unusable) = names::sort(&name, read::json(path, &errors)?, &gateway.naming, &orgs, &errors);
+        Some((File::new(name, sorted, &errors), unusable))
     });
-    let sessions = key_file.as_ref().map(|(file, known)| Sessions::read(file, known, &policies, &callables));
+    let sessions = key_file.as_ref().map(|(file, unusable)| Sessions::read(file, unusable, &policies, &callables));
     let sessions = sessions.unwrap_or_default();
     orgs.extend(sessions.named.iter().filter(|org| !org.is_empty()).cloned());
 
@@ -143,41 +181,56 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Vec<String>> {
             "it is set, and there is nothing to enforce: the key export has no session of an organisation (orgkey-<id>)",
         );
     }
-    let kept: BTreeSet<String> = sessions.keys.keys().cloned().collect();
     let mut taken = BTreeSet::new();
-    let sites: Vec<Site> = apis.iter().map(|api| Site::new(api, &mut taken)).collect();
+    let sites: Vec<Site> = apis.iter().map(|api| Site::new(api, &gateway, &mut taken)).collect();
     let tollbell = tollbell(&conf, &gateway, context.templates, apis, (policies, sessions, orgs));
-    let found = errors.take();
-    if !found.is_empty() {
-        return Err(found);
-    }
+    let left_out = left_out(files.keep_going, &fatal, &errors)?;
     let mut sections = vec![section(&conf, Kind::Gateway, verbose)];
     sections.extend(definitions.iter().map(|file| section(file, Kind::Api, verbose)));
-    sections.extend(policy_file.iter().map(|file| section(file, Kind::Sessions, verbose)));
-    if let Some((file, known)) = &key_file {
-        sections.push(section(file, Kind::Sessions, verbose) + &about_keys(&file.name, known, &kept));
+    sections.extend(policy_file.iter().map(|(file, _)| section(file, Kind::Sessions, verbose)));
+    if let Some((file, _)) = &key_file {
+        let about = "  The configuration shows no key: it names each by its SHA-256.\n";
+        sections.push(section(file, Kind::Sessions, verbose) + about);
     }
-    Ok(Imported { yaml: envoy::write(&gateway, &sites, &tollbell), report: sections.join("\n") })
+    let report = report::left_out(&left_out) + &sections.join("\n");
+    Ok(Imported { yaml: envoy::write(&gateway, &sites, &absent, &tollbell), report, left_out })
+}
+
+/// The APIs of the definitions, and the places of those that are left out. A file with an error has none.
+fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Api>, Vec<Absent>) {
+    let (mut found, mut absent) = (Vec::new(), Vec::new());
+    for file in definitions {
+        let root = file.root();
+        let is_oas = root.get("x-tyk-api-gateway").value().is_some();
+        match if is_oas { oas::read(&root, context) } else { classic::read(&root, context) } {
+            Ok(api) => found.push((file, api)),
+            Err(place) => absent.extend(place),
+        }
+    }
+    places::check(&found);
+    let mut apis = Vec::new();
+    for (file, api) in found {
+        match file.errors() {
+            0 => apis.push(api),
+            _ => absent.push(Absent::of(&api)),
+        }
+    }
+    definitions.iter().for_each(|file| errors.add_all(file.take_errors()));
+    (apis, absent)
+}
+
+/// What may be left out.
+fn left_out(keeps_going: bool, fatal: &Errors, errors: &Errors) -> Result<Vec<String>, Failed> {
+    let (fatal, errors) = (fatal.take(), errors.take());
+    let can_keep_going = fatal.is_empty();
+    if can_keep_going && (keeps_going || errors.is_empty()) {
+        return Ok(errors);
+    }
+    Err(Failed { errors: [fatal, errors].concat(), can_keep_going })
 }
 
 fn section(file: &File, kind: Kind, verbose: bool) -> String {
     report::section(&file.name, &file.settings(|path| advice::advice(kind, path)), verbose)
-}
-
-/// Of keys that were made by hand, Tyk takes the name that was chosen, and its own name for them.
-fn about_keys(file: &str, known: &names::Known, kept: &BTreeSet<String>) -> String {
-    let custom = known.custom().filter(|name| kept.contains(*name)).map(|name| {
-        format!(
-            "  changed        {file}: keys[{name:?}]: made by hand: it is the part that was chosen, which clients send, and \
-             no longer Tyk's own name for it, too
-"
-        )
-    });
-    format!(
-        "{}  Keys are written as their SHA-256: the configuration shows none.
-",
-        custom.collect::<String>()
-    )
 }
 
 fn tollbell(
@@ -187,11 +240,14 @@ fn tollbell(
     apis: Vec<Api>,
     (policies, sessions, named): (Policies, Sessions, BTreeSet<String>),
 ) -> Yaml {
-    let shared = gateway::handlers(&conf.root(), &templates);
-    let is_heard = shared.hear_of_triggers() || apis.iter().any(|api| api.handlers.hear_of_triggers());
-    let monitor = gateway::monitor(&conf.root(), &templates, is_heard);
-    let wants_upstream = shared.want_upstream();
-    let apis: Vec<Yaml> = apis.into_iter().map(|api| api.into_yaml(wants_upstream)).collect();
+    gateway::handlers(&conf.root());
+    let monitor = gateway::monitor(&conf.root(), &templates);
+    let apis: Vec<Yaml> = apis.into_iter().map(Api::into_yaml).collect();
+    // The last entry of X-Forwarded-For that is not one's own proxies' is what Envoy trusts.
+    let origin = match gateway.trusted_hops {
+        0 => vec!["X-Real-IP".into(), "X-Forwarded-For".into()].into(),
+        _ => "X-Real-IP".into(),
+    };
     let mut orgs = sessions.orgs;
     if !orgs.is_empty() {
         // Where organisations are configured, every one that is named must be.
@@ -203,122 +259,16 @@ fn tollbell(
     let is_filled = |value: &Yaml| !matches!(value, Yaml::Map(entries) if entries.is_empty());
     let parts = [
         ("apis", Some(apis.into())),
-        ("event_handlers", (!shared.is_empty()).then(|| shared.into_yaml())),
+        ("unmatched", Some("refuse".into())),
         ("policies", Some(by_name(policies.kept))),
+        ("tyk_tokens", (!sessions.keys.is_empty()).then(|| gateway.naming.to_yaml()).flatten()),
         ("keys", Some(by_name(sessions.keys))),
         ("orgs", Some(by_name(orgs))),
         ("enforce_org_quotas", gateway.enforce_org_quotas.then(|| true.into())),
         ("monitor", monitor),
-        ("rate_limit_headers", Some("legacy".into())),
+        ("rate_limit_headers", Some(gateway.limit_headers.into())),
+        ("origin_header", Some(origin)),
         ("templates", Some(templates.into_yaml())),
     ];
     map(parts.into_iter().filter_map(|(name, value)| Some((name, value?))).filter(|(_, value)| is_filled(value)))
-}
-
-/// Two APIs at one place, or of one id, are a mistake in Tyk, too.
-fn check_places(apis: &[Api], errors: &Errors) {
-    let (mut ids, mut places) = (BTreeMap::new(), BTreeMap::new());
-    for api in apis {
-        if let Some(first) = ids.insert(&api.id, &api.place).filter(|_| !api.id.is_empty()) {
-            errors.add(format!("{}: its api_id {:?} is that of {first} too", api.place, api.id));
-        }
-        // `/orders/` also serves `/orders`.
-        let path = api.listen_path.trim_end_matches('/');
-        if let Some(first) = places.insert((&api.domain, path), &api.place) {
-            errors.add(format!("{}: {first} has the same domain and listen path", api.place));
-        }
-    }
-}
-
-/// The definitions of a folder, in the order of their names.
-fn definitions(folder: &Path, errors: &Errors) -> Vec<File> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            errors.add(format!("{}: the folder of API definitions cannot be read: {error}", folder.display()));
-            return Vec::new();
-        }
-    };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_json = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");
-    let mut paths: Vec<PathBuf> = paths.filter(is_json).collect();
-    paths.sort();
-    if paths.is_empty() {
-        errors.add(format!("{}: there is no *.json in it", folder.display()));
-    }
-    let all = paths.clone();
-    // Of a pair, Tyk's own file repeats what the OAS file says.
-    let is_repeated = |path: &PathBuf| {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        all.contains(&path.with_file_name(format!("{stem}-oas.json")))
-    };
-    paths.retain(|path| !is_repeated(path));
-    let mut files = Vec::new();
-    for path in paths {
-        let Some(root) = read(&path, errors).filter(|root| is_object(&path, root, errors)) else { continue };
-        let is_definition = ["x-tyk-api-gateway", "proxy", "api_id"].into_iter().any(|part| root.get(part).is_some());
-        if is_definition {
-            files.push(File::new(path.display().to_string(), root, errors));
-        } else {
-            errors.add(format!("{}: neither a classic API definition nor an OAS one of Tyk's", path.display()));
-        }
-    }
-    files
-}
-
-/// Policies by id, as the gateway's file and the dashboard's answers have them.
-fn policies(path: &Path, allows_explicit_ids: bool, errors: &Errors) -> Value {
-    let root = read(path, errors).unwrap_or_default();
-    let listed =
-        ["Data", "Message"].into_iter().find_map(|name| root.get(name).filter(|list| list.is_array()).cloned());
-    let list = match listed.unwrap_or(root) {
-        Value::Array(list) => list,
-        object @ (Value::Object(_) | Value::Null) => return object,
-        _ => {
-            errors.add(format!("{}: must be an object of policies by id, or a list", path.display()));
-            return Value::Null;
-        }
-    };
-    let mut policies = Map::new();
-    for (index, policy) in list.into_iter().enumerate() {
-        let id = |name: &str| policy.get(name).and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
-        let (own, stored) = (id("id"), id("_id"));
-        let id = if allows_explicit_ids { own.or(stored) } else { stored.or(own) };
-        match id {
-            Some(id) if policies.contains_key(&id) => {
-                errors.add(format!("{}: [{index}]: the id {id:?} stands before, too", path.display()));
-            }
-            Some(id) => {
-                policies.insert(id, policy);
-            }
-            None => errors.add(format!("{}: [{index}]: has neither id nor _id", path.display())),
-        }
-    }
-    Value::Object(policies)
-}
-
-fn read(path: &Path, errors: &Errors) -> Option<Value> {
-    let name = path.display();
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            errors.add(format!("{name}: cannot be read: {error}"));
-            return None;
-        }
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    match serde_json::from_str(text) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            errors.add(format!("{name}:{}: is not JSON: {error}", error.line()));
-            None
-        }
-    }
-}
-
-fn is_object(path: &Path, value: &Value, errors: &Errors) -> bool {
-    if !value.is_object() {
-        errors.add(format!("{}: must be a JSON object", path.display()));
-    }
-    value.is_object()
 }

@@ -1,74 +1,97 @@
 //! The names under which sessions stand in a key export: keys, hashes of keys, and organisations.
+//!
+//! Of a custom key, Tyk also takes the id that was chosen, and makes the key's name of it and the organisation of the API.
+//! tollbell does the same (`tyk_tokens`), so that a session stands under its whole name alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::source::Errors;
+use super::yaml::{Yaml, map};
 
-/// What a name in the export stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// A key, that tollbell finds under this name.
-    Key,
-    /// A key that was made by hand, of which Tyk also takes the part that was chosen, for the APIs of an organisation.
-    Custom(String),
-    /// The hash of a key, of which nothing else can be made.
-    Unusable(&'static str),
+/// How Tyk makes and looks up the names of keys.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Naming {
+    /// Keys stand in the export under their hashes.
+    pub(super) is_hashed: bool,
+    /// The forms of `tyk_tokens`.
+    pub(super) forms: Vec<String>,
+    /// Shorter keys are refused.
+    pub(super) min_length: usize,
 }
 
-/// The names of an export by what the configuration calls them.
+impl Naming {
+    /// `tyk_tokens`; `None` where keys have no other names.
+    pub(super) fn to_yaml(&self) -> Option<Yaml> {
+        let forms: Vec<Yaml> = self.forms.iter().map(|form| form.as_str().into()).collect();
+        let min_length = i64::try_from(self.min_length).unwrap_or(i64::MAX);
+        let settings = [("forms", forms.into()), ("min_token_length", min_length.into())];
+        (!self.forms.is_empty()).then(|| map(settings))
+    }
+}
+
+/// Why a session's key cannot be used, by what the configuration would call it.
 #[derive(Default)]
-pub(super) struct Known(BTreeMap<String, Owner>);
+pub(super) struct Unusable(BTreeMap<String, String>);
 
-impl Known {
-    pub(super) fn owner(&self, name: &str) -> Option<&Owner> {
-        self.0.get(name)
-    }
-
-    /// The keys that were made by hand.
-    pub(super) fn custom(&self) -> impl Iterator<Item = &String> {
-        self.0.iter().filter(|(_, owner)| matches!(owner, Owner::Custom(_))).map(|(name, _)| name)
+impl Unusable {
+    pub(super) fn reason(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
     }
 }
 
-const HASHED: &str = "its name is a murmur hash, from which no SHA-256 can be made: take it from an export with the keys \
-                      themselves, or ask its owner for the key and add it as \"sha256:\" and the SHA-256 of the key";
+const HASHED: &str = "its name is a murmur hash, from which its SHA-256 cannot be computed, and others may have the same \
+                      hash. Take the key from an export with the keys themselves, or ask its owner for it, and add it as \
+                      \"sha256:\" and its SHA-256";
 
 /// Sorts an export into `keys` and `orgs`. No key is in what comes out.
 pub(super) fn sort(
     file: &str,
     export: Value,
-    is_hashed: bool,
+    naming: &Naming,
     orgs: &BTreeSet<String>,
     errors: &Errors,
-) -> (Value, Known) {
-    let (mut keys, mut known) = (Map::new(), Known::default());
-    let mut organisations = Map::new();
-    for (name, mut session) in sessions(file, export, errors) {
+) -> (Value, Unusable) {
+    let (mut keys, mut unusable) = (Map::new(), Unusable::default());
+    let (mut organisations, mut twice) = (Map::new(), BTreeSet::new());
+    let sessions = sessions(file, export, errors);
+    let all: BTreeSet<String> = sessions.iter().map(|(name, _)| plain(name).to_owned()).collect();
+    for (name, mut session) in sessions {
         // Its names may be tokens, and the report shows names.
         if let Some(tokens) =
             session.get_mut("oauth_keys").filter(|tokens| tokens.as_object().is_some_and(|map| !map.is_empty()))
         {
             *tokens = Value::Bool(true);
         }
-        let name = name.strip_prefix("apikey-").unwrap_or(&name);
+        let name = plain(&name);
         let org = name.strip_prefix("orgkey-").or_else(|| orgs.contains(name).then_some(name));
         if let Some(org) = org {
             organisations.insert(org.to_owned(), session);
             continue;
         }
-        let (name, owner) = identify(name, session["org_id"].as_str().unwrap_or_default(), is_hashed);
-        if known.0.insert(name.clone(), owner).is_some() {
+        let (fingerprint, problem) = identify(name, naming);
+        let problem = problem.or_else(|| hidden(name, naming, orgs, &all));
+        let name = fingerprint;
+        unusable.0.extend(problem.map(|problem| (name.clone(), problem)));
+        if keys.contains_key(&name) {
             errors.add(format!("{file}: keys[{name:?}]: the same key twice: once as it is, once as its hash"));
+            twice.insert(name.clone());
         }
         keys.insert(name, session);
     }
+    // Nobody knows which of the two holds.
+    keys.retain(|name, _| !twice.contains(name));
     let sorted = [("keys".to_owned(), Value::Object(keys)), ("orgs".to_owned(), Value::Object(organisations))];
-    (Value::Object(sorted.into_iter().collect()), known)
+    (Value::Object(sorted.into_iter().collect()), unusable)
+}
+
+/// As Redis has it, or without its prefix there.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("apikey-").unwrap_or(name)
 }
 
 /// Names and sessions of the forms in which Tyk's gateway, its Redis and its dashboard give them out.
@@ -129,24 +152,43 @@ fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn identify(name: &str, org: &str, is_hashed: bool) -> (String, Owner) {
+/// What the configuration calls a key, and why it cannot be used.
+fn identify(name: &str, naming: &Naming) -> (String, Option<String>) {
     if let Some(hex) = name.strip_prefix("sha256:").filter(|hex| is_hex(hex, 64)) {
-        return (format!("sha256:{}", hex.to_ascii_lowercase()), Owner::Key);
+        return (format!("sha256:{}", hex.to_ascii_lowercase()), None);
     }
-    if is_hashed && is_hex(name, 64) {
-        return (format!("sha256:{}", name.to_ascii_lowercase()), Owner::Key);
+    if naming.is_hashed && is_hex(name, 64) {
+        return (format!("sha256:{}", name.to_ascii_lowercase()), None);
     }
-    if is_hashed && [8, 16, 32].into_iter().any(|length| is_hex(name, length)) {
-        return (fingerprint(name.as_bytes()), Owner::Unusable(HASHED));
-    }
-    let token = STANDARD.decode(name).or_else(|_| STANDARD_NO_PAD.decode(name)).ok();
-    let token: Option<Value> = token.and_then(|token| serde_json::from_slice(&token).ok());
-    let id = token.as_ref().and_then(|token| token.get("id")?.as_str());
-    let org = token.as_ref().and_then(|token| token.get("org")?.as_str()).unwrap_or(org);
-    let chosen = id.or_else(|| name.strip_prefix(org).filter(|_| !org.is_empty())).filter(|id| !id.is_empty());
-    match chosen {
-        Some(chosen) if !is_hex(chosen, 32) => (fingerprint(chosen.as_bytes()), Owner::Custom(org.to_owned())),
-        _ => (fingerprint(name.as_bytes()), Owner::Key),
+    let is_murmur = naming.is_hashed && [8, 16, 32].into_iter().any(|length| is_hex(name, length));
+    let problem = if is_murmur {
+        Some(HASHED.to_owned())
+    } else if name.len() < naming.min_length {
+        Some(format!(
+            "it has fewer than the {} characters of min_token_length, and Tyk refuses it, too",
+            naming.min_length
+        ))
+    } else {
+        None
+    };
+    (fingerprint(name.as_bytes()), problem)
+}
+
+/// Tyk prefers the custom key of an organisation to a key that is called as its id is.
+fn hidden(name: &str, naming: &Naming, orgs: &BTreeSet<String>, all: &BTreeSet<String>) -> Option<String> {
+    let is_other = |token: &String| token != name && all.contains(token);
+    let hiding = orgs.iter().find(|org| naming.forms.iter().any(|form| is_other(&token(org, name, form))))?;
+    Some(format!(
+        "the organisation {hiding:?} has a custom key with this id, which Tyk takes a client's key for in its APIs; give \
+         one of the two another name"
+    ))
+}
+
+/// Tyk's name for a custom key.
+fn token(org: &str, id: &str, form: &str) -> String {
+    match form {
+        "legacy" => format!("{org}{id}"),
+        function => STANDARD.encode(format!(r#"{{"org":"{org}","id":"{id}","h":"{function}"}}"#)),
     }
 }
 
@@ -158,25 +200,44 @@ mod tests {
 
     use super::*;
 
+    fn naming(is_hashed: bool) -> Naming {
+        Naming { is_hashed, forms: vec!["sha256".to_owned(), "legacy".to_owned()], min_length: 3 }
+    }
+
     #[test]
-    fn names_are_keys_hashes_or_organisations() {
+    fn names_are_keys_or_hashes() {
         let sha = |key: &str| fingerprint(key.as_bytes());
         let hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
         let uuid = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
-        let generated = STANDARD.encode(format!(r#"{{"org":"acme","id":"{uuid}","h":"murmur64"}}"#));
-        let custom = STANDARD.encode(r#"{"org":"acme","id":"partner","h":"murmur64"}"#);
-        assert_eq!(identify(hex, "acme", true), (format!("sha256:{hex}"), Owner::Key));
-        assert_eq!(identify(hex, "acme", false), (sha(hex), Owner::Key));
-        assert_eq!(identify(&format!("sha256:{hex}"), "", false), (format!("sha256:{hex}"), Owner::Key));
+        let hashed = |name: &str| identify(name, &naming(true));
+        let raw = |name: &str| identify(name, &naming(false));
+        assert_eq!(hashed(hex), (format!("sha256:{hex}"), None));
+        assert_eq!(raw(hex), (sha(hex), None));
+        assert_eq!(raw(&format!("sha256:{hex}")), (format!("sha256:{hex}"), None));
         for hash in ["deadbeef", "deadbeefdeadbeef", uuid] {
-            assert!(matches!(identify(hash, "acme", true), (_, Owner::Unusable(_))), "{hash}");
-            assert_eq!(identify(hash, "acme", false), (sha(hash), Owner::Key));
+            assert_eq!(hashed(hash).1.as_deref(), Some(HASHED), "{hash}");
+            assert_eq!(raw(hash), (sha(hash), None));
         }
-        assert_eq!(identify(&generated, "acme", true), (sha(&generated), Owner::Key));
-        assert_eq!(identify(&custom, "acme", false), (sha("partner"), Owner::Custom("acme".to_owned())));
-        assert_eq!(identify("acmepartner", "acme", false), (sha("partner"), Owner::Custom("acme".to_owned())));
-        assert_eq!(identify(&format!("acme{uuid}"), "acme", false), (sha(&format!("acme{uuid}")), Owner::Key));
-        assert_eq!(identify("acme", "acme", false), (sha("acme"), Owner::Key));
+        for name in [token("acme", "partner", "murmur64"), format!("acme{uuid}"), "acmepartner".to_owned()] {
+            assert_eq!((hashed(&name), raw(&name)), ((sha(&name), None), (sha(&name), None)), "a whole name");
+        }
+        assert!(raw("ab").1.unwrap().contains("min_token_length"));
+    }
+
+    #[test]
+    fn a_key_that_is_another_ones_id_is_named() {
+        let orgs = BTreeSet::from(["acme".to_owned()]);
+        let export = |other: &str| json!({ "ten": {}, other: {} });
+        for (other, is_hidden) in [
+            (token("acme", "ten", "sha256"), true),
+            ("acmeten".to_owned(), true),
+            (token("acme", "ten", "murmur64"), false),
+            (token("globex", "ten", "sha256"), false),
+        ] {
+            let (_, unusable) = sort("keys.json", export(&other), &naming(false), &orgs, &Errors::default());
+            assert_eq!(unusable.reason(&fingerprint(b"ten")).is_some(), is_hidden, "{other}");
+            assert_eq!(unusable.reason(&fingerprint(other.as_bytes())), None);
+        }
     }
 
     #[test]
@@ -191,19 +252,19 @@ mod tests {
             json!([{ "key_id": "k", "data": session }]),
         ] {
             let errors = Errors::default();
-            let (sorted, _) = sort("keys.json", export, false, &BTreeSet::new(), &errors);
+            let (sorted, _) = sort("keys.json", export, &naming(false), &BTreeSet::new(), &errors);
             assert_eq!(errors.take(), Vec::<String>::new());
             assert_eq!(sorted["keys"], json!({ fingerprint(b"k"): session }));
         }
         let errors = Errors::default();
         let export = json!({ "orgkey-acme": session, "globex": session, "k": { "oauth_keys": { "token": "t" } } });
-        let (sorted, _) = sort("keys.json", export, false, &BTreeSet::from(["globex".to_owned()]), &errors);
+        let (sorted, _) = sort("keys.json", export, &naming(false), &BTreeSet::from(["globex".to_owned()]), &errors);
         assert_eq!(sorted["orgs"], json!({ "acme": session, "globex": session }));
         assert_eq!(sorted["keys"][fingerprint(b"k")], json!({ "oauth_keys": true }));
         for export in [json!({ "keys": ["a", "b"] }), json!({ "data": { "keys": ["a"] } }), json!(1), json!({ "a": 1 })]
         {
             let errors = Errors::default();
-            sort("keys.json", export.clone(), false, &BTreeSet::new(), &errors);
+            sort("keys.json", export.clone(), &naming(false), &BTreeSet::new(), &errors);
             assert_eq!(errors.take().len(), 1, "{export}");
         }
     }

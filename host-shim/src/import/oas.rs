@@ -4,21 +4,22 @@ use super::Context;
 use super::api::{self, Api, Auth, closes};
 use super::classic::{ADDRESSES, CERTIFICATES, PATHS, expiry, limited};
 use super::handlers::{Handlers, duration_seconds};
+use super::places::Absent;
 use super::source::At;
 use super::yaml::{Yaml, map};
 
 const ELSEWHERE: &str = "put the Envoy filter that checks it (jwt_authn, basic_auth or ext_authz) before tollbell, and \
                          let the API's identity be what that filter found out";
 
-/// The API of a definition. `None`: it is left out, which was reported.
-pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
+/// The API of a definition. An error: it is left out, which was reported, and what was at its place in Tyk.
+pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<Absent>> {
     let tyk = root.get("x-tyk-api-gateway");
     let (info, server) = (tyk.get("info"), tyk.get("server"));
     for (setting, why) in [("state.active", "it is not active"), ("state.internal", "it is internal to Tyk")] {
         let at = info.at(setting);
         if at.value().is_some() && at.flag() == (setting == "state.internal") {
             root.missing(format!("the API is left out: {why}"));
-            return None;
+            return Err(None);
         }
         at.carried();
     }
@@ -26,11 +27,11 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
         root.get(described).missing("nothing to do: it describes the API, for people and for middleware");
     }
     let path = server.at("listenPath.value");
-    let mut api = Api { place: path.place(), listen_path: api::listen_path(&path)?, ..Api::default() };
     let custom = server.get("customDomain");
     let is_off = custom.is_set() && !custom.get("enabled").flag();
     custom.get("enabled").carried();
-    api.domain = context.domain(&tyk, &custom.get("name"), is_off)?;
+    let (domain, listen_path) = context.place((&custom.get("name"), is_off), &path, info.get("name").words())?;
+    let mut api = Api { place: path.place(), listen_path, domain, ..Api::default() };
     let id = info.get("id");
     if id.words().is_empty() {
         id.error("missing: keys and policies name an API by it");
@@ -43,6 +44,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
     api.strip_listen_path = server.at("listenPath.strip").flag();
     server.at("listenPath.strip").carried();
     authentication(root, &server.get("authentication"), &mut api);
+    api.allows_preflight = api::preflight(&tyk.at("middleware.global.cors.optionsPassthrough"));
     restrictions(&tyk, &mut api);
     expiry(&info.get("expiration"), "the API's end", &mut api, context.now);
     let versioning = info.get("versioning");
@@ -52,7 +54,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Option<Api> {
     api.rate_limit = rate_limit(&tyk.at("upstream.rateLimit"));
     api.handlers = Handlers::oas(&server.get("eventHandlers"), &context.templates);
     upstream(&tyk.get("upstream"), &mut api, context);
-    Some(api)
+    Ok(api)
 }
 
 fn authentication(root: &At<'_>, at: &At<'_>, api: &mut Api) {
@@ -106,23 +108,19 @@ fn key_location(native: &At<'_>, scheme: &At<'_>) -> Auth {
     native.get("in").carried();
     native.get("name").carried();
     native.get("type").carried();
-    let name = native.get("name").words();
-    let name = if name.is_empty() { "Authorization" } else { name };
-    let own = |kind: &str, source: &str| {
+    let place = |kind: &str, source: &str, default: &str| {
         let at = scheme.get(source);
         at.get("enabled").carried();
         at.get("name").carried();
-        if native.get("in").words() == kind {
-            return Some(name.to_owned());
-        }
-        let own = at.get("name").words();
-        at.get("enabled").flag().then(|| if own.is_empty() { name } else { own }.to_owned())
+        let is_native = native.get("in").words() == kind;
+        let name = if is_native { native.get("name").words() } else { at.get("name").words() };
+        (is_native || at.get("enabled").flag()).then(|| if name.is_empty() { default } else { name }.to_owned())
     };
-    Auth {
-        header: own("header", "header").unwrap_or_default(),
-        param: own("query", "query"),
-        cookie: own("cookie", "cookie"),
-    }
+    let header = place("header", "header", "Authorization");
+    // Tyk calls a parameter or a cookie without a name as the header, where that is looked at.
+    let default = header.as_deref().unwrap_or("Authorization");
+    let (param, cookie) = (place("query", "query", default), place("cookie", "cookie", default));
+    Auth { param, cookie, header: header.unwrap_or_default() }
 }
 
 fn restrictions(tyk: &At<'_>, api: &mut Api) {
@@ -169,6 +167,8 @@ fn upstream(at: &At<'_>, api: &mut Api, context: &Context<'_>) {
     let insecure = at.at("tlsTransport.insecureSkipVerify");
     insecure.carried();
     api.upstream.insecure = insecure.flag() || context.insecure;
+    at.at("preserveTrailingSlash.enabled").carried();
+    api.upstream.keeps_slash = at.at("preserveTrailingSlash.enabled").flag();
     let balancing = at.get("loadBalancing");
     let mut targets = Vec::new();
     if balancing.get("enabled").flag() && balancing.get("targets").is_set() {

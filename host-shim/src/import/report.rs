@@ -8,6 +8,15 @@ use super::source::{IDLE, Note, Setting};
 /// So many settings of a file that were carried over are still listed each.
 const LISTED: usize = 20;
 
+/// The part of the report that is about errors.
+pub(super) fn left_out(errors: &[String]) -> String {
+    if errors.is_empty() {
+        return String::new();
+    }
+    let lines: String = errors.iter().map(|error| format!("  {error}\n")).collect();
+    format!("left out, because of errors in it:\n{lines}\n")
+}
+
 /// The part of the report that is about one file.
 pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String {
     let of = |wanted: fn(&Note) -> bool| settings.iter().filter(|setting| wanted(&setting.note)).collect::<Vec<_>>();

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::{Known, Owner};
+use super::names::Unusable;
 use super::rights::{Callables, Kind, LIMITS, Rights, copy, rights, triggers};
 use super::source::{At, File};
 use super::yaml::{Yaml, map};
 
 /// What of a session a policy says.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Partition {
+    #[default]
     All,
     Some,
     PerApi,
@@ -18,12 +19,15 @@ enum Partition {
 }
 
 /// What becomes of the keys of a policy.
+#[derive(Default)]
 struct Told {
     partition: Partition,
     org_id: String,
     /// It says which APIs its keys may call, also if none of them is left.
     grants: bool,
     is_inactive: bool,
+    /// What it says is not certain.
+    has_error: bool,
 }
 
 /// Policies by id.
@@ -36,14 +40,22 @@ pub(super) struct Policies {
 }
 
 impl Policies {
-    pub(super) fn read(file: &File, apis: &Callables) -> Self {
+    /// `twice`: the ids of several policies.
+    pub(super) fn read(file: &File, twice: &BTreeSet<String>, apis: &Callables) -> Self {
         let mut policies = Policies::default();
         for (id, at) in file.root().entries() {
-            if !at.value().is_some_and(serde_json::Value::is_object) {
+            let before = file.errors();
+            if at.value().is_some_and(serde_json::Value::is_object) {
+                policies.add(id, &at, apis);
+            } else {
                 at.error("must be a policy, an object");
-                continue;
             }
-            policies.add(id, &at, apis);
+            if file.errors() > before || twice.contains(id) {
+                policies.kept.remove(id);
+                let told = policies.told.entry(id.to_owned()).or_default();
+                told.has_error = true;
+                at.missing("the policy is left out, and so are its keys: it has an error");
+            }
         }
         policies
     }
@@ -76,7 +88,8 @@ impl Policies {
         let org_id = at.get("org_id").words().to_owned();
         let rights = rights(at, apis, &org_id);
         let grants = says_rights && (rights.are_lost || !rights.apis.is_empty());
-        let told = Told { partition, org_id: org_id.clone(), grants, is_inactive: at.get("is_inactive").flag() };
+        let is_inactive = at.get("is_inactive").flag();
+        let told = Told { partition, org_id: org_id.clone(), grants, is_inactive, has_error: false };
         self.told.insert(id.to_owned(), told);
         if partition == Partition::Mixed {
             at.missing("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
@@ -115,34 +128,43 @@ const OTHER_PROOF: [(&str, &str); 7] = [
 ];
 
 impl Sessions {
-    pub(super) fn read(file: &File, known: &Known, policies: &Policies, apis: &Callables) -> Self {
+    pub(super) fn read(file: &File, unusable: &Unusable, policies: &Policies, apis: &Callables) -> Self {
         let mut sessions = Sessions::default();
         for (name, at) in file.root().get("orgs").entries() {
+            let before = file.errors();
             let mut org = Vec::new();
             at.get("org_id").carried();
             copy(&at, &LIMITS, &mut org);
             copy(&at, &[("is_inactive", Kind::Flag)], &mut org);
             org.extend(triggers(&at).map(|monitor| ("monitor", monitor)));
+            if file.errors() > before {
+                // Its limits are not certain: whoever belongs to it waits until they are.
+                at.missing("the organisation is switched off, and its keys with it: its session has an error");
+                org = vec![("is_inactive", true.into())];
+            }
             sessions.orgs.insert(name.to_owned(), map(org));
         }
         for (name, at) in file.root().get("keys").entries() {
-            match known.owner(name) {
-                Some(Owner::Unusable(why)) => at.missing(format!("the key is left out: {why}")),
-                owner => {
-                    let org = if let Some(Owner::Custom(org)) = owner { org } else { "" };
-                    if let Some(session) = session(&at, policies, apis, org) {
-                        sessions.named.insert(at.get("org_id").words().to_owned());
-                        sessions.keys.insert(name.to_owned(), session);
-                    }
+            let before = file.errors();
+            let session = match unusable.reason(name) {
+                Some(why) => {
+                    at.missing(format!("the key is left out: {why}"));
+                    None
                 }
+                None => session(&at, policies, apis),
+            };
+            if file.errors() > before {
+                at.missing("the key is left out: it has an error");
+            } else if let Some(session) = session {
+                sessions.named.insert(at.get("org_id").words().to_owned());
+                sessions.keys.insert(name.to_owned(), session);
             }
         }
         sessions
     }
 }
 
-/// `org`: in which organisation alone Tyk finds the key, or empty.
-fn session(at: &At<'_>, policies: &Policies, apis: &Callables, org: &str) -> Option<Yaml> {
+fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
     if let Some((setting, what)) = OTHER_PROOF.iter().find(|(setting, _)| at.at(setting).is_set()) {
         at.missing(format!(
             "the key is left out: its owner proves who they are by {what} ({setting}), without which its name would be a \
@@ -163,8 +185,7 @@ fn session(at: &At<'_>, policies: &Policies, apis: &Callables, org: &str) -> Opt
     copy(at, &LIMITS, &mut session);
     copy(at, &[("expires", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)], &mut session);
     let applied = policies_of(at, policies)?;
-    let org = if org.is_empty() { applied.org } else { org };
-    let rights = rights_of(at, &applied, apis, org)?;
+    let rights = rights_of(at, &applied, apis)?;
     if !applied.ids.is_empty() {
         session.push(("apply_policies", applied.ids.into()));
     }
@@ -179,7 +200,8 @@ fn session(at: &At<'_>, policies: &Policies, apis: &Callables, org: &str) -> Opt
 }
 
 /// The rights of a session's own; none are every right, unless its policies grant some. `None`: it is left out.
-fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables, org: &str) -> Option<Vec<(String, Yaml)>> {
+fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec<(String, Yaml)>> {
+    let org = applied.org;
     let Rights { apis: own, are_lost } = rights(at, apis, org);
     if applied.grant || !own.is_empty() {
         return Some(own);
@@ -242,6 +264,8 @@ fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
         None
     } else if told.is_empty() {
         Some("none of its policies is in the policies file, and Tyk refuses such a key, too")
+    } else if told.iter().any(|(_, told)| told.has_error) {
+        Some("a policy of it is left out for an error, and nobody knows what it would limit")
     } else if orgs.len() > 1 {
         Some("not all its policies are of its organisation, and Tyk refuses such a key, too")
     } else if some(Partition::Mixed) {

@@ -19,6 +19,14 @@ impl Errors {
         }
     }
 
+    pub(super) fn add_all(&self, texts: Vec<String>) {
+        texts.into_iter().for_each(|text| self.add(text));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.borrow_mut())
     }
@@ -46,6 +54,19 @@ pub(super) struct File {
 impl File {
     pub(super) fn new(name: String, root: Value, errors: &Errors) -> Self {
         File { name, root, notes: RefCell::default(), errors: errors.clone() }
+    }
+
+    pub(super) fn add_error(&self, text: String) {
+        self.errors.add(text);
+    }
+
+    /// How many errors were found in it, and in those that share its list.
+    pub(super) fn errors(&self) -> usize {
+        self.errors.len()
+    }
+
+    pub(super) fn take_errors(&self) -> Vec<String> {
+        self.errors.take()
     }
 
     pub(super) fn root(&self) -> At<'_> {
@@ -274,6 +295,11 @@ impl<'f> At<'f> {
 
     pub(super) fn error(&self, text: impl AsRef<str>) {
         self.file.errors.add(format!("{}: {}", self.place(), text.as_ref()));
+    }
+
+    /// The last part of the path.
+    pub(super) fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
     }
 
     /// The file and the path.

@@ -47,7 +47,7 @@ fn a_customers_keys_and_policies_are_carried_over() {
     for (name, session) in export.as_object().unwrap() {
         let plain = !name.starts_with("orgkey-") && session["basic_auth_data"]["password"] == "";
         let found = keys.get(&names::fingerprint(name.as_bytes()));
-        assert_eq!(found.is_some(), plain && session["alias"] != "partner-portal", "{}", session["alias"]);
+        assert_eq!(found.is_some(), plain, "{}", session["alias"]);
         assert!(!imported.yaml.contains(name.as_str()) || name.starts_with("orgkey-"), "a key is shown");
         assert!(!imported.report.contains(name.as_str()), "a key is shown");
         let Some(found) = found else { continue };
@@ -57,7 +57,9 @@ fn a_customers_keys_and_policies_are_carried_over() {
         }
     }
     let of = |alias: &str| keys.values().find(|session| session["alias"] == alias).unwrap();
-    assert!(keys.contains_key(&names::fingerprint(b"acme-partner-portal")));
+    assert_eq!(own["tyk_tokens"], json!({ "forms": ["murmur64"], "min_token_length": 3 }));
+    assert_eq!(own["origin_header"], json!(["X-Real-IP", "X-Forwarded-For"]));
+    assert_eq!(own["unmatched"], "refuse");
     assert_eq!(of("old-partner")["apply_policies"], json!(["gold"]));
     assert_eq!(of("expired-partner")["expires"], 1_577_836_800);
     assert_eq!(of("blocked-partner")["is_inactive"], true);
@@ -88,7 +90,7 @@ fn a_customers_monitor_and_templates_are_carried_over() {
         (&own["monitor"]["monitor_user_keys"], &own["monitor"]["monitor_org_keys"]),
         (&json!(true), &json!(true))
     );
-    assert_eq!(own["event_handlers"]["events"]["OrgQuotaExceeded"][0]["handler_meta"]["event_timeout"], 300);
+    assert_eq!(own.get("event_handlers"), None, "Tyk never tells those of tyk.conf of what requests do");
     for name in ["alert.json", "quota.xml", "failures.csv"] {
         let text = fs::read_to_string(files.conf.with_file_name("templates").join(name)).unwrap();
         assert_eq!(own["templates"][format!("templates/{name}")], text);
@@ -101,8 +103,8 @@ fn a_customers_gateway_becomes_envoys() {
     let (_, _, dump) = customer();
     let address = &dump["static_resources"]["listeners"][0]["address"]["socket_address"];
     assert_eq!(address, &json!({ "address": "0.0.0.0", "port_value": 8080 }));
-    let routes = routes(&dump).as_array().unwrap();
-    let of = |prefix: &str| &routes.iter().find(|route| route["match"]["prefix"] == prefix).unwrap()["route"];
+    let routes = routes(&dump, "*");
+    let of = |prefix: &str| &route(routes, "prefix", prefix)["route"];
     assert_eq!(of("/orders/")["prefix_rewrite"], "/");
     assert_eq!(of("/catalogue/")["prefix_rewrite"], "/v2/");
     assert_eq!(of("/catalogue/")["host_rewrite_literal"], "127.0.0.1:10001");

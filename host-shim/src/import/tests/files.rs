@@ -28,7 +28,7 @@ fn broken_files_are_named_all_at_once() {
                 json!({ "api_id": "f", "auth": { "auth_header_name": "X Key" }, "proxy": { "listen_path": "/f" } }),
             ),
         ),
-        ("apps/g.json", classic(json!({ "api_id": "g", "proxy": { "listen_path": "/f/" } }))),
+        ("apps/g.json", classic(json!({ "api_id": "g", "proxy": { "listen_path": "/f" } }))),
         ("apps/e.json", classic(json!({ "api_id": "", "proxy": { "listen_path": "/e/", "target_url": "" } }))),
         (
             "policies.json",
@@ -45,12 +45,12 @@ fn broken_files_are_named_all_at_once() {
         "apps/a.json:3: is not JSON: ",
         "apps/b.json: event_handlers.events.KeyExpired[0].handler_meta.template_path: the template \"templates/none.json\"",
         "apps/c.json: proxy.target_url: the target is not an http or https URL",
-        "apps/c.json: proxy.listen_path: apps/b.json: proxy.listen_path has the same domain and listen path",
         "its api_id \"a\" is that of",
         "apps/d.json: neither a classic API definition nor",
         "apps/e.json: api_id: missing",
         "apps/f.json: auth.auth_header_name: is not the name of a header",
         "apps/g.json: proxy.listen_path: apps/f.json: proxy.listen_path has the same domain and listen path",
+        "apps/f.json: proxy.listen_path: apps/g.json: proxy.listen_path has the same domain and listen path",
         "apps/e.json: proxy.target_url: missing",
         "policies.json: [0]: has neither id nor _id",
         "policies.json: p.quota_max: must be a whole number, is a string",
@@ -109,7 +109,7 @@ fn whatever_stands_in_a_file_is_read_or_named() {
         ("policies.json", json!({ "p": { "quota_max": 1, "access_rights": { "a": { "limit": { "rate": 1.5 } } } } })),
         (
             "keys.json",
-            json!({ "k": { "rate": 1, "apply_policies": ["p"], "tags": ["t"], "meta_data": { "a": "b" },
+            json!({ "key": { "rate": 1, "apply_policies": ["p"], "tags": ["t"], "meta_data": { "a": "b" },
             "monitor": { "trigger_limits": [50] }, "access_rights": { "o": { "versions": ["v"] } } }, "orgkey-acme": {} }),
         ),
     ];

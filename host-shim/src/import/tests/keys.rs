@@ -124,30 +124,82 @@ fn keys_stay_with_what_remains() {
 }
 
 #[test]
-fn keys_made_by_hand_stay_in_their_organisation() {
+fn custom_keys_keep_their_whole_names() {
+    let token = |id: &str| {
+        use base64::Engine as _;
+        let json = format!(r#"{{"org":"acme","id":"{id}","h":"sha256"}}"#);
+        base64::engine::general_purpose::STANDARD.encode(json)
+    };
+    let (ten, taken) = (token("ten"), token("taken"));
+    let sha = |key: &str| names::fingerprint(key.as_bytes());
+    let export = json!({ &ten: { "alias": "ten" }, &taken: {}, "taken": {}, "ab": {}, "acmeold": { "alias": "old" } });
+    let hashed = json!({ &sha(&ten)[7..]: { "alias": "ten" } });
+    let cases = [
+        (json!({ "hash_key_function": "sha256" }), json!(["sha256"]), 3),
+        (json!({}), json!(["legacy"]), 4),
+        (
+            json!({ "hash_key_function": "sha256", "hash_key_function_fallback": ["murmur64", ""] }),
+            json!(["sha256", "murmur64", "legacy"]),
+            3,
+        ),
+        (json!({ "hash_key_function": "md5" }), json!(["murmur64"]), 4),
+    ];
+    for (conf, forms, kept) in cases {
+        let folder = Folder::new(&[
+            ("tyk.conf", conf.clone()),
+            ("apps/a.json", classic(json!({}))),
+            ("keys.json", export.clone()),
+        ]);
+        let (report, dump) = folder.good();
+        let own = tollbell_of(&dump);
+        assert_eq!(own["tyk_tokens"], json!({ "forms": forms, "min_token_length": 3 }), "{conf}");
+        let keys = own["keys"].as_object().unwrap();
+        assert_eq!(keys.len(), kept, "{conf}: {keys:?}");
+        assert_eq!(keys[&sha(&ten)]["alias"], "ten", "{conf}: under its whole name alone");
+        assert_eq!(keys[&sha("acmeold")]["alias"], "old", "{conf}");
+        assert!(
+            !keys.contains_key(&sha("ab")) && report.contains("min_token_length, and Tyk refuses it, too"),
+            "{report}"
+        );
+        assert_eq!(keys.contains_key(&sha("taken")), kept == 4, "{conf}: it is also the id of a custom key");
+        assert_eq!(report.contains("\"acme\" has a custom key with this id"), kept == 3, "{report}");
+    }
+    let conf = json!({ "hash_keys": true, "hash_key_function": "sha256", "min_token_length": 5 });
+    let (report, dump) =
+        Folder::new(&[("tyk.conf", conf), ("apps/a.json", classic(json!({}))), ("keys.json", hashed)]).good();
+    assert_eq!(tollbell_of(&dump)["keys"], json!({ sha(&ten): { "alias": "ten" } }));
+    assert_eq!(tollbell_of(&dump)["tyk_tokens"], json!({ "forms": ["sha256"], "min_token_length": 5 }));
+    assert!(report.contains("hash_key_function: tyk_tokens.forms: sha256, so that a client may send"), "{report}");
+    let conf = json!({ "disable_key_actions_by_username": true, "hash_key_function": "sha256" });
+    let (_, dump) =
+        Folder::new(&[("tyk.conf", conf), ("apps/a.json", classic(json!({}))), ("keys.json", export)]).good();
+    assert_eq!(tollbell_of(&dump).get("tyk_tokens"), None);
+}
+
+#[test]
+fn keys_stay_in_their_policies_organisation() {
     let folder = Folder::new(&[
         ("tyk.conf", json!({})),
         ("apps/a.json", classic(json!({}))),
         ("apps/g.json", classic(json!({ "api_id": "g", "org_id": "globex", "proxy": { "listen_path": "/g/" } }))),
+        ("policies.json", json!([{ "id": "acme", "org_id": "acme", "access_rights": { "a": {}, "g": {} } }])),
         (
             "keys.json",
             json!({
-                "acmeevery": { "org_id": "acme" },
-                "acmeboth": { "org_id": "acme", "access_rights": { "a": {}, "g": {} } },
-                "acmeother": { "org_id": "acme", "access_rights": { "g": {} } },
-                "initechnone": { "org_id": "initech" },
-                "generated": { "org_id": "acme" },
+                "everywhere": { "org_id": "acme" },
+                "granted": { "org_id": "acme", "apply_policies": ["acme"], "access_rights": { "g": {} } },
             }),
         ),
     ]);
-    let (report, dump) = folder.good();
-    let keys = tollbell_of(&dump)["keys"].as_object().unwrap();
-    let of = |key: &str| keys.get(&names::fingerprint(key.as_bytes()));
-    let near = json!({ "org_id": "acme", "access_rights": { "a": {} } });
-    assert_eq!((of("every"), of("both")), (Some(&near), Some(&near)));
-    assert_eq!((of("other"), of("none")), (None, None));
-    assert_eq!(of("generated"), Some(&json!({ "org_id": "acme" })), "Tyk finds it from every API");
-    assert!(report.contains("no API of its organisation is left"), "{report}");
+    let (_, dump) = folder.good();
+    let own = tollbell_of(&dump);
+    assert_eq!(
+        own["keys"][names::fingerprint(b"everywhere")],
+        json!({ "org_id": "acme" }),
+        "Tyk finds it from every API"
+    );
+    assert_eq!(own["keys"][names::fingerprint(b"granted")], json!({ "org_id": "acme", "apply_policies": ["acme"] }));
+    assert_eq!(own["policies"]["acme"]["access_rights"], json!({ "a": {} }));
 }
 
 #[test]
@@ -164,6 +216,6 @@ fn hashed_exports_are_used_as_far_as_they_can_be() {
     let (report, dump) = folder.good();
     assert_eq!(tollbell_of(&dump)["keys"], json!({ format!("sha256:{sha}"): { "alias": "s" } }));
     assert_eq!(tollbell_of(&dump).get("hash_keys"), None);
-    assert!(report.contains("tyk.conf: hash_keys: it says how Tyk stores keys"), "{report}");
+    assert!(report.contains("tyk.conf: hash_keys: the key export has hashes instead of keys."), "{report}");
     assert!(report.contains("its name is a murmur hash") && !report.contains("deadbeef"), "{report}");
 }

@@ -3,11 +3,14 @@
 mod apis;
 mod customer;
 mod files;
+mod keep_going;
 mod keys;
+mod routes;
 
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::config;
@@ -20,7 +23,7 @@ fn customer() -> (Files, Imported, Value) {
         apps: folder.join("apps"),
         policies: Some(folder.join("policies/policies.json")),
         keys: Some(folder.join("keys.json")),
-        templates: None,
+        ..Files::default()
     };
     let imported = import(&files, false).unwrap();
     let loaded = config::parse(&imported.yaml, "imported.yaml", false).unwrap();
@@ -53,22 +56,33 @@ impl Folder {
     }
 
     fn import(&self) -> Result<Imported, String> {
+        self.import_keeping(false)
+    }
+
+    fn import_keeping(&self, keep_going: bool) -> Result<Imported, String> {
         let given = |name: &str| Some(self.0.join(name)).filter(|path| path.exists());
         let files = Files {
             conf: self.0.join("tyk.conf"),
             apps: self.0.join("apps"),
             policies: given("policies.json"),
             keys: given("keys.json"),
-            templates: None,
+            keep_going,
+            ..Files::default()
         };
-        import(&files, true).map_err(|errors| errors.join("\n").replace(&format!("{}/", self.0.display()), ""))
+        import(&files, true).map_err(|failed| self.without_place(&failed.errors.join("\n")))
+    }
+
+    fn without_place(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.0.display()), "")
     }
 
     /// The report and the configuration.
     fn good(&self) -> (String, Value) {
         let imported = self.import().unwrap();
-        let dump = config::parse(&imported.yaml, "imported.yaml", false).expect(&imported.yaml).dump;
-        (imported.report.replace(&format!("{}/", self.0.display()), ""), dump)
+        let loaded = config::parse(&imported.yaml, "imported.yaml", false).expect(&imported.yaml);
+        let odd = |warning: &&config::Problem| !warning.path.contains("weighted_clusters");
+        assert_eq!(loaded.warnings.iter().filter(odd).count(), 0, "{:?}", loaded.warnings);
+        (self.without_place(&imported.report), loaded.dump)
     }
 }
 
@@ -115,6 +129,46 @@ fn merge(to: &mut Value, from: Value) {
     }
 }
 
-fn routes(dump: &Value) -> &Value {
-    &manager(dump)["route_config"]["virtual_hosts"][0]["routes"]
+fn hosts(dump: &Value) -> &Vec<Value> {
+    manager(dump)["route_config"]["virtual_hosts"].as_array().unwrap()
+}
+
+/// The routes of a domain's virtual host; of all others for `*`.
+fn routes<'d>(dump: &'d Value, domain: &str) -> &'d Vec<Value> {
+    let host = hosts(dump).iter().find(|host| host["domains"][0] == domain).unwrap();
+    host["routes"].as_array().unwrap()
+}
+
+/// The route with that kind of match, on that path.
+fn route<'d>(routes: &'d [Value], kind: &str, path: &str) -> &'d Value {
+    routes.iter().find(|route| route["match"][kind] == path).unwrap_or(&Value::Null)
+}
+
+/// What routes make of a path, as Envoy tries them: the cluster (without its beginning) and the path that it gets, or a
+/// status.
+fn answer(routes: &[Value], path: &str) -> String {
+    let regex = |of: &Value| regex::Regex::new(&format!("^(?:{})$", of["regex"].as_str().unwrap())).unwrap();
+    let matches = |route: &&Value| {
+        let condition = &route["match"];
+        let text = |kind: &str| condition[kind].as_str();
+        condition.get("headers").is_none()
+            && (text("prefix").is_some_and(|prefix| path.starts_with(prefix))
+                || text("path") == Some(path)
+                || condition.get("safe_regex").is_some_and(|of| regex(of).is_match(path)))
+    };
+    let Some(route) = routes.iter().find(matches) else { return "nobody".to_owned() };
+    if let Some(status) = route["direct_response"]["status"].as_i64() {
+        return status.to_string();
+    }
+    let action = &route["route"];
+    let matched = route["match"]["prefix"].as_str().or(route["match"]["path"].as_str()).unwrap_or_default();
+    let mut to = path.to_owned();
+    if let Some(rewrite) = action["prefix_rewrite"].as_str() {
+        to = format!("{rewrite}{}", path.strip_prefix(matched).unwrap());
+    }
+    if let Some(rewrite) = action.get("regex_rewrite") {
+        let pattern = regex::Regex::new(rewrite["pattern"]["regex"].as_str().unwrap()).unwrap();
+        to = pattern.replace_all(path, rewrite["substitution"].as_str().unwrap()).into_owned();
+    }
+    format!("{} {to}", action["cluster"].as_str().unwrap().trim_start_matches("upstream_"))
 }

@@ -1,0 +1,287 @@
+//! The routes of a virtual host: the same paths as Tyk's router, which compares what they decode to.
+//!
+//! Envoy compares paths as they are spelled. So that both mean the same, a path that would mean another API once it is
+//! decoded is refused before any API's route, and the rest goes on as the client spelled it.
+
+use super::api::{Target, Upstream};
+use super::places::{Absent, Host, is_unreserved, path_regex};
+use super::yaml::{Yaml, block, map};
+
+/// An API that is served, or closed.
+pub(super) struct Site {
+    pub(super) id: String,
+    pub(super) domain: String,
+    pub(super) listen_path: String,
+    pub(super) strip: bool,
+    /// Without a slash at its end, the listen path is whole segments: `/orders` is not `/orders2`.
+    pub(super) is_strict: bool,
+    pub(super) cluster: String,
+    pub(super) upstream: Upstream,
+    pub(super) closed: Vec<String>,
+}
+
+/// What stands at a place.
+#[derive(Clone, Copy)]
+pub(super) enum Stand<'s> {
+    Site(&'s Site),
+    Absent(&'s Absent),
+}
+
+impl<'s> Stand<'s> {
+    /// The longest wins.
+    fn length(self) -> usize {
+        match self {
+            Stand::Site(site) => site.listen_path.len(),
+            Stand::Absent(absent) => absent.length,
+        }
+    }
+
+    /// Whether it could answer for this path, or for one that begins with it.
+    fn covers(self, path: &str) -> bool {
+        match self {
+            Stand::Site(site) => site.is_special() || path.starts_with(&site.listen_path),
+            Stand::Absent(_) => true,
+        }
+    }
+}
+
+/// The routes of the virtual host of a domain, or of all others where it is empty, as text of YAML.
+pub(super) fn write(domain: &str, sites: &[Site], absent: &[Absent], timeout: i64) -> String {
+    let stands = stands(domain, sites, absent);
+    let mut text = comment("What Tyk would redirect: dots and empty segments between escaped slashes.");
+    text.push_str(&route(regex_match(DOTS), refusal(400, "Bad Request")));
+    if let Some(regex) = escaped(&stands) {
+        text.push_str(&comment("An escaped slash in the place of one of a longer listen path: whose API would it be?"));
+        text.push_str(&route(regex_match(&regex), refusal(404, "Not Found")));
+    }
+    let mut ids: Vec<&Site> = sites.iter().filter(|site| is_id_hidden(site, &stands)).collect();
+    for stand in &stands {
+        let (here, later): (Vec<&Site>, Vec<&Site>) = ids.iter().partition(|site| stand.covers(&by_id(site)));
+        ids = later;
+        if !here.is_empty() {
+            let regex = here.iter().map(|site| path_regex(&by_id(site))).collect::<Vec<_>>().join("|");
+            text.push_str(&comment("Paths that begin with an API's id, which Tyk serves beside the listen path."));
+            text.push_str(&route(regex_match(&format!("(?:{regex}).*")), refusal(404, "Not Found")));
+        }
+        text.push_str(&match stand {
+            Stand::Site(site) => site.write(timeout, stands.iter().any(|other| site.leaves(*other))),
+            Stand::Absent(absent) => write_absent(absent),
+        });
+    }
+    text
+}
+
+/// In Tyk's order: what has a domain, then what has none; of both, the longest first.
+fn stands<'s>(domain: &str, sites: &'s [Site], absent: &'s [Absent]) -> Vec<Stand<'s>> {
+    let of = |host: &dyn Fn(&Host) -> bool| {
+        let sites = sites.iter().filter(|site| host(&Host::Name(site.domain.clone()))).map(Stand::Site);
+        let mut stands: Vec<Stand<'_>> =
+            sites.chain(absent.iter().filter(|absent| host(&absent.host)).map(Stand::Absent)).collect();
+        stands.sort_by_key(|stand| std::cmp::Reverse(stand.length()));
+        stands
+    };
+    let own = of(&|host| match host {
+        Host::Name(name) => !domain.is_empty() && name == domain,
+        Host::Pattern(_) => true,
+    });
+    let anywhere = of(&|host| *host == Host::Name(String::new()));
+    [own, anywhere].concat()
+}
+
+fn by_id(site: &Site) -> String {
+    format!("/{}/", site.id)
+}
+
+/// Whether Tyk serves an API by its id, where nothing but the listen path `/` of another would answer.
+fn is_id_hidden(site: &Site, stands: &[Stand<'_>]) -> bool {
+    let path = by_id(site);
+    let is_here = stands.iter().any(|stand| matches!(stand, Stand::Site(own) if std::ptr::eq(*own, site)));
+    let covering = || stands.iter().filter(|stand| stand.covers(&path));
+    let is_taken =
+        covering().any(|stand| matches!(stand, Stand::Site(own) if own.listen_path != "/" && !own.is_special()));
+    is_here && !site.id.is_empty() && !is_taken && covering().next().is_some()
+}
+
+/// Slashes, one of them escaped, with nothing or dots between: what decodes such a path takes it for another one.
+const DOTS: &str = r".*(?:(?:/|%2[Ff]|%5[Cc])(?:\.{1,2}(?:;[^/]*)?)?(?:%2[Ff]|%5[Cc]).*|(?:%2[Ff]|%5[Cc])(?:\.{1,2}(?:;[^/]*)?)?(?:/.*)|(?:%2[Ff]|%5[Cc])\.{1,2}(?:;[^/]*)?)";
+
+/// Paths that decode to one of a longer listen path, and are spelled as one of a shorter; `None` for none.
+fn escaped(stands: &[Stand<'_>]) -> Option<String> {
+    let mut all = Vec::new();
+    for (index, stand) in stands.iter().enumerate() {
+        let Stand::Site(site) = stand else { continue };
+        let others = stands.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| *other);
+        let path = if site.is_strict { format!("{}/", site.listen_path) } else { site.listen_path.clone() };
+        if site.is_special() || !others.into_iter().any(|other| other.covers(&path)) {
+            continue;
+        }
+        // The first slash is always plain.
+        for (at, _) in path.match_indices('/').skip(1) {
+            let (before, after) = path.split_at(at);
+            let after = path_regex(after.get(1..).unwrap_or_default());
+            all.push(format!("{}%2[Ff]{after}", regex::escape(before)));
+        }
+    }
+    (!all.is_empty()).then(|| format!("(?:{}).*", all.join("|")))
+}
+
+fn regex_match(regex: &str) -> Yaml {
+    map([("safe_regex", map([("regex", regex.into())]))])
+}
+
+/// An answer as Tyk gives it to what it does not serve.
+fn refusal(status: i64, text: &str) -> Vec<(&'static str, Yaml)> {
+    let answer = map([("status", status.into()), ("body", map([("inline_string", text.into())]))]);
+    vec![("direct_response", answer)]
+}
+
+fn route(condition: Yaml, rest: Vec<(&'static str, Yaml)>) -> String {
+    let entries = std::iter::once(("match", condition)).chain(rest);
+    block(&vec![map(entries)].into(), 14)
+}
+
+fn comment(text: &str) -> String {
+    format!("              # {text}\n")
+}
+
+fn write_absent(absent: &Absent) -> String {
+    let mut condition = vec![("safe_regex", map([("regex", absent.paths.as_str().into())]))];
+    if let Host::Pattern(regex) = &absent.host {
+        let matcher = map([("safe_regex", map([("regex", regex.as_str().into())]))]);
+        condition.push(("headers", vec![map([("name", ":authority".into()), ("string_match", matcher)])].into()));
+    }
+    let text = comment(&format!("Left out: {:?}. Its paths must not fall to another API.", absent.what));
+    text + &route(map(condition), refusal(404, "Not Found"))
+}
+
+impl Site {
+    /// Its listen path has characters that clients spell in several ways.
+    fn is_special(&self) -> bool {
+        self.listen_path.chars().any(|c| c != '/' && !is_unreserved(c))
+    }
+
+    /// It does not answer for what begins with its listen path and is no segment of its own, and another one would.
+    fn leaves(&self, other: Stand<'_>) -> bool {
+        let is_self = matches!(other, Stand::Site(site) if std::ptr::eq(site, self));
+        self.is_strict && !is_self && other.covers(&self.listen_path)
+    }
+
+    /// `refuses_neighbours`: paths that only begin as its listen path does are nobody's.
+    fn write(&self, timeout: i64, refuses_neighbours: bool) -> String {
+        let mut text = String::new();
+        if !self.closed.is_empty() {
+            text.push_str(&comment(&format!("Closed, for want of a check of {}.", self.closed.join(" and of "))));
+            text.push_str(&comment(&format!("With one: route: {{ cluster: {} }}", self.cluster)));
+        }
+        for (condition, rewrite) in self.paths() {
+            text.push_str(&self.route(condition, rewrite, timeout));
+        }
+        if refuses_neighbours {
+            let regex = format!("{}.*", path_regex(&self.listen_path));
+            text.push_str(&route(regex_match(&regex), refusal(404, "Not Found")));
+        }
+        text
+    }
+
+    /// The paths that it serves, each with what becomes of them: those that begin with the listen path. Tyk joins what
+    /// is left with the target's path, and a slash alone is nothing.
+    fn paths(&self) -> Vec<(Yaml, Option<(&'static str, Yaml)>)> {
+        let path = self.listen_path.as_str();
+        let target = self.upstream.targets.first();
+        let base = target.map(|target| target.base_path.as_str()).unwrap_or_default();
+        let root = target.map(|target| target.root.as_str()).unwrap_or_default();
+        if self.is_special() {
+            return vec![self.special(base)];
+        }
+        let rewrite = |kind: &'static str, matched: &str, to: String| {
+            let rewrite = (to != matched).then(|| ("prefix_rewrite", Yaml::from(to)));
+            (map([(kind, matched.into())]), rewrite)
+        };
+        let strips = self.strip || path == "/";
+        let to = |matched: &str| if strips { format!("{base}/") } else { format!("{base}{matched}") };
+        let (file, folder) = match path.strip_suffix('/') {
+            Some(_) => (None, path.to_owned()),
+            None => (Some(path), format!("{path}/")),
+        };
+        let mut paths = Vec::new();
+        if strips && root != format!("{base}/") {
+            let exact = file.into_iter().chain([folder.as_str()]);
+            paths.extend(exact.map(|exact| rewrite("path", exact, root.to_owned())));
+        } else if let Some(file) = file.filter(|_| self.is_strict) {
+            paths.push(rewrite("path", file, to(file)));
+        }
+        if file.is_none() || self.is_strict || strips {
+            paths.push(rewrite("prefix", &folder, to(&folder)));
+        }
+        if let Some(file) = file.filter(|_| !self.is_strict) {
+            paths.push(rewrite("prefix", file, to(file)));
+        }
+        paths
+    }
+
+    fn special(&self, base: &str) -> (Yaml, Option<(&'static str, Yaml)>) {
+        let own = path_regex(&self.listen_path);
+        let is_folder = self.listen_path.ends_with('/');
+        let rest = if self.is_strict && !is_folder { "(?:(?:/|%2[Ff]).*)?" } else { ".*" };
+        let change = |pattern: String| {
+            let pattern = map([("regex", pattern.into())]);
+            let to = format!("{base}/").replace('\\', "\\\\");
+            ("regex_rewrite", map([("pattern", pattern), ("substitution", to.into())]))
+        };
+        let change = match self.strip {
+            true => Some(change(format!("^{own}{}", if is_folder { "" } else { "(?:/|%2[Ff])?" }))),
+            false if base.is_empty() => None,
+            false => Some(change("^/".to_owned())),
+        };
+        (regex_match(&format!("{own}{rest}")), change)
+    }
+
+    fn route(&self, condition: Yaml, rewrite: Option<(&'static str, Yaml)>, timeout: i64) -> String {
+        if !self.closed.is_empty() {
+            let body = r#"{"error": "Access to this API has been disallowed"}"#;
+            let answer = map([("status", 403.into()), ("body", map([("inline_string", body.into())]))]);
+            let json = map([("key", "content-type".into()), ("value", "application/json".into())]);
+            let header = map([("header", json), ("append_action", "OVERWRITE_IF_EXISTS_OR_ADD".into())]);
+            let headers = ("response_headers_to_add", vec![header].into());
+            return route(condition, vec![("direct_response", answer), headers]);
+        }
+        let targets = &self.upstream.targets;
+        let host = |target: &Target| ("host_rewrite_literal", Yaml::from(target.authority()));
+        let keeps_host = self.upstream.preserve_host;
+        let mut action = match self.is_split() {
+            false => vec![("cluster", Yaml::from(self.cluster.as_str()))],
+            true => {
+                let weighted = self.clusters().into_iter().zip(targets).map(|((name, _), target)| {
+                    let mut cluster = vec![("name", name.into()), ("weight", target.weight.into())];
+                    cluster.extend((!keeps_host).then(|| host(target)));
+                    map(cluster)
+                });
+                vec![("weighted_clusters", map([("clusters", weighted.collect::<Vec<_>>().into())]))]
+            }
+        };
+        action.push(("timeout", format!("{timeout}s").into()));
+        action.extend(rewrite);
+        match targets.as_slice() {
+            _ if keeps_host || self.is_split() => {}
+            [target] => action.push(host(target)),
+            _ => action.push(("auto_host_rewrite", true.into())),
+        }
+        route(condition, vec![("route", map(action))])
+    }
+
+    /// Whether each target has a cluster of its own: the name to ask a TLS server for, and to find in its certificate,
+    /// follows from the Host header, which Envoy rewrites by cluster.
+    pub(super) fn is_split(&self) -> bool {
+        self.upstream.targets.len() > 1 && self.upstream.targets.iter().any(|target| target.https)
+    }
+
+    /// Names and targets of the clusters.
+    pub(super) fn clusters(&self) -> Vec<(String, &[Target])> {
+        let targets = self.upstream.targets.as_slice();
+        if !self.is_split() {
+            return vec![(self.cluster.clone(), targets)];
+        }
+        let numbered = targets.chunks(1).enumerate();
+        numbered.map(|(index, target)| (format!("{}.{}", self.cluster, index + 1), target)).collect()
+    }
+}
