@@ -13,6 +13,7 @@ use crate::delivery::disabled;
 use crate::delivery::outbox;
 use crate::manage;
 use crate::message::Fate;
+use crate::paths::{Prefix, Readings};
 use crate::ports::Host;
 use crate::quota::{Scope, Usage, usages};
 use crate::request::{Request, decode_query_part, split_once};
@@ -32,8 +33,8 @@ const STATUS_MOST: usize = 1000;
 /// Where the endpoints are, and who may ask.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// The prefix of their paths, without a slash at its end.
-    prefix: String,
+    /// What their paths begin with, without a slash at its end.
+    prefix: Prefix,
     token_sha256: [u8; 32],
 }
 
@@ -54,14 +55,17 @@ pub enum Command {
 }
 
 impl Admin {
-    /// `prefix` begins with a slash; the token is known by its SHA-256.
-    pub fn new(prefix: &str, token_sha256: [u8; 32]) -> Self {
-        Admin { prefix: prefix.trim_end_matches('/').to_owned(), token_sha256 }
+    /// The prefix has no slash at its end; the token is known by its SHA-256.
+    pub fn new(prefix: Prefix, token_sha256: [u8; 32]) -> Self {
+        Admin { prefix, token_sha256 }
     }
 
-    /// Whether a path belongs to the endpoints, which exist on every host.
-    pub fn owns(&self, path: &[u8]) -> bool {
-        path.strip_prefix(self.prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    /// Whether a path may be one of the endpoints', which exist on every host: in any reading, so that none of them
+    /// reaches an upstream.
+    pub fn owns(&self, readings: &Readings<'_>) -> bool {
+        let prefix = self.prefix.decoded();
+        let is_below = |path: &[u8]| path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
+        readings.decoded().iter().any(|reading| is_below(&reading.path))
     }
 
     /// Whether the request carries the token. The time that this takes does not depend on how much of it is right.
@@ -76,9 +80,9 @@ impl Admin {
     ///
     /// # Errors
     /// The answer to what is not there.
-    pub fn command(&self, request: &Request<'_>) -> Result<Command, Answer> {
-        let path = String::from_utf8_lossy(request.path()).into_owned();
-        let rest = path.strip_prefix(self.prefix.as_str()).unwrap_or_default();
+    pub fn command(&self, request: &Request<'_>, readings: &Readings<'_>) -> Result<Command, Answer> {
+        let paths = readings.encoded().iter().map(|reading| String::from_utf8_lossy(&reading.path));
+        let rest = paths.filter_map(|path| self.prefix.rest(&path).map(str::to_owned)).next().unwrap_or_default();
         let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
         let method = request.header(":method").unwrap_or(b"GET");
         let command = match parts[..] {

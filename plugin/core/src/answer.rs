@@ -59,6 +59,8 @@ pub enum Outcome {
     Unmatched,
     /// A browser's preflight, which needs no key and counts on nothing.
     Preflight,
+    /// Its path could be for different APIs, none of which is stricter than the other.
+    AmbiguousPath,
 }
 
 impl Outcome {
@@ -85,6 +87,7 @@ impl Outcome {
         Outcome::CounterUnavailable,
         Outcome::Unmatched,
         Outcome::Preflight,
+        Outcome::AmbiguousPath,
     ];
 
     /// The word for metrics, and for Envoy's `response_code_details` behind `tollbell_`.
@@ -111,6 +114,7 @@ impl Outcome {
             Outcome::CounterUnavailable => "counter_unavailable",
             Outcome::Unmatched => "unmatched",
             Outcome::Preflight => "preflight",
+            Outcome::AmbiguousPath => "ambiguous_path",
         }
     }
 
@@ -147,7 +151,8 @@ impl Outcome {
             | Outcome::KeysNotLoaded
             | Outcome::CounterUnavailable
             | Outcome::Unmatched
-            | Outcome::Preflight => return None,
+            | Outcome::Preflight
+            | Outcome::AmbiguousPath => return None,
         })
     }
 
@@ -181,6 +186,7 @@ impl Outcome {
             Outcome::KeysNotLoaded => (503, "Keys are not loaded yet, please try again"),
             Outcome::CounterUnavailable => (503, "Quota could not be checked, please try again"),
             Outcome::Unmatched => (404, "Not Found"),
+            Outcome::AmbiguousPath => (400, "The path can be read in more than one way"),
         })
     }
 }

@@ -83,6 +83,8 @@ const API_RATE_SUBJECT: u64 = 1;
 pub struct Asked<'a> {
     /// The request.
     pub request: &'a Request<'a>,
+    /// The ways to read its path.
+    pub readings: &'a Readings<'a>,
     /// The API's version, where rights name versions.
     pub version: Option<&'a str>,
 }
@@ -212,8 +214,7 @@ impl<'e> Caller<'e> {
         if let Some(urls) = right.and_then(|right| right.urls.as_deref()) {
             let request = asked.request;
             let method = request.header(":method").unwrap_or_default();
-            let readings = Readings::of(request.path()).map_err(|_| Outcome::UrlNotAllowed)?;
-            if !urls.allow(compiled, method, readings.decoded().iter().map(|reading| reading.path.as_ref())) {
+            if !urls.allow(compiled, method, asked.readings.decoded().iter().map(|reading| reading.path.as_ref())) {
                 return Err(Outcome::UrlNotAllowed);
             }
         }

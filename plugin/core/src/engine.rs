@@ -22,11 +22,12 @@ use crate::message::Fate;
 use crate::metrics::Metric;
 use crate::notify::{Notifier, Occurrence, Scene};
 use crate::pass::{self, Pass, Passing};
+use crate::paths::Readings;
 use crate::ports::{CalloutId, CalloutReply, Host};
 use crate::preflight::is_preflight;
 use crate::quota::{Charged, List, Scope, Usage, charge};
 use crate::request::{HeaderChange, Request};
-use crate::route::{Api, ApiIndex, Versioned};
+use crate::route::{Api, ApiIndex, Route, Versioned};
 use crate::session::Grant;
 use crate::units::UnixMillis;
 use crate::upstream::{self, Upstreams, Verdict};
@@ -160,8 +161,11 @@ impl Engine {
         if let Some(keys) = &mut self.keys {
             keys.on_request(now);
         }
-        if self.config.admin.as_ref().is_some_and(|(admin, _)| admin.owns(request.path())) {
-            return Poll::Ready(self.administer(host, stream, request, now));
+        let Ok(readings) = Readings::of(request.path()) else {
+            return Poll::Ready(self.without_api(host, Outcome::AmbiguousPath, request, now));
+        };
+        if self.config.admin.as_ref().is_some_and(|(admin, _)| admin.owns(&readings)) {
+            return Poll::Ready(self.administer(host, stream, (request, &readings), now));
         }
         let earlier = if std::mem::take(&mut self.was_cut_off) || pass::says_so(request) {
             (request.property)(&self.pass_property).and_then(|bytes| Pass::decode(&bytes)).map(Box::new)
@@ -169,9 +173,13 @@ impl Engine {
             None
         };
         let config = &self.config;
-        let Some((index, api)) = config.routes.find(request) else {
-            let outcome = if config.refuses_unmatched { Outcome::Unmatched } else { Outcome::Admitted };
-            return Poll::Ready(Self::without_api(host, config, outcome, request, now));
+        let (index, api, doubt) = match config.routes.find(&readings, request.authority()) {
+            Route::Api { index, api, doubt } => (index, api, doubt),
+            Route::None => {
+                let refuses = config.routes.refuses_unmatched();
+                let outcome = if refuses { Outcome::Unmatched } else { Outcome::Admitted };
+                return Poll::Ready(self.without_api(host, outcome, request, now));
+            }
         };
         let version = version(api, request, now);
         let (index, api) = match &version {
@@ -183,6 +191,7 @@ impl Engine {
         };
         if let Ok(version) = version
             && api.allow_preflight
+            && doubt.is_none()
             && is_preflight(request)
             && api.key_location.find(request).is_none()
         {
@@ -193,10 +202,14 @@ impl Engine {
             Err(outcome) => (Caller::nobody(config.directory.org(api.org)), Judgement::of(outcome)),
             Ok(version) => {
                 let caller = Caller::identify(config, api, &mut self.known_keys, request, earlier.as_deref());
-                let asked = Asked { request, version: version.and_then(|version| version.name_in_rights()) };
-                let verdict = match caller.check(config, api, &asked, &mut self.compiled_urls, now) {
-                    Err(outcome) => Judgement::of(outcome),
-                    Ok(grant) => {
+                let asked = Asked {
+                    request,
+                    readings: &readings,
+                    version: version.and_then(|version| version.name_in_rights()),
+                };
+                let verdict = match (caller.check(config, api, &asked, &mut self.compiled_urls, now), doubt) {
+                    (Err(outcome), _) | (Ok(_), Some(outcome)) => Judgement::of(outcome),
+                    (Ok(grant), None) => {
                         let place = Placed { config, api, index, earlier: earlier.as_deref() };
                         Judgement::count(host, &place, &caller, grant, now)
                     }
@@ -222,8 +235,8 @@ impl Engine {
         let observed = (api.observe_failures || api.observe_upstream.is_some())
             .then(|| Box::new(Observed::of(config, index, &caller, request)));
         let key = caller.key_to_pass(api).map(Box::new);
-        let watched =
-            api.observe.as_ref().and_then(|rules| Watched::begin(index, rules, request, &self.bodies)).map(Box::new);
+        let watch = |rules| Watched::begin(index, rules, request, &readings, &self.bodies);
+        let watched = api.observe.as_ref().and_then(watch).map(Box::new);
         let Judgement { counted, charged: Charged { usages, .. }, .. } = verdict;
         let passes_on = !usages.is_empty() || key.is_some() || earlier.is_some();
         let is_followed = passes_on || observed.is_some() || watched.is_some();
@@ -234,19 +247,20 @@ impl Engine {
     }
 
     /// A request that belongs to no API: it passes without being counted, or is refused.
-    fn without_api(
-        host: &impl Host,
-        config: &Config,
-        outcome: Outcome,
-        request: &Request<'_>,
-        now: UnixMillis,
-    ) -> Decision {
-        let Some(answer) = Answer::refuse(outcome, None, config.limit_headers, now) else { return Decision::UNTOUCHED };
+    fn without_api(&self, host: &impl Host, outcome: Outcome, request: &Request<'_>, now: UnixMillis) -> Decision {
+        let answer = Answer::refuse(outcome, None, self.config.limit_headers, now);
+        let Some(answer) = answer else { return Decision::UNTOUCHED };
         host.count(Metric::Requests(outcome));
         Decision::Refuse(if request.is_grpc() { answer.for_grpc(outcome) } else { answer })
     }
 
-    fn administer(&mut self, host: &impl Host, stream: StreamId, request: &Request<'_>, now: UnixMillis) -> Decision {
+    fn administer(
+        &mut self,
+        host: &impl Host,
+        stream: StreamId,
+        (request, readings): (&Request<'_>, &Readings<'_>),
+        now: UnixMillis,
+    ) -> Decision {
         let config = &self.config;
         let Some((admin, api)) = &config.admin else { return Decision::UNTOUCHED };
         if !admin.allows(request) {
@@ -263,7 +277,7 @@ impl Engine {
             }
             return Decision::Refuse(admin::unauthorised());
         }
-        match admin.command(request) {
+        match admin.command(request, readings) {
             Err(answer) => Decision::Refuse(answer),
             Ok(Command::Status { offset, limit }) => {
                 Decision::Refuse(admin::answer(200, &admin::status(host, config, (offset, limit), now)))

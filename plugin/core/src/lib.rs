@@ -29,6 +29,7 @@ pub mod delivery;
 pub mod digest;
 pub mod event;
 pub mod handler;
+pub mod hosts;
 pub mod identity;
 pub mod key_location;
 pub mod keys;

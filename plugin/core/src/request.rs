@@ -49,13 +49,9 @@ impl<'r> Request<'r> {
         split_once(self.target(), b'?').map(|(_, query)| query)
     }
 
-    /// The host asked for, without a port.
-    pub fn host(&self) -> &'r [u8] {
-        let authority = self.header(":authority").unwrap_or_default();
-        match authority.iter().rposition(|&byte| byte == b':') {
-            Some(colon) if !authority.ends_with(b"]") => authority.get(..colon).unwrap_or(authority),
-            _ => authority,
-        }
+    /// The host asked for, with whatever stands beside its name.
+    pub fn authority(&self) -> &'r [u8] {
+        self.header(":authority").unwrap_or_default()
     }
 
     /// A property that is text; `None` for an empty one.
@@ -121,14 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn path_query_and_host_are_taken_apart() {
-        with(&[(":path", "/a?b=c?d"), (":authority", "example.com:8080")], |request| {
+    fn path_and_query_are_taken_apart() {
+        with(&[(":path", "/a?b=c?d")], |request| {
             assert_eq!(request.path(), b"/a");
             assert_eq!(request.query(), Some(&b"b=c?d"[..]));
-            assert_eq!(request.host(), b"example.com");
         });
-        with(&[(":authority", "[2001:db8::1]")], |request| assert_eq!(request.host(), b"[2001:db8::1]"));
-        with(&[(":authority", "[2001:db8::1]:80")], |request| assert_eq!(request.host(), b"[2001:db8::1]"));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Which API a request is for.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
+use crate::answer::Outcome;
 use crate::challenge::Challenge;
 use crate::event::EventKind;
 use crate::handler::HandlerIndex;
+use crate::hosts::HostName;
 use crate::identity::Source;
 use crate::key_location::KeyLocation;
 use crate::manage::Rules;
+use crate::paths::{Prefix, Reading, Readings, respelled};
 use crate::quota::Quota;
-use crate::request::Request;
 use crate::session::OrgIndex;
 use crate::versioning::{Chosen, Versioning};
 
@@ -55,6 +59,11 @@ impl Api {
     pub fn handlers(&self, kind: EventKind) -> &[HandlerIndex] {
         self.handlers.get(kind.index()).map(Vec::as_slice).unwrap_or_default()
     }
+
+    /// Whether requests are counted even without authentication.
+    fn is_limited(&self) -> bool {
+        self.org.is_some() || self.rate.is_some()
+    }
 }
 
 /// An API's place in [`Routes`].
@@ -84,27 +93,74 @@ impl<'c> Versioned<'c> {
     }
 }
 
+/// Which API a request is for.
+#[derive(Debug)]
+pub enum Route<'a> {
+    /// It belongs to an API.
+    Api {
+        /// Its place.
+        index: ApiIndex,
+        /// The API.
+        api: &'a Api,
+        /// To some servers the request is for something else, which is not open to all who may use this API: it must
+        /// not pass. The outcome is [`Outcome::Unmatched`] or [`Outcome::AmbiguousPath`].
+        doubt: Option<Outcome>,
+    },
+    /// It belongs to no API.
+    None,
+}
+
 /// The APIs by domain and path.
 #[derive(Debug, Default)]
 pub struct Routes {
     apis: Vec<Api>,
-    /// Path prefixes, the longest first.
-    by_domain: HashMap<Vec<u8>, Vec<(Vec<u8>, ApiIndex)>>,
-    any_domain: Vec<(Vec<u8>, ApiIndex)>,
+    by_domain: BTreeMap<Vec<u8>, Paths>,
+    any_domain: Paths,
+    refuses_unmatched: bool,
+}
+
+/// The APIs of one domain, or of none, by path: the longest first.
+#[derive(Debug, Default)]
+struct Paths(Vec<(Prefix, ApiIndex)>);
+
+impl Paths {
+    fn add(&mut self, path: Prefix, index: ApiIndex) {
+        self.0.push((path, index));
+        self.0.sort_by_key(|(path, _)| std::cmp::Reverse(path.decoded().len()));
+    }
+
+    fn longest(&self, serves: impl Fn(&Prefix) -> bool) -> Option<ApiIndex> {
+        self.0.iter().find(|(path, _)| serves(path)).map(|(_, index)| *index)
+    }
+}
+
+/// Different APIs, or none, in the order in which they were found.
+#[derive(Default)]
+struct Found(SmallVec<[Option<ApiIndex>; 4]>);
+
+impl Found {
+    fn add(&mut self, api: Option<ApiIndex>) {
+        if !self.0.contains(&api) {
+            self.0.push(api);
+        }
+    }
 }
 
 impl Routes {
-    /// Adds an API. `domain` is empty for any host; `listen_path` is a prefix of the paths that it serves.
-    pub fn add(&mut self, domain: &str, listen_path: &str, api: Api) -> ApiIndex {
+    /// Without any API. Requests to none pass, or are refused.
+    pub fn new(refuses_unmatched: bool) -> Self {
+        Routes { refuses_unmatched, ..Routes::default() }
+    }
+
+    /// Adds an API. `domain` is empty for any host.
+    pub fn add(&mut self, domain: &str, listen_path: Prefix, api: Api) -> ApiIndex {
         let index = ApiIndex(self.apis.len());
         self.apis.push(api);
-        let paths = if domain.is_empty() {
-            &mut self.any_domain
-        } else {
-            self.by_domain.entry(domain.to_ascii_lowercase().into_bytes()).or_default()
+        let paths = match HostName::of(domain.as_bytes()) {
+            HostName::Known(host) => self.by_domain.entry(host.into_owned()).or_default(),
+            HostName::Unclear => &mut self.any_domain,
         };
-        paths.push((listen_path.as_bytes().to_vec(), index));
-        paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        paths.add(listen_path, index);
         index
     }
 
@@ -122,17 +178,100 @@ impl Routes {
         }
     }
 
+    /// Whether requests that belong to no API are refused.
+    pub fn refuses_unmatched(&self) -> bool {
+        self.refuses_unmatched
+    }
+
     /// The API for a request: an exact domain wins over none, then the longest `listen_path`.
-    pub fn find(&self, request: &Request<'_>) -> Option<(ApiIndex, &Api)> {
-        let path = request.path();
-        let exact = if self.by_domain.is_empty() {
-            None
-        } else {
-            let host = request.host().to_ascii_lowercase();
-            self.by_domain.get(&host).and_then(|paths| longest(paths, path))
+    ///
+    /// Where the readings of its path or host disagree, the strictest holds. An API with authentication wins over one
+    /// without, which wins over none where requests to none pass. The request is in doubt where another API with
+    /// authentication is possible too, or none although requests to none are refused.
+    pub fn find(&self, readings: &Readings<'_>, authority: &[u8]) -> Route<'_> {
+        let host = if self.by_domain.is_empty() { HostName::Unclear } else { HostName::of(authority) };
+        let mut found = Found::default();
+        for reading in readings.decoded() {
+            self.look(&host, reading, |path| path.serves(&reading.path), &mut found);
+        }
+        match found.0[..] {
+            [None] => Route::None,
+            [Some(index)] if self.is_keyed(index) => self.route(index, None),
+            [Some(index)] if readings.is_one() => self.route(index, None),
+            _ => self.strictest(&found, &self.of_spelling(readings, &host)),
+        }
+    }
+
+    /// What a path may be for on a request's host, and on the one that the reading itself names.
+    fn look(&self, host: &HostName<'_>, reading: &Reading<'_>, serves: impl Fn(&Prefix) -> bool, found: &mut Found) {
+        self.look_at(host, &serves, found);
+        if let Some(authority) = &reading.authority {
+            self.look_at(&HostName::of(authority), &serves, found);
+        }
+    }
+
+    /// What a path may be for on a host. On one that is unclear, every domain is possible.
+    fn look_at(&self, host: &HostName<'_>, serves: impl Fn(&Prefix) -> bool, found: &mut Found) {
+        let any = || self.any_domain.longest(&serves);
+        match host {
+            HostName::Known(host) => {
+                let exact = self.by_domain.get(host.as_ref()).and_then(|paths| paths.longest(&serves));
+                found.add(exact.or_else(any));
+            }
+            HostName::Unclear => {
+                for paths in self.by_domain.values() {
+                    found.add(paths.longest(&serves).or_else(any));
+                }
+                found.add(any());
+            }
+        }
+    }
+
+    /// The APIs with authentication to a server to which `%40` is not `@`. It counts only where all others would let
+    /// the request pass, since an encoded character is the same as a plain one.
+    fn of_spelling(&self, readings: &Readings<'_>, host: &HostName<'_>) -> Found {
+        let mut found = Found::default();
+        for reading in readings.encoded() {
+            let spelled = respelled(&reading.path);
+            self.look(host, reading, |path| path.serves_respelled(&spelled), &mut found);
+        }
+        found
+    }
+
+    fn strictest(&self, found: &Found, of_spelling: &Found) -> Route<'_> {
+        let keyed = |found: &Found| -> SmallVec<[ApiIndex; 2]> {
+            found.0.iter().flatten().copied().filter(|index| self.is_keyed(*index)).collect()
         };
-        let index = exact.or_else(|| longest(&self.any_domain, path))?;
-        Some((index, self.get(index)?))
+        let or_none = (self.refuses_unmatched && found.0.contains(&None)).then_some(Outcome::Unmatched);
+        for keyed in [keyed(found), keyed(of_spelling)] {
+            if let [first, others @ ..] = keyed.as_slice() {
+                return self.route(*first, if others.is_empty() { or_none } else { Some(Outcome::AmbiguousPath) });
+            }
+        }
+        let open: SmallVec<[ApiIndex; 2]> = found.0.iter().flatten().copied().collect();
+        let limited = open.iter().find(|index| self.get(**index).is_some_and(Api::is_limited));
+        match limited.or(open.first()) {
+            None => Route::None,
+            Some(index) => {
+                let mut others = open.iter().filter(|other| *other != index);
+                let differs = others.any(|other| !self.have_the_same_limits(*index, *other));
+                self.route(*index, if differs { Some(Outcome::AmbiguousPath) } else { or_none })
+            }
+        }
+    }
+
+    fn route(&self, index: ApiIndex, doubt: Option<Outcome>) -> Route<'_> {
+        self.get(index).map_or(Route::None, |api| Route::Api { index, api, doubt })
+    }
+
+    fn is_keyed(&self, index: ApiIndex) -> bool {
+        self.get(index).is_some_and(|api| !api.use_keyless)
+    }
+
+    /// Of APIs without authentication. One without limits is as good as the stricter one that it is compared with.
+    fn have_the_same_limits(&self, strict: ApiIndex, other: ApiIndex) -> bool {
+        let (Some(strict), Some(other)) = (self.get(strict), self.get(other)) else { return false };
+        !other.is_limited() || other.rate.is_none() && strict.org == other.org
     }
 
     /// The API at a place.
@@ -146,52 +285,5 @@ impl Routes {
     }
 }
 
-/// `/orders/` also serves `/orders`: an upstream that treats both alike must not be reachable around the filter.
-fn longest(paths: &[(Vec<u8>, ApiIndex)], path: &[u8]) -> Option<ApiIndex> {
-    let serves = |prefix: &[u8]| path.starts_with(prefix) || prefix.strip_suffix(b"/") == Some(path);
-    paths.iter().find(|(prefix, _)| serves(prefix)).map(|(_, index)| *index)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    fn found(routes: &Routes, authority: &str, path: &str) -> Option<String> {
-        let headers = [(&b":authority"[..], authority.as_bytes()), (&b":path"[..], path.as_bytes())];
-        let request = Request { headers: &headers, property: &|_| None };
-        routes.find(&request).map(|(_, api)| api.id.clone())
-    }
-
-    fn routes(apis: &[(&str, &str, &str)]) -> Routes {
-        let mut routes = Routes::default();
-        for (id, domain, listen_path) in apis {
-            let api = Api { id: (*id).to_owned(), ..Api::default() };
-            routes.add(domain, listen_path, api);
-        }
-        routes
-    }
-
-    #[test]
-    fn the_longest_path_wins() {
-        let routes = routes(&[("all", "", "/"), ("deep", "", "/orders/new/"), ("orders", "", "/orders/")]);
-        for (path, api) in [
-            ("/x", "all"),
-            ("/orders/1", "orders"),
-            ("/orders/new/1?a=/", "deep"),
-            ("/orders", "orders"),
-            ("/order", "all"),
-        ] {
-            assert_eq!(found(&routes, "a.test", path).as_deref(), Some(api), "{path}");
-        }
-    }
-
-    #[test]
-    fn an_exact_domain_wins_over_none() {
-        let routes = routes(&[("any", "", "/orders/"), ("ours", "API.acme.test", "/")]);
-        assert_eq!(found(&routes, "api.ACME.test:443", "/orders/1").as_deref(), Some("ours"));
-        assert_eq!(found(&routes, "other.test", "/orders/1").as_deref(), Some("any"));
-        assert_eq!(found(&routes, "other.test", "/x"), None);
-    }
-}
+mod tests;

@@ -2,7 +2,8 @@
 
 use crate::manage::body::{Body, BodyPool, Collector};
 use crate::manage::{Exchange, Occurrence, Rules};
-use crate::request::{Request, is_header, split_once};
+use crate::paths::Readings;
+use crate::request::{Request, is_header};
 use crate::route::ApiIndex;
 
 /// What is remembered of an exchange until its end.
@@ -29,14 +30,23 @@ struct Answered {
 }
 
 impl Watched {
-    /// For a request that a rule is about.
-    pub fn begin(api: ApiIndex, rules: &Rules, request: &Request<'_>, pool: &BodyPool) -> Option<Self> {
+    /// For a request that a rule is about, in the first of its readings.
+    pub fn begin(
+        api: ApiIndex,
+        rules: &Rules,
+        request: &Request<'_>,
+        readings: &Readings<'_>,
+        pool: &BodyPool,
+    ) -> Option<Self> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let header = |name: &str| request.header(name).map(text);
         let method = header(":method").unwrap_or_default();
-        let (path, query) = split_once(request.target(), b'?').unwrap_or((request.target(), b""));
-        let (path, query) = (text(path), text(query));
-        let watch = rules.watch(&method, &path, &query)?;
+        let query = text(request.query().unwrap_or_default());
+        let (path, watch) = readings.encoded().iter().find_map(|reading| {
+            let path = text(&reading.path);
+            let watch = rules.watch(&method, &path, &query)?;
+            Some((path, watch))
+        })?;
         let request_type = header("content-type");
         let limit = rules.max_body_bytes();
         let encoding = header("content-encoding");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::{ConfigError, Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
 use super::manage;
+use super::places::{SeenApis, is_host, warn_of_other_hosts};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
 use super::{Config, numbers, raw};
@@ -18,6 +19,7 @@ use crate::identity::Source;
 use crate::key_location::KeyLocation;
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
+use crate::paths::Prefix;
 use crate::quota::{MAX_ENTRIES, Quota};
 use crate::route::{Api, Routes};
 use crate::session::{Directory, Limits};
@@ -73,11 +75,11 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         errors.add("monitor.configuration.target_path", "missing: nobody would hear of a crossed threshold");
     }
 
-    let mut routes = Routes::default();
+    let mut routes = Routes::new(raw.unmatched == "refuse");
     let mut seen = SeenApis::default();
     for ((index, api), handlers) in (0_usize..).zip(&raw.apis).zip(api_handlers) {
         let path = item("apis", index);
-        seen.check(&path, api, errors);
+        let listen_path = seen.check(&path, api, errors, &mut warnings);
         check_org(&member(&path, "org_id"), &api.org_id, &raw, errors);
         let org = directory.org_or_insert(&api.org_id, Limits::default(), false);
         let limit = api.global_rate_limit;
@@ -98,7 +100,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             page: format!("tb1/a/{}", api.api_id),
             observe_failures: api.observe_failures,
             observe_upstream: api.observe_upstream.failures(),
-            observe: manage::observe(&member(&path, "observe"), &api.listen_path, &api.observe, errors, &mut warnings),
+            observe: manage::observe(&member(&path, "observe"), &listen_path, &api.observe, errors, &mut warnings),
             versioning: None,
             handlers,
         };
@@ -106,11 +108,15 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         if api.internal {
             routes.add_internal(checked);
         } else {
-            routes.add(&api.domain, &api.listen_path, checked);
+            routes.add(&api.domain, listen_path, checked);
         }
     }
     super::versioning::add(&raw, &mut routes, errors, &mut warnings);
     warn_of_sources(&raw, &routes, &mut warnings);
+    manage::warn_of_shadowed_rules(&raw, &routes, &mut warnings);
+    if raw.unmatched != "refuse" {
+        warn_of_other_hosts(&raw, &mut warnings);
+    }
     if raw.keys_from.url.is_empty() && !raw.keys_from.cluster.is_empty() {
         warnings.add("keys_from.url", "missing: no keys are fetched");
     }
@@ -121,7 +127,6 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
     let config = Config {
         id: ConfigId::default(),
         routes,
-        refuses_unmatched: raw.unmatched == "refuse",
         directory,
         session_maker,
         default_session,
@@ -204,17 +209,25 @@ fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mu
         }
         return None;
     }
-    let prefix = path_prefix.trim_end_matches('/');
-    if !prefix.starts_with('/') || prefix.contains(['?', '#', '%']) || prefix.contains(|c: char| c.is_whitespace()) {
-        errors.add("admin.path_prefix", format!("{path_prefix:?} is not the beginning of a path, such as /.tollbell"));
-    }
-    if let Some(index) = raw.apis.iter().position(|api| api.listen_path.trim_end_matches('/') == prefix) {
-        errors.add("admin.path_prefix", format!("{path_prefix:?} is the listen_path of apis[{index}] too"));
-    }
-    let below = format!("{prefix}/");
-    for (index, _) in (0_usize..).zip(&raw.apis).filter(|(_, api)| api.listen_path.starts_with(&below)) {
-        let message = format!("nothing reaches it: below {path_prefix} the filter answers itself");
-        warnings.add(member(&item("apis", index), "listen_path"), message);
+    let prefix = match Prefix::parse(path_prefix.trim_end_matches('/')) {
+        Ok(prefix) => Some(prefix),
+        Err(message) => {
+            errors.add("admin.path_prefix", format!("no path begins with it, as with /.tollbell: {message}"));
+            None
+        }
+    };
+    for (index, api) in (0_usize..).zip(&raw.apis) {
+        let (Some(prefix), Ok(path)) = (&prefix, Prefix::parse(&api.listen_path)) else { continue };
+        match prefix.rest(&String::from_utf8_lossy(path.respelled())) {
+            Some("/") => {
+                errors.add("admin.path_prefix", format!("{path_prefix:?} is the listen_path of apis[{index}] too"))
+            }
+            Some(_) => {
+                let message = format!("nothing reaches it: below {path_prefix} the filter answers itself");
+                warnings.add(member(&item("apis", index), "listen_path"), message);
+            }
+            None => {}
+        }
     }
     let digits = token_sha256.strip_prefix("sha256:").unwrap_or(token_sha256);
     let token: Option<[u8; 32]> = hex::decode(digits).ok().and_then(|bytes| bytes.try_into().ok());
@@ -223,7 +236,7 @@ fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mu
         return None;
     };
     let api = Api { id: "admin".to_owned(), use_keyless: true, handlers: gateway.with_monitor(&[]), ..Api::default() };
-    Some((Admin::new(prefix, token), api))
+    Some((Admin::new(prefix?, token), api))
 }
 
 fn keys_from(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> Option<KeysFrom> {
@@ -305,54 +318,6 @@ fn identity(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> Vec
         }
     }
     if raw.is_empty() { vec![Source::Key] } else { sources }
-}
-
-#[derive(Default)]
-struct SeenApis {
-    ids: BTreeMap<String, String>,
-    places: BTreeMap<(String, String), String>,
-}
-
-impl SeenApis {
-    fn check(&mut self, path: &str, api: &raw::Api, errors: &mut Errors) {
-        if !api.listen_path.starts_with('/') {
-            errors.add(member(path, "listen_path"), format!("{:?} does not start with /", api.listen_path));
-        } else if api.listen_path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace()) {
-            errors.add(member(path, "listen_path"), format!("{:?} is not the beginning of a path", api.listen_path));
-        }
-        if !is_host(&api.domain) {
-            let message = format!("{:?} is not a plain host name: no scheme, port, wildcard or final dot", api.domain);
-            errors.add(member(path, "domain"), message);
-        }
-        let first = self.ids.insert(api.api_id.clone(), path.to_owned());
-        if let Some(first) = first.filter(|_| !api.api_id.is_empty()) {
-            errors.add(member(path, "api_id"), format!("{:?} is the id of {first} too", api.api_id));
-        }
-        if api.internal {
-            return;
-        }
-        let place = (api.domain.to_ascii_lowercase(), api.listen_path.clone());
-        if let Some(first) = self.places.insert(place, path.to_owned()) {
-            errors.add(
-                member(path, "listen_path"),
-                format!("{first} has the same domain {:?} and listen_path {:?}", api.domain, api.listen_path),
-            );
-        }
-    }
-}
-
-/// A literal host name or address, or none.
-fn is_host(domain: &str) -> bool {
-    let is_address = domain
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
-    let is_name = |name: &str| {
-        name.split('.').all(|label| {
-            !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-        })
-    };
-    domain.is_empty() || is_address || is_name(domain)
 }
 
 fn key_location(path: &str, auth: &raw::Auth, errors: &mut Errors) -> KeyLocation {

@@ -14,11 +14,13 @@ use crate::manage::rules::{FreeRule, Payload, Source};
 use crate::manage::shapes::FieldType;
 use crate::manage::{Action, EventOption, Kind, Preset, Rules, mismatches, shapes};
 use crate::manage::{is_secret, leads_to_credential, leads_to_secret};
+use crate::paths::{Prefix, Readings};
+use crate::route::{Route, Routes};
 
 /// The rules of one API; `None` where it has none.
 pub(super) fn observe(
     path: &str,
-    listen_path: &str,
+    listen_path: &Prefix,
     raw: &raw::Observe,
     errors: &mut Errors,
     warnings: &mut Errors,
@@ -36,15 +38,15 @@ pub(super) fn observe(
         return None;
     }
     let max_body_bytes = usize::try_from(raw.max_body_bytes).unwrap_or(usize::MAX);
-    let rules = Rules::new(listen_path, preset, rules, max_body_bytes);
+    let rules = Rules::new(listen_path.clone(), preset, rules, max_body_bytes);
     for (index, raw) in (0_usize..).zip(&raw.rules) {
-        warn_of_rule(&item(&rules_path, index), raw, &rules, warnings);
+        warn_of_rule(&item(&rules_path, index), raw, (listen_path, &rules), warnings);
     }
     Some(rules)
 }
 
 /// What is allowed of a rule, and of no use.
-fn warn_of_rule(path: &str, raw: &raw::ObserveRule, rules: &Rules, warnings: &mut Errors) {
+fn warn_of_rule(path: &str, raw: &raw::ObserveRule, (listen_path, rules): (&Prefix, &Rules), warnings: &mut Errors) {
     match Kind::from_name(&raw.event) {
         Some(kind) if kind.is_portal() && raw.message.is_empty() => {
             warnings.add(member(path, "message"), "missing: the event says nothing but that it happened");
@@ -54,9 +56,44 @@ fn warn_of_rule(path: &str, raw: &raw::ObserveRule, rules: &Rules, warnings: &mu
         }
         _ => {}
     }
-    // A percent sign of a template's is none of an escape's.
-    if Template::parse(&raw.path).is_ok() && !raw.path.contains('%') && !rules.heeds(&raw.method, &raw.path) {
+    if Template::parse(&raw.path).is_ok()
+        && !whole_paths(listen_path, &raw.path).any(|whole| rules.heeds(&raw.method, &whole))
+    {
         warnings.add(member(path, "path"), "never counts: the preset knows the same requests more particularly");
+    }
+}
+
+/// The whole paths that a rule's path may stand for: below the `listen_path`, and as it is. A name in braces is as good as
+/// any segment.
+fn whole_paths(listen_path: &Prefix, path: &str) -> impl Iterator<Item = String> {
+    let below = String::from_utf8(listen_path.respelled().to_vec()).unwrap_or_default();
+    let below = format!("{}{path}", below.trim_end_matches('/'));
+    let whole = listen_path.rest(path).is_some().then(|| path.to_owned());
+    std::iter::once(below).chain(whole)
+}
+
+/// Rules whose requests belong to other APIs never match.
+pub(super) fn warn_of_shadowed_rules(raw: &raw::Config, routes: &Routes, warnings: &mut Errors) {
+    for ((number, api), (index, _)) in (0_usize..).zip(&raw.apis).zip(routes.iter()) {
+        let (Ok(listen_path), false) = (Prefix::parse(&api.listen_path), api.internal) else { continue };
+        // A host that is nobody's domain: names of this ending do not exist.
+        let host = if api.domain.is_empty() { "other.invalid" } else { &api.domain };
+        let owner = |path: &str| match routes.find(&Readings::of(path.as_bytes()).ok()?, host.as_bytes()) {
+            Route::Api { index, .. } => Some(index),
+            Route::None => None,
+        };
+        let rules_path = format!("{}.observe.rules", item("apis", number));
+        for (rule, raw) in (0_usize..).zip(&api.observe.rules) {
+            let owners: Vec<_> = whole_paths(&listen_path, &raw.path).map(|path| (owner(&path), path)).collect();
+            if let Some((Some(other), path)) = owners.first()
+                && Template::parse(&raw.path).is_ok()
+                && owners.iter().all(|(owner, _)| *owner != Some(index))
+            {
+                let id = routes.get(*other).map_or("", |api| &api.id);
+                let message = format!("never matches: requests to {path:?} belong to the API {id:?}");
+                warnings.add(member(&item(&rules_path, rule), "path"), message);
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod handlers;
 mod mail;
 mod manage;
 mod numbers;
+mod places;
 mod policies;
 pub mod raw;
 mod sessions;
@@ -46,8 +47,6 @@ use crate::units::fingerprint;
 pub struct Config {
     /// The APIs.
     pub routes: Routes,
-    /// Requests that belong to no API are refused.
-    pub refuses_unmatched: bool,
     /// Sessions and organisations.
     pub directory: Directory,
     /// What makes sessions of those that are fetched.

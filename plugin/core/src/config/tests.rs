@@ -243,10 +243,63 @@ fn what_could_never_match_is_refused() {
     for domain in ["acme.test", "localhost", "192.0.2.1", "[2001:db8::1]"] {
         assert!(load(&json!({ "apis": [{ "api_id": "a", "domain": domain }] })).is_ok(), "{domain}");
     }
-    assert_eq!(
-        errors(json!({ "apis": [{ "api_id": "a", "listen_path": "/a?b" }] })),
-        [r#"apis[0].listen_path: "/a?b" is not the beginning of a path"#]
-    );
+    for (domain, instead) in [("bücher.example", "xn--bcher-kva.example"), ("BÜCHER.Example", "xn--bcher-kva.example")]
+    {
+        let found = errors(json!({ "apis": [{ "api_id": "a", "domain": domain }] }));
+        assert!(found[0].starts_with("apis[0].domain") && found[0].ends_with(&format!("{instead:?}")), "{found:?}");
+    }
+    for (listen_path, instead) in [("/a?b", "/a"), ("/a/#b", "/a/"), ("/a/../b/", "/b/"), ("/a%zz/", "/a%25zz/")] {
+        let found = errors(json!({ "apis": [{ "api_id": "a", "listen_path": listen_path }] }));
+        assert!(
+            found[0].starts_with("apis[0].listen_path") && found[0].contains(&format!("write {instead:?}")),
+            "{found:?}"
+        );
+    }
+    let admin = |prefix: &str| json!({ "admin": { "path_prefix": prefix, "token_sha256": "00".repeat(32) } });
+    for prefix in ["", "/", "ops", "/ops?", "/ops#", "/ops//x", "/ops/..", "/o%2Fps", "/o ps", "/ops;x"] {
+        assert!(errors(admin(prefix))[0].starts_with("admin.path_prefix: "), "{prefix}");
+    }
+    for prefix in ["/ops", "/ops/", "/.tollbell", "/%6fps", "/über"] {
+        assert!(load(&admin(prefix)).is_ok(), "{prefix}");
+    }
+}
+
+#[test]
+fn apis_whose_paths_decode_to_the_same_are_one_too_many() {
+    for (first, second) in
+        [("/café/", "/caf%C3%A9/"), ("/@a/", "/%40a/"), ("/%7Ea", "/~a"), ("/caf%c3%a9", "/caf%C3%A9")]
+    {
+        let apis = json!([{ "api_id": "a", "listen_path": first }, { "api_id": "b", "listen_path": second }]);
+        let found = errors(json!({ "apis": apis }));
+        assert!(found[0].starts_with("apis[1].listen_path: apis[0] has the same domain"), "{found:?}");
+    }
+    let hosts = json!([{ "api_id": "a", "domain": "[2001:db8::1]" }, { "api_id": "b", "domain": "[2001:DB8:0::1]" }]);
+    assert_eq!(errors(json!({ "apis": hosts })).len(), 1);
+    let admin = json!({
+        "apis": [{ "api_id": "a", "listen_path": "/%6Fps/" }],
+        "admin": { "path_prefix": "/ops", "token_sha256": "00".repeat(32) }
+    });
+    assert_eq!(errors(admin), [r#"admin.path_prefix: "/ops" is the listen_path of apis[0] too"#]);
+}
+
+#[test]
+fn a_protected_domain_beside_unprotected_hosts_is_a_warning() {
+    let ours = json!({ "api_id": "a", "domain": "api.test", "listen_path": "/orders/" });
+    let warned = |apis: Value, unmatched: &str| {
+        let (_, warnings) =
+            load(&json!({ "apis": apis, "unmatched": unmatched })).unwrap_or_else(|errors| panic!("{errors:?}"));
+        warnings.iter().any(|warning| warning.to_string().starts_with("apis[0].domain: requests for other hosts"))
+    };
+    assert!(warned(json!([ours]), "pass"));
+    assert!(!warned(json!([ours]), "refuse"));
+    let beside = |path: &str, keyless: bool, domain: &str| json!([ours, { "api_id": "b", "listen_path": path, "use_keyless": keyless, "domain": domain }]);
+    assert!(!warned(beside("/", true, ""), "pass"), "somebody has said that it is open");
+    assert!(!warned(beside("/orders", false, ""), "pass"));
+    assert!(warned(beside("/orders/new/", false, ""), "pass"));
+    assert!(warned(beside("/", false, "www.api.test"), "pass"));
+    let mut open = ours.clone();
+    open["use_keyless"] = true.into();
+    assert!(!warned(json!([open]), "pass"));
 }
 
 #[test]
@@ -387,7 +440,11 @@ fn gateway_wide_handlers_serve_every_api() {
     let handlers = |path, kind| {
         let headers = headers(path);
         let request = crate::request::Request { headers: &headers, property: &|_| None };
-        config.routes.find(&request).unwrap().1.handlers(kind).len()
+        let readings = crate::paths::Readings::of(request.path()).unwrap();
+        match config.routes.find(&readings, b"a.test") {
+            crate::route::Route::Api { api, .. } => api.handlers(kind).len(),
+            crate::route::Route::None => panic!("{path} belongs to no API"),
+        }
     };
     assert_eq!(handlers("/", EventKind::AuthFailure), 2);
     assert_eq!(handlers("/b/", EventKind::AuthFailure), 1);

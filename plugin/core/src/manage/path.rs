@@ -23,7 +23,8 @@ impl Template {
     /// From its text.
     ///
     /// # Errors
-    /// What is wrong with it: it does not begin with a slash, has a query, or a name that is none or stands twice.
+    /// What is wrong with it: it does not begin with a slash, no request's path can be the same, or it has a name that is
+    /// none or stands twice.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/') else { return Err(format!("{text:?} does not start with /")) };
         if text.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace()) {
@@ -32,6 +33,9 @@ impl Template {
         let mut segments: Vec<Segment> = Vec::new();
         for part in rest.split('/') {
             let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            if let Some(wrong) = never_matches(part) {
+                return Err(format!("{part:?} {wrong}"));
+            }
             let segment = match name {
                 Some(name) if is_word(name) => Segment::Name(name.to_owned()),
                 None if !part.contains(['{', '}']) => Segment::Literal(decoded(part).into_owned()),
@@ -87,6 +91,21 @@ impl Template {
             template.0.iter().map(|segment| matches!(segment, Segment::Name(_))).collect()
         };
         names(self).cmp(&names(other))
+    }
+}
+
+/// Why no segment of a request's path is the same, if none is.
+fn never_matches(part: &str) -> Option<&'static str> {
+    let mut escapes = part.split('%').skip(1);
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    if matches!(&*decoded(part), "." | "..") {
+        Some("is not a segment: proxies take it out of a path")
+    } else if part.contains('\\') {
+        Some("has a backslash, which proxies make a slash")
+    } else if !escapes.all(is_escape) {
+        Some("has a percent sign that encodes nothing: write %25 if it is one")
+    } else {
+        None
     }
 }
 

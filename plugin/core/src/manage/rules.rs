@@ -11,12 +11,13 @@ use super::occurrence::{Occurrence, OrgId};
 use super::path::Template;
 use super::presets::{Preset, Row};
 use super::secrets::{fingerprint, scrub};
+use crate::paths::Prefix;
 
 /// What an API's exchanges are held against.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// The prefix that a free rule's path is relative to, without its final slash.
-    listen_path: String,
+    /// What a free rule's path may be relative to.
+    listen_path: Prefix,
     preset: Option<Preset>,
     list: Vec<Rule>,
     max_body_bytes: usize,
@@ -54,7 +55,7 @@ pub struct FreeRule {
     pub action: Option<Action>,
     /// The request's method.
     pub method: String,
-    /// Its path, relative to the API's `listen_path`.
+    /// Its path, below the API's `listen_path` or as a whole.
     pub path: Template,
     /// The statuses of success; none: every 2xx.
     pub status: Vec<u16>,
@@ -94,20 +95,19 @@ pub enum Source {
 impl Rules {
     /// For an API: the `listen_path` of which, what a preset knows, and rules beside it. Bodies are read up to
     /// `max_body_bytes`.
-    pub fn new(listen_path: &str, preset: Option<Preset>, free: Vec<FreeRule>, max_body_bytes: usize) -> Self {
+    pub fn new(listen_path: Prefix, preset: Option<Preset>, free: Vec<FreeRule>, max_body_bytes: usize) -> Self {
         let rows = preset.map(Preset::rows).unwrap_or_default().iter();
         // A test holds every row to having a path that can be read.
         let known =
             rows.filter_map(|row| Some(Rule { path: Template::parse(row.path).ok()?, what: What::Preset(row) }));
         let own = free.into_iter().map(|rule| Rule { path: rule.path.clone(), what: What::Free(Box::new(rule)) });
-        let listen_path = listen_path.strip_suffix('/').unwrap_or(listen_path).to_owned();
         let (list, misses_org) = (known.chain(own).collect(), Cell::new(false));
         Rules { listen_path, preset, list, max_body_bytes, misses_org }
     }
 
     /// What a log shows of a path: the API's part, because what follows may hold a key.
     pub fn shown_path(&self) -> String {
-        format!("{}/…", self.listen_path)
+        format!("{}/…", String::from_utf8_lossy(self.listen_path.decoded()).trim_end_matches('/'))
     }
 
     /// How much of a body is read.
@@ -157,23 +157,23 @@ impl Rules {
         found
     }
 
-    /// Whether a free rule counts for requests of its own method and path: where a preset knows them more particularly,
-    /// it never does. `path` is the rule's, its names in braces being as good as any segment.
+    /// Whether a free rule counts for such a request: where a preset knows it more particularly, none does.
     pub fn heeds(&self, method: &str, path: &str) -> bool {
-        let whole = format!("{}{path}", self.listen_path);
-        self.matching(method, &whole).iter().any(|(rule, _)| matches!(rule.what, What::Free(_)))
+        self.matching(method, path).iter().any(|(rule, _)| matches!(rule.what, What::Free(_)))
     }
 
     /// The rules about such a request, each with the path that it matches. Of the paths that match, the most particular
     /// one counts, so that `/keys/{name}` is not about `/keys/preview` where that has a rule.
     fn matching<'r, 'p>(&'r self, method: &str, path: &'p str) -> Vec<(&'r Rule, &'p str)> {
-        let relative = self.relative(path);
+        let relative = self.listen_path.rest(path);
         let candidates = self.preset.map(|preset| preset.candidates(path, relative)).unwrap_or_default();
         let find = |rule: &Rule| match &rule.what {
             What::Preset(row) if row.methods.contains(&method) => {
                 candidates.iter().flatten().copied().find(|path| rule.path.matches(path))
             }
-            What::Free(free) if free.method == method => relative.filter(|path| rule.path.matches(path)),
+            What::Free(free) if free.method == method => {
+                relative.into_iter().chain(relative.and(Some(path))).find(|path| rule.path.matches(path))
+            }
             _ => None,
         };
         let mut matching: Vec<_> = self.list.iter().filter_map(|rule| Some((rule, find(rule)?))).collect();
@@ -182,14 +182,6 @@ impl Rules {
             matching.retain(|(rule, _)| rule.what.is_event() && rule.path.precedence(&best).is_eq());
         }
         matching
-    }
-
-    /// A path without the `listen_path` before it.
-    fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {
-        match path.strip_prefix(self.listen_path.as_str())? {
-            "" => Some("/"),
-            rest => Some(rest).filter(|rest| rest.starts_with('/')),
-        }
     }
 }
 

@@ -68,6 +68,11 @@ impl Prefix {
         &self.decoded
     }
 
+    /// As text that may stand in a URL.
+    pub fn respelled(&self) -> &[u8] {
+        &self.written
+    }
+
     /// Whether a path that is percent-decoded begins with it. `/orders/` also serves `/orders`: an upstream that treats
     /// both alike must not be reachable around the filter.
     pub fn serves(&self, path: &[u8]) -> bool {

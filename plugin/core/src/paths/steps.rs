@@ -58,11 +58,7 @@ pub(super) fn beginnings(path: &[u8]) -> Vec<Cow<'_, [u8]>> {
 
 /// With a slash in front.
 fn rooted(path: &[u8]) -> Cow<'_, [u8]> {
-    match path.first() {
-        Some(b'/') => Cow::Borrowed(path),
-        Some(b'\\') => Cow::Owned(backslashes(path).unwrap_or_default()),
-        _ => Cow::Owned([b"/", path].concat()),
-    }
+    if path.starts_with(b"/") { Cow::Borrowed(path) } else { Cow::Owned([b"/", path].concat()) }
 }
 
 /// `//host/path` and `///host/path` to `host` and `/path`, as a URL that is relative to a scheme.

@@ -40,8 +40,8 @@ pub struct ObserveRule {
     /// The request's method.
     #[schemars(extend("enum" = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]))]
     pub method: String,
-    /// The request's path below the API's listen_path, without the query: literal segments, and {name} for any one,
-    /// such as /v1/keys/{id}. A slash at the end counts.
+    /// The request's path without the query, below the API's listen_path or as a whole: literal segments, and {name} for
+    /// any one, such as /v1/keys/{id}. A slash at the end counts.
     pub path: String,
     /// The response's statuses that are a success; by default every 2xx.
     #[schemars(inner(range(min = 100, max = 599)))]

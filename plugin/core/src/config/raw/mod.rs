@@ -27,7 +27,8 @@ const UNIX_SECONDS: &str = "the unit is Unix seconds, not milliseconds";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The APIs behind this listener. An exact domain wins over none, then the longest listen_path.
+    /// The APIs behind this listener. An exact domain wins over none, then the longest listen_path. Paths are compared
+    /// decoded; where a path or host can be read in several ways, the strictest holds.
     pub apis: Vec<Api>,
     /// What happens to requests that belong to no API: pass for unchecked to the upstream, refuse for 404 as Tyk answers.
     #[schemars(extend("enum" = ["pass", "refuse"]))]
@@ -164,10 +165,11 @@ pub struct Api {
     /// The organisation that it belongs to, for requests whose key names none.
     #[serde(default)]
     pub org_id: String,
-    /// The prefix of the paths that it serves.
+    /// The beginning of the paths that it serves, percent-encoded or not; letter case counts.
     #[serde(default = "root_path")]
     pub listen_path: String,
-    /// The host that it serves, without a port; empty for any.
+    /// The host that it serves, without a port; empty for any. Of a name with other letters than ASCII's, the form that
+    /// begins with xn--.
     #[serde(default)]
     pub domain: String,
     /// Only versions of other APIs lead to it: its domain and listen_path are not looked at.

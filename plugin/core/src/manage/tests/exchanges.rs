@@ -1,6 +1,7 @@
 //! An exchange, and what it comes to, for each operation of the presets; and those that come to nothing.
 
 use super::*;
+use crate::paths::Prefix;
 
 mod dashboard;
 mod gateway;
@@ -24,7 +25,7 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) fn run(&self, listen_path: &str, before: &str) -> Vec<Occurrence> {
-        let rules = Rules::new(listen_path, Some(self.preset), Vec::new(), 1024);
+        let rules = Rules::new(Prefix::parse(listen_path).unwrap(), Some(self.preset), Vec::new(), 1024);
         let target = format!("{before}{}", self.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let needs = rules.watch(self.method, path, query).unwrap_or_default();

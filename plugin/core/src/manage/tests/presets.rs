@@ -7,6 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::exchanges::{Case, all};
 use super::*;
 use crate::manage::path::Template;
+use crate::paths::Prefix;
 
 fn as_expected(case: &Case) -> Vec<(String, Option<String>, Value)> {
     let expected = case.expected.iter();
@@ -133,7 +134,9 @@ impl Case {
 
 #[test]
 fn what_is_no_event_is_not_watched() {
-    let watch = |preset, method: &str, path: &str| Rules::new("/", Some(preset), Vec::new(), 1).watch(method, path, "");
+    let watch = |preset, method: &str, path: &str| {
+        Rules::new(Prefix::default(), Some(preset), Vec::new(), 1).watch(method, path, "")
+    };
     for (preset, method, path) in [
         (Preset::Gateway, "GET", "/tyk/keys/mine"),
         (Preset::Gateway, "POST", "/tyk/keys/preview"),

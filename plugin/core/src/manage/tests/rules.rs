@@ -7,6 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::config::Config;
 use crate::manage::path::Template;
+use crate::paths::Prefix;
 
 fn config(observe: Value) -> Value {
     json!({ "apis": [{ "api_id": "a", "listen_path": "/in/", "use_keyless": true, "observe": observe }] })
@@ -408,7 +409,7 @@ proptest! {
             let _ = template.captures(&path);
         }
         for preset in Preset::ALL {
-            let rules = Rules::new(&listen, Some(preset), Vec::new(), 1024);
+            let rules = Rules::new(Prefix::parse(&listen).unwrap_or_default(), Some(preset), Vec::new(), 1024);
             for method in ["POST", "PUT", "DELETE"] {
                 let _ = rules.watch(method, &path, &query);
             }
@@ -428,7 +429,7 @@ proptest! {
             payload: Payload::Whole(source),
             fingerprints: vec!["/a".to_owned()],
         };
-        let rules = Rules::new("/", None, vec![rule], 1024);
+        let rules = Rules::new(Prefix::default(), None, vec![rule], 1024);
         let mut collector = Collector::new(Some("application/x-www-form-urlencoded"), None, 1024, &BodyPool::default());
         collector.push(body.as_bytes());
         let request = collector.finish();

@@ -1,0 +1,115 @@
+//! Where APIs are: their domains and paths.
+
+use std::collections::BTreeMap;
+
+use super::error::{Errors, item, member};
+use super::raw;
+use crate::hosts::HostName;
+use crate::paths::Prefix;
+
+/// The ids and the places of the APIs so far.
+#[derive(Default)]
+pub(super) struct SeenApis {
+    ids: BTreeMap<String, String>,
+    places: BTreeMap<(String, Vec<u8>), String>,
+}
+
+impl SeenApis {
+    /// Checks an API's id, domain and path; the path is of use where no error was added.
+    pub(super) fn check(&mut self, path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Errors) -> Prefix {
+        let listen_path = match Prefix::parse(&api.listen_path) {
+            Ok(listen_path) => Some(listen_path),
+            Err(message) => {
+                errors.add(member(path, "listen_path"), message);
+                None
+            }
+        };
+        if api.listen_path.contains('*') {
+            let message = format!("{:?} has a star, which stands for itself only", api.listen_path);
+            warnings.add(member(path, "listen_path"), message);
+        }
+        if let Err(message) = check_domain(&api.domain) {
+            errors.add(member(path, "domain"), message);
+        }
+        let first = self.ids.insert(api.api_id.clone(), path.to_owned());
+        if let Some(first) = first.filter(|_| !api.api_id.is_empty()) {
+            errors.add(member(path, "api_id"), format!("{:?} is the id of {first} too", api.api_id));
+        }
+        let place = listen_path
+            .as_ref()
+            .filter(|_| !api.internal)
+            .map(|listen_path| (host(&api.domain), listen_path.decoded().to_vec()));
+        if let Some(first) = place.and_then(|place| self.places.insert(place, path.to_owned())) {
+            errors.add(
+                member(path, "listen_path"),
+                format!("{first} has the same domain {:?} and listen_path {:?}", api.domain, api.listen_path),
+            );
+        }
+        listen_path.unwrap_or_default()
+    }
+}
+
+/// A domain in the form in which it is compared.
+fn host(domain: &str) -> String {
+    match HostName::of(domain.as_bytes()) {
+        HostName::Known(host) => String::from_utf8_lossy(&host).into_owned(),
+        HostName::Unclear => domain.to_owned(),
+    }
+}
+
+/// Whether a text is a host name or an address, as clients send it.
+pub(super) fn is_host(text: &str) -> bool {
+    check_domain(text).is_ok()
+}
+
+/// A host name or an address, or none.
+fn check_domain(domain: &str) -> Result<(), String> {
+    if domain.is_empty() {
+        return Ok(());
+    }
+    if !domain.is_ascii() && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.')) {
+        return Err(match ascii(domain) {
+            Some(ascii) => format!("{domain:?} is sent by no client in this form: write {ascii:?}"),
+            None => format!("{domain:?} is sent by no client in this form: write the one that begins with xn--"),
+        });
+    }
+    let is_plain = !domain.ends_with('.') && domain.bytes().all(|byte| !byte.is_ascii_whitespace());
+    let has_port = !domain.ends_with(']') && domain.contains(':');
+    let has_empty_label = domain.split('.').any(str::is_empty);
+    if has_port || has_empty_label || !is_plain || HostName::of(domain.as_bytes()) == HostName::Unclear {
+        return Err(format!("{domain:?} is not a plain host name: no scheme, port, wildcard or final dot"));
+    }
+    Ok(())
+}
+
+/// A host name with its labels in punycode, as clients send it.
+fn ascii(domain: &str) -> Option<String> {
+    let label = |label: &str| match label.to_lowercase() {
+        label if label.is_ascii() => Some(label),
+        label => punycode::encode(&label).ok().map(|encoded| format!("xn--{encoded}")),
+    };
+    domain.split('.').map(label).collect::<Option<Vec<_>>>().map(|labels| labels.join("."))
+}
+
+/// An API with authentication on one host does not protect the same paths on others.
+pub(super) fn warn_of_other_hosts(raw: &raw::Config, warnings: &mut Errors) {
+    let everywhere: Vec<Prefix> = raw
+        .apis
+        .iter()
+        .filter(|api| api.domain.is_empty() && !api.internal)
+        .filter_map(|api| Prefix::parse(&api.listen_path).ok())
+        .collect();
+    let protected =
+        (0_usize..).zip(&raw.apis).filter(|(_, api)| !api.use_keyless && !api.internal && !api.domain.is_empty());
+    for (index, api) in protected {
+        let Ok(path) = Prefix::parse(&api.listen_path) else { continue };
+        if !everywhere.iter().any(|known| known.serves(path.decoded())) {
+            let message = format!(
+                "requests for other hosts than {:?} pass unchecked: set unmatched to refuse, or add an API for {:?} without \
+                 a domain",
+                api.domain, api.listen_path
+            );
+            warnings.add(member(&item("apis", index), "domain"), message);
+        }
+    }
+}
