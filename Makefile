@@ -14,13 +14,15 @@ WASM_BINDGEN_VERSION := $(shell awk '/^name = "wasm-bindgen"$$/ { getline; gsub(
 WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-runner
 
 VERIFIERS := $(TOOLS)/standardwebhooks/installed
+AJV := $(TOOLS)/ajv/installed
 
 MODULE := dist/tollbell.wasm
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
-TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) $(VERIFIERS)
+TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(ENVOY) $(VERIFIERS) $(AJV)
 SCHEMA := envoy/tollbell.schema.json
+ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
 CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs $(SCHEMA) $(shell find plugin/core/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
@@ -97,9 +99,11 @@ check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFI
 	cargo run --quiet --locked --package host-shim -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
 
 .PHONY: schema
-schema: ## Write the configuration's JSON Schema anew
+schema: ## Write the JSON Schemas anew: the configuration's, and that of a whole Envoy file
 	cargo run --quiet --locked --package tollbell-core --example schema > $(SCHEMA).new
 	mv $(SCHEMA).new $(SCHEMA)
+	cargo run --quiet --locked --package tollbell-core --example schema -- envoy > $(ENVOY_SCHEMA).new
+	mv $(ENVOY_SCHEMA).new $(ENVOY_SCHEMA)
 
 .PHONY: fields
 fields: ## Write the table of observed events' fields anew
@@ -155,6 +159,12 @@ $(VERIFIERS):
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check standardwebhooks==1.1.0
 	npm install --silent --no-audit --no-fund --prefix $(@D) standardwebhooks@1.1.1
+	touch $@
+
+$(AJV):
+	@command -v npm >/dev/null || { echo "npm is not installed: a test checks files by JSON Schema with a package of npm" >&2; exit 1; }
+	@mkdir -p $(@D)
+	npm install --silent --no-audit --no-fund --prefix $(@D) ajv@8.18.0
 	touch $@
 
 $(WASM_TEST_RUNNER):

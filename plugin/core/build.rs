@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 const SCHEMA: &str = "../../envoy/tollbell.schema.json";
 
 /// Keywords that nothing is checked by.
-const FOR_PEOPLE: [&str; 6] = ["$schema", "title", "description", "default", "format", "examples"];
+const FOR_PEOPLE: [&str; 8] =
+    ["$schema", "title", "description", "default", "format", "examples", "allOf", "propertyNames"];
 
 /// Keywords whose members are schemas by name.
 const NAMED_SCHEMAS: [&str; 2] = ["$defs", "properties"];

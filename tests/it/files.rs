@@ -160,14 +160,6 @@ fn run_block(block: &str, port: u16, admin: u16) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_schema_is_the_codes() -> Result<()> {
-    let file = fs::read_to_string(project_root().join("envoy/tollbell.schema.json"))?;
-    let schema: Value = serde_json::from_str(&file)?;
-    assert_eq!(schema, tollbell_core::config::schema(), "run `make schema`");
-    Ok(())
-}
-
 /// Words in backticks that look like a path must name one.
 #[test]
 fn the_paths_that_the_documents_name_exist() -> Result<()> {

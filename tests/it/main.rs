@@ -34,6 +34,8 @@ mod reliability;
 mod rights;
 /// Delivery under random schedules of faults.
 mod schedules;
+/// The JSON Schemas that editors apply.
+mod schema;
 /// The shim under guests that misbehave and threads that race.
 mod shim;
 /// Signatures of webhooks.

@@ -8,7 +8,7 @@ use super::manage;
 use super::places::{SeenApis, is_host, warn_of_other_hosts};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
-use super::{Config, numbers, raw};
+use super::{Config, effects, numbers, raw};
 use crate::admin::Admin;
 use crate::challenge::Challenge;
 use crate::delivery::disabled::ConfigId;
@@ -32,6 +32,7 @@ const FETCHED_PAGE_BYTES: u64 = 512;
 /// Checks everything; the result is of use only where no error was added.
 pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<ConfigError>) {
     let mut warnings = Errors::default();
+    effects::check(&raw, &mut warnings);
     numbers::check(&raw, errors, &mut warnings);
     let templates = check_templates(&raw.templates, errors, &mut warnings);
     let rules = MonitorRules::new(&raw.monitor, &mut warnings);

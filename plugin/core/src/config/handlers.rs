@@ -19,6 +19,8 @@ use crate::template::Templates;
 const WEBHOOK: &str = "eh_web_hook_handler";
 const EMAIL: &str = "eh_email_handler";
 const LOG: &str = "eh_log_handler";
+/// The names of handlers.
+pub(super) const NAMES: [&str; 3] = [WEBHOOK, EMAIL, LOG];
 const SCRIPTS: [&str; 2] = ["eh_dynamic_handler", "cp_dynamic_handler"];
 
 /// Headers that a request gets from elsewhere: Go ignores them in Tyk's `header_map` too.
@@ -104,8 +106,6 @@ pub(super) struct HandlerList<'c> {
     callouts: &'c raw::Callouts,
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
-    upstream_is_observed: bool,
-    has_versions: bool,
     /// What letters are sent by; `None` where e-mail is switched off, or something is wrong with it.
     mail: Option<&'c Mail>,
     mail_is_enabled: bool,
@@ -121,7 +121,6 @@ impl<'c> HandlerList<'c> {
         warnings: &'c mut Errors,
     ) -> Self {
         let callouts = &raw.callouts;
-        let upstream_is_observed = raw.apis.iter().any(|api| api.observe_upstream.failures().is_some());
         for (field, cluster) in [("http_cluster", &callouts.http_cluster), ("https_cluster", &callouts.https_cluster)] {
             if cluster.is_empty() {
                 errors.add(member("callouts", field), "empty: name an Envoy cluster");
@@ -129,8 +128,6 @@ impl<'c> HandlerList<'c> {
         }
         HandlerList {
             named: BTreeMap::new(),
-            upstream_is_observed,
-            has_versions: raw.apis.iter().any(|api| !api.versioning.versions.is_empty()),
             mail,
             mail_is_enabled: raw.email_backend.enable_email_notifications,
             templates,
@@ -272,15 +269,8 @@ impl<'c> HandlerList<'c> {
 
     fn kind(&mut self, path: &str, event: &str) -> Option<EventKind> {
         let kind = EventKind::from_name(event);
-        match kind {
-            None if !event.is_empty() => self.report_unfired(path, event),
-            Some(kind) if kind.is_of_upstream() && !self.upstream_is_observed => {
-                self.warnings.add(path, "this event never fires here: no API has observe_upstream");
-            }
-            Some(EventKind::VersionFailure) if !self.has_versions => {
-                self.warnings.add(path, "this event never fires here: no API has versioning");
-            }
-            _ => {}
+        if kind.is_none() && !event.is_empty() {
+            self.report_unfired(path, event);
         }
         kind
     }
@@ -313,7 +303,7 @@ impl<'c> HandlerList<'c> {
             other => {
                 self.errors.add(
                     member(path, "handler_name"),
-                    format!("{other:?} is not one of {WEBHOOK}, {EMAIL}, {LOG}{}", hint(other, [WEBHOOK, EMAIL, LOG])),
+                    format!("{other:?} is not one of {WEBHOOK}, {EMAIL}, {LOG}{}", hint(other, NAMES)),
                 );
                 None
             }

@@ -7,6 +7,7 @@
 
 mod check;
 mod decode;
+mod effects;
 mod error;
 pub mod fields;
 mod handlers;
@@ -16,6 +17,7 @@ mod numbers;
 mod places;
 mod policies;
 pub mod raw;
+mod schema;
 mod sessions;
 mod shape;
 mod target;
@@ -24,6 +26,7 @@ mod versioning;
 
 pub use error::{ConfigError, Errors};
 pub(crate) use error::{hint, item, member};
+pub use schema::{envoy_schema, schema};
 pub use sessions::{SessionMaker, is_identity};
 
 use std::collections::BTreeMap;
@@ -132,15 +135,6 @@ fn embedded_schema(errors: &mut Errors) -> serde_json::Value {
         errors.add("", format!("the schema in the module: {error}"));
         serde_json::Value::Null
     })
-}
-
-/// The JSON Schema of the configuration, as editors use it.
-pub fn schema() -> serde_json::Value {
-    let mut schema = schemars::schema_for!(raw::Config).to_value();
-    if let Some(root) = schema.as_object_mut() {
-        root.insert("title".into(), "tollbell".into());
-    }
-    schema
 }
 
 #[cfg(test)]
