@@ -80,6 +80,24 @@ fn a_value_is_written_as_its_place_asks_for() {
     }
 }
 
+/// The table of `docs/templates.md`.
+#[test]
+fn what_the_page_shows_is_what_is_written() {
+    let page = include_str!("../../../../../docs/templates.md");
+    let mut rows = 0;
+    for line in page.lines().filter(|line| line.starts_with("| `{")) {
+        let cells: Vec<&str> = line
+            .trim_matches('|')
+            .split(" | ")
+            .map(|cell| cell.trim().strip_prefix('`').unwrap().strip_suffix('`').unwrap())
+            .collect();
+        let [source, value, message] = cells[..] else { panic!("{line}") };
+        assert_eq!(write(source, &data(value)), message, "{line}");
+        rows += 1;
+    }
+    assert_eq!(rows, 6);
+}
+
 #[test]
 fn a_client_adds_no_members() {
     for hostile in
