@@ -3,6 +3,8 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use host_shim::import::{Files, import};
+use serde_json::{Value, json};
 use tollbell_tests::client::{Connection, get};
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
@@ -128,5 +130,125 @@ async fn parameters_and_paths_name_versions_too() -> Result<()> {
     let mut connection = Connection::open(by_path.envoy.port).await?;
     let reply = connection.get("/elsewhere", &[("x-tollbell-version", "v2")]).await?;
     assert_eq!(reply.status, 404, "no route");
+    Ok(())
+}
+
+/// What an import makes of Tyk's definitions, in Envoy, with an upstream for v1 and one for v2.
+async fn imported(name: &str, definitions: &[Value]) -> Result<World> {
+    let folder = std::env::temp_dir().join(format!("tollbell-versions-{}-{name}", std::process::id()));
+    fs::create_dir_all(folder.join("apps"))?;
+    let right = |api: &str, versions: &[&str]| json!({ api: { "versions": versions } });
+    let keys = json!({
+        "first": { "org_id": "acme", "access_rights": right("a", &["v1"]) },
+        "second": { "org_id": "acme", "access_rights": right("a", &["v2"]) },
+        "both": { "org_id": "acme", "access_rights": right("a", &["v1", "v2", "v9"]) },
+        "child": { "org_id": "acme", "access_rights": right("b", &["Default"]) },
+    });
+    let files = [("tyk.conf".to_owned(), json!({})), ("keys.json".to_owned(), keys)];
+    let apps = definitions.iter().enumerate().map(|(n, definition)| (format!("apps/{n}.json"), definition.clone()));
+    for (name, content) in files.into_iter().chain(apps) {
+        fs::write(folder.join(name), content.to_string())?;
+    }
+    let files = Files {
+        conf: folder.join("tyk.conf"),
+        apps: folder.join("apps"),
+        keys: Some(folder.join("keys.json")),
+        ..Files::default()
+    };
+    let imported = import(&files, true).map_err(|failed| anyhow::anyhow!(failed.errors.join("\n")));
+    fs::remove_dir_all(&folder)?;
+    let yaml = imported?.yaml;
+    let world = World::with_setup(|upstream, second| Setup::yaml(&yaml, "8080", upstream, second)).await?;
+    world.upstream.set_manner(Manner { body: "v1".to_owned(), ..Manner::default() });
+    world.receiver.set_manner(Manner { body: "v2".to_owned(), ..Manner::default() });
+    Ok(world)
+}
+
+fn definition(own: Value) -> Value {
+    let mut definition = json!({
+        "api_id": "a", "name": "A", "org_id": "acme", "active": true, "use_standard_auth": true,
+        "auth": { "auth_header_name": "Authorization" },
+        "proxy": { "listen_path": "/orders/", "target_url": "http://127.0.0.1:10001/one/", "strip_listen_path": true },
+    });
+    for (name, value) in own.as_object().into_iter().flatten() {
+        definition[name] = value.clone();
+    }
+    definition
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imported_versions_go_where_tyk_sends_them() -> Result<()> {
+    let data = json!({ "not_versioned": false, "versions": {
+        "v1": { "name": "v1" }, "v2": { "name": "v2", "override_target": "http://127.0.0.1:10002/two/" },
+        "v0": { "name": "v0", "expires": "2001-01-01 00:00" },
+        "listed": { "use_extended_paths": true, "extended_paths": { "white_list": [{ "path": "/x" }] } },
+    } });
+    let location = |location: Value| definition(json!({ "version_data": data, "definition": location }));
+    let expired = (403, "Api Version has expired, please check documentation or contact administrator");
+    let header = imported("header", &[location(json!({ "location": "header", "key": "x-version" }))]).await?;
+    for (key, version, expected) in [
+        ("first", "v1", (200, "v1")),
+        ("first", "v2", DISALLOWED),
+        ("second", "v2", (200, "v2")),
+        ("second", "v1", DISALLOWED),
+        ("both", "v1", (200, "v1")),
+        ("both", "v2", (200, "v2")),
+        ("both", "v9", UNKNOWN),
+        ("both", "", MISSING),
+        ("both", "v0", expired),
+        ("both", "listed", DISALLOWED),
+    ] {
+        let headers = [("authorization", key), ("x-version", version), ("x-tollbell-version", "v2")];
+        let found = answer(&header, "/orders/7?x=1", &headers).await?;
+        assert_eq!((found.0, found.1.as_str()), expected, "{key} {version}");
+    }
+    assert_eq!(header.upstream.received()[0].target, "/one/7?x=1");
+    let second = &header.receiver.received()[0];
+    assert_eq!((second.target.as_str(), second.header("x-tollbell-version")), ("/two/7?x=1", None));
+
+    let parameter = imported("parameter", &[location(json!({ "location": "url-param", "key": "v" }))]).await?;
+    let url = imported("url", &[location(json!({ "location": "url", "strip_path": true }))]).await?;
+    for (world, path, key, expected) in [
+        (&parameter, "/orders/7?v=v1", "first", (200, "v1")),
+        (&parameter, "/orders/7?v=v2", "first", DISALLOWED),
+        (&parameter, "/orders/7?v=%762", "second", (200, "v2")),
+        (&parameter, "/orders/7?v=v9", "both", UNKNOWN),
+        (&parameter, "/orders/7", "both", MISSING),
+        (&url, "/orders/v1/7", "first", (200, "v1")),
+        (&url, "/orders/v2/7", "first", DISALLOWED),
+        (&url, "/orders/v2/7", "second", (200, "v2")),
+        (&url, "/orders/v9/7", "both", UNKNOWN),
+        (&url, "/orders/7", "both", UNKNOWN),
+    ] {
+        let found = answer(world, path, &[("authorization", key)]).await?;
+        assert_eq!((found.0, found.1.as_str()), expected, "{path} {key}");
+    }
+    assert_eq!(url.receiver.received()[0].target, "/two/7", "the version is taken out, as in Tyk");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imported_versions_that_are_apis_have_their_own_rights() -> Result<()> {
+    let versions = json!({ "enabled": true, "name": "v1", "default": "self", "location": "header", "key": "x-version",
+        "versions": { "v2": "b" } });
+    let base = definition(
+        json!({ "definition": versions, "version_data": { "not_versioned": true, "versions": { "": {} } } }),
+    );
+    let proxy =
+        json!({ "listen_path": "/orders-v2/", "target_url": "http://127.0.0.1:10002/two/", "strip_listen_path": true });
+    let child = definition(json!({ "api_id": "b", "internal": true, "proxy": proxy }));
+    let world = imported("apis", &[base, child]).await?;
+    for (key, version, expected) in [
+        ("first", "", (200, "v1")),
+        ("first", "v1", (200, "v1")),
+        ("first", "v2", DISALLOWED),
+        ("child", "v2", (200, "v2")),
+        ("child", "", DISALLOWED),
+        ("child", "v9", (404, UNKNOWN.1)),
+    ] {
+        let found = answer(&world, "/orders/7", &[("authorization", key), ("x-version", version)]).await?;
+        assert_eq!((found.0, found.1.as_str()), expected, "{key} {version}");
+    }
+    assert_eq!(answer(&world, "/orders-v2/7", &[("authorization", "child")]).await?.0, 404, "it is internal");
     Ok(())
 }

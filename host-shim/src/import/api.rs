@@ -4,6 +4,7 @@ use http::{HeaderName, Uri};
 
 use super::handlers::Handlers;
 use super::source::At;
+use super::versions::Versions;
 use super::yaml::{Yaml, map};
 
 /// What both forms say of an API.
@@ -26,8 +27,12 @@ pub(super) struct Api {
     pub(super) rate_limit: Option<Yaml>,
     pub(super) handlers: Handlers,
     pub(super) upstream: Upstream,
-    /// The version that is served, where there are several to have a right to.
+    /// The version that is served, where no request can name another one.
     pub(super) version: Option<String>,
+    /// Its versions, where requests name them.
+    pub(super) versions: Option<Versions>,
+    /// Only versions of other APIs lead to it.
+    pub(super) internal: bool,
     /// What protects it in Tyk and is not carried over. Such an API refuses everything.
     pub(super) closed: Vec<String>,
 }
@@ -95,6 +100,10 @@ impl Api {
         if !self.domain.is_empty() {
             api.push(("domain", self.domain.into()));
         }
+        if self.internal {
+            api.push(("internal", true.into()));
+        }
+        api.extend(self.versions.map(|versions| ("versioning", versions.into_yaml())));
         if self.use_keyless {
             api.push(("use_keyless", true.into()));
         } else {

@@ -7,6 +7,7 @@ use super::api::{self, Api, closes};
 use super::handlers::Handlers;
 use super::places::Absent;
 use super::source::At;
+use super::versions;
 use super::yaml::{Yaml, map};
 
 const JWT: &str = "put envoy.filters.http.jwt_authn before tollbell, with the issuer and its keys, and let the API's \
@@ -41,7 +42,9 @@ pub(super) const UNUSED: &str = "nothing to do: Tyk does not look at it here eit
 pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<Absent>> {
     for (setting, why) in [("active", "it is not active"), ("internal", "it is internal to Tyk")] {
         let at = root.get(setting);
-        if at.value().is_some() && at.flag() == (setting == "internal") {
+        if setting == "internal" && at.flag() && context.is_version(root.get("api_id").words()) {
+            at.carried();
+        } else if at.value().is_some() && at.flag() == (setting == "internal") {
             root.missing(format!("the API is left out: {why}"));
             return Err(None);
         }
@@ -80,7 +83,11 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
         api.rate_limit = Some(limit);
     }
     api.handlers = Handlers::classic(&root.get("event_handlers"), &context.templates);
-    let version = version(root, &mut api, context.now);
+    api.internal = root.get("internal").flag();
+    let version = version(root, &mut api, context);
+    if api.versions.is_none() {
+        api.handlers.without_versions(&[root.at("event_handlers.events.VersionFailure")]);
+    }
     upstream(&proxy, version.as_ref(), &mut api, context);
     Ok(api)
 }
@@ -203,49 +210,48 @@ pub(super) fn whole(value: &serde_json::Value) -> Yaml {
 }
 
 /// The version that is served, where definitions have them.
-fn version<'f>(root: &At<'f>, api: &mut Api, now: DateTime) -> Option<At<'f>> {
+fn version<'f>(root: &At<'f>, api: &mut Api, context: &Context<'_>) -> Option<At<'f>> {
     let data = root.get("version_data");
     let definition = root.get("definition");
     data.get("not_versioned").carried();
     data.get("default_version").carried();
     if definition.get("enabled").flag() {
-        let advice = "give the other versions routes of their own, which match the header or parameter";
-        definition.get("versions").missing(advice);
-        definition.get("enabled").missing(advice);
+        versions::of_apis_classic(&definition, api, context);
     } else if data.get("not_versioned").flag() {
         definition.missing(UNUSED);
     }
-    let is_versioned = data.get("not_versioned").value().is_some() && !data.get("not_versioned").flag();
+    let says_so = data.get("not_versioned").value().is_some() || data.get("versions").entries().len() > 1;
+    let is_versioned = says_so && !data.get("not_versioned").flag() && !definition.get("enabled").flag();
+    if is_versioned && versions::classic(root, api, context.now) {
+        return None;
+    }
     let default = data.get("default_version").words();
-    let versions = data.get("versions").entries();
-    let served = versions.iter().find(|(name, _)| *name == default).or(versions.first());
+    let of_data = data.get("versions").entries();
+    let served = of_data.iter().find(|(name, _)| *name == default).or(of_data.first());
     api.version = served.filter(|_| is_versioned).map(|(name, _)| (*name).to_owned());
+    if is_versioned && !of_data.iter().any(|(name, _)| *name == default) {
+        let instead = "say in definition where requests name it, or give it a default_version that there is";
+        closes(api, &data, "which version a request is for", instead);
+    }
     let served = served.map(|(_, at)| at.clone());
-    for (name, version) in &versions {
+    for (name, version) in &of_data {
         let is_served = served.as_ref().is_some_and(|served| served.place() == version.place());
         if is_versioned && !is_served {
             version.missing(format!(
-                "only the default version is served: give version {name:?} a route of its own, which matches the header \
-                 or parameter that names it"
+                "only the default version is served: no request can name version {name:?}, in Tyk either, since \
+                 definition does not say where"
             ));
             continue;
         }
         for unused in ["name", "use_extended_paths"] {
             version.get(unused).missing(UNUSED);
         }
-        expiry(&version.get("expires"), "the version's end", api, now);
-        let (old, extended) = (version.get("paths"), version.get("extended_paths"));
-        for list in ["white_list", "black_list", "internal"] {
-            let lists = if version.get("use_extended_paths").flag() { &extended } else { &old };
-            let entries = lists.get(list).items();
-            // The old form has paths alone.
-            let is_path = |entry: &At<'_>| entry.value().is_some_and(serde_json::Value::is_string);
-            if entries.iter().any(|entry| is_path(entry) || !entry.get("disabled").flag()) {
-                closes(api, &lists.get(list), "which paths are allowed", PATHS);
-            }
+        expiry(&version.get("expires"), "the version's end", api, context.now);
+        for list in versions::path_lists(version) {
+            closes(api, &list, "which paths are allowed", PATHS);
         }
     }
-    if versions.is_empty() { None } else { served.filter(|_| is_versioned) }
+    if of_data.is_empty() { None } else { served.filter(|_| is_versioned) }
 }
 
 fn upstream(proxy: &At<'_>, version: Option<&At<'_>>, api: &mut Api, context: &Context<'_>) {

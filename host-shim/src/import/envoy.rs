@@ -6,26 +6,55 @@ use super::api::{Api, Target};
 use super::gateway::Gateway;
 use super::places::{Absent, Host};
 use super::routes::{self, Site};
+use super::versions::{self, Goes};
 use super::yaml::{Yaml, block, map};
 
 impl Site {
-    /// `taken` are the names of clusters so far.
-    pub(super) fn new(api: &Api, gateway: &Gateway, taken: &mut BTreeSet<String>) -> Self {
-        let word: String =
-            api.id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        let mut cluster = format!("upstream_{word}");
-        while !taken.insert(cluster.clone()) {
-            cluster.push('_');
-        }
+    /// Those of APIs; `taken` are the names of clusters so far.
+    pub(super) fn of(apis: &[Api], gateway: &Gateway, taken: &mut BTreeSet<String>) -> Vec<Self> {
+        let homes: Vec<Site> = apis.iter().map(|api| Site::new(api, gateway, taken)).collect();
+        let home = |id: &str| homes.iter().find(|site| site.id == id);
+        let with_versions = |(api, own): (&Api, &Site)| {
+            let list = api.versions.iter().flat_map(|versions| &versions.list);
+            let versions = list.map(|version| {
+                let mut site = Site { version: Some(version.name.clone()), is_borrowed: true, ..own.clone() };
+                site.closed.extend(version.closed.iter().cloned());
+                match &version.goes {
+                    Goes::Home => {}
+                    Goes::To(targets) => {
+                        site.cluster = cluster_name(&format!("{}_{}", api.id, version.name), taken);
+                        site.upstream = versions::upstream(&api.upstream, targets);
+                        site.is_borrowed = false;
+                    }
+                    // It is checked as that API, and closed with it alone.
+                    Goes::Api(id) => {
+                        let other = home(id).unwrap_or(own);
+                        site.cluster.clone_from(&other.cluster);
+                        site.upstream = other.upstream.clone();
+                        site.closed.clone_from(&other.closed);
+                    }
+                }
+                site
+            });
+            Site { versions: versions.collect(), ..own.clone() }
+        };
+        apis.iter().zip(&homes).map(with_versions).collect()
+    }
+
+    fn new(api: &Api, gateway: &Gateway, taken: &mut BTreeSet<String>) -> Self {
         Site {
             id: api.id.clone(),
             domain: api.domain.clone(),
             listen_path: api.listen_path.clone(),
             strip: api.strip_listen_path,
             is_strict: gateway.has_strict_routes && !api.listen_path.ends_with('/'),
-            cluster,
+            cluster: cluster_name(&api.id, taken),
             upstream: api.upstream.clone(),
             closed: api.closed.clone(),
+            is_internal: api.internal,
+            is_borrowed: false,
+            version: None,
+            versions: Vec::new(),
         }
     }
 
@@ -71,6 +100,15 @@ impl Site {
     }
 }
 
+fn cluster_name(id: &str, taken: &mut BTreeSet<String>) -> String {
+    let word: String = id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let mut cluster = format!("upstream_{word}");
+    while !taken.insert(cluster.clone()) {
+        cluster.push('_');
+    }
+    cluster
+}
+
 fn protocol(options: Vec<(&'static str, Yaml)>) -> Yaml {
     let kind = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     let options = std::iter::once(("@type", Yaml::from(kind))).chain(options);
@@ -100,7 +138,13 @@ pub(super) fn write(gateway: &Gateway, sites: &[Site], absent: &[Absent], tollbe
         Host::Name(name) => Some(name.as_str()),
         Host::Pattern(_) => None,
     });
-    let domains: BTreeSet<&str> = sites.iter().map(|site| site.domain.as_str()).chain(names).chain([""]).collect();
+    let domains: BTreeSet<&str> = sites
+        .iter()
+        .filter(|site| !site.is_internal)
+        .map(|site| site.domain.as_str())
+        .chain(names)
+        .chain([""])
+        .collect();
     for domain in domains.into_iter().rev() {
         let names = match domain {
             "" => vec!["*".into()],
@@ -116,8 +160,9 @@ pub(super) fn write(gateway: &Gateway, sites: &[Site], absent: &[Absent], tollbe
     text.push_str(FILTERS);
     text.push_str(&block(tollbell, 20));
     text.push_str(ROUTER);
-    let named =
-        sites.iter().flat_map(|site| site.clusters().into_iter().map(move |(name, targets)| (site, name, targets)));
+    let own =
+        sites.iter().flat_map(|site| std::iter::once(site).chain(&site.versions)).filter(|site| !site.is_borrowed);
+    let named = own.flat_map(|site| site.clusters().into_iter().map(move |(name, targets)| (site, name, targets)));
     let clusters: Vec<Yaml> = named.filter_map(|(site, name, targets)| site.cluster(&name, targets)).collect();
     if !clusters.is_empty() {
         text.push_str(&block(&clusters.into(), 2));

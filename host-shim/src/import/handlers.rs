@@ -10,7 +10,7 @@ use super::yaml::{Yaml, map};
 use crate::config::hint;
 
 /// Events that Tyk tells an API's handlers of, and tollbell, too.
-const FIRED: [&str; 11] = [
+const FIRED: [&str; 12] = [
     "AuthFailure",
     "BreakerReset",
     "BreakerTriggered",
@@ -22,13 +22,14 @@ const FIRED: [&str; 11] = [
     "OrgRateLimitExceeded",
     "QuotaExceeded",
     "RatelimitExceeded",
+    "VersionFailure",
 ];
 
 /// Those of them that come from Envoy's own verdicts.
 const UPSTREAM: [&str; 5] = ["BreakerReset", "BreakerTriggered", "BreakerTripped", "HostDown", "HostUp"];
 
 /// Tyk's other events, and what to do instead.
-const UNFIRED: [(&str, &str); 14] = [
+const UNFIRED: [(&str, &str); 13] = [
     ("ApiUpdated", "the configuration changes with Envoy's: tell people where that is deployed"),
     ("CertificateExpired", "watch Envoy's statistic days_until_first_cert_expiring"),
     ("CertificateExpiringSoon", "watch Envoy's statistic days_until_first_cert_expiring"),
@@ -44,7 +45,6 @@ const UNFIRED: [(&str, &str); 14] = [
         "Tyk tells the target of monitor.configuration alone, and never a handler: add it here to be told",
     ),
     ("UpstreamOAuthError", "Envoy's credential_injector gets tokens for an upstream, and has statistics"),
-    ("VersionFailure", "versions are routes in Envoy: watch the statistic of answers without a route"),
     ("WebhookFailure", "watch the statistic tollbell_attempts"),
 ];
 
@@ -101,6 +101,15 @@ impl Handlers {
     fn push(&mut self, event: &str, handler: Option<Yaml>) {
         if let Some(handler) = handler {
             self.0.entry(event.to_owned()).or_default().push(handler);
+        }
+    }
+
+    /// Leaves out what an API without versions never fires.
+    pub(super) fn without_versions(&mut self, handlers: &[At<'_>]) {
+        if self.0.remove("VersionFailure").is_some() {
+            for handler in handlers {
+                handler.missing("VersionFailure never fires here: the API has no versions, or no request can name one");
+            }
         }
     }
 

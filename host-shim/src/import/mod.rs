@@ -9,6 +9,7 @@
 //! What protects an API or narrows a key in Tyk, and has no equivalent, closes the API and leaves the key out: nothing
 //! becomes more open than it was.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ mod source;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod yaml;
 
 use self::advice::Kind;
@@ -89,9 +91,18 @@ struct Context<'c> {
     gateway: &'c Gateway,
     insecure: bool,
     now: DateTime,
+    /// The ids of APIs that are versions of others.
+    versions: BTreeSet<String>,
+    /// Those of them that are not left out.
+    kept: RefCell<BTreeSet<String>>,
 }
 
 impl Context<'_> {
+    /// Whether an API is a version of another one.
+    fn is_version(&self, id: &str) -> bool {
+        self.versions.contains(id)
+    }
+
     /// The domain of an API, empty for any host. `None`: it is a pattern, for which the API is left out.
     fn domain(&self, at: &At<'_>, is_off: bool) -> Option<String> {
         let own = if is_off { "" } else { at.words() };
@@ -144,18 +155,24 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
     let gateway = Gateway::read(&conf.root());
     let folder = files.conf.parent().unwrap_or(Path::new(""));
     let template_path = conf.root().get("template_path").words();
+    let definitions = read::definitions(&files.apps, &fatal, &errors);
     let context = Context {
+        versions: definitions.iter().flat_map(|file| versions::children(&file.root())).collect(),
+        kept: RefCell::default(),
         templates: Templates::new(files.templates.as_deref(), folder, template_path),
         gateway: &gateway,
         insecure: gateway.insecure,
         now: jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).datetime(),
     };
-    let definitions = read::definitions(&files.apps, &fatal, &errors);
     let (apis, absent) = apis(&definitions, &context, &errors);
     if apis.is_empty() && errors.len() > 0 {
         fatal.add(format!("{}: no API is left", files.apps.display()));
     }
-    let callable = |api: &Api| Callable { org_id: api.org_id.clone(), version: api.version.clone() };
+    let callable = |api: &Api| {
+        let carried = api.versions.as_ref().map(versions::Versions::names);
+        let versions = carried.unwrap_or_else(|| api.version.clone().into_iter().collect());
+        Callable { org_id: api.org_id.clone(), versions }
+    };
     let callables: Callables = apis.iter().map(|api| (api.id.clone(), callable(api))).collect();
 
     let policy_file = files.policies.as_deref().map(|path| {
@@ -182,7 +199,7 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
         );
     }
     let mut taken = BTreeSet::new();
-    let sites: Vec<Site> = apis.iter().map(|api| Site::new(api, &gateway, &mut taken)).collect();
+    let sites = Site::of(&apis, &gateway, &mut taken);
     let tollbell = tollbell(&conf, &gateway, context.templates, apis, (policies, sessions, orgs));
     let left_out = left_out(files.keep_going, &fatal, &errors)?;
     let mut sections = vec![section(&conf, Kind::Gateway, verbose)];
@@ -199,23 +216,38 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
 /// The APIs of the definitions, and the places of those that are left out. A file with an error has none.
 fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Api>, Vec<Absent>) {
     let (mut found, mut absent) = (Vec::new(), Vec::new());
-    for file in definitions {
+    let read = |file: &File| {
         let root = file.root();
         let is_oas = root.get("x-tyk-api-gateway").value().is_some();
-        match if is_oas { oas::read(&root, context) } else { classic::read(&root, context) } {
-            Ok(api) => found.push((file, api)),
+        if is_oas { oas::read(&root, context) } else { classic::read(&root, context) }
+    };
+    // An API finds its versions among those that were read before.
+    let (bases, others): (Vec<_>, Vec<_>) =
+        definitions.iter().enumerate().partition(|(_, file)| !versions::children(&file.root()).is_empty());
+    for (place, file) in others.into_iter().chain(bases) {
+        match read(file) {
+            Ok(api) => {
+                context.kept.borrow_mut().insert(api.id.clone());
+                found.push((place, file, api));
+            }
             Err(place) => absent.extend(place),
         }
     }
+    found.sort_by_key(|(place, ..)| *place);
+    let found: Vec<(&File, Api)> = found.into_iter().map(|(_, file, api)| (file, api)).collect();
     places::check(&found);
     let mut apis = Vec::new();
     for (file, api) in found {
         match file.errors() {
             0 => apis.push(api),
+            // Nothing is at its place.
+            _ if api.internal => {}
             _ => absent.push(Absent::of(&api)),
         }
     }
     definitions.iter().for_each(|file| errors.add_all(file.take_errors()));
+    let ids: BTreeSet<String> = apis.iter().map(|api| api.id.clone()).collect();
+    apis.iter_mut().filter_map(|api| api.versions.as_mut()).for_each(|versions| versions.keep(&ids));
     (apis, absent)
 }
 

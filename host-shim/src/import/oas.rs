@@ -6,6 +6,7 @@ use super::classic::{ADDRESSES, CERTIFICATES, PATHS, expiry, limited};
 use super::handlers::{Handlers, duration_seconds};
 use super::places::Absent;
 use super::source::At;
+use super::versions;
 use super::yaml::{Yaml, map};
 
 const ELSEWHERE: &str = "put the Envoy filter that checks it (jwt_authn, basic_auth or ext_authz) before tollbell, and \
@@ -17,6 +18,10 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     let (info, server) = (tyk.get("info"), tyk.get("server"));
     for (setting, why) in [("state.active", "it is not active"), ("state.internal", "it is internal to Tyk")] {
         let at = info.at(setting);
+        if setting == "state.internal" && at.flag() && context.is_version(info.get("id").words()) {
+            at.carried();
+            continue;
+        }
         if at.value().is_some() && at.flag() == (setting == "state.internal") {
             root.missing(format!("the API is left out: {why}"));
             return Err(None);
@@ -49,10 +54,16 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     expiry(&info.get("expiration"), "the API's end", &mut api, context.now);
     let versioning = info.get("versioning");
     if versioning.get("enabled").flag() {
-        versioning.missing("give the other versions routes of their own, which match the header or parameter");
+        versions::of_apis_oas(&versioning, &mut api, context);
     }
+    api.internal = info.at("state.internal").flag();
     api.rate_limit = rate_limit(&tyk.at("upstream.rateLimit"));
     api.handlers = Handlers::oas(&server.get("eventHandlers"), &context.templates);
+    if api.versions.is_none() {
+        let handlers = server.get("eventHandlers").items();
+        let of_versions = handlers.into_iter().filter(|handler| handler.get("trigger").words() == "VersionFailure");
+        api.handlers.without_versions(&of_versions.collect::<Vec<_>>());
+    }
     upstream(&tyk.get("upstream"), &mut api, context);
     Ok(api)
 }

@@ -60,7 +60,9 @@ pub(super) fn check(found: &[(&File, Api)]) {
         }
     }
     for (file, api) in found {
-        let is_same = |other: &Api| (&other.domain, &other.listen_path) == (&api.domain, &api.listen_path);
+        let is_same = |other: &Api| {
+            !api.internal && !other.internal && (&other.domain, &other.listen_path) == (&api.domain, &api.listen_path)
+        };
         // Of one id twice, the second is left out anyway.
         let others = found.iter().filter(|(_, other)| other.id != api.id && is_same(other));
         for (_, other) in others {

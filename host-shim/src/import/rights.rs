@@ -67,8 +67,8 @@ pub(super) type Callables = BTreeMap<String, Callable>;
 /// What a right to an API must fit.
 pub(super) struct Callable {
     pub(super) org_id: String,
-    /// The version that is served, where the API has versions.
-    pub(super) version: Option<String>,
+    /// The versions that are served, where rights name versions.
+    pub(super) versions: Vec<String>,
 }
 
 impl Callable {
@@ -108,9 +108,12 @@ fn right(id: &str, at: &At<'_>, known: &Callables, org: &str) -> Option<Yaml> {
         return None;
     }
     let versions = at.get("versions").items();
-    if let Some(served) = api.version.as_deref().filter(|served| !versions.iter().any(|at| at.words() == *served)) {
+    let is_named = |served: &String| versions.iter().any(|at| at.words() == *served);
+    if !api.versions.is_empty() && !api.versions.iter().any(is_named) {
         at.missing(format!(
-            "the right is left out: it is not one to version {served:?}, which is the one that is served"
+            "the right is left out: it is not one to version {}, which {} served",
+            api.versions.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
+            if api.versions.len() == 1 { "is the one that is" } else { "are those that are" }
         ));
         return None;
     }

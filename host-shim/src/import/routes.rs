@@ -5,9 +5,11 @@
 
 use super::api::{Target, Upstream};
 use super::places::{Absent, Host, is_unreserved, path_regex};
+use super::versions::ROUTE_HEADER;
 use super::yaml::{Yaml, block, map};
 
 /// An API that is served, or closed.
+#[derive(Clone)]
 pub(super) struct Site {
     pub(super) id: String,
     pub(super) domain: String,
@@ -18,6 +20,14 @@ pub(super) struct Site {
     pub(super) cluster: String,
     pub(super) upstream: Upstream,
     pub(super) closed: Vec<String>,
+    /// Only versions of other APIs lead to it: it has no routes.
+    pub(super) is_internal: bool,
+    /// The cluster is another site's.
+    pub(super) is_borrowed: bool,
+    /// The version that it is, of an API that has some.
+    pub(super) version: Option<String>,
+    /// Where there are some, nothing goes to the site itself.
+    pub(super) versions: Vec<Site>,
 }
 
 /// What stands at a place.
@@ -74,7 +84,8 @@ pub(super) fn write(domain: &str, sites: &[Site], absent: &[Absent], timeout: i6
 /// In Tyk's order: what has a domain, then what has none; of both, the longest first.
 fn stands<'s>(domain: &str, sites: &'s [Site], absent: &'s [Absent]) -> Vec<Stand<'s>> {
     let of = |host: &dyn Fn(&Host) -> bool| {
-        let sites = sites.iter().filter(|site| host(&Host::Name(site.domain.clone()))).map(Stand::Site);
+        let sites =
+            sites.iter().filter(|site| !site.is_internal && host(&Host::Name(site.domain.clone()))).map(Stand::Site);
         let mut stands: Vec<Stand<'_>> =
             sites.chain(absent.iter().filter(|absent| host(&absent.host)).map(Stand::Absent)).collect();
         stands.sort_by_key(|stand| std::cmp::Reverse(stand.length()));
@@ -135,6 +146,15 @@ fn refusal(status: i64, text: &str) -> Vec<(&'static str, Yaml)> {
     vec![("direct_response", answer)]
 }
 
+/// Refuses as tollbell refuses a key without a right.
+fn disallowed() -> Vec<(&'static str, Yaml)> {
+    let body = r#"{"error": "Access to this API has been disallowed"}"#;
+    let answer = map([("status", 403.into()), ("body", map([("inline_string", body.into())]))]);
+    let json = map([("key", "content-type".into()), ("value", "application/json".into())]);
+    let header = map([("header", json), ("append_action", "OVERWRITE_IF_EXISTS_OR_ADD".into())]);
+    vec![("direct_response", answer), ("response_headers_to_add", vec![header].into())]
+}
+
 fn route(condition: Yaml, rest: Vec<(&'static str, Yaml)>) -> String {
     let entries = std::iter::once(("match", condition)).chain(rest);
     block(&vec![map(entries)].into(), 14)
@@ -168,12 +188,17 @@ impl Site {
 
     /// `refuses_neighbours`: paths that only begin as its listen path does are nobody's.
     fn write(&self, timeout: i64, refuses_neighbours: bool) -> String {
-        let mut text = String::new();
-        if !self.closed.is_empty() {
+        let mut text: String = self.versions.iter().map(|version| version.write(timeout, false)).collect();
+        if !self.versions.is_empty() {
+            text.push_str(&comment("tollbell names the version of a request in a header. What has none:"));
+            for (condition, _) in self.paths() {
+                text.push_str(&route(condition, disallowed()));
+            }
+        } else if !self.closed.is_empty() {
             text.push_str(&comment(&format!("Closed, for want of a check of {}.", self.closed.join(" and of "))));
             text.push_str(&comment(&format!("With one: route: {{ cluster: {} }}", self.cluster)));
         }
-        for (condition, rewrite) in self.paths() {
+        for (condition, rewrite) in self.paths().into_iter().filter(|_| self.versions.is_empty()) {
             text.push_str(&self.route(condition, rewrite, timeout));
         }
         if refuses_neighbours {
@@ -236,14 +261,14 @@ impl Site {
         (regex_match(&format!("{own}{rest}")), change)
     }
 
-    fn route(&self, condition: Yaml, rewrite: Option<(&'static str, Yaml)>, timeout: i64) -> String {
-        if !self.closed.is_empty() {
-            let body = r#"{"error": "Access to this API has been disallowed"}"#;
-            let answer = map([("status", 403.into()), ("body", map([("inline_string", body.into())]))]);
-            let json = map([("key", "content-type".into()), ("value", "application/json".into())]);
-            let header = map([("header", json), ("append_action", "OVERWRITE_IF_EXISTS_OR_ADD".into())]);
-            let headers = ("response_headers_to_add", vec![header].into());
-            return route(condition, vec![("direct_response", answer), headers]);
+    fn route(&self, mut condition: Yaml, rewrite: Option<(&'static str, Yaml)>, timeout: i64) -> String {
+        if let (Some(version), Yaml::Map(conditions)) = (&self.version, &mut condition) {
+            let exact = map([("exact", version.as_str().into())]);
+            let header = map([("name", ROUTE_HEADER.into()), ("string_match", exact)]);
+            conditions.push(("headers".to_owned(), vec![header].into()));
+        }
+        if !self.closed.is_empty() || self.upstream.targets.is_empty() {
+            return route(condition, disallowed());
         }
         let targets = &self.upstream.targets;
         let host = |target: &Target| ("host_rewrite_literal", Yaml::from(target.authority()));
@@ -266,7 +291,11 @@ impl Site {
             [target] => action.push(host(target)),
             _ => action.push(("auto_host_rewrite", true.into())),
         }
-        route(condition, vec![("route", map(action))])
+        let mut rest = vec![("route", map(action))];
+        if self.version.is_some() {
+            rest.push(("request_headers_to_remove", vec![Yaml::from(ROUTE_HEADER)].into()));
+        }
+        route(condition, rest)
     }
 
     /// Whether each target has a cluster of its own: the name to ask a TLS server for, and to find in its certificate,

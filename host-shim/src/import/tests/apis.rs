@@ -224,7 +224,7 @@ fn tyks_old_ways_are_understood() {
         "without gone,",
         "handler_meta.method: PUT, in capitals",
         "Tyk has no event \"AuthFailed\"",
-        "give version \"v1\" a route of its own",
+        "no request can name version \"v1\"",
         "disable_quota: the quotas of its keys count here",
     ] {
         let is_empty_event = told.contains("AuthFailed");

@@ -6,6 +6,7 @@ mod files;
 mod keep_going;
 mod keys;
 mod routes;
+mod versions;
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
