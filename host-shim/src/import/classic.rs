@@ -45,14 +45,14 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
         if setting == "internal" && at.flag() && context.is_version(root.get("api_id").words()) {
             at.carried();
         } else if at.value().is_some() && at.flag() == (setting == "internal") {
-            root.missing(format!("the API is left out: {why}"));
+            root.left_out(format!("the API is left out: {why}"));
             return Err(None);
         }
     }
     root.get("active").carried();
     let protocol = root.get("protocol");
     if !matches!(protocol.words(), "" | "http" | "https" | "h2c") {
-        root.missing("the API is left out: it is not HTTP, and needs a listener with envoy.filters.network.tcp_proxy");
+        root.left_out("the API is left out: it is not HTTP, and needs a listener with envoy.filters.network.tcp_proxy");
         return Err(None);
     }
     if protocol.is_set() {
@@ -64,7 +64,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     let proxy = root.get("proxy");
     let path = proxy.get("listen_path");
     let domain = (&root.get("domain"), root.get("domain_disabled").flag());
-    let (domain, listen_path) = context.place(domain, &path, root.get("name").words())?;
+    let (domain, listen_path) = context.place(root, domain, &path, root.get("name").words())?;
     let mut api = Api { place: path.place(), listen_path, domain, ..Api::default() };
     let id = root.get("api_id");
     if id.words().is_empty() {
@@ -76,7 +76,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     }
     api.strip_listen_path = proxy.get("strip_listen_path").flag();
     proxy.get("strip_listen_path").carried();
-    authentication(root, &mut api);
+    authentication(root, &mut api, context);
     api.allows_preflight = api::preflight(&root.at("CORS.options_passthrough"));
     restrictions(root, &mut api, context.now);
     if let Some(limit) = rate_limit(root) {
@@ -92,7 +92,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     Ok(api)
 }
 
-fn authentication(root: &At<'_>, api: &mut Api) {
+fn authentication(root: &At<'_>, api: &mut Api, context: &Context<'_>) {
     root.get("use_keyless").carried();
     root.get("use_standard_auth").carried();
     root.get("strip_auth_data").carried();
@@ -110,9 +110,7 @@ fn authentication(root: &At<'_>, api: &mut Api) {
     let new = root.at("auth_configs.authToken");
     let config = if new.is_set() { new } else { old.clone() };
     api.auth = token(&config);
-    if config.get("use_certificate").flag() {
-        config.get("use_certificate").missing(CERTIFICATES);
-    }
+    certificate(&config.get("use_certificate"), api, context);
     if old.is_set() && root.at("auth_configs.authToken").is_set() {
         if token(&old) != api.auth {
             for name in ["auth_header_name", "param_name", "cookie_name", "use_param", "use_cookie"] {
@@ -126,6 +124,15 @@ fn authentication(root: &At<'_>, api: &mut Api) {
         if kind != "authToken" {
             config.missing(UNUSED);
         }
+    }
+}
+
+/// With it, Tyk asks for a certificate beside the key, on connections with TLS.
+pub(super) fn certificate(at: &At<'_>, api: &mut Api, context: &Context<'_>) {
+    if at.flag() && !api.use_keyless && context.gateway.has_tls {
+        closes(api, at, "client certificates", CERTIFICATES);
+    } else if at.flag() {
+        at.missing("nothing to do: without TLS, Tyk asks for no certificate");
     }
 }
 
@@ -167,17 +174,19 @@ pub(super) fn expiry(at: &At<'_>, what: &str, api: &mut Api, now: DateTime) {
     };
     if end <= now {
         closes(api, at, what, "it has passed: take the API out");
+    } else if end.year() > now.year() + 50 {
+        at.missing("nothing to do: that is in more than fifty years");
     } else {
-        at.missing("it does not end by itself: take its route out on that day");
+        at.missing("tollbell does not end an API by itself: take its routes out on that day");
     }
 }
 
 fn rate_limit(root: &At<'_>) -> Option<Yaml> {
     let limit = root.get("global_rate_limit");
     let off = root.get("disable_rate_limit");
-    root.get("disable_quota").missing("the quotas of its keys count here, too: give such keys a quota_max of -1");
+    root.get("disable_quota").missing("tollbell counts quotas on every API: give keys that shall have none here a right with a limit whose quota_max is -1");
     if off.flag() {
-        off.missing("the rates of its keys count here, too: take rate and per out of the keys that call it alone");
+        off.missing("tollbell counts the rates of keys on every API: give keys that shall have none here a right with a limit whose rate is -1");
         limit.missing(UNUSED);
         return None;
     }
@@ -263,8 +272,9 @@ fn upstream(proxy: &At<'_>, version: Option<&At<'_>>, api: &mut Api, context: &C
     api.upstream.keeps_slash = proxy.get("disable_strip_slash").flag();
     let discovery = proxy.at("service_discovery.use_discovery_service");
     if discovery.flag() {
-        discovery
-            .missing("its hosts are not asked for: use a cluster of type EDS, or a name that resolves to all of them");
+        discovery.missing(
+            "the discovery service is not asked: use a cluster of type EDS, or a name that resolves to all hosts",
+        );
     }
     let overriding = version.map(|version| version.get("override_target")).filter(At::is_set);
     let balancing = proxy.get("enable_load_balancing");

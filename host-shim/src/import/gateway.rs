@@ -17,6 +17,8 @@ pub(super) struct Gateway {
     /// For APIs without a domain of their own; empty for any.
     pub(super) host_name: String,
     pub(super) has_custom_domains: bool,
+    /// Clients use TLS.
+    pub(super) has_tls: bool,
     /// Certificates of upstreams are not verified.
     pub(super) insecure: bool,
     /// In seconds; 0 for none.
@@ -51,6 +53,7 @@ impl Gateway {
             port: port(conf),
             host_name: host_name(conf),
             has_custom_domains: conf.get("enable_custom_domains").flag(),
+            has_tls: tls.flag(),
             insecure: conf.get("proxy_ssl_insecure_skip_verify").flag(),
             timeout: timeout(conf),
             has_strict_routes: carried_flag(conf, "enable_strict_routes"),
@@ -147,8 +150,8 @@ fn naming(conf: &At<'_>) -> Naming {
     let hashes = conf.get("hash_keys");
     if hashes.flag() {
         hashes.changed(
-            "the key export has hashes instead of keys. It does not change what events show: as in Tyk, they show the key. \
-             To show its SHA-256 instead, set hash_keys in tollbell's configuration",
+            "it says that a key export has hashes instead of keys, and does not change what events show: as in Tyk, they \
+             show the key. To show its SHA-256 instead, set hash_keys in tollbell's configuration",
         );
     }
     let (function, fallback) = (conf.get("hash_key_function"), conf.get("hash_key_function_fallback"));

@@ -120,10 +120,6 @@ impl Context<'_> {
             return Some(self.gateway.host_name.clone());
         }
         let Some(domain) = places::domain(own) else {
-            at.missing(
-                "the API is left out, and its paths are answered with 404 on such hosts: its domain is a pattern; give it \
-                 one host, or write one API for each",
-            );
             return None;
         };
         at.carried();
@@ -131,13 +127,27 @@ impl Context<'_> {
     }
 
     /// Host and listen path of an API; or an error: the place of one that is left out, if Tyk serves it.
-    fn place(&self, domain: (&At<'_>, bool), path: &At<'_>, name: &str) -> Result<(String, String), Option<Absent>> {
+    fn place(
+        &self,
+        whole: &At<'_>,
+        domain: (&At<'_>, bool),
+        path: &At<'_>,
+        name: &str,
+    ) -> Result<(String, String), Option<Absent>> {
         let host = self.domain(domain.0, domain.1);
         let pattern = || places::host_pattern(domain.0.words());
-        let listen_path = places::listen_path(path, &|| Some(host.clone().map_or_else(pattern, Host::Name)), name)?;
+        let listen_path =
+            places::listen_path(whole, path, &|| Some(host.clone().map_or_else(pattern, Host::Name)), name)?;
         match host {
             Some(host) => Ok((host, listen_path)),
-            None => Err(Some(Absent::at(pattern(), &listen_path, name))),
+            None => {
+                whole.left_out(format!(
+                    "the API is left out, and its paths are answered with 404 on such hosts: its domain is a pattern ({}); \
+                     give it one host, or write one API for each",
+                    domain.0.words()
+                ));
+                Err(Some(Absent::at(pattern(), &listen_path, name)))
+            }
         }
     }
 }
@@ -240,9 +250,13 @@ fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Ap
     for (file, api) in found {
         match file.errors() {
             0 => apis.push(api),
-            // Nothing is at its place.
-            _ if api.internal => {}
-            _ => absent.push(Absent::of(&api)),
+            _ => {
+                file.root().left_out("the file is left out: see the beginning of the report");
+                // An internal API has no place of its own that would be empty now.
+                if !api.internal {
+                    absent.push(Absent::of(&api));
+                }
+            }
         }
     }
     definitions.iter().for_each(|file| errors.add_all(file.take_errors()));

@@ -2,9 +2,9 @@
 
 use super::Context;
 use super::api::{self, Api, Auth, closes};
-use super::classic::{ADDRESSES, CERTIFICATES, PATHS, expiry, limited};
+use super::classic::{ADDRESSES, CERTIFICATES, PATHS, certificate, expiry, limited};
 use super::handlers::{Handlers, duration_seconds};
-use super::places::Absent;
+use super::places::{Absent, Host};
 use super::source::At;
 use super::versions;
 use super::yaml::{Yaml, map};
@@ -23,19 +23,29 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
             continue;
         }
         if at.value().is_some() && at.flag() == (setting == "state.internal") {
-            root.missing(format!("the API is left out: {why}"));
+            root.left_out(format!("the API is left out: {why}"));
             return Err(None);
         }
         at.carried();
     }
+    if root.get("x-tyk-streaming").is_set() && tyk.at("upstream.url").words().is_empty() {
+        let (path, custom) = (server.at("listenPath.value"), server.get("customDomain"));
+        let off = custom.is_set() && !custom.get("enabled").flag();
+        let place = context.place(root, (&custom.get("name"), off), &path, info.get("name").words());
+        root.left_out("the API is left out: it is served by Tyk Streams, and has no upstream");
+        return Err(place.map_or_else(
+            |absent| absent,
+            |(host, path)| Some(Absent::at(Host::Name(host), &path, info.get("name").words())),
+        ));
+    }
     for described in ["openapi", "info", "paths", "components", "tags", "security", "servers", "externalDocs"] {
-        root.get(described).missing("nothing to do: it describes the API, for people and for middleware");
+        root.get(described).missing("nothing to do: it describes the API for its users and for Tyk's middleware");
     }
     let path = server.at("listenPath.value");
     let custom = server.get("customDomain");
     let is_off = custom.is_set() && !custom.get("enabled").flag();
     custom.get("enabled").carried();
-    let (domain, listen_path) = context.place((&custom.get("name"), is_off), &path, info.get("name").words())?;
+    let (domain, listen_path) = context.place(root, (&custom.get("name"), is_off), &path, info.get("name").words())?;
     let mut api = Api { place: path.place(), listen_path, domain, ..Api::default() };
     let id = info.get("id");
     if id.words().is_empty() {
@@ -48,7 +58,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     info.get("dbId").missing("nothing to do: it is the id in Tyk's own database");
     api.strip_listen_path = server.at("listenPath.strip").flag();
     server.at("listenPath.strip").carried();
-    authentication(root, &server.get("authentication"), &mut api);
+    authentication(root, &server.get("authentication"), &mut api, context);
     api.allows_preflight = api::preflight(&tyk.at("middleware.global.cors.optionsPassthrough"));
     restrictions(&tyk, &mut api);
     expiry(&info.get("expiration"), "the API's end", &mut api, context.now);
@@ -68,7 +78,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     Ok(api)
 }
 
-fn authentication(root: &At<'_>, at: &At<'_>, api: &mut Api) {
+fn authentication(root: &At<'_>, at: &At<'_>, api: &mut Api, context: &Context<'_>) {
     at.get("enabled").carried();
     at.get("stripAuthorizationData").carried();
     api.use_keyless = !at.get("enabled").flag();
@@ -95,9 +105,7 @@ fn authentication(root: &At<'_>, at: &At<'_>, api: &mut Api) {
             if signature.flag() {
                 closes(api, &signature, "the signature beside a key", ELSEWHERE);
             }
-            if scheme.get("enableClientCertificate").flag() {
-                scheme.get("enableClientCertificate").missing(CERTIFICATES);
-            }
+            certificate(&scheme.get("enableClientCertificate"), api, context);
             scheme.get("enabled").carried();
             token = Some(key_location(&native, &scheme));
         } else {

@@ -86,21 +86,34 @@ pub(super) fn host_pattern(name: &str) -> Host {
 }
 
 /// A listen path that is the beginning of a path; or an error: what becomes of its place, if Tyk serves it.
-pub(super) fn listen_path(at: &At<'_>, host: &dyn Fn() -> Option<Host>, what: &str) -> Result<String, Option<Absent>> {
+pub(super) fn listen_path(
+    whole: &At<'_>,
+    at: &At<'_>,
+    host: &dyn Fn() -> Option<Host>,
+    what: &str,
+) -> Result<String, Option<Absent>> {
     let path = at.words();
+    if at.value().is_none() {
+        at.error("missing: the API has no path");
+    }
     if path.is_empty() || path.contains(' ') {
-        at.missing("the API is left out: Tyk does not load it either, with such a listen path");
-        if at.value().is_none() {
-            at.error("missing: the API has no path");
-        }
+        whole.left_out(
+            "the API is left out: it has no listen path, or one with a blank, and Tyk does not load it either",
+        );
         return Err(None);
     }
     let clean = clean(path);
-    if path.contains(|c: char| matches!(c, '?' | '#' | '{' | '}' | '*' | '(' | ')' | '%') || c.is_whitespace()) {
-        at.missing(
-            "the API is left out, and its paths are answered with 404: its listen path is a pattern, and tollbell knows an \
-             API by how its paths begin",
-        );
+    let is_pattern = |c: char| matches!(c, '{' | '}' | '*' | '(' | ')');
+    // Servers do not agree on what these mean, or no path has them.
+    let is_odd = |c: char| matches!(c, '?' | '#' | '%' | ';' | '\\') || c.is_whitespace() || c.is_control();
+    if path.contains(is_pattern) || path.contains(is_odd) {
+        let problem = match path.contains(is_pattern) {
+            true => "is a pattern, and tollbell knows an API by how its paths begin",
+            false => "has a character that servers do not agree on",
+        };
+        whole.left_out(format!(
+            "the API is left out, and its paths are answered with 404: its listen path {path:?} {problem}"
+        ));
         return Err(host().map(|host| Absent::at(host, &clean, what)));
     }
     if clean == path {

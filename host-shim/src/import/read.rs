@@ -36,7 +36,11 @@ pub(super) fn definitions(folder: &Path, fatal: &Errors, errors: &Errors) -> Vec
 }
 
 fn definition(path: &Path, errors: &Errors) -> Option<File> {
-    let root = object(path, errors)?;
+    let mut root = object(path, errors)?;
+    // As the dashboard exports it.
+    if let Some(inner) = root.get_mut("api_definition").filter(|inner| inner.is_object()) {
+        root = inner.take();
+    }
     let is_definition = ["x-tyk-api-gateway", "proxy", "api_id"].into_iter().any(|part| root.get(part).is_some());
     if !is_definition {
         errors.add(format!("{}: neither a classic API definition nor an OAS one of Tyk's", path.display()));

@@ -19,23 +19,26 @@ pub(super) fn left_out(errors: &[String]) -> String {
 
 /// The part of the report that is about one file.
 pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String {
-    let of = |wanted: fn(&Note) -> bool| settings.iter().filter(|setting| wanted(&setting.note)).collect::<Vec<_>>();
-    let carried = of(|note| *note == Note::Carried);
-    let changed = of(|note| matches!(note, Note::Changed(_)));
-    let missing = of(|note| matches!(note, Note::Missing(_)));
+    let of =
+        |wanted: &dyn Fn(&Note) -> bool| settings.iter().filter(|setting| wanted(&setting.note)).collect::<Vec<_>>();
+    let is_missing = |note: &Note| matches!(note, Note::Missing(_));
+    let is_idle = |note: &Note| is_missing(note) && text_of(note).starts_with(IDLE);
+    let carried = of(&|note| *note == Note::Carried);
+    let changed = of(&|note| matches!(note, Note::Changed(_)));
+    // What asks for something comes before what does not.
+    let missing = of(&|note| is_missing(note) && !is_idle(note));
+    let idle = of(&is_idle);
     let mut text = format!(
-        "{name}: {} carried over, {} changed, {} without an equivalent\n",
+        "{name}: {} carried over, {} changed, {} without an equivalent, {} not needed\n",
         carried.len(),
         changed.len(),
-        missing.len()
+        missing.len(),
+        idle.len()
     );
     for setting in carried.iter().filter(|_| verbose || carried.len() <= LISTED) {
         let _ = writeln!(text, "  carried over   {name}: {}", setting.path);
     }
-    // What asks for something comes before what does not.
-    let (idle, missing): (Vec<&Setting>, Vec<&Setting>) =
-        missing.into_iter().partition(|setting| text_of(&setting.note).starts_with(IDLE));
-    for (kind, settings) in [("changed       ", changed), ("no equivalent ", missing), ("no equivalent ", idle)] {
+    for (kind, settings) in [("changed       ", changed), ("no equivalent ", missing), ("not needed    ", idle)] {
         for line in lines(&settings, verbose) {
             let _ = writeln!(text, "  {kind} {name}: {line}");
         }
@@ -50,16 +53,22 @@ fn text_of(note: &Note) -> &str {
     }
 }
 
+/// What is said of a setting.
+fn shown(note: &Note) -> &str {
+    let text = text_of(note);
+    text.strip_prefix(IDLE).map_or(text, |why| why.trim_start_matches(": "))
+}
+
 /// What was told of a whole is one line with its settings, and so is what is the same in many entries.
 fn lines(settings: &[&Setting], verbose: bool) -> Vec<String> {
     if verbose {
-        return settings.iter().map(|setting| format!("{}: {}", setting.path, text_of(&setting.note))).collect();
+        return settings.iter().map(|setting| format!("{}: {}", setting.path, shown(&setting.note))).collect();
     }
     let mut order = Vec::new();
     let mut groups: BTreeMap<(String, &str), Vec<&Setting>> = BTreeMap::new();
     for setting in settings {
         let general = if setting.told_at == setting.path { general(&setting.path) } else { setting.told_at.clone() };
-        let group = (general, text_of(&setting.note));
+        let group = (general, shown(&setting.note));
         if !groups.contains_key(&group) {
             order.push(group.clone());
         }

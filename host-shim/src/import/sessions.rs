@@ -54,7 +54,7 @@ impl Policies {
                 policies.kept.remove(id);
                 let told = policies.told.entry(id.to_owned()).or_default();
                 told.has_error = true;
-                at.missing("the policy is left out, and so are its keys: it has an error");
+                at.left_out("the policy is left out, and so are its keys: it has an error");
             }
         }
         policies
@@ -92,11 +92,11 @@ impl Policies {
         let told = Told { partition, org_id: org_id.clone(), grants, is_inactive, has_error: false };
         self.told.insert(id.to_owned(), told);
         if partition == Partition::Mixed {
-            at.missing("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
+            at.left_out("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
             return;
         }
         if rights.are_lost && grants {
-            at.missing("the policy is left out: none of its APIs is left");
+            at.left_out("the policy is left out: none of its APIs is left");
             return;
         }
         if !rights.apis.is_empty() {
@@ -139,7 +139,7 @@ impl Sessions {
             org.extend(triggers(&at).map(|monitor| ("monitor", monitor)));
             if file.errors() > before {
                 // Its limits are not certain: whoever belongs to it waits until they are.
-                at.missing("the organisation is switched off, and its keys with it: its session has an error");
+                at.left_out("the organisation is switched off, and its keys with it: its session has an error");
                 org = vec![("is_inactive", true.into())];
             }
             sessions.orgs.insert(name.to_owned(), map(org));
@@ -148,13 +148,13 @@ impl Sessions {
             let before = file.errors();
             let session = match unusable.reason(name) {
                 Some(why) => {
-                    at.missing(format!("the key is left out: {why}"));
+                    at.left_out(format!("the key is left out: {why}"));
                     None
                 }
                 None => session(&at, policies, apis),
             };
             if file.errors() > before {
-                at.missing("the key is left out: it has an error");
+                at.left_out("the key is left out: it has an error");
             } else if let Some(session) = session {
                 sessions.named.insert(at.get("org_id").words().to_owned());
                 sessions.keys.insert(name.to_owned(), session);
@@ -166,18 +166,18 @@ impl Sessions {
 
 fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
     if let Some((setting, what)) = OTHER_PROOF.iter().find(|(setting, _)| at.at(setting).is_set()) {
-        at.missing(format!(
+        at.left_out(format!(
             "the key is left out: its owner proves who they are by {what} ({setting}), without which its name would be a \
              key for anybody: give its owner an API key"
         ));
         return None;
     }
     if at.get("allowed_ips").is_set() {
-        at.missing("the key is left out: only some addresses may use it: add it beside envoy.filters.http.rbac");
+        at.left_out("the key is left out: only some addresses may use it: add it beside envoy.filters.http.rbac");
         return None;
     }
     if at.at("meta_data.policies").value().is_some_and(serde_json::Value::is_array) {
-        at.missing("the key is left out: Tyk takes the policies in its metadata: put them into the policies file");
+        at.left_out("the key is left out: Tyk takes the policies in its metadata: put them into the policies file");
         return None;
     }
     let mut session = Vec::new();
@@ -207,11 +207,11 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
         return Some(own);
     }
     if are_lost {
-        at.missing("the key is left out: none of the rights that it had is left, and no right would be every right");
+        at.left_out("the key is left out: none of the rights that it had is left, and no right would be every right");
         return None;
     }
     if !applied.ids.is_empty() {
-        at.missing(
+        at.left_out(
             "the key is left out: neither it nor its policies name an API, which some releases of Tyk refuse and which \
              would be the right to every API here: give it access_rights",
         );
@@ -223,7 +223,7 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
     let near = apis.iter().filter(|(_, api)| !api.is_foreign_to(org));
     let near: Vec<(String, Yaml)> = near.map(|(id, _)| (id.clone(), map([]))).collect();
     if near.is_empty() {
-        at.missing("the key is left out: no API of its organisation is left, and Tyk finds it nowhere else");
+        at.left_out("the key is left out: no API of its organisation is left, and Tyk finds it nowhere else");
         return None;
     }
     at.get("org_id").changed("it has the rights to all APIs of its organisation, since Tyk finds it nowhere else");
@@ -280,7 +280,7 @@ fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
         None
     };
     if let Some(problem) = problem {
-        at.missing(format!("the key is left out: {problem}"));
+        at.left_out(format!("the key is left out: {problem}"));
         return None;
     }
     if !gone.is_empty() {

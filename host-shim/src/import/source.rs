@@ -293,6 +293,17 @@ impl<'f> At<'f> {
         self.note(Note::Missing(instead.into()));
     }
 
+    /// It is left out as a whole: none of its parts is carried over.
+    pub(super) fn left_out(&self, why: impl Into<String>) {
+        let is_below = |path: &str| {
+            let rest = path.strip_prefix(self.path.as_str());
+            rest.is_some_and(|rest| self.path.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let asks = |note: &Note| matches!(note, Note::Missing(text) if !text.starts_with(IDLE));
+        self.file.notes.borrow_mut().retain(|path, note| asks(note) || !is_below(path));
+        self.missing(why);
+    }
+
     pub(super) fn error(&self, text: impl AsRef<str>) {
         self.file.errors.add(format!("{}: {}", self.place(), text.as_ref()));
     }

@@ -225,7 +225,7 @@ fn tyks_old_ways_are_understood() {
         "handler_meta.method: PUT, in capitals",
         "Tyk has no event \"AuthFailed\"",
         "no request can name version \"v1\"",
-        "disable_quota: the quotas of its keys count here",
+        "disable_quota: tollbell counts quotas on every API",
     ] {
         let is_empty_event = told.contains("AuthFailed");
         assert!(report.contains(told) || is_empty_event, "{told}\n{report}");

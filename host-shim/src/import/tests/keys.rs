@@ -216,6 +216,6 @@ fn hashed_exports_are_used_as_far_as_they_can_be() {
     let (report, dump) = folder.good();
     assert_eq!(tollbell_of(&dump)["keys"], json!({ format!("sha256:{sha}"): { "alias": "s" } }));
     assert_eq!(tollbell_of(&dump).get("hash_keys"), None);
-    assert!(report.contains("tyk.conf: hash_keys: the key export has hashes instead of keys."), "{report}");
+    assert!(report.contains("tyk.conf: hash_keys: it says that a key export has hashes instead of keys"), "{report}");
     assert!(report.contains("its name is a murmur hash") && !report.contains("deadbeef"), "{report}");
 }

@@ -193,3 +193,71 @@ fn handlers_that_tyk_never_calls_are_not_carried_over() {
         assert!(report.contains(said), "{said}\n{report}");
     }
 }
+
+#[test]
+fn a_certificate_beside_the_key_is_asked_for_with_tls() {
+    let old = classic(json!({ "auth": { "use_certificate": true } }));
+    let scheme = json!({ "key": { "enabled": true, "enableClientCertificate": true } });
+    let new = oas(json!({ "server": { "authentication": { "securitySchemes": scheme } } }));
+    for (tls, closed) in [(true, 2), (false, 0)] {
+        let conf = json!({ "http_server_options": { "use_ssl": tls } });
+        let folder = Folder::new(&[("tyk.conf", conf), ("apps/a.json", old.clone()), ("apps/o.json", new.clone())]);
+        let (report, dump) = folder.good();
+        let closes = |route: &&Value| route["direct_response"]["status"] == 403;
+        assert_eq!(routes(&dump, "*").iter().filter(closes).count() > 0, tls, "{report}");
+        assert_eq!(report.matches("since nothing here checks client certificates").count(), closed, "{report}");
+    }
+}
+
+#[test]
+fn what_is_left_out_is_not_carried_over() {
+    let streams = json!({
+        "openapi": "3.0.3", "x-tyk-streaming": { "streams": {} , "info": { "id": "s" } },
+        "x-tyk-api-gateway": {
+            "info": { "id": "s", "name": "S", "orgId": "acme", "state": { "active": true } },
+            "server": { "listenPath": { "value": "/s/", "strip": true } }, "upstream": { "url": "" },
+        },
+    });
+    let files = [
+        ("tyk.conf", json!({})),
+        (
+            "apps/a.json",
+            json!({ "api_model": {}, "api_definition": classic(json!({ "use_keyless": true, "proxy": { "listen_path": "/" } })) }),
+        ),
+        ("apps/b.json", classic(json!({ "api_id": "b", "proxy": { "listen_path": "/b/{id}" } }))),
+        ("apps/c.json", classic(json!({ "api_id": "c", "proxy": { "listen_path": "/c;x/" } }))),
+        ("apps/s.json", streams),
+        ("policies.json", json!([{ "id": "lost", "quota_max": 5, "access_rights": { "gone": {} } }])),
+        ("keys.json", json!({ "lost": { "quota_max": 5, "apply_policies": ["lost"] } })),
+    ];
+    let (report, dump) = Folder::new(&files).good();
+    assert_eq!(tollbell_of(&dump)["apis"].as_array().unwrap().len(), 1, "the dashboard's form is read");
+    for path in ["/b/1", "/c;x/1", "/s/1"] {
+        assert_eq!(answer(routes(&dump, "*"), path), "404", "{path}");
+    }
+    for file in ["apps/b.json", "apps/c.json", "apps/s.json", "policies.json", "keys.json"] {
+        assert!(report.contains(&format!("{file}: 0 carried over, 0 changed, ")), "{file}: {report}");
+    }
+    for said in [
+        "its listen path \"/b/{id}\" is a pattern",
+        "its listen path \"/c;x/\" has a character that servers do not agree on",
+        "it is served by Tyk Streams",
+        "lost.quota_max: the policy is left out: none of its APIs is left",
+        ".quota_max: the key is left out: none of the APIs of its policies is left",
+    ] {
+        assert!(report.contains(said), "{said}: {report}");
+    }
+}
+
+/// The report is for people: no sentence of it ends in the air, and none is a riddle.
+#[test]
+fn sentences_are_whole() {
+    use super::super::advice::{Kind, advice, all};
+    for &(_, text) in all() {
+        let words = text.strip_prefix(source::IDLE).map_or(text, |rest| rest.trim_start_matches(": "));
+        assert!(words.split(' ').count() >= 4, "{text:?} says too little");
+        assert!(!text.ends_with('.') && !text.contains("hears of") && !text.contains("of the kind"), "{text:?}");
+    }
+    let (text, whole) = advice(Kind::Api, "custom_middleware_.pre[0].name");
+    assert_eq!((text.starts_with("tollbell runs no plugins"), whole.as_str()), (true, "custom_middleware_"));
+}
