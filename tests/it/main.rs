@@ -32,6 +32,8 @@ mod quota;
 mod reliability;
 /// What fetched sessions may do.
 mod rights;
+/// Which API a request belongs to: spellings of paths, hosts.
+mod routing;
 /// Delivery under random schedules of faults.
 mod schedules;
 /// The JSON Schemas that editors apply.
