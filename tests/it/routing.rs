@@ -4,7 +4,8 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tollbell_tests::client::raw;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
 
@@ -49,7 +50,6 @@ const SPELLINGS: &[&str] = &[
     "/orders%c0%af1",
     "/x/%c0%ae%c0%ae/orders/1",
     "/orders%u002f1",
-    "//gateway.test/orders/1",
     "/%2Fgateway.test/orders/1",
     "http://gateway.test/orders/1",
     "http://gateway.test/x/..%2Forders/1",
@@ -64,18 +64,32 @@ const SPELLINGS: &[&str] = &[
     "/x/../%40acme/1",
 ];
 
+/// The same, unless Envoy merges slashes: then it is another path to all.
+const UNMERGED: &[&str] = &["//gateway.test/orders/1", "///gateway.test//orders/1"];
+
 /// What is as far from the protected paths as it looks.
 const OPEN: &[&str] =
     &["/", "/x", "/Orders/1", "/order/1", "/open/orders/1", "/a%20b/%C3%A9", "/x/..%2Fy", "/.well-known/x"];
 
+/// The status and the whole answer. It does not wait for Envoy to close the connection, which takes a second.
 async fn get(port: u16, target: &str, host: &str, key: Option<&str>) -> Result<(u16, String)> {
     let key = key.map_or(String::new(), |key| format!("authorization: {key}\r\n"));
-    let reply =
-        raw(port, format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{key}connection: close\r\n\r\n").as_bytes())
-            .await?;
-    let reply = String::from_utf8_lossy(&reply).into_owned();
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{key}\r\n").as_bytes()).await?;
+    let (mut reply, mut length) = (String::new(), 0);
+    while !reply.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        ensure!(stream.read_line(&mut line).await? > 0, "{target} {host}: {reply:?}");
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse()?;
+        }
+        reply += &line;
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
     let status = reply.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.with_context(|| format!("{target} {host}: {reply:?}"))?, reply))
+    let status = status.with_context(|| format!("{target} {host}: {reply:?}"))?;
+    Ok((status, reply + &String::from_utf8_lossy(&body)))
 }
 
 fn manager(setup: Setup, normalizes: bool) -> Setup {
@@ -91,7 +105,7 @@ async fn no_spelling_of_a_protected_path_passes_without_a_key() -> Result<()> {
     let keyed = |id: &str, path: &str| json!({ "api_id": id, "listen_path": path });
     let config = |more: &[Value]| {
         let apis = [keyed("orders", "/orders/"), keyed("cafe", "/café/"), keyed("acme", "/@acme/")];
-        json!({ "apis": [&apis[..], more].concat(), "keys": { "good-key": {} } })
+        json!({ "apis": ([&apis[..], more].concat()), "keys": { "good-key": {} } })
     };
     let open = [json!({ "api_id": "rest", "listen_path": "/", "use_keyless": true })];
     for (normalizes, more) in [(true, &open[..]), (false, &open[..]), (false, &[])] {
@@ -100,7 +114,7 @@ async fn no_spelling_of_a_protected_path_passes_without_a_key() -> Result<()> {
         })
         .await?;
         let port = world.envoy.port;
-        for target in SPELLINGS {
+        for target in SPELLINGS.iter().chain(UNMERGED.iter().filter(|_| !normalizes)) {
             let (status, _) = get(port, target, "gateway.test", None).await?;
             ensure!(matches!(status, 400 | 401 | 404), "{target} is {status}; normalize_path: {normalizes}");
         }
