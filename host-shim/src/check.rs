@@ -47,6 +47,8 @@ pub fn check(path: &Path, module: Option<&[u8]>, memory: usize) -> Vec<Finding> 
         Ok(loaded) => loaded,
         Err(errors) => return errors.0.iter().map(|problem| error(problem.to_string())).collect(),
     };
+    // Clusters that come from elsewhere are not in the file.
+    let is_whole = !warnings.iter().any(|warning| warning.path.starts_with("dynamic_resources"));
     let mut findings: Vec<Finding> =
         warnings.iter().map(|warning| Finding { kind: FindingKind::Warning, text: warning.to_string() }).collect();
     for (number, listener) in bootstrap.listeners.iter().enumerate() {
@@ -56,7 +58,7 @@ pub fn check(path: &Path, module: Option<&[u8]>, memory: usize) -> Vec<Finding> 
             for listener in &mut only.listeners {
                 listener.manager.filters = listener.manager.filters.get(place).cloned().into_iter().collect();
             }
-            let (lines, outcome) = try_out(&only, module, memory);
+            let (lines, outcome) = try_out(&only, module, memory, is_whole);
             findings.extend(opinion(path, filter, &lines, outcome));
         }
     }
@@ -110,6 +112,7 @@ fn try_out(
     bootstrap: &config::model::Bootstrap,
     module: Option<&[u8]>,
     memory: usize,
+    is_whole: bool,
 ) -> (Vec<LogLine>, anyhow::Result<()>) {
     let limits = Limits { callback: Some(PATIENCE), memory };
     let host = Host::new(Clock::System, Logs::kept(LogLevel::Info), limits);
@@ -117,21 +120,29 @@ fn try_out(
         Ok(program) => Arc::new(program),
         Err(error) => return (Vec::new(), Err(error)),
     };
-    let network: Rc<dyn Network> = Rc::new(NoNetwork(Arc::clone(&program)));
+    let network: Rc<dyn Network> = Rc::new(NoNetwork { program: Arc::clone(&program), is_whole });
     let outcome = Bases::default().try_out(&host, &program, &network);
     (host.logs.lines(), outcome)
 }
 
 /// Clusters are there, and nothing is sent.
-struct NoNetwork(Arc<Program>);
+struct NoNetwork {
+    program: Arc<Program>,
+    /// The file has every cluster that there is.
+    is_whole: bool,
+}
 
 impl Network for NoNetwork {
     fn node(&self) -> Arc<Node> {
-        Arc::clone(&self.0.node)
+        Arc::clone(&self.program.node)
     }
 
     fn has_cluster(&self, name: &str) -> bool {
-        self.0.clusters.contains_key(name)
+        self.program.clusters.contains_key(name)
+    }
+
+    fn tells_clusters(&self) -> bool {
+        self.is_whole
     }
 
     fn call(&self, _: Ticket, _: Callout) -> Result<(), Status> {

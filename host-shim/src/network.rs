@@ -46,6 +46,11 @@ pub(crate) trait Network {
     /// Whether there is a cluster of that name.
     fn has_cluster(&self, name: &str) -> bool;
 
+    /// Whether a module may ask for [`Network::has_cluster`], as Envoy never lets it.
+    fn tells_clusters(&self) -> bool {
+        false
+    }
+
     /// Starts a callout, whose outcome is told to the worker later.
     ///
     /// # Errors

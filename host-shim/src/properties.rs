@@ -64,6 +64,8 @@ pub(crate) fn get(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
         (["plugin_vm_id"], _) => Value::text(&state.vm_id.id),
         (["xds"], _) => Some(Value::Whole),
         (["xds", "node", rest @ ..], _) => node(&state.network.node(), rest),
+        // Only while a configuration is checked: Envoy has no such property.
+        (["clusters", name], _) if state.network.tells_clusters() => Some(Value::Bool(state.network.has_cluster(name))),
         (parts, _) => stream.and_then(|stream| of_stream(stream, parts)),
     };
     let own = || stream.and_then(|stream| stream.data.borrow().info.state.get(trimmed).cloned());

@@ -1,4 +1,5 @@
 use anyhow::{Result, ensure};
+use host_shim::{FindingKind, check};
 use serde_json::json;
 use tollbell_tests::client::get_with_key;
 use tollbell_tests::envoy::Setup;
@@ -62,5 +63,41 @@ async fn a_live_listener_update_keeps_the_counts_and_a_bad_one_is_refused() -> R
     .await?;
     assert_eq!(status().await?, 403, "the old configuration stays");
     ensure!(world.envoy.log().contains("is not an absolute http or https URL"), "{}", world.envoy.log());
+    Ok(())
+}
+
+#[test]
+fn a_check_finds_the_clusters_that_are_missing() -> Result<()> {
+    let found = |callouts: serde_json::Value, edit: &dyn Fn(String) -> String| -> Result<Vec<(FindingKind, String)>> {
+        let mut config = config(json!({}));
+        config["callouts"] = callouts;
+        let setup = Setup::config(&config, 1, 2)?.edit(edit);
+        let file = std::env::temp_dir().join(format!("tollbell-clusters-{}.yaml", std::process::id()));
+        std::fs::write(&file, setup.text())?;
+        let findings = check(&file, None, 64 << 20);
+        std::fs::remove_file(&file)?;
+        let graver = findings.into_iter().filter(|finding| finding.kind != FindingKind::Note);
+        Ok(graver.map(|finding| (finding.kind, finding.text)).collect())
+    };
+    let plain = |yaml: String| yaml;
+    let says = "there is no cluster \"tollbell_htpp\": nothing would reach 127.0.0.1:2";
+    assert_eq!(found(json!({}), &plain)?, []);
+    let misspelt = found(json!({ "http_cluster": "tollbell_htpp" }), &plain)?;
+    let [(FindingKind::Error, text)] = &misspelt[..] else { panic!("{misspelt:?}") };
+    ensure!(text.contains("yaml:") && text.contains(&format!("callouts.http_cluster: {says}")), "{text}");
+    let missing = found(json!({}), &|yaml| yaml.replace("  - name: tollbell_http\n", "  - name: other\n"))?;
+    let [(FindingKind::Error, text)] = &missing[..] else { panic!("{missing:?}") };
+    ensure!(text.contains("callouts.http_cluster: there is no cluster \"tollbell_http\""), "{text}");
+    let named = found(json!({ "clusters": { "127.0.0.1": "hooks" } }), &plain)?;
+    let [(FindingKind::Error, text)] = &named[..] else { panic!("{named:?}") };
+    ensure!(text.contains("callouts.clusters[\"127.0.0.1\"]: there is no cluster \"hooks\""), "{text}");
+    // What nothing needs is no error.
+    let unused = found(json!({ "https_cluster": "none", "clusters": { "other.test": "nowhere" } }), &plain)?;
+    let [(FindingKind::Warning, text)] = &unused[..] else { panic!("{unused:?}") };
+    ensure!(text.contains("there is no cluster \"nowhere\"; nothing is sent there"), "{text}");
+    // Clusters may come from a control plane.
+    let dynamic = "dynamic_resources: { cds_config: { path_config_source: { path: /dev/null } } }\n";
+    let elsewhere = found(json!({ "http_cluster": "from_cds" }), &|yaml| format!("{dynamic}{yaml}"))?;
+    ensure!(elsewhere.iter().all(|(kind, _)| *kind == FindingKind::Warning), "{elsewhere:?}");
     Ok(())
 }

@@ -181,3 +181,49 @@ async fn a_flood_of_distinct_keys_keeps_memory_flat() -> Result<()> {
     assert!(world.envoy.metric("tollbell_dropped{}").await? > 90_000, "a full table refuses the newest");
     Ok(())
 }
+
+/// Envoy refuses the first callout to a name that it has not looked up yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_message_of_a_fresh_start_is_no_failure() -> Result<()> {
+    let mut config = config(json!({}));
+    config["apis"][0]["event_handlers"]["events"]["AuthFailure"] = json!([hook("/named", 0), hook("/address", 0)]);
+    let world = World::with_setup(|upstream, receiver| {
+        let mut config = config.clone();
+        let events = &mut config["apis"][0]["event_handlers"]["events"];
+        events["AuthFailure"][0]["handler_meta"]["target_path"] = json!(format!("http://localhost:{receiver}/named"));
+        Setup::config(&config, upstream, receiver)
+    })
+    .await?;
+    for n in 0..5 {
+        get_with_key(world.envoy.port, "/orders/1", &format!("bad-{n}")).await?;
+    }
+    world.receiver.expect(10, SOON).await?;
+    eventually("all are delivered", async || Ok(world.envoy.metric("tollbell_delivered{}").await? == 10)).await?;
+    let statistics = world.envoy.admin("/stats/prometheus").await?;
+    assert!(!statistics.contains("not_started"), "{statistics}");
+    assert_eq!(world.envoy.metric("tollbell_retried{}").await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_cluster_is_one_error_line_and_a_gauge() -> Result<()> {
+    let mut config = config(json!({}));
+    config["callouts"] = json!({ "http_cluster": "tollbell_htpp" });
+    config["delivery"] = json!({ "max_attempts": 3, "base_delay_ms": 100 });
+    let world = World::with_config(config).await?;
+    for n in 0..5 {
+        get_with_key(world.envoy.port, "/orders/1", &format!("bad-{n}")).await?;
+    }
+    eventually("they are given up", async || Ok(world.envoy.metric("tollbell_failed{}").await? == 5)).await?;
+    assert_eq!(world.envoy.metric("tollbell_unknown_clusters{}").await?, 1);
+    let log = world.envoy.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("the proxy has no cluster")).collect();
+    let [line] = lines[..] else { panic!("{lines:?}") };
+    let says = format!(
+        "callouts.http_cluster: the proxy has no cluster \"tollbell_htpp\": nothing reaches 127.0.0.1:{}",
+        world.receiver.port
+    );
+    assert!(line.contains("[error]") && line.contains(&says), "{line}");
+    assert_eq!(log.matches(": attempt ").count(), 0, "nothing more of each attempt");
+    Ok(())
+}

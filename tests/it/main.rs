@@ -46,5 +46,7 @@ mod signatures;
 mod stories;
 /// What the tests share.
 mod support;
+/// What becomes of held messages when the configuration changes.
+mod updates;
 /// Versions of an API, with an upstream for each.
 mod versions;

@@ -244,7 +244,7 @@ fn with_config(yaml: &str, config: &Value, receiver: u16) -> Result<String> {
     Ok(format!("{}{config}\n{}", &yaml[..begin], &yaml[end..].split_once('\n').map_or("", |(_, rest)| rest)))
 }
 
-/// The bootstrap without its listeners, and the first listener as an item of a list.
+/// The bootstrap without its listeners, and these as items of a list.
 fn split_listener(yaml: &str) -> Result<(String, String)> {
     let (head, rest) = yaml.split_once("  listeners:\n").context("no listeners")?;
     let (listener, clusters) = rest.split_once("\n  clusters:\n").context("no clusters behind the listeners")?;
@@ -254,13 +254,10 @@ fn split_listener(yaml: &str) -> Result<(String, String)> {
 /// Envoy notices a file that is moved into place.
 fn write_listener(folder: &Path, yaml: &str) -> Result<()> {
     let (_, listener) = split_listener(yaml)?;
-    let typed = listener.replacen(
-        "  - name:",
-        "  - \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n    name:",
-        1,
-    );
+    let typed = format!("\n{listener}")
+        .replace("\n  - name:", "\n  - \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n    name:");
     let next = folder.join("next");
-    fs::write(&next, format!("resources:\n{typed}\n"))?;
+    fs::write(&next, format!("resources:{typed}\n"))?;
     Ok(fs::rename(next, folder.join(LISTENER_FILE))?)
 }
 

@@ -63,11 +63,11 @@ impl Cap {
         Cap { number: fingerprint(&parts), most: max_per_minute }
     }
 
-    /// The budget that an event has.
-    pub fn budget(&self, event: &Event) -> Budget {
+    /// The budget that an event of this group has: see [`crate::config::Config::group`].
+    pub fn budget(&self, event: &Event, group: u64) -> Budget {
         let default = if matches!(event.kind, EventKind::Management(_)) { 0 } else { DEFAULT_MAX_PER_MINUTE };
         // An odd factor spreads small numbers over all bits, of which the key shows the upper half.
-        let number = self.number ^ event.group().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let number = self.number ^ group.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Budget {
             key: format!("tb1/m/{:08x}", number >> 32),
             number,
@@ -222,7 +222,8 @@ mod tests {
     }
 
     fn cap(most: u32) -> Budget {
-        Cap::new(&["h"], EndpointId(7), Some(most)).budget(&event(EventKind::AuthFailure))
+        Cap::new(&["h"], EndpointId(7), Some(most))
+            .budget(&event(EventKind::AuthFailure), event(EventKind::AuthFailure).group())
     }
 
     #[test]
@@ -237,7 +238,7 @@ mod tests {
         let management = EventKind::Management(crate::manage::Kind::KeyEvent);
         let host = MemoryHost::default();
         let free = |cap: &Cap, kind| {
-            let budget = cap.budget(&event(kind));
+            let budget = cap.budget(&event(kind), event(kind).group());
             (0..200).filter(|_| budget.take(&host, UnixMillis(0)) == Ok(Turn::Free)).count()
         };
         for (name, most, expected) in [("h", None, (200, 120)), ("i", Some(3), (3, 3)), ("j", Some(0), (200, 200))] {
@@ -267,7 +268,7 @@ mod tests {
         let host = MemoryHost::default();
         let cap = Cap::new(&["channel"], EndpointId(7), Some(2));
         for event in &kinds {
-            let budget = cap.budget(event);
+            let budget = cap.budget(event, event.group());
             let free = (0..9).filter(|_| budget.take(&host, UnixMillis(0)) == Ok(Turn::Free)).count();
             assert_eq!(free, 2, "{event:?}");
         }

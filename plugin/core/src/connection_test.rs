@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin;
 use crate::answer::Answer;
-use crate::handler::Target;
+use crate::handler::{Scheme, Target};
 use crate::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, Host};
 use crate::units::UnixMillis;
 
@@ -97,7 +97,7 @@ impl ConnectionTests {
             (Step::Head, None) => Finding::Unreachable("the connection was cut off".to_owned()),
             (Step::Head, Some(503)) if is_proxys => return self.next(host, Test { step: Step::Why, ..test }, now),
             (Step::Why, Some(503)) if is_proxys => match why(503, &text()) {
-                NO_CONNECTION if test.target.scheme == "https" => {
+                NO_CONNECTION if test.target.scheme == Scheme::Https => {
                     return self.next(host, Test { step: Step::Plain, ..test }, now);
                 }
                 reason => Finding::Unreachable(reason.to_owned()),
@@ -125,14 +125,14 @@ impl ConnectionTests {
             Step::Why | Step::Plain => ("OPTIONS", "/"),
         };
         let (scheme, cluster, authority) = match test.step {
-            Step::Plain => ("http", &test.plain_cluster, with_port(authority)),
+            Step::Plain => (Scheme::Http, &test.plain_cluster, with_port(authority)),
             Step::Head | Step::Why => (*scheme, cluster, authority.clone()),
         };
         let headers = [
             (":method", method),
             (":path", path),
             (":authority", &authority),
-            (":scheme", scheme),
+            (":scheme", scheme.as_str()),
             ("user-agent", concat!("tollbell/", env!("CARGO_PKG_VERSION"))),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();

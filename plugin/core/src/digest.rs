@@ -10,12 +10,13 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::cooldown::CauseDigest;
 use crate::delivery::outbox::{self, ReserveError, Share, Slot, Tag};
-use crate::delivery::{Delivery, EndpointId, Held};
+use crate::delivery::succession::{Line, Origin, Succession};
+use crate::delivery::{Delivery, Held};
 use crate::event::{Crossed, Event, EventKind, Management, Meta, cut};
-use crate::handler::{Action, Webhook};
+use crate::handler::{Action, Handler, HandlerRef, Recipient, Webhook};
 use crate::mail::{Address, Mail, Mailbox};
 use crate::manage;
-use crate::message::{self, Prepared};
+use crate::message;
 use crate::metrics::Metric;
 use crate::ports::{Host, Metrics, SharedData};
 use crate::store::StoreError;
@@ -46,10 +47,10 @@ pub struct Tally {
     pub id: String,
     /// The events' type.
     pub event: String,
-    /// The handler's name.
-    pub handler: String,
-    /// Its URL: another configuration may use the name for another.
-    pub endpoint: EndpointId,
+    /// The handler that it is of.
+    pub handler: HandlerRef,
+    /// The configuration that it belongs to.
+    pub origin: Origin,
     /// Of letters: whose they are.
     pub to: Option<Address>,
     /// Why they were held back.
@@ -71,8 +72,8 @@ pub struct Tally {
 impl Tally {
     /// One that has counted `event`.
     pub fn begin(
-        handler: &str,
-        endpoint: EndpointId,
+        config: &Config,
+        handler: &Handler,
         to: Option<Address>,
         cause: CauseDigest,
         event: &Event,
@@ -88,10 +89,10 @@ impl Tally {
             ..event.meta.clone()
         };
         Tally {
-            id: Delivery::id_of(&event.id, handler),
+            id: Delivery::id_of(&event.id, &handler.name),
             event: event.kind.name().to_owned(),
-            handler: handler.to_owned(),
-            endpoint,
+            handler: config.handlers.reference(handler),
+            origin: config.origin(),
             to,
             cause,
             meta: serde_json::to_string(&meta).unwrap_or_default(),
@@ -112,8 +113,13 @@ impl Tally {
     ///
     /// # Errors
     /// When no slot is free for this share, or shared data fails.
-    pub fn hold(self, host: &(impl SharedData + Metrics), capacity: u32, share: Share) -> Result<Link, ReserveError> {
-        let slot = outbox::reserve(host, capacity, Tag::TALLY, share)?;
+    pub fn hold(
+        self,
+        host: &(impl SharedData + Metrics),
+        table: (Line, u32),
+        share: Share,
+    ) -> Result<Link, ReserveError> {
+        let slot = outbox::reserve(host, table, Tag::TALLY, share)?;
         let link = Link { slot, until: self.until() };
         if let Err(error) = outbox::fill(host, slot, &Held::Tally(self)) {
             outbox::free(host, slot)?;
@@ -122,22 +128,23 @@ impl Tally {
         Ok(link)
     }
 
-    /// Whether a configuration can write its message.
-    pub fn is_known_to(&self, config: &Config) -> bool {
-        self.author(config).is_some()
+    /// Whether it is for this configuration to write its message.
+    pub fn belongs_to(&self, config: &Config, succession: &Succession) -> bool {
+        self.origin == config.origin() || succession.takes_over(config.id, self.origin, UnixMillis(self.first))
     }
 
     /// Who writes its message, and who sends it: a digest of letters is a letter.
-    fn author<'c>(&'c self, config: &'c Config) -> Option<(&'c Webhook, Author<'c>)> {
-        let (webhook, author) = match (&config.handlers.named(&self.handler)?.action, &self.to) {
-            (Action::Webhook(webhook), None) => (&**webhook, Author::Webhook),
-            // Whoever has been told so far may not be the one to be told any more.
-            (Action::Email(email), Some(to)) if email.to.is_always(to) => {
-                (&email.carried_by, Author::Letter(config.mail.as_ref()?, to))
-            }
+    fn author<'c>(&self, config: &'c Config) -> Option<Author<'c>> {
+        let handler = config.handlers.find(&self.handler)?;
+        let author = match (&handler.action, &self.to) {
+            (Action::Webhook(webhook), None) => (&**webhook, None),
+            (Action::Email(email), Some(_)) => match &email.to {
+                Recipient::Fixed(to) => (&email.carried_by, Some((config.mail.as_ref()?, to))),
+                Recipient::Developer => return None,
+            },
             _ => return None,
         };
-        (webhook.target.endpoint == self.endpoint).then_some((webhook, author))
+        Some(Author { handler, webhook: author.0, email: author.1 })
     }
 
     /// The event that its message tells of.
@@ -221,46 +228,59 @@ pub fn count(
     })
 }
 
-/// How long after its time a tally waits for a VM that knows its handler: two configurations can share a `vm_id`.
+/// How long after its time a tally waits for a VM of its configuration: several can share a `vm_id`.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Puts the message in the tally's place. `None`: the tally is not there any more, or no configuration has its handler
-/// any more (which is logged, and counted as a message that failed).
+/// Puts the message in the tally's place. `None`: the tally is not there any more, or is another configuration's, or its
+/// handler was removed.
 ///
 /// # Errors
 /// As for any update of shared data; the tally then stays.
 pub fn close(
     host: &impl Host,
     config: &Config,
-    slot: Slot,
-    seen: &Tally,
+    succession: &Succession,
+    (slot, seen): (Slot, &Tally),
     now: UnixMillis,
 ) -> Result<Option<Delivery>, StoreError> {
-    let mut made = None;
-    let is_closed = outbox::change(host, slot, |held| match held {
-        Held::Tally(tally) if tally.id == seen.id => compose(config, &tally, now).ok().map(Held::Message),
-        _ => None,
-    })?;
-    if is_closed {
-        if let Some(Held::Message(delivery)) = outbox::held(host, slot)? {
-            host.count(Metric::Digests);
-            made = Some(delivery);
+    let why = if !seen.belongs_to(config, succession) {
+        "its configuration is gone".to_owned()
+    } else if config.handlers.find(&seen.handler).is_none() {
+        log::warn!(
+            "{}: removed from the configuration: a digest of {} events is not sent",
+            seen.handler.name,
+            seen.suppressed
+        );
+        if outbox::finish(host, slot, &seen.id)? {
+            host.count(Metric::Withdrawn);
         }
-        return Ok(made);
-    }
-    if let Err(why) = compose(config, seen, now)
-        && now.since(seen.due(now)) >= PATIENCE_MS
-    {
+        return Ok(None);
+    } else {
+        let mut failed = String::new();
+        let is_closed = outbox::change(host, slot, |held| match held {
+            Held::Tally(tally) if tally.id == seen.id => {
+                compose(config, &tally, now).map_err(|why| failed = why).ok().map(Held::Message)
+            }
+            _ => None,
+        })?;
+        if is_closed {
+            let Some(Held::Message(delivery)) = outbox::held(host, slot)? else { return Ok(None) };
+            host.count(Metric::Digests);
+            return Ok(Some(delivery));
+        }
+        failed
+    };
+    if !why.is_empty() && now.since(seen.due(now)) >= PATIENCE_MS && outbox::finish(host, slot, &seen.id)? {
         host.count(Metric::Failed);
-        log::error!("{} by {}: {} events are not reported: {why}", seen.event, seen.handler, seen.suppressed);
-        outbox::finish(host, slot, &seen.id)?;
+        log::error!("{} by {}: {} events are not reported: {why}", seen.event, seen.handler.name, seen.suppressed);
     }
     Ok(None)
 }
 
-enum Author<'c> {
-    Webhook,
-    Letter(&'c Mail, &'c Address),
+struct Author<'c> {
+    handler: &'c Handler,
+    webhook: &'c Webhook,
+    email: Option<(&'c Mail, &'c Mailbox)>,
 }
 
 /// A payload in the form of its kind, with the count in the place of what a single event says.
@@ -285,14 +305,11 @@ fn management(kind: manage::Kind, meta: &Meta, now: UnixMillis) -> Management {
 }
 
 fn compose(config: &Config, tally: &Tally, now: UnixMillis) -> Result<Delivery, String> {
-    let (webhook, author) = tally.author(config).ok_or("the configuration has no such handler any more")?;
+    let Author { handler, webhook, email } = tally.author(config).ok_or("its handler does something else now")?;
     let event = tally.event(now).ok_or("there is no such event any more")?;
-    let prepared = match author {
-        Author::Webhook => Prepared::webhook(webhook, config.templates.render(&webhook.template, &event)?),
-        Author::Letter(mail, to) => Prepared::letter(mail, event.kind.name(), &event, Mailbox::from(to.clone()))?,
+    let content = match email {
+        None => message::request_of(webhook, config.templates.render(&webhook.template, &event)?),
+        Some((mail, to)) => message::email_of(mail, event.kind.name(), &event, to.clone())?,
     };
-    Ok(Delivery {
-        id: tally.id.clone(),
-        ..message::delivery(config, &tally.handler, webhook, &event, prepared, None, now)
-    })
+    Ok(Delivery { id: tally.id.clone(), ..message::delivery(config, handler, webhook, &event, content, None, now) })
 }

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::connection_test::{ConnectionTests, StreamId};
 use crate::cooldown::{self, CauseDigest};
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::{disabled, lease};
+use crate::delivery::succession::{self, Line};
+use crate::delivery::{clusters, disabled, lease};
 use crate::event::EventKind;
 use crate::identity::{Claimed, Source};
 use crate::keys::{KeyFetcher, LOADING_TICK_MS};
@@ -118,9 +119,16 @@ impl Engine {
             log::error!("this VM has no number of its own, and takes one from the clock: {error}");
             salt
         });
+        let line = succession::begin(host, config.scope, config.id, now).unwrap_or_else(|error| {
+            log::error!("what a former configuration holds is not taken over: {error}");
+            Line(config.id.0)
+        });
+        let config = Config { line, ..config };
         let notifier = Notifier::new(vm, now, salt);
         let dispatcher = Dispatcher::new(vm, &config);
-        if let Err(error) = disabled::begin(host, config.id) {
+        let forgotten = disabled::begin(host, config.id)
+            .and_then(|is_another| if is_another { clusters::forget(host) } else { Ok(()) });
+        if let Err(error) = forgotten {
             log::error!("targets that were disabled before may stay so: {error}");
         }
         let keys = KeyFetcher::new(&config, vm, now);
@@ -473,7 +481,7 @@ impl Engine {
 
     /// The configuration goes, or the process ends.
     pub fn on_shutdown(&mut self, host: &impl Host) {
-        self.dispatcher.on_shutdown(host);
+        self.dispatcher.on_shutdown(host, &self.config);
     }
 }
 

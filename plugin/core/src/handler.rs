@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cap::Cap;
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Tag;
 use crate::delivery::signature::SigningKey;
 use crate::mail::{Address, Mailbox};
 use crate::template::TemplateName;
+use crate::units::fingerprint;
 
 /// What tollbell calls itself in a request.
 pub(crate) const USER_AGENT: &str = concat!("tollbell/", env!("CARGO_PKG_VERSION"));
@@ -22,6 +25,7 @@ pub struct HandlerIndex(pub usize);
 pub struct Handlers {
     list: Vec<Handler>,
     by_name: BTreeMap<String, HandlerIndex>,
+    by_place: BTreeMap<Place, Vec<HandlerIndex>>,
 }
 
 impl Handlers {
@@ -32,9 +36,10 @@ impl Handlers {
 
     /// Adds one, of a name that is free.
     pub fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
-        let index = HandlerIndex(self.list.len());
+        let (index, place) = (HandlerIndex(self.list.len()), Place::of(name));
         self.by_name.insert(name.to_owned(), index);
-        self.list.push(Handler { name: name.to_owned(), action });
+        self.by_place.entry(place.clone()).or_default().push(index);
+        self.list.push(Handler { name: name.to_owned(), place, action });
         index
     }
 
@@ -62,14 +67,100 @@ impl Handlers {
     }
 }
 
+impl Handlers {
+    /// What a message remembers of its handler.
+    pub fn reference(&self, handler: &Handler) -> HandlerRef {
+        let beside = self.beside(&handler.place).filter(|other| other.name != handler.name);
+        HandlerRef {
+            name: handler.name.clone(),
+            place: handler.place.clone(),
+            mark: handler.mark(),
+            beside: beside.take(MAX_BESIDE).map(|other| (fingerprint(&[&other.name]), other.mark())).collect(),
+        }
+    }
+
+    /// The handler that a message's is in this configuration, whatever has become of its URL, its place in a list and its
+    /// label; `None` where it was removed.
+    pub fn find(&self, sought: &HandlerRef) -> Option<&Handler> {
+        let named = self.named(&sought.name).filter(|handler| handler.place == sought.place);
+        if sought.place.is_labelled(&sought.name)
+            && let Some(named) = named
+        {
+            return Some(named);
+        }
+        // Where it has no label, its URL tells more than its place in the list.
+        let was_beside = |handler: &Handler| sought.beside.contains(&(fingerprint(&[&handler.name]), handler.mark()));
+        let same = |handler: &&Handler| handler.mark() == sought.mark;
+        let moved = self.beside(&sought.place).filter(same).find(|handler| !was_beside(handler));
+        let is_new = |handler: &&Handler| sought.beside.iter().all(|(_, mark)| *mark != handler.mark());
+        named.filter(same).or(moved).or(named.filter(is_new))
+    }
+
+    fn beside(&self, place: &Place) -> impl Iterator<Item = &Handler> {
+        self.by_place.get(place).into_iter().flatten().filter_map(|index| self.get(*index))
+    }
+}
+
+/// Handlers beside another one that a message remembers.
+const MAX_BESIDE: usize = 64;
+
+/// The list of the configuration that a handler is an entry of: `apis[orders].AuthFailure`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place(pub String);
+
+impl Place {
+    /// Of a handler's name: what stands before the brackets at its end, or all of it.
+    fn of(name: &str) -> Self {
+        let (plain, _number) = name.rsplit_once('#').unwrap_or((name, ""));
+        let list = plain.strip_suffix(']').and_then(|_| plain.rsplit_once('['));
+        Place(list.map_or(name, |(list, _)| list).to_owned())
+    }
+
+    /// Whether a name in this list is its entry's label, not its number.
+    fn is_labelled(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&self.0).unwrap_or_default();
+        let entry = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        rest.is_empty() || entry.is_some_and(|entry| !entry.chars().all(|c| c.is_ascii_digit()))
+    }
+}
+
+/// What a held message remembers of its handler, to find it in a later configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerRef {
+    /// See [`Handler::name`].
+    pub name: String,
+    /// The list that it was in.
+    pub place: Place,
+    /// See [`Handler::mark`].
+    pub mark: u64,
+    /// The others of that list: fingerprints of their names, and their marks.
+    pub beside: Vec<(u64, u64)>,
+}
+
 /// One handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handler {
     /// Where it stands in the configuration: `apis[orders].AuthFailure[0]`. For logs, and for the cool-down: two
     /// handlers with the same target and body do not silence each other.
     pub name: String,
+    /// The list that it is in.
+    pub place: Place,
     /// What it does.
     pub action: Action,
+}
+
+impl Handler {
+    /// What tells it from others that stand in its place: its URL, or whom it writes to.
+    pub fn mark(&self) -> u64 {
+        match &self.action {
+            Action::Webhook(webhook) => webhook.target.endpoint.0,
+            Action::Email(email) => match &email.to {
+                Recipient::Fixed(to) => fingerprint(&["email", to.address.as_str()]),
+                Recipient::Developer => fingerprint(&["developer"]),
+            },
+            Action::Log { .. } => fingerprint(&["log"]),
+        }
+    }
 }
 
 /// What a handler does with an event.
@@ -150,18 +241,6 @@ impl Webhook {
     pub fn has_body(&self) -> bool {
         self.method != "GET"
     }
-
-    /// Pseudo-headers and headers of a request.
-    pub fn request_headers(&self) -> Vec<(String, String)> {
-        let pseudo = [
-            (":method", self.method),
-            (":path", self.target.path_and_query.as_str()),
-            (":authority", self.target.authority.as_str()),
-            (":scheme", self.target.scheme),
-        ];
-        let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        pseudo.chain(self.headers.iter().cloned()).collect()
-    }
 }
 
 impl fmt::Debug for Webhook {
@@ -174,11 +253,43 @@ impl fmt::Debug for Webhook {
     }
 }
 
+impl Target {
+    /// The pseudo-headers of a request to it.
+    pub fn pseudo_headers(&self, method: &str) -> [(String, String); 4] {
+        let pseudo = [
+            (":method", method),
+            (":path", self.path_and_query.as_str()),
+            (":authority", self.authority.as_str()),
+            (":scheme", self.scheme.as_str()),
+        ];
+        pseudo.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    }
+}
+
+/// What a URL begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As a URL has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
 /// An absolute URL, and the cluster that reaches it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// `http` or `https`.
-    pub scheme: &'static str,
+    /// With or without TLS.
+    pub scheme: Scheme,
     /// Host, and port where the URL names one.
     pub authority: String,
     /// Path and query; at least `/`.
@@ -193,6 +304,6 @@ pub struct Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{} by cluster {}", self.scheme, self.authority, self.cluster)
+        write!(f, "{}://{} by cluster {}", self.scheme.as_str(), self.authority, self.cluster)
     }
 }

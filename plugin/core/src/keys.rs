@@ -10,10 +10,11 @@ mod shelf;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::config::{Config, is_identity};
+use crate::config::{Config, Needed, is_identity};
+use crate::delivery::clusters::UnknownClusters;
 use crate::handler::Target;
 use crate::metrics::{Fetch, Gauge, Metric};
-use crate::ports::{Callout, CalloutId, CalloutReply, Host};
+use crate::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, Host};
 use crate::session::{KeyHash, Sessions, Shared};
 use crate::troubles::Troubles;
 use crate::units::UnixMillis;
@@ -37,7 +38,7 @@ impl KeysFrom {
     fn shelf(&self) -> Shelf {
         let Target { scheme, authority, path_and_query, cluster, .. } = &self.target;
         let most = self.max_bytes.to_string();
-        let mut parts = vec![*scheme, authority, path_and_query, cluster, &most];
+        let mut parts = vec![scheme.as_str(), authority, path_and_query, cluster, &most];
         parts.extend(self.headers.iter().flat_map(|(name, value)| [name.as_str(), value]));
         Shelf::new(&parts)
     }
@@ -78,6 +79,9 @@ const LEASE: &str = "keys_from: the lease";
 /// Looks for sessions, for one VM.
 pub struct KeyFetcher {
     from: KeysFrom,
+    /// What its cluster is needed for.
+    needed: Option<Needed>,
+    unknown: UnknownClusters,
     vm: u64,
     shelf: Shelf,
     last_request: Option<UnixMillis>,
@@ -138,6 +142,8 @@ impl KeyFetcher {
         let from = config.keys_from.clone()?;
         Some(KeyFetcher {
             shelf: from.shelf(),
+            needed: config.clusters.get(&from.target.cluster).cloned(),
+            unknown: UnknownClusters::default(),
             from,
             vm,
             last_request: None,
@@ -248,7 +254,7 @@ impl KeyFetcher {
             (":method", "GET"),
             (":path", &target.path_and_query),
             (":authority", &target.authority),
-            (":scheme", target.scheme),
+            (":scheme", target.scheme.as_str()),
             ("accept", "application/json"),
             ("user-agent", concat!("tollbell/", env!("CARGO_PKG_VERSION"))),
             ("if-none-match", etag),
@@ -259,7 +265,14 @@ impl KeyFetcher {
         let callout = Callout { cluster: target.cluster.clone(), headers, body: Vec::new(), timeout_ms: TIMEOUT_MS };
         self.due = now.plus(self.from.interval_ms);
         match host.send(&callout) {
-            Ok(id) => self.in_flight = Some(id),
+            Ok(id) => {
+                self.unknown.found(host, &target.cluster);
+                self.in_flight = Some(id);
+            }
+            Err(CalloutRefused::UnknownCluster) => {
+                self.unknown.refused(host, self.needed.as_ref(), target);
+                self.back_off(host, now);
+            }
             Err(why) => self.fail(host, &why.to_string(), now),
         }
     }
@@ -386,9 +399,13 @@ impl KeyFetcher {
     }
 
     fn fail(&mut self, host: &impl Host, why: &str, now: UnixMillis) {
-        host.count(Metric::KeysFetched(Fetch::Failed));
         let host_name = &self.from.target.authority;
         log::error!("keys_from: {host_name}: {why}; the sessions that were in use stay so");
+        self.back_off(host, now);
+    }
+
+    fn back_off(&mut self, host: &impl Host, now: UnixMillis) {
+        host.count(Metric::KeysFetched(Fetch::Failed));
         let longest = self.from.interval_ms.max(MAX_RETRY_MS);
         let wait = RETRY_MS.saturating_mul(1_u64.checked_shl(self.failures).unwrap_or(u64::MAX)).min(longest);
         self.failures = self.failures.saturating_add(1);

@@ -49,6 +49,7 @@ pub mod request;
 pub mod route;
 pub mod session;
 pub mod store;
+pub mod takeover;
 pub mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

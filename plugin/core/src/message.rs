@@ -4,12 +4,12 @@ use crate::cap::{Budget, Turn, WINDOW_MS};
 use crate::config::Config;
 use crate::cooldown::{self, CauseDigest, Claim, LiveClaim, request_checksum};
 use crate::delivery::outbox::{self, ReserveError, Share, Slot};
-use crate::delivery::{Delivery, Held, disabled};
+use crate::delivery::{self, Delivery, Email, Held, WebhookRequest, disabled};
 use crate::digest::{self, Link, Tally};
 use crate::event::{Event, EventKind, Meta};
-use crate::handler::{Recipient, Webhook};
+use crate::handler::{Handler, Recipient, Webhook};
 use crate::mail::templates::{Facts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
-use crate::mail::{Address, Carrier, Mail, Mailbox, Name};
+use crate::mail::{Address, Mail, Mailbox, Name};
 use crate::manage::Kind;
 use crate::metrics::Metric;
 use crate::ports::Host;
@@ -45,8 +45,8 @@ pub struct Message<'m, H> {
     pub host: &'m H,
     /// The configuration.
     pub config: &'m Config,
-    /// The handler's name.
-    pub handler: &'m str,
+    /// The handler.
+    pub handler: &'m Handler,
     /// Where it goes.
     pub webhook: &'m Webhook,
     /// Of a letter: to whom.
@@ -70,27 +70,20 @@ enum Content {
     Letter(Mailbox),
 }
 
-/// What a message says and how it is sent.
-pub(crate) struct Prepared {
-    headers: Vec<(String, String)>,
-    body: String,
-    carrier: Option<Carrier>,
+/// What a webhook sends of this.
+pub(crate) fn request_of(webhook: &Webhook, rendered: Rendered) -> delivery::Content {
+    delivery::Content::Webhook(WebhookRequest {
+        method: webhook.method.to_owned(),
+        headers: webhook.headers.clone(),
+        body: rendered.body,
+        keys: webhook.keys.clone(),
+    })
 }
 
-impl Prepared {
-    /// For a webhook.
-    pub(crate) fn webhook(webhook: &Webhook, rendered: Rendered) -> Self {
-        let body = if webhook.has_body() { rendered.body } else { String::new() };
-        Prepared { headers: webhook.request_headers(), body, carrier: None }
-    }
-
-    /// For a letter to this recipient.
-    pub(crate) fn letter(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Self, String> {
-        let letter = mail.letter(name, &Facts::of_event(event), to)?;
-        let request = mail.backend.request(&letter);
-        let headers = request.request_headers();
-        Ok(Prepared { headers, body: request.body, carrier: Some(mail.backend.carrier()) })
-    }
+/// An email to this recipient.
+pub(crate) fn email_of(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<delivery::Content, String> {
+    let letter = mail.letter(name, &Facts::of_event(event), to)?;
+    Ok(delivery::Content::Email(Box::new(Email { account: mail.backend.account.clone(), letter })))
 }
 
 /// What is alike for two letters of one cause: their recipient, and what they say but for volatile values. Letters say
@@ -115,25 +108,23 @@ fn cause_of_letter(mail: &Mail, name: &str, event: &Event, to: &Mailbox) -> Resu
 /// A message with everything that does not change from attempt to attempt.
 pub(crate) fn delivery(
     config: &Config,
-    handler: &str,
+    handler: &Handler,
     webhook: &Webhook,
     event: &Event,
-    prepared: Prepared,
+    content: delivery::Content,
     claim: Option<Claim>,
     now: UnixMillis,
 ) -> Delivery {
     Delivery {
-        id: Delivery::id_of(&event.id, handler),
+        id: Delivery::id_of(&event.id, &handler.name),
         event: event.kind.name().to_owned(),
-        handler: handler.to_owned(),
-        config: config.id,
+        handler: config.handlers.reference(handler),
+        origin: config.origin(),
         claim,
-        cluster: webhook.target.cluster.clone(),
-        headers: prepared.headers,
-        body: prepared.body,
+        target: webhook.target.clone(),
+        content,
         timeout_ms: webhook.timeout_ms.unwrap_or(config.delivery.timeout_ms),
-        keys: webhook.keys.clone(),
-        carrier: prepared.carrier,
+        retries: config.delivery.retries,
         attempts: 0,
         since: now.0,
         first_attempt: 0,
@@ -148,7 +139,8 @@ impl<H: Host> Message<'_, H> {
     /// The looks before anything is written keep a flood, most of which is held back, from taking slots and claims.
     pub fn hold(&self) -> Fate {
         let Message { host, config, webhook, now, .. } = *self;
-        let budget = webhook.cap.budget(self.event);
+        let group = config.group(self.event);
+        let budget = webhook.cap.budget(self.event, group);
         let draft = match self.prepare() {
             Ok(Some(draft)) => draft,
             Ok(None) => return Fate::NoRecipient,
@@ -156,7 +148,7 @@ impl<H: Host> Message<'_, H> {
         };
         let target = &webhook.target;
         let checksum = request_checksum(webhook.method, &target.path_and_query, &target.authority, &draft.stable);
-        let cause = CauseDigest::new(self.handler, self.event.group(), checksum);
+        let cause = CauseDigest::new(&self.handler.name, group, checksum);
         let cools_down = webhook.event_timeout_ms > 0;
         if cools_down && let Ok(Some(live)) = cooldown::look(host, cause, now) {
             return self.suppressed(cause, &live);
@@ -168,11 +160,11 @@ impl<H: Host> Message<'_, H> {
         if let Ok(Turn::Capped(seen)) = budget.look(host, now) {
             return self.capped(&budget, seen);
         }
-        let prepared = match self.write(draft) {
-            Ok(prepared) => prepared,
+        let content = match self.write(draft) {
+            Ok(content) => content,
             Err(error) => return self.fail(&error),
         };
-        let slot = match outbox::reserve(host, config.delivery.capacity, target.tag, self.event.share()) {
+        let slot = match outbox::reserve(host, config.table(), target.tag, self.event.share()) {
             Ok(slot) => slot,
             Err(error) => return self.drop(&error),
         };
@@ -196,7 +188,7 @@ impl<H: Host> Message<'_, H> {
                 return self.suppressed(cause, &live);
             }
         };
-        let delivery = delivery(config, self.handler, webhook, self.event, prepared, claim, now);
+        let delivery = delivery(config, self.handler, webhook, self.event, content, claim, now);
         if let Err(error) = outbox::fill(host, slot, &Held::Message(delivery)) {
             // Where the host refuses one write, it may refuse these too; the claim then ends by itself.
             self.free(slot);
@@ -243,10 +235,10 @@ impl<H: Host> Message<'_, H> {
         Ok(Some(Draft { stable, content: Content::Letter(to) }))
     }
 
-    fn write(&self, draft: Draft) -> Result<Prepared, String> {
+    fn write(&self, draft: Draft) -> Result<delivery::Content, String> {
         match draft.content {
-            Content::Webhook(rendered) => Ok(Prepared::webhook(self.webhook, rendered)),
-            Content::Letter(to) => Prepared::letter(self.mail()?, self.letter_name(), self.event, to),
+            Content::Webhook(rendered) => Ok(request_of(self.webhook, rendered)),
+            Content::Letter(to) => email_of(self.mail()?, self.letter_name(), self.event, to),
         }
     }
 
@@ -315,7 +307,8 @@ impl<H: Host> Message<'_, H> {
     fn tally_of_handler(&self, budget: &Budget, seen: Option<Link>, fate: Fate) -> Fate {
         // There are few of these: the configuration says how many.
         let share = if self.event.share() == Share::All { Share::All } else { Share::Management };
-        let cause = CauseDigest::new(self.handler, self.event.group(), u128::from(budget.number()).to_le_bytes());
+        let group = self.config.group(self.event);
+        let cause = CauseDigest::new(&self.handler.name, group, u128::from(budget.number()).to_le_bytes());
         self.tally(cause, self.now.plus(WINDOW_MS), seen, (share, fate), |seen, link| {
             Ok(if budget.link(self.host, seen, link)? { Ok(()) } else { Err(budget.tally(self.host)?) })
         })
@@ -344,7 +337,8 @@ impl<H: Host> Message<'_, H> {
                 Some(Ok(true)) => {
                     // Unless it is a digest of its own by now.
                     if let Some(Link { slot, .. }) = own
-                        && let Err(error) = outbox::finish(host, slot, &Delivery::id_of(&self.event.id, self.handler))
+                        && let Err(error) =
+                            outbox::finish(host, slot, &Delivery::id_of(&self.event.id, &self.handler.name))
                     {
                         self.log(log::Level::Error, &format!("is counted twice: {error}"));
                     }
@@ -356,12 +350,11 @@ impl<H: Host> Message<'_, H> {
             let mine = match own {
                 Some(mine) => mine,
                 None => {
-                    let endpoint = self.webhook.target.endpoint;
-                    let tally = Tally::begin(self.handler, endpoint, to.cloned(), cause, self.event, until);
-                    match tally.hold(host, config.delivery.capacity, share) {
+                    let tally = Tally::begin(config, self.handler, to.cloned(), cause, self.event, until);
+                    match tally.hold(host, config.table(), share) {
                         Ok(mine) => *own.insert(mine),
                         Err(ReserveError::Full) if share == Share::Tally => {
-                            let budget = self.webhook.cap.budget(self.event);
+                            let budget = self.webhook.cap.budget(self.event, config.group(self.event));
                             return self.tally_of_handler(&budget, budget.tally(host).ok().flatten(), fate);
                         }
                         Err(error) => return self.drop(&error),
@@ -408,6 +401,6 @@ impl<H: Host> Message<'_, H> {
     }
 
     fn log(&self, level: log::Level, what: &str) {
-        log::log!(level, "{}: {} {} {what}", self.handler, self.event.kind.name(), self.event.id);
+        log::log!(level, "{}: {} {} {what}", self.handler.name, self.event.kind.name(), self.event.id);
     }
 }

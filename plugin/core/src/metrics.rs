@@ -28,6 +28,10 @@ pub enum Metric {
     Retried,
     /// Messages given up: refused for good, or out of attempts.
     Failed,
+    /// Held messages that an update of the configuration has sent to their handler's new URL.
+    Readdressed,
+    /// Held messages whose handler an update has removed: they are not sent.
+    Withdrawn,
     /// Messages that found the table of held deliveries full.
     Dropped,
     /// Cool-down claims that a newer claim pushed out before their period ended.
@@ -65,7 +69,7 @@ impl Fetch {
     }
 }
 
-const PLAIN: [Metric; 16] = [
+const PLAIN: [Metric; 18] = [
     Metric::Suppressed,
     Metric::Capped,
     Metric::Digests,
@@ -73,6 +77,8 @@ const PLAIN: [Metric; 16] = [
     Metric::Delivered,
     Metric::Retried,
     Metric::Failed,
+    Metric::Readdressed,
+    Metric::Withdrawn,
     Metric::Dropped,
     Metric::CooldownEvicted,
     Metric::IdentitiesEvicted,
@@ -114,6 +120,8 @@ impl Metric {
             Metric::Delivered => "tollbell_delivered".into(),
             Metric::Retried => "tollbell_retried".into(),
             Metric::Failed => "tollbell_failed".into(),
+            Metric::Readdressed => "tollbell_readdressed".into(),
+            Metric::Withdrawn => "tollbell_withdrawn".into(),
             Metric::Dropped => "tollbell_dropped".into(),
             Metric::CooldownEvicted => "tollbell_cooldown_evicted".into(),
             Metric::IdentitiesEvicted => "tollbell_identities_evicted".into(),
@@ -140,12 +148,21 @@ pub enum Gauge {
     FetchedKeys,
     /// Those of them that something closes which is not honoured, for every API or for some.
     ClosedKeys,
+    /// Clusters that the proxy does not know, so that nothing reaches their targets.
+    UnknownClusters,
 }
 
 impl Gauge {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Gauge; 6] =
-        [Gauge::Held, Gauge::InFlight, Gauge::OldestAge, Gauge::DisabledTargets, Gauge::FetchedKeys, Gauge::ClosedKeys];
+    pub const ALL: [Gauge; 7] = [
+        Gauge::Held,
+        Gauge::InFlight,
+        Gauge::OldestAge,
+        Gauge::DisabledTargets,
+        Gauge::FetchedKeys,
+        Gauge::ClosedKeys,
+        Gauge::UnknownClusters,
+    ];
 
     /// The name under which the proxy knows it.
     pub fn name(self) -> &'static str {
@@ -156,6 +173,7 @@ impl Gauge {
             Gauge::DisabledTargets => "tollbell_disabled_targets",
             Gauge::FetchedKeys => "tollbell_fetched_keys",
             Gauge::ClosedKeys => "tollbell_closed_keys",
+            Gauge::UnknownClusters => "tollbell_unknown_clusters",
         }
     }
 }

@@ -179,7 +179,7 @@ impl Notifier {
 
 /// Hands one event to one handler.
 fn tell(host: &impl Host, config: &Config, handler: &Handler, event: &Event, api: &Api, now: UnixMillis) -> Fate {
-    let message = |webhook, to| Message { host, config, handler: &handler.name, webhook, to, event, now };
+    let message = |webhook, to| Message { host, config, handler, webhook, to, event, now };
     match &handler.action {
         Action::Log { prefix } => {
             log_event(prefix, api, event);

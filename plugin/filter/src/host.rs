@@ -226,6 +226,11 @@ pub(crate) fn leave_to_next_pass(name: &str, pass: &[u8]) {
     }
 }
 
+/// Whether the host has a cluster. Envoy does not tell; `host-shim check` does.
+pub(crate) fn has_cluster(name: &str) -> Option<bool> {
+    property(&format!("clusters\0{name}")).map(|value| value != [0])
+}
+
 /// What the host shows of a body now; empty where it shows nothing.
 pub(crate) fn body(which: Body, size: usize) -> Vec<u8> {
     if size == 0 { Vec::new() } else { abi::body(which, size).unwrap_or_default() }

@@ -7,6 +7,7 @@ use tollbell_core::admin::{self, BODY_PATIENCE_MS, MAX_BODY_BYTES};
 use tollbell_core::answer::{Answer, Outcome};
 use tollbell_core::config::Config;
 use tollbell_core::connection_test::StreamId;
+use tollbell_core::delivery::succession::Scope;
 use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
 use tollbell_core::limit_headers::LimitHeaders;
 use tollbell_core::manage::body::BodyPool;
@@ -80,7 +81,7 @@ impl Plugin {
                 return false;
             }
         };
-        let (config, warnings) = match Config::load(&bytes) {
+        let (config, warnings) = match Config::load_in(&bytes, &host::has_cluster) {
             Ok(loaded) => loaded,
             Err(errors) => {
                 for error in &errors {
@@ -103,6 +104,7 @@ impl Plugin {
             );
         }
         let host = ProxyHost::new();
+        let config = Config { scope: Scope::of(host::property), ..config };
         let engine = Engine::new(config, &host, now, nanos).with_bodies(self.bodies.clone());
         host::declare_pass(engine.pass_property());
         self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS });

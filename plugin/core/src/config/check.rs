@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{ConfigError, Errors, hint, item, key_name, member};
+use super::error::{Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
 use super::manage;
 use super::places::{SeenApis, is_host, warn_of_other_hosts};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
-use super::{Config, effects, numbers, raw};
+use super::{Config, clusters, effects, numbers, raw};
 use crate::admin::Admin;
 use crate::challenge::Challenge;
 use crate::delivery::disabled::ConfigId;
-use crate::delivery::{DeliveryPolicy, schedule};
+use crate::delivery::succession::{Line, Scope};
+use crate::delivery::{DeliveryPolicy, Retries, schedule};
 use crate::event::EventKind;
 use crate::handler::Target;
 use crate::identity::Source;
@@ -30,7 +31,7 @@ use crate::tyk_tokens::TykTokens;
 const FETCHED_PAGE_BYTES: u64 = 512;
 
 /// Checks everything; the result is of use only where no error was added.
-pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<ConfigError>) {
+pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
     let mut warnings = Errors::default();
     effects::check(&raw, &mut warnings);
     numbers::check(&raw, errors, &mut warnings);
@@ -125,8 +126,14 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         let verb = if raw.unmatched == "refuse" { "is refused" } else { "passes untouched" };
         warnings.add("apis", format!("there are none: every request {verb}"));
     }
+    let keys_from = keys_from(&raw, errors, &mut warnings);
+    let targets = handlers.iter().filter_map(|handler| handler.action.target()).chain(named.values());
+    let clusters = clusters::needed(&raw, targets, keys_from.as_ref().map(|from| &from.target));
     let config = Config {
+        clusters,
         id: ConfigId::default(),
+        scope: Scope::default(),
+        line: Line::default(),
         routes,
         directory,
         session_maker,
@@ -134,7 +141,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
         identity_pages: raw.identities.capacity.div_ceil(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX)).max(1),
         fetched_pages: u32::try_from(raw.keys_from.max_bytes.div_ceil(FETCHED_PAGE_BYTES)).unwrap_or(u32::MAX),
         limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
-        keys_from: keys_from(&raw, errors, &mut warnings),
+        keys_from,
         admin: admin(&raw, gateway, errors, &mut warnings),
         named,
         http_cluster: raw.callouts.http_cluster.clone(),
@@ -155,7 +162,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Vec<C
             usize::try_from(raw.tyk_tokens.min_token_length).unwrap_or(usize::MAX),
         ),
     };
-    (config, warnings.into_list())
+    (config, warnings)
 }
 
 /// A session for an identity is found by its source's label and name: where two sources have one label, by both.
@@ -357,9 +364,11 @@ fn delivery_policy(raw: &raw::Delivery, errors: &mut Errors) -> DeliveryPolicy {
         );
     }
     DeliveryPolicy {
-        max_attempts: raw.max_attempts,
-        base_delay_ms: raw.base_delay_ms,
-        max_delay_ms: raw.max_delay_ms,
+        retries: Retries {
+            max_attempts: raw.max_attempts,
+            base_delay_ms: raw.base_delay_ms,
+            max_delay_ms: raw.max_delay_ms,
+        },
         timeout_ms: raw.timeout_ms,
         capacity: raw.capacity,
         limits: schedule::Limits {

@@ -6,6 +6,7 @@
 //! Every error is collected, with its path; a configuration with any is refused.
 
 mod check;
+mod clusters;
 mod decode;
 mod effects;
 mod error;
@@ -24,6 +25,7 @@ mod target;
 mod url;
 mod versioning;
 
+pub use clusters::{Clusters, Needed};
 pub use error::{ConfigError, Errors};
 pub(crate) use error::{hint, item, member};
 pub use schema::{envoy_schema, schema};
@@ -32,10 +34,10 @@ pub use sessions::{SessionMaker, is_identity};
 use std::collections::BTreeMap;
 
 use crate::admin::Admin;
+use crate::delivery::DeliveryPolicy;
 use crate::delivery::disabled::ConfigId;
-use crate::delivery::signature::SigningKey;
-use crate::delivery::{Delivery, DeliveryPolicy};
-use crate::event::EventKind;
+use crate::delivery::succession::{Line, Origin, Scope};
+use crate::event::{Event, EventKind};
 use crate::handler::{HandlerIndex, Handlers, Target, Webhook};
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
@@ -68,12 +70,18 @@ pub struct Config {
     pub admin: Option<(Admin, Api)>,
     /// The cluster that reaches any host without TLS.
     pub http_cluster: String,
+    /// The clusters that it needs.
+    pub clusters: Clusters,
     /// The targets of named webhooks.
     pub named: BTreeMap<String, Target>,
     /// Whether every session is known that there is: those that are fetched have come, or none is.
     pub keys_are_loaded: bool,
     /// What tells it from another configuration.
     pub id: ConfigId,
+    /// What the proxy calls the plugin.
+    pub scope: Scope,
+    /// The configurations before and after it: see [`crate::delivery::succession`].
+    pub line: Line,
     /// Who hears of an organisation's dashboard events, by its id.
     pub org_handlers: BTreeMap<String, [Vec<HandlerIndex>; EventKind::COUNT]>,
     /// Every event handler, the monitor's included.
@@ -100,6 +108,17 @@ impl Config {
     /// # Errors
     /// All of them.
     pub fn load(bytes: &[u8]) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
+        Config::load_in(bytes, &|_| None)
+    }
+
+    /// The same for a proxy that may tell whether it has a cluster: `None` where it does not.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn load_in(
+        bytes: &[u8],
+        has_cluster: &dyn Fn(&str) -> Option<bool>,
+    ) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
         let mut errors = Errors::default();
         let mut value = decode::to_json(bytes).map_err(|error| vec![error])?;
         shape::conform(&embedded_schema(&mut errors), &mut value, &mut errors);
@@ -110,9 +129,10 @@ impl Config {
                 return Err(errors.into_list());
             }
         };
-        let (mut config, warnings) = check::check(raw, &mut errors);
+        let (mut config, mut warnings) = check::check(raw, &mut errors);
+        clusters::check(&config.clusters, has_cluster, &mut errors, &mut warnings);
         config.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
-        if errors.is_empty() { Ok((config, warnings)) } else { Err(errors.into_list()) }
+        if errors.is_empty() { Ok((config, warnings.into_list())) } else { Err(errors.into_list()) }
     }
 
     /// The webhook of the handler of that name.
@@ -120,11 +140,19 @@ impl Config {
         self.handlers.webhook(handler)
     }
 
-    /// What a held message is signed with: the secrets that its handler has now, so that one which was rotated away is
-    /// not used any more, or those that it was held with, should the handler be gone or point elsewhere.
-    pub fn signing_keys<'c>(&'c self, delivery: &'c Delivery) -> &'c [SigningKey] {
-        let webhook = self.webhook(&delivery.handler).filter(|webhook| webhook.target.endpoint == delivery.endpoint());
-        webhook.map_or(&delivery.keys, |webhook| &webhook.keys)
+    /// What its messages belong to.
+    pub fn origin(&self) -> Origin {
+        Origin { config: self.id, line: self.line }
+    }
+
+    /// Whose slots of the outbox its messages take, and how many there are.
+    pub fn table(&self) -> (Line, u32) {
+        (self.line, self.delivery.capacity)
+    }
+
+    /// What an event's caps, claims and digests are of, apart from those of other configurations.
+    pub fn group(&self, event: &Event) -> u64 {
+        event.group() ^ self.line.0.rotate_left(17)
     }
 }
 

@@ -7,7 +7,7 @@ use super::raw;
 use super::url::CallUrl;
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Tag;
-use crate::handler::Target;
+use crate::handler::{Scheme, Target};
 
 /// Where a URL leads and which cluster carries it, and the user and password in it.
 pub(super) fn target(
@@ -34,10 +34,10 @@ pub(super) fn target(
         let mut clusters = callouts.clusters.iter();
         clusters.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, cluster)| cluster)
     };
-    let default = if scheme == "https" { &callouts.https_cluster } else { &callouts.http_cluster };
+    let default = if scheme == Scheme::Https { &callouts.https_cluster } else { &callouts.http_cluster };
     let cluster = named(&authority).or_else(|| named(&host)).unwrap_or(default);
     let target = Target {
-        endpoint: EndpointId::new(scheme, &authority, &path_and_query),
+        endpoint: EndpointId::new(scheme.as_str(), &authority, &path_and_query),
         tag: Tag::of(&authority),
         scheme,
         authority,

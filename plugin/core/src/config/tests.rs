@@ -413,7 +413,7 @@ fn targets_are_taken_apart() {
     };
     let plain = target("HTTP://c.test");
     assert_eq!(
-        (plain.target.scheme, plain.target.authority.as_str(), plain.target.path_and_query.as_str()),
+        (plain.target.scheme.as_str(), plain.target.authority.as_str(), plain.target.path_and_query.as_str()),
         ("http", "c.test", "/")
     );
     assert_eq!(plain.target.cluster, "tollbell_http");
@@ -745,4 +745,52 @@ fn an_upstream_is_observed_by_a_switch_or_with_settings() {
         let all = errors(json!({ "apis": [{ "api_id": "a", "observe_upstream": value }] }));
         assert!(matches!(&all[..], [error] if error.starts_with(wrong)), "{value}: {all:?}");
     }
+}
+
+#[test]
+fn a_cluster_that_is_needed_and_not_there_is_an_error_with_its_place_and_its_targets() {
+    let config = |callouts: Value| {
+        json!({
+            "apis": [{ "api_id": "a", "event_handlers": { "events": { "AuthFailure": [
+                webhook(json!({ "target_path": "http://hooks.test:8080/a" })),
+                webhook(json!({ "target_path": "http://named.test/" })),
+            ] } } }],
+            "webhooks": [{ "name": "crm", "target_url": "https://crm.test/" }],
+            "keys_from": { "url": "http://keys.test/all", "cluster": "keys" },
+            "callouts": callouts,
+        })
+    };
+    let found = |callouts: Value, there: &[&str]| -> Vec<String> {
+        let config = config(callouts).to_string();
+        match Config::load_in(config.as_bytes(), &|name| Some(there.contains(&name))) {
+            Ok((_, warnings)) => warnings.iter().map(|warning| format!("warning: {warning}")).collect(),
+            Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        }
+    };
+    let all = ["tollbell_http", "tollbell_https", "named", "keys"];
+    let named = json!({ "clusters": { "named.test": "named" } });
+    assert_eq!(found(named.clone(), &all), Vec::<String>::new());
+    assert_eq!(
+        found(json!({ "http_cluster": "tollbell_htpp" }), &all),
+        [
+            "callouts.http_cluster: there is no cluster \"tollbell_htpp\" (did you mean \"tollbell_https\"?): nothing would \
+          reach hooks.test:8080, named.test"
+        ]
+    );
+    assert_eq!(
+        found(named, &[]),
+        [
+            "keys_from.cluster: there is no cluster \"keys\": nothing would reach keys.test",
+            "callouts.clusters[\"named.test\"]: there is no cluster \"named\": nothing would reach named.test",
+            "callouts.http_cluster: there is no cluster \"tollbell_http\": nothing would reach hooks.test:8080",
+            "callouts.https_cluster: there is no cluster \"tollbell_https\": nothing would reach crm.test",
+        ]
+    );
+    assert_eq!(
+        found(json!({ "clusters": { "nobody.test": "nowhere" } }), &all),
+        ["warning: callouts.clusters[\"nobody.test\"]: there is no cluster \"nowhere\"; nothing is sent there"]
+    );
+    // Without a target, nothing is needed; and Envoy does not tell.
+    assert!(Config::load_in(b"{\"apis\": [{\"api_id\": \"a\"}]}", &|_| Some(false)).is_ok());
+    assert!(Config::load_in(config(json!({})).to_string().as_bytes(), &|_| None).is_ok());
 }

@@ -8,10 +8,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::handler::Scheme;
+
 /// An absolute http or https URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CallUrl {
-    pub(super) scheme: &'static str,
+    pub(super) scheme: Scheme,
     /// `user:password`, as written.
     pub(super) user_info: Option<String>,
     pub(super) host: String,
@@ -47,8 +49,8 @@ impl CallUrl {
             return Err(format!("has a control character (U+{:04X}) as {}", u32::from(c), place(url, at)));
         }
         let (scheme, rest) = match url.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => ("http", rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => ("https", rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
             _ => return Err("is not an absolute http or https URL".to_owned()),
         };
         let at = url.len().saturating_sub(rest.len());
@@ -300,7 +302,7 @@ mod tests {
         #[test]
         fn whatever_is_accepted_can_be_sent(url in "(http|HTTPS)://[a-c.:@\\[\\]%0-9]{0,12}[/?#][ -~éß]{0,20}") {
             if let Ok(read) = CallUrl::parse(&url) {
-                let whole = format!("{}://{}{}", read.scheme, read.authority, read.path_and_query);
+                let whole = format!("{}://{}{}", read.scheme.as_str(), read.authority, read.path_and_query);
                 let uri: http::Uri = whole.parse().unwrap();
                 prop_assert_eq!(uri.authority().unwrap().as_str(), read.authority.as_str());
                 let is_sendable = |byte: u8| byte.is_ascii_graphic() && !b"\"<>^`{|}\\#".contains(&byte);

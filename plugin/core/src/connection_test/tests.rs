@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn target() -> Target {
     Target {
-        scheme: "https",
+        scheme: crate::handler::Scheme::Https,
         authority: "crm.test".into(),
         path_and_query: "/services/T0/s3cret?sig=s3cret".into(),
         cluster: "c".into(),

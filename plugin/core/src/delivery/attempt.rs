@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Delivery, DeliveryPolicy};
+use super::{Delivery, Retries};
 use crate::datetime;
 use crate::ports::{CalloutRefused, CalloutReply};
 use crate::units::{UnixMillis, fingerprint};
@@ -102,7 +102,7 @@ pub(crate) fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
     Some(UnixMillis(datetime::parse_http_date(value)?).since(now))
 }
 
-impl DeliveryPolicy {
+impl Retries {
     /// Milliseconds until the attempt after `delivery.attempts` failed ones; `None` when they were the last.
     ///
     /// The back-off doubles from `base_delay_ms` up to `max_delay_ms`, with full jitter. A row of short delays must not

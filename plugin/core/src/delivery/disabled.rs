@@ -52,11 +52,11 @@ impl Disabled {
     }
 }
 
-/// A VM starts with a configuration.
+/// A VM starts with a configuration; returns whether another one began last.
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn begin(host: &(impl SharedData + Metrics), config: ConfigId) -> Result<(), StoreError> {
+pub fn begin(host: &(impl SharedData + Metrics), config: ConfigId) -> Result<bool, StoreError> {
     change(host, |table| {
         if table.latest == Some(config) {
             return false;
@@ -72,7 +72,7 @@ pub fn begin(host: &(impl SharedData + Metrics), config: ConfigId) -> Result<(),
 /// # Errors
 /// As for any update of shared data.
 pub fn disable(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: EndpointId) -> Result<(), StoreError> {
-    change(host, |table| {
+    let changed = change(host, |table| {
         if table.entries.contains(&(config, endpoint)) {
             return false;
         }
@@ -81,7 +81,8 @@ pub fn disable(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: E
         }
         table.entries.push((config, endpoint));
         true
-    })
+    });
+    changed.map(drop)
 }
 
 /// Those that are. A table that does not decode has none: the next 410 writes it anew.
@@ -92,14 +93,14 @@ pub fn disabled(host: &impl SharedData) -> Result<Disabled, StoreError> {
     Ok(Disabled::decode(read(host, KEY)?.as_deref()).unwrap_or_default())
 }
 
-fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Disabled) -> bool) -> Result<(), StoreError> {
+fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Disabled) -> bool) -> Result<bool, StoreError> {
     update(host, KEY, |stored| {
         let mut table = Disabled::decode(stored.as_deref()).unwrap_or_else(|| {
             host.count(Metric::CorruptRecords);
             log::error!("{KEY}: the table of disabled endpoints does not decode; it begins anew");
             Disabled::default()
         });
-        Ok(if step(&mut table) { Change::Write(table.encode(), ()) } else { Change::Keep(()) })
+        Ok(if step(&mut table) { Change::Write(table.encode(), true) } else { Change::Keep(false) })
     })
 }
 

@@ -3,21 +3,25 @@
 //! What this VM knows in memory is a cache of what is in shared data. A VM that takes over starts from the slots alone
 //! and sends again what was in flight, with the same id.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::attempt::{Failure, Outcome};
+use super::clusters::UnknownClusters;
 use super::disabled::{self, ConfigId, Disabled};
 use super::lease::{self, Candidate, Hold};
+use super::lookups::{self, Lookups};
 use super::outbox::{self, Slot};
 use super::schedule::Schedule;
-use super::{Delivery, DeliveryPolicy, Held};
+use super::succession::{self, Succession};
+use super::{Content, Delivery, Held};
 use crate::config::Config;
 use crate::cooldown;
 use crate::digest::{self, Tally};
 use crate::mail::verdict::{Answer, MAX_ANSWER_BYTES};
 use crate::metrics::{Gauge, Metric};
-use crate::ports::{CalloutId, CalloutReply, Host};
+use crate::ports::{CalloutId, CalloutRefused, CalloutReply, Host};
 use crate::store::StoreError;
+use crate::takeover::taken_over;
 use crate::troubles::Troubles;
 use crate::units::UnixMillis;
 
@@ -32,6 +36,8 @@ const HANDOVER_MS: u64 = 5000;
 const LEADER_FIRST_MS: u64 = 1500;
 
 // What can fail at every tick.
+const CLUSTERS: &str = "the clusters that are unknown";
+const SUCCESSION: &str = "the configurations before this one";
 const LEASE: &str = "the dispatcher's lease";
 const DISABLED: &str = "the disabled targets";
 const HELD: &str = "held messages cannot be listed";
@@ -41,7 +47,6 @@ const WAKE_UPS: &str = "messages wait for the next tick";
 #[derive(Debug)]
 pub struct Dispatcher {
     vm: u64,
-    policy: DeliveryPolicy,
     config: ConfigId,
     lease_until: UnixMillis,
     last_tick: UnixMillis,
@@ -51,6 +56,18 @@ pub struct Dispatcher {
     in_flight: HashMap<CalloutId, (Slot, Delivery)>,
     disabled: Disabled,
     troubles: Troubles,
+    succession: Succession,
+    lookups: Lookups,
+    unknown: UnknownClusters,
+    /// Handlers of which it was said that they are gone, or send elsewhere.
+    said: BTreeSet<String>,
+}
+
+/// Who has the lease, as a tick found it.
+enum Leader {
+    Own,
+    /// A VM of this configuration.
+    Other(ConfigId),
 }
 
 impl Dispatcher {
@@ -58,7 +75,6 @@ impl Dispatcher {
     pub fn new(vm: u64, config: &Config) -> Self {
         Dispatcher {
             vm,
-            policy: config.delivery,
             config: config.id,
             lease_until: UnixMillis(0),
             last_tick: UnixMillis(0),
@@ -67,6 +83,10 @@ impl Dispatcher {
             in_flight: HashMap::new(),
             disabled: Disabled::default(),
             troubles: Troubles::default(),
+            succession: Succession::default(),
+            lookups: Lookups::default(),
+            unknown: UnknownClusters::default(),
+            said: BTreeSet::new(),
         }
     }
 
@@ -79,11 +99,15 @@ impl Dispatcher {
         }
         self.last_tick = now;
         self.look_at_disabled(host);
-        self.hold_lease(host, now);
-        if !self.leads(now) {
+        self.look_at_succession(host, config);
+        match self.unknown.refresh(host) {
+            Ok(()) => self.troubles.works(CLUSTERS),
+            Err(error) => self.troubles.fails(CLUSTERS, &error),
+        }
+        if let Leader::Other(leader) = self.hold_lease(host, now) {
             // What is in flight stays known: should this VM lead again before the reply, it must not send it again.
             self.schedule.retain_idle(|_| false);
-            return self.close_known_tallies(host, config, now);
+            return self.mind_own(host, config, leader, now);
         }
         if !held_before {
             log::debug!("VM {} dispatches from now on", self.vm);
@@ -91,8 +115,8 @@ impl Dispatcher {
                 self.troubles.fails(WAKE_UPS, &error);
             }
         }
-        self.drain_wakeups(host, now);
-        let held = self.follow_taken(host, now);
+        self.drain_wakeups(host, config, now);
+        let held = self.follow_taken(host, config, now);
         self.send_due(host, config, now);
         self.report(host, held, now);
     }
@@ -100,7 +124,7 @@ impl Dispatcher {
     /// Sends what it was woken for.
     pub fn on_wake(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         if self.leads(now) {
-            self.drain_wakeups(host, now);
+            self.drain_wakeups(host, config, now);
             self.send_due(host, config, now);
         }
     }
@@ -123,7 +147,14 @@ impl Dispatcher {
     }
 
     /// Gives up the lease, as the configuration that this VM works for goes.
-    pub fn on_shutdown(&mut self, host: &impl Host) {
+    pub fn on_shutdown(&mut self, host: &impl Host, config: &Config) {
+        self.give_up_lease(host);
+        if let Err(error) = succession::end(host, config.scope, config.id) {
+            log::warn!("what it still holds is not taken over: {error}");
+        }
+    }
+
+    fn give_up_lease(&mut self, host: &impl Host) {
         if let Err(error) = lease::give_up(host, self.vm) {
             log::warn!("the dispatcher's lease runs out by itself: {error}");
         }
@@ -131,7 +162,7 @@ impl Dispatcher {
         self.retiring = None;
     }
 
-    fn hold_lease(&mut self, host: &impl Host, now: UnixMillis) {
+    fn hold_lease(&mut self, host: &impl Host, now: UnixMillis) -> Leader {
         let who = Candidate { vm: self.vm, config: self.config, is_latest: self.disabled.is_latest(self.config) };
         match lease::hold(host, who, now) {
             Ok(Hold::Held) => {
@@ -141,16 +172,31 @@ impl Dispatcher {
             Ok(Hold::Wanted) => {
                 let since = *self.retiring.get_or_insert(now);
                 if self.in_flight.is_empty() || now.since(since) >= HANDOVER_MS {
-                    return self.on_shutdown(host);
+                    self.give_up_lease(host);
+                    return Leader::Other(self.config);
                 }
             }
-            Ok(Hold::Taken) => {
+            Ok(Hold::Taken(leader)) => {
                 self.lease_until = UnixMillis(0);
-                return;
+                return Leader::Other(leader);
             }
-            Err(error) => return self.troubles.fails(LEASE, &error),
+            Err(error) => {
+                self.troubles.fails(LEASE, &error);
+                return if self.leads(now) { Leader::Own } else { Leader::Other(self.config) };
+            }
         }
         self.lease_until = now.plus(lease::LEASE_MS);
+        Leader::Own
+    }
+
+    fn look_at_succession(&mut self, host: &impl Host, config: &Config) {
+        match succession::tick(host, config.scope, config.id) {
+            Ok(succession) => {
+                self.succession = succession;
+                self.troubles.works(SUCCESSION);
+            }
+            Err(error) => self.troubles.fails(SUCCESSION, &error),
+        }
     }
 
     fn look_at_disabled(&mut self, host: &impl Host) {
@@ -163,17 +209,80 @@ impl Dispatcher {
         }
     }
 
-    /// The VM that leads may not know every handler: the configuration of an older or another placement has its own.
-    fn close_known_tallies(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
-        for slot in outbox::tallies(host).unwrap_or_default() {
-            if let Ok(Some(Held::Tally(tally))) = outbox::held(host, slot)
-                && now.since(tally.due(now)) >= LEADER_FIRST_MS
-                && tally.is_known_to(config)
-                && let Err(error) = digest::close(host, config, slot, &tally, now)
-            {
-                log::error!("{} by {}: {error}", tally.id, tally.handler);
+    /// The VM that leads may be of another configuration: then it cannot write this one's digests, nor take over what
+    /// this one's predecessor has made.
+    fn mind_own(&mut self, host: &impl Host, config: &Config, leader: ConfigId, now: UnixMillis) {
+        let takes_over = leader != config.id && self.succession.has_predecessor(config.id);
+        for (slot, is_tally) in outbox::taken_by(host, config.line).unwrap_or_default() {
+            match (is_tally || takes_over).then(|| outbox::held(host, slot)) {
+                Some(Ok(Some(Held::Tally(tally))))
+                    if now.since(tally.due(now)) >= LEADER_FIRST_MS && tally.belongs_to(config, &self.succession) =>
+                {
+                    if let Err(error) = digest::close(host, config, &self.succession, (slot, &tally), now) {
+                        log::error!("{} by {}: {error}", tally.id, tally.handler.name);
+                    }
+                }
+                Some(Ok(Some(held @ Held::Message(_)))) if takes_over => {
+                    self.taken_over(host, config, slot, held, now);
+                }
+                _ => {}
             }
         }
+    }
+
+    fn is_due_to_another(&self, config: &Config, held: &Held, now: UnixMillis) -> bool {
+        self.succession.is_due_to_another(config.id, held.origin(), UnixMillis(held.since()), now)
+    }
+
+    /// What a slot holds after this configuration has taken over a message of its predecessor; `None`: it was ended.
+    fn taken_over(
+        &mut self,
+        host: &impl Host,
+        config: &Config,
+        slot: Slot,
+        held: Held,
+        now: UnixMillis,
+    ) -> Option<Held> {
+        let is_due = |delivery: &Delivery, succession: &Succession| {
+            succession.takes_over(config.id, delivery.origin, UnixMillis(delivery.since))
+        };
+        let before = match held {
+            Held::Message(delivery) if is_due(&delivery, &self.succession) => delivery,
+            held => return Some(held),
+        };
+        let (handler, url) = (before.handler.name.clone(), before.target.endpoint);
+        let Some(after) = taken_over(config, before.clone(), now) else {
+            if self.said.insert(handler) {
+                log::warn!(
+                    "{}: the configuration no longer has it: what it still held is not sent",
+                    before.handler.name
+                );
+            }
+            if self.end(host, slot, &before) {
+                host.count(Metric::Withdrawn);
+            }
+            return None;
+        };
+        // Attempts may have ended meanwhile.
+        let changed = outbox::change(host, slot, |held| match held {
+            Held::Message(held) if held.id == before.id => taken_over(config, held, now).map(Held::Message),
+            _ => None,
+        });
+        match changed {
+            Ok(true) if after.target.endpoint != url => {
+                host.count(Metric::Readdressed);
+                if self.said.insert(handler) {
+                    let name = &after.handler.name;
+                    log::info!("{name}: what it still held goes to its new URL, at {}", after.target.authority);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                log::error!("{}: slot {} stays as it is: {error}", name(&before), slot.0);
+                return Some(Held::Message(before));
+            }
+        }
+        Some(Held::Message(after))
     }
 
     fn leads(&self, now: UnixMillis) -> bool {
@@ -186,14 +295,15 @@ impl Dispatcher {
         host.set(Gauge::InFlight, number(self.schedule.under_way()));
         host.set(Gauge::OldestAge, self.schedule.oldest().map_or(0, |since| now.since(since)) / 1000);
         host.set(Gauge::DisabledTargets, number(self.disabled.len()));
+        host.set(Gauge::UnknownClusters, number(self.unknown.len()));
     }
 
-    fn drain_wakeups(&mut self, host: &impl Host, now: UnixMillis) {
+    fn drain_wakeups(&mut self, host: &impl Host, config: &Config, now: UnixMillis) {
         loop {
             match host.take() {
                 Ok(Some(message)) => {
                     if let Ok(number) = message.as_slice().try_into() {
-                        self.follow(host, Slot(u32::from_le_bytes(number)), now);
+                        self.follow(host, config, Slot(u32::from_le_bytes(number)), now);
                     }
                 }
                 Ok(None) => return self.troubles.works(WAKE_UPS),
@@ -203,12 +313,12 @@ impl Dispatcher {
     }
 
     /// Looks for what no wake-up told of; returns how many slots are taken.
-    fn follow_taken(&mut self, host: &impl Host, now: UnixMillis) -> usize {
+    fn follow_taken(&mut self, host: &impl Host, config: &Config, now: UnixMillis) -> usize {
         let taken = match outbox::taken(host) {
             Ok(taken) => taken,
             Err(StoreError::Corrupt(corrupt)) => {
                 log::error!("held messages cannot be listed: {corrupt}; the index is made anew");
-                if let Err(error) = outbox::rebuild(host, self.policy.capacity) {
+                if let Err(error) = outbox::rebuild(host) {
                     log::error!("it cannot be made anew: {error}");
                 }
                 outbox::taken(host).unwrap_or_default()
@@ -222,19 +332,23 @@ impl Dispatcher {
         self.schedule.retain_idle(|slot| taken.binary_search(&slot).is_ok());
         for slot in &taken {
             if !self.schedule.knows(*slot) {
-                self.follow(host, *slot, now);
+                self.follow(host, config, *slot, now);
             }
         }
         taken.len()
     }
 
     /// Learns what a taken slot holds.
-    fn follow(&mut self, host: &impl Host, slot: Slot, now: UnixMillis) {
+    fn follow(&mut self, host: &impl Host, config: &Config, slot: Slot, now: UnixMillis) {
         if self.schedule.is_under_way(slot) {
             return;
         }
         match outbox::held(host, slot) {
-            Ok(Some(held)) => self.wait(slot, &held, now),
+            Ok(Some(held)) => {
+                if let Some(held) = self.taken_over(host, config, slot, held, now) {
+                    self.wait(slot, &held, now);
+                }
+            }
             Ok(None) => {
                 let since = self.schedule.empty(slot, now);
                 if now.since(since) >= ABANDONED_AFTER_MS {
@@ -253,7 +367,7 @@ impl Dispatcher {
 
     fn wait(&mut self, slot: Slot, held: &Held, now: UnixMillis) {
         let (target, due, since) = match held {
-            Held::Message(delivery) => (delivery.target(), delivery.due(now), delivery.since),
+            Held::Message(delivery) => (delivery.target.authority.as_str(), delivery.due(now), delivery.since),
             Held::Tally(tally) => ("", tally.due(now), tally.first),
         };
         self.schedule.wait(slot, target, due, UnixMillis(since));
@@ -263,7 +377,7 @@ impl Dispatcher {
     /// digest of a tally, or used the slot anew.
     fn is_as_scheduled(&mut self, slot: Slot, held: &Held, now: UnixMillis) -> bool {
         let target = match held {
-            Held::Message(delivery) => delivery.target(),
+            Held::Message(delivery) => delivery.target.authority.as_str(),
             Held::Tally(_) => "",
         };
         let due = match held {
@@ -289,30 +403,61 @@ impl Dispatcher {
         if self.retiring.is_some() {
             return;
         }
-        while let Some(slot) = self.schedule.next(self.policy.limits, now) {
-            match outbox::held(host, slot) {
-                Ok(Some(held)) if !self.is_as_scheduled(slot, &held, now) => {}
-                Ok(Some(Held::Message(delivery))) => self.send(host, config, slot, delivery, now),
-                Ok(Some(Held::Tally(tally))) => self.close_tally(host, config, slot, &tally, now),
-                Ok(None) => self.schedule.forget(slot),
+        let mut is_fresh = false;
+        while let Some(slot) = self.schedule.next(config.delivery.limits, now) {
+            // An update may have begun since the last tick.
+            if !is_fresh {
+                self.look_at_succession(host, config);
+                is_fresh = true;
+            }
+            let held = match outbox::held(host, slot) {
+                Ok(Some(held)) => self.taken_over(host, config, slot, held, now),
+                Ok(None) => {
+                    self.schedule.forget(slot);
+                    continue;
+                }
                 Err(error) => {
                     // The next tick looks at it again, and frees it if it does not decode.
                     log::error!("slot {}: {error}", slot.0);
                     self.schedule.forget(slot);
+                    continue;
                 }
+            };
+            if let Some(held) = held.as_ref().filter(|held| self.is_due_to_another(config, held, now)) {
+                self.schedule.wait(slot, "", now.plus(LEADER_FIRST_MS), UnixMillis(held.since()));
+                continue;
+            }
+            match held {
+                Some(held) if !self.is_as_scheduled(slot, &held, now) => {}
+                Some(Held::Message(delivery)) => self.send(host, config, slot, delivery, now),
+                Some(Held::Tally(tally)) => self.close_tally(host, config, slot, &tally, now),
+                None => {}
             }
         }
     }
 
     fn send(&mut self, host: &impl Host, config: &Config, slot: Slot, delivery: Delivery, now: UnixMillis) {
-        if self.disabled.contains(delivery.config, delivery.endpoint()) {
+        if self.disabled.contains(delivery.origin.config, delivery.target.endpoint) {
             host.count(Metric::Disabled);
             return self.give_up(host, slot, &delivery, &Outcome::Gone);
         }
-        match host.send(&delivery.callout(config.signing_keys(&delivery), now)) {
+        let target = &delivery.target;
+        match host.send(&delivery.callout(now)) {
             Ok(id) => {
+                self.lookups.started(target);
+                self.unknown.found(host, &target.cluster);
                 self.schedule.start(slot);
                 self.in_flight.insert(id, (slot, delivery));
+            }
+            Err(CalloutRefused::Immediately) if self.lookups.refused(target, now) => {
+                log::debug!("{}: its name may still be looked up", name(&delivery));
+                let again = now.plus(lookups::AGAIN_MS);
+                self.schedule.wait(slot, &target.authority, again, UnixMillis(delivery.since));
+            }
+            Err(CalloutRefused::UnknownCluster) => {
+                self.unknown.refused(host, config.clusters.get(&target.cluster), target);
+                let why = Failure::NotStarted(CalloutRefused::UnknownCluster);
+                self.settle(host, slot, delivery, &Outcome::Failed(why), now);
             }
             Err(why) => self.settle(host, slot, delivery, &Outcome::Failed(Failure::NotStarted(why)), now),
         }
@@ -322,16 +467,16 @@ impl Dispatcher {
     /// find that it is gone.
     fn close_tally(&mut self, host: &impl Host, config: &Config, slot: Slot, tally: &Tally, now: UnixMillis) {
         self.schedule.forget(slot);
-        let made = digest::close(host, config, slot, tally, now);
+        let made = digest::close(host, config, &self.succession, (slot, tally), now);
         match made {
             Ok(Some(delivery)) => self.wait(slot, &Held::Message(delivery), now),
             Ok(None) => {}
-            Err(error) => log::error!("{} by {}: {error}", tally.id, tally.handler),
+            Err(error) => log::error!("{} by {}: {error}", tally.id, tally.handler.name),
         }
     }
 
     fn settle(&mut self, host: &impl Host, slot: Slot, mut delivery: Delivery, outcome: &Outcome, now: UnixMillis) {
-        host.count_attempt(delivery.target(), outcome.label());
+        host.count_attempt(&delivery.target.authority, outcome.label());
         delivery.attempts = delivery.attempts.saturating_add(1);
         if delivery.attempts == 1 {
             delivery.first_attempt = now.0;
@@ -341,7 +486,7 @@ impl Dispatcher {
             return self.schedule.forget(slot);
         }
         let delay = match outcome {
-            Outcome::Failed(failure) => self.policy.next_delay_ms(&delivery, failure, now),
+            Outcome::Failed(failure) => delivery.retries.next_delay_ms(&delivery, failure, now),
             Outcome::Delivered | Outcome::Refused(_) | Outcome::Gone => None,
         };
         match delay {
@@ -371,14 +516,31 @@ impl Dispatcher {
     ) {
         host.count(Metric::Retried);
         (delivery.due, delivery.decided) = (now.plus(delay).0, now.0);
-        let (attempts, most) = (delivery.attempts, self.policy.max_attempts);
-        log::info!("{}: attempt {attempts} of {most}: {outcome}; next in {delay} ms", name(&delivery));
-        let held = Held::Message(delivery);
+        let (attempts, most) = (delivery.attempts, delivery.retries.max_attempts);
+        // An unknown cluster has a line of its own.
+        let is_said = *outcome == Outcome::Failed(Failure::NotStarted(CalloutRefused::UnknownCluster));
+        let level = if is_said { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "{}: attempt {attempts} of {most}: {outcome}; next in {delay} ms", name(&delivery));
         self.schedule.forget(slot);
-        match outbox::replace(host, slot, &held) {
-            Ok(true) => self.wait(slot, &held, now),
-            Ok(false) => {}
-            Err(error) => log::error!("{}: slot {} stays as it is: {error}", held.id(), slot.0),
+        // An update may have taken it over since the attempt began.
+        let mut kept = None;
+        let replaced = outbox::change(host, slot, |held| match held {
+            Held::Message(held) if held.id == delivery.id => {
+                let held = if held.target.endpoint == delivery.target.endpoint {
+                    let Delivery { attempts, first_attempt, due, decided, .. } = delivery;
+                    Delivery { attempts, first_attempt, due, decided, ..held }
+                } else {
+                    held
+                };
+                kept = Some(Held::Message(held.clone()));
+                Some(Held::Message(held))
+            }
+            _ => None,
+        });
+        match (replaced, kept) {
+            (Ok(_), Some(held)) => self.wait(slot, &held, now),
+            (Ok(_), None) => {}
+            (Err(error), _) => log::error!("{}: slot {} stays as it is: {error}", name(&delivery), slot.0),
         }
     }
 
@@ -388,6 +550,19 @@ impl Dispatcher {
         }
         host.count(Metric::Failed);
         log::error!("{}: failed for good after {} attempts: {outcome}", name(delivery), delivery.attempts);
+        self.release(host, delivery);
+    }
+
+    /// Ends a message that is not to be sent; `false` where another VM has done so.
+    fn end(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery) -> bool {
+        let is_held = self.finish(host, slot, delivery);
+        if is_held {
+            self.release(host, delivery);
+        }
+        is_held
+    }
+
+    fn release(&self, host: &impl Host, delivery: &Delivery) {
         if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| cooldown::release(host, claim)) {
             log::warn!("{}: its cool-down lasts to its end: {error}", name(delivery));
         }
@@ -405,11 +580,11 @@ impl Dispatcher {
     fn disable_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
         log::error!(
             "{}: the target of {} answers 410 Gone: it gets nothing more until the configuration changes",
-            delivery.target(),
-            delivery.handler
+            delivery.target.authority,
+            delivery.handler.name
         );
-        if let Err(error) = disabled::disable(host, delivery.config, delivery.endpoint()) {
-            log::error!("{}: it is asked again: {error}", delivery.target());
+        if let Err(error) = disabled::disable(host, delivery.origin.config, delivery.target.endpoint) {
+            log::error!("{}: it is asked again: {error}", delivery.target.authority);
         }
         self.look_at_disabled(host);
     }
@@ -419,10 +594,12 @@ impl Dispatcher {
 fn outcome(host: &impl Host, delivery: &Delivery, reply: &CalloutReply, now: UnixMillis) -> Outcome {
     let outcome = Outcome::of_reply(reply, now);
     let is_proxys = matches!(outcome, Outcome::Failed(Failure::NoResponse | Failure::Unreachable | Failure::TimedOut));
-    let (Some(carrier), Some(status), false) = (&delivery.carrier, reply.status, is_proxys) else { return outcome };
+    let (Content::Email(email), Some(status), false) = (&delivery.content, reply.status, is_proxys) else {
+        return outcome;
+    };
     let body = host.reply_body(MAX_ANSWER_BYTES).unwrap_or_default();
     let header = |name: &str| host.reply_header(name);
-    let verdict = carrier.judge(&Answer { status, header: &header, body: &body }, now);
+    let verdict = email.account.judge(&Answer { status, header: &header, body: &body }, now);
     if let Some(reason) = verdict.reason() {
         log::warn!("{}: {reason}", name(delivery));
     }
@@ -431,5 +608,5 @@ fn outcome(host: &impl Host, delivery: &Delivery, reply: &CalloutReply, now: Uni
 
 /// For logs: no path, query or header of the target, which may be secrets.
 fn name(delivery: &Delivery) -> String {
-    format!("{} {} by {} to {}", delivery.event, delivery.id, delivery.handler, delivery.target())
+    format!("{} {} by {} to {}", delivery.event, delivery.id, delivery.handler.name, delivery.target.authority)
 }

@@ -39,8 +39,8 @@ pub enum Hold {
     Held,
     /// The same, and a VM of the latest configuration waits for it.
     Wanted,
-    /// Another VM has it.
-    Taken,
+    /// A VM of this configuration has it, or is due it.
+    Taken(ConfigId),
 }
 
 /// A number for a VM that no other in this process has.
@@ -74,12 +74,12 @@ pub fn hold(host: &(impl SharedData + Metrics), who: Candidate, now: UnixMillis)
         } else if is_ahead(lease.until, now) {
             if who.is_latest && lease.config != who.config {
                 let asked = Lease { wanted_by: who.config, wanted_until: now.plus(LEASE_MS), ..lease };
-                Change::Write(asked.encode(), Hold::Taken)
+                Change::Write(asked.encode(), Hold::Taken(lease.config))
             } else {
-                Change::Keep(Hold::Taken)
+                Change::Keep(Hold::Taken(lease.config))
             }
         } else if is_wanted {
-            Change::Keep(Hold::Taken)
+            Change::Keep(Hold::Taken(lease.wanted_by))
         } else {
             Change::Write(renewed.encode(), Hold::Held)
         })
@@ -151,14 +151,14 @@ mod tests {
         let [old, other_old] = [1, 2].map(|vm| Candidate { vm, config: ConfigId(1), is_latest: false });
         let new = Candidate { vm: 3, config: ConfigId(2), is_latest: true };
         assert_eq!(hold(&host, old, at(0)), Ok(Hold::Held));
-        assert_eq!(hold(&host, other_old, at(1)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, other_old, at(1)), Ok(Hold::Taken(ConfigId(1))));
         assert_eq!(hold(&host, old, at(2)), Ok(Hold::Held), "one of its own configuration asks for nothing");
-        assert_eq!(hold(&host, new, at(3)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, new, at(3)), Ok(Hold::Taken(ConfigId(1))));
         assert_eq!(hold(&host, old, at(4)), Ok(Hold::Wanted));
         give_up(&host, 1).unwrap();
-        assert_eq!(hold(&host, other_old, at(5)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, other_old, at(5)), Ok(Hold::Taken(ConfigId(2))));
         assert_eq!(hold(&host, new, at(6)), Ok(Hold::Held));
-        assert_eq!(hold(&host, old, at(7)), Ok(Hold::Taken));
+        assert_eq!(hold(&host, old, at(7)), Ok(Hold::Taken(ConfigId(2))));
         assert_eq!(hold(&host, old, at(2006)), Ok(Hold::Held), "it died, and an older one is better than none");
     }
 

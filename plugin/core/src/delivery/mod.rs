@@ -1,37 +1,51 @@
 //! From a rendered message to a receiver: held in shared data, dispatched by one VM of the process, tried again.
 //!
-//! [`outbox`] holds the messages, [`lease`] elects the VM, [`schedule`] says whose turn it is, [`dispatcher`] works,
-//! [`signature`] signs, [`attempt`] judges what came back, [`disabled`] remembers who wants nothing more.
+//! [`outbox`] holds the messages, [`succession`] says whose they are after an update, [`lease`] elects the VM, [`schedule`] says whose turn it is, [`dispatcher`] works,
+//! [`signature`] signs, [`attempt`] judges what came back, [`disabled`] remembers who wants nothing more, [`lookups`] and
+//! [`clusters`] whom the proxy cannot reach yet.
 
 pub mod attempt;
+pub mod clusters;
 pub mod disabled;
 pub mod dispatcher;
 pub mod lease;
+pub mod lookups;
 pub mod outbox;
 pub mod schedule;
 pub mod signature;
+pub mod succession;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cooldown::Claim;
 use crate::digest::Tally;
-use crate::mail::Carrier;
+use crate::handler::{HandlerRef, Target};
+use crate::mail::{Account, Letter};
 use crate::ports::Callout;
 use crate::store::CorruptRecord;
 use crate::units::{UnixMillis, fingerprint, set_right};
-use disabled::ConfigId;
 use schedule::Limits;
 use signature::SigningKey;
+use succession::Origin;
 
-/// How messages are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeliveryPolicy {
+/// How often a message is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
     /// Attempts before a message is given up; at least 1.
     pub max_attempts: u32,
     /// The first back-off, doubled for each further one.
     pub base_delay_ms: u64,
     /// The longest back-off.
     pub max_delay_ms: u64,
+}
+
+/// How messages are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryPolicy {
+    /// Attempts, and the time between them.
+    pub retries: Retries,
     /// The time for one attempt; at least 1.
     pub timeout_ms: u64,
     /// Messages held at a time.
@@ -67,24 +81,20 @@ pub struct Delivery {
     pub id: String,
     /// The event's type.
     pub event: String,
-    /// The handler's name.
-    pub handler: String,
-    /// The configuration that it was made under.
-    pub config: ConfigId,
+    /// The handler that it is of.
+    pub handler: HandlerRef,
+    /// The configuration that it belongs to.
+    pub origin: Origin,
     /// The cool-down claim that this message holds.
     pub claim: Option<Claim>,
-    /// The cluster that carries it.
-    pub cluster: String,
-    /// Pseudo-headers and headers.
-    pub headers: Vec<(String, String)>,
-    /// The body; empty for none.
-    pub body: String,
+    /// Where to.
+    pub target: Target,
+    /// What is sent.
+    pub content: Content,
     /// The time for one attempt.
     pub timeout_ms: u64,
-    /// What it is signed with, should the configuration no longer know its handler.
-    pub keys: Vec<SigningKey>,
-    /// Of a letter: what signs it, and judges the answer.
-    pub carrier: Option<Carrier>,
+    /// How often it is tried.
+    pub retries: Retries,
     /// Attempts made.
     pub attempts: u32,
     /// When it was handed over, in Unix milliseconds.
@@ -97,7 +107,43 @@ pub struct Delivery {
     pub decided: u64,
 }
 
-const VERSION: u8 = 1;
+/// What a message sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A request to a webhook's target.
+    Webhook(WebhookRequest),
+    /// An email, of which each attempt makes a request to the provider.
+    Email(Box<Email>),
+}
+
+/// A webhook's request, without what its target says.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookRequest {
+    /// GET, PUT, POST, PATCH or DELETE.
+    pub method: String,
+    /// Every header but the pseudo-headers, lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, which a GET leaves out.
+    pub body: String,
+    /// What it is signed with.
+    pub keys: Vec<SigningKey>,
+}
+
+impl fmt::Debug for WebhookRequest {
+    /// Without header values and the body, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// An email and the account that sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Email {
+    pub(crate) account: Account,
+    pub(crate) letter: Letter,
+}
+
+const VERSION: u8 = 2;
 
 impl Delivery {
     /// An id for the message that a handler makes of an event.
@@ -105,33 +151,25 @@ impl Delivery {
         format!("{event}{:08x}", fingerprint(&[handler]) >> 32)
     }
 
-    fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
-    }
-
-    /// The receiving host, as in `:authority`.
-    pub fn target(&self) -> &str {
-        self.header(":authority")
-    }
-
-    /// The receiving URL.
-    pub fn endpoint(&self) -> EndpointId {
-        EndpointId::new(self.header(":scheme"), self.target(), self.header(":path"))
-    }
-
     /// The request of an attempt that begins `now`.
-    pub fn callout(&self, keys: &[SigningKey], now: UnixMillis) -> Callout {
-        let own = match &self.carrier {
-            // A provider is no receiver of webhooks.
-            Some(carrier) => carrier.sign(&self.headers, self.body.as_bytes(), now),
-            None => signature::headers(keys, &self.id, &self.body, now),
+    pub fn callout(&self, now: UnixMillis) -> Callout {
+        let (headers, body) = match &self.content {
+            Content::Webhook(WebhookRequest { method, headers, body, keys }) => {
+                let body = if method == "GET" { "" } else { body };
+                let signature = signature::headers(keys, &self.id, body, now);
+                let headers = self.target.pseudo_headers(method).into_iter().chain(headers.iter().cloned());
+                (headers.chain(signature).collect(), body.to_owned())
+            }
+            Content::Email(email) => {
+                let request = email.account.request(&email.letter);
+                let headers = request.request_headers();
+                // A provider is no receiver of webhooks.
+                let signature = email.account.sign(&headers, request.body.as_bytes(), now);
+                (headers.into_iter().chain(signature).collect(), request.body)
+            }
         };
-        Callout {
-            cluster: self.cluster.clone(),
-            headers: self.headers.iter().cloned().chain(own).collect(),
-            body: self.body.clone().into_bytes(),
-            timeout_ms: self.timeout_ms.max(1),
-        }
+        let (cluster, timeout_ms) = (self.target.cluster.clone(), self.timeout_ms.max(1));
+        Callout { cluster, headers, body: body.into_bytes(), timeout_ms }
     }
 
     /// When the next attempt is due, by a clock that may have been set back since that was decided.
@@ -146,6 +184,22 @@ impl Held {
         match self {
             Held::Message(delivery) => &delivery.id,
             Held::Tally(tally) => &tally.id,
+        }
+    }
+
+    /// The configuration that it belongs to.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Held::Message(delivery) => delivery.origin,
+            Held::Tally(tally) => tally.origin,
+        }
+    }
+
+    /// When it was handed over, in Unix milliseconds; of a tally, its first event.
+    pub fn since(&self) -> u64 {
+        match self {
+            Held::Message(delivery) => delivery.since,
+            Held::Tally(tally) => tally.first,
         }
     }
 

@@ -1,9 +1,11 @@
 //! The table of held messages: a fixed number of slots in shared data, and an index of those that are taken.
 //!
 //! ```text
-//! index   = version u8 = 1, one byte a slot                       0: free, else for whom it is taken
+//! index   = version u8 = 2, (for whom u8, of which line u8)*      a slot each; 0: free
 //! slot    = a Held, or empty
 //! ```
+//! Each line of configurations (see [`super::succession`]) has a table of its own size: it counts its own slots only.
+//!
 //! A slot is reserved in the index, then filled; emptied, then freed. Whoever dies in between leaves a taken slot
 //! that holds nothing, which the dispatcher frees after a while.
 //!
@@ -12,16 +14,21 @@
 //! comes only once: crossed thresholds, and verdicts on upstreams. Tallies of cool-downs, which clients can begin at will,
 //! get a quarter of the table at most; what finds it full is counted in its handler's own.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Held;
+use super::succession::Line;
 use crate::metrics::Metric;
 use crate::ports::{Entry, Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
 use crate::units::fingerprint;
 
 const INDEX_KEY: &str = "tb1/d";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Slots in a row that were never used, behind which there are no others.
+const MAX_UNUSED: u32 = 64;
 
 /// A slot's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +41,7 @@ impl Slot {
 }
 
 /// For whom a slot is taken: two targets may share a tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag(u8);
 
 impl Tag {
@@ -72,26 +79,24 @@ pub enum ReserveError {
     Store(#[from] StoreError),
 }
 
-/// Takes a free slot below `capacity`.
+/// Takes a free slot for a line that may have `capacity` of them.
 ///
 /// # Errors
 /// When there is none for this share, or shared data fails.
 pub fn reserve(
     host: &(impl SharedData + Metrics),
-    capacity: u32,
+    (line, capacity): (Line, u32),
     tag: Tag,
     share: Share,
 ) -> Result<Slot, ReserveError> {
     let reserved = update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
-        let free = index.first_free(capacity).filter(|_| index.has_room(capacity, tag, share));
-        Ok(match free {
-            None => Change::Keep(None),
-            Some(slot) => {
-                index.set(slot, tag.0);
-                Change::Write(index.0, Some(slot))
-            }
-        })
+        if !index.has_room((line, capacity), tag, share) {
+            return Ok(Change::Keep(None));
+        }
+        let slot = index.first_free();
+        index.set(slot, [tag.0, line.mark()]);
+        Ok(Change::Write(index.0, Some(slot)))
     })?;
     reserved.ok_or(ReserveError::Full)
 }
@@ -122,23 +127,15 @@ pub fn held(host: &(impl SharedData + Metrics), slot: Slot) -> Result<Option<Hel
 pub fn change(
     host: &(impl SharedData + Metrics),
     slot: Slot,
-    step: impl Fn(Held) -> Option<Held>,
+    mut step: impl FnMut(Held) -> Option<Held>,
 ) -> Result<bool, StoreError> {
     update(host, &slot.key(), |stored| {
         let held = stored.map(|bytes| Held::decode(&bytes)).transpose()?;
-        Ok(match held.and_then(&step) {
+        Ok(match held.and_then(&mut step) {
             Some(changed) => Change::Write(changed.encode(), true),
             None => Change::Keep(false),
         })
     })
-}
-
-/// Writes what a slot holds over its former self; `false` where the slot no longer holds it.
-///
-/// # Errors
-/// As for any update of shared data.
-pub fn replace(host: &(impl SharedData + Metrics), slot: Slot, held: &Held) -> Result<bool, StoreError> {
-    change_if_held(host, slot, held.id(), &held.encode())
 }
 
 /// Frees the slot of what is done with, by its id; `false` where the slot no longer holds it.
@@ -146,7 +143,13 @@ pub fn replace(host: &(impl SharedData + Metrics), slot: Slot, held: &Held) -> R
 /// # Errors
 /// As for any update of shared data.
 pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, id: &str) -> Result<bool, StoreError> {
-    let is_held = change_if_held(host, slot, id, b"")?;
+    let is_held = update(host, &slot.key(), |stored| {
+        let held = stored.and_then(|bytes| Held::decode(&bytes).ok());
+        Ok(match held {
+            Some(held) if held.id() == id => Change::Write(Vec::new(), true),
+            _ => Change::Keep(false),
+        })
+    })?;
     if is_held {
         release(host, slot)?;
     }
@@ -166,7 +169,7 @@ pub fn free(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreE
 fn release(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreError> {
     update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
-        index.set(slot, 0);
+        index.set(slot, FREE);
         Ok(Change::Write(index.0, ()))
     })
 }
@@ -179,97 +182,100 @@ pub fn taken(host: &impl SharedData) -> Result<Vec<Slot>, StoreError> {
     Ok(Index::decode(read(host, INDEX_KEY)?)?.taken().collect())
 }
 
-/// The slots that are taken for tallies, in order.
+/// The slots that a line has taken, in order, and whether each is for a tally. Another line may have the same mark.
 ///
 /// # Errors
 /// As for [`taken`].
-pub fn tallies(host: &impl SharedData) -> Result<Vec<Slot>, StoreError> {
+pub fn taken_by(host: &impl SharedData, line: Line) -> Result<Vec<(Slot, bool)>, StoreError> {
     let index = Index::decode(read(host, INDEX_KEY)?)?;
-    Ok((0_u32..).map(Slot).zip(index.slots()).filter(|(_, tag)| **tag == Tag::TALLY.0).map(|(slot, _)| slot).collect())
+    let own = index.slots().filter(|(_, [tag, mark])| *tag != 0 && *mark == line.mark());
+    Ok(own.map(|(slot, [tag, _])| (slot, tag == Tag::TALLY.0)).collect())
 }
 
-/// Makes an index that does not decode anew, from what the slots below `capacity` hold.
+/// Makes an index that does not decode anew, from what the slots hold.
 ///
 /// # Errors
 /// When the host refuses.
-pub fn rebuild(host: &(impl SharedData + Metrics), capacity: u32) -> Result<(), StoreError> {
+pub fn rebuild(host: &(impl SharedData + Metrics)) -> Result<(), StoreError> {
     host.count(Metric::CorruptRecords);
     let Entry::Present(foreign) = host.get(INDEX_KEY)? else { return Ok(()) };
     let mut index = Index(vec![VERSION]);
-    for slot in (0..capacity).map(Slot) {
-        let tag = match held(host, slot) {
-            Ok(None) => continue,
-            Ok(Some(Held::Tally(_))) | Err(_) => Tag::TALLY,
-            Ok(Some(Held::Message(delivery))) => Tag::of(delivery.target()),
+    let mut unused = 0_u32;
+    for slot in (0_u32..).map(Slot) {
+        let entry = host.get(&slot.key())?;
+        unused = if entry == Entry::Absent { unused.saturating_add(1) } else { 0 };
+        if unused > MAX_UNUSED {
+            break;
+        }
+        let Entry::Present(stored) = entry else { continue };
+        let own = match Held::decode(&stored.value) {
+            Ok(Held::Message(delivery)) => [delivery.target.tag.0, delivery.origin.line.mark()],
+            Ok(held @ Held::Tally(_)) => [Tag::TALLY.0, held.origin().line.mark()],
+            Err(_) => [Tag::TALLY.0, Line::default().mark()],
         };
-        index.set(slot, tag.0);
+        index.set(slot, own);
     }
     // Another VM may have been quicker.
     host.replace(INDEX_KEY, &index.0, foreign.cas)?;
     Ok(())
 }
 
-/// Writes over what has this id.
-fn change_if_held(host: &(impl SharedData + Metrics), slot: Slot, id: &str, bytes: &[u8]) -> Result<bool, StoreError> {
-    update(host, &slot.key(), |stored| {
-        let held = stored.and_then(|bytes| Held::decode(&bytes).ok());
-        Ok(match held {
-            Some(held) if held.id() == id => Change::Write(bytes.to_vec(), true),
-            _ => Change::Keep(false),
-        })
-    })
-}
-
 struct Index(Vec<u8>);
+
+/// An entry of the index: for whom, and of which line.
+type Mark = [u8; 2];
+
+const FREE: Mark = [0, 0];
 
 impl Index {
     fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
         match stored {
             None => Ok(Index(vec![VERSION])),
-            Some(bytes) if bytes.first() == Some(&VERSION) => Ok(Index(bytes)),
+            Some(bytes) if bytes.first() == Some(&VERSION) && bytes.len() % 2 == 1 => Ok(Index(bytes)),
             Some(bytes) => Err(CorruptRecord { record: "outbox index", len: bytes.len() }),
         }
     }
 
-    fn slots(&self) -> &[u8] {
-        self.0.get(1..).unwrap_or_default()
+    fn slots(&self) -> impl Iterator<Item = (Slot, Mark)> {
+        let marks = self.0.get(1..).unwrap_or_default().chunks_exact(2);
+        (0_u32..).map(Slot).zip(marks.filter_map(|mark| mark.first_chunk().copied()))
     }
 
-    fn first_free(&self, capacity: u32) -> Option<Slot> {
-        let slots = self.slots();
-        let free = slots.iter().position(|tag| *tag == 0).unwrap_or(slots.len());
-        u32::try_from(free).ok().filter(|slot| *slot < capacity).map(Slot)
+    fn first_free(&self) -> Slot {
+        let behind = u32::try_from(self.0.len() / 2).unwrap_or(u32::MAX);
+        self.slots().find(|(_, mark)| *mark == FREE).map_or(Slot(behind), |(slot, _)| slot)
     }
 
-    fn has_room(&self, capacity: u32, tag: Tag, share: Share) -> bool {
+    fn has_room(&self, (line, capacity): (Line, u32), tag: Tag, share: Share) -> bool {
+        let count = |is_wanted: &dyn Fn(u8) -> bool| {
+            let own = self.slots().filter(|(_, [tag, mark])| *tag != 0 && *mark == line.mark() && is_wanted(*tag));
+            u32::try_from(own.count()).unwrap_or(u32::MAX)
+        };
+        let all = count(&|_| true);
         let below = |sixteenths: u32| {
             let kept_free = (capacity / 16).saturating_mul(16_u32.saturating_sub(sixteenths));
-            self.count(|slot| slot != 0) < capacity.saturating_sub(kept_free).max(1)
+            all < capacity.saturating_sub(kept_free).max(1)
         };
         match share {
-            Share::All => true,
+            Share::All => all < capacity,
             Share::Management => below(14),
-            Share::Common => below(12) || below(13) && self.count(|slot| slot == tag.0) < capacity / 16,
-            Share::Tally => below(13) && self.count(|slot| slot == Tag::TALLY.0) < (capacity / 4).max(1),
+            Share::Common => below(12) || below(13) && count(&|own| own == tag.0) < capacity / 16,
+            Share::Tally => below(13) && count(&|own| own == Tag::TALLY.0) < (capacity / 4).max(1),
         }
     }
 
-    fn count(&self, wanted: impl Fn(u8) -> bool) -> u32 {
-        u32::try_from(self.slots().iter().filter(|tag| wanted(**tag)).count()).unwrap_or(u32::MAX)
-    }
-
-    fn set(&mut self, slot: Slot, tag: u8) {
-        let place = (slot.0 as usize).saturating_add(1);
-        if self.0.len() <= place {
-            self.0.resize(place.saturating_add(1), 0);
+    fn set(&mut self, slot: Slot, mark: Mark) {
+        let place = (slot.0 as usize).saturating_mul(2).saturating_add(1);
+        if self.0.len() < place.saturating_add(2) {
+            self.0.resize(place.saturating_add(2), 0);
         }
-        if let Some(byte) = self.0.get_mut(place) {
-            *byte = tag;
+        if let Some(entry) = self.0.get_mut(place..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+            *entry = mark;
         }
     }
 
     fn taken(&self) -> impl Iterator<Item = Slot> {
-        (0_u32..).map(Slot).zip(self.slots()).filter(|(_, tag)| **tag != 0).map(|(slot, _)| slot)
+        self.slots().filter(|(_, mark)| *mark != FREE).map(|(slot, _)| slot)
     }
 }
 
@@ -281,30 +287,45 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    const LINE: Line = Line(3);
+
+    #[test]
+    fn each_line_has_a_table_of_its_own_size() {
+        let host = MemoryHost::default();
+        let took = |line, capacity| {
+            (0..100).filter(|_| reserve(&host, (Line(line), capacity), Tag::of("x"), Share::All).is_ok()).count()
+        };
+        assert_eq!([took(1, 64), took(2, 16), took(1, 64), took(2, 16)], [64, 16, 0, 0]);
+        assert_eq!(taken(&host).unwrap().len(), 80);
+        assert_eq!(taken_by(&host, Line(2)).unwrap().len(), 16);
+    }
+
     #[test]
     fn noise_leaves_room_for_other_targets_and_for_what_comes_only_once() {
         let host = MemoryHost::default();
-        let took = |target: &str, share| (0..64).filter(|_| reserve(&host, 64, Tag::of(target), share).is_ok()).count();
+        let took = |target: &str, share| {
+            (0..64).filter(|_| reserve(&host, (LINE, 64), Tag::of(target), share).is_ok()).count()
+        };
         assert_eq!(took("stalled", Share::Common), 48);
         assert_eq!(took("healthy", Share::Common), 4, "a sixteenth is its due");
         assert_eq!(took("another", Share::Common), 0, "of all such targets together");
-        assert_eq!((0..64).filter(|_| reserve(&host, 64, Tag::TALLY, Share::Tally).is_ok()).count(), 0);
+        assert_eq!((0..64).filter(|_| reserve(&host, (LINE, 64), Tag::TALLY, Share::Tally).is_ok()).count(), 0);
         assert_eq!(took("channel", Share::Management), 4);
         assert_eq!(took("monitor", Share::All), 8);
-        assert_eq!(reserve(&host, 64, Tag::of("monitor"), Share::All), Err(ReserveError::Full));
+        assert_eq!(reserve(&host, (LINE, 64), Tag::of("monitor"), Share::All), Err(ReserveError::Full));
     }
 
     #[test]
     fn tallies_are_a_quarter_of_the_table() {
         let host = MemoryHost::default();
-        assert_eq!((0..64).filter(|_| reserve(&host, 64, Tag::TALLY, Share::Tally).is_ok()).count(), 16);
+        assert_eq!((0..64).filter(|_| reserve(&host, (LINE, 64), Tag::TALLY, Share::Tally).is_ok()).count(), 16);
     }
 
     #[test]
     fn the_smallest_table_has_one_slot() {
         let host = MemoryHost::default();
-        assert!(reserve(&host, 1, Tag::of("a"), Share::Common).is_ok());
-        assert_eq!(reserve(&host, 1, Tag::of("a"), Share::All), Err(ReserveError::Full));
+        assert!(reserve(&host, (LINE, 1), Tag::of("a"), Share::Common).is_ok());
+        assert_eq!(reserve(&host, (LINE, 1), Tag::of("a"), Share::All), Err(ReserveError::Full));
     }
 
     proptest! {
@@ -313,11 +334,11 @@ mod tests {
             let mut index = Index(vec![VERSION]);
             let mut model = std::collections::BTreeSet::new();
             for (slot, tag) in changes {
-                index.set(Slot(slot), tag);
+                index.set(Slot(slot), [tag, tag]);
                 if tag > 0 { model.insert(slot); } else { model.remove(&slot); }
                 prop_assert_eq!(index.taken().map(|slot| slot.0).collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
-                let free = (0..300).find(|slot| !model.contains(slot)).map(Slot);
-                prop_assert_eq!(index.first_free(300), free);
+                let free = (0..=300).find(|slot| !model.contains(slot)).map(Slot);
+                prop_assert_eq!(Some(index.first_free()), free);
             }
         }
     }

@@ -5,17 +5,17 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::attempt::{Failure, Outcome};
 use super::dispatcher::Dispatcher;
 use super::outbox::{ReserveError, Share, Slot, Tag};
+use super::succession::Line;
 use super::*;
 use crate::config::Config;
 use crate::cooldown::{self, CauseDigest};
+use crate::handler::{HandlerRef, Scheme, Target};
 use crate::metrics::Metric;
-use crate::ports::{CalloutId, CalloutRefused, CalloutReply, SharedData, Wakeups};
+use crate::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, SharedData, Wakeups};
 use crate::testing::MemoryHost;
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
-    max_attempts: 3,
-    base_delay_ms: 1000,
-    max_delay_ms: 60_000,
+    retries: Retries { max_attempts: 3, base_delay_ms: 1000, max_delay_ms: 60_000 },
     timeout_ms: 30_000,
     capacity: 16,
     limits: Limits { total: 4, per_target: 2 },
@@ -53,15 +53,24 @@ fn delivery(id: &str, target: &str) -> Delivery {
     Delivery {
         id: id.into(),
         event: "AuthFailure".into(),
-        handler: "h".into(),
-        config: ConfigId::default(),
+        handler: HandlerRef { name: "h".into(), ..HandlerRef::default() },
+        origin: config().origin(),
         claim: None,
-        cluster: "c".into(),
-        headers: vec![(":authority".into(), target.into())],
-        body: "{}".into(),
+        target: Target {
+            scheme: Scheme::Http,
+            authority: target.into(),
+            path_and_query: "/".into(),
+            cluster: "c".into(),
+            endpoint: EndpointId::new("http", target, "/"),
+            tag: Tag::of(target),
+        },
+        content: Content::Webhook(WebhookRequest {
+            method: "POST".into(),
+            body: "{}".into(),
+            ..WebhookRequest::default()
+        }),
         timeout_ms: 1000,
-        carrier: None,
-        keys: Vec::new(),
+        retries: POLICY.retries,
         attempts: 0,
         since: 0,
         first_attempt: 0,
@@ -71,7 +80,11 @@ fn delivery(id: &str, target: &str) -> Delivery {
 }
 
 fn reserve(host: &MemoryHost) -> Result<Slot, ReserveError> {
-    outbox::reserve(host, POLICY.capacity, Tag::TALLY, Share::All)
+    outbox::reserve(host, (Line::default(), POLICY.capacity), Tag::TALLY, Share::All)
+}
+
+fn authority((_, callout): (CalloutId, Callout)) -> String {
+    callout.headers.into_iter().find(|(name, _)| name == ":authority").unwrap().1
 }
 
 fn hold(host: &MemoryHost, delivery: &Delivery) -> Slot {
@@ -131,17 +144,58 @@ fn a_failure_is_retried_until_the_attempts_are_used_up_and_then_releases_its_cla
 }
 
 #[test]
-fn a_callout_refused_at_once_is_retried() {
+fn a_name_that_is_looked_up_is_no_attempt() {
     let host = MemoryHost::default();
     let mut dispatcher = Vm::new(1);
     host.refuse_next_callout(CalloutRefused::Immediately);
     hold(&host, &delivery("a", "x"));
     dispatcher.on_tick(&host, at(0));
     assert!(host.take_sent().is_empty());
-    for tick in 1..=3 {
+    dispatcher.on_tick(&host, at(500));
+    let sent = host.take_sent();
+    assert_eq!(sent.len(), 1, "at the next tick");
+    dispatcher.on_reply(&host, sent[0].0, &answer(200), at(600));
+    let counted = [Metric::Delivered, Metric::Retried, Metric::Failed].map(|metric| host.metric(metric));
+    assert_eq!(counted, [1, 0, 0]);
+    assert_eq!(host.metric_named("tollbell_attempts.outcome=not_started.target=x"), None);
+}
+
+#[test]
+fn a_target_that_is_refused_for_long_uses_its_attempts_up() {
+    let host = MemoryHost::default();
+    let mut dispatcher = Vm::new(1);
+    (0..1000).for_each(|_| host.refuse_next_callout(CalloutRefused::Immediately));
+    hold(&host, &delivery("a", "x"));
+    let mut tick = 0;
+    while host.metric(Metric::Failed) == 0 {
         dispatcher.on_tick(&host, at(tick * 500));
+        assert!(tick < 100, "it ends");
+        tick += 1;
     }
-    assert_eq!(host.take_sent().len(), 1);
+    assert!(tick * 500 >= 5000);
+    assert_eq!(host.metric_named("tollbell_attempts.outcome=not_started.target=x"), Some(3));
+}
+
+#[test]
+fn an_unknown_cluster_is_told_once_and_counted_until_it_is_there() {
+    let host = MemoryHost::default();
+    let mut vm = Vm::new(1);
+    for _ in 0..2 {
+        host.refuse_next_callout(CalloutRefused::UnknownCluster);
+    }
+    hold(&host, &delivery("a", "x"));
+    hold(&host, &delivery("b", "x"));
+    vm.on_tick(&host, at(0));
+    assert_eq!(host.metric_named("tollbell_unknown_clusters"), Some(1));
+    let mut other = clusters::UnknownClusters::default();
+    other.refresh(&host).unwrap();
+    assert_eq!(other.len(), 1, "other VMs know it, and say nothing");
+    for tick in 1..5 {
+        vm.on_tick(&host, at(tick * 500));
+    }
+    assert_eq!(host.take_sent().len(), 2);
+    vm.on_tick(&host, at(2500));
+    assert_eq!(host.metric_named("tollbell_unknown_clusters"), Some(0));
 }
 
 #[test]
@@ -172,7 +226,7 @@ fn a_lease_that_is_given_up_is_taken_at_once() {
     let host = MemoryHost::default();
     let (mut first, mut second) = (Vm::new(1), Vm::new(2));
     first.on_tick(&host, at(0));
-    first.0.on_shutdown(&host);
+    first.0.on_shutdown(&host, &first.1);
     hold(&host, &delivery("a", "x"));
     second.on_tick(&host, at(1));
     assert_eq!(host.take_sent().len(), 1);
@@ -197,7 +251,7 @@ fn no_target_takes_all_places() {
     }
     hold(&host, &delivery("f", "healthy"));
     dispatcher.on_tick(&host, at(0));
-    let targets: Vec<String> = host.take_sent().into_iter().map(|(_, callout)| callout.headers[0].1.clone()).collect();
+    let targets: Vec<String> = host.take_sent().into_iter().map(authority).collect();
     assert_eq!(targets, ["slow", "slow", "healthy"]);
 }
 
@@ -254,10 +308,10 @@ fn a_receiver_may_ask_for_time_up_to_the_longest_back_off() {
     let asks = |value: &str| {
         let reply = CalloutReply { retry_after: Some(value.into()), ..answer(503) };
         let Outcome::Failed(failure) = Outcome::of_reply(&reply, now) else { panic!() };
-        POLICY.next_delay_ms(&failed, &failure, now).unwrap()
+        POLICY.retries.next_delay_ms(&failed, &failure, now).unwrap()
     };
     assert!((30_000..=31_000).contains(&asks("30")));
-    assert_eq!(asks("100000"), POLICY.max_delay_ms);
+    assert_eq!(asks("100000"), POLICY.retries.max_delay_ms);
     assert_eq!(asks("Sat, 21 Nov 2026 08:00:20 GMT"), 20_000);
     for meaningless in ["Sat, 21 Nov 2026 07:00:00 GMT", "soon", "-5", ""] {
         assert!(asks(meaningless) <= 1000, "{meaningless}");
@@ -279,7 +333,7 @@ fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
     assert_eq!(sent.len(), 1);
     vm.on_reply(&host, sent[0].0, &answer(410), at(2));
     vm.on_tick(&host, at(700));
-    let targets: Vec<String> = host.take_sent().into_iter().map(|(_, callout)| callout.headers[0].1.clone()).collect();
+    let targets: Vec<String> = host.take_sent().into_iter().map(authority).collect();
     assert_eq!(targets, ["y"]);
     assert!(cooldown::look(&host, cause, at(700)).unwrap().is_none());
     assert_eq!((host.metric(Metric::Failed), host.metric(Metric::Disabled)), (2, 1));
@@ -339,7 +393,7 @@ fn an_index_of_foreign_bytes_is_made_anew_from_the_slots() {
 proptest! {
     #[test]
     fn the_back_off_is_bounded_and_uses_no_attempt_up_too_soon(id in "[a-f0-9]{8}", max_attempts in 3_u32..20) {
-        let policy = DeliveryPolicy { max_attempts, ..POLICY };
+        let policy = Retries { max_attempts, ..POLICY.retries };
         let ceiling = |attempts: u32| 1000_u64.saturating_mul(2_u64.pow(attempts - 1)).min(60_000);
         let mut failed = Delivery { first_attempt: at(0).0, ..delivery(&id, "x") };
         let mut now = at(0);
@@ -357,7 +411,8 @@ proptest! {
 
     #[test]
     fn what_is_held_is_read_back(id in ".*", body in ".*", attempts in any::<u32>(), due in any::<u64>()) {
-        let held = Held::Message(Delivery { body, attempts, due, ..delivery(&id, "x") });
+        let content = Content::Webhook(WebhookRequest { body, ..WebhookRequest::default() });
+        let held = Held::Message(Delivery { content, attempts, due, ..delivery(&id, "x") });
         prop_assert_eq!(Held::decode(&held.encode()), Ok(held));
     }
 

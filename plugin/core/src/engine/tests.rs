@@ -17,6 +17,7 @@ mod kinds;
 mod letters;
 mod passes;
 mod tyk;
+mod updates;
 mod versions;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);

@@ -133,7 +133,7 @@ pub enum NameError {
 }
 
 /// What stands beside an address: one line of text, never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name(String);
 
 impl Name {
@@ -200,7 +200,7 @@ fn breaks_a_line(c: char) -> bool {
 }
 
 /// An address and perhaps a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
     /// The address.
     pub address: Address,

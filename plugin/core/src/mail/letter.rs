@@ -1,5 +1,7 @@
 //! A letter: who writes what to whom. Its parts cannot break out of their places in a message.
 
+use serde::{Deserialize, Serialize};
+
 use super::address::{Mailbox, one_line};
 use crate::event::cut;
 
@@ -10,7 +12,7 @@ const MAX_SUBJECT: usize = 480;
 const NO_SUBJECT: &str = "(no subject)";
 
 /// One line, never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject(String);
 
 impl Subject {
@@ -29,7 +31,7 @@ impl Subject {
 }
 
 /// The text of a letter, in lines; plain or HTML.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body(String);
 
 impl Body {
@@ -50,7 +52,7 @@ impl Body {
 }
 
 /// A letter to one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// The recipient.
     pub to: Mailbox,

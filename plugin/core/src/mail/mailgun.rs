@@ -5,6 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::letter::Letter;
@@ -18,7 +19,7 @@ pub(crate) const BASE: &str = "https://api.mailgun.net";
 pub(crate) const EU_BASE: &str = "https://api.eu.mailgun.net";
 
 /// A domain of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mailgun {
     pub(crate) target: Target,
     pub(crate) private_key: Secret,

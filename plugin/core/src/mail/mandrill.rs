@@ -1,7 +1,7 @@
 //! Mandrill, now Mailchimp Transactional:
 //! [`messages/send`](https://mailchimp.com/developer/transactional/api/messages/).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::address::Name;
 use super::letter::Letter;
@@ -15,7 +15,7 @@ pub(crate) const BASE: &str = "https://mandrillapp.com";
 pub(crate) const PATH: &str = "/api/1.0/messages/send.json";
 
 /// An account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mandrill {
     pub(crate) target: Target,
     pub(crate) client_key: Secret,

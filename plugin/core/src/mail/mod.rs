@@ -1,12 +1,11 @@
 //! E-mail, by the HTTP APIs of its providers.
 //!
 //! ```text
-//! event → templates → letter → provider → request ──┐
-//!                                                    └→ held → sign (at each attempt) → callout → verdict
+//! event → templates → letter ── held ──→ request, signed (at each attempt) → callout → verdict
 //! ```
-//! [`templates`] write a [`Letter`], one file per provider makes a [`MailRequest`] of it, [`Carrier`] is what a held
-//! one needs besides: it signs each attempt with its own time (`ses`, by `sigv4`), and [`verdict`] says what an
-//! answer means.
+//! [`templates`] write a [`Letter`], which is held beside the account that sends it. For each attempt one file per provider
+//! makes a [`MailRequest`] of the two and signs it with its own time (`ses`, by `sigv4`); [`verdict`] says what an answer
+//! means.
 
 mod address;
 mod letter;
@@ -103,8 +102,8 @@ pub struct Backend {
     pub(crate) account: Account,
 }
 
-/// What each provider needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What each provider needs: enough for any VM to send an email, whatever its configuration, and to judge the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Account {
     Mandrill(Mandrill),
     SendGrid(SendGrid),
@@ -112,10 +111,10 @@ pub(crate) enum Account {
     AmazonSes(AmazonSes),
 }
 
-impl Backend {
+impl Account {
     /// Whose it is.
-    pub fn provider(&self) -> Provider {
-        match &self.account {
+    pub(crate) fn provider(&self) -> Provider {
+        match self {
             Account::Mandrill(_) => Provider::Mandrill,
             Account::SendGrid(_) => Provider::SendGrid,
             Account::Mailgun(_) => Provider::Mailgun,
@@ -124,8 +123,8 @@ impl Backend {
     }
 
     /// Where every request goes.
-    pub fn target(&self) -> &Target {
-        match &self.account {
+    pub(crate) fn target(&self) -> &Target {
+        match self {
             Account::Mandrill(Mandrill { target, .. })
             | Account::SendGrid(SendGrid { target, .. })
             | Account::Mailgun(Mailgun { target, .. })
@@ -133,9 +132,9 @@ impl Backend {
         }
     }
 
-    /// The request that hands over a letter. It lacks what [`Carrier::sign`] adds.
-    pub fn request(&self, letter: &Letter) -> MailRequest {
-        match &self.account {
+    /// The request that hands over a letter. It lacks what [`Account::sign`] adds.
+    pub(crate) fn request(&self, letter: &Letter) -> MailRequest {
+        match self {
             Account::Mandrill(account) => account.request(letter),
             Account::SendGrid(account) => account.request(letter),
             Account::Mailgun(account) => account.request(letter),
@@ -143,36 +142,26 @@ impl Backend {
         }
     }
 
-    /// What to hold beside the request.
-    pub fn carrier(&self) -> Carrier {
-        let key = match &self.account {
-            Account::AmazonSes(account) => Some(account.key.clone()),
-            _ => None,
-        };
-        Carrier { provider: self.provider(), key }
-    }
-}
-
-/// What any VM needs, whatever its configuration, to send a held letter and to judge the answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carrier {
-    /// Whose answer it will be.
-    pub provider: Provider,
-    /// What signs each attempt, where the provider wants that.
-    key: Option<AwsKey>,
-}
-
-impl Carrier {
     /// The headers that an attempt which begins `now` has beside those of the request; none but for Amazon SES.
     ///
     /// `headers` are those of [`MailRequest::request_headers`], with the pseudo-headers.
-    pub fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
-        self.key.as_ref().map(|key| key.sign(headers, body, now)).unwrap_or_default()
+    pub(crate) fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
+        match self {
+            Account::AmazonSes(account) => account.key.sign(headers, body, now),
+            _ => Vec::new(),
+        }
     }
 
     /// What an answer that came `now` means.
-    pub fn judge(&self, answer: &Answer<'_>, now: UnixMillis) -> Verdict {
-        self.provider.judge(answer, now)
+    pub(crate) fn judge(&self, answer: &Answer<'_>, now: UnixMillis) -> Verdict {
+        self.provider().judge(answer, now)
+    }
+}
+
+impl Backend {
+    /// Where every request goes.
+    pub fn target(&self) -> &Target {
+        self.account.target()
     }
 }
 

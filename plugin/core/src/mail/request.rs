@@ -39,14 +39,7 @@ impl MailRequest {
 
     /// Pseudo-headers and headers, as a held message has them.
     pub fn request_headers(&self) -> Vec<(String, String)> {
-        let pseudo = [
-            (":method", "POST"),
-            (":path", self.target.path_and_query.as_str()),
-            (":authority", self.target.authority.as_str()),
-            (":scheme", self.target.scheme),
-        ];
-        let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        pseudo.chain(self.headers.iter().cloned()).collect()
+        self.target.pseudo_headers("POST").into_iter().chain(self.headers.iter().cloned()).collect()
     }
 }
 

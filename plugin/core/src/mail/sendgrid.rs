@@ -1,6 +1,6 @@
 //! SendGrid: [`mail/send`](https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send) of its API v3.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::address::{Mailbox, Name};
 use super::letter::Letter;
@@ -16,7 +16,7 @@ pub(crate) const EU_BASE: &str = "https://api.eu.sendgrid.com";
 pub(crate) const PATH: &str = "/v3/mail/send";
 
 /// An account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SendGrid {
     pub(crate) target: Target,
     pub(crate) client_key: Secret,

@@ -18,7 +18,7 @@ pub(crate) const DEFAULT_CHARSET: &str = "UTF-8";
 const SERVICE: &str = "ses";
 
 /// An account in a region.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AmazonSes {
     pub(crate) target: Target,
     pub(crate) key: AwsKey,

@@ -10,16 +10,16 @@ use super::*;
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 
-fn backend(code: &str) -> Backend {
-    load(&config(code, settings(code))).backend
+fn account(code: &str) -> Account {
+    load(&config(code, settings(code))).backend.account
 }
 
 thread_local! {
-    static BACKENDS: Vec<Backend> = Provider::ALL.iter().map(|provider| backend(provider.code())).collect();
+    static ACCOUNTS: Vec<Account> = Provider::ALL.iter().map(|provider| account(provider.code())).collect();
 }
 
 fn request(code: &str, letter: &Letter) -> MailRequest {
-    BACKENDS.with(|all| all.iter().find(|backend| backend.provider().code() == code).unwrap().request(letter))
+    ACCOUNTS.with(|all| all.iter().find(|account| account.provider().code() == code).unwrap().request(letter))
 }
 
 fn json_of(request: &MailRequest) -> Value {
@@ -162,7 +162,7 @@ fn ses_gets_content_with_its_charset() {
     );
     let mut other = settings("amazonses");
     other["CharSet"] = json!("ISO-8859-1");
-    let other = load(&config("amazonses", other)).backend.request(&plain());
+    let other = load(&config("amazonses", other)).backend.account.request(&plain());
     let content = &json_of(&other)["Content"]["Simple"];
     assert_eq!(content["Body"], json!({ "Text": { "Data": plain().text.as_str(), "Charset": "ISO-8859-1" } }));
     assert_eq!(content["Subject"]["Charset"], "ISO-8859-1");
@@ -170,15 +170,15 @@ fn ses_gets_content_with_its_charset() {
 
 #[test]
 fn ses_is_signed_at_each_attempt_by_any_vm() {
-    let backend = backend("amazonses");
-    let request = backend.request(&letter());
+    let account = account("amazonses");
+    let request = account.request(&letter());
     let headers = request.request_headers();
     assert!(!headers.iter().any(|(name, _)| name == "authorization" || name == "x-amz-date"));
     // As the outbox holds it.
-    let held = postcard::to_allocvec(&backend.carrier()).unwrap();
-    let carrier: Carrier = postcard::from_bytes(&held).unwrap();
-    assert_eq!(carrier, backend.carrier());
-    let sign = |now| carrier.sign(&headers, request.body.as_bytes(), now);
+    let held = postcard::to_allocvec(&(&account, letter())).unwrap();
+    let (account, letter): (Account, Letter) = postcard::from_bytes(&held).unwrap();
+    assert_eq!(account.request(&letter), request);
+    let sign = |now| account.sign(&headers, request.body.as_bytes(), now);
     let first = sign(NOW);
     assert_eq!(first, sign(NOW));
     assert_eq!(header(&first, "x-amz-date"), "20261021T081530Z");
@@ -190,22 +190,22 @@ fn ses_is_signed_at_each_attempt_by_any_vm() {
     assert_eq!(header(&later, "x-amz-date"), "20261021T091530Z");
     assert_ne!(header(&later, "authorization"), authorization);
     // The body and the host are signed, a header that a proxy adds is not.
-    assert_ne!(header(&carrier.sign(&headers, b"{}", NOW), "authorization"), authorization);
+    assert_ne!(header(&account.sign(&headers, b"{}", NOW), "authorization"), authorization);
     let mut elsewhere = headers.clone();
     elsewhere.iter_mut().find(|(name, _)| name == ":authority").unwrap().1 = "other.test".into();
-    assert_ne!(header(&carrier.sign(&elsewhere, request.body.as_bytes(), NOW), "authorization"), authorization);
+    assert_ne!(header(&account.sign(&elsewhere, request.body.as_bytes(), NOW), "authorization"), authorization);
     elsewhere = headers.clone();
     elsewhere.push(("x-request-id".into(), "1".into()));
-    assert_eq!(carrier.sign(&elsewhere, request.body.as_bytes(), NOW), first);
-    assert_eq!(carrier.sign(&headers, b"", UnixMillis(u64::MAX)), []);
+    assert_eq!(account.sign(&elsewhere, request.body.as_bytes(), NOW), first);
+    assert_eq!(account.sign(&headers, b"", UnixMillis(u64::MAX)), []);
 }
 
 #[test]
 fn the_others_sign_nothing() {
     for code in ["mandrill", "sendgrid", "mailgun"] {
-        let carrier = backend(code).carrier();
-        assert_eq!(carrier.provider.code(), code);
-        assert_eq!(carrier.sign(&[], b"", NOW), []);
+        let account = account(code);
+        assert_eq!(account.provider().code(), code);
+        assert_eq!(account.sign(&[], b"", NOW), []);
     }
 }
 

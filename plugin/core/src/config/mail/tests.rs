@@ -25,7 +25,7 @@ fn with(code: &str, changes: Value) -> Value {
 fn url(config: &Value) -> String {
     let mail = load(config);
     let target = mail.backend.target();
-    format!("{}://{}{} by {}", target.scheme, target.authority, target.path_and_query, target.cluster)
+    format!("{}://{}{} by {}", target.scheme.as_str(), target.authority, target.path_and_query, target.cluster)
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn clusters_are_chosen_as_for_webhooks() {
 fn the_region_of_ses_is_given_or_told() {
     let region = |changes| {
         let mail = load(&with("amazonses", changes));
-        let request = mail.backend.request(&crate::mail::testing::letter());
-        let signed = mail.backend.carrier().sign(&request.request_headers(), b"", crate::units::UnixMillis(0));
+        let request = mail.backend.account.request(&crate::mail::testing::letter());
+        let signed = mail.backend.account.sign(&request.request_headers(), b"", crate::units::UnixMillis(0));
         signed[1].1.split('/').nth(2).unwrap().to_owned()
     };
     assert_eq!(region(json!({})), "eu-west-1");
@@ -308,9 +308,9 @@ fn no_secret_is_in_what_is_shown() {
         let code = provider.code();
         let raw: crate::config::raw::Config = serde_json::from_value(config(code, settings(code))).unwrap();
         let mail = load(&config(code, settings(code)));
-        let request = mail.backend.request(&crate::mail::testing::letter());
+        let request = mail.backend.account.request(&crate::mail::testing::letter());
         assert!(format!("{request:?}{:?}", request.headers).len() > 20);
-        let shown = format!("{raw:?} {:?} {request:?} {:?}", mail.backend, mail.backend.carrier());
+        let shown = format!("{raw:?} {:?} {request:?}", mail.backend);
         assert!(!shown.contains("SECRET") && !shown.contains("AKID"), "{shown}");
     }
 }

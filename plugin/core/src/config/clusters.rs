@@ -1,0 +1,97 @@
+//! Which of the proxy's clusters a configuration needs, and for what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::{Errors, hint, member};
+use super::raw;
+use crate::handler::{Scheme, Target};
+
+/// Targets that a message names.
+const MAX_SHOWN: usize = 8;
+
+/// What needs a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needed {
+    /// The settings that name it.
+    pub paths: Vec<String>,
+    /// Host and port of each target.
+    pub targets: BTreeSet<String>,
+}
+
+impl Needed {
+    /// The targets, or the first of many.
+    pub fn shown_targets(&self) -> String {
+        let shown: Vec<&str> = self.targets.iter().take(MAX_SHOWN).map(String::as_str).collect();
+        match self.targets.len().saturating_sub(shown.len()) {
+            0 => shown.join(", "),
+            more => format!("{} and {more} more", shown.join(", ")),
+        }
+    }
+}
+
+/// What is needed, by a cluster's name.
+pub type Clusters = BTreeMap<String, Needed>;
+
+/// What these targets need. `keys_from` has a setting of its own.
+pub(super) fn needed<'t>(
+    raw: &raw::Config,
+    targets: impl IntoIterator<Item = &'t Target>,
+    keys_from: Option<&Target>,
+) -> Clusters {
+    let mut all = Clusters::new();
+    let mut add = |path: String, target: &Target| {
+        let needed = all.entry(target.cluster.clone()).or_default();
+        if !needed.paths.contains(&path) {
+            needed.paths.push(path);
+        }
+        needed.targets.insert(target.authority.clone());
+    };
+    for target in targets {
+        add(path_of(&raw.callouts, target), target);
+    }
+    if let Some(target) = keys_from {
+        let path =
+            if raw.keys_from.cluster.is_empty() { path_of(&raw.callouts, target) } else { "keys_from.cluster".into() };
+        add(path, target);
+    }
+    // What is named for a host that no target has.
+    for (host, cluster) in &raw.callouts.clusters {
+        let path = member("callouts.clusters", host);
+        if all.values().all(|needed| !needed.paths.contains(&path)) {
+            all.entry(cluster.clone()).or_default().paths.push(path);
+        }
+    }
+    all
+}
+
+/// The setting that says which cluster carries a target.
+fn path_of(callouts: &raw::Callouts, target: &Target) -> String {
+    let host = target.authority.rsplit_once(':').map_or(target.authority.as_str(), |(host, _)| host);
+    let mut names = [target.authority.as_str(), host].into_iter();
+    let named = names.find_map(|wanted| callouts.clusters.keys().find(|name| name.eq_ignore_ascii_case(wanted)));
+    match (named, target.scheme) {
+        (Some(name), _) => member("callouts.clusters", name),
+        (None, Scheme::Http) => "callouts.http_cluster".to_owned(),
+        (None, Scheme::Https) => "callouts.https_cluster".to_owned(),
+    }
+}
+
+/// An error for each cluster that a target needs and the proxy says it does not have, and a warning for one that none needs.
+pub(super) fn check(
+    all: &Clusters,
+    is_there: &dyn Fn(&str) -> Option<bool>,
+    errors: &mut Errors,
+    warnings: &mut Errors,
+) {
+    for (name, needed) in all.iter().filter(|(name, _)| is_there(name) == Some(false)) {
+        let near = hint(name, all.keys().map(String::as_str).filter(|other| is_there(other) == Some(true)));
+        for path in &needed.paths {
+            if needed.targets.is_empty() {
+                warnings.add(path, format!("there is no cluster {name:?}{near}; nothing is sent there"));
+            } else {
+                let targets = needed.shown_targets();
+                errors.add(path, format!("there is no cluster {name:?}{near}: nothing would reach {targets}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Clusters that the proxy does not know, so that nothing reaches their targets: one error line for each, and a gauge.
+//!
+//! ```text
+//! record  = version u8 = 1, fingerprint u64*          little endian
+//! ```
+//! One value in shared data: of all VMs, the one that is refused first logs the line.
+
+use std::collections::BTreeSet;
+
+use crate::config::Needed;
+use crate::handler::Target;
+use crate::ports::{Metrics, SharedData};
+use crate::store::{Change, StoreError, read, update};
+use crate::units::fingerprint;
+
+const KEY: &str = "tb1/x";
+const VERSION: u8 = 1;
+
+/// Clusters that are remembered.
+const CAPACITY: usize = 64;
+
+/// What a VM knows of them, as of its last tick.
+#[derive(Debug, Default)]
+pub struct UnknownClusters(BTreeSet<u64>);
+
+impl UnknownClusters {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads what all VMs have found out. Bytes that do not decode are none.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    pub fn refresh(&mut self, host: &impl SharedData) -> Result<(), StoreError> {
+        self.0 = decode(read(host, KEY)?.as_deref());
+        Ok(())
+    }
+
+    /// The proxy has refused a callout to a target because it does not know the cluster.
+    pub fn refused(&mut self, host: &(impl SharedData + Metrics), needed: Option<&Needed>, target: &Target) {
+        let cluster = &target.cluster;
+        let own = fingerprint(&[cluster]);
+        if !self.0.insert(own) {
+            return;
+        }
+        let is_first = update(host, KEY, |stored| {
+            let mut all = decode(stored.as_deref());
+            let is_first = all.len() < CAPACITY && all.insert(own);
+            Ok(if is_first { Change::Write(encode(&all), true) } else { Change::Keep(false) })
+        });
+        if is_first.unwrap_or(true) {
+            let (place, targets) = match needed {
+                Some(needed) => (format!("{}: ", needed.paths.join(", ")), needed.shown_targets()),
+                None => (String::new(), target.authority.clone()),
+            };
+            log::error!("{place}the proxy has no cluster {cluster:?}: nothing reaches {targets}");
+        }
+    }
+
+    /// The proxy has started a callout by that cluster.
+    pub fn found(&mut self, host: &(impl SharedData + Metrics), cluster: &str) {
+        let own = fingerprint(&[cluster]);
+        if self.0.is_empty() || !self.0.remove(&own) {
+            return;
+        }
+        let forgotten = update(host, KEY, |stored| {
+            let mut all = decode(stored.as_deref());
+            Ok(if all.remove(&own) { Change::Write(encode(&all), ()) } else { Change::Keep(()) })
+        });
+        if let Err(error) = forgotten {
+            log::warn!("the cluster {cluster:?} counts as unknown for a while: {error}");
+        }
+    }
+}
+
+/// A configuration begins: what was unknown to the one before may not be named any more.
+///
+/// # Errors
+/// When the host refuses.
+pub fn forget(host: &impl SharedData) -> Result<(), StoreError> {
+    if read(host, KEY)?.is_some() {
+        host.put(KEY, b"")?;
+    }
+    Ok(())
+}
+
+fn decode(stored: Option<&[u8]>) -> BTreeSet<u64> {
+    let numbers = stored.and_then(|bytes| bytes.strip_prefix(&[VERSION])).unwrap_or_default().chunks_exact(8);
+    numbers.filter_map(|number| Some(u64::from_le_bytes(*number.first_chunk()?))).collect()
+}
+
+fn encode(all: &BTreeSet<u64>) -> Vec<u8> {
+    std::iter::once(VERSION).chain(all.iter().flat_map(|number| number.to_le_bytes())).collect()
+}

@@ -1,0 +1,79 @@
+//! Hosts whose names the proxy may still be looking up. It refuses a callout to such a host at once, and looks the name up:
+//! that is no attempt, or every fresh start would count a failure for each target. The same refusal can mean that no host is
+//! healthy or that a circuit breaker is open, so it is taken for a look-up only for a while.
+
+use std::collections::HashMap;
+
+use crate::handler::Target;
+use crate::units::UnixMillis;
+
+/// How long a name may take to be looked up.
+pub const LOOKUP_MS: u64 = 5000;
+
+/// When to try again.
+pub const AGAIN_MS: u64 = 100;
+
+/// Envoy forgets a name that was not used for five minutes. A host that was refused longer ago than this is looked up anew.
+const FORGOTTEN_MS: u64 = 60_000;
+
+#[derive(Debug)]
+struct Refused {
+    since: UnixMillis,
+    last: UnixMillis,
+}
+
+/// The hosts that are refused at present, by cluster and authority.
+#[derive(Debug, Default)]
+pub struct Lookups(HashMap<(String, String), Refused>);
+
+impl Lookups {
+    /// A callout to a target was refused at once; whether its name may still be looked up.
+    pub fn refused(&mut self, target: &Target, now: UnixMillis) -> bool {
+        self.0.retain(|_, refused| now.since(refused.last) < FORGOTTEN_MS && refused.last <= now);
+        let key = (target.cluster.clone(), target.authority.clone());
+        let refused = self.0.entry(key).or_insert(Refused { since: now, last: now });
+        refused.last = now;
+        now.since(refused.since) < LOOKUP_MS
+    }
+
+    /// A callout to a target was started.
+    pub fn started(&mut self, target: &Target) {
+        if !self.0.is_empty() {
+            self.0.remove(&(target.cluster.clone(), target.authority.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::EndpointId;
+    use crate::delivery::outbox::Tag;
+    use crate::handler::Scheme;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn target(host: &str) -> Target {
+        Target {
+            scheme: Scheme::Http,
+            authority: host.to_owned(),
+            path_and_query: "/".to_owned(),
+            cluster: "c".to_owned(),
+            endpoint: EndpointId(1),
+            tag: Tag::of(host),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_a_look_up_for_a_while() {
+        let mut lookups = Lookups::default();
+        let mut refused = |host: &str, at: u64| lookups.refused(&target(host), UnixMillis(1_000_000 + at));
+        assert!(refused("a", 0) && refused("a", LOOKUP_MS - 1));
+        assert!(!refused("a", LOOKUP_MS));
+        assert!(refused("b", LOOKUP_MS), "another host");
+        assert!(!refused("a", LOOKUP_MS + 50_000), "still none");
+        assert!(refused("a", LOOKUP_MS + 50_000 + FORGOTTEN_MS));
+        lookups.started(&target("a"));
+        assert!(lookups.refused(&target("a"), UnixMillis(1_000_000 + 2 * FORGOTTEN_MS)));
+    }
+}
