@@ -86,7 +86,18 @@ pub(super) struct Rights {
 }
 
 /// What narrows a right, and tollbell does not look at.
-const NARROWER: [&str; 5] = ["allowed_urls", "restricted_types", "allowed_types", "field_access_rights", "endpoints"];
+const NARROWER: [&str; 10] = [
+    "allowed_urls",
+    "restricted_types",
+    "allowed_types",
+    "field_access_rights",
+    "disable_introspection",
+    "endpoints",
+    "json_rpc_methods",
+    "json_rpc_methods_access_rights",
+    "mcp_primitives",
+    "mcp_access_rights",
+];
 
 /// `org`: whose APIs it can be about; empty for anybody's.
 pub(super) fn rights(at: &At<'_>, known: &Callables, org: &str) -> Rights {

@@ -91,6 +91,11 @@ impl Policies {
         let is_inactive = at.get("is_inactive").flag();
         let told = Told { partition, org_id: org_id.clone(), grants, is_inactive, has_error: false };
         self.told.insert(id.to_owned(), told);
+        let proof = OTHER_PROOF.iter().find(|(setting, _)| at.at(setting).is_set());
+        if let Some((setting, what)) = proof.or(narrower(at)) {
+            at.left_out(format!("the policy is left out, and so are its keys: {setting}: {what}"));
+            return;
+        }
         if partition == Partition::Mixed {
             at.left_out("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
             return;
@@ -117,15 +122,31 @@ pub(super) struct Sessions {
 }
 
 /// Sessions that prove who they are by something else than a key.
-const OTHER_PROOF: [(&str, &str); 7] = [
+const OTHER_PROOF: [(&str, &str); 10] = [
     ("basic_auth_data.password", "a password"),
     ("hmac_enabled", "a signature"),
+    ("hmac_string", "a signature"),
+    ("enable_http_signature_validation", "a signature"),
     ("rsa_certificate_id", "a signature"),
     ("jwt_data.secret", "a JWT"),
     ("oauth_client_id", "an OAuth token"),
+    ("oauth_keys", "an OAuth token"),
     ("certificate", "a certificate"),
     ("mtls_static_certificate_bindings", "a certificate"),
 ];
+
+/// What narrows a key or a policy as a whole, and is not honoured.
+const NARROWER: [(&str, &str); 2] = [
+    ("max_query_depth", "it limits the depth of GraphQL queries"),
+    ("smoothing.enabled", "it lowers the rate for a time"),
+];
+
+/// The first setting that narrows, with what it does. Numbers of 0 or less narrow nothing.
+fn narrower(at: &At<'_>) -> Option<&'static (&'static str, &'static str)> {
+    NARROWER.iter().find(|(setting, _)| {
+        at.at(setting).value().is_some_and(|value| value.as_f64().map_or(value == true, |number| number > 0.0))
+    })
+}
 
 impl Sessions {
     pub(super) fn read(file: &File, unusable: &Unusable, policies: &Policies, apis: &Callables) -> Self {
@@ -176,6 +197,16 @@ fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
         at.left_out("the key is left out: only some addresses may use it: add it beside envoy.filters.http.rbac");
         return None;
     }
+    if let Some((setting, what)) = narrower(at) {
+        at.left_out(format!("the key is left out: {setting}: {what}, which tollbell does not do"));
+        return None;
+    }
+    if at.at("meta_data.rate_limit_pattern").is_set() {
+        at.left_out(
+            "the key is left out: Tyk counts it together with a group of keys, and tollbell counts it by itself",
+        );
+        return None;
+    }
     if at.at("meta_data.policies").value().is_some_and(serde_json::Value::is_array) {
         at.left_out("the key is left out: Tyk takes the policies in its metadata: put them into the policies file");
         return None;
@@ -190,8 +221,6 @@ fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
         session.push(("apply_policies", applied.ids.into()));
     }
     copy(at, &[("meta_data", Kind::Any)], &mut session);
-    let pattern = at.at("meta_data.rate_limit_pattern");
-    pattern.missing("the key is counted by itself: tollbell makes no groups of keys");
     session.extend(triggers(at).map(|monitor| ("monitor", monitor)));
     if !rights.is_empty() {
         session.push(("access_rights", Yaml::Map(rights)));

@@ -45,6 +45,12 @@ fn keys_do_not_become_wider() {
         (json!({ "apply_policies": ["lost"] }), "none of the APIs of its policies is left"),
         (json!({ "basic_auth_data": { "password": "p" } }), "by a password"),
         (json!({ "hmac_enabled": true, "hmac_string": "s" }), "by a signature"),
+        (json!({ "enable_http_signature_validation": true }), "by a signature"),
+        (json!({ "apply_policies": ["signed"] }), "none of the APIs of its policies is left"),
+        (json!({ "max_query_depth": 3 }), "max_query_depth"),
+        (json!({ "smoothing": { "enabled": true } }), "smoothing.enabled"),
+        (json!({ "meta_data": { "rate_limit_pattern": "a" } }), "a group of keys"),
+        (json!({ "access_rights": { "a": { "disable_introspection": true } } }), "none of the rights that it had"),
         (json!({ "oauth_client_id": "c" }), "by an OAuth token"),
         (json!({ "jwt_data": { "secret": "s" } }), "by a JWT"),
         (json!({ "certificate": "c" }), "by a certificate"),
@@ -61,6 +67,7 @@ fn keys_do_not_become_wider() {
             (
                 "policies.json",
                 json!([
+                    { "id": "signed", "hmac_enabled": true, "access_rights": { "a": {} } },
                     { "id": "lost", "access_rights": { "gone": {} } },
                     { "id": "other", "org_id": "globex" },
                     { "id": "mixed", "partitions": { "per_api": true, "quota": true } },
