@@ -262,15 +262,17 @@ async fn crosses(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
         ("/orders/", "ten", 200, "/orders"),
         ("/orders/a%2Fb", "ten", 200, "/orders/a%2Fb"),
         ("/orders/a%2Fb", "", 401, ""),
-        ("/orders", "", 401, ""),
+        ("/orders", "", 200, "/site/orders"),
         ("/ordersx", "", 200, "/site/ordersx"),
         ("/orders/new/1", "ten", 200, "/new/1"),
         ("/orders/new/1", "", 401, ""),
         ("/whole", "ten", 200, "/whole"),
         ("/whole/1", "ten", 200, "/whole/1"),
         ("/wholesome", "ten", 404, ""),
+        ("/wholesome", "", 404, ""),
         ("/@acme/1", "ten", 200, "/at/1"),
         ("/%40acme/1", "ten", 200, "/at/1"),
+        ("/%40acme/1", "", 401, ""),
         ("/users/5/x", "ten", 404, ""),
         ("/users", "", 200, "/site/users"),
         ("/param/1?k=ten", "", 401, ""),
@@ -301,7 +303,7 @@ async fn crosses(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
         ensure!((400..500).contains(&reply.status), "{path}: {}", reply.status);
         ensure!(upstream.count() == before, "{path} reaches an upstream");
     }
-    let hosts = ["api.acme.test", "API.acme.test:8080"];
+    let hosts = ["api.acme.test", "api.acme.test.", "API.acme.test:8080"];
     for host in hosts {
         assert_eq!(get(port, "/inner/1", &[("host", host)]).await?.status, 401, "{host}");
         let wrong =

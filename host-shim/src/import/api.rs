@@ -16,6 +16,8 @@ pub(super) struct Api {
     pub(super) name: String,
     pub(super) org_id: String,
     pub(super) listen_path: String,
+    /// It serves what begins with the listen path as a whole alone.
+    pub(super) is_strict: bool,
     /// Empty for any host.
     pub(super) domain: String,
     pub(super) strip_listen_path: bool,
@@ -97,6 +99,9 @@ impl Api {
         let texts = [("name", self.name), ("org_id", self.org_id)];
         api.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into())));
         api.push(("listen_path", self.listen_path.into()));
+        if self.is_strict {
+            api.push(("strict_listen_path", true.into()));
+        }
         if !self.domain.is_empty() {
             api.push(("domain", self.domain.into()));
         }

@@ -11,8 +11,8 @@ use super::yaml::{Yaml, block, map};
 
 impl Site {
     /// Those of APIs; `taken` are the names of clusters so far.
-    pub(super) fn of(apis: &[Api], gateway: &Gateway, taken: &mut BTreeSet<String>) -> Vec<Self> {
-        let homes: Vec<Site> = apis.iter().map(|api| Site::new(api, gateway, taken)).collect();
+    pub(super) fn of(apis: &[Api], taken: &mut BTreeSet<String>) -> Vec<Self> {
+        let homes: Vec<Site> = apis.iter().map(|api| Site::new(api, taken)).collect();
         let home = |id: &str| homes.iter().find(|site| site.id == id);
         let with_versions = |(api, own): (&Api, &Site)| {
             let list = api.versions.iter().flat_map(|versions| &versions.list);
@@ -41,13 +41,13 @@ impl Site {
         apis.iter().zip(&homes).map(with_versions).collect()
     }
 
-    fn new(api: &Api, gateway: &Gateway, taken: &mut BTreeSet<String>) -> Self {
+    fn new(api: &Api, taken: &mut BTreeSet<String>) -> Self {
         Site {
             id: api.id.clone(),
             domain: api.domain.clone(),
             listen_path: api.listen_path.clone(),
             strip: api.strip_listen_path,
-            is_strict: gateway.has_strict_routes && !api.listen_path.ends_with('/'),
+            is_strict: api.is_strict && !api.listen_path.ends_with('/'),
             cluster: cluster_name(&api.id, taken),
             upstream: api.upstream.clone(),
             closed: api.closed.clone(),

@@ -209,7 +209,7 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
         );
     }
     let mut taken = BTreeSet::new();
-    let sites = Site::of(&apis, &gateway, &mut taken);
+    let sites = Site::of(&apis, &mut taken);
     let tollbell = tollbell(&conf, &gateway, context.templates, apis, (policies, sessions, orgs));
     let left_out = left_out(files.keep_going, &fatal, &errors)?;
     let mut sections = vec![section(&conf, Kind::Gateway, verbose)];
@@ -247,7 +247,10 @@ fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Ap
     let found: Vec<(&File, Api)> = found.into_iter().map(|(_, file, api)| (file, api)).collect();
     places::check(&found);
     let mut apis = Vec::new();
-    for (file, api) in found {
+    for (file, mut api) in found {
+        // Tyk's router takes a slash at the end of a listen path for a part of it.
+        let is_folder = api.listen_path.ends_with('/');
+        api.is_strict = if is_folder { api.listen_path != "/" } else { context.gateway.has_strict_routes };
         match file.errors() {
             0 => apis.push(api),
             _ => {

@@ -18,6 +18,7 @@ impl SeenApis {
     /// Checks an API's id, domain and path; the path is of use where no error was added.
     pub(super) fn check(&mut self, path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Errors) -> Prefix {
         let listen_path = match Prefix::parse(&api.listen_path) {
+            Ok(listen_path) if api.strict_listen_path => Some(listen_path.strict()),
             Ok(listen_path) => Some(listen_path),
             Err(message) => {
                 errors.add(member(path, "listen_path"), message);

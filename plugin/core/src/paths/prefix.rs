@@ -8,12 +8,13 @@ use super::steps::{AFTER_DECODING, decode, escape, is_unreserved};
 pub struct Prefix {
     decoded: Vec<u8>,
     written: Vec<u8>,
+    is_strict: bool,
 }
 
 impl Default for Prefix {
     /// `/`
     fn default() -> Self {
-        Prefix { decoded: b"/".to_vec(), written: b"/".to_vec() }
+        Prefix { decoded: b"/".to_vec(), written: b"/".to_vec(), is_strict: false }
     }
 }
 
@@ -57,10 +58,16 @@ impl Prefix {
         paths.sort_unstable();
         paths.dedup();
         if let [path] = paths[..] {
-            return Ok(Prefix { decoded: path.to_vec(), written: respelled(bytes) });
+            return Ok(Prefix { decoded: path.to_vec(), written: respelled(bytes), is_strict: false });
         }
         let plain = plainest(bytes);
         Err(format!("{text:?} means different paths to different servers: write {:?}", String::from_utf8_lossy(&plain)))
+    }
+
+    /// With a slash at its end, it is not the path without that slash; without one, only whole segments continue it.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Prefix { is_strict: true, ..self }
     }
 
     /// Percent-decoded.
@@ -73,15 +80,15 @@ impl Prefix {
         &self.written
     }
 
-    /// Whether a path that is percent-decoded begins with it. `/orders/` also serves `/orders`: an upstream that treats
-    /// both alike must not be reachable around the filter.
+    /// Whether a path that is percent-decoded begins with it. Unless it is strict, `/orders/` also serves `/orders`: an
+    /// upstream that treats both alike must not be reachable around the filter.
     pub fn serves(&self, path: &[u8]) -> bool {
-        begins(path, &self.decoded)
+        begins(path, &self.decoded, self.is_strict)
     }
 
     /// Whether a path that is [`respelled`] begins with it, to a server that decodes none of what separates parts.
     pub fn serves_respelled(&self, path: &[u8]) -> bool {
-        begins(path, &self.written)
+        begins(path, &self.written, self.is_strict)
     }
 
     /// What follows in a path that is not decoded, segment by segment; it begins with a slash.
@@ -99,8 +106,11 @@ impl Prefix {
     }
 }
 
-fn begins(path: &[u8], prefix: &[u8]) -> bool {
-    path.starts_with(prefix) || prefix.strip_suffix(b"/") == Some(path)
+fn begins(path: &[u8], prefix: &[u8], is_strict: bool) -> bool {
+    match path.strip_prefix(prefix) {
+        Some(rest) => !is_strict || prefix.ends_with(b"/") || rest.is_empty() || rest.starts_with(b"/"),
+        None => !is_strict && prefix.strip_suffix(b"/") == Some(path),
+    }
 }
 
 /// A path in the one spelling that RFC 3986 makes of those that are equivalent: unreserved characters plain, what cannot

@@ -43,6 +43,31 @@ fn the_longest_path_wins() {
 }
 
 #[test]
+fn a_strict_listen_path_is_whole_segments() {
+    let mut routes = routes("refuse", &[("open", "", "/")]);
+    for (id, listen_path) in [("folder", "/folder/"), ("file", "/file"), ("at", "/@acme")] {
+        let api = Api { id: id.to_owned(), ..Api::default() };
+        routes.add("", Prefix::parse(listen_path).unwrap().strict(), api);
+    }
+    for (path, api) in [
+        ("/folder/1", "folder"),
+        ("/folder/", "folder"),
+        ("/folder", "open"),
+        ("/folders", "open"),
+        ("/folder%2F1", "folder"),
+        ("/file", "file"),
+        ("/file/", "file"),
+        ("/file/1", "file"),
+        ("/files", "open"),
+        ("/file%2F1", "file"),
+        ("/%40acme/1", "at"),
+        ("/%40acmes", "open"),
+    ] {
+        assert_eq!(found(&routes, "a.test", path), api, "{path}");
+    }
+}
+
+#[test]
 fn an_exact_domain_wins_over_none_and_what_is_no_plain_host_may_be_any() {
     let apis = [("open any", "", "/orders/"), ("ours", "API.acme.test", "/"), ("six", "[2001:db8::1]", "/six/")];
     let routes = routes("pass", &apis);

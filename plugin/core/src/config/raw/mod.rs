@@ -168,6 +168,10 @@ pub struct Api {
     /// The beginning of the paths that it serves, percent-encoded or not; letter case counts.
     #[serde(default = "root_path")]
     pub listen_path: String,
+    /// /orders/ does not serve /orders, and /orders not /orders2. By default they do, so that an upstream which takes both
+    /// for the same cannot be reached around the filter. The proxy's routes must not serve them either.
+    #[serde(default)]
+    pub strict_listen_path: bool,
     /// The host that it serves, without a port; empty for any. Of a name with other letters than ASCII's, the form that
     /// begins with xn--.
     #[serde(default)]
