@@ -76,22 +76,14 @@ fn path_of(callouts: &raw::Callouts, target: &Target) -> String {
     }
 }
 
-/// An error for each cluster that a target needs and the proxy says it does not have, and a warning for one that none needs.
-pub(super) fn check(
-    all: &Clusters,
-    is_there: &dyn Fn(&str) -> Option<bool>,
-    errors: &mut Errors,
-    warnings: &mut Errors,
-) {
-    for (name, needed) in all.iter().filter(|(name, _)| is_there(name) == Some(false)) {
+/// An error for each cluster that a target needs and the proxy says it does not have.
+pub(super) fn check(all: &Clusters, is_there: &dyn Fn(&str) -> Option<bool>, errors: &mut Errors) {
+    let missing = all.iter().filter(|(name, needed)| !needed.targets.is_empty() && is_there(name) == Some(false));
+    for (name, needed) in missing {
         let near = hint(name, all.keys().map(String::as_str).filter(|other| is_there(other) == Some(true)));
+        let targets = needed.shown_targets();
         for path in &needed.paths {
-            if needed.targets.is_empty() {
-                warnings.add(path, format!("there is no cluster {name:?}{near}; nothing is sent there"));
-            } else {
-                let targets = needed.shown_targets();
-                errors.add(path, format!("there is no cluster {name:?}{near}: nothing would reach {targets}"));
-            }
+            errors.add(path, format!("there is no cluster {name:?}{near}: nothing would reach {targets}"));
         }
     }
 }

@@ -129,8 +129,8 @@ impl Config {
                 return Err(errors.into_list());
             }
         };
-        let (mut config, mut warnings) = check::check(raw, &mut errors);
-        clusters::check(&config.clusters, has_cluster, &mut errors, &mut warnings);
+        let (mut config, warnings) = check::check(raw, &mut errors);
+        clusters::check(&config.clusters, has_cluster, &mut errors);
         config.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
         if errors.is_empty() { Ok((config, warnings.into_list())) } else { Err(errors.into_list()) }
     }

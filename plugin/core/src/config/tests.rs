@@ -755,7 +755,7 @@ fn a_cluster_that_is_needed_and_not_there_is_an_error_with_its_place_and_its_tar
                 webhook(json!({ "target_path": "http://hooks.test:8080/a" })),
                 webhook(json!({ "target_path": "http://named.test/" })),
             ] } } }],
-            "webhooks": [{ "name": "crm", "target_url": "https://crm.test/" }],
+            "webhooks": [{ "name": "crm", "target_url": "https://crm.test/", "events": ["AuthFailure"] }],
             "keys_from": { "url": "http://keys.test/all", "cluster": "keys" },
             "callouts": callouts,
         })
@@ -788,7 +788,7 @@ fn a_cluster_that_is_needed_and_not_there_is_an_error_with_its_place_and_its_tar
     );
     assert_eq!(
         found(json!({ "clusters": { "nobody.test": "nowhere" } }), &all),
-        ["warning: callouts.clusters[\"nobody.test\"]: there is no cluster \"nowhere\"; nothing is sent there"]
+        ["warning: callouts.clusters[\"nobody.test\"]: nothing is sent to this host"]
     );
     // Without a target, nothing is needed; and Envoy does not tell.
     assert!(Config::load_in(b"{\"apis\": [{\"api_id\": \"a\"}]}", &|_| Some(false)).is_ok());
