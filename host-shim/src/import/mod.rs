@@ -119,9 +119,7 @@ impl Context<'_> {
             ));
             return Some(self.gateway.host_name.clone());
         }
-        let Some(domain) = places::domain(own) else {
-            return None;
-        };
+        let domain = places::domain(own)?;
         at.carried();
         Some(domain)
     }
