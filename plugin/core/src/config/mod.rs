@@ -156,7 +156,7 @@ impl Config {
     }
 }
 
-/// What [`Config::load`] checks first: [`schema`] as it was when `make schema` ran last, without descriptions. Building
+/// What [`Config::load`] checks first: [`schema()`] as it was when `make schema` ran last, without descriptions. Building
 /// it takes much more code than reading it.
 fn embedded_schema(errors: &mut Errors) -> serde_json::Value {
     serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/schema.json"))).unwrap_or_else(|error| {

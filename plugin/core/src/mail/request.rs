@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::handler::{Target, USER_AGENT};
 
-/// A POST. What it is signed with at each attempt is not in it: see [`super::Carrier`].
+/// A POST. The signature of Amazon SES is not in it: each attempt is signed anew.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MailRequest {
     /// Where to.
