@@ -69,7 +69,9 @@ async fn a_live_listener_update_keeps_the_counts_and_a_bad_one_is_refused() -> R
 #[test]
 fn a_check_finds_the_clusters_that_are_missing() -> Result<()> {
     let found = |callouts: serde_json::Value, edit: &dyn Fn(String) -> String| -> Result<Vec<(FindingKind, String)>> {
-        let mut config = config(json!({}));
+        let session = json!({ "org_id": "acme", "quota_max": 10, "monitor": { "trigger_limits": [80] } });
+        let mut config = config(session);
+        config["monitor"]["monitor_org_keys"] = json!(false);
         config["callouts"] = callouts;
         let setup = Setup::config(&config, 1, 2)?.edit(edit);
         let file = std::env::temp_dir().join(format!("tollbell-clusters-{}.yaml", std::process::id()));

@@ -18,7 +18,9 @@ fn module() -> Result<Vec<u8>> {
 
 /// A gateway with a key of 3 requests, whose webhooks go to `hooks.test`.
 fn gateway(quirks: &[Quirk], session: serde_json::Value) -> Result<Gateway> {
-    let config = config(session).to_string().replace("RECEIVER", "hooks.test");
+    let mut config = config(session);
+    config["monitor"] = serde_json::json!({});
+    let config = config.to_string().replace("RECEIVER", "hooks.test");
     let builder = Gateway::builder(module()?)
         .config(config)
         .workers(2)

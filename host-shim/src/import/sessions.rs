@@ -104,7 +104,10 @@ impl Policies {
             at.left_out("the policy is left out: none of its APIs is left");
             return;
         }
-        if !rights.apis.is_empty() {
+        if !rights.apis.is_empty() && !says_rights {
+            at.get("access_rights")
+                .changed("left out: its partitions leave acl out, so Tyk does not look at them either");
+        } else if !rights.apis.is_empty() {
             policy.push(("access_rights", Yaml::Map(rights.apis)));
         }
         self.orgs.insert(org_id);
