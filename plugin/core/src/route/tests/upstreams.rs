@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 use url::Url;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
