@@ -28,8 +28,6 @@ CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.r
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
 
 export TOLLBELL_ENVOY := $(ENVOY)
-# Most tests wait for timers, receivers or Envoy's start.
-export RUST_TEST_THREADS ?= 4
 
 .PHONY: help
 help: ## Show the targets
