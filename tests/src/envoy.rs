@@ -50,6 +50,11 @@ impl Process {
         Ok(Process(command.stdin(Stdio::null()).spawn().with_context(|| format!("{command:?}"))?))
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Its status, if it has ended by itself.
     ///
     /// # Errors

@@ -59,6 +59,34 @@ fn without_the_token_every_path_and_method_gets_one_answer_and_one_event() {
 }
 
 #[test]
+fn every_spelling_of_the_path_asks_for_the_token() {
+    let mut world = World::new(&config());
+    for path in [
+        "/%2Etollbell/status",
+        "/%2etollbell/status",
+        "/.%74ollbell/status",
+        "/.tollbell%2Fstatus",
+        "/x/../.tollbell/status",
+        "/x/%2e%2e/.tollbell/status",
+        "//.tollbell/status",
+        "/./.tollbell/status",
+        "/.tollbell;x/status",
+        "/.tollbell/status;x",
+        "/.tollbell\\status",
+        "http://gateway.test/.tollbell/status",
+        "/.tollbell?x",
+        "/.tollbell#x",
+    ] {
+        let (status, _) = answered(ask(&mut world, "GET", path, "wrong"));
+        assert!(matches!(status, 400 | 401), "{path}: {status}");
+    }
+    // A spelling that means the same to everybody is served.
+    for path in ["/%2etollbell/status", "/.%74ollbell/status?limit=1"] {
+        assert_eq!(answered(ask(&mut world, "GET", path, "letmein")).0, 200, "{path}");
+    }
+}
+
+#[test]
 fn without_a_configured_token_there_are_no_endpoints() {
     let mut without = config();
     without["admin"] = json!({ "path_prefix": "/.tollbell" });

@@ -357,6 +357,52 @@ fn what_is_of_no_use_is_a_warning() {
 }
 
 #[test]
+fn a_rules_path_is_below_the_listen_path_or_whole() {
+    let post = |path: &str| json!({ "rules": [{ "event": "OrganizationRegistered", "method": "POST", "path": path }] });
+    for (path, matching, others) in [
+        ("/orgs/{id}", &["/in/orgs/1"][..], &["/in/orgs", "/orgs/1", "/in/in/orgs/1", "/inorgs/1"][..]),
+        ("/in/orgs/{id}", &["/in/orgs/1", "/in/in/orgs/1"], &["/in/orgs", "/in/1", "/orgs/1"]),
+        ("/in", &["/in/in"], &["/in/orgs", "/other"]),
+    ] {
+        let rules = rules(post(path));
+        for request in matching {
+            assert!(rules.watch("POST", request, "").is_some(), "{path} is about {request}");
+        }
+        for request in others {
+            assert!(rules.watch("POST", request, "").is_none(), "{path} is not about {request}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_whose_requests_belong_to_another_api_is_a_warning() {
+    let warnings = |listen_path: &str, rule: &str| -> Vec<String> {
+        let config = json!({ "apis": [
+            { "api_id": "a", "listen_path": listen_path, "use_keyless": true, "observe": { "rules": [
+                { "event": "UserRegistered", "method": "POST", "path": rule, "message": { "ID": { "response": "/id" } } }
+            ] } },
+            { "api_id": "b", "listen_path": "/in/keys/", "use_keyless": true },
+            { "api_id": "c", "listen_path": "/out/", "use_keyless": true, "domain": "elsewhere.test" }
+        ] });
+        let (_, warnings) =
+            Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{config}: {errors:?}"));
+        let texts = warnings.iter().map(ToString::to_string);
+        texts.filter(|text| text.starts_with("apis[0].observe.rules[0].path")).collect()
+    };
+    let shadowed =
+        |path: &str| vec![format!("apis[0].observe.rules[0].path: never matches: requests to {path:?} belong to the API \"b\"")];
+    assert_eq!(warnings("/in/", "/keys/{id}"), shadowed("/in/keys/{id}"));
+    assert_eq!(warnings("/in/", "/in/keys/1"), [""; 0], "/in/in/keys/1 belongs to a");
+    assert_eq!(warnings("/in/", "/%6beys/{id}"), shadowed("/in/%6beys/{id}"), "in another spelling");
+    assert_eq!(warnings("/", "/in/keys/{id}"), shadowed("/in/keys/{id}"));
+    for of_its_own in ["/keys", "/users/{id}", "/keysmith/1"] {
+        assert_eq!(warnings("/in/", of_its_own), [""; 0], "{of_its_own}");
+    }
+    // Only requests to another host belong to c.
+    assert_eq!(warnings("/", "/out/users"), [""; 0]);
+}
+
+#[test]
 fn event_options_are_read_as_tyk_writes_them() {
     let options = json!({
         "api_event": { "webhook": "http://u:p@hooks.example.com/api?x=1", "email": "ops@acme.test" },
