@@ -1,7 +1,11 @@
 //! What fetched sessions may do: fields that narrow a key are honoured, or close it.
 
-use anyhow::{Context, Result, ensure};
+use std::fs;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use host_shim::import::{Files, import};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tollbell_core::session::KeyHash;
 use tollbell_tests::client::send;
 use tollbell_tests::server::{Manner, Server};
@@ -182,6 +186,40 @@ async fn many_closed_keys_are_counted_and_few_are_named() -> Result<()> {
     let log = world.envoy.log();
     assert_eq!(log.matches("is closed by what is not honoured").count(), 20);
     ensure!(log.contains("2000 keys are closed in all"), "{log}");
+    Ok(())
+}
+
+/// `host-shim import-tyk` reads the same exports, and does not know the filter's lists: it must be as strict.
+#[test]
+fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("tollbell-rights-{}", std::process::id()));
+    fs::create_dir_all(folder.join("apps"))?;
+    let definition = json!({
+        "api_id": "orders", "name": "Orders", "active": true, "use_keyless": false,
+        "auth": { "auth_header_name": "authorization" },
+        "version_data": { "not_versioned": true, "versions": { "Default": { "name": "Default" } } },
+        "proxy": { "listen_path": "/orders/", "target_url": "http://127.0.0.1:1/" },
+    });
+    fs::write(folder.join("tyk.conf"), json!({ "hash_keys": false }).to_string())?;
+    fs::write(folder.join("apps/orders.json"), definition.to_string())?;
+    let rows = CLOSING.iter().map(|(field, text)| (false, *field, *text));
+    let rows = rows.chain(OPEN.iter().map(|text| (true, "", *text)));
+    for (is_open, field, text) in rows {
+        let keys = json!({ "the-key-of-this-row": session(field, text)? });
+        fs::write(folder.join("keys.json"), keys.to_string())?;
+        let files = Files {
+            conf: folder.join("tyk.conf"),
+            apps: folder.join("apps"),
+            keys: Some(folder.join("keys.json")),
+            keep_going: true,
+            ..Files::default()
+        };
+        let imported = import(&files, true).map_err(|failed| anyhow!(failed.errors.join("\n")))?;
+        let fingerprint = hex::encode(Sha256::digest("the-key-of-this-row"));
+        let is_there = imported.yaml.contains("the-key-of-this-row") || imported.yaml.contains(&fingerprint);
+        ensure!(is_there == is_open, "{field} {text}: imported: {is_there}\n{}", imported.report);
+    }
+    fs::remove_dir_all(folder)?;
     Ok(())
 }
 
