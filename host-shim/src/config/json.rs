@@ -8,14 +8,31 @@ use super::yaml::{Fault, MAX_DEPTH, Parsed};
 /// Parses strict JSON.
 pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
     if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
-        return Err(Fault { line: error.line(), message: format!("column {}: {message}", error.column()) });
+        return Err(Fault {
+            line: error.line(),
+            message: format!("column {}: {}", error.column(), mistake(text, &error)),
+        });
     }
     let mut scanner = Scanner { rest: text, line: 1, depth: 0, notices: Vec::new() };
     match scanner.node() {
         Some(root) => Ok(Parsed { root, notices: scanner.notices }),
         None => Err(Fault { line: scanner.line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") }),
+    }
+}
+
+/// What the usual mistake is where a text is not JSON. The text is not shown: it can have a secret.
+pub(crate) fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
+    let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    match rest.chars().next() {
+        _ if error.is_eof() => "the text ends too early: a bracket or a quote is not closed",
+        Some('}' | ']') => "a comma is too many before this bracket, or a value is missing",
+        Some(',' | ':') => "a value is missing before this, or this is too many",
+        Some('\'') => "texts stand in double quotes",
+        Some('/' | '#') => "JSON has no comments",
+        Some('"' | '{' | '[') => "a comma or a colon is missing before this",
+        Some(c) if c.is_control() => "control characters in texts are written as \\n, \\t or \\u0000",
+        _ => "expected a text in double quotes, a number, true, false, null, or a comma before it",
     }
 }
 

@@ -8,7 +8,7 @@
 
 mod any;
 pub(crate) mod defaults;
-mod json;
+pub(crate) mod json;
 mod known;
 mod locate;
 mod message;

@@ -31,8 +31,35 @@ pub(super) struct Fault {
 impl From<ScanError> for Fault {
     fn from(error: ScanError) -> Self {
         let column = error.marker().col().saturating_add(1);
-        Fault { line: error.marker().line(), message: format!("column {column}: {}", error.info()) }
+        Fault { line: error.marker().line(), message: format!("column {column}: {}", mistake(error.info())) }
     }
+}
+
+/// The usual mistakes, by a part of what the parser says of them. The line is not shown: it can have a secret.
+const MISTAKES: [(&str, &str); 16] = [
+    ("tab", "tabs do not indent in YAML: use blanks"),
+    ("mapping values", "this colon fits nothing: put a text that has one into quotes, or mend the line's indentation"),
+    (
+        "placement of ':'",
+        "this colon fits nothing: put a text that has one into quotes, or mend the line's indentation",
+    ),
+    ("simple key", "a colon is missing behind the name on this line"),
+    ("block sequence entries", "a list cannot begin here: its items stand on lines of their own"),
+    ("'-' indicator", "the line is not indented as the list's other items"),
+    ("expected key", "the line is not indented as the lines before it"),
+    ("indent", "the line is not indented as the lines before it"),
+    ("flow mapping", "a comma or } is missing"),
+    ("flow sequence", "a comma or ] is missing"),
+    ("end of stream", "a quote is not closed"),
+    ("unknown escape", "this escape is unknown: in double quotes, a backslash is written twice"),
+    ("unknown anchor", "no value before this has an anchor of that name"),
+    ("trailing content", "something follows the closing quote"),
+    ("node content", "a value is missing, or a text that begins with such a sign must be in quotes"),
+    ("unexpected character", "a text that begins with this sign must be in quotes"),
+];
+
+fn mistake(said: &str) -> &str {
+    MISTAKES.iter().find(|(part, _)| said.contains(part)).map_or(said, |(_, mistake)| mistake)
 }
 
 /// Parses one document.

@@ -1,5 +1,7 @@
 //! What to do about a setting that has no equivalent.
 
+use super::gateway::LIFETIME;
+
 /// By how a path begins: in tyk.conf.
 const GATEWAY: &[(&str, &str)] = &[
     (
@@ -66,7 +68,7 @@ const GATEWAY: &[(&str, &str)] = &[
     ),
     (
         "http_server_options.enable_path_",
-        "nothing to do: it is about the paths in an API's rules. APIs with such rules are closed or named below",
+        "nothing to do: it is about rules for paths. APIs and rights with such rules are closed, left out or named below",
     ),
     ("http_server_options.skip_target_path_escaping", "nothing to do: Envoy sends a path on as the client spelled it"),
     ("http_server_options", "the HTTP connection manager of the listener may have a setting for it"),
@@ -127,8 +129,8 @@ const GATEWAY: &[(&str, &str)] = &[
     ("enable_redis_rolling_limiter", "nothing to do: tollbell counts rates exactly across all threads"),
     ("enable_sentinel_rate_limiter", "nothing to do: tollbell counts rates exactly across all threads"),
     ("drl_", "nothing to do: tollbell counts rates exactly across all threads"),
-    ("global_session_lifetime", "nothing to do: a key lasts until it expires or leaves the configuration"),
-    ("force_global_session_lifetime", "nothing to do: a key lasts until it expires or leaves the configuration"),
+    ("global_session_lifetime", "nothing to do: Tyk does not look at it without force_global_session_lifetime"),
+    ("force_global_session_lifetime", "nothing to do: Tyk deletes no key without global_session_lifetime"),
     ("session_", "nothing to do: keys are in the configuration that was written"),
     ("local_session_cache", "nothing to do: keys are in the configuration that was written"),
     ("enforce_org_data", "nothing to do: tollbell keeps no records of requests"),
@@ -144,7 +146,8 @@ const APIS: &[(&str, &str)] = &[
     ("category", "nothing to do: it is for Tyk's dashboard"),
     ("auth_provider", "nothing to do: keys are in the configuration that was written"),
     ("session_provider", "nothing to do: keys are in the configuration that was written"),
-    ("session_lifetime", "nothing to do: a key lasts until it expires or leaves the configuration"),
+    ("session_lifetime", LIFETIME),
+    ("session_lifetime_respects_key_expiration", "nothing to do: a key lasts until it expires"),
     (
         "base_identity_provided_by",
         "an API with several ways to authenticate: write into its identity which filter says who is calling",
@@ -254,6 +257,7 @@ const APIS: &[(&str, &str)] = &[
         "x-tyk-api-gateway.server.clientCertificates",
         "to admit some certificates only, set verify_certificate_hash in the validation_context of the listener",
     ),
+    ("x-tyk-api-gateway.server.authentication.customKeyLifetime", LIFETIME),
     (
         "x-tyk-api-gateway.server.authentication",
         "put the Envoy filter that checks it before tollbell: jwt_authn, basic_auth or ext_authz",
@@ -271,7 +275,9 @@ const SESSIONS: &[(&str, &str)] = &[
     ("key_id", "nothing to do: it is the key's name again"),
     ("data_expires", "nothing to do: tollbell keeps no records of requests"),
     ("id_extractor_deadline", "nothing to do: it is for Tyk's plugins"),
-    ("session_lifetime", "nothing to do: a key lasts until it expires or leaves the configuration"),
+    ("session_lifetime", LIFETIME),
+    ("post_expiry_action", "nothing to do: an expired key is refused for as long as it is in the configuration"),
+    ("post_expiry_grace_period", "nothing to do: an expired key is refused for as long as it is in the configuration"),
     ("throttle_interval", "nothing to do: a client that is refused is told by Retry-After when to try again"),
     ("throttle_retry_limit", "nothing to do: a client that is refused is told by Retry-After when to try again"),
     ("max_query_depth", "Envoy passes GraphQL on as it is: its upstream must check it"),

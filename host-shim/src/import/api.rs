@@ -87,8 +87,8 @@ impl Target {
 pub(super) fn closes(api: &mut Api, at: &At<'_>, what: &str, instead: &str) {
     api.closed.push(what.to_owned());
     at.missing(format!(
-        "the API refuses every request, since nothing here checks {what}: {instead}, and then give its route back its \
-         cluster"
+        "The API refuses every request because nothing checks {what}. To open it: {instead}. Then replace its route's \
+         direct_response with its cluster."
     ));
 }
 

@@ -7,8 +7,8 @@ use super::api::{self, Api, closes};
 use super::handlers::Handlers;
 use super::places::Absent;
 use super::source::At;
-use super::versions;
 use super::yaml::{Yaml, map};
+use super::{unchecked, versions};
 
 const JWT: &str = "put envoy.filters.http.jwt_authn before tollbell, with the issuer and its keys, and let the API's \
                    identity be { metadata: [envoy.filters.http.jwt_authn, jwt_payload, sub] }";
@@ -58,9 +58,6 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     if protocol.is_set() {
         protocol.changed("it is served on the one listener, for HTTP/1.1 and HTTP/2");
     }
-    if root.get("listen_port").is_set() {
-        root.get("listen_port").changed("it is served on the port of tyk.conf");
-    }
     let proxy = root.get("proxy");
     let path = proxy.get("listen_path");
     let domain = (&root.get("domain"), root.get("domain_disabled").flag());
@@ -79,6 +76,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     authentication(root, &mut api, context);
     api.allows_preflight = api::preflight(&root.at("CORS.options_passthrough"));
     restrictions(root, &mut api, context.now);
+    unchecked::of_classic(root, &mut api, context.gateway.port);
     if let Some(limit) = rate_limit(root) {
         api.rate_limit = Some(limit);
     }
@@ -168,25 +166,34 @@ pub(super) fn expiry(at: &At<'_>, what: &str, api: &mut Api, now: DateTime) {
         return;
     }
     let Ok(end) = DateTime::strptime("%Y-%m-%d %H:%M", at.words()) else {
-        let instead = "it is no time such as 2030-12-31 23:59, and Tyk refuses such requests, too: write one";
-        closes(api, at, what, instead);
+        api.closed.push(what.to_owned());
+        at.missing(format!(
+            "The API refuses every request, as in Tyk: {what} is not a time such as 2030-12-31 23:59. Write one, and replace \
+             its route's direct_response with its cluster."
+        ));
         return;
     };
     if end <= now {
-        closes(api, at, what, "it has passed: take the API out");
+        api.closed.push(what.to_owned());
+        at.missing(format!("The API refuses every request, as in Tyk: {what} has passed. Remove the API."));
     } else if end.year() > now.year() + 50 {
         at.missing("nothing to do: that is in more than fifty years");
     } else {
-        at.missing("tollbell does not end an API by itself: take its routes out on that day");
+        at.opened("tollbell does not expire APIs. Remove its routes on that date.");
     }
 }
 
 fn rate_limit(root: &At<'_>) -> Option<Yaml> {
     let limit = root.get("global_rate_limit");
     let off = root.get("disable_rate_limit");
-    root.get("disable_quota").missing("tollbell counts quotas on every API: give keys that shall have none here a right with a limit whose quota_max is -1");
+    root.get("disable_quota").missing(
+        "tollbell counts quotas on every API. To exempt a key, give its right to this API a limit with quota_max: -1.",
+    );
     if off.flag() {
-        off.missing("tollbell counts the rates of keys on every API: give keys that shall have none here a right with a limit whose rate is -1");
+        off.missing(
+            "tollbell counts the rates of keys on every API. To exempt a key, give its right to this API a limit with \
+             rate: -1.",
+        );
         limit.missing(UNUSED);
         return None;
     }
@@ -256,8 +263,8 @@ fn version<'f>(root: &At<'f>, api: &mut Api, context: &Context<'_>) -> Option<At
             version.get(unused).missing(UNUSED);
         }
         expiry(&version.get("expires"), "the version's end", api, context.now);
-        for list in versions::path_lists(version) {
-            closes(api, &list, "which paths are allowed", PATHS);
+        for (list, what, instead) in unchecked::of_version(version) {
+            closes(api, &list, what, instead);
         }
     }
     if of_data.is_empty() { None } else { served.filter(|_| is_versioned) }

@@ -8,6 +8,7 @@ use super::places;
 use super::rights::percent;
 use super::source::At;
 use super::templates::Templates;
+use super::unchecked;
 use super::yaml::{Yaml, map};
 
 /// What tyk.conf says of the listener, of domains and of keys.
@@ -27,6 +28,8 @@ pub(super) struct Gateway {
     pub(super) has_strict_routes: bool,
     /// `//` in a path stays.
     pub(super) keeps_double_slashes: bool,
+    /// Rules about paths are found anywhere in them.
+    pub(super) matches_anywhere: bool,
     /// How many entries of X-Forwarded-For, from its end, come from proxies of one's own.
     pub(super) trusted_hops: i64,
     pub(super) naming: Naming,
@@ -42,6 +45,8 @@ impl Gateway {
             conf.get(name).carried();
         }
         conf.at("policies.allow_explicit_policy_id").carried();
+        unchecked::of_gateway(conf);
+        lifetime(conf);
         let tls = conf.at("http_server_options.use_ssl");
         if tls.flag() {
             tls.missing(
@@ -58,6 +63,9 @@ impl Gateway {
             timeout: timeout(conf),
             has_strict_routes: carried_flag(conf, "enable_strict_routes"),
             keeps_double_slashes: carried_flag(conf, "skip_url_cleaning"),
+            matches_anywhere: !["enable_path_prefix_matching", "enable_path_suffix_matching"]
+                .into_iter()
+                .any(|name| conf.get("http_server_options").get(name).flag()),
             trusted_hops: trusted_hops(conf),
             naming: naming(conf),
             limit_headers: limit_headers(conf),
@@ -66,6 +74,19 @@ impl Gateway {
         }
     }
 }
+
+/// Tyk deletes keys after a time, also those that never expire.
+fn lifetime(conf: &At<'_>) {
+    let (forced, lifetime) = (conf.get("force_global_session_lifetime"), conf.get("global_session_lifetime"));
+    if forced.flag() && lifetime.number().is_some_and(|seconds| seconds > 0.0) {
+        lifetime.missing(LIFETIME);
+        forced.missing(LIFETIME);
+    }
+}
+
+/// What to do about keys that Tyk deletes.
+pub(super) const LIFETIME: &str = "Tyk deletes a key this long after it was last written. Here it stays until it expires: \
+                                   give such keys expires.";
 
 fn carried_flag(conf: &At<'_>, name: &str) -> bool {
     let at = conf.get("http_server_options").get(name);
@@ -150,8 +171,8 @@ fn naming(conf: &At<'_>) -> Naming {
     let hashes = conf.get("hash_keys");
     if hashes.flag() {
         hashes.changed(
-            "it says that a key export has hashes instead of keys, and does not change what events show: as in Tyk, they \
-             show the key. To show its SHA-256 instead, set hash_keys in tollbell's configuration",
+            "The import reads the export's names as hashes. Events still show keys, as in Tyk; set hash_keys in tollbell's \
+             configuration to show SHA-256 instead.",
         );
     }
     let (function, fallback) = (conf.get("hash_key_function"), conf.get("hash_key_function_fallback"));

@@ -35,6 +35,7 @@ const UNFIRED: [(&str, &str); 13] = [
     ("CertificateExpiringSoon", "watch Envoy's statistic days_until_first_cert_expiring"),
     ("OAuth2ExchangeFailed", "Envoy's credential_injector gets tokens for an upstream, and has statistics"),
     ("OAuth2ExchangeSucceeded", "Envoy's credential_injector gets tokens for an upstream, and has statistics"),
+    ("OAuth2ScopeCheckFailed", "tollbell reads no scopes: watch the statistics of Envoy's jwt_authn filter"),
     ("RateLimitSmoothingDown", "rates stay as they are configured"),
     ("RateLimitSmoothingUp", "rates stay as they are configured"),
     ("TokenCreated", "observe the service that manages keys, and name key_event in event_options"),
@@ -42,10 +43,9 @@ const UNFIRED: [(&str, &str); 13] = [
     ("TokenUpdated", "observe the service that manages keys, and name key_event in event_options"),
     (
         "TriggerExceeded",
-        "Tyk tells the target of monitor.configuration alone, and never a handler: add it here to be told",
+        "In Tyk, only monitor.configuration receives it. To send it to a handler, add the handler here.",
     ),
     ("UpstreamOAuthError", "Envoy's credential_injector gets tokens for an upstream, and has statistics"),
-    ("WebhookFailure", "watch the statistic tollbell_attempts"),
 ];
 
 const SCRIPT: &str = "a filter runs no scripts: send the event to a service with eh_web_hook_handler";
@@ -252,20 +252,22 @@ fn oas(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
     }
 }
 
-/// Tyk takes what is no duration for none.
+/// Tyk takes what is no duration for none, and cuts off fractions of a second.
 fn cool_down_seconds(at: &At<'_>) -> i64 {
-    let text = at.words();
-    match duration_seconds(text) {
-        Some(seconds) => at.changed(format!("event_timeout: {seconds}, the same in seconds")),
+    let exact = duration(at.words());
+    let seconds = exact.unwrap_or_default().trunc();
+    match exact {
+        Some(exact) if exact != seconds => at.changed(format!("event_timeout: {seconds}: whole seconds, as in Tyk")),
+        Some(_) => at.changed(format!("event_timeout: {seconds}, the same in seconds")),
         None => at.changed("event_timeout: 0, as Tyk takes what is no duration such as 1m30s"),
     }
-    duration_seconds(text).unwrap_or_default()
+    format!("{seconds:.0}").parse().unwrap_or_default()
 }
 
-/// Go's form: `1h30m`, `90s`, `1.5m`, `500ms`. Fractions of a second are cut off.
-pub(super) fn duration_seconds(text: &str) -> Option<i64> {
+/// Seconds in Go's form: `1h30m`, `90s`, `1.5m`, `500ms`.
+pub(super) fn duration(text: &str) -> Option<f64> {
     if text == "0" {
-        return Some(0);
+        return Some(0.0);
     }
     let (mut rest, mut total) = (text, 0.0);
     while !rest.is_empty() {
@@ -273,19 +275,19 @@ pub(super) fn duration_seconds(text: &str) -> Option<i64> {
         let (number, after) = rest.split_at_checked(digits)?;
         let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at_checked(end)?;
-        let factor = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
+        let number = number.parse::<f64>().ok()?;
+        total += match unit {
+            "h" => number * 3600.0,
+            "m" => number * 60.0,
+            "s" => number,
+            "ms" => number / 1e3,
+            "us" | "µs" => number / 1e6,
+            "ns" => number / 1e9,
             _ => return None,
         };
-        total += number.parse::<f64>().ok()? * factor;
         rest = after;
     }
-    (!text.is_empty() && total < 1e9).then(|| format!("{:.0}", f64::trunc(total)).parse().ok())?
+    (!text.is_empty() && total < 1e9).then_some(total)
 }
 
 /// A webhook in either form.
@@ -389,9 +391,12 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        let cases = [("1m30s", Some(90)), ("1h", Some(3600)), ("1.5m", Some(90)), ("500ms", Some(0)), ("0", Some(0))];
-        for (text, seconds) in cases.into_iter().chain([("", None), ("10", None), ("1d", None), ("s", None)]) {
-            assert_eq!(duration_seconds(text), seconds, "{text}");
+        let cases = [("1m30s", 90.0), ("1h", 3600.0), ("1.5m", 90.0), ("500ms", 0.5), ("1500ms", 1.5), ("0", 0.0)];
+        for (text, seconds) in cases {
+            assert_eq!(duration(text), Some(seconds), "{text}");
+        }
+        for text in ["", "10", "1d", "s"] {
+            assert_eq!(duration(text), None, "{text}");
         }
     }
 

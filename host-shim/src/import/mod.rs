@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 use jiff::civil::DateTime;
 
 mod advice;
+mod allowed_urls;
 mod api;
 mod classic;
 mod envoy;
+mod fields;
 mod gateway;
 mod handlers;
 mod names;
@@ -33,6 +35,7 @@ mod source;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod unchecked;
 mod versions;
 mod yaml;
 
@@ -179,7 +182,7 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
     let callable = |api: &Api| {
         let carried = api.versions.as_ref().map(versions::Versions::names);
         let versions = carried.unwrap_or_else(|| api.version.clone().into_iter().collect());
-        Callable { org_id: api.org_id.clone(), versions }
+        Callable { org_id: api.org_id.clone(), matches_anywhere: gateway.matches_anywhere, versions }
     };
     let callables: Callables = apis.iter().map(|api| (api.id.clone(), callable(api))).collect();
 

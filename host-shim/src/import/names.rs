@@ -44,9 +44,9 @@ impl Unusable {
     }
 }
 
-const HASHED: &str = "its name is a murmur hash, from which its SHA-256 cannot be computed, and others may have the same \
+const HASHED: &str = "Its name is a murmur hash, from which its SHA-256 cannot be computed, and others may have the same \
                       hash. Take the key from an export with the keys themselves, or ask its owner for it, and add it as \
-                      \"sha256:\" and its SHA-256";
+                      \"sha256:\" and its SHA-256.";
 
 /// Sorts an export into `keys` and `orgs`. No key is in what comes out.
 pub(super) fn sort(
@@ -78,7 +78,7 @@ pub(super) fn sort(
         let name = fingerprint;
         unusable.0.extend(problem.map(|problem| (name.clone(), problem)));
         if keys.contains_key(&name) {
-            errors.add(format!("{file}: keys[{name:?}]: the same key twice: once as it is, once as its hash"));
+            errors.add(format!("{file}: keys[{name:?}]: the same key twice, once as it is and once as its hash"));
             twice.insert(name.clone());
         }
         keys.insert(name, session);
@@ -165,7 +165,7 @@ fn identify(name: &str, naming: &Naming) -> (String, Option<String>) {
         Some(HASHED.to_owned())
     } else if name.len() < naming.min_length {
         Some(format!(
-            "it has fewer than the {} characters of min_token_length, and Tyk refuses it, too",
+            "It has fewer than the {} characters of min_token_length. Tyk refuses it, too.",
             naming.min_length
         ))
     } else {
@@ -178,10 +178,7 @@ fn identify(name: &str, naming: &Naming) -> (String, Option<String>) {
 fn hidden(name: &str, naming: &Naming, orgs: &BTreeSet<String>, all: &BTreeSet<String>) -> Option<String> {
     let is_other = |token: &String| token != name && all.contains(token);
     let hiding = orgs.iter().find(|org| naming.forms.iter().any(|form| is_other(&token(org, name, form))))?;
-    Some(format!(
-        "the organisation {hiding:?} has a custom key with this id, which Tyk takes a client's key for in its APIs; give \
-         one of the two another name"
-    ))
+    Some(format!("In APIs of {hiding}, Tyk reads this key as the id of another custom key. Rename one of the two."))
 }
 
 /// Tyk's name for a custom key.

@@ -2,12 +2,12 @@
 
 use super::Context;
 use super::api::{self, Api, Auth, closes};
-use super::classic::{ADDRESSES, CERTIFICATES, PATHS, certificate, expiry, limited};
-use super::handlers::{Handlers, duration_seconds};
+use super::classic::{ADDRESSES, CERTIFICATES, certificate, expiry, limited, whole};
+use super::handlers::{Handlers, duration};
 use super::places::{Absent, Host};
 use super::source::At;
-use super::versions;
 use super::yaml::{Yaml, map};
+use super::{unchecked, versions};
 
 const ELSEWHERE: &str = "put the Envoy filter that checks it (jwt_authn, basic_auth or ext_authz) before tollbell, and \
                          let the API's identity be what that filter found out";
@@ -61,6 +61,7 @@ pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<A
     authentication(root, &server.get("authentication"), &mut api, context);
     api.allows_preflight = api::preflight(&tyk.at("middleware.global.cors.optionsPassthrough"));
     restrictions(&tyk, &mut api);
+    unchecked::of_oas(&tyk, &mut api, context.gateway.port);
     expiry(&info.get("expiration"), "the API's end", &mut api, context.now);
     let versioning = info.get("versioning");
     if versioning.get("enabled").flag() {
@@ -151,14 +152,6 @@ fn restrictions(tyk: &At<'_>, api: &mut Api) {
     if addresses.flag() {
         closes(api, &addresses, "the client's address", ADDRESSES);
     }
-    for (_, operation) in tyk.at("middleware.operations").entries() {
-        for list in ["allow", "block", "internal"] {
-            let enabled = operation.get(list).get("enabled");
-            if enabled.flag() {
-                closes(api, &enabled, "which paths are allowed", PATHS);
-            }
-        }
-    }
 }
 
 /// `per` is a duration here: `1m`.
@@ -167,14 +160,15 @@ fn rate_limit(at: &At<'_>) -> Option<Yaml> {
     if per.value().is_some_and(serde_json::Value::is_number) {
         return limited(&rate, &per, &at.get("disabled"));
     }
-    let seconds = duration_seconds(per.words()).unwrap_or_default();
-    if rate.whole().unwrap_or_default() <= 0 || seconds == 0 {
+    // Tyk counts fractions of a second, too.
+    let seconds = duration(per.words()).unwrap_or_default();
+    if rate.whole().unwrap_or_default() <= 0 || seconds <= 0.0 {
         return None;
     }
     rate.carried();
     enabled.carried();
     per.changed(format!("{seconds}, the same in seconds"));
-    let mut limit = vec![("rate", rate.whole()?.into()), ("per", seconds.into())];
+    let mut limit = vec![("rate", rate.whole()?.into()), ("per", whole(&seconds.into()))];
     if !enabled.flag() {
         limit.push(("disabled", true.into()));
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::source::{Errors, File};
+use crate::config::json;
 
 /// The definitions of a folder, in the order of their names; those of which nothing can be read are an error each.
 /// Without any, `fatal` has one.
@@ -105,7 +106,8 @@ pub(super) fn json(path: &Path, errors: &Errors) -> Option<Value> {
     match serde_json::from_str(text) {
         Ok(value) => Some(value),
         Err(error) => {
-            errors.add(format!("{name}:{}: is not JSON: {error}", error.line()));
+            let (line, column) = (error.line(), error.column());
+            errors.add(format!("{name}:{line}: is not JSON: column {column}: {}", json::mistake(text, &error)));
             None
         }
     }

@@ -28,6 +28,7 @@ pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String
     // What asks for something comes before what does not.
     let missing = of(&|note| is_missing(note) && !is_idle(note));
     let idle = of(&is_idle);
+    let opened = of(&|note| matches!(note, Note::Opened(_)));
     let mut text = format!(
         "{name}: {} carried over, {} changed, {} without an equivalent, {} not needed\n",
         carried.len(),
@@ -35,6 +36,13 @@ pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String
         missing.len(),
         idle.len()
     );
+    // What Tyk refuses and this does not is never lost among the rest.
+    if !opened.is_empty() {
+        text.push_str("  no longer refused: Tyk refuses such requests, and here they pass\n");
+        for line in lines(&opened, verbose) {
+            let _ = writeln!(text, "    {name}: {line}");
+        }
+    }
     for setting in carried.iter().filter(|_| verbose || carried.len() <= LISTED) {
         let _ = writeln!(text, "  carried over   {name}: {}", setting.path);
     }
@@ -49,7 +57,7 @@ pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String
 fn text_of(note: &Note) -> &str {
     match note {
         Note::Carried => "",
-        Note::Changed(text) | Note::Missing(text) => text,
+        Note::Changed(text) | Note::Missing(text) | Note::Opened(text) => text,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What keys and policies have in common: access rights, limits, triggers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::classic::whole;
 use super::source::At;
 use super::yaml::{Yaml, map};
+use super::{allowed_urls, fields};
 
 /// What a setting must be.
 #[derive(Clone, Copy)]
@@ -67,6 +68,8 @@ pub(super) type Callables = BTreeMap<String, Callable>;
 /// What a right to an API must fit.
 pub(super) struct Callable {
     pub(super) org_id: String,
+    /// Rules of `allowed_urls` are found anywhere in a path.
+    pub(super) matches_anywhere: bool,
     /// The versions that are served, where rights name versions.
     pub(super) versions: Vec<String>,
 }
@@ -79,62 +82,105 @@ impl Callable {
 }
 
 /// The APIs that a key or a policy may call.
+#[derive(Default)]
 pub(super) struct Rights {
     pub(super) apis: Vec<(String, Yaml)>,
+    /// APIs to which it has a right that is left out for what restricts it.
+    pub(super) restricted: BTreeSet<String>,
     /// There were some, and none could be carried over: this is no longer the right to call every API.
     pub(super) are_lost: bool,
 }
 
-/// What narrows a right, and tollbell does not look at.
-const NARROWER: [&str; 10] = [
-    "allowed_urls",
-    "restricted_types",
-    "allowed_types",
-    "field_access_rights",
-    "disable_introspection",
-    "endpoints",
-    "json_rpc_methods",
-    "json_rpc_methods_access_rights",
-    "mcp_primitives",
-    "mcp_access_rights",
-];
-
 /// `org`: whose APIs it can be about; empty for anybody's.
 pub(super) fn rights(at: &At<'_>, known: &Callables, org: &str) -> Rights {
     let given = at.get("access_rights").entries();
-    let apis = given.iter().filter_map(|(id, right)| Some(((*id).to_owned(), self::right(id, right, known, org)?)));
-    let apis: Vec<_> = apis.collect();
-    Rights { are_lost: apis.is_empty() && !given.is_empty(), apis }
+    let mut rights = Rights::default();
+    for (id, right) in &given {
+        let Some(api) = callable(id, right, known, org) else { continue };
+        match restriction(right, api) {
+            Some(why) => {
+                right.missing(format!("The right is left out: {why}"));
+                rights.restricted.insert((*id).to_owned());
+            }
+            None => rights.apis.push(((*id).to_owned(), self::right(id, right))),
+        }
+    }
+    rights.are_lost = rights.apis.is_empty() && !given.is_empty();
+    rights
 }
 
-fn right(id: &str, at: &At<'_>, known: &Callables, org: &str) -> Option<Yaml> {
+/// The rights of a policy that says none: they only say which APIs its limits are for.
+pub(super) fn limited_apis(at: &At<'_>, known: &Callables, org: &str) -> Rights {
+    let given = at.get("access_rights").entries();
+    let mut rights = Rights::default();
+    for (id, right) in &given {
+        if known.get(*id).is_some_and(|api| !api.is_foreign_to(org)) {
+            right.changed("{}, since the policy says a limit for this API and no access to it, in Tyk too");
+            rights.apis.push(((*id).to_owned(), map([])));
+        } else {
+            right.missing(format!("The limit for {id:?} is left out: there is no such API for these keys"));
+        }
+    }
+    rights.are_lost = rights.apis.is_empty() && !given.is_empty();
+    rights
+}
+
+/// The API of a right, if it can be called with it.
+fn callable<'k>(id: &str, at: &At<'_>, known: &'k Callables, org: &str) -> Option<&'k Callable> {
     let Some(api) = known.get(id) else {
-        at.missing(format!("the right is left out: there is no API {id:?} any more, or none was given"));
+        at.missing(format!("The right is left out: there is no API {id:?} any more, or none was given."));
         return None;
     };
     if api.is_foreign_to(org) {
         at.missing(
-            "the right is left out: the API belongs to another organisation, and Tyk refuses such a key there, too",
+            "The right is left out: the API belongs to another organisation, and Tyk refuses such a key there, too.",
         );
         return None;
     }
     let versions = at.get("versions").items();
     let is_named = |served: &String| versions.iter().any(|at| at.words() == *served);
     if !api.versions.is_empty() && !api.versions.iter().any(is_named) {
-        at.missing(format!(
-            "the right is left out: it is not one to version {}, which {} served",
-            api.versions.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
-            if api.versions.len() == 1 { "is the one that is" } else { "are those that are" }
-        ));
+        let names = api.versions.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        at.missing(match api.versions.len() {
+            1 => {
+                format!("The right is left out: it does not include version {names}, the only version that is served.")
+            }
+            _ => format!("The right is left out: it includes none of the versions that are served: {names}."),
+        });
         return None;
     }
-    if let Some(narrower) = NARROWER.iter().find(|name| at.get(name).is_set()) {
-        at.missing(format!(
-            "the right is left out, since it would be wider without its {narrower}: put envoy.filters.http.rbac before \
-             tollbell, and add it by hand"
-        ));
-        return None;
+    Some(api)
+}
+
+/// Why a right cannot be carried over: without what restricts it, it would be wider.
+fn restriction(at: &At<'_>, api: &Callable) -> Option<String> {
+    let limit = at.get("limit");
+    let inner = || fields::LIMIT.restriction(&limit, &[]).map(|(name, why)| (format!("limit.{name}"), why));
+    let found = fields::RIGHT.restriction(at, &[]).map(|(name, why)| (name.to_owned(), why)).or_else(inner);
+    if let Some((name, why)) = found {
+        return Some(format!("{name} restricts it, and tollbell cannot enforce {name} ({why})."));
     }
+    if let Some(wrong) = wrong_number(&limit) {
+        return Some(format!("limit.{wrong}."));
+    }
+    let rules = at.get("allowed_urls").items();
+    if !rules.is_empty() && !api.matches_anywhere {
+        return Some(
+            "with enable_path_prefix_matching or enable_path_suffix_matching, Tyk reads its allowed_urls in another way \
+             than tollbell. Write them as expressions with ^ and $, and add the right by hand."
+                .to_owned(),
+        );
+    }
+    let odd = rules.iter().find(|rule| {
+        !allowed_urls::is_usable(rule.get("url").words()) || fields::RULE.restriction(rule, &[]).is_some()
+    })?;
+    let url = odd.get("url").words();
+    Some(format!(
+        "tollbell may read the rule {url:?} of its allowed_urls in another way than Tyk. Write it more simply."
+    ))
+}
+
+fn right(id: &str, at: &At<'_>) -> Yaml {
     let mut right = Vec::new();
     for (name, old_name, to) in [("api_id", "apiid", "api_id"), ("api_name", "apiname", "api_name")] {
         let given = if at.get(name).is_set() { at.get(name) } else { at.get(old_name) };
@@ -148,11 +194,50 @@ fn right(id: &str, at: &At<'_>, known: &Callables, org: &str) -> Option<Yaml> {
         }
     }
     copy(at, &[("versions", Kind::Texts), ("allowance_scope", Kind::Text)], &mut right);
+    let rules = at.get("allowed_urls").items();
+    if !rules.is_empty() {
+        right.push(("allowed_urls", rules.iter().map(rule).collect::<Vec<_>>().into()));
+    }
     let limit = at.get("limit");
     if LIMITS.iter().any(|(name, _)| limit.get(name).is_set()) {
         let mut limits = Vec::new();
         copy(&limit, &LIMITS, &mut limits);
         right.push(("limit", map(limits)));
     }
-    Some(map(right))
+    map(right)
+}
+
+/// An entry of `allowed_urls`. Without methods, it allows none, in Tyk too.
+fn rule(at: &At<'_>) -> Yaml {
+    let methods = at.get("methods");
+    let texts = methods.items().iter().filter_map(|method| method.text().map(Yaml::from)).collect::<Vec<_>>();
+    for setting in [&at.get("url"), &methods] {
+        setting.carried();
+    }
+    map([("url", at.get("url").words().into()), ("methods", texts.into())])
+}
+
+/// The first number that tollbell refuses, and why.
+pub(super) fn wrong_number(at: &At<'_>) -> Option<String> {
+    const CENTURY_S: f64 = 3_153_600_000.0;
+    const LAST_UNIX_SECOND: f64 = 253_402_300_799.0;
+    let numbers = [
+        ("quota_max", f64::MAX),
+        ("quota_renewal_rate", CENTURY_S),
+        ("rate", f64::MAX),
+        ("per", CENTURY_S),
+        ("expires", LAST_UNIX_SECOND),
+        ("key_expires_in", CENTURY_S),
+    ];
+    numbers.into_iter().find_map(|(name, most)| {
+        let number = at.get(name).number()?;
+        let why = if number > most {
+            "is too large: it is a number of seconds"
+        } else if number < 0.0 && number != -1.0 {
+            "is negative, and only -1 says unlimited or never"
+        } else {
+            return None;
+        };
+        Some(format!("{name}: {number} {why}"))
+    })
 }

@@ -61,7 +61,7 @@ pub(super) fn write(domain: &str, sites: &[Site], absent: &[Absent], timeout: i6
     let mut text = comment("What Tyk would redirect: dots and empty segments between escaped slashes.");
     text.push_str(&route(regex_match(DOTS), refusal(400, "Bad Request")));
     if let Some(regex) = escaped(&stands) {
-        text.push_str(&comment("An escaped slash in the place of one of a longer listen path: whose API would it be?"));
+        text.push_str(&comment("An escaped slash could make this another API's path: refused."));
         text.push_str(&route(regex_match(&regex), refusal(404, "Not Found")));
     }
     let mut ids: Vec<&Site> = sites.iter().filter(|site| is_id_hidden(site, &stands)).collect();
@@ -195,7 +195,7 @@ impl Site {
                 text.push_str(&route(condition, disallowed()));
             }
         } else if !self.closed.is_empty() {
-            text.push_str(&comment(&format!("Closed, for want of a check of {}.", self.closed.join(" and of "))));
+            text.push_str(&comment(&format!("Closed: nothing checks {}.", self.closed.join(" and "))));
             text.push_str(&comment(&format!("With one: route: {{ cluster: {} }}", self.cluster)));
         }
         for (condition, rewrite) in self.paths().into_iter().filter(|_| self.versions.is_empty()) {

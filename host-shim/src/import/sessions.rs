@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fields;
 use super::names::Unusable;
-use super::rights::{Callables, Kind, LIMITS, Rights, copy, rights, triggers};
-use super::source::{At, File};
+use super::rights::{Callables, Kind, LIMITS, Rights, copy, limited_apis, rights, triggers, wrong_number};
+use super::source::{At, File, says_something};
 use super::yaml::{Yaml, map};
 
 /// What of a session a policy says.
@@ -18,16 +19,19 @@ enum Partition {
     Mixed,
 }
 
-/// What becomes of the keys of a policy.
+/// What a policy says of its keys, also where it is left out.
 #[derive(Default)]
 struct Told {
     partition: Partition,
     org_id: String,
-    /// It says which APIs its keys may call, also if none of them is left.
+    /// It says which APIs its keys may call.
     grants: bool,
-    is_inactive: bool,
-    /// What it says is not certain.
-    has_error: bool,
+    /// The APIs that it names, as far as they are carried over.
+    apis: BTreeSet<String>,
+    /// The APIs to which its right is left out for what restricts it.
+    restricted: BTreeSet<String>,
+    /// Why it is left out. Without it, nobody knows what it would restrict.
+    left_out: Option<&'static str>,
 }
 
 /// Policies by id.
@@ -51,13 +55,17 @@ impl Policies {
                 at.error("must be a policy, an object");
             }
             if file.errors() > before || twice.contains(id) {
-                policies.kept.remove(id);
-                let told = policies.told.entry(id.to_owned()).or_default();
-                told.has_error = true;
-                at.left_out("the policy is left out, and so are its keys: it has an error");
+                policies.leave_out(id, &at, "it has an error", None);
             }
         }
         policies
+    }
+
+    fn leave_out(&mut self, id: &str, at: &At<'_>, why: &'static str, details: Option<String>) {
+        self.kept.remove(id);
+        self.told.entry(id.to_owned()).or_default().left_out = Some(why);
+        let details = details.map_or_else(|| format!("{why}."), |details| format!("{why}: {details}"));
+        at.left_out(format!("The policy is left out, and so are its keys: {details}"));
     }
 
     fn add(&mut self, id: &str, at: &At<'_>, apis: &Callables) {
@@ -86,32 +94,37 @@ impl Policies {
         copy(at, &[("meta_data", Kind::Any)], &mut policy);
         policy.extend(triggers(at).map(|monitor| ("monitor", monitor)));
         let org_id = at.get("org_id").words().to_owned();
-        let rights = rights(at, apis, &org_id);
-        let grants = says_rights && (rights.are_lost || !rights.apis.is_empty());
-        let is_inactive = at.get("is_inactive").flag();
-        let told = Told { partition, org_id: org_id.clone(), grants, is_inactive, has_error: false };
+        let rights = if says_rights { rights(at, apis, &org_id) } else { limited_apis(at, apis, &org_id) };
+        let told = Told {
+            partition,
+            org_id: org_id.clone(),
+            grants: says_rights && (rights.are_lost || !rights.apis.is_empty()),
+            apis: rights.apis.iter().map(|(api, _)| api.clone()).collect(),
+            restricted: rights.restricted,
+            left_out: None,
+        };
         self.told.insert(id.to_owned(), told);
-        let proof = OTHER_PROOF.iter().find(|(setting, _)| at.at(setting).is_set());
-        if let Some((setting, what)) = proof.or(narrower(at)) {
-            at.left_out(format!("the policy is left out, and so are its keys: {setting}: {what}"));
-            return;
+        let restriction = fields::POLICY.restriction(at, &PROOFS);
+        let restriction = restriction.or_else(|| fields::PARTITIONS.restriction(&at.get("partitions"), &[]));
+        let is_set = |(field, _): &&(&str, &str)| at.get(field).value().is_some_and(says_something);
+        if let Some((setting, what)) = PROOFS.iter().find(is_set) {
+            let details = format!("their owners would authenticate with {what} ({setting}).");
+            self.leave_out(id, at, "tollbell checks API keys alone", Some(details));
+        } else if let Some((setting, what)) = restriction {
+            self.leave_out(id, at, "tollbell cannot enforce what restricts them", Some(format!("{setting} ({what}).")));
+        } else if let Some(wrong) = wrong_number(at) {
+            self.leave_out(id, at, "it has a number that tollbell refuses", Some(format!("{wrong}.")));
+        } else if partition == Partition::Mixed {
+            self.leave_out(id, at, "it has per_api and another partition, and Tyk refuses its keys, too", None);
+        } else if rights.are_lost {
+            self.leave_out(id, at, "none of its APIs is left", None);
+        } else {
+            if !rights.apis.is_empty() {
+                policy.push(("access_rights", Yaml::Map(rights.apis)));
+            }
+            self.orgs.insert(org_id);
+            self.kept.insert(id.to_owned(), map(policy));
         }
-        if partition == Partition::Mixed {
-            at.left_out("the policy is left out: per_api and another partition cannot be mixed, in Tyk either");
-            return;
-        }
-        if rights.are_lost && grants {
-            at.left_out("the policy is left out: none of its APIs is left");
-            return;
-        }
-        if !rights.apis.is_empty() && !says_rights {
-            at.get("access_rights")
-                .changed("left out: its partitions leave acl out, so Tyk does not look at them either");
-        } else if !rights.apis.is_empty() {
-            policy.push(("access_rights", Yaml::Map(rights.apis)));
-        }
-        self.orgs.insert(org_id);
-        self.kept.insert(id.to_owned(), map(policy));
     }
 }
 
@@ -124,32 +137,19 @@ pub(super) struct Sessions {
     pub(super) named: BTreeSet<String>,
 }
 
-/// Sessions that prove who they are by something else than a key.
-const OTHER_PROOF: [(&str, &str); 10] = [
-    ("basic_auth_data.password", "a password"),
+/// What says that owners of keys authenticate with something else, with what.
+const PROOFS: [(&str, &str); 10] = [
+    ("basic_auth_data", "a password"),
     ("hmac_enabled", "a signature"),
     ("hmac_string", "a signature"),
     ("enable_http_signature_validation", "a signature"),
     ("rsa_certificate_id", "a signature"),
-    ("jwt_data.secret", "a JWT"),
+    ("jwt_data", "a JWT"),
     ("oauth_client_id", "an OAuth token"),
     ("oauth_keys", "an OAuth token"),
     ("certificate", "a certificate"),
     ("mtls_static_certificate_bindings", "a certificate"),
 ];
-
-/// What narrows a key or a policy as a whole, and is not honoured.
-const NARROWER: [(&str, &str); 2] = [
-    ("max_query_depth", "it limits the depth of GraphQL queries"),
-    ("smoothing.enabled", "it lowers the rate for a time"),
-];
-
-/// The first setting that narrows, with what it does. Numbers of 0 or less narrow nothing.
-fn narrower(at: &At<'_>) -> Option<&'static (&'static str, &'static str)> {
-    NARROWER.iter().find(|(setting, _)| {
-        at.at(setting).value().is_some_and(|value| value.as_f64().map_or(value == true, |number| number > 0.0))
-    })
-}
 
 impl Sessions {
     pub(super) fn read(file: &File, unusable: &Unusable, policies: &Policies, apis: &Callables) -> Self {
@@ -161,9 +161,11 @@ impl Sessions {
             copy(&at, &LIMITS, &mut org);
             copy(&at, &[("is_inactive", Kind::Flag)], &mut org);
             org.extend(triggers(&at).map(|monitor| ("monitor", monitor)));
-            if file.errors() > before {
-                // Its limits are not certain: whoever belongs to it waits until they are.
-                at.left_out("the organisation is switched off, and its keys with it: its session has an error");
+            let wrong = wrong_number(&at).map(|wrong| format!("{wrong}."));
+            let wrong = wrong.or_else(|| (file.errors() > before).then(|| "Its session has an error.".to_owned()));
+            if let Some(wrong) = wrong {
+                // Its limits are not certain: its keys wait until they are.
+                at.left_out(format!("The organisation is switched off, and its keys with it. {wrong}"));
                 org = vec![("is_inactive", true.into())];
             }
             sessions.orgs.insert(name.to_owned(), map(org));
@@ -172,13 +174,13 @@ impl Sessions {
             let before = file.errors();
             let session = match unusable.reason(name) {
                 Some(why) => {
-                    at.left_out(format!("the key is left out: {why}"));
+                    leave_out(&at, why);
                     None
                 }
                 None => session(&at, policies, apis),
             };
             if file.errors() > before {
-                at.left_out("the key is left out: it has an error");
+                leave_out(&at, "It has an error.");
             } else if let Some(session) = session {
                 sessions.named.insert(at.get("org_id").words().to_owned());
                 sessions.keys.insert(name.to_owned(), session);
@@ -188,30 +190,36 @@ impl Sessions {
     }
 }
 
-fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
-    if let Some((setting, what)) = OTHER_PROOF.iter().find(|(setting, _)| at.at(setting).is_set()) {
-        at.left_out(format!(
-            "the key is left out: its owner proves who they are by {what} ({setting}), without which its name would be a \
-             key for anybody: give its owner an API key"
+fn leave_out(at: &At<'_>, why: &str) {
+    at.left_out(format!("The key is left out. {why}"));
+}
+
+/// Why a key cannot be imported, whatever its policies and rights are.
+fn problem(at: &At<'_>) -> Option<String> {
+    let says = |(field, _): &&(&str, &str)| at.get(field).value().is_some_and(says_something);
+    if let Some((setting, what)) = PROOFS.iter().find(says) {
+        return Some(format!(
+            "Its owner authenticates with {what} ({setting}), which tollbell does not check. Give the owner an API key."
         ));
-        return None;
     }
     if at.get("allowed_ips").is_set() {
-        at.left_out("the key is left out: only some addresses may use it: add it beside envoy.filters.http.rbac");
-        return None;
+        return Some("Only some addresses may use it. Add it beside envoy.filters.http.rbac.".to_owned());
     }
-    if let Some((setting, what)) = narrower(at) {
-        at.left_out(format!("the key is left out: {setting}: {what}, which tollbell does not do"));
-        return None;
+    if let Some((setting, what)) = fields::SESSION.restriction(at, &PROOFS) {
+        return Some(format!("{setting} restricts it, and tollbell cannot enforce {setting} ({what})."));
     }
     if at.at("meta_data.rate_limit_pattern").is_set() {
-        at.left_out(
-            "the key is left out: Tyk counts it together with a group of keys, and tollbell counts it by itself",
-        );
-        return None;
+        return Some("Tyk counts it together with a group of keys, and tollbell counts it by itself.".to_owned());
     }
     if at.at("meta_data.policies").value().is_some_and(serde_json::Value::is_array) {
-        at.left_out("the key is left out: Tyk takes the policies in its metadata: put them into the policies file");
+        return Some("Tyk takes the policies in its metadata. Put them into the policies file.".to_owned());
+    }
+    wrong_number(at).map(|wrong| format!("{wrong}."))
+}
+
+fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
+    if let Some(problem) = problem(at) {
+        leave_out(at, &problem);
         return None;
     }
     let mut session = Vec::new();
@@ -234,18 +242,19 @@ fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
 /// The rights of a session's own; none are every right, unless its policies grant some. `None`: it is left out.
 fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec<(String, Yaml)>> {
     let org = applied.org;
-    let Rights { apis: own, are_lost } = rights(at, apis, org);
+    let Rights { apis: own, are_lost, .. } = rights(at, apis, org);
     if applied.grant || !own.is_empty() {
         return Some(own);
     }
     if are_lost {
-        at.left_out("the key is left out: none of the rights that it had is left, and no right would be every right");
+        leave_out(at, "None of its rights could be imported. Without rights, it could call every API.");
         return None;
     }
     if !applied.ids.is_empty() {
-        at.left_out(
-            "the key is left out: neither it nor its policies name an API, which some releases of Tyk refuse and which \
-             would be the right to every API here: give it access_rights",
+        leave_out(
+            at,
+            "Neither it nor its policies name an API. Tyk refuses such a key; here it could call every API. Give it \
+             access_rights.",
         );
         return None;
     }
@@ -255,7 +264,7 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
     let near = apis.iter().filter(|(_, api)| !api.is_foreign_to(org));
     let near: Vec<(String, Yaml)> = near.map(|(id, _)| (id.clone(), map([]))).collect();
     if near.is_empty() {
-        at.left_out("the key is left out: no API of its organisation is left, and Tyk finds it nowhere else");
+        leave_out(at, "No API of its organisation is left, and Tyk finds it nowhere else.");
         return None;
     }
     at.get("org_id").changed("it has the rights to all APIs of its organisation, since Tyk finds it nowhere else");
@@ -285,40 +294,54 @@ fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
         old.changed("apply_policies, with this one policy");
     }
     let told: Vec<(&str, &Told)> = wanted.iter().filter_map(|id| Some((*id, policies.told.get(*id)?))).collect();
-    let (kept, gone): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|id| policies.kept.contains_key(**id));
-    let orgs = told.iter().map(|(_, told)| told.org_id.as_str()).chain([at.get("org_id").words()]);
-    let orgs: BTreeSet<&str> = orgs.filter(|org| !org.is_empty()).collect();
-    let some = |partition: Partition| told.iter().any(|(_, told)| told.partition == partition);
-    let grant = |(id, told): &(&str, &Told)| told.grants.then_some(policies.kept.contains_key(*id));
-    let grants: Vec<bool> = told.iter().filter_map(grant).collect();
-    let is_switched_off = |(id, told): &(&str, &Told)| told.is_inactive && !policies.kept.contains_key(*id);
-    let problem = if wanted.is_empty() {
-        None
-    } else if told.is_empty() {
-        Some("none of its policies is in the policies file, and Tyk refuses such a key, too")
-    } else if told.iter().any(|(_, told)| told.has_error) {
-        Some("a policy of it is left out for an error, and nobody knows what it would limit")
-    } else if orgs.len() > 1 {
-        Some("not all its policies are of its organisation, and Tyk refuses such a key, too")
-    } else if some(Partition::Mixed) {
-        Some("one of its policies has per_api and another partition, and Tyk refuses such a key, too")
-    } else if some(Partition::PerApi) && some(Partition::Some) {
-        Some("per_api and partitioned policies cannot be mixed, in Tyk either")
-    } else if !grants.is_empty() && !grants.contains(&true) {
-        Some("none of the APIs of its policies is left")
-    } else if told.iter().any(is_switched_off) {
-        Some("a policy that is left out switches it off")
-    } else {
-        None
-    };
-    if let Some(problem) = problem {
-        at.left_out(format!("the key is left out: {problem}"));
+    if let Some(problem) = problem_of_policies(at, &wanted, &told) {
+        leave_out(at, &problem);
         return None;
     }
+    // Of several policies, Tyk skips those that there are not.
+    let gone: Vec<&str> = wanted.iter().copied().filter(|id| !policies.told.contains_key(*id)).collect();
     if !gone.is_empty() {
-        let gone = gone.join(", ");
-        list.changed(format!("without {gone}, which the policies file does not have, or of whose APIs none is left"));
+        list.changed(format!("{} removed: not in the policies file", gone.join(", ")));
     }
     let org = told.iter().map(|(_, told)| told.org_id.as_str()).find(|org| !org.is_empty()).unwrap_or_default();
-    Some(Applied { ids: kept.into_iter().map(Yaml::from).collect(), grant: !grants.is_empty(), org })
+    Some(Applied {
+        ids: told.iter().map(|(id, _)| Yaml::from(*id)).collect(),
+        grant: told.iter().any(|(_, told)| told.grants),
+        org,
+    })
+}
+
+/// Why a session with these policies is left out.
+fn problem_of_policies(at: &At<'_>, wanted: &[&str], told: &[(&str, &Told)]) -> Option<String> {
+    if wanted.is_empty() {
+        return None;
+    }
+    if told.is_empty() {
+        return Some("None of its policies is in the policies file. Tyk refuses such a key, too.".to_owned());
+    }
+    // What is left would be a key without what this policy restricts.
+    if let Some((id, why)) = told.iter().find_map(|(id, told)| Some((*id, told.left_out?))) {
+        return Some(format!("Its policy {id:?} is left out: {why}."));
+    }
+    let orgs = told.iter().map(|(_, told)| told.org_id.as_str()).chain([at.get("org_id").words()]);
+    let orgs: BTreeSet<&str> = orgs.filter(|org| !org.is_empty()).collect();
+    if orgs.len() > 1 {
+        return Some("Not all its policies are of its organisation. Tyk refuses such a key, too.".to_owned());
+    }
+    let some = |partition: Partition| told.iter().any(|(_, told)| told.partition == partition);
+    if some(Partition::PerApi) && some(Partition::Some) {
+        return Some(
+            "Some of its policies have per_api, some are partitioned. Tyk refuses such a key, too.".to_owned(),
+        );
+    }
+    // In Tyk, what one policy restricts holds also where another one gives the same right without.
+    for (id, restricted) in told.iter().flat_map(|(id, told)| told.restricted.iter().map(move |api| (id, api))) {
+        if let Some((other, _)) = told.iter().find(|(_, told)| told.grants && told.apis.contains(restricted)) {
+            return Some(format!(
+                "Its policy {id:?} restricts its right to {restricted:?}, which tollbell cannot enforce, and its policy \
+                 {other:?} gives that right, too."
+            ));
+        }
+    }
+    None
 }

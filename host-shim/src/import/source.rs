@@ -40,6 +40,8 @@ pub(super) enum Note {
     Changed(String),
     /// What to do instead.
     Missing(String),
+    /// Tyk refuses requests because of it, and here they pass. What to do instead.
+    Opened(String),
 }
 
 /// An input file.
@@ -141,7 +143,7 @@ impl<'n> Collector<'n> {
     fn leaf(&mut self, value: &Value, path: String, is_own: bool, note: Option<(&Note, &str)>) {
         let is_empty = is_empty(value) || note.is_none() && is_switched_off(&path, value);
         let setting = match note {
-            Some((Note::Missing(_), _)) | None if is_empty => return,
+            Some((Note::Missing(_) | Note::Opened(_), _)) | None if is_empty => return,
             Some(_) if is_empty && !is_own => return,
             Some((note, told_at)) => Setting { note: note.clone(), told_at: told_at.to_owned(), path },
             None => {
@@ -162,6 +164,16 @@ pub(super) fn is_empty(value: &Value) -> bool {
         Value::String(text) => text.is_empty() || text == "0001-01-01T00:00:00Z",
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
+    }
+}
+
+/// Whether a field that could restrict a key says something: it is not what Tyk writes for nothing, or -1 for no limit.
+pub(super) fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_none_or(|number| number != 0.0 && number != -1.0),
+        Value::Object(fields) if fields.get("enabled") == Some(&Value::Bool(false)) => false,
+        Value::Object(fields) => fields.values().any(says_something),
+        other => !is_empty(other),
     }
 }
 
@@ -291,6 +303,11 @@ impl<'f> At<'f> {
 
     pub(super) fn missing(&self, instead: impl Into<String>) {
         self.note(Note::Missing(instead.into()));
+    }
+
+    /// Tyk refuses requests because of it, and here they pass.
+    pub(super) fn opened(&self, instead: impl Into<String>) {
+        self.note(Note::Opened(instead.into()));
     }
 
     /// It is left out as a whole: none of its parts is carried over.

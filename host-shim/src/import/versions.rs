@@ -9,8 +9,9 @@ use jiff::civil::DateTime;
 
 use super::Context;
 use super::api::{self, Api, Target, Upstream};
-use super::classic::{PATHS, UNUSED};
+use super::classic::UNUSED;
 use super::source::At;
+use super::unchecked;
 use super::yaml::{Yaml, map};
 
 /// The header in which tollbell names the version.
@@ -177,7 +178,7 @@ fn of_apis(names: &Names<'_>, api: &mut Api, context: &Context<'_>) {
             api::closes(api, &location, "which version a request is for", "say where requests name it");
         } else {
             location
-                .changed("the API has no versions: no request can name another one than its default, in Tyk either");
+                .changed("The API is imported without versions: in Tyk, too, requests always get the default version.");
         }
         return;
     };
@@ -270,11 +271,14 @@ fn classic_version(name: &str, at: &At<'_>, now: DateTime) -> Version {
                 expires.words().clone_into(&mut version.expires);
                 expires.carried();
             }
-            Err(_) => closes(&mut version, &expires, "the version's end", "it is no time such as 2030-12-31 23:59"),
+            Err(_) => {
+                let instead = "write a time such as 2030-12-31 23:59";
+                closes(&mut version, &expires, "the version's end, which is not a time", instead);
+            }
         }
     }
-    for list in path_lists(at) {
-        closes(&mut version, &list, "which paths are allowed", PATHS);
+    for (list, what, instead) in unchecked::of_version(at) {
+        closes(&mut version, &list, what, instead);
     }
     let target = at.get("override_target");
     if target.is_set() {
@@ -290,20 +294,10 @@ fn classic_version(name: &str, at: &At<'_>, now: DateTime) -> Version {
 fn closes(version: &mut Version, at: &At<'_>, what: &str, instead: &str) {
     version.closed.push(what.to_owned());
     at.missing(format!(
-        "version {:?} refuses every request, since nothing here checks {what}: {instead}, and then give its route back its \
-         cluster",
+        "Version {:?} refuses every request because nothing checks {what}. To open it: {instead}. Then replace its route's \
+         direct_response with its cluster.",
         version.name
     ));
-}
-
-/// The lists of a version that allow or forbid paths.
-pub(super) fn path_lists<'f>(version: &At<'f>) -> Vec<At<'f>> {
-    let (old, extended) = (version.get("paths"), version.get("extended_paths"));
-    let lists = if version.get("use_extended_paths").flag() { extended } else { old };
-    // The old form has paths alone.
-    let is_path = |entry: &At<'_>| entry.value().is_some_and(serde_json::Value::is_string);
-    let counts = |list: &At<'_>| list.items().iter().any(|entry| is_path(entry) || !entry.get("disabled").flag());
-    ["white_list", "black_list", "internal"].map(|list| lists.get(list)).into_iter().filter(counts).collect()
 }
 
 /// The upstream of a version that has a target of its own.

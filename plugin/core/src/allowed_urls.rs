@@ -88,7 +88,28 @@ impl CompiledUrls {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern).size_limit(MAX_COMPILED_BYTES).build().map_err(|error| error.to_string())
+    let built = RegexBuilder::new(pattern).size_limit(MAX_COMPILED_BYTES).build();
+    built.map_err(|error| format!("is no regular expression that can be used here: {}", mistake(&error.to_string())))
+}
+
+/// The usual mistakes, by a part of what the parser says of them.
+const MISTAKES: [(&str, &str); 12] = [
+    ("open group", "a parenthesis is not closed"),
+    ("closing ')', but", "a parenthesis is not closed"),
+    ("closing ')'", "a parenthesis closes nothing"),
+    ("look-around", "(?=…), (?!…) and (?<…) are not supported, in Go either"),
+    ("Unicode", "classes of Unicode (\\p{…}) are not supported"),
+    ("backreferences", "references to groups are not supported, in Go either"),
+    ("start of escape", "a backslash stands at the end"),
+    ("escape sequence", "a backslash stands before a character that needs none"),
+    ("repetition operator must", "nothing stands before a repetition"),
+    ("bracket", "a class is not closed with ]"),
+    ("unclosed character class", "a class is not closed with ]"),
+    ("range", "a range in a class ends before it begins"),
+];
+
+fn mistake(said: &str) -> &str {
+    MISTAKES.iter().find(|(part, _)| said.contains(part)).map_or("it is too long, or unusual", |(_, mistake)| mistake)
 }
 
 /// Tyk's short forms written out, as its `PreparePathRegexp` does.

@@ -66,12 +66,13 @@ impl EventKind {
     ];
 
     /// Tyk's other event names: handlers for them are accepted, and never called.
-    pub const NEVER_FIRED: [&str; 11] = [
+    pub const NEVER_FIRED: [&str; 12] = [
         "ApiUpdated",
         "CertificateExpired",
         "CertificateExpiringSoon",
         "OAuth2ExchangeFailed",
         "OAuth2ExchangeSucceeded",
+        "OAuth2ScopeCheckFailed",
         "RateLimitSmoothingDown",
         "RateLimitSmoothingUp",
         "TokenCreated",

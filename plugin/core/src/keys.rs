@@ -423,27 +423,31 @@ impl Draft {
     }
 
     fn add(&mut self, config: &Config, name: &str, session: &[u8]) -> Result<(), String> {
-        if is_identity(name) {
-            return Err(format!("{name:?} is no key: the sessions of other identities stand under keys"));
-        }
-        let hash = KeyHash::from_config(name).filter(|_| !name.is_empty());
-        let hash = hash.ok_or("a key is empty, or \"sha256:\" is not followed by 64 hex digits")?;
+        let hash = KeyHash::from_config(name).filter(|_| !name.is_empty() && !is_identity(name));
+        let Some(hash) = hash else {
+            // No request finds it. Neither form can be a key, so that it may be shown.
+            self.close(name, "no key: neither raw nor \"sha256:\" and 64 hex digits");
+            return Ok(());
+        };
         if !session.starts_with(b"{") {
             return Err(format!("{}: an object was expected", hash.fingerprint()));
         }
         let session = config.session_maker.read(hash, session, &config.directory, &mut self.shared);
         let (session, closings) = session.map_err(|why| format!("{}: {why}", hash.fingerprint()))?;
         if !closings.is_empty() {
-            self.closed = self.closed.saturating_add(1);
-            if self.reports && self.closed <= REPORTED_KEYS {
-                let fingerprint = hash.fingerprint();
-                log::warn!("keys_from: {fingerprint} is closed by what is not honoured: {}", closings.join(", "));
-            }
+            self.close(&hash.fingerprint(), &closings.join(", "));
         }
         if !self.sessions.add(session) {
             return Err(format!("{}: the same key twice", hash.fingerprint()));
         }
         Ok(())
+    }
+
+    fn close(&mut self, name: &str, why: &str) {
+        self.closed = self.closed.saturating_add(1);
+        if self.reports && self.closed <= REPORTED_KEYS {
+            log::warn!("keys_from: {name} is closed by what is not honoured: {why}");
+        }
     }
 }
 

@@ -115,7 +115,10 @@ fn json_is_a_tree_with_lines_too() {
     assert_eq!(get("b.c"), Some((4, Value::Null)));
     assert_eq!(parsed.notices.len(), 1);
     let fault = json::parse("{\n\"a\": }").unwrap_err();
-    assert_eq!(format!("{}: {}", fault.line, fault.message), "2: column 6: expected value");
+    assert_eq!(
+        format!("{}: {}", fault.line, fault.message),
+        "2: column 6: a comma is too many before this bracket, or a value is missing"
+    );
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
     assert!(json::parse(&deep).unwrap_err().message.starts_with("nested deeper"));
 }
@@ -131,7 +134,11 @@ fn a_file_is_yaml_or_json_by_its_name() {
     };
     assert_eq!(read_as("a.YML", BASE), Ok(()));
     assert_eq!(read_as("a.json", "{ \"admin\": {} }"), Ok(()));
-    assert_eq!(read_as("a.conf", "admin: {}"), Err("F:1: column 1: expected value".to_owned()));
+    assert_eq!(
+        read_as("a.conf", "admin: {}"),
+        Err("F:1: column 1: expected a text in double quotes, a number, true, false, null, or a comma before it"
+            .to_owned())
+    );
     assert_eq!(read_as("a.pb", ""), Err("F: the shim reads YAML and JSON, not protobuf".to_owned()));
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(read(&folder).unwrap_err().to_string().contains("cannot be read"));

@@ -32,13 +32,14 @@ const FETCHED_PAGE_BYTES: u64 = 512;
 
 /// Checks everything; the result is of use only where no error was added.
 pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
-    let mut warnings = Errors::default();
+    let mut warnings = Errors::of_warnings();
     effects::check(&raw, &mut warnings);
     numbers::check(&raw, errors, &mut warnings);
     let templates = check_templates(&raw.templates, errors, &mut warnings);
     let rules = MonitorRules::new(&raw.monitor, &mut warnings);
+    super::versioning::warn_of_rights(&raw, &mut warnings);
     let session_maker = SessionMaker::new(rules, std::mem::take(&mut raw.policies));
-    session_maker.check_policies(&raw, errors, &mut warnings);
+    session_maker.check_policies(&raw, errors);
     let mut directory = Directory::default();
     session_maker.add_orgs(&raw, &mut directory);
     session_maker.add_keys(&raw, &mut directory, errors, &mut warnings);
@@ -74,7 +75,14 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
         .iter()
         .any(|by_event| by_event.get(EventKind::TriggerExceeded.index()).is_some_and(|handlers| !handlers.is_empty()));
     if raw.monitor.enable_trigger_monitors && monitor.is_empty() && !somebody_hears {
-        errors.add("monitor.configuration.target_path", "missing: nobody would hear of a crossed threshold");
+        let configuration = &raw.monitor.configuration;
+        if configuration.disabled {
+            let message = "is true, so no one would be notified of a crossed threshold";
+            errors.add("monitor.configuration.disabled", message);
+        } else if configuration.target_path.is_empty() && configuration.webhook.is_empty() {
+            let message = "missing: no one would be notified of a crossed threshold";
+            errors.add("monitor.configuration.target_path", message);
+        }
     }
 
     let mut routes = Routes::new(raw.unmatched == "refuse");
@@ -116,9 +124,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
     super::versioning::add(&raw, &mut routes, errors, &mut warnings);
     warn_of_sources(&raw, &routes, &mut warnings);
     manage::warn_of_shadowed_rules(&raw, &routes, &mut warnings);
-    if raw.unmatched != "refuse" {
-        warn_of_other_hosts(&raw, &mut warnings);
-    }
+    warn_of_other_hosts(&raw, &mut warnings);
     if raw.keys_from.url.is_empty() && !raw.keys_from.cluster.is_empty() {
         warnings.add("keys_from.url", "missing: no keys are fetched");
     }
@@ -174,7 +180,7 @@ fn warn_of_sources(raw: &raw::Config, routes: &Routes, warnings: &mut Errors) {
         if let Some(name) = raw.keys.keys().find(|name| name.split_once(':').is_some_and(|(source, _)| source == label))
             && several
         {
-            let message = format!("is found by every one of the sources that are {label}, of which there are several");
+            let message = format!("Several identity sources are of kind {label}; each of them finds this session.");
             warnings.add(member("keys", &key_name(name)), message);
         }
     }
@@ -186,7 +192,7 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
     }
     let others = api.identity.iter().any(|source| *source != Source::Key);
     if others && !has_default {
-        let message = "default_policy is not set: who is identified and has no session has no limits";
+        let message = "default_policy is not set: identified callers without a session have no limits";
         warnings.add(member(path, "identity"), message);
     }
 }
@@ -220,7 +226,7 @@ fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mu
     let prefix = match Prefix::parse(path_prefix.trim_end_matches('/')) {
         Ok(prefix) => Some(prefix),
         Err(message) => {
-            errors.add("admin.path_prefix", format!("no path begins with it, as with /.tollbell: {message}"));
+            errors.add("admin.path_prefix", format!("is not a path prefix such as /.tollbell: {message}"));
             None
         }
     };
@@ -231,7 +237,8 @@ fn admin(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mu
                 errors.add("admin.path_prefix", format!("{path_prefix:?} is the listen_path of apis[{index}] too"))
             }
             Some(_) => {
-                let message = format!("nothing reaches it: below {path_prefix} the filter answers itself");
+                let message =
+                    format!("receives no requests: the admin endpoints answer everything below {path_prefix}");
                 warnings.add(member(&item("apis", index), "listen_path"), message);
             }
             None => {}
@@ -285,8 +292,8 @@ fn check_templates(raw: &BTreeMap<String, String>, errors: &mut Errors, warnings
     for (name, source) in raw {
         if let Err(error) = templates.add(name, source) {
             errors.add(member("templates", name), error.to_string());
-        } else if !templates.writes_json(name) {
-            warnings.add(member("templates", name), "does not write valid JSON, although its name ends in .json");
+        } else if let Some(fault) = templates.json_fault(name) {
+            warnings.add(member("templates", name), format!("does not write valid JSON: {fault}"));
         }
     }
     templates

@@ -7,7 +7,7 @@ use prost::Message;
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
-use super::ConfigError;
+use super::{ConfigError, duplicates};
 
 /// Reads JSON text or a serialized `google.protobuf.Struct`. Nothing at all is an empty object.
 pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
@@ -15,19 +15,44 @@ pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
         return Ok(Value::Object(Map::new()));
     }
     let json_error = match serde_json::from_slice(bytes) {
-        Ok(value) => return Ok(value),
+        Ok(value) => {
+            return match duplicates::find(bytes) {
+                Some(path) => Err(ConfigError { path, message: "stands twice in one object".to_owned() }),
+                None => Ok(value),
+            };
+        }
         Err(error) => error,
     };
     // A Struct may begin like JSON text: its first byte is a newline, and a length can be an opening brace.
     let message = match prost_types::Struct::decode(bytes) {
-        Ok(decoded) if looks_like_text(bytes) && decoded.fields.is_empty() => json_error.to_string(),
-        Ok(decoded) => return Ok(object(decoded)),
-        Err(_) => json_error.to_string(),
+        Ok(decoded) if !looks_like_text(bytes) || !decoded.fields.is_empty() => return Ok(object(decoded)),
+        _ => why_not_json(&json_error, bytes),
     };
     let message = format!(
         "neither JSON text (google.protobuf.StringValue) nor a google.protobuf.Struct; read as JSON: {message}"
     );
     Err(ConfigError { path: String::new(), message })
+}
+
+/// Where JSON text is none, and what the usual mistake there is. It shows no more of the text than a character, since
+/// there are secrets in it.
+fn why_not_json(error: &serde_json::Error, text: &[u8]) -> String {
+    let (line, column) = (error.line(), error.column());
+    let start =
+        text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum::<usize>();
+    let rest = text.get(start.saturating_add(column.saturating_sub(1))..).unwrap_or_default();
+    let found = String::from_utf8_lossy(rest.get(..4).unwrap_or(rest)).chars().next();
+    let what = match found {
+        _ if error.is_eof() => "the text ends too early: a bracket or a quote is not closed".to_owned(),
+        Some('}' | ']') => "a comma is too many before this bracket, or a value is missing".to_owned(),
+        Some(c @ (',' | ':')) => format!("{c:?} is too many, or a value is missing before it"),
+        Some('\'') => "texts stand in double quotes".to_owned(),
+        Some('/' | '#') => "JSON has no comments".to_owned(),
+        Some('"' | '{' | '[') => "a comma or a colon is missing before this".to_owned(),
+        Some(c) if c.is_control() => "control characters in texts are written as \\n, \\t or \\u0000".to_owned(),
+        _ => "expected a text in double quotes, a number, true, false, null, or a comma before it".to_owned(),
+    };
+    format!("line {line}, column {column}: {what}")
 }
 
 fn looks_like_text(bytes: &[u8]) -> bool {

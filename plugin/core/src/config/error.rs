@@ -1,7 +1,9 @@
 //! Configuration errors and the paths that name their places.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use super::sessions::is_identity;
 use crate::session::KeyHash;
 
 /// What is wrong, and where.
@@ -22,25 +24,61 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The errors found so far.
+/// Warnings of one kind that are written out. A list of keys can have the same mistake a hundred thousand times.
+const MAX_OF_A_KIND: usize = 20;
+
+/// The errors, or the warnings, found so far.
 #[derive(Debug, Default)]
-pub struct Errors(Vec<ConfigError>);
+pub struct Errors {
+    list: Vec<ConfigError>,
+    /// How many there are of each kind, and the place in the list of the last one that is written out; `None`: all are.
+    kinds: Option<BTreeMap<String, (usize, usize)>>,
+}
 
 impl Errors {
+    /// A list in which few of a kind are written out, and the others are counted.
+    pub(super) fn of_warnings() -> Self {
+        Errors { list: Vec::new(), kinds: Some(BTreeMap::new()) }
+    }
+
     /// Adds one.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(ConfigError { path: path.into(), message: message.into() });
+        let error = ConfigError { path: path.into(), message: message.into() };
+        if let Some(kinds) = &mut self.kinds {
+            let (count, last) = kinds.entry(kind(&error.message)).or_default();
+            *count = count.saturating_add(1);
+            if *count > MAX_OF_A_KIND {
+                return;
+            }
+            *last = self.list.len();
+        }
+        self.list.push(error);
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
-    /// All of them, in the order in which they were found.
+    /// All of them, in the order in which they were found; behind the last of a kind, how many more there are.
     pub fn into_list(self) -> Vec<ConfigError> {
-        self.0
+        let Errors { mut list, kinds } = self;
+        let mut more: Vec<(usize, usize)> =
+            kinds.into_iter().flatten().map(|(_, (count, last))| (last, count)).collect();
+        more.sort_unstable();
+        for (last, count) in more.into_iter().rev().filter(|(_, count)| *count > MAX_OF_A_KIND) {
+            let message = format!("{} more warnings of this kind are not shown", count.saturating_sub(MAX_OF_A_KIND));
+            let path = list.get(last).map(|shown| shown.path.clone()).unwrap_or_default();
+            list.insert(last.saturating_add(1), ConfigError { path, message });
+        }
+        list
     }
+}
+
+/// A message without the names and numbers in it.
+fn kind(message: &str) -> String {
+    let parts = message.split('"').step_by(2);
+    parts.flat_map(str::chars).filter(|c| !c.is_ascii_digit()).collect()
 }
 
 /// `path.name`, or `path["na.me"]` where the name is no plain word.
@@ -58,9 +96,13 @@ pub(crate) fn item(path: &str, index: usize) -> String {
     format!("{path}[{index}]")
 }
 
-/// The name of an entry of `keys` in a path: never the raw key. One that is neither a key nor a hash is shown as its own.
+/// The name of an entry of `keys` in a path: never a raw key. Identities and hashes are no secrets, and are shown as
+/// written.
 pub(super) fn key_name(name: &str) -> String {
-    KeyHash::from_config(name).unwrap_or_else(|| KeyHash::of(name.as_bytes())).fingerprint()
+    match KeyHash::from_config(name) {
+        Some(hash) if !is_identity(name) => hash.fingerprint(),
+        _ => name.to_owned(),
+    }
 }
 
 /// ` (did you mean "x"?)` for the nearest of `known`, if one is near.

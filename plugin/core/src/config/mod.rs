@@ -8,6 +8,7 @@
 mod check;
 mod clusters;
 mod decode;
+mod duplicates;
 mod effects;
 mod error;
 pub mod fields;

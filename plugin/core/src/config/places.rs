@@ -70,8 +70,8 @@ fn check_domain(domain: &str) -> Result<(), String> {
     }
     if !domain.is_ascii() && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.')) {
         return Err(match ascii(domain) {
-            Some(ascii) => format!("{domain:?} is sent by no client in this form: write {ascii:?}"),
-            None => format!("{domain:?} is sent by no client in this form: write the one that begins with xn--"),
+            Some(ascii) => format!("{domain:?} clients send this name in punycode: write {ascii:?}"),
+            None => format!("{domain:?} clients send this name in punycode: write the form that begins with xn--"),
         });
     }
     let is_plain = !domain.ends_with('.') && domain.bytes().all(|byte| !byte.is_ascii_whitespace());
@@ -92,25 +92,42 @@ fn ascii(domain: &str) -> Option<String> {
     domain.split('.').map(label).collect::<Option<Vec<_>>>().map(|labels| labels.join("."))
 }
 
-/// An API with authentication on one host does not protect the same paths on others.
+/// An API with authentication on one host does not protect the same paths on others, where nothing or a keyless API
+/// answers.
 pub(super) fn warn_of_other_hosts(raw: &raw::Config, warnings: &mut Errors) {
-    let everywhere: Vec<Prefix> = raw
-        .apis
-        .iter()
-        .filter(|api| api.domain.is_empty() && !api.internal)
-        .filter_map(|api| Prefix::parse(&api.listen_path).ok())
-        .collect();
-    let protected =
-        (0_usize..).zip(&raw.apis).filter(|(_, api)| !api.use_keyless && !api.internal && !api.domain.is_empty());
-    for (index, api) in protected {
+    for (index, api) in (0_usize..).zip(&raw.apis) {
         let Ok(path) = Prefix::parse(&api.listen_path) else { continue };
-        if !everywhere.iter().any(|known| known.serves(path.decoded())) {
-            let message = format!(
-                "requests for other hosts than {:?} pass unchecked: set unmatched to refuse, or add an API for {:?} without \
-                 a domain",
-                api.domain, api.listen_path
-            );
-            warnings.add(member(&item("apis", index), "domain"), message);
+        if api.use_keyless || api.internal || api.domain.is_empty() {
+            continue;
+        }
+        // Of the APIs for any host, the one with the longest path answers.
+        let mut answering: Option<(usize, usize, &raw::Api)> = None;
+        for (other, any) in (0_usize..).zip(&raw.apis).filter(|(_, api)| api.domain.is_empty() && !api.internal) {
+            let Ok(prefix) = Prefix::parse(&any.listen_path) else { continue };
+            let length = prefix.decoded().len();
+            if prefix.serves(path.decoded()) && answering.is_none_or(|(longest, ..)| length > longest) {
+                answering = Some((length, other, any));
+            }
+        }
+        let place = member(&item("apis", index), "domain");
+        let advice = format!("add an API for {:?} without a domain", api.listen_path);
+        match answering {
+            Some((_, other, any)) if any.use_keyless => warnings.add(
+                place,
+                format!(
+                    "requests for other hosts than {:?} need no key: the keyless API apis[{other}] ({:?}) answers them; \
+                     {advice}",
+                    api.domain, any.api_id
+                ),
+            ),
+            None if raw.unmatched != "refuse" => warnings.add(
+                place,
+                format!(
+                    "requests for other hosts than {:?} pass unchecked: set unmatched to refuse, or {advice}",
+                    api.domain
+                ),
+            ),
+            _ => {}
         }
     }
 }

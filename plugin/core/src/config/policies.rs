@@ -7,6 +7,7 @@
 //!   unlimited, and larger than any. A policy with partitions takes part only with those.
 //! - The limits of policies stand with the APIs that these name. Where more than one policy gave rights, each API is
 //!   counted with those of its own policy, by the last one that names it; else all APIs count together.
+//! - The limit of a policy's right counts only where the policy is `per_api`, and its `allowance_scope` never.
 //! - A policy `per_api` gives each of its APIs a counter of its own where the right has limits, and one for all others. It
 //!   cannot be mixed with a partitioned one.
 //! - Of several policies with rights to one API the versions and the `allowed_urls` are added, also where one of them
@@ -99,7 +100,7 @@ impl Partitions {
     }
 
     /// Whether a part is said: all are, where there are no partitions.
-    fn says(self, part: bool) -> bool {
+    pub(super) fn says(self, part: bool) -> bool {
         part || !self.is_partitioned()
     }
 }
@@ -215,11 +216,7 @@ impl Merge {
         let parts = policy.partitions;
         let said = policy.limit();
         for (api, right) in &policy.access_rights {
-            let is_new = !self.rights.contains_key(api);
             let given = self.rights.entry(api.clone()).or_default();
-            if is_new {
-                given.limit = right.limit;
-            }
             if parts.says(parts.acl) {
                 id.clone_into(&mut given.by);
                 given.add(right);

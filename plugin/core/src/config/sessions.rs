@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::decode::number;
 use super::error::{Errors, hint, item, key_name, member};
 use super::fields::{self, Closed};
 use super::policies::merge;
@@ -67,8 +68,10 @@ impl SessionMaker {
 
     /// From a session as Tyk writes it, and what in it closes it, or its right to an API: see [`super::fields`].
     ///
+    /// What is wrong with it closes it, so that the sessions beside it are still of use.
+    ///
     /// # Errors
-    /// When it is none, or names a policy that it cannot have.
+    /// When it is no object.
     pub fn read(
         &self,
         hash: KeyHash,
@@ -76,13 +79,18 @@ impl SessionMaker {
         directory: &Directory,
         shared: &mut Shared,
     ) -> Result<(Session, Vec<String>), String> {
-        let value: Map<String, Value> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let mut value: Map<String, Value> = serde_json::from_slice(json).map_err(|_| "is not JSON".to_owned())?;
         let Closed { key: mut closing, rights: closed } = fields::closed(&value);
-        let mut raw: raw::Session = serde_json::from_value(Value::Object(value)).map_err(|error| error.to_string())?;
-        let bad = raw.monitor.trigger_limits.iter().find(|limit| Percent::new(limit.0).is_none());
-        if let Some(bad) = bad {
-            return Err(format!("monitor.trigger_limits: {} is not over 0 and up to 100", bad.0));
-        }
+        make_numbers_whole(&mut value);
+        let mut raw: raw::Session = match serde_json::from_value(Value::Object(value.clone())) {
+            Ok(raw) => raw,
+            Err(_) => {
+                closing = closing.or_else(|| Some(wrong_type(value)));
+                raw::Session::default()
+            }
+        };
+        // Such thresholds are never crossed.
+        raw.monitor.trigger_limits.retain(|limit| Percent::new(limit.0).is_some());
         closing = closing.or_else(|| numbers::wrong_session(&raw));
         let mut closings = Vec::new();
         // Rights of a session whose policies say its rights are not looked at.
@@ -101,7 +109,19 @@ impl SessionMaker {
         let org = directory.org_index(&raw.org_id);
         let unknown = !raw.org_id.is_empty() && org.is_none();
         let org_name = unknown.then(|| shared.org_name(&raw.org_id));
-        let mut session = Session { org_name, is_fetched: true, ..self.make(hash, &raw, org, shared)? };
+        let made = match self.make(hash, &raw, org, shared) {
+            Ok(made) => made,
+            Err(why) => {
+                closing = closing.or_else(|| Some(format!("apply_policies: {why}")));
+                (raw.apply_policies, raw.apply_policy_id) = (Vec::new(), String::new());
+                self.make(hash, &raw, org, shared)?
+            }
+        };
+        // Tyk refuses it; without rights, it could call every API.
+        if made.plan.rights.is_none() && !raw.policies().is_empty() {
+            closing = closing.or_else(|| Some("apply_policies: no policy gives a right to an API".to_owned()));
+        }
+        let mut session = Session { org_name, is_fetched: true, ..made };
         if let Some(field) = closing {
             session.plan = shared.plan(Plan { rights: Some(BTreeMap::new()), ..Plan::default() });
             closings = vec![field];
@@ -195,7 +215,7 @@ impl SessionMaker {
                 errors.add(path, "\"sha256:\" must be followed by 64 hex digits");
                 continue;
             };
-            check_rights(&member(&path, "access_rights"), &session.access_rights, raw, errors, warnings);
+            check_rights(&member(&path, "access_rights"), &session.access_rights, raw, errors);
             super::check::check_org(&member(&path, "org_id"), &session.org_id, raw, errors);
             let org = directory.org_or_insert(&session.org_id, Limits::default(), false);
             if let Some((name, why)) = fields::special_meta_data(&session.meta_data) {
@@ -212,13 +232,10 @@ impl SessionMaker {
                     continue;
                 }
             };
-            if !session.policies().is_empty() {
-                self.warn_of_replaced(&path, session, warnings);
-                if made.plan.rights.is_none() && session.policies().iter().any(|id| self.names_apis(id)) {
-                    let message =
-                        "no policy grants an API (their partitions leave acl out), so the key may call every one";
-                    warnings.add(member(&path, "apply_policies"), message);
-                }
+            if !session.policies().is_empty() && made.plan.rights.is_none() {
+                let message = "none of the policies gives a right to an API, so the key may call every one. Tyk refuses \
+                               such a key: give it or a policy access_rights";
+                warnings.add(member(&path, "apply_policies"), message);
             }
             if let Some((source, _)) =
                 name.split_once(':').filter(|_| !is_identity(name) && !name.starts_with("sha256:"))
@@ -235,51 +252,26 @@ impl SessionMaker {
         }
     }
 
-    /// A limit that stands in the session and does nothing surprises whoever wrote it.
-    fn warn_of_replaced(&self, path: &str, session: &raw::Session, warnings: &mut Errors) {
-        if session.policies().iter().any(|id| self.names_apis(id)) {
-            for (api, right) in &session.access_rights {
-                if right.limit != raw::Limit::default() {
-                    let place = member(&member(&member(path, "access_rights"), api), "limit");
-                    warnings.add(place, "has no effect: the session's policies say its rights, as in Tyk");
-                }
-            }
-        }
-    }
-
-    fn names_apis(&self, policy: &str) -> bool {
-        self.policies.get(policy).is_some_and(|policy| !policy.access_rights.is_empty())
-    }
-
     /// Whether the rights of a session with that policy are the policy's.
     fn says_rights(&self, policy: &str) -> bool {
         self.policies.get(policy).is_some_and(raw::Policy::says_rights)
     }
 
-    pub(super) fn check_policies(&self, raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) {
+    pub(super) fn check_policies(&self, raw: &raw::Config, errors: &mut Errors) {
         for (id, policy) in &self.policies {
             let path = member("policies", id);
-            check_rights(&member(&path, "access_rights"), &policy.access_rights, raw, errors, warnings);
+            check_rights(&member(&path, "access_rights"), &policy.access_rights, raw, errors);
             super::check::check_org(&member(&path, "org_id"), &policy.org_id, raw, errors);
         }
     }
 }
 
-fn check_rights(
-    path: &str,
-    rights: &BTreeMap<String, raw::AccessRight>,
-    raw: &raw::Config,
-    errors: &mut Errors,
-    warnings: &mut Errors,
-) {
+fn check_rights(path: &str, rights: &BTreeMap<String, raw::AccessRight>, raw: &raw::Config, errors: &mut Errors) {
     let api_ids: BTreeSet<&str> = raw.apis.iter().map(|api| api.api_id.as_str()).collect();
     for (api, right) in rights {
         let place = member(path, api);
         if let Err((rule, why)) = AllowedUrls::new(&right.urls()) {
             errors.add(member(&item(&member(&place, "allowed_urls"), rule), "url"), why);
-        }
-        if !right.allowance_scope.is_empty() && right.limit == raw::Limit::default() {
-            warnings.add(member(&place, "allowance_scope"), "has no effect without a limit");
         }
         if !api_ids.contains(api.as_str()) {
             errors.add(place, format!("no API has the id {api:?}{}", hint(api, api_ids.iter().copied())));
@@ -297,6 +289,26 @@ fn wrong_right(api: &str, right: &raw::AccessRight, shared: &mut Shared) -> Opti
     }
     let (rule, why) = shared.urls(&right.urls()).err()?;
     Some(format!("{path}.allowed_urls[{rule}].url: {why}"))
+}
+
+/// Some programs write `1000.0` for a whole number.
+fn make_numbers_whole(fields: &mut Map<String, Value>) {
+    for (name, value) in fields {
+        match value {
+            Value::Object(inner) if name != "meta_data" => make_numbers_whole(inner),
+            Value::Number(given) if given.is_f64() => *value = number(given.as_f64().unwrap_or_default()),
+            _ => {}
+        }
+    }
+}
+
+/// The field of a session that is not what it must be.
+fn wrong_type(fields: Map<String, Value>) -> String {
+    let wrong = fields.into_iter().find_map(|(name, value)| {
+        let alone = Value::Object(Map::from_iter([(name.clone(), value)]));
+        serde_json::from_value::<raw::Session>(alone).is_err().then_some(name)
+    });
+    format!("{}: has a value of another type than it must have", wrong.unwrap_or_default())
 }
 
 fn plain_text(value: Value) -> String {

@@ -170,8 +170,22 @@ impl<'s> Shape<'s> {
             },
             _ => None,
         };
-        let Some(parsed) = parsed.filter(|parsed| !whole || parsed.is_i64() || is_unsigned && parsed.is_u64()) else {
-            return self.wrong_type(expected, value, path);
+        let parsed = parsed.filter(|parsed| !whole || parsed.is_i64() || is_unsigned && parsed.is_u64());
+        let Some(parsed) = parsed else {
+            // Numbers of YAML may arrive as strings.
+            let shown = match &*value {
+                Value::String(text) => Some(format!("{:?}", text.chars().take(40).collect::<String>())),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            };
+            let Some(shown) = shown else { return self.wrong_type(expected, value, path) };
+            let number = shown.trim_matches('"').trim().parse::<f64>().ok();
+            let why = match number.filter(|number| number.fract() == 0.0) {
+                Some(_) => "is too large".to_owned(),
+                None => format!("is not {expected}"),
+            };
+            self.errors.add(path, format!("{shown} {why}"));
+            return false;
         };
         let float = parsed.as_f64().unwrap_or_default();
         let bound = |name: &str| schema.get(name).and_then(Value::as_f64);

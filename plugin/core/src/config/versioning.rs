@@ -44,7 +44,6 @@ pub(super) fn add(raw: &raw::Config, routes: &mut Routes, errors: &mut Errors, w
             warnings.add(member(&path, "internal"), "nothing reaches it: no version of another API names it");
         }
     }
-    warn_of_rights(raw, warnings);
 }
 
 fn check(
@@ -75,7 +74,7 @@ fn check(
     for (name, version) in &raw.versions {
         let place = member(&member(path, "versions"), name);
         if !is_name(name, raw.location == "url") {
-            errors.add(&place, "is not a name that a request can give a version");
+            errors.add(&place, "is not a valid version name");
         }
         let id = version.api_id.as_str();
         let api = if id.is_empty() { None } else { of_api(&member(&place, "api_id"), id, errors) };
@@ -137,19 +136,27 @@ fn location(path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Erro
     None
 }
 
-/// A right to an API with versions that names none of them.
-fn warn_of_rights(raw: &raw::Config, warnings: &mut Errors) {
+/// Rights to APIs with versions that name none of them.
+pub(super) fn warn_of_rights(raw: &raw::Config, warnings: &mut Errors) {
     let is_versioned = |api: &&raw::Api| api.versioning.versions.values().any(|version| version.api_id.is_empty());
     let versioned: BTreeMap<&str, &raw::Versioning> =
         raw.apis.iter().filter(is_versioned).map(|api| (api.api_id.as_str(), &api.versioning)).collect();
-    for (name, session) in &raw.keys {
-        for (id, right) in &session.access_rights {
+    let mut check = |path: String, rights: &BTreeMap<String, raw::AccessRight>, who: &str| {
+        for (id, right) in rights {
             let Some(versioning) = versioned.get(id.as_str()) else { continue };
             if !right.versions.iter().any(|version| versioning.versions.contains_key(version)) {
-                let rights = member(&member("keys", &key_name(name)), "access_rights");
-                let message = "names no version of the API, so the key may call none";
-                warnings.add(member(&member(&rights, id), "versions"), message);
+                let message = format!("names no version of the API, so {who} none");
+                warnings.add(member(&member(&member(&path, "access_rights"), id), "versions"), message);
             }
         }
+    };
+    for (name, session) in &raw.keys {
+        let is_replaced = session.policies().iter().filter_map(|id| raw.policies.get(id)).any(raw::Policy::says_rights);
+        if !is_replaced {
+            check(member("keys", &key_name(name)), &session.access_rights, "the key may call");
+        }
+    }
+    for (id, policy) in raw.policies.iter().filter(|(_, policy)| policy.says_rights()) {
+        check(member("policies", id), &policy.access_rights, "the policy lets its keys call");
     }
 }

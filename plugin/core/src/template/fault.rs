@@ -39,7 +39,8 @@ impl TemplateError {
 const BEFORE: usize = 50;
 const AFTER: usize = 30;
 
-fn excerpt(source: &str, line: usize, column: usize) -> String {
+/// Below a message: a line of text, and a second one with a caret under the column.
+pub(super) fn excerpt(source: &str, line: usize, column: usize) -> String {
     let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let skipped = column.saturating_sub(1).saturating_sub(BEFORE);
     let shown: String = text

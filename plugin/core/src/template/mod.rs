@@ -36,12 +36,11 @@ pub struct Templates {
     known: BTreeMap<String, Known>,
 }
 
-#[derive(Clone, Copy)]
 struct Known {
     format: Format,
     volatile: Volatile,
-    /// Whether the trial's output was JSON.
-    writes_json: bool,
+    /// Where the first message of the trial that is not JSON is none.
+    not_json: Option<String>,
     is_builtin: bool,
 }
 
@@ -80,10 +79,8 @@ impl Templates {
     pub fn add(&mut self, name: &str, source: &str) -> Result<(), TemplateError> {
         let format = Format::of_name(name);
         // It is known from here on, so that its handlers do not report it missing when only its text is wrong.
-        self.known.insert(
-            name.to_owned(),
-            Known { format, volatile: Volatile::Perhaps, writes_json: true, is_builtin: false },
-        );
+        self.known
+            .insert(name.to_owned(), Known { format, volatile: Volatile::Perhaps, not_json: None, is_builtin: false });
         if let Some(at) = source.find(json::VALUE_MARK) {
             return Err(TemplateError::at(source, at, "U+FDD0 is no character that a text can have"));
         }
@@ -95,18 +92,18 @@ impl Templates {
         let unread = |error: handlebars::TemplateError| error_at(error.pos().unzip(), fault::unread(error.reason()));
         let registry = self.registries.entry(format).or_insert_with(|| registry::of(format, false));
         registry.register_template_string(name, &translated.source).map_err(unread)?;
-        let writes_json = try_out(registry, name, &translated.source, format).map_err(|failed| match failed {
+        let not_json = try_out(registry, name, &translated.source, format).map_err(|failed| match failed {
             Failed::Read(error) => unread(error),
             Failed::Render(error) => error_at((error.line_no, error.column_no), fault::unrendered(error.reason())),
         })?;
         let volatile = if translated.volatile { Volatile::Perhaps } else { Volatile::Never };
-        self.known.insert(name.to_owned(), Known { format, volatile, writes_json, is_builtin: false });
+        self.known.insert(name.to_owned(), Known { format, volatile, not_json, is_builtin: false });
         Ok(())
     }
 
-    /// Whether a `.json` template writes JSON, given harmless values; `true` for other formats.
-    pub fn writes_json(&self, name: &str) -> bool {
-        self.known.get(name).is_none_or(|known| known.format != Format::Json || known.writes_json)
+    /// For which event a `.json` template writes no valid JSON, given harmless values, and where; `None` for other formats.
+    pub fn json_fault(&self, name: &str) -> Option<&str> {
+        self.known.get(name).filter(|known| known.format == Format::Json)?.not_json.as_deref()
     }
 
     /// The template of that name: a configured one, a built-in one, or for an empty name the default.

@@ -204,7 +204,13 @@ fn a_template_that_writes_no_json_is_noticed() {
     let mut templates = Templates::builtin();
     templates.add("good.json", r#"{"a": "{{Meta.Key}}", "n": {{Meta.UsagePercentage}}}"#).unwrap();
     templates.add("bad.json", r#"{"a": "{{Meta.Key}}",}"#).unwrap();
-    assert!(templates.writes_json("good.json") && !templates.writes_json("bad.json"));
+    templates.add("some.json", "{\n  \"a\": {{#if (eq Type \"HostDown\")}}yes{{else}}1{{/if}}\n}").unwrap();
+    assert_eq!(templates.json_fault("good.json"), None);
+    let said = templates.json_fault("bad.json").unwrap();
+    assert!(said.starts_with("for AuthFailure, line 1, column "), "{said}");
+    let said = templates.json_fault("some.json").unwrap();
+    assert!(said.starts_with("for HostDown, line 2, column ") && said.contains("\n      \"a\": yes\n"), "{said}");
+    assert!(said.trim_end().ends_with('^'), "{said}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use handlebars::{Handlebars, RenderError};
 
 use super::escape::Format;
+use super::fault::excerpt;
 use super::registry;
 use crate::event::{Event, EventKind};
 
@@ -15,19 +16,30 @@ pub(super) enum Failed {
 }
 
 /// Renders a template once for each type of event, and once with every branch of every block: what Handlebars finds out
-/// only then, such as the name of a helper that does not exist, must not be found out by an event. Returns whether
-/// every output was JSON.
-pub(super) fn try_out(handlebars: &Handlebars<'_>, name: &str, source: &str, format: Format) -> Result<bool, Failed> {
-    let mut writes_json = true;
+/// only then, such as the name of a helper that does not exist, must not be found out by an event. Returns where the
+/// first output that is not JSON is none.
+pub(super) fn try_out(
+    handlebars: &Handlebars<'_>,
+    name: &str,
+    source: &str,
+    format: Format,
+) -> Result<Option<String>, Failed> {
+    let mut fault = None;
     for kind in EventKind::FIRED {
         let event = Event::sample(kind);
         let body = registry::render(handlebars, name, format, &event.view()).map_err(Failed::Render)?;
         registry::render(handlebars, name, format, &event.stable_view()).map_err(Failed::Render)?;
-        writes_json &= serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok();
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&body)
+            && fault.is_none()
+        {
+            let (line, column) = (error.line(), error.column());
+            let excerpt = excerpt(&body, line, column);
+            fault = Some(format!("for {}, line {line}, column {column} of the message:{excerpt}", kind.name()));
+        }
     }
     let mut every_branch = registry::of(format, true);
     every_branch.register_template_string(name, source).map_err(Failed::Read)?;
     registry::render(&every_branch, name, format, &Event::sample(EventKind::AuthFailure).view())
         .map_err(Failed::Render)?;
-    Ok(writes_json)
+    Ok(fault)
 }

@@ -41,8 +41,9 @@ pub(super) fn of_keys_that_no_api_asks_for(facts: &Facts<'_>, found: &mut Found<
         return;
     }
     let has_keys = facts.raw.keys.keys().any(|name| !is_identity(name));
-    if has_keys && !facts.asks_for_keys() {
-        found.add("keys", "no API asks for a key: each is keyless, or its identity does not name key");
+    // A session stands for an identity of its name, too.
+    if has_keys && !facts.asks_for_keys() && !facts.asks_for_identities() {
+        found.add("keys", "no API asks for a key: each is keyless");
     }
     for name in facts.raw.keys.keys().filter(|name| is_identity(name)) {
         let label = name.split(':').next().unwrap_or_default();
@@ -147,14 +148,47 @@ fn is_limited(right: &raw::AccessRight) -> bool {
     right.limit.quota_max > 0 || right.limit.rate > 0.0
 }
 
-/// Tyk reads the limits of a policy's rights only where the policy says so.
+/// Tyk reads the limits of a policy's rights only where the policy is per_api, and a policy's scopes never.
 pub(super) fn of_limits_of_policies_rights(facts: &Facts<'_>, found: &mut Found<'_>) {
-    for (path, policy) in facts.policies().filter(|(_, policy)| !policy.partitions.per_api) {
+    for (path, policy) in facts.policies() {
         let rights = member(&path, "access_rights");
-        for (api, _) in policy.access_rights.iter().filter(|(_, right)| is_limited(right)) {
-            let place = member(&member(&rights, api), "limit");
-            found.none(true, place, "partitions.per_api is not true, as in Tyk");
+        for (api, right) in &policy.access_rights {
+            let place = member(&rights, api);
+            let is_given = !policy.partitions.per_api && right.limit != raw::Limit::default();
+            found.none(is_given, member(&place, "limit"), "partitions.per_api is not true, as in Tyk");
+            found.none(
+                !right.allowance_scope.is_empty(),
+                member(&place, "allowance_scope"),
+                "a policy's rights are counted by policy, or with per_api by API, as in Tyk",
+            );
         }
+    }
+}
+
+/// Scopes of rights without limits.
+pub(super) fn of_scopes(facts: &Facts<'_>, found: &mut Found<'_>) {
+    for (path, session) in facts.sessions() {
+        for (api, right) in &session.access_rights {
+            let is_unused = !right.allowance_scope.is_empty() && right.limit == raw::Limit::default();
+            let place = member(&member(&path, "access_rights"), api);
+            found.none(is_unused, member(&place, "allowance_scope"), "the right has no limit");
+        }
+    }
+}
+
+/// What stands in a session and its policies replace.
+pub(super) fn of_replaced(facts: &Facts<'_>, found: &mut Found<'_>) {
+    const REPLACED: &str = "the key's policies say this instead, as in Tyk";
+    for (path, session) in facts.sessions() {
+        let (mut rights, mut quota, mut rate) = (false, false, false);
+        for policy in session.policies().iter().filter_map(|id| facts.raw.policies.get(id)) {
+            rights |= policy.says_rights();
+            quota |= policy.partitions.says(policy.partitions.quota);
+            rate |= policy.partitions.says(policy.partitions.rate_limit);
+        }
+        found.none(rights && !session.access_rights.is_empty(), member(&path, "access_rights"), REPLACED);
+        found.none(quota && session.quota_max != 0, member(&path, "quota_max"), REPLACED);
+        found.none(rate && session.rate != 0.0, member(&path, "rate"), REPLACED);
     }
 }
 
@@ -169,6 +203,5 @@ pub(super) fn of_partitions(facts: &Facts<'_>, found: &mut Found<'_>) {
         found.none(!quota && policy.quota_max > 0, member(&path, "quota_max"), &left_out("quota"));
         let has_rate = policy.rate > 0.0 && policy.per > 0.0;
         found.none(!rate_limit && has_rate, member(&path, "rate"), &left_out("rate_limit"));
-        found.none(!acl && !policy.access_rights.is_empty(), member(&path, "access_rights"), &left_out("acl"));
     }
 }

@@ -71,23 +71,29 @@ pub(super) fn of_named_webhooks(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// What is said of a body that GET does not send.
+/// Templates of bodies that GET does not send. With a cool-down, they still say which messages are the same.
 pub(super) fn of_get(facts: &Facts<'_>, found: &mut Found<'_>) {
-    const NO_BODY: &str = "GET sends no body";
+    const NO_BODY: &str = "GET sends no body, and without a cool-down nothing else depends on it";
     let is_get = |method: &Option<String>| method.as_deref().is_some_and(|method| method.eq_ignore_ascii_case("GET"));
-    let mut look = |path: &str, template: (&str, &str), secret: &[String]| {
-        found.none(!template.1.is_empty(), member(path, template.0), NO_BODY);
-        let has_secret = secret.iter().any(|secret| !secret.is_empty());
-        found.none(has_secret, member(path, "secret"), "GET sends no body that could be signed");
-    };
-    for (path, meta) in metas(facts).iter().filter(|(_, meta)| is_get(&meta.method)) {
-        look(path, ("template_path", &meta.template_path), &meta.secret);
+    let mut named = BTreeSet::new();
+    for (path, meta) in metas(facts) {
+        named.insert(meta.webhook.as_str());
+        // A named webhook may have a cool-down of its own.
+        let cools_down = meta.event_timeout.is_some_and(|seconds| seconds > 0) || !meta.webhook.is_empty();
+        let is_unused = is_get(&meta.method) && !meta.template_path.is_empty() && !cools_down;
+        found.none(is_unused, member(&path, "template_path"), NO_BODY);
     }
-    for (path, handler) in oas(facts).iter().filter(|(_, handler)| is_get(&handler.method)) {
-        look(path, ("bodyTemplate", &handler.body_template), &handler.secret);
+    for (path, handler) in oas(facts) {
+        named.insert(handler.webhook.as_str());
+        let cools_down = !handler.cooldown_period.is_empty() || !handler.webhook.is_empty();
+        let is_unused = is_get(&handler.method) && !handler.body_template.is_empty() && !cools_down;
+        found.none(is_unused, member(&path, "bodyTemplate"), NO_BODY);
     }
-    for (index, webhook) in facts.raw.webhooks.iter().enumerate().filter(|(_, webhook)| is_get(&webhook.method)) {
-        look(&item("webhooks", index), ("template_path", &webhook.template_path), &webhook.secret);
+    for (index, webhook) in facts.raw.webhooks.iter().enumerate() {
+        let cools_down = webhook.event_timeout.is_some_and(|seconds| seconds > 0);
+        let is_unused = is_get(&webhook.method) && !webhook.template_path.is_empty() && !cools_down;
+        let is_unused = is_unused && !named.contains(webhook.name.as_str());
+        found.none(is_unused, member(&item("webhooks", index), "template_path"), NO_BODY);
     }
 }
 

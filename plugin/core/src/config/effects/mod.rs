@@ -16,7 +16,7 @@ use super::sessions::is_identity;
 type Rule = fn(&Facts<'_>, &mut Found<'_>);
 
 /// All of them.
-const RULES: [Rule; 28] = [
+const RULES: [Rule; 30] = [
     access::of_keyless_apis,
     access::of_unused_places,
     access::of_keys_that_no_api_asks_for,
@@ -29,6 +29,8 @@ const RULES: [Rule; 28] = [
     access::of_limits_of_keyless_apis,
     access::of_limits_of_policies_rights,
     access::of_partitions,
+    access::of_scopes,
+    access::of_replaced,
     monitors::of_switched_off,
     monitors::of_keys,
     monitors::of_orgs,
@@ -47,34 +49,23 @@ const RULES: [Rule; 28] = [
     messages::of_delivery,
 ];
 
-/// Warnings of one rule that are written out. A list of keys can have the same mistake a hundred thousand times.
-const MAX_OF_A_RULE: usize = 20;
-
 /// Adds a warning for each setting without an effect.
 pub(super) fn check(raw: &raw::Config, warnings: &mut Errors) {
     let facts = Facts { raw };
+    let mut found = Found { warnings };
     for rule in RULES {
-        let mut found = Found { warnings, count: 0 };
         rule(&facts, &mut found);
-        let left_out = found.count.saturating_sub(MAX_OF_A_RULE);
-        if left_out > 0 {
-            warnings.add("", format!("{left_out} more warnings like the last one"));
-        }
     }
 }
 
-/// What a rule has found.
+/// What rules have found.
 struct Found<'w> {
     warnings: &'w mut Errors,
-    count: usize,
 }
 
 impl Found<'_> {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.count = self.count.saturating_add(1);
-        if self.count <= MAX_OF_A_RULE {
-            self.warnings.add(path, message);
-        }
+        self.warnings.add(path, message);
     }
 
     /// `path: has no effect: because`, where something is given.

@@ -77,12 +77,16 @@ pub(super) fn without_quota(facts: &Facts<'_>, found: &mut Found<'_>) {
     const NO_QUOTA: &str = "there is no quota: quota_max is missing or unlimited";
     let monitor = &facts.raw.monitor;
     if monitor.enable_trigger_monitors && monitor.monitor_user_keys {
-        let has_limits = |rights: &std::collections::BTreeMap<String, raw::AccessRight>| {
-            rights.values().any(|right| right.limit.quota_max > 0)
-        };
-        for (path, session) in facts.sessions().filter(|(_, session)| session.policies().is_empty()) {
-            let is_limited = session.quota_max > 0 || has_limits(&session.access_rights);
-            found.none(has_own(&session.monitor) && !is_limited, place(&path), NO_QUOTA);
+        for (path, session) in facts.sessions().filter(|(_, session)| has_own(&session.monitor)) {
+            found.none(!has_quota(facts, session), place(&path), NO_QUOTA);
+        }
+        for (id, policy) in &facts.raw.policies {
+            if !has_own(&policy.monitor) || facts.fetches() || policy_has_quota(policy) {
+                continue;
+            }
+            let of_keys = facts.raw.keys.values().filter(|session| session.policies().contains(id));
+            let is_limited = of_keys.into_iter().any(|session| has_quota(facts, session));
+            found.none(!is_limited, place(&member("policies", id)), NO_QUOTA);
         }
     }
     if monitor.enable_trigger_monitors && monitor.monitor_org_keys && facts.raw.enforce_org_quotas {
@@ -90,6 +94,17 @@ pub(super) fn without_quota(facts: &Facts<'_>, found: &mut Found<'_>) {
             found.none(has_own(&org.monitor) && org.quota_max <= 0, place(&path), NO_QUOTA);
         }
     }
+}
+
+/// Whether a session may have a quota, of its own or of its policies.
+fn has_quota(facts: &Facts<'_>, session: &raw::Session) -> bool {
+    session.quota_max > 0
+        || session.access_rights.values().any(|right| right.limit.quota_max > 0)
+        || session.policies().iter().filter_map(|id| facts.raw.policies.get(id)).any(policy_has_quota)
+}
+
+fn policy_has_quota(policy: &raw::Policy) -> bool {
+    policy.quota_max > 0 || policy.access_rights.values().any(|right| right.limit.quota_max > 0)
 }
 
 /// Monitors without a threshold.

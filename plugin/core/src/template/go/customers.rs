@@ -46,7 +46,7 @@ fn all_types() -> impl Iterator<Item = &'static str> {
 fn tyks_templates_run_unchanged() {
     let mut templates = Templates::builtin();
     templates.add("tyk.json", TYKS).unwrap();
-    assert!(templates.writes_json("tyk.json"));
+    assert_eq!(templates.json_fault("tyk.json"), None);
     for kind in all_types() {
         let body = templates.render_with("tyk.json", &data(kind)).unwrap();
         let value: serde_json::Value =
