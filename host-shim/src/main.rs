@@ -359,16 +359,16 @@ fn import_tyk(files: &Files, out: &Path, verbose: bool) -> Result<ExitCode> {
         print!("{}", imported.yaml);
     } else {
         fs::write(out, &imported.yaml).with_context(|| format!("cannot write {}", out.display()))?;
-        eprintln!("\n{} was written; look it over with: host-shim check --config {0}", out.display());
+        eprintln!("\n{} was written; check it with: host-shim check --config {0}", out.display());
     }
     Ok(match imported.left_out.len() {
         0 => ExitCode::SUCCESS,
         1 => {
-            eprintln!("one error was left out with what has it; see the beginning of the report");
+            eprintln!("1 item was left out because of an error; the report lists it first");
             LEFT_OUT.into()
         }
         count => {
-            eprintln!("{count} errors were left out with what has them; see the beginning of the report");
+            eprintln!("{count} items were left out because of errors; the report lists them first");
             LEFT_OUT.into()
         }
     })

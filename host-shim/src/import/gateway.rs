@@ -86,7 +86,7 @@ fn lifetime(conf: &At<'_>) {
 
 /// What to do about keys that Tyk deletes.
 pub(super) const LIFETIME: &str = "Tyk deletes a key this long after it was last written. Here it stays until it expires: \
-                                   give such keys expires.";
+                                   give such keys expires";
 
 fn carried_flag(conf: &At<'_>, name: &str) -> bool {
     let at = conf.get("http_server_options").get(name);

@@ -26,6 +26,9 @@ struct Told {
     org_id: String,
     /// It says which APIs its keys may call.
     grants: bool,
+    /// It says their quota, and their rate.
+    quota: bool,
+    rate: bool,
     /// The APIs that it names, as far as they are carried over.
     apis: BTreeSet<String>,
     /// The APIs to which its right is left out for what restricts it.
@@ -88,6 +91,7 @@ impl Policies {
             (false, _) => Partition::Some,
         };
         let says_rights = partition != Partition::Some || has("acl");
+        let (has_quota, has_rate) = (has("quota"), has("rate_limit"));
         if !parts.is_empty() {
             policy.push(("partitions", map(parts)));
         }
@@ -99,6 +103,8 @@ impl Policies {
             partition,
             org_id: org_id.clone(),
             grants: says_rights && (rights.are_lost || !rights.apis.is_empty()),
+            quota: partition != Partition::Some || has_quota,
+            rate: partition != Partition::Some || has_rate,
             apis: rights.apis.iter().map(|(api, _)| api.clone()).collect(),
             restricted: rights.restricted,
             left_out: None,
@@ -190,6 +196,9 @@ impl Sessions {
     }
 }
 
+/// What becomes of what a session says beside its policies.
+const REPLACED: &str = "left out: its policies say this instead, in Tyk too";
+
 fn leave_out(at: &At<'_>, why: &str) {
     at.left_out(format!("The key is left out. {why}"));
 }
@@ -224,10 +233,24 @@ fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
     }
     let mut session = Vec::new();
     copy(at, &[("org_id", Kind::Text), ("alias", Kind::Text)], &mut session);
-    copy(at, &LIMITS, &mut session);
-    copy(at, &[("expires", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)], &mut session);
     let applied = policies_of(at, policies)?;
-    let rights = rights_of(at, &applied, apis)?;
+    for (name, kind) in LIMITS {
+        let is_replaced = match name {
+            "quota_max" => applied.quota,
+            "rate" | "per" => applied.rate,
+            _ => false,
+        };
+        match is_replaced && at.get(name).is_set() {
+            true => at.get(name).changed(REPLACED),
+            false => copy(at, &[(name, kind)], &mut session),
+        }
+    }
+    copy(at, &[("expires", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)], &mut session);
+    let mut rights = rights_of(at, &applied, apis)?;
+    if applied.grant && !rights.is_empty() {
+        rights.clear();
+        at.get("access_rights").replaced(REPLACED);
+    }
     if !applied.ids.is_empty() {
         session.push(("apply_policies", applied.ids.into()));
     }
@@ -274,8 +297,10 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
 /// The policies of a session.
 struct Applied<'p> {
     ids: Vec<Yaml>,
-    /// They say which APIs it may call.
+    /// They say which APIs it may call, its quota, its rate.
     grant: bool,
+    quota: bool,
+    rate: bool,
     /// Whose they are.
     org: &'p str,
 }
@@ -307,6 +332,8 @@ fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
     Some(Applied {
         ids: told.iter().map(|(id, _)| Yaml::from(*id)).collect(),
         grant: told.iter().any(|(_, told)| told.grants),
+        quota: told.iter().any(|(_, told)| told.quota),
+        rate: told.iter().any(|(_, told)| told.rate),
         org,
     })
 }

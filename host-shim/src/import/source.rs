@@ -310,6 +310,12 @@ impl<'f> At<'f> {
         self.note(Note::Opened(instead.into()));
     }
 
+    /// It is left out as a whole, since something else says the same.
+    pub(super) fn replaced(&self, by: impl Into<String>) {
+        self.left_out("");
+        self.changed(by);
+    }
+
     /// It is left out as a whole: none of its parts is carried over.
     pub(super) fn left_out(&self, why: impl Into<String>) {
         let is_below = |path: &str| {

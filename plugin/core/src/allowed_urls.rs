@@ -93,7 +93,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
 }
 
 /// The usual mistakes, by a part of what the parser says of them.
-const MISTAKES: [(&str, &str); 12] = [
+const MISTAKES: [(&str, &str); 16] = [
     ("open group", "a parenthesis is not closed"),
     ("closing ')', but", "a parenthesis is not closed"),
     ("closing ')'", "a parenthesis closes nothing"),
@@ -103,6 +103,10 @@ const MISTAKES: [(&str, &str); 12] = [
     ("start of escape", "a backslash stands at the end"),
     ("escape sequence", "a backslash stands before a character that needs none"),
     ("repetition operator must", "nothing stands before a repetition"),
+    ("nested", "classes in classes are not supported"),
+    ("intersection", "&& in a class is not supported"),
+    ("symmetric", "~~ in a class is not supported"),
+    ("difference", "-- in a class is not supported"),
     ("bracket", "a class is not closed with ]"),
     ("unclosed character class", "a class is not closed with ]"),
     ("range", "a range in a class ends before it begins"),
@@ -260,10 +264,10 @@ mod tests {
     #[test]
     fn what_go_reads_otherwise_is_refused_by_name() {
         for (url, why) in [
-            (r"\pL", "Unicode"),
-            (r"\Qa\E", "escape"),
-            (r"(a)\1", "backreference"),
-            ("(?=a)", "look-around"),
+            (r"\pL", "classes of Unicode"),
+            (r"\Qa\E", "a backslash stands before"),
+            (r"(a)\1", "references to groups"),
+            ("(?=a)", "(?=…)"),
             ("(?x) a", "the flag x"),
             ("(?R)a", "the flag R"),
             ("(?u:a)", "the flag u"),
@@ -275,12 +279,16 @@ mod tests {
             ("/a**", "a repetition of a repetition"),
             ("a+*", "a repetition of a repetition"),
             ("a???", "a repetition of a repetition"),
-            ("[[a]b]", "nested"),
-            ("[a&&b]", "intersection"),
+            ("[[a]b]", "classes in classes"),
+            ("[a&&b]", "&&"),
             ("[^^]a{2", "a brace"),
             ("[]]a{2", "a brace"),
-            ("(a", "group"),
-            ("[a", "class"),
+            ("(a", "a parenthesis is not closed"),
+            ("a)", "a parenthesis closes nothing"),
+            ("*a", "nothing stands before a repetition"),
+            (r"a\", "a backslash stands at the end"),
+            ("[z-a]", "a range"),
+            ("[a", "a class is not closed"),
         ] {
             let refused = rules(url).unwrap_err();
             assert!(refused.0 == 0 && refused.1.to_lowercase().contains(&why.to_lowercase()), "{url}: {refused:?}");

@@ -8,6 +8,11 @@ fn what_cannot_be_checked_closes_an_api() {
     let internal = json!({ "versions": { "v1": { "use_extended_paths": true, "extended_paths": paths } } });
     let old = json!({ "versions": { "v1": { "paths": { "white_list": ["/x"] } } } });
     let odd = json!({ "versions": { "v1": { "expires": "2999-12-31" } } });
+    let plugin = |stage: &str| json!({ "custom_middleware": { stage: [{ "name": "check", "path": "check.js" }] } });
+    let of_paths = |name: &str| {
+        let paths = json!({ name: [{ "path": "/x", "method": "GET" }] });
+        json!({ "versions": { "v1": { "use_extended_paths": true, "extended_paths": paths } } })
+    };
     let cases = [
         (classic(json!({ "enable_jwt": true, "jwt_source": "https://keys.test" })), "enable_jwt", "jwt_authn"),
         (classic(json!({ "use_openid": true })), "use_openid", "jwt_authn"),
@@ -19,12 +24,64 @@ fn what_cannot_be_checked_closes_an_api() {
         (classic(json!({ "use_keyless": true, "use_mutual_tls_auth": true })), "use_mutual_tls_auth", "DownstreamTls"),
         (classic(json!({ "enable_ip_whitelisting": true })), "enable_ip_whitelisting", "rbac"),
         (classic(json!({ "use_keyless": true, "enable_ip_blacklisting": true })), "enable_ip_blacklisting", "rbac"),
-        (classic(json!({ "expiration": "2001-01-02 15:04" })), "expiration", "take the API out"),
-        (classic(json!({ "version_data": past })), "version_data.versions.v1.expires", "take the API out"),
+        (classic(json!({ "expiration": "2001-01-02 15:04" })), "expiration", "as in Tyk: the API's end has passed"),
+        (
+            classic(json!({ "version_data": past })),
+            "version_data.versions.v1.expires",
+            "as in Tyk: the version's end has passed",
+        ),
         (classic(json!({ "version_data": listed })), "extended_paths.white_list", "direct_response"),
         (classic(json!({ "version_data": internal })), "extended_paths.internal", "direct_response"),
         (classic(json!({ "version_data": old })), "paths.white_list", "direct_response"),
         (classic(json!({ "version_data": odd })), "version_data.versions.v1.expires", "2030-12-31 23:59"),
+        (classic(plugin("pre")), "custom_middleware.pre", "ext_proc"),
+        (classic(plugin("post_key_auth")), "custom_middleware.post_key_auth", "ext_proc"),
+        (classic(plugin("post")), "custom_middleware.post", "ext_proc"),
+        (classic(json!({ "custom_middleware_bundle": "b.zip" })), "custom_middleware_bundle", "ext_proc"),
+        (classic(json!({ "version_data": of_paths("go_plugin") })), "extended_paths.go_plugin", "ext_proc"),
+        (classic(json!({ "version_data": of_paths("virtual") })), "extended_paths.virtual", "ext_proc"),
+        (classic(json!({ "use_keyless": true, "listen_port": 9000 })), "listen_port", "a listener of its own"),
+        (
+            oas(json!({ "middleware": { "global": { "pluginConfig": { "bundle": { "enabled": true } } } } })),
+            "bundle.enabled",
+            "ext_proc",
+        ),
+        (oas(json!({ "middleware": { "global": { "prePlugins": [{ "enabled": true }] } } })), "prePlugins", "ext_proc"),
+        (
+            oas(json!({ "middleware": { "global": { "prePlugin": { "plugins": [{ "enabled": true }] } } } })),
+            "prePlugin.plugins",
+            "ext_proc",
+        ),
+        (
+            oas(json!({ "middleware": { "global": { "postAuthenticationPlugins": [{ "enabled": true }] } } })),
+            "postAuthenticationPlugins",
+            "ext_proc",
+        ),
+        (
+            oas(json!({ "middleware": { "global": { "postPlugins": [{ "enabled": true }] } } })),
+            "postPlugins",
+            "ext_proc",
+        ),
+        (
+            oas(json!({ "middleware": { "operations": { "x": { "postPlugins": [{ "enabled": true }] } } } })),
+            "operations.x.postPlugins",
+            "ext_proc",
+        ),
+        (
+            oas(json!({ "middleware": { "operations": { "x": { "virtualEndpoint": { "enabled": true } } } } })),
+            "operations.x.virtualEndpoint.enabled",
+            "ext_proc",
+        ),
+        (
+            oas(json!({ "middleware": { "operations": { "x": { "scopeCheck": { "enabled": true } } } } })),
+            "operations.x.scopeCheck.enabled",
+            "rbac",
+        ),
+        (
+            oas(json!({ "middleware": { "mcpTools": { "x": { "block": { "enabled": true } } } } })),
+            "mcpTools.x.block.enabled",
+            "direct_response",
+        ),
         (classic(json!({ "expiration": "tomorrow" })), "expiration", "2030-12-31 23:59"),
         (classic(json!({ "proxy": { "target_url": "tyk://other" } })), "proxy.target_url", "upstream"),
         (
@@ -221,7 +278,7 @@ fn tyks_old_ways_are_understood() {
         "monitor.enable_trigger_monitors: false, since nobody would be told",
         "global_trigger_limit: such a percentage is never crossed",
         "listen_address: 0.0.0.0, since",
-        "without gone,",
+        "gone removed: not in the policies file",
         "handler_meta.method: PUT, in capitals",
         "Tyk has no event \"AuthFailed\"",
         "no request can name version \"v1\"",
@@ -229,5 +286,87 @@ fn tyks_old_ways_are_understood() {
     ] {
         let is_empty_event = told.contains("AuthFailed");
         assert!(report.contains(told) || is_empty_event, "{told}\n{report}");
+    }
+}
+
+/// What does not close an API, and refuses requests in Tyk, has a heading of its own.
+#[test]
+fn what_is_no_longer_refused_is_named() {
+    let paths = json!({
+        "validate_json": [{ "path": "/x" }], "validate_request": [{ "path": "/x", "enabled": true }],
+        "size_limits": [{ "path": "/x", "size_limit": 5 }], "rate_limit": [{ "path": "/x", "rate": 1, "per": 1 }],
+        "circuit_breakers": [{ "path": "/x" }], "mock_response": [{ "path": "/x" }],
+    });
+    let off = json!({
+        "validate_json": [{ "path": "/x", "disabled": true }], "validate_request": [{ "path": "/x", "enabled": false }],
+    });
+    let versions = |paths: &Value| {
+        json!({ "not_versioned": true, "versions": { "Default": {
+            "use_extended_paths": true, "extended_paths": paths, "global_size_limit": 7 } } })
+    };
+    let next_year = format!("{}-01-01 00:00", jiff::Zoned::now().year() + 1);
+    let old = classic(json!({
+        "version_data": versions(&paths), "graphql": { "enabled": true, "schema": "s" }, "expiration": next_year,
+        "pinned_public_keys": { "*": "k" }, "listen_port": 9000,
+    }));
+    let operation = json!({
+        "validateRequest": { "enabled": true }, "requestSizeLimit": { "enabled": true, "value": 5 },
+        "rateLimit": { "enabled": true, "rate": 1, "per": "1s" }, "circuitBreaker": { "enabled": true },
+        "mockResponse": { "enabled": true },
+    });
+    let new = oas(json!({
+        "middleware": { "global": { "requestSizeLimit": { "enabled": true, "value": 5 } }, "operations": { "x": operation } },
+        "upstream": { "certificatePinning": { "enabled": true } }, "server": { "port": 9000 },
+    }));
+    let conf = json!({ "http_server_options": { "max_request_body_size": 5 }, "security": { "pinned_public_keys": { "*": "k" } } });
+    let (report, dump) = Folder::new(&[("tyk.conf", conf), ("apps/a.json", old), ("apps/o.json", new)]).good();
+    let lines: Vec<&str> = report.lines().filter(|line| line.starts_with("    ")).collect();
+    for setting in [
+        "tyk.conf: http_server_options.max_request_body_size",
+        "tyk.conf: security.pinned_public_keys",
+        "extended_paths.validate_json",
+        "extended_paths.validate_request",
+        "extended_paths.size_limits",
+        "extended_paths.rate_limit",
+        "extended_paths.circuit_breakers",
+        "extended_paths.mock_response",
+        "global_size_limit",
+        "apps/a.json: graphql",
+        "apps/a.json: expiration",
+        "apps/a.json: pinned_public_keys",
+        "apps/a.json: listen_port",
+        "operations.x.validateRequest",
+        "operations.x.requestSizeLimit",
+        "operations.x.rateLimit",
+        "operations.x.circuitBreaker",
+        "operations.x.mockResponse",
+        "global.requestSizeLimit",
+        "upstream.certificatePinning",
+        "server.port",
+    ] {
+        assert!(lines.iter().any(|line| line.contains(setting)), "{setting}: {report}");
+    }
+    assert_eq!(report.matches("no longer refused: ").count(), 3, "{report}");
+    let served = routes(&dump, "*").iter().filter(|route| route.get("route").is_some()).count();
+    assert!(served > 0, "it closes nothing");
+    let version = json!({ "not_versioned": true, "versions": { "Default": { "use_extended_paths": true, "extended_paths": off } } });
+    let api = classic(
+        json!({ "version_data": version, "custom_middleware": { "pre": [{ "name": "n", "disabled": true }] } }),
+    );
+    let (report, dump) = Folder::new(&[("tyk.conf", json!({})), ("apps/a.json", api)]).good();
+    assert!(!report.contains("no longer refused"), "{report}");
+    assert!(routes(&dump, "*").iter().any(|route| route.get("route").is_some()), "{report}");
+}
+
+#[test]
+fn rates_of_fractions_of_a_second_are_carried_over() {
+    for (per, expected) in [("500ms", json!(0.5)), ("1500ms", json!(1.5)), ("1m", json!(60)), ("1ms", json!(0.001))] {
+        let api = oas(json!({ "upstream": { "rateLimit": { "enabled": true, "rate": 5, "per": per } } }));
+        let (report, dump) = Folder::new(&[("tyk.conf", json!({})), ("apps/a.json", api)]).good();
+        assert_eq!(
+            tollbell_of(&dump)["apis"][0]["global_rate_limit"],
+            json!({ "rate": 5, "per": expected }),
+            "{report}"
+        );
     }
 }

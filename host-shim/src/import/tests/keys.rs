@@ -12,49 +12,81 @@ fn keys_do_not_become_wider() {
         json!({ "a": right })
     };
     let cases = [
-        (json!({ "access_rights": { "gone": {} } }), "none of the rights that it had is left"),
+        (json!({ "access_rights": { "gone": {} } }), "None of its rights could be imported"),
         (
-            json!({ "access_rights": right(json!({ "allowed_urls": [{ "url": "/x", "methods": ["GET"] }] })) }),
-            "allowed_urls",
+            json!({ "access_rights": right(json!({ "allowed_urls": [{ "url": "\\pL", "methods": ["GET"] }] })) }),
+            "tollbell may read the rule \"\\\\pL\" of its allowed_urls in another way",
         ),
         (
             json!({ "access_rights": right(json!({ "field_access_rights": [{ "type_name": "Q" }] })) }),
             "field_access_rights",
         ),
-        (json!({ "apply_policies": ["unknown"] }), "none of its policies is in the policies file"),
-        (json!({ "apply_policies": ["other"], "org_id": "acme" }), "of its organisation, and Tyk refuses"),
-        (json!({ "apply_policies": ["other", "acme"] }), "of its organisation, and Tyk refuses"),
-        (json!({ "apply_policies": ["good", "mixed"] }), "one of its policies has per_api and another partition"),
-        (json!({ "apply_policies": ["good", "off"] }), "a policy that is left out switches it off"),
-        (json!({ "apply_policies": ["parts"], "access_rights": { "gone": {} } }), "none of the rights that it had"),
-        (json!({ "apply_policies": ["rate"], "access_rights": { "gone": {} } }), "none of the rights that it had"),
-        (json!({ "apply_policies": ["unknown", "rate"] }), "neither it nor its policies name an API"),
-        (json!({ "apply_policies": ["parts"] }), "neither it nor its policies name an API"),
-        (json!({ "apply_policies": ["lost", "rate"] }), "none of the APIs of its policies is left"),
+        (json!({ "apply_policies": ["unknown"] }), "None of its policies is in the policies file"),
+        (json!({ "apply_policies": ["other"], "org_id": "acme" }), "of its organisation. Tyk refuses"),
+        (json!({ "apply_policies": ["other", "acme"] }), "of its organisation. Tyk refuses"),
+        (
+            json!({ "apply_policies": ["good", "mixed"] }),
+            "Its policy \"mixed\" is left out: it has per_api and another partition",
+        ),
+        (json!({ "apply_policies": ["good", "off"] }), "Its policy \"off\" is left out"),
+        (
+            json!({ "apply_policies": ["parts"], "access_rights": { "gone": {} } }),
+            "None of its rights could be imported",
+        ),
+        (
+            json!({ "apply_policies": ["rate"], "access_rights": { "gone": {} } }),
+            "None of its rights could be imported",
+        ),
+        (json!({ "apply_policies": ["unknown", "rate"] }), "Neither it nor its policies name an API"),
+        (json!({ "apply_policies": ["parts"] }), "Neither it nor its policies name an API"),
+        (json!({ "apply_policies": ["lost", "rate"] }), "Its policy \"lost\" is left out: none of its APIs is left"),
         (
             json!({ "apply_policies": ["lost", "rate"], "access_rights": { "a": {} } }),
-            "none of the APIs of its policies",
+            "Its policy \"lost\" is left out: none of its APIs is left",
         ),
-        (json!({ "apply_policies": ["globex"] }), "none of the APIs of its policies is left"),
+        (json!({ "apply_policies": ["globex"] }), "Its policy \"globex\" is left out: none of its APIs is left"),
         (json!({ "apply_policies": ["other"], "access_rights": { "a": {} } }), "belongs to another organisation"),
-        (json!({ "apply_policies": ["old"] }), "none of the APIs of its policies is left"),
-        (json!({ "access_rights": { "v": { "versions": ["v1"] } } }), "not one to version \"v2\""),
-        (json!({ "meta_data": { "policies": [{ "id": "own" }] } }), "the policies in its metadata"),
-        (json!({ "apply_policies": ["mixed"] }), "per_api and another partition"),
-        (json!({ "apply_policies": ["parts", "each"] }), "per_api and partitioned policies"),
-        (json!({ "apply_policies": ["lost"] }), "none of the APIs of its policies is left"),
-        (json!({ "basic_auth_data": { "password": "p" } }), "by a password"),
-        (json!({ "hmac_enabled": true, "hmac_string": "s" }), "by a signature"),
-        (json!({ "enable_http_signature_validation": true }), "by a signature"),
-        (json!({ "apply_policies": ["signed"] }), "none of the APIs of its policies is left"),
-        (json!({ "max_query_depth": 3 }), "max_query_depth"),
-        (json!({ "smoothing": { "enabled": true } }), "smoothing.enabled"),
+        (json!({ "apply_policies": ["old"] }), "Its policy \"old\" is left out: none of its APIs is left"),
+        (
+            json!({ "access_rights": { "v": { "versions": ["v1"] } } }),
+            "it does not include version \"v2\", the only version that is served",
+        ),
+        (json!({ "meta_data": { "policies": [{ "id": "own" }] } }), "the policies in its metadata. Put"),
+        (json!({ "apply_policies": ["mixed"] }), "it has per_api and another partition"),
+        (json!({ "apply_policies": ["parts", "each"] }), "Some of its policies have per_api, some are partitioned"),
+        (json!({ "apply_policies": ["lost"] }), "none of its APIs is left"),
+        (json!({ "basic_auth_data": { "password": "p" } }), "authenticates with a password (basic_auth_data)"),
+        (json!({ "hmac_enabled": true, "hmac_string": "s" }), "authenticates with a signature (hmac_enabled)"),
+        (json!({ "enable_http_signature_validation": true }), "authenticates with a signature"),
+        (json!({ "apply_policies": ["signed"] }), "Its policy \"signed\" is left out: tollbell checks API keys alone"),
+        (json!({ "max_query_depth": 3 }), "max_query_depth restricts it"),
+        (json!({ "smoothing": { "enabled": true } }), "smoothing restricts it"),
         (json!({ "meta_data": { "rate_limit_pattern": "a" } }), "a group of keys"),
-        (json!({ "access_rights": { "a": { "disable_introspection": true } } }), "none of the rights that it had"),
-        (json!({ "oauth_client_id": "c" }), "by an OAuth token"),
-        (json!({ "jwt_data": { "secret": "s" } }), "by a JWT"),
-        (json!({ "certificate": "c" }), "by a certificate"),
-        (json!({ "allowed_ips": ["10.0.0.1"] }), "only some addresses"),
+        (
+            json!({ "access_rights": { "a": { "disable_introspection": true } } }),
+            "tollbell cannot enforce disable_introspection",
+        ),
+        (
+            json!({ "access_rights": { "a": { "limit": { "max_query_depth": 2 } } } }),
+            "tollbell cannot enforce limit.max_query_depth",
+        ),
+        (json!({ "access_rights": { "a": { "of_the_future": 1 } } }), "tollbell cannot enforce of_the_future"),
+        (json!({ "access_rights": { "a": { "limit": { "rate": -3 } } } }), "limit.rate: -3 is negative"),
+        (json!({ "of_the_future": 1 }), "of_the_future restricts it"),
+        (json!({ "quota_max": -10 }), "quota_max: -10 is negative"),
+        (json!({ "expires": 4_102_444_800_000_i64 }), "expires: 4102444800000 is too large"),
+        // Without the policy that is left out, it would be wider than in Tyk.
+        (json!({ "apply_policies": ["good", "deep"], "quota_max": -1 }), "Its policy \"deep\" is left out"),
+        (json!({ "apply_policies": ["good", "signed"] }), "Its policy \"signed\" is left out"),
+        (json!({ "apply_policies": ["good", "smooth"] }), "Its policy \"smooth\" is left out"),
+        (json!({ "apply_policies": ["good", "odd part"] }), "Its policy \"odd part\" is left out"),
+        (json!({ "apply_policies": ["good", "negative"] }), "Its policy \"negative\" is left out"),
+        (json!({ "apply_policies": ["good", "lost quota"] }), "Its policy \"lost quota\" is left out"),
+        (json!({ "apply_policies": ["good", "typed"] }), "Its policy \"typed\" restricts its right to \"a\""),
+        (json!({ "oauth_client_id": "c" }), "authenticates with an OAuth token"),
+        (json!({ "jwt_data": { "secret": "s" } }), "authenticates with a JWT"),
+        (json!({ "certificate": "c" }), "authenticates with a certificate"),
+        (json!({ "allowed_ips": ["10.0.0.1"] }), "Only some addresses"),
     ];
     for (session, why) in cases {
         let folder = Folder::new(&[
@@ -69,6 +101,12 @@ fn keys_do_not_become_wider() {
                 json!([
                     { "id": "signed", "hmac_enabled": true, "access_rights": { "a": {} } },
                     { "id": "lost", "access_rights": { "gone": {} } },
+                    { "id": "deep", "quota_max": 100, "partitions": { "quota": true }, "max_query_depth": 5 },
+                    { "id": "smooth", "rate": 1, "per": 1, "smoothing": { "enabled": true } },
+                    { "id": "odd part", "partitions": { "of_the_future": true }, "access_rights": { "a": {} } },
+                    { "id": "negative", "quota_max": -2, "partitions": { "quota": true } },
+                    { "id": "lost quota", "quota_max": 1, "partitions": { "quota": true }, "access_rights": { "gone": {} } },
+                    { "id": "typed", "access_rights": { "v": { "versions": ["v2"] }, "a": { "restricted_types": [{ "name": "Q" }] } } },
                     { "id": "other", "org_id": "globex" },
                     { "id": "mixed", "partitions": { "per_api": true, "quota": true } },
                     { "id": "parts", "partitions": { "quota": true } },
@@ -104,7 +142,6 @@ fn keys_stay_with_what_remains() {
         (
             "policies.json",
             json!([
-                { "id": "lost", "access_rights": { "gone": {} } },
                 { "id": "rate", "rate": -1, "per": -1.0, "partitions": { "rate_limit": true } },
                 { "id": "good", "access_rights": { "a": { "limit": { "rate": -1, "per": 0 } } } },
             ]),
@@ -112,7 +149,7 @@ fn keys_stay_with_what_remains() {
         (
             "keys.json",
             json!({
-                "granted": { "apply_policies": ["lost", "good", "rate"], "access_rights": { "gone": {} } },
+                "granted": { "apply_policies": ["unknown", "good", "rate"], "access_rights": { "gone": {} } },
                 "own": { "apply_policies": ["unknown", "rate"], "access_rights": right },
                 "master": { "rate": -1, "per": -1 },
             }),
@@ -124,7 +161,7 @@ fn keys_stay_with_what_remains() {
     let own = json!({ "apply_policies": ["rate"], "access_rights": right });
     assert_eq!(keys[names::fingerprint(b"own")], own);
     assert_eq!(keys[names::fingerprint(b"master")], json!({ "rate": -1, "per": -1 }));
-    assert!(report.contains("apply_policies: without lost, which"), "{report}");
+    assert!(report.contains("apply_policies: unknown removed: not in the policies file"), "{report}");
     let rate = json!({ "rate": -1, "per": -1, "partitions": { "rate_limit": true } });
     assert_eq!(policies["rate"], rate, "unlimited, which wins where policies are merged");
     assert_eq!(policies["good"]["access_rights"]["a"]["limit"], json!({ "rate": -1 }));
@@ -165,11 +202,15 @@ fn custom_keys_keep_their_whole_names() {
         assert_eq!(keys[&sha(&ten)]["alias"], "ten", "{conf}: under its whole name alone");
         assert_eq!(keys[&sha("acmeold")]["alias"], "old", "{conf}");
         assert!(
-            !keys.contains_key(&sha("ab")) && report.contains("min_token_length, and Tyk refuses it, too"),
+            !keys.contains_key(&sha("ab")) && report.contains("min_token_length. Tyk refuses it, too."),
             "{report}"
         );
         assert_eq!(keys.contains_key(&sha("taken")), kept == 4, "{conf}: it is also the id of a custom key");
-        assert_eq!(report.contains("\"acme\" has a custom key with this id"), kept == 3, "{report}");
+        assert_eq!(
+            report.contains("In APIs of acme, Tyk reads this key as the id of another custom key"),
+            kept == 3,
+            "{report}"
+        );
     }
     let conf = json!({ "hash_keys": true, "hash_key_function": "sha256", "min_token_length": 5 });
     let (report, dump) =
@@ -223,6 +264,93 @@ fn hashed_exports_are_used_as_far_as_they_can_be() {
     let (report, dump) = folder.good();
     assert_eq!(tollbell_of(&dump)["keys"], json!({ format!("sha256:{sha}"): { "alias": "s" } }));
     assert_eq!(tollbell_of(&dump).get("hash_keys"), None);
-    assert!(report.contains("tyk.conf: hash_keys: it says that a key export has hashes instead of keys"), "{report}");
-    assert!(report.contains("its name is a murmur hash") && !report.contains("deadbeef"), "{report}");
+    assert!(report.contains("tyk.conf: hash_keys: The import reads the export's names as hashes."), "{report}");
+    assert!(report.contains("Its name is a murmur hash") && !report.contains("deadbeef"), "{report}");
+}
+
+/// A policy that says no rights names the APIs that its limits are for.
+#[test]
+fn limits_of_partitioned_policies_stay_with_their_apis() {
+    let folder = Folder::new(&[
+        ("tyk.conf", json!({})),
+        ("apps/a.json", classic(json!({}))),
+        ("apps/b.json", classic(json!({ "api_id": "b", "proxy": { "listen_path": "/b/" } }))),
+        (
+            "policies.json",
+            json!([
+                { "id": "acl", "partitions": { "acl": true }, "access_rights": { "a": {}, "b": {} } },
+                { "id": "ten", "quota_max": 10, "partitions": { "quota": true },
+                  "access_rights": { "a": { "restricted_types": [{ "name": "Q" }], "limit": { "quota_max": 5 } }, "gone": {} } },
+                { "id": "thousand", "quota_max": 1000, "partitions": { "quota": true }, "access_rights": { "b": {} } },
+            ]),
+        ),
+        ("keys.json", json!({ "k": { "apply_policies": ["acl", "ten", "thousand"] } })),
+    ]);
+    let (report, dump) = folder.good();
+    let policies = &tollbell_of(&dump)["policies"];
+    assert_eq!(policies["ten"]["access_rights"], json!({ "a": {} }), "{report}");
+    assert_eq!(policies["thousand"]["access_rights"], json!({ "b": {} }), "{report}");
+    assert_eq!(tollbell_of(&dump)["keys"].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn allowed_urls_are_carried_over() {
+    let rules = json!([{ "url": "^/a/{id}$", "methods": ["GET"] }, { "url": "/a/x", "methods": null }]);
+    let files = |options: Value| {
+        vec![
+            ("tyk.conf", json!({ "http_server_options": options })),
+            ("apps/a.json", classic(json!({}))),
+            ("keys.json", json!({ "k": { "access_rights": { "a": { "allowed_urls": rules } } } })),
+        ]
+    };
+    let (_, dump) = Folder::new(&files(json!({}))).good();
+    let right = &tollbell_of(&dump)["keys"][names::fingerprint(b"k")]["access_rights"]["a"];
+    let expected = json!([{ "url": "^/a/{id}$", "methods": ["GET"] }, { "url": "/a/x", "methods": [] }]);
+    assert_eq!(right["allowed_urls"], expected);
+    for option in ["enable_path_prefix_matching", "enable_path_suffix_matching"] {
+        let (report, dump) = Folder::new(&files(json!({ option: true }))).good();
+        assert_eq!(tollbell_of(&dump).get("keys"), None);
+        assert!(report.contains("Tyk reads its allowed_urls in another way than tollbell"), "{report}");
+    }
+}
+
+#[test]
+fn what_policies_replace_is_not_carried_over() {
+    let folder = Folder::new(&[
+        ("tyk.conf", json!({})),
+        ("apps/a.json", classic(json!({}))),
+        (
+            "policies.json",
+            json!([
+                { "id": "whole", "quota_max": 9, "access_rights": { "a": {} } },
+                { "id": "quota", "quota_max": 5, "partitions": { "quota": true }, "access_rights": { "a": {} } },
+            ]),
+        ),
+        (
+            "keys.json",
+            json!({
+                "whole": { "quota_max": 1, "rate": 2, "per": 3, "access_rights": { "a": {} }, "apply_policies": ["whole"] },
+                "quota": { "quota_max": 1, "rate": 2, "per": 3, "access_rights": { "a": {} }, "apply_policies": ["quota"] },
+            }),
+        ),
+    ]);
+    let (_, dump) = folder.good();
+    let keys = &tollbell_of(&dump)["keys"];
+    assert_eq!(keys[names::fingerprint(b"whole")], json!({ "apply_policies": ["whole"] }));
+    let expected = json!({ "rate": 2, "per": 3, "access_rights": { "a": {} }, "apply_policies": ["quota"] });
+    assert_eq!(keys[names::fingerprint(b"quota")], expected);
+}
+
+#[test]
+fn keys_that_tyk_deletes_are_named() {
+    let conf = json!({ "force_global_session_lifetime": true, "global_session_lifetime": 100 });
+    let folder = Folder::new(&[
+        ("tyk.conf", conf),
+        ("apps/a.json", classic(json!({ "session_lifetime": 60 }))),
+        ("keys.json", json!({ "k": { "session_lifetime": 5, "expires": 0 } })),
+    ]);
+    let (report, _) = folder.good();
+    for setting in ["tyk.conf: global_session_lifetime", "apps/a.json: session_lifetime", ".session_lifetime"] {
+        assert!(report.contains(&format!("{setting}: Tyk deletes a key this long after")), "{setting}: {report}");
+    }
 }

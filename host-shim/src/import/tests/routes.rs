@@ -197,7 +197,7 @@ fn handlers_that_tyk_never_calls_are_not_carried_over() {
         "Tyk never tells a handler in tyk.conf of AuthFailure, only one of an API",
         "Tyk never tells a handler in tyk.conf of QuotaExceeded",
         "TokenCreated never fires here: observe the service that manages keys",
-        "TriggerExceeded never fires here: Tyk tells the target of monitor.configuration alone",
+        "TriggerExceeded never fires here: In Tyk, only monitor.configuration receives it.",
     ] {
         assert!(report.contains(said), "{said}\n{report}");
     }
@@ -214,7 +214,7 @@ fn a_certificate_beside_the_key_is_asked_for_with_tls() {
         let (report, dump) = folder.good();
         let closes = |route: &&Value| route["direct_response"]["status"] == 403;
         assert_eq!(routes(&dump, "*").iter().filter(closes).count() > 0, tls, "{report}");
-        assert_eq!(report.matches("since nothing here checks client certificates").count(), closed, "{report}");
+        assert_eq!(report.matches("because nothing checks client certificates").count(), closed, "{report}");
     }
 }
 
@@ -251,8 +251,8 @@ fn what_is_left_out_is_not_carried_over() {
         "its listen path \"/b/{id}\" is a pattern",
         "its listen path \"/c;x/\" has a character that servers do not agree on",
         "it is served by Tyk Streams",
-        "lost.quota_max: the policy is left out: none of its APIs is left",
-        ".quota_max: the key is left out: none of the APIs of its policies is left",
+        "lost.quota_max: The policy is left out, and so are its keys: none of its APIs is left.",
+        ".quota_max: The key is left out. Its policy \"lost\" is left out: none of its APIs is left.",
     ] {
         assert!(report.contains(said), "{said}: {report}");
     }

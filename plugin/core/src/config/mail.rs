@@ -47,7 +47,7 @@ fn check_templates(
         return None;
     }
     if !enabled {
-        warnings.add("email_templates", "of no use: email_backend.enable_email_notifications is not set");
+        warnings.add("email_templates", "has no effect: email_backend.enable_email_notifications is not set");
     }
     let mut letters = MailTemplates::builtin();
     // What others share comes first: they keep what they do not replace.
@@ -56,14 +56,14 @@ fn check_templates(
     for (name, letter) in shared.into_iter().chain(own) {
         let path = member("email_templates", name);
         let Some(known) = templates::known(name) else {
-            errors.add(path, format!("no letter has this name{}", hint(name, templates::names())));
+            errors.add(path, format!("no email template has this name{}", hint(name, templates::names())));
             continue;
         };
         if EventKind::NEVER_FIRED.contains(&known) {
             warnings.add(&path, "this event never fires here");
         }
         if let Some(other) = seen.insert(known, name) {
-            errors.add(path, format!("{other} is the same letter in another spelling"));
+            errors.add(path, format!("{other} is the same template in another spelling"));
             continue;
         }
         let parts = [(Part::Subject, &letter.subject), (Part::Text, &letter.text), (Part::Html, &letter.html)];

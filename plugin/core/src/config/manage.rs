@@ -49,17 +49,17 @@ pub(super) fn observe(
 fn warn_of_rule(path: &str, raw: &raw::ObserveRule, (listen_path, rules): (&Prefix, &Rules), warnings: &mut Errors) {
     match Kind::from_name(&raw.event) {
         Some(kind) if kind.is_portal() && raw.message.is_empty() => {
-            warnings.add(member(path, "message"), "missing: the event says nothing but that it happened");
+            warnings.add(member(path, "message"), "missing: the event has no payload");
         }
         Some(kind) if !kind.is_portal() && raw.data.given().is_empty() => {
-            warnings.add(member(path, "data"), "missing: the event says nothing but that it happened");
+            warnings.add(member(path, "data"), "missing: the event has no payload");
         }
         _ => {}
     }
     if Template::parse(&raw.path).is_ok()
         && !whole_paths(listen_path, &raw.path).any(|whole| rules.heeds(&raw.method, &whole))
     {
-        warnings.add(member(path, "path"), "never counts: the preset knows the same requests more particularly");
+        warnings.add(member(path, "path"), "has no effect: the preset has a more specific rule for these requests");
     }
 }
 

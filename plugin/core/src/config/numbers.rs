@@ -27,6 +27,10 @@ pub(super) fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Error
     for (name, session) in &raw.keys {
         let path = member("keys", &key_name(name));
         limit(&path, session.limit(), errors, warnings);
+        // With policies, the window may be that of their quota.
+        if session.policies().is_empty() {
+            window(&path, session.limit(), warnings);
+        }
         rights(&path, &session.access_rights, errors, warnings);
         triggers(&path, &session.monitor, warnings);
         if (1..FIRST_PLAUSIBLE_EXPIRY).contains(&session.expires) {
@@ -37,12 +41,14 @@ pub(super) fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Error
     for (id, policy) in &raw.policies {
         let path = member("policies", id);
         limit(&path, policy.limit(), errors, warnings);
+        window(&path, policy.limit(), warnings);
         rights(&path, &policy.access_rights, errors, warnings);
         triggers(&path, &policy.monitor, warnings);
     }
     for (id, org) in &raw.orgs {
         let path = member("orgs", id);
         limit(&path, org.limit(), errors, warnings);
+        window(&path, org.limit(), warnings);
         triggers(&path, &org.monitor, warnings);
     }
     fraction("monitor.global_trigger_limit", raw.monitor.global_trigger_limit, warnings);
@@ -83,13 +89,17 @@ fn limit(path: &str, limit: raw::Limit, errors: &mut Errors, warnings: &mut Erro
     if let Some((field, why)) = wrong(limit) {
         errors.add(member(path, field), why);
     }
-    let raw::Limit { quota_max, quota_renewal_rate, rate, per } = limit;
+    let raw::Limit { rate, per, .. } = limit;
     match (rate > 0.0, per > 0.0) {
         (true, false) => warnings.add(member(path, "rate"), "no limit: per is missing"),
         (false, true) if rate == 0.0 => warnings.add(member(path, "per"), "no limit: rate is missing"),
         _ => {}
     }
-    if quota_max == 0 && quota_renewal_rate > 0 {
+}
+
+/// The window of no quota.
+fn window(path: &str, limit: raw::Limit, warnings: &mut Errors) {
+    if limit.quota_max == 0 && limit.quota_renewal_rate > 0 {
         let message = "has no effect: quota_max is missing or 0, which is unlimited, as -1 is";
         warnings.add(member(path, "quota_renewal_rate"), message);
     }
@@ -97,7 +107,9 @@ fn limit(path: &str, limit: raw::Limit, errors: &mut Errors, warnings: &mut Erro
 
 fn rights(path: &str, rights: &BTreeMap<String, raw::AccessRight>, errors: &mut Errors, warnings: &mut Errors) {
     for (api, right) in rights {
-        limit(&member(&member(&member(path, "access_rights"), api), "limit"), right.limit, errors, warnings);
+        let place = member(&member(&member(path, "access_rights"), api), "limit");
+        limit(&place, right.limit, errors, warnings);
+        window(&place, right.limit, warnings);
     }
 }
 

@@ -123,11 +123,9 @@ fn split_port<'u>(url: &str, text: &'u str, at: usize) -> Result<(&'u str, Optio
     let port_at = place(url, at.saturating_add(colon).saturating_add(1));
     match port.get(1..).unwrap_or_default() {
         "" => Err("has no port behind its colon".to_owned()),
-        digits if !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Err(format!("has something else than a port from {port_at} on"))
-        }
+        digits if !digits.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!("has no valid port at {port_at}")),
         digits => match digits.parse() {
-            Ok(0) | Err(_) => Err(format!("has no port from 1 to 65535 from {port_at} on")),
+            Ok(0) | Err(_) => Err(format!("has no valid port at {port_at}: from 1 to 65535")),
             Ok(port) => Ok((host, Some(port))),
         },
     }
@@ -268,11 +266,11 @@ mod tests {
             ("http://:80/", "names no host"),
             ("http://u@/", "names no host"),
             ("http://h.test:/", "has no port behind its colon"),
-            ("http://h.test:0/", "has no port from 1 to 65535 from character 15 on"),
-            ("http://h.test:65536/", "has no port from 1 to 65535 from character 15 on"),
-            ("http://h.test:99999999999/", "has no port from 1 to 65535 from character 15 on"),
-            ("http://h.test:80a/", "has something else than a port from character 15 on"),
-            ("http://h.test:+80/", "has something else than a port from character 15 on"),
+            ("http://h.test:0/", "has no valid port at character 15: from 1 to 65535"),
+            ("http://h.test:65536/", "has no valid port at character 15: from 1 to 65535"),
+            ("http://h.test:99999999999/", "has no valid port at character 15: from 1 to 65535"),
+            ("http://h.test:80a/", "has no valid port at character 15"),
+            ("http://h.test:+80/", "has no valid port at character 15"),
             ("http://a:b:c/", "has more than one colon in its host"),
             ("http://2001:db8::1/", "has more than one colon in its host"),
             ("http://[::1/", "opens a bracket for an IPv6 address and does not close it"),

@@ -92,13 +92,7 @@ fn a_bad_answer_changes_nothing() {
         r#"{"b":{}}x"#,
         r#"{"b":{} "c":{}}"#,
         r#"{,"b":{}}"#,
-        r#"{"b":{"quota_max":"many"}}"#,
         r#"{"b":{},"b":{}}"#,
-        r#"{"b":{"apply_policies":["none"]}}"#,
-        r#"{"b":{"monitor":{"trigger_limits":[0]}}}"#,
-        r#"{"":{}}"#,
-        r#"{"sha256:12":{}}"#,
-        r#"{"header:b":{}}"#,
         r#"{"b":[]}"#,
         &huge,
     ] {
@@ -260,7 +254,7 @@ fn what_is_empty_or_harmless_closes_nothing() {
     let (session, _) = read(&json!({ "access_rights": rights }));
     assert!(session.plan.grant("orders").is_none() && session.plan.grant("other").is_some());
     // Tyk's older form of apply_policies.
-    let (session, _) = read(&json!({ "apply_policy_id": "gold" }));
+    let (session, _) = read(&json!({ "apply_policy_id": "gold", "access_rights": { "orders": {} } }));
     assert_eq!(session.plan.limits.quota.as_ref().map(|quota| quota.max), Some(5));
 }
 
@@ -271,4 +265,42 @@ fn closed_keys_are_counted() {
         (0..50).map(|n| (format!("key-{n}"), json!({ "hmac_enabled": n % 2 == 0 }))).collect();
     world.look(200, "v1", &Value::Object(sessions).to_string());
     assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(25));
+}
+
+/// One session that cannot be used as it is stops no other.
+#[test]
+fn what_is_wrong_with_one_key_closes_it_alone() {
+    let (config, _) = Config::load(CONFIG.as_bytes()).unwrap();
+    let mut shared = Shared::default();
+    let mut read = |session: &Value| {
+        let text = session.to_string();
+        config.session_maker.read(KeyHash::of(b"k"), text.as_bytes(), &config.directory, &mut shared).unwrap()
+    };
+    for (session, field) in [
+        (json!({ "quota_max": "many" }), "quota_max: "),
+        (json!({ "quota_max": 1.5 }), "quota_max: "),
+        (json!({ "org_id": 7 }), "org_id: "),
+        (json!({ "access_rights": ["orders"] }), "access_rights: "),
+        (json!({ "apply_policies": ["none"], "access_rights": { "orders": {} } }), "no policy has the id \"none\""),
+        (json!({ "apply_policies": ["gold", "none"] }), "no policy has the id \"none\""),
+        // Tyk refuses it, and here it would be the right to every API.
+        (json!({ "apply_policies": ["gold"] }), "apply_policies: no policy gives a right to an API"),
+    ] {
+        let (closed, said) = read(&session);
+        assert!(closed.plan.grant("orders").is_none(), "{session}");
+        assert!(said.len() == 1 && said[0].contains(field), "{session}: {said:?}");
+    }
+    let quota = |session: &crate::session::Session| {
+        session.plan.limits.quota.as_ref().map(|quota| (quota.max, quota.window_ms))
+    };
+    let (session, said) = read(&json!({ "quota_max": 1000.0, "quota_renewal_rate": 60.0, "meta_data": { "n": 1.0 } }));
+    assert_eq!((quota(&session), said.len()), (Some((1000, Some(60_000))), 0));
+    let (_, said) = read(&json!({ "quota_max": 5, "monitor": { "trigger_limits": [0, 50, 120, -1] } }));
+    assert_eq!(said, Vec::<String>::new());
+    let mut world = World::new();
+    let document =
+        r#"{"a":{},"b":{"apply_policies":["none"]},"":{},"sha256:12":{},"header:b":{},"c":{"quota_max":true}}"#;
+    let (_, changed) = world.look(200, "v1", document);
+    assert!(changed && world.knows("a") && world.knows("b") && world.knows("c"));
+    assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(5));
 }

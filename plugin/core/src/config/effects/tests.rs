@@ -94,14 +94,26 @@ const CASES: &[Case<'_>] = &[
         ],
         &[
             "keys: no API asks for a key",
-            "keys[\"sha256:",
+            "keys[\"header:partner\"]: no API identifies callers by header",
             "default_policy: has no effect",
             "identities.capacity: has no effect",
             "policies.gold.access_rights.orders.limit: has no effect",
         ],
     ),
-    (&[("/apis/1/identity", r#"["key", {"source_address": true}]"#)], &["keys[\"sha256:"]),
-    (&[("/keys/metadata:x", "{}")], &["keys[\"sha256:"]),
+    (
+        &[("/apis/1/identity", r#"["key", {"source_address": true}]"#)],
+        &["keys[\"header:partner\"]: no API identifies callers by header"],
+    ),
+    (&[("/keys/metadata:x", "{}")], &["keys[\"metadata:x\"]: no API identifies callers by metadata"]),
+    // A session stands for an identity of its name, too.
+    (
+        &[
+            ("/apis/0/identity", r#"[{"header": "x-user"}]"#),
+            ("/apis/0/auth", "{}"),
+            ("/apis/1/identity", r#"[{"header": "x-user"}]"#),
+        ],
+        &[],
+    ),
     (
         &[("/keys_from", r#"{"interval_s": 5, "headers": {"a": "b"}, "max_bytes": 2000}"#)],
         &[
@@ -122,7 +134,11 @@ const CASES: &[Case<'_>] = &[
                 r#"{"k": {"org_id": "acme", "expires": 4000000000, "rate": 1, "per": 1, "apply_policies": ["gold"]}}"#,
             ),
         ],
-        &["default_policy: has no effect", "identities.capacity: has no effect"],
+        &[
+            "default_policy: has no effect",
+            "identities.capacity: has no effect",
+            "keys[\"sha256:8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a\"].rate: has no effect: the key's",
+        ],
     ),
     (&[("/orgs/other", r#"{"quota_max": 5}"#)], &["orgs.other: no API and no key belongs to this organisation"]),
     (&[("/orgs/other", r#"{"event_options": {"api_event": {"webhook": "http://n.test/"}}}"#)], &[]),
@@ -159,16 +175,83 @@ const CASES: &[Case<'_>] = &[
             ("/policies/plain/partitions", r#"{"rate_limit": true}"#),
             ("/policies/plain/access_rights", r#"{"orders": {}}"#),
         ],
-        &[
-            "policies.plain.quota_max: has no effect: its partitions leave quota out",
-            "policies.plain.access_rights: has no effect: its partitions leave acl out",
-        ],
+        &["policies.plain.quota_max: has no effect: its partitions leave quota out"],
     ),
     (
         &[("/policies/plain", r#"{"rate": 5, "per": 1, "partitions": {"acl": true}}"#)],
         &["policies.plain.rate: has no effect: its partitions leave rate_limit out"],
     ),
+    (
+        &[
+            ("/policies/gold/access_rights/orders", r#"{"limit": {"quota_max": -1}, "allowance_scope": "x"}"#),
+            ("/policies/gold/partitions", "{}"),
+        ],
+        &[
+            "policies.gold.access_rights.orders.limit: has no effect: partitions.per_api is not true",
+            "policies.gold.access_rights.orders.allowance_scope: has no effect: a policy's rights are counted by policy",
+        ],
+    ),
+    (
+        &[(
+            "/keys/k/access_rights",
+            r#"{"orders": {"allowance_scope": "x"}, "people": {"limit": {"rate": 1, "per": 1}, "allowance_scope": "x"}}"#,
+        )],
+        &[
+            "keys[\"sha256:8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a\"].access_rights.orders.allowance_scope: has no effect: the right has no limit",
+        ],
+    ),
+    // What policies say, and what stays the key's.
+    (
+        &[(
+            "/keys/p",
+            r#"{"org_id": "acme", "apply_policies": ["gold"], "quota_max": 10, "rate": 1, "per": 1, "access_rights": {"people": {}}}"#,
+        )],
+        &[
+            "keys[\"sha256:148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940\"].access_rights: has no effect: the key's policies",
+            "keys[\"sha256:148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940\"].quota_max: has no effect: the key's policies",
+            "keys[\"sha256:148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940\"].rate: has no effect: the key's policies",
+        ],
+    ),
+    (
+        &[
+            ("/policies/quota", r#"{"quota_max": 5, "partitions": {"quota": true}, "access_rights": {"orders": {}}}"#),
+            ("/keys/p", r#"{"org_id": "acme", "apply_policies": ["gold"]}"#),
+            (
+                "/keys/q",
+                r#"{"org_id": "acme", "apply_policies": ["quota"], "rate": 1, "per": 1, "access_rights": {"orders": {"limit": {"quota_max": 5}}}}"#,
+            ),
+        ],
+        &[],
+    ),
+    // A policy that names no API.
+    (&[("/keys/p", r#"{"org_id": "acme", "apply_policies": ["gold", "plain"]}"#)], &[]),
+    (
+        &[("/keys/q", r#"{"org_id": "acme", "apply_policies": ["plain"]}"#)],
+        &[
+            "keys[\"sha256:8e35c2cd3bf6641bdb0e2050b76932cbb2e6034a0ddacc1d9bea82a6ba57f7cf\"].apply_policies: none of the policies gives a right to an API",
+        ],
+    ),
     // Monitors.
+    (
+        &[("/policies/plain/monitor", r#"{"trigger_limits": [50]}"#), ("/policies/plain/quota_max", "0")],
+        &["policies.plain.monitor.trigger_limits: has no effect: there is no quota"],
+    ),
+    (
+        &[
+            ("/policies/plain", r#"{"monitor": {"trigger_limits": [50]}}"#),
+            ("/keys/p", r#"{"org_id": "acme", "apply_policies": ["plain", "gold"]}"#),
+        ],
+        &[],
+    ),
+    (
+        &[
+            ("/policies/gold", r#"{"access_rights": {"orders": {}}}"#),
+            ("/keys/p", r#"{"org_id": "acme", "apply_policies": ["gold"], "monitor": {"trigger_limits": [50]}}"#),
+        ],
+        &[
+            "keys[\"sha256:148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940\"].monitor.trigger_limits: has no effect: there is no quota",
+        ],
+    ),
     (
         &[("/monitor/enable_trigger_monitors", "false"), ("/monitor/global_trigger_limit", "80")],
         &[
@@ -211,6 +294,8 @@ const CASES: &[Case<'_>] = &[
         ],
         &[
             "monitor.monitor_user_keys: has no effect: no key has a quota",
+            "policies.gold.monitor.trigger_limits: has no effect: there is no quota",
+            "keys[\"sha256:148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940\"].apply_policies: none of the policies",
             "apis[0].event_handlers.events.QuotaExceeded: this event never fires here: no key has a quota",
         ],
     ),
@@ -319,14 +404,26 @@ const CASES: &[Case<'_>] = &[
     ),
     (
         &[
-            ("/monitor/configuration/method", "\"GET\""),
+            ("/monitor/configuration", r#"{"target_path": "http://n.test/", "method": "GET"}"#),
+            ("/webhooks/0/events", r#"["UserRegistered"]"#),
             ("/monitor/configuration/template_path", "\"t.json\""),
             ("/monitor/configuration/secret", "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\""),
         ],
-        &[
-            "monitor.configuration.template_path: has no effect: GET sends no body",
-            "monitor.configuration.secret: has no effect: GET sends no body",
-        ],
+        &["monitor.configuration.template_path: has no effect: GET sends no body"],
+    ),
+    (
+        &[(
+            "/apis/0/server/eventHandlers/0",
+            r#"{"enabled": true, "trigger": "HostUp", "type": "webhook", "method": "GET", "url": "http://a.test/", "bodyTemplate": "t.json", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}"#,
+        )],
+        &["apis[0].server.eventHandlers[0].bodyTemplate: has no effect: GET sends no body"],
+    ),
+    (
+        &[(
+            "/apis/0/server/eventHandlers/0",
+            r#"{"enabled": true, "trigger": "HostUp", "type": "webhook", "method": "GET", "url": "http://a.test/", "bodyTemplate": "t.json", "cooldownPeriod": "1m"}"#,
+        )],
+        &[],
     ),
     (
         &[(

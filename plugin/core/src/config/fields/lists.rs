@@ -13,7 +13,7 @@ const QUOTA_RENEWAL_RATE: Field =
     field("quota_renewal_rate", Honoured("the window in seconds; -1 and 0: it never renews"));
 const RATE: Field = field("rate", Honoured("requests per period; -1 and 0: unlimited"));
 const PER: Field = field("per", Honoured("the period in seconds; -1 and 0: no rate limit"));
-const COUNTING: Use = Ignored("it is where Tyk's own counting stands; counting begins anew");
+const COUNTING: Use = Ignored("Tyk's counter state; counting starts anew");
 const THROTTLE: Use = Ignored("Tyk holds a refused request back and tries again; here the client is told when");
 const DEPTH: Use = Closes("it limits GraphQL queries");
 const GRAPHQL: Use = Closes("it restricts GraphQL queries");
@@ -23,9 +23,10 @@ const SIGNATURE: Use = Closes("the owner signs requests");
 const CERTIFICATE: Use = Closes("the owner shows a certificate");
 const OAUTH: Use = Closes("the owner has an OAuth token");
 const RECORDS: Use = Ignored("it says what Tyk records of requests");
-const STORAGE: Use = Ignored("it says how long Tyk stores the session");
+const EXPIRED: Use = Ignored("it says what Tyk makes of an expired session");
+const LIFETIME: Use = Ignored("Tyk deletes the session after this time; here it stays until it expires: set expires");
 const WRITTEN: Use = Ignored("it says when Tyk wrote the object");
-const NAME_AGAIN: Use = Ignored("it is the name again under which the object stands");
+const NAME_AGAIN: Use = Ignored("repeats the object's name");
 
 /// `user.SessionState`.
 pub const SESSION: &[Field] = &[
@@ -38,7 +39,10 @@ pub const SESSION: &[Field] = &[
     field("expires", Honoured("Unix seconds; -1 and 0: never")),
     field("is_inactive", Honoured("the key is switched off")),
     field("monitor", Honoured("trigger_limits: thresholds of the key's own")),
-    field("access_rights", Honoured("the APIs that the key may call, by id; none: every API")),
+    field(
+        "access_rights",
+        Honoured("the APIs that the key may call, by id; none: every API, but none at all for a key with policies"),
+    ),
     field("apply_policies", Honoured("the policies of the key, by id")),
     field("apply_policy_id", Honoured("one policy, where apply_policies is empty")),
     field("meta_data", Honoured("for templates; `policies` and `rate_limit_pattern` in it close the key")),
@@ -54,9 +58,9 @@ pub const SESSION: &[Field] = &[
     field("data_expires", RECORDS),
     field("enable_detail_recording", RECORDS),
     field("enable_detailed_recording", RECORDS),
-    field("session_lifetime", STORAGE),
-    field("post_expiry_action", STORAGE),
-    field("post_expiry_grace_period", STORAGE),
+    field("session_lifetime", LIFETIME),
+    field("post_expiry_action", EXPIRED),
+    field("post_expiry_grace_period", EXPIRED),
     field("id_extractor_deadline", Ignored("it is a cache's time, for plugins")),
     field("key_id", NAME_AGAIN),
     field("key_hash", NAME_AGAIN),
@@ -79,8 +83,11 @@ pub const SESSION: &[Field] = &[
 pub const RIGHT: &[Field] = &[
     field("versions", Honoured("the versions of the API that the key may call, where the API has versions")),
     field("allowed_urls", Honoured("the paths and methods that the key may call; none: all")),
-    field("limit", Honoured("limits for this API instead of the session's")),
-    field("allowance_scope", Honoured("rights with the same scope are counted together")),
+    field("limit", Honoured("limits for this API instead of the session's; in a policy only with partitions.per_api")),
+    field(
+        "allowance_scope",
+        Honoured("rights of a session with the same scope are counted together; in a policy it has no effect"),
+    ),
     field("api_id", NAME_AGAIN),
     field("api_name", NAME_AGAIN),
     field("apiid", NAME_AGAIN),
@@ -125,13 +132,13 @@ pub const POLICY: &[Field] = &[
     field("tags", Honoured("added to its keys' tags")),
     field("meta_data", Honoured("added to its keys' metadata")),
     field("monitor", Honoured("thresholds of its keys; Tyk's policies have none")),
-    field("key_expires_in", Ignored("it counts where keys are made")),
+    field("key_expires_in", Ignored("used only when Tyk creates a key")),
     field("_id", NAME_AGAIN),
     field("id", NAME_AGAIN),
     field("active", Ignored("Tyk looks at is_inactive")),
     field("last_updated", WRITTEN),
-    field("post_expiry_action", STORAGE),
-    field("post_expiry_grace_period", STORAGE),
+    field("post_expiry_action", EXPIRED),
+    field("post_expiry_grace_period", EXPIRED),
     field("throttle_interval", THROTTLE),
     field("throttle_retry_limit", THROTTLE),
     field("graphql_access_rights", Ignored("it is always empty in Tyk 5")),

@@ -261,14 +261,14 @@ fn letters_that_are_unknown_or_do_not_compile_are_named() {
         "email_templates.key_event.html: line 2, column 1: {{#if}} has no {{/if}}",
         "email_templates.api_event.subject: line 1, column 1: {{> x}}: partials and decorators are not supported",
         "email_templates.api_event.text: line 1, column 1: a tag {{ has no end }}",
-        "email_templates.key_reqest_event: no letter has this name (did you mean \"key_request_event\"?)",
+        "email_templates.key_reqest_event: no email template has this name (did you mean \"key_request_event\"?)",
     ];
     assert_eq!(found.len(), begins.len(), "{found:?}");
     assert!(found.iter().zip(begins).all(|(error, begins)| error.starts_with(begins)), "{found:?}");
     let twice = json!({ "OrganisationRegistered": { "text": "x" }, "OrganizationRegistered": { "text": "x" } });
     assert_eq!(
         errors(&with(twice)),
-        ["email_templates.OrganizationRegistered: OrganisationRegistered is the same letter in another spelling"]
+        ["email_templates.OrganizationRegistered: OrganisationRegistered is the same template in another spelling"]
     );
     let off = json!({ "email_templates": { "key_event": { "text": "x" } } });
     let (_, warnings) = Config::load(off.to_string().as_bytes()).unwrap();

@@ -29,7 +29,7 @@ pub struct ClassicHandlers {
     pub events: BTreeMap<String, Vec<Handler>>,
 }
 
-/// The part of a Tyk OAS definition's server that says who hears of events.
+/// The part of a Tyk OAS definition's server that says who is notified of events.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct OasServer {
@@ -178,7 +178,7 @@ pub struct NamedWebhook {
     pub timeout: Option<u64>,
     /// Headers of the request.
     pub headers: BTreeMap<String, String>,
-    /// The events that it hears of, on every API, beside those whose handlers name it.
+    /// The events that it is sent, on every API, beside those whose handlers name it.
     pub events: Vec<String>,
     /// The name of an entry of templates, or of a built-in one; empty for the default.
     pub template_path: String,

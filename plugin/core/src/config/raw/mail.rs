@@ -26,7 +26,7 @@ pub struct EmailBackend {
     pub default_from_name: String,
     /// As Tyk writes it; not used.
     pub dashboard_hostname: String,
-    /// The developer concerned hears of sign-ups, of accounts that are switched on or off, of key requests, and of
+    /// The developer concerned is notified of sign-ups, of accounts that are switched on or off, of key requests, and of
     /// thresholds of their quota, at their own address.
     pub notify_users: bool,
     /// The cool-down of letters to developers in seconds; 0 for none.

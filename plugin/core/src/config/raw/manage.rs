@@ -1,4 +1,4 @@
-//! Management events: what is observed, and who hears of it.
+//! Management events: what is observed, and who is notified.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +46,8 @@ pub struct ObserveRule {
     /// The response's statuses that are a success; by default every 2xx.
     #[schemars(inner(range(min = 100, max = 599)))]
     pub status: Vec<u16>,
-    /// Where the id of the organisation stands whose event_options say who hears of it; by default the API's own. Where
-    /// nothing stands there, no organisation hears of it.
+    /// Where the id of the organisation stands whose event_options say who is notified; by default the API's own. Where
+    /// nothing stands there, no organisation is notified.
     pub org_id: ObserveSource,
     /// Of a dashboard event: where the payload's data stands. Members that are named as credentials are, such as
     /// password or shared_secret, are left out, and the values of headers.
@@ -85,7 +85,7 @@ pub struct ObserveSource {
     pub value: Option<Value>,
 }
 
-/// Who hears of an organisation's management events, by event.
+/// Who is notified of an organisation's management events, by event.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]

@@ -73,7 +73,7 @@ pub struct Config {
     pub webhooks: Vec<NamedWebhook>,
     /// The account with an e-mail provider.
     pub email_backend: EmailBackend,
-    /// Letters by the name of their event, instead of the built-in ones.
+    /// Email templates by event name, instead of the built-in ones.
     pub email_templates: BTreeMap<String, EmailTemplate>,
     /// Which Envoy cluster carries a message.
     pub callouts: Callouts,
@@ -310,7 +310,7 @@ pub struct KeysFrom {
     pub url: String,
     /// The Envoy cluster; by default as for messages, see callouts.
     pub cluster: String,
-    /// Seconds between two looks.
+    /// Seconds between two fetches.
     #[schemars(range(min = 1, max = 86_400))]
     pub interval_s: u64,
     /// Headers of the request, such as Authorization.

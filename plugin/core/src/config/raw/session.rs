@@ -74,10 +74,11 @@ pub struct AccessRight {
     /// The paths and methods that may be called; none: all.
     #[serde(deserialize_with = "null_as_default")]
     pub allowed_urls: Vec<AllowedUrl>,
-    /// Limits for this API instead of the session's.
+    /// Limits for this API instead of the session's; in a policy only with partitions.per_api.
     #[serde(deserialize_with = "null_as_default")]
     pub limit: Limit,
-    /// Rights with the same scope are counted together; by default each API's limit is counted by itself.
+    /// Rights of a session with the same scope are counted together; by default each API's limit is counted by itself. In
+    /// a policy it has no effect.
     pub allowance_scope: String,
     /// Of a fetched session: it has a field that narrows it and is not honoured.
     #[serde(skip)]
@@ -139,7 +140,7 @@ pub struct Policy {
     pub per: f64,
     /// Its keys are switched off.
     pub is_inactive: bool,
-    /// As Tyk writes it: the time that a new key lives, in seconds. Of use where keys are made, and not looked at here.
+    /// As Tyk writes it: the time that a new key lives, in seconds. Used only when Tyk creates a key.
     #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
     pub key_expires_in: i64,
     /// Thresholds of its keys.
@@ -192,7 +193,7 @@ pub struct Org {
     pub is_inactive: bool,
     /// Thresholds of this organisation's own.
     pub monitor: Triggers,
-    /// Who hears of its management events, by event: api_event, key_event, hashed_key_event, key_request_event,
+    /// Who is notified of its management events, by event: api_event, key_event, hashed_key_event, key_request_event,
     /// password_reset_event, portal_password_reset_event.
     #[serde(deserialize_with = "null_as_default")]
     pub event_options: BTreeMap<String, EventOption>,

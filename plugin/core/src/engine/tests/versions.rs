@@ -165,9 +165,9 @@ fn mistakes_in_versions_are_named() {
             json!({ "location": "header", "key": "v", "fallback_to_default": true, "versions": v1 }),
             "needs a default_version",
         ),
-        (json!({ "location": "url", "versions": { "a/b": {} } }), "is not a name"),
-        (json!({ "location": "header", "key": "v", "versions": { " v1": {} } }), "is not a name"),
-        (json!({ "location": "header", "key": "v", "versions": { "é": {} } }), "is not a name"),
+        (json!({ "location": "url", "versions": { "a/b": {} } }), "is not a valid version name"),
+        (json!({ "location": "header", "key": "v", "versions": { " v1": {} } }), "is not a valid version name"),
+        (json!({ "location": "header", "key": "v", "versions": { "é": {} } }), "is not a valid version name"),
         (
             json!({ "location": "header", "key": "v", "versions": { "v1": { "expires": "soon" } } }),
             "\"soon\" is not a time",

@@ -304,8 +304,8 @@ fn what_is_of_no_use_is_a_warning() {
         rule
     };
     let whole = || json!({ "action": "add", "data": { "request": "" } });
-    let says_nothing = "missing: the event says nothing but that it happened";
-    let outranked = "never counts: the preset knows the same requests more particularly";
+    let says_nothing = "missing: the event has no payload";
+    let outranked = "has no effect: the preset has a more specific rule for these requests";
     for (observe, expected) in [
         (
             json!({ "max_body_bytes": 1000 }),
@@ -348,7 +348,10 @@ fn what_is_of_no_use_is_a_warning() {
     admin["admin"]["path_prefix"] = "/ops".into();
     admin["admin"]["token_sha256"] = "00".repeat(32).into();
     for (listen_path, expected) in [
-        ("/ops/api/", &["apis[0].listen_path: nothing reaches it: below /ops the filter answers itself"][..]),
+        (
+            "/ops/api/",
+            &["apis[0].listen_path: receives no requests: the admin endpoints answer everything below /ops"][..],
+        ),
         ("/opsy/", &[]),
     ] {
         admin["apis"][0]["listen_path"] = listen_path.into();
