@@ -127,7 +127,7 @@ fn a_check_leads_to_the_key_with_the_mistake_without_showing_it() -> Result<()> 
     let said: Vec<&str> = findings.iter().map(|finding| finding.text.as_str()).collect();
     for (kind, place, message) in [
         (FindingKind::Error, "secret-key-42", ".quota_mx: unknown field (did you mean \"quota_max\"?)"),
-        (FindingKind::Error, "secret-key-77", ".quota_max: expected a whole number, found a string"),
+        (FindingKind::Error, "secret-key-77", ".quota_max: \"many\" is not a whole number"),
     ] {
         let line = line_of(place)?;
         let found = findings.iter().find(|finding| finding.text.contains(message));

@@ -7,6 +7,7 @@ use host_shim::import::{Files, Imported, import};
 use host_shim::server::{self as shim, Options};
 use host_shim::{Limits, LogLevel, config};
 use serde_json::{Value, json};
+use tollbell_core::event::EventKind;
 use tollbell_tests::client::{get, get_with_key, send};
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
@@ -320,5 +321,27 @@ async fn crosses(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
     let messages = receiver.expect(hosts.len(), SOON).await?;
     ensure!(messages.iter().all(|message| message.target == "/in"), "a handler of tyk.conf was told: {messages:#?}");
     assert_eq!(messages[0].json()?["origin"], "192.0.2.9");
+    Ok(())
+}
+
+/// Events of Tyk's that never fire are the same to the import and to the filter.
+#[test]
+fn the_import_and_the_filter_know_the_same_events() -> Result<()> {
+    let folder = Folder::new()?;
+    let names = EventKind::NEVER_FIRED.into_iter().chain(["WebhookFailure"]);
+    let hook = json!([{ "handler_name": "eh_log_handler", "handler_meta": { "prefix": "p" } }]);
+    let events: serde_json::Map<String, Value> = names.map(|name| (name.to_owned(), hook.clone())).collect();
+    let api = json!({
+        "api_id": "a", "name": "A", "active": true, "use_keyless": true, "event_handlers": { "events": events },
+        "proxy": { "listen_path": "/a/", "target_url": "http://127.0.0.1:1/" },
+    });
+    fs::write(folder.0.join("tyk.conf"), "{}")?;
+    fs::write(folder.0.join("apps/a.json"), api.to_string())?;
+    let files = Files { conf: folder.0.join("tyk.conf"), apps: folder.0.join("apps"), ..Files::default() };
+    let report = import(&files, true).map_err(|failed| anyhow::anyhow!(failed.errors.join("\n")))?.report;
+    for name in EventKind::NEVER_FIRED {
+        ensure!(report.contains(&format!("{name} never fires here: ")), "{name}: {report}");
+    }
+    ensure!(report.contains("Tyk has no event \"WebhookFailure\""), "{report}");
     Ok(())
 }

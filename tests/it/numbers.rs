@@ -13,8 +13,8 @@ use crate::support::{World, config, shared};
 const WRONG: &[(&str, &str, &str)] = &[
     ("/policies/*/quota_max", "-10", "quota_max: -10 is less than -1"),
     ("/policies/*/quota_max", "-2", "quota_max: -2 is less than -1"),
-    ("/policies/*/quota_max", "1.5", "quota_max: expected a whole number"),
-    ("/policies/*/quota_max", "\"many\"", "quota_max: expected a whole number"),
+    ("/policies/*/quota_max", "1.5", "quota_max: 1.5 is not a whole number"),
+    ("/policies/*/quota_max", "\"many\"", "quota_max: \"many\" is not a whole number"),
     ("/policies/*/quota_renewal_rate", "-60", "quota_renewal_rate: -60 is less than -1"),
     ("/policies/*/quota_renewal_rate", "31536000000000", "is more than 3153600000: the unit is seconds"),
     ("/policies/*/rate", "-5", "rate: -5 is less than -1"),

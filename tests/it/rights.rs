@@ -1,11 +1,15 @@
 //! What fetched sessions may do: fields that narrow a key are honoured, or close it.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use host_shim::import::{Files, import};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tollbell_core::allowed_urls::{AllowedUrls, UrlRule};
+use tollbell_core::config::fields::{self, Field, Use};
 use tollbell_core::session::KeyHash;
 use tollbell_tests::client::send;
 use tollbell_tests::server::{Manner, Server};
@@ -192,7 +196,93 @@ async fn many_closed_keys_are_counted_and_few_are_named() -> Result<()> {
 /// `host-shim import-tyk` reads the same exports, and does not know the filter's lists: it must be as strict.
 #[test]
 fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("tollbell-rights-{}", std::process::id()));
+    let mut keys = Map::new();
+    for (row, (field, text)) in CLOSING.iter().enumerate() {
+        keys.insert(format!("closed-{row}"), session(field, text)?);
+    }
+    for (row, text) in OPEN.iter().enumerate() {
+        keys.insert(format!("open-{row}"), session("", text)?);
+    }
+    // Every field of the lists, so that the import's own are the same.
+    let of = |usage: Use| if matches!(usage, Use::Closes(_)) { ("closed", json!({ "x": "y" })) } else { ("open", json!(5)) };
+    let ignored_or_closed = |field: &&Field| !matches!(field.usage, Use::Honoured(_));
+    for field in fields::SESSION.iter().filter(ignored_or_closed) {
+        let (kind, value) = of(field.usage);
+        keys.insert(format!("{kind}-session-{}", field.name), json!({ field.name: value }));
+    }
+    for field in fields::RIGHT.iter().filter(ignored_or_closed).filter(|field| !field.name.starts_with("api")) {
+        let (kind, value) = of(field.usage);
+        let right = json!({ "orders": { field.name: value } });
+        keys.insert(format!("{kind}-right-{}", field.name), json!({ "access_rights": right }));
+    }
+    for field in fields::LIMIT.iter().filter(ignored_or_closed) {
+        let (kind, value) = of(field.usage);
+        let right = json!({ "orders": { "limit": { field.name: value } } });
+        keys.insert(format!("{kind}-limit-{}", field.name), json!({ "access_rights": right }));
+    }
+    let mut policies = vec![json!({ "id": "good", "access_rights": { "orders": {} } })];
+    for field in fields::POLICY.iter().filter(ignored_or_closed).filter(|field| !field.name.ends_with("id")) {
+        let (kind, value) = of(field.usage);
+        policies.push(json!({ "id": field.name, field.name: value, "quota_max": 1, "partitions": { "quota": true } }));
+        keys.insert(format!("{kind}-policy-{}", field.name), json!({ "apply_policies": ["good", field.name] }));
+    }
+    ensure!(keys.len() > 130, "{}", keys.len());
+    let (kept, report) = imported(&keys, &policies)?;
+    for (name, session) in &keys {
+        ensure!(kept.contains(name) == name.starts_with("open-"), "{name} {session}\n{report}");
+    }
+    Ok(())
+}
+
+/// The shim's check of rules accepts nothing that the filter refuses.
+#[test]
+fn rules_that_are_imported_are_read_by_the_filter() -> Result<()> {
+    let alphabet: Vec<char> = r"a/\.*+?()[]{}|^$-&d".chars().collect();
+    let mut rules: Vec<String> = Vec::new();
+    for length in 1..=3_u32 {
+        for mut number in 0..alphabet.len().pow(length) {
+            let mut rule = String::new();
+            for _ in 0..length {
+                rule.push(alphabet[number % alphabet.len()]);
+                number /= alphabet.len();
+            }
+            rules.push(rule);
+        }
+    }
+    rules.extend(CLOSING_RULES.iter().map(|rule| (*rule).to_owned()));
+    let all = rules.len();
+    rules.extend(PLAIN_RULES.iter().map(|rule| (*rule).to_owned()));
+    let key = |(row, rule): (usize, &String)| {
+        let right = json!({ "orders": { "allowed_urls": [{ "url": rule, "methods": ["GET"] }] } });
+        (format!("rule-{row}"), json!({ "access_rights": right }))
+    };
+    let (kept, _) = imported(&rules.iter().enumerate().map(key).collect(), &[])?;
+    ensure!(kept.len() > 500, "{}", kept.len());
+    for (row, rule) in rules.iter().enumerate() {
+        let is_kept = kept.contains(&format!("rule-{row}"));
+        ensure!(is_kept || row < all, "{rule} is not imported");
+        let read = AllowedUrls::new(&[UrlRule { url: rule.clone(), methods: Vec::new() }]);
+        ensure!(!is_kept || read.is_ok(), "{rule} is imported, and the filter refuses it: {read:?}");
+    }
+    Ok(())
+}
+
+/// Rules that engines read differently, or do not know.
+const CLOSING_RULES: &[&str] = &[
+    r"\pL", r"\p{Greek}", r"\Qa\E", r"\x41", r"\101", r"\z", r"\Aa", "(?i)a", "(?P<n>a)", "(?x) a", "[[:alpha:]]", "[a&&b]",
+    "[a--b]", "[a~~b]", "a{2,3}", "a{2}{3}", "(?=a)", r"(a)\1", "[z-a]",
+];
+
+/// Rules as they are written.
+const PLAIN_RULES: &[&str] = &[
+    "/orders/public", "^/orders/{id}$", "/orders/*", "/orders/*/lines", "^/orders/(?:a|b)/[0-9]+$", r"^/v1\.0/\d+$",
+];
+
+/// The keys that an import keeps, and its report.
+fn imported(keys: &Map<String, Value>, policies: &[Value]) -> Result<(BTreeSet<String>, String)> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("tollbell-rights-{}-{number}", std::process::id()));
     fs::create_dir_all(folder.join("apps"))?;
     let definition = json!({
         "api_id": "orders", "name": "Orders", "active": true, "use_keyless": false,
@@ -200,27 +290,22 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
         "version_data": { "not_versioned": true, "versions": { "Default": { "name": "Default" } } },
         "proxy": { "listen_path": "/orders/", "target_url": "http://127.0.0.1:1/" },
     });
-    fs::write(folder.join("tyk.conf"), json!({ "hash_keys": false }).to_string())?;
+    let files = Files {
+        conf: folder.join("tyk.conf"),
+        apps: folder.join("apps"),
+        keys: Some(folder.join("keys.json")),
+        policies: Some(folder.join("policies.json")),
+        keep_going: true,
+        ..Files::default()
+    };
+    fs::write(&files.conf, json!({ "hash_keys": false }).to_string())?;
     fs::write(folder.join("apps/orders.json"), definition.to_string())?;
-    let rows = CLOSING.iter().map(|(field, text)| (false, *field, *text));
-    let rows = rows.chain(OPEN.iter().map(|text| (true, "", *text)));
-    for (is_open, field, text) in rows {
-        let keys = json!({ "the-key-of-this-row": session(field, text)? });
-        fs::write(folder.join("keys.json"), keys.to_string())?;
-        let files = Files {
-            conf: folder.join("tyk.conf"),
-            apps: folder.join("apps"),
-            keys: Some(folder.join("keys.json")),
-            keep_going: true,
-            ..Files::default()
-        };
-        let imported = import(&files, true).map_err(|failed| anyhow!(failed.errors.join("\n")))?;
-        let fingerprint = hex::encode(Sha256::digest("the-key-of-this-row"));
-        let is_there = imported.yaml.contains("the-key-of-this-row") || imported.yaml.contains(&fingerprint);
-        ensure!(is_there == is_open, "{field} {text}: imported: {is_there}\n{}", imported.report);
-    }
+    fs::write(folder.join("keys.json"), Value::Object(keys.clone()).to_string())?;
+    fs::write(folder.join("policies.json"), json!(policies).to_string())?;
+    let imported = import(&files, true).map_err(|failed| anyhow!(failed.errors.join("\n")))?;
     fs::remove_dir_all(folder)?;
-    Ok(())
+    let is_kept = |name: &&String| imported.yaml.contains(&hex::encode(Sha256::digest(name)));
+    Ok((keys.keys().filter(is_kept).cloned().collect(), imported.report))
 }
 
 fn config(documents: u16) -> Value {

@@ -6,8 +6,8 @@
 //! policies, keys ─▶ sessions ──┘
 //! ```
 //!
-//! What protects an API or narrows a key in Tyk, and has no equivalent, closes the API and leaves the key out: nothing
-//! becomes more open than it was.
+//! A setting that protects an API in Tyk, and has no equivalent, closes the API; one that restricts a key removes the key.
+//! What else Tyk refuses is in [`unchecked`], and in the report under a heading of its own.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
