@@ -204,7 +204,8 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
         keys.insert(format!("open-{row}"), session("", text)?);
     }
     // Every field of the lists, so that the import's own are the same.
-    let of = |usage: Use| if matches!(usage, Use::Closes(_)) { ("closed", json!({ "x": "y" })) } else { ("open", json!(5)) };
+    let of =
+        |usage: Use| if matches!(usage, Use::Closes(_)) { ("closed", json!({ "x": "y" })) } else { ("open", json!(5)) };
     let ignored_or_closed = |field: &&Field| !matches!(field.usage, Use::Honoured(_));
     for field in fields::SESSION.iter().filter(ignored_or_closed) {
         let (kind, value) = of(field.usage);
@@ -269,14 +270,30 @@ fn rules_that_are_imported_are_read_by_the_filter() -> Result<()> {
 
 /// Rules that engines read differently, or do not know.
 const CLOSING_RULES: &[&str] = &[
-    r"\pL", r"\p{Greek}", r"\Qa\E", r"\x41", r"\101", r"\z", r"\Aa", "(?i)a", "(?P<n>a)", "(?x) a", "[[:alpha:]]", "[a&&b]",
-    "[a--b]", "[a~~b]", "a{2,3}", "a{2}{3}", "(?=a)", r"(a)\1", "[z-a]",
+    r"\pL",
+    r"\p{Greek}",
+    r"\Qa\E",
+    r"\x41",
+    r"\101",
+    r"\z",
+    r"\Aa",
+    "(?i)a",
+    "(?P<n>a)",
+    "(?x) a",
+    "[[:alpha:]]",
+    "[a&&b]",
+    "[a--b]",
+    "[a~~b]",
+    "a{2,3}",
+    "a{2}{3}",
+    "(?=a)",
+    r"(a)\1",
+    "[z-a]",
 ];
 
 /// Rules as they are written.
-const PLAIN_RULES: &[&str] = &[
-    "/orders/public", "^/orders/{id}$", "/orders/*", "/orders/*/lines", "^/orders/(?:a|b)/[0-9]+$", r"^/v1\.0/\d+$",
-];
+const PLAIN_RULES: &[&str] =
+    &["/orders/public", "^/orders/{id}$", "/orders/*", "/orders/*/lines", "^/orders/(?:a|b)/[0-9]+$", r"^/v1\.0/\d+$"];
 
 /// The keys that an import keeps, and its report.
 fn imported(keys: &Map<String, Value>, policies: &[Value]) -> Result<(BTreeSet<String>, String)> {

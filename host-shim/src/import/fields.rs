@@ -140,13 +140,18 @@ impl Fields {
     /// The first field that says something and restricts, or could, with why. `others`: names that are looked at
     /// elsewhere.
     pub(super) fn restriction<'f>(&self, at: &At<'f>, others: &[(&str, &str)]) -> Option<(&'f str, &'static str)> {
-        let entries = at.entries();
-        let (name, _) = entries.iter().find(|(name, at)| {
-            at.value().is_some_and(says_something)
-                && !self.harmless.contains(name)
-                && !others.iter().any(|(other, _)| other == name)
-        })?;
-        let why = self.restricting.iter().find(|(field, _)| field == name);
-        Some((name, why.map_or("tollbell does not know this field, which could restrict a key", |(_, why)| why)))
+        for (name, value) in at.entries() {
+            let is_known = |known: &[(&str, &str)]| known.iter().any(|(known, _)| *known == name);
+            if !value.value().is_some_and(says_something)
+                || self.harmless.iter().any(|harmless| *harmless == name)
+                || is_known(others)
+            {
+                continue;
+            }
+            let why = self.restricting.iter().find(|(field, _)| *field == name);
+            let unknown = "tollbell does not know this field, which could restrict a key";
+            return Some((name, why.map_or(unknown, |(_, why)| why)));
+        }
+        None
     }
 }

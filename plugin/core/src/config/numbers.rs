@@ -123,7 +123,8 @@ fn triggers(path: &str, monitor: &raw::Triggers, warnings: &mut Errors) {
 /// 0.8 was meant as 80.
 fn fraction(path: &str, percent: f64, warnings: &mut Errors) {
     if percent > 0.0 && percent < 1.0 {
-        warnings.add(path, format!("{percent} means {percent} %; write {} for {} %", percent * 100.0, percent * 100.0));
+        let meant = (percent * 10_000.0).round() / 100.0;
+        warnings.add(path, format!("{percent} means {percent} %; write {meant} for {meant} %"));
     }
 }
 

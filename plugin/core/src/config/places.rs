@@ -70,8 +70,8 @@ fn check_domain(domain: &str) -> Result<(), String> {
     }
     if !domain.is_ascii() && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.')) {
         return Err(match ascii(domain) {
-            Some(ascii) => format!("{domain:?} clients send this name in punycode: write {ascii:?}"),
-            None => format!("{domain:?} clients send this name in punycode: write the form that begins with xn--"),
+            Some(ascii) => format!("{domain:?}: clients send this name in punycode: write {ascii:?}"),
+            None => format!("{domain:?}: clients send this name in punycode: write the form that begins with xn--"),
         });
     }
     let is_plain = !domain.ends_with('.') && domain.bytes().all(|byte| !byte.is_ascii_whitespace());
