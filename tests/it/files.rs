@@ -156,9 +156,8 @@ fn run_block(block: &str, port: u16, admin: u16) -> Result<()> {
             let output = Command::new("bash").args(["-c", &command]).output()?;
             let output = String::from_utf8_lossy(&output.stdout).replace('\r', "");
             let mut lines = output.lines();
-            let missing = expected
-                .lines()
-                .find(|line| !line.is_empty() && !lines.any(|actual| is_line_as_shown(actual, line)));
+            let missing =
+                expected.lines().find(|line| !line.is_empty() && !lines.any(|actual| is_line_as_shown(actual, line)));
             let Some(line) = missing else { break };
             tries -= 1;
             ensure!(tries > 0, "{command}\nshould show {line:?}, shows\n{output}");

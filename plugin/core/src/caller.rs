@@ -213,8 +213,8 @@ impl<'e> Caller<'e> {
         }
         if let Some(urls) = right.and_then(|right| right.urls.as_deref()) {
             let request = asked.request;
-            let method = request.header(":method").unwrap_or_default();
-            if !urls.allow(compiled, method, asked.readings.decoded().iter().map(|reading| reading.path.as_ref())) {
+            let paths = || asked.readings.decoded().iter().map(|reading| reading.path.as_ref());
+            if !request.methods().all(|method| urls.allow(compiled, method, paths())) {
                 return Err(Outcome::UrlNotAllowed);
             }
         }

@@ -119,15 +119,16 @@ impl Engine {
             log::error!("this VM has no number of its own, and takes one from the clock: {error}");
             salt
         });
-        let line = succession::begin(host, config.scope, config.id, now).unwrap_or_else(|error| {
+        let began = succession::begin(host, config.scope, config.id, now).map_err(|error| {
             log::error!("what a former configuration holds is not taken over: {error}");
-            Line(config.id.0)
         });
+        let (line, is_new) = began.map_or((Line(config.id.0), true), |began| (began.line, began.is_new));
         let config = Config { line, ..config };
         let notifier = Notifier::new(vm, now, salt);
         let dispatcher = Dispatcher::new(vm, &config);
-        let forgotten = disabled::begin(host, config.id)
-            .and_then(|is_another| if is_another { clusters::forget(host) } else { Ok(()) });
+        // A VM that takes the place of another, perhaps while its listener is drained, makes its configuration no later.
+        let begun = if is_new { disabled::begin(host, config.id) } else { Ok(false) };
+        let forgotten = begun.and_then(|is_another| if is_another { clusters::forget(host) } else { Ok(()) });
         if let Err(error) = forgotten {
             log::error!("targets that were disabled before may stay so: {error}");
         }

@@ -264,8 +264,11 @@ impl Routes {
         self.get(index).map_or(Route::None, |api| Route::Api { index, api, doubt })
     }
 
+    /// Whether an API, or one of its versions, needs a key.
     fn is_keyed(&self, index: ApiIndex) -> bool {
-        self.get(index).is_some_and(|api| !api.use_keyless)
+        let needs_key = |index| self.get(index).is_some_and(|api: &Api| !api.use_keyless);
+        let versions = self.get(index).and_then(|api| api.versioning.as_ref()).map(|versioning| &versioning.versions);
+        needs_key(index) || versions.into_iter().flatten().filter_map(|version| version.api).any(needs_key)
     }
 
     /// Of APIs without authentication. One without limits is as good as the stricter one that it is compared with.

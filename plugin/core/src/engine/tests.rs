@@ -11,6 +11,7 @@ use crate::testing::MemoryHost;
 
 mod access;
 mod admin;
+mod attempts;
 mod digests;
 mod gateway;
 mod kinds;

@@ -59,8 +59,7 @@ impl Running {
         command.arg(&file).args(["--log-level", "error"]).stdout(Stdio::null());
         let began = Instant::now();
         let process = Process::start(&mut command)?;
-        let mut running =
-            Running { case, first_answer: Duration::ZERO, start_cpu: Duration::ZERO, port, process };
+        let mut running = Running { case, first_answer: Duration::ZERO, start_cpu: Duration::ZERO, port, process };
         while began.elapsed() < Duration::from_secs(120) {
             sleep(Duration::from_millis(20));
             if let Some(status) = running.process.ended()? {
