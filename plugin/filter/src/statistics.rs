@@ -1,7 +1,8 @@
 //! Counters and gauges of the proxy.
 //!
-//! Each call for one costs a request as much as the time does, so counts are summed here and handed over at ticks: the
-//! proxy shows them half a second later.
+//! Each call for one costs a request as much as the time does. So what happens with every request is summed here and
+//! handed over at ticks: the proxy shows it half a second later, and what a VM summed is lost if it dies. What became of
+//! messages is counted at once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -26,6 +27,15 @@ struct Counter {
     pending: Cell<u64>,
 }
 
+impl Counter {
+    /// A counter that cannot be kept is no reason to do anything else.
+    fn increment(&self, n: u64) {
+        if let Some(id) = self.id {
+            let _ = abi::increment_metric(id, i64::try_from(n).unwrap_or(i64::MAX));
+        }
+    }
+}
+
 impl Statistics {
     /// Defines them.
     pub(crate) fn define() -> Self {
@@ -45,17 +55,18 @@ impl Statistics {
     }
 
     pub(crate) fn add(&self, metric: Metric, n: u64) {
-        if let Some(Counter { pending, .. }) = self.counters.get(metric.index()) {
-            pending.set(pending.get().saturating_add(n));
+        let Some(counter) = self.counters.get(metric.index()) else { return };
+        match metric {
+            Metric::Requests(_) | Metric::Events(_) => counter.pending.set(counter.pending.get().saturating_add(n)),
+            _ => counter.increment(n),
         }
     }
 
     /// Hands the host what was counted since the last time.
     pub(crate) fn hand_over(&self) {
-        for Counter { id, pending } in &self.counters {
-            if let (Some(id), n @ 1..) = (id, pending.take()) {
-                // A counter that cannot be kept is no reason to do anything else.
-                let _ = abi::increment_metric(*id, i64::try_from(n).unwrap_or(i64::MAX));
+        for counter in &self.counters {
+            if let n @ 1.. = counter.pending.take() {
+                counter.increment(n);
             }
         }
     }

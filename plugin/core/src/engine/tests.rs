@@ -11,6 +11,8 @@ use crate::testing::MemoryHost;
 
 mod access;
 mod admin;
+#[cfg(not(target_arch = "wasm32"))]
+mod cost;
 mod digests;
 mod gateway;
 mod kinds;
