@@ -77,9 +77,12 @@ impl Repeats {
         let facts = std::mem::take(&mut self.facts);
         self.events.retain(|event| event.facts != facts);
         let event = Repeat { facts, seen: now, until, messages: held_back.messages };
-        match self.events.get_mut(self.next) {
-            Some(place) if self.events.len() >= MAX_EVENTS => *place = event,
-            _ => self.events.push(event),
+        if self.events.len() < MAX_EVENTS {
+            self.events.push(event);
+            return;
+        }
+        if let Some(place) = self.events.get_mut(self.next) {
+            *place = event;
         }
         self.next = self.next.saturating_add(1).checked_rem(MAX_EVENTS).unwrap_or_default();
     }

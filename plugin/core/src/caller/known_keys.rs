@@ -34,7 +34,7 @@ type Named = (SessionIndex, Vec<u8>);
 impl KnownKeys {
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.whole.is_empty() && self.named.is_empty() && self.unknown.is_empty()
+        self.whole.is_empty() && self.named.is_empty()
     }
 
     /// Forgets all of them.
@@ -71,20 +71,18 @@ impl KnownKeys {
         if let Some((index, name)) = org.and_then(|org| self.named.get(&org)?.get(key.as_ref())) {
             return (Some(*index), Cow::Owned(name.clone()));
         }
-        let is_unknown = self.unknown_at(&key).and_then(Option::as_ref).filter(|(unknown, _)| *unknown == *key);
-        let known = match is_unknown {
-            Some((_, unknown)) => {
-                *hash = Some(*unknown);
-                None
+        let unknown = self.unknown_at(&key).and_then(|place| place.as_ref());
+        let is_unknown = unknown.filter(|(unknown, _)| unknown.as_slice() == key.as_ref());
+        match is_unknown {
+            Some((_, unknown)) => *hash = Some(*unknown),
+            None => {
+                let own = *hash.insert(KeyHash::of(&key));
+                if let Some(index) = config.directory.find(&own) {
+                    self.whole.insert(key.to_vec(), index);
+                    return (Some(index), key);
+                }
+                self.add_unknown(&key, own);
             }
-            None => config.directory.find(hash.insert(KeyHash::of(&key))),
-        };
-        if let Some(index) = known {
-            self.whole.insert(key.to_vec(), index);
-            return (Some(index), key);
-        }
-        if let Some(hash) = hash {
-            self.add_unknown(&key, *hash);
         }
         let id = config.directory.org(org).map(|org| org.id.as_str()).unwrap_or_default();
         let found = tokens.of(id, &key).find_map(|name| {
@@ -109,14 +107,14 @@ impl KnownKeys {
         if self.unknown.is_empty() {
             self.unknown.resize(UNKNOWN, None);
         }
-        match self.unknown_at(key) {
-            Some(Some((unknown, known))) if unknown != key => {
+        let Some(place) = self.unknown_at(key) else { return };
+        match place {
+            Some((unknown, known)) => {
                 unknown.clear();
                 unknown.extend_from_slice(key);
                 *known = hash;
             }
-            Some(place @ None) => *place = Some((key.to_vec(), hash)),
-            _ => {}
+            None => *place = Some((key.to_vec(), hash)),
         }
     }
 }
