@@ -25,8 +25,8 @@ use crate::logging;
 #[derive(Default)]
 pub(crate) struct Plugin {
     roots: BTreeMap<u32, Root>,
-    /// The first root context that is there. Its streams are recorded only when their answer is to be looked at: one
-    /// configuration to a VM is the usual case, and costs nothing.
+    /// The first root context. Its streams are recorded only when their answer is to be looked at: one configuration
+    /// to a VM is the usual case, and costs nothing.
     first_root: Option<u32>,
     /// By the host's numbers.
     streams: FxHashMap<u32, Stream>,
@@ -309,10 +309,6 @@ impl Plugin {
                 host::leave_to_next_pass(engine.pass_property(), &pass);
             }
             return;
-        }
-        if self.first_root == Some(context) {
-            // Its streams have gone before it.
-            self.first_root = self.roots.keys().copied().find(|root| *root != context);
         }
         if let Some(Root { host, mut engine, .. }) = self.roots.remove(&context) {
             engine.on_shutdown(&host);
