@@ -296,10 +296,7 @@ fn choose<'c>(versioning: &'c Versioning, request: &Request<'_>, now: UnixMillis
 }
 
 /// The API of a version that is one of its own.
-fn of_version<'c>(
-    config: &'c Config,
-    version: &Result<Option<Versioned<'c>>, Outcome>,
-) -> Option<(ApiIndex, &'c Api)> {
+fn of_version<'c>(config: &'c Config, version: &Result<Option<Versioned<'c>>, Outcome>) -> Option<(ApiIndex, &'c Api)> {
     let Ok(Some(Versioned { chosen, .. })) = version else { return None };
     let index = chosen.version.api?;
     Some((index, config.routes.get(index)?))
@@ -308,13 +305,7 @@ fn of_version<'c>(
 /// The answer to a request that does not go on; `None` where it does.
 #[cold]
 #[inline(never)]
-fn refusal(
-    config: &Config,
-    api: &Api,
-    verdict: &Judgement,
-    request: &Request<'_>,
-    now: UnixMillis,
-) -> Option<Answer> {
+fn refusal(config: &Config, api: &Api, verdict: &Judgement, request: &Request<'_>, now: UnixMillis) -> Option<Answer> {
     let refused_by = verdict.charged.usages.first();
     let answer = Answer::refuse(verdict.outcome, refused_by, config.limit_headers, now)?;
     let answer = answer.with_challenge(verdict.outcome, &api.challenge);

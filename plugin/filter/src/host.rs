@@ -231,7 +231,8 @@ pub(crate) fn enter(stream: u32) -> bool {
 /// those headers of the request, is asked again.
 pub(crate) fn response_number(name: &str, request_headers: &[u8]) -> Option<u16> {
     let value = abi::header(Map::Response, name).ok().or_else(|| {
-        let keeps_case = abi::parse_pairs(request_headers).iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase));
+        let keeps_case =
+            abi::parse_pairs(request_headers).iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase));
         keeps_case.then(|| header(Map::Response, name)).flatten()
     });
     std::str::from_utf8(&value?).ok()?.parse().ok()

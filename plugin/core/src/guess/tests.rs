@@ -162,11 +162,22 @@ fn memory_is_bounded() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Count { vm: usize, key: usize },
+    Count {
+        vm: usize,
+        key: usize,
+    },
     /// Between the look of one VM and its write.
-    Race { vm: usize, other: usize, key: usize },
-    Tick { vm: usize },
-    Restart { vm: usize },
+    Race {
+        vm: usize,
+        other: usize,
+        key: usize,
+    },
+    Tick {
+        vm: usize,
+    },
+    Restart {
+        vm: usize,
+    },
     Foreign,
 }
 

@@ -255,11 +255,11 @@ impl<'c> Line<'c> {
     }
 }
 
-/// A charge on one page, with what it takes to undo it where others are to follow.
+/// A charge on one page, with what it takes to undo it.
 struct PageCharge<'c> {
     page: PageName<'c>,
     charged: Charged,
-    undo: Vec<Undo>,
+    undo: List<Undo>,
 }
 
 struct Undo {
@@ -313,20 +313,16 @@ fn count_on<'c, 'l>(
             }),
         };
         if let Some((charged, due_on, has_rung)) = refused {
-            let refused = PageCharge { page, charged, undo: Vec::new() };
+            let refused = PageCharge { page, charged, undo: List::new() };
             let result = (Counted { page: refused, elsewhere: List::new(), due_on }, 0);
             let is_worth_writing = has_rung || counters.is_renewed();
             return Ok(if is_worth_writing { Change::Write(counters.encode(), result) } else { Change::Keep(result) });
         }
-        let (mut charged, mut undo) = (Charged::default(), Vec::new());
-        let (is_last, is_empty) = (elsewhere.is_empty() && later.is_empty(), tallies.is_empty());
+        let (mut charged, mut undo) = (Charged::default(), List::new());
         for tally in tallies {
-            let undo_one = tally.count(&mut counters, &mut charged);
-            if !is_last {
-                undo.push(undo_one);
-            }
+            undo.push(tally.count(&mut counters, &mut charged));
         }
-        let evicted = counters.evicted();
+        let (evicted, is_empty) = (counters.evicted(), undo.is_empty());
         let page = PageCharge { page, charged, undo };
         let result = (Counted { page, elsewhere, due_on: None }, evicted);
         Ok(if is_empty { Change::Keep(result) } else { Change::Write(counters.encode(), result) })

@@ -88,7 +88,11 @@ const USED_AT: usize = 48;
 impl Page {
     /// An empty page.
     pub fn new(kind: Kind) -> Self {
-        Page { bytes: vec![kind.version()], kind, opened: 0, evicted: 0, is_renewed: false }
+        Page::of(vec![kind.version()], kind)
+    }
+
+    fn of(bytes: Vec<u8>, kind: Kind) -> Self {
+        Page { bytes, kind, opened: 0, evicted: 0, is_renewed: false }
     }
 
     /// Checks stored bytes; `None` stands for a key that was never written.
@@ -100,7 +104,7 @@ impl Page {
                     && entries.len().is_multiple_of(kind.entry_len())
                     && entries.len() <= kind.entry_len().saturating_mul(MAX_ENTRIES) =>
             {
-                Ok(Page { bytes, ..Page::new(kind) })
+                Ok(Page::of(bytes, kind))
             }
             _ => Err(CorruptRecord { record: "counter page", len: bytes.len() }),
         }

@@ -74,7 +74,7 @@ fn forget(world: &mut World) {
 
 /// What is left, as the client is told.
 fn remaining(world: &World, followup: &Option<Followup>) -> String {
-    let headers = followup.as_ref().map(|followup| limits(&world.vms[0], followup, || world.now));
+    let headers = followup.as_ref().map(|followup| super::limits(&world.vms[0], followup, || world.now));
     let limits = headers.unwrap_or_default().into_iter().find(|(name, _)| *name == "ratelimit");
     limits.map(|(_, value)| value.replace(";t=60", "")).unwrap_or_default()
 }
