@@ -56,6 +56,8 @@ pub struct Versioning {
 pub struct Chosen<'v> {
     /// The version.
     pub version: &'v Version,
+    /// Its place among the versions.
+    pub place: usize,
     /// The request names it.
     is_named: bool,
 }
@@ -90,20 +92,18 @@ impl Versioning {
         now: UnixMillis,
     ) -> Result<Chosen<'_>, Outcome> {
         let named = self.named(request);
-        let earlier = earlier.and_then(|place| self.versions.get(place));
-        let of_name = |name: &[u8]| self.versions.iter().find(|version| version.name.as_bytes() == name);
-        let default = of_name(self.default.as_bytes());
+        let chosen = |(place, version), is_named| Chosen { version, place, is_named };
+        let of_name = |name: &[u8]| self.places().find(|(_, version)| version.name.as_bytes() == name);
+        let default = of_name(self.default.as_bytes()).map(|version| chosen(version, false));
+        let earlier = earlier.and_then(|place| Some(chosen((place, self.versions.get(place)?), false)));
         let chosen = match &named {
-            Named::Nothing => {
-                earlier.or(default).map(|version| Chosen { version, is_named: false }).ok_or(Outcome::VersionMissing)?
-            }
-            Named::One(name) if let Some(version) = of_name(name) => Chosen { version, is_named: true },
-            Named::One(_) if let Some(version) = earlier => Chosen { version, is_named: false },
+            Named::Nothing => earlier.or(default).ok_or(Outcome::VersionMissing)?,
+            Named::One(name) if let Some(version) = of_name(name) => chosen(version, true),
+            Named::One(_) if let Some(earlier) = earlier => earlier,
             Named::One(_) | Named::Unclear => {
                 let fallback = default.filter(|_| self.falls_back && !matches!(named, Named::Unclear));
-                let chosen = fallback.map(|version| Chosen { version, is_named: false });
                 let is_of_apis = self.versions.iter().any(|version| version.api.is_some());
-                chosen.ok_or(if is_of_apis { Outcome::VersionApiUnknown } else { Outcome::VersionUnknown })?
+                fallback.ok_or(if is_of_apis { Outcome::VersionApiUnknown } else { Outcome::VersionUnknown })?
             }
         };
         if chosen.version.expires.is_some_and(|expires| expires <= now) {
@@ -118,6 +118,19 @@ impl Versioning {
             return Err(Outcome::VersionUnknown);
         }
         Ok(chosen)
+    }
+
+    /// The first version that has not ended, of those that are wanted; the default one before the others.
+    pub fn first(&self, now: UnixMillis, is_wanted: impl Fn(&Version) -> bool) -> Option<Chosen<'_>> {
+        let is_live = |version: &Version| version.expires.is_none_or(|expires| expires > now);
+        let mut wanted = self.places().filter(|(_, version)| is_live(version) && is_wanted(version));
+        let is_default = |(_, version): &(usize, &Version)| version.name == self.default;
+        let (place, version) = wanted.clone().find(is_default).or_else(|| wanted.next())?;
+        Some(Chosen { version, place, is_named: false })
+    }
+
+    fn places(&self) -> impl Iterator<Item = (usize, &Version)> + Clone {
+        self.versions.iter().enumerate()
     }
 
     fn named<'r>(&self, request: &Request<'r>) -> Named<'r> {
