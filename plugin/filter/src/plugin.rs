@@ -123,9 +123,12 @@ impl Plugin {
             return self.refuse_unseen(stream);
         };
         let Ok((bytes, now)) = host::request_facts() else { return self.refuse_unseen(stream) };
-        let headers = abi::parse_pairs(&bytes);
-        let request = Request { headers: &headers, property: &host::property };
-        match engine.on_request(host, StreamId(stream), &request, now) {
+        let decision = {
+            let headers = abi::parse_pairs(&bytes);
+            let request = Request { headers: &headers, property: &host::property };
+            engine.on_request(host, StreamId(stream), &request, now)
+        };
+        match decision {
             Poll::Ready(Decision::Continue { changes, followup }) => {
                 if !host::change_request(&changes) {
                     return self.refuse_unseen(stream);
