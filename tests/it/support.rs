@@ -17,7 +17,8 @@ pub async fn shared() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().await
 }
 
-pub const SOON: Duration = Duration::from_secs(30);
+/// Longer than one attempt of a message may take: one that hangs is made again.
+pub const SOON: Duration = Duration::from_secs(75);
 
 /// Waits until a thing is so.
 ///

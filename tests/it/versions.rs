@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use host_shim::import::{Files, import};
 use serde_json::{Value, json};
 use tollbell_tests::client::{Connection, get};
@@ -14,13 +14,20 @@ use crate::support::{World, eventually, shared};
 
 /// Envoy as the documentation says, with another place of the version, in front of an upstream for each version.
 async fn world(edit: impl Fn(String) -> String) -> Result<(World, Server)> {
+    world_with(edit, |routes| routes).await
+}
+
+async fn world_with(
+    edit: impl Fn(String) -> String,
+    edit_routes: impl Fn(String) -> String,
+) -> Result<(World, Server)> {
     let text = fs::read_to_string(project_root().join("docs/versions.md"))?;
     let block = |kind: &str, indent: usize| -> Result<String> {
         let (_, rest) = text.split_once(&format!("```yaml {kind}\n")).context("no block")?;
         let (block, _) = rest.split_once("```").context("no end")?;
         Ok(block.lines().map(|line| format!("{}{line}\n", " ".repeat(indent))).collect())
     };
-    let (routes, own) = (block("routes", 14)?, edit(block("tollbell", 20)?));
+    let (routes, own) = (edit_routes(block("routes", 14)?), edit(block("tollbell", 20)?));
     let second = Server::start().await?;
     let world = World::with_setup(|upstream, receiver| {
         Ok(Setup::file("envoy/envoy.yaml", upstream, receiver)?.edit(|yaml| {
@@ -90,6 +97,26 @@ async fn each_version_has_its_upstream_and_its_keys() -> Result<()> {
     }
     let failures = async || world.envoy.metric(r#"tollbell_events{type="VersionFailure"}"#).await;
     eventually("failures are events", async || Ok(failures().await? == 4 * 8)).await
+}
+
+/// The upstream of v2 redirects, and Envoy follows by itself: the version's name is no longer in the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internal_redirect_stays_with_its_version() -> Result<()> {
+    let follows = "{ cluster: upstream_v2, internal_redirect_policy: { max_internal_redirects: 1, \
+                   redirect_response_codes: [302], allow_cross_scheme_redirect: true } }";
+    let (world, second) = world_with(|own| own, |routes| routes.replace("{ cluster: upstream_v2 }", follows)).await?;
+    let location = Some(("location", "http://gateway.test/orders/new"));
+    second.set_manner(Manner { status: 302, header: location, body: "v2".to_owned(), ..Manner::default() });
+    // It is asked twice, and redirects again.
+    let reply = get(world.envoy.port, "/orders/old", &[("authorization", "second"), ("x-version", "v2")]).await?;
+    assert_eq!(reply.status, 302, "{reply:?}");
+    let targets: Vec<_> = second.received().into_iter().map(|received| received.target).collect();
+    assert_eq!(targets, ["/orders/old", "/orders/new"]);
+    ensure!(second.received().iter().all(|received| received.header("x-version").is_none()));
+    assert_eq!(world.upstream.count(), 0, "nothing of it reaches the other version");
+    let another = answer(&world, "/orders/new", &[("authorization", "second")]).await?;
+    assert_eq!((another.0, another.1.as_str()), MISSING);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

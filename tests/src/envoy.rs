@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::{client, project_root};
 
+/// In which each VM of the filter ticks at least once.
+const TICK: Duration = Duration::from_millis(600);
+
 /// The ports that the project's YAML files use.
 const LISTENER: &str = "10000";
 const UPSTREAM: &str = "10001";
@@ -313,11 +316,13 @@ impl Envoy {
         Ok(client::get(self.admin, path, &[]).await?.body)
     }
 
-    /// The value of a Prometheus sample: its name with labels, as in `tollbell_requests{outcome="admitted"}`.
+    /// The value of a Prometheus sample: its name with labels, as in `tollbell_requests{outcome="admitted"}`. The filter
+    /// hands counts over at ticks, so it is read after the next one.
     ///
     /// # Errors
     /// When there is no such sample.
     pub async fn metric(&self, sample: &str) -> Result<u64> {
+        tokio::time::sleep(TICK).await;
         let text = self.admin("/stats/prometheus").await?;
         let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
         let value = line.with_context(|| format!("no sample {sample} in the statistics"))?;

@@ -196,7 +196,7 @@ pub trait Subject {
     /// When there is none of that name.
     fn metric(&mut self, name: &str) -> Result<u64>;
 
-    /// Waits a little for what happens by itself; false where nothing does.
+    /// Lets a little time pass for what happens by itself; false where nothing does.
     fn wait_a_moment(&mut self) -> bool {
         false
     }

@@ -94,7 +94,7 @@ fn take(action: &Action, subject: &mut dyn Subject, seen: &mut usize) -> Result<
         Action::Metrics(expected) => {
             for (name, value) in expected {
                 let mut actual = subject.metric(name).map_err(told)?;
-                // In a host whose time runs by itself, a statistic may lag behind what it counts.
+                // A statistic may lag behind what it counts.
                 for _ in 0..MOMENTS {
                     if actual == *value || !subject.wait_a_moment() {
                         break;

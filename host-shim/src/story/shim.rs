@@ -135,6 +135,10 @@ impl Subject for ShimSubject {
         self.gateway.metric(&format!("wasmcustom.{name}")).with_context(|| format!("there is no statistic {name}"))
     }
 
+    fn wait_a_moment(&mut self) -> bool {
+        self.gateway.advance(STEP).is_ok()
+    }
+
     fn configure(&mut self, configuration: &Node) -> Result<()> {
         let mut bootstrap = self.bootstrap.clone();
         set_configuration(&mut bootstrap, configuration)?;

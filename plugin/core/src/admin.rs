@@ -162,19 +162,12 @@ pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<ma
 /// The answer to events that were handed in: of each how many handlers it has, and of those that will not hear of it, why.
 /// The status is 503 where one could not be held.
 pub fn told(events: &[Vec<Fate>]) -> Answer {
-    const REASONS: [(Fate, &str); 6] = [
-        (Fate::Suppressed, "suppressed"),
-        (Fate::Capped, "capped"),
-        (Fate::Disabled, "disabled"),
-        (Fate::NoRecipient, "no_recipient"),
-        (Fate::Failed, "failed"),
-        (Fate::Dropped, "dropped"),
-    ];
-    let count = |fates: &[Fate], wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count();
+    const REASONS: [&str; 6] = ["suppressed", "capped", "disabled", "no_recipient", "failed", "dropped"];
+    let count = |fates: &[Fate], reason| fates.iter().filter(|fate| fate.reason() == Some(reason)).count();
     let events_told: Vec<Value> = events
         .iter()
         .map(|fates| {
-            let reasons = REASONS.map(|(fate, name)| (name.to_owned(), count(fates, fate)));
+            let reasons = REASONS.map(|reason| (reason.to_owned(), count(fates, reason)));
             let reasons = reasons.into_iter().filter(|(_, count)| *count > 0);
             let members = std::iter::once(("handlers".to_owned(), fates.len())).chain(reasons);
             Value::Object(members.map(|(name, count)| (name, json!(count))).collect())

@@ -80,8 +80,10 @@ impl Rule {
 
 impl CompiledUrls {
     fn get(&mut self, pattern: &Arc<str>) -> Option<&Regex> {
+        // A right with more rules than are kept must not throw out those that it needs next.
         if self.0.len() >= MAX_COMPILED && !self.0.contains_key(pattern) {
-            self.0.clear();
+            let any = self.0.keys().next().cloned();
+            any.map(|any| self.0.remove(&any));
         }
         self.0.entry(Arc::clone(pattern)).or_insert_with(|| compile(pattern).ok()).as_ref()
     }

@@ -219,7 +219,7 @@ impl Answer {
         // Tyk answers requests for none of its APIs with plain text.
         let (content_type, body) = match outcome {
             Outcome::Unmatched => ("text/plain; charset=utf-8", text.to_owned()),
-            _ => ("application/json", format!(r#"{{"error": "{text}"}}"#)),
+            _ => ("application/json", [r#"{"error": ""#, text, r#""}"#].concat()),
         };
         let mut headers = vec![("content-type", content_type.to_owned())];
         if let Some(limit) = refused_by {
@@ -228,7 +228,7 @@ impl Answer {
                 headers.push(("retry-after", renews.since(now).div_ceil(1000).max(1).to_string()));
             }
         }
-        Some(Answer { status, headers, body, details: format!("{}{}", Answer::DETAILS_PREFIX, outcome.label()) })
+        Some(Answer { status, headers, body, details: [Answer::DETAILS_PREFIX, outcome.label()].concat() })
     }
 
     /// The refusal with an API's challenge where it is a 401.

@@ -1,7 +1,10 @@
 //! Who sent a request, whether it may pass, and what it is to be counted on.
 
+mod known_keys;
+
 use std::borrow::Cow;
-use std::collections::HashMap;
+
+pub use known_keys::KnownKeys;
 
 use crate::allowed_urls::CompiledUrls;
 use crate::answer::Outcome;
@@ -14,64 +17,8 @@ use crate::paths::Readings;
 use crate::quota::{Charge, Home, Line, List, PageName, Quota, Scope};
 use crate::request::Request;
 use crate::route::Api;
-use crate::session::{About, AllowanceScope, Grant, KeyHash, Limits, Org, OrgIndex, Session, SessionIndex};
+use crate::session::{About, AllowanceScope, Grant, KeyHash, Limits, Org, OrgIndex, Session};
 use crate::units::{UnixMillis, fingerprint};
-
-/// Sessions of raw keys that were found before, so that a known key is hashed once. Its size is bounded by the list of
-/// sessions; to be emptied when that changes.
-#[derive(Debug, Default)]
-pub struct KnownKeys {
-    whole: HashMap<Vec<u8>, SessionIndex>,
-    /// By the organisation of the API: keys of which Tyk has another name, and that name.
-    named: HashMap<OrgIndex, HashMap<Vec<u8>, Named>>,
-}
-
-/// The session of a key, and Tyk's name for it.
-type Named = (SessionIndex, Vec<u8>);
-
-impl KnownKeys {
-    /// Whether none is known.
-    pub fn is_empty(&self) -> bool {
-        self.whole.is_empty() && self.named.is_empty()
-    }
-
-    /// Forgets all of them.
-    pub fn clear(&mut self) {
-        *self = KnownKeys::default();
-    }
-
-    /// The session of a key, and Tyk's name for it where that is another. `hash` becomes that of the key, if it had to be
-    /// hashed.
-    fn find<'k>(
-        &mut self,
-        config: &Config,
-        api: &Api,
-        key: Cow<'k, [u8]>,
-        hash: &mut Option<KeyHash>,
-    ) -> (Option<SessionIndex>, Cow<'k, [u8]>) {
-        if let Some(index) = self.whole.get(key.as_ref()) {
-            return (Some(*index), key);
-        }
-        let tokens = &config.tyk_tokens;
-        let org = api.org.filter(|_| !tokens.is_empty());
-        if let Some((index, name)) = org.and_then(|org| self.named.get(&org)?.get(key.as_ref())) {
-            return (Some(*index), Cow::Owned(name.clone()));
-        }
-        if let Some(index) = config.directory.find(hash.insert(KeyHash::of(&key))) {
-            self.whole.insert(key.to_vec(), index);
-            return (Some(index), key);
-        }
-        let id = config.directory.org(org).map(|org| org.id.as_str()).unwrap_or_default();
-        let found = tokens.of(id, &key).find_map(|name| {
-            let known = KeyHash::of(&name);
-            Some((config.directory.find(&known)?, name, known))
-        });
-        let (Some((index, name, known)), Some(org)) = (found, org) else { return (None, key) };
-        *hash = Some(known);
-        self.named.entry(org).or_default().insert(key.into_owned(), (index, name.clone()));
-        (Some(index), Cow::Owned(name))
-    }
-}
 
 /// The organisation's own counters on its page. Key subjects are neither.
 const ORG_QUOTA_SUBJECT: u64 = 0;
@@ -213,8 +160,8 @@ impl<'e> Caller<'e> {
         }
         if let Some(urls) = right.and_then(|right| right.urls.as_deref()) {
             let request = asked.request;
-            let method = request.header(":method").unwrap_or_default();
-            if !urls.allow(compiled, method, asked.readings.decoded().iter().map(|reading| reading.path.as_ref())) {
+            let paths = || asked.readings.decoded().iter().map(|reading| reading.path.as_ref());
+            if !request.methods().all(|method| urls.allow(compiled, method, paths())) {
                 return Err(Outcome::UrlNotAllowed);
             }
         }

@@ -16,6 +16,14 @@ const ANY_CAS: u32 = 0;
 /// What was found out stands here, for all VMs that share the data: the first of them to write it saw the key absent.
 const KEY: &str = "tb1/cas";
 
+/// Two keys whose numbers tell whether a host numbers all writes in one sequence.
+const SELDOM_KEY: &str = "tb1/cas/1";
+const OFTEN_KEY: &str = "tb1/cas/2";
+
+/// Writes to the second between two to the first: where each key is numbered by itself, its numbers get ahead of those
+/// of the first, unless more VMs than this begin at the same moment.
+const OFTEN: u32 = 64;
+
 /// The host's own two calls on shared data.
 pub trait RawData {
     /// Reads a key.
@@ -98,6 +106,30 @@ impl CompareAndSwap {
             Self::NotForNewKeys => b"not for new keys",
             Self::Ignored => b"ignored",
         }
+    }
+
+    /// Whether each write gets a greater number than every write before it, whatever their keys and VMs are. What
+    /// [`crate::guess::Guesses`] are exact with.
+    pub fn numbers_all_writes(self, data: &impl RawData) -> bool {
+        self == Self::Exact && self.numbers_rise(data).unwrap_or_default()
+    }
+
+    fn numbers_rise(self, data: &impl RawData) -> Result<bool, HostError> {
+        let mut newest = 0;
+        for (key, writes) in [(SELDOM_KEY, 1), (OFTEN_KEY, OFTEN), (SELDOM_KEY, 1)] {
+            for _ in 0..writes {
+                self.put(data, key, self.code())?;
+            }
+            let number = match data.get(key)? {
+                Entry::Present(stored) => stored.cas,
+                Entry::Absent | Entry::Emptied { .. } => return Ok(false),
+            };
+            if number <= newest {
+                return Ok(false);
+            }
+            newest = number;
+        }
+        Ok(true)
     }
 
     /// [`crate::ports::SharedData::insert`].

@@ -80,7 +80,7 @@ impl KeyLocation {
     /// What takes the key out of every configured place, and nothing else.
     pub fn strip(&self, request: &Request<'_>) -> Vec<HeaderChange> {
         let mut changes = Vec::new();
-        remove_all(request, &self.header, &mut changes);
+        request.remove_all(&self.header, &mut changes);
         if let Some((name, query)) = self.parameter.as_deref().zip(request.query()) {
             let is_named = |pair: &&[u8]| is_parameter(pair, name);
             if query.split(|&byte| byte == b'&').any(|pair| is_named(&pair)) {
@@ -94,16 +94,6 @@ impl KeyLocation {
             strip_cookie(request, name, &mut changes);
         }
         changes
-    }
-}
-
-/// Removes every line of a header, by the name that the host calls it.
-fn remove_all(request: &Request<'_>, name: &str, changes: &mut Vec<HeaderChange>) {
-    for (spelling, _) in request.lines(name) {
-        let removal = HeaderChange::Remove(String::from_utf8_lossy(spelling).into_owned());
-        if !changes.contains(&removal) {
-            changes.push(removal);
-        }
     }
 }
 
@@ -121,7 +111,7 @@ fn strip_cookie(request: &Request<'_>, name: &str, changes: &mut Vec<HeaderChang
     });
     let kept = kept.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(&b"; "[..]);
     if kept.is_empty() || lines > 1 {
-        remove_all(request, "cookie", changes);
+        request.remove_all("cookie", changes);
     }
     if !kept.is_empty() {
         changes.push(HeaderChange::Replace(String::from_utf8_lossy(spelling).into_owned(), kept));

@@ -62,6 +62,9 @@ const PIECES_WHEN_IDLE: usize = 8;
 /// The time for one look.
 const TIMEOUT_MS: u64 = 30_000;
 
+/// How long after that its reply may come.
+const REPLY_PATIENCE_MS: u64 = 5000;
+
 /// The next look after one that failed, doubled for each further one, to the interval or a minute.
 const RETRY_MS: u64 = 2000;
 const MAX_RETRY_MS: u64 = 60_000;
@@ -90,7 +93,7 @@ pub struct KeyFetcher {
     rests_until: UnixMillis,
     /// Looks that failed since one did not.
     failures: u32,
-    in_flight: Option<CalloutId>,
+    in_flight: Option<(CalloutId, UnixMillis)>,
     /// The document whose sessions are in use.
     generation: u64,
     /// A document that is of no use here.
@@ -219,6 +222,10 @@ impl KeyFetcher {
         }
         // A clock that was set back must not put the next look off for longer than the interval.
         let is_due = self.due <= now || self.due.since(now) > self.from.interval_ms.max(MAX_RETRY_MS);
+        if self.in_flight.is_some_and(|(_, began)| now.since(began) > TIMEOUT_MS.saturating_add(REPLY_PATIENCE_MS)) {
+            self.in_flight = None;
+            return self.fail(host, "the proxy never said what became of the request", now);
+        }
         if is_due && self.in_flight.is_none() {
             self.fetch(host, &head.etag, now);
         }
@@ -267,7 +274,7 @@ impl KeyFetcher {
         match host.send(&callout) {
             Ok(id) => {
                 self.unknown.found(host, &target.cluster);
-                self.in_flight = Some(id);
+                self.in_flight = Some((id, now));
             }
             Err(CalloutRefused::UnknownCluster) => {
                 self.unknown.refused(host, self.needed.as_ref(), target);
@@ -279,7 +286,7 @@ impl KeyFetcher {
 
     /// Takes a reply; `false` where it is not to a look of this fetcher's.
     pub fn on_reply(&mut self, host: &impl Host, id: CalloutId, reply: &CalloutReply, now: UnixMillis) -> bool {
-        if self.in_flight != Some(id) {
+        if self.in_flight.is_none_or(|(fetched, _)| fetched != id) {
             return false;
         }
         self.in_flight = None;

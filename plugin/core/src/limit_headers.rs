@@ -38,36 +38,36 @@ impl LimitHeaders {
         matches!(self, LimitHeaders::Ietf | LimitHeaders::Both)
     }
 
-    /// The headers of an answer to a request that was counted on these limits, names in lower case.
-    pub fn of(self, usages: &[(Scope, Usage)], now: UnixMillis) -> Vec<(&'static str, String)> {
-        let mut headers = Vec::new();
+    /// Shows the headers of an answer to a request that was counted on these limits, names in lower case.
+    pub fn show(self, usages: &[(Scope, Usage)], now: UnixMillis, mut show: impl FnMut(&'static str, &str)) {
         match self {
             LimitHeaders::Legacy | LimitHeaders::Both if !usages.is_empty() => match tightest(usages, false) {
-                Some(quota) => headers.extend(legacy(quota)),
-                None => headers.extend(NO_QUOTA.map(|(name, value)| (name, value.to_owned()))),
+                Some(quota) => show_legacy(quota, &mut show),
+                None => NO_QUOTA.into_iter().for_each(|(name, value)| show(name, value)),
             },
-            LimitHeaders::LegacyRates => headers.extend(tightest(usages, true).into_iter().flat_map(legacy)),
+            LimitHeaders::LegacyRates => {
+                if let Some(rate) = tightest(usages, true) {
+                    show_legacy(rate, &mut show);
+                }
+            }
             _ => {}
         }
-        self.add_ietf(&mut headers, usages, now);
-        headers
+        if self.tells_time() && !usages.is_empty() {
+            show_ietf(usages, now, &mut show);
+        }
     }
 
     /// The headers of a refusal by this limit.
     pub fn of_refusal(self, refused_by: &(Scope, Usage), now: UnixMillis) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
+        let mut add = |name, value: &str| headers.push((name, value.to_owned()));
         if matches!(self, LimitHeaders::Legacy | LimitHeaders::LegacyRates | LimitHeaders::Both) {
-            headers.extend(legacy(&refused_by.1));
+            show_legacy(&refused_by.1, &mut add);
         }
-        self.add_ietf(&mut headers, std::slice::from_ref(refused_by), now);
+        if self.tells_time() {
+            show_ietf(std::slice::from_ref(refused_by), now, &mut add);
+        }
         headers
-    }
-
-    fn add_ietf(self, headers: &mut Vec<(&'static str, String)>, usages: &[(Scope, Usage)], now: UnixMillis) {
-        if self.tells_time() && !usages.is_empty() {
-            headers.push(("ratelimit-policy", list(usages, policy)));
-            headers.push(("ratelimit", list(usages, |scope, usage| service(scope, usage, now))));
-        }
     }
 }
 
@@ -83,14 +83,20 @@ fn tightest(usages: &[(Scope, Usage)], of_rates: bool) -> Option<&Usage> {
 }
 
 /// A quota that never renews has no `X-RateLimit-Reset`.
-fn legacy(usage: &Usage) -> impl Iterator<Item = (&'static str, String)> {
-    [
-        Some(("x-ratelimit-limit", usage.max.to_string())),
-        Some(("x-ratelimit-remaining", usage.remaining().to_string())),
-        usage.renews.map(|renews| ("x-ratelimit-reset", renews.as_secs_ceil().to_string())),
-    ]
-    .into_iter()
-    .flatten()
+fn show_legacy(usage: &Usage, show: &mut impl FnMut(&'static str, &str)) {
+    let mut digits = itoa::Buffer::new();
+    show("x-ratelimit-limit", digits.format(usage.max));
+    show("x-ratelimit-remaining", digits.format(usage.remaining()));
+    if let Some(renews) = usage.renews {
+        show("x-ratelimit-reset", digits.format(renews.as_secs_ceil()));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn show_ietf(usages: &[(Scope, Usage)], now: UnixMillis, show: &mut impl FnMut(&'static str, &str)) {
+    show("ratelimit-policy", &list(usages, policy));
+    show("ratelimit", &list(usages, |scope, usage| service(scope, usage, now)));
 }
 
 fn list(usages: &[(Scope, Usage)], item: impl Fn(Scope, &Usage) -> String) -> String {
@@ -126,36 +132,44 @@ mod tests {
             (Scope::KeyQuota, usage(100, 10, None)),
         ];
         let now = UnixMillis(10_200);
-        let text = |headers: Vec<(&str, String)>| {
-            headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        let text = |form: LimitHeaders, usages: &[(Scope, Usage)]| {
+            let mut lines = Vec::new();
+            form.show(usages, now, |name, value| lines.push(format!("{name}: {value}")));
+            lines
         };
         let legacy = ["x-ratelimit-limit: 100", "x-ratelimit-remaining: 90"];
         let ietf = [
             "ratelimit-policy: \"organisation-quota\";q=1000;w=86400, \"rate\";q=5;w=1, \"quota\";q=100",
             "ratelimit: \"organisation-quota\";r=990;t=86400, \"rate\";r=0;t=1, \"quota\";r=90",
         ];
-        assert_eq!(text(LimitHeaders::Legacy.of(&usages, now)), legacy);
-        assert_eq!(text(LimitHeaders::Ietf.of(&usages, now)), ietf);
-        assert_eq!(text(LimitHeaders::Both.of(&usages, now)), [legacy, ietf].concat());
-        assert!(LimitHeaders::None.of(&usages, now).is_empty());
-        assert!(LimitHeaders::Both.of(&[], now).is_empty());
+        assert_eq!(text(LimitHeaders::Legacy, &usages), legacy);
+        assert_eq!(text(LimitHeaders::Ietf, &usages), ietf);
+        assert_eq!(text(LimitHeaders::Both, &usages), [legacy, ietf].concat());
+        assert!(text(LimitHeaders::None, &usages).is_empty());
+        assert!(text(LimitHeaders::Both, &[]).is_empty());
         let rate = ["x-ratelimit-limit: 5", "x-ratelimit-remaining: 0", "x-ratelimit-reset: 11"];
-        assert_eq!(text(LimitHeaders::LegacyRates.of(&usages, now)), rate);
-        assert!(LimitHeaders::LegacyRates.of(&usages[2..], now).is_empty());
+        assert_eq!(text(LimitHeaders::LegacyRates, &usages), rate);
+        assert!(text(LimitHeaders::LegacyRates, &usages[2..]).is_empty());
     }
 
     #[test]
     fn without_a_quota_the_legacy_headers_are_tyks() {
         let rates = [(Scope::KeyRate, usage(5, 1, Some(1000))), (Scope::ApiRate, usage(50, 1, Some(1000)))];
         let now = UnixMillis(10_200);
-        let text = |headers: Vec<(&str, String)>| headers.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        let values = |form: LimitHeaders, usages: &[(Scope, Usage)]| {
+            let mut values = Vec::new();
+            form.show(usages, now, |_, value| values.push(value.to_owned()));
+            values
+        };
         for of in [&rates[..], &rates[..1], &rates[1..]] {
-            assert_eq!(text(LimitHeaders::Legacy.of(of, now)), ["-1", "0", "0"]);
-            assert_eq!(text(LimitHeaders::Both.of(of, now))[..3], ["-1", "0", "0"]);
+            assert_eq!(values(LimitHeaders::Legacy, of), ["-1", "0", "0"]);
+            assert_eq!(values(LimitHeaders::Both, of)[..3], ["-1", "0", "0"]);
         }
-        assert!(LimitHeaders::Legacy.of(&[], now).is_empty(), "nothing is counted, and no header costs anything");
+        assert!(values(LimitHeaders::Legacy, &[]).is_empty(), "nothing is counted, and no header costs anything");
         for form in [LimitHeaders::Legacy, LimitHeaders::LegacyRates] {
-            assert_eq!(text(form.of_refusal(&rates[0], now)), ["5", "4", "11"], "a refusal tells of what refused");
+            let headers = form.of_refusal(&rates[0], now);
+            let values: Vec<_> = headers.iter().map(|(_, value)| value.as_str()).collect();
+            assert_eq!(values, ["5", "4", "11"], "a refusal tells of what refused");
         }
         assert!(LimitHeaders::None.of_refusal(&rates[0], now).is_empty());
     }

@@ -26,7 +26,10 @@ pub enum Fate {
     /// It was told at once, or is held until it is sent.
     Taken,
     /// A message of the same cause went out less than its cool-down ago.
-    Suppressed,
+    Suppressed {
+        /// When that ends; `None` where a digest counts what is held back.
+        until: Option<UnixMillis>,
+    },
     /// As many as may be went out in the last minute.
     Capped,
     /// Its target answered 410.
@@ -37,6 +40,21 @@ pub enum Fate {
     Failed,
     /// There was no room for it.
     Dropped,
+}
+
+impl Fate {
+    /// Why it is not sent, in one word; `None` where it is.
+    pub fn reason(self) -> Option<&'static str> {
+        Some(match self {
+            Fate::Taken => return None,
+            Fate::Suppressed { .. } => "suppressed",
+            Fate::Capped => "capped",
+            Fate::Disabled => "disabled",
+            Fate::NoRecipient => "no_recipient",
+            Fate::Failed => "failed",
+            Fate::Dropped => "dropped",
+        })
+    }
 }
 
 /// An event on its way to one webhook.
@@ -288,10 +306,11 @@ impl<H: Host> Message<'_, H> {
     fn suppressed(&self, cause: CauseDigest, live: &LiveClaim) -> Fate {
         self.host.count(Metric::Suppressed);
         if !self.webhook.digest || live.until <= self.now {
-            return Fate::Suppressed;
+            return Fate::Suppressed { until: Some(live.until).filter(|_| !self.webhook.digest) };
         }
+        let fate = Fate::Suppressed { until: None };
         let link_of = |slot: Option<Slot>| slot.map(|slot| Link { slot, until: live.until });
-        self.tally(cause, live.until, link_of(live.tally), (Share::Tally, Fate::Suppressed), |seen, link| {
+        self.tally(cause, live.until, link_of(live.tally), (Share::Tally, fate), |seen, link| {
             let linked = cooldown::link(self.host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
             Ok(linked.map_err(link_of))
         })

@@ -10,6 +10,7 @@ use crate::message::{Fate, Message};
 use crate::metrics::Metric;
 use crate::ports::Host;
 use crate::quota::{Crossing, Scope};
+use crate::repeats::{HeldBack, Repeats};
 use crate::request::Request;
 use crate::route::Api;
 use crate::units::UnixMillis;
@@ -57,7 +58,8 @@ impl Occurrence {
         Some(Occurrence::Observed { kind, message, reason: client_text(reason.as_bytes()) })
     }
 
-    fn kind(&self) -> EventKind {
+    /// The type of its event.
+    pub fn kind(&self) -> EventKind {
         match self {
             Occurrence::Refusal { kind, .. } | Occurrence::Observed { kind, .. } | Occurrence::Verdict { kind, .. } => {
                 *kind
@@ -82,16 +84,37 @@ pub struct Scene<'s> {
 #[derive(Debug)]
 pub struct Notifier {
     ids: EventIds,
+    repeats: Repeats,
 }
 
 impl Notifier {
     /// See [`crate::engine::Engine::new`].
     pub fn new(vm: u64, now: UnixMillis, salt: u64) -> Self {
-        Notifier { ids: EventIds { vm, started: now, salt, made: 0 } }
+        Notifier { ids: EventIds { vm, started: now, salt, made: 0 }, repeats: Repeats::default() }
     }
 
-    /// Tells every handler. Whatever fails is logged and counted, and changes nothing for the request.
-    pub fn notify(
+    /// Forgets which events are held back: another VM may have released a claim.
+    pub fn forget_repeats(&mut self) {
+        self.repeats.clear();
+    }
+
+    /// Tells every handler of each. Whatever fails is logged and counted, and changes nothing for the request.
+    #[cold]
+    #[inline(never)]
+    pub fn notify_all(
+        &mut self,
+        host: &impl Host,
+        config: &Config,
+        scene: &Scene<'_>,
+        occurrences: &[Occurrence],
+        now: UnixMillis,
+    ) {
+        for occurrence in occurrences {
+            self.notify(host, config, scene, occurrence, now);
+        }
+    }
+
+    fn notify(
         &mut self,
         host: &impl Host,
         config: &Config,
@@ -105,11 +128,18 @@ impl Notifier {
         if handlers.is_empty() {
             return;
         }
+        // It costs a hostcall, and a threshold has none.
+        let is_of_request = !matches!(occurrence, Occurrence::Crossing(_));
+        let origin = if is_of_request { scene.request.origin(&config.origin_headers) } else { String::new() };
+        if let Some(messages) = self.repeats.held_back(scene, occurrence, &origin, now) {
+            host.add(Metric::Suppressed, messages);
+            return;
+        }
         let mut event = Event {
             kind,
             id: self.ids.next(),
             at: now,
-            meta: meta(config, scene, occurrence),
+            meta: meta(config, scene, occurrence, &origin),
             fingerprint: scene.caller.fingerprint(),
             management: None,
             crossed: None,
@@ -117,9 +147,11 @@ impl Notifier {
         if let Occurrence::Crossing(crossing) = occurrence {
             event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, *crossing)));
         }
+        let mut held_back = HeldBack::default();
         for handler in handlers.iter().filter_map(|index| config.handlers.get(*index)) {
-            tell(host, config, handler, &event, scene.api, now);
+            held_back.add(tell(host, config, handler, &event, scene.api, now));
         }
+        self.repeats.remember(&held_back, now);
     }
 }
 
@@ -193,7 +225,7 @@ fn tell(host: &impl Host, config: &Config, handler: &Handler, event: &Event, api
 /// A management event that says more is not sent: what is held takes memory until it is delivered.
 const MAX_MANAGEMENT_BYTES: usize = 256 * 1024;
 
-fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
+fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence, origin: &str) -> Meta {
     let Scene { api, request, caller } = scene;
     let about = caller.about().cloned().unwrap_or_default();
     let base = Meta {
@@ -208,7 +240,7 @@ fn meta(config: &Config, scene: &Scene<'_>, occurrence: &Occurrence) -> Meta {
     let of_request = |message: &str, key: String, base: Meta| Meta {
         message: message.to_owned(),
         path: client_text(request.path()),
-        origin: client_text(request.origin(&config.origin_headers).as_bytes()),
+        origin: client_text(origin.as_bytes()),
         key,
         ..base
     };

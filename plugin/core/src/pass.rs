@@ -27,6 +27,8 @@ pub fn says_so(request: &Request<'_>) -> bool {
 pub struct Pass {
     key: Option<PassedKey>,
     counted: Vec<Counted>,
+    /// The version that it was for: the place of the API, and the version's place there.
+    version: Option<(usize, usize)>,
 }
 
 /// A key that the next pass no longer finds.
@@ -90,6 +92,11 @@ impl Pass {
         fits.then(|| Claimed { name: key.as_slice().into(), place: Some(*place), ..Claimed::default() })
     }
 
+    /// The version of an API that the request was for, by its place.
+    pub fn version_of(&self, api: ApiIndex) -> Option<usize> {
+        self.version.filter(|(parent, _)| *parent == api.place()).map(|(_, place)| place)
+    }
+
     /// Takes the limits out of `lines` that the request has been counted on, and returns how far they were used.
     pub fn take(&self, lines: &mut List<Line<'_>>, api: ApiIndex, org: Option<OrgIndex>) -> Vec<(Scope, Usage)> {
         let mut usages = Vec::new();
@@ -118,12 +125,15 @@ pub struct Passing {
     pub api: ApiIndex,
     /// The caller's organisation.
     pub org: Option<OrgIndex>,
+    /// The version that it is for: the API that has it, and its place there.
+    pub version: Option<(ApiIndex, usize)>,
 }
 
 impl Passing {
     /// What the next pass gets. `usages` are those of the limits that this one was counted on.
     pub fn into_pass(self, usages: &[(Scope, Usage)]) -> Pass {
         let mut pass = self.earlier.map(|earlier| *earlier).unwrap_or_default();
+        pass.version = self.version.map(|(api, place)| (api.place(), place)).or(pass.version);
         pass.key = self.key.map(|key| *key).or(pass.key);
         for (scope, subject) in self.counted {
             let usage = usages.iter().find(|(known, _)| *known == scope).map(|(_, usage)| *usage);

@@ -106,17 +106,12 @@ fn is_plain(path: &[u8]) -> bool {
         match byte {
             b'/' if after_slash => return false,
             b'/' => after_slash = true,
-            b'.' if after_slash && is_dots(path.get(at..).unwrap_or_default()) => return false,
+            b'.' if matches!(path.get(at.saturating_add(1)), None | Some(b'/')) => return false,
             b'%' | b';' | b'\\' | b'#' | b'?' | ..=b' ' | 0x7f.. => return false,
             _ => after_slash = false,
         }
     }
     true
-}
-
-/// Whether a path's rest begins with the segment `.` or `..`.
-fn is_dots(rest: &[u8]) -> bool {
-    matches!(rest, [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
 }
 
 /// What follows from readings by steps, in any order and any number.

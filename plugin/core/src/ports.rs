@@ -5,6 +5,7 @@
 
 use thiserror::Error;
 
+use crate::guess::Guesses;
 use crate::metrics::{Gauge, Metric};
 
 /// The host refused a call that cannot fail for a reason of ours: a restricted capability, say.
@@ -55,6 +56,11 @@ pub trait SharedData {
 
     /// Writes a key whatever it holds.
     fn put(&self, key: &str, value: &[u8]) -> Result<(), HostError>;
+
+    /// What this VM remembers of its own writes; `None` where the host's numbers allow no guess.
+    fn guesses(&self) -> Option<&Guesses> {
+        None
+    }
 }
 
 /// The wake-up line from any VM to the one that dispatches (a proxy-wasm shared queue).

@@ -1,12 +1,9 @@
 //! Preflights: a browser asks the upstream whether a page may send the real request. It sends no credentials with them.
 
-use crate::request::Request;
+use crate::request::{OTHER_METHODS, Request};
 
-/// Upstreams that honour one of these would serve another method than the one that was looked at. A browser sends none
-/// of them with a preflight.
-const OTHER_METHODS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
-
-/// Whether a request is a preflight (the Fetch standard, CORS-preflight request), and can be nothing else.
+/// Whether a request is a preflight (the Fetch standard, CORS-preflight request), and can be nothing else: a browser names
+/// no other method with it.
 pub fn is_preflight(request: &Request<'_>) -> bool {
     let has = |name| request.header(name).is_some_and(|value| !value.trim_ascii().is_empty());
     let has_body = request.header("transfer-encoding").is_some()

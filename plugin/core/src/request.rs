@@ -7,6 +7,9 @@ use crate::origin;
 /// A header's name and value. Envoy's names are in lower case; other hosts keep the client's case.
 pub type HeaderPair<'r> = (&'r [u8], &'r [u8]);
 
+/// Headers that name another method, for upstreams that honour one of them.
+pub const OTHER_METHODS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
 /// The facts about one request.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
@@ -26,6 +29,22 @@ impl<'r> Request<'r> {
     /// Every line of a header; `name` in lower case.
     pub fn lines(&self, name: &str) -> impl Iterator<Item = HeaderPair<'r>> {
         self.headers.iter().filter(move |(header, _)| is_header(header, name)).copied()
+    }
+
+    /// Removes every line of a header, by the name that the host calls it.
+    pub fn remove_all(&self, name: &str, changes: &mut Vec<HeaderChange>) {
+        for (spelling, _) in self.lines(name) {
+            let removal = HeaderChange::Remove(String::from_utf8_lossy(spelling).into_owned());
+            if !changes.contains(&removal) {
+                changes.push(removal);
+            }
+        }
+    }
+
+    /// The methods that it is for: its own, and one that a header names for upstreams that honour that.
+    pub fn methods(&self) -> impl Iterator<Item = &'r [u8]> {
+        let others = OTHER_METHODS.iter().flat_map(|name| self.lines(name)).map(|(_, method)| method.trim_ascii());
+        [self.header(":method").unwrap_or_default()].into_iter().chain(others)
     }
 
     /// Whether the answer goes to a gRPC client: what Envoy, too, takes for one.

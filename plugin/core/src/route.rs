@@ -80,6 +80,8 @@ impl ApiIndex {
 /// The version of an API that a request is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Versioned<'c> {
+    /// The API that has the versions.
+    pub parent: ApiIndex,
     /// The versions.
     pub versioning: &'c Versioning,
     /// The one.
@@ -87,6 +89,11 @@ pub struct Versioned<'c> {
 }
 
 impl<'c> Versioned<'c> {
+    /// Where it stands: the API, and the version's place there.
+    pub fn place(&self) -> (ApiIndex, usize) {
+        (self.parent, self.chosen.place)
+    }
+
     /// Its name, where rights name versions.
     pub fn name_in_rights(&self) -> Option<&'c str> {
         self.chosen.version.api.is_none().then_some(&self.chosen.version.name)
@@ -117,6 +124,7 @@ pub struct Routes {
     by_domain: BTreeMap<Vec<u8>, Paths>,
     any_domain: Paths,
     refuses_unmatched: bool,
+    has_versions: bool,
 }
 
 /// The APIs of one domain, or of none, by path: the longest first.
@@ -173,9 +181,15 @@ impl Routes {
 
     /// Gives an API its versions.
     pub fn set_versioning(&mut self, index: ApiIndex, versioning: Versioning) {
+        self.has_versions = true;
         if let Some(api) = self.apis.get_mut(index.0) {
             api.versioning = Some(versioning);
         }
+    }
+
+    /// Whether any API has versions.
+    pub fn has_versions(&self) -> bool {
+        self.has_versions
     }
 
     /// Whether requests that belong to no API are refused.
@@ -264,8 +278,11 @@ impl Routes {
         self.get(index).map_or(Route::None, |api| Route::Api { index, api, doubt })
     }
 
+    /// Whether an API, or one of its versions, needs a key.
     fn is_keyed(&self, index: ApiIndex) -> bool {
-        self.get(index).is_some_and(|api| !api.use_keyless)
+        let needs_key = |index| self.get(index).is_some_and(|api: &Api| !api.use_keyless);
+        let versions = self.get(index).and_then(|api| api.versioning.as_ref()).map(|versioning| &versioning.versions);
+        needs_key(index) || versions.into_iter().flatten().filter_map(|version| version.api).any(needs_key)
     }
 
     /// Of APIs without authentication. One without limits is as good as the stricter one that it is compared with.

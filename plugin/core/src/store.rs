@@ -6,6 +6,7 @@
 
 use thiserror::Error;
 
+use crate::guess::Guesses;
 use crate::metrics::Metric;
 use crate::ports::{Entry, HostError, Metrics, SharedData};
 
@@ -56,6 +57,38 @@ pub fn update<T>(
     key: &str,
     mut step: impl FnMut(Option<Vec<u8>>) -> Result<Change<T>, CorruptRecord>,
 ) -> Result<T, StoreError> {
+    update_read(host, key, None, &mut step)
+}
+
+/// As [`update`], for a value that this VM writes again and again: what it wrote last is tried first, without a read.
+///
+/// A step that would write nothing runs again on what is read, since only a write shows that the guess was right.
+pub fn update_often<T>(
+    host: &(impl SharedData + Metrics),
+    key: &str,
+    mut step: impl FnMut(Option<Vec<u8>>) -> Result<Change<T>, CorruptRecord>,
+) -> Result<T, StoreError> {
+    let guesses = host.guesses();
+    if let Some(guesses) = guesses
+        && let Some(guess) = guesses.take(key)
+        && let Ok(Change::Write(bytes, result)) = step(Some(guess.value))
+        && let Ok(is_right) = host.replace(key, &bytes, guess.number)
+    {
+        if is_right {
+            guesses.hit(key, bytes);
+            return Ok(result);
+        }
+        guesses.miss();
+    }
+    update_read(host, key, guesses, &mut step)
+}
+
+fn update_read<T>(
+    host: &(impl SharedData + Metrics),
+    key: &str,
+    guesses: Option<&Guesses>,
+    step: &mut impl FnMut(Option<Vec<u8>>) -> Result<Change<T>, CorruptRecord>,
+) -> Result<T, StoreError> {
     for _ in 0..MAX_ATTEMPTS {
         let (value, cas) = match host.get(key)? {
             // No key has the number 0: a host may show an absent key so.
@@ -63,20 +96,22 @@ pub fn update<T>(
             Entry::Emptied { cas } => (None, Some(cas)),
             Entry::Present(stored) => (Some(stored.value), Some(stored.cas)),
         };
+        if let Some((guesses, cas)) = guesses.zip(cas) {
+            guesses.saw(cas);
+        }
         let (bytes, result) = match step(value) {
             Ok(Change::Keep(result)) => return Ok(result),
             Ok(Change::Write(bytes, result)) => (bytes, result),
-            Err(corrupt) => {
-                host.count(Metric::CorruptRecords);
-                log::error!("{key}: {corrupt}; it is left as it is");
-                return Err(corrupt.into());
-            }
+            Err(corrupt) => return Err(left_alone(host, key, corrupt)),
         };
         let won = match cas {
             None => host.insert(key, &bytes)?,
             Some(cas) => host.replace(key, &bytes, cas)?,
         };
         if won {
+            if let Some(guesses) = guesses {
+                guesses.wrote(key, bytes);
+            }
             return Ok(result);
         }
         host.count(Metric::CasRetries);
@@ -84,6 +119,14 @@ pub fn update<T>(
     host.count(Metric::CasExhausted);
     log::error!("{key}: {}", StoreError::Exhausted);
     Err(StoreError::Exhausted)
+}
+
+#[cold]
+#[inline(never)]
+fn left_alone(host: &impl Metrics, key: &str, corrupt: CorruptRecord) -> StoreError {
+    host.count(Metric::CorruptRecords);
+    log::error!("{key}: {corrupt}; it is left as it is");
+    corrupt.into()
 }
 
 /// The value at `key`, `None` where there is none.

@@ -3,13 +3,18 @@
 //! State is observed after the fact rather than scripted beforehand. One host stands for one process: several
 //! engines on it are several VMs.
 
+mod vm;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::guess::Guesses;
 use crate::metrics::{Gauge, Metric, attempts_name};
 use crate::ports::{
     BodyError, Callout, CalloutId, CalloutRefused, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
 };
+
+pub use vm::Vm;
 
 /// The host.
 #[derive(Default)]
@@ -24,9 +29,20 @@ pub struct MemoryHost {
     metrics: RefCell<BTreeMap<String, u64>>,
     lost_races: Cell<u32>,
     broken: Cell<bool>,
+    guesses: Option<Guesses>,
 }
 
 impl MemoryHost {
+    /// On which all engines together remember what they wrote, as if they were one VM.
+    pub fn guessing() -> Self {
+        MemoryHost { guesses: Some(Guesses::default()), ..MemoryHost::default() }
+    }
+
+    /// With this as the number of the last write.
+    pub fn with_last_number(number: u32) -> Self {
+        MemoryHost { last_cas: Cell::new(number), ..MemoryHost::default() }
+    }
+
     /// Makes the next `n` conditional writes lose their race.
     pub fn fail_next_writes(&self, n: u32) {
         self.lost_races.set(n);
@@ -128,6 +144,10 @@ impl SharedData for MemoryHost {
         self.check("set_shared_data")?;
         self.write(key, value);
         Ok(())
+    }
+
+    fn guesses(&self) -> Option<&Guesses> {
+        self.guesses.as_ref()
     }
 }
 

@@ -52,12 +52,19 @@ impl UnixMillis {
     }
 }
 
+/// How far ahead a time may lie that another VM has just read: VMs read the clock once per callback, and use what they
+/// have read until its end. A time further ahead is of a clock that has been set back since.
+pub const CLOCK_SKEW_MS: u64 = 1000;
+
+/// Whether a lease that was last renewed for `length_ms` still runs.
+pub fn is_leased(until: UnixMillis, length_ms: u64, now: UnixMillis) -> bool {
+    now < until && until.since(now) <= length_ms.saturating_add(CLOCK_SKEW_MS)
+}
+
 /// When something is due that was put off at `from` until `due`. Where the clock has been set back since, at once: too
 /// early is better than an hour late.
 pub fn set_right(due: UnixMillis, from: UnixMillis, now: UnixMillis) -> UnixMillis {
-    // Workers read the clock at slightly different times.
-    const TOLERANCE_MS: u64 = 1000;
-    if from.since(now) <= TOLERANCE_MS { due } else { now }
+    if from.since(now) <= CLOCK_SKEW_MS { due } else { now }
 }
 
 /// A number that stands for these texts, in their order and apart from each other.
@@ -145,6 +152,14 @@ mod tests {
         assert_eq!(due(59_500), UnixMillis(70_000));
         assert_eq!(due(1000), UnixMillis(1000));
         assert_eq!(due(90_000), UnixMillis(70_000));
+    }
+
+    #[test]
+    fn a_lease_runs_although_its_holder_read_the_clock_later() {
+        let runs = |now| is_leased(UnixMillis(62_000), 2000, UnixMillis(now));
+        assert!(runs(61_999) && runs(60_000) && runs(59_999) && runs(59_000));
+        assert!(!runs(62_000), "it is over");
+        assert!(!runs(58_999), "the clock has been set back");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! One value in shared data for each API that is observed. Each VM keeps a copy, read anew at every tick, so that a
 //! response of an API whose upstream is well costs nothing.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::event::EventKind;
 use crate::ports::{Metrics, SharedData};
@@ -142,7 +142,7 @@ fn is_over(last: u64, now: UnixMillis) -> bool {
 
 /// What one VM knows of the upstreams.
 #[derive(Debug, Default)]
-pub struct Upstreams(HashMap<ApiIndex, State>);
+pub struct Upstreams(FxHashMap<ApiIndex, State>);
 
 impl Upstreams {
     /// Whether a response with this status can change anything.

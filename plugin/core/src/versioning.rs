@@ -56,11 +56,14 @@ pub struct Versioning {
 pub struct Chosen<'v> {
     /// The version.
     pub version: &'v Version,
+    /// Its place among the versions.
+    pub place: usize,
     /// The request names it.
     is_named: bool,
 }
 
 /// What a request says of its version.
+#[derive(PartialEq)]
 enum Named<'r> {
     Nothing,
     One(Cow<'r, [u8]>),
@@ -74,19 +77,33 @@ impl Versioning {
     /// # Errors
     /// The refusal.
     pub fn choose(&self, request: &Request<'_>, now: UnixMillis) -> Result<Chosen<'_>, Outcome> {
+        self.choose_after(request, None, now)
+    }
+
+    /// The version of a request whose earlier pass was for one, by its place: that one holds where it names none that
+    /// exists, since the earlier pass may have taken the name out.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn choose_after(
+        &self,
+        request: &Request<'_>,
+        earlier: Option<usize>,
+        now: UnixMillis,
+    ) -> Result<Chosen<'_>, Outcome> {
         let named = self.named(request);
-        let of_name = |name: &[u8]| self.versions.iter().find(|version| version.name.as_bytes() == name);
-        let default = of_name(self.default.as_bytes());
+        let chosen = |(place, version), is_named| Chosen { version, place, is_named };
+        let of_name = |name: &[u8]| self.places().find(|(_, version)| version.name.as_bytes() == name);
+        let default = of_name(self.default.as_bytes()).map(|version| chosen(version, false));
+        let earlier = earlier.and_then(|place| Some(chosen((place, self.versions.get(place)?), false)));
         let chosen = match &named {
-            Named::Nothing => {
-                default.map(|version| Chosen { version, is_named: false }).ok_or(Outcome::VersionMissing)?
-            }
-            Named::One(name) if let Some(version) = of_name(name) => Chosen { version, is_named: true },
+            Named::Nothing => earlier.or(default).ok_or(Outcome::VersionMissing)?,
+            Named::One(name) if let Some(version) = of_name(name) => chosen(version, true),
+            Named::One(_) if let Some(earlier) = earlier => earlier,
             Named::One(_) | Named::Unclear => {
                 let fallback = default.filter(|_| self.falls_back && !matches!(named, Named::Unclear));
-                let chosen = fallback.map(|version| Chosen { version, is_named: false });
                 let is_of_apis = self.versions.iter().any(|version| version.api.is_some());
-                chosen.ok_or(if is_of_apis { Outcome::VersionApiUnknown } else { Outcome::VersionUnknown })?
+                fallback.ok_or(if is_of_apis { Outcome::VersionApiUnknown } else { Outcome::VersionUnknown })?
             }
         };
         if chosen.version.expires.is_some_and(|expires| expires <= now) {
@@ -103,14 +120,29 @@ impl Versioning {
         Ok(chosen)
     }
 
+    /// The first version that has not ended, of those that are wanted; the default one before the others.
+    pub fn first(&self, now: UnixMillis, is_wanted: impl Fn(&Version) -> bool) -> Option<Chosen<'_>> {
+        let is_live = |version: &Version| version.expires.is_none_or(|expires| expires > now);
+        let mut wanted = self.places().filter(|(_, version)| is_live(version) && is_wanted(version));
+        let is_default = |(_, version): &(usize, &Version)| version.name == self.default;
+        let (place, version) = wanted.clone().find(is_default).or_else(|| wanted.next())?;
+        Some(Chosen { version, place, is_named: false })
+    }
+
+    fn places(&self) -> impl Iterator<Item = (usize, &Version)> + Clone {
+        self.versions.iter().enumerate()
+    }
+
     fn named<'r>(&self, request: &Request<'r>) -> Named<'r> {
         match &self.location {
             Location::Header(name) => one(request.lines(name).map(|(_, value)| Cow::Borrowed(value.trim_ascii()))),
             Location::UrlParam(name) => {
-                let pairs = request.query().unwrap_or_default().split(|&byte| byte == b'&');
-                let pairs = pairs.map(|pair| split_once(pair, b'=').unwrap_or((pair, b"")));
-                let named = pairs.filter(|(key, _)| decode_query_part(key).as_ref() == name.as_bytes());
-                one(named.map(|(_, value)| decode_query_part(value)))
+                let query = request.query().unwrap_or_default();
+                let named = in_query(query, name, |byte| byte == b'&');
+                // Some servers separate parameters at semicolons too.
+                let is_clear =
+                    !query.contains(&b';') || named == in_query(query, name, |byte| matches!(byte, b'&' | b';'));
+                if is_clear { named } else { Named::Unclear }
             }
             Location::Url(prefix) => in_path(prefix, request.path()),
         }
@@ -118,19 +150,13 @@ impl Versioning {
 
     /// What the route is told, and what the upstream is not. `changes` are those to the request so far.
     pub fn change(&self, request: &Request<'_>, chosen: Chosen<'_>, changes: &mut Vec<HeaderChange>) {
-        if request.header(ROUTE_HEADER).is_some() {
-            changes.push(HeaderChange::Remove(ROUTE_HEADER.to_owned()));
-        }
+        request.remove_all(ROUTE_HEADER, changes);
         changes.push(HeaderChange::Replace(ROUTE_HEADER.to_owned(), chosen.version.name.clone().into_bytes()));
         if !self.strips {
             return;
         }
         match &self.location {
-            Location::Header(name) => {
-                if request.header(name).is_some() {
-                    changes.push(HeaderChange::Remove(name.clone()));
-                }
-            }
+            Location::Header(name) => request.remove_all(name, changes),
             Location::UrlParam(name) => {
                 let target = changed_target(request, changes);
                 if let Some(target) = without_parameter(&target, name.as_bytes()) {
@@ -153,6 +179,14 @@ fn one<'r>(values: impl Iterator<Item = Cow<'r, [u8]>>) -> Named<'r> {
     let mut values = values.filter(|value| !value.is_empty());
     let Some(first) = values.next() else { return Named::Nothing };
     if values.all(|other| other == first) { Named::One(first) } else { Named::Unclear }
+}
+
+/// The values of a parameter.
+fn in_query<'r>(query: &'r [u8], name: &str, separates: impl Fn(u8) -> bool) -> Named<'r> {
+    let pairs = query.split(|&byte| separates(byte));
+    let pairs = pairs.map(|pair| split_once(pair, b'=').unwrap_or((pair, b"")));
+    let named = pairs.filter(|(key, _)| decode_query_part(key).as_ref() == name.as_bytes());
+    one(named.map(|(_, value)| decode_query_part(value)))
 }
 
 /// The first segment of a path behind `prefix`, in every reading of the path.
@@ -284,9 +318,32 @@ mod tests {
         for unknown in ["/?v=v9", "/?v=v1&v=v2", "/?v=v1;a=b", "/?v=v1%20", "/?v=v1&%76=v2"] {
             assert_eq!(named(unknown), Err(Outcome::VersionUnknown), "{unknown}");
         }
-        for missing in ["/", "/?V=v1", "/?v", "/v1?a=v"] {
+        for missing in ["/", "/?V=v1", "/?v", "/v1?a=v", "/?a=b;c=d"] {
             assert_eq!(named(missing), Err(Outcome::VersionMissing), "{missing}");
         }
+        // To servers that separate at semicolons these name a version, or another one.
+        let versions = Versioning { default: "v1".into(), ..versions };
+        for unclear in ["/?a=b;v=v2", "/?v=v1;v=v2", "/?v=v1&a;v=v2"] {
+            assert_eq!(chosen(&versions, &[(":path", unclear)]), Err(Outcome::VersionUnknown), "{unclear}");
+        }
+    }
+
+    #[test]
+    fn the_version_of_an_earlier_pass_holds_where_none_is_named() {
+        let after = |versions: &Versioning, earlier, target: &str, headers: &[(&str, &str)]| {
+            with(&[&[(":path", target)], headers].concat(), |request| {
+                versions.choose_after(request, earlier, NOW).map(|chosen| chosen.version.name.clone())
+            })
+        };
+        let versions = Versioning { default: "v1".into(), ..versioning(header()) };
+        assert_eq!(after(&versions, Some(1), "/", &[]), Ok("v2".into()), "rather than the default");
+        assert_eq!(after(&versions, Some(1), "/", &[("x-version", "v1")]), Ok("v1".into()));
+        assert_eq!(after(&versions, Some(1), "/", &[("x-version", "v9")]), Ok("v2".into()));
+        assert_eq!(after(&versions, Some(1), "/", &[("x-version", "old")]), Err(Outcome::VersionExpired));
+        assert_eq!(after(&versions, Some(2), "/", &[]), Err(Outcome::VersionExpired), "as in any pass");
+        let two = [("x-version", "v1"), ("x-version", "v9")];
+        assert_eq!(after(&versions, Some(1), "/", &two), Err(Outcome::VersionUnknown));
+        assert_eq!(after(&versioning(url()), Some(1), "/orders/8", &[]), Ok("v2".into()), "8 is no version");
     }
 
     #[test]

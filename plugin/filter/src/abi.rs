@@ -8,6 +8,8 @@
 use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 
+use smallvec::SmallVec;
+
 /// A status other than OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) u32);
@@ -394,10 +396,13 @@ pub(crate) fn declare_request_property(name: &str) -> Result<()> {
     .map(drop)
 }
 
+/// Headers. As many as most requests have need no allocation.
+pub(crate) type Pairs<'b> = SmallVec<[(&'b [u8], &'b [u8]); 32]>;
+
 /// The pairs in serialized headers: a count, the lengths of names and values, then both, each with a NUL behind it.
 /// What is cut short ends the list.
-pub(crate) fn parse_pairs(bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
-    let mut pairs = Vec::new();
+pub(crate) fn parse_pairs(bytes: &[u8]) -> Pairs<'_> {
+    let mut pairs = Pairs::new();
     let Some((count, rest)) = bytes.split_first_chunk::<4>() else { return pairs };
     let count = u32::from_le_bytes(*count) as usize;
     let Some((lengths, mut data)) = rest.split_at_checked(count.saturating_mul(8)) else { return pairs };

@@ -1,9 +1,11 @@
 //! The core's ports on hostcalls.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 
+use tollbell_core::answer::Answer;
 use tollbell_core::cas::{CompareAndSwap, RawData};
+use tollbell_core::guess::Guesses;
+use tollbell_core::metrics::{Gauge, Metric};
 use tollbell_core::ports::{
     BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData,
     Wakeups,
@@ -11,46 +13,38 @@ use tollbell_core::ports::{
 use tollbell_core::request::{HeaderChange, is_header};
 use tollbell_core::units::UnixMillis;
 
-use crate::abi::{self, Body, Map, MetricType, Status};
+use crate::abi::{self, Body, Map, Status};
 use crate::shared_data::RawSharedData;
-use tollbell_core::answer::Answer;
-use tollbell_core::metrics::{Gauge, Metric, attempts_name};
+use crate::statistics::Statistics;
 
 const WAKEUP_QUEUE: &str = "tb1/wakeups";
 
 /// The proxy.
 pub(crate) struct ProxyHost {
-    /// Metric ids by [`Metric::index`].
-    counters: Vec<Option<u32>>,
-    gauges: Vec<Option<u32>>,
-    /// Defined when first counted. Their targets come from configurations, so there are few.
-    attempts: RefCell<BTreeMap<String, Option<u32>>>,
+    statistics: Statistics,
     wakeup_queue: Cell<Option<u32>>,
     /// This VM's `vm_id`, as far as the host tells it.
     vm_ids: Vec<Vec<u8>>,
     compare_and_swap: CompareAndSwap,
+    guesses: Option<Guesses>,
 }
 
 impl ProxyHost {
     /// Defines the counters and gauges, and finds out what the host can do.
     pub(crate) fn new() -> Self {
-        let counters: Vec<_> = Metric::all().map(|metric| define(MetricType::Counter, &metric.name())).collect();
-        let gauges: Vec<_> = Gauge::ALL.iter().map(|gauge| define(MetricType::Gauge, gauge.name())).collect();
-        let missing = counters.iter().chain(&gauges).filter(|defined| defined.is_none()).count();
-        if missing > 0 {
-            log::error!(
-                "the host does not keep {missing} of {} statistics",
-                counters.len().saturating_add(gauges.len())
-            );
-        }
+        let compare_and_swap = CompareAndSwap::find_out(&RawSharedData);
         ProxyHost {
-            counters,
-            gauges,
-            attempts: RefCell::default(),
+            statistics: Statistics::define(),
             wakeup_queue: Cell::new(None),
             vm_ids: vm_ids(),
-            compare_and_swap: CompareAndSwap::find_out(&RawSharedData),
+            guesses: compare_and_swap.numbers_all_writes(&RawSharedData).then(Guesses::default),
+            compare_and_swap,
         }
+    }
+
+    /// Hands the host what was counted since the last time.
+    pub(crate) fn hand_over_counts(&self) {
+        self.statistics.hand_over();
     }
 
     fn wakeup_queue(&self) -> Result<u32, Status> {
@@ -78,10 +72,6 @@ fn vm_ids() -> Vec<Vec<u8>> {
     if told.is_empty() { vec![Vec::new()] } else { told }
 }
 
-fn define(kind: MetricType, name: &str) -> Option<u32> {
-    abi::define_metric(kind, name).ok()
-}
-
 pub(crate) fn refused(call: &'static str) -> impl Fn(Status) -> HostError {
     move |status| HostError { call, status: status.0 }
 }
@@ -101,6 +91,10 @@ impl SharedData for ProxyHost {
 
     fn put(&self, key: &str, value: &[u8]) -> Result<(), HostError> {
         self.compare_and_swap.put(&RawSharedData, key, value)
+    }
+
+    fn guesses(&self) -> Option<&Guesses> {
+        self.guesses.as_ref()
     }
 }
 
@@ -153,28 +147,15 @@ impl Callouts for ProxyHost {
 
 impl Metrics for ProxyHost {
     fn add(&self, metric: Metric, n: u64) {
-        let n = i64::try_from(n).unwrap_or(i64::MAX);
-        if let Some(Some(counter)) = self.counters.get(metric.index()) {
-            // A counter that cannot be kept is no reason to do anything else.
-            let _ = abi::increment_metric(*counter, n);
-        }
+        self.statistics.add(metric, n);
     }
 
     fn count_attempt(&self, target: &str, outcome: &'static str) {
-        let name = attempts_name(target, outcome);
-        let Ok(mut attempts) = self.attempts.try_borrow_mut() else { return };
-        let counter = attempts.entry(name).or_insert_with_key(|name| define(MetricType::Counter, name));
-        if let Some(counter) = counter {
-            // As above.
-            let _ = abi::increment_metric(*counter, 1);
-        }
+        self.statistics.count_attempt(target, outcome);
     }
 
     fn set(&self, gauge: Gauge, value: u64) {
-        if let Some(Some(gauge)) = self.gauges.get(gauge as usize) {
-            // As above.
-            let _ = abi::record_metric(*gauge, value);
-        }
+        self.statistics.set(gauge, value);
     }
 }
 
@@ -246,9 +227,14 @@ pub(crate) fn enter(stream: u32) -> bool {
     abi::set_effective_context(stream).is_ok()
 }
 
-/// A header of the response that is a number. Where it is absent, only a host that keeps the case of names is asked again.
-pub(crate) fn response_number(name: &str, keeps_case: bool) -> Option<u16> {
-    let value = if keeps_case { header(Map::Response, name) } else { abi::header(Map::Response, name).ok() };
+/// A header of the response that is a number. Where it is absent, only a host that keeps the case of names, as it did in
+/// those headers of the request, is asked again.
+pub(crate) fn response_number(name: &str, request_headers: &[u8]) -> Option<u16> {
+    let value = abi::header(Map::Response, name).ok().or_else(|| {
+        let keeps_case =
+            abi::parse_pairs(request_headers).iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase));
+        keeps_case.then(|| header(Map::Response, name)).flatten()
+    });
     std::str::from_utf8(&value?).ok()?.parse().ok()
 }
 

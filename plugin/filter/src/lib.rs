@@ -1,7 +1,7 @@
 //! tollbell as a proxy-wasm filter: what the host calls, and nothing else.
 //!
-//! [`abi`] declares the imports, [`host`] puts the core's ports on them ([`shared_data`] and [`logging`] help), [`plugin`]
-//! keeps the engines and streams of one VM. The exports are the callbacks that the filter implements: the host calls every callback that exists, for
+//! [`abi`] declares the imports, [`host`] puts the core's ports on them ([`shared_data`], [`statistics`] and [`logging`]
+//! help), [`plugin`] keeps the engines and streams of one VM. The exports are the callbacks that the filter implements: the host calls every callback that exists, for
 //! every request, and each costs about as much as a read of shared data.
 
 mod abi;
@@ -9,6 +9,7 @@ mod host;
 mod logging;
 mod plugin;
 mod shared_data;
+mod statistics;
 
 use std::cell::RefCell;
 

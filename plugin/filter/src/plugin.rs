@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::task::Poll;
 
+use rustc_hash::FxHashMap;
 use tollbell_core::admin::{self, BODY_PATIENCE_MS, MAX_BODY_BYTES};
 use tollbell_core::answer::{Answer, Outcome};
 use tollbell_core::config::Config;
@@ -27,7 +28,8 @@ pub(crate) struct Plugin {
     /// The first root context. Its streams are recorded only when their answer is to be looked at: one configuration
     /// to a VM is the usual case, and costs nothing.
     first_root: Option<u32>,
-    streams: BTreeMap<u32, Stream>,
+    /// By the host's numbers.
+    streams: FxHashMap<u32, Stream>,
     /// Streams that the filter answers itself, when their body has come.
     collecting: BTreeMap<u32, Collecting>,
     /// For the bodies that all engines watch.
@@ -51,6 +53,8 @@ struct Root {
 struct Stream {
     root: Option<u32>,
     followup: Option<Followup>,
+    /// The request's headers as the host handed them over, where the response may be an event.
+    headers: Vec<u8>,
     /// Its answer comes later.
     awaits: bool,
     /// Nothing of it may go on: what comes behind the headers pauses too.
@@ -118,16 +122,23 @@ impl Plugin {
             // Envoy has no streams for a root context whose configuration was refused.
             return self.refuse_unseen(stream);
         };
-        let Ok((headers, now)) = host::request_facts() else { return self.refuse_unseen(stream) };
-        let headers = abi::parse_pairs(&headers);
-        let request = Request { headers: &headers, property: &host::property };
-        match engine.on_request(host, StreamId(stream), &request, now) {
+        let Ok((bytes, now)) = host::request_facts() else { return self.refuse_unseen(stream) };
+        let decision = {
+            let headers = abi::parse_pairs(&bytes);
+            let request = Request { headers: &headers, property: &host::property };
+            engine.on_request(host, StreamId(stream), &request, now)
+        };
+        match decision {
             Poll::Ready(Decision::Continue { changes, followup }) => {
                 if !host::change_request(&changes) {
                     return self.refuse_unseen(stream);
                 }
-                if followup.is_some() {
-                    self.streams.entry(stream).or_default().followup = followup;
+                if let Some(followup) = followup {
+                    let state = self.streams.entry(stream).or_default();
+                    if Engine::status_header(&followup).is_some() {
+                        state.headers = bytes;
+                    }
+                    state.followup = Some(followup);
                 }
                 Action::Continue
             }
@@ -211,24 +222,20 @@ impl Plugin {
     pub(crate) fn on_response_headers(&mut self, stream: u32, is_end: bool) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         state.is_answered = true;
-        let root = state.root.or(self.first_root);
-        let Some(mut followup) = state.followup.take() else { return };
-        let Some(Root { host, engine, .. }) = root.and_then(|root| self.roots.get_mut(&root)) else { return };
-        for (name, value) in engine.limit_headers(&followup, host::now) {
-            host::set_response_header(name, &value);
+        let root = state.root.or(self.first_root).unwrap_or_default();
+        let Some(followup) = &mut state.followup else { return };
+        let Some(Root { host, engine, .. }) = self.roots.get_mut(&root) else { return };
+        engine.show_limits(followup, host::now, host::set_response_header);
+        if Engine::status_header(followup).is_some() {
+            observe(host, engine, followup, &state.headers);
         }
-        let status =
-            Engine::status_header(&followup).and_then(|(name, keeps_case)| host::response_number(name, keeps_case));
-        let status = status.map(|value| Engine::status(&followup, value));
-        if let Some(status) = status.filter(|status| engine.minds(&followup, *status)) {
-            engine.on_response(host, &host::property, &followup, status, host::now());
-        }
-        if let Some(watched) = Engine::watched(&mut followup) {
-            watched.on_response(&abi::parse_pairs(&host::response_headers()));
-            if is_end {
-                engine.on_exchange_end(host, &mut followup, host::now());
-            } else {
-                state.followup = Some(followup);
+        match Engine::watched(followup) {
+            None => state.followup = None,
+            Some(watched) => {
+                watched.on_response(&abi::parse_pairs(&host::response_headers()));
+                if is_end {
+                    self.on_exchange_end(stream);
+                }
             }
         }
     }
@@ -257,6 +264,7 @@ impl Plugin {
         if let Some(Root { host, engine, tick_ms }) = self.roots.get_mut(&root) {
             engine.on_tick(host, host::now());
             set_tick(engine, tick_ms);
+            host.hand_over_counts();
         }
         // Last, for they make a stream the one that further calls are of.
         self.send_answers(root);
@@ -307,7 +315,19 @@ impl Plugin {
         }
         if let Some(Root { host, mut engine, .. }) = self.roots.remove(&context) {
             engine.on_shutdown(&host);
+            host.hand_over_counts();
         }
+    }
+}
+
+/// Looks at a response that may be an event; `headers` are those of its request.
+fn observe(host: &ProxyHost, engine: &mut Engine, followup: &Followup, headers: &[u8]) {
+    let Some(header) = Engine::status_header(followup) else { return };
+    let Some(status) = host::response_number(header.name(), headers).map(|value| header.status(value)) else { return };
+    if engine.minds(followup, status) {
+        let headers = abi::parse_pairs(headers);
+        let request = Request { headers: &headers, property: &host::property };
+        engine.on_response(host, &request, followup, status, host::now());
     }
 }
 

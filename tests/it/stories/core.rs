@@ -250,8 +250,11 @@ impl Subject for CoreSubject {
                 let mut response = self.answered(request);
                 if let Some(mut followup) = followup {
                     self.watch(index, &mut followup, request, &response);
-                    let headers = self.with_engine(index, |engine, _, now| engine.limit_headers(&followup, || now));
-                    for (name, value) in headers.into_iter().flatten() {
+                    let mut headers = Vec::new();
+                    self.with_engine(index, |engine, _, now| {
+                        engine.show_limits(&followup, || now, |name, value| headers.push((name, value.to_owned())));
+                    });
+                    for (name, value) in headers {
                         response = response.header(name, value);
                     }
                 }

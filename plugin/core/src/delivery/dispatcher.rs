@@ -32,6 +32,9 @@ const ABANDONED_AFTER_MS: u64 = 10_000;
 /// not ended by then: such a message can arrive twice.
 const HANDOVER_MS: u64 = 5000;
 
+/// How long after an attempt's time is over its reply may come.
+const REPLY_PATIENCE_MS: u64 = 5000;
+
 /// The VM that leads makes a digest first, if it can.
 const LEADER_FIRST_MS: u64 = 1500;
 
@@ -53,7 +56,7 @@ pub struct Dispatcher {
     /// Since when the lease is wanted by a VM of the latest configuration.
     retiring: Option<UnixMillis>,
     schedule: Schedule,
-    in_flight: HashMap<CalloutId, (Slot, Delivery)>,
+    in_flight: HashMap<CalloutId, Attempt>,
     disabled: Disabled,
     troubles: Troubles,
     succession: Succession,
@@ -61,6 +64,14 @@ pub struct Dispatcher {
     unknown: UnknownClusters,
     /// Handlers of which it was said that they are gone, or send elsewhere.
     said: BTreeSet<String>,
+}
+
+/// An attempt whose reply has not come.
+#[derive(Debug)]
+struct Attempt {
+    slot: Slot,
+    delivery: Delivery,
+    began: UnixMillis,
 }
 
 /// Who has the lease, as a tick found it.
@@ -111,10 +122,13 @@ impl Dispatcher {
         }
         if !held_before {
             log::debug!("VM {} dispatches from now on", self.vm);
+            // Another VM may have had the lease between two ticks of this one.
+            self.schedule.retain_idle(|_| false);
             if let Err(error) = host.listen() {
                 self.troubles.fails(WAKE_UPS, &error);
             }
         }
+        self.end_overdue(host, now);
         self.drain_wakeups(host, config, now);
         let held = self.follow_taken(host, config, now);
         self.send_due(host, config, now);
@@ -138,7 +152,7 @@ impl Dispatcher {
         reply: &CalloutReply,
         now: UnixMillis,
     ) {
-        let Some((slot, delivery)) = self.in_flight.remove(&id) else { return };
+        let Some(Attempt { slot, delivery, .. }) = self.in_flight.remove(&id) else { return };
         let outcome = outcome(host, &delivery, reply, now);
         self.settle(host, slot, delivery, &outcome, now);
         if self.leads(now) {
@@ -151,6 +165,21 @@ impl Dispatcher {
         self.give_up_lease(host);
         if let Err(error) = succession::end(host, config.scope, config.id) {
             log::warn!("what it still holds is not taken over: {error}");
+        }
+    }
+
+    /// Ends the attempts whose replies the host owes for too long: they would hold up their target for ever.
+    fn end_overdue(&mut self, host: &impl Host, now: UnixMillis) {
+        let is_overdue = |attempt: &Attempt| {
+            now.since(attempt.began) > attempt.delivery.timeout_ms.saturating_add(REPLY_PATIENCE_MS)
+        };
+        let overdue: Vec<CalloutId> =
+            self.in_flight.iter().filter(|(_, attempt)| is_overdue(attempt)).map(|(id, _)| *id).collect();
+        for Attempt { slot, delivery, .. } in
+            overdue.iter().filter_map(|id| self.in_flight.remove(id)).collect::<Vec<_>>()
+        {
+            log::error!("{}: the proxy never said what became of an attempt", name(&delivery));
+            self.settle(host, slot, delivery, &Outcome::Failed(Failure::NoResponse), now);
         }
     }
 
@@ -234,7 +263,8 @@ impl Dispatcher {
         self.succession.is_due_to_another(config.id, held.origin(), UnixMillis(held.since()), now)
     }
 
-    /// What a slot holds after this configuration has taken over a message of its predecessor; `None`: it was ended.
+    /// What a slot holds after this configuration has taken over a message of its predecessor; `None`: nothing that can be
+    /// sent now.
     fn taken_over(
         &mut self,
         host: &impl Host,
@@ -276,10 +306,16 @@ impl Dispatcher {
                     log::info!("{name}: what it still held goes to its new URL, at {}", after.target.authority);
                 }
             }
-            Ok(_) => {}
+            Ok(true) => {}
+            // Another VM has ended it: the next tick looks at the slot again.
+            Ok(false) => {
+                self.schedule.forget(slot);
+                return None;
+            }
             Err(error) => {
                 log::error!("{}: slot {} stays as it is: {error}", name(&before), slot.0);
-                return Some(Held::Message(before));
+                self.schedule.forget(slot);
+                return None;
             }
         }
         Some(Held::Message(after))
@@ -447,12 +483,13 @@ impl Dispatcher {
                 self.lookups.started(target);
                 self.unknown.found(host, &target.cluster);
                 self.schedule.start(slot);
-                self.in_flight.insert(id, (slot, delivery));
+                self.in_flight.insert(id, Attempt { slot, delivery, began: now });
             }
             Err(CalloutRefused::Immediately) if self.lookups.refused(target, now) => {
                 log::debug!("{}: its name may still be looked up", name(&delivery));
                 let again = now.plus(lookups::AGAIN_MS);
                 self.schedule.wait(slot, &target.authority, again, UnixMillis(delivery.since));
+                self.schedule.put_off(&target.authority, again);
             }
             Err(CalloutRefused::UnknownCluster) => {
                 self.unknown.refused(host, config.clusters.get(&target.cluster), target);
@@ -544,8 +581,11 @@ impl Dispatcher {
         }
     }
 
+    /// Ends a message that has failed for good, unless an update has given it another URL since the attempt began.
     fn give_up(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery, outcome: &Outcome) {
-        if !self.finish(host, slot, delivery) {
+        let endpoint = delivery.target.endpoint;
+        let is_meant = |held: &Held| matches!(held, Held::Message(held) if held.id == delivery.id && held.target.endpoint == endpoint);
+        if !self.finish_if(host, slot, delivery, is_meant) {
             return;
         }
         host.count(Metric::Failed);
@@ -570,8 +610,18 @@ impl Dispatcher {
 
     /// Frees a message's slot; `false` where another VM has done so, which then has counted it.
     fn finish(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery) -> bool {
+        self.finish_if(host, slot, delivery, |held| held.id() == delivery.id)
+    }
+
+    fn finish_if(
+        &mut self,
+        host: &impl Host,
+        slot: Slot,
+        delivery: &Delivery,
+        is_meant: impl Fn(&Held) -> bool,
+    ) -> bool {
         self.schedule.forget(slot);
-        outbox::finish(host, slot, &delivery.id).unwrap_or_else(|error| {
+        outbox::finish_if(host, slot, is_meant).unwrap_or_else(|error| {
             log::error!("{}: slot {} stays as it is: {error}", name(delivery), slot.0);
             false
         })

@@ -12,7 +12,7 @@
 use super::disabled::ConfigId;
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, update};
-use crate::units::UnixMillis;
+use crate::units::{UnixMillis, is_leased};
 
 /// How long a lease lasts. With a tick every [`crate::engine::TICK_MS`], another VM takes over within 2.5 s.
 pub const LEASE_MS: u64 = 2000;
@@ -67,11 +67,12 @@ pub fn register_vm(host: &(impl SharedData + Metrics)) -> Result<u64, StoreError
 pub fn hold(host: &(impl SharedData + Metrics), who: Candidate, now: UnixMillis) -> Result<Hold, StoreError> {
     update(host, KEY, |stored| {
         let lease = stored.and_then(|bytes| Lease::decode(&bytes)).unwrap_or_default();
-        let is_wanted = lease.wanted_by != who.config && is_ahead(lease.wanted_until, now);
+        let is_ahead = |until| is_leased(until, LEASE_MS, now);
+        let is_wanted = lease.wanted_by != who.config && is_ahead(lease.wanted_until);
         let renewed = Lease { holder: who.vm, until: now.plus(LEASE_MS), config: who.config, ..lease };
-        Ok(if is_ahead(lease.until, now) && lease.holder == who.vm {
+        Ok(if is_ahead(lease.until) && lease.holder == who.vm {
             Change::Write(renewed.encode(), if is_wanted { Hold::Wanted } else { Hold::Held })
-        } else if is_ahead(lease.until, now) {
+        } else if is_ahead(lease.until) {
             if who.is_latest && lease.config != who.config {
                 let asked = Lease { wanted_by: who.config, wanted_until: now.plus(LEASE_MS), ..lease };
                 Change::Write(asked.encode(), Hold::Taken(lease.config))
@@ -98,11 +99,6 @@ pub fn give_up(host: &(impl SharedData + Metrics), vm: u64) -> Result<(), StoreE
             None => Change::Keep(()),
         })
     })
-}
-
-/// A time far ahead was written before the clock stepped back, by somebody who may be gone.
-fn is_ahead(until: UnixMillis, now: UnixMillis) -> bool {
-    now < until && until.since(now) <= LEASE_MS
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,6 +156,19 @@ mod tests {
         assert_eq!(hold(&host, new, at(6)), Ok(Hold::Held));
         assert_eq!(hold(&host, old, at(7)), Ok(Hold::Taken(ConfigId(2))));
         assert_eq!(hold(&host, old, at(2006)), Ok(Hold::Held), "it died, and an older one is better than none");
+    }
+
+    #[test]
+    fn a_vm_that_read_the_clock_before_the_holder_does_not_take_the_lease() {
+        let host = MemoryHost::default();
+        let [one, other] = [1, 2].map(|vm| Candidate { vm, config: ConfigId(1), is_latest: true });
+        for tick in 0..20 {
+            // The other one has read the clock, then done something else, while the holder renewed.
+            assert_eq!(hold(&host, one, at(500 * tick)), Ok(Hold::Held));
+            for late in [1, 10, 300] {
+                assert_eq!(hold(&host, other, UnixMillis(at(500 * tick).0 - late)), Ok(Hold::Taken(ConfigId(1))));
+            }
+        }
     }
 
     #[test]

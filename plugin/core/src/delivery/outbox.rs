@@ -143,10 +143,22 @@ pub fn change(
 /// # Errors
 /// As for any update of shared data.
 pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, id: &str) -> Result<bool, StoreError> {
+    finish_if(host, slot, |held| held.id() == id)
+}
+
+/// Frees a slot that holds what is meant; `false` where it holds something else.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn finish_if(
+    host: &(impl SharedData + Metrics),
+    slot: Slot,
+    is_meant: impl Fn(&Held) -> bool,
+) -> Result<bool, StoreError> {
     let is_held = update(host, &slot.key(), |stored| {
         let held = stored.and_then(|bytes| Held::decode(&bytes).ok());
         Ok(match held {
-            Some(held) if held.id() == id => Change::Write(Vec::new(), true),
+            Some(held) if is_meant(&held) => Change::Write(Vec::new(), true),
             _ => Change::Keep(false),
         })
     })?;

@@ -33,6 +33,8 @@ enum State {
 struct Queue {
     waiting: BTreeSet<(UnixMillis, Slot)>,
     under_way: usize,
+    /// Nothing is sent before.
+    put_off: UnixMillis,
 }
 
 impl Schedule {
@@ -41,6 +43,13 @@ impl Schedule {
         self.forget(slot);
         self.targets.entry(target.to_owned()).or_default().waiting.insert((due, slot));
         self.slots.insert(slot, State::Waiting { target: target.to_owned(), due, held_since });
+    }
+
+    /// Sends nothing to a target that something waits for before a time.
+    pub fn put_off(&mut self, target: &str, until: UnixMillis) {
+        if let Some(queue) = self.targets.get_mut(target) {
+            queue.put_off = until;
+        }
     }
 
     /// A slot is taken and holds nothing yet; returns since when that is known.
@@ -105,7 +114,8 @@ impl Schedule {
             return None;
         }
         let first = |queue: &Queue| queue.waiting.first().copied().filter(|(due, _)| *due <= now);
-        let queues = self.targets.values().filter(|queue| queue.under_way < limits.per_target);
+        let has_room = |queue: &&Queue| queue.under_way < limits.per_target && queue.put_off <= now;
+        let queues = self.targets.values().filter(has_room);
         queues.filter_map(first).min().map(|(_, slot)| slot)
     }
 
@@ -166,6 +176,20 @@ mod tests {
         assert_eq!(started, [0, 1, 3]);
         schedule.forget(Slot(0));
         assert_eq!(schedule.next(LIMITS, at(10)), Some(Slot(2)));
+    }
+
+    #[test]
+    fn a_target_that_is_put_off_waits_as_a_whole() {
+        let mut schedule = Schedule::default();
+        for slot in 0..100 {
+            schedule.wait(Slot(slot), "unknown", at(1), at(0));
+        }
+        schedule.wait(Slot(100), "known", at(5), at(0));
+        schedule.put_off("unknown", at(110));
+        assert_eq!(schedule.next(LIMITS, at(10)), Some(Slot(100)));
+        schedule.start(Slot(100));
+        assert_eq!(schedule.next(LIMITS, at(109)), None);
+        assert_eq!(schedule.next(LIMITS, at(110)), Some(Slot(0)));
     }
 
     proptest! {

@@ -138,7 +138,7 @@ impl Succession {
     fn begin(&mut self, config: ConfigId, now: UnixMillis) -> Began {
         let known = self.entries.iter().position(|entry| entry.config == config);
         if let Some(entry) = self.find(config).filter(|entry| entry.is_present(now)) {
-            return Began { line: entry.line, is_changed: false, is_beside: false };
+            return Began { line: entry.line, is_new: false, is_beside: false };
         }
         let others = || self.entries.iter().filter(|entry| entry.config != config && entry.is_present(now));
         let are_starting = others().any(|entry| entry.is_starting(now));
@@ -163,7 +163,7 @@ impl Succession {
             self.entries.remove(gone.unwrap_or_default());
         }
         self.entries.push(Entry { config, line, began: now, flags: 0 });
-        Began { line, is_changed: true, is_beside }
+        Began { line, is_new: true, is_beside }
     }
 
     /// Sets the flags of a configuration; `false` where nothing changes.
@@ -203,14 +203,18 @@ fn decode_entry(bytes: &[u8]) -> Option<Entry> {
     })
 }
 
-struct Began {
-    line: Line,
-    is_changed: bool,
+/// What a configuration finds that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began {
+    /// Its line.
+    pub line: Line,
+    /// It was not there before: this is not only a further VM of it, or one that takes the place of another.
+    pub is_new: bool,
     /// Others of its scope live, and nothing says which of them it replaces.
     is_beside: bool,
 }
 
-/// A VM starts with a configuration; returns the configuration's line.
+/// A VM starts with a configuration.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -219,11 +223,11 @@ pub fn begin(
     scope: Scope,
     config: ConfigId,
     now: UnixMillis,
-) -> Result<Line, StoreError> {
+) -> Result<Began, StoreError> {
     let began = update(host, &scope.key(), |stored| {
         let mut all = Succession::decode(stored.as_deref());
         let began = all.begin(config, now);
-        Ok(if began.is_changed { Change::Write(all.encode(), began) } else { Change::Keep(began) })
+        Ok(if began.is_new { Change::Write(all.encode(), began) } else { Change::Keep(began) })
     })?;
     if began.is_beside {
         log::warn!(
@@ -231,7 +235,7 @@ pub fn begin(
              Give each placement a `name` of its own beside its vm_config"
         );
     }
-    Ok(began.line)
+    Ok(began)
 }
 
 /// A VM ticks: its configuration lives. Returns all of the scope.

@@ -11,6 +11,9 @@ use crate::testing::MemoryHost;
 
 mod access;
 mod admin;
+mod attempts;
+#[cfg(not(target_arch = "wasm32"))]
+mod cost;
 mod digests;
 mod gateway;
 mod kinds;
@@ -36,7 +39,7 @@ impl World {
     }
 
     fn with_vms(config: &Value, vms: u64) -> Self {
-        let host = MemoryHost::default();
+        let host = MemoryHost::guessing();
         let vms = (0..vms)
             .map(|salt| {
                 let (config, _) =
@@ -95,6 +98,13 @@ impl World {
     fn bodies(&mut self) -> Vec<Value> {
         self.deliver(10, 200).iter().map(|callout| serde_json::from_slice(&callout.body).unwrap()).collect()
     }
+}
+
+/// The headers that tell a client of its limits.
+fn limits(engine: &Engine, followup: &Followup, now: impl FnOnce() -> UnixMillis) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    engine.show_limits(followup, now, |name, value| headers.push((name, value.to_owned())));
+    headers
 }
 
 fn hook(path: &str, timeout: u64) -> Value {
@@ -240,7 +250,7 @@ fn keyless_requests_count_on_their_apis_organisation() {
 fn admitted_and_refused_requests_show_the_tighter_quota() {
     let mut world = World::new(&config());
     let Decision::Continue { followup: Some(followup), .. } = world.get("/orders/1", "ten") else { panic!() };
-    let headers = world.vms[0].limit_headers(&followup, || world.now);
+    let headers = limits(&world.vms[0], &followup, || world.now);
     assert_eq!(
         headers,
         [
@@ -255,7 +265,7 @@ fn admitted_and_refused_requests_show_the_tighter_quota() {
     let Decision::Refuse(answer) = world.get("/orders/1", "ten") else { panic!() };
     assert!(answer.headers.contains(&("retry-after", "60".to_owned())), "{answer:?}");
     let Decision::Continue { followup, .. } = world.get("/strict/1", "strict-only") else { panic!() };
-    let headers = followup.map(|followup| world.vms[0].limit_headers(&followup, || panic!("no time is needed")));
+    let headers = followup.map(|followup| limits(&world.vms[0], &followup, || panic!("no time is needed")));
     assert_eq!(headers.unwrap_or_default(), [], "a key without limits");
 }
 

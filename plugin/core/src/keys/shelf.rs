@@ -10,7 +10,7 @@
 
 use crate::ports::{Metrics, SharedData};
 use crate::store::{Change, CorruptRecord, StoreError, read, update};
-use crate::units::{UnixMillis, fingerprint};
+use crate::units::{UnixMillis, fingerprint, is_leased};
 
 const VERSION: u8 = 1;
 
@@ -70,8 +70,7 @@ impl Shelf {
                     Some((holder, rest)) => (Some(holder), UnixMillis(rest.try_into().map_or(0, u64::from_le_bytes))),
                     None => (None, UnixMillis(0)),
                 };
-            // A lease from a clock that has been set back since is over.
-            let is_over = until <= now || until.since(now) > LEASE_MS;
+            let is_over = !is_leased(until, LEASE_MS, now);
             let is_mine = holder == Some(vm) && !is_serving;
             let waits = is_serving && holder.is_some() && until <= now && until.plus(PATIENCE_MS) > now;
             if !is_mine && (!is_over || waits) {

@@ -13,10 +13,12 @@ pub(super) const BEFORE_DECODING: &[Step] = &[
     backslashes,
     without_parameters,
     without_dots,
+    without_endings,
     merged,
     without_blanks,
     before_query,
     before_fragment,
+    before_parameters,
     before_nul,
 ];
 
@@ -29,10 +31,12 @@ pub(super) const AFTER_DECODING: &[Step] = &[
     backslashes,
     without_parameters,
     without_dots,
+    without_endings,
     merged,
     without_blanks,
     before_query,
     before_fragment,
+    before_parameters,
     before_nul,
 ];
 
@@ -124,10 +128,14 @@ pub(super) fn escape(rest: &[u8]) -> Option<(u8, &[u8])> {
     Some(((digit(high)? << 4) | digit(low)?, after))
 }
 
-/// `%u002F`, as some servers decode it.
+/// `%u002F`, as some servers decode it, and `%uFF0F`, the full-width form, which some of them map to the plain character.
 fn decode_units(path: &[u8]) -> Option<Vec<u8>> {
     let unit = |rest: &[u8]| match rest {
         [b'%', b'u' | b'U', b'0', b'0', high, low, ..] => escape(&[b'%', *high, *low]).map(|(value, _)| value),
+        [b'%', b'u' | b'U', b'f' | b'F', b'f' | b'F', high, low, ..] => {
+            let (value, _) = escape(&[b'%', *high, *low])?;
+            matches!(value, 1..=0x5e).then(|| value.saturating_add(0x20))
+        }
         _ => None,
     };
     replace(path, |rest| unit(rest).map(|byte| (byte, 6)))
@@ -196,6 +204,18 @@ fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
     Some([b"/", kept.join(&b'/').as_slice()].concat())
 }
 
+/// `/a./b%20/c` to `/a/b/c`, as Windows drops dots and blanks at the end of a name.
+fn without_endings(path: &[u8]) -> Option<Vec<u8>> {
+    let name = |segment: &[u8]| -> Vec<u8> {
+        let end =
+            segment.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last.saturating_add(1));
+        // What consists of dots goes up, or is no name.
+        segment.get(..end).filter(|name| !name.is_empty()).unwrap_or(segment).to_vec()
+    };
+    let named = path.split(|byte| *byte == b'/').map(name).collect::<Vec<_>>().join(&b'/');
+    (named != path).then_some(named)
+}
+
 /// `//` to `/`.
 fn merged(path: &[u8]) -> Option<Vec<u8>> {
     if !path.windows(2).any(|pair| pair == b"//") {
@@ -230,6 +250,11 @@ fn before_query(path: &[u8]) -> Option<Vec<u8>> {
 
 fn before_fragment(path: &[u8]) -> Option<Vec<u8>> {
     before(path, b'#')
+}
+
+/// As servers that know of parameters at the end of a path only.
+fn before_parameters(path: &[u8]) -> Option<Vec<u8>> {
+    before(path, b';')
 }
 
 /// As where paths are strings of C.

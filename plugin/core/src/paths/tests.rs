@@ -11,7 +11,7 @@ fn read(path: &[u8]) -> Vec<String> {
 #[test]
 fn a_plain_path_is_borrowed() {
     for path in
-        ["/", "/orders/1", "/.well-known/x", "/a.b/..c/...", "/@a:b/c,d;".trim_end_matches(';'), "/a~b-c_d!$&'()*+=|{}"]
+        ["/", "/orders/1", "/.well-known/x", "/a.b/..c/.d", "/@a:b/c,d;".trim_end_matches(';'), "/a~b-c_d!$&'()*+=|{}"]
     {
         let readings = Readings::of(path.as_bytes()).unwrap();
         assert!(readings.is_one(), "{path}");
@@ -46,6 +46,12 @@ fn what_servers_make_of_a_path_is_a_reading() {
         "/%6Frders/1",
         "/orders%2F1",
         "/orders%2f1",
+        "/orders./1",
+        "/orders%2E%20/1",
+        "/%uff0forders/1",
+        "/%uFF0Forders%uff0f1",
+        "/%2e%2e/orders/1;/../../x",
+        "/orders/1;/../../x",
         "/./orders/1",
         "//orders/1",
         "///orders//1",

@@ -14,7 +14,7 @@ use super::page::{Counter, Kind, MAX_ENTRIES, Page, Place};
 use super::{Alerts, Quota, Usage};
 use crate::metrics::Metric;
 use crate::ports::{Metrics, SharedData};
-use crate::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::store::{Change, CorruptRecord, StoreError, read, update_often};
 use crate::units::{Percent, UnixMillis};
 
 /// Two places of every organisation's page are kept for the organisation itself.
@@ -141,7 +141,7 @@ pub struct Charged {
     /// The limit that refused the request, which then counts on none.
     pub refused_by: Option<Scope>,
     /// The refusing limit, else all of them.
-    pub usages: Vec<(Scope, Usage)>,
+    pub usages: List<(Scope, Usage)>,
     /// At most one per scope.
     pub crossings: Vec<Crossing>,
 }
@@ -182,6 +182,10 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
                 charged.crossings.extend(refund_all(host, &done));
                 charged.crossings.extend(due_on.and_then(|line| line.ring(host, now)));
                 return Ok(charged);
+            }
+            // Most requests are counted on one page.
+            Ok(Counted { page, elsewhere, .. }) if done.is_empty() && elsewhere.is_empty() && later.is_empty() => {
+                return Ok(page.charged);
             }
             Ok(Counted { page, elsewhere, .. }) => {
                 done.push(page);
@@ -239,7 +243,7 @@ impl<'c> Line<'c> {
     /// Reports what a used-up limit on a page of its own has not reported yet.
     fn ring(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Option<Crossing> {
         let page = self.own_page()?;
-        let rung = update(host, &page.key(), |stored| {
+        let rung = update_often(host, &page.key(), |stored| {
             let mut counters = Page::decode(stored, page.kind())?;
             let crossing = Tally::find(&counters, self, now).and_then(|mut tally| tally.ring(&mut counters));
             Ok(if crossing.is_some() { Change::Write(counters.encode(), crossing) } else { Change::Keep(None) })
@@ -276,8 +280,8 @@ struct Counted<'c, 'l> {
     due_on: Option<&'l Line<'c>>,
 }
 
-/// Counts on all of `here` that find room on the page, or on none. `later` are looked at: a key that is used up must not take the organisation's last request even
-/// for a moment.
+/// Counts on all of `here` that find room on the page, or on none. `later` are looked at: a key that is used up must not
+/// take the organisation's last request even for a moment.
 fn count_on<'c, 'l>(
     host: &(impl SharedData + Metrics),
     page: PageName<'c>,
@@ -285,7 +289,7 @@ fn count_on<'c, 'l>(
     later: &[&'l Line<'c>],
     now: UnixMillis,
 ) -> Result<Counted<'c, 'l>, StoreError> {
-    let (counted, evicted) = update(host, &page.key(), |stored| {
+    let (counted, evicted) = update_often(host, &page.key(), |stored| {
         let mut counters = Page::decode(stored, page.kind())?;
         let (mut tallies, mut elsewhere) = (List::new(), List::new());
         for line in here {
@@ -314,8 +318,7 @@ fn count_on<'c, 'l>(
             let is_worth_writing = has_rung || counters.is_renewed();
             return Ok(if is_worth_writing { Change::Write(counters.encode(), result) } else { Change::Keep(result) });
         }
-        let mut charged = Charged::default();
-        let mut undo = List::new();
+        let (mut charged, mut undo) = (Charged::default(), List::new());
         for tally in tallies {
             undo.push(tally.count(&mut counters, &mut charged));
         }
@@ -337,7 +340,7 @@ fn refund_all(host: &(impl SharedData + Metrics), done: &[PageCharge<'_>]) -> Ve
 }
 
 fn refund(host: &(impl SharedData + Metrics), charge: &PageCharge<'_>) -> Vec<Crossing> {
-    let refunded = update(host, &charge.page.key(), |stored| {
+    let refunded = update_often(host, &charge.page.key(), |stored| {
         let mut page = Page::decode(stored, charge.page.kind())?;
         let due = charge.undo.iter().filter_map(|undo| undo.apply(&mut page)).collect();
         Ok(Change::Write(page.encode(), due))
@@ -397,7 +400,7 @@ impl<'t, 'c> Tally<'t, 'c> {
 
     fn refusal(&self, crossing: Option<Crossing>) -> Charged {
         let crossings = crossing.into_iter().collect();
-        Charged { refused_by: Some(self.line.scope), usages: vec![self.usage()], crossings }
+        Charged { refused_by: Some(self.line.scope), usages: List::from_iter([self.usage()]), crossings }
     }
 
     fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {

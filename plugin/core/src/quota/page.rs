@@ -88,7 +88,11 @@ const USED_AT: usize = 48;
 impl Page {
     /// An empty page.
     pub fn new(kind: Kind) -> Self {
-        Page { bytes: vec![kind.version()], kind, opened: 0, evicted: 0, is_renewed: false }
+        Page::of(vec![kind.version()], kind)
+    }
+
+    fn of(bytes: Vec<u8>, kind: Kind) -> Self {
+        Page { bytes, kind, opened: 0, evicted: 0, is_renewed: false }
     }
 
     /// Checks stored bytes; `None` stands for a key that was never written.
@@ -100,7 +104,7 @@ impl Page {
                     && entries.len().is_multiple_of(kind.entry_len())
                     && entries.len() <= kind.entry_len().saturating_mul(MAX_ENTRIES) =>
             {
-                Ok(Page { bytes, ..Page::new(kind) })
+                Ok(Page::of(bytes, kind))
             }
             _ => Err(CorruptRecord { record: "counter page", len: bytes.len() }),
         }
@@ -146,7 +150,9 @@ impl Page {
             None => return None,
         };
         if known.is_none() {
-            self.write(place, 0, subject);
+            if let Some(entry) = self.entry_mut(place) {
+                set_field(entry, 0, subject.to_le_bytes());
+            }
             self.set(place, Counter { started: now, ..Counter::default() });
         }
         self.opened |= bit(place);
@@ -158,43 +164,44 @@ impl Page {
 
     /// The counter at `place`.
     pub fn counter(&self, place: Place) -> Counter {
+        let Some(entry) = self.entry(place) else { return Counter::default() };
+        let alert = |at: usize| Alert {
+            percent: Percent::from_millionths(u32::from_le_bytes(field(entry, at))),
+            count: number(entry, at.saturating_add(4)),
+        };
         Counter {
-            started: UnixMillis(self.read(place, STARTED_AT)),
-            count: self.read(place, COUNT_AT),
-            alerts: Alerts { latest: self.alert(place, LATEST_AT), higher: self.alert(place, HIGHER_AT) },
+            started: UnixMillis(number(entry, STARTED_AT)),
+            count: number(entry, COUNT_AT),
+            alerts: Alerts { latest: alert(LATEST_AT), higher: alert(HIGHER_AT) },
         }
     }
 
     /// Replaces the counter at `place`.
     pub fn set(&mut self, place: Place, counter: Counter) {
-        self.write(place, STARTED_AT, counter.started.0);
-        self.write(place, COUNT_AT, counter.count);
+        let Some(entry) = self.entry_mut(place) else { return };
+        set_field(entry, STARTED_AT, counter.started.0.to_le_bytes());
+        set_field(entry, COUNT_AT, counter.count.to_le_bytes());
         for (at, alert) in [(LATEST_AT, counter.alerts.latest), (HIGHER_AT, counter.alerts.higher)] {
-            self.write_bytes(place, at, alert.percent.map_or(0, Percent::millionths).to_le_bytes());
-            self.write(place, at.saturating_add(4), alert.count);
+            set_field(entry, at, alert.percent.map_or(0, Percent::millionths).to_le_bytes());
+            set_field(entry, at.saturating_add(4), alert.count.to_le_bytes());
         }
-    }
-
-    fn alert(&self, place: Place, at: usize) -> Alert {
-        let percent = Percent::from_millionths(u32::from_le_bytes(self.read_bytes(place, at)));
-        Alert { percent, count: self.read(place, at.saturating_add(4)) }
     }
 
     /// Notes a use; a second one settles the entry, for which the settled one that was used longest ago may have to
     /// become a newcomer again.
     fn use_again(&mut self, place: Place, settles: bool, now: UnixMillis) {
-        let used = self.read(place, USED_AT);
+        let used = self.used(place);
         let is_settled = used & 1 == 1;
         self.is_renewed |= settles && now.since(UnixMillis(used / 2)) >= RENEW_MS;
         if settles && !is_settled {
-            let settled = (0..self.entries().count()).filter(|at| self.read(Place(*at), USED_AT) & 1 == 1).count();
+            let settled = (0..self.entries().count()).filter(|at| self.used(Place(*at)) & 1 == 1).count();
             if settled >= MAX_SETTLED
                 && let Some(other) = self.oldest(true)
             {
-                self.write(other, USED_AT, self.read(other, USED_AT) & !1);
+                self.set_used(other, self.used(other) & !1);
             }
         }
-        self.write(place, USED_AT, now.0.saturating_mul(2) | u64::from(settles || is_settled));
+        self.set_used(place, now.0.saturating_mul(2) | u64::from(settles || is_settled));
     }
 
     /// The entry that was used longest ago, of the settled ones or of the newcomers.
@@ -202,34 +209,57 @@ impl Page {
         (0..self.entries().count())
             .map(Place)
             .filter(|place| self.opened & bit(*place) == 0)
-            .filter(|place| (self.read(*place, USED_AT) & 1 == 1) == settled)
-            .min_by_key(|place| self.read(*place, USED_AT))
+            .filter(|place| (self.used(*place) & 1 == 1) == settled)
+            .min_by_key(|place| self.used(*place))
     }
 
     fn entries(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.get(1..).unwrap_or_default().chunks_exact(self.kind.entry_len())
     }
 
-    fn read(&self, place: Place, at: usize) -> u64 {
-        u64::from_le_bytes(self.read_bytes(place, at))
+    fn entry(&self, place: Place) -> Option<&Entry> {
+        self.bytes.get(self.start(place)..)?.first_chunk()
     }
 
-    fn read_bytes<const N: usize>(&self, place: Place, at: usize) -> [u8; N] {
-        let entry = self.entries().nth(place.0).unwrap_or_default();
-        let field = entry.get(at..).and_then(|rest| rest.first_chunk());
-        field.copied().unwrap_or([0; N])
+    fn entry_mut(&mut self, place: Place) -> Option<&mut Entry> {
+        let start = self.start(place);
+        self.bytes.get_mut(start..)?.first_chunk_mut()
     }
 
-    fn write(&mut self, place: Place, at: usize, value: u64) {
-        self.write_bytes(place, at, value.to_le_bytes());
+    fn start(&self, place: Place) -> usize {
+        place.0.saturating_mul(self.kind.entry_len()).saturating_add(1)
     }
 
-    fn write_bytes<const N: usize>(&mut self, place: Place, at: usize, value: [u8; N]) {
-        let entries = self.bytes.get_mut(1..).unwrap_or_default();
-        let entry = entries.chunks_exact_mut(self.kind.entry_len()).nth(place.0).unwrap_or_default();
-        if let Some(field) = entry.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-            *field = value;
+    fn used(&self, place: Place) -> u64 {
+        let used = self.bytes.get(self.start(place).saturating_add(USED_AT)..).and_then(|rest| rest.first_chunk());
+        used.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn set_used(&mut self, place: Place, used: u64) {
+        let at = self.start(place).saturating_add(USED_AT);
+        if let Some(bytes) = self.bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+            *bytes = used.to_le_bytes();
         }
+    }
+}
+
+/// The part that every entry has.
+type Entry = [u8; 48];
+
+#[inline]
+fn field<const N: usize>(entry: &Entry, at: usize) -> [u8; N] {
+    entry.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
+#[inline]
+fn number(entry: &Entry, at: usize) -> u64 {
+    u64::from_le_bytes(field(entry, at))
+}
+
+#[inline]
+fn set_field<const N: usize>(entry: &mut Entry, at: usize, value: [u8; N]) {
+    if let Some(field) = entry.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *field = value;
     }
 }
 
@@ -350,7 +380,7 @@ mod tests {
                 prop_assert!(page.open(subject, MAX_ENTRIES, UnixMillis(time)).is_some());
                 prop_assert!(page.find(subject).is_some());
                 prop_assert!(page.entries().count() <= MAX_ENTRIES);
-                let settled = (0..page.entries().count()).filter(|at| page.read(Place(*at), USED_AT) & 1 == 1).count();
+                let settled = (0..page.entries().count()).filter(|at| page.used(Place(*at)) & 1 == 1).count();
                 prop_assert!(settled <= MAX_SETTLED);
             }
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::versioning::{Location, Version};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -40,6 +41,25 @@ fn the_longest_path_wins() {
     ] {
         assert_eq!(found(&routes, "a.test", path), api, "{path}");
     }
+}
+
+#[test]
+fn an_api_whose_version_needs_a_key_counts_as_one_that_needs_a_key() {
+    let mut routes =
+        routes("pass", &[("open-orders", "", "/orders/"), ("open-status", "", "/status/"), ("k", "", "/k/")]);
+    let keyed = routes.add_internal(Api { id: "orders-v2".to_owned(), ..Api::default() });
+    let version = |name: &str, api| Version { name: name.to_owned(), api, expires: None };
+    let versioning = Versioning {
+        location: Location::Header("x-version".to_owned()),
+        default: String::new(),
+        falls_back: false,
+        strips: false,
+        versions: vec![version("v1", Some(ApiIndex(0))), version("v2", Some(keyed))],
+    };
+    routes.set_versioning(ApiIndex(0), versioning);
+    assert_eq!(found(&routes, "a.test", "/status/..%2forders/1"), "open-orders");
+    assert_eq!(found(&routes, "a.test", "/k/..%2forders/1"), "k ambiguous_path");
+    assert_eq!(found(&routes, "a.test", "/orders/1"), "open-orders");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn by_crate(module: &[u8]) -> Result<BTreeMap<String, usize>> {
                     imported += u32::from(matches!(import?.ty, TypeRef::Func(_)));
                 }
             }
-            Payload::CodeSectionEntry(body) => sizes.push(body.range().len()),
+            Payload::CodeSectionEntry(body) => sizes.push(usize::try_from(body.range().end - body.range().start)?),
             Payload::CustomSection(section) => {
                 let KnownCustom::Name(section) = section.as_known() else { continue };
                 for subsection in section {

@@ -21,7 +21,7 @@ impl Scene {
 
     fn begin(&mut self, config: ConfigId) -> Line {
         self.1 += 1;
-        begin(&self.0, SCOPE, config, UnixMillis(self.1)).unwrap()
+        begin(&self.0, SCOPE, config, UnixMillis(self.1)).unwrap().line
     }
 
     fn tick(&mut self, config: ConfigId) -> Succession {

@@ -62,7 +62,7 @@ fn a_rate_refuses_for_its_period_and_costs_no_quota() {
     assert_eq!([&event["alias"], &event["email"]], ["batch", "d@e.test"]);
     world.now = world.now.plus(2000);
     let Decision::Continue { followup: Some(followup), .. } = world.get("/orders/1", "k") else { panic!() };
-    let headers = world.vms[0].limit_headers(&followup, || world.now);
+    let headers = limits(&world.vms[0], &followup, || world.now);
     assert!(
         headers.contains(&("x-ratelimit-remaining", "96".to_owned())),
         "the quota's, of which 4 are used: {headers:?}"
@@ -215,18 +215,21 @@ fn observed() -> Value {
 }
 
 fn respond(world: &mut World, vm: usize, key: &str, status: u16, details: &str, flags: u64) -> Vec<Value> {
-    let followup = match world.on_vm(vm, &[(":path", b"/x"), ("authorization", key.as_bytes())]) {
+    let headers = [(":path", &b"/x"[..]), ("authorization", key.as_bytes())];
+    let followup = match world.on_vm(vm, &headers) {
         Decision::Continue { followup: Some(followup), .. } => followup,
         other => panic!("{other:?}"),
     };
-    assert_eq!(Engine::status_header(&followup), Some((":status", false)));
+    assert_eq!(Engine::status_header(&followup), Some(StatusHeader::Http));
     if world.vms[vm].minds(&followup, status) {
         let mut properties = world.properties.clone();
         properties.insert("response\0code_details".into(), details.as_bytes().to_vec());
         properties.insert("response\0flags".into(), flags.to_le_bytes().to_vec());
         properties.insert("xds\0cluster_name".into(), b"upstream".to_vec());
         let property = |path: &str| properties.get(path).cloned();
-        world.vms[vm].on_response(&world.host, &property, &followup, status, world.now);
+        let headers = headers.map(|(name, value)| (name.as_bytes(), value));
+        let request = Request { headers: &headers, property: &property };
+        world.vms[vm].on_response(&world.host, &request, &followup, status, world.now);
     }
     world.bodies()
 }

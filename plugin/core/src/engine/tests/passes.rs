@@ -74,7 +74,7 @@ fn forget(world: &mut World) {
 
 /// What is left, as the client is told.
 fn remaining(world: &World, followup: &Option<Followup>) -> String {
-    let headers = followup.as_ref().map(|followup| world.vms[0].limit_headers(followup, || world.now));
+    let headers = followup.as_ref().map(|followup| super::limits(&world.vms[0], followup, || world.now));
     let limits = headers.unwrap_or_default().into_iter().find(|(name, _)| *name == "ratelimit");
     limits.map(|(_, value)| value.replace(";t=60", "")).unwrap_or_default()
 }
@@ -179,5 +179,40 @@ fn what_cannot_be_read_is_no_pass() {
     for bytes in [&b""[..], b"\xff", b"\x01\x02\x03\xff\xff\xff\xff\xff\xff", &[1; 64]] {
         world.properties.insert(property.clone(), bytes.to_vec());
         assert_eq!(status(&mut world, "/orders/1", &[MARK]), 401, "{bytes:?}");
+    }
+}
+
+fn replaced(changes: &[HeaderChange], wanted: &str) -> Option<String> {
+    changes.iter().find_map(|change| match change {
+        HeaderChange::Replace(name, value) if name == wanted => String::from_utf8(value.clone()).ok(),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_version_holds_for_the_next_pass_though_its_name_is_stripped() {
+    for (location, path, headers, next) in [
+        (json!({ "location": "header", "key": "x-version" }), "/v/1", vec![KEY, ("x-version", "v2")], "/v/2"),
+        (json!({ "location": "url-param", "key": "v" }), "/v/1?v=v2", vec![KEY], "/v/2?other"),
+        (json!({ "location": "url" }), "/v/v2/7", vec![KEY], "/v/8"),
+    ] {
+        for default in ["", "v1"] {
+            let mut config = config();
+            let mut versioning = json!({ "strip_versioning_data": true, "default_version": default,
+                "versions": { "v1": {}, "v2": {} } });
+            versioning.as_object_mut().unwrap().extend(location.as_object().unwrap().clone());
+            let api = json!({ "api_id": "v", "listen_path": "/v/", "versioning": versioning });
+            config["apis"].as_array_mut().unwrap().push(api);
+            config["keys"]["ten"]["access_rights"]["v"] = json!({ "versions": ["v2"] });
+            let mut world = World::new(&config);
+            let (changes, first) = admitted(&mut world, path, &headers);
+            assert_eq!(replaced(&changes, "x-tollbell-version").as_deref(), Some("v2"));
+            cut_off(&mut world, first);
+            let (changes, _) = admitted(&mut world, next, &[KEY, MARK, ("x-tollbell-version", "v2")]);
+            assert_eq!(replaced(&changes, "x-tollbell-version").as_deref(), Some("v2"), "{next}, {default:?}");
+            // A request of another client has to name its version.
+            forget(&mut world);
+            assert_eq!(status(&mut world, next, &[KEY, MARK]), 403);
+        }
     }
 }

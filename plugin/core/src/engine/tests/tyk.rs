@@ -388,7 +388,7 @@ fn all_limits_in_headers() {
     let session = json!({ "quota_max": 9, "quota_renewal_rate": 60, "rate": 5, "per": 1 });
     let mut world = world(session, json!({ "rate_limit_headers": "ietf" }));
     let Decision::Continue { followup: Some(followup), .. } = world.get("/x", "k") else { panic!() };
-    let headers = world.vms[0].limit_headers(&followup, || world.now);
+    let headers = limits(&world.vms[0], &followup, || world.now);
     assert_eq!(headers[0], ("ratelimit-policy", "\"rate\";q=5;w=1, \"quota\";q=9;w=60".to_owned()));
 }
 
@@ -396,7 +396,7 @@ fn no_quota_in_headers() {
     for (form, expected) in [("legacy", "-1 0 0"), ("legacy_rates", "5 4 1800000001"), ("none", "")] {
         let mut world = world(json!({ "rate": 5, "per": 1 }), json!({ "rate_limit_headers": form }));
         let Decision::Continue { followup, .. } = world.get("/x", "k") else { panic!() };
-        let headers = followup.map(|followup| world.vms[0].limit_headers(&followup, || world.now)).unwrap_or_default();
+        let headers = followup.map(|followup| limits(&world.vms[0], &followup, || world.now)).unwrap_or_default();
         let of = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
         let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
         assert_eq!(names.into_iter().filter_map(of).collect::<Vec<_>>().join(" "), expected, "{form}");
@@ -778,7 +778,9 @@ fn observed(status: u16, details: &str) -> Value {
     let headers = [(":path", &b"/x"[..]), ("authorization", b"Basic dXNlcjpwYXNz")];
     let Decision::Continue { followup: Some(followup), .. } = world.on_vm(0, &headers) else { panic!() };
     let property = |path: &str| (path == "response\0code_details").then(|| details.as_bytes().to_vec());
-    world.vms[0].on_response(&world.host, &property, &followup, status, world.now);
+    let headers = headers.map(|(name, value)| (name.as_bytes(), value));
+    let request = Request { headers: &headers, property: &property };
+    world.vms[0].on_response(&world.host, &request, &followup, status, world.now);
     world.bodies().pop().expect("an event")
 }
 

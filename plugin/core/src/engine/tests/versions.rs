@@ -187,3 +187,65 @@ fn mistakes_in_versions_are_named() {
     }
     assert_eq!(errors(json!({ "location": "url", "versions": { "v1": { "expires": "-1" } } })), "");
 }
+
+#[test]
+fn a_clients_header_for_routes_goes_no_further_on_any_path() {
+    let mut config = versioned(json!({ "location": "header", "key": "x-version" }));
+    config["apis"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "api_id": "plain", "listen_path": "/plain/", "use_keyless": true }));
+    let mut world = World::new(&config);
+    for path in ["/plain/1", "/elsewhere"] {
+        let decision = world.on_vm(0, &[(":path", path.as_bytes()), ("X-Tollbell-Version", b"v2")]);
+        let Decision::Continue { changes, .. } = decision else { panic!("{decision:?}") };
+        assert_eq!(changes, [HeaderChange::Remove("X-Tollbell-Version".into())], "{path}");
+    }
+}
+
+#[test]
+fn a_preflight_needs_no_version() {
+    let preflight = [
+        (":method", &b"OPTIONS"[..]),
+        (":path", b"/orders/1"),
+        ("origin", b"https://app.test"),
+        ("access-control-request-method", b"GET"),
+    ];
+    for (default, allows, expected) in [("", true, Some("v1")), ("v2", true, Some("v2")), ("", false, None)] {
+        let mut config = versioned(json!({ "location": "header", "key": "x-version", "default_version": default }));
+        config["apis"][0]["auth"]["allow_preflight"] = json!(allows);
+        let mut world = World::new(&config);
+        let told = match world.on_vm(0, &preflight) {
+            Decision::Continue { changes, .. } => changes.into_iter().find_map(|change| match change {
+                HeaderChange::Replace(name, value) if name == ROUTE_HEADER => String::from_utf8(value).ok(),
+                _ => None,
+            }),
+            Decision::Refuse(answer) => {
+                assert_eq!(answer.status, 403);
+                None
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told.as_deref(), expected, "{default:?}");
+        let with_key = [&preflight[..], &[("authorization", b"one")]].concat();
+        let decision = world.on_vm(0, &with_key);
+        assert!(default == "v2" || matches!(decision, Decision::Refuse(_)), "it carries a key: {decision:?}");
+    }
+}
+
+#[test]
+fn a_method_that_a_header_names_must_be_allowed_too() {
+    let rules = json!([{ "url": "^/orders/", "methods": ["POST"] }]);
+    let mut world = World::new(&json!({
+        "apis": [{ "api_id": "orders", "listen_path": "/orders/" }],
+        "keys": { "one": { "access_rights": { "orders": { "allowed_urls": rules } } } },
+    }));
+    let mut with = |more: &[(&str, &[u8])]| {
+        let headers = [(":method", &b"POST"[..]), (":path", b"/orders/1"), ("authorization", b"one")];
+        matches!(world.on_vm(0, &[&headers[..], more].concat()), Decision::Continue { .. })
+    };
+    assert!(with(&[]) && with(&[("x-http-method-override", b" POST ")]));
+    for name in ["x-http-method-override", "X-HTTP-Method", "x-method-override"] {
+        assert!(!with(&[(name, b"DELETE")]) && !with(&[(name, b"POST"), (name, b"PUT")]), "{name}");
+    }
+}

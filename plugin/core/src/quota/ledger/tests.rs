@@ -61,7 +61,7 @@ fn a_quota_admits_its_maximum_and_then_refuses() {
     let charged = charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap();
     assert_eq!(charged.refused_by, Some(Scope::KeyQuota));
     let usage = Usage { max: 3, count: 3, window_ms: Some(WINDOW), renews: Some(UnixMillis(1005)) };
-    assert_eq!(charged.usages, [(Scope::KeyQuota, usage)]);
+    assert_eq!(charged.usages.as_slice(), [(Scope::KeyQuota, usage)]);
 }
 
 #[test]

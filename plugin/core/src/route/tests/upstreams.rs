@@ -26,7 +26,14 @@ const HABITS: &[Habit] = &[
     |path| path.split('\0').next().map(str::to_owned),
     |path| Some(path.replace("%2F", "/").replace("%2f", "/")),
     |path| Some(path.replace("%2E", ".").replace("%2e", ".")),
+    |path| path.split(';').next().map(str::to_owned),
+    |path| Some(path.split('/').map(windows_name).collect::<Vec<_>>().join("/")),
 ];
+
+fn windows_name(segment: &str) -> &str {
+    let name = segment.trim_end_matches(['.', ' ']);
+    if name.is_empty() { segment } else { name }
+}
 
 fn whatwg_relative(target: &str) -> Option<String> {
     Some(Url::parse("http://gw.test/").ok()?.join(target).ok()?.path().to_owned())

@@ -1,0 +1,97 @@
+//! What a request costs: allocations, and calls of the host. The headers and the time that the filter asks for are not
+//! among them.
+
+use allocation_counter::measure;
+
+use super::*;
+use crate::testing::Vm;
+
+/// Two quotas with monitors.
+fn quotas() -> Value {
+    json!({
+        "apis": [{
+            "api_id": "orders", "org_id": "acme", "listen_path": "/orders/",
+            "event_handlers": { "events": { "AuthFailure": [hook("/auth", 86_400)] } }
+        }],
+        "keys": { "key": {
+            "org_id": "acme", "quota_max": 1_000_000, "quota_renewal_rate": 86400,
+            "monitor": { "trigger_limits": [80, 60, 50] }, "access_rights": { "orders": {} }
+        } },
+        "orgs": { "acme": { "quota_max": 1_000_000, "quota_renewal_rate": 86400, "monitor": { "trigger_limits": [90] } } },
+        "enforce_org_quotas": true,
+        "monitor": {
+            "enable_trigger_monitors": true, "monitor_user_keys": true, "monitor_org_keys": true,
+            "configuration": { "target_path": "http://hooks.test/" }, "global_trigger_limit": 95
+        }
+    })
+}
+
+struct Cost {
+    allocations: u64,
+    calls: Vec<&'static str>,
+    properties: Vec<String>,
+    headers: usize,
+}
+
+/// What the tenth of ten alike requests costs, its response included.
+fn cost(config: &Value, key: &str) -> Cost {
+    let host = MemoryHost::default();
+    let vm = Vm::on(&host);
+    let (config, _) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let mut engine = Engine::new(config, &vm, START, 0);
+    let headers: Vec<(&[u8], &[u8])> = vec![
+        (b":authority", b"gw.test"),
+        (b":path", b"/orders/1?page=2"),
+        (b":method", b"GET"),
+        (b"user-agent", b"curl/8"),
+        (b"authorization", key.as_bytes()),
+        (b"x-request-id", b"0e4f3d1c-1b0a-4f7c-9d3a-0b0f1c2d3e4f"),
+    ];
+    let asked = std::cell::RefCell::new(Vec::new());
+    let property = |path: &str| {
+        asked.borrow_mut().push(path.to_owned());
+        (path == "source\0address").then(|| b"192.0.2.7:4711".to_vec())
+    };
+    let request = Request { headers: &headers, property: &property };
+    let mut cost = Cost { allocations: 0, calls: Vec::new(), properties: Vec::new(), headers: 0 };
+    for _ in 0..10 {
+        vm.take_calls();
+        asked.take();
+        let mut shown = 0;
+        let counted = measure(|| {
+            let Poll::Ready(decision) = engine.on_request(&vm, StreamId(1), &request, START) else { return };
+            if let Decision::Continue { followup: Some(followup), .. } = decision {
+                engine.show_limits(&followup, || START, |_, _| shown += 1);
+            }
+        });
+        let (calls, properties) = (vm.take_calls(), asked.take());
+        cost = Cost { allocations: counted.count_total, calls, properties, headers: shown };
+    }
+    cost
+}
+
+#[test]
+fn an_admitted_request_allocates_nothing_and_makes_one_call() {
+    let cost = cost(&quotas(), "key");
+    assert_eq!(cost.calls, ["set_shared_data"]);
+    assert_eq!(cost.properties, [""; 0]);
+    assert_eq!(cost.headers, 3);
+    assert_eq!(cost.allocations, 0);
+}
+
+#[test]
+fn observing_costs_a_request_nothing() {
+    let mut config = quotas();
+    config["apis"][0]["observe_failures"] = json!(true);
+    config["apis"][0]["observe_upstream"] = json!(true);
+    let cost = cost(&config, "key");
+    assert_eq!((cost.calls.as_slice(), cost.allocations), (&["set_shared_data"][..], 0));
+}
+
+#[test]
+fn a_bad_key_in_cool_down_reads_nothing_that_is_shared() {
+    let cost = cost(&quotas(), "bad-key");
+    assert_eq!(cost.calls, [""; 0]);
+    assert_eq!(cost.properties, ["source\0address"], "the event would show where it came from");
+    assert!(cost.allocations <= 12, "{}", cost.allocations);
+}

@@ -1,0 +1,114 @@
+//! Events like one that was held back by cool-downs a moment ago: they are counted without being rendered.
+//!
+//! A message is rendered from its event, and an event is made of a few facts about the request, the time and an id. What
+//! cool-downs compare has neither the time nor the id in it. So where all messages of an event are held back, those of an
+//! event with the same facts are too, until the first of the cool-downs ends. The facts themselves are compared, not a
+//! digest of them, so that no client can choose some that are taken for others.
+//!
+//! A VM forgets this at every tick, because a claim ends early where its message could not be delivered.
+
+use crate::message::Fate;
+use crate::notify::{Occurrence, Scene};
+use crate::units::UnixMillis;
+
+/// Events that are remembered.
+const MAX_EVENTS: usize = 64;
+
+/// Events with more facts are not.
+const MAX_BYTES: usize = 1024;
+
+/// What one VM knows.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    events: Vec<Repeat>,
+    /// Which one gives way to the next.
+    next: usize,
+    /// The facts of the event that is looked at; empty where they are not all there is to it.
+    facts: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Repeat {
+    facts: Vec<u8>,
+    seen: UnixMillis,
+    until: UnixMillis,
+    messages: u64,
+}
+
+/// Messages of one event, all of which are held back until a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    messages: u64,
+    until: Option<UnixMillis>,
+    has_others: bool,
+}
+
+impl HeldBack {
+    /// Adds the message to one more handler.
+    pub fn add(&mut self, fate: Fate) {
+        match fate {
+            Fate::Suppressed { until: Some(until) } => {
+                self.messages = self.messages.saturating_add(1);
+                self.until = Some(self.until.unwrap_or(until).min(until));
+            }
+            _ => self.has_others = true,
+        }
+    }
+}
+
+impl Repeats {
+    /// How many messages of an event are held back, if all are and this VM knows it.
+    pub fn held_back(
+        &mut self,
+        scene: &Scene<'_>,
+        occurrence: &Occurrence,
+        origin: &str,
+        now: UnixMillis,
+    ) -> Option<u64> {
+        self.facts.clear();
+        add_facts(&mut self.facts, scene, occurrence, origin);
+        let known = self.events.iter().find(|event| event.facts == self.facts)?;
+        (known.seen <= now && now < known.until).then_some(known.messages)
+    }
+
+    /// What became of the messages of the event that was looked at last.
+    pub fn remember(&mut self, held_back: &HeldBack, now: UnixMillis) {
+        let Some(until) = held_back.until.filter(|_| !held_back.has_others && !self.facts.is_empty()) else { return };
+        let facts = std::mem::take(&mut self.facts);
+        self.events.retain(|event| event.facts != facts);
+        let event = Repeat { facts, seen: now, until, messages: held_back.messages };
+        if self.events.len() < MAX_EVENTS {
+            self.events.push(event);
+            return;
+        }
+        if let Some(place) = self.events.get_mut(self.next) {
+            *place = event;
+        }
+        self.next = self.next.saturating_add(1).checked_rem(MAX_EVENTS).unwrap_or_default();
+    }
+
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.next = 0;
+    }
+}
+
+/// Everything that an event shows besides its time and id; nothing where it shows more.
+fn add_facts(facts: &mut Vec<u8>, scene: &Scene<'_>, occurrence: &Occurrence, origin: &str) {
+    let Scene { api, request, caller } = scene;
+    let Occurrence::Refusal { outcome, .. } = occurrence else { return };
+    // What a session says of itself is shown too.
+    if caller.about().is_some() {
+        return;
+    }
+    let texts = [api.id.as_bytes(), caller.org_id().as_bytes(), caller.name().1, request.path(), origin.as_bytes()];
+    facts.push(*outcome as u8);
+    for text in texts {
+        facts.extend_from_slice(&text.len().to_le_bytes());
+        facts.extend_from_slice(text);
+    }
+    if facts.len() > MAX_BYTES {
+        facts.clear();
+    }
+}
