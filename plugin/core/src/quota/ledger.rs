@@ -293,7 +293,9 @@ fn count_on<'c, 'l>(
     later: &[&'l Line<'c>],
     now: UnixMillis,
 ) -> Result<Counted<'c, 'l>, StoreError> {
-    let (counted, evicted) = update_often(host, &page.key(), |stored| {
+    // Not handed through the update, which would copy it from one frame to the next.
+    let mut counted = None;
+    let evicted = update_often(host, &page.key(), |stored| {
         let mut counters = Page::decode(stored, page.kind())?;
         let (mut tallies, mut elsewhere) = (List::new(), List::new());
         for line in here {
@@ -318,23 +320,24 @@ fn count_on<'c, 'l>(
         };
         if let Some((charged, due_on, has_rung)) = refused {
             let refused = PageCharge { page, charged, undo: SmallVec::new() };
-            let result = (Counted { page: refused, elsewhere: List::new(), due_on }, 0);
+            counted = Some(Counted { page: refused, elsewhere: List::new(), due_on });
             let is_worth_writing = has_rung || counters.is_renewed();
-            return Ok(if is_worth_writing { Change::Write(counters.encode(), result) } else { Change::Keep(result) });
+            return Ok(if is_worth_writing { Change::Write(counters.encode(), 0) } else { Change::Keep(0) });
         }
-        let (mut charged, mut undo) = (Charged::default(), SmallVec::new());
+        let page = PageCharge { page, charged: Charged::default(), undo: SmallVec::new() };
+        let counted = counted.insert(Counted { page, elsewhere, due_on: None });
         for tally in tallies {
-            undo.push(tally.count(&mut counters, &mut charged));
+            let undo = tally.count(&mut counters, &mut counted.page.charged);
+            counted.page.undo.push(undo);
         }
-        let (evicted, is_empty) = (counters.evicted(), undo.is_empty());
-        let page = PageCharge { page, charged, undo };
-        let result = (Counted { page, elsewhere, due_on: None }, evicted);
-        Ok(if is_empty { Change::Keep(result) } else { Change::Write(counters.encode(), result) })
+        let (evicted, is_empty) = (counters.evicted(), counted.page.undo.is_empty());
+        Ok(if is_empty { Change::Keep(evicted) } else { Change::Write(counters.encode(), evicted) })
     })?;
     if evicted > 0 {
         host.add(Metric::IdentitiesEvicted, evicted);
     }
-    Ok(counted)
+    // The step that won has run.
+    counted.ok_or(StoreError::Exhausted)
 }
 
 /// Takes a request off every page that it was counted on. Returns the crossings that must be reported although the
