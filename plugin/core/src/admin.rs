@@ -141,7 +141,7 @@ pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<ma
     if size > MAX_BODY_BYTES {
         return refuse(413, vec![json!({ "message": format!("more than {MAX_BODY_BYTES} bytes") })]);
     }
-    let value: Value = match serde_json::from_slice(body) {
+    let value = match crate::json::parse(body) {
         Ok(value) => value,
         Err(error) => return refuse(400, vec![json!({ "message": format!("not JSON: {error}") })]),
     };

@@ -8,21 +8,22 @@ use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
 use super::ConfigError;
+use crate::json;
 
 /// Reads JSON text or a serialized `google.protobuf.Struct`. Nothing at all is an empty object.
 pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    let json_error = match serde_json::from_slice(bytes) {
+    let json_error = match json::parse(bytes) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
     // A Struct may begin like JSON text: its first byte is a newline, and a length can be an opening brace.
     let message = match prost_types::Struct::decode(bytes) {
-        Ok(decoded) if looks_like_text(bytes) && decoded.fields.is_empty() => json_error.to_string(),
+        Ok(decoded) if looks_like_text(bytes) && decoded.fields.is_empty() => json_error,
         Ok(decoded) => return Ok(object(decoded)),
-        Err(_) => json_error.to_string(),
+        Err(_) => json_error,
     };
     let message = format!(
         "neither JSON text (google.protobuf.StringValue) nor a google.protobuf.Struct; read as JSON: {message}"

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::error::{Errors, hint, item, key_name, member};
 use super::fields::{self, Closed};
 use super::policies::merge;
 use super::{numbers, raw};
 use crate::allowed_urls::AllowedUrls;
+use crate::json;
 use crate::quota::Quota;
 use crate::session::{About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared};
 use crate::units::{Percent, UnixMillis, fingerprint};
@@ -76,32 +77,29 @@ impl SessionMaker {
         directory: &Directory,
         shared: &mut Shared,
     ) -> Result<(Session, Vec<String>), String> {
-        let value: Map<String, Value> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        let Closed { key: mut closing, rights: closed } = fields::closed(&value);
-        let mut raw: raw::Session = serde_json::from_value(Value::Object(value)).map_err(|error| error.to_string())?;
+        let value = json::parse(json)?;
+        let Closed { key: mut closing, rights: narrowed } = fields::closed(&value);
+        let raw: raw::Session = raw::read(value).map_err(|fault| fault.to_string())?;
         let bad = raw.monitor.trigger_limits.iter().find(|limit| Percent::new(limit.0).is_none());
         if let Some(bad) = bad {
             return Err(format!("monitor.trigger_limits: {} is not over 0 and up to 100", bad.0));
         }
         closing = closing.or_else(|| numbers::wrong_session(&raw));
-        let mut closings = Vec::new();
+        let (mut closed, mut closings) = (Vec::new(), Vec::new());
         // Rights of a session whose policies say its rights are not looked at.
         if !raw.policies().iter().any(|id| self.says_rights(id)) {
-            let wrong = raw.access_rights.iter().filter_map(|(api, right)| {
-                let field = closed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
-                Some((api.clone(), field.or_else(|| wrong_right(api, right, shared))?))
-            });
-            for (api, field) in wrong.collect::<Vec<_>>() {
-                if let Some(right) = raw.access_rights.get_mut(&api) {
-                    right.is_closed = true;
+            for (api, right) in &raw.access_rights {
+                let field = narrowed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
+                if let Some(field) = field.or_else(|| wrong_right(api, right, shared)) {
+                    closed.push(api.as_str());
+                    closings.push(field);
                 }
-                closings.push(field);
             }
         }
         let org = directory.org_index(&raw.org_id);
         let unknown = !raw.org_id.is_empty() && org.is_none();
         let org_name = unknown.then(|| shared.org_name(&raw.org_id));
-        let mut session = Session { org_name, is_fetched: true, ..self.make(hash, &raw, org, shared)? };
+        let mut session = Session { org_name, is_fetched: true, ..self.make(hash, &raw, &closed, org, shared)? };
         if let Some(field) = closing {
             session.plan = shared.plan(Plan { rights: Some(BTreeMap::new()), ..Plan::default() });
             closings = vec![field];
@@ -109,14 +107,19 @@ impl SessionMaker {
         Ok((session, closings))
     }
 
+    /// `closed`: those of its rights that are gone, without its becoming one that may call every API.
     fn make(
         &self,
         hash: KeyHash,
         raw: &raw::Session,
+        closed: &[&str],
         org: Option<OrgIndex>,
         shared: &mut Shared,
     ) -> Result<Session, String> {
-        let merged = merge(raw, &self.policies)?;
+        let mut merged = merge(raw, &self.policies)?;
+        for api in closed {
+            merged.rights.as_mut().map(|rights| rights.remove(*api));
+        }
         let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys);
         let mut rights = merged.rights.as_ref().map(|_| BTreeMap::new());
         for (api, right) in merged.rights.iter().flatten() {
@@ -154,7 +157,7 @@ impl SessionMaker {
             return None;
         }
         let raw = raw::Session { apply_policies: vec![policy.to_owned()], ..raw::Session::default() };
-        match self.make(KeyHash::of(b""), &raw, None, &mut Shared::default()) {
+        match self.make(KeyHash::of(b""), &raw, &[], None, &mut Shared::default()) {
             Ok(session) if session.is_inactive => {
                 errors.add("default_policy", format!("the policy {policy:?} is switched off (is_inactive)"));
                 None
@@ -205,7 +208,7 @@ impl SessionMaker {
                 let message = "has no effect: apply_policies is not empty, and wins, as in Tyk";
                 warnings.add(member(&path, "apply_policy_id"), message);
             }
-            let made = match self.make(hash, session, org, &mut shared) {
+            let made = match self.make(hash, session, &[], org, &mut shared) {
                 Ok(made) => made,
                 Err(message) => {
                     errors.add(member(&path, "apply_policies"), message);
