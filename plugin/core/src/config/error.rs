@@ -15,6 +15,14 @@ pub struct ConfigError {
     pub message: String,
 }
 
+impl ConfigError {
+    /// The same, by its path from further out: `outer` is the name or number of the place that its path begins in.
+    pub(super) fn within(self, outer: &str) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        ConfigError { path: [outer, dot, &self.path].concat(), message: self.message }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
@@ -43,7 +51,12 @@ impl Errors {
 
     /// Adds one.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        let error = ConfigError { path: path.into(), message: message.into() };
+        self.push(ConfigError { path: path.into(), message: message.into() });
+    }
+
+    /// Once in the module, and not at each of some two hundred calls.
+    #[inline(never)]
+    fn push(&mut self, error: ConfigError) {
         if let Some(kinds) = &mut self.kinds {
             let (count, last) = kinds.entry(kind(&error.message)).or_default();
             *count = count.saturating_add(1);

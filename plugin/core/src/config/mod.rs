@@ -40,6 +40,7 @@ use crate::delivery::disabled::ConfigId;
 use crate::delivery::succession::{Line, Origin, Scope};
 use crate::event::{Event, EventKind};
 use crate::handler::{HandlerIndex, Handlers, Target, Webhook};
+use crate::json;
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
 use crate::mail::Mail;
@@ -123,10 +124,12 @@ impl Config {
         let mut errors = Errors::default();
         let mut value = decode::to_json(bytes).map_err(|error| vec![error])?;
         shape::conform(&embedded_schema(&mut errors), &mut value, &mut errors);
-        let raw: raw::Config = match serde_json::from_value(value) {
+        let raw: raw::Config = match raw::read(value) {
             Ok(raw) => raw,
-            Err(error) => {
-                errors.add("", error.to_string());
+            Err(fault) => {
+                // What conforms can be read. Were the schema wrong, a path below `keys` could name a raw key.
+                let field = fault.path.split(['.', '[']).next().unwrap_or_default();
+                errors.add(field, fault.message);
                 return Err(errors.into_list());
             }
         };
@@ -160,7 +163,7 @@ impl Config {
 /// What [`Config::load`] checks first: [`schema()`] as it was when `make schema` ran last, without descriptions. Building
 /// it takes much more code than reading it.
 fn embedded_schema(errors: &mut Errors) -> serde_json::Value {
-    serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/schema.json"))).unwrap_or_else(|error| {
+    json::parse(include_bytes!(concat!(env!("OUT_DIR"), "/schema.json"))).unwrap_or_else(|error| {
         errors.add("", format!("the schema in the module: {error}"));
         serde_json::Value::Null
     })

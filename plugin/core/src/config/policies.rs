@@ -285,7 +285,6 @@ impl Merge {
     }
 }
 
-/// Those that are closed are gone, and do not become the right to every API.
 fn own_rights(rights: &BTreeMap<String, AccessRight>) -> Option<BTreeMap<String, MergedRight>> {
     let own = |(api, right): (&String, &AccessRight)| {
         let mut given = Given::default();
@@ -295,7 +294,7 @@ fn own_rights(rights: &BTreeMap<String, AccessRight>) -> Option<BTreeMap<String,
             if right.limit.is_empty() { (None, String::new()) } else { (Some(right.limit), scope.clone()) };
         (api.clone(), MergedRight { limit, scope, versions: given.versions, urls: given.urls })
     };
-    (!rights.is_empty()).then(|| rights.iter().filter(|(_, right)| !right.is_closed).map(own).collect())
+    (!rights.is_empty()).then(|| rights.iter().map(own).collect())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::fields::{self, Closed};
 use super::policies::merge;
 use super::{numbers, raw};
 use crate::allowed_urls::AllowedUrls;
+use crate::json;
 use crate::quota::Quota;
 use crate::session::{About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared};
 use crate::units::{Percent, UnixMillis, fingerprint};
@@ -79,47 +80,44 @@ impl SessionMaker {
         directory: &Directory,
         shared: &mut Shared,
     ) -> Result<(Session, Vec<String>), String> {
-        let mut value: Map<String, Value> = serde_json::from_slice(json).map_err(|_| "is not JSON".to_owned())?;
-        let Closed { key: mut closing, rights: closed } = fields::closed(&value);
-        make_numbers_whole(&mut value);
-        let mut raw: raw::Session = match serde_json::from_value(Value::Object(value.clone())) {
-            Ok(raw) => raw,
-            Err(_) => {
-                closing = closing.or_else(|| Some(wrong_type(value)));
-                raw::Session::default()
-            }
-        };
+        let mut value = json::parse(json).map_err(|fault| fault.to_string())?;
+        let Closed { key: mut closing, rights: narrowed } = fields::closed(&value);
+        if let Value::Object(fields) = &mut value {
+            make_numbers_whole(fields);
+        }
+        let mut raw: raw::Session = raw::read(value).unwrap_or_else(|fault| {
+            closing.get_or_insert_with(|| fault.to_string());
+            raw::Session::default()
+        });
         // Such thresholds are never crossed.
         raw.monitor.trigger_limits.retain(|limit| Percent::new(limit.0).is_some());
         closing = closing.or_else(|| numbers::wrong_session(&raw));
-        let mut closings = Vec::new();
+        let (mut closed, mut closings) = (Vec::new(), Vec::new());
         // Rights of a session whose policies say its rights are not looked at.
         if !raw.policies().iter().any(|id| self.says_rights(id)) {
-            let wrong = raw.access_rights.iter().filter_map(|(api, right)| {
-                let field = closed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
-                Some((api.clone(), field.or_else(|| wrong_right(api, right, shared))?))
-            });
-            for (api, field) in wrong.collect::<Vec<_>>() {
-                if let Some(right) = raw.access_rights.get_mut(&api) {
-                    right.is_closed = true;
+            for (api, right) in &raw.access_rights {
+                let field = narrowed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
+                if let Some(field) = field.or_else(|| wrong_right(api, right, shared)) {
+                    closed.push(api.as_str());
+                    closings.push(field);
                 }
-                closings.push(field);
             }
         }
         let org = directory.org_index(&raw.org_id);
         let unknown = !raw.org_id.is_empty() && org.is_none();
         let org_name = unknown.then(|| shared.org_name(&raw.org_id));
-        let made = match self.make(hash, &raw, org, shared) {
+        let made = match self.make(hash, &raw, &closed, org, shared) {
             Ok(made) => made,
             Err(why) => {
-                closing = closing.or_else(|| Some(format!("apply_policies: {why}")));
-                (raw.apply_policies, raw.apply_policy_id) = (Vec::new(), String::new());
-                self.make(hash, &raw, org, shared)?
+                closing.get_or_insert_with(|| format!("apply_policies: {why}"));
+                let without =
+                    raw::Session { apply_policies: Vec::new(), apply_policy_id: String::new(), ..raw.clone() };
+                self.make(hash, &without, &closed, org, shared)?
             }
         };
         // Tyk refuses it; without rights, it could call every API.
         if made.plan.rights.is_none() && !raw.policies().is_empty() {
-            closing = closing.or_else(|| Some("apply_policies: no policy gives a right to an API".to_owned()));
+            closing.get_or_insert_with(|| "apply_policies: no policy gives a right to an API".to_owned());
         }
         let mut session = Session { org_name, is_fetched: true, ..made };
         if let Some(field) = closing {
@@ -129,14 +127,19 @@ impl SessionMaker {
         Ok((session, closings))
     }
 
+    /// `closed`: those of its rights that are gone, without its becoming one that may call every API.
     fn make(
         &self,
         hash: KeyHash,
         raw: &raw::Session,
+        closed: &[&str],
         org: Option<OrgIndex>,
         shared: &mut Shared,
     ) -> Result<Session, String> {
-        let merged = merge(raw, &self.policies)?;
+        let mut merged = merge(raw, &self.policies)?;
+        for api in closed {
+            merged.rights.as_mut().map(|rights| rights.remove(*api));
+        }
         let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys);
         let mut rights = merged.rights.as_ref().map(|_| BTreeMap::new());
         for (api, right) in merged.rights.iter().flatten() {
@@ -174,7 +177,7 @@ impl SessionMaker {
             return None;
         }
         let raw = raw::Session { apply_policies: vec![policy.to_owned()], ..raw::Session::default() };
-        match self.make(KeyHash::of(b""), &raw, None, &mut Shared::default()) {
+        match self.make(KeyHash::of(b""), &raw, &[], None, &mut Shared::default()) {
             Ok(session) if session.is_inactive => {
                 errors.add("default_policy", format!("the policy {policy:?} is switched off (is_inactive)"));
                 None
@@ -225,7 +228,7 @@ impl SessionMaker {
                 let message = "has no effect: apply_policies is not empty, and wins, as in Tyk";
                 warnings.add(member(&path, "apply_policy_id"), message);
             }
-            let made = match self.make(hash, session, org, &mut shared) {
+            let made = match self.make(hash, session, &[], org, &mut shared) {
                 Ok(made) => made,
                 Err(message) => {
                     errors.add(member(&path, "apply_policies"), message);
@@ -300,15 +303,6 @@ fn make_numbers_whole(fields: &mut Map<String, Value>) {
             _ => {}
         }
     }
-}
-
-/// The field of a session that is not what it must be.
-fn wrong_type(fields: Map<String, Value>) -> String {
-    let wrong = fields.into_iter().find_map(|(name, value)| {
-        let alone = Value::Object(Map::from_iter([(name.clone(), value)]));
-        serde_json::from_value::<raw::Session>(alone).is_err().then_some(name)
-    });
-    format!("{}: has a value of another type than it must have", wrong.unwrap_or_default())
 }
 
 fn plain_text(value: Value) -> String {

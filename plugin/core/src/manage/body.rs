@@ -148,7 +148,7 @@ impl Form {
             return Ok(Body::None);
         }
         match self {
-            Form::Json => serde_json::from_slice(bytes).map(Body::Json).map_err(|_| "not JSON".to_owned()),
+            Form::Json => crate::json::parse(bytes).map(Body::Json).map_err(|_| "not JSON".to_owned()),
             Form::Unsaid => {
                 compound(bytes).map(Body::Json).ok_or_else(|| "neither said to be JSON nor JSON".to_owned())
             }
@@ -166,7 +166,7 @@ impl Form {
 /// JSON that is an object or a list, which nothing else looks like.
 fn compound(bytes: &[u8]) -> Option<Value> {
     let first = bytes.trim_ascii_start().first()?;
-    if matches!(first, b'{' | b'[') { serde_json::from_slice(bytes).ok() } else { None }
+    if matches!(first, b'{' | b'[') { crate::json::parse(bytes).ok() } else { None }
 }
 
 fn url_encoded(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
