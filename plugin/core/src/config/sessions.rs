@@ -208,6 +208,7 @@ impl SessionMaker {
         warnings: &mut Errors,
     ) {
         let mut shared = Shared::default();
+        let api_ids = api_ids(raw);
         for (name, session) in &raw.keys {
             let path = member("keys", &key_name(name));
             if name.is_empty() {
@@ -218,7 +219,7 @@ impl SessionMaker {
                 errors.add(path, "\"sha256:\" must be followed by 64 hex digits");
                 continue;
             };
-            check_rights(&member(&path, "access_rights"), &session.access_rights, raw, errors);
+            check_rights(&member(&path, "access_rights"), &session.access_rights, &api_ids, errors);
             super::check::check_org(&member(&path, "org_id"), &session.org_id, raw, errors);
             let org = directory.org_or_insert(&session.org_id, Limits::default(), false);
             if let Some((name, why)) = fields::special_meta_data(&session.meta_data) {
@@ -261,16 +262,25 @@ impl SessionMaker {
     }
 
     pub(super) fn check_policies(&self, raw: &raw::Config, errors: &mut Errors) {
+        let api_ids = api_ids(raw);
         for (id, policy) in &self.policies {
             let path = member("policies", id);
-            check_rights(&member(&path, "access_rights"), &policy.access_rights, raw, errors);
+            check_rights(&member(&path, "access_rights"), &policy.access_rights, &api_ids, errors);
             super::check::check_org(&member(&path, "org_id"), &policy.org_id, raw, errors);
         }
     }
 }
 
-fn check_rights(path: &str, rights: &BTreeMap<String, raw::AccessRight>, raw: &raw::Config, errors: &mut Errors) {
-    let api_ids: BTreeSet<&str> = raw.apis.iter().map(|api| api.api_id.as_str()).collect();
+fn api_ids(raw: &raw::Config) -> BTreeSet<&str> {
+    raw.apis.iter().map(|api| api.api_id.as_str()).collect()
+}
+
+fn check_rights(
+    path: &str,
+    rights: &BTreeMap<String, raw::AccessRight>,
+    api_ids: &BTreeSet<&str>,
+    errors: &mut Errors,
+) {
     for (api, right) in rights {
         let place = member(path, api);
         if let Err((rule, why)) = AllowedUrls::new(&right.urls()) {
