@@ -227,7 +227,7 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
         policies.push(json!({ "id": field.name, field.name: value, "quota_max": 1, "partitions": { "quota": true } }));
         keys.insert(format!("{kind}-policy-{}", field.name), json!({ "apply_policies": ["good", field.name] }));
     }
-    ensure!(keys.len() > 130, "{}", keys.len());
+    ensure!(keys.len() > 100, "{}", keys.len());
     let (kept, report) = imported(&keys, &policies)?;
     for (name, session) in &keys {
         ensure!(kept.contains(name) == name.starts_with("open-"), "{name} {session}\n{report}");

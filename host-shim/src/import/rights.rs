@@ -230,7 +230,8 @@ pub(super) fn wrong_number(at: &At<'_>) -> Option<String> {
         ("key_expires_in", CENTURY_S),
     ];
     numbers.into_iter().find_map(|(name, most)| {
-        let number = at.get(name).number()?;
+        // A value of another type is an error where it is read.
+        let number = at.get(name).value()?.as_f64()?;
         let why = if number > most {
             "is too large: it is a number of seconds"
         } else if number < 0.0 && number != -1.0 {

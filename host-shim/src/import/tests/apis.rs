@@ -360,7 +360,9 @@ fn what_is_no_longer_refused_is_named() {
 
 #[test]
 fn rates_of_fractions_of_a_second_are_carried_over() {
-    for (per, expected) in [("500ms", json!(0.5)), ("1500ms", json!(1.5)), ("1m", json!(60)), ("1ms", json!(0.001))] {
+    for (per, expected) in
+        [("500ms", json!("0.5")), ("1500ms", json!("1.5")), ("1m", json!(60)), ("1ms", json!("0.001"))]
+    {
         let api = oas(json!({ "upstream": { "rateLimit": { "enabled": true, "rate": 5, "per": per } } }));
         let (report, dump) = Folder::new(&[("tyk.conf", json!({})), ("apps/a.json", api)]).good();
         assert_eq!(

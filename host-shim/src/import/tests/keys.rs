@@ -284,7 +284,7 @@ fn limits_of_partitioned_policies_stay_with_their_apis() {
                 { "id": "thousand", "quota_max": 1000, "partitions": { "quota": true }, "access_rights": { "b": {} } },
             ]),
         ),
-        ("keys.json", json!({ "k": { "apply_policies": ["acl", "ten", "thousand"] } })),
+        ("keys.json", json!({ "the-key": { "apply_policies": ["acl", "ten", "thousand"] } })),
     ]);
     let (report, dump) = folder.good();
     let policies = &tollbell_of(&dump)["policies"];
@@ -300,11 +300,11 @@ fn allowed_urls_are_carried_over() {
         vec![
             ("tyk.conf", json!({ "http_server_options": options })),
             ("apps/a.json", classic(json!({}))),
-            ("keys.json", json!({ "k": { "access_rights": { "a": { "allowed_urls": rules } } } })),
+            ("keys.json", json!({ "the-key": { "access_rights": { "a": { "allowed_urls": rules } } } })),
         ]
     };
     let (_, dump) = Folder::new(&files(json!({}))).good();
-    let right = &tollbell_of(&dump)["keys"][names::fingerprint(b"k")]["access_rights"]["a"];
+    let right = &tollbell_of(&dump)["keys"][names::fingerprint(b"the-key")]["access_rights"]["a"];
     let expected = json!([{ "url": "^/a/{id}$", "methods": ["GET"] }, { "url": "/a/x", "methods": [] }]);
     assert_eq!(right["allowed_urls"], expected);
     for option in ["enable_path_prefix_matching", "enable_path_suffix_matching"] {
@@ -347,7 +347,7 @@ fn keys_that_tyk_deletes_are_named() {
     let folder = Folder::new(&[
         ("tyk.conf", conf),
         ("apps/a.json", classic(json!({ "session_lifetime": 60 }))),
-        ("keys.json", json!({ "k": { "session_lifetime": 5, "expires": 0 } })),
+        ("keys.json", json!({ "the-key": { "session_lifetime": 5, "expires": 0 } })),
     ]);
     let (report, _) = folder.good();
     for setting in ["tyk.conf: global_session_lifetime", "apps/a.json: session_lifetime", ".session_lifetime"] {
