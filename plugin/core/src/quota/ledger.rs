@@ -71,9 +71,15 @@ impl<'c> PageName<'c> {
     fn key(self) -> Cow<'c, str> {
         match self {
             PageName::Kept(key) => Cow::Borrowed(key),
-            PageName::Own(subject) => Cow::Owned(format!("tb1/k/{subject:x}")),
-            PageName::Identities(page) => Cow::Owned(format!("tb1/i/{page}")),
-            PageName::Fetched(page) => Cow::Owned(format!("tb1/j/{page}")),
+            PageName::Own(subject) => {
+                let mut digits = [0; 16];
+                // Only another length could fail.
+                let _ = hex::encode_to_slice(subject.to_be_bytes(), &mut digits);
+                let digits = std::str::from_utf8(&digits).unwrap_or_default();
+                Cow::Owned(["tb1/k/", digits.trim_start_matches('0')].concat())
+            }
+            PageName::Identities(page) => Cow::Owned(["tb1/i/", itoa::Buffer::new().format(page)].concat()),
+            PageName::Fetched(page) => Cow::Owned(["tb1/j/", itoa::Buffer::new().format(page)].concat()),
         }
     }
 
