@@ -31,6 +31,7 @@ pub mod event;
 pub mod handler;
 pub mod hosts;
 pub mod identity;
+pub mod inflate;
 pub mod json;
 pub mod key_location;
 pub mod keys;

@@ -77,9 +77,7 @@ pub(super) fn without_quota(facts: &Facts<'_>, found: &mut Found<'_>) {
     const NO_QUOTA: &str = "there is no quota: quota_max is missing or unlimited";
     let monitor = &facts.raw.monitor;
     if monitor.enable_trigger_monitors && monitor.monitor_user_keys {
-        let has_limits = |rights: &std::collections::BTreeMap<String, raw::AccessRight>| {
-            rights.values().any(|right| right.limit.quota_max > 0)
-        };
+        let has_limits = |rights: &raw::Named<raw::AccessRight>| rights.values().any(|right| right.limit.quota_max > 0);
         for (path, session) in facts.sessions().filter(|(_, session)| session.policies().is_empty()) {
             let is_limited = session.quota_max > 0 || has_limits(&session.access_rights);
             found.none(has_own(&session.monitor) && !is_limited, place(&path), NO_QUOTA);
