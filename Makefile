@@ -17,6 +17,8 @@ VERIFIERS := $(TOOLS)/standardwebhooks/installed
 AJV := $(TOOLS)/ajv/installed
 
 MODULE := dist/tollbell.wasm
+# How the module was built, for the test that holds its size.
+BUILD := dist/build.txt
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
@@ -126,14 +128,17 @@ clean: ## Remove what was built; .tools stays
 wasm-toolchain:
 	@. plugin/wasm-toolchain.sh
 
-$(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell
+$(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh plugin/wasm-opt.sh | wasm-toolchain
 	@mkdir -p $(@D)
-	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
+	. plugin/wasm-toolchain.sh; \
+	RUSTFLAGS="$$MODULE_RUSTFLAGS" cargo build $$MODULE_CARGO_FLAGS --package tollbell; \
+	echo "std: $$MODULE_STD" > $(BUILD)
+	plugin/wasm-opt.sh target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@ >> $(BUILD)
 
 # Both builds write the same file, so one comes after the other.
 $(FAULTS): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain $(MODULE)
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell --features faults
+	. plugin/wasm-toolchain.sh; \
+	RUSTFLAGS="$$MODULE_RUSTFLAGS" cargo build $$MODULE_CARGO_FLAGS --package tollbell --features faults
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
 
