@@ -1,6 +1,6 @@
 //! From the raw structs to checked types: everything that a schema cannot say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::error::{Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
@@ -8,7 +8,7 @@ use super::manage;
 use super::places::{SeenApis, is_host, warn_of_other_hosts};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
-use super::{Config, clusters, effects, numbers, raw};
+use super::{Config, clusters, effects, header, numbers, raw};
 use crate::admin::Admin;
 use crate::challenge::Challenge;
 use crate::delivery::disabled::ConfigId;
@@ -198,7 +198,7 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
 }
 
 /// A name in `callouts.clusters` that no host can have.
-fn check_clusters(clusters: &BTreeMap<String, String>, errors: &mut Errors) {
+fn check_clusters(clusters: &raw::Named<String>, errors: &mut Errors) {
     for name in clusters.keys() {
         let port = match name.rsplit_once(']') {
             Some((_, behind)) => behind.strip_prefix(':'),
@@ -287,7 +287,7 @@ pub(super) fn check_org(path: &str, id: &str, raw: &raw::Config, errors: &mut Er
     }
 }
 
-fn check_templates(raw: &BTreeMap<String, String>, errors: &mut Errors, warnings: &mut Errors) -> Templates {
+fn check_templates(raw: &raw::Named<String>, errors: &mut Errors, warnings: &mut Errors) -> Templates {
     let mut templates = Templates::builtin();
     for (name, source) in raw {
         if let Err(error) = templates.add(name, source) {
@@ -354,13 +354,11 @@ fn header_name(path: &str, name: &str, errors: &mut Errors) -> Option<String> {
     if name.is_empty() {
         return None;
     }
-    match http::HeaderName::from_bytes(name.as_bytes()) {
-        Ok(name) => Some(name.as_str().to_owned()),
-        Err(_) => {
-            errors.add(path, format!("{name:?} is not a header name"));
-            None
-        }
+    let legal = header::name(name);
+    if legal.is_none() {
+        errors.add(path, format!("{name:?} is not a header name"));
     }
+    legal
 }
 
 fn delivery_policy(raw: &raw::Delivery, errors: &mut Errors) -> DeliveryPolicy {

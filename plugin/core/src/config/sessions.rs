@@ -1,7 +1,8 @@
 //! From sessions as written to sessions as used: policies applied, thresholds chosen, limits checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use super::decode::number;
@@ -59,11 +60,11 @@ impl MonitorRules {
 #[derive(Debug, Default)]
 pub struct SessionMaker {
     rules: MonitorRules,
-    policies: BTreeMap<String, raw::Policy>,
+    policies: raw::Named<raw::Policy>,
 }
 
 impl SessionMaker {
-    pub(super) fn new(rules: MonitorRules, policies: BTreeMap<String, raw::Policy>) -> Self {
+    pub(super) fn new(rules: MonitorRules, policies: raw::Named<raw::Policy>) -> Self {
         SessionMaker { rules, policies }
     }
 
@@ -121,7 +122,7 @@ impl SessionMaker {
         }
         let mut session = Session { org_name, is_fetched: true, ..made };
         if let Some(field) = closing {
-            session.plan = shared.plan(Plan { rights: Some(BTreeMap::new()), ..Plan::default() });
+            session.plan = shared.plan(Plan { rights: Some(LiteMap::new()), ..Plan::default() });
             closings = vec![field];
         }
         Ok((session, closings))
@@ -141,7 +142,7 @@ impl SessionMaker {
             merged.rights.as_mut().map(|rights| rights.remove(*api));
         }
         let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys);
-        let mut rights = merged.rights.as_ref().map(|_| BTreeMap::new());
+        let mut rights = merged.rights.as_ref().map(|_| LiteMap::new());
         for (api, right) in merged.rights.iter().flatten() {
             let scope = if right.scope.is_empty() { 0 } else { fingerprint(&[&right.scope]).max(1) };
             // A wrong rule was reported where it stands; the right goes with it.
@@ -275,12 +276,7 @@ fn api_ids(raw: &raw::Config) -> BTreeSet<&str> {
     raw.apis.iter().map(|api| api.api_id.as_str()).collect()
 }
 
-fn check_rights(
-    path: &str,
-    rights: &BTreeMap<String, raw::AccessRight>,
-    api_ids: &BTreeSet<&str>,
-    errors: &mut Errors,
-) {
+fn check_rights(path: &str, rights: &raw::Named<raw::AccessRight>, api_ids: &BTreeSet<&str>, errors: &mut Errors) {
     for (api, right) in rights {
         let place = member(path, api);
         if let Err((rule, why)) = AllowedUrls::new(&right.urls()) {

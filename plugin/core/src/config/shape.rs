@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::decode::number;
 use super::error::{Errors, hint, item, key_name, member};
-use crate::json::type_name;
+use crate::json::{self, type_name};
 
 /// Marks a map of the schema whose names are secrets, which errors must not show.
 pub(super) const SECRET_NAMES: &str = "x-secret-names";
@@ -163,7 +163,7 @@ impl<'s> Shape<'s> {
                     .ok()
                     .map(Value::from)
                     .or_else(|| u64::try_from(integer).ok().map(Value::from)),
-                Err(_) => text.trim().parse::<f64>().ok().filter(|float| float.is_finite()).map(number),
+                Err(_) => json::float(text.trim()).map(number),
             },
             Value::Number(given) => match given.as_f64() {
                 Some(float) if !given.is_i64() && !given.is_u64() => Some(number(float)),

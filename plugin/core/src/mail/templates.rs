@@ -5,8 +5,7 @@
 
 mod builtin;
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use serde_json::Value;
 
 use super::letter::{Body, Subject};
@@ -211,13 +210,13 @@ struct Parts {
 /// Every letter of a configuration, and the built-in ones.
 pub struct MailTemplates {
     templates: Templates,
-    letters: BTreeMap<&'static str, Parts>,
+    letters: LiteMap<&'static str, Parts>,
 }
 
 impl MailTemplates {
     /// Only the built-in letters.
     pub fn builtin() -> Self {
-        let mut all = MailTemplates { templates: Templates::builtin(), letters: BTreeMap::new() };
+        let mut all = MailTemplates { templates: Templates::builtin(), letters: LiteMap::new() };
         for letter in builtin::ALL {
             let sources = [(Part::Subject, letter.subject()), (Part::Text, letter.text()), (Part::Html, letter.html())];
             let added = sources.map(|(part, source)| all.add(letter.name, part, &source));

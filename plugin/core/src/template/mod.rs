@@ -20,9 +20,8 @@ mod trial;
 pub use escape::Format;
 pub use fault::TemplateError;
 
-use std::collections::BTreeMap;
-
 use handlebars::Handlebars;
+use litemap::LiteMap;
 use serde_json::Value;
 
 use crate::event::{Event, Management};
@@ -32,8 +31,8 @@ use trial::{Failed, try_out};
 /// Every template of a configuration, and the built-in ones.
 pub struct Templates {
     /// One registry per format, because a registry has one escape function.
-    registries: BTreeMap<Format, Handlebars<'static>>,
-    known: BTreeMap<String, Known>,
+    registries: LiteMap<Format, Handlebars<'static>>,
+    known: LiteMap<String, Known>,
 }
 
 struct Known {
@@ -59,13 +58,13 @@ pub struct TemplateName(String);
 impl Templates {
     /// Only the built-in templates.
     pub fn builtin() -> Self {
-        let mut templates = Templates { registries: BTreeMap::new(), known: BTreeMap::new() };
+        let mut templates = Templates { registries: LiteMap::new(), known: LiteMap::new() };
         for (name, source) in builtin::ALL {
             if let Err(error) = templates.add(name, source) {
                 log::error!("built-in template {name}: {error}");
             }
         }
-        templates.known.values_mut().for_each(|known| known.is_builtin = true);
+        templates.known.iter_mut().for_each(|(_, known)| known.is_builtin = true);
         if let Some(known) = templates.known.get_mut(builtin::DEFAULT) {
             known.volatile = Volatile::For(&builtin::DEFAULT_IS_VOLATILE_FOR);
         }

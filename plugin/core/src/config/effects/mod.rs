@@ -92,7 +92,7 @@ struct Facts<'c> {
 }
 
 /// The rights that a session or a policy gives, with their path.
-type Rights<'c> = (String, &'c std::collections::BTreeMap<String, raw::AccessRight>);
+type Rights<'c> = (String, &'c raw::Named<raw::AccessRight>);
 
 impl<'c> Facts<'c> {
     fn apis(&self) -> impl Iterator<Item = (String, &'c raw::Api)> {

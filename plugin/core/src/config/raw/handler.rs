@@ -1,11 +1,9 @@
 //! Event handlers as Tyk writes them: the classic form, the OAS form, and named webhooks.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{Setting, read};
+use super::{Named, Setting, read};
 use crate::config::ConfigError;
 
 /// Event handlers: Tyk's classic form, or a list in the form of Tyk OAS.
@@ -39,7 +37,7 @@ settings! {
     #[derive(Debug)]
     pub struct ClassicHandlers {
         /// Handlers by the event's name.
-        pub events: BTreeMap<String, Vec<Handler>>,
+        pub events: Named<Vec<Handler>>,
     }
 
     /// The part of a Tyk OAS definition's server that says who is notified of events.
@@ -137,7 +135,7 @@ settings! {
         /// The name of an entry of templates, or of a built-in one; empty for the default.
         pub template_path: String,
         /// Headers of the request.
-        pub header_map: BTreeMap<String, String>,
+        pub header_map: Named<String>,
         /// The cool-down in seconds; 0 for none.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64", range(min = 0, max = 315_360_000), extend("default" = 0))]
@@ -182,7 +180,7 @@ settings! {
         #[schemars(with = "u64", range(min = 0, max = 600), extend("default" = 0))]
         pub timeout: Option<u64>,
         /// Headers of the request.
-        pub headers: BTreeMap<String, String>,
+        pub headers: Named<String>,
         /// The events that it is sent, on every API, beside those whose handlers name it.
         pub events: Vec<String>,
         /// The name of an entry of templates, or of a built-in one; empty for the default.

@@ -1,7 +1,8 @@
 //! E-mail: Tyk's `email_backend`, and letters.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use super::Named;
 
 settings! {
     /// The account with an e-mail provider, whose HTTP API takes letters.
@@ -16,7 +17,7 @@ settings! {
         /// Region is eu or us, and for amazonses one of AWS's, which need not be given where Endpoint tells it. Endpoint,
         /// for each of them, is the URL that stands before the API's own path, such as that of a proxy; without a scheme it
         /// is https.
-        pub settings: BTreeMap<String, String>,
+        pub settings: Named<String>,
         /// The sender's address.
         pub default_from_email: String,
         /// The sender's name.
@@ -38,7 +39,7 @@ impl fmt::Debug for EmailBackend {
         f.debug_struct("EmailBackend")
             .field("enable_email_notifications", &self.enable_email_notifications)
             .field("code", &self.code)
-            .field("settings", &self.settings.keys())
+            .field("settings", &self.settings.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

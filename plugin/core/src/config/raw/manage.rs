@@ -1,8 +1,8 @@
 //! Management events: what is observed, and who is notified.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
+
+use super::Named;
 
 settings! {
     /// Which exchanges with this API's upstream are management events.
@@ -45,7 +45,7 @@ settings! {
         pub data: ObserveSource,
         /// Of a portal event: where the fields of its Message stand. One that is not there, or not of its type, is left out;
         /// text that says a number is one.
-        pub message: BTreeMap<String, ObserveSource>,
+        pub message: Named<ObserveSource>,
         /// JSON pointers into data to raw keys, which are shown as their fingerprints.
         pub fingerprints: Vec<String>,
     }

@@ -9,8 +9,6 @@ mod manage;
 mod session;
 mod versioning;
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -21,7 +19,7 @@ pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWeb
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
-pub use setting::{Setting, read};
+pub use setting::{Named, Setting, read};
 pub use versioning::{Version, Versioning};
 
 /// What an error about a number's range adds.
@@ -43,17 +41,17 @@ settings! {
         /// Sessions by key: the raw key, or "sha256:" and the 64 hex digits of its SHA-256. Of another identity: its source
         /// and name, such as "header:partner" or "metadata:alice", which no key finds.
         #[schemars(extend("x-secret-names" = true))]
-        pub keys: BTreeMap<String, Session>,
+        pub keys: Named<Session>,
         /// Sessions that are fetched, beside those of keys.
         pub keys_from: KeysFrom,
         /// What the keys that name them may do, by id.
-        pub policies: BTreeMap<String, Policy>,
+        pub policies: Named<Policy>,
         /// The policy of identities that have no session of their own; empty: they have no limits.
         pub default_policy: String,
         /// The table that counts identities without a session.
         pub identities: Identities,
         /// Organisations by id.
-        pub orgs: BTreeMap<String, Org>,
+        pub orgs: Named<Org>,
         /// Count and enforce the quotas and rates of organisations.
         pub enforce_org_quotas: bool,
         /// The headers that tell a client of its limits: legacy for X-RateLimit-* of the tighter quota (-1, 0 and 0 without
@@ -72,13 +70,13 @@ settings! {
         /// Quota monitors.
         pub monitor: Monitor,
         /// Message templates by name. The ending of the name says what is written: .json, .xml, .html, .csv or text.
-        pub templates: BTreeMap<String, String>,
+        pub templates: Named<String>,
         /// Targets with names, for handlers to send to.
         pub webhooks: Vec<NamedWebhook>,
         /// The account with an e-mail provider.
         pub email_backend: EmailBackend,
         /// Email templates by event name, instead of the built-in ones.
-        pub email_templates: BTreeMap<String, EmailTemplate>,
+        pub email_templates: Named<EmailTemplate>,
         /// Which Envoy cluster carries a message.
         pub callouts: Callouts,
         /// How messages are delivered.
@@ -276,7 +274,7 @@ settings! {
         #[schemars(range(min = 1, max = 86_400))]
         pub interval_s: u64 = 30,
         /// Headers of the request, such as Authorization.
-        pub headers: BTreeMap<String, String>,
+        pub headers: Named<String>,
         /// The largest answer that is read.
         #[schemars(range(min = 1024, max = 268_435_456))]
         pub max_bytes: u64 = 32 * 1024 * 1024,
@@ -336,7 +334,7 @@ settings! {
         /// For https targets: the same with TLS.
         pub https_cluster: String = "tollbell_https".to_owned(),
         /// Named clusters by "host" or "host:port", before the two above.
-        pub clusters: BTreeMap<String, String>,
+        pub clusters: Named<String>,
     }
 
     /// How messages are delivered.

@@ -3,13 +3,11 @@
 //! A configuration is held against the schema first, which names each unknown field; a session that is fetched, against
 //! the lists of [`super::super::fields`], since an export of Tyk's has more fields than are honoured here.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::manage::EventOption;
-use super::{SECONDS, Setting, UNIX_SECONDS};
+use super::{Named, SECONDS, Setting, UNIX_SECONDS};
 use crate::allowed_urls::UrlRule;
 use crate::config::ConfigError;
 
@@ -41,7 +39,7 @@ settings! {
         /// Thresholds of this key's own.
         pub monitor: Triggers | null,
         /// The APIs that the key may call, by id; none: every one.
-        pub access_rights: BTreeMap<String, AccessRight> | null,
+        pub access_rights: Named<AccessRight> | null,
         /// The policies that say what the key may do, by id. What they say replaces what stands here, as in Tyk.
         pub apply_policies: Vec<String> | null,
         /// One policy, by id, where apply_policies is empty: Tyk's older form.
@@ -125,7 +123,7 @@ settings! {
         /// Thresholds of its keys.
         pub monitor: Triggers,
         /// The APIs that its keys may call, by id.
-        pub access_rights: BTreeMap<String, AccessRight>,
+        pub access_rights: Named<AccessRight>,
         /// Which part of a key it says; none: all.
         pub partitions: Partitions,
         /// Words for people, added to its keys'.
@@ -170,7 +168,7 @@ settings! {
         pub monitor: Triggers,
         /// Who is notified of its management events, by event: api_event, key_event, hashed_key_event, key_request_event,
         /// password_reset_event, portal_password_reset_event.
-        pub event_options: BTreeMap<String, EventOption> | null,
+        pub event_options: Named<EventOption> | null,
     }
 }
 

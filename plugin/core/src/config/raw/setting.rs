@@ -3,9 +3,13 @@
 //! serde's derived code would take a tenth of the module: it is generated for every struct, for more than JSON, and for
 //! errors that the schema has ruled out. Here a struct lists its fields, and one function reads any of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::mem;
+use std::ops::{Deref, DerefMut};
 
+use litemap::LiteMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::config::error::{ConfigError, item, member};
@@ -27,6 +31,67 @@ pub trait Setting {
 pub fn read<T: Setting + Default>(value: Value) -> Result<T, ConfigError> {
     let mut whole = T::default();
     whole.read(value).map(|()| whole)
+}
+
+/// Entries by name, in the order of names. Code for a `BTreeMap` is compiled anew for each type of its values, and is five
+/// times as long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named<T>(LiteMap<String, T>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Named(LiteMap::new())
+    }
+}
+
+impl<T> Deref for Named<T> {
+    type Target = LiteMap<String, T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Named<T> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<T> FromIterator<(String, T)> for Named<T> {
+    fn from_iter<I: IntoIterator<Item = (String, T)>>(entries: I) -> Self {
+        Named(LiteMap::from_iter(entries))
+    }
+}
+
+impl<'n, T> IntoIterator for &'n Named<T> {
+    type Item = (&'n String, &'n T);
+    type IntoIter = <&'n LiteMap<String, T> as IntoIterator>::IntoIter;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// The schema shows defaults.
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn inline_schema() -> bool {
+        BTreeMap::<String, T>::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        BTreeMap::<String, T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, T>::json_schema(generator)
+    }
 }
 
 /// Declares structs of settings.
@@ -155,17 +220,14 @@ fn each_item(list: Value, read: &mut dyn FnMut(Value) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// Hands over the members of an object, one after the other. A name may be taken where its value is right.
-fn each_member(
-    object: Value,
-    read: &mut dyn FnMut(&mut String, Value) -> Result<(), ConfigError>,
-) -> Result<(), ConfigError> {
+/// Hands over the members of an object, one after the other.
+fn each_member(object: Value, read: &mut dyn FnMut(&str, Value) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
     let members = match object {
         Value::Object(members) => members,
         other => return Err(expected("an object", &other)),
     };
-    for (mut name, value) in members {
-        read(&mut name, value).map_err(|fault| fault.within(&member("", &name)))?;
+    for (name, value) in members {
+        read(&name, value).map_err(|fault| fault.within(&member("", &name)))?;
     }
     Ok(())
 }
@@ -259,20 +321,16 @@ impl<T: Setting + Default> Setting for Vec<T> {
     fn read(&mut self, value: Value) -> Result<(), ConfigError> {
         self.clear();
         each_item(value, &mut |value| {
-            self.push(read(value)?);
-            Ok(())
+            self.push(T::default());
+            self.last_mut().map_or(Ok(()), |item| item.read(value))
         })
     }
 }
 
-impl<T: Setting + Default> Setting for BTreeMap<String, T> {
+impl<T: Setting + Default> Setting for Named<T> {
     fn read(&mut self, value: Value) -> Result<(), ConfigError> {
-        self.clear();
-        each_member(value, &mut |name, value| {
-            let entry = read(value)?;
-            self.insert(mem::take(name), entry);
-            Ok(())
-        })
+        self.0.clear();
+        each_member(value, &mut |name, value| self.0.entry(name.to_owned()).or_default().read(value))
     }
 }
 
@@ -293,7 +351,7 @@ mod tests {
             /// Texts.
             pub texts: Vec<String> | String,
             /// Things.
-            pub things: BTreeMap<String, Inner> | null,
+            pub things: Named<Inner> | null,
             /// A word of Rust.
             pub r#type: Option<u16>,
         }
@@ -311,7 +369,7 @@ mod tests {
     #[test]
     fn what_is_left_out_stays_the_default() {
         let outer: Outer = read(json!({ "unknown": 1 })).unwrap();
-        assert_eq!(outer, Outer { text: "default".into(), texts: vec![], things: BTreeMap::new(), r#type: None });
+        assert_eq!(outer, Outer { text: "default".into(), texts: vec![], things: Named::default(), r#type: None });
         let inner = Inner { the_number: 1.0, whole_ones: vec![-1, 2] };
         let all = json!({
             "text": "", "texts": "one", "things": { "a": { "theNumber": 1, "wholeOnes": [-1, 2] } }, "type": 7
@@ -319,7 +377,7 @@ mod tests {
         let expected = Outer {
             text: String::new(),
             texts: vec!["one".into()],
-            things: [("a".into(), inner)].into(),
+            things: Named([("a".to_owned(), inner)].into_iter().collect()),
             r#type: Some(7),
         };
         assert_eq!(read(all), Ok(expected));

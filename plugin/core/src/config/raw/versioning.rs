@@ -1,6 +1,6 @@
 //! The versions of an API.
 
-use std::collections::BTreeMap;
+use super::Named;
 
 settings! {
     /// The versions of an API. Routes choose the upstream by the header x-tollbell-version, which the filter sets to the name
@@ -20,7 +20,7 @@ settings! {
         /// Take the version's name out of the request before it goes upstream.
         pub strip_versioning_data: bool,
         /// The versions by name. A right must name them, unless they are APIs of their own.
-        pub versions: BTreeMap<String, Version>,
+        pub versions: Named<Version>,
     }
 
     /// A version.
