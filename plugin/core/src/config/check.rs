@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use litemap::LiteMap;
+
 use super::error::{Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
 use super::manage;
@@ -53,10 +55,10 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
     let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers).with(&named);
     let told = mail.as_ref().filter(|mail| mail.backend.notify_users);
     let gateway = gateway.with(&told.map(|mail| handlers.add_developers(mail)).unwrap_or_default());
-    let org_handlers = event_options
-        .iter()
-        .map(|(org, options)| (org.clone(), handlers.add_options(org, options).into_lists()))
-        .collect();
+    let mut org_handlers = LiteMap::new();
+    for (org, options) in &event_options {
+        org_handlers.insert(org.clone(), handlers.add_options(org, options).into_lists());
+    }
     let letters = told.and_then(|mail| handlers.add_developer("email_backend.TriggerExceeded", mail));
     let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(letters).collect();
     let monitor = if raw.monitor.enable_trigger_monitors { monitor } else { Vec::new() };

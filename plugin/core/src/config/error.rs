@@ -120,8 +120,13 @@ pub(super) fn key_name(name: &str) -> String {
 
 /// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
 pub(crate) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    nearest(name, &mut known.into_iter())
+}
+
+/// Compiled once for all kinds of lists.
+fn nearest(name: &str, known: &mut dyn Iterator<Item = &str>) -> String {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
-    let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min();
+    let nearest = known.map(|candidate| (distance(candidate), candidate)).min();
     match nearest {
         Some((distance, candidate)) if distance <= (name.len() / 3).max(2) => format!(" (did you mean {candidate:?}?)"),
         _ => String::new(),
