@@ -149,7 +149,7 @@ fn a_check_warns_where_another_host_gets_past_a_domain() -> Result<()> {
         std::fs::write(&file, setup.text())?;
         let findings = check(&file, None, 64 << 20);
         std::fs::remove_file(&file)?;
-        let of_domain = findings.into_iter().filter(|finding| finding.text.contains("domain"));
+        let of_domain = findings.into_iter().filter(|finding| finding.text.contains(".domain: "));
         Ok(of_domain.map(|finding| (finding.kind, finding.text)).collect())
     };
     let open = found("pass", "api.acme.test")?;

@@ -239,7 +239,11 @@ async fn paths_and_keys_mean_what_they_mean_to_tyk_in_envoy() -> Result<()> {
     let _shared = shared().await;
     let (upstream, receiver) = (Server::start().await?, Server::start().await?);
     let envoy = Setup::yaml(&crossing()?.yaml, "8080", upstream.port, receiver.port)?.start().await?;
-    ensure!(!envoy.log().contains("configuration:"), "it gives warnings:\n{}", envoy.log());
+    // As in Tyk, the keyless site answers on other hosts than that of a protected API.
+    let is_known = |line: &str| line.contains("need no key: the keyless API apis[5] (\"site\") answers them");
+    let log = envoy.log();
+    let mut said = log.lines().filter(|line| line.contains("configuration:"));
+    ensure!(said.all(is_known), "it gives warnings:\n{log}");
     crosses(envoy.port, &upstream, &receiver).await
 }
 

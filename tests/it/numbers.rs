@@ -13,14 +13,14 @@ use crate::support::{World, config, shared};
 const WRONG: &[(&str, &str, &str)] = &[
     ("/policies/*/quota_max", "-10", "quota_max: -10 is less than -1"),
     ("/policies/*/quota_max", "-2", "quota_max: -2 is less than -1"),
-    ("/policies/*/quota_max", "1.5", "quota_max: 1.5 is not a whole number"),
+    ("/policies/*/quota_max", "1.5", "quota_max: \"1.5\" is not a whole number"),
     ("/policies/*/quota_max", "\"many\"", "quota_max: \"many\" is not a whole number"),
     ("/policies/*/quota_renewal_rate", "-60", "quota_renewal_rate: -60 is less than -1"),
     ("/policies/*/quota_renewal_rate", "31536000000000", "is more than 3153600000: the unit is seconds"),
     ("/policies/*/rate", "-5", "rate: -5 is less than -1"),
     ("/policies/*/rate", "-0.5", "rate: -0.5 is negative: only -1 says unlimited"),
-    ("/policies/*/rate", "\"NaN\"", "rate: expected a number"),
-    ("/policies/*/rate", "\"inf\"", "rate: expected a number"),
+    ("/policies/*/rate", "\"NaN\"", "is not a number"),
+    ("/policies/*/rate", "\"inf\"", "is not a number"),
     ("/policies/*/per", "-60", "per: -60 is less than -1"),
     ("/policies/*/per", "-0.25", "per: -0.25 is negative: only -1 says unlimited"),
     ("/policies/*/per", "99999999999", "per: 99999999999 is more than 3153600000: the unit is seconds"),
@@ -43,8 +43,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("/monitor/configuration/event_timeout", "1767225600000", "event_timeout: 1767225600000 is more than 315360000"),
     ("/monitor/configuration/max_per_minute", "-1", "max_per_minute: -1 is less than 0"),
     ("/monitor/configuration/timeout", "30000", "timeout: 30000 is more than 600"),
-    ("/monitor/configuration/target_path", "\"http://hooks.test:0/x\"", "has no port from 1 to 65535"),
-    ("/monitor/configuration/target_path", "\"http://hooks.test:70000/x\"", "has no port from 1 to 65535"),
+    ("/monitor/configuration/target_path", "\"http://hooks.test:0/x\"", "has no valid port"),
+    ("/monitor/configuration/target_path", "\"http://hooks.test:70000/x\"", "has no valid port"),
     ("/apis/0/domain", "\"api.acme.test:70000\"", "is not a plain host name"),
     ("/callouts/clusters", "{\"hooks.test:0\": \"a\"}", "is not a host, or a host and a port from 1 to 65535"),
     ("/callouts/clusters", "{\"hooks.test:70000\": \"a\"}", "is not a host, or a host and a port from 1 to 65535"),
@@ -69,10 +69,10 @@ const ODD: &[(&str, &str, &str)] = &[
     ("/policies/*/rate", "5", "rate: no limit: per is missing"),
     ("/policies/*/per", "60", "per: no limit: rate is missing"),
     ("/policies/*/access_rights/orders/limit/rate", "5", "limit.rate: no limit: per is missing"),
-    ("/policies/*/monitor/trigger_limits", "[0.8]", "trigger_limits[0]: 0.8 percent"),
-    ("/keys/good-key/monitor/trigger_limits", "[50, 0.5]", "trigger_limits[1]: 0.5 percent"),
+    ("/policies/*/monitor/trigger_limits", "[0.8]", "trigger_limits[0]: 0.8 means 0.8 %; write 80"),
+    ("/keys/good-key/monitor/trigger_limits", "[50, 0.5]", "trigger_limits[1]: 0.5 means 0.5 %; write 50"),
     ("/keys/other-key/expires", "3600", "].expires: before the year 2001"),
-    ("/monitor/global_trigger_limit", "0.8", "global_trigger_limit: 0.8 percent"),
+    ("/monitor/global_trigger_limit", "0.8", "global_trigger_limit: 0.8 means 0.8 %; write 80"),
     ("/monitor/configuration/event_timeout", "60000", "event_timeout: 60000 seconds"),
     ("/delivery/timeout_ms", "30", "timeout_ms: 30 milliseconds"),
 ];
@@ -161,7 +161,13 @@ async fn tyks_special_numbers_are_good() -> Result<()> {
         let world = World::with_config(configuration).await?;
         ensure!(get_with_key(world.envoy.port, "/", "good-key").await?.status == 200);
         // That nobody has these policies, and that there is no quota left to monitor, is another matter.
-        let others = ["no key has this policy", "no key has a quota", "organisations are not counted"];
+        let others = [
+            "no key has this policy",
+            "no key has a quota",
+            "organisations are not counted",
+            "quota_max is missing or unlimited",
+            "partitions.per_api is not true, as in Tyk",
+        ];
         let log = world.envoy.log();
         let mut said = log.lines().filter(|line| line.contains("configuration:"));
         ensure!(said.all(|line| others.iter().any(|other| line.ends_with(other))), "{log}");

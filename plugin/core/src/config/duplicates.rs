@@ -1,6 +1,6 @@
 //! Finds members of JSON text that stand twice in one object: the parser would take the last of them.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::mem;
 
 use super::error::{item, key_name, member};
@@ -9,7 +9,7 @@ use super::error::{item, key_name, member};
 struct Open {
     path: String,
     /// The names so far; `None` for a list.
-    names: Option<HashSet<String>>,
+    names: Option<BTreeSet<String>>,
     /// The index of the next item.
     index: usize,
     /// The path of the value that follows.
@@ -48,7 +48,7 @@ pub(super) fn find(text: &[u8]) -> Option<String> {
             b'{' | b'[' => {
                 let path = open.last_mut().map(Open::next_path).unwrap_or_default();
                 is_name = *byte == b'{';
-                let names = is_name.then(HashSet::new);
+                let names = is_name.then(BTreeSet::new);
                 open.push(Open { path, names, index: 0, next: String::new() });
             }
             b'}' | b']' => {

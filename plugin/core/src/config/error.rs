@@ -1,6 +1,5 @@
 //! Configuration errors and the paths that name their places.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::sessions::is_identity;
@@ -39,14 +38,21 @@ const MAX_OF_A_KIND: usize = 20;
 #[derive(Debug, Default)]
 pub struct Errors {
     list: Vec<ConfigError>,
-    /// How many there are of each kind, and the place in the list of the last one that is written out; `None`: all are.
-    kinds: Option<BTreeMap<String, (usize, usize)>>,
+    /// Of warnings: each kind, how many there are of it, and the path of the last one that is written out.
+    kinds: Option<Vec<Kind>>,
+}
+
+#[derive(Debug)]
+struct Kind {
+    message: String,
+    count: usize,
+    path: String,
 }
 
 impl Errors {
     /// A list in which few of a kind are written out, and the others are counted.
     pub(super) fn of_warnings() -> Self {
-        Errors { list: Vec::new(), kinds: Some(BTreeMap::new()) }
+        Errors { list: Vec::new(), kinds: Some(Vec::new()) }
     }
 
     /// Adds one.
@@ -58,12 +64,17 @@ impl Errors {
     #[inline(never)]
     fn push(&mut self, error: ConfigError) {
         if let Some(kinds) = &mut self.kinds {
-            let (count, last) = kinds.entry(kind(&error.message)).or_default();
-            *count = count.saturating_add(1);
-            if *count > MAX_OF_A_KIND {
-                return;
+            let message = kind(&error.message);
+            match kinds.iter_mut().find(|kind| kind.message == message) {
+                Some(kind) => {
+                    kind.count = kind.count.saturating_add(1);
+                    if kind.count > MAX_OF_A_KIND {
+                        return;
+                    }
+                    kind.path.clone_from(&error.path);
+                }
+                None => kinds.push(Kind { message, count: 1, path: error.path.clone() }),
             }
-            *last = self.list.len();
         }
         self.list.push(error);
     }
@@ -73,16 +84,15 @@ impl Errors {
         self.list.is_empty()
     }
 
-    /// All of them, in the order in which they were found; behind the last of a kind, how many more there are.
+    /// All of them, in the order in which they were found; then, of each kind, how many more there are.
     pub fn into_list(self) -> Vec<ConfigError> {
         let Errors { mut list, kinds } = self;
-        let mut more: Vec<(usize, usize)> =
-            kinds.into_iter().flatten().map(|(_, (count, last))| (last, count)).collect();
-        more.sort_unstable();
-        for (last, count) in more.into_iter().rev().filter(|(_, count)| *count > MAX_OF_A_KIND) {
-            let message = format!("{} more warnings of this kind are not shown", count.saturating_sub(MAX_OF_A_KIND));
-            let path = list.get(last).map(|shown| shown.path.clone()).unwrap_or_default();
-            list.insert(last.saturating_add(1), ConfigError { path, message });
+        for Kind { count, path, .. } in kinds.into_iter().flatten() {
+            let more = count.saturating_sub(MAX_OF_A_KIND);
+            if more > 0 {
+                let message = format!("{more} more warnings of this kind are not shown");
+                list.push(ConfigError { path, message });
+            }
         }
         list
     }
