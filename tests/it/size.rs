@@ -1,7 +1,12 @@
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
+
+use crate::support::{config, shared};
 
 /// Per cent that the module may be above the recorded size: compilers differ.
 const ROOM: u64 = 5;
@@ -26,5 +31,25 @@ fn the_module_does_not_grow() -> Result<()> {
     let recorded = recorded(says("std: rebuilt"), !says("wasm-opt: none"));
     let most = recorded * (100 + ROOM) / 100;
     ensure!(bytes <= most, "{bytes} bytes, {most} at most; built with\n{built}");
+    Ok(())
+}
+
+/// What Envoy runs until it is ready, of what it runs with the smallest counting filter.
+const MOST_STARTS: f64 = 9.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_costs_few_times_that_of_the_smallest_filter() -> Result<()> {
+    let _shared = shared().await;
+    let start = async |module: &str| -> Result<Duration> {
+        let setup = Setup::config(&config(json!({ "quota_max": 10 })), 1, 1)?.workers(1);
+        setup.edit(|yaml| yaml.replace("dist/tollbell.wasm", module)).start().await?.cpu()
+    };
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let smallest = start("dist/bench/counter.wasm").await?;
+        ratios.push(start("dist/tollbell.wasm").await?.as_secs_f64() / smallest.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    ensure!(ratios[1] <= MOST_STARTS, "{ratios:?}");
     Ok(())
 }

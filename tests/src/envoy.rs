@@ -58,6 +58,27 @@ impl Process {
         self.0.id()
     }
 
+    /// What its threads whose names begin so have run; "" for all of them.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu(&self, threads: &str) -> Result<Duration> {
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            let task = task?.path();
+            // A thread may have ended meanwhile.
+            let (Ok(name), Ok(statistics)) =
+                (fs::read_to_string(task.join("comm")), fs::read_to_string(task.join("schedstat")))
+            else {
+                continue;
+            };
+            if name.starts_with(threads) {
+                nanos += statistics.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
+            }
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
     /// Its status, if it has ended by itself.
     ///
     /// # Errors
@@ -284,6 +305,20 @@ impl Envoy {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Whether a VM has died: of a panic, or of what the module must not do.
+    pub fn has_trapped(&self) -> bool {
+        let log = self.log();
+        log.contains("RuntimeError") || log.contains("panicked")
+    }
+
+    /// What it has run since its start.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu(&self) -> Result<Duration> {
+        self.process.cpu("")
     }
 
     /// Replaces the listener of an Envoy that [watches](Setup::watch_listener) it. The port stays.

@@ -122,8 +122,8 @@ impl Dispatcher {
         }
         if !held_before {
             log::debug!("VM {} dispatches from now on", self.vm);
-            // Another VM may have had the lease between two ticks of this one.
-            self.schedule.retain_idle(|_| false);
+            // Another VM may have had the lease between two ticks of this one, and used slots anew.
+            self.schedule.forget_waiting();
             if let Err(error) = host.listen() {
                 self.troubles.fails(WAKE_UPS, &error);
             }

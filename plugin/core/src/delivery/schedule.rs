@@ -108,6 +108,13 @@ impl Schedule {
         gone.into_iter().for_each(|slot| self.forget(slot));
     }
 
+    /// Forgets what waits, but neither what is under way nor since when a slot is empty.
+    pub fn forget_waiting(&mut self) {
+        let is_waiting = |(_, state): &(&Slot, &State)| matches!(state, State::Waiting { .. });
+        let waiting: Vec<Slot> = self.slots.iter().filter(is_waiting).map(|(slot, _)| *slot).collect();
+        waiting.into_iter().for_each(|slot| self.forget(slot));
+    }
+
     /// The slot whose turn it is: of the targets that have room, the one that is due the longest.
     pub fn next(&self, limits: Limits, now: UnixMillis) -> Option<Slot> {
         if self.under_way >= limits.total {

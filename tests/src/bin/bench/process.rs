@@ -67,7 +67,7 @@ impl Running {
             }
             if let Ok(status) = running.status() {
                 running.first_answer = began.elapsed();
-                running.start_cpu = running.cpu("")?;
+                running.start_cpu = running.process.cpu("")?;
                 ensure!(status == running.case.status, "{} answers {status}", running.case.name);
                 return Ok(running);
             }
@@ -78,7 +78,7 @@ impl Running {
     /// Lets wrk ask for some seconds.
     pub(crate) fn round(&self, seconds: u32) -> Result<Round> {
         let threads = if self.case.gateway == Gateway::Envoy { "wrk:worker" } else { "" };
-        let before = self.cpu(threads)?;
+        let before = self.process.cpu(threads)?;
         let mut wrk = Command::new("taskset");
         wrk.args(["--cpu-list", "1", "wrk", "-t1", "-c16", &format!("-d{seconds}s")]);
         if let Some(script) = &self.case.script {
@@ -89,7 +89,7 @@ impl Running {
             .args(["-H", "user-agent: Mozilla/5.0 (X11; Linux x86_64)", "-H", "accept: application/json"])
             .arg(self.url())
             .output()?;
-        let ran = self.cpu(threads)?.saturating_sub(before);
+        let ran = self.process.cpu(threads)?.saturating_sub(before);
         let text = String::from_utf8(output.stdout)?;
         let number = |found: Option<&str>| -> Result<f64> {
             found.with_context(|| format!("wrk said: {text}"))?.trim().parse().context("not a number")
@@ -104,24 +104,6 @@ impl Running {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
         Ok(kilobytes.context("no VmRSS")?.trim().parse::<f64>()? / 1024.0)
-    }
-
-    /// What its threads whose names begin so have run.
-    fn cpu(&self, threads: &str) -> Result<Duration> {
-        let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
-            let task = task?.path();
-            // A thread may have ended meanwhile.
-            let (Ok(name), Ok(statistics)) =
-                (fs::read_to_string(task.join("comm")), fs::read_to_string(task.join("schedstat")))
-            else {
-                continue;
-            };
-            if name.starts_with(threads) {
-                nanos += statistics.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
-            }
-        }
-        Ok(Duration::from_nanos(nanos))
     }
 
     fn status(&self) -> Result<u16> {
