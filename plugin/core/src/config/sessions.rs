@@ -82,10 +82,10 @@ impl SessionMaker {
         let mut value: Map<String, Value> = serde_json::from_slice(json).map_err(|_| "is not JSON".to_owned())?;
         let Closed { key: mut closing, rights: closed } = fields::closed(&value);
         make_numbers_whole(&mut value);
-        let mut raw: raw::Session = match serde_json::from_value(Value::Object(value.clone())) {
+        let mut raw: raw::Session = match serde_json::from_value(Value::Object(value)) {
             Ok(raw) => raw,
             Err(_) => {
-                closing = closing.or_else(|| Some(wrong_type(value)));
+                closing = closing.or_else(|| Some(wrong_type(json)));
                 raw::Session::default()
             }
         };
@@ -303,7 +303,9 @@ fn make_numbers_whole(fields: &mut Map<String, Value>) {
 }
 
 /// The field of a session that is not what it must be.
-fn wrong_type(fields: Map<String, Value>) -> String {
+fn wrong_type(json: &[u8]) -> String {
+    let mut fields: Map<String, Value> = serde_json::from_slice(json).unwrap_or_default();
+    make_numbers_whole(&mut fields);
     let wrong = fields.into_iter().find_map(|(name, value)| {
         let alone = Value::Object(Map::from_iter([(name.clone(), value)]));
         serde_json::from_value::<raw::Session>(alone).is_err().then_some(name)
