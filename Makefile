@@ -20,6 +20,8 @@ AJV := $(TOOLS)/ajv/installed
 
 MODULE := dist/tollbell.wasm
 NAMED := dist/bench/tollbell-named.wasm
+# How the module was built, for the test that holds its size.
+BUILD := dist/build.txt
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
@@ -133,14 +135,17 @@ clean: ## Remove what was built; .tools stays
 wasm-toolchain:
 	@. plugin/wasm-toolchain.sh
 
-$(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell
+$(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh plugin/wasm-opt.sh | wasm-toolchain
 	@mkdir -p $(@D)
-	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
+	. plugin/wasm-toolchain.sh; \
+	RUSTFLAGS="$$MODULE_RUSTFLAGS" cargo build $$MODULE_CARGO_FLAGS --package tollbell; \
+	echo "std: $$MODULE_STD" > $(BUILD)
+	plugin/wasm-opt.sh target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@ >> $(BUILD)
 
 # Both builds write the same file, so one comes after the other.
 $(FAULTS): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain $(MODULE)
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package tollbell --features faults
+	. plugin/wasm-toolchain.sh; \
+	RUSTFLAGS="$$MODULE_RUSTFLAGS" cargo build $$MODULE_CARGO_FLAGS --package tollbell --features faults
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@
 
@@ -152,7 +157,8 @@ $(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-too
 # The same functions with their names, for the sizes by crate; in a folder of its own, or cargo would build both anew each
 # time.
 $(NAMED): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain
-	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --target-dir target/wasm-named --profile module \
+	. plugin/wasm-toolchain.sh; \
+	RUSTFLAGS="$${MODULE_RUSTFLAGS/-Cstrip=symbols/}" cargo build $$MODULE_CARGO_FLAGS --target-dir target/wasm-named \
 		--config 'profile.module.strip=false' --package tollbell
 	@mkdir -p $(@D)
 	cp target/wasm-named/wasm32-unknown-unknown/module/tollbell.wasm $@

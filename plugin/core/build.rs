@@ -12,6 +12,9 @@ const SCHEMA: &str = "../../envoy/tollbell.schema.json";
 const FOR_PEOPLE: [&str; 8] =
     ["$schema", "title", "description", "default", "format", "examples", "allOf", "propertyNames"];
 
+/// The best level of compression.
+const BEST: u8 = 10;
+
 /// Keywords whose members are schemas by name.
 const NAMED_SCHEMAS: [&str; 2] = ["$defs", "properties"];
 
@@ -19,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={SCHEMA}");
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(SCHEMA)?)?;
     strip(&mut schema);
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("schema.json"), schema.to_string())?;
+    let compressed = miniz_oxide::deflate::compress_to_vec(schema.to_string().as_bytes(), BEST);
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"), compressed)?;
     Ok(())
 }
 

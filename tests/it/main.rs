@@ -42,6 +42,8 @@ mod schema;
 mod shim;
 /// Signatures of webhooks.
 mod signatures;
+/// The module's size.
+mod size;
 /// Stories as data, on the core, in the shim, in Envoy.
 mod stories;
 /// What the tests share.

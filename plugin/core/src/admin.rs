@@ -141,9 +141,9 @@ pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<ma
     if size > MAX_BODY_BYTES {
         return refuse(413, vec![json!({ "message": format!("more than {MAX_BODY_BYTES} bytes") })]);
     }
-    let value: Value = match serde_json::from_slice(body) {
+    let value = match crate::json::parse(body) {
         Ok(value) => value,
-        Err(error) => return refuse(400, vec![json!({ "message": format!("not JSON: {error}") })]),
+        Err(error) => return refuse(400, vec![json!({ "message": error.to_string() })]),
     };
     let list = if let Value::Array(list) = &value { list.as_slice() } else { std::slice::from_ref(&value) };
     let (mut occurrences, mut errors) = (Vec::new(), Vec::new());

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::json;
+
 /// In UTC with milliseconds, such as `2026-11-21T08:15:30.250Z`; `None` past the year 9999.
 pub fn rfc3339_millis(unix_millis: u64) -> Option<String> {
     text(humantime::format_rfc3339_millis(system_time(unix_millis)?))
@@ -58,7 +60,7 @@ pub fn go_duration_secs(text: &str) -> Option<u64> {
     while !rest.is_empty() {
         let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
         let (unit, after) = UNITS.iter().find_map(|(name, unit)| Some((unit, after.strip_prefix(name)?)))?;
-        seconds += number.parse::<f64>().ok()? * unit;
+        seconds += json::float(number)? * unit;
         rest = after;
     }
     let whole = Duration::try_from_secs_f64(seconds).ok()?.as_secs();

@@ -55,8 +55,8 @@ pub struct Tally {
     pub to: Option<Address>,
     /// Why they were held back.
     pub cause: CauseDigest,
-    /// What the first of them said: [`Meta`] in JSON, which is read only when the message is written.
-    pub meta: String,
+    /// What the first of them said: a stored [`Meta`], which is read only when the message is written.
+    pub meta: Vec<u8>,
     /// Of crossed thresholds: each of them, up to [`MAX_NAMED`].
     pub crossings: Vec<Crossed>,
     /// How many there are.
@@ -95,7 +95,7 @@ impl Tally {
             origin: config.origin(),
             to,
             cause,
-            meta: serde_json::to_string(&meta).unwrap_or_default(),
+            meta: postcard::to_allocvec(&meta).unwrap_or_default(),
             crossings,
             suppressed: 1,
             first: event.at.0,
@@ -154,7 +154,7 @@ impl Tally {
             suppressed: self.suppressed,
             first_seen: UnixMillis(self.first).to_rfc3339(),
             last_seen: UnixMillis(self.last).to_rfc3339(),
-            ..serde_json::from_str(&self.meta).ok()?
+            ..postcard::from_bytes(&self.meta).ok()?
         };
         if !self.crossings.is_empty() {
             let names: Vec<String> = self.crossings.iter().map(Crossed::to_string).collect();

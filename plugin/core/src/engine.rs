@@ -168,20 +168,20 @@ impl Engine {
             let changes = changes(config, None, version, request);
             return Poll::Ready(Decision::Continue { changes, followup: None });
         }
-        let (caller, verdict) = match version {
-            Err(outcome) => (Caller::nobody(config.directory.org(api.org)), Judgement::of(outcome)),
-            Ok(version) => {
-                let caller = Caller::identify(config, api, &mut self.known_keys, request, earlier.as_deref());
-                let in_rights = version.and_then(|version| version.name_in_rights());
-                let asked = Asked { request, readings: &readings, version: in_rights };
-                let verdict = match (caller.check(config, api, &asked, &mut self.compiled_urls, now), doubt) {
-                    (Err(outcome), _) | (Ok(_), Some(outcome)) => Judgement::of(outcome),
-                    (Ok(grant), None) => {
-                        let place = Placed { config, api, index, earlier: earlier.as_deref() };
-                        Judgement::count(host, &place, &caller, grant, now)
-                    }
-                };
-                (caller, verdict)
+        let caller = match version {
+            Err(_) => Caller::nobody(config.directory.org(api.org)),
+            Ok(_) => Caller::identify(config, api, &mut self.known_keys, request, earlier.as_deref()),
+        };
+        let grant = version.and_then(|version| {
+            let in_rights = version.and_then(|version| version.name_in_rights());
+            let asked = Asked { request, readings: &readings, version: in_rights };
+            caller.check(config, api, &asked, &mut self.compiled_urls, now)
+        });
+        let verdict = match (grant, doubt) {
+            (Err(outcome), _) | (Ok(_), Some(outcome)) => Judgement::of(outcome),
+            (Ok(grant), None) => {
+                let place = Placed { config, api, index, earlier: earlier.as_deref() };
+                Judgement::count(host, &place, &caller, grant, now)
             }
         };
         // What has passed before is counted as admitted already.

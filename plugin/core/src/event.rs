@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::delivery::outbox::Share;
+use crate::json;
 use crate::mail::Mailbox;
 use crate::manage;
 use crate::units::{Percent, UnixMillis, fingerprint};
@@ -155,7 +156,6 @@ pub struct Event {
 
 /// A threshold that somebody's quota crossed: an entry of `Meta.Crossings`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub struct Crossed {
     /// Whose quota it is.
     pub subject: Subject,
@@ -164,10 +164,8 @@ pub struct Crossed {
     /// The session's alias.
     pub alias: String,
     /// The organisation's id.
-    #[serde(rename = "OrgID")]
     pub org_id: String,
     /// The API of the request that crossed it.
-    #[serde(rename = "APIID")]
     pub api_id: String,
     /// The threshold in percent: `80`.
     pub trigger_limit: String,
@@ -179,7 +177,6 @@ pub struct Crossed {
 
 /// Who has a quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Subject {
     /// A session: a key, or an identity that has one of its own.
     #[default]
@@ -188,6 +185,26 @@ pub enum Subject {
     Organisation,
     /// An identity without a session: clients can choose any number of these.
     Identity,
+}
+
+impl Crossed {
+    fn view(&self) -> Value {
+        let subject = match self.subject {
+            Subject::Key => "key",
+            Subject::Organisation => "organisation",
+            Subject::Identity => "identity",
+        };
+        json::object(&mut [
+            ("Subject", subject.into()),
+            ("Key", self.key.as_str().into()),
+            ("Alias", self.alias.as_str().into()),
+            ("OrgID", self.org_id.as_str().into()),
+            ("APIID", self.api_id.as_str().into()),
+            ("TriggerLimit", self.trigger_limit.as_str().into()),
+            ("Used", self.used.into()),
+            ("Max", self.max.into()),
+        ])
+    }
 }
 
 impl fmt::Display for Crossed {
@@ -249,39 +266,8 @@ pub struct Management {
     pub concerned: Option<Mailbox>,
 }
 
-/// What a template of one's own is rendered with for a management event.
-#[derive(Serialize)]
-pub struct ManagementView<'e> {
-    /// The event's name: `key_event`.
-    #[serde(rename = "Type")]
-    pub kind: &'static str,
-    /// `key_event.add`.
-    #[serde(rename = "Event")]
-    pub name: &'e str,
-    /// `add`.
-    pub action: &'e str,
-    /// RFC 3339.
-    #[serde(rename = "TimeStamp")]
-    pub time_stamp: String,
-    /// The event's id.
-    #[serde(rename = "ID")]
-    pub id: &'e str,
-    /// The organisation's id.
-    #[serde(rename = "OrgID")]
-    pub org_id: &'e str,
-    /// A dashboard event's data.
-    pub data: &'e Value,
-    /// A portal event's message.
-    #[serde(rename = "Message")]
-    pub message: &'e Value,
-    /// Either.
-    #[serde(rename = "Meta")]
-    pub meta: &'e Value,
-}
-
 /// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub struct Meta {
     /// Tyk's text for this type of event.
     pub message: String,
@@ -292,10 +278,8 @@ pub struct Meta {
     /// The key as the client sent it, or its fingerprint with `hash_keys`; empty for an organisation's threshold.
     pub key: String,
     /// The organisation's id.
-    #[serde(rename = "OrgID")]
     pub org_id: String,
     /// The API's id.
-    #[serde(rename = "APIID")]
     pub api_id: String,
     /// Why somebody else refused the request, from the proxy's response code details: `Jwt_is_expired`.
     pub reason: String,
@@ -331,18 +315,30 @@ pub struct Meta {
 
 /// What the proxy found of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub struct HostInfo {
     /// What was asked for: the request's path.
-    #[serde(rename = "CheckURL")]
     pub check_url: String,
     /// The status that the client got.
     pub response_code: u16,
     /// Whether the connection failed rather than the answer.
-    #[serde(rename = "IsTCPError")]
     pub is_tcp_error: bool,
     /// Where.
     pub meta_data: HostPlace,
+}
+
+impl HostInfo {
+    fn view(&self) -> Value {
+        let place = json::object(&mut [
+            ("host_name", self.meta_data.host_name.as_str().into()),
+            ("api_id", self.meta_data.api_id.as_str().into()),
+        ]);
+        json::object(&mut [
+            ("CheckURL", self.check_url.as_str().into()),
+            ("ResponseCode", self.response_code.into()),
+            ("IsTCPError", self.is_tcp_error.into()),
+            ("MetaData", place),
+        ])
+    }
 }
 
 /// Where a host stands.
@@ -355,6 +351,67 @@ pub struct HostPlace {
 }
 
 impl Meta {
+    /// Everything, as a template sees it.
+    pub fn view(&self) -> Value {
+        let text = |text: &String| Value::from(text.as_str());
+        json::object(&mut [
+            ("Message", text(&self.message)),
+            ("Path", text(&self.path)),
+            ("Origin", text(&self.origin)),
+            ("Key", text(&self.key)),
+            ("OrgID", text(&self.org_id)),
+            ("APIID", text(&self.api_id)),
+            ("Reason", text(&self.reason)),
+            ("Org", text(&self.org)),
+            ("HostInfo", self.host_info.view()),
+            ("CircuitEvent", text(&self.circuit_event)),
+            ("Cluster", text(&self.cluster)),
+            ("Alias", text(&self.alias)),
+            ("Tags", self.tags.iter().map(text).collect()),
+            (
+                "MetaData",
+                Value::Object(self.meta_data.iter().map(|(name, value)| (name.clone(), text(value))).collect()),
+            ),
+            ("TriggerLimit", text(&self.trigger_limit)),
+            ("UsagePercentage", text(&self.usage_percentage)),
+            ("Suppressed", self.suppressed.into()),
+            ("FirstSeen", text(&self.first_seen)),
+            ("LastSeen", text(&self.last_seen)),
+            ("Crossings", self.crossings.iter().map(Crossed::view).collect()),
+            ("Unnamed", self.unnamed.into()),
+        ])
+    }
+
+    /// What the built-in templates show, without what is empty.
+    fn brief_view(&self, kind: EventKind) -> Value {
+        let mut brief = Map::new();
+        for (name, text) in [
+            ("Path", &self.path),
+            ("Origin", &self.origin),
+            ("Key", &self.key),
+            ("OrgID", &self.org_id),
+            ("APIID", &self.api_id),
+            ("CircuitEvent", &self.circuit_event),
+            ("TriggerLimit", &self.trigger_limit),
+            ("FirstSeen", &self.first_seen),
+            ("LastSeen", &self.last_seen),
+        ] {
+            if !text.is_empty() {
+                brief.insert(name.to_owned(), text.as_str().into());
+            }
+        }
+        if matches!(kind, EventKind::HostDown | EventKind::HostUp) {
+            brief.insert("HostInfo".to_owned(), self.host_info.view());
+        }
+        if !self.crossings.is_empty() {
+            brief.insert("Crossings".to_owned(), self.crossings.iter().map(Crossed::view).collect());
+        }
+        brief.insert("Message".to_owned(), self.message.as_str().into());
+        brief.insert("Suppressed".to_owned(), self.suppressed.into());
+        brief.insert("Unnamed".to_owned(), self.unnamed.into());
+        Value::Object(brief)
+    }
+
     /// The metadata of a crossed threshold.
     pub fn trigger(org_id: &str, key: &str, limit: Percent, count: u64, max: u64) -> Self {
         let usage = u128::from(count).saturating_mul(100).checked_div(u128::from(max)).unwrap_or_default();
@@ -368,59 +425,6 @@ impl Meta {
             ..Meta::default()
         }
     }
-}
-
-/// What a template is rendered with.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct View<'e> {
-    /// The event's name.
-    pub r#type: &'static str,
-    /// RFC 3339.
-    pub time_stamp: String,
-    /// The event's id.
-    #[serde(rename = "ID")]
-    pub id: &'e str,
-    /// The rest.
-    pub meta: std::borrow::Cow<'e, Meta>,
-}
-
-/// What the built-in templates show of an event. To write out all the rest would cost as much as the message.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct BriefView<'e> {
-    r#type: &'static str,
-    meta: BriefMeta<'e>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct BriefMeta<'e> {
-    message: &'e str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'e str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    origin: &'e str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    key: &'e str,
-    #[serde(rename = "OrgID", skip_serializing_if = "str::is_empty")]
-    org_id: &'e str,
-    #[serde(rename = "APIID", skip_serializing_if = "str::is_empty")]
-    api_id: &'e str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    circuit_event: &'e str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    trigger_limit: &'e str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host_info: Option<&'e HostInfo>,
-    suppressed: u64,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    first_seen: &'e str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    last_seen: &'e str,
-    #[serde(skip_serializing_if = "<[Crossed]>::is_empty")]
-    crossings: &'e [Crossed],
-    unnamed: u64,
 }
 
 impl Event {
@@ -445,59 +449,47 @@ impl Event {
         Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text, management: None, crossed: None }
     }
 
-    /// Everything, as a message shows it.
-    pub fn view(&self) -> View<'_> {
-        View {
-            r#type: self.kind.name(),
-            time_stamp: self.at.to_rfc3339(),
-            id: &self.id,
-            meta: std::borrow::Cow::Borrowed(&self.meta),
-        }
+    /// Everything, as a template sees it.
+    pub fn view(&self) -> Value {
+        self.shown(self.at.to_rfc3339(), &self.id, self.meta.view())
     }
 
-    /// What the built-in templates show.
-    pub fn brief_view(&self) -> BriefView<'_> {
-        let meta = &self.meta;
-        BriefView {
-            r#type: self.kind.name(),
-            meta: BriefMeta {
-                message: &meta.message,
-                path: &meta.path,
-                origin: &meta.origin,
-                key: &meta.key,
-                org_id: &meta.org_id,
-                api_id: &meta.api_id,
-                circuit_event: &meta.circuit_event,
-                trigger_limit: &meta.trigger_limit,
-                host_info: matches!(self.kind, EventKind::HostDown | EventKind::HostUp).then_some(&meta.host_info),
-                suppressed: meta.suppressed,
-                first_seen: &meta.first_seen,
-                last_seen: &meta.last_seen,
-                crossings: &meta.crossings,
-                unnamed: meta.unnamed,
-            },
-        }
+    /// What the built-in templates show: to write out all the rest would cost as much as the message.
+    pub fn brief_view(&self) -> Value {
+        json::object(&mut [("Type", self.kind.name().into()), ("Meta", self.meta.brief_view(self.kind))])
     }
 
     /// Everything that a management event says; `stable` blanks what differs between two events of one cause.
-    pub fn management_view<'e>(&'e self, management: &'e Management, stable: bool) -> ManagementView<'e> {
-        ManagementView {
-            kind: self.kind.name(),
-            name: &management.name,
-            action: management.action,
-            time_stamp: if stable { String::new() } else { self.at.to_rfc3339() },
-            id: if stable { "" } else { &self.id },
-            org_id: &self.meta.org_id,
-            data: &management.payload,
-            message: &management.payload,
-            meta: &management.payload,
-        }
+    pub fn management_view(&self, management: &Management, stable: bool) -> Value {
+        json::object(&mut [
+            ("Type", self.kind.name().into()),
+            ("Event", management.name.as_str().into()),
+            ("action", management.action.into()),
+            ("TimeStamp", if stable { String::new() } else { self.at.to_rfc3339() }.into()),
+            ("ID", if stable { "" } else { &self.id }.into()),
+            ("OrgID", self.meta.org_id.as_str().into()),
+            ("data", management.payload.clone()),
+            ("Message", management.payload.clone()),
+            ("Meta", management.payload.clone()),
+        ])
     }
 
     /// The same with the values blanked that differ between two events of one cause (see [`VOLATILE`]).
-    pub fn stable_view(&self) -> View<'_> {
-        let meta = Meta { usage_percentage: String::new(), ..self.meta.clone() };
-        View { r#type: self.kind.name(), time_stamp: String::new(), id: "", meta: std::borrow::Cow::Owned(meta) }
+    pub fn stable_view(&self) -> Value {
+        let mut meta = self.meta.view();
+        if let Some(usage) = meta.get_mut("UsagePercentage") {
+            *usage = "".into();
+        }
+        self.shown(String::new(), "", meta)
+    }
+
+    fn shown(&self, time_stamp: String, id: &str, meta: Value) -> Value {
+        json::object(&mut [
+            ("Type", self.kind.name().into()),
+            ("TimeStamp", time_stamp.into()),
+            ("ID", id.into()),
+            ("Meta", meta),
+        ])
     }
 }
 

@@ -1,8 +1,8 @@
 //! Event handlers: who is told of an event, and how.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cap::Cap;
@@ -24,8 +24,8 @@ pub struct HandlerIndex(pub usize);
 #[derive(Clone, Debug, Default)]
 pub struct Handlers {
     list: Vec<Handler>,
-    by_name: BTreeMap<String, HandlerIndex>,
-    by_place: BTreeMap<Place, Vec<HandlerIndex>>,
+    by_name: LiteMap<String, HandlerIndex>,
+    by_place: LiteMap<Place, Vec<HandlerIndex>>,
 }
 
 impl Handlers {

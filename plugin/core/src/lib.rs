@@ -32,6 +32,8 @@ pub mod guess;
 pub mod handler;
 pub mod hosts;
 pub mod identity;
+pub mod inflate;
+pub mod json;
 pub mod key_location;
 pub mod keys;
 pub mod limit_headers;

@@ -6,6 +6,7 @@
 //! write one. The next pass counts on every limit that an earlier one has not counted on, and checks everything anew.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::identity::Claimed;
 use crate::key_location::{KeyLocation, Place};
@@ -112,6 +113,9 @@ impl Pass {
     }
 }
 
+/// Counters by scope and number: see [`crate::quota::Usages`].
+pub type Counters = SmallVec<[(Scope, u64); 2]>;
+
 /// What a request that goes on remembers for its next pass, which hardly ever comes.
 #[derive(Debug)]
 pub struct Passing {
@@ -120,7 +124,7 @@ pub struct Passing {
     /// A key that the next pass does not find.
     pub key: Option<Box<PassedKey>>,
     /// The limits that this pass has counted on, by scope and number.
-    pub counted: List<(Scope, u64)>,
+    pub counted: Counters,
     /// Where it was.
     pub api: ApiIndex,
     /// The caller's organisation.

@@ -112,3 +112,91 @@ fn add_facts(facts: &mut Vec<u8>, scene: &Scene<'_>, occurrence: &Occurrence, or
         facts.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{AUTH_FAILURE, Outcome};
+    use crate::caller::Caller;
+    use crate::event::EventKind;
+    use crate::request::Request;
+    use crate::route::Api;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const HELD_BACK: Fate = Fate::Suppressed { until: Some(UnixMillis(5000)) };
+
+    /// An event of this path, origin and outcome, seen by one VM.
+    fn held_back(repeats: &mut Repeats, (path, origin, outcome): (&str, &str, Outcome), now: u64) -> Option<u64> {
+        let headers = [(&b":path"[..], path.as_bytes())];
+        let request = Request { headers: &headers, property: &|_| None };
+        let scene = Scene { api: &Api::default(), request: &request, caller: &Caller::nobody(None) };
+        let occurrence = Occurrence::Refusal { kind: EventKind::AuthFailure, message: AUTH_FAILURE, outcome };
+        repeats.held_back(&scene, &occurrence, origin, UnixMillis(now))
+    }
+
+    fn remember(repeats: &mut Repeats, fates: &[Fate], now: u64) {
+        let mut held_back = HeldBack::default();
+        fates.iter().for_each(|fate| held_back.add(*fate));
+        repeats.remember(&held_back, UnixMillis(now));
+    }
+
+    const EVENT: (&str, &str, Outcome) = ("/a", "192.0.2.7", Outcome::UnknownKey);
+
+    #[test]
+    fn the_same_event_is_held_back_until_the_first_cool_down_ends() {
+        let mut repeats = Repeats::default();
+        assert_eq!(held_back(&mut repeats, EVENT, 1000), None);
+        let longer = Fate::Suppressed { until: Some(UnixMillis(9000)) };
+        remember(&mut repeats, &[longer, HELD_BACK], 1000);
+        assert_eq!(held_back(&mut repeats, EVENT, 1000), Some(2));
+        assert_eq!(held_back(&mut repeats, EVENT, 4999), Some(2));
+        assert_eq!(held_back(&mut repeats, EVENT, 5000), None);
+        assert_eq!(held_back(&mut repeats, EVENT, 999), None, "the clock has been set back");
+        repeats.clear();
+        assert_eq!(held_back(&mut repeats, EVENT, 1000), None);
+    }
+
+    #[test]
+    fn an_event_that_differs_in_anything_that_is_shown_is_another() {
+        let mut repeats = Repeats::default();
+        held_back(&mut repeats, EVENT, 0);
+        remember(&mut repeats, &[HELD_BACK], 0);
+        for other in [
+            ("/b", "192.0.2.7", Outcome::UnknownKey),
+            ("/a", "192.0.2.8", Outcome::UnknownKey),
+            ("/a", "192.0.2.7", Outcome::NoAccess),
+            ("/a1", "92.0.2.7", Outcome::UnknownKey),
+        ] {
+            assert_eq!(held_back(&mut repeats, other, 0), None, "{other:?}");
+        }
+        assert_eq!(held_back(&mut repeats, EVENT, 0), Some(1));
+    }
+
+    #[test]
+    fn what_one_handler_takes_or_a_digest_counts_is_not_remembered() {
+        let in_digest = Fate::Suppressed { until: None };
+        for fates in [&[HELD_BACK, Fate::Taken][..], &[HELD_BACK, Fate::Capped], &[HELD_BACK, in_digest], &[]] {
+            let mut repeats = Repeats::default();
+            held_back(&mut repeats, EVENT, 0);
+            remember(&mut repeats, fates, 0);
+            assert_eq!(held_back(&mut repeats, EVENT, 0), None, "{fates:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut repeats = Repeats::default();
+        for n in 0..1000 {
+            let path = format!("/{n}");
+            held_back(&mut repeats, (&path, "", Outcome::UnknownKey), 0);
+            remember(&mut repeats, &[HELD_BACK], 0);
+            assert_eq!(held_back(&mut repeats, (&path, "", Outcome::UnknownKey), 0), Some(1));
+        }
+        assert_eq!(repeats.events.len(), MAX_EVENTS);
+        let long = "/".repeat(MAX_BYTES);
+        held_back(&mut repeats, (&long, "", Outcome::UnknownKey), 0);
+        remember(&mut repeats, &[HELD_BACK], 0);
+        assert_eq!(held_back(&mut repeats, (&long, "", Outcome::UnknownKey), 0), None);
+    }
+}

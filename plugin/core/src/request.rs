@@ -60,7 +60,8 @@ impl<'r> Request<'r> {
 
     /// The path without its query.
     pub fn path(&self) -> &'r [u8] {
-        split_once(self.target(), b'?').map_or(self.target(), |(path, _)| path)
+        let target = self.target();
+        split_once(target, b'?').map_or(target, |(path, _)| path)
     }
 
     /// The query, without its question mark.

@@ -1,7 +1,6 @@
 //! Which API a request is for.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use smallvec::SmallVec;
 
 use crate::answer::Outcome;
@@ -121,7 +120,7 @@ pub enum Route<'a> {
 #[derive(Debug, Default)]
 pub struct Routes {
     apis: Vec<Api>,
-    by_domain: BTreeMap<Vec<u8>, Paths>,
+    by_domain: LiteMap<Vec<u8>, Paths>,
     any_domain: Paths,
     refuses_unmatched: bool,
     has_versions: bool,

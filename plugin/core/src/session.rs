@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use sha2::{Digest, Sha256};
 
 use crate::allowed_urls::{AllowedUrls, UrlRule};
@@ -77,7 +78,7 @@ pub struct Plan {
     /// The session's own limits.
     pub limits: Limits,
     /// The APIs that it may call, by id; `None`: every one.
-    pub rights: Option<BTreeMap<String, Right>>,
+    pub rights: Option<LiteMap<String, Right>>,
 }
 
 impl Plan {
@@ -227,7 +228,7 @@ pub struct Place {
 /// Sessions by their keys' hashes, in shards: a table of a hundred thousand would stop requests whenever it grows.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    shards: BTreeMap<u8, Shard>,
+    shards: LiteMap<u8, Shard>,
     len: usize,
 }
 
@@ -249,7 +250,9 @@ impl Sessions {
 
     /// Drops a part of them, and returns whether any are left: dropping all at once would stop requests.
     pub fn drop_some(&mut self) -> bool {
-        self.shards.pop_first();
+        if let Some((&first, _)) = self.shards.first() {
+            self.shards.remove(&first);
+        }
         !self.shards.is_empty()
     }
 

@@ -33,11 +33,13 @@ impl ProxyHost {
     /// Defines the counters and gauges, and finds out what the host can do.
     pub(crate) fn new() -> Self {
         let compare_and_swap = CompareAndSwap::find_out(&RawSharedData);
+        let guesses = compare_and_swap.numbers_all_writes(&RawSharedData).then(Guesses::default);
+        log::debug!("what this VM wrote last is tried without a read: {}", guesses.is_some());
         ProxyHost {
             statistics: Statistics::define(),
             wakeup_queue: Cell::new(None),
             vm_ids: vm_ids(),
-            guesses: compare_and_swap.numbers_all_writes(&RawSharedData).then(Guesses::default),
+            guesses,
             compare_and_swap,
         }
     }

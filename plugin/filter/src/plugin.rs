@@ -111,6 +111,7 @@ impl Plugin {
         let config = Config { scope: Scope::of(host::property), ..config };
         let engine = Engine::new(config, &host, now, nanos).with_bodies(self.bodies.clone());
         host::declare_pass(engine.pass_property());
+        self.first_root = self.first_root.or(Some(root));
         self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS });
         host::start_ticking(TICK_MS);
         true

@@ -1,6 +1,8 @@
 //! From the raw structs to checked types: everything that a schema cannot say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use litemap::LiteMap;
 
 use super::error::{Errors, hint, item, key_name, member};
 use super::handlers::{ByEvent, HandlerList};
@@ -8,7 +10,7 @@ use super::manage;
 use super::places::{SeenApis, is_host, warn_of_other_hosts};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
-use super::{Config, clusters, effects, numbers, raw};
+use super::{Config, clusters, effects, header, numbers, raw};
 use crate::admin::Admin;
 use crate::challenge::Challenge;
 use crate::delivery::disabled::ConfigId;
@@ -53,10 +55,10 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
     let gateway = handlers.add_all("event_handlers", "event_handlers", &raw.event_handlers).with(&named);
     let told = mail.as_ref().filter(|mail| mail.backend.notify_users);
     let gateway = gateway.with(&told.map(|mail| handlers.add_developers(mail)).unwrap_or_default());
-    let org_handlers = event_options
-        .iter()
-        .map(|(org, options)| (org.clone(), handlers.add_options(org, options).into_lists()))
-        .collect();
+    let mut org_handlers = LiteMap::new();
+    for (org, options) in &event_options {
+        org_handlers.insert(org.clone(), handlers.add_options(org, options).into_lists());
+    }
     let letters = told.and_then(|mail| handlers.add_developer("email_backend.TriggerExceeded", mail));
     let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(letters).collect();
     let monitor = if raw.monitor.enable_trigger_monitors { monitor } else { Vec::new() };
@@ -198,7 +200,7 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
 }
 
 /// A name in `callouts.clusters` that no host can have.
-fn check_clusters(clusters: &BTreeMap<String, String>, errors: &mut Errors) {
+fn check_clusters(clusters: &raw::Named<String>, errors: &mut Errors) {
     for name in clusters.keys() {
         let port = match name.rsplit_once(']') {
             Some((_, behind)) => behind.strip_prefix(':'),
@@ -287,7 +289,7 @@ pub(super) fn check_org(path: &str, id: &str, raw: &raw::Config, errors: &mut Er
     }
 }
 
-fn check_templates(raw: &BTreeMap<String, String>, errors: &mut Errors, warnings: &mut Errors) -> Templates {
+fn check_templates(raw: &raw::Named<String>, errors: &mut Errors, warnings: &mut Errors) -> Templates {
     let mut templates = Templates::builtin();
     for (name, source) in raw {
         if let Err(error) = templates.add(name, source) {
@@ -354,13 +356,11 @@ fn header_name(path: &str, name: &str, errors: &mut Errors) -> Option<String> {
     if name.is_empty() {
         return None;
     }
-    match http::HeaderName::from_bytes(name.as_bytes()) {
-        Ok(name) => Some(name.as_str().to_owned()),
-        Err(_) => {
-            errors.add(path, format!("{name:?} is not a header name"));
-            None
-        }
+    let legal = header::name(name);
+    if legal.is_none() {
+        errors.add(path, format!("{name:?} is not a header name"));
     }
+    legal
 }
 
 fn delivery_policy(raw: &raw::Delivery, errors: &mut Errors) -> DeliveryPolicy {

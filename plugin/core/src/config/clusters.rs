@@ -1,10 +1,11 @@
 //! Which of the proxy's clusters a configuration needs, and for what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::error::{Errors, hint, member};
 use super::raw;
 use crate::handler::{Scheme, Target};
+use litemap::LiteMap;
 
 /// Targets that a message names.
 const MAX_SHOWN: usize = 8;
@@ -30,7 +31,7 @@ impl Needed {
 }
 
 /// What is needed, by a cluster's name.
-pub type Clusters = BTreeMap<String, Needed>;
+pub type Clusters = LiteMap<String, Needed>;
 
 /// What these targets need. `keys_from` has a setting of its own.
 pub(super) fn needed<'t>(

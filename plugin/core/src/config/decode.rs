@@ -3,18 +3,17 @@
 //! Envoy unwraps a `StringValue` and hands over its text; any other message arrives as serialized protobuf, and in a
 //! `Struct` every float and every integer outside 32 bits that was written in YAML is a string.
 
-use prost::Message;
-use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
-use super::{ConfigError, duplicates};
+use super::{ConfigError, duplicates, wire};
+use crate::json;
 
 /// Reads JSON text or a serialized `google.protobuf.Struct`. Nothing at all is an empty object.
 pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    let json_error = match serde_json::from_slice(bytes) {
+    let json_error = match json::parse(bytes) {
         Ok(value) => {
             return match duplicates::find(bytes) {
                 Some(path) => Err(ConfigError { path, message: "stands twice in one object".to_owned() }),
@@ -24,10 +23,10 @@ pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
         Err(error) => error,
     };
     // A Struct may begin like JSON text: its first byte is a newline, and a length can be an opening brace.
-    let message = match prost_types::Struct::decode(bytes) {
-        Ok(decoded) if !looks_like_text(bytes) || !decoded.fields.is_empty() => return Ok(object(decoded)),
-        _ => why_not_json(&json_error, bytes),
-    };
+    if let Some(object) = wire::object(bytes).filter(|object| !looks_like_text(bytes) || !object.is_empty()) {
+        return Ok(Value::Object(object));
+    }
+    let message = why_not_json(&json_error, bytes);
     let message = format!(
         "neither JSON text (google.protobuf.StringValue) nor a google.protobuf.Struct; read as JSON: {message}"
     );
@@ -36,14 +35,14 @@ pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
 
 /// Where JSON text is none, and what the usual mistake there is. It shows no more of the text than a character, since
 /// there are secrets in it.
-fn why_not_json(error: &serde_json::Error, text: &[u8]) -> String {
-    let (line, column) = (error.line(), error.column());
+fn why_not_json(error: &json::NotJson, text: &[u8]) -> String {
+    let json::NotJson { line, column, ends_early } = *error;
     let start =
         text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum::<usize>();
     let rest = text.get(start.saturating_add(column.saturating_sub(1))..).unwrap_or_default();
     let found = String::from_utf8_lossy(rest.get(..4).unwrap_or(rest)).chars().next();
     let what = match found {
-        _ if error.is_eof() => "the text ends too early: a bracket or a quote is not closed".to_owned(),
+        _ if ends_early => "the text ends too early: a bracket or a quote is not closed".to_owned(),
         Some('}' | ']') => "a comma is too many before this bracket, or a value is missing".to_owned(),
         Some(c @ (',' | ':')) => format!("{c:?} is too many, or a value is missing before it"),
         Some('\'') => "texts stand in double quotes".to_owned(),
@@ -57,21 +56,6 @@ fn why_not_json(error: &serde_json::Error, text: &[u8]) -> String {
 
 fn looks_like_text(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first().is_some_and(u8::is_ascii_graphic)
-}
-
-fn object(decoded: prost_types::Struct) -> Value {
-    Value::Object(decoded.fields.into_iter().map(|(name, value)| (name, json(value))).collect())
-}
-
-fn json(value: prost_types::Value) -> Value {
-    match value.kind {
-        None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::BoolValue(value)) => Value::Bool(value),
-        Some(Kind::NumberValue(value)) => number(value),
-        Some(Kind::StringValue(value)) => Value::String(value),
-        Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(json).collect()),
-        Some(Kind::StructValue(value)) => object(value),
-    }
 }
 
 /// Protobuf knows only doubles: whole ones become integers again.

@@ -14,6 +14,14 @@ pub struct ConfigError {
     pub message: String,
 }
 
+impl ConfigError {
+    /// The same, by its path from further out: `outer` is the name or number of the place that its path begins in.
+    pub(super) fn within(self, outer: &str) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        ConfigError { path: [outer, dot, &self.path].concat(), message: self.message }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
@@ -122,8 +130,13 @@ pub(super) fn key_name(name: &str) -> String {
 
 /// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
 pub(crate) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    nearest(name, &mut known.into_iter())
+}
+
+/// Compiled once for all kinds of lists.
+fn nearest(name: &str, known: &mut dyn Iterator<Item = &str>) -> String {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
-    let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min();
+    let nearest = known.map(|candidate| (distance(candidate), candidate)).min();
     match nearest {
         Some((distance, candidate)) if distance <= (name.len() / 3).max(2) => format!(" (did you mean {candidate:?}?)"),
         _ => String::new(),

@@ -56,7 +56,8 @@ pub(super) struct Closed {
 }
 
 /// Looks through a session as Tyk writes it.
-pub(super) fn closed(session: &Map<String, Value>) -> Closed {
+pub(super) fn closed(session: &Value) -> Closed {
+    let Some(session) = session.as_object() else { return Closed::default() };
     let mut closed = Closed { key: closing(SESSION, session), rights: Vec::new() };
     closed.key = closed.key.or_else(|| meta_data(session));
     for (api, right) in session.get("access_rights").and_then(Value::as_object).into_iter().flatten() {

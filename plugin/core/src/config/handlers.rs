@@ -2,7 +2,7 @@
 
 mod people;
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use super::error::{Errors, hint, item, member};
 use super::numbers::looks_like_milliseconds;
@@ -101,7 +101,7 @@ impl raw::HandlerMeta {
 
 /// Collects every handler of a configuration.
 pub(super) struct HandlerList<'c> {
-    named: BTreeMap<&'c str, &'c raw::NamedWebhook>,
+    named: LiteMap<&'c str, &'c raw::NamedWebhook>,
     templates: &'c Templates,
     callouts: &'c raw::Callouts,
     errors: &'c mut Errors,
@@ -127,7 +127,7 @@ impl<'c> HandlerList<'c> {
             }
         }
         HandlerList {
-            named: BTreeMap::new(),
+            named: LiteMap::new(),
             mail,
             mail_is_enabled: raw.email_backend.enable_email_notifications,
             templates,
@@ -139,7 +139,7 @@ impl<'c> HandlerList<'c> {
     }
 
     /// The targets of the named webhooks.
-    pub(super) fn named_targets(&mut self) -> BTreeMap<String, Target> {
+    pub(super) fn named_targets(&mut self) -> LiteMap<String, Target> {
         let callouts = self.callouts;
         // What is wrong with a target was said when the webhook was added.
         let (mut said, mut unsaid) = (Errors::default(), Errors::default());
@@ -415,8 +415,8 @@ impl<'c> HandlerList<'c> {
         self.list.push(name, action)
     }
 
-    fn headers(&mut self, path: &str, map: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let mut headers = BTreeMap::new();
+    fn headers(&mut self, path: &str, map: &raw::Named<String>) -> LiteMap<String, String> {
+        let mut headers = LiteMap::new();
         for (name, value) in map {
             let place = member(path, name);
             let Some(name) = legal_header(&place, name, value, self.errors) else { continue };

@@ -1,11 +1,12 @@
 //! Checks `email_backend` and `email_templates`. What stands in the settings may be a secret: no error shows a value of
 //! them.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use super::error::{Errors, hint, member};
 use super::raw;
 use super::target::target;
+use super::url::CallUrl;
 use crate::event::EventKind;
 use crate::handler::Target;
 use crate::mail::mailgun::{self, Mailgun};
@@ -38,7 +39,7 @@ pub(super) fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Error
 }
 
 fn check_templates(
-    raw: &BTreeMap<String, raw::EmailTemplate>,
+    raw: &raw::Named<raw::EmailTemplate>,
     enabled: bool,
     errors: &mut Errors,
     warnings: &mut Errors,
@@ -52,7 +53,7 @@ fn check_templates(
     let mut letters = MailTemplates::builtin();
     // What others share comes first: they keep what they do not replace.
     let (shared, own): (Vec<_>, Vec<_>) = raw.iter().partition(|(name, _)| templates::is_shared(name));
-    let mut seen = BTreeMap::new();
+    let mut seen: LiteMap<_, _> = LiteMap::new();
     for (name, letter) in shared.into_iter().chain(own) {
         let path = member("email_templates", name);
         let Some(known) = templates::known(name) else {
@@ -144,7 +145,7 @@ fn provider(code: &str, required: bool, errors: &mut Errors) -> Option<Provider>
 }
 
 struct Settings<'c> {
-    raw: &'c BTreeMap<String, String>,
+    raw: &'c raw::Named<String>,
     provider: Provider,
     required: bool,
     callouts: &'c raw::Callouts,
@@ -270,8 +271,8 @@ impl<'c> Settings<'c> {
             return None;
         }
         let endpoint = self.given("Endpoint").map(with_scheme);
-        let host = endpoint.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
-        let told = host.as_ref().and_then(|uri| ses::region_of_host(uri.host()?)).map(str::to_owned);
+        let url = endpoint.as_deref().and_then(|url| CallUrl::parse(url).ok());
+        let told = url.as_ref().and_then(|url| ses::region_of_host(&url.host)).map(str::to_owned);
         match (region, told) {
             (Some(region), Some(told)) if region != told => {
                 self.error("Region", format!("differs from that of Endpoint, which is {told}"));

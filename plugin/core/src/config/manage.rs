@@ -1,7 +1,6 @@
 //! Checks what is observed, and who hears of it.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use serde_json::Value;
 
 use super::error::{Errors, hint, item, member};
@@ -291,12 +290,12 @@ pub(super) fn event_options(
     raw: &raw::Config,
     errors: &mut Errors,
     warnings: &mut Errors,
-) -> BTreeMap<String, Vec<EventOption>> {
-    let mut all = BTreeMap::new();
+) -> LiteMap<String, Vec<EventOption>> {
+    let mut all = LiteMap::new();
     for (id, org) in &raw.orgs {
         let path = member(&member("orgs", id), "event_options");
         let mut options = Vec::new();
-        let mut seen = BTreeMap::new();
+        let mut seen: LiteMap<_, _> = LiteMap::new();
         for (name, option) in &org.event_options {
             let place = member(&path, name);
             let Some(kind) = Kind::from_name(name) else {

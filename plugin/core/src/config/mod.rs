@@ -13,6 +13,7 @@ mod effects;
 mod error;
 pub mod fields;
 mod handlers;
+mod header;
 mod mail;
 mod manage;
 mod numbers;
@@ -25,6 +26,7 @@ mod shape;
 mod target;
 mod url;
 mod versioning;
+mod wire;
 
 pub use clusters::{Clusters, Needed};
 pub use error::{ConfigError, Errors};
@@ -32,7 +34,7 @@ pub(crate) use error::{hint, item, member};
 pub use schema::{envoy_schema, schema};
 pub use sessions::{SessionMaker, is_identity};
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use crate::admin::Admin;
 use crate::delivery::DeliveryPolicy;
@@ -40,6 +42,8 @@ use crate::delivery::disabled::ConfigId;
 use crate::delivery::succession::{Line, Origin, Scope};
 use crate::event::{Event, EventKind};
 use crate::handler::{HandlerIndex, Handlers, Target, Webhook};
+use crate::inflate;
+use crate::json;
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
 use crate::mail::Mail;
@@ -74,7 +78,7 @@ pub struct Config {
     /// The clusters that it needs.
     pub clusters: Clusters,
     /// The targets of named webhooks.
-    pub named: BTreeMap<String, Target>,
+    pub named: LiteMap<String, Target>,
     /// Whether every session is known that there is: those that are fetched have come, or none is.
     pub keys_are_loaded: bool,
     /// What tells it from another configuration.
@@ -84,7 +88,7 @@ pub struct Config {
     /// The configurations before and after it: see [`crate::delivery::succession`].
     pub line: Line,
     /// Who hears of an organisation's dashboard events, by its id.
-    pub org_handlers: BTreeMap<String, [Vec<HandlerIndex>; EventKind::COUNT]>,
+    pub org_handlers: LiteMap<String, [Vec<HandlerIndex>; EventKind::COUNT]>,
     /// Every event handler, the monitor's included.
     pub handlers: Handlers,
     /// Every template.
@@ -123,10 +127,12 @@ impl Config {
         let mut errors = Errors::default();
         let mut value = decode::to_json(bytes).map_err(|error| vec![error])?;
         shape::conform(&embedded_schema(&mut errors), &mut value, &mut errors);
-        let raw: raw::Config = match serde_json::from_value(value) {
+        let raw: raw::Config = match raw::read(value) {
             Ok(raw) => raw,
-            Err(error) => {
-                errors.add("", error.to_string());
+            Err(fault) => {
+                // What conforms can be read. Were the schema wrong, a path below `keys` could name a raw key.
+                let field = fault.path.split(['.', '[']).next().unwrap_or_default();
+                errors.add(field, fault.message);
                 return Err(errors.into_list());
             }
         };
@@ -160,7 +166,9 @@ impl Config {
 /// What [`Config::load`] checks first: [`schema()`] as it was when `make schema` ran last, without descriptions. Building
 /// it takes much more code than reading it.
 fn embedded_schema(errors: &mut Errors) -> serde_json::Value {
-    serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/schema.json"))).unwrap_or_else(|error| {
+    const MAX_BYTES: usize = 1 << 20;
+    let text = inflate::deflate(include_bytes!(concat!(env!("OUT_DIR"), "/schema.deflate")), MAX_BYTES);
+    json::parse(&text.unwrap_or_default()).unwrap_or_else(|error| {
         errors.add("", format!("the schema in the module: {error}"));
         serde_json::Value::Null
     })

@@ -2,8 +2,6 @@
 //!
 //! Of Tyk's special numbers, -1 and 0 stay: both mean "unlimited" or "never". Any other negative number is an error.
 
-use std::collections::BTreeMap;
-
 use super::error::{Errors, item, key_name, member};
 use super::raw;
 
@@ -105,7 +103,7 @@ fn window(path: &str, limit: raw::Limit, warnings: &mut Errors) {
     }
 }
 
-fn rights(path: &str, rights: &BTreeMap<String, raw::AccessRight>, errors: &mut Errors, warnings: &mut Errors) {
+fn rights(path: &str, rights: &raw::Named<raw::AccessRight>, errors: &mut Errors, warnings: &mut Errors) {
     for (api, right) in rights {
         let place = member(&member(&member(path, "access_rights"), api), "limit");
         limit(&place, right.limit, errors, warnings);

@@ -1,6 +1,6 @@
 //! Where APIs are: their domains and paths.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use super::error::{Errors, item, member};
 use super::raw;
@@ -10,8 +10,8 @@ use crate::paths::Prefix;
 /// The ids and the places of the APIs so far.
 #[derive(Default)]
 pub(super) struct SeenApis {
-    ids: BTreeMap<String, String>,
-    places: BTreeMap<(String, Vec<u8>), String>,
+    ids: LiteMap<String, String>,
+    places: LiteMap<(String, Vec<u8>), String>,
 }
 
 impl SeenApis {

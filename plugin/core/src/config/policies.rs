@@ -16,11 +16,12 @@
 //!
 //! Thresholds of a policy's monitor are added too; Tyk's policies have none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 
-use super::raw::{AccessRight, AllowedUrl, Limit, Partitions, Policy, Session};
+use super::raw::{AccessRight, AllowedUrl, Limit, Named, Partitions, Policy, Session};
 use crate::allowed_urls::UrlRule;
 
 /// A session after its policies.
@@ -28,7 +29,7 @@ use crate::allowed_urls::UrlRule;
 pub(super) struct Merged {
     pub(super) limit: Limit,
     /// The APIs that it may call. `None`: every API.
-    pub(super) rights: Option<BTreeMap<String, MergedRight>>,
+    pub(super) rights: Option<LiteMap<String, MergedRight>>,
     pub(super) is_inactive: bool,
     pub(super) trigger_limits: Vec<f64>,
     pub(super) tags: BTreeSet<String>,
@@ -52,7 +53,7 @@ pub(super) struct MergedRight {
 ///
 /// # Errors
 /// A policy that does not exist, belongs to another organisation, or cannot be mixed; the text says which.
-pub(super) fn merge(session: &Session, policies: &BTreeMap<String, Policy>) -> Result<Merged, String> {
+pub(super) fn merge(session: &Session, policies: &Named<Policy>) -> Result<Merged, String> {
     let mut merge = Merge::new(session);
     let mut applied = Vec::new();
     for id in session.policies() {
@@ -150,7 +151,7 @@ fn is_larger(a: i64, b: i64) -> bool {
 #[derive(Default)]
 struct Merge {
     merged: Merged,
-    rights: BTreeMap<String, Given>,
+    rights: LiteMap<String, Given>,
     has_per_api: bool,
 }
 
@@ -266,7 +267,8 @@ impl Merge {
         let givers: BTreeSet<&str> = self.rights.values().map(|given| given.by.as_str()).collect();
         let several = givers.len() > 1;
         let root = self.merged.limit;
-        let given = self.rights.iter().map(|(api, given)| {
+        let mut rights = LiteMap::new();
+        for (api, given) in &self.rights {
             let mut limit = given.limit;
             if !given.rate {
                 (limit.rate, limit.per) = (root.rate, root.per);
@@ -277,25 +279,25 @@ impl Merge {
             let scope = if given.scope.is_empty() && several { given.by.clone() } else { given.scope.clone() };
             // One that says nothing is the session's, as in Tyk.
             let (limit, scope) = if limit.is_empty() { (None, String::new()) } else { (Some(limit), scope) };
-            (api.clone(), MergedRight { limit, scope, versions: given.versions.clone(), urls: given.urls.clone() })
-        });
-        self.merged.rights =
-            if self.rights.is_empty() { own_rights(&session.access_rights) } else { Some(given.collect()) };
+            let (versions, urls) = (given.versions.clone(), given.urls.clone());
+            rights.insert(api.clone(), MergedRight { limit, scope, versions, urls });
+        }
+        self.merged.rights = if rights.is_empty() { own_rights(&session.access_rights) } else { Some(rights) };
         self.merged
     }
 }
 
-/// Those that are closed are gone, and do not become the right to every API.
-fn own_rights(rights: &BTreeMap<String, AccessRight>) -> Option<BTreeMap<String, MergedRight>> {
-    let own = |(api, right): (&String, &AccessRight)| {
+fn own_rights(rights: &Named<AccessRight>) -> Option<LiteMap<String, MergedRight>> {
+    let mut own = LiteMap::new();
+    for (api, right) in rights {
         let mut given = Given::default();
         given.add(right);
         let scope = if right.allowance_scope.is_empty() { api } else { &right.allowance_scope };
         let (limit, scope) =
             if right.limit.is_empty() { (None, String::new()) } else { (Some(right.limit), scope.clone()) };
-        (api.clone(), MergedRight { limit, scope, versions: given.versions, urls: given.urls })
-    };
-    (!rights.is_empty()).then(|| rights.iter().filter(|(_, right)| !right.is_closed).map(own).collect())
+        own.insert(api.clone(), MergedRight { limit, scope, versions: given.versions, urls: given.urls });
+    }
+    (!own.is_empty()).then_some(own)
 }
 
 #[cfg(test)]

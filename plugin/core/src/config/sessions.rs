@@ -1,7 +1,8 @@
 //! From sessions as written to sessions as used: policies applied, thresholds chosen, limits checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use super::decode::number;
@@ -10,6 +11,7 @@ use super::fields::{self, Closed};
 use super::policies::merge;
 use super::{numbers, raw};
 use crate::allowed_urls::AllowedUrls;
+use crate::json;
 use crate::quota::Quota;
 use crate::session::{About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared};
 use crate::units::{Percent, UnixMillis, fingerprint};
@@ -58,11 +60,11 @@ impl MonitorRules {
 #[derive(Debug, Default)]
 pub struct SessionMaker {
     rules: MonitorRules,
-    policies: BTreeMap<String, raw::Policy>,
+    policies: raw::Named<raw::Policy>,
 }
 
 impl SessionMaker {
-    pub(super) fn new(rules: MonitorRules, policies: BTreeMap<String, raw::Policy>) -> Self {
+    pub(super) fn new(rules: MonitorRules, policies: raw::Named<raw::Policy>) -> Self {
         SessionMaker { rules, policies }
     }
 
@@ -79,66 +81,68 @@ impl SessionMaker {
         directory: &Directory,
         shared: &mut Shared,
     ) -> Result<(Session, Vec<String>), String> {
-        let mut value: Map<String, Value> = serde_json::from_slice(json).map_err(|_| "is not JSON".to_owned())?;
-        let Closed { key: mut closing, rights: closed } = fields::closed(&value);
-        make_numbers_whole(&mut value);
-        let mut raw: raw::Session = match serde_json::from_value(Value::Object(value)) {
-            Ok(raw) => raw,
-            Err(_) => {
-                closing = closing.or_else(|| Some(wrong_type(json)));
-                raw::Session::default()
-            }
-        };
+        let mut value = json::parse(json).map_err(|fault| fault.to_string())?;
+        let Closed { key: mut closing, rights: narrowed } = fields::closed(&value);
+        if let Value::Object(fields) = &mut value {
+            make_numbers_whole(fields);
+        }
+        let mut raw: raw::Session = raw::read(value).unwrap_or_else(|fault| {
+            closing.get_or_insert_with(|| fault.to_string());
+            raw::Session::default()
+        });
         // Such thresholds are never crossed.
         raw.monitor.trigger_limits.retain(|limit| Percent::new(limit.0).is_some());
         closing = closing.or_else(|| numbers::wrong_session(&raw));
-        let mut closings = Vec::new();
+        let (mut closed, mut closings) = (Vec::new(), Vec::new());
         // Rights of a session whose policies say its rights are not looked at.
         if !raw.policies().iter().any(|id| self.says_rights(id)) {
-            let wrong = raw.access_rights.iter().filter_map(|(api, right)| {
-                let field = closed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
-                Some((api.clone(), field.or_else(|| wrong_right(api, right, shared))?))
-            });
-            for (api, field) in wrong.collect::<Vec<_>>() {
-                if let Some(right) = raw.access_rights.get_mut(&api) {
-                    right.is_closed = true;
+            for (api, right) in &raw.access_rights {
+                let field = narrowed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
+                if let Some(field) = field.or_else(|| wrong_right(api, right, shared)) {
+                    closed.push(api.as_str());
+                    closings.push(field);
                 }
-                closings.push(field);
             }
         }
         let org = directory.org_index(&raw.org_id);
         let unknown = !raw.org_id.is_empty() && org.is_none();
         let org_name = unknown.then(|| shared.org_name(&raw.org_id));
-        let made = match self.make(hash, &raw, org, shared) {
+        let made = match self.make(hash, &raw, &closed, org, shared) {
             Ok(made) => made,
             Err(why) => {
-                closing = closing.or_else(|| Some(format!("apply_policies: {why}")));
-                (raw.apply_policies, raw.apply_policy_id) = (Vec::new(), String::new());
-                self.make(hash, &raw, org, shared)?
+                closing.get_or_insert_with(|| format!("apply_policies: {why}"));
+                let without =
+                    raw::Session { apply_policies: Vec::new(), apply_policy_id: String::new(), ..raw.clone() };
+                self.make(hash, &without, &closed, org, shared)?
             }
         };
         // Tyk refuses it; without rights, it could call every API.
         if made.plan.rights.is_none() && !raw.policies().is_empty() {
-            closing = closing.or_else(|| Some("apply_policies: no policy gives a right to an API".to_owned()));
+            closing.get_or_insert_with(|| "apply_policies: no policy gives a right to an API".to_owned());
         }
         let mut session = Session { org_name, is_fetched: true, ..made };
         if let Some(field) = closing {
-            session.plan = shared.plan(Plan { rights: Some(BTreeMap::new()), ..Plan::default() });
+            session.plan = shared.plan(Plan { rights: Some(LiteMap::new()), ..Plan::default() });
             closings = vec![field];
         }
         Ok((session, closings))
     }
 
+    /// `closed`: those of its rights that are gone, without its becoming one that may call every API.
     fn make(
         &self,
         hash: KeyHash,
         raw: &raw::Session,
+        closed: &[&str],
         org: Option<OrgIndex>,
         shared: &mut Shared,
     ) -> Result<Session, String> {
-        let merged = merge(raw, &self.policies)?;
+        let mut merged = merge(raw, &self.policies)?;
+        for api in closed {
+            merged.rights.as_mut().map(|rights| rights.remove(*api));
+        }
         let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys);
-        let mut rights = merged.rights.as_ref().map(|_| BTreeMap::new());
+        let mut rights = merged.rights.as_ref().map(|_| LiteMap::new());
         for (api, right) in merged.rights.iter().flatten() {
             let scope = if right.scope.is_empty() { 0 } else { fingerprint(&[&right.scope]).max(1) };
             // A wrong rule was reported where it stands; the right goes with it.
@@ -174,7 +178,7 @@ impl SessionMaker {
             return None;
         }
         let raw = raw::Session { apply_policies: vec![policy.to_owned()], ..raw::Session::default() };
-        match self.make(KeyHash::of(b""), &raw, None, &mut Shared::default()) {
+        match self.make(KeyHash::of(b""), &raw, &[], None, &mut Shared::default()) {
             Ok(session) if session.is_inactive => {
                 errors.add("default_policy", format!("the policy {policy:?} is switched off (is_inactive)"));
                 None
@@ -205,6 +209,7 @@ impl SessionMaker {
         warnings: &mut Errors,
     ) {
         let mut shared = Shared::default();
+        let api_ids = api_ids(raw);
         for (name, session) in &raw.keys {
             let path = member("keys", &key_name(name));
             if name.is_empty() {
@@ -215,7 +220,7 @@ impl SessionMaker {
                 errors.add(path, "\"sha256:\" must be followed by 64 hex digits");
                 continue;
             };
-            check_rights(&member(&path, "access_rights"), &session.access_rights, raw, errors);
+            check_rights(&member(&path, "access_rights"), &session.access_rights, &api_ids, errors);
             super::check::check_org(&member(&path, "org_id"), &session.org_id, raw, errors);
             let org = directory.org_or_insert(&session.org_id, Limits::default(), false);
             if let Some((name, why)) = fields::special_meta_data(&session.meta_data) {
@@ -225,7 +230,7 @@ impl SessionMaker {
                 let message = "has no effect: apply_policies is not empty, and wins, as in Tyk";
                 warnings.add(member(&path, "apply_policy_id"), message);
             }
-            let made = match self.make(hash, session, org, &mut shared) {
+            let made = match self.make(hash, session, &[], org, &mut shared) {
                 Ok(made) => made,
                 Err(message) => {
                     errors.add(member(&path, "apply_policies"), message);
@@ -258,16 +263,20 @@ impl SessionMaker {
     }
 
     pub(super) fn check_policies(&self, raw: &raw::Config, errors: &mut Errors) {
+        let api_ids = api_ids(raw);
         for (id, policy) in &self.policies {
             let path = member("policies", id);
-            check_rights(&member(&path, "access_rights"), &policy.access_rights, raw, errors);
+            check_rights(&member(&path, "access_rights"), &policy.access_rights, &api_ids, errors);
             super::check::check_org(&member(&path, "org_id"), &policy.org_id, raw, errors);
         }
     }
 }
 
-fn check_rights(path: &str, rights: &BTreeMap<String, raw::AccessRight>, raw: &raw::Config, errors: &mut Errors) {
-    let api_ids: BTreeSet<&str> = raw.apis.iter().map(|api| api.api_id.as_str()).collect();
+fn api_ids(raw: &raw::Config) -> BTreeSet<&str> {
+    raw.apis.iter().map(|api| api.api_id.as_str()).collect()
+}
+
+fn check_rights(path: &str, rights: &raw::Named<raw::AccessRight>, api_ids: &BTreeSet<&str>, errors: &mut Errors) {
     for (api, right) in rights {
         let place = member(path, api);
         if let Err((rule, why)) = AllowedUrls::new(&right.urls()) {
@@ -300,17 +309,6 @@ fn make_numbers_whole(fields: &mut Map<String, Value>) {
             _ => {}
         }
     }
-}
-
-/// The field of a session that is not what it must be.
-fn wrong_type(json: &[u8]) -> String {
-    let mut fields: Map<String, Value> = serde_json::from_slice(json).unwrap_or_default();
-    make_numbers_whole(&mut fields);
-    let wrong = fields.into_iter().find_map(|(name, value)| {
-        let alone = Value::Object(Map::from_iter([(name.clone(), value)]));
-        serde_json::from_value::<raw::Session>(alone).is_err().then_some(name)
-    });
-    format!("{}: has a value of another type than it must have", wrong.unwrap_or_default())
 }
 
 fn plain_text(value: Value) -> String {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::decode::number;
 use super::error::{Errors, hint, item, key_name, member};
+use crate::json::{self, type_name};
 
 /// Marks a map of the schema whose names are secrets, which errors must not show.
 pub(super) const SECRET_NAMES: &str = "x-secret-names";
@@ -162,7 +163,7 @@ impl<'s> Shape<'s> {
                     .ok()
                     .map(Value::from)
                     .or_else(|| u64::try_from(integer).ok().map(Value::from)),
-                Err(_) => text.trim().parse::<f64>().ok().filter(|float| float.is_finite()).map(number),
+                Err(_) => json::float(text.trim()).map(number),
             },
             Value::Number(given) => match given.as_f64() {
                 Some(float) if !given.is_i64() && !given.is_u64() => Some(number(float)),
@@ -226,16 +227,12 @@ impl<'s> Shape<'s> {
     }
 
     fn wrong_type(&mut self, expected: &str, value: &Value, path: &str) -> bool {
-        let (found, advice) = match value {
-            Value::Null => ("null", ""),
-            Value::Bool(_) => ("true or false", "; YAML reads unquoted y, n, yes, no, on and off so: quote it"),
-            Value::Number(_) => ("a number", "; quote it"),
-            Value::String(_) => ("a string", ""),
-            Value::Array(_) => ("a list", ""),
-            Value::Object(_) => ("an object", ""),
+        let advice = match value {
+            Value::Bool(_) if expected == "a string" => "; YAML reads unquoted y, n, yes, no, on and off so: quote it",
+            Value::Number(_) if expected == "a string" => "; quote it",
+            _ => "",
         };
-        let advice = if expected == "a string" { advice } else { "" };
-        self.errors.add(path, format!("expected {expected}, found {found}{advice}"));
+        self.errors.add(path, format!("expected {expected}, found {}{advice}", type_name(value)));
         false
     }
 }

@@ -1,10 +1,8 @@
 //! Checks URLs that are called, and keeps their secrets out of messages.
 
-use http::{HeaderName, HeaderValue};
-
 use super::error::Errors;
-use super::raw;
 use super::url::CallUrl;
+use super::{header, raw};
 use crate::delivery::EndpointId;
 use crate::delivery::outbox::Tag;
 use crate::handler::{Scheme, Target};
@@ -84,10 +82,10 @@ fn port_of(host: &str) -> Option<&str> {
 
 /// A header's name in lower case, where name and value are legal.
 pub(super) fn legal_header(place: &str, name: &str, value: &str, errors: &mut Errors) -> Option<String> {
-    match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
-        (Ok(name), Ok(_)) => return Some(name.as_str().to_owned()),
-        (Err(_), _) => errors.add(place, "not a header name"),
-        (_, Err(_)) => errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)"),
+    match (header::name(name), header::is_value(value)) {
+        (Some(name), true) => return Some(name),
+        (None, _) => errors.add(place, "not a header name"),
+        (_, false) => errors.add(place, "its value has characters that a header cannot have (line breaks, NUL, …)"),
     }
     None
 }

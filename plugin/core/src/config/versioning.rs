@@ -1,11 +1,11 @@
 //! Checks the versions of APIs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use http::{HeaderName, HeaderValue};
+use litemap::LiteMap;
 
 use super::error::{Errors, hint, item, key_name, member};
-use super::raw;
+use super::{header, raw};
 use crate::datetime::parse_minutes;
 use crate::paths::Prefix;
 use crate::route::{ApiIndex, Routes};
@@ -16,8 +16,10 @@ use crate::versioning::{Location, ROUTE_HEADER, Version, Versioning};
 pub(super) fn add(raw: &raw::Config, routes: &mut Routes, errors: &mut Errors, warnings: &mut Errors) {
     let indices: Vec<ApiIndex> = routes.iter().map(|(index, _)| index).collect();
     let apis = || (0_usize..).zip(&raw.apis);
-    let ids: BTreeMap<&str, (usize, ApiIndex)> =
-        apis().zip(&indices).map(|((place, api), index)| (api.api_id.as_str(), (place, *index))).collect();
+    let mut ids: LiteMap<&str, (usize, ApiIndex)> = LiteMap::new();
+    for ((place, api), index) in apis().zip(&indices) {
+        ids.insert(&api.api_id, (place, *index));
+    }
     let mut reached = BTreeSet::new();
     for ((place, api), index) in apis().zip(&indices) {
         let path = member(&item("apis", place), "versioning");
@@ -96,11 +98,7 @@ fn check(
 
 fn is_name(name: &str, is_segment: bool) -> bool {
     let is_literal = !name.contains(['/', '?', '#', '%', ';', '\\']) && !matches!(name, "." | "..");
-    !name.is_empty()
-        && name.trim() == name
-        && name.is_ascii()
-        && HeaderValue::from_str(name).is_ok()
-        && (is_literal || !is_segment)
+    !name.is_empty() && name.trim() == name && name.is_ascii() && header::is_value(name) && (is_literal || !is_segment)
 }
 
 fn expires(path: &str, text: &str, errors: &mut Errors) -> Option<UnixMillis> {
@@ -127,10 +125,10 @@ fn location(path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Erro
         }
         (_, "") => errors.add(member(path, "key"), "missing: the header or parameter that names the version"),
         ("url-param", key) => return Some(Location::UrlParam(key.to_owned())),
-        (_, key) => match HeaderName::from_bytes(key.as_bytes()) {
-            Ok(name) if name.as_str() != ROUTE_HEADER => return Some(Location::Header(name.as_str().to_owned())),
-            Ok(_) => errors.add(member(path, "key"), format!("{ROUTE_HEADER} is the header that the filter sets")),
-            Err(_) => errors.add(member(path, "key"), format!("{key:?} is not a header name")),
+        (_, key) => match header::name(key) {
+            Some(name) if name != ROUTE_HEADER => return Some(Location::Header(name)),
+            Some(_) => errors.add(member(path, "key"), format!("{ROUTE_HEADER} is the header that the filter sets")),
+            None => errors.add(member(path, "key"), format!("{key:?} is not a header name")),
         },
     }
     None
@@ -139,9 +137,11 @@ fn location(path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Erro
 /// Rights to APIs with versions that name none of them.
 pub(super) fn warn_of_rights(raw: &raw::Config, warnings: &mut Errors) {
     let is_versioned = |api: &&raw::Api| api.versioning.versions.values().any(|version| version.api_id.is_empty());
-    let versioned: BTreeMap<&str, &raw::Versioning> =
-        raw.apis.iter().filter(is_versioned).map(|api| (api.api_id.as_str(), &api.versioning)).collect();
-    let mut check = |path: String, rights: &BTreeMap<String, raw::AccessRight>, who: &str| {
+    let mut versioned: LiteMap<&str, &raw::Versioning> = LiteMap::new();
+    for api in raw.apis.iter().filter(is_versioned) {
+        versioned.insert(&api.api_id, &api.versioning);
+    }
+    let mut check = |path: String, rights: &raw::Named<raw::AccessRight>, who: &str| {
         for (id, right) in rights {
             let Some(versioning) = versioned.get(id.as_str()) else { continue };
             if !right.versions.iter().any(|version| versioning.versions.contains_key(version)) {

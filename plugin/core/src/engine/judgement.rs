@@ -4,9 +4,9 @@ use crate::answer::Outcome;
 use crate::caller::Caller;
 use crate::config::Config;
 use crate::notify::Occurrence;
-use crate::pass::Pass;
+use crate::pass::{Counters, Pass};
 use crate::ports::Host;
-use crate::quota::{Charged, List, Scope, charge};
+use crate::quota::{Charged, charge};
 use crate::route::{Api, ApiIndex};
 use crate::session::Grant;
 use crate::store::StoreError;
@@ -17,7 +17,7 @@ pub(super) struct Judgement {
     pub(super) outcome: Outcome,
     pub(super) charged: Charged,
     /// The counters that this pass was counted on, by scope and number.
-    pub(super) counted: List<(Scope, u64)>,
+    pub(super) counted: Counters,
 }
 
 /// Where a request is.
@@ -30,7 +30,7 @@ pub(super) struct Placed<'e> {
 
 impl Judgement {
     pub(super) fn of(outcome: Outcome) -> Self {
-        Judgement { outcome, charged: Charged::default(), counted: List::new() }
+        Judgement { outcome, charged: Charged::default(), counted: Counters::new() }
     }
 
     pub(super) fn count(
@@ -50,7 +50,7 @@ impl Judgement {
                     let counted = due.lines.iter().map(|line| (line.scope, line.subject)).collect();
                     return Judgement { outcome: Outcome::Admitted, charged, counted };
                 };
-                Judgement { outcome: Outcome::refused_by(scope), charged, counted: List::new() }
+                Judgement { outcome: Outcome::refused_by(scope), charged, counted: Counters::new() }
             }
             Err(error) => Judgement::uncounted(caller, &error),
         }

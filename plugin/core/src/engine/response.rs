@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::notify::{Occurrence, Scene};
 use crate::pass::Passing;
 use crate::ports::Host;
-use crate::quota::{List, Scope, Usage};
+use crate::quota::Usages;
 use crate::request::Request;
 use crate::route::Api;
 use crate::units::UnixMillis;
@@ -17,7 +17,7 @@ use crate::watching::Watched;
 #[derive(Debug)]
 pub struct Followup {
     /// The limits that the response shows.
-    pub(super) usages: List<(Scope, Usage)>,
+    pub(super) usages: Usages,
     /// For the next pass of the same request.
     pub(super) passing: Passing,
     /// The header that says whether the response may be an event.

@@ -2,6 +2,10 @@
 
 use std::mem;
 
+use serde_json::Value;
+
+use crate::json;
+
 /// The members of a JSON object, one after the other, without reading all of it at once.
 pub(super) struct Members {
     text: Vec<u8>,
@@ -30,8 +34,9 @@ impl Members {
         }
         self.peek();
         let name = self.value()?;
-        let name: String = serde_json::from_slice(self.text.get(name).unwrap_or_default())
-            .map_err(|_| self.error("a key in quotes was expected"))?;
+        let Ok(Value::String(name)) = json::parse(self.text.get(name).unwrap_or_default()) else {
+            return Err(self.error("a key in quotes was expected"));
+        };
         self.expect(b':')?;
         self.peek();
         let value = self.value()?;

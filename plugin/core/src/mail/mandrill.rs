@@ -2,12 +2,14 @@
 //! [`messages/send`](https://mailchimp.com/developer/transactional/api/messages/).
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::address::Name;
 use super::letter::Letter;
 use super::request::MailRequest;
 use super::secret::Secret;
 use crate::handler::Target;
+use crate::json::object;
 
 /// Where the API is.
 pub(crate) const BASE: &str = "https://mandrillapp.com";
@@ -21,48 +23,24 @@ pub(crate) struct Mandrill {
     pub(crate) client_key: Secret,
 }
 
-#[derive(Serialize)]
-struct Send<'l> {
-    /// The API has no header for it that its documentation names.
-    key: &'l str,
-    message: Message<'l>,
-}
-
-#[derive(Serialize)]
-struct Message<'l> {
-    from_email: &'l str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from_name: Option<&'l str>,
-    to: [Recipient<'l>; 1],
-    subject: &'l str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'l str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    html: Option<&'l str>,
-}
-
-#[derive(Serialize)]
-struct Recipient<'l> {
-    email: &'l str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'l str>,
-    r#type: &'static str,
-}
-
 impl Mandrill {
     pub(super) fn request(&self, letter: &Letter) -> MailRequest {
-        let message = Message {
-            from_email: letter.from.address.as_str(),
-            from_name: letter.from.name.as_ref().map(Name::as_str),
-            to: [Recipient {
-                email: letter.to.address.as_str(),
-                name: letter.to.name.as_ref().map(Name::as_str),
-                r#type: "to",
-            }],
-            subject: letter.subject.as_str(),
-            text: letter.text_part(),
-            html: letter.html_part(),
+        let optional = |object: &mut Map<String, Value>, name: &str, text: Option<&str>| {
+            object.extend(text.map(|text| (name.to_owned(), text.into())));
         };
-        MailRequest::json(&self.target, &Send { key: self.client_key.reveal(), message })
+        let mut to = Map::new();
+        to.insert("email".to_owned(), letter.to.address.as_str().into());
+        to.insert("type".to_owned(), "to".into());
+        optional(&mut to, "name", letter.to.name.as_ref().map(Name::as_str));
+        let mut message = Map::new();
+        message.insert("from_email".to_owned(), letter.from.address.as_str().into());
+        message.insert("to".to_owned(), Value::Array(vec![Value::Object(to)]));
+        message.insert("subject".to_owned(), letter.subject.as_str().into());
+        optional(&mut message, "from_name", letter.from.name.as_ref().map(Name::as_str));
+        optional(&mut message, "text", letter.text_part());
+        optional(&mut message, "html", letter.html_part());
+        // The API has no header for the key that its documentation names.
+        let key = self.client_key.reveal().into();
+        MailRequest::json(&self.target, &object(&mut [("key", key), ("message", Value::Object(message))]))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde_json::Value;
 
 use crate::handler::{Target, USER_AGENT};
 
@@ -27,9 +27,8 @@ impl MailRequest {
         }
     }
 
-    pub(super) fn json(target: &Target, body: &impl Serialize) -> Self {
-        // Plain data has no way to fail.
-        Self::new(target, "application/json", serde_json::to_string(body).unwrap_or_default())
+    pub(super) fn json(target: &Target, body: &Value) -> Self {
+        Self::new(target, "application/json", body.to_string())
     }
 
     pub(super) fn with_authorization(mut self, value: String) -> Self {

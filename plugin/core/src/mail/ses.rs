@@ -1,12 +1,14 @@
 //! Amazon SES: [`SendEmail`](https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html) of its API v2.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::letter::Letter;
 use super::request::MailRequest;
 use super::secret::Secret;
 use super::sigv4::{Credentials, Request};
 use crate::handler::Target;
+use crate::json::object;
 use crate::units::UnixMillis;
 
 /// What to post to.
@@ -57,62 +59,20 @@ impl AwsKey {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct SendEmail<'l> {
-    from_email_address: String,
-    destination: Destination,
-    content: EmailContent<'l>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Destination {
-    to_addresses: [String; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct EmailContent<'l> {
-    simple: Message<'l>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Message<'l> {
-    subject: Content<'l>,
-    body: Body<'l>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Body<'l> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<Content<'l>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    html: Option<Content<'l>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Content<'l> {
-    data: &'l str,
-    charset: &'l str,
-}
-
 impl AmazonSes {
     pub(super) fn request(&self, letter: &Letter) -> MailRequest {
-        let content = |data| Content { data, charset: &self.charset };
-        let send = SendEmail {
-            from_email_address: letter.from.in_header(),
-            destination: Destination { to_addresses: [letter.to.in_header()] },
-            content: EmailContent {
-                simple: Message {
-                    subject: content(letter.subject.as_str()),
-                    body: Body { text: letter.text_part().map(content), html: letter.html_part().map(content) },
-                },
-            },
-        };
+        let content = |data: &str| object(&mut [("Data", data.into()), ("Charset", self.charset.as_str().into())]);
+        let mut body = Map::new();
+        for (name, part) in [("Text", letter.text_part()), ("Html", letter.html_part())] {
+            body.extend(part.map(|part| (name.to_owned(), content(part))));
+        }
+        let message = object(&mut [("Subject", content(letter.subject.as_str())), ("Body", Value::Object(body))]);
+        let to = Value::Array(vec![letter.to.in_header().into()]);
+        let send = object(&mut [
+            ("FromEmailAddress", letter.from.in_header().into()),
+            ("Destination", object(&mut [("ToAddresses", to)])),
+            ("Content", object(&mut [("Simple", message)])),
+        ]);
         MailRequest::json(&self.target, &send)
     }
 }

@@ -5,13 +5,12 @@
 
 mod builtin;
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use litemap::LiteMap;
 use serde_json::Value;
 
 use super::letter::{Body, Subject};
 use crate::event::{Event, EventKind, Meta};
+use crate::json;
 use crate::template::{TemplateError, TemplateName, Templates};
 
 /// The letter of gateway events that have none of their own.
@@ -123,36 +122,43 @@ impl Part {
 
 /// What a letter is written of. Templates see it as `Type`, `action`, `TimeStamp`, `ID`, `OrgID`, `Fingerprint`,
 /// `Meta.*`, `data.*` and `Message.*`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Facts<'f> {
     /// The event's name.
-    #[serde(rename = "Type")]
     pub kind: &'f str,
     /// Of a dashboard event: what was done, such as `add` or `approved`. Else empty.
     pub action: &'f str,
     /// RFC 3339.
-    #[serde(rename = "TimeStamp")]
     pub time_stamp: String,
     /// The event's id.
-    #[serde(rename = "ID")]
     pub id: &'f str,
     /// The organisation's id.
-    #[serde(rename = "OrgID")]
     pub org_id: &'f str,
     /// What stands for the key of a gateway event: built-in letters never show a key.
-    #[serde(rename = "Fingerprint")]
     pub fingerprint: &'f str,
     /// Of a gateway event, and of every digest.
-    #[serde(rename = "Meta")]
     pub meta: Option<&'f Meta>,
     /// Of a dashboard event: its `data`.
     pub data: &'f Value,
     /// Of a portal event: its `Message`.
-    #[serde(rename = "Message")]
     pub message: &'f Value,
 }
 
 impl<'f> Facts<'f> {
+    fn view(&self) -> Value {
+        json::object(&mut [
+            ("Type", self.kind.into()),
+            ("action", self.action.into()),
+            ("TimeStamp", self.time_stamp.as_str().into()),
+            ("ID", self.id.into()),
+            ("OrgID", self.org_id.into()),
+            ("Fingerprint", self.fingerprint.into()),
+            ("Meta", self.meta.map(Meta::view).into()),
+            ("data", self.data.clone()),
+            ("Message", self.message.clone()),
+        ])
+    }
+
     /// Of an event.
     pub fn of_event(event: &'f Event) -> Self {
         if let Some(said) = &event.management {
@@ -204,13 +210,13 @@ struct Parts {
 /// Every letter of a configuration, and the built-in ones.
 pub struct MailTemplates {
     templates: Templates,
-    letters: BTreeMap<&'static str, Parts>,
+    letters: LiteMap<&'static str, Parts>,
 }
 
 impl MailTemplates {
     /// Only the built-in letters.
     pub fn builtin() -> Self {
-        let mut all = MailTemplates { templates: Templates::builtin(), letters: BTreeMap::new() };
+        let mut all = MailTemplates { templates: Templates::builtin(), letters: LiteMap::new() };
         for letter in builtin::ALL {
             let sources = [(Part::Subject, letter.subject()), (Part::Text, letter.text()), (Part::Html, letter.html())];
             let added = sources.map(|(part, source)| all.add(letter.name, part, &source));
@@ -267,7 +273,8 @@ impl MailTemplates {
     /// When there is none, or a template fails at run time; the text says which and why.
     pub fn draft(&self, name: &str, facts: &Facts<'_>) -> Result<Draft, String> {
         let parts = known(name).and_then(|name| self.parts(name)).ok_or_else(|| format!("no letter {name:?}"))?;
-        let render = |part: &TemplateName| self.templates.render_value(part, facts);
+        let view = facts.view();
+        let render = |part: &TemplateName| self.templates.render_value(part, view.clone());
         Ok(Draft {
             subject: Subject::new(&render(&parts.subject)?),
             text: Body::new(render(&parts.text)?),

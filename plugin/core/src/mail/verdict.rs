@@ -187,7 +187,7 @@ impl Answer<'_> {
     }
 
     fn json(&self) -> Value {
-        serde_json::from_slice(self.body).unwrap_or_default()
+        crate::json::parse(self.body).unwrap_or_default()
     }
 
     /// Where the status is all that is known: as for webhooks, a 4xx is final but for 408, 425 and 429. A 2xx that is

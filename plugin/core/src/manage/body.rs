@@ -8,13 +8,11 @@ mod pool;
 
 pub use pool::BodyPool;
 
-use std::io::Read;
-
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::Value;
 
 use self::pool::Pooled;
 use super::exchange::BodyView;
+use crate::inflate::{self, Fault};
 use crate::request::decode_query_part;
 
 /// A body that was read.
@@ -148,7 +146,7 @@ impl Form {
             return Ok(Body::None);
         }
         match self {
-            Form::Json => serde_json::from_slice(bytes).map(Body::Json).map_err(|_| "not JSON".to_owned()),
+            Form::Json => crate::json::parse(bytes).map(Body::Json).map_err(|_| "not JSON".to_owned()),
             Form::Unsaid => {
                 compound(bytes).map(Body::Json).ok_or_else(|| "neither said to be JSON nor JSON".to_owned())
             }
@@ -166,7 +164,7 @@ impl Form {
 /// JSON that is an object or a list, which nothing else looks like.
 fn compound(bytes: &[u8]) -> Option<Value> {
     let first = bytes.trim_ascii_start().first()?;
-    if matches!(first, b'{' | b'[') { serde_json::from_slice(bytes).ok() } else { None }
+    if matches!(first, b'{' | b'[') { crate::json::parse(bytes).ok() } else { None }
 }
 
 fn url_encoded(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
@@ -205,10 +203,10 @@ impl Encoding {
 fn decode(encoding: Encoding, bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>, String> {
     match encoding {
         Encoding::Identity => Ok(bytes),
-        Encoding::Gzip => bounded(MultiGzDecoder::new(bytes.as_slice()), limit, "gzip"),
+        Encoding::Gzip => named(inflate::gzip(&bytes, limit), limit, "gzip"),
         // By its specification it is zlib's format; some servers send the bare one.
-        Encoding::Deflate if is_zlib(&bytes) => bounded(ZlibDecoder::new(bytes.as_slice()), limit, "deflate"),
-        Encoding::Deflate => bounded(DeflateDecoder::new(bytes.as_slice()), limit, "deflate"),
+        Encoding::Deflate if is_zlib(&bytes) => named(inflate::zlib(&bytes, limit), limit, "deflate"),
+        Encoding::Deflate => named(inflate::deflate(&bytes, limit), limit, "deflate"),
     }
 }
 
@@ -220,11 +218,11 @@ fn is_zlib(bytes: &[u8]) -> bool {
     }
 }
 
-fn bounded(decoder: impl Read, limit: usize, name: &str) -> Result<Vec<u8>, String> {
-    let mut decoded = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    decoder.take(most).read_to_end(&mut decoded).map_err(|_| format!("said to be {name}, and not"))?;
-    if decoded.len() > limit { Err(format!("larger than {limit} bytes, decompressed")) } else { Ok(decoded) }
+fn named(decoded: Result<Vec<u8>, Fault>, limit: usize, name: &str) -> Result<Vec<u8>, String> {
+    decoded.map_err(|fault| match fault {
+        Fault::Malformed => format!("said to be {name}, and not"),
+        Fault::TooLarge => format!("larger than {limit} bytes, decompressed"),
+    })
 }
 
 /// A short name of a type or an encoding, which can be shown.

@@ -1,6 +1,5 @@
 //! Something that happened, and the message that says so.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::kind::{Action, Kind};
@@ -99,10 +98,23 @@ impl Occurrence {
     }
 
     fn write(&self, timestamp: &str) -> String {
-        let payload = Ordered { value: &self.payload, kind: self.kind, parent: "" };
-        let message = Members { kind: self.kind, name: &self.name(), payload, timestamp };
-        // Strings and trees of strings and numbers cannot fail.
-        serde_json::to_string(&message).unwrap_or_default()
+        let (event, payload, end) = match self.kind.is_portal() {
+            true => ("Event", "Message", Some("Timestamp")),
+            false => ("event", "data", None),
+        };
+        let mut out = "{".to_owned();
+        write_name(&mut out, event);
+        write_text(&mut out, &self.name());
+        out.push(',');
+        write_name(&mut out, payload);
+        write_ordered(&mut out, &self.payload, self.kind, "");
+        if let Some(name) = end {
+            out.push(',');
+            write_name(&mut out, name);
+            write_text(&mut out, timestamp);
+        }
+        out.push('}');
+        out
     }
 }
 
@@ -116,56 +128,45 @@ fn concerned(payload: &Value) -> Option<Mailbox> {
     Some(Mailbox { address, name: Name::lossy(&names.join(" ")) })
 }
 
-struct Members<'o> {
-    kind: Kind,
-    name: &'o str,
-    payload: Ordered<'o>,
-    timestamp: &'o str,
-}
-
-impl Serialize for Members<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if self.kind.is_portal() {
-            map.serialize_entry("Event", self.name)?;
-            map.serialize_entry("Message", &self.payload)?;
-            map.serialize_entry("Timestamp", self.timestamp)?;
-        } else {
-            map.serialize_entry("event", self.name)?;
-            map.serialize_entry("data", &self.payload)?;
-        }
-        map.end()
-    }
-}
-
-/// A tree whose objects' members are written in the documented order, then what is left by name.
-struct Ordered<'v> {
-    value: &'v Value,
-    kind: Kind,
-    /// The name of the member that it is.
-    parent: &'v str,
-}
-
-impl Serialize for Ordered<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let below = |value, parent| Ordered { value, kind: self.kind, parent };
-        match self.value {
-            Value::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in in_order(members, &shapes::order(self.kind, self.parent)) {
-                    map.serialize_entry(name, &below(value, name))?;
-                }
-                map.end()
+/// Writes a tree whose objects' members come in the documented order, then what is left by name. `parent` is the name
+/// of the member that it is.
+fn write_ordered(out: &mut String, value: &Value, kind: Kind, parent: &str) {
+    match value {
+        Value::Object(members) => {
+            let mut separator = '{';
+            for (name, value) in in_order(members, &shapes::order(kind, parent)) {
+                out.push(separator);
+                write_name(out, name);
+                write_ordered(out, value, kind, name);
+                separator = ',';
             }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(|item| below(item, ""))),
-            plain => plain.serialize(serializer),
+            out.push_str(if members.is_empty() { "{}" } else { "}" });
         }
+        Value::Array(items) => {
+            let mut separator = '[';
+            for item in items {
+                out.push(separator);
+                write_ordered(out, item, kind, "");
+                separator = ',';
+            }
+            out.push_str(if items.is_empty() { "[]" } else { "]" });
+        }
+        plain => out.push_str(&plain.to_string()),
     }
+}
+
+/// A member's name, with the colon.
+fn write_name(out: &mut String, name: &str) {
+    write_text(out, name);
+    out.push(':');
+}
+
+fn write_text(out: &mut String, text: &str) {
+    out.push_str(&Value::from(text).to_string());
 }
 
 fn in_order<'m>(members: &'m Map<String, Value>, order: &[&str]) -> Vec<(&'m String, &'m Value)> {
-    let place = |name: &str| order.iter().position(|known| *known == name).unwrap_or(order.len());
-    let mut sorted: Vec<_> = members.iter().collect();
-    sorted.sort_by_key(|(name, _)| place(name));
-    sorted
+    let known = order.iter().filter_map(|name| members.get_key_value(*name));
+    let others = members.iter().filter(|(name, _)| !order.contains(&name.as_str()));
+    known.chain(others).collect()
 }

@@ -9,6 +9,7 @@ use super::occurrence::Occurrence;
 use super::shapes::FieldType::{Attributes, Boolean, Fields, Integer, Integers, Object, Text, Texts, Time};
 use super::shapes::{ATTRIBUTE, Field, FieldType, fields, is_rfc3339};
 use crate::config::{hint, item, member};
+use crate::json::type_name;
 use crate::units::UnixMillis;
 
 /// What is wrong with what was posted, and where.
@@ -47,7 +48,7 @@ pub fn posted(json: &Value, now: UnixMillis) -> Result<Occurrence, Vec<ShapeErro
         other => {
             check.add(
                 "",
-                format!("expected an object such as {{\"event\", \"org_id\", \"data\"}}, found {}", found(other)),
+                format!("expected an object such as {{\"event\", \"org_id\", \"data\"}}, found {}", type_name(other)),
             );
             None
         }
@@ -171,7 +172,7 @@ impl Check {
                 Some(Value::Object(payload.clone()))
             }
             Some(other) => {
-                self.add(name, format!("expected an object, found {}", found(other)));
+                self.add(name, format!("expected an object, found {}", type_name(other)));
                 None
             }
             None => {
@@ -238,19 +239,8 @@ impl Check {
         let found = match (of, value) {
             (Time, Value::String(_)) => "another string",
             (Integer, Value::Number(_)) => "another number",
-            _ => found(value),
+            _ => type_name(value),
         };
         self.add(path, format!("expected {of}, found {found}"));
-    }
-}
-
-fn found(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }

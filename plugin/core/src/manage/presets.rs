@@ -107,9 +107,19 @@ impl Row {
 }
 
 /// An object of the members that are there.
-fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
-    let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(there.collect::<Map<_, _>>())
+fn object<const N: usize>(mut members: [(&str, Option<Value>); N]) -> Value {
+    taken(&mut members)
+}
+
+/// The same, compiled once for every number of members.
+fn taken(members: &mut [(&str, Option<Value>)]) -> Value {
+    let mut object = Map::new();
+    for (name, value) in members {
+        if let Some(value) = value.take() {
+            object.insert((*name).to_owned(), value);
+        }
+    }
+    Value::Object(object)
 }
 
 fn text(text: &str) -> Option<Value> {

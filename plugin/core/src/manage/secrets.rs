@@ -390,6 +390,6 @@ pub(super) fn org_of_key(key: &str) -> Option<String> {
         return Some(prefix.to_owned());
     }
     let bytes = STANDARD.decode(key).or_else(|_| STANDARD_NO_PAD.decode(key)).ok()?;
-    let token: Value = serde_json::from_slice(&bytes).ok()?;
+    let token = crate::json::parse(&bytes).ok()?;
     token.get("org").and_then(Value::as_str).filter(|org| !org.is_empty()).map(str::to_owned)
 }

@@ -71,9 +71,15 @@ impl<'c> PageName<'c> {
     fn key(self) -> Cow<'c, str> {
         match self {
             PageName::Kept(key) => Cow::Borrowed(key),
-            PageName::Own(subject) => Cow::Owned(format!("tb1/k/{subject:x}")),
-            PageName::Identities(page) => Cow::Owned(format!("tb1/i/{page}")),
-            PageName::Fetched(page) => Cow::Owned(format!("tb1/j/{page}")),
+            PageName::Own(subject) => {
+                let mut digits = [0; 16];
+                // Only another length could fail.
+                let _ = hex::encode_to_slice(subject.to_be_bytes(), &mut digits);
+                let digits = std::str::from_utf8(&digits).unwrap_or_default();
+                Cow::Owned(["tb1/k/", digits.trim_start_matches('0')].concat())
+            }
+            PageName::Identities(page) => Cow::Owned(["tb1/i/", itoa::Buffer::new().format(page)].concat()),
+            PageName::Fetched(page) => Cow::Owned(["tb1/j/", itoa::Buffer::new().format(page)].concat()),
         }
     }
 
@@ -122,6 +128,10 @@ pub struct Charge<'c> {
 /// A list that needs no allocation for as many limits as a request has at most: one of each [`Scope`].
 pub type List<T> = SmallVec<[T; 5]>;
 
+/// How far limits are used. It needs no allocation for two, which is what most requests are counted on: unlike a [`List`]
+/// it is moved around and kept until the response, so that its size counts.
+pub type Usages = SmallVec<[(Scope, Usage); 2]>;
+
 /// A threshold that this request is the first to find passed: no other request reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crossing {
@@ -141,7 +151,7 @@ pub struct Charged {
     /// The limit that refused the request, which then counts on none.
     pub refused_by: Option<Scope>,
     /// The refusing limit, else all of them.
-    pub usages: List<(Scope, Usage)>,
+    pub usages: Usages,
     /// At most one per scope.
     pub crossings: Vec<Crossing>,
 }
@@ -259,7 +269,7 @@ impl<'c> Line<'c> {
 struct PageCharge<'c> {
     page: PageName<'c>,
     charged: Charged,
-    undo: List<Undo>,
+    undo: SmallVec<[Undo; 2]>,
 }
 
 struct Undo {
@@ -289,7 +299,9 @@ fn count_on<'c, 'l>(
     later: &[&'l Line<'c>],
     now: UnixMillis,
 ) -> Result<Counted<'c, 'l>, StoreError> {
-    let (counted, evicted) = update_often(host, &page.key(), |stored| {
+    // Not handed through the update, which would copy it from one frame to the next.
+    let mut counted = None;
+    let evicted = update_often(host, &page.key(), |stored| {
         let mut counters = Page::decode(stored, page.kind())?;
         let (mut tallies, mut elsewhere) = (List::new(), List::new());
         for line in here {
@@ -313,24 +325,25 @@ fn count_on<'c, 'l>(
             }),
         };
         if let Some((charged, due_on, has_rung)) = refused {
-            let refused = PageCharge { page, charged, undo: List::new() };
-            let result = (Counted { page: refused, elsewhere: List::new(), due_on }, 0);
+            let refused = PageCharge { page, charged, undo: SmallVec::new() };
+            counted = Some(Counted { page: refused, elsewhere: List::new(), due_on });
             let is_worth_writing = has_rung || counters.is_renewed();
-            return Ok(if is_worth_writing { Change::Write(counters.encode(), result) } else { Change::Keep(result) });
+            return Ok(if is_worth_writing { Change::Write(counters.encode(), 0) } else { Change::Keep(0) });
         }
-        let (mut charged, mut undo) = (Charged::default(), List::new());
+        let page = PageCharge { page, charged: Charged::default(), undo: SmallVec::new() };
+        let counted = counted.insert(Counted { page, elsewhere, due_on: None });
         for tally in tallies {
-            undo.push(tally.count(&mut counters, &mut charged));
+            let undo = tally.count(&mut counters, &mut counted.page.charged);
+            counted.page.undo.push(undo);
         }
-        let (evicted, is_empty) = (counters.evicted(), undo.is_empty());
-        let page = PageCharge { page, charged, undo };
-        let result = (Counted { page, elsewhere, due_on: None }, evicted);
-        Ok(if is_empty { Change::Keep(result) } else { Change::Write(counters.encode(), result) })
+        let (evicted, is_empty) = (counters.evicted(), counted.page.undo.is_empty());
+        Ok(if is_empty { Change::Keep(evicted) } else { Change::Write(counters.encode(), evicted) })
     })?;
     if evicted > 0 {
         host.add(Metric::IdentitiesEvicted, evicted);
     }
-    Ok(counted)
+    // The step that won has run.
+    counted.ok_or(StoreError::Exhausted)
 }
 
 /// Takes a request off every page that it was counted on. Returns the crossings that must be reported although the
@@ -400,7 +413,7 @@ impl<'t, 'c> Tally<'t, 'c> {
 
     fn refusal(&self, crossing: Option<Crossing>) -> Charged {
         let crossings = crossing.into_iter().collect();
-        Charged { refused_by: Some(self.line.scope), usages: List::from_iter([self.usage()]), crossings }
+        Charged { refused_by: Some(self.line.scope), usages: Usages::from_iter([self.usage()]), crossings }
     }
 
     fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {

@@ -11,7 +11,7 @@ mod ledger;
 mod page;
 
 pub use alerts::Alerts;
-pub use ledger::{Charge, Charged, Crossing, Home, Line, List, PageName, Scope, charge, usages};
+pub use ledger::{Charge, Charged, Crossing, Home, Line, List, PageName, Scope, Usages, charge, usages};
 pub use page::{Counter, Kind, MAX_ENTRIES, Page};
 
 use serde::{Deserialize, Serialize};

@@ -6,8 +6,6 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
 /// Stands before a value in what the template writes: Handlebars hands over text and values alike. No text has it,
 /// since it is no character.
 pub(super) const VALUE_MARK: char = '\u{fdd0}';
@@ -138,7 +136,7 @@ impl JsonWriter {
 }
 
 fn is_string(value: &str) -> bool {
-    value.trim_ascii_start().starts_with('"') && serde_json::from_str::<String>(value).is_ok()
+    value.trim_ascii_start().starts_with('"') && crate::json::parse(value.as_bytes()).is_ok()
 }
 
 /// A number, a boolean, `null` or a string. Objects and lists are left out: a client that sends such text as its key
@@ -147,7 +145,7 @@ fn is_scalar(value: &str) -> bool {
     match value.trim_ascii_start().as_bytes().first() {
         Some(b'{' | b'[') | None => false,
         Some(b'"') => is_string(value),
-        Some(_) => serde_json::from_str::<Value>(value).is_ok(),
+        Some(_) => crate::json::parse(value.as_bytes()).is_ok(),
     }
 }
 

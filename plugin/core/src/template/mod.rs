@@ -20,20 +20,19 @@ mod trial;
 pub use escape::Format;
 pub use fault::TemplateError;
 
-use std::collections::BTreeMap;
-
 use handlebars::Handlebars;
-use serde::Serialize;
+use litemap::LiteMap;
+use serde_json::Value;
 
-use crate::event::{Event, Management, View};
+use crate::event::{Event, Management};
 use translate::translate;
 use trial::{Failed, try_out};
 
 /// Every template of a configuration, and the built-in ones.
 pub struct Templates {
     /// One registry per format, because a registry has one escape function.
-    registries: BTreeMap<Format, Handlebars<'static>>,
-    known: BTreeMap<String, Known>,
+    registries: LiteMap<Format, Handlebars<'static>>,
+    known: LiteMap<String, Known>,
 }
 
 struct Known {
@@ -59,13 +58,13 @@ pub struct TemplateName(String);
 impl Templates {
     /// Only the built-in templates.
     pub fn builtin() -> Self {
-        let mut templates = Templates { registries: BTreeMap::new(), known: BTreeMap::new() };
+        let mut templates = Templates { registries: LiteMap::new(), known: LiteMap::new() };
         for (name, source) in builtin::ALL {
             if let Err(error) = templates.add(name, source) {
                 log::error!("built-in template {name}: {error}");
             }
         }
-        templates.known.values_mut().for_each(|known| known.is_builtin = true);
+        templates.known.iter_mut().for_each(|(_, known)| known.is_builtin = true);
         if let Some(known) = templates.known.get_mut(builtin::DEFAULT) {
             known.volatile = Volatile::For(&builtin::DEFAULT_IS_VOLATILE_FOR);
         }
@@ -132,15 +131,15 @@ impl Templates {
         }
         let known = self.known.get(&name.0);
         let body = match known.is_some_and(|known| known.is_builtin) {
-            true => self.render_with(&name.0, &event.brief_view())?,
-            false => self.render_view(name, &event.view())?,
+            true => self.render_with(&name.0, event.brief_view())?,
+            false => self.render_with(&name.0, event.view())?,
         };
         let volatile = match known.map(|known| known.volatile) {
             Some(Volatile::Perhaps) => true,
             Some(Volatile::For(types)) => types.contains(&event.kind.name()),
             Some(Volatile::Never) | None => false,
         };
-        let stable = if volatile { Some(self.render_view(name, &event.stable_view())?) } else { None };
+        let stable = if volatile { Some(self.render_with(&name.0, event.stable_view())?) } else { None };
         Ok(Rendered { body, stable })
     }
 
@@ -149,23 +148,19 @@ impl Templates {
         if name.0 == builtin::DEFAULT {
             return Ok(Rendered { body: said.body.clone(), stable: Some(said.stable.clone()) });
         }
-        let body = self.render_with(&name.0, &event.management_view(said, false))?;
-        Ok(Rendered { body, stable: Some(self.render_with(&name.0, &event.management_view(said, true))?) })
+        let body = self.render_with(&name.0, event.management_view(said, false))?;
+        Ok(Rendered { body, stable: Some(self.render_with(&name.0, event.management_view(said, true))?) })
     }
 
     /// Renders something that is no event, whose fields the template names.
     ///
     /// # Errors
     /// When a helper fails at run time; the text says which.
-    pub fn render_value(&self, name: &TemplateName, value: &impl Serialize) -> Result<String, String> {
+    pub fn render_value(&self, name: &TemplateName, value: Value) -> Result<String, String> {
         self.render_with(&name.0, value)
     }
 
-    fn render_view(&self, name: &TemplateName, view: &View<'_>) -> Result<String, String> {
-        self.render_with(&name.0, view)
-    }
-
-    fn render_with(&self, name: &str, data: &impl Serialize) -> Result<String, String> {
+    fn render_with(&self, name: &str, data: Value) -> Result<String, String> {
         let known = self.known.get(name).ok_or_else(|| format!("no template {name:?}"))?;
         let registry = self.registries.get(&known.format).ok_or_else(|| format!("no template {name:?}"))?;
         registry::render(registry, name, known.format, data)

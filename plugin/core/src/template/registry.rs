@@ -6,7 +6,7 @@ use handlebars::{
     Context, Handlebars, Helper, HelperResult, JsonRender, Output, RenderContext, RenderError, RenderErrorReason,
     Renderable,
 };
-use serde::Serialize;
+use serde_json::Value;
 
 use super::escape::{self, Format};
 use super::functions;
@@ -62,7 +62,7 @@ pub(super) fn render(
     registry: &Handlebars<'_>,
     name: &str,
     format: Format,
-    data: &impl Serialize,
+    data: Value,
 ) -> Result<String, RenderError> {
     const USUAL_BYTES: usize = 512;
     let mut body = match format {
@@ -70,7 +70,8 @@ pub(super) fn render(
         _ => Body::Other(String::with_capacity(USUAL_BYTES)),
     };
     let template = registry.get_template(name).ok_or_else(|| RenderErrorReason::TemplateNotFound(name.to_owned()))?;
-    let context = Context::wraps(data)?;
+    let mut context = Context::null();
+    *context.data_mut() = data;
     template.render(registry, &context, &mut RenderContext::new(template.name.as_ref()), &mut body)?;
     Ok(match body {
         Body::Json(json) => json.finish(),

@@ -262,8 +262,8 @@ fn built_in_templates_show_nothing_that_is_left_out_for_them() {
             ..event.meta
         };
         for name in templates.names() {
-            let all = templates.render_with(name, &event.view()).unwrap();
-            assert_eq!(templates.render_with(name, &event.brief_view()).unwrap(), all, "{name} {kind:?}");
+            let all = templates.render_with(name, event.view()).unwrap();
+            assert_eq!(templates.render_with(name, event.brief_view()).unwrap(), all, "{name} {kind:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use super::escape::Format;
 use super::fault::excerpt;
 use super::registry;
 use crate::event::{Event, EventKind};
+use crate::json::{self, NotJson};
 
 /// Why a trial failed.
 pub(super) enum Failed {
@@ -27,19 +28,18 @@ pub(super) fn try_out(
     let mut fault = None;
     for kind in EventKind::FIRED {
         let event = Event::sample(kind);
-        let body = registry::render(handlebars, name, format, &event.view()).map_err(Failed::Render)?;
-        registry::render(handlebars, name, format, &event.stable_view()).map_err(Failed::Render)?;
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&body)
+        let body = registry::render(handlebars, name, format, event.view()).map_err(Failed::Render)?;
+        registry::render(handlebars, name, format, event.stable_view()).map_err(Failed::Render)?;
+        if let Err(NotJson { line, column, .. }) = json::parse(body.as_bytes())
             && fault.is_none()
         {
-            let (line, column) = (error.line(), error.column());
             let excerpt = excerpt(&body, line, column);
             fault = Some(format!("for {}, line {line}, column {column} of the message:{excerpt}", kind.name()));
         }
     }
     let mut every_branch = registry::of(format, true);
     every_branch.register_template_string(name, source).map_err(Failed::Read)?;
-    registry::render(&every_branch, name, format, &Event::sample(EventKind::AuthFailure).view())
+    registry::render(&every_branch, name, format, Event::sample(EventKind::AuthFailure).view())
         .map_err(Failed::Render)?;
     Ok(fault)
 }

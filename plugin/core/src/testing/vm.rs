@@ -38,6 +38,7 @@ impl<'h> Vm<'h> {
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
+#[allow(clippy::unwrap_used)]
 fn uncounted<T>(work: impl FnOnce() -> T) -> T {
     let mut result = None;
     allocation_counter::opt_out(|| result = Some(work()));

@@ -65,14 +65,24 @@ struct Found<'w> {
 
 impl Found<'_> {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.add_text(path.into(), message.into());
+    }
+
+    #[inline(never)]
+    fn add_text(&mut self, path: String, message: String) {
         self.warnings.add(path, message);
     }
 
     /// `path: has no effect: because`, where something is given.
     fn none(&mut self, is_given: bool, path: impl Into<String>, because: &str) {
         if is_given {
-            self.add(path, format!("has no effect: {because}"));
+            self.add_none(path.into(), because);
         }
+    }
+
+    #[inline(never)]
+    fn add_none(&mut self, path: String, because: &str) {
+        self.add_text(path, ["has no effect: ", because].concat());
     }
 }
 
@@ -82,7 +92,7 @@ struct Facts<'c> {
 }
 
 /// The rights that a session or a policy gives, with their path.
-type Rights<'c> = (String, &'c std::collections::BTreeMap<String, raw::AccessRight>);
+type Rights<'c> = (String, &'c raw::Named<raw::AccessRight>);
 
 impl<'c> Facts<'c> {
     fn apis(&self) -> impl Iterator<Item = (String, &'c raw::Api)> {

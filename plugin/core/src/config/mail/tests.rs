@@ -306,7 +306,7 @@ fn a_shared_letter_is_replaced_before_those_that_share_it() {
 fn no_secret_is_in_what_is_shown() {
     for provider in Provider::ALL {
         let code = provider.code();
-        let raw: crate::config::raw::Config = serde_json::from_value(config(code, settings(code))).unwrap();
+        let raw: crate::config::raw::Config = crate::config::raw::read(config(code, settings(code))).unwrap();
         let mail = load(&config(code, settings(code)));
         let request = mail.backend.account.request(&crate::mail::testing::letter());
         assert!(format!("{request:?}{:?}", request.headers).len() > 20);

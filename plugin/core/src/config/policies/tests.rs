@@ -3,10 +3,11 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::config::raw::read;
 
 fn merged(session: Value, policies: Value) -> Result<Merged, String> {
-    let session: Session = serde_json::from_value(session).unwrap();
-    merge(&session, &serde_json::from_value(policies).unwrap())
+    let session: Session = read(session).unwrap();
+    merge(&session, &read(policies).unwrap())
 }
 
 /// `api: quota_max/renewal rate/per scope` for each right, and the session's own limits under `*`.

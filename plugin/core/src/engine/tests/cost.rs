@@ -33,12 +33,16 @@ struct Cost {
     headers: usize,
 }
 
+fn engine(config: &Value, vm: &Vm<'_>, salt: u64) -> Engine {
+    let (config, _) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    Engine::new(config, vm, START, salt)
+}
+
 /// What the tenth of ten alike requests costs, its response included.
 fn cost(config: &Value, key: &str) -> Cost {
     let host = MemoryHost::default();
     let vm = Vm::on(&host);
-    let (config, _) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let mut engine = Engine::new(config, &vm, START, 0);
+    let mut engine = engine(config, &vm, 0);
     let headers: Vec<(&[u8], &[u8])> = vec![
         (b":authority", b"gw.test"),
         (b":path", b"/orders/1?page=2"),
@@ -86,6 +90,31 @@ fn observing_costs_a_request_nothing() {
     config["apis"][0]["observe_upstream"] = json!(true);
     let cost = cost(&config, "key");
     assert_eq!((cost.calls.as_slice(), cost.allocations), (&["set_shared_data"][..], 0));
+}
+
+/// Each VM guesses what it wrote last, and the others have counted since.
+#[test]
+fn vms_that_guess_admit_exactly_the_quota_and_report_each_threshold_once() {
+    let mut config = quotas();
+    config["keys"]["key"]["quota_max"] = json!(200);
+    config["orgs"]["acme"]["quota_max"] = json!(150);
+    let headers: [(&[u8], &[u8]); 3] =
+        [(b":path", b"/orders/1"), (b":authority", b"gw.test"), (b"authorization", b"key")];
+    for burst in [1, 2, 5, 17, 100] {
+        let host = MemoryHost::default();
+        let vms = [(); 3].map(|()| Vm::on(&host));
+        let mut engines: Vec<Engine> = (0..3).map(|salt| engine(&config, &vms[salt], salt as u64)).collect();
+        let request = Request { headers: &headers, property: &|_| None };
+        let admitted = (0..300).filter(|n| {
+            let vm = n / burst % 3;
+            let decision = engines[vm].on_request(&vms[vm], StreamId(1), &request, START);
+            matches!(decision, Poll::Ready(Decision::Continue { .. }))
+        });
+        assert_eq!(admitted.count(), 150, "{burst}");
+        // 50 and 60 % of the key's, 90 and 95 % of the organisation's.
+        assert_eq!(host.metric(Metric::Events(EventKind::TriggerExceeded)), 4, "{burst}");
+        assert_eq!(host.metric(Metric::Events(EventKind::OrgQuotaExceeded)), 150, "{burst}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The memory for bodies that are being collected: so much for all of a VM together.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use litemap::LiteMap;
 
 /// Bytes of all bodies together.
 pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -17,7 +18,7 @@ pub struct BodyPool(Rc<RefCell<Bodies>>);
 #[derive(Debug, Default)]
 struct Bodies {
     /// By the order in which they began.
-    by_number: BTreeMap<u64, Vec<u8>>,
+    by_number: LiteMap<u64, Vec<u8>>,
     begun: u64,
     bytes: usize,
 }

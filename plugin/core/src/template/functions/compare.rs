@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use crate::json;
+
 /// False are `false`, 0, nothing, and what is empty.
 pub(super) fn is_true(value: &Value) -> bool {
     match value {
@@ -54,7 +56,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Null => Some(0.0),
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse().ok(),
+        Value::String(text) => json::float(text),
         _ => None,
     };
     number.filter(|number: &f64| number.is_finite())

@@ -2,6 +2,8 @@
 
 use serde_json::{Number, Value};
 
+use crate::json;
+
 /// The text of an interpreted string, without its quotes.
 pub(super) fn unquote(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -85,7 +87,7 @@ pub(super) fn number(text: &str) -> Result<Value, String> {
         return Ok(Value::from(if negative { integer.saturating_neg() } else { integer }));
     }
     let starts_well = lower.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let float = if starts_well { lower.parse::<f64>().ok() } else { None };
+    let float = if starts_well { json::float(&lower) } else { None };
     float
         .and_then(|float| Number::from_f64(if negative { -float } else { float }))
         .map(Value::Number)

@@ -48,13 +48,13 @@ fn tyks_templates_run_unchanged() {
     templates.add("tyk.json", TYKS).unwrap();
     assert_eq!(templates.json_fault("tyk.json"), None);
     for kind in all_types() {
-        let body = templates.render_with("tyk.json", &data(kind)).unwrap();
+        let body = templates.render_with("tyk.json", data(kind)).unwrap();
         let value: serde_json::Value =
             serde_json::from_str(&body).unwrap_or_else(|error| panic!("{kind}: {error}: {body}"));
         assert_eq!(value["event"], kind);
     }
     let read =
-        |kind| serde_json::from_str::<serde_json::Value>(&templates.render_with("tyk.json", &data(kind)).unwrap());
+        |kind| serde_json::from_str::<serde_json::Value>(&templates.render_with("tyk.json", data(kind)).unwrap());
     assert_eq!(read("AuthFailure").unwrap()["message"], data("")["Meta"]["Message"]);
     assert_eq!(read("TriggerExceeded").unwrap()["trigger_limit"], 80);
     assert_eq!(read("TriggerExceeded").unwrap()["high"], true);
@@ -68,7 +68,7 @@ fn the_default_template_has_tyks_fields_for_each_type() {
     for kind in all_types() {
         let read = |mut data: serde_json::Value, suppressed: u64| {
             data["Meta"]["Suppressed"] = suppressed.into();
-            let body = templates.render_with(default, &data).unwrap();
+            let body = templates.render_with(default, data.clone()).unwrap();
             serde_json::from_str::<serde_json::Value>(&body).unwrap_or_else(|error| panic!("{kind}: {error}: {body}"))
         };
         let full = read(data(kind), 0);

@@ -27,7 +27,7 @@ pub(super) fn data(kind: &str) -> serde_json::Value {
 pub(super) fn render_with(name: &str, source: &str, data: &serde_json::Value) -> String {
     let mut templates = Templates::builtin();
     templates.add(name, source).unwrap_or_else(|error| panic!("{source}: {error}"));
-    templates.render_with(name, data).unwrap_or_else(|error| panic!("{source}: {error}"))
+    templates.render_with(name, data.clone()).unwrap_or_else(|error| panic!("{source}: {error}"))
 }
 
 fn render(source: &str) -> String {
@@ -330,7 +330,7 @@ proptest! {
         for name in ["t.json", "t.csv"] {
             let mut templates = Templates::builtin();
             if templates.add(name, &source).is_ok() {
-                let _ = templates.render_with(name, &data("AuthFailure"));
+                let _ = templates.render_with(name, data("AuthFailure"));
             }
         }
     }

@@ -12,7 +12,7 @@ use super::*;
 fn write(source: &str, data: &Value) -> String {
     let mut templates = Templates::builtin();
     templates.add("t.json", source).unwrap_or_else(|error| panic!("{source}: {error}"));
-    templates.render_with("t.json", data).unwrap()
+    templates.render_with("t.json", data.clone()).unwrap()
 }
 
 fn read(source: &str, data: &Value) -> Value {
@@ -141,7 +141,7 @@ proptest! {
     fn any_value_in_any_place_leaves_json(bytes in any::<Vec<u8>>(), text in "[\"\\\\{}\\[\\],:0-9a-z \n-]{0,12}") {
         for value in [crate::event::client_text(&bytes), text] {
             for source in PLACES {
-                let body = TEMPLATES.render_with(&format!("{source}.json"), &data(&value)).unwrap();
+                let body = TEMPLATES.render_with(&format!("{source}.json"), data(&value)).unwrap();
                 prop_assert!(serde_json::from_str::<Value>(&body).is_ok(), "{}: {}", source, body);
             }
         }
