@@ -142,10 +142,7 @@ impl Fields {
     pub(super) fn restriction<'f>(&self, at: &At<'f>, others: &[(&str, &str)]) -> Option<(&'f str, &'static str)> {
         for (name, value) in at.entries() {
             let is_known = |known: &[(&str, &str)]| known.iter().any(|(known, _)| *known == name);
-            if !value.value().is_some_and(says_something)
-                || self.harmless.iter().any(|harmless| *harmless == name)
-                || is_known(others)
-            {
+            if !value.value().is_some_and(says_something) || self.harmless.contains(&name) || is_known(others) {
                 continue;
             }
             let why = self.restricting.iter().find(|(field, _)| *field == name);

@@ -433,11 +433,13 @@ impl Draft {
         let hash = KeyHash::from_config(name).filter(|_| !name.is_empty() && !is_identity(name));
         let Some(hash) = hash else {
             // No request finds it. Neither form can be a key, so that it may be shown.
-            self.close(name, "no key: neither raw nor \"sha256:\" and 64 hex digits");
+            let name = if name.is_empty() { "an empty name" } else { name };
+            self.close(name, "it is no key: neither a raw one nor \"sha256:\" and 64 hex digits");
             return Ok(());
         };
         if !session.starts_with(b"{") {
-            return Err(format!("{}: an object was expected", hash.fingerprint()));
+            self.close(&hash.fingerprint(), "a session is an object");
+            return Ok(());
         }
         let session = config.session_maker.read(hash, session, &config.directory, &mut self.shared);
         let (session, closings) = session.map_err(|why| format!("{}: {why}", hash.fingerprint()))?;

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::mem;
 
+use serde_json::Value;
+
 use super::error::{item, key_name, member};
+use crate::json;
 
 /// An object or a list that has not ended.
 struct Open {
@@ -37,7 +40,10 @@ pub(super) fn find(text: &[u8]) -> Option<String> {
                     }
                 }
                 let Some(object) = open.last_mut().filter(|_| mem::take(&mut is_name)) else { continue };
-                let name: String = serde_json::from_slice(text.get(start..at).unwrap_or_default()).unwrap_or_default();
+                let name = match json::parse(text.get(start..at).unwrap_or_default()) {
+                    Ok(Value::String(name)) => name,
+                    _ => continue,
+                };
                 // Names of keys are secrets.
                 let shown = if object.path == "keys" { key_name(&name) } else { name.clone() };
                 object.next = member(&object.path, &shown);

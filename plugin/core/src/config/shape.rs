@@ -180,7 +180,7 @@ impl<'s> Shape<'s> {
                 _ => None,
             };
             let Some(shown) = shown else { return self.wrong_type(expected, value, path) };
-            let number = shown.trim_matches('"').trim().parse::<f64>().ok();
+            let number = json::float(shown.trim_matches('"').trim());
             let why = match number.filter(|number| number.fract() == 0.0) {
                 Some(_) => "is too large".to_owned(),
                 None => format!("is not {expected}"),
