@@ -1,9 +1,13 @@
 //! Makes what the module embeds of the JSON Schema: everything that is checked, without the words for people.
 
+use std::env;
 use std::error::Error;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
-use std::{env, fs};
 
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use serde_json::{Map, Value};
 
 const SCHEMA: &str = "../../envoy/tollbell.schema.json";
@@ -12,9 +16,6 @@ const SCHEMA: &str = "../../envoy/tollbell.schema.json";
 const FOR_PEOPLE: [&str; 8] =
     ["$schema", "title", "description", "default", "format", "examples", "allOf", "propertyNames"];
 
-/// The best level of compression.
-const BEST: u8 = 10;
-
 /// Keywords whose members are schemas by name.
 const NAMED_SCHEMAS: [&str; 2] = ["$defs", "properties"];
 
@@ -22,8 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={SCHEMA}");
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(SCHEMA)?)?;
     strip(&mut schema);
-    let compressed = miniz_oxide::deflate::compress_to_vec(schema.to_string().as_bytes(), BEST);
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"), compressed)?;
+    let file = File::create(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"))?;
+    let mut compressed = DeflateEncoder::new(file, Compression::best());
+    compressed.write_all(schema.to_string().as_bytes())?;
+    compressed.finish()?;
     Ok(())
 }
 

@@ -14,10 +14,10 @@ const ROOM: u64 = 5;
 /// The module's bytes when this was written last. A change that makes the module smaller lowers them.
 fn recorded(std_is_rebuilt: bool, is_optimized: bool) -> u64 {
     match (std_is_rebuilt, is_optimized) {
-        (true, true) => 1_115_623,
-        (true, false) => 1_279_713,
-        (false, true) => 1_276_779,
-        (false, false) => 1_469_025,
+        (true, true) => 1_161_030,
+        (true, false) => 1_332_130,
+        (false, true) => 1_322_000,
+        (false, false) => 1_515_000,
     }
 }
 

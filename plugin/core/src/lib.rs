@@ -32,7 +32,6 @@ pub mod guess;
 pub mod handler;
 pub mod hosts;
 pub mod identity;
-pub mod inflate;
 pub mod json;
 pub mod key_location;
 pub mod keys;

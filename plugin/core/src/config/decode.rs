@@ -3,9 +3,11 @@
 //! Envoy unwraps a `StringValue` and hands over its text; any other message arrives as serialized protobuf, and in a
 //! `Struct` every float and every integer outside 32 bits that was written in YAML is a string.
 
+use prost::Message;
+use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
-use super::{ConfigError, duplicates, wire};
+use super::{ConfigError, duplicates};
 use crate::json;
 
 /// Reads JSON text or a serialized `google.protobuf.Struct`. Nothing at all is an empty object.
@@ -23,10 +25,10 @@ pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
         Err(error) => error,
     };
     // A Struct may begin like JSON text: its first byte is a newline, and a length can be an opening brace.
-    if let Some(object) = wire::object(bytes).filter(|object| !looks_like_text(bytes) || !object.is_empty()) {
-        return Ok(Value::Object(object));
-    }
-    let message = why_not_json(&json_error, bytes);
+    let message = match prost_types::Struct::decode(bytes) {
+        Ok(decoded) if !looks_like_text(bytes) || !decoded.fields.is_empty() => return Ok(object(decoded)),
+        _ => why_not_json(&json_error, bytes),
+    };
     let message = format!(
         "neither JSON text (google.protobuf.StringValue) nor a google.protobuf.Struct; read as JSON: {message}"
     );
@@ -56,6 +58,21 @@ fn why_not_json(error: &json::NotJson, text: &[u8]) -> String {
 
 fn looks_like_text(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first().is_some_and(u8::is_ascii_graphic)
+}
+
+fn object(decoded: prost_types::Struct) -> Value {
+    Value::Object(decoded.fields.into_iter().map(|(name, value)| (name, json_of(value))).collect())
+}
+
+fn json_of(value: prost_types::Value) -> Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(value),
+        Some(Kind::NumberValue(value)) => number(value),
+        Some(Kind::StringValue(value)) => Value::String(value),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(json_of).collect()),
+        Some(Kind::StructValue(value)) => object(value),
+    }
 }
 
 /// Protobuf knows only doubles: whole ones become integers again.

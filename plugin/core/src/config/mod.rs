@@ -26,7 +26,6 @@ mod shape;
 mod target;
 mod url;
 mod versioning;
-mod wire;
 
 pub use clusters::{Clusters, Needed};
 pub use error::{ConfigError, Errors};
@@ -34,6 +33,9 @@ pub(crate) use error::{hint, item, member};
 pub use schema::{envoy_schema, schema};
 pub use sessions::{SessionMaker, is_identity};
 
+use std::io::Read;
+
+use flate2::read::DeflateDecoder;
 use litemap::LiteMap;
 
 use crate::admin::Admin;
@@ -42,7 +44,6 @@ use crate::delivery::disabled::ConfigId;
 use crate::delivery::succession::{Line, Origin, Scope};
 use crate::event::{Event, EventKind};
 use crate::handler::{HandlerIndex, Handlers, Target, Webhook};
-use crate::inflate;
 use crate::json;
 use crate::keys::KeysFrom;
 use crate::limit_headers::LimitHeaders;
@@ -166,9 +167,11 @@ impl Config {
 /// What [`Config::load`] checks first: [`schema()`] as it was when `make schema` ran last, without descriptions. Building
 /// it takes much more code than reading it.
 fn embedded_schema(errors: &mut Errors) -> serde_json::Value {
-    const MAX_BYTES: usize = 1 << 20;
-    let text = inflate::deflate(include_bytes!(concat!(env!("OUT_DIR"), "/schema.deflate")), MAX_BYTES);
-    json::parse(&text.unwrap_or_default()).unwrap_or_else(|error| {
+    let mut text = Vec::new();
+    let mut compressed = DeflateDecoder::new(&include_bytes!(concat!(env!("OUT_DIR"), "/schema.deflate"))[..]);
+    // What cannot be decompressed is not JSON either.
+    let _ = compressed.read_to_end(&mut text);
+    json::parse(&text).unwrap_or_else(|error| {
         errors.add("", format!("the schema in the module: {error}"));
         serde_json::Value::Null
     })

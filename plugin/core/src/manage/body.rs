@@ -8,11 +8,13 @@ mod pool;
 
 pub use pool::BodyPool;
 
+use std::io::Read;
+
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::Value;
 
 use self::pool::Pooled;
 use super::exchange::BodyView;
-use crate::inflate::{self, Fault};
 use crate::request::decode_query_part;
 
 /// A body that was read.
@@ -203,10 +205,10 @@ impl Encoding {
 fn decode(encoding: Encoding, bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>, String> {
     match encoding {
         Encoding::Identity => Ok(bytes),
-        Encoding::Gzip => named(inflate::gzip(&bytes, limit), limit, "gzip"),
+        Encoding::Gzip => bounded(&mut MultiGzDecoder::new(bytes.as_slice()), limit, "gzip"),
         // By its specification it is zlib's format; some servers send the bare one.
-        Encoding::Deflate if is_zlib(&bytes) => named(inflate::zlib(&bytes, limit), limit, "deflate"),
-        Encoding::Deflate => named(inflate::deflate(&bytes, limit), limit, "deflate"),
+        Encoding::Deflate if is_zlib(&bytes) => bounded(&mut ZlibDecoder::new(bytes.as_slice()), limit, "deflate"),
+        Encoding::Deflate => bounded(&mut DeflateDecoder::new(bytes.as_slice()), limit, "deflate"),
     }
 }
 
@@ -218,11 +220,11 @@ fn is_zlib(bytes: &[u8]) -> bool {
     }
 }
 
-fn named(decoded: Result<Vec<u8>, Fault>, limit: usize, name: &str) -> Result<Vec<u8>, String> {
-    decoded.map_err(|fault| match fault {
-        Fault::Malformed => format!("said to be {name}, and not"),
-        Fault::TooLarge => format!("larger than {limit} bytes, decompressed"),
-    })
+fn bounded(decoder: &mut dyn Read, limit: usize, name: &str) -> Result<Vec<u8>, String> {
+    let mut decoded = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    decoder.take(most).read_to_end(&mut decoded).map_err(|_| format!("said to be {name}, and not"))?;
+    if decoded.len() > limit { Err(format!("larger than {limit} bytes, decompressed")) } else { Ok(decoded) }
 }
 
 /// A short name of a type or an encoding, which can be shown.
