@@ -148,3 +148,18 @@ fn a_file_is_yaml_or_json_by_its_name() {
 fn a_node_without_entries_is_no_map() {
     assert!(Node::new(1, Value::Null).entry("a").is_none());
 }
+
+#[test]
+fn mistakes_in_yaml_are_named_in_plain_words() {
+    for (text, said) in [
+        ("a:\n\tb: 1\n", "tabs do not indent"),
+        ("a: b: c\n", "this colon fits nothing"),
+        ("a: [1, 2}\n", "a comma or ] is missing"),
+        ("a: \"x\n", "a quote is not closed"),
+        ("a: \"\\d\"\n", "this escape is unknown"),
+        ("a: *b\n", "no value before this has an anchor"),
+    ] {
+        let fault = yaml::parse(text).unwrap_err();
+        assert!(fault.message.contains(said), "{text:?}: {}", fault.message);
+    }
+}

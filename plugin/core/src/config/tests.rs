@@ -797,3 +797,66 @@ fn a_cluster_that_is_needed_and_not_there_is_an_error_with_its_place_and_its_tar
     assert!(Config::load_in(b"{\"apis\": [{\"api_id\": \"a\"}]}", &|_| Some(false)).is_ok());
     assert!(Config::load_in(config(json!({})).to_string().as_bytes(), &|_| None).is_ok());
 }
+
+#[test]
+fn a_monitor_that_notifies_no_one_is_one_error() {
+    let of = |configuration: Value| {
+        errors(
+            json!({ "monitor": { "enable_trigger_monitors": true, "monitor_user_keys": true, "configuration": configuration } }),
+        )
+    };
+    let disabled = of(json!({ "target_path": "http://hooks.test/", "disabled": true }));
+    assert_eq!(
+        disabled,
+        ["monitor.configuration.disabled: is true, so no one would be notified of a crossed threshold"]
+    );
+    let [wrong] = &of(json!({ "target_path": "hooks" }))[..] else { panic!() };
+    assert!(wrong.starts_with("monitor.configuration.target_path: \"hooks\" is not an absolute"), "{wrong}");
+}
+
+#[test]
+fn rights_that_name_no_version_are_warnings() {
+    let config = json!({
+        "apis": [{ "api_id": "v", "versioning": { "location": "header", "key": "v", "versions": { "v1": {} } } }],
+        "policies": {
+            "none": { "access_rights": { "v": {} } },
+            "one": { "access_rights": { "v": { "versions": ["v1"] } } },
+            "quota": { "quota_max": 5, "partitions": { "quota": true }, "access_rights": { "v": {} } },
+        },
+        "keys": {
+            "own": { "access_rights": { "v": { "versions": ["v9"] } } },
+            "replaced": { "apply_policies": ["one"], "access_rights": { "v": {} } },
+            "quota": { "apply_policies": ["quota"], "access_rights": { "v": { "versions": ["v1"] } } },
+            "none": { "apply_policies": ["none"] },
+        },
+    });
+    let (_, warnings) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let said: Vec<String> =
+        warnings.iter().map(ToString::to_string).filter(|said| said.contains("names no version")).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("keys[\"sha256:") && said[0].ends_with("so the key may call none"), "{said:?}");
+    let policy =
+        "policies.none.access_rights.v.versions: names no version of the API, so the policy lets its keys call none";
+    assert_eq!(said[1], policy);
+}
+
+#[test]
+fn text_that_is_no_json_is_named_by_its_place_and_mistake() {
+    for (text, said) in [
+        ("{\"apis\": [],}", "line 1, column 13: a comma is too many before this bracket"),
+        ("{\n\"apis\": []\n\"keys\": {}}", "line 3, column 1: a comma or a colon is missing before this"),
+        ("{\"apis\": [", "the text ends too early"),
+        ("{'apis': []}", "line 1, column 2: texts stand in double quotes"),
+        ("{ // ours\n}", "JSON has no comments"),
+        ("{\"apis\": yes}", "expected a text in double quotes"),
+    ] {
+        let errors = Config::load(text.as_bytes()).err().unwrap_or_default();
+        let found = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        assert!(found.contains(said) && !found.contains("at line"), "{text}: {found}");
+    }
+    let twice = Config::load(br#"{"apis": [{"api_id": "a", "api_id": "b"}]}"#).err().unwrap_or_default();
+    assert_eq!(
+        twice.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["apis[0].api_id: stands twice in one object"]
+    );
+}

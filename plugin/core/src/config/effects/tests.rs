@@ -553,4 +553,13 @@ fn a_mistake_that_is_made_a_thousand_times_is_not_written_a_thousand_times() {
         found[20]
     );
     assert!(!found.iter().any(|said| said.contains("k1")), "no raw key is shown");
+    // Other warnings are counted, too.
+    let mut config = base();
+    for n in 0..1000 {
+        config["keys"][format!("k{n}")] = json!({ "expires": n + 1, "apply_policies": ["plain"] });
+    }
+    let found = warnings(&config);
+    let of = |part: &str| found.iter().filter(|said| said.contains(part)).count();
+    assert_eq!((of("before the year 2001"), of("gives a right to an API")), (20, 20), "{found:#?}");
+    assert_eq!(of("980 more warnings of this kind are not shown"), 2, "{found:#?}");
 }
