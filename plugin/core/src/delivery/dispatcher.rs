@@ -585,12 +585,15 @@ impl Dispatcher {
     fn give_up(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery, outcome: &Outcome) {
         let endpoint = delivery.target.endpoint;
         let is_meant = |held: &Held| matches!(held, Held::Message(held) if held.id == delivery.id && held.target.endpoint == endpoint);
-        if !self.finish_if(host, slot, delivery, is_meant) {
-            return;
+        if !matches!(outbox::held(host, slot), Ok(Some(held)) if is_meant(&held)) {
+            return self.schedule.forget(slot);
         }
+        // Before it is ended: should the VM die in between, it is reported again rather than never.
         host.count(Metric::Failed);
         log::error!("{}: failed for good after {} attempts: {outcome}", name(delivery), delivery.attempts);
-        self.release(host, delivery);
+        if self.finish_if(host, slot, delivery, is_meant) {
+            self.release(host, delivery);
+        }
     }
 
     /// Ends a message that is not to be sent; `false` where another VM has done so.
