@@ -71,6 +71,11 @@ const CLOSING: &[(&str, &str)] = &[
     ("access_rights.orders.of_the_future", r#"{"of_the_future": {"deny": ["/secret"]}}"#),
     ("access_rights.orders.limit.of_the_future", r#"{"limit": {"of_the_future": 7}}"#),
     ("access_rights.orders.allowed_urls[0].url", r#"{"allowed_urls": [{"url": "/(public", "methods": ["GET"]}]}"#),
+    ("access_rights.orders.allowed_urls[0].URL", r#"{"allowed_urls": [{"URL": "/x", "methods": ["GET"]}]}"#),
+    (
+        "access_rights.orders.allowed_urls[0].deny",
+        r#"{"allowed_urls": [{"url": "/", "methods": ["GET"], "deny": ["/secret"]}]}"#,
+    ),
     (
         "access_rights.orders.allowed_urls[1].url",
         r#"{"allowed_urls": [{"url": "/a", "methods": []}, {"url": "\\pL", "methods": ["GET"]}]}"#,

@@ -112,7 +112,9 @@ impl Plugin {
         let engine = Engine::new(config, &host, now, nanos).with_bodies(self.bodies.clone());
         host::declare_pass(engine.pass_property());
         self.first_root = self.first_root.or(Some(root));
-        self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS });
+        if let Some(former) = self.roots.insert(root, Root { host, engine, tick_ms: TICK_MS }) {
+            former.host.hand_over_counts();
+        }
         host::start_ticking(TICK_MS);
         true
     }
@@ -227,8 +229,10 @@ impl Plugin {
         let Some(followup) = &mut state.followup else { return };
         let Some(Root { host, engine, .. }) = self.roots.get_mut(&root) else { return };
         engine.show_limits(followup, host::now, host::set_response_header);
+        // They may be long, and the stream may last.
+        let headers = std::mem::take(&mut state.headers);
         if Engine::status_header(followup).is_some() {
-            observe(host, engine, followup, &state.headers);
+            observe(host, engine, followup, &headers);
         }
         match Engine::watched(followup) {
             None => state.followup = None,

@@ -8,7 +8,7 @@ mod lists;
 
 use serde_json::{Map, Value};
 
-pub use lists::{LIMIT, PARTITIONS, POLICY, RIGHT, SESSION};
+pub use lists::{LIMIT, PARTITIONS, POLICY, RIGHT, RULE, SESSION};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +66,21 @@ pub(super) fn closed(session: &Value) -> Closed {
             let limit = right.get("limit").and_then(Value::as_object)?;
             closing(LIMIT, limit).map(|field| format!("limit.{field}"))
         });
+        let field = field.or_else(|| wrong_rule(right));
         closed.rights.extend(field.map(|field| (api.clone(), format!("access_rights.{api}.{field}"))));
     }
     closed
+}
+
+/// What the entries of a right's `allowed_urls` say that is not honoured. One without a `url` would allow every path.
+fn wrong_rule(right: &Map<String, Value>) -> Option<String> {
+    let rules = right.get("allowed_urls").and_then(Value::as_array)?;
+    rules.iter().enumerate().find_map(|(place, rule)| {
+        let rule = rule.as_object()?;
+        let has_url = rule.get("url").and_then(Value::as_str).is_some_and(|url| !url.is_empty());
+        let field = closing(RULE, rule).or_else(|| (!has_url).then(|| "url".to_owned()))?;
+        Some(format!("allowed_urls[{place}].{field}"))
+    })
 }
 
 /// The first field that is set and closes, or is not listed.

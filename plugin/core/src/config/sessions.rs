@@ -9,7 +9,7 @@ use super::decode::number;
 use super::error::{Errors, hint, item, key_name, member};
 use super::fields::{self, Closed};
 use super::policies::merge;
-use super::{numbers, raw};
+use super::{duplicates, numbers, raw};
 use crate::allowed_urls::AllowedUrls;
 use crate::json;
 use crate::quota::Quota;
@@ -81,8 +81,13 @@ impl SessionMaker {
         directory: &Directory,
         shared: &mut Shared,
     ) -> Result<(Session, Vec<String>), String> {
-        let mut value = json::parse(json).map_err(|fault| fault.to_string())?;
+        let (mut value, malformed) = match json::parse(json) {
+            Ok(value) => (value, None),
+            Err(fault) => (Value::Object(Map::new()), Some(fault.to_string())),
+        };
         let Closed { key: mut closing, rights: narrowed } = fields::closed(&value);
+        let twice = || duplicates::find(json).map(|path| format!("{path}: stands twice in one object"));
+        closing = malformed.or(closing).or_else(twice);
         if let Value::Object(fields) = &mut value {
             make_numbers_whole(fields);
         }

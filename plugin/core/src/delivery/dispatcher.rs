@@ -17,6 +17,7 @@ use super::{Content, Delivery, Held};
 use crate::config::Config;
 use crate::cooldown;
 use crate::digest::{self, Tally};
+use crate::engine::TICK_MS;
 use crate::mail::verdict::{Answer, MAX_ANSWER_BYTES};
 use crate::metrics::{Gauge, Metric};
 use crate::ports::{CalloutId, CalloutRefused, CalloutReply, Host};
@@ -53,6 +54,8 @@ pub struct Dispatcher {
     config: ConfigId,
     lease_until: UnixMillis,
     last_tick: UnixMillis,
+    /// How many there were.
+    ticks: u64,
     /// Since when the lease is wanted by a VM of the latest configuration.
     retiring: Option<UnixMillis>,
     schedule: Schedule,
@@ -71,7 +74,8 @@ pub struct Dispatcher {
 struct Attempt {
     slot: Slot,
     delivery: Delivery,
-    began: UnixMillis,
+    /// The tick in which it began.
+    began: u64,
 }
 
 /// Who has the lease, as a tick found it.
@@ -89,6 +93,7 @@ impl Dispatcher {
             config: config.id,
             lease_until: UnixMillis(0),
             last_tick: UnixMillis(0),
+            ticks: 0,
             retiring: None,
             schedule: Schedule::default(),
             in_flight: HashMap::new(),
@@ -109,6 +114,7 @@ impl Dispatcher {
             self.schedule.retain_idle(|_| false);
         }
         self.last_tick = now;
+        self.ticks = self.ticks.saturating_add(1);
         self.look_at_disabled(host);
         self.look_at_succession(host, config);
         match self.unknown.refresh(host) {
@@ -170,8 +176,10 @@ impl Dispatcher {
 
     /// Ends the attempts whose replies the host owes for too long: they would hold up their target for ever.
     fn end_overdue(&mut self, host: &impl Host, now: UnixMillis) {
+        // By ticks: a clock that is set forward must not end what is under way.
         let is_overdue = |attempt: &Attempt| {
-            now.since(attempt.began) > attempt.delivery.timeout_ms.saturating_add(REPLY_PATIENCE_MS)
+            let lasted_ms = self.ticks.saturating_sub(attempt.began).saturating_mul(TICK_MS);
+            lasted_ms > attempt.delivery.timeout_ms.saturating_add(REPLY_PATIENCE_MS)
         };
         let overdue: Vec<CalloutId> =
             self.in_flight.iter().filter(|(_, attempt)| is_overdue(attempt)).map(|(id, _)| *id).collect();
@@ -483,7 +491,7 @@ impl Dispatcher {
                 self.lookups.started(target);
                 self.unknown.found(host, &target.cluster);
                 self.schedule.start(slot);
-                self.in_flight.insert(id, Attempt { slot, delivery, began: now });
+                self.in_flight.insert(id, Attempt { slot, delivery, began: self.ticks });
             }
             Err(CalloutRefused::Immediately) if self.lookups.refused(target, now) => {
                 log::debug!("{}: its name may still be looked up", name(&delivery));

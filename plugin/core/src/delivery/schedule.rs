@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::lookups::AGAIN_MS;
 use super::outbox::Slot;
-use crate::units::UnixMillis;
+use crate::units::{UnixMillis, is_leased};
 
 /// How many attempts may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +122,9 @@ impl Schedule {
             return None;
         }
         let first = |queue: &Queue| queue.waiting.first().copied().filter(|(due, _)| *due <= now);
-        let has_room = |queue: &&Queue| queue.under_way < limits.per_target && queue.put_off <= now;
+        // What lies further ahead was written before the clock was set back.
+        let is_put_off = |queue: &Queue| is_leased(queue.put_off, AGAIN_MS, now);
+        let has_room = |queue: &&Queue| queue.under_way < limits.per_target && !is_put_off(queue);
         let queues = self.targets.values().filter(has_room);
         queues.filter_map(first).min().map(|(_, slot)| slot)
     }

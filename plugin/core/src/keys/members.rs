@@ -59,9 +59,15 @@ impl Members {
         Ok(())
     }
 
-    /// Passes over one value: a string, or an object. Whether it is well-formed inside is for others to see.
+    /// Passes over one value. Whether it is well-formed inside is for others to see.
     fn value(&mut self) -> Result<std::ops::Range<usize>, String> {
         let start = self.at;
+        if !matches!(self.text.get(start), Some(b'"' | b'{' | b'[')) {
+            let rest = self.text.get(start..).unwrap_or_default();
+            let is_of_it = |byte: &&u8| !matches!(byte, b',' | b'}' | b']') && !byte.is_ascii_whitespace();
+            self.at = start.saturating_add(rest.iter().take_while(is_of_it).count());
+            return if self.at > start { Ok(start..self.at) } else { Err(self.error("a value was expected")) };
+        }
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         for byte in self.text.get(start..).unwrap_or_default() {
             self.at = self.at.saturating_add(1);

@@ -280,6 +280,14 @@ fn what_is_wrong_with_one_key_closes_it_alone() {
         (json!({ "quota_max": 1.5 }), "quota_max: "),
         (json!({ "org_id": 7 }), "org_id: "),
         (json!({ "access_rights": ["orders"] }), "access_rights: "),
+        (
+            json!({ "access_rights": { "orders": { "allowed_urls": [{ "URL": "^/x$", "methods": ["GET"] }] } } }),
+            "access_rights.orders.allowed_urls[0].URL",
+        ),
+        (
+            json!({ "access_rights": { "orders": { "allowed_urls": [{ "methods": ["GET"] }] } } }),
+            "access_rights.orders.allowed_urls[0].url",
+        ),
         (json!({ "apply_policies": ["none"], "access_rights": { "orders": {} } }), "no policy has the id \"none\""),
         (json!({ "apply_policies": ["gold", "none"] }), "no policy has the id \"none\""),
         // Tyk refuses it, and here it would be the right to every API.
@@ -297,9 +305,11 @@ fn what_is_wrong_with_one_key_closes_it_alone() {
     let (_, said) = read(&json!({ "quota_max": 5, "monitor": { "trigger_limits": [0, 50, 120, -1] } }));
     assert_eq!(said, Vec::<String>::new());
     let mut world = World::new();
-    let document =
-        r#"{"a":{},"b":{"apply_policies":["none"]},"":{},"sha256:12":{},"header:b":{},"c":{"quota_max":true},"d":[]}"#;
+    let document = r#"{"a":{},"b":{"apply_policies":["none"]},"":{},"sha256:12":{},"header:b":{},"c":{"quota_max":true},"d":[],
+            "e":null,"f":5,"g" : true ,"h":"text","i":{"alias":"\ud800"},"j":{"rate":1e400},"z":{},
+            "k":{"access_rights":{"orders":{}},"access_rights":{}},"l":-1.5e3}"#;
     let (_, changed) = world.look(200, "v1", document);
     assert!(changed && world.knows("a") && world.knows("b") && world.knows("c") && !world.knows("d"));
-    assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(6));
+    assert!(world.knows("z") && !world.knows("e") && world.knows("i") && world.knows("k"));
+    assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(14));
 }

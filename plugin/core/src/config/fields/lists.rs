@@ -103,6 +103,12 @@ pub const RIGHT: &[Field] = &[
     field("mcp_access_rights", MCP),
 ];
 
+/// `user.AccessSpec`, an entry of a right's `allowed_urls`.
+pub const RULE: &[Field] = &[
+    field("url", Honoured("a regular expression that is found in the path")),
+    field("methods", Honoured("the methods that may be called")),
+];
+
 /// `user.APILimit`.
 pub const LIMIT: &[Field] = &[
     QUOTA_MAX,
