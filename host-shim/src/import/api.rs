@@ -98,15 +98,16 @@ impl Api {
         let mut api = vec![("api_id", Yaml::from(self.id))];
         let texts = [("name", self.name), ("org_id", self.org_id)];
         api.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into())));
-        api.push(("listen_path", self.listen_path.into()));
-        if self.is_strict {
-            api.push(("strict_listen_path", true.into()));
-        }
-        if !self.domain.is_empty() {
-            api.push(("domain", self.domain.into()));
-        }
         if self.internal {
             api.push(("internal", true.into()));
+        } else {
+            api.push(("listen_path", self.listen_path.into()));
+            if self.is_strict {
+                api.push(("strict_listen_path", true.into()));
+            }
+            if !self.domain.is_empty() {
+                api.push(("domain", self.domain.into()));
+            }
         }
         api.extend(self.versions.map(|versions| ("versioning", versions.into_yaml())));
         if self.use_keyless {

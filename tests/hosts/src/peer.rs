@@ -348,6 +348,10 @@ impl Subject for Peer {
         value.map_err(|status| anyhow!("{name}: {status:?}"))
     }
 
+    fn wait_a_moment(&mut self) -> bool {
+        self.advance(STEP).is_ok()
+    }
+
     fn configure(&mut self, configuration: &Node) -> Result<()> {
         self.config = encoded(configuration)?;
         for index in 0..self.vms.len() {

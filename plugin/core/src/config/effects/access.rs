@@ -4,6 +4,17 @@ use super::{Facts, Found, asks_for_key, is_identity, key_name, member, raw};
 
 const KEYLESS: &str = "the API is keyless";
 
+/// Where an API is that only versions of another one lead to.
+pub(super) fn of_internal_apis(facts: &Facts<'_>, found: &mut Found<'_>) {
+    const INTERNAL: &str = "the API is internal: only a version of another API leads to it";
+    let default = raw::Api::default();
+    for (path, api) in facts.apis().filter(|(_, api)| api.internal) {
+        found.none(!api.domain.is_empty(), member(&path, "domain"), INTERNAL);
+        found.none(api.listen_path != default.listen_path, member(&path, "listen_path"), INTERNAL);
+        found.none(api.strict_listen_path, member(&path, "strict_listen_path"), INTERNAL);
+    }
+}
+
 /// What says who may call an API that anyone may call.
 pub(super) fn of_keyless_apis(facts: &Facts<'_>, found: &mut Found<'_>) {
     for (path, api) in facts.apis().filter(|(_, api)| api.use_keyless) {

@@ -16,7 +16,8 @@ use super::sessions::is_identity;
 type Rule = fn(&Facts<'_>, &mut Found<'_>);
 
 /// All of them.
-const RULES: [Rule; 30] = [
+const RULES: [Rule; 31] = [
+    access::of_internal_apis,
     access::of_keyless_apis,
     access::of_unused_places,
     access::of_keys_that_no_api_asks_for,

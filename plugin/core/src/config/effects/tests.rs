@@ -539,6 +539,17 @@ fn each_setting_without_an_effect_is_a_warning_with_its_path() {
 }
 
 #[test]
+fn an_internal_api_has_no_place() {
+    let versions = json!({ "location": "header", "key": "x-version", "versions": { "v1": { "api_id": "a" }, "v2": { "api_id": "b" } } });
+    let inner = json!({ "api_id": "b", "internal": true, "domain": "b.test", "listen_path": "/b/", "strict_listen_path": true });
+    let config = json!({ "apis": [{ "api_id": "a", "versioning": versions }, inner] });
+    let expected = ["domain", "listen_path", "strict_listen_path"].map(|field| {
+        format!("apis[1].{field}: has no effect: the API is internal: only a version of another API leads to it")
+    });
+    assert_eq!(warnings(&config), expected);
+}
+
+#[test]
 fn a_mistake_that_is_made_a_thousand_times_is_not_written_a_thousand_times() {
     let mut config = base();
     for n in 0..1000 {
