@@ -158,7 +158,8 @@ $(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-too
 # time.
 $(NAMED): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain
 	. plugin/wasm-toolchain.sh; \
-	RUSTFLAGS="$${MODULE_RUSTFLAGS/-Cstrip=symbols/}" cargo build $$MODULE_CARGO_FLAGS --target-dir target/wasm-named \
+	RUSTFLAGS="$${MODULE_RUSTFLAGS/-Cstrip=symbols/}" cargo build \
+		$${MODULE_CARGO_FLAGS/--target-dir target\/wasm/--target-dir target\/wasm-named} \
 		--config 'profile.module.strip=false' --package tollbell
 	@mkdir -p $(@D)
 	cp target/wasm-named/wasm32-unknown-unknown/module/tollbell.wasm $@
