@@ -183,9 +183,8 @@ impl Dispatcher {
         };
         let overdue: Vec<CalloutId> =
             self.in_flight.iter().filter(|(_, attempt)| is_overdue(attempt)).map(|(id, _)| *id).collect();
-        for Attempt { slot, delivery, .. } in
-            overdue.iter().filter_map(|id| self.in_flight.remove(id)).collect::<Vec<_>>()
-        {
+        for id in overdue {
+            let Some(Attempt { slot, delivery, .. }) = self.in_flight.remove(&id) else { continue };
             log::error!("{}: the proxy never said what became of an attempt", name(&delivery));
             self.settle(host, slot, delivery, &Outcome::Failed(Failure::NoResponse), now);
         }
@@ -410,24 +409,14 @@ impl Dispatcher {
     }
 
     fn wait(&mut self, slot: Slot, held: &Held, now: UnixMillis) {
-        let (target, due, since) = match held {
-            Held::Message(delivery) => (delivery.target.authority.as_str(), delivery.due(now), delivery.since),
-            Held::Tally(tally) => ("", tally.due(now), tally.first),
-        };
-        self.schedule.wait(slot, target, due, UnixMillis(since));
+        let (target, due) = turn(held, now);
+        self.schedule.wait(slot, target, due, UnixMillis(held.since()));
     }
 
     /// Whether a slot still holds what this VM has scheduled; if not, that is put right. Another VM may have made a
     /// digest of a tally, or used the slot anew.
     fn is_as_scheduled(&mut self, slot: Slot, held: &Held, now: UnixMillis) -> bool {
-        let target = match held {
-            Held::Message(delivery) => delivery.target.authority.as_str(),
-            Held::Tally(_) => "",
-        };
-        let due = match held {
-            Held::Message(delivery) => delivery.due(now),
-            Held::Tally(tally) => tally.due(now),
-        };
+        let (target, due) = turn(held, now);
         let is_as_scheduled = due <= now && self.schedule.is_waiting_for(slot, target);
         if !is_as_scheduled {
             self.wait(slot, held, now);
@@ -648,6 +637,14 @@ impl Dispatcher {
             log::error!("{}: it is asked again: {error}", delivery.target.authority);
         }
         self.look_at_disabled(host);
+    }
+}
+
+/// Whose turn it is to get what is held, and when; a tally has no target.
+fn turn(held: &Held, now: UnixMillis) -> (&str, UnixMillis) {
+    match held {
+        Held::Message(delivery) => (delivery.target.authority.as_str(), delivery.due(now)),
+        Held::Tally(tally) => ("", tally.due(now)),
     }
 }
 

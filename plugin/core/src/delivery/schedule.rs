@@ -100,20 +100,18 @@ impl Schedule {
 
     /// Keeps of what is not under way only the slots that are chosen.
     pub fn retain_idle(&mut self, keep: impl Fn(Slot) -> bool) {
-        let gone: Vec<Slot> = self
-            .slots
-            .iter()
-            .filter(|(slot, state)| !matches!(state, State::UnderWay { .. }) && !keep(**slot))
-            .map(|(slot, _)| *slot)
-            .collect();
-        gone.into_iter().for_each(|slot| self.forget(slot));
+        self.forget_all(|slot, state| !matches!(state, State::UnderWay { .. }) && !keep(slot));
     }
 
     /// Forgets what waits, but neither what is under way nor since when a slot is empty.
     pub fn forget_waiting(&mut self) {
-        let is_waiting = |(_, state): &(&Slot, &State)| matches!(state, State::Waiting { .. });
-        let waiting: Vec<Slot> = self.slots.iter().filter(is_waiting).map(|(slot, _)| *slot).collect();
-        waiting.into_iter().for_each(|slot| self.forget(slot));
+        self.forget_all(|_, state| matches!(state, State::Waiting { .. }));
+    }
+
+    fn forget_all(&mut self, is_gone: impl Fn(Slot, &State) -> bool) {
+        let gone = self.slots.iter().filter(|(slot, state)| is_gone(**slot, state));
+        let gone: Vec<Slot> = gone.map(|(slot, _)| *slot).collect();
+        gone.into_iter().for_each(|slot| self.forget(slot));
     }
 
     /// The slot whose turn it is: of the targets that have room, the one that is due the longest.

@@ -66,11 +66,6 @@ struct Found<'w> {
 
 impl Found<'_> {
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.add_text(path.into(), message.into());
-    }
-
-    #[inline(never)]
-    fn add_text(&mut self, path: String, message: String) {
         self.warnings.add(path, message);
     }
 
@@ -83,7 +78,7 @@ impl Found<'_> {
 
     #[inline(never)]
     fn add_none(&mut self, path: String, because: &str) {
-        self.add_text(path, ["has no effect: ", because].concat());
+        self.warnings.add(path, ["has no effect: ", because].concat());
     }
 }
 
