@@ -3,17 +3,23 @@
 //! State is observed after the fact rather than scripted beforehand. One host stands for one process: several
 //! engines on it are several VMs.
 
+mod late;
+mod stream;
 mod vm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::guess::Guesses;
-use crate::metrics::{Gauge, Metric, attempts_name};
-use crate::ports::{
-    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Entry, HostError, Metrics, SharedData, Stored, Wakeups,
+use crate::base::units::UnixMillis;
+use crate::host::guess::Guesses;
+use crate::host::metrics::{Gauge, Metric, attempts_name};
+use crate::host::ports::{
+    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Clock, Entry, HostError, Metrics, Setup, SharedData,
+    Stored, Wakeups,
 };
 
+pub use late::LateCounters;
+pub use stream::{TestStream, TestStreams};
 pub use vm::Vm;
 
 /// The host.
@@ -29,6 +35,8 @@ pub struct MemoryHost {
     metrics: RefCell<BTreeMap<String, u64>>,
     lost_races: Cell<u32>,
     broken: Cell<bool>,
+    now: Cell<UnixMillis>,
+    plugin_name: RefCell<String>,
     guesses: Option<Guesses>,
 }
 
@@ -51,6 +59,16 @@ impl MemoryHost {
     /// Makes every access to shared data fail, as under a restricted capability.
     pub fn break_shared_data(&self, broken: bool) {
         self.broken.set(broken);
+    }
+
+    /// Calls the plugin that starts next.
+    pub fn set_plugin_name(&self, name: &str) {
+        self.plugin_name.replace(name.to_owned());
+    }
+
+    /// Sets the clock.
+    pub fn set_now(&self, now: UnixMillis) {
+        self.now.set(now);
     }
 
     /// Makes the next callout be refused.
@@ -204,4 +222,20 @@ impl Metrics for MemoryHost {
     fn set(&self, gauge: Gauge, value: u64) {
         self.metrics.borrow_mut().insert(gauge.name().to_owned(), value);
     }
+}
+
+impl Clock for MemoryHost {
+    fn now(&self) -> Result<UnixMillis, HostError> {
+        Ok(self.now.get())
+    }
+
+    fn tick_every(&self, _period_ms: u64) {}
+}
+
+impl Setup for MemoryHost {
+    fn property(&self, path: &str) -> Option<Vec<u8>> {
+        (path == "plugin_name").then(|| self.plugin_name.borrow().clone().into_bytes())
+    }
+
+    fn declare_request_property(&self, _name: &str) {}
 }

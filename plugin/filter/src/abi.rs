@@ -8,7 +8,7 @@
 use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 
-use smallvec::SmallVec;
+use tollbell_core::host::headers::Headers;
 
 /// A status other than OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +22,6 @@ impl Status {
 }
 
 type Result<T> = std::result::Result<T, Status>;
-
-/// What becomes of a stream after a callback. Envoy knows further actions; the ABI has these two, and a host may
-/// answer any other one with an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Action {
-    Continue = 0,
-    /// The stream stops here, for now or until its answer is there. The default: what was not looked at is not let
-    /// through.
-    ///
-    /// What comes behind the headers has callbacks of its own in Envoy with `allow_on_headers_stop_iteration`, and in
-    /// other hosts: each of them must pause too. In Envoy without that setting none comes.
-    #[default]
-    Pause = 1,
-}
 
 /// A header map.
 #[derive(Clone, Copy)]
@@ -152,6 +138,7 @@ mod imports {
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, metric: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(metric: u32, n: i64) -> u32;
         pub(super) fn proxy_record_metric(metric: u32, value: u64) -> u32;
+        pub(super) fn proxy_continue_stream(stream_type: u32) -> u32;
         pub(super) fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
         pub(super) fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, value_len: usize) -> u32;
@@ -231,7 +218,7 @@ pub(crate) fn set_effective_context(context: u32) -> Result<()> {
     check(unsafe { imports::proxy_set_effective_context(context) })
 }
 
-/// All headers, serialized; see [`parse_pairs`].
+/// All headers, serialized; see [`Headers`].
 pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>> {
     // SAFETY: see `returned_bytes`.
     returned_bytes(|data, len| unsafe { imports::proxy_get_header_map_pairs(map as u32, data, len) })
@@ -262,7 +249,7 @@ pub(crate) fn send_local_response<'h>(
     headers: impl Iterator<Item = (&'h str, &'h str)> + Clone,
     body: &str,
 ) -> Result<()> {
-    let headers = serialize_pairs(headers);
+    let headers = serialized(headers);
     // SAFETY: slices.
     check(unsafe {
         imports::proxy_send_local_response(
@@ -284,8 +271,8 @@ pub(crate) fn http_call<'h>(
     body: &[u8],
     timeout_ms: u32,
 ) -> Result<u32> {
-    let headers = serialize_pairs(headers);
-    let no_trailers = serialize_pairs(std::iter::empty());
+    let headers = serialized(headers);
+    let no_trailers = serialized(std::iter::empty());
     // SAFETY: slices, and the host writes one u32.
     returned_u32(|call| unsafe {
         imports::proxy_http_call(
@@ -396,40 +383,12 @@ pub(crate) fn declare_request_property(name: &str) -> Result<()> {
     .map(drop)
 }
 
-/// Headers. As many as most requests have need no allocation.
-pub(crate) type Pairs<'b> = SmallVec<[(&'b [u8], &'b [u8]); 32]>;
-
-/// The pairs in serialized headers: a count, the lengths of names and values, then both, each with a NUL behind it.
-/// What is cut short ends the list.
-pub(crate) fn parse_pairs(bytes: &[u8]) -> Pairs<'_> {
-    let mut pairs = Pairs::new();
-    let Some((count, rest)) = bytes.split_first_chunk::<4>() else { return pairs };
-    let count = u32::from_le_bytes(*count) as usize;
-    let Some((lengths, mut data)) = rest.split_at_checked(count.saturating_mul(8)) else { return pairs };
-    pairs.reserve_exact(count);
-    for length in lengths.chunks_exact(8) {
-        let (Some(name), Some(value)) = (length.first_chunk::<4>(), length.last_chunk::<4>()) else { return pairs };
-        let mut take = |len: &[u8; 4]| {
-            let (taken, rest) = data.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-            data = rest.get(1..)?;
-            Some(taken)
-        };
-        let (Some(name), Some(value)) = (take(name), take(value)) else { return pairs };
-        pairs.push((name, value));
-    }
-    pairs
+fn serialized<'h>(pairs: impl Iterator<Item = (&'h str, &'h str)> + Clone) -> Vec<u8> {
+    Headers::serialize(pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()))).0
 }
 
-#[allow(clippy::cast_possible_truncation)]
-fn serialize_pairs<'h>(pairs: impl Iterator<Item = (&'h str, &'h str)> + Clone) -> Vec<u8> {
-    let mut bytes = (pairs.clone().count() as u32).to_le_bytes().to_vec();
-    for (name, value) in pairs.clone() {
-        bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
-    }
-    for part in pairs.flat_map(|(name, value)| [name, value]) {
-        bytes.extend_from_slice(part.as_bytes());
-        bytes.push(0);
-    }
-    bytes
+/// Lets a paused request go on.
+pub(crate) fn continue_request() -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { imports::proxy_continue_stream(0) })
 }

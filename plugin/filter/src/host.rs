@@ -2,20 +2,21 @@
 
 use std::cell::Cell;
 
-use tollbell_core::answer::Answer;
-use tollbell_core::cas::{CompareAndSwap, RawData};
-use tollbell_core::guess::Guesses;
-use tollbell_core::metrics::{Gauge, Metric};
-use tollbell_core::ports::{
-    BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Entry, HostError, Metrics, SharedData,
-    Wakeups,
+use tollbell_core::base::units::UnixMillis;
+use tollbell_core::engine;
+use tollbell_core::host::cas::{CompareAndSwap, RawData};
+use tollbell_core::host::guess::Guesses;
+use tollbell_core::host::metrics::{Gauge, Metric};
+use tollbell_core::host::ports::{
+    BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Clock, Entry, HostError, Metrics, Setup,
+    SharedData, Wakeups,
 };
-use tollbell_core::request::{HeaderChange, is_header};
-use tollbell_core::units::UnixMillis;
+use tollbell_core::host::stream::{Answer, Flow, Stream};
 
 use crate::abi::{self, Body, Map, Status};
 use crate::shared_data::RawSharedData;
 use crate::statistics::Statistics;
+use crate::stream::{HostStream, header};
 
 const WAKEUP_QUEUE: &str = "tb1/wakeups";
 
@@ -36,7 +37,7 @@ impl ProxyHost {
         let guesses = compare_and_swap.numbers_all_writes(&RawSharedData).then(Guesses::default);
         log::debug!("what this VM wrote last is tried without a read: {}", guesses.is_some());
         ProxyHost {
-            statistics: Statistics::define(),
+            statistics: Statistics::define(engine::metrics()),
             wakeup_queue: Cell::new(None),
             vm_ids: vm_ids(),
             guesses,
@@ -147,6 +148,31 @@ impl Callouts for ProxyHost {
     }
 }
 
+impl Clock for ProxyHost {
+    fn now(&self) -> Result<UnixMillis, HostError> {
+        now_nanos().map(UnixMillis::from_nanos).map_err(refused("get_current_time_nanoseconds"))
+    }
+
+    fn tick_every(&self, period_ms: u64) {
+        let period = u32::try_from(period_ms).unwrap_or(u32::MAX);
+        if let Err(status) = abi::set_tick_period(period) {
+            log::error!("no ticks (status {}): messages wait for ever", status.0);
+        }
+    }
+}
+
+impl Setup for ProxyHost {
+    fn property(&self, path: &str) -> Option<Vec<u8>> {
+        property(path)
+    }
+
+    fn declare_request_property(&self, name: &str) {
+        if let Err(status) = abi::declare_request_property(name) {
+            log::debug!("{name} is not inherited (status {})", status.0);
+        }
+    }
+}
+
 impl Metrics for ProxyHost {
     fn add(&self, metric: Metric, n: u64) {
         self.statistics.add(metric, n);
@@ -159,6 +185,10 @@ impl Metrics for ProxyHost {
     fn set(&self, gauge: Gauge, value: u64) {
         self.statistics.set(gauge, value);
     }
+
+    fn flush(&self) {
+        self.hand_over_counts();
+    }
 }
 
 /// The time in nanoseconds since the epoch.
@@ -166,27 +196,9 @@ pub(crate) fn now_nanos() -> Result<u64, Status> {
     abi::now_nanos()
 }
 
-/// The time; the epoch where the host has no clock, which holds messages and lets none through.
-pub(crate) fn now() -> UnixMillis {
-    UnixMillis::from_nanos(now_nanos().unwrap_or_default())
-}
-
-/// Asks for [`tollbell_core::engine::TICK_MS`].
-pub(crate) fn start_ticking(period_ms: u64) {
-    let period = u32::try_from(period_ms).unwrap_or(u32::MAX);
-    if let Err(status) = abi::set_tick_period(period) {
-        log::error!("no ticks (status {}): messages wait for ever", status.0);
-    }
-}
-
 /// The plugin's configuration; empty where there is none.
 pub(crate) fn configuration(size: usize) -> Result<Vec<u8>, Status> {
     if size == 0 { Ok(Vec::new()) } else { abi::plugin_configuration(size) }
-}
-
-/// What a decision needs: the request's headers, serialized for [`abi::parse_pairs`], and the time.
-pub(crate) fn request_facts() -> Result<(Vec<u8>, UnixMillis), Status> {
-    Ok((abi::header_pairs(Map::Request)?, UnixMillis::from_nanos(now_nanos()?)))
 }
 
 /// A property, by the names on the way to it joined by NUL.
@@ -194,89 +206,15 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     abi::property(path).ok()
 }
 
-/// Makes a property one that the streams of one downstream request inherit. A host that cannot runs no filter twice for a
-/// request, or counts it twice.
-pub(crate) fn declare_pass(name: &str) {
-    if let Err(status) = abi::declare_request_property(name) {
-        log::debug!("{name} is not inherited (status {})", status.0);
-    }
-}
-
-/// Sets the property that [`declare_pass`] declared.
-pub(crate) fn leave_to_next_pass(name: &str, pass: &[u8]) {
-    if let Err(status) = abi::set_property(name, pass) {
-        log::debug!("{name} could not be set (status {})", status.0);
-    }
-}
-
 /// Whether the host has a cluster. Envoy does not tell; `host-shim check` does.
 pub(crate) fn has_cluster(name: &str) -> Option<bool> {
     property(&format!("clusters\0{name}")).map(|value| value != [0])
 }
 
-/// What the host shows of a body now; empty where it shows nothing.
-pub(crate) fn body(which: Body, size: usize) -> Vec<u8> {
-    if size == 0 { Vec::new() } else { abi::body(which, size).unwrap_or_default() }
-}
-
-/// The response's headers, serialized for [`abi::parse_pairs`].
-pub(crate) fn response_headers() -> Vec<u8> {
-    abi::header_pairs(Map::Response).unwrap_or_default()
-}
-
-/// Makes further calls those of a stream. `false`: it is gone.
-pub(crate) fn enter(stream: u32) -> bool {
-    abi::set_effective_context(stream).is_ok()
-}
-
-/// A header of the response that is a number. Where it is absent, only a host that keeps the case of names, as it did in
-/// those headers of the request, is asked again.
-pub(crate) fn response_number(name: &str, request_headers: &[u8]) -> Option<u16> {
-    let value = abi::header(Map::Response, name).ok().or_else(|| {
-        let keeps_case =
-            abi::parse_pairs(request_headers).iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase));
-        keeps_case.then(|| header(Map::Response, name)).flatten()
-    });
-    std::str::from_utf8(&value?).ok()?.parse().ok()
-}
-
-/// The first value of a header, by its name in lower case. A host that keeps the case of names may not find it by that.
-fn header(map: Map, name: &str) -> Option<Vec<u8>> {
-    abi::header(map, name).ok().or_else(|| {
-        let pairs = abi::header_pairs(map).ok()?;
-        let (_, value) = abi::parse_pairs(&pairs).into_iter().find(|(known, _)| is_header(known, name))?;
-        Some(value.to_vec())
-    })
-}
-
-/// Applies changes to the request's headers. `false`: the host did not take one, and the request still has its key.
-pub(crate) fn change_request(changes: &[HeaderChange]) -> bool {
-    changes.iter().all(|change| {
-        let changed = match change {
-            HeaderChange::Remove(name) => abi::remove_header(Map::Request, name),
-            HeaderChange::Replace(name, value) => abi::replace_header(Map::Request, name, value),
-        };
-        if let Err(status) = changed {
-            log::error!("a request header could not be changed (status {})", status.0);
-        }
-        changed.is_ok()
-    })
-}
-
-/// Answers the request, or logs that the host did not take the answer.
-pub(crate) fn send_answer(answer: &Answer) {
-    let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str()));
-    let sent = abi::send_local_response(u32::from(answer.status), &answer.details, headers, &answer.body);
-    if let Err(status) = sent {
-        log::error!("a refusal could not be sent (status {}): the request is held", status.0);
-    }
-}
-
-/// Sets a header of the response.
-pub(crate) fn set_response_header(name: &str, value: &str) {
-    if let Err(status) = abi::replace_header(Map::Response, name, value.as_bytes()) {
-        log::debug!("{name} could not be set (status {})", status.0);
-    }
+/// Refuses a request of which nothing is known.
+pub(crate) fn refuse_unseen(stream: u32) -> Flow {
+    HostStream(stream).answer(&Answer::unseen());
+    Flow::Pause
 }
 
 /// Of a test's build: see the feature `faults`.

@@ -1,8 +1,8 @@
 //! tollbell as a proxy-wasm filter: what the host calls, and nothing else.
 //!
-//! [`abi`] declares the imports, [`host`] puts the core's ports on them ([`shared_data`], [`statistics`] and [`logging`]
-//! help), [`plugin`] keeps the engines and streams of one VM. The exports are the callbacks that the filter implements: the host calls every callback that exists, for
-//! every request, and each costs about as much as a read of shared data.
+//! [`abi`] declares the imports; [`host`] and [`stream`] put the core's ports on them ([`shared_data`], [`statistics`] and
+//! [`logging`] help); [`plugin`] keeps the engines of one VM. The exports are the callbacks that the filter implements: the
+//! host calls every callback that exists, for every request, and each costs about as much as a read of shared data.
 
 mod abi;
 mod host;
@@ -10,6 +10,7 @@ mod logging;
 mod plugin;
 mod shared_data;
 mod statistics;
+mod stream;
 
 use std::cell::RefCell;
 
@@ -26,7 +27,20 @@ fn with_plugin<T: Default>(work: impl FnOnce(&mut Plugin) -> T) -> T {
 
 #[allow(unsafe_code, clippy::missing_docs_in_private_items)]
 mod exports {
+    use tollbell_core::host::stream::Flow;
+
     use super::{abi, with_plugin};
+
+    /// Envoy knows further actions; the ABI has these two, and a host may answer any other one with an error.
+    ///
+    /// What comes behind the headers has callbacks of its own in Envoy with `allow_on_headers_stop_iteration`, and in
+    /// other hosts: each of them must pause too. In Envoy without that setting none comes.
+    fn action(flow: Flow) -> u32 {
+        match flow {
+            Flow::Continue => 0,
+            Flow::Pause => 1,
+        }
+    }
 
     /// Marks the version of the ABI.
     #[unsafe(no_mangle)]
@@ -50,35 +64,35 @@ mod exports {
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_headers(stream: u32, _count: usize, end_of_stream: u32) -> u32 {
-        with_plugin(|plugin| plugin.on_request_headers(stream, end_of_stream != 0)) as u32
+        action(with_plugin(|plugin| plugin.on_request_headers(stream, end_of_stream != 0)))
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_body(stream: u32, size: usize, end_of_stream: u32) -> u32 {
-        with_plugin(|plugin| plugin.on_request_body(stream, size, end_of_stream != 0)) as u32
+        action(with_plugin(|plugin| plugin.on_request_body(stream, size, end_of_stream != 0)))
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_request_trailers(stream: u32, _count: usize) -> u32 {
-        with_plugin(|plugin| plugin.on_request_trailers(stream)) as u32
+        action(with_plugin(|plugin| plugin.on_request_trailers(stream)))
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_response_headers(stream: u32, _count: usize, end_of_stream: u32) -> u32 {
         with_plugin(|plugin| plugin.on_response_headers(stream, end_of_stream != 0));
-        abi::Action::Continue as u32
+        action(Flow::Continue)
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_response_body(stream: u32, size: usize, end_of_stream: u32) -> u32 {
         with_plugin(|plugin| plugin.on_response_body(stream, size, end_of_stream != 0));
-        abi::Action::Continue as u32
+        action(Flow::Continue)
     }
 
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_response_trailers(stream: u32, _count: usize) -> u32 {
-        with_plugin(|plugin| plugin.on_exchange_end(stream));
-        abi::Action::Continue as u32
+        with_plugin(|plugin| plugin.on_response_trailers(stream));
+        action(Flow::Continue)
     }
 
     #[unsafe(no_mangle)]

@@ -1,7 +1,7 @@
 //! The host's two calls on shared data.
 
-use tollbell_core::cas::RawData;
-use tollbell_core::ports::{Entry, HostError, Stored};
+use tollbell_core::host::cas::RawData;
+use tollbell_core::host::ports::{Entry, HostError, Stored};
 
 use crate::abi::{self, Status};
 use crate::host::refused;

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use tollbell_core::metrics::{Gauge, Metric, attempts_name};
+use tollbell_core::host::metrics::{Gauge, Metric, attempts_name};
 
 use crate::abi::{self, MetricType};
 
@@ -20,6 +20,7 @@ pub(crate) struct Statistics {
     attempts: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
+#[derive(Default)]
 struct Counter {
     /// `None` where the host does not keep it.
     id: Option<u32>,
@@ -38,18 +39,22 @@ impl Counter {
 
 impl Statistics {
     /// Defines them.
-    pub(crate) fn define() -> Self {
-        let counters: Vec<Counter> = Metric::all()
-            .map(|metric| Counter { id: define(MetricType::Counter, &metric.name()), pending: Cell::new(0) })
-            .collect();
+    pub(crate) fn define(metrics: impl Iterator<Item = Metric>) -> Self {
+        let mut counters: Vec<Counter> = Vec::new();
+        counters.resize_with(Metric::MOST, Counter::default);
+        let mut ids = Vec::new();
+        for metric in metrics {
+            let id = define(MetricType::Counter, &metric.name());
+            ids.push(id);
+            if let Some(counter) = counters.get_mut(metric.index()) {
+                counter.id = id;
+            }
+        }
         let gauges: Vec<_> = Gauge::ALL.iter().map(|gauge| define(MetricType::Gauge, gauge.name())).collect();
-        let ids = counters.iter().map(|counter| counter.id).chain(gauges.iter().copied());
-        let missing = ids.filter(Option::is_none).count();
+        ids.extend(&gauges);
+        let missing = ids.iter().filter(|id| id.is_none()).count();
         if missing > 0 {
-            log::error!(
-                "the host does not keep {missing} of {} statistics",
-                counters.len().saturating_add(gauges.len())
-            );
+            log::error!("the host does not keep {missing} of {} statistics", ids.len());
         }
         Statistics { counters, gauges, attempts: RefCell::default() }
     }

@@ -11,14 +11,14 @@ use host_shim::gateway::{Request, Response};
 use host_shim::story::{Behaviour, Fault, Story, Subject, stand_in};
 use host_shim::{CalloutFault, Headers};
 use prost::Message;
-use tollbell_core::answer::Answer;
+use tollbell_core::access::answer::Answer;
 use tollbell_core::config::Config;
-use tollbell_core::connection_test::StreamId;
+use tollbell_core::admin::connection_test::StreamId;
 use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
-use tollbell_core::ports::{Callout, CalloutId, CalloutRefused, CalloutReply};
-use tollbell_core::request::{HeaderPair, Request as CoreRequest};
+use tollbell_core::host::ports::{Callout, CalloutId, CalloutRefused, CalloutReply};
+use tollbell_core::access::request::{HeaderPair, Request as CoreRequest};
 use tollbell_core::testing::MemoryHost;
-use tollbell_core::units::UnixMillis;
+use tollbell_core::base::units::UnixMillis;
 
 /// 2026-01-01T00:00:00Z, as in the shim.
 const START: u64 = 1_767_225_600_000;

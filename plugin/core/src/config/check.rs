@@ -4,30 +4,32 @@ use std::collections::BTreeSet;
 
 use litemap::LiteMap;
 
-use super::error::{Errors, hint, item, key_name, member};
+use super::error::{Errors, key_name};
 use super::handlers::{ByEvent, HandlerList};
 use super::manage;
 use super::places::{SeenApis, is_host, warn_of_other_hosts};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
-use super::{Config, clusters, effects, header, numbers, raw};
+use super::{Config, KeysFrom, clusters, effects, header, numbers, raw};
+use crate::access::Access;
+use crate::access::challenge::Challenge;
+use crate::access::identity::Source;
+use crate::access::key_location::KeyLocation;
+use crate::access::limit_headers::LimitHeaders;
+use crate::access::paths::Prefix;
+use crate::access::quota::{MAX_ENTRIES, Quota};
+use crate::access::route::{Api, Routes};
+use crate::access::session::{Directory, Limits};
+use crate::access::tyk_tokens::TykTokens;
 use crate::admin::Admin;
-use crate::challenge::Challenge;
-use crate::delivery::disabled::ConfigId;
-use crate::delivery::succession::{Line, Scope};
+use crate::base::place::{hint, item, member};
+use crate::delivery::succession::Placement;
+use crate::delivery::target::Target;
 use crate::delivery::{DeliveryPolicy, Retries, schedule};
 use crate::event::EventKind;
-use crate::handler::Target;
-use crate::identity::Source;
-use crate::key_location::KeyLocation;
-use crate::keys::KeysFrom;
-use crate::limit_headers::LimitHeaders;
-use crate::paths::Prefix;
-use crate::quota::{MAX_ENTRIES, Quota};
-use crate::route::{Api, Routes};
-use crate::session::{Directory, Limits};
-use crate::template::Templates;
-use crate::tyk_tokens::TykTokens;
+use crate::notify::Notifications;
+use crate::notify::content::template::Templates;
+use crate::observe::Observation;
 
 /// A page of 32 counters for so many bytes of a document that is fetched: about three sessions.
 const FETCHED_PAGE_BYTES: u64 = 512;
@@ -59,8 +61,8 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
     for (org, options) in &event_options {
         org_handlers.insert(org.clone(), handlers.add_options(org, options).into_lists());
     }
-    let letters = told.and_then(|mail| handlers.add_developer("email_backend.TriggerExceeded", mail));
-    let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(letters).collect();
+    let emails = told.and_then(|mail| handlers.add_developer("email_backend.TriggerExceeded", mail));
+    let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(emails).collect();
     let monitor = if raw.monitor.enable_trigger_monitors { monitor } else { Vec::new() };
     let api_handlers: Vec<_> = (0_usize..)
         .zip(&raw.apis)
@@ -73,9 +75,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
         .collect();
     let named = handlers.named_targets();
     let handlers = handlers.into_list();
-    let somebody_hears = api_handlers
-        .iter()
-        .any(|by_event| by_event.get(EventKind::TriggerExceeded.index()).is_some_and(|handlers| !handlers.is_empty()));
+    let somebody_hears = api_handlers.iter().any(|by_event| !by_event[EventKind::TriggerExceeded].is_empty());
     if raw.monitor.enable_trigger_monitors && monitor.is_empty() && !somebody_hears {
         let configuration = &raw.monitor.configuration;
         if configuration.disabled {
@@ -87,7 +87,7 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
         }
     }
 
-    let mut routes = Routes::new(raw.unmatched == "refuse");
+    let (mut routes, mut observation) = (Routes::new(raw.unmatched == "refuse"), Observation::default());
     let mut seen = SeenApis::default();
     for ((index, api), handlers) in (0_usize..).zip(&raw.apis).zip(api_handlers) {
         let path = item("apis", index);
@@ -112,15 +112,17 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
             page: format!("tb1/a/{}", api.api_id),
             observe_failures: api.observe_failures,
             observe_upstream: api.observe_upstream.failures(),
-            observe: manage::observe(&member(&path, "observe"), &listen_path, &api.observe, errors, &mut warnings),
             versioning: None,
             handlers,
         };
+        let rules = manage::observe(&member(&path, "observe"), &listen_path, &api.observe, errors, &mut warnings);
         warn_of_identities(&path, &checked, default_session.is_some(), &mut warnings);
-        if api.internal {
-            routes.add_internal(checked);
-        } else {
-            routes.add(&api.domain, listen_path, checked);
+        let index = match api.internal {
+            true => routes.add_internal(checked),
+            false => routes.add(&api.domain, listen_path, checked),
+        };
+        if let Some(rules) = rules {
+            observation.insert(index, rules);
         }
     }
     super::versioning::add(&raw, &mut routes, errors, &mut warnings);
@@ -135,40 +137,48 @@ pub(super) fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Error
         warnings.add("apis", format!("there are none: every request {verb}"));
     }
     let keys_from = keys_from(&raw, errors, &mut warnings);
-    let targets = handlers.iter().filter_map(|handler| handler.action.target()).chain(named.values());
+    if keys_from.is_some() {
+        directory.await_fetched();
+    }
+    let targets = handlers.iter().filter_map(|handler| Some(&handler.action.channel()?.target)).chain(named.values());
     let clusters = clusters::needed(&raw, targets, keys_from.as_ref().map(|from| &from.target));
-    let config = Config {
-        clusters,
-        id: ConfigId::default(),
-        scope: Scope::default(),
-        line: Line::default(),
+    let pages_for = |count: u32| count.div_ceil(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX)).max(1);
+    let access = Access {
         routes,
-        directory,
-        session_maker,
         default_session,
-        identity_pages: raw.identities.capacity.div_ceil(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX)).max(1),
+        identity_pages: pages_for(raw.identities.capacity),
         fetched_pages: u32::try_from(raw.keys_from.max_bytes.div_ceil(FETCHED_PAGE_BYTES)).unwrap_or(u32::MAX),
         limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
-        keys_from,
-        admin: admin(&raw, gateway, errors, &mut warnings),
-        named,
-        http_cluster: raw.callouts.http_cluster.clone(),
-        keys_are_loaded: raw.keys_from.url.is_empty(),
-        org_handlers,
+        tyk_tokens: TykTokens::new(
+            &raw.tyk_tokens.forms,
+            usize::try_from(raw.tyk_tokens.min_token_length).unwrap_or(usize::MAX),
+        ),
+    };
+    let notifications = Notifications {
+        placement: Placement::default(),
         handlers,
+        org_handlers,
         templates,
         mail,
         delivery: delivery_policy(&raw.delivery, errors),
+        clusters,
         hash_keys: raw.hash_keys,
         origin_headers: raw
             .origin_header
             .iter()
             .filter_map(|name| header_name("origin_header", name, errors))
             .collect(),
-        tyk_tokens: TykTokens::new(
-            &raw.tyk_tokens.forms,
-            usize::try_from(raw.tyk_tokens.min_token_length).unwrap_or(usize::MAX),
-        ),
+    };
+    let config = Config {
+        access,
+        directory,
+        observation,
+        notifications,
+        admin: admin(&raw, gateway, errors, &mut warnings),
+        keys_from,
+        session_maker,
+        named,
+        http_cluster: raw.callouts.http_cluster.clone(),
     };
     (config, warnings)
 }

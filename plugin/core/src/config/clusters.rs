@@ -1,37 +1,10 @@
 //! Which of the proxy's clusters a configuration needs, and for what.
 
-use std::collections::BTreeSet;
-
-use super::error::{Errors, hint, member};
+use super::error::Errors;
 use super::raw;
-use crate::handler::{Scheme, Target};
-use litemap::LiteMap;
-
-/// Targets that a message names.
-const MAX_SHOWN: usize = 8;
-
-/// What needs a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needed {
-    /// The settings that name it.
-    pub paths: Vec<String>,
-    /// Host and port of each target.
-    pub targets: BTreeSet<String>,
-}
-
-impl Needed {
-    /// The targets, or the first of many.
-    pub fn shown_targets(&self) -> String {
-        let shown: Vec<&str> = self.targets.iter().take(MAX_SHOWN).map(String::as_str).collect();
-        match self.targets.len().saturating_sub(shown.len()) {
-            0 => shown.join(", "),
-            more => format!("{} and {more} more", shown.join(", ")),
-        }
-    }
-}
-
-/// What is needed, by a cluster's name.
-pub type Clusters = LiteMap<String, Needed>;
+use crate::base::place::{hint, member};
+use crate::delivery::clusters::Clusters;
+use crate::delivery::target::{Scheme, Target};
 
 /// What these targets need. `keys_from` has a setting of its own.
 pub(super) fn needed<'t>(
@@ -41,11 +14,11 @@ pub(super) fn needed<'t>(
 ) -> Clusters {
     let mut all = Clusters::new();
     let mut add = |path: String, target: &Target| {
-        let needed = all.entry(target.cluster.clone()).or_default();
-        if !needed.paths.contains(&path) {
-            needed.paths.push(path);
+        let used = all.entry(target.cluster.clone()).or_default();
+        if !used.paths.contains(&path) {
+            used.paths.push(path);
         }
-        needed.targets.insert(target.authority.clone());
+        used.targets.insert(target.authority.clone());
     };
     for target in targets {
         add(path_of(&raw.callouts, target), target);
@@ -58,7 +31,7 @@ pub(super) fn needed<'t>(
     // What is named for a host that no target has.
     for (host, cluster) in &raw.callouts.clusters {
         let path = member("callouts.clusters", host);
-        if all.values().all(|needed| !needed.paths.contains(&path)) {
+        if all.values().all(|used| !used.paths.contains(&path)) {
             all.entry(cluster.clone()).or_default().paths.push(path);
         }
     }
@@ -79,11 +52,11 @@ fn path_of(callouts: &raw::Callouts, target: &Target) -> String {
 
 /// An error for each cluster that a target needs and the proxy says it does not have.
 pub(super) fn check(all: &Clusters, is_there: &dyn Fn(&str) -> Option<bool>, errors: &mut Errors) {
-    let missing = all.iter().filter(|(name, needed)| !needed.targets.is_empty() && is_there(name) == Some(false));
-    for (name, needed) in missing {
+    let missing = all.iter().filter(|(name, used)| !used.targets.is_empty() && is_there(name) == Some(false));
+    for (name, used) in missing {
         let near = hint(name, all.keys().map(String::as_str).filter(|other| is_there(other) == Some(true)));
-        let targets = needed.shown_targets();
-        for path in &needed.paths {
+        let targets = used.shown_targets();
+        for path in &used.paths {
             errors.add(path, format!("there is no cluster {name:?}{near}: nothing would reach {targets}"));
         }
     }

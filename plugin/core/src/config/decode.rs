@@ -8,7 +8,7 @@ use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
 use super::{ConfigError, duplicates};
-use crate::json;
+use crate::base::json;
 
 /// Reads JSON text or a serialized `google.protobuf.Struct`. Nothing at all is an empty object.
 pub(super) fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {

@@ -5,8 +5,9 @@ use std::mem;
 
 use serde_json::Value;
 
-use super::error::{item, key_name, member};
-use crate::json;
+use super::error::key_name;
+use crate::base::json;
+use crate::base::place::{item, member};
 
 /// An object or a list that has not ended.
 struct Open {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::sessions::is_identity;
-use crate::session::KeyHash;
+use crate::access::session::KeyHash;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,41 +104,11 @@ fn kind(message: &str) -> String {
     parts.flat_map(str::chars).filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// `path.name`, or `path["na.me"]` where the name is no plain word.
-pub(crate) fn member(path: &str, name: &str) -> String {
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    match (path, plain) {
-        ("", true) => name.to_owned(),
-        (_, true) => format!("{path}.{name}"),
-        (_, false) => format!("{path}[{name:?}]"),
-    }
-}
-
-/// `path[index]`.
-pub(crate) fn item(path: &str, index: usize) -> String {
-    format!("{path}[{index}]")
-}
-
 /// The name of an entry of `keys` in a path: never a raw key. Identities and hashes are no secrets, and are shown as
 /// written.
 pub(super) fn key_name(name: &str) -> String {
     match KeyHash::from_config(name) {
         Some(hash) if !is_identity(name) => hash.fingerprint(),
         _ => name.to_owned(),
-    }
-}
-
-/// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
-pub(crate) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    nearest(name, &mut known.into_iter())
-}
-
-/// Compiled once for all kinds of lists.
-fn nearest(name: &str, known: &mut dyn Iterator<Item = &str>) -> String {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
-    let nearest = known.map(|candidate| (distance(candidate), candidate)).min();
-    match nearest {
-        Some((distance, candidate)) if distance <= (name.len() / 3).max(2) => format!(" (did you mean {candidate:?}?)"),
-        _ => String::new(),
     }
 }

@@ -2,19 +2,23 @@
 
 mod people;
 
+use enum_map::EnumMap;
 use litemap::LiteMap;
 
-use super::error::{Errors, hint, item, member};
+use super::error::Errors;
 use super::numbers::looks_like_milliseconds;
 use super::raw;
 use super::target::{basic, legal_header, target};
-use crate::cap::Cap;
-use crate::datetime;
-use crate::delivery::signature::{self, SigningKey};
+use crate::base::datetime;
+use crate::base::ids::HandlerIndex;
+use crate::base::place::{hint, item, member};
+use crate::delivery::target::{Target, USER_AGENT};
 use crate::event::EventKind;
-use crate::handler::{Action, HandlerIndex, Handlers, Target, USER_AGENT, Webhook};
-use crate::mail::Mail;
-use crate::template::Templates;
+use crate::notify::admission::cap::Cap;
+use crate::notify::content::mail::Mail;
+use crate::notify::content::signature::{self, SigningKey};
+use crate::notify::content::template::Templates;
+use crate::notify::handler::{Action, Channel, Form, Handlers, Webhook};
 
 const WEBHOOK: &str = "eh_web_hook_handler";
 const EMAIL: &str = "eh_email_handler";
@@ -28,47 +32,42 @@ const NOT_SETTABLE: [&str; 6] = ["connection", "content-length", "host", "te", "
 
 /// Handlers by event.
 #[derive(Clone, Default)]
-pub(super) struct ByEvent([Vec<HandlerIndex>; EventKind::COUNT]);
+pub(super) struct ByEvent(EnumMap<EventKind, Vec<HandlerIndex>>);
 
 impl ByEvent {
     fn push(&mut self, kind: EventKind, index: HandlerIndex) {
-        if let Some(list) = self.0.get_mut(kind.index()) {
-            list.push(index);
-        }
+        self.0[kind].push(index);
     }
 
     /// These, then others.
     pub(super) fn with(mut self, others: &ByEvent) -> Self {
-        for (own, other) in self.0.iter_mut().zip(&others.0) {
-            own.extend(other);
+        for (kind, other) in &others.0 {
+            self.0[kind].extend(other);
         }
         self
     }
 
-    /// Handlers by [`EventKind::index`].
-    pub(super) fn into_lists(self) -> [Vec<HandlerIndex>; EventKind::COUNT] {
+    pub(super) fn into_lists(self) -> EnumMap<EventKind, Vec<HandlerIndex>> {
         self.0
     }
 
     /// All of them, and for crossed thresholds the monitor's.
-    pub(super) fn with_monitor(mut self, monitor: &[HandlerIndex]) -> [Vec<HandlerIndex>; EventKind::COUNT] {
-        for index in monitor {
-            self.push(EventKind::TriggerExceeded, *index);
-        }
+    pub(super) fn with_monitor(mut self, monitor: &[HandlerIndex]) -> EnumMap<EventKind, Vec<HandlerIndex>> {
+        self.0[EventKind::TriggerExceeded].extend(monitor);
         self.0
     }
 }
 
 /// What the fields of a webhook are called where it is written.
-struct Form {
+struct FieldNames {
     target: &'static str,
     template: &'static str,
     headers: &'static str,
 }
 
-const CLASSIC: Form = Form { target: "target_path", template: "template_path", headers: "header_map" };
-const OAS: Form = Form { target: "url", template: "bodyTemplate", headers: "headers" };
-const NAMED: Form = Form { target: "target_url", template: "template_path", headers: "headers" };
+const CLASSIC: FieldNames = FieldNames { target: "target_path", template: "template_path", headers: "header_map" };
+const OAS: FieldNames = FieldNames { target: "url", template: "bodyTemplate", headers: "headers" };
+const NAMED: FieldNames = FieldNames { target: "target_url", template: "template_path", headers: "headers" };
 
 impl raw::NamedWebhook {
     /// The settings of a handler that sends to it: its own come first where it has any.
@@ -337,10 +336,16 @@ impl<'c> HandlerList<'c> {
     }
 
     /// Adds a webhook; a disabled one is checked and left out.
-    fn add_webhook(&mut self, path: &str, form: &Form, name: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
+    fn add_webhook(
+        &mut self,
+        path: &str,
+        fields: &FieldNames,
+        name: &str,
+        meta: &raw::HandlerMeta,
+    ) -> Option<HandlerIndex> {
         if !meta.webhook.is_empty() {
             if !meta.target_path.is_empty() {
-                self.errors.add(member(path, form.target), "give either this or webhook");
+                self.errors.add(member(path, fields.target), "give either this or webhook");
             }
             let Some(named) = self.named.get(meta.webhook.as_str()) else {
                 let known = self.named.keys().copied();
@@ -349,12 +354,12 @@ impl<'c> HandlerList<'c> {
                 return None;
             };
             let meta = named.meta(meta);
-            return self.add_webhook(path, form, name, &meta);
+            return self.add_webhook(path, fields, name, &meta);
         }
         if meta.target_path.is_empty() {
-            self.errors.add(member(path, form.target), "missing");
+            self.errors.add(member(path, fields.target), "missing");
         }
-        let target = target(&member(path, form.target), &meta.target_path, self.callouts, self.errors, self.warnings);
+        let target = target(&member(path, fields.target), &meta.target_path, self.callouts, self.errors, self.warnings);
         let template = self.templates.find(&meta.template_path);
         if template.is_none() {
             let message = format!(
@@ -362,9 +367,9 @@ impl<'c> HandlerList<'c> {
                 meta.template_path,
                 hint(&meta.template_path, self.templates.names())
             );
-            self.errors.add(member(path, form.template), message);
+            self.errors.add(member(path, fields.template), message);
         }
-        let mut headers = self.headers(&member(path, form.headers), &meta.header_map);
+        let mut headers = self.headers(&member(path, fields.headers), &meta.header_map);
         let keys = self.keys(&member(path, "secret"), &meta.secret);
         self.warn_of_email(path, meta);
         let event_timeout = self.event_timeout(path, meta);
@@ -378,18 +383,15 @@ impl<'c> HandlerList<'c> {
             headers.entry("content-type".to_owned()).or_insert_with(|| content_type.to_owned());
         }
         headers.entry("user-agent".to_owned()).or_insert_with(|| USER_AGENT.to_owned());
-        let webhook = Webhook {
+        let channel = Channel {
             cap: Cap::new(&[name], target.endpoint, meta.max_per_minute),
-            method,
             target,
-            template,
-            headers: headers.into_iter().collect(),
             timeout_ms: meta.timeout_ms(),
             event_timeout_ms: event_timeout.saturating_mul(1000),
             digest: meta.digest.unwrap_or_default(),
-            keys,
+            form: Form::Webhook(Webhook { method, template, headers: headers.into_iter().collect(), keys }),
         };
-        (!meta.disabled).then(|| self.push(name, Action::Webhook(Box::new(webhook))))
+        (!meta.disabled).then(|| self.push_channel(name, channel))
     }
 
     fn keys(&mut self, path: &str, secrets: &[String]) -> Vec<SigningKey> {
@@ -413,6 +415,10 @@ impl<'c> HandlerList<'c> {
 
     fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
         self.list.push(name, action)
+    }
+
+    fn push_channel(&mut self, name: &str, channel: Channel) -> HandlerIndex {
+        self.push(name, Action::Send(Box::new(channel)))
     }
 
     fn headers(&mut self, path: &str, map: &raw::Named<String>) -> LiteMap<String, String> {

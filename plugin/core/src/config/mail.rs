@@ -3,18 +3,20 @@
 
 use litemap::LiteMap;
 
-use super::error::{Errors, hint, member};
+use super::error::Errors;
 use super::raw;
 use super::target::target;
 use super::url::CallUrl;
+use crate::base::mailbox::{Address, Mailbox, Name, is_domain};
+use crate::base::place::{hint, member};
+use crate::delivery::target::Target;
 use crate::event::EventKind;
-use crate::handler::Target;
-use crate::mail::mailgun::{self, Mailgun};
-use crate::mail::mandrill::{self, Mandrill};
-use crate::mail::sendgrid::{self, SendGrid};
-use crate::mail::ses::{self, AmazonSes};
-use crate::mail::templates::{self, MailTemplates, Part};
-use crate::mail::{Account, Address, AwsKey, Backend, Mail, Mailbox, Name, Provider, Secret, is_domain};
+use crate::notify::content::mail::mailgun::{self, Mailgun};
+use crate::notify::content::mail::mandrill::{self, Mandrill};
+use crate::notify::content::mail::sendgrid::{self, SendGrid};
+use crate::notify::content::mail::ses::{self, AmazonSes};
+use crate::notify::content::mail::templates::{self, MailTemplates, Part};
+use crate::notify::content::mail::{Account, AwsKey, Backend, Mail, Provider, Secret};
 
 const PATH: &str = "email_backend";
 const SETTINGS: &str = "email_backend.settings";

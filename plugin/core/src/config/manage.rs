@@ -3,18 +3,21 @@
 use litemap::LiteMap;
 use serde_json::Value;
 
-use super::error::{Errors, hint, item, member};
+use super::error::Errors;
 use super::raw;
 use super::target::{basic, target};
-use crate::mail::Address;
-use crate::manage::fit::fitted;
-use crate::manage::path::Template;
-use crate::manage::rules::{FreeRule, Payload, Source};
-use crate::manage::shapes::FieldType;
-use crate::manage::{Action, EventOption, Kind, Preset, Rules, mismatches, shapes};
-use crate::manage::{is_secret, leads_to_credential, leads_to_secret};
-use crate::paths::{Prefix, Readings};
-use crate::route::{Route, Routes};
+use crate::access::paths::{Prefix, Readings};
+use crate::access::route::{Route, Routes};
+use crate::base::mailbox::Address;
+use crate::base::place::{hint, item, member};
+use crate::config::event_options::EventOption;
+use crate::event::{EventKind, ManagementAction};
+use crate::observe::fit::fitted;
+use crate::observe::path::Template;
+use crate::observe::rules::{FreeRule, Payload, Source};
+use crate::observe::shapes::FieldType;
+use crate::observe::{Preset, Rules, mismatches, shapes};
+use crate::observe::{is_secret, leads_to_credential, leads_to_secret};
 
 /// The rules of one API; `None` where it has none.
 pub(super) fn observe(
@@ -46,7 +49,7 @@ pub(super) fn observe(
 
 /// What is allowed of a rule, and of no use.
 fn warn_of_rule(path: &str, raw: &raw::ObserveRule, (listen_path, rules): (&Prefix, &Rules), warnings: &mut Errors) {
-    match Kind::from_name(&raw.event) {
+    match EventKind::of_management_name(&raw.event) {
         Some(kind) if kind.is_portal() && raw.message.is_empty() => {
             warnings.add(member(path, "message"), "missing: the event has no payload");
         }
@@ -129,20 +132,20 @@ impl Check<'_> {
         })
     }
 
-    fn kind(&mut self) -> Option<Kind> {
+    fn kind(&mut self) -> Option<EventKind> {
         let name = self.raw.event.as_str();
-        let kind = Kind::from_name(name);
+        let kind = EventKind::of_management_name(name);
         if kind.is_none() && !name.is_empty() {
-            let known = Kind::ALL.into_iter().map(Kind::name);
+            let known = EventKind::of_management().map(EventKind::name);
             self.add("event", format!("no management event has this name{}", hint(name, known)));
         }
         kind
     }
 
-    fn action(&mut self, kind: Kind) -> Option<Action> {
+    fn action(&mut self, kind: EventKind) -> Option<ManagementAction> {
         let name = self.raw.action.as_str();
         let names: Vec<&str> = kind.actions().iter().map(|action| action.name()).collect();
-        let action = Action::from_name(name).filter(|action| kind.actions().contains(action));
+        let action = ManagementAction::from_name(name).filter(|action| kind.actions().contains(action));
         match (name.is_empty(), names.is_empty()) {
             (true, true) => {}
             (false, true) => self.add("action", format!("{kind} has none")),
@@ -167,7 +170,7 @@ impl Check<'_> {
         }
     }
 
-    fn payload(&mut self, kind: Kind, template: Option<&Template>) -> Payload {
+    fn payload(&mut self, kind: EventKind, template: Option<&Template>) -> Payload {
         let raw = self.raw;
         if !kind.is_portal() {
             if !raw.message.is_empty() {
@@ -298,8 +301,11 @@ pub(super) fn event_options(
         let mut seen: LiteMap<_, _> = LiteMap::new();
         for (name, option) in &org.event_options {
             let place = member(&path, name);
-            let Some(kind) = Kind::from_name(name) else {
-                errors.add(place, format!("no event has this name{}", hint(name, Kind::ALL.map(Kind::name))));
+            let Some(kind) = EventKind::of_management_name(name) else {
+                errors.add(
+                    place,
+                    format!("no event has this name{}", hint(name, EventKind::of_management().map(EventKind::name))),
+                );
                 continue;
             };
             if let Some(other) = seen.insert(kind, name) {
@@ -317,7 +323,7 @@ pub(super) fn event_options(
 
 fn event_option(
     path: &str,
-    kind: Kind,
+    kind: EventKind,
     raw: &raw::EventOption,
     callouts: &raw::Callouts,
     errors: &mut Errors,

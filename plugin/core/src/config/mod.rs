@@ -11,6 +11,7 @@ mod decode;
 mod duplicates;
 mod effects;
 mod error;
+mod event_options;
 pub mod fields;
 mod handlers;
 mod header;
@@ -27,9 +28,7 @@ mod target;
 mod url;
 mod versioning;
 
-pub use clusters::{Clusters, Needed};
 pub use error::{ConfigError, Errors};
-pub(crate) use error::{hint, item, member};
 pub use schema::{envoy_schema, schema};
 pub use sessions::{SessionMaker, is_identity};
 
@@ -38,72 +37,50 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 use litemap::LiteMap;
 
+use crate::access::Access;
+use crate::access::route::Api;
+use crate::access::session::Directory;
 use crate::admin::Admin;
-use crate::delivery::DeliveryPolicy;
+use crate::base::json;
+use crate::base::units::fingerprint;
 use crate::delivery::disabled::ConfigId;
-use crate::delivery::succession::{Line, Origin, Scope};
-use crate::event::{Event, EventKind};
-use crate::handler::{HandlerIndex, Handlers, Target, Webhook};
-use crate::json;
-use crate::keys::KeysFrom;
-use crate::limit_headers::LimitHeaders;
-use crate::mail::Mail;
-use crate::route::{Api, Routes};
-use crate::session::{Directory, Session};
-use crate::template::Templates;
-use crate::tyk_tokens::TykTokens;
-use crate::units::fingerprint;
+use crate::delivery::target::Target;
+use crate::notify::Notifications;
+use crate::observe::Observation;
 
-/// A checked configuration.
+/// A checked configuration, in the parts that the engine hands on.
 pub struct Config {
-    /// The APIs.
-    pub routes: Routes,
+    /// What decides on a request.
+    pub access: Access,
     /// Sessions and organisations.
     pub directory: Directory,
-    /// What makes sessions of those that are fetched.
-    pub session_maker: SessionMaker,
-    /// The session of identities that have none of their own; `None`: they may do anything.
-    pub default_session: Option<Session>,
-    /// The pages of the table that counts such identities; at least 1.
-    pub identity_pages: u32,
-    /// The pages of the table that counts fetched sessions; at least 1.
-    pub fetched_pages: u32,
-    /// Which headers tell a client of its limits.
-    pub limit_headers: LimitHeaders,
+    /// Which exchanges are management events.
+    pub observation: Observation,
+    /// Who is notified, and how.
+    pub notifications: Notifications,
     /// Where sessions are fetched.
     pub keys_from: Option<KeysFrom>,
+    /// What makes sessions of those that are fetched.
+    pub session_maker: SessionMaker,
     /// The admin endpoints, and the place where a wrong token is an AuthFailure.
     pub admin: Option<(Admin, Api)>,
     /// The cluster that reaches any host without TLS.
     pub http_cluster: String,
-    /// The clusters that it needs.
-    pub clusters: Clusters,
     /// The targets of named webhooks.
     pub named: LiteMap<String, Target>,
-    /// Whether every session is known that there is: those that are fetched have come, or none is.
-    pub keys_are_loaded: bool,
-    /// What tells it from another configuration.
-    pub id: ConfigId,
-    /// What the proxy calls the plugin.
-    pub scope: Scope,
-    /// The configurations before and after it: see [`crate::delivery::succession`].
-    pub line: Line,
-    /// Who hears of an organisation's dashboard events, by its id.
-    pub org_handlers: LiteMap<String, [Vec<HandlerIndex>; EventKind::COUNT]>,
-    /// Every event handler, the monitor's included.
-    pub handlers: Handlers,
-    /// Every template.
-    pub templates: Templates,
-    /// How letters are written and sent; `None`: none are.
-    pub mail: Option<Mail>,
-    /// How messages are delivered.
-    pub delivery: DeliveryPolicy,
-    /// Events show a key's fingerprint instead of the key.
-    pub hash_keys: bool,
-    /// The headers that name the client's address, lower case, where any is trusted.
-    pub origin_headers: Vec<String>,
-    /// Tyk's names for keys.
-    pub tyk_tokens: TykTokens,
+}
+
+/// Where sessions are fetched, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysFrom {
+    /// The URL.
+    pub target: Target,
+    /// Headers of the request, lower case.
+    pub headers: Vec<(String, String)>,
+    /// From one look to the next.
+    pub interval_ms: u64,
+    /// The largest answer that is read.
+    pub max_bytes: usize,
 }
 
 impl Config {
@@ -115,6 +92,26 @@ impl Config {
     /// All of them.
     pub fn load(bytes: &[u8]) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
         Config::load_in(bytes, &|_| None)
+    }
+
+    /// The same, with errors and warnings in the log; `None` where there is an error.
+    pub fn load_and_log(bytes: &[u8], has_cluster: &dyn Fn(&str) -> Option<bool>) -> Option<Config> {
+        match Config::load_in(bytes, has_cluster) {
+            Ok((config, warnings)) => {
+                for warning in warnings {
+                    log::warn!("configuration: {warning}");
+                }
+                Some(config)
+            }
+            Err(errors) => {
+                for error in &errors {
+                    log::error!("configuration: {error}");
+                }
+                let word = if errors.len() == 1 { "error" } else { "errors" };
+                log::error!("configuration: refused, {} {word}", errors.len());
+                None
+            }
+        }
     }
 
     /// The same for a proxy that may tell whether it has a cluster: `None` where it does not.
@@ -138,29 +135,9 @@ impl Config {
             }
         };
         let (mut config, warnings) = check::check(raw, &mut errors);
-        clusters::check(&config.clusters, has_cluster, &mut errors);
-        config.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
+        clusters::check(&config.notifications.clusters, has_cluster, &mut errors);
+        config.notifications.placement.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
         if errors.is_empty() { Ok((config, warnings.into_list())) } else { Err(errors.into_list()) }
-    }
-
-    /// The webhook of the handler of that name.
-    pub fn webhook(&self, handler: &str) -> Option<&Webhook> {
-        self.handlers.webhook(handler)
-    }
-
-    /// What its messages belong to.
-    pub fn origin(&self) -> Origin {
-        Origin { config: self.id, line: self.line }
-    }
-
-    /// Whose slots of the outbox its messages take, and how many there are.
-    pub fn table(&self) -> (Line, u32) {
-        (self.line, self.delivery.capacity)
-    }
-
-    /// What an event's caps, claims and digests are of, apart from those of other configurations.
-    pub fn group(&self, event: &Event) -> u64 {
-        event.group() ^ self.line.0.rotate_left(17)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Of Tyk's special numbers, -1 and 0 stay: both mean "unlimited" or "never". Any other negative number is an error.
 
-use super::error::{Errors, item, key_name, member};
+use super::error::{Errors, key_name};
 use super::raw;
+use crate::base::place::{item, member};
 
 /// Ten thousand years of `expires`, and a century of every other number of seconds.
 const LAST_UNIX_SECOND: i64 = 253_402_300_799;

@@ -2,10 +2,11 @@
 
 use litemap::LiteMap;
 
-use super::error::{Errors, item, member};
+use super::error::Errors;
 use super::raw;
-use crate::hosts::HostName;
-use crate::paths::Prefix;
+use crate::access::hosts::HostName;
+use crate::access::paths::Prefix;
+use crate::base::place::{item, member};
 
 /// The ids and the places of the APIs so far.
 #[derive(Default)]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{handlers, raw};
 use crate::event::EventKind;
-use crate::mail::templates;
-use crate::manage::{Action, Kind};
+use crate::event::ManagementAction;
+use crate::notify::content::mail::templates;
 
 /// The schema of tollbell's configuration.
 pub fn schema() -> Value {
@@ -16,9 +16,9 @@ pub fn schema() -> Value {
     set(&mut schema, "", "title", "tollbell".into());
     let events: Vec<String> =
         EventKind::all().map(EventKind::name).chain(EventKind::NEVER_FIRED).flat_map(spellings).collect();
-    let management: Vec<String> = Kind::ALL.map(Kind::name).into_iter().flat_map(spellings).collect();
-    let dashboard: Vec<&str> = Kind::ALL.into_iter().map(Kind::name).collect();
-    let actions: Vec<&str> = [""].into_iter().chain(Action::ALL.map(Action::name)).collect();
+    let management: Vec<String> = EventKind::of_management().map(EventKind::name).flat_map(spellings).collect();
+    let dashboard: Vec<&str> = EventKind::of_management().map(EventKind::name).collect();
+    let actions: Vec<&str> = [""].into_iter().chain(ManagementAction::all().map(ManagementAction::name)).collect();
     let letters: Vec<String> = templates::names().flat_map(spellings).collect();
     for (place, names) in [
         ("/$defs/OasHandler/properties/trigger", json!(events)),

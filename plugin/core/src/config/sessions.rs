@@ -6,17 +6,20 @@ use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use super::decode::number;
-use super::error::{Errors, hint, item, key_name, member};
+use super::error::{Errors, key_name};
 use super::fields::{self, Closed};
 use super::policies::merge;
 use super::{duplicates, numbers, raw};
-use crate::allowed_urls::AllowedUrls;
-use crate::json;
-use crate::quota::Quota;
-use crate::session::{About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared};
-use crate::units::{Percent, UnixMillis, fingerprint};
+use crate::access::allowed_urls::AllowedUrls;
+use crate::access::quota::Quota;
+use crate::access::session::{
+    About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared,
+};
+use crate::base::json;
+use crate::base::place::{hint, item, member};
+use crate::base::units::{Percent, UnixMillis, fingerprint};
 
-/// The sources of [`crate::identity`] that are no keys: what stands before the colon of such a session's name.
+/// The sources of [`crate::access::identity`] that are no keys: what stands before the colon of such a session's name.
 const IDENTITY_SOURCES: [&str; 4] = ["header", "metadata", "peer_certificate", "source_address"];
 
 /// Whether a session of that name is one of an identity that is no key.

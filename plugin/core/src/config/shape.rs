@@ -6,8 +6,9 @@
 use serde_json::{Map, Value};
 
 use super::decode::number;
-use super::error::{Errors, hint, item, key_name, member};
-use crate::json::{self, type_name};
+use super::error::{Errors, key_name};
+use crate::base::json::{self, type_name};
+use crate::base::place::{hint, item, member};
 
 /// Marks a map of the schema whose names are secrets, which errors must not show.
 pub(super) const SECRET_NAMES: &str = "x-secret-names";

@@ -3,9 +3,9 @@
 use super::error::Errors;
 use super::url::CallUrl;
 use super::{header, raw};
-use crate::delivery::EndpointId;
 use crate::delivery::outbox::Tag;
-use crate::handler::{Scheme, Target};
+use crate::delivery::target::EndpointId;
+use crate::delivery::target::{Scheme, Target};
 
 /// Where a URL leads and which cluster carries it, and the user and password in it.
 pub(super) fn target(

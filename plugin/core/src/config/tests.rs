@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::access::session::KeyHash;
 use crate::event::EventKind;
-use crate::session::KeyHash;
+use crate::notify::handler::{Channel, Form, Webhook};
 
 fn load(config: &Value) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
     Config::load(config.to_string().as_bytes())
@@ -96,7 +97,24 @@ fn as_struct(value: &Value) -> prost_types::Struct {
 }
 
 fn summary(config: &Config) -> String {
-    format!("{:?} {:?} {:?} {:?}", config.handlers, config.delivery, config.hash_keys, config.routes)
+    format!(
+        "{:?} {:?} {:?} {:?}",
+        config.notifications.handlers,
+        config.notifications.delivery,
+        config.notifications.hash_keys,
+        config.access.routes
+    )
+}
+
+fn channel<'c>(config: &'c Config, handler: &str) -> &'c Channel {
+    config.notifications.handlers.named(handler).and_then(|handler| handler.action.channel()).unwrap()
+}
+
+fn webhook_of(channel: &Channel) -> &Webhook {
+    match &channel.form {
+        Form::Webhook(webhook) => webhook,
+        Form::Email(_) => panic!("{channel:?}"),
+    }
 }
 
 #[test]
@@ -112,7 +130,7 @@ fn the_documented_configuration_loads_in_both_forms() {
         Config::load(&as_struct(&full()).encode_to_vec()).unwrap_or_else(|errors| panic!("{errors:?}"));
     without_effect(&warnings);
     assert_eq!(summary(&from_json), summary(&from_struct));
-    assert_eq!(from_json.handlers.iter().count(), 3);
+    assert_eq!(from_json.notifications.handlers.iter().count(), 3);
 }
 
 #[test]
@@ -331,7 +349,7 @@ fn a_handlers_name_does_not_depend_on_the_apis_before_it() {
     };
     let names = |apis: Value| -> Vec<String> {
         let (config, _) = load(&json!({ "apis": apis })).unwrap_or_else(|errors| panic!("{errors:?}"));
-        config.handlers.iter().map(|handler| handler.name.clone()).collect()
+        config.notifications.handlers.iter().map(|handler| handler.name.clone()).collect()
     };
     assert_eq!(names(json!([api("a")])), ["apis[a].AuthFailure[0]", "apis[a].AuthFailure[siem]"]);
     assert_eq!(names(json!([api("b"), api("a")]))[2..], names(json!([api("a")])));
@@ -408,10 +426,8 @@ fn targets_are_taken_apart() {
         let mut config = api_with(webhook(json!({ "target_path": url, "header_map": { "Host": "ignored" } })));
         config["callouts"] = json!({ "clusters": { "a.test": "by-host", "b.test:8080": "by-port" } });
         let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let crate::handler::Action::Webhook(webhook) = config.handlers.iter().next().unwrap().action.clone() else {
-            panic!()
-        };
-        webhook
+        let handler = config.notifications.handlers.iter().next().unwrap();
+        handler.action.channel().unwrap().clone()
     };
     let plain = target("HTTP://c.test");
     assert_eq!(
@@ -419,8 +435,8 @@ fn targets_are_taken_apart() {
         ("http", "c.test", "/")
     );
     assert_eq!(plain.target.cluster, "tollbell_http");
-    assert!(plain.headers.iter().all(|(name, _)| name != "host"));
-    assert!(plain.headers.contains(&("content-type".into(), "application/json".into())));
+    assert!(webhook_of(&plain).headers.iter().all(|(name, _)| name != "host"));
+    assert!(webhook_of(&plain).headers.contains(&("content-type".into(), "application/json".into())));
     assert_eq!(target("https://c.test?a=b#c").target.path_and_query, "/?a=b");
     assert_eq!(target("https://c.test/").target.cluster, "tollbell_https");
     assert_eq!(target("https://a.test:8443/").target.cluster, "by-host");
@@ -428,7 +444,7 @@ fn targets_are_taken_apart() {
     assert_eq!(target("http://b.test/").target.cluster, "tollbell_http");
     let with_user = target("http://user:p%40ss@c.test/");
     assert_eq!(with_user.target.authority, "c.test");
-    assert!(with_user.headers.contains(&("authorization".into(), "Basic dXNlcjpwQHNz".into())));
+    assert!(webhook_of(&with_user).headers.contains(&("authorization".into(), "Basic dXNlcjpwQHNz".into())));
 }
 
 #[test]
@@ -446,11 +462,11 @@ fn gateway_wide_handlers_serve_every_api() {
     let headers = |path: &'static str| [(&b":path"[..], path.as_bytes())];
     let handlers = |path, kind| {
         let headers = headers(path);
-        let request = crate::request::Request { headers: &headers, property: &|_| None };
-        let readings = crate::paths::Readings::of(request.path()).unwrap();
-        match config.routes.find(&readings, b"a.test") {
-            crate::route::Route::Api { api, .. } => api.handlers(kind).len(),
-            crate::route::Route::None => panic!("{path} belongs to no API"),
+        let request = crate::access::request::Request { headers: &headers, property: &|_| None };
+        let readings = crate::access::paths::Readings::of(request.path()).unwrap();
+        match config.access.routes.find(&readings, b"a.test") {
+            crate::access::route::Route::Api { api, .. } => api.handlers(kind).len(),
+            crate::access::route::Route::None => panic!("{path} belongs to no API"),
         }
     };
     assert_eq!(handlers("/", EventKind::AuthFailure), 2);
@@ -486,10 +502,9 @@ fn secrets_are_one_or_many_and_no_error_shows_one() {
     let keys = |secret: Value| {
         let (config, warnings) = load(&signed(secret)).unwrap();
         assert_eq!(warnings, []);
-        let crate::handler::Action::Webhook(webhook) = config.handlers.iter().next().unwrap().action.clone() else {
-            panic!()
-        };
-        webhook.keys.len()
+        let handler = config.notifications.handlers.iter().next().unwrap();
+        let channel = handler.action.channel().unwrap();
+        webhook_of(channel).keys.len()
     };
     assert_eq!((keys(json!(SECRET)), keys(json!([SECRET, SECRET])), keys(json!("")), keys(json!([]))), (1, 2, 0, 0));
     let path = "apis[0].event_handlers.events.AuthFailure[0].handler_meta.secret";
@@ -513,10 +528,10 @@ fn what_a_handler_may_send_is_limited_unless_it_says_otherwise() {
         let mut meta = meta;
         meta["target_path"] = json!("http://a.test/");
         let (config, _) = load(&api_with(webhook(meta))).unwrap();
-        config.webhook("apis[a].AuthFailure[0]").unwrap().cap.clone()
+        channel(&config, "apis[a].AuthFailure[0]").cap.clone()
     };
-    let endpoint = crate::delivery::EndpointId::new("http", "a.test", "/");
-    let of = |most| crate::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, most);
+    let endpoint = crate::delivery::target::EndpointId::new("http", "a.test", "/");
+    let of = |most| crate::notify::admission::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, most);
     assert_eq!(cap(json!({})), of(None));
     assert_eq!(cap(json!({ "max_per_minute": "60" })), of(Some(60)));
     assert_eq!(cap(json!({ "max_per_minute": 0 })), of(Some(0)));
@@ -539,20 +554,20 @@ fn a_handlers_own_settings_come_before_those_of_the_webhook_that_it_names() {
         config["webhooks"] = json!([{ "name": "crm", "target_url": "http://crm.test/", "method": "PUT", "timeout": 7,
             "event_timeout": 60, "digest": true, "max_per_minute": 5 }]);
         let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
-        config.webhook("apis[a].AuthFailure[0]").unwrap().clone()
+        channel(&config, "apis[a].AuthFailure[0]").clone()
     };
-    let endpoint = crate::delivery::EndpointId::new("http", "crm.test", "/");
-    let cap = |most| crate::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, Some(most));
+    let endpoint = crate::delivery::target::EndpointId::new("http", "crm.test", "/");
+    let cap = |most| crate::notify::admission::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, Some(most));
     let named = handler(json!({}));
     assert_eq!(
-        (named.method, named.timeout_ms, named.event_timeout_ms, named.digest),
+        (named.method(), named.timeout_ms, named.event_timeout_ms, named.digest),
         ("PUT", Some(7000), 60_000, true)
     );
     assert_eq!(named.cap, cap(5));
     // What is the default elsewhere is a setting here.
     let own = json!({ "method": "POST", "timeout": 0, "event_timeout": 0, "digest": false, "max_per_minute": 120 });
     let own = handler(own);
-    assert_eq!((own.method, own.timeout_ms, own.event_timeout_ms, own.digest), ("POST", None, 0, false));
+    assert_eq!((own.method(), own.timeout_ms, own.event_timeout_ms, own.digest), ("POST", None, 0, false));
     assert_eq!(own.cap, cap(120));
 }
 
@@ -566,8 +581,8 @@ fn an_oas_handlers_own_settings_come_first_too() {
             "webhooks": [{ "name": "crm", "target_url": "http://crm.test/", "method": "PUT", "event_timeout": 60, "digest": true }]
         });
         let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let webhook = config.webhook("apis[a].AuthFailure[0]").unwrap();
-        (webhook.method, webhook.event_timeout_ms, webhook.digest)
+        let webhook = channel(&config, "apis[a].AuthFailure[0]");
+        (webhook.method(), webhook.event_timeout_ms, webhook.digest)
     };
     assert_eq!(handler(json!({})), ("PUT", 60_000, true));
     assert_eq!(handler(json!({ "method": "POST", "cooldownPeriod": "0s", "digest": false })), ("POST", 0, false));
@@ -586,11 +601,9 @@ fn an_email_handler_needs_an_address_and_somebody_who_sends() {
     let (config, warnings) = load(&handler(good.clone())).unwrap();
     assert_eq!(warnings, []);
     let name = "apis[a].AuthFailure[0]";
-    let found = config.handlers.named(name).unwrap();
-    let crate::handler::Action::Email(email) = &found.action else { panic!("{found:?}") };
-    assert_eq!((email.carried_by.event_timeout_ms, email.carried_by.digest), (60_000, true));
-    assert_eq!(email.carried_by.timeout_ms, Some(7000));
-    assert!(config.webhook(name).is_none(), "it is no webhook");
+    let email = channel(&config, name);
+    assert!(matches!(email.form, Form::Email(_)), "{email:?}");
+    assert_eq!((email.event_timeout_ms, email.digest, email.timeout_ms), (60_000, true, Some(7000)));
 
     let mut without = handler(good);
     without["email_backend"]["enable_email_notifications"] = json!(false);
@@ -631,9 +644,9 @@ fn an_organisation_hears_of_the_portals_events_too() {
         json!({ "OrganizationRegistered": hook(json!({ "event_timeout": 9 })), "PasswordReset": hook(json!({})) }),
     );
     let (config, _) = load(&both).unwrap();
-    let webhook = config.webhook("orgs[acme].event_options.OrganisationRegistered.webhook").unwrap();
+    let webhook = channel(&config, "orgs[acme].event_options.OrganisationRegistered.webhook");
     assert_eq!(webhook.event_timeout_ms, 9000);
-    assert!(config.webhook("orgs[acme].event_options.PasswordReset.webhook").is_some());
+    channel(&config, "orgs[acme].event_options.PasswordReset.webhook");
     assert_eq!(
         errors(options(json!({ "OrganizationRegistered": {}, "OrganisationRegistered": {}, "PaswordReset": {} }))),
         [
@@ -727,7 +740,7 @@ fn mistakes_in_the_rest_are_named() {
 fn an_upstream_is_observed_by_a_switch_or_with_settings() {
     let observed = |value: Value| {
         let (config, _) = load(&json!({ "apis": [{ "api_id": "a", "observe_upstream": value }] })).unwrap();
-        config.routes.iter().map(|(_, api)| api.observe_upstream).collect::<Vec<_>>()
+        config.access.routes.iter().map(|(_, api)| api.observe_upstream).collect::<Vec<_>>()
     };
     for (value, failures) in [
         (json!(false), None),

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use litemap::LiteMap;
 
-use super::error::{Errors, hint, item, key_name, member};
+use super::error::{Errors, key_name};
 use super::{header, raw};
-use crate::datetime::parse_minutes;
-use crate::paths::Prefix;
-use crate::route::{ApiIndex, Routes};
-use crate::units::UnixMillis;
-use crate::versioning::{Location, ROUTE_HEADER, Version, Versioning};
+use crate::access::paths::Prefix;
+use crate::access::route::{ApiIndex, Routes};
+use crate::access::versioning::{Location, ROUTE_HEADER, Version, Versioning};
+use crate::base::datetime::parse_minutes;
+use crate::base::place::{hint, item, member};
+use crate::base::units::UnixMillis;
 
 /// Gives the APIs of `routes`, which stand there in the same order, their versions.
 pub(super) fn add(raw: &raw::Config, routes: &mut Routes, errors: &mut Errors, warnings: &mut Errors) {

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use super::{Delivery, Retries};
-use crate::datetime;
-use crate::ports::{CalloutRefused, CalloutReply};
-use crate::units::{UnixMillis, fingerprint};
+use crate::base::datetime;
+use crate::base::units::{UnixMillis, fingerprint};
+use crate::host::ports::{CalloutRefused, CalloutReply};
 
 /// How one attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// 2xx.
     Delivered,
     /// Worth another attempt.
@@ -40,21 +40,21 @@ pub enum Failure {
     },
 }
 
-impl Outcome {
+impl DeliveryOutcome {
     /// Of a reply that came `now`.
     pub fn of_reply(reply: &CalloutReply, now: UnixMillis) -> Self {
         match (reply.status, reply.by_proxy) {
-            (None, _) => Outcome::Failed(Failure::NoResponse),
-            (Some(200..=299), _) => Outcome::Delivered,
-            (Some(410), _) => Outcome::Gone,
-            (Some(503), true) => Outcome::Failed(Failure::Unreachable),
-            (Some(504), true) => Outcome::Failed(Failure::TimedOut),
+            (None, _) => DeliveryOutcome::Failed(Failure::NoResponse),
+            (Some(200..=299), _) => DeliveryOutcome::Delivered,
+            (Some(410), _) => DeliveryOutcome::Gone,
+            (Some(503), true) => DeliveryOutcome::Failed(Failure::Unreachable),
+            (Some(504), true) => DeliveryOutcome::Failed(Failure::TimedOut),
             (Some(status), _) if (400..=499).contains(&status) && !matches!(status, 408 | 425 | 429) => {
-                Outcome::Refused(status)
+                DeliveryOutcome::Refused(status)
             }
             (Some(status), _) => {
                 let retry_after_ms = reply.retry_after.as_deref().and_then(|value| retry_after_ms(value, now));
-                Outcome::Failed(Failure::Status { status, retry_after_ms })
+                DeliveryOutcome::Failed(Failure::Status { status, retry_after_ms })
             }
         }
     }
@@ -62,33 +62,35 @@ impl Outcome {
     /// One word, for statistics.
     pub fn label(&self) -> &'static str {
         match self {
-            Outcome::Delivered => "delivered",
-            Outcome::Refused(_) => "refused",
-            Outcome::Gone => "gone",
-            Outcome::Failed(Failure::NotStarted(_)) => "not_started",
-            Outcome::Failed(Failure::NoResponse) => "no_response",
-            Outcome::Failed(Failure::Unreachable) => "unreachable",
-            Outcome::Failed(Failure::TimedOut) => "timed_out",
-            Outcome::Failed(Failure::Status { status: 300..=399, .. }) => "redirected",
-            Outcome::Failed(Failure::Status { status: 408 | 425 | 429, .. }) => "throttled",
-            Outcome::Failed(Failure::Status { .. }) => "server_error",
+            DeliveryOutcome::Delivered => "delivered",
+            DeliveryOutcome::Refused(_) => "refused",
+            DeliveryOutcome::Gone => "gone",
+            DeliveryOutcome::Failed(Failure::NotStarted(_)) => "not_started",
+            DeliveryOutcome::Failed(Failure::NoResponse) => "no_response",
+            DeliveryOutcome::Failed(Failure::Unreachable) => "unreachable",
+            DeliveryOutcome::Failed(Failure::TimedOut) => "timed_out",
+            DeliveryOutcome::Failed(Failure::Status { status: 300..=399, .. }) => "redirected",
+            DeliveryOutcome::Failed(Failure::Status { status: 408 | 425 | 429, .. }) => "throttled",
+            DeliveryOutcome::Failed(Failure::Status { .. }) => "server_error",
         }
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for DeliveryOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Delivered => f.write_str("delivered"),
-            Outcome::Failed(Failure::NotStarted(why)) => why.fmt(f),
-            Outcome::Failed(Failure::NoResponse) => f.write_str("no response"),
-            Outcome::Failed(Failure::Unreachable) => f.write_str("no connection (503 by the proxy)"),
-            Outcome::Failed(Failure::TimedOut) => f.write_str("no answer in time (504 by the proxy)"),
-            Outcome::Failed(Failure::Status { status: status @ 300..=399, .. }) => {
+            DeliveryOutcome::Delivered => f.write_str("delivered"),
+            DeliveryOutcome::Failed(Failure::NotStarted(why)) => why.fmt(f),
+            DeliveryOutcome::Failed(Failure::NoResponse) => f.write_str("no response"),
+            DeliveryOutcome::Failed(Failure::Unreachable) => f.write_str("no connection (503 by the proxy)"),
+            DeliveryOutcome::Failed(Failure::TimedOut) => f.write_str("no answer in time (504 by the proxy)"),
+            DeliveryOutcome::Failed(Failure::Status { status: status @ 300..=399, .. }) => {
                 write!(f, "status {status}, a redirect, which is not followed")
             }
-            Outcome::Failed(Failure::Status { status, .. }) | Outcome::Refused(status) => write!(f, "status {status}"),
-            Outcome::Gone => f.write_str("status 410"),
+            DeliveryOutcome::Failed(Failure::Status { status, .. }) | DeliveryOutcome::Refused(status) => {
+                write!(f, "status {status}")
+            }
+            DeliveryOutcome::Gone => f.write_str("status 410"),
         }
     }
 }

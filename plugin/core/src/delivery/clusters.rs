@@ -7,17 +7,44 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Needed;
-use crate::handler::Target;
-use crate::ports::{Metrics, SharedData};
-use crate::store::{Change, StoreError, read, update};
-use crate::units::fingerprint;
+use litemap::LiteMap;
+
+use super::target::Target;
+use crate::base::units::fingerprint;
+use crate::host::ports::{Metrics, SharedData};
+use crate::host::store::{Change, StoreError, read, update};
 
 const KEY: &str = "tb1/x";
 const VERSION: u8 = 1;
 
 /// Clusters that are remembered.
 const CAPACITY: usize = 64;
+
+/// Targets that a message names.
+const MAX_SHOWN: usize = 8;
+
+/// What needs a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterUse {
+    /// The settings that name it.
+    pub paths: Vec<String>,
+    /// Host and port of each target.
+    pub targets: BTreeSet<String>,
+}
+
+impl ClusterUse {
+    /// The targets, or the first of many.
+    pub fn shown_targets(&self) -> String {
+        let shown: Vec<&str> = self.targets.iter().take(MAX_SHOWN).map(String::as_str).collect();
+        match self.targets.len().saturating_sub(shown.len()) {
+            0 => shown.join(", "),
+            more => format!("{} and {more} more", shown.join(", ")),
+        }
+    }
+}
+
+/// What is needed, by a cluster's name.
+pub type Clusters = LiteMap<String, ClusterUse>;
 
 /// What a VM knows of them, as of its last tick.
 #[derive(Debug, Default)]
@@ -44,7 +71,7 @@ impl UnknownClusters {
     }
 
     /// The proxy has refused a callout to a target because it does not know the cluster.
-    pub fn refused(&mut self, host: &(impl SharedData + Metrics), needed: Option<&Needed>, target: &Target) {
+    pub fn refused(&mut self, host: &(impl SharedData + Metrics), used: Option<&ClusterUse>, target: &Target) {
         let cluster = &target.cluster;
         let own = fingerprint(&[cluster]);
         if !self.0.insert(own) {
@@ -56,8 +83,8 @@ impl UnknownClusters {
             Ok(if is_first { Change::Write(encode(&all), true) } else { Change::Keep(false) })
         });
         if is_first.unwrap_or(true) {
-            let (place, targets) = match needed {
-                Some(needed) => (format!("{}: ", needed.paths.join(", ")), needed.shown_targets()),
+            let (place, targets) = match used {
+                Some(used) => (format!("{}: ", used.paths.join(", ")), used.shown_targets()),
                 None => (String::new(), target.authority.clone()),
             };
             log::error!("{place}the proxy has no cluster {cluster:?}: nothing reaches {targets}");

@@ -8,10 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::EndpointId;
-use crate::metrics::Metric;
-use crate::ports::{Metrics, SharedData};
-use crate::store::{Change, StoreError, read, update};
+use super::target::EndpointId;
+use crate::host::metrics::Metric;
+use crate::host::ports::{Metrics, SharedData};
+use crate::host::store::{Change, StoreError, read, update};
 
 const KEY: &str = "tb1/disabled";
 const VERSION: u8 = 1;

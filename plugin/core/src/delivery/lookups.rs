@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
-use crate::handler::Target;
-use crate::units::UnixMillis;
+use super::target::Target;
+use crate::base::units::UnixMillis;
 
 /// How long a name may take to be looked up.
 pub const LOOKUP_MS: u64 = 5000;
@@ -47,9 +47,8 @@ impl Lookups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::EndpointId;
     use crate::delivery::outbox::Tag;
-    use crate::handler::Scheme;
+    use crate::delivery::target::{EndpointId, Scheme};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -1,34 +1,39 @@
-//! From a rendered message to a receiver: held in shared data, dispatched by one VM of the process, tried again.
+//! From a written message to a receiver: held in shared data, dispatched by one VM of the process, tried again.
 //!
-//! [`outbox`] holds the messages, [`succession`] says whose they are after an update, [`lease`] elects the VM, [`schedule`] says whose turn it is, [`dispatcher`] works,
-//! [`signature`] signs, [`attempt`] judges what came back, [`disabled`] remembers who wants nothing more, [`lookups`] and
-//! [`clusters`] whom the proxy cannot reach yet.
+//! [`outbox`] holds messages and tallies, [`succession`] says which configuration they belong to after an update, [`lease`]
+//! elects the VM that sends, [`schedule`] decides whose turn it is, [`dispatcher`] sends, [`attempt`] judges the reply,
+//! [`disabled`] remembers targets that answered 410, [`lookups`] and [`clusters`] those that the proxy cannot reach yet.
+//!
+//! Delivery knows neither handlers nor what a message says: it asks an [`Author`].
 
 pub mod attempt;
+mod author;
+pub mod claim;
 pub mod clusters;
 pub mod disabled;
 pub mod dispatcher;
+pub mod handler_ref;
 pub mod lease;
 pub mod lookups;
 pub mod outbox;
 pub mod schedule;
-pub mod signature;
 pub mod succession;
+pub mod tally;
+pub mod target;
 
+pub use author::Author;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cooldown::Claim;
-use crate::digest::Tally;
-use crate::handler::{HandlerRef, Target};
-use crate::mail::{Account, Letter};
-use crate::ports::Callout;
-use crate::store::CorruptRecord;
-use crate::units::{UnixMillis, fingerprint, set_right};
+use crate::base::units::{UnixMillis, fingerprint, set_right};
+use crate::host::store::CorruptRecord;
+use claim::Claim;
+use handler_ref::HandlerRef;
 use schedule::Limits;
-use signature::SigningKey;
 use succession::Origin;
+use tally::Tally;
+use target::Target;
 
 /// How often a message is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,17 +57,6 @@ pub struct DeliveryPolicy {
     pub capacity: u32,
     /// Attempts under way.
     pub limits: Limits,
-}
-
-/// What a target's URL stands for where URLs must not be shown: two are alike only if the URLs are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointId(pub u64);
-
-impl EndpointId {
-    /// Of a URL's parts.
-    pub fn new(scheme: &str, authority: &str, path_and_query: &str) -> Self {
-        EndpointId(fingerprint(&[scheme, authority, path_and_query]))
-    }
 }
 
 /// What a slot holds.
@@ -107,40 +101,14 @@ pub struct Delivery {
     pub decided: u64,
 }
 
-/// What a message sends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Content {
-    /// A request to a webhook's target.
-    Webhook(WebhookRequest),
-    /// An email, of which each attempt makes a request to the provider.
-    Email(Box<Email>),
-}
-
-/// A webhook's request, without what its target says.
+/// What a message sends, as its [`Author`] has encoded it. It may hold secrets.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WebhookRequest {
-    /// GET, PUT, POST, PATCH or DELETE.
-    pub method: String,
-    /// Every header but the pseudo-headers, lower case.
-    pub headers: Vec<(String, String)>,
-    /// The body, which a GET leaves out.
-    pub body: String,
-    /// What it is signed with.
-    pub keys: Vec<SigningKey>,
-}
+pub struct Content(pub Vec<u8>);
 
-impl fmt::Debug for WebhookRequest {
-    /// Without header values and the body, which may be secrets.
+impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookRequest").field("method", &self.method).finish_non_exhaustive()
+        write!(f, "{} bytes", self.0.len())
     }
-}
-
-/// An email and the account that sends it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Email {
-    pub(crate) account: Account,
-    pub(crate) letter: Letter,
 }
 
 const VERSION: u8 = 2;
@@ -151,30 +119,16 @@ impl Delivery {
         format!("{event}{:08x}", fingerprint(&[handler]) >> 32)
     }
 
-    /// The request of an attempt that begins `now`.
-    pub fn callout(&self, now: UnixMillis) -> Callout {
-        let (headers, body) = match &self.content {
-            Content::Webhook(WebhookRequest { method, headers, body, keys }) => {
-                let body = if method == "GET" { "" } else { body };
-                let signature = signature::headers(keys, &self.id, body, now);
-                let headers = self.target.pseudo_headers(method).into_iter().chain(headers.iter().cloned());
-                (headers.chain(signature).collect(), body.to_owned())
-            }
-            Content::Email(email) => {
-                let request = email.account.request(&email.letter);
-                let headers = request.request_headers();
-                // A provider is no receiver of webhooks.
-                let signature = email.account.sign(&headers, request.body.as_bytes(), now);
-                (headers.into_iter().chain(signature).collect(), request.body)
-            }
-        };
-        let (cluster, timeout_ms) = (self.target.cluster.clone(), self.timeout_ms.max(1));
-        Callout { cluster, headers, body: body.into_bytes(), timeout_ms }
-    }
-
     /// When the next attempt is due, by a clock that may have been set back since that was decided.
     pub fn due(&self, now: UnixMillis) -> UnixMillis {
         set_right(UnixMillis(self.due), UnixMillis(self.decided), now)
+    }
+}
+
+impl fmt::Display for Delivery {
+    /// For logs: no path, query or header of the target, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} by {} to {}", self.event, self.id, self.handler.name, self.target.authority)
     }
 }
 

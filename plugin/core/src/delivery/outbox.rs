@@ -19,10 +19,10 @@ use thiserror::Error;
 
 use super::Held;
 use super::succession::Line;
-use crate::metrics::Metric;
-use crate::ports::{Entry, Metrics, SharedData};
-use crate::store::{Change, CorruptRecord, StoreError, read, update};
-use crate::units::fingerprint;
+use crate::base::units::fingerprint;
+use crate::host::metrics::Metric;
+use crate::host::ports::{Entry, Metrics, SharedData};
+use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
 
 const INDEX_KEY: &str = "tb1/d";
 const VERSION: u8 = 2;
@@ -79,23 +79,27 @@ pub enum ReserveError {
     Store(#[from] StoreError),
 }
 
+/// The slots that a line of configurations may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The line.
+    pub line: Line,
+    /// How many there are.
+    pub capacity: u32,
+}
+
 /// Takes a free slot for a line that may have `capacity` of them.
 ///
 /// # Errors
 /// When there is none for this share, or shared data fails.
-pub fn reserve(
-    host: &(impl SharedData + Metrics),
-    (line, capacity): (Line, u32),
-    tag: Tag,
-    share: Share,
-) -> Result<Slot, ReserveError> {
+pub fn reserve(host: &(impl SharedData + Metrics), table: Table, tag: Tag, share: Share) -> Result<Slot, ReserveError> {
     let reserved = update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
-        if !index.has_room((line, capacity), tag, share) {
+        if !index.has_room(table, tag, share) {
             return Ok(Change::Keep(None));
         }
         let slot = index.first_free();
-        index.set(slot, [tag.0, line.mark()]);
+        index.set(slot, [tag.0, table.line.mark()]);
         Ok(Change::Write(index.0, Some(slot)))
     })?;
     reserved.ok_or(ReserveError::Full)
@@ -258,7 +262,7 @@ impl Index {
         self.slots().find(|(_, mark)| *mark == FREE).map_or(Slot(behind), |(slot, _)| slot)
     }
 
-    fn has_room(&self, (line, capacity): (Line, u32), tag: Tag, share: Share) -> bool {
+    fn has_room(&self, Table { line, capacity }: Table, tag: Tag, share: Share) -> bool {
         let count = |is_wanted: &dyn Fn(u8) -> bool| {
             let own = self.slots().filter(|(_, [tag, mark])| *tag != 0 && *mark == line.mark() && is_wanted(*tag));
             u32::try_from(own.count()).unwrap_or(u32::MAX)
@@ -305,7 +309,9 @@ mod tests {
     fn each_line_has_a_table_of_its_own_size() {
         let host = MemoryHost::default();
         let took = |line, capacity| {
-            (0..100).filter(|_| reserve(&host, (Line(line), capacity), Tag::of("x"), Share::All).is_ok()).count()
+            (0..100)
+                .filter(|_| reserve(&host, Table { line: Line(line), capacity }, Tag::of("x"), Share::All).is_ok())
+                .count()
         };
         assert_eq!([took(1, 64), took(2, 16), took(1, 64), took(2, 16)], [64, 16, 0, 0]);
         assert_eq!(taken(&host).unwrap().len(), 80);
@@ -316,28 +322,46 @@ mod tests {
     fn noise_leaves_room_for_other_targets_and_for_what_comes_only_once() {
         let host = MemoryHost::default();
         let took = |target: &str, share| {
-            (0..64).filter(|_| reserve(&host, (LINE, 64), Tag::of(target), share).is_ok()).count()
+            (0..64)
+                .filter(|_| reserve(&host, Table { line: LINE, capacity: 64 }, Tag::of(target), share).is_ok())
+                .count()
         };
         assert_eq!(took("stalled", Share::Common), 48);
         assert_eq!(took("healthy", Share::Common), 4, "a sixteenth is its due");
         assert_eq!(took("another", Share::Common), 0, "of all such targets together");
-        assert_eq!((0..64).filter(|_| reserve(&host, (LINE, 64), Tag::TALLY, Share::Tally).is_ok()).count(), 0);
+        assert_eq!(
+            (0..64)
+                .filter(|_| reserve(&host, Table { line: LINE, capacity: 64 }, Tag::TALLY, Share::Tally).is_ok())
+                .count(),
+            0
+        );
         assert_eq!(took("channel", Share::Management), 4);
         assert_eq!(took("monitor", Share::All), 8);
-        assert_eq!(reserve(&host, (LINE, 64), Tag::of("monitor"), Share::All), Err(ReserveError::Full));
+        assert_eq!(
+            reserve(&host, Table { line: LINE, capacity: 64 }, Tag::of("monitor"), Share::All),
+            Err(ReserveError::Full)
+        );
     }
 
     #[test]
     fn tallies_are_a_quarter_of_the_table() {
         let host = MemoryHost::default();
-        assert_eq!((0..64).filter(|_| reserve(&host, (LINE, 64), Tag::TALLY, Share::Tally).is_ok()).count(), 16);
+        assert_eq!(
+            (0..64)
+                .filter(|_| reserve(&host, Table { line: LINE, capacity: 64 }, Tag::TALLY, Share::Tally).is_ok())
+                .count(),
+            16
+        );
     }
 
     #[test]
     fn the_smallest_table_has_one_slot() {
         let host = MemoryHost::default();
-        assert!(reserve(&host, (LINE, 1), Tag::of("a"), Share::Common).is_ok());
-        assert_eq!(reserve(&host, (LINE, 1), Tag::of("a"), Share::All), Err(ReserveError::Full));
+        assert!(reserve(&host, Table { line: LINE, capacity: 1 }, Tag::of("a"), Share::Common).is_ok());
+        assert_eq!(
+            reserve(&host, Table { line: LINE, capacity: 1 }, Tag::of("a"), Share::All),
+            Err(ReserveError::Full)
+        );
     }
 
     proptest! {

@@ -18,9 +18,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::disabled::ConfigId;
-use crate::ports::{Metrics, SharedData};
-use crate::store::{Change, StoreError, read, update};
-use crate::units::{UnixMillis, fingerprint};
+use crate::base::units::{UnixMillis, fingerprint};
+use crate::host::ports::{Metrics, SharedData};
+use crate::host::store::{Change, StoreError, read, update};
 
 const VERSION: u8 = 1;
 const ENTRY_LEN: usize = 25;
@@ -71,6 +71,24 @@ pub struct Origin {
     pub config: ConfigId,
     /// Its line.
     pub line: Line,
+}
+
+/// Where a configuration stands among others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// What tells the configuration from others.
+    pub id: ConfigId,
+    /// What the proxy calls the plugin.
+    pub scope: Scope,
+    /// The configurations before and after it.
+    pub line: Line,
+}
+
+impl Placement {
+    /// What the configuration's messages belong to.
+    pub fn origin(&self) -> Origin {
+        Origin { config: self.id, line: self.line }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,16 +2,20 @@ use proptest::prelude::*;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::attempt::{Failure, Outcome};
+use super::attempt::{DeliveryOutcome, Failure};
 use super::dispatcher::Dispatcher;
+use super::outbox::Table;
 use super::outbox::{ReserveError, Share, Slot, Tag};
 use super::succession::Line;
+use super::target::{EndpointId, Scheme};
 use super::*;
 use crate::config::Config;
-use crate::cooldown::{self, CauseDigest};
-use crate::handler::{HandlerRef, Scheme, Target};
-use crate::metrics::Metric;
-use crate::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, SharedData, Wakeups};
+use crate::delivery::claim::CauseDigest;
+use crate::host::metrics::Metric;
+use crate::host::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, SharedData, Wakeups};
+use crate::notify::Notifications;
+use crate::notify::admission::cooldown;
+use crate::notify::content::{Content, WebhookRequest};
 use crate::testing::MemoryHost;
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
@@ -21,19 +25,18 @@ const POLICY: DeliveryPolicy = DeliveryPolicy {
     limits: Limits { total: 4, per_target: 2 },
 };
 
-fn config() -> Config {
-    let (mut config, _) = Config::load(b"{}").unwrap();
-    config.delivery = POLICY;
-    config
+fn config() -> Notifications {
+    let (config, _) = Config::load(b"{}").unwrap();
+    Notifications { delivery: POLICY, ..config.notifications }
 }
 
 /// A VM's dispatcher with its configuration.
-struct Vm(Dispatcher, Config);
+struct Vm(Dispatcher, Notifications);
 
 impl Vm {
     fn new(number: u64) -> Self {
         let config = config();
-        Vm(Dispatcher::new(number, &config), config)
+        Vm(Dispatcher::new(number, config.placement.id), config)
     }
 
     fn on_tick(&mut self, host: &MemoryHost, now: UnixMillis) {
@@ -54,7 +57,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
         id: id.into(),
         event: "AuthFailure".into(),
         handler: HandlerRef { name: "h".into(), ..HandlerRef::default() },
-        origin: config().origin(),
+        origin: config().placement.origin(),
         claim: None,
         target: Target {
             scheme: Scheme::Http,
@@ -68,7 +71,8 @@ fn delivery(id: &str, target: &str) -> Delivery {
             method: "POST".into(),
             body: "{}".into(),
             ..WebhookRequest::default()
-        }),
+        })
+        .encode(),
         timeout_ms: 1000,
         retries: POLICY.retries,
         attempts: 0,
@@ -80,7 +84,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
 }
 
 fn reserve(host: &MemoryHost) -> Result<Slot, ReserveError> {
-    outbox::reserve(host, (Line::default(), POLICY.capacity), Tag::TALLY, Share::All)
+    outbox::reserve(host, Table { line: Line::default(), capacity: POLICY.capacity }, Tag::TALLY, Share::All)
 }
 
 fn authority((_, callout): (CalloutId, Callout)) -> String {
@@ -284,21 +288,24 @@ fn a_full_table_refuses_the_newest() {
 
 #[test]
 fn replies_are_classified() {
-    let outcome = |status| Outcome::of_reply(&answer(status), at(0));
+    let outcome = |status| DeliveryOutcome::of_reply(&answer(status), at(0));
     for status in [200, 202, 204, 299] {
-        assert_eq!(outcome(status), Outcome::Delivered);
+        assert_eq!(outcome(status), DeliveryOutcome::Delivered);
     }
     for status in [100, 301, 302, 307, 408, 425, 429, 500, 502, 503, 504, 599, 999] {
-        assert!(matches!(outcome(status), Outcome::Failed(Failure::Status { .. })), "{status}");
+        assert!(matches!(outcome(status), DeliveryOutcome::Failed(Failure::Status { .. })), "{status}");
     }
     for status in [400, 401, 404, 409, 422, 499] {
-        assert_eq!(outcome(status), Outcome::Refused(status));
+        assert_eq!(outcome(status), DeliveryOutcome::Refused(status));
     }
-    assert_eq!(outcome(410), Outcome::Gone);
-    let by_proxy = |status| Outcome::of_reply(&CalloutReply { by_proxy: true, ..answer(status) }, at(0));
-    assert_eq!(by_proxy(503), Outcome::Failed(Failure::Unreachable));
-    assert_eq!(by_proxy(504), Outcome::Failed(Failure::TimedOut));
-    assert_eq!(Outcome::of_reply(&CalloutReply::default(), at(0)), Outcome::Failed(Failure::NoResponse));
+    assert_eq!(outcome(410), DeliveryOutcome::Gone);
+    let by_proxy = |status| DeliveryOutcome::of_reply(&CalloutReply { by_proxy: true, ..answer(status) }, at(0));
+    assert_eq!(by_proxy(503), DeliveryOutcome::Failed(Failure::Unreachable));
+    assert_eq!(by_proxy(504), DeliveryOutcome::Failed(Failure::TimedOut));
+    assert_eq!(
+        DeliveryOutcome::of_reply(&CalloutReply::default(), at(0)),
+        DeliveryOutcome::Failed(Failure::NoResponse)
+    );
 }
 
 #[test]
@@ -307,7 +314,7 @@ fn a_receiver_may_ask_for_time_up_to_the_longest_back_off() {
     let failed = Delivery { attempts: 1, first_attempt: now.0, ..delivery("a", "x") };
     let asks = |value: &str| {
         let reply = CalloutReply { retry_after: Some(value.into()), ..answer(503) };
-        let Outcome::Failed(failure) = Outcome::of_reply(&reply, now) else { panic!() };
+        let DeliveryOutcome::Failed(failure) = DeliveryOutcome::of_reply(&reply, now) else { panic!() };
         POLICY.retries.next_delay_ms(&failed, &failure, now).unwrap()
     };
     assert!((30_000..=31_000).contains(&asks("30")));
@@ -411,7 +418,7 @@ proptest! {
 
     #[test]
     fn what_is_held_is_read_back(id in ".*", body in ".*", attempts in any::<u32>(), due in any::<u64>()) {
-        let content = Content::Webhook(WebhookRequest { body, ..WebhookRequest::default() });
+        let content = Content::Webhook(WebhookRequest { body, ..WebhookRequest::default() }).encode();
         let held = Held::Message(Delivery { content, attempts, due, ..delivery(&id, "x") });
         prop_assert_eq!(Held::decode(&held.encode()), Ok(held));
     }

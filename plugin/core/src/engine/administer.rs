@@ -1,25 +1,29 @@
 //! Requests to the endpoints that the filter answers itself.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Decision, Engine};
-use crate::admin::{self, Command};
-use crate::answer::{AUTH_FAILURE, Answer, Outcome};
-use crate::caller::Caller;
-use crate::connection_test::StreamId;
-use crate::cooldown::{self, CauseDigest};
+use super::Engine;
+use super::exchanges::Phase;
+use super::request::Decision;
+use crate::access::answer::{AUTH_FAILURE, Answer, RequestOutcome};
+use crate::access::caller::Caller;
+use crate::access::paths::Readings;
+use crate::access::quota::Counters;
+use crate::access::request::Request;
+use crate::admin::endpoints::{self, Command, MAX_BODY_BYTES};
+use crate::base::units::UnixMillis;
+use crate::delivery::claim::CauseDigest;
 use crate::event::EventKind;
-use crate::message::Fate;
-use crate::notify::{Occurrence, Scene};
-use crate::paths::Readings;
-use crate::ports::Host;
-use crate::request::Request;
-use crate::units::UnixMillis;
+use crate::host::ports::Host;
+use crate::host::stream::{Stream, StreamId};
+use crate::notify::admission::cooldown;
+use crate::notify::incident::{Incident, Scene};
+use crate::notify::outcome::MessageOutcome;
 
 /// How long one AuthFailure tells of all wrong tokens.
 const ADMIN_FAILURES_MS: u64 = 60_000;
 
-impl Engine {
+impl<C: Counters> Engine<C> {
     #[cold]
     #[inline(never)]
     pub(super) fn administer(
@@ -29,55 +33,65 @@ impl Engine {
         (request, readings): (&Request<'_>, &Readings<'_>),
         now: UnixMillis,
     ) -> Decision {
-        let config = &self.config;
-        let Some((admin, api)) = &config.admin else { return Decision::UNTOUCHED };
+        let Some((admin, api)) = &self.admin else { return Decision::UNTOUCHED };
         if !admin.allows(request) {
             // One event tells of any number of tries.
             let cause = CauseDigest::new("admin", 0, [0; 16]);
             if matches!(cooldown::claim(host, cause, ADMIN_FAILURES_MS, now), Ok(Some(_))) {
-                let occurrence = Occurrence::Refusal {
+                let incident = Incident::Refusal {
                     kind: EventKind::AuthFailure,
                     message: AUTH_FAILURE,
-                    outcome: Outcome::UnknownKey,
+                    outcome: RequestOutcome::UnknownKey,
                 };
                 let scene = Scene { api, request, caller: &Caller::nobody(None) };
-                self.notifier.notify_all(host, config, &scene, &[occurrence], now);
+                self.notifier.notify_all(host, &self.notifications, &scene, &[incident], now);
             }
-            return Decision::Refuse(admin::unauthorised());
+            return Decision::Refuse(endpoints::unauthorised());
         }
         match admin.command(request, readings) {
             Err(answer) => Decision::Refuse(answer),
             Ok(Command::Status { offset, limit }) => {
-                Decision::Refuse(admin::answer(200, &admin::status(host, config, (offset, limit), now)))
+                Decision::Refuse(endpoints::answer(200, &self.status(host, (offset, limit), now)))
             }
             Ok(Command::Events) => Decision::Collect,
-            Ok(Command::TestWebhook(name)) => match config.named.get(&name) {
-                Some(target) => match self.tests.begin(host, stream, &name, target, &config.http_cluster, now) {
+            Ok(Command::TestWebhook(name)) => match self.named.get(&name) {
+                Some(target) => match self.tests.begin(host, stream, &name, target, &self.http_cluster, now) {
                     Some(answer) => Decision::Refuse(answer),
-                    None => Decision::Await,
+                    None => Decision::AwaitTest,
                 },
                 None => {
-                    let known: Vec<&String> = config.named.keys().collect();
+                    let known: Vec<&String> = self.named.keys().collect();
                     let body = json!({ "error": format!("no webhook has the name {name:?}"), "webhooks": known });
-                    Decision::Refuse(admin::answer(404, &body))
+                    Decision::Refuse(endpoints::answer(404, &body))
                 }
             },
         }
     }
 
-    /// The body of a request for [`Decision::Collect`], of so many bytes, of which those beyond
-    /// [`admin::MAX_BODY_BYTES`] are not there.
-    pub fn on_admin_body(&mut self, host: &impl Host, body: &[u8], size: usize, now: UnixMillis) -> Answer {
-        let config = &self.config;
-        let Some((_, api)) = &config.admin else { return admin::unauthorised() };
-        let occurrences = match admin::posted_events(body, size, now) {
+    fn status(&self, host: &impl Host, page: (usize, usize), now: UnixMillis) -> Value {
+        let Engine { access, directory, notifications, .. } = self;
+        endpoints::status(host, &endpoints::Shown { access, directory, notifications }, page, now)
+    }
+
+    /// Answers a request whose body is complete, of `size` bytes, or too long.
+    pub(super) fn end_collecting(&mut self, host: &impl Host, stream: &impl Stream, size: usize) {
+        self.exchanges.hold(stream.id(), Phase::Held);
+        let body = if size <= MAX_BODY_BYTES { stream.request_body(size) } else { Vec::new() };
+        stream.answer(&self.on_posted(host, &body, size));
+    }
+
+    pub(super) fn on_posted(&mut self, host: &impl Host, body: &[u8], size: usize) -> Answer {
+        let now = host.now_or_epoch();
+        let Some((_, api)) = &self.admin else { return endpoints::unauthorised() };
+        let occurrences = match endpoints::posted_events(body, size, now) {
             Ok(occurrences) => occurrences,
             Err(answer) => return answer,
         };
-        let told: Vec<Vec<Fate>> = occurrences
+        let to = (&self.notifications, &self.directory);
+        let outcomes: Vec<Vec<MessageOutcome>> = occurrences
             .iter()
-            .map(|occurrence| self.notifier.notify_management(host, config, api, occurrence, now))
+            .map(|occurrence| self.notifier.notify_management(host, to, api, occurrence, now))
             .collect();
-        admin::told(&told)
+        endpoints::accepted(&outcomes)
     }
 }

@@ -1,20 +1,20 @@
 //! From a caller and its grant to a verdict: counted, refused by a limit, or not to be counted.
 
-use crate::answer::Outcome;
-use crate::caller::Caller;
-use crate::config::Config;
-use crate::notify::Occurrence;
-use crate::pass::{Counters, Pass};
-use crate::ports::Host;
-use crate::quota::{Charged, charge};
-use crate::route::{Api, ApiIndex};
-use crate::session::Grant;
-use crate::store::StoreError;
-use crate::units::UnixMillis;
+use std::task::Poll;
 
-/// What became of a request, before anybody is told.
+use crate::access::Access;
+use crate::access::answer::RequestOutcome;
+use crate::access::caller::Caller;
+use crate::access::pass::{Counters, Pass};
+use crate::access::quota::{Charge, ChargeResult, Charged};
+use crate::access::route::{Api, ApiIndex};
+use crate::access::session::Grant;
+use crate::host::store::StoreError;
+use crate::notify::incident::Incident;
+
+/// What became of a request, before anyone is notified.
 pub(super) struct Judgement {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: RequestOutcome,
     pub(super) charged: Charged,
     /// The counters that this pass was counted on, by scope and number.
     pub(super) counted: Counters,
@@ -22,59 +22,60 @@ pub(super) struct Judgement {
 
 /// Where a request is.
 pub(super) struct Placed<'e> {
-    pub(super) config: &'e Config,
+    pub(super) access: &'e Access,
     pub(super) api: &'e Api,
     pub(super) index: ApiIndex,
     pub(super) earlier: Option<&'e Pass>,
 }
 
 impl Judgement {
-    pub(super) fn of(outcome: Outcome) -> Self {
+    pub(super) fn of(outcome: RequestOutcome) -> Self {
         Judgement { outcome, charged: Charged::default(), counted: Counters::new() }
     }
 
+    /// Pending where the store that counts answers later.
     pub(super) fn count(
-        host: &impl Host,
+        charge: &mut dyn FnMut(&Charge<'_>) -> Poll<ChargeResult>,
         place: &Placed<'_>,
         caller: &Caller<'_>,
         grant: Option<Grant<'_>>,
-        now: UnixMillis,
-    ) -> Self {
-        let Placed { config, api, index, earlier } = *place;
-        let mut due = caller.charge(config, api, grant);
+    ) -> Poll<Self> {
+        let Placed { access, api, index, earlier } = *place;
+        let mut due = caller.charge(access, api, grant);
         let before = earlier.map(|pass| pass.take(&mut due.lines, index, caller.org_index()));
-        match charge(host, &due, now) {
+        charge(&due).map(|charged| match charged {
             Ok(mut charged) => {
                 let Some(scope) = charged.refused_by else {
                     charged.usages.extend(before.into_iter().flatten());
                     let counted = due.lines.iter().map(|line| (line.scope, line.subject)).collect();
-                    return Judgement { outcome: Outcome::Admitted, charged, counted };
+                    return Judgement { outcome: RequestOutcome::Admitted, charged, counted };
                 };
-                Judgement { outcome: Outcome::refused_by(scope), charged, counted: Counters::new() }
+                Judgement { outcome: RequestOutcome::refused_by(scope), charged, counted: Counters::new() }
             }
             Err(error) => Judgement::uncounted(caller, &error),
-        }
+        })
     }
 
     #[cold]
     #[inline(never)]
     fn uncounted(caller: &Caller<'_>, error: &StoreError) -> Self {
         log::error!("{} of {:?}: not counted, so refused: {error}", caller.fingerprint(), caller.org_id());
-        Judgement::of(Outcome::CounterUnavailable)
+        Judgement::of(RequestOutcome::CounterUnavailable)
     }
 
-    /// Whether the request goes on, and nobody hears of it.
+    /// Whether the request goes on, and no one is notified.
     pub(super) fn is_quiet(&self) -> bool {
-        self.outcome == Outcome::Admitted && self.charged.crossings.is_empty()
+        self.outcome == RequestOutcome::Admitted && self.charged.crossings.is_empty()
     }
 
-    /// Everything that somebody may want to hear of.
+    /// Everything that someone may have to be notified of.
     #[cold]
     #[inline(never)]
-    pub(super) fn occurrences(&self, api: &Api) -> Vec<Occurrence> {
-        let refused = self.outcome.event().filter(|_| self.outcome != Outcome::MissingKey || api.fire_on_missing_key);
-        let refused = refused.map(|(kind, message)| Occurrence::Refusal { kind, message, outcome: self.outcome });
-        let crossings = self.charged.crossings.iter().map(|crossing| Occurrence::Crossing(*crossing));
+    pub(super) fn incidents(&self, api: &Api) -> Vec<Incident> {
+        let refused =
+            self.outcome.event().filter(|_| self.outcome != RequestOutcome::MissingKey || api.fire_on_missing_key);
+        let refused = refused.map(|(kind, message)| Incident::Refusal { kind, message, outcome: self.outcome });
+        let crossings = self.charged.crossings.iter().map(|crossing| Incident::Crossing(*crossing));
         crossings.chain(refused).collect()
     }
 }

@@ -1,21 +1,25 @@
 //! What a response needs to know of its request, and what it says.
 
 use super::Engine;
-use crate::answer::Answer;
-use crate::caller::Caller;
-use crate::notify::{Occurrence, Scene};
-use crate::pass::Passing;
-use crate::ports::Host;
-use crate::quota::Usages;
-use crate::request::Request;
-use crate::route::Api;
-use crate::units::UnixMillis;
-use crate::upstream::{self, Verdict};
-use crate::watching::Watched;
+use super::exchanges::Phase;
+use crate::access::Access;
+use crate::access::answer::Answer;
+use crate::access::caller::Caller;
+use crate::access::pass::Passing;
+use crate::access::quota::{Counters, Usages};
+use crate::access::request::Request;
+use crate::access::route::Api;
+use crate::base::units::UnixMillis;
+use crate::host::headers::Headers;
+use crate::host::ports::Host;
+use crate::host::stream::{Stream, StreamId};
+use crate::notify::incident::{Incident, Scene};
+use crate::observe::upstream::{self, Verdict};
+use crate::observe::watching::Watched;
 
 /// What a response needs to know of its request.
 #[derive(Debug)]
-pub struct Followup {
+pub(super) struct Followup {
     /// The limits that the response shows.
     pub(super) usages: Usages,
     /// For the next pass of the same request.
@@ -27,6 +31,11 @@ pub struct Followup {
 }
 
 impl Followup {
+    /// What the property of the stream is to hold for the next pass of the request.
+    pub(super) fn into_pass(self) -> Option<Vec<u8>> {
+        self.passing.into_pass(&self.usages).encode()
+    }
+
     /// Whether there is anything to be remembered.
     pub(super) fn is_needed(&self) -> bool {
         let Passing { earlier, key, version, .. } = &self.passing;
@@ -37,7 +46,7 @@ impl Followup {
 
 /// The header of a response that says how the request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusHeader {
+pub(super) enum StatusHeader {
     /// `:status`
     Http,
     /// `grpc-status`
@@ -54,7 +63,7 @@ impl StatusHeader {
     }
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             StatusHeader::Http => ":status",
             StatusHeader::Grpc => "grpc-status",
@@ -62,7 +71,7 @@ impl StatusHeader {
     }
 
     /// The status that its value stands for, as Envoy itself translates them: to gRPC its own answers are 200.
-    pub fn status(self, value: u16) -> u16 {
+    fn status(self, value: u16) -> u16 {
         match (self, value) {
             (StatusHeader::Http, status) => status,
             (StatusHeader::Grpc, 7) => 403,
@@ -74,88 +83,124 @@ impl StatusHeader {
     }
 }
 
-impl Engine {
-    /// The end of a stream to which no response came. Returns what its property is to hold for the next pass of the
-    /// request, which may come at once or never.
-    pub fn on_cut_off(&mut self, followup: Followup) -> Option<Vec<u8>> {
-        self.was_cut_off = true;
-        followup.passing.into_pass(&followup.usages).encode()
-    }
-
-    /// Response headers: shows what the answer says of the limits that its request was counted on.
-    ///
-    /// The time is asked for only where a header tells it.
-    pub fn show_limits(
-        &self,
-        followup: &Followup,
-        now: impl FnOnce() -> UnixMillis,
-        show: impl FnMut(&'static str, &str),
-    ) {
-        let form = self.config.limit_headers;
-        if !followup.usages.is_empty() {
-            form.show(&followup.usages, if form.tells_time() { now() } else { UnixMillis::default() }, show);
+impl<C: Counters> Engine<C> {
+    /// Response headers: shows the limits that the request was counted on, and looks at what others say of it. `is_end`:
+    /// no body follows.
+    pub fn on_response_headers(&mut self, host: &impl Host, stream: &impl Stream, is_end: bool) {
+        let Some(exchange) = self.exchanges.get(stream.id()) else { return };
+        if let Phase::Passing = exchange.phase {
+            exchange.phase = Phase::Answered;
+        }
+        let Some(followup) = &exchange.followup else { return };
+        show_limits(&self.access, host, stream, followup);
+        if followup.observed.is_none() && followup.watched.is_none() {
+            exchange.followup = None;
+        } else {
+            self.look_at_response(host, stream, is_end);
         }
     }
 
-    /// The exchange that is watched, whose bodies and response headers are to be handed to it as they pass.
-    pub fn watched(followup: &mut Followup) -> Option<&mut Watched> {
-        followup.watched.as_deref_mut()
-    }
-
-    /// The end of the response: what the exchange says of an admin API or a portal.
     #[cold]
     #[inline(never)]
-    pub fn on_exchange_end(&mut self, host: &impl Host, followup: &mut Followup, now: UnixMillis) {
-        let Some(watched) = followup.watched.take() else { return };
-        let config = &self.config;
-        let Some((api, rules)) = config.routes.get(watched.api()).and_then(|api| Some((api, api.observe.as_ref()?)))
-        else {
+    fn look_at_response(&mut self, host: &impl Host, stream: &impl Stream, is_end: bool) {
+        let Some(exchange) = self.exchanges.get(stream.id()) else { return };
+        let Some(followup) = exchange.followup.take() else { return };
+        // They may be long, and the stream may last.
+        let headers = std::mem::take(&mut exchange.headers);
+        if let Some(header) = followup.observed {
+            self.observe(host, stream, &followup, header, &headers);
+        }
+        if followup.watched.is_none() {
             return;
-        };
-        for occurrence in watched.finish(rules) {
-            self.notifier.notify_management(host, config, api, &occurrence, now);
+        }
+        let Some(exchange) = self.exchanges.get(stream.id()) else { return };
+        exchange.followup = Some(followup);
+        if let Some(watched) = exchange.watched() {
+            watched.on_response(&stream.response_headers().pairs());
+        }
+        if is_end {
+            self.end_exchange(host, stream.id());
         }
     }
 
-    /// The header of the response that says whether it can be an event; `None` where it is not looked at. Where there is
-    /// one, the request's headers are to be kept for [`Engine::on_response`].
-    pub fn status_header(followup: &Followup) -> Option<StatusHeader> {
-        followup.observed
+    /// A piece of the response's body, of `size` bytes.
+    pub fn on_response_body(&mut self, host: &impl Host, stream: &impl Stream, size: usize, is_end: bool) {
+        let Some(exchange) = self.exchanges.get(stream.id()) else { return };
+        if let Some(collector) = exchange.watched().and_then(|watched| watched.response_body()) {
+            collector.push(&stream.response_body(size));
+        }
+        if is_end {
+            self.end_exchange(host, stream.id());
+        }
+    }
+
+    /// Trailers of the response, which end it.
+    pub fn on_response_trailers(&mut self, host: &impl Host, stream: &impl Stream) {
+        self.end_exchange(host, stream.id());
+    }
+
+    /// The response is whole: what the exchange says of an admin API or a portal.
+    #[cold]
+    #[inline(never)]
+    fn end_exchange(&mut self, host: &impl Host, stream: StreamId) {
+        let followup = self.exchanges.get(stream).and_then(|exchange| exchange.followup.take());
+        let Some(watched) = followup.and_then(|followup| followup.watched) else { return };
+        let index = watched.api();
+        let Some((api, rules)) = self.access.routes.get(index).zip(self.observation.rules(index)) else { return };
+        let now = host.now_or_epoch();
+        for occurrence in watched.finish(rules) {
+            let to = (&self.notifications, &self.directory);
+            self.notifier.notify_management(host, to, api, &occurrence, now);
+        }
+    }
+
+    /// Looks at a response that may be an event; `headers` are those of its request.
+    fn observe(
+        &mut self,
+        host: &impl Host,
+        stream: &impl Stream,
+        followup: &Followup,
+        header: StatusHeader,
+        headers: &Headers,
+    ) {
+        let keeps_case = || headers.pairs().iter().any(|(name, _)| name.iter().any(u8::is_ascii_uppercase));
+        let value = stream.response_header(header.name(), &keeps_case);
+        let number = value.and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
+        if let Some(status) = number.map(|number| header.status(number))
+            && self.can_be_event(followup, status)
+        {
+            let pairs = headers.pairs();
+            let request = Request { headers: &pairs, property: &|path| stream.property(path) };
+            self.observe_failure(host, &request, followup, status);
+        }
     }
 
     /// Whether a response with this status can be an event. To be asked before anything else is read.
-    pub fn minds(&self, followup: &Followup, status: u16) -> bool {
+    fn can_be_event(&self, followup: &Followup, status: u16) -> bool {
         let index = followup.passing.api;
-        followup.observed.is_some()
-            && self.config.routes.get(index).is_some_and(|api| {
-                api.observe_failures && matches!(status, 401 | 403 | 429)
-                    || api.observe_upstream.is_some() && self.upstreams.minds(index, status)
-            })
+        self.access.routes.get(index).is_some_and(|api| {
+            api.observe_failures && matches!(status, 401 | 403 | 429)
+                || api.observe_upstream.is_some() && self.upstreams.minds(index, status)
+        })
     }
 
-    /// Response headers: what others say of a request that this filter let through, as events. `request` is as it came,
-    /// before this filter changed anything.
+    /// What others say of a request that this filter let through, as events. `request` is as it came, before this filter
+    /// changed anything.
     #[cold]
     #[inline(never)]
-    pub fn on_response(
-        &mut self,
-        host: &impl Host,
-        request: &Request<'_>,
-        followup: &Followup,
-        status: u16,
-        now: UnixMillis,
-    ) {
-        let config = &self.config;
+    fn observe_failure(&mut self, host: &impl Host, request: &Request<'_>, followup: &Followup, status: u16) {
+        let Engine { access, directory, .. } = self;
         let Passing { api: index, earlier, .. } = &followup.passing;
-        let Some(api) = config.routes.get(*index) else { return };
+        let Some(api) = access.routes.get(*index) else { return };
         let details = request.text_property("response\0code_details").unwrap_or_default();
-        // Two placements of this filter may share a stream: what the other refuses, it has told of.
+        // Two placements of this filter may share a stream: the other has notified of its own refusals.
         if details.starts_with(Answer::DETAILS_PREFIX) {
             return;
         }
-        let mut occurrences = Vec::new();
+        let now = host.now_or_epoch();
+        let mut incidents = Vec::new();
         if api.observe_failures {
-            occurrences.extend(Occurrence::of_status(status, upstream::reason(&details)));
+            incidents.extend(Incident::of_status(status, upstream::reason(&details)));
         }
         if api.observe_upstream.is_some() {
             let flags = (request.property)("response\0flags")
@@ -163,15 +208,24 @@ impl Engine {
             let verdict = flags.and_then(|flags| Verdict::of(flags, &details));
             let judged = verdict.map(|verdict| self.upstreams.judge(host, (*index, api), verdict, now));
             match judged.unwrap_or(Ok(Vec::new())) {
-                Ok(kinds) => occurrences.extend(kinds.into_iter().map(|kind| Occurrence::Verdict { kind, status })),
-                Err(error) => log::error!("{}: nobody is told of its upstream: {error}", api.id),
+                Ok(kinds) => incidents.extend(kinds.into_iter().map(|kind| Incident::Verdict { kind, status })),
+                Err(error) => log::error!("{}: no one is notified of its upstream: {error}", api.id),
             }
         }
-        if occurrences.is_empty() {
+        if incidents.is_empty() {
             return;
         }
-        let caller = Caller::identify(config, api, &mut self.known_keys, request, earlier.as_deref());
+        let caller = Caller::identify(access, directory, api, &mut self.known_keys, request, earlier.as_deref());
         let scene = Scene { api, request, caller: &caller };
-        self.notifier.notify_all(host, config, &scene, &occurrences, now);
+        self.notifier.notify_all(host, &self.notifications, &scene, &incidents, now);
+    }
+}
+
+/// The time is asked for only where a header tells it.
+fn show_limits(access: &Access, host: &impl Host, stream: &impl Stream, followup: &Followup) {
+    let form = access.limit_headers;
+    if !followup.usages.is_empty() {
+        let now = if form.tells_time() { host.now_or_epoch() } else { UnixMillis::default() };
+        form.show(&followup.usages, now, |name, value| stream.set_response_header(name, value));
     }
 }

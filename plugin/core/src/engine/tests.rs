@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
@@ -6,8 +7,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::event::EventKind;
-use crate::ports::{Callout, SharedData};
-use crate::testing::MemoryHost;
+use crate::host::headers::HeaderChange;
+use crate::host::ports::{Callout, SharedData};
+use crate::testing::{MemoryHost, TestStream, TestStreams};
 
 mod access;
 mod admin;
@@ -15,22 +17,43 @@ mod attempts;
 #[cfg(not(target_arch = "wasm32"))]
 mod cost;
 mod digests;
+mod emails;
 mod gateway;
 mod kinds;
-mod letters;
 mod passes;
 mod tyk;
 mod updates;
 mod versions;
+mod waiting;
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// One process with several VMs.
-struct World {
+struct World<C = LocalCounters> {
     host: MemoryHost,
-    vms: Vec<Engine>,
+    vms: Vec<Engine<C>>,
     now: UnixMillis,
+    /// Of the streams to come.
     properties: BTreeMap<String, Vec<u8>>,
+    streams: TestStreams,
+    last_stream: u32,
+}
+
+/// What an engine has decided on a request.
+#[derive(Debug)]
+enum Decision {
+    Continue {
+        changes: Vec<HeaderChange>,
+        followup: Option<Rc<TestStream>>,
+    },
+    Refuse(Answer),
+    /// It is held, and not answered yet.
+    Held(Rc<TestStream>),
+}
+
+fn load(config: &Value) -> Config {
+    let (config, _) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
+    config
 }
 
 impl World {
@@ -39,25 +62,58 @@ impl World {
     }
 
     fn with_vms(config: &Value, vms: u64) -> Self {
+        World::with_counters(config, vms, || LocalCounters)
+    }
+
+    /// A further VM with a configuration.
+    fn engine(&self, config: Config, salt: u64) -> Engine {
+        self.host.set_now(self.now);
+        Engine::new(config, &self.host, &BodyPool::default(), salt)
+    }
+}
+
+impl<C: Counters> World<C> {
+    fn with_counters(config: &Value, vms: u64, counters: impl Fn() -> C) -> Self {
         let host = MemoryHost::guessing();
-        let vms = (0..vms)
-            .map(|salt| {
-                let (config, _) =
-                    Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
-                Engine::new(config, &host, START, salt)
-            })
-            .collect();
+        host.set_now(START);
+        let engine = |salt| Engine::with_counters(load(config), &host, &BodyPool::default(), salt, counters());
+        let vms = (0..vms).map(engine).collect();
         let properties = BTreeMap::from([("source\0address".to_owned(), b"192.0.2.7:4711".to_vec())]);
-        World { host, vms, now: START, properties }
+        World { host, vms, now: START, properties, streams: TestStreams::default(), last_stream: 0 }
+    }
+
+    /// The host's clock is set, as before every callback.
+    fn host(&self) -> &MemoryHost {
+        self.host.set_now(self.now);
+        &self.host
+    }
+
+    fn open(&mut self, headers: &[(&str, &[u8])]) -> Rc<TestStream> {
+        self.last_stream += 1;
+        let stream = TestStream::new(self.last_stream, headers.iter().map(|(name, value)| (name.as_bytes(), *value)));
+        stream.properties.replace(self.properties.clone());
+        self.streams.open(stream)
     }
 
     fn on_vm(&mut self, vm: usize, headers: &[(&str, &[u8])]) -> Decision {
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
-        let properties = &self.properties;
-        let request = Request { headers: &headers, property: &|path| properties.get(path).cloned() };
-        match self.vms[vm].on_request(&self.host, StreamId(7), &request, self.now) {
-            Poll::Ready(decision) => decision,
-            Poll::Pending => panic!("shared data answers at once"),
+        let stream = self.open(headers);
+        self.host();
+        let flow = self.vms[vm].on_request_headers(&self.host, &stream, false);
+        self.decision(vm, flow, stream)
+    }
+
+    fn decision(&mut self, vm: usize, flow: Flow, stream: Rc<TestStream>) -> Decision {
+        if let Some(answer) = stream.answered.borrow().clone() {
+            assert_eq!(flow, Flow::Pause, "what is answered does not go on");
+            return Decision::Refuse(answer);
+        }
+        match flow {
+            Flow::Pause => Decision::Held(stream),
+            Flow::Continue => {
+                let changes = stream.changes.borrow().clone();
+                let is_kept = self.vms[vm].exchanges.get(stream.id()).is_some();
+                Decision::Continue { changes, followup: is_kept.then_some(stream) }
+            }
         }
     }
 
@@ -73,38 +129,77 @@ impl World {
         }
     }
 
+    /// The response to a request that went on.
+    fn respond(&mut self, vm: usize, stream: &TestStream, status: u16) {
+        stream.response.borrow_mut().push((":status".to_owned(), status.to_string().into_bytes()));
+        self.host();
+        self.vms[vm].on_response_headers(&self.host, stream, true);
+    }
+
+    /// Bodies and response of a request that went on, in pieces as a proxy hands them over.
+    fn exchange(&mut self, stream: &TestStream, request: &str, status: &str, response: &str) {
+        self.host();
+        let engine = &mut self.vms[0];
+        for piece in request.as_bytes().chunks(7) {
+            stream.request_body.replace(piece.to_vec());
+            assert_eq!(engine.on_request_body(&self.host, stream, piece.len(), false), Flow::Continue);
+        }
+        let headers = [(":status", status), ("content-type", "application/json")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        stream.response.borrow_mut().extend(headers);
+        engine.on_response_headers(&self.host, stream, response.is_empty());
+        for piece in response.as_bytes().chunks(5) {
+            stream.response_body.replace(piece.to_vec());
+            engine.on_response_body(&self.host, stream, piece.len(), false);
+        }
+        engine.on_response_trailers(&self.host, stream);
+    }
+
+    /// The headers that its response will show.
+    fn limits(&mut self, stream: &TestStream) -> Vec<(&'static str, String)> {
+        let form = self.vms[0].access.limit_headers;
+        let Some(exchange) = self.vms[0].exchanges.get(stream.id()) else { return Vec::new() };
+        let mut headers = Vec::new();
+        if let Some(followup) = &exchange.followup {
+            form.show(&followup.usages, self.now, |name, value| headers.push((name, value.to_owned())));
+        }
+        headers
+    }
+
+    fn tick(&mut self, ms: u64) -> Vec<(CalloutId, Callout)> {
+        self.now = self.now.plus(ms);
+        self.host();
+        for vm in &mut self.vms {
+            vm.on_tick(&self.host, &self.streams);
+        }
+        self.host.take_sent()
+    }
+
+    fn reply(&mut self, id: CalloutId, status: u16) {
+        let reply = CalloutReply { status: Some(status), ..CalloutReply::default() };
+        self.host();
+        for vm in &mut self.vms {
+            vm.on_callout_reply(&self.host, &self.streams, id, &reply);
+        }
+    }
+
     /// Lets time pass; every message is answered with `status`.
     fn deliver(&mut self, ms: u64, status: u16) -> Vec<Callout> {
         let mut sent = Vec::new();
-        self.now = self.now.plus(ms);
-        for vm in &mut self.vms {
-            vm.on_tick(&self.host, self.now);
-        }
-        loop {
-            let calls = self.host.take_sent();
-            if calls.is_empty() {
-                return sent;
-            }
+        let mut calls = self.tick(ms);
+        while !calls.is_empty() {
             for (id, callout) in calls {
-                let reply = CalloutReply { status: Some(status), ..CalloutReply::default() };
-                for vm in &mut self.vms {
-                    vm.on_callout_reply(&self.host, id, &reply, self.now);
-                }
+                self.reply(id, status);
                 sent.push(callout);
             }
+            calls = self.host.take_sent();
         }
+        sent
     }
 
     fn bodies(&mut self) -> Vec<Value> {
         self.deliver(10, 200).iter().map(|callout| serde_json::from_slice(&callout.body).unwrap()).collect()
     }
-}
-
-/// The headers that tell a client of its limits.
-fn limits(engine: &Engine, followup: &Followup, now: impl FnOnce() -> UnixMillis) -> Vec<(&'static str, String)> {
-    let mut headers = Vec::new();
-    engine.show_limits(followup, now, |name, value| headers.push((name, value.to_owned())));
-    headers
 }
 
 fn hook(path: &str, timeout: u64) -> Value {
@@ -166,8 +261,8 @@ fn the_answers_are_those_of_the_table() {
     ] {
         assert_eq!(answer(world.get(path, key)), expected, "{path} {key}");
     }
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::UnknownKey)), 1);
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::Admitted)), 3);
+    assert_eq!(world.host.metric(RequestOutcome::UnknownKey.metric()), 1);
+    assert_eq!(world.host.metric(RequestOutcome::Admitted.metric()), 3);
 }
 
 #[test]
@@ -185,7 +280,7 @@ fn requests_to_no_api_pass_or_are_refused_as_tyk_does() {
                 assert_eq!((answer.status, answer.body.as_str()), (status, "Not Found"));
                 assert_eq!(answer.headers, [("content-type", "text/plain; charset=utf-8".to_owned())]);
                 assert_eq!(answer.details, "tollbell_unmatched");
-                assert_eq!(world.host.metric(Metric::Requests(Outcome::Unmatched)), 1);
+                assert_eq!(world.host.metric(RequestOutcome::Unmatched.metric()), 1);
             }
             (decision, _) => panic!("{decision:?}"),
         }
@@ -205,7 +300,7 @@ fn quota_10_with_three_thresholds_sends_what_the_seeds_show() {
     });
     assert_eq!(world.bodies(), [trigger("50"), trigger("60"), trigger("80"), exceeded]);
     assert_eq!(world.host.metric(Metric::Suppressed), 1);
-    assert_eq!(world.host.metric(Metric::Events(EventKind::TriggerExceeded)), 3);
+    assert_eq!(world.host.metric(EventKind::TriggerExceeded.metric()), 3);
 }
 
 #[test]
@@ -250,7 +345,7 @@ fn keyless_requests_count_on_their_apis_organisation() {
 fn admitted_and_refused_requests_show_the_tighter_quota() {
     let mut world = World::new(&config());
     let Decision::Continue { followup: Some(followup), .. } = world.get("/orders/1", "ten") else { panic!() };
-    let headers = limits(&world.vms[0], &followup, || world.now);
+    let headers = world.limits(&followup);
     assert_eq!(
         headers,
         [
@@ -265,7 +360,7 @@ fn admitted_and_refused_requests_show_the_tighter_quota() {
     let Decision::Refuse(answer) = world.get("/orders/1", "ten") else { panic!() };
     assert!(answer.headers.contains(&("retry-after", "60".to_owned())), "{answer:?}");
     let Decision::Continue { followup, .. } = world.get("/strict/1", "strict-only") else { panic!() };
-    let headers = followup.map(|followup| limits(&world.vms[0], &followup, || panic!("no time is needed")));
+    let headers = followup.map(|followup| world.limits(&followup));
     assert_eq!(headers.unwrap_or_default(), [], "a key without limits");
 }
 
@@ -375,7 +470,7 @@ fn a_counter_that_cannot_be_kept_refuses_and_tells() {
     let mut world = World::new(&config());
     world.host.put("tb1/o/acme", b"not ours").unwrap();
     assert_eq!(world.status("/orders/1", "ten"), 503);
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::CounterUnavailable)), 1);
+    assert_eq!(world.host.metric(RequestOutcome::CounterUnavailable.metric()), 1);
     world.host.break_shared_data(true);
     assert_eq!(world.status("/orders/1", "loner"), 503);
     assert_eq!(world.status("/orders/1", "nobody"), 403, "a refusal needs no counter, and its event cannot be held");
@@ -407,8 +502,7 @@ fn a_new_configuration_keeps_the_counts() {
     }
     let mut changed = config();
     changed["keys"]["ten"]["quota_max"] = json!(8);
-    let (changed, _) = Config::load(changed.to_string().as_bytes()).unwrap();
-    world.vms[0] = Engine::new(changed, &world.host, world.now, 9);
+    world.vms[0] = world.engine(load(&changed), 9);
     let statuses: Vec<u16> = (0..3).map(|_| world.status("/orders/1", "ten")).collect();
     assert_eq!(statuses, [200, 200, 403]);
 }

@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 
 use super::MemoryHost;
-use crate::guess::Guesses;
-use crate::metrics::{Gauge, Metric};
-use crate::ports::{
-    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Entry, HostError, Metrics, SharedData, Wakeups,
+use crate::base::units::UnixMillis;
+use crate::host::guess::Guesses;
+use crate::host::metrics::{Gauge, Metric};
+use crate::host::ports::{
+    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Clock, Entry, HostError, Metrics, Setup, SharedData,
+    Wakeups,
 };
 
 /// The VM.
@@ -22,8 +24,7 @@ impl<'h> Vm<'h> {
         Vm { host, guesses: Guesses::default(), calls: RefCell::default() }
     }
 
-    /// The calls on shared data, queues and callouts since the last time, by their ABI names. Statistics are none: a host
-    /// gets them at ticks.
+    /// The calls since the last time, by their ABI names. Statistics are none: a host gets them at ticks.
     pub fn take_calls(&self) -> Vec<&'static str> {
         self.calls.take()
     }
@@ -39,14 +40,14 @@ impl<'h> Vm<'h> {
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 #[allow(clippy::unwrap_used)]
-fn uncounted<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn uncounted<T>(work: impl FnOnce() -> T) -> T {
     let mut result = None;
     allocation_counter::opt_out(|| result = Some(work()));
     result.unwrap()
 }
 
 #[cfg(not(all(test, not(target_arch = "wasm32"))))]
-fn uncounted<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn uncounted<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
@@ -111,5 +112,25 @@ impl Metrics for Vm<'_> {
 
     fn set(&self, gauge: Gauge, value: u64) {
         uncounted(|| self.host.set(gauge, value));
+    }
+}
+
+impl Clock for Vm<'_> {
+    fn now(&self) -> Result<UnixMillis, HostError> {
+        self.call("get_current_time_nanoseconds", MemoryHost::now)
+    }
+
+    fn tick_every(&self, period_ms: u64) {
+        self.call("set_tick_period_milliseconds", |host| host.tick_every(period_ms));
+    }
+}
+
+impl Setup for Vm<'_> {
+    fn property(&self, path: &str) -> Option<Vec<u8>> {
+        self.call("get_property", |host| host.property(path))
+    }
+
+    fn declare_request_property(&self, name: &str) {
+        self.call("call_foreign_function", |host| host.declare_request_property(name));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tollbell_core::manage::fields::{Brings, TABLE};
-use tollbell_core::manage::presets::Preset;
+use tollbell_core::observe::fields::{Brings, TABLE};
+use tollbell_core::observe::presets::Preset;
 
 use super::exchange::Exchange;
 

@@ -97,7 +97,7 @@ fn why_not(facts: &Facts<'_>, kind: EventKind, api: Option<&raw::Api>) -> Option
             if api.is_some() { "observe_upstream is not set" } else { "no API has observe_upstream" },
         ),
         EventKind::VersionFailure => (any(&|api| !api.versioning.versions.is_empty()), "no API has versioning"),
-        EventKind::Management(_) => match api {
+        kind if kind.is_management() => match api {
             Some(api) => (observes(api), "the API has neither a preset nor rules in observe"),
             None => (facts.has_management(), "no API has observe, and admin is off"),
         },
@@ -160,7 +160,7 @@ pub(super) fn that_nobody_is_told(facts: &Facts<'_>, found: &mut Found<'_>) {
             member(&path, "observe_upstream"),
             "no handler is for an event of the upstream, such as HostDown",
         );
-        let is_management = |kind| matches!(kind, EventKind::Management(_));
+        let is_management = EventKind::is_management;
         let unheard = observes(api) && !is_told && !is_wanted(api, &is_management);
         found.none(
             unheard,

@@ -8,9 +8,10 @@ mod events;
 mod messages;
 mod monitors;
 
-use super::error::{Errors, item, key_name, member};
+use super::error::{Errors, key_name};
 use super::raw;
 use super::sessions::is_identity;
+use crate::base::place::{item, member};
 
 /// Looks for settings of one kind.
 type Rule = fn(&Facts<'_>, &mut Found<'_>);

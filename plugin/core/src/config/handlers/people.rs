@@ -1,17 +1,20 @@
 //! Who is told by e-mail, and who hears of an organisation's events.
 
 use super::{ByEvent, EMAIL, HandlerList};
-use crate::cap::Cap;
-use crate::config::error::member;
+use crate::base::ids::HandlerIndex;
+use crate::base::mailbox::{Address, Mailbox};
+use crate::base::place::member;
+use crate::config::event_options::EventOption;
 use crate::config::raw;
+use crate::delivery::target::{Target, USER_AGENT};
 use crate::event::EventKind;
-use crate::handler::{Action, Email, HandlerIndex, Recipient, Target, USER_AGENT, Webhook};
-use crate::mail::{Address, Mail, Mailbox};
-use crate::manage::{EventOption, Kind};
+use crate::notify::admission::cap::Cap;
+use crate::notify::content::mail::Mail;
+use crate::notify::handler::{Channel, Form, Recipient, Webhook};
 
-/// What limits the messages of a handler.
+/// How often a handler may send messages.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Channel {
+pub(super) struct Pace {
     /// The cool-down in seconds.
     event_timeout: u64,
     max_per_minute: Option<u32>,
@@ -23,7 +26,7 @@ impl HandlerList<'_> {
         let mut by_event = ByEvent::default();
         for told in options {
             let EventOption { kind, event_timeout, max_per_minute, .. } = *told;
-            let channel = Channel { event_timeout, max_per_minute };
+            let pace = Pace { event_timeout, max_per_minute };
             let path = member(&member(&member("orgs", org), "event_options"), kind.name());
             let name = format!("orgs[{org}].event_options.{}", kind.name());
             if let Some(target) = &told.webhook {
@@ -32,18 +35,20 @@ impl HandlerList<'_> {
                 let authorization = told.authorization.iter().map(|value| ("authorization".to_owned(), value.clone()));
                 let headers = own.into_iter().chain(authorization).collect();
                 let name = self.list.free_name(format!("{name}.webhook"));
-                let cap = Cap::new(&[&name], target.endpoint, channel.max_per_minute);
-                let webhook = self.plain(target, headers, channel, cap);
-                let added = webhook.map(|webhook| self.push(&name, Action::Webhook(Box::new(webhook))));
-                added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
+                let cap = Cap::new(&[&name], target.endpoint, pace.max_per_minute);
+                let webhook = self
+                    .templates
+                    .find("")
+                    .map(|template| Form::Webhook(Webhook { method: "POST", template, headers, keys: Vec::new() }));
+                let added = webhook.map(|form| self.push_channel(&name, plain(target, pace, cap, form)));
+                added.into_iter().for_each(|added| by_event.push(kind, added));
             }
             match (&told.email, self.mail) {
                 (Some(_), None) => {
                     self.warnings.add(member(&path, "email"), "nobody is told: email_backend is not enabled");
                 }
                 (Some(address), Some(mail)) => {
-                    let added = self.add_letters(&format!("{name}.email"), mail, address, channel);
-                    added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
+                    by_event.push(kind, self.add_emails(&format!("{name}.email"), mail, address, pace));
                 }
                 (None, _) => {}
             }
@@ -54,11 +59,14 @@ impl HandlerList<'_> {
     /// Adds the letters by which developers hear of their accounts and of what they asked for.
     pub(in crate::config) fn add_developers(&mut self, mail: &Mail) -> ByEvent {
         let mut by_event = ByEvent::default();
-        for kind in
-            [Kind::UserRegistered, Kind::UserAccountActivated, Kind::UserAccountDeactivated, Kind::KeyRequestEvent]
-        {
+        for kind in [
+            EventKind::UserRegistered,
+            EventKind::UserAccountActivated,
+            EventKind::UserAccountDeactivated,
+            EventKind::KeyRequestEvent,
+        ] {
             let added = self.add_developer(&format!("email_backend.{}", kind.name()), mail);
-            added.into_iter().for_each(|added| by_event.push(EventKind::Management(kind), added));
+            added.into_iter().for_each(|added| by_event.push(kind, added));
         }
         by_event
     }
@@ -67,10 +75,10 @@ impl HandlerList<'_> {
     /// which could be for one of them only.
     pub(in crate::config) fn add_developer(&mut self, name: &str, mail: &Mail) -> Option<HandlerIndex> {
         let target = mail.backend.target();
-        let channel = Channel { event_timeout: mail.backend.event_timeout_ms / 1000, max_per_minute: Some(0) };
-        let cap = Cap::new(&[name], target.endpoint, channel.max_per_minute);
-        let carried_by = self.plain(target, Vec::new(), channel, cap)?;
-        Some(self.push(name, Action::Email(Box::new(Email { carried_by, to: Recipient::Developer }))))
+        let pace = Pace { event_timeout: mail.backend.event_timeout_ms / 1000, max_per_minute: Some(0) };
+        let cap = Cap::new(&[name], target.endpoint, pace.max_per_minute);
+        let channel = plain(target, pace, cap, Form::Email(Recipient::Developer));
+        Some(self.push_channel(name, channel))
     }
 
     /// Adds an event handler that tells one address.
@@ -96,14 +104,14 @@ impl HandlerList<'_> {
         if !self.mail_is_enabled {
             self.errors.add(path, format!("an {EMAIL} needs email_backend, which is not enabled"));
         }
-        let channel = Channel { event_timeout, max_per_minute: meta.max_per_minute };
+        let pace = Pace { event_timeout, max_per_minute: meta.max_per_minute };
         let (mail, address) = self.mail.zip(address)?;
-        let carried_by = Webhook {
+        let channel = Channel {
             digest: meta.digest.unwrap_or_default(),
             timeout_ms: meta.timeout_ms(),
-            ..self.letters(name, mail, &address, channel)?
+            ..emails(name, mail, address, pace)
         };
-        Some(self.push(name, Action::Email(Box::new(Email { carried_by, to: Recipient::Fixed(address.into()) }))))
+        Some(self.push_channel(name, channel))
     }
 
     fn warn_of_ignored(&mut self, path: &str, meta: &raw::HandlerMeta) {
@@ -125,31 +133,27 @@ impl HandlerList<'_> {
         }
     }
 
-    fn add_letters(&mut self, name: &str, mail: &Mail, to: &Address, channel: Channel) -> Option<HandlerIndex> {
+    fn add_emails(&mut self, name: &str, mail: &Mail, to: &Address, pace: Pace) -> HandlerIndex {
         let name = self.list.free_name(name.to_owned());
-        let carried_by = self.letters(&name, mail, to, channel)?;
-        let to = Recipient::Fixed(Mailbox::from(to.clone()));
-        Some(self.push(&name, Action::Email(Box::new(Email { carried_by, to }))))
+        let channel = emails(&name, mail, to.clone(), pace);
+        self.push_channel(&name, channel)
     }
+}
 
-    /// What carries letters to one address. Their cap is that address's: two configurations can use a name for two.
-    fn letters(&self, name: &str, mail: &Mail, to: &Address, channel: Channel) -> Option<Webhook> {
-        let target = mail.backend.target();
-        let cap = Cap::new(&[name, to.as_str()], target.endpoint, channel.max_per_minute);
-        self.plain(target, Vec::new(), channel, cap)
-    }
+/// Emails to one address. Their cap is that address's: two configurations can use a name for two.
+fn emails(name: &str, mail: &Mail, to: Address, pace: Pace) -> Channel {
+    let target = mail.backend.target();
+    let cap = Cap::new(&[name, to.as_str()], target.endpoint, pace.max_per_minute);
+    plain(target, pace, cap, Form::Email(Recipient::Fixed(Mailbox::from(to))))
+}
 
-    fn plain(&self, target: &Target, headers: Vec<(String, String)>, channel: Channel, cap: Cap) -> Option<Webhook> {
-        Some(Webhook {
-            cap,
-            method: "POST",
-            target: target.clone(),
-            template: self.templates.find("")?,
-            headers,
-            timeout_ms: None,
-            event_timeout_ms: channel.event_timeout.saturating_mul(1000),
-            digest: false,
-            keys: Vec::new(),
-        })
+fn plain(target: &Target, pace: Pace, cap: Cap, form: Form) -> Channel {
+    Channel {
+        target: target.clone(),
+        timeout_ms: None,
+        event_timeout_ms: pace.event_timeout.saturating_mul(1000),
+        digest: false,
+        cap,
+        form,
     }
 }

@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::config::Config;
-use crate::mail::Provider;
-use crate::mail::testing::{config, load, settings};
+use crate::notify::content::mail::Provider;
+use crate::notify::content::mail::testing::{config, load, settings};
 
 fn errors(config: &Value) -> Vec<String> {
     let Err(errors) = Config::load(config.to_string().as_bytes()) else { panic!("accepted: {config}") };
@@ -86,8 +86,8 @@ fn clusters_are_chosen_as_for_webhooks() {
 fn the_region_of_ses_is_given_or_told() {
     let region = |changes| {
         let mail = load(&with("amazonses", changes));
-        let request = mail.backend.account.request(&crate::mail::testing::letter());
-        let signed = mail.backend.account.sign(&request.request_headers(), b"", crate::units::UnixMillis(0));
+        let request = mail.backend.account.request(&crate::notify::content::mail::testing::letter());
+        let signed = mail.backend.account.sign(&request.request_headers(), b"", crate::base::units::UnixMillis(0));
         signed[1].1.split('/').nth(2).unwrap().to_owned()
     };
     assert_eq!(region(json!({})), "eu-west-1");
@@ -234,11 +234,11 @@ fn what_is_switched_off_may_lack_anything_and_may_be_smtp() {
         off("sendgrid", settings("sendgrid")),
     ] {
         let (config, _) = Config::load(config.to_string().as_bytes()).unwrap();
-        assert!(config.mail.is_none());
+        assert!(config.notifications.mail.is_none());
     }
     let mut full = config("mandrill", settings("mandrill"));
     full["email_backend"]["enable_email_notifications"] = json!(false);
-    assert!(Config::load(full.to_string().as_bytes()).unwrap().0.mail.is_none());
+    assert!(Config::load(full.to_string().as_bytes()).unwrap().0.notifications.mail.is_none());
     assert_eq!(errors(&off("mandrill", json!({ "Key": "SECRET" }))).len(), 1);
     assert_eq!(errors(&off("male", json!({}))).len(), 1);
 }
@@ -285,10 +285,13 @@ fn a_shared_letter_is_replaced_before_those_that_share_it() {
     let mail = load(&config);
     let event = crate::event::Event::sample(crate::event::EventKind::AuthFailure);
     let letter = |name| {
-        let to = crate::mail::testing::mailbox("", "dev@acme.test");
+        let to = crate::notify::content::mail::testing::mailbox("", "dev@acme.test");
         mail.letter(
             name,
-            &crate::mail::templates::Facts { action: "add", ..crate::mail::templates::Facts::of_event(&event) },
+            &crate::notify::content::mail::templates::Facts {
+                action: "add",
+                ..crate::notify::content::mail::templates::Facts::of_event(&event)
+            },
             to,
         )
         .unwrap()
@@ -308,7 +311,7 @@ fn no_secret_is_in_what_is_shown() {
         let code = provider.code();
         let raw: crate::config::raw::Config = crate::config::raw::read(config(code, settings(code))).unwrap();
         let mail = load(&config(code, settings(code)));
-        let request = mail.backend.account.request(&crate::mail::testing::letter());
+        let request = mail.backend.account.request(&crate::notify::content::mail::testing::letter());
         assert!(format!("{request:?}{:?}", request.headers).len() > 20);
         let shown = format!("{raw:?} {:?} {request:?}", mail.backend);
         assert!(!shown.contains("SECRET") && !shown.contains("AKID"), "{shown}");

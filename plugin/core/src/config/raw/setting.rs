@@ -12,8 +12,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::config::error::{ConfigError, item, member};
-use crate::json::type_name;
+use crate::base::json::type_name;
+use crate::base::place::{item, member};
+use crate::config::error::ConfigError;
 
 /// What JSON can be read into.
 pub trait Setting {

@@ -4,11 +4,10 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use super::Decision;
 use super::{World, hook};
-use crate::answer::{Answer, Outcome};
-use crate::engine::Decision;
+use crate::access::answer::{Answer, RequestOutcome};
 use crate::event::EventKind;
-use crate::metrics::Metric;
 
 fn config() -> Value {
     json!({
@@ -120,8 +119,8 @@ fn a_preflight_needs_no_key_and_counts_on_nothing() {
     for _ in 0..10 {
         assert_eq!(status(&mut world, &preflight("/orders/1")), 200);
     }
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::Preflight)), 10);
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::Admitted)), 0);
+    assert_eq!(world.host.metric(RequestOutcome::Preflight.metric()), 10);
+    assert_eq!(world.host.metric(RequestOutcome::Admitted.metric()), 0);
     assert_eq!(status(&mut world, &preflight("/own/1")), 401, "where it is not allowed");
     assert_eq!(status(&mut world, &preflight("/orders/1")[..2]), 401, "any other OPTIONS request");
     let with = |header| [&preflight("/orders/1")[..], &[header]].concat();
@@ -130,7 +129,7 @@ fn a_preflight_needs_no_key_and_counts_on_nothing() {
         let expected = if n < 3 { 200 } else { 403 };
         assert_eq!(status(&mut world, &with(("authorization", "good"))), expected, "what has a key is counted");
     }
-    assert_eq!(world.host.metric(Metric::Events(EventKind::AuthFailure)), 1);
+    assert_eq!(world.host.metric(EventKind::AuthFailure.metric()), 1);
 }
 
 #[test]

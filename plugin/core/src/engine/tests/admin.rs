@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::metrics::Metric;
 
 fn config() -> Value {
     json!({
@@ -53,7 +52,7 @@ fn without_the_token_every_path_and_method_gets_one_answer_and_one_event() {
     let events = world.bodies();
     assert_eq!(events.len(), 1, "though its handler has no cool-down");
     assert_eq!([&events[0]["event"], &events[0]["key"]], ["AuthFailure", ""]);
-    assert_eq!(world.host.metric(Metric::Events(EventKind::AuthFailure)), 1);
+    assert_eq!(world.host.metric(EventKind::AuthFailure.metric()), 1);
     // What only begins alike is a path like any other.
     assert_eq!(world.status("/.tollbells", "k"), 200);
 }
@@ -132,21 +131,23 @@ fn what_is_not_there_is_said_to_whoever_has_the_token() {
 #[test]
 fn a_connection_is_tested_by_a_head_request() {
     let mut world = World::new(&config());
-    assert!(matches!(ask(&mut world, "POST", "/.tollbell/webhooks/crm/test", "letmein"), Decision::Await));
+    let Decision::Held(stream) = ask(&mut world, "POST", "/.tollbell/webhooks/crm/test", "letmein") else { panic!() };
     let (id, callout) = world.host.take_sent().pop().unwrap();
     assert!(callout.headers.contains(&(":method".into(), "HEAD".into())));
     assert!(!callout.headers.iter().any(|(name, _)| name == "x-token"));
-    let reply = CalloutReply { status: Some(204), ..CalloutReply::default() };
-    let now = world.now.plus(12);
-    world.vms[0].on_callout_reply(&world.host, id, &reply, now);
-    let [(StreamId(7), answer)] = &world.vms[0].take_answers()[..] else { panic!() };
+    world.now = world.now.plus(12);
+    world.reply(id, 204);
+    let answer = stream.answered.take().unwrap();
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!([&body["reachable"], &body["status"], &body["took_ms"]], [&json!(true), &json!(204), &json!(12)]);
 }
 
 fn post_events(world: &mut World, body: &str) -> (u16, Value) {
-    assert!(matches!(ask(world, "POST", "/.tollbell/events", "letmein"), Decision::Collect));
-    let answer = world.vms[0].on_admin_body(&world.host, body.as_bytes(), body.len(), world.now);
+    let Decision::Held(stream) = ask(world, "POST", "/.tollbell/events", "letmein") else { panic!() };
+    stream.request_body.replace(body.as_bytes().to_vec());
+    world.host();
+    assert_eq!(world.vms[0].on_request_body(&world.host, &stream, body.len(), true), Flow::Pause);
+    let answer = stream.answered.take().unwrap();
     (answer.status, serde_json::from_str(&answer.body).unwrap())
 }
 
@@ -195,10 +196,7 @@ fn what_is_wrong_with_an_event_is_said_and_none_is_taken() {
     assert!(errors.contains("[1]") && errors.contains("ID") && errors.contains("Nam"), "{errors}");
     assert!(world.deliver(10, 200).is_empty());
     assert_eq!(post_events(&mut world, "{").0, 400);
-    let (status, _) = {
-        let answer = world.vms[0].on_admin_body(&world.host, b"", crate::admin::MAX_BODY_BYTES + 1, world.now);
-        (answer.status, ())
-    };
+    let (status, _) = post_events(&mut world, &" ".repeat(crate::admin::endpoints::MAX_BODY_BYTES + 1));
     assert_eq!(status, 413);
 }
 
@@ -214,16 +212,8 @@ fn observed_traffic_becomes_events_and_passes_unchanged() {
             [(":method", method.as_bytes()), (":path", path.as_bytes()), ("content-type", b"application/json")];
         let Decision::Continue { changes, followup } = world.on_vm(0, &headers) else { panic!() };
         assert!(changes.is_empty());
-        let mut followup = followup?;
-        let watched = Engine::watched(&mut followup)?;
-        for piece in request.as_bytes().chunks(7) {
-            watched.request_body().into_iter().for_each(|collector| collector.push(piece));
-        }
-        watched.on_response(&[(b":status", status.as_bytes()), (b"content-type", b"application/json")]);
-        for piece in response.as_bytes().chunks(5) {
-            watched.response_body().into_iter().for_each(|collector| collector.push(piece));
-        }
-        world.vms[0].on_exchange_end(&world.host, &mut followup, world.now);
+        let stream = followup?;
+        world.exchange(&stream, request, status, response);
         let sent = world.deliver(10, 200);
         let webhook = sent.iter().find(|callout| callout.headers.contains(&(":authority".into(), "hooks.test".into())));
         webhook.map(|callout| serde_json::from_slice::<Value>(&callout.body).unwrap())
@@ -258,9 +248,8 @@ fn an_event_that_does_not_say_its_organisation_is_told_to_no_other() {
         else {
             panic!()
         };
-        let mut followup = followup.unwrap();
-        Engine::watched(&mut followup).unwrap().on_response(&[(b":status", b"200")]);
-        world.vms[0].on_exchange_end(&world.host, &mut followup, world.now);
+        let stream = followup.unwrap();
+        world.exchange(&stream, "", "200", "");
         let sent = world.deliver(10, 200);
         let paths = sent.iter().flat_map(|callout| &callout.headers).filter(|(name, _)| name == ":path");
         paths

@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::metrics::Metric;
+use crate::host::metrics::Metric;
 
 fn config(path: &str) -> Value {
     let meta = json!({ "name": "desk", "target_path": format!("http://hooks.test{path}"), "timeout": 10 });
@@ -13,23 +13,6 @@ fn config(path: &str) -> Value {
         "apis": [{ "api_id": "a", "event_handlers": { "events": { "AuthFailure": [hook] } } }],
         "delivery": { "max_attempts": 20 },
     })
-}
-
-impl World {
-    fn tick(&mut self, ms: u64) -> Vec<(CalloutId, Callout)> {
-        self.now = self.now.plus(ms);
-        for vm in &mut self.vms {
-            vm.on_tick(&self.host, self.now);
-        }
-        self.host.take_sent()
-    }
-
-    fn answer(&mut self, id: CalloutId, status: u16) {
-        let reply = CalloutReply { status: Some(status), ..CalloutReply::default() };
-        for vm in &mut self.vms {
-            vm.on_callout_reply(&self.host, id, &reply, self.now);
-        }
-    }
 }
 
 #[test]
@@ -49,12 +32,12 @@ fn an_attempt_that_the_proxy_never_answers_is_made_again() {
     for _ in 0..200 {
         for (id, _) in world.tick(500) {
             sent += 1;
-            world.answer(id, 200);
+            world.reply(id, 200);
         }
     }
     assert_eq!((sent, world.host.metric(Metric::Delivered)), (20, 20));
     for (id, _) in lost {
-        world.answer(id, 200);
+        world.reply(id, 200);
     }
     assert_eq!(world.host.metric(Metric::Delivered), 20, "an answer that comes after all counts for nothing");
 }
@@ -70,9 +53,9 @@ fn the_last_answer_of_a_former_url_does_not_end_a_message_that_has_another() {
         let (attempt, callout) = world.tick(500).pop().unwrap();
         assert!(callout.headers.contains(&(":path".into(), "/wrong".into())));
         let (config, _) = Config::load(config("/right").to_string().as_bytes()).unwrap();
-        world.vms.push(Engine::new(config, &world.host, world.now, 99));
+        world.vms.push(world.engine(config, 99));
         world.tick(500);
-        world.answer(attempt, status);
+        world.reply(attempt, status);
         let sent: Vec<_> = (0..30).flat_map(|_| world.deliver(500, 200)).collect();
         let paths: Vec<_> =
             sent.iter().flat_map(|callout| &callout.headers).filter(|(name, _)| name == ":path").collect();

@@ -1,5 +1,4 @@
-//! What a request costs: allocations, and calls of the host. The headers and the time that the filter asks for are not
-//! among them.
+//! What a request costs: allocations, and calls of the host. Calls about a stream are among them, statistics are not.
 
 use allocation_counter::measure;
 
@@ -29,18 +28,18 @@ fn quotas() -> Value {
 struct Cost {
     allocations: u64,
     calls: Vec<&'static str>,
+    of_stream: Vec<&'static str>,
     properties: Vec<String>,
-    headers: usize,
 }
 
 fn engine(config: &Value, vm: &Vm<'_>, salt: u64) -> Engine {
-    let (config, _) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
-    Engine::new(config, vm, START, salt)
+    Engine::new(load(config), vm, &BodyPool::default(), salt)
 }
 
 /// What the tenth of ten alike requests costs, its response included.
 fn cost(config: &Value, key: &str) -> Cost {
     let host = MemoryHost::default();
+    host.set_now(START);
     let vm = Vm::on(&host);
     let mut engine = engine(config, &vm, 0);
     let headers: Vec<(&[u8], &[u8])> = vec![
@@ -51,45 +50,42 @@ fn cost(config: &Value, key: &str) -> Cost {
         (b"authorization", key.as_bytes()),
         (b"x-request-id", b"0e4f3d1c-1b0a-4f7c-9d3a-0b0f1c2d3e4f"),
     ];
-    let asked = std::cell::RefCell::new(Vec::new());
-    let property = |path: &str| {
-        asked.borrow_mut().push(path.to_owned());
-        (path == "source\0address").then(|| b"192.0.2.7:4711".to_vec())
-    };
-    let request = Request { headers: &headers, property: &property };
-    let mut cost = Cost { allocations: 0, calls: Vec::new(), properties: Vec::new(), headers: 0 };
-    for _ in 0..10 {
+    let mut cost = Cost { allocations: 0, calls: Vec::new(), of_stream: Vec::new(), properties: Vec::new() };
+    for id in 0..10 {
+        let stream = TestStream::new(id, headers.iter().copied());
+        stream.response.borrow_mut().push((":status".to_owned(), b"200".to_vec()));
         vm.take_calls();
-        asked.take();
-        let mut shown = 0;
         let counted = measure(|| {
-            let Poll::Ready(decision) = engine.on_request(&vm, StreamId(1), &request, START) else { return };
-            if let Decision::Continue { followup: Some(followup), .. } = decision {
-                engine.show_limits(&followup, || START, |_, _| shown += 1);
+            if engine.on_request_headers(&vm, &stream, true) == Flow::Continue {
+                engine.on_response_headers(&vm, &stream, false);
             }
+            engine.on_delete(&stream);
         });
-        let (calls, properties) = (vm.take_calls(), asked.take());
-        cost = Cost { allocations: counted.count_total, calls, properties, headers: shown };
+        let (calls, of_stream, properties) = (vm.take_calls(), stream.take_calls(), stream.take_asked());
+        cost = Cost { allocations: counted.count_total, calls, of_stream, properties };
     }
     cost
 }
 
+const SHOWN: [&str; 3] = ["replace_header_map_value"; 3];
+
 #[test]
-fn an_admitted_request_allocates_nothing_and_makes_one_call() {
+fn an_admitted_request_allocates_nothing_and_makes_six_calls() {
     let cost = cost(&quotas(), "key");
-    assert_eq!(cost.calls, ["set_shared_data"]);
-    assert_eq!(cost.properties, [""; 0]);
-    assert_eq!(cost.headers, 3);
+    assert_eq!(cost.calls, ["get_current_time_nanoseconds", "set_shared_data"]);
+    assert_eq!(cost.of_stream, [&["get_header_map_pairs"][..], &SHOWN].concat());
     assert_eq!(cost.allocations, 0);
 }
 
 #[test]
-fn observing_costs_a_request_nothing() {
+fn observing_costs_a_request_the_status_of_its_response() {
     let mut config = quotas();
     config["apis"][0]["observe_failures"] = json!(true);
     config["apis"][0]["observe_upstream"] = json!(true);
     let cost = cost(&config, "key");
-    assert_eq!((cost.calls.as_slice(), cost.allocations), (&["set_shared_data"][..], 0));
+    assert_eq!(cost.calls, ["get_current_time_nanoseconds", "set_shared_data"]);
+    assert_eq!(cost.of_stream, [&["get_header_map_pairs"][..], &SHOWN, &["get_header_map_value"]].concat());
+    assert_eq!(cost.allocations, 0);
 }
 
 /// Each VM guesses what it wrote last, and the others have counted since.
@@ -102,25 +98,27 @@ fn vms_that_guess_admit_exactly_the_quota_and_report_each_threshold_once() {
         [(b":path", b"/orders/1"), (b":authority", b"gw.test"), (b"authorization", b"key")];
     for burst in [1, 2, 5, 17, 100] {
         let host = MemoryHost::default();
+        host.set_now(START);
         let vms = [(); 3].map(|()| Vm::on(&host));
         let mut engines: Vec<Engine> = (0..3).map(|salt| engine(&config, &vms[salt], salt as u64)).collect();
-        let request = Request { headers: &headers, property: &|_| None };
-        let admitted = (0..300).filter(|n| {
+        let admitted = (0..300_usize).filter(|n| {
             let vm = n / burst % 3;
-            let decision = engines[vm].on_request(&vms[vm], StreamId(1), &request, START);
-            matches!(decision, Poll::Ready(Decision::Continue { .. }))
+            let stream = TestStream::new(1, headers.iter().copied());
+            let flow = engines[vm].on_request_headers(&vms[vm], &stream, true);
+            engines[vm].on_delete(&stream);
+            flow == Flow::Continue
         });
         assert_eq!(admitted.count(), 150, "{burst}");
         // 50 and 60 % of the key's, 90 and 95 % of the organisation's.
-        assert_eq!(host.metric(Metric::Events(EventKind::TriggerExceeded)), 4, "{burst}");
-        assert_eq!(host.metric(Metric::Events(EventKind::OrgQuotaExceeded)), 150, "{burst}");
+        assert_eq!(host.metric(EventKind::TriggerExceeded.metric()), 4, "{burst}");
+        assert_eq!(host.metric(EventKind::OrgQuotaExceeded.metric()), 150, "{burst}");
     }
 }
 
 #[test]
 fn a_bad_key_in_cool_down_reads_nothing_that_is_shared() {
     let cost = cost(&quotas(), "bad-key");
-    assert_eq!(cost.calls, [""; 0]);
+    assert_eq!(cost.calls, ["get_current_time_nanoseconds"]);
     assert_eq!(cost.properties, ["source\0address"], "the event would show where it came from");
     assert!(cost.allocations <= 12, "{}", cost.allocations);
 }

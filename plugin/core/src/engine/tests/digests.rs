@@ -109,7 +109,7 @@ fn a_digest_survives_its_vm_and_another_configuration() {
     changed["hash_keys"] = json!(true);
     let (changed, _) = Config::load(changed.to_string().as_bytes()).unwrap();
     world.vms.clear();
-    world.vms.push(Engine::new(changed, &world.host, world.now, 9));
+    world.vms.push(world.engine(changed, 9));
     let bodies = world.sent_within(20_000);
     assert_eq!(suppressed(&bodies), 4);
 
@@ -119,7 +119,7 @@ fn a_digest_survives_its_vm_and_another_configuration() {
     let mut without = config;
     without["event_handlers"] = json!({});
     let (without, _) = Config::load(without.to_string().as_bytes()).unwrap();
-    world.vms = vec![Engine::new(without, &world.host, world.now, 10)];
+    world.vms = vec![world.engine(without, 10)];
     let bodies = world.sent_within(30_000);
     assert!(bodies.is_empty(), "their handler was removed: {bodies:?}");
     assert_eq!([Metric::Withdrawn, Metric::Failed].map(|m| world.host.metric(m)), [2, 0], "the message and the digest");
@@ -132,7 +132,7 @@ fn each_of_two_configurations_writes_its_own_digests() {
     let mut world = World::with_vms(&first, 1);
     first["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"]["name"] = json!("second");
     let (second, _) = Config::load(first.to_string().as_bytes()).unwrap();
-    world.vms.push(Engine::new(second, &world.host, world.now, 9));
+    world.vms.push(world.engine(second, 9));
     for vm in [0, 1] {
         for _ in 0..3 {
             world.fail(vm, "same");
@@ -151,7 +151,7 @@ fn configurations_with_the_same_names_do_not_write_each_others_digests() {
     meta["target_path"] = json!("http://other.test/");
     meta["secret"] = json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let (other, _) = Config::load(config.to_string().as_bytes()).unwrap();
-    world.vms.push(Engine::new(other, &world.host, world.now, 9));
+    world.vms.push(world.engine(other, 9));
     for vm in [0, 1] {
         let name = ["first", "second"][vm];
         for key in ["a", "a", "b", "c", "d"] {
@@ -209,7 +209,7 @@ fn a_target_that_is_gone_is_asked_again_by_the_next_configuration() {
     let mut changed = config;
     changed["hash_keys"] = json!(true);
     let (changed, _) = Config::load(changed.to_string().as_bytes()).unwrap();
-    world.vms[0] = Engine::new(changed, &world.host, world.now, 9);
+    world.vms[0] = world.engine(changed, 9);
     world.fail(0, "c");
     world.vms.truncate(1);
     assert_eq!(world.sent_within(5000).len(), 1);
@@ -226,7 +226,7 @@ fn a_message_is_signed_at_each_attempt_with_the_secrets_of_the_day() {
     };
     let first = world.deliver(500, 503).remove(0);
     let (changed, _) = Config::load(one_hook(json!({ "secret": [new, old] })).to_string().as_bytes()).unwrap();
-    world.vms[0] = Engine::new(changed, &world.host, world.now, 9);
+    world.vms[0] = world.engine(changed, 9);
     let second = (0..20).find_map(|_| world.deliver(1000, 200).pop()).unwrap();
     assert_eq!(header(&first, "webhook-id"), header(&second, "webhook-id"));
     assert_ne!(header(&first, "webhook-timestamp"), header(&second, "webhook-timestamp"));

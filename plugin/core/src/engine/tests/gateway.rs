@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::metrics::Metric;
+use crate::host::metrics::Metric;
 
 fn status_of(decision: &Decision) -> u16 {
     match decision {
@@ -22,9 +22,9 @@ fn answer(decision: Decision) -> Answer {
 }
 
 fn everybody_hears(mut config: Value) -> Value {
-    let names = EventKind::FIRED.map(EventKind::name);
+    let names = EventKind::of_gateway().map(EventKind::name);
     let events: serde_json::Map<String, Value> =
-        names.iter().map(|name| ((*name).to_owned(), json!([hook(&format!("/{name}"), 0)]))).collect();
+        names.map(|name| (name.to_owned(), json!([hook(&format!("/{name}"), 0)]))).collect();
     config["templates"] = json!({ "all.json": "{\"type\": \"{{Type}}\", \"message\": \"{{Meta.Message}}\", \
         \"key\": \"{{Meta.Key}}\", \"org\": \"{{Meta.OrgID}}\", \"reason\": \"{{Meta.Reason}}\", \
         \"alias\": \"{{Meta.Alias}}\", \"email\": \"{{Meta.MetaData.email}}\", \"circuit\": \"{{Meta.CircuitEvent}}\", \
@@ -62,7 +62,7 @@ fn a_rate_refuses_for_its_period_and_costs_no_quota() {
     assert_eq!([&event["alias"], &event["email"]], ["batch", "d@e.test"]);
     world.now = world.now.plus(2000);
     let Decision::Continue { followup: Some(followup), .. } = world.get("/orders/1", "k") else { panic!() };
-    let headers = limits(&world.vms[0], &followup, || world.now);
+    let headers = world.limits(&followup);
     assert!(
         headers.contains(&("x-ratelimit-remaining", "96".to_owned())),
         "the quota's, of which 4 are used: {headers:?}"
@@ -184,7 +184,7 @@ fn a_name_that_stands_for_an_identity_is_no_key() {
     assert_eq!(by(&mut world, "authorization", "partner"), 403);
     assert_eq!(by(&mut world, "authorization", "api-key"), 200);
     assert_eq!(status_of(&world.on_vm(0, &[(":path", b"/")])), 401);
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::UnknownKey)), 2);
+    assert_eq!(world.host.metric(RequestOutcome::UnknownKey.metric()), 2);
 }
 
 #[test]
@@ -214,23 +214,21 @@ fn observed() -> Value {
     }))
 }
 
-fn respond(world: &mut World, vm: usize, key: &str, status: u16, details: &str, flags: u64) -> Vec<Value> {
-    let headers = [(":path", &b"/x"[..]), ("authorization", key.as_bytes())];
-    let followup = match world.on_vm(vm, &headers) {
+fn admitted(world: &mut World, vm: usize, key: &str) -> Rc<TestStream> {
+    match world.on_vm(vm, &[(":path", b"/x"), ("authorization", key.as_bytes())]) {
         Decision::Continue { followup: Some(followup), .. } => followup,
         other => panic!("{other:?}"),
-    };
-    assert_eq!(Engine::status_header(&followup), Some(StatusHeader::Http));
-    if world.vms[vm].minds(&followup, status) {
-        let mut properties = world.properties.clone();
-        properties.insert("response\0code_details".into(), details.as_bytes().to_vec());
-        properties.insert("response\0flags".into(), flags.to_le_bytes().to_vec());
-        properties.insert("xds\0cluster_name".into(), b"upstream".to_vec());
-        let property = |path: &str| properties.get(path).cloned();
-        let headers = headers.map(|(name, value)| (name.as_bytes(), value));
-        let request = Request { headers: &headers, property: &property };
-        world.vms[vm].on_response(&world.host, &request, &followup, status, world.now);
     }
+}
+
+fn respond(world: &mut World, vm: usize, key: &str, status: u16, details: &str, flags: u64) -> Vec<Value> {
+    let stream = admitted(world, vm, key);
+    stream.properties.borrow_mut().extend([
+        ("response\0code_details".into(), details.as_bytes().to_vec()),
+        ("response\0flags".into(), flags.to_le_bytes().to_vec()),
+        ("xds\0cluster_name".into(), b"upstream".to_vec()),
+    ]);
+    world.respond(vm, &stream, status);
     world.bodies()
 }
 
@@ -291,10 +289,10 @@ fn until_keys_have_come_an_unknown_one_is_asked_to_wait() {
     world.host.set_reply(&[], br#"{"late": {}}"#);
     let asked = world.deliver(500, 200);
     assert_eq!(asked.len(), 1);
-    assert_eq!(world.vms[0].tick_ms(), LOADING_TICK_MS);
+    assert_eq!(world.vms[0].tick_ms, LOADING_TICK_MS);
     world.deliver(5, 200);
     assert_eq!([world.status("/", "late"), world.status("/", "other")], [200, 403]);
-    assert_eq!(world.vms[0].tick_ms(), TICK_MS);
+    assert_eq!(world.vms[0].tick_ms, TICK_MS);
 }
 
 #[test]
@@ -338,8 +336,8 @@ fn configurations_that_fetch_one_document_do_not_starve_each_other() {
     };
     let mut world = World::new(&json!({ "apis": [{ "api_id": "a" }] }));
     world.vms = vec![
-        Engine::new(config(json!({})), &world.host, START, 1),
-        Engine::new(config(json!({ "gold": { "access_rights": { "a": {} } } })), &world.host, START, 2),
+        world.engine(config(json!({})), 1),
+        world.engine(config(json!({ "gold": { "access_rights": { "a": {} } } })), 2),
     ];
     world.host.set_reply(&[], br#"{"k": {"apply_policies": ["gold"]}}"#);
     for _ in 0..100 {
@@ -347,12 +345,12 @@ fn configurations_that_fetch_one_document_do_not_starve_each_other() {
     }
     let by = |world: &mut World, vm| status_of(&world.on_vm(vm, &[(":path", b"/"), ("authorization", b"k")]));
     assert_eq!([by(&mut world, 0), by(&mut world, 1)], [403, 200], "one has no such policy, and the other has");
-    let failed = world.host.metric(Metric::KeysFetched(crate::metrics::Fetch::Failed));
+    let failed = world.host.metric(Metric::KeysFetched(crate::host::metrics::Fetch::Failed));
     assert!(failed < 20, "{failed} failures in 50 s");
     // Another credential is another document.
     let mut own = config(json!({ "gold": {} }));
     own.keys_from.as_mut().unwrap().headers.push(("authorization".into(), "other".into()));
-    world.vms.push(Engine::new(own, &world.host, world.now, 3));
+    world.vms.push(world.engine(own, 3));
     assert_eq!(by(&mut world, 2), 503);
 }
 
@@ -374,7 +372,7 @@ fn updates_of_the_keys_leave_nothing_behind() {
         sizes.push(world.host.key_count());
     }
     assert_eq!(sizes[100], sizes[299], "keys in shared data");
-    assert_eq!(world.vms[0].config.directory.orgs().count(), 0);
+    assert_eq!(world.vms[0].directory.orgs().count(), 0);
 }
 
 #[test]
@@ -399,10 +397,9 @@ fn observing_a_healthy_upstream_costs_nothing() {
     world.host.break_shared_data(true);
     for status in [200, 204, 302, 404, 500, 502, 504] {
         assert_eq!(respond(&mut world, 0, "k", status, "via_upstream", 0), Vec::<Value>::new());
-        let followup = match world.on_vm(0, &[(":path", b"/x"), ("authorization", b"k")]) {
-            Decision::Continue { followup: Some(followup), .. } => followup,
-            other => panic!("{other:?}"),
-        };
-        assert!(!world.vms[0].minds(&followup, status), "{status}");
+        let stream = admitted(&mut world, 0, "k");
+        stream.take_asked();
+        world.respond(0, &stream, status);
+        assert_eq!(stream.take_asked(), Vec::<String>::new(), "{status}");
     }
 }

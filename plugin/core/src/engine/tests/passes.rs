@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use std::rc::Rc;
+
+use super::Decision;
 use super::{World, hook};
-use crate::answer::Outcome;
-use crate::engine::{Decision, Followup};
-use crate::metrics::Metric;
-use crate::request::HeaderChange;
+use crate::access::answer::RequestOutcome;
+use crate::host::headers::HeaderChange;
+use crate::testing::TestStream;
 
 fn config() -> Value {
     let auth = json!({ "use_param": true, "use_cookie": true, "cookie_name": "session" });
@@ -38,7 +40,7 @@ fn config() -> Value {
 type Headers<'t> = &'t [(&'t str, &'t str)];
 
 /// A pass that goes on, with what it leaves.
-fn admitted(world: &mut World, path: &str, headers: Headers<'_>) -> (Vec<HeaderChange>, Option<Followup>) {
+fn admitted(world: &mut World, path: &str, headers: Headers<'_>) -> (Vec<HeaderChange>, Option<Rc<TestStream>>) {
     match pass(world, path, headers) {
         Decision::Continue { changes, followup } => (changes, followup),
         other => panic!("{path}: {other:?}"),
@@ -60,11 +62,10 @@ fn status(world: &mut World, path: &str, headers: Headers<'_>) -> u16 {
 }
 
 /// Ends the stream without a response, as Envoy does when it follows a redirect, so that the next one inherits.
-fn cut_off(world: &mut World, followup: Option<Followup>) {
-    if let Some(pass) = followup.and_then(|followup| world.vms[0].on_cut_off(followup)) {
-        let property = world.vms[0].pass_property().to_owned();
-        world.properties.insert(property, pass);
-    }
+fn cut_off(world: &mut World, followup: Option<Rc<TestStream>>) {
+    let Some(stream) = followup else { return };
+    world.vms[0].on_delete(&stream);
+    world.properties.extend(stream.properties.take());
 }
 
 /// A request of another client: nothing is inherited.
@@ -73,8 +74,8 @@ fn forget(world: &mut World) {
 }
 
 /// What is left, as the client is told.
-fn remaining(world: &World, followup: &Option<Followup>) -> String {
-    let headers = followup.as_ref().map(|followup| super::limits(&world.vms[0], followup, || world.now));
+fn remaining(world: &mut World, followup: &Option<Rc<TestStream>>) -> String {
+    let headers = followup.as_ref().map(|followup| world.limits(followup));
     let limits = headers.unwrap_or_default().into_iter().find(|(name, _)| *name == "ratelimit");
     limits.map(|(_, value)| value.replace(";t=60", "")).unwrap_or_default()
 }
@@ -88,19 +89,19 @@ fn a_request_that_passes_again_is_counted_once_though_its_key_is_stripped() {
     let (changes, first) = admitted(&mut world, "/orders/1", &[KEY]);
     assert_eq!(changes, [HeaderChange::Remove("authorization".into())]);
     let left = r#""organisation-quota";r=99, "rate";r=9, "quota";r=9"#;
-    assert_eq!(remaining(&world, &first), left);
+    assert_eq!(remaining(&mut world, &first), left);
     cut_off(&mut world, first);
     // Three redirects in a row.
     for _ in 0..3 {
         let (_, next) = admitted(&mut world, "/orders/2", &[MARK]);
-        assert_eq!(remaining(&world, &next), left, "the client is told the same");
+        assert_eq!(remaining(&mut world, &next), left, "the client is told the same");
         cut_off(&mut world, next);
     }
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::Admitted)), 1);
+    assert_eq!(world.host.metric(RequestOutcome::Admitted.metric()), 1);
     forget(&mut world);
     assert_eq!(status(&mut world, "/orders/2", &[MARK]), 401, "the mark alone opens nothing");
     let (_, next) = admitted(&mut world, "/orders/2", &[KEY, MARK]);
-    assert_eq!(remaining(&world, &next), r#""organisation-quota";r=98, "rate";r=8, "quota";r=8"#);
+    assert_eq!(remaining(&mut world, &next), r#""organisation-quota";r=98, "rate";r=8, "quota";r=8"#);
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn a_pass_without_the_mark_is_recognised_where_it_follows_at_once() {
     cut_off(&mut world, first);
     assert_eq!(status(&mut world, "/orders/1", &[]), 200);
     assert_eq!(status(&mut world, "/orders/1", &[]), 401, "the property is not even looked at");
-    assert_eq!(world.host.metric(Metric::Requests(Outcome::Admitted)), 1);
+    assert_eq!(world.host.metric(RequestOutcome::Admitted.metric()), 1);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn another_client_inherits_nothing_from_a_stream_that_was_cut_off() {
     forget(&mut world);
     assert_eq!(status(&mut world, "/orders/1", &[]), 401);
     let (_, next) = admitted(&mut world, "/orders/1", &[KEY]);
-    assert_eq!(remaining(&world, &next), r#""organisation-quota";r=98, "rate";r=8, "quota";r=8"#);
+    assert_eq!(remaining(&mut world, &next), r#""organisation-quota";r=98, "rate";r=8, "quota";r=8"#);
 }
 
 #[test]
@@ -132,10 +133,10 @@ fn a_redirect_to_another_api_is_checked_and_counted_on_what_is_new() {
     let before = world.properties.clone();
     // The same counters: nothing is new.
     let (_, next) = admitted(&mut world, "/plain/1", &[MARK]);
-    assert_eq!(remaining(&world, &next), r#""organisation-quota";r=99, "rate";r=9, "quota";r=9"#);
+    assert_eq!(remaining(&mut world, &next), r#""organisation-quota";r=99, "rate";r=9, "quota";r=9"#);
     // Limits of its own: only they are counted on, and then refuse.
     let (_, next) = admitted(&mut world, "/dear/1", &[MARK]);
-    assert_eq!(remaining(&world, &next), r#""quota";r=0, "api-rate";r=0, "organisation-quota";r=99"#);
+    assert_eq!(remaining(&mut world, &next), r#""quota";r=0, "api-rate";r=0, "organisation-quota";r=99"#);
     assert_eq!(status(&mut world, "/dear/1", &[MARK]), 403);
     // No right to it.
     assert_eq!(status(&mut world, "/closed/1", &[MARK]), 403);
@@ -147,7 +148,7 @@ fn a_redirect_to_another_api_is_checked_and_counted_on_what_is_new() {
     assert!(open.is_none());
     cut_off(&mut world, open);
     let (_, next) = admitted(&mut world, "/orders/1", &[KEY, MARK]);
-    assert_eq!(remaining(&world, &next), r#""organisation-quota";r=98, "rate";r=8, "quota";r=8"#);
+    assert_eq!(remaining(&mut world, &next), r#""organisation-quota";r=98, "rate";r=8, "quota";r=8"#);
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn a_key_passes_on_only_to_apis_that_take_it_from_the_same_place() {
 #[test]
 fn what_cannot_be_read_is_no_pass() {
     let mut world = World::new(&config());
-    let property = world.vms[0].pass_property().to_owned();
+    let property = world.vms[0].pass_property.clone();
     for bytes in [&b""[..], b"\xff", b"\x01\x02\x03\xff\xff\xff\xff\xff\xff", &[1; 64]] {
         world.properties.insert(property.clone(), bytes.to_vec());
         assert_eq!(status(&mut world, "/orders/1", &[MARK]), 401, "{bytes:?}");

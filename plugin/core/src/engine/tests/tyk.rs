@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::cooldown::tests::tyks_checksum;
+use crate::notify::admission::cooldown::tests::tyks_checksum;
 
 /// Whether it is so here.
 enum Verdict {
@@ -196,7 +196,8 @@ fn every_documented_behaviour_is_the_same_or_better_on_purpose() {
 
 /// One API `/`, one key `k` with this session, and whatever else; every event to the receiver.
 fn world(session: Value, more: Value) -> World {
-    let events = EventKind::FIRED.map(|kind| (kind.name().to_owned(), json!([hook(&format!("/{}", kind.name()), 5)])));
+    let events =
+        EventKind::of_gateway().map(|kind| (kind.name().to_owned(), json!([hook(&format!("/{}", kind.name()), 5)])));
     let mut config = json!({
         "apis": [{ "api_id": "a", "org_id": "acme" }], "keys": { "k": session },
         "event_handlers": { "events": events.into_iter().collect::<serde_json::Map<_, _>>() },
@@ -334,7 +335,7 @@ fn update_keeps_counter() {
     statuses(&mut world, 1);
     let updated = json!({ "apis": [{ "api_id": "a" }], "keys": { "k": { "quota_max": 1, "alias": "renamed" } } });
     let (config, _) = Config::load(updated.to_string().as_bytes()).unwrap();
-    world.vms[0] = Engine::new(config, &world.host, world.now, 1);
+    world.vms[0] = world.engine(config, 1);
     assert_eq!(statuses(&mut world, 1), [403]);
 }
 
@@ -388,7 +389,7 @@ fn all_limits_in_headers() {
     let session = json!({ "quota_max": 9, "quota_renewal_rate": 60, "rate": 5, "per": 1 });
     let mut world = world(session, json!({ "rate_limit_headers": "ietf" }));
     let Decision::Continue { followup: Some(followup), .. } = world.get("/x", "k") else { panic!() };
-    let headers = limits(&world.vms[0], &followup, || world.now);
+    let headers = world.limits(&followup);
     assert_eq!(headers[0], ("ratelimit-policy", "\"rate\";q=5;w=1, \"quota\";q=9;w=60".to_owned()));
 }
 
@@ -396,7 +397,7 @@ fn no_quota_in_headers() {
     for (form, expected) in [("legacy", "-1 0 0"), ("legacy_rates", "5 4 1800000001"), ("none", "")] {
         let mut world = world(json!({ "rate": 5, "per": 1 }), json!({ "rate_limit_headers": form }));
         let Decision::Continue { followup, .. } = world.get("/x", "k") else { panic!() };
-        let headers = followup.map(|followup| limits(&world.vms[0], &followup, || world.now)).unwrap_or_default();
+        let headers = followup.map(|followup| world.limits(&followup)).unwrap_or_default();
         let of = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
         let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
         assert_eq!(names.into_iter().filter_map(of).collect::<Vec<_>>().join(" "), expected, "{form}");
@@ -696,7 +697,7 @@ fn custom(form: &str, name: &[u8]) -> World {
         { "api_id": "g", "org_id": "globex", "listen_path": "/g/" },
         { "api_id": "n", "listen_path": "/n/" },
     ]);
-    let key = crate::session::KeyHash::of(name).fingerprint();
+    let key = crate::access::session::KeyHash::of(name).fingerprint();
     let keys = json!({ key: { "org_id": "acme", "quota_max": 3, "quota_renewal_rate": 60 } });
     world(json!({}), json!({ "apis": apis, "keys": keys, "tyk_tokens": { "forms": [form], "min_token_length": 3 } }))
 }
@@ -777,10 +778,8 @@ fn observed(status: u16, details: &str) -> Value {
     let mut world = World::new(&config);
     let headers = [(":path", &b"/x"[..]), ("authorization", b"Basic dXNlcjpwYXNz")];
     let Decision::Continue { followup: Some(followup), .. } = world.on_vm(0, &headers) else { panic!() };
-    let property = |path: &str| (path == "response\0code_details").then(|| details.as_bytes().to_vec());
-    let headers = headers.map(|(name, value)| (name.as_bytes(), value));
-    let request = Request { headers: &headers, property: &property };
-    world.vms[0].on_response(&world.host, &request, &followup, status, world.now);
+    followup.properties.borrow_mut().insert("response\0code_details".into(), details.as_bytes().to_vec());
+    world.respond(0, &followup, status);
     world.bodies().pop().expect("an event")
 }
 

@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::delivery::succession::Scope;
-use crate::metrics::Metric;
+use crate::host::metrics::Metric;
 
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -50,10 +49,9 @@ fn api(handlers: &Value, settings: &Value) -> Value {
 
 impl World {
     fn begin(&mut self, config: &Value, scope: u64) {
-        let (config, _) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let config = Config { scope: Scope(scope << 32), ..config };
+        self.host.set_plugin_name(&if scope == 0 { String::new() } else { scope.to_string() });
         let salt = self.vms.len() as u64 + 100;
-        self.vms.push(Engine::new(config, &self.host, self.now, salt));
+        self.vms.push(self.engine(load(config), salt));
     }
 
     /// The latest configuration, as the proxy drains the one before.

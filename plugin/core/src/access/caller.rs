@@ -1,0 +1,339 @@
+//! Who sent a request, whether it may pass, and what it is to be counted on.
+
+mod known_keys;
+
+use std::borrow::Cow;
+
+pub use known_keys::KnownKeys;
+
+use crate::access::Access;
+use crate::access::allowed_urls::CompiledUrls;
+use crate::access::answer::RequestOutcome;
+use crate::access::identity::{Claimed, Source};
+use crate::access::key_location::Place;
+use crate::access::pass::{Pass, PassedKey};
+use crate::access::paths::Readings;
+use crate::access::quota::{Charge, Home, Line, List, PageName, Quota, Scope};
+use crate::access::request::Request;
+use crate::access::route::Api;
+use crate::access::session::{About, AllowanceScope, Directory, Grant, KeyHash, Limits, Org, OrgIndex, Session};
+use crate::base::text::client_text;
+use crate::base::units::{UnixMillis, fingerprint};
+
+/// The organisation's own counters on its page. Key subjects are neither.
+const ORG_QUOTA_SUBJECT: u64 = 0;
+const ORG_RATE_SUBJECT: u64 = 1;
+const API_RATE_SUBJECT: u64 = 1;
+
+/// What is asked for, beside the API.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The request.
+    pub request: &'a Request<'a>,
+    /// The ways to read its path.
+    pub readings: &'a Readings<'a>,
+    /// The API's version, where rights name versions.
+    pub version: Option<&'a str>,
+}
+
+/// Who is calling.
+pub struct Caller<'e> {
+    /// The key or the identity as sent; empty for none.
+    name: Cow<'e, [u8]>,
+    source: &'e Source,
+    session: Option<&'e Session>,
+    /// For an identity without a session: the default one.
+    default: Option<&'e Session>,
+    org: Option<&'e Org>,
+    /// Of a key that was looked up by it.
+    hash: Option<KeyHash>,
+    /// An organisation that only the identity's source, or a fetched session, knows.
+    named_org: Option<Cow<'e, str>>,
+    /// See [`Claimed::is_ambiguous`].
+    is_ambiguous: bool,
+    /// Where its key stands.
+    place: Option<Place>,
+}
+
+impl<'e> Caller<'e> {
+    /// The caller of a request to `api`, which may have passed before.
+    pub fn identify(
+        access: &'e Access,
+        directory: &'e Directory,
+        api: &'e Api,
+        known: &mut KnownKeys,
+        request: &Request<'e>,
+        earlier: Option<&'e Pass>,
+    ) -> Self {
+        if api.use_keyless {
+            return Caller::nobody(directory.org(api.org));
+        }
+        let claim = |source: &'e Source| {
+            let passed = || earlier.filter(|_| *source == Source::Key)?.claim(&api.key_location);
+            Some((source, source.claim(request, &api.key_location).or_else(passed)?))
+        };
+        match api.identity.iter().find_map(claim) {
+            None => Caller::nobody(directory.org(api.org)),
+            Some((source, claimed)) => Caller::known_as(access, directory, api, known, source, claimed),
+        }
+    }
+
+    /// The caller who was identified before.
+    pub fn known_as(
+        access: &'e Access,
+        directory: &'e Directory,
+        api: &'e Api,
+        known: &mut KnownKeys,
+        source: &'e Source,
+        claimed: Claimed<'e>,
+    ) -> Self {
+        let Claimed { mut name, org: claimed_org, is_ambiguous, place } = claimed;
+        let mut hash = None;
+        let index = if is_ambiguous {
+            None
+        } else if *source == Source::Key {
+            let (index, whole) = known.find((access, directory), api, name, &mut hash);
+            name = whole;
+            index
+        } else {
+            let text = std::str::from_utf8(&name).ok();
+            text.and_then(|text| directory.find_identity(source.label(), text))
+        };
+        let session = index.and_then(|index| directory.session(index));
+        let default = if *source == Source::Key { None } else { access.default_session.as_ref() };
+        let mut caller = Caller {
+            name,
+            source,
+            session,
+            hash,
+            default: default.filter(|_| session.is_none()),
+            is_ambiguous,
+            place,
+            ..Caller::nobody(None)
+        };
+        // A session's organisation is its own, whatever a claim or an API says: or its limits could be chosen.
+        if let Some(index) = session.and_then(|session| session.org) {
+            caller.org = directory.org(Some(index));
+        } else if let Some(name) = session.and_then(|session| session.org_name.as_deref()) {
+            caller.named_org = Some(Cow::Borrowed(name));
+        } else if let Some(claimed) = claimed_org {
+            caller.org = directory.org(directory.org_index(&claimed));
+            caller.named_org = Some(Cow::Owned(claimed));
+        } else {
+            caller.org = directory.org(api.org);
+        }
+        caller
+    }
+
+    /// Nobody in particular.
+    pub fn nobody(org: Option<&'e Org>) -> Self {
+        let name = Cow::Borrowed(&b""[..]);
+        Caller {
+            name,
+            source: &Source::Key,
+            session: None,
+            default: None,
+            org,
+            hash: None,
+            named_org: None,
+            is_ambiguous: false,
+            place: None,
+        }
+    }
+
+    /// Runs every check except the counters. Returns what it may do on the API; `None` for anything.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check(
+        &self,
+        directory: &Directory,
+        api: &Api,
+        asked: &Asked<'_>,
+        compiled: &mut CompiledUrls,
+        now: UnixMillis,
+    ) -> Result<Option<Grant<'e>>, RequestOutcome> {
+        let grant = if api.use_keyless { None } else { self.check_session(directory, api, now)? };
+        let right = grant.and_then(|grant| grant.right);
+        if let Some((right, version)) = right.zip(asked.version)
+            && !right.versions.iter().any(|allowed| allowed == version)
+        {
+            return Err(RequestOutcome::NoAccess);
+        }
+        if let Some(urls) = right.and_then(|right| right.urls.as_deref()) {
+            let request = asked.request;
+            let paths = || asked.readings.decoded().iter().map(|reading| reading.path.as_ref());
+            if !request.methods().all(|method| urls.allow(compiled, method, paths())) {
+                return Err(RequestOutcome::UrlNotAllowed);
+            }
+        }
+        if self.org.is_some_and(|org| org.is_inactive) {
+            return Err(RequestOutcome::OrgInactive);
+        }
+        Ok(grant)
+    }
+
+    fn check_session(
+        &self,
+        directory: &Directory,
+        api: &Api,
+        now: UnixMillis,
+    ) -> Result<Option<Grant<'e>>, RequestOutcome> {
+        if self.name.is_empty() {
+            return Err(RequestOutcome::MissingKey);
+        }
+        if self.is_ambiguous {
+            return Err(RequestOutcome::UnknownKey);
+        }
+        if self.session.is_none() && !directory.is_complete() {
+            return Err(RequestOutcome::KeysNotLoaded);
+        }
+        if self.session.is_none() && *self.source == Source::Key {
+            return Err(RequestOutcome::UnknownKey);
+        }
+        if let Some(session) = self.session {
+            if session.is_inactive {
+                return Err(RequestOutcome::KeyInactive);
+            }
+            if session.expires.is_some_and(|expires| expires <= now || !now.is_of_a_clock()) {
+                return Err(RequestOutcome::KeyExpired);
+            }
+        }
+        match self.session.or(self.default) {
+            None => Ok(None),
+            Some(session) => session.plan.grant(&api.id).map(Some).ok_or(RequestOutcome::NoAccess),
+        }
+    }
+
+    /// What the request is to be counted on.
+    pub fn charge<'c>(&'c self, access: &Access, api: &'c Api, grant: Option<Grant<'c>>) -> Charge<'c> {
+        let mut charge = self.org_charge();
+        if let Some(Grant { scope, limits, .. }) = grant {
+            self.add_key(&mut charge.lines, access, scope, limits);
+        }
+        charge.lines.extend(line(Scope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(PageName::Kept(&api.page))));
+        charge
+    }
+
+    /// The part of its organisation.
+    pub fn org_charge(&self) -> Charge<'_> {
+        let mut charge = self.no_charge();
+        if let Some(org) = self.org {
+            charge.lines.extend(line(Scope::OrgRate, ORG_RATE_SUBJECT, &org.limits.rate, Home::Org));
+            charge.lines.extend(line(Scope::OrgQuota, ORG_QUOTA_SUBJECT, &org.limits.quota, Home::Org));
+        }
+        charge
+    }
+
+    /// Its own part.
+    pub fn key_charge<'c>(&'c self, access: &Access, scope: AllowanceScope, limits: &'c Limits) -> Charge<'c> {
+        let mut charge = self.no_charge();
+        self.add_key(&mut charge.lines, access, scope, limits);
+        charge
+    }
+
+    fn no_charge(&self) -> Charge<'_> {
+        Charge { org_page: self.org.map(|org| org.page.as_str()), lines: List::new() }
+    }
+
+    fn add_key<'c>(&self, lines: &mut List<Line<'c>>, access: &Access, scope: AllowanceScope, limits: &'c Limits) {
+        if limits.rate.is_none() && limits.quota.is_none() {
+            return;
+        }
+        let subject = self.subject(scope);
+        let home = self.home(access, subject);
+        lines.extend(line(Scope::KeyRate, rate_subject(subject), &limits.rate, home));
+        lines.extend(line(Scope::KeyQuota, subject, &limits.quota, home));
+    }
+
+    /// For a look at a session's counters.
+    pub fn of_session(directory: &'e Directory, session: &'e Session) -> Self {
+        Caller { session: Some(session), ..Caller::nobody(directory.org(session.org)) }
+    }
+
+    /// The number of its quota's counter.
+    fn subject(&self, scope: AllowanceScope) -> u64 {
+        let own = match self.session {
+            Some(session) => session.hash.subject(),
+            // The same name is somebody else in another organisation, and where another source says it.
+            None => fingerprint(&[
+                self.source.label(),
+                self.source.place(),
+                self.org_id(),
+                &String::from_utf8_lossy(&self.name),
+            ]),
+        };
+        // Neither of the organisation's.
+        (own ^ scope.0).max(2)
+    }
+
+    fn home(&self, access: &Access, subject: u64) -> Home<'static> {
+        let place = |pages: u32| subject.checked_rem(u64::from(pages)).unwrap_or_default();
+        match self.session {
+            None => Home::Own(PageName::Identities(place(access.identity_pages))),
+            Some(session) if session.is_fetched => Home::Own(PageName::Fetched(place(access.fetched_pages))),
+            // A key of no organisation may come by the APIs of several, and still has one quota.
+            Some(session) if session.org.is_none() => Home::Own(PageName::Own(subject)),
+            Some(_) => Home::OrgOr(PageName::Own(subject)),
+        }
+    }
+
+    /// The key or identity, and where it came from.
+    pub fn name(&self) -> (&'e Source, &[u8]) {
+        (self.source, &self.name)
+    }
+
+    /// Its key, where the next pass of the request would not find it: stripped, or in a query that a redirect replaces.
+    pub fn key_to_pass(&self, api: &Api) -> Option<PassedKey> {
+        let place = self.place.filter(|place| api.strip_authorization_data || *place == Place::Parameter)?;
+        PassedKey::new(&api.key_location, place, &self.name)
+    }
+
+    /// The place of its organisation.
+    pub fn org_index(&self) -> Option<OrgIndex> {
+        self.org.map(|org| org.index)
+    }
+
+    /// The organisation that its source names; empty for none.
+    pub fn named_org(&self) -> &str {
+        self.named_org.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it has a session of its own: a client cannot choose who has.
+    pub fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// What its session, or the default one, says of itself.
+    pub fn about(&self) -> Option<&'e About> {
+        self.session.or(self.default).and_then(|session| session.about.as_deref())
+    }
+
+    /// The key as an event shows it: raw, or its fingerprint.
+    pub fn key_text(&self, hash_keys: bool) -> String {
+        if hash_keys { self.fingerprint() } else { client_text(&self.name) }
+    }
+
+    /// The key as a log shows it; empty where there is none.
+    pub fn fingerprint(&self) -> String {
+        if self.name.is_empty() {
+            return String::new();
+        }
+        let of_session = self.session.filter(|_| *self.source == Source::Key).map(|session| session.hash);
+        of_session.or(self.hash).unwrap_or_else(|| KeyHash::of(&self.name)).fingerprint()
+    }
+
+    /// The organisation's id; empty for none.
+    pub fn org_id(&self) -> &str {
+        self.named_org.as_deref().or(self.org.map(|org| org.id.as_str())).unwrap_or_default()
+    }
+}
+
+fn line<'c>(scope: Scope, subject: u64, quota: &'c Option<Quota>, home: Home<'c>) -> Option<Line<'c>> {
+    quota.as_ref().map(|quota| Line { scope, subject, quota, home })
+}
+
+/// The number of the rate's counter beside a quota's.
+fn rate_subject(subject: u64) -> u64 {
+    (subject ^ 0x9e37_79b9_7f4a_7c15).max(2)
+}

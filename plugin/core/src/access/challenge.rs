@@ -1,0 +1,113 @@
+//! What a 401 says of the credentials that it wants: `WWW-Authenticate` (RFC 9110, section 11.6.1).
+
+use crate::access::answer::RequestOutcome;
+use crate::access::identity::Source;
+use crate::access::key_location::KeyLocation;
+
+/// Characters of a name that a realm shows.
+const MAX_REALM: usize = 128;
+
+/// The challenge of an API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Challenge {
+    /// `Authorization: Bearer <key>` is what the API takes (RFC 6750). Else the scheme is `ApiKey`, which is not
+    /// registered and which no browser answers with a login window.
+    is_bearer: bool,
+    /// A quoted string.
+    realm: String,
+}
+
+impl Challenge {
+    /// For an API with that name, whose callers are known by `sources` and whose keys stand at `location`.
+    pub fn new(name: &str, sources: &[Source], location: &KeyLocation) -> Self {
+        let takes_bearer = |source: &Source| match source {
+            Source::Key => location.header == "authorization",
+            // Such as the claims of a JWT.
+            Source::Metadata { .. } => true,
+            Source::Header(_) | Source::PeerCertificate(_) | Source::SourceAddress => false,
+        };
+        Challenge { is_bearer: sources.iter().any(takes_bearer), realm: quoted(name) }
+    }
+
+    /// The value of the header for a refusal with 401.
+    pub fn value(&self, outcome: RequestOutcome) -> String {
+        let scheme = if self.is_bearer { "Bearer" } else { "ApiKey" };
+        let error = match outcome.refusal() {
+            // RFC 6750, section 3.1. Of a request without a key there is nothing more to say.
+            Some((_, text)) if self.is_bearer && outcome == RequestOutcome::KeyExpired => {
+                format!(r#", error="invalid_token", error_description="{text}""#)
+            }
+            _ => String::new(),
+        };
+        format!("{scheme} realm={}{error}", self.realm)
+    }
+}
+
+/// A quoted string of ASCII only. Other characters are percent-encoded, since clients read them in different charsets,
+/// and control characters are not allowed in a header.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars().take(MAX_REALM) {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            _ => quoted.extend(percent_encoding::percent_encode(
+                c.encode_utf8(&mut [0; 4]).as_bytes(),
+                percent_encoding::NON_ALPHANUMERIC,
+            )),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn value(name: &str, sources: &[Source], header: &str, outcome: RequestOutcome) -> String {
+        let location = KeyLocation { header: header.to_owned(), ..KeyLocation::default() };
+        Challenge::new(name, sources, &location).value(outcome)
+    }
+
+    #[test]
+    fn the_scheme_fits_the_place_of_the_key() {
+        let of = |sources: &[Source], header| value("Orders", sources, header, RequestOutcome::MissingKey);
+        let metadata = Source::Metadata { name: "metadata".into(), org: None };
+        assert_eq!(of(&[Source::Key], "authorization"), r#"Bearer realm="Orders""#);
+        assert_eq!(of(&[Source::Key], "x-api-key"), r#"ApiKey realm="Orders""#);
+        assert_eq!(of(&[Source::Key], ""), r#"ApiKey realm="Orders""#);
+        assert_eq!(of(&[metadata], "authorization"), r#"Bearer realm="Orders""#);
+        assert_eq!(of(&[Source::Header("x-id".into())], "authorization"), r#"ApiKey realm="Orders""#);
+    }
+
+    #[test]
+    fn an_expired_key_is_an_invalid_token() {
+        let expired = |header| value("Orders", &[Source::Key], header, RequestOutcome::KeyExpired);
+        assert_eq!(
+            expired("authorization"),
+            r#"Bearer realm="Orders", error="invalid_token", error_description="Key has expired, please renew""#
+        );
+        assert_eq!(expired("x-api-key"), r#"ApiKey realm="Orders""#);
+    }
+
+    #[test]
+    fn any_name_is_a_legal_realm() {
+        for (name, realm) in [
+            ("", r#""""#),
+            ("a \"b\" \\c", r#""a \"b\" \\c""#),
+            ("Café", r#""Caf%C3%A9""#),
+            ("a\r\nx: y\t\0\u{7f}", r#""a%0D%0Ax: y%09%00%7F""#),
+            ("😀", r#""%F0%9F%98%80""#),
+        ] {
+            assert_eq!(quoted(name), realm);
+        }
+        for name in ["\u{0}".repeat(1000), "é".repeat(1000), "\"".repeat(1000)] {
+            let value = value(&name, &[Source::Key], "", RequestOutcome::MissingKey);
+            assert!(value.len() < 1000 && http::HeaderValue::from_str(&value).is_ok(), "{value}");
+            assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Where an API key may stand in a request, how it is found there, and how it is taken out.
+//!
+//! A client can repeat a header line, a parameter and a cookie, and an upstream may read another occurrence than this
+//! filter. So all of them count: a place that holds two different keys holds no valid one, and every occurrence is
+//! stripped.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::request::{Request, decode_query_part, split_once};
+use crate::host::headers::HeaderChange;
+
+/// Where a key may stand. Of several places that hold a key, the cookie wins over the parameter, and the parameter over
+/// the header, as in Tyk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyLocation {
+    /// The header, lower case.
+    pub header: String,
+    /// The query parameter.
+    pub parameter: Option<String>,
+    /// The cookie.
+    pub cookie: Option<String>,
+}
+
+/// A kind of place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// A cookie, in any of the `Cookie` lines.
+    Cookie,
+    /// A parameter of the query.
+    Parameter,
+    /// A header.
+    Header,
+}
+
+/// A key that a request carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundKey<'r> {
+    /// Without `Bearer`; never empty.
+    pub key: Cow<'r, [u8]>,
+    /// Where it stands.
+    pub place: Place,
+    /// The same place holds another key, too.
+    pub is_ambiguous: bool,
+}
+
+impl<'r> FoundKey<'r> {
+    fn among(place: Place, values: impl Iterator<Item = Cow<'r, [u8]>>) -> Option<Self> {
+        let mut keys = values.map(without_bearer).filter(|key| !key.is_empty());
+        let key = keys.next()?;
+        let is_ambiguous = keys.any(|other| other != key);
+        Some(FoundKey { key, place, is_ambiguous })
+    }
+}
+
+impl KeyLocation {
+    /// The key that a request carries.
+    pub fn find<'r>(&self, request: &Request<'r>) -> Option<FoundKey<'r>> {
+        let cookie = self.cookie.as_deref().and_then(|name| FoundKey::among(Place::Cookie, cookies(request, name)));
+        let parameter = || {
+            let name = self.parameter.as_deref()?;
+            FoundKey::among(Place::Parameter, parameters(request, name))
+        };
+        let header = || {
+            let lines = request.lines(&self.header).map(|(_, value)| Cow::Borrowed(value));
+            FoundKey::among(Place::Header, lines)
+        };
+        cookie.or_else(parameter).or_else(header)
+    }
+
+    /// The name of a kind of place; `None` where keys do not stand there.
+    pub fn name(&self, place: Place) -> Option<&str> {
+        match place {
+            Place::Cookie => self.cookie.as_deref(),
+            Place::Parameter => self.parameter.as_deref(),
+            Place::Header => Some(&self.header),
+        }
+    }
+
+    /// What takes the key out of every configured place, and nothing else.
+    pub fn strip(&self, request: &Request<'_>) -> Vec<HeaderChange> {
+        let mut changes = Vec::new();
+        request.remove_all(&self.header, &mut changes);
+        if let Some((name, query)) = self.parameter.as_deref().zip(request.query()) {
+            let is_named = |pair: &&[u8]| is_parameter(pair, name);
+            if query.split(|&byte| byte == b'&').any(|pair| is_named(&pair)) {
+                let kept: Vec<&[u8]> = query.split(|&byte| byte == b'&').filter(|pair| !is_named(pair)).collect();
+                let separator: &[u8] = if kept.is_empty() { b"" } else { b"?" };
+                let target = [request.path(), separator, &kept.join(&b"&"[..])].concat();
+                changes.push(HeaderChange::Replace(":path".into(), target));
+            }
+        }
+        if let Some(name) = self.cookie.as_deref() {
+            strip_cookie(request, name, &mut changes);
+        }
+        changes
+    }
+}
+
+/// The other cookies stay as they were sent, joined in one line: HTTP/1 has no more than one.
+fn strip_cookie(request: &Request<'_>, name: &str, changes: &mut Vec<HeaderChange>) {
+    let is_named = |pair: &&[u8]| cookie_name(pair) == name.as_bytes();
+    let pairs = |line: &'_ [u8]| line.split(|&byte| byte == b';').filter(is_named).count();
+    let (lines, found) = request.lines("cookie").fold((0_usize, 0_usize), |(lines, found), (_, line)| {
+        (lines.saturating_add(1), found.saturating_add(pairs(line)))
+    });
+    let Some((spelling, _)) = request.lines("cookie").next().filter(|_| found > 0) else { return };
+    let kept = request.lines("cookie").map(|(_, line)| {
+        let kept: Vec<&[u8]> = line.split(|&byte| byte == b';').filter(|pair| !is_named(pair)).collect();
+        kept.join(&b";"[..]).trim_ascii().to_vec()
+    });
+    let kept = kept.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(&b"; "[..]);
+    if kept.is_empty() || lines > 1 {
+        request.remove_all("cookie", changes);
+    }
+    if !kept.is_empty() {
+        changes.push(HeaderChange::Replace(String::from_utf8_lossy(spelling).into_owned(), kept));
+    }
+}
+
+/// As Tyk drops it, with blanks around the key. `Bearer` alone stays, as a key that nobody has.
+fn without_bearer(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    fn key(value: &[u8]) -> &[u8] {
+        let value = value.trim_ascii();
+        match value.split_at_checked(7) {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"Bearer ") => key.trim_ascii(),
+            _ => value,
+        }
+    }
+    match value {
+        Cow::Borrowed(value) => Cow::Borrowed(key(value)),
+        Cow::Owned(value) => Cow::Owned(key(&value).to_vec()),
+    }
+}
+
+fn parameters<'r>(request: &Request<'r>, name: &str) -> impl Iterator<Item = Cow<'r, [u8]>> {
+    let pairs = request.query().unwrap_or_default().split(|&byte| byte == b'&');
+    pairs
+        .filter(move |pair| is_parameter(pair, name))
+        .filter_map(|pair| split_once(pair, b'=').map(|(_, value)| decode_query_part(value)))
+}
+
+fn is_parameter(pair: &[u8], name: &str) -> bool {
+    let key = split_once(pair, b'=').map_or(pair, |(key, _)| key);
+    decode_query_part(key).as_ref() == name.as_bytes()
+}
+
+fn cookies<'r>(request: &Request<'r>, name: &str) -> impl Iterator<Item = Cow<'r, [u8]>> {
+    let pairs = request.lines("cookie").flat_map(|(_, line)| line.split(|&byte| byte == b';'));
+    pairs
+        .filter(move |pair| cookie_name(pair) == name.as_bytes())
+        .filter_map(|pair| split_once(pair, b'=').map(|(_, value)| Cow::Borrowed(without_quotes(value.trim_ascii()))))
+}
+
+fn cookie_name(pair: &[u8]) -> &[u8] {
+    split_once(pair, b'=').map_or(pair, |(name, _)| name).trim_ascii()
+}
+
+fn without_quotes(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests;

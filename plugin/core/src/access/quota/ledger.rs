@@ -1,0 +1,445 @@
+//! Counting a request on everything that limits it: rates and quotas of its organisation, its key and its API.
+//!
+//! An organisation's page holds its own counters and those of the first keys that were seen: for them one
+//! compare-and-swap counts all, or none. Entries are never removed there, so a key that once found the page full finds
+//! it full for ever, and has a page of its own. Where a request is counted on several pages, they are counted on one
+//! after the other, and those before are refunded when a later one refuses.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::page::{Counter, Kind, MAX_ENTRIES, Page, Place};
+use super::{Alerts, Quota, Usage};
+use crate::base::units::{Percent, UnixMillis};
+use crate::host::metrics::Metric;
+use crate::host::ports::{Metrics, SharedData};
+use crate::host::store::{Change, CorruptRecord, StoreError, read, update_often};
+
+/// Two places of every organisation's page are kept for the organisation itself.
+const MAX_SHARED: usize = MAX_ENTRIES - 2;
+
+/// Whose limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The organisation's rate.
+    OrgRate,
+    /// The organisation's quota.
+    OrgQuota,
+    /// The key's rate.
+    KeyRate,
+    /// The key's quota.
+    KeyQuota,
+    /// The rate of all callers of the API together.
+    ApiRate,
+}
+
+impl Scope {
+    /// The limit's name in `RateLimit` headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::OrgRate => "organisation-rate",
+            Scope::OrgQuota => "organisation-quota",
+            Scope::KeyRate => "rate",
+            Scope::KeyQuota => "quota",
+            Scope::ApiRate => "api-rate",
+        }
+    }
+
+    /// Whether it is a rate, not a quota.
+    pub fn is_rate(self) -> bool {
+        matches!(self, Scope::OrgRate | Scope::KeyRate | Scope::ApiRate)
+    }
+}
+
+/// A value in shared data that holds counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageName<'c> {
+    /// One that keeps its entries, by its shared-data key.
+    Kept(&'c str),
+    /// The page of one subject, which keeps it.
+    Own(u64),
+    /// A page of the table of identities that traffic can invent, by its number.
+    Identities(u64),
+    /// A page of the table of fetched keys, by its number.
+    Fetched(u64),
+}
+
+impl<'c> PageName<'c> {
+    /// The shared-data key.
+    fn key(self) -> Cow<'c, str> {
+        match self {
+            PageName::Kept(key) => Cow::Borrowed(key),
+            PageName::Own(subject) => {
+                let mut digits = [0; 16];
+                // Only another length could fail.
+                let _ = hex::encode_to_slice(subject.to_be_bytes(), &mut digits);
+                let digits = std::str::from_utf8(&digits).unwrap_or_default();
+                Cow::Owned(["tb1/k/", digits.trim_start_matches('0')].concat())
+            }
+            PageName::Identities(page) => Cow::Owned(["tb1/i/", itoa::Buffer::new().format(page)].concat()),
+            PageName::Fetched(page) => Cow::Owned(["tb1/j/", itoa::Buffer::new().format(page)].concat()),
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            PageName::Kept(_) | PageName::Own(_) => Kind::Kept,
+            PageName::Identities(_) | PageName::Fetched(_) => Kind::Table,
+        }
+    }
+}
+
+/// Where a counter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home<'c> {
+    /// On the organisation's page.
+    Org,
+    /// On the organisation's page while that has room, else on this one. For keys of that organisation only: a key of
+    /// none may come by the APIs of several, and still has one quota.
+    OrgOr(PageName<'c>),
+    /// On this page.
+    Own(PageName<'c>),
+}
+
+/// One limit that a request is counted on.
+#[derive(Clone, Debug)]
+pub struct Line<'c> {
+    /// Whose.
+    pub scope: Scope,
+    /// The counter's number, unique on its page.
+    pub subject: u64,
+    /// The limit.
+    pub quota: &'c Quota,
+    /// Where its counter stands.
+    pub home: Home<'c>,
+}
+
+/// What one request is to be counted on.
+#[derive(Clone, Debug, Default)]
+pub struct Charge<'c> {
+    /// The shared-data key of the organisation's page; `None` for a request of no organisation.
+    pub org_page: Option<&'c str>,
+    /// The limits, in the order in which they refuse.
+    pub lines: List<Line<'c>>,
+}
+
+/// A list that needs no allocation for as many limits as a request has at most: one of each [`Scope`].
+pub type List<T> = SmallVec<[T; 5]>;
+
+/// How far limits are used. It needs no allocation for two, which is what most requests are counted on: unlike a [`List`]
+/// it is moved around and kept until the response, so that its size counts.
+pub type Usages = SmallVec<[(Scope, Usage); 2]>;
+
+/// A threshold that this request is the first to find passed: no other request reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// Whose quota.
+    pub scope: Scope,
+    /// The threshold.
+    pub limit: Percent,
+    /// Requests counted; this one included, unless it was refused.
+    pub count: u64,
+    /// The quota's maximum.
+    pub max: u64,
+}
+
+/// The outcome of a charge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Charged {
+    /// The limit that refused the request, which then counts on none.
+    pub refused_by: Option<Scope>,
+    /// The refusing limit, else all of them.
+    pub usages: Usages,
+    /// At most one per scope.
+    pub crossings: Vec<Crossing>,
+}
+
+impl Charged {
+    fn and(mut self, other: Self) -> Self {
+        self.usages.extend(other.usages);
+        self.crossings.extend(other.crossings);
+        self
+    }
+}
+
+/// Counts a request, or finds that a limit refuses it.
+///
+/// # Errors
+/// When a counter cannot be read or written; the request is then counted on none, or, where a refund failed too, on
+/// some, which is logged.
+pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: UnixMillis) -> Result<Charged, StoreError> {
+    let mut waiting: List<&Line<'_>> = charge.lines.iter().collect();
+    let mut done: SmallVec<[PageCharge<'_>; 2]> = SmallVec::new();
+    let is_shared = |line: &&Line<'_>| !matches!(line.home, Home::Own(_));
+    let mut org_page = charge.org_page.filter(|_| waiting.iter().any(is_shared)).map(PageName::Kept);
+    while let Some(first) = waiting.first() {
+        let (page, here, later): (PageName<'_>, List<&Line<'_>>, List<&Line<'_>>) = match org_page.take() {
+            Some(page) => {
+                let (here, later) = waiting.iter().copied().partition(is_shared);
+                (page, here, later)
+            }
+            None => {
+                // An organisation's line that has no page to stand on cannot be: its page keeps places for it.
+                let Some(page) = first.own_page() else { break };
+                let (here, later) = waiting.iter().copied().partition(|line| line.own_page() == Some(page));
+                (page, here, later)
+            }
+        };
+        match count_on(host, page, &here, &later, now) {
+            Ok(Counted { page: PageCharge { mut charged, .. }, due_on, .. }) if charged.refused_by.is_some() => {
+                charged.crossings.extend(refund_all(host, &done));
+                charged.crossings.extend(due_on.and_then(|line| line.ring(host, now)));
+                return Ok(charged);
+            }
+            // Most requests are counted on one page.
+            Ok(Counted { page, elsewhere, .. }) if done.is_empty() && elsewhere.is_empty() && later.is_empty() => {
+                return Ok(page.charged);
+            }
+            Ok(Counted { page, elsewhere, .. }) => {
+                done.push(page);
+                waiting = elsewhere.into_iter().chain(later).collect();
+            }
+            Err(error) => {
+                for crossing in refund_all(host, &done) {
+                    log::error!("nobody is told that {} % of a quota were reached", crossing.limit);
+                }
+                return Err(error);
+            }
+        }
+    }
+    let each = done.into_iter().map(|page| page.charged);
+    Ok(each.reduce(Charged::and).unwrap_or_default())
+}
+
+/// How far limits are used, without counting. One that cannot be read is left out.
+pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(Scope, Usage)> {
+    let page = |key: &str, kind| Page::decode(read(host, key).ok()?, kind).ok();
+    let org_page = charge.org_page.and_then(|key| page(key, Kind::Kept));
+    let usage = |line: &Line<'_>| {
+        let shared = org_page.as_ref().filter(|_| !matches!(line.home, Home::Own(_)));
+        let on_shared = shared.and_then(|page| Some(page.counter(page.find(line.subject)?)));
+        let counter = match (on_shared, line.own_page()) {
+            (Some(counter), _) => counter,
+            (None, None) => Counter { started: now, ..Counter::default() },
+            (None, Some(name)) => {
+                let own = page(&name.key(), name.kind())?;
+                own.find(line.subject).map_or(Counter { started: now, ..Counter::default() }, |at| own.counter(at))
+            }
+        };
+        let counter = line.quota.as_of(counter, now);
+        Some((line.scope, line.quota.usage(counter.count, counter.started)))
+    };
+    charge.lines.iter().filter_map(usage).collect()
+}
+
+impl<'c> Line<'c> {
+    fn own_page(&self) -> Option<PageName<'c>> {
+        match self.home {
+            Home::Org => None,
+            Home::OrgOr(page) | Home::Own(page) => Some(page),
+        }
+    }
+
+    /// The refusal of a limit whose own page says that it is used up. A page that cannot be read refuses nothing here:
+    /// counting on it will say why.
+    fn peek(&self, host: &impl SharedData, now: UnixMillis) -> Option<Tally<'_, 'c>> {
+        let page = self.own_page()?;
+        let stored = Page::decode(read(host, &page.key()).ok()?, page.kind()).ok()?;
+        Some(Tally::find(&stored, self, now)?).filter(Tally::is_used_up)
+    }
+
+    /// Reports what a used-up limit on a page of its own has not reported yet.
+    fn ring(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Option<Crossing> {
+        let page = self.own_page()?;
+        let rung = update_often(host, &page.key(), |stored| {
+            let mut counters = Page::decode(stored, page.kind())?;
+            let crossing = Tally::find(&counters, self, now).and_then(|mut tally| tally.ring(&mut counters));
+            Ok(if crossing.is_some() { Change::Write(counters.encode(), crossing) } else { Change::Keep(None) })
+        });
+        rung.unwrap_or_else(|error| {
+            log::error!("{}: a threshold that was passed is not reported yet: {error}", page.key());
+            None
+        })
+    }
+}
+
+/// A charge on one page, with what it takes to undo it.
+struct PageCharge<'c> {
+    page: PageName<'c>,
+    charged: Charged,
+    undo: SmallVec<[Undo; 2]>,
+}
+
+struct Undo {
+    subject: u64,
+    /// The window in which it was counted.
+    started: UnixMillis,
+    /// Those before this charge.
+    alerts: Alerts,
+    crossing: Option<Crossing>,
+}
+
+/// What [`count_on`] came to.
+struct Counted<'c, 'l> {
+    page: PageCharge<'c>,
+    /// What found no room on the page, and is still to be counted.
+    elsewhere: List<&'l Line<'c>>,
+    /// The limit on another page that refused, where it has a threshold to report.
+    due_on: Option<&'l Line<'c>>,
+}
+
+/// Counts on all of `here` that find room on the page, or on none. `later` are looked at: a key that is used up must not
+/// take the organisation's last request even for a moment.
+fn count_on<'c, 'l>(
+    host: &(impl SharedData + Metrics),
+    page: PageName<'c>,
+    here: &[&'l Line<'c>],
+    later: &[&'l Line<'c>],
+    now: UnixMillis,
+) -> Result<Counted<'c, 'l>, StoreError> {
+    // Not handed through the update, which would copy it from one frame to the next.
+    let mut counted = None;
+    let evicted = update_often(host, &page.key(), |stored| {
+        let mut counters = Page::decode(stored, page.kind())?;
+        let (mut tallies, mut elsewhere) = (List::new(), List::new());
+        for line in here {
+            match Tally::open(&mut counters, line, now) {
+                Some(tally) => tallies.push(tally),
+                None if matches!(line.home, Home::OrgOr(_)) && line.own_page() != Some(page) => elsewhere.push(*line),
+                // A page of its own has room for it, unless it is not the page that it should be.
+                None => return Err(CorruptRecord { record: "counter page", len: counters.encode().len() }),
+            }
+        }
+        let here = tallies.iter_mut().find(|tally| tally.is_used_up());
+        let refused = match here {
+            Some(used_up) => {
+                // A limit that was lowered below the count reports it by a refusal, or never.
+                let crossing = used_up.ring(&mut counters);
+                Some((used_up.refusal(crossing), None, crossing.is_some()))
+            }
+            None => elsewhere.iter().chain(later).find_map(|line| {
+                let used_up = line.peek(host, now)?;
+                Some((used_up.refusal(None), used_up.is_due().then_some(*line), false))
+            }),
+        };
+        if let Some((charged, due_on, has_rung)) = refused {
+            let refused = PageCharge { page, charged, undo: SmallVec::new() };
+            counted = Some(Counted { page: refused, elsewhere: List::new(), due_on });
+            let is_worth_writing = has_rung || counters.is_renewed();
+            return Ok(if is_worth_writing { Change::Write(counters.encode(), 0) } else { Change::Keep(0) });
+        }
+        let page = PageCharge { page, charged: Charged::default(), undo: SmallVec::new() };
+        let counted = counted.insert(Counted { page, elsewhere, due_on: None });
+        for tally in tallies {
+            let undo = tally.count(&mut counters, &mut counted.page.charged);
+            counted.page.undo.push(undo);
+        }
+        let (evicted, is_empty) = (counters.evicted(), counted.page.undo.is_empty());
+        Ok(if is_empty { Change::Keep(evicted) } else { Change::Write(counters.encode(), evicted) })
+    })?;
+    if evicted > 0 {
+        host.add(Metric::IdentitiesEvicted, evicted);
+    }
+    // The step that won has run.
+    counted.ok_or(StoreError::Exhausted)
+}
+
+/// Takes a request off every page that it was counted on. Returns the crossings that must be reported although the
+/// request that made them was refused: others counted past the threshold meanwhile, and they saw it as already rung.
+fn refund_all(host: &(impl SharedData + Metrics), done: &[PageCharge<'_>]) -> Vec<Crossing> {
+    done.iter().flat_map(|page| refund(host, page)).collect()
+}
+
+fn refund(host: &(impl SharedData + Metrics), charge: &PageCharge<'_>) -> Vec<Crossing> {
+    let refunded = update_often(host, &charge.page.key(), |stored| {
+        let mut page = Page::decode(stored, charge.page.kind())?;
+        let due = charge.undo.iter().filter_map(|undo| undo.apply(&mut page)).collect();
+        Ok(Change::Write(page.encode(), due))
+    });
+    refunded.unwrap_or_else(|error| {
+        log::error!("{}: one request stays counted although it was refused: {error}", charge.page.key());
+        charge.undo.iter().filter_map(|undo| undo.crossing).collect()
+    })
+}
+
+impl Undo {
+    fn apply(&self, page: &mut Page) -> Option<Crossing> {
+        let Some(place) = page.find(self.subject) else { return self.crossing };
+        let mut counter = page.counter(place);
+        if counter.started != self.started {
+            return self.crossing;
+        }
+        counter.count = counter.count.saturating_sub(1);
+        let due = self.crossing.filter(|crossing| {
+            let others_passed = counter.count >= crossing.count;
+            others_passed || !counter.alerts.take_back(crossing.limit, self.alerts)
+        });
+        page.set(place, counter);
+        due
+    }
+}
+
+/// One counter of a page, opened to count a request on.
+struct Tally<'t, 'c> {
+    place: Place,
+    line: &'t Line<'c>,
+    /// As of now: an ended window is already replaced by a new one.
+    counter: Counter,
+}
+
+impl<'t, 'c> Tally<'t, 'c> {
+    /// `None` where the page has neither the subject nor room for it.
+    fn open(page: &mut Page, line: &'t Line<'c>, now: UnixMillis) -> Option<Self> {
+        let capacity = if matches!(line.home, Home::OrgOr(_)) { MAX_SHARED } else { MAX_ENTRIES };
+        let place = page.open(line.subject, capacity, now)?;
+        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
+    }
+
+    /// Of a subject that has a counter on the page.
+    fn find(page: &Page, line: &'t Line<'c>, now: UnixMillis) -> Option<Self> {
+        let place = page.find(line.subject)?;
+        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
+    }
+
+    fn usage(&self) -> (Scope, Usage) {
+        (self.line.scope, self.line.quota.usage(self.counter.count, self.counter.started))
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.counter.count >= self.line.quota.max
+    }
+
+    fn refusal(&self, crossing: Option<Crossing>) -> Charged {
+        let crossings = crossing.into_iter().collect();
+        Charged { refused_by: Some(self.line.scope), usages: Usages::from_iter([self.usage()]), crossings }
+    }
+
+    fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {
+        let alerts = self.counter.alerts;
+        self.counter.count = self.counter.count.saturating_add(1);
+        self.counter.alerts.keep_up(self.counter.count, self.line.quota.max);
+        page.set(self.place, self.counter);
+        let crossing = self.ring(page);
+        charged.crossings.extend(crossing);
+        charged.usages.push(self.usage());
+        Undo { subject: self.line.subject, started: self.counter.started, alerts, crossing }
+    }
+
+    fn is_due(&self) -> bool {
+        self.line.quota.due(&self.counter).is_some()
+    }
+
+    /// The threshold that is to be reported now, noted on the page as reported.
+    fn ring(&mut self, page: &mut Page) -> Option<Crossing> {
+        let quota = self.line.quota;
+        let trigger = quota.due(&self.counter)?;
+        self.counter.alerts.add(trigger.limit, self.counter.count);
+        page.set(self.place, self.counter);
+        Some(Crossing { scope: self.line.scope, limit: trigger.limit, count: self.counter.count, max: quota.max })
+    }
+}
+
+#[cfg(test)]
+mod tests;

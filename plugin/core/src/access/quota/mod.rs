@@ -1,0 +1,142 @@
+//! Quotas and rates: a fixed window that starts at its first counted request, counted exactly across all workers.
+//!
+//! A rate is a quota with a short window. Its window is fixed too: two numbers count it exactly at any rate, and the
+//! same compare-and-swap counts it with the quota, whereas a window that slides exactly would keep the time of each
+//! request in it. Up to twice the rate can pass in a period that lies across the end of a window.
+//!
+//! [`Counters`] is a store of counters, [`ledger`] the one of this process, with [`page`] as its stored form; [`alerts`]
+//! says which thresholds were reported.
+
+mod alerts;
+mod counters;
+mod ledger;
+mod page;
+
+pub use alerts::Alerts;
+pub use counters::{ChargeResult, Counters, LocalCounters};
+pub use ledger::{Charge, Charged, Crossing, Home, Line, List, PageName, Scope, Usages, charge, usages};
+pub use page::{Counter, Kind, MAX_ENTRIES, Page};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::units::{Percent, UnixMillis};
+
+/// A quota as configured: how much, for how long, and when to ring.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Quota {
+    /// Requests per window; at least 1.
+    pub max: u64,
+    /// The window in milliseconds; `None` never renews.
+    pub window_ms: Option<u64>,
+    /// The monitor's thresholds, ascending by count, one per count.
+    triggers: Vec<Trigger>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Trigger {
+    at: u64,
+    limit: Percent,
+}
+
+impl Quota {
+    /// `limits` in any order. Where two fall on the same count, the higher one rings.
+    pub fn new(max: u64, window_ms: Option<u64>, limits: impl IntoIterator<Item = Percent>) -> Self {
+        let max = max.max(1);
+        let mut triggers: Vec<Trigger> =
+            limits.into_iter().map(|limit| Trigger { at: limit.count_of(max), limit }).collect();
+        triggers.sort_by(|a, b| a.at.cmp(&b.at).then(b.limit.cmp(&a.limit)));
+        triggers.dedup_by_key(|trigger| trigger.at);
+        Quota { max, window_ms, triggers }
+    }
+
+    /// `rate` requests per `per` seconds; `None` where either is 0 or less. Less than one request a period is one request
+    /// in a longer one.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub fn of_rate(rate: f64, per: f64) -> Option<Self> {
+        let is_limit = rate > 0.0 && per > 0.0 && rate.is_finite() && per.is_finite();
+        let (max, seconds) = if rate < 1.0 { (1.0, per / rate) } else { (rate.floor(), per) };
+        // Casts of floats saturate.
+        is_limit.then(|| Quota::new(max as u64, Some(((seconds * 1000.0).round() as u64).max(1)), []))
+    }
+
+    /// A counter as of now: an ended window is replaced by a new one.
+    fn as_of(&self, counter: Counter, now: UnixMillis) -> Counter {
+        // A window that starts further ahead than it is long was begun by a clock that has been set right since.
+        let is_over = |window| now.since(counter.started) >= window || counter.started.since(now) > window;
+        if self.window_ms.is_some_and(is_over) { Counter { started: now, ..Counter::default() } } else { counter }
+    }
+
+    /// The highest threshold that a counter is at or above, unless it has been reported.
+    fn due(&self, counter: &Counter) -> Option<Trigger> {
+        let reached = self.triggers.iter().rev().find(|trigger| trigger.at <= counter.count)?;
+        // What covers the highest covers those below it.
+        (!counter.alerts.cover(*reached)).then_some(*reached)
+    }
+
+    fn usage(&self, count: u64, started: UnixMillis) -> Usage {
+        let renews = self.window_ms.map(|window| started.plus(window));
+        Usage { max: self.max, count, window_ms: self.window_ms, renews }
+    }
+}
+
+/// How far a quota is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Requests per window.
+    pub max: u64,
+    /// Requests counted in this window.
+    pub count: u64,
+    /// The window in milliseconds; `None` never renews.
+    pub window_ms: Option<u64>,
+    /// When the window ends; `None` never.
+    pub renews: Option<UnixMillis>,
+}
+
+impl Usage {
+    /// Requests left in this window.
+    pub fn remaining(&self) -> u64 {
+        self.max.saturating_sub(self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn quota(max: u64, limits: &[f64]) -> Quota {
+        Quota::new(max, None, limits.iter().map(|limit| Percent::new(*limit).unwrap()))
+    }
+
+    fn due(quota: &Quota, count: u64, alerts: Alerts) -> Option<String> {
+        quota.due(&Counter { count, alerts, ..Counter::default() }).map(|trigger| trigger.limit.to_string())
+    }
+
+    #[test]
+    fn the_highest_of_several_crossed_thresholds_rings() {
+        let quota = quota(3, &[50.0, 80.0, 60.0]);
+        let due = |count| due(&quota, count, Alerts::default());
+        assert_eq!([due(1), due(2), due(3)], [None, Some("60".into()), Some("80".into())]);
+    }
+
+    #[test]
+    fn rates_become_whole_requests() {
+        let rate = |rate, per| Quota::of_rate(rate, per).map(|quota| (quota.max, quota.window_ms));
+        assert_eq!(rate(100.0, 1.0), Some((100, Some(1000))));
+        assert_eq!(rate(2.5, 0.5), Some((2, Some(500))));
+        assert_eq!(rate(0.5, 1.0), Some((1, Some(2000))));
+        for none in [(0.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (1.0, -1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY)] {
+            assert_eq!(rate(none.0, none.1), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_that_rang_stays_silent() {
+        let quota = quota(10, &[50.0, 80.0]);
+        let mut alerts = Alerts::default();
+        alerts.add(Percent::new(50.0).unwrap(), 5);
+        assert_eq!(due(&quota, 5, alerts), None);
+        assert_eq!(due(&quota, 8, alerts), Some("80".into()));
+    }
+}

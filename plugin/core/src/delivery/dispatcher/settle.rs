@@ -1,0 +1,172 @@
+//! What becomes of a message after an attempt.
+
+use super::{Attempt, Dispatcher, REPLY_PATIENCE_MS};
+use crate::base::units::UnixMillis;
+use crate::delivery::attempt::{DeliveryOutcome, Failure};
+use crate::delivery::outbox::{self, Slot};
+use crate::delivery::{Author, Delivery, Held, disabled};
+use crate::host::metrics::Metric;
+use crate::host::ports::{CalloutId, CalloutRefused, Host, TICK_MS};
+
+impl Dispatcher {
+    /// Ends the attempts whose replies the host owes for too long: they would hold up their target for ever.
+    pub(super) fn end_overdue(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
+        // By ticks: a clock that is set forward must not end what is under way.
+        let is_overdue = |attempt: &Attempt| {
+            let lasted_ms = self.ticks.saturating_sub(attempt.began).saturating_mul(TICK_MS);
+            lasted_ms > attempt.delivery.timeout_ms.saturating_add(REPLY_PATIENCE_MS)
+        };
+        let overdue: Vec<CalloutId> =
+            self.in_flight.iter().filter(|(_, attempt)| is_overdue(attempt)).map(|(id, _)| *id).collect();
+        for id in overdue {
+            let Some(Attempt { slot, delivery, .. }) = self.in_flight.remove(&id) else { continue };
+            log::error!("{}: the proxy never said what became of an attempt", delivery);
+            self.settle(host, author, slot, delivery, &DeliveryOutcome::Failed(Failure::NoResponse), now);
+        }
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        host: &impl Host,
+        author: &impl Author,
+        slot: Slot,
+        mut delivery: Delivery,
+        outcome: &DeliveryOutcome,
+        now: UnixMillis,
+    ) {
+        host.count_attempt(&delivery.target.authority, outcome.label());
+        delivery.attempts = delivery.attempts.saturating_add(1);
+        if delivery.attempts == 1 {
+            delivery.first_attempt = now.0;
+        }
+        if *outcome != DeliveryOutcome::Delivered && !self.leads(now) {
+            // Whoever leads now sends it again, and judges that.
+            return self.schedule.forget(slot);
+        }
+        let delay = match outcome {
+            DeliveryOutcome::Failed(failure) => delivery.retries.next_delay_ms(&delivery, failure, now),
+            DeliveryOutcome::Delivered | DeliveryOutcome::Refused(_) | DeliveryOutcome::Gone => None,
+        };
+        match delay {
+            Some(delay) => self.retry(host, slot, delivery, outcome, delay, now),
+            None if *outcome == DeliveryOutcome::Delivered => {
+                if self.finish(host, slot, &delivery) {
+                    host.count(Metric::Delivered);
+                }
+            }
+            None => {
+                if *outcome == DeliveryOutcome::Gone {
+                    self.disable_endpoint(host, &delivery);
+                }
+                self.give_up(host, author, slot, &delivery, outcome);
+            }
+        }
+    }
+
+    pub(super) fn retry(
+        &mut self,
+        host: &impl Host,
+        slot: Slot,
+        mut delivery: Delivery,
+        outcome: &DeliveryOutcome,
+        delay: u64,
+        now: UnixMillis,
+    ) {
+        host.count(Metric::Retried);
+        (delivery.due, delivery.decided) = (now.plus(delay).0, now.0);
+        let (attempts, most) = (delivery.attempts, delivery.retries.max_attempts);
+        // An unknown cluster has a line of its own.
+        let is_said = *outcome == DeliveryOutcome::Failed(Failure::NotStarted(CalloutRefused::UnknownCluster));
+        let level = if is_said { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "{}: attempt {attempts} of {most}: {outcome}; next in {delay} ms", delivery);
+        self.schedule.forget(slot);
+        // An update may have taken it over since the attempt began.
+        let mut kept = None;
+        let replaced = outbox::change(host, slot, |held| match held {
+            Held::Message(held) if held.id == delivery.id => {
+                let held = if held.target.endpoint == delivery.target.endpoint {
+                    let Delivery { attempts, first_attempt, due, decided, .. } = delivery;
+                    Delivery { attempts, first_attempt, due, decided, ..held }
+                } else {
+                    held
+                };
+                kept = Some(Held::Message(held.clone()));
+                Some(Held::Message(held))
+            }
+            _ => None,
+        });
+        match (replaced, kept) {
+            (Ok(_), Some(held)) => self.wait(slot, &held, now),
+            (Ok(_), None) => {}
+            (Err(error), _) => log::error!("{}: slot {} stays as it is: {error}", delivery, slot.0),
+        }
+    }
+
+    /// Ends a message that has failed for good, unless an update has given it another URL since the attempt began.
+    pub(super) fn give_up(
+        &mut self,
+        host: &impl Host,
+        author: &impl Author,
+        slot: Slot,
+        delivery: &Delivery,
+        outcome: &DeliveryOutcome,
+    ) {
+        let endpoint = delivery.target.endpoint;
+        let is_meant = |held: &Held| matches!(held, Held::Message(held) if held.id == delivery.id && held.target.endpoint == endpoint);
+        if !matches!(outbox::held(host, slot), Ok(Some(held)) if is_meant(&held)) {
+            return self.schedule.forget(slot);
+        }
+        // Before it is ended: should the VM die in between, it is reported again rather than never.
+        host.count(Metric::Failed);
+        log::error!("{}: failed for good after {} attempts: {outcome}", delivery, delivery.attempts);
+        if self.finish_if(host, slot, delivery, is_meant) {
+            self.release(host, author, delivery);
+        }
+    }
+
+    /// Ends a message that is not to be sent; `false` where another VM has done so.
+    pub(super) fn end(&mut self, host: &impl Host, author: &impl Author, slot: Slot, delivery: &Delivery) -> bool {
+        let is_held = self.finish(host, slot, delivery);
+        if is_held {
+            self.release(host, author, delivery);
+        }
+        is_held
+    }
+
+    pub(super) fn release(&self, host: &impl Host, author: &impl Author, delivery: &Delivery) {
+        if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| author.release(host, claim)) {
+            log::warn!("{}: its cool-down lasts to its end: {error}", delivery);
+        }
+    }
+
+    /// Frees a message's slot; `false` where another VM has done so, which then has counted it.
+    pub(super) fn finish(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery) -> bool {
+        self.finish_if(host, slot, delivery, |held| held.id() == delivery.id)
+    }
+
+    pub(super) fn finish_if(
+        &mut self,
+        host: &impl Host,
+        slot: Slot,
+        delivery: &Delivery,
+        is_meant: impl Fn(&Held) -> bool,
+    ) -> bool {
+        self.schedule.forget(slot);
+        outbox::finish_if(host, slot, is_meant).unwrap_or_else(|error| {
+            log::error!("{}: slot {} stays as it is: {error}", delivery, slot.0);
+            false
+        })
+    }
+
+    pub(super) fn disable_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
+        log::error!(
+            "{}: the target of {} answers 410 Gone: it gets nothing more until the configuration changes",
+            delivery.target.authority,
+            delivery.handler.name
+        );
+        if let Err(error) = disabled::disable(host, delivery.origin.config, delivery.target.endpoint) {
+            log::error!("{}: it is asked again: {error}", delivery.target.authority);
+        }
+        self.look_at_disabled(host);
+    }
+}

@@ -1,0 +1,334 @@
+//! One method for each callback of the host: this is the filter, but for the hostcalls.
+//!
+//! ```text
+//! on_request_headers   → request → route → identity → session → counters ─┬→ Continue | answer
+//! (store answers)      → resume  ──────────────────────────────────────────┘
+//! on_response_headers  → limits shown, failures and upstreams observed
+//! bodies, trailers     → admin requests collected, exchanges watched
+//! on_tick, on_wake, on_callout_reply → keys, connection tests, outbox
+//! ```
+
+mod administer;
+mod exchanges;
+mod judgement;
+mod keys;
+mod request;
+mod response;
+mod version;
+mod waiting;
+
+use crate::access::Access;
+use crate::access::allowed_urls::CompiledUrls;
+use crate::access::answer::{Answer, RequestOutcome};
+use crate::access::caller::KnownKeys;
+use crate::access::quota::{Counters, LocalCounters};
+use crate::access::request::Request;
+use crate::access::route::Api;
+use crate::access::session::Directory;
+use crate::admin::Admin;
+use crate::admin::connection_test::ConnectionTests;
+use crate::admin::endpoints::MAX_BODY_BYTES;
+use crate::base::units::UnixMillis;
+use crate::config::Config;
+use crate::delivery::disabled::ConfigId;
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::succession::{self, Line, Placement, Scope};
+use crate::delivery::target::Target;
+use crate::delivery::{clusters, disabled, lease};
+use crate::event::EventKind;
+use crate::host::metrics::Metric;
+use crate::host::ports::{CalloutId, CalloutReply, Host, TICK_MS};
+use crate::host::stream::{Flow, Stream, StreamId, Streams};
+use crate::notify::Notifications;
+use crate::notify::notifier::Notifier;
+use crate::observe::Observation;
+use crate::observe::body::BodyPool;
+use crate::observe::upstream::Upstreams;
+use exchanges::{Exchange, Exchanges, Phase};
+use keys::{KeyFetcher, LOADING_TICK_MS};
+use litemap::LiteMap;
+use request::Decision;
+
+/// tollbell for one configuration in one VM.
+pub struct Engine<C = LocalCounters> {
+    access: Access,
+    directory: Directory,
+    observation: Observation,
+    notifications: Notifications,
+    /// The admin endpoints, and the place where a wrong token is an AuthFailure.
+    admin: Option<(Admin, Api)>,
+    http_cluster: String,
+    /// The targets of named webhooks.
+    named: LiteMap<String, Target>,
+    counters: C,
+    keys: Option<KeyFetcher>,
+    notifier: Notifier,
+    dispatcher: Dispatcher,
+    known_keys: KnownKeys,
+    compiled_urls: CompiledUrls,
+    upstreams: Upstreams,
+    tests: ConnectionTests,
+    /// What is remembered of streams.
+    exchanges: Exchanges,
+    /// Of the exchanges that are watched.
+    bodies: BodyPool,
+    /// Answers for streams that wait for them.
+    answers: Vec<(StreamId, Answer)>,
+    /// The property that holds a [`Pass`](crate::access::pass::Pass): each placement has its own.
+    pass_property: String,
+    /// The stream before this one was cut off, and left a `Pass`.
+    was_cut_off: bool,
+    last_tick: UnixMillis,
+    tick_ms: u64,
+}
+
+/// Every counter that tollbell keeps.
+pub fn metrics() -> impl Iterator<Item = Metric> {
+    let requests = RequestOutcome::all().map(RequestOutcome::metric);
+    Metric::plain().chain(requests).chain(EventKind::all().map(EventKind::metric))
+}
+
+impl Engine {
+    /// Makes ready for requests that are counted in this process. `salt` makes event ids differ from those of other
+    /// processes that start at the same moment. The engines of a VM share the memory for watched `bodies`.
+    ///
+    /// This cannot fail: a VM that refused what the others took would let requests pass unchecked on its worker.
+    pub fn new(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64) -> Self {
+        Engine::with_counters(config, host, bodies, salt, LocalCounters)
+    }
+}
+
+impl<C: Counters> Engine<C> {
+    /// The same with another store of counters.
+    pub fn with_counters(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64, counters: C) -> Self {
+        let now = host.now_or_epoch();
+        if !now.is_of_a_clock() {
+            log::error!(
+                "the host's clock says {}: until it is right, keys with `expires` are refused, and a rate, a quota, a \
+                 cool-down or the wait for another attempt may have no end",
+                now.to_rfc3339()
+            );
+        }
+        let vm = lease::register_vm(host).unwrap_or_else(|error| {
+            log::error!("this VM has no number of its own, and takes one from the clock: {error}");
+            salt
+        });
+        let Config {
+            access,
+            directory,
+            observation,
+            notifications,
+            keys_from,
+            session_maker,
+            admin,
+            http_cluster,
+            named,
+        } = config;
+        let placement = begin(host, notifications.placement.id, now);
+        let notifications = Notifications { placement, ..notifications };
+        let keys = keys_from.map(|from| {
+            let used = notifications.clusters.get(&from.target.cluster).cloned();
+            KeyFetcher::new(from, session_maker, used, vm, now)
+        });
+        let pass_property = format!("tollbell.pass.{:x}", placement.id.0);
+        host.declare_request_property(&pass_property);
+        host.tick_every(TICK_MS);
+        Engine {
+            access,
+            directory,
+            observation,
+            admin,
+            http_cluster,
+            named,
+            counters,
+            keys,
+            notifier: Notifier::new(vm, now, salt),
+            dispatcher: Dispatcher::new(vm, placement.id),
+            notifications,
+            known_keys: KnownKeys::default(),
+            compiled_urls: CompiledUrls::default(),
+            upstreams: Upstreams::default(),
+            tests: ConnectionTests::default(),
+            exchanges: Exchanges::default(),
+            bodies: bodies.clone(),
+            answers: Vec::new(),
+            pass_property,
+            was_cut_off: false,
+            last_tick: UnixMillis(0),
+            tick_ms: TICK_MS,
+        }
+    }
+
+    /// Request headers: route, identity, session, counters, and the events of all that. `is_end`: no body follows.
+    pub fn on_request_headers(&mut self, host: &impl Host, stream: &impl Stream, is_end: bool) -> Flow {
+        let (Ok(headers), Ok(now)) = (stream.request_headers(), host.now()) else {
+            return self.refuse_unseen(stream);
+        };
+        let decision = {
+            let pairs = headers.pairs();
+            let request = Request { headers: &pairs, property: &|path| stream.property(path) };
+            self.judge(host, stream.id(), &request, now)
+        };
+        match decision {
+            Decision::Continue { changes, followup } => {
+                if stream.change_request(&changes).is_err() {
+                    return self.refuse_unseen(stream);
+                }
+                if let Some(followup) = followup {
+                    self.exchanges.remember(stream.id(), followup, headers);
+                }
+                Flow::Continue
+            }
+            Decision::Refuse(answer) => {
+                stream.answer(&answer);
+                self.exchanges.hold(stream.id(), Phase::Held)
+            }
+            Decision::Collect => {
+                self.exchanges.hold(stream.id(), Phase::Collecting { since: now, size: None });
+                if is_end {
+                    self.end_collecting(host, stream, 0);
+                }
+                Flow::Pause
+            }
+            Decision::AwaitTest => self.exchanges.hold(stream.id(), Phase::AwaitsTest),
+            Decision::AwaitCharge(earlier) => {
+                self.exchanges.hold(stream.id(), Phase::AwaitsCharge { since: now, headers, earlier })
+            }
+        }
+    }
+
+    /// A piece of the request's body; of a paused stream all of it so far, of `size` bytes.
+    pub fn on_request_body(&mut self, host: &impl Host, stream: &impl Stream, size: usize, is_end: bool) -> Flow {
+        let Some(exchange) = self.exchanges.get(stream.id()) else { return Flow::Continue };
+        if let Phase::Collecting { size: seen, .. } = &mut exchange.phase {
+            *seen = Some(size);
+            if is_end || size > MAX_BODY_BYTES {
+                self.end_collecting(host, stream, size);
+            }
+            return Flow::Pause;
+        }
+        if let Some(collector) = exchange.watched().and_then(|watched| watched.request_body()) {
+            collector.push(&stream.request_body(size));
+        }
+        exchange.flow()
+    }
+
+    /// Trailers of the request, which end its body.
+    pub fn on_request_trailers(&mut self, host: &impl Host, stream: &impl Stream) -> Flow {
+        let Some(exchange) = self.exchanges.get(stream.id()) else { return Flow::Continue };
+        let flow = exchange.flow();
+        if let Phase::Collecting { size, .. } = exchange.phase {
+            self.end_collecting(host, stream, size.unwrap_or_default());
+        }
+        flow
+    }
+
+    /// The stream is gone.
+    pub fn on_delete(&mut self, stream: &impl Stream) {
+        let Some(Exchange { phase, followup, .. }) = self.exchanges.remove(stream.id()) else { return };
+        match (phase, followup) {
+            (Phase::AwaitsCharge { .. }, _) => self.counters.forget(stream.id()),
+            // No response came: another pass of the same request may follow at once, or never.
+            (Phase::Passing, Some(followup)) => {
+                self.was_cut_off = true;
+                if let Some(pass) = followup.into_pass() {
+                    stream.set_property(&self.pass_property, &pass);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A tick: see [`Clock::tick_every`](crate::host::ports::Clock::tick_every).
+    pub fn on_tick(&mut self, host: &impl Host, streams: &impl Streams) {
+        let now = host.now_or_epoch();
+        if !self.loads_keys(host, now) {
+            self.last_tick = now;
+            if let Some(guesses) = host.guesses() {
+                guesses.tick();
+            }
+            self.notifier.forget_repeats();
+            self.answers.extend(self.tests.on_tick(host, now));
+            let observed = self.access.routes.iter().filter(|(_, api)| api.observe_upstream.is_some());
+            self.upstreams.refresh(host, observed);
+            self.dispatcher.on_tick(host, &self.notifications, now);
+            self.counters.on_tick(host, now);
+            host.flush();
+        }
+        self.choose_tick(host);
+        self.answer_waiting(host, streams, now);
+        self.give_up_waiting(host, streams, now);
+    }
+
+    /// A message waits for the VM that dispatches.
+    pub fn on_wake(&mut self, host: &impl Host) {
+        self.dispatcher.on_wake(host, &self.notifications, host.now_or_epoch());
+    }
+
+    /// A callout ended.
+    pub fn on_callout_reply(&mut self, host: &impl Host, streams: &impl Streams, id: CalloutId, reply: &CalloutReply) {
+        let now = host.now_or_epoch();
+        let is_of_store = self.counters.on_callout_reply(host, id, reply, now);
+        if is_of_store || self.keys.as_mut().is_some_and(|keys| keys.on_reply(host, id, reply, now)) {
+            // It is dealt with.
+        } else if let Some(answer) = self.tests.on_reply(host, id, reply, now) {
+            self.answers.push(answer);
+        } else {
+            self.notifier.forget_repeats();
+            self.dispatcher.on_reply(host, &self.notifications, id, reply, now);
+        }
+        self.choose_tick(host);
+        self.answer_waiting(host, streams, now);
+    }
+
+    /// The configuration goes, or the process ends.
+    pub fn on_shutdown(&mut self, host: &impl Host) {
+        self.dispatcher.on_shutdown(host, &self.notifications);
+        host.flush();
+    }
+
+    /// Takes a step in loading keys. `true`: this tick was for that alone, since such ticks come much faster than what
+    /// else is to be done needs.
+    fn loads_keys(&mut self, host: &impl Host, now: UnixMillis) -> bool {
+        let Some(keys) = &mut self.keys else { return false };
+        let was_busy = keys.is_busy();
+        if keys.on_tick(host, &mut self.directory, now) {
+            self.known_keys.clear();
+        }
+        was_busy && self.last_tick <= now && now.since(self.last_tick) < TICK_MS
+    }
+
+    fn choose_tick(&mut self, host: &impl Host) {
+        let is_loading = self.keys.as_ref().is_some_and(KeyFetcher::is_busy);
+        let wanted = if is_loading { LOADING_TICK_MS } else { TICK_MS };
+        if wanted != self.tick_ms {
+            host.tick_every(wanted);
+            self.tick_ms = wanted;
+        }
+    }
+
+    /// What cannot be looked at is not let through.
+    fn refuse_unseen(&mut self, stream: &impl Stream) -> Flow {
+        stream.answer(&Answer::unseen());
+        self.exchanges.hold(stream.id(), Phase::Held)
+    }
+}
+
+/// Enters a configuration among those before it.
+fn begin(host: &impl Host, id: ConfigId, now: UnixMillis) -> Placement {
+    let scope = Scope::of(|path| host.property(path));
+    let began = succession::begin(host, scope, id, now).map_err(|error| {
+        log::error!("what a former configuration holds is not taken over: {error}");
+    });
+    let (line, is_new) = began.map_or((Line(id.0), true), |began| (began.line, began.is_new));
+    // A VM that takes the place of another, perhaps while its listener is drained, makes its configuration no later.
+    let begun = if is_new { disabled::begin(host, id) } else { Ok(false) };
+    let forgotten = begun.and_then(|is_another| if is_another { clusters::forget(host) } else { Ok(()) });
+    if let Err(error) = forgotten {
+        log::error!("targets that were disabled before may stay so: {error}");
+    }
+    Placement { id, scope, line }
+}
+
+#[cfg(test)]
+mod tests;

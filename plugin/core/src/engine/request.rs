@@ -1,0 +1,225 @@
+//! From a request's headers to a decision.
+
+use std::task::Poll;
+
+use super::Engine;
+use super::judgement::{Judgement, Placed};
+use super::response::{Followup, StatusHeader};
+use super::version;
+use crate::access::Access;
+use crate::access::answer::{Answer, RequestOutcome};
+use crate::access::caller::{Asked, Caller};
+use crate::access::pass::{self, Pass, Passing};
+use crate::access::paths::Readings;
+use crate::access::preflight::is_preflight;
+use crate::access::quota::{Charge, ChargeResult, Counters};
+use crate::access::request::Request;
+use crate::access::route::{Api, ApiIndex, Route, Versioned};
+use crate::access::versioning::ROUTE_HEADER;
+use crate::base::units::UnixMillis;
+use crate::host::headers::HeaderChange;
+use crate::host::ports::Host;
+use crate::host::stream::StreamId;
+use crate::notify::incident::Scene;
+use crate::observe::Rules;
+use crate::observe::body::BodyPool;
+use crate::observe::watching::Watched;
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// It goes on, changed.
+    Continue {
+        changes: Vec<HeaderChange>,
+        /// What is to be remembered for its response.
+        followup: Option<Followup>,
+    },
+    /// It ends here.
+    Refuse(Answer),
+    /// It ends here, when its body has come.
+    Collect,
+    /// It ends here, when a connection test has an answer.
+    AwaitTest,
+    /// It is decided when the store of counters answers; with what earlier passes of it have left.
+    AwaitCharge(Option<Box<Pass>>),
+}
+
+impl Decision {
+    pub(super) const UNTOUCHED: Decision = Decision::Continue { changes: Vec::new(), followup: None };
+}
+
+/// A request in its second run, which waited for its charge.
+pub(super) struct Waited {
+    pub(super) charged: ChargeResult,
+    pub(super) earlier: Option<Box<Pass>>,
+}
+
+impl<C: Counters> Engine<C> {
+    pub(super) fn judge(
+        &mut self,
+        host: &impl Host,
+        stream: StreamId,
+        request: &Request<'_>,
+        now: UnixMillis,
+    ) -> Decision {
+        self.judge_again(host, stream, request, now, None)
+    }
+
+    /// Decides on a request that has waited for its charge as on one that comes: all but the charge is looked at again.
+    pub(super) fn judge_again(
+        &mut self,
+        host: &impl Host,
+        stream: StreamId,
+        request: &Request<'_>,
+        now: UnixMillis,
+        waited: Option<Waited>,
+    ) -> Decision {
+        if let Some(keys) = &mut self.keys {
+            keys.on_request(now);
+        }
+        let Ok(readings) = Readings::of(request.path()) else {
+            return self.without_api(host, RequestOutcome::AmbiguousPath, request, now);
+        };
+        if self.admin.as_ref().is_some_and(|(admin, _)| admin.owns(&readings)) {
+            return self.administer(host, stream, (request, &readings), now);
+        }
+        let (charged, earlier) = match waited {
+            None => (None, self.earlier_pass(request)),
+            Some(Waited { charged, earlier }) => (Some(charged), earlier),
+        };
+        let Engine { access, directory, .. } = self;
+        let (index, api, doubt) = match access.routes.find(&readings, request.authority()) {
+            Route::Api { index, api, doubt } => (index, api, doubt),
+            Route::None => {
+                let refuses = access.routes.refuses_unmatched();
+                let outcome = if refuses { RequestOutcome::Unmatched } else { RequestOutcome::Admitted };
+                return self.without_api(host, outcome, request, now);
+            }
+        };
+        let version = version::of_request(access, (index, api), request, earlier.as_deref(), now);
+        let (index, api) = version::api(access, &version).unwrap_or((index, api));
+        if api.allow_preflight
+            && let Ok(version) = version
+            && doubt.is_none()
+            && is_preflight(request)
+            && api.key_location.find(request).is_none()
+        {
+            host.count(RequestOutcome::Preflight.metric());
+            return Decision::Continue { changes: changes(access, None, version, request), followup: None };
+        }
+        let caller = match version {
+            Err(_) => Caller::nobody(directory.org(api.org)),
+            Ok(_) => Caller::identify(access, directory, api, &mut self.known_keys, request, earlier.as_deref()),
+        };
+        let grant = version.and_then(|version| {
+            let in_rights = version.and_then(|version| version.name_in_rights());
+            let asked = Asked { request, readings: &readings, version: in_rights };
+            caller.check(directory, api, &asked, &mut self.compiled_urls, now)
+        });
+        let verdict = match (grant, doubt) {
+            (Err(outcome), _) | (Ok(_), Some(outcome)) => Judgement::of(outcome),
+            (Ok(grant), None) => {
+                let place = Placed { access, api, index, earlier: earlier.as_deref() };
+                let mut charged = charged;
+                let mut charge = |charge: &Charge<'_>| match charged.take() {
+                    Some(charged) => Poll::Ready(charged),
+                    None => self.counters.charge(host, stream, charge, now),
+                };
+                match Judgement::count(&mut charge, &place, &caller, grant) {
+                    Poll::Ready(verdict) => verdict,
+                    Poll::Pending => return Decision::AwaitCharge(earlier),
+                }
+            }
+        };
+        // What has passed before is counted as admitted already.
+        if earlier.is_none() || verdict.outcome != RequestOutcome::Admitted {
+            host.count(verdict.outcome.metric());
+        }
+        if !verdict.is_quiet() {
+            let scene = Scene { api, request, caller: &caller };
+            self.notifier.notify_all(host, &self.notifications, &scene, &verdict.incidents(api), now);
+            if let Some(answer) = refusal(access, api, &verdict, request, now) {
+                return Decision::Refuse(answer);
+            }
+        }
+        let version = version.unwrap_or_default();
+        let changes = changes(access, Some(api), version, request);
+        let (key, org) = (caller.key_to_pass(api).map(Box::new), caller.org_index());
+        let version = version.map(|version| version.place());
+        let passing = Passing { earlier, key, counted: verdict.counted, api: index, org, version };
+        let rules = self.observation.rules(index);
+        let followup = Followup {
+            usages: verdict.charged.usages,
+            passing,
+            observed: StatusHeader::of(api, request),
+            watched: rules.and_then(|rules| watch(index, rules, request, &readings, &self.bodies)),
+        };
+        Decision::Continue { changes, followup: followup.is_needed().then_some(followup) }
+    }
+
+    /// What an earlier pass of the request through this filter has left, if there was one.
+    fn earlier_pass(&mut self, request: &Request<'_>) -> Option<Box<Pass>> {
+        if !std::mem::take(&mut self.was_cut_off) && !pass::says_so(request) {
+            return None;
+        }
+        (request.property)(&self.pass_property).and_then(|bytes| Pass::decode(&bytes)).map(Box::new)
+    }
+
+    /// A request that belongs to no API: it passes without being counted, or is refused.
+    #[cold]
+    #[inline(never)]
+    fn without_api(
+        &self,
+        host: &impl Host,
+        outcome: RequestOutcome,
+        request: &Request<'_>,
+        now: UnixMillis,
+    ) -> Decision {
+        let answer = Answer::refuse(outcome, None, self.access.limit_headers, now);
+        let Some(answer) = answer else {
+            return Decision::Continue { changes: changes(&self.access, None, None, request), followup: None };
+        };
+        host.count(outcome.metric());
+        Decision::Refuse(if request.is_grpc() { answer.for_grpc(outcome) } else { answer })
+    }
+}
+
+/// The answer to a request that does not go on; `None` where it does.
+#[cold]
+#[inline(never)]
+fn refusal(access: &Access, api: &Api, verdict: &Judgement, request: &Request<'_>, now: UnixMillis) -> Option<Answer> {
+    let refused_by = verdict.charged.usages.first();
+    let answer = Answer::refuse(verdict.outcome, refused_by, access.limit_headers, now)?;
+    let answer = answer.with_challenge(verdict.outcome, &api.challenge);
+    Some(if request.is_grpc() { answer.for_grpc(verdict.outcome) } else { answer })
+}
+
+#[cold]
+#[inline(never)]
+fn watch(
+    index: ApiIndex,
+    rules: &Rules,
+    request: &Request<'_>,
+    readings: &Readings<'_>,
+    bodies: &BodyPool,
+) -> Option<Box<Watched>> {
+    Watched::begin(index, rules, request, readings, bodies).map(Box::new)
+}
+
+/// What is changed in a request that goes on; `stripped`: the API whose key does not.
+fn changes(
+    access: &Access,
+    stripped: Option<&Api>,
+    version: Option<Versioned<'_>>,
+    request: &Request<'_>,
+) -> Vec<HeaderChange> {
+    let stripped = stripped.filter(|api| api.strip_authorization_data);
+    let mut changes = stripped.map(|api| api.key_location.strip(request)).unwrap_or_default();
+    match version {
+        Some(Versioned { versioning, chosen, .. }) => versioning.change(request, chosen, &mut changes),
+        // Routes must not take a client's word for what the filter says elsewhere.
+        None if access.routes.has_versions() => request.remove_all(ROUTE_HEADER, &mut changes),
+        None => {}
+    }
+    changes
+}

@@ -1,0 +1,98 @@
+//! Streams that wait: for the answer of a connection test, for a body, or for the store that counts them.
+
+use super::Engine;
+use super::exchanges::Phase;
+use super::request::{Decision, Waited};
+use crate::access::quota::{ChargeResult, Counters};
+use crate::access::request::Request;
+use crate::admin::endpoints::{self, BODY_PATIENCE_MS};
+use crate::base::units::UnixMillis;
+use crate::host::ports::Host;
+use crate::host::store::StoreError;
+use crate::host::stream::{Stream, StreamId, Streams};
+
+impl<C: Counters> Engine<C> {
+    /// Answers the streams that wait for something that has come: an answer of their own, or their charge.
+    pub(super) fn answer_waiting(&mut self, host: &impl Host, streams: &impl Streams, now: UnixMillis) {
+        for (id, answer) in std::mem::take(&mut self.answers) {
+            let Some(exchange) = self.exchanges.get(id).filter(|exchange| matches!(exchange.phase, Phase::AwaitsTest))
+            else {
+                continue;
+            };
+            exchange.phase = Phase::Held;
+            if let Some(stream) = streams.enter(id) {
+                stream.answer(&answer);
+            }
+        }
+        for (id, charged) in self.counters.take_settled() {
+            self.resume(host, streams, id, charged, now);
+        }
+    }
+
+    /// Ends what waits for too long: a request for its charge, or an admin request for a body that the proxy keeps back.
+    pub(super) fn give_up_waiting(&mut self, host: &impl Host, streams: &impl Streams, now: UnixMillis) {
+        if self.exchanges.is_empty() {
+            return;
+        }
+        let patience_ms = self.counters.patience_ms();
+        let late = self
+            .exchanges
+            .find(|phase| matches!(phase, Phase::AwaitsCharge { since, .. } if now.since(*since) >= patience_ms));
+        for id in late {
+            self.counters.forget(id);
+            self.resume(host, streams, id, Err(StoreError::Late), now);
+        }
+        let without_body = self.exchanges.find(
+            |phase| matches!(phase, Phase::Collecting { since, size: None } if now.since(*since) >= BODY_PATIENCE_MS),
+        );
+        for id in without_body {
+            self.exchanges.hold(id, Phase::Held);
+            if let Some(stream) = streams.enter(id) {
+                stream.answer(&endpoints::no_body());
+            }
+        }
+    }
+
+    /// Decides on a request that waited for its charge.
+    fn resume(
+        &mut self,
+        host: &impl Host,
+        streams: &impl Streams,
+        id: StreamId,
+        charged: ChargeResult,
+        now: UnixMillis,
+    ) {
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let (headers, earlier) = match std::mem::replace(&mut exchange.phase, Phase::Held) {
+            Phase::AwaitsCharge { headers, earlier, .. } => (headers, earlier),
+            other => {
+                exchange.phase = other;
+                return;
+            }
+        };
+        let Some(stream) = streams.enter(id) else { return };
+        let decision = {
+            let pairs = headers.pairs();
+            let request = Request { headers: &pairs, property: &|path| stream.property(path) };
+            self.judge_again(host, id, &request, now, Some(Waited { charged, earlier }))
+        };
+        match decision {
+            Decision::Continue { changes, followup } => {
+                if stream.change_request(&changes).is_err() {
+                    self.refuse_unseen(&stream);
+                    return;
+                }
+                match followup {
+                    Some(followup) => self.exchanges.remember(id, followup, headers),
+                    None => drop(self.exchanges.remove(id)),
+                }
+                stream.resume_request();
+            }
+            Decision::Refuse(answer) => stream.answer(&answer),
+            // A request that was charged is for no admin endpoint, and is not charged again.
+            Decision::Collect | Decision::AwaitTest | Decision::AwaitCharge(_) => {
+                self.refuse_unseen(&stream);
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The types of event: one row each.
+
+use std::fmt;
+
+use enum_map::Enum;
+use strum::{EnumCount, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
+
+use crate::host::metrics::{Label, Metric};
+use ManagementAction::{Add, Approved, Delete, Deleted, Submitted, Update, Updated};
+
+/// Where a type of event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// A client's request was refused: clients can repeat these at will.
+    Request,
+    /// A quota crossed a threshold of a monitor.
+    Threshold,
+    /// The proxy's verdict on an upstream changed.
+    Upstream,
+    /// The dashboard's management events, which an organisation's `event_options` name. A payload has `event` and
+    /// `data`.
+    Dashboard,
+    /// The Enterprise Developer Portal's. A payload has `Event`, `Message` and `Timestamp`.
+    Portal,
+}
+
+macro_rules! event_types {
+    ($($(#[doc = $doc:literal])* $kind:ident = $name:literal $(| $alias:literal)?, $family:ident $(, $actions:expr)?;)*) => {
+        /// The types of event that tollbell fires. Names are Tyk's.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumCount, EnumIter, EnumString, IntoStaticStr,
+        )]
+        pub enum EventKind {
+            $($(#[doc = $doc])* #[strum(to_string = $name $(, serialize = $alias)?)] $kind,)*
+        }
+
+        impl EventKind {
+            /// Where it comes from.
+            pub fn family(self) -> Family {
+                match self { $(EventKind::$kind => Family::$family,)* }
+            }
+
+            /// What can have happened; none where the name says it all.
+            ///
+            /// `submitted` stands in Tyk's documentation, `add`, `update` and `delete` of APIs in code of Tyk's that
+            /// receives them; the rest is by analogy.
+            pub fn actions(self) -> &'static [ManagementAction] {
+                match self { $($(EventKind::$kind => $actions,)?)* _ => &[] }
+            }
+        }
+    };
+}
+
+// The spelling with an s is that of the samples in Tyk's documentation, the one with a z that of its list.
+event_types! {
+    /// A request carried a key that is unknown or has no right to the API.
+    AuthFailure = "AuthFailure", Request;
+    /// A request carried a key that has expired or is switched off.
+    KeyExpired = "KeyExpired", Request;
+    /// A key's quota refused a request.
+    QuotaExceeded = "QuotaExceeded", Request;
+    /// An organisation's quota refused a request.
+    OrgQuotaExceeded = "OrgQuotaExceeded", Request;
+    /// A quota's usage crossed a monitor's threshold.
+    TriggerExceeded = "TriggerExceeded", Threshold;
+    /// A key's or an API's rate refused a request, or another filter or the upstream answered 429.
+    RatelimitExceeded = "RatelimitExceeded", Request;
+    /// An organisation's rate refused a request.
+    OrgRateLimitExceeded = "OrgRateLimitExceeded", Request;
+    /// The proxy had no healthy host to send a request to.
+    HostDown = "HostDown", Upstream;
+    /// A host answers again.
+    HostUp = "HostUp", Upstream;
+    /// The proxy's circuit breaker refused a request.
+    BreakerTripped = "BreakerTripped", Upstream;
+    /// It lets requests through again.
+    BreakerReset = "BreakerReset", Upstream;
+    /// Either of the two.
+    BreakerTriggered = "BreakerTriggered", Upstream;
+    /// A request named a version of an API that does not exist, or has ended.
+    VersionFailure = "VersionFailure", Request;
+    /// An API was created, updated or deleted.
+    ApiEvent = "api_event", Dashboard, &[Add, Update, Delete];
+    /// A key was created, updated or deleted.
+    KeyEvent = "key_event", Dashboard, &[Add, Update, Delete];
+    /// The same, where the operation named the key by its hash.
+    HashedKeyEvent = "hashed_key_event", Dashboard, &[Add, Update, Delete];
+    /// A portal key request was created or updated.
+    KeyRequestEvent = "key_request_event", Dashboard, &[Submitted, Approved, Updated, Deleted];
+    /// A dashboard user's password was reset.
+    PasswordResetEvent = "password_reset_event", Dashboard;
+    /// A portal developer's password was reset.
+    PortalPasswordResetEvent = "portal_password_reset_event", Dashboard;
+    /// A portal user was created.
+    UserRegistered = "UserRegistered", Portal;
+    /// A portal user was activated.
+    UserAccountActivated = "UserAccountActivated", Portal;
+    /// A portal user was deactivated.
+    UserAccountDeactivated = "UserAccountDeactivated", Portal;
+    /// A portal user asked for a new password.
+    PasswordReset = "PasswordReset", Portal;
+    /// An application was created.
+    ApplicationRegistered = "ApplicationRegistered", Portal;
+    /// A credential was created.
+    CredentialRegistered = "CredentialRegistered", Portal;
+    /// Access to products was requested.
+    AccessRequestCreated = "AccessRequestCreated", Portal;
+    /// Access to products was granted.
+    AccessRequestApproved = "AccessRequestApproved", Portal;
+    /// Access to products was refused.
+    AccessRequestRejected = "AccessRequestRejected", Portal;
+    /// An organisation was created.
+    OrganisationRegistered = "OrganisationRegistered" | "OrganizationRegistered", Portal;
+    /// A developer requested an organisation.
+    OrganisationRequestCreated = "OrganisationRequestCreated" | "OrganizationRequestCreated", Portal;
+    /// The organisation was granted.
+    OrganisationRequestApproved = "OrganisationRequestApproved" | "OrganizationRequestApproved", Portal;
+    /// The organisation was refused.
+    OrganisationRequestRejected = "OrganisationRequestRejected" | "OrganizationRequestRejected", Portal;
+}
+
+impl EventKind {
+    /// Tyk's other event names: handlers for them are accepted, and never called.
+    pub const NEVER_FIRED: [&str; 12] = [
+        "ApiUpdated",
+        "CertificateExpired",
+        "CertificateExpiringSoon",
+        "OAuth2ExchangeFailed",
+        "OAuth2ExchangeSucceeded",
+        "OAuth2ScopeCheckFailed",
+        "RateLimitSmoothingDown",
+        "RateLimitSmoothingUp",
+        "TokenCreated",
+        "TokenDeleted",
+        "TokenUpdated",
+        "UpstreamOAuthError",
+    ];
+
+    /// All of them, in the order of the table.
+    pub fn all() -> impl Iterator<Item = EventKind> + Clone {
+        EventKind::iter()
+    }
+
+    /// Those that requests, quotas and upstreams cause.
+    pub fn of_gateway() -> impl Iterator<Item = EventKind> + Clone {
+        EventKind::iter().filter(|kind| !kind.is_management())
+    }
+
+    /// Those of an admin API or a developer portal.
+    pub fn of_management() -> impl Iterator<Item = EventKind> + Clone {
+        EventKind::iter().filter(|kind| kind.is_management())
+    }
+
+    /// The name in configurations, messages and metrics.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The counter of events of this type.
+    pub fn metric(self) -> Metric {
+        Metric::Events(Label { place: self as usize, text: self.name() })
+    }
+
+    /// The kind of that name, where tollbell fires it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        name.parse().ok()
+    }
+
+    /// The same, for management events alone.
+    pub fn of_management_name(name: &str) -> Option<Self> {
+        EventKind::from_name(name).filter(|kind| kind.is_management())
+    }
+
+    /// Whether it is a verdict on an upstream.
+    pub fn is_of_upstream(self) -> bool {
+        self.family() == Family::Upstream
+    }
+
+    /// Whether something happened in an admin API or a developer portal.
+    pub fn is_management(self) -> bool {
+        matches!(self.family(), Family::Dashboard | Family::Portal)
+    }
+
+    /// Whether it is one of the Enterprise Developer Portal.
+    pub fn is_portal(self) -> bool {
+        self.family() == Family::Portal
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What happened to an API, a key or a key request: the word behind the dot of a payload's `event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum ManagementAction {
+    /// An API or a key is new.
+    Add,
+    /// An API or a key is changed.
+    Update,
+    /// An API or a key is gone.
+    Delete,
+    /// A key request is new.
+    Submitted,
+    /// A key request was granted.
+    Approved,
+    /// A key request is changed.
+    Updated,
+    /// A key request is gone, which is also how one is declined.
+    Deleted,
+}
+
+impl ManagementAction {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = ManagementAction> {
+        ManagementAction::iter()
+    }
+
+    /// The word.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The action of that word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        name.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn each_type_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = EventKind::all().map(EventKind::name).chain(EventKind::NEVER_FIRED).collect();
+        assert_eq!(names.len(), EventKind::COUNT + EventKind::NEVER_FIRED.len());
+        for (place, kind) in EventKind::all().enumerate() {
+            assert_eq!((kind as usize, kind.into_usize()), (place, place));
+            assert_eq!(EventKind::from_name(kind.name()), Some(kind));
+        }
+        for (spelled, kind) in [
+            ("OrganizationRequestCreated", Some(EventKind::OrganisationRequestCreated)),
+            ("Keyexpired", None),
+            ("", None),
+        ] {
+            assert_eq!(EventKind::from_name(spelled), kind);
+        }
+    }
+
+    #[test]
+    fn each_action_is_of_some_type() {
+        for action in ManagementAction::all() {
+            assert_eq!(ManagementAction::from_name(action.name()), Some(action));
+            assert!(EventKind::all().any(|kind| kind.actions().contains(&action)), "{action:?}");
+        }
+    }
+}

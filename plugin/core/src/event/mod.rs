@@ -1,0 +1,379 @@
+//! Events, and what a template can say about one.
+
+mod kind;
+
+pub use kind::{EventKind, Family, ManagementAction};
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::base::json;
+use crate::base::mailbox::Mailbox;
+use crate::base::units::{Percent, UnixMillis, fingerprint};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its type.
+    pub kind: EventKind,
+    /// Unique per event: lower-case hex, no dot.
+    pub id: String,
+    /// When it happened.
+    pub at: UnixMillis,
+    /// What it says.
+    pub meta: Meta,
+    /// The key's fingerprint, for logs, whatever `meta.key` shows.
+    pub fingerprint: String,
+    /// Of a management event: all that it says.
+    pub management: Option<Box<Management>>,
+    /// Of a crossed threshold: whose it was.
+    pub crossed: Option<Box<Crossed>>,
+}
+
+/// A threshold that somebody's quota crossed: an entry of `Meta.Crossings`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crossed {
+    /// Whose quota it is.
+    pub subject: Subject,
+    /// The key as events show it; in an email its fingerprint. Empty for an organisation.
+    pub key: String,
+    /// The session's alias.
+    pub alias: String,
+    /// The organisation's id.
+    pub org_id: String,
+    /// The API of the request that crossed it.
+    pub api_id: String,
+    /// The threshold in percent: `80`.
+    pub trigger_limit: String,
+    /// Requests counted when it was crossed.
+    pub used: u64,
+    /// The quota.
+    pub max: u64,
+}
+
+/// Who has a quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// A session: a key, or an identity that has one of its own.
+    #[default]
+    Key,
+    /// An organisation.
+    Organisation,
+    /// An identity without a session: clients can choose any number of these.
+    Identity,
+}
+
+impl Crossed {
+    fn view(&self) -> Value {
+        let subject = match self.subject {
+            Subject::Key => "key",
+            Subject::Organisation => "organisation",
+            Subject::Identity => "identity",
+        };
+        json::object(&mut [
+            ("Subject", subject.into()),
+            ("Key", self.key.as_str().into()),
+            ("Alias", self.alias.as_str().into()),
+            ("OrgID", self.org_id.as_str().into()),
+            ("APIID", self.api_id.as_str().into()),
+            ("TriggerLimit", self.trigger_limit.as_str().into()),
+            ("Used", self.used.into()),
+            ("Max", self.max.into()),
+        ])
+    }
+}
+
+impl fmt::Display for Crossed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Crossed { key, alias, org_id, trigger_limit, used, max, .. } = self;
+        match (self.subject, alias.is_empty(), org_id.is_empty()) {
+            (Subject::Organisation, ..) => write!(f, "organisation {org_id}")?,
+            (_, true, true) => write!(f, "{key}")?,
+            (_, true, false) => write!(f, "{key} of {org_id}")?,
+            (_, false, true) => write!(f, "{key} ({alias})")?,
+            (_, false, false) => write!(f, "{key} ({alias}) of {org_id}")?,
+        }
+        write!(f, " {trigger_limit} % ({used} of {max})")
+    }
+}
+
+impl Event {
+    /// What a handler's cap and its digests are of: events of different kinds never share one. Of what comes only once,
+    /// neither do those of different upstreams or actions, nor do the crossings of identities that clients can choose
+    /// with those of keys and organisations.
+    pub fn group(&self) -> u64 {
+        let name = self.kind.name();
+        match self.kind.family() {
+            Family::Threshold => {
+                let subject = self.crossed.as_ref().map(|crossed| crossed.subject).unwrap_or_default();
+                fingerprint(&[name, &format!("{subject:?}")])
+            }
+            Family::Dashboard | Family::Portal => fingerprint(&[name, &self.meta.message]),
+            Family::Upstream => fingerprint(&[name, &self.meta.api_id]),
+            Family::Request => fingerprint(&[name]),
+        }
+    }
+}
+
+/// What a management event says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Management {
+    /// `key_event.add`.
+    pub name: String,
+    /// `add`; empty where the name says it all.
+    pub action: &'static str,
+    /// The message as Tyk's documentation has it.
+    pub body: String,
+    /// The same for two events of one cause.
+    pub stable: String,
+    /// A dashboard event's `data`, a portal event's `Message`.
+    pub payload: Value,
+    /// The person whom it concerns.
+    pub concerned: Option<Mailbox>,
+}
+
+/// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Tyk's text for this type of event.
+    pub message: String,
+    /// The request's path, without its query.
+    pub path: String,
+    /// The client's address, without a port.
+    pub origin: String,
+    /// The key as the client sent it, or its fingerprint with `hash_keys`; empty for an organisation's threshold.
+    pub key: String,
+    /// The organisation's id.
+    pub org_id: String,
+    /// The API's id.
+    pub api_id: String,
+    /// Why somebody else refused the request, from the proxy's response code details: `Jwt_is_expired`.
+    pub reason: String,
+    /// The organisation's id again, by Tyk's older name.
+    pub org: String,
+    /// Of a host: what the proxy found.
+    pub host_info: HostInfo,
+    /// Of a circuit breaker: `0` tripped, `1` reset, as Tyk numbers them.
+    pub circuit_event: String,
+    /// The cluster that the verdict is on.
+    pub cluster: String,
+    /// The session's alias.
+    pub alias: String,
+    /// The session's tags.
+    pub tags: Vec<String>,
+    /// The session's metadata.
+    pub meta_data: BTreeMap<String, String>,
+    /// The threshold that was crossed, in percent: `80`.
+    pub trigger_limit: String,
+    /// The quota in use when it was crossed, in whole percent: `80`.
+    pub usage_percentage: String,
+    /// Of a digest: the events that it stands for. 0 for an event of its own.
+    pub suppressed: u64,
+    /// Of a digest: when the first of them happened, in RFC 3339.
+    pub first_seen: String,
+    /// Of a digest: when the last of them happened, in RFC 3339.
+    pub last_seen: String,
+    /// Of a digest of crossed thresholds: each of them, the first 1,000.
+    pub crossings: Vec<Crossed>,
+    /// Of such a digest: those beyond that.
+    pub unnamed: u64,
+}
+
+/// What the proxy found of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// What was asked for: the request's path.
+    pub check_url: String,
+    /// The status that the client got.
+    pub response_code: u16,
+    /// Whether the connection failed rather than the answer.
+    pub is_tcp_error: bool,
+    /// Where.
+    pub meta_data: HostPlace,
+}
+
+impl HostInfo {
+    fn view(&self) -> Value {
+        let place = json::object(&mut [
+            ("host_name", self.meta_data.host_name.as_str().into()),
+            ("api_id", self.meta_data.api_id.as_str().into()),
+        ]);
+        json::object(&mut [
+            ("CheckURL", self.check_url.as_str().into()),
+            ("ResponseCode", self.response_code.into()),
+            ("IsTCPError", self.is_tcp_error.into()),
+            ("MetaData", place),
+        ])
+    }
+}
+
+/// Where a host stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPlace {
+    /// The cluster.
+    pub host_name: String,
+    /// The API's id.
+    pub api_id: String,
+}
+
+impl Meta {
+    /// Everything, as a template sees it.
+    pub fn view(&self) -> Value {
+        let text = |text: &String| Value::from(text.as_str());
+        json::object(&mut [
+            ("Message", text(&self.message)),
+            ("Path", text(&self.path)),
+            ("Origin", text(&self.origin)),
+            ("Key", text(&self.key)),
+            ("OrgID", text(&self.org_id)),
+            ("APIID", text(&self.api_id)),
+            ("Reason", text(&self.reason)),
+            ("Org", text(&self.org)),
+            ("HostInfo", self.host_info.view()),
+            ("CircuitEvent", text(&self.circuit_event)),
+            ("Cluster", text(&self.cluster)),
+            ("Alias", text(&self.alias)),
+            ("Tags", self.tags.iter().map(text).collect()),
+            (
+                "MetaData",
+                Value::Object(self.meta_data.iter().map(|(name, value)| (name.clone(), text(value))).collect()),
+            ),
+            ("TriggerLimit", text(&self.trigger_limit)),
+            ("UsagePercentage", text(&self.usage_percentage)),
+            ("Suppressed", self.suppressed.into()),
+            ("FirstSeen", text(&self.first_seen)),
+            ("LastSeen", text(&self.last_seen)),
+            ("Crossings", self.crossings.iter().map(Crossed::view).collect()),
+            ("Unnamed", self.unnamed.into()),
+        ])
+    }
+
+    /// What the built-in templates show, without what is empty.
+    fn brief_view(&self, kind: EventKind) -> Value {
+        let mut brief = Map::new();
+        for (name, text) in [
+            ("Path", &self.path),
+            ("Origin", &self.origin),
+            ("Key", &self.key),
+            ("OrgID", &self.org_id),
+            ("APIID", &self.api_id),
+            ("CircuitEvent", &self.circuit_event),
+            ("TriggerLimit", &self.trigger_limit),
+            ("FirstSeen", &self.first_seen),
+            ("LastSeen", &self.last_seen),
+        ] {
+            if !text.is_empty() {
+                brief.insert(name.to_owned(), text.as_str().into());
+            }
+        }
+        if matches!(kind, EventKind::HostDown | EventKind::HostUp) {
+            brief.insert("HostInfo".to_owned(), self.host_info.view());
+        }
+        if !self.crossings.is_empty() {
+            brief.insert("Crossings".to_owned(), self.crossings.iter().map(Crossed::view).collect());
+        }
+        brief.insert("Message".to_owned(), self.message.as_str().into());
+        brief.insert("Suppressed".to_owned(), self.suppressed.into());
+        brief.insert("Unnamed".to_owned(), self.unnamed.into());
+        Value::Object(brief)
+    }
+
+    /// The metadata of a crossed threshold.
+    pub fn trigger(org_id: &str, key: &str, limit: Percent, count: u64, max: u64) -> Self {
+        let usage = u128::from(count).saturating_mul(100).checked_div(u128::from(max)).unwrap_or_default();
+        Meta {
+            message: "Quota trigger reached".into(),
+            key: key.into(),
+            org_id: org_id.into(),
+            org: org_id.into(),
+            trigger_limit: limit.to_string(),
+            usage_percentage: usage.to_string(),
+            ..Meta::default()
+        }
+    }
+}
+
+impl Event {
+    /// An event to try a template with.
+    pub fn sample(kind: EventKind) -> Self {
+        let text = "sample".to_owned();
+        let meta = Meta {
+            message: text.clone(),
+            path: text.clone(),
+            origin: text.clone(),
+            key: text.clone(),
+            org_id: text.clone(),
+            api_id: text.clone(),
+            reason: text.clone(),
+            circuit_event: "0".to_owned(),
+            cluster: text.clone(),
+            alias: text.clone(),
+            trigger_limit: "80".to_owned(),
+            usage_percentage: "80".to_owned(),
+            ..Meta::default()
+        };
+        Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text, management: None, crossed: None }
+    }
+
+    /// Everything, as a template sees it.
+    pub fn view(&self) -> Value {
+        self.shown(self.at.to_rfc3339(), &self.id, self.meta.view())
+    }
+
+    /// What the built-in templates show: to write out all the rest would cost as much as the message.
+    pub fn brief_view(&self) -> Value {
+        json::object(&mut [("Type", self.kind.name().into()), ("Meta", self.meta.brief_view(self.kind))])
+    }
+
+    /// Everything that a management event says; `stable` blanks what differs between two events of one cause.
+    pub fn management_view(&self, management: &Management, stable: bool) -> Value {
+        json::object(&mut [
+            ("Type", self.kind.name().into()),
+            ("Event", management.name.as_str().into()),
+            ("action", management.action.into()),
+            ("TimeStamp", if stable { String::new() } else { self.at.to_rfc3339() }.into()),
+            ("ID", if stable { "" } else { &self.id }.into()),
+            ("OrgID", self.meta.org_id.as_str().into()),
+            ("data", management.payload.clone()),
+            ("Message", management.payload.clone()),
+            ("Meta", management.payload.clone()),
+        ])
+    }
+
+    /// The same with the values blanked that differ between two events of one cause (see [`VOLATILE`]).
+    pub fn stable_view(&self) -> Value {
+        let mut meta = self.meta.view();
+        if let Some(usage) = meta.get_mut("UsagePercentage") {
+            *usage = "".into();
+        }
+        self.shown(String::new(), "", meta)
+    }
+
+    fn shown(&self, time_stamp: String, id: &str, meta: Value) -> Value {
+        json::object(&mut [
+            ("Type", self.kind.name().into()),
+            ("TimeStamp", time_stamp.into()),
+            ("ID", id.into()),
+            ("Meta", meta),
+        ])
+    }
+}
+
+/// The variables that [`Event::stable_view`] blanks.
+pub const VOLATILE: [&str; 3] = ["TimeStamp", "ID", "UsagePercentage"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn usage_is_whole_percent() {
+        let meta = Meta::trigger("acme", "", Percent::new(50.0).unwrap(), 2, 3);
+        assert_eq!((meta.trigger_limit.as_str(), meta.usage_percentage.as_str()), ("50", "66"));
+    }
+}

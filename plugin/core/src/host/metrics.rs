@@ -1,0 +1,215 @@
+//! The counters that tollbell keeps, and their names.
+//!
+//! Names have a fixed part and labels, packed as `.label=value`; `stats_tags` in Envoy's configuration turn them into
+//! Prometheus labels. The set follows from the configuration: of a target its host is in a name, and never a client, a key,
+//! a path or a URL.
+
+use strum::IntoStaticStr;
+
+/// The value of a label, with its place among all values of that label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Less than [`Label::MOST`].
+    pub place: usize,
+    /// Lower case with underscores, or an event's name.
+    pub text: &'static str,
+}
+
+impl Label {
+    /// How many values a label can have.
+    pub const MOST: usize = 64;
+}
+
+/// A counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Requests to an API and refused requests to none, by what became of them.
+    Requests(Label),
+    /// Events that happened, whether or not anybody handles them, by type.
+    Events(Label),
+    /// Messages held back by a cool-down.
+    Suppressed,
+    /// Messages held back by a handler's `max_per_minute`; a digest counts them.
+    Capped,
+    /// Digests that were made.
+    Digests,
+    /// Messages for a target that has answered 410 Gone: they are not sent.
+    Disabled,
+    /// Messages that a receiver answered with 2xx.
+    Delivered,
+    /// Attempts that failed and will be repeated.
+    Retried,
+    /// Messages given up: refused for good, or out of attempts.
+    Failed,
+    /// Held messages that an update of the configuration has sent to their handler's new URL.
+    Readdressed,
+    /// Held messages whose handler an update has removed: they are not sent.
+    Withdrawn,
+    /// Messages that found the table of held deliveries full.
+    Dropped,
+    /// Cool-down claims that a newer claim pushed out before their period ended.
+    CooldownEvicted,
+    /// Counters of identities without a session that made room for others.
+    IdentitiesEvicted,
+    /// Looks at `keys_from`, by what came of them.
+    KeysFetched(Fetch),
+    /// Lost compare-and-swap races, each of which was tried again.
+    CasRetries,
+    /// Updates given up after too many lost races.
+    CasExhausted,
+    /// Stored values that did not decode.
+    CorruptRecords,
+}
+
+/// What came of a look at `keys_from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Fetch {
+    /// Sessions that differ were loaded.
+    Loaded,
+    /// They were the same.
+    Unchanged,
+    /// No good answer: the former sessions stay.
+    Failed,
+}
+
+const PLAIN: [Metric; 18] = [
+    Metric::Suppressed,
+    Metric::Capped,
+    Metric::Digests,
+    Metric::Disabled,
+    Metric::Delivered,
+    Metric::Retried,
+    Metric::Failed,
+    Metric::Readdressed,
+    Metric::Withdrawn,
+    Metric::Dropped,
+    Metric::CooldownEvicted,
+    Metric::IdentitiesEvicted,
+    Metric::KeysFetched(Fetch::Loaded),
+    Metric::KeysFetched(Fetch::Unchanged),
+    Metric::KeysFetched(Fetch::Failed),
+    Metric::CasRetries,
+    Metric::CasExhausted,
+    Metric::CorruptRecords,
+];
+
+impl Metric {
+    /// [`Metric::index`] is less.
+    pub const MOST: usize = 2 * Label::MOST + PLAIN.len();
+
+    /// The counters whose names have no label of another module.
+    pub fn plain() -> impl Iterator<Item = Metric> {
+        PLAIN.into_iter()
+    }
+
+    /// A number of its own.
+    pub fn index(self) -> usize {
+        match self {
+            Metric::Requests(Label { place, .. }) => place,
+            Metric::Events(Label { place, .. }) => Label::MOST.saturating_add(place),
+            plain => {
+                let place = PLAIN.iter().position(|metric| *metric == plain).unwrap_or_default();
+                (2 * Label::MOST).saturating_add(place)
+            }
+        }
+    }
+
+    /// The name under which the proxy knows it.
+    pub fn name(self) -> String {
+        match self {
+            Metric::Requests(outcome) => format!("tollbell_requests.outcome={}", outcome.text),
+            Metric::Events(kind) => format!("tollbell_events.type={}", kind.text),
+            Metric::Suppressed => "tollbell_suppressed".into(),
+            Metric::Capped => "tollbell_capped".into(),
+            Metric::Digests => "tollbell_digests".into(),
+            Metric::Disabled => "tollbell_disabled".into(),
+            Metric::Delivered => "tollbell_delivered".into(),
+            Metric::Retried => "tollbell_retried".into(),
+            Metric::Failed => "tollbell_failed".into(),
+            Metric::Readdressed => "tollbell_readdressed".into(),
+            Metric::Withdrawn => "tollbell_withdrawn".into(),
+            Metric::Dropped => "tollbell_dropped".into(),
+            Metric::CooldownEvicted => "tollbell_cooldown_evicted".into(),
+            Metric::IdentitiesEvicted => "tollbell_identities_evicted".into(),
+            Metric::KeysFetched(fetch) => format!("tollbell_keys_fetched.outcome={}", <&str>::from(fetch)),
+            Metric::CasRetries => "tollbell_cas_retries".into(),
+            Metric::CasExhausted => "tollbell_cas_exhausted".into(),
+            Metric::CorruptRecords => "tollbell_corrupt_records".into(),
+        }
+    }
+}
+
+/// A gauge. The VM that dispatches sets them, at every tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// Slots of the table of held messages that are taken.
+    Held,
+    /// Attempts under way.
+    InFlight,
+    /// The age of the oldest held message, in seconds.
+    OldestAge,
+    /// Targets that have answered 410 Gone.
+    DisabledTargets,
+    /// Sessions that were fetched from `keys_from`.
+    FetchedKeys,
+    /// Those of them that something closes which is not honoured, for every API or for some.
+    ClosedKeys,
+    /// Clusters that the proxy does not know, so that nothing reaches their targets.
+    UnknownClusters,
+}
+
+impl Gauge {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Gauge; 7] = [
+        Gauge::Held,
+        Gauge::InFlight,
+        Gauge::OldestAge,
+        Gauge::DisabledTargets,
+        Gauge::FetchedKeys,
+        Gauge::ClosedKeys,
+        Gauge::UnknownClusters,
+    ];
+
+    /// The name under which the proxy knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Gauge::Held => "tollbell_held",
+            Gauge::InFlight => "tollbell_in_flight",
+            Gauge::OldestAge => "tollbell_oldest_age_seconds",
+            Gauge::DisabledTargets => "tollbell_disabled_targets",
+            Gauge::FetchedKeys => "tollbell_fetched_keys",
+            Gauge::ClosedKeys => "tollbell_closed_keys",
+            Gauge::UnknownClusters => "tollbell_unknown_clusters",
+        }
+    }
+}
+
+/// The counter of attempts to a target (its host and port, as configured), by what came of them.
+///
+/// The host comes last, because it has dots; characters that a statistic's name cannot have become underscores.
+pub fn attempts_name(target: &str, outcome: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' };
+    let target: String = target.chars().map(plain).collect();
+    format!("tollbell_attempts.outcome={outcome}.target={target}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn gauges_stand_in_the_order_of_their_discriminants() {
+        for (place, gauge) in Gauge::ALL.into_iter().enumerate() {
+            assert_eq!(gauge as usize, place);
+        }
+    }
+
+    #[test]
+    fn a_target_is_named_by_its_host() {
+        let name = attempts_name("hooks.example.com:8080", "delivered");
+        assert_eq!(name, "tollbell_attempts.outcome=delivered.target=hooks.example.com_8080");
+    }
+}

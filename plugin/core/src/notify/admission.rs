@@ -1,0 +1,208 @@
+//! Whether a message may go out: its cool-down, its handler's cap, and room in the outbox.
+//!
+//! What may go out gets a [`Permit`]: a slot of the outbox, a turn of the cap and a claim of the cool-down. A permit that
+//! is dropped unused gives all three back. What a cool-down or a cap holds back is counted in a tally ([`digest`]).
+
+pub mod cap;
+pub mod cooldown;
+pub mod digest;
+mod excess;
+pub mod repeats;
+
+use super::Notifications;
+use super::handler::{Channel, Handler};
+use super::outcome::MessageOutcome;
+use crate::base::units::UnixMillis;
+use crate::delivery::claim::{CauseDigest, Claim};
+use crate::delivery::outbox::{self, ReserveError, Share, Slot};
+use crate::delivery::{Delivery, Held, disabled};
+use crate::event::{Event, Family, Subject};
+use crate::host::metrics::Metric;
+use crate::host::ports::Host;
+use cap::{Budget, Turn};
+use cooldown::LiveClaim;
+
+/// Times that a claim is looked for anew: each means that another VM was quicker.
+const MAX_LOOKS: usize = 16;
+
+/// One message that asks to go out.
+pub struct Admission<'m, H: Host> {
+    host: &'m H,
+    notifications: &'m Notifications,
+    handler: &'m Handler,
+    channel: &'m Channel,
+    event: &'m Event,
+    cause: CauseDigest,
+    budget: Budget,
+    now: UnixMillis,
+}
+
+impl<'m, H: Host> Admission<'m, H> {
+    /// Of the message whose request has this checksum.
+    pub fn new(
+        host: &'m H,
+        notifications: &'m Notifications,
+        (handler, channel): (&'m Handler, &'m Channel),
+        event: &'m Event,
+        checksum: [u8; 16],
+        now: UnixMillis,
+    ) -> Self {
+        let group = notifications.group(event);
+        let cause = CauseDigest::new(&handler.name, group, checksum);
+        let budget = channel.cap.budget(event, group);
+        Admission { host, notifications, handler, channel, event, cause, budget, now }
+    }
+
+    /// What holds the message back, as far as reading tells: nothing is claimed.
+    pub fn refused_at_sight(&self) -> Option<MessageOutcome> {
+        let Admission { host, notifications, channel, now, .. } = *self;
+        if channel.event_timeout_ms > 0
+            && let Ok(Some(live)) = cooldown::look(host, self.cause, now)
+        {
+            return Some(self.suppressed(&live));
+        }
+        let (id, endpoint) = (notifications.placement.id, channel.target.endpoint);
+        if disabled::disabled(host).is_ok_and(|disabled| disabled.contains(id, endpoint)) {
+            host.count(Metric::Disabled);
+            return Some(MessageOutcome::Disabled);
+        }
+        match self.budget.look(host, now) {
+            Ok(Turn::Capped(seen)) => Some(self.capped(seen)),
+            _ => None,
+        }
+    }
+
+    /// Takes all that the message needs to go out.
+    ///
+    /// # Errors
+    /// What holds it back.
+    pub fn admit(&self) -> Result<Permit<'_, H>, MessageOutcome> {
+        let Admission { host, notifications, channel, now, .. } = *self;
+        let slot = outbox::reserve(host, notifications.table(), channel.target.tag, share_of(self.event));
+        let slot = slot.map_err(|error| self.drop(&error))?;
+        let mut permit = Permit { admission: self, slot: Some(slot), has_turn: false, claim: None };
+        // The turn comes before the claim: one that is not used can be given back, whereas a claim that was released
+        // could have held an event back for nothing.
+        match self.budget.take(host, now) {
+            Ok(Turn::Free) => permit.has_turn = true,
+            Ok(Turn::Capped(seen)) => {
+                drop(permit);
+                return Err(self.capped(seen));
+            }
+            Err(error) => self.log(log::Level::Error, &format!("goes out without a cap: {error}")),
+        }
+        match self.claim() {
+            Ok(claim) => permit.claim = claim,
+            Err(live) => {
+                drop(permit);
+                return Err(self.suppressed(&live));
+            }
+        }
+        Ok(permit)
+    }
+
+    /// Claims the cause, if the channel cools down.
+    ///
+    /// # Errors
+    /// The claim of another message.
+    fn claim(&self) -> Result<Option<Claim>, LiveClaim> {
+        let Admission { host, channel, cause, now, .. } = *self;
+        if channel.event_timeout_ms == 0 {
+            return Ok(None);
+        }
+        for _ in 0..MAX_LOOKS {
+            match cooldown::claim(host, cause, channel.event_timeout_ms, now) {
+                Ok(Some(claim)) => return Ok(Some(claim)),
+                // Another VM has it, and may release it before it is looked at.
+                Ok(None) => {
+                    if let Ok(Some(live)) = cooldown::look(host, cause, now) {
+                        return Err(live);
+                    }
+                }
+                Err(error) => {
+                    self.log(log::Level::Error, &format!("goes out without a cool-down: {error}"));
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn drop(&self, error: &ReserveError) -> MessageOutcome {
+        self.host.count(Metric::Dropped);
+        if *error != ReserveError::Full || share_of(self.event) != Share::Common {
+            self.log(log::Level::Error, &format!("is dropped: {error}"));
+        }
+        MessageOutcome::Dropped
+    }
+
+    fn log(&self, level: log::Level, what: &str) {
+        log::log!(level, "{}: {} {} {what}", self.handler.name, self.event.kind.name(), self.event.id);
+    }
+}
+
+/// The right of one message to go out.
+pub struct Permit<'a, H: Host> {
+    admission: &'a Admission<'a, H>,
+    /// `None` once a message fills it.
+    slot: Option<Slot>,
+    has_turn: bool,
+    claim: Option<Claim>,
+}
+
+impl<H: Host> Permit<'_, H> {
+    /// The claim of its cool-down.
+    pub fn claim(&self) -> Option<Claim> {
+        self.claim
+    }
+
+    /// Puts the message into the outbox.
+    pub fn hold(mut self, message: Delivery) -> MessageOutcome {
+        let Admission { host, .. } = *self.admission;
+        let Some(slot) = self.slot else { return MessageOutcome::Dropped };
+        if let Err(error) = outbox::fill(host, slot, &Held::Message(message)) {
+            return self.admission.drop(&error.into());
+        }
+        self.slot = None;
+        if let Err(error) = host.wake(&slot.0.to_le_bytes()) {
+            self.admission.log(log::Level::Debug, &format!("waits for the dispatcher's next tick: {error}"));
+        }
+        MessageOutcome::Taken
+    }
+}
+
+impl<H: Host> Drop for Permit<'_, H> {
+    /// Where the host refuses one write, it may refuse these too: the slot is then freed by the dispatcher, the claim ends
+    /// with its period.
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let Admission { host, now, budget, .. } = self.admission;
+        if let Err(error) = outbox::free(*host, slot) {
+            log::error!("slot {} stays taken for a while: {error}", slot.0);
+        }
+        if self.has_turn
+            && let Err(error) = budget.give_back(*host, *now)
+        {
+            self.admission.log(log::Level::Warn, &format!("keeps its place in the cap: {error}"));
+        }
+        if let Some(Err(error)) = self.claim.map(|claim| cooldown::release(*host, &claim)) {
+            self.admission
+                .log(log::Level::Warn, &format!("did not go out, and its cool-down lasts to its end: {error}"));
+        }
+    }
+}
+
+/// How much of the outbox the messages of an event may take.
+fn share_of(event: &Event) -> Share {
+    match event.kind.family() {
+        Family::Threshold if event.crossed.as_ref().is_some_and(|crossed| crossed.subject == Subject::Identity) => {
+            Share::Common
+        }
+        Family::Threshold | Family::Upstream => Share::All,
+        Family::Dashboard | Family::Portal => Share::Management,
+        Family::Request => Share::Common,
+    }
+}
+
+#[cfg(test)]
+mod tests;

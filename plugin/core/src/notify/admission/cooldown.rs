@@ -1,0 +1,307 @@
+//! Cool-downs: of events with the same cause, one message per period.
+//!
+//! Claims live in a table of fixed size in shared data: [`BUCKETS`] values of up to [`CLAIMS_PER_BUCKET`] claims.
+//!
+//! ```text
+//! bucket  = version u8 = 1, claim*
+//! claim   = digest [u8; 16], at u64, until u64, slot u32          little endian, 36 bytes; slot u32::MAX: no tally
+//! ```
+//! A claim is made before its message goes out, by compare-and-swap, so that of concurrent workers one sends. A full
+//! bucket gives up its oldest claim, which is counted.
+
+use crate::base::units::UnixMillis;
+use crate::delivery::claim::{CauseDigest, Claim};
+use crate::delivery::outbox;
+use crate::host::metrics::Metric;
+use crate::host::ports::{Metrics, SharedData};
+use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
+use md5::{Digest, Md5};
+
+/// Buckets of the table.
+pub const BUCKETS: u16 = 512;
+
+/// Claims that a bucket holds.
+pub const CLAIMS_PER_BUCKET: usize = 16;
+
+const VERSION: u8 = 1;
+const CLAIM_LEN: usize = 36;
+const NO_TALLY: u32 = u32::MAX;
+
+/// The MD5 of a webhook request in Tyk's form: the wire form of Go's HTTP client, without the configured headers.
+///
+/// The body counts for GET too, which sends none: without it all events of a handler would be one.
+pub fn request_checksum(method: &str, path_and_query: &str, host: &str, body: &str) -> [u8; 16] {
+    let mut md5 = Md5::new();
+    md5.update(format!(
+        "{method} {path_and_query} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    ));
+    md5.update(body);
+    md5.finalize().into()
+}
+
+/// What is known of a claim that somebody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveClaim {
+    /// When its period ends.
+    pub until: UnixMillis,
+    /// Where the events are counted that it holds back, if they are.
+    pub tally: Option<outbox::Slot>,
+}
+
+fn bucket_key(digest: &[u8; 16]) -> String {
+    let [low, high, ..] = *digest;
+    format!("tb1/c/{}", u16::from_le_bytes([low, high]) % BUCKETS)
+}
+
+/// The claim of a message of this cause that went out less than its period ago. A bucket that does not decode has none.
+///
+/// # Errors
+/// When the host refuses.
+pub fn look(host: &impl SharedData, cause: CauseDigest, now: UnixMillis) -> Result<Option<LiveClaim>, StoreError> {
+    let bucket = Bucket::decode(read(host, &bucket_key(&cause.0))?).unwrap_or_default();
+    let live = bucket.find(&cause.0).filter(|slot| slot.is_live(now));
+    Ok(live.map(|slot| LiveClaim { until: slot.until, tally: slot.tally }))
+}
+
+/// Makes `tally` the place where a claim (by its cause and end) counts what it holds back, unless that has changed from
+/// what was `seen`: then the inner error is what is there. A claim that is gone is left alone.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn link(
+    host: &(impl SharedData + Metrics),
+    cause: CauseDigest,
+    until: UnixMillis,
+    seen: Option<outbox::Slot>,
+    tally: outbox::Slot,
+) -> Result<Result<(), Option<outbox::Slot>>, StoreError> {
+    update(host, &bucket_key(&cause.0), |stored| {
+        let mut bucket = Bucket::decode(stored)?;
+        let Some(slot) = bucket.slots.iter_mut().find(|slot| slot.digest == cause.0 && slot.until == until) else {
+            return Ok(Change::Keep(Ok(())));
+        };
+        if slot.tally != seen {
+            return Ok(Change::Keep(Err(slot.tally)));
+        }
+        slot.tally = Some(tally);
+        Ok(Change::Write(bucket.encode(), Ok(())))
+    })
+}
+
+/// Claims a cause for `period_ms` from `now`. `None`: somebody else has it.
+///
+/// A bucket that does not decode begins anew, which is counted: the worst that comes of it is a message too early, and
+/// leaving it would be a flood.
+///
+/// # Errors
+/// As for any update of shared data; nothing is claimed then.
+pub fn claim(
+    host: &(impl SharedData + Metrics),
+    cause: CauseDigest,
+    period_ms: u64,
+    now: UnixMillis,
+) -> Result<Option<Claim>, StoreError> {
+    let slot = ClaimEntry { digest: cause.0, at: now, until: now.plus(period_ms), tally: None };
+    let (claimed, evicted) = update(host, &bucket_key(&cause.0), |stored| {
+        let mut bucket = Bucket::decode(stored).unwrap_or_else(|corrupt| {
+            host.count(Metric::CorruptRecords);
+            log::error!("{corrupt}; it begins anew");
+            Bucket::default()
+        });
+        if bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now)) {
+            return Ok(Change::Keep((false, 0)));
+        }
+        bucket.slots.retain(|slot| slot.is_live(now) && slot.digest != cause.0);
+        let evicted = bucket.make_room();
+        bucket.slots.push(slot);
+        Ok(Change::Write(bucket.encode(), (true, evicted)))
+    })?;
+    if evicted > 0 {
+        host.add(Metric::CooldownEvicted, evicted);
+    }
+    Ok(claimed.then_some(Claim { digest: cause.0, at: now.0 }))
+}
+
+/// Gives a claim back, unless it has ended or been made anew since.
+///
+/// # Errors
+/// As for any update of shared data; the claim then lasts until its period ends.
+pub fn release(host: &(impl SharedData + Metrics), claim: &Claim) -> Result<(), StoreError> {
+    update(host, &bucket_key(&claim.digest), |stored| {
+        let mut bucket = Bucket::decode(stored)?;
+        let before = bucket.slots.len();
+        bucket.slots.retain(|slot| slot.digest != claim.digest || slot.at.0 != claim.at);
+        Ok(if bucket.slots.len() == before { Change::Keep(()) } else { Change::Write(bucket.encode(), ()) })
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ClaimEntry {
+    digest: [u8; 16],
+    at: UnixMillis,
+    until: UnixMillis,
+    tally: Option<outbox::Slot>,
+}
+
+impl ClaimEntry {
+    /// A claim from further ahead than it is long was made by a clock that has been set right since.
+    fn is_live(&self, now: UnixMillis) -> bool {
+        now < self.until && self.at.since(now) <= self.until.since(self.at)
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Bucket {
+    slots: Vec<ClaimEntry>,
+}
+
+impl Bucket {
+    fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
+        let Some(bytes) = stored else { return Ok(Bucket::default()) };
+        match bytes.split_first() {
+            Some((&VERSION, slots)) if slots.len().is_multiple_of(CLAIM_LEN) => {
+                Ok(Bucket { slots: slots.chunks_exact(CLAIM_LEN).filter_map(decode_entry).collect() })
+            }
+            _ => Err(CorruptRecord { record: "cool-down bucket", len: bytes.len() }),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        for slot in &self.slots {
+            bytes.extend_from_slice(&slot.digest);
+            bytes.extend_from_slice(&slot.at.0.to_le_bytes());
+            bytes.extend_from_slice(&slot.until.0.to_le_bytes());
+            bytes.extend_from_slice(&slot.tally.map_or(NO_TALLY, |tally| tally.0).to_le_bytes());
+        }
+        bytes
+    }
+
+    fn find(&self, digest: &[u8; 16]) -> Option<&ClaimEntry> {
+        self.slots.iter().find(|slot| slot.digest == *digest)
+    }
+
+    /// Drops the oldest claims until one more fits; returns how many.
+    fn make_room(&mut self) -> u64 {
+        let mut evicted = 0_u64;
+        while self.slots.len() >= CLAIMS_PER_BUCKET {
+            let Some((oldest, _)) = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.at) else { break };
+            self.slots.remove(oldest);
+            evicted = evicted.saturating_add(1);
+        }
+        evicted
+    }
+}
+
+fn decode_entry(bytes: &[u8]) -> Option<ClaimEntry> {
+    let (digest, rest) = bytes.split_first_chunk::<16>()?;
+    let (at, rest) = rest.split_first_chunk::<8>()?;
+    let (until, rest) = rest.split_first_chunk::<8>()?;
+    let tally = Some(u32::from_le_bytes(*rest.first_chunk::<4>()?)).filter(|slot| *slot != NO_TALLY);
+    let time = |bytes: &[u8; 8]| UnixMillis(u64::from_le_bytes(*bytes));
+    Some(ClaimEntry { digest: *digest, at: time(at), until: time(until), tally: tally.map(outbox::Slot) })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::testing::MemoryHost;
+    use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn is_claimed(host: &MemoryHost, cause: CauseDigest, now: UnixMillis) -> Result<bool, StoreError> {
+        Ok(look(host, cause, now)?.is_some())
+    }
+
+    fn cause(n: u32) -> CauseDigest {
+        CauseDigest::new("handler", 1, request_checksum("POST", "/", "a.test", &n.to_string()))
+    }
+
+    #[test]
+    fn the_checksum_is_tyks() {
+        tyks_checksum();
+    }
+
+    /// The vector of Tyk's own test of its webhook handler.
+    pub(crate) fn tyks_checksum() {
+        let fields = [
+            r#""event": "QuotaExceeded","#,
+            r#""message": "Key Quota Limit Exceeded","#,
+            r#""path": "/about-lonelycoder/","#,
+            r#""origin": "","#,
+            r#""key": "4321","#,
+            r#""timestamp": 2014-11-27 12:52:05.944549825 &#43;0000 GMT"#,
+        ];
+        let body = format!("{{\n\t\t{}\n\t}}", fields.join("\n\t\t"));
+        let checksum = request_checksum("GET", "/get", "127.0.0.1:16500", &body);
+        assert_eq!(hex::encode(checksum), "62a6b4fa9b45cd372b871764296fb3a5");
+    }
+
+    #[test]
+    fn one_claim_per_period() {
+        let host = MemoryHost::default();
+        let claim_at = |now| claim(&host, cause(1), 10_000, UnixMillis(now)).unwrap();
+        assert!(claim_at(5).is_some());
+        assert!(is_claimed(&host, cause(1), UnixMillis(10_004)).unwrap());
+        assert!(claim_at(10_004).is_none());
+        assert!(!is_claimed(&host, cause(1), UnixMillis(10_005)).unwrap());
+        assert!(claim_at(10_005).is_some());
+    }
+
+    #[test]
+    fn handlers_and_kinds_do_not_silence_each_other() {
+        let checksum = request_checksum("POST", "/", "a.test", "{}");
+        assert_ne!(CauseDigest::new("a", 1, checksum), CauseDigest::new("b", 1, checksum));
+        assert_ne!(CauseDigest::new("a", 1, checksum), CauseDigest::new("a", 2, checksum));
+    }
+
+    #[test]
+    fn a_released_claim_can_be_made_again_and_a_newer_one_is_left_alone() {
+        let host = MemoryHost::default();
+        let first = claim(&host, cause(1), 10, UnixMillis(5)).unwrap().unwrap();
+        release(&host, &first).unwrap();
+        let second = claim(&host, cause(1), 10, UnixMillis(6)).unwrap();
+        assert!(second.is_some());
+        release(&host, &first).unwrap();
+        assert!(is_claimed(&host, cause(1), UnixMillis(7)).unwrap());
+    }
+
+    #[test]
+    fn a_flood_stays_in_a_table_of_fixed_size() {
+        let host = MemoryHost::default();
+        for n in 0..20_000 {
+            claim(&host, cause(n), 60_000, UnixMillis(u64::from(n))).unwrap();
+        }
+        assert!(host.key_count() <= usize::from(BUCKETS));
+        assert!(host.stored_bytes() <= usize::from(BUCKETS) * (1 + CLAIMS_PER_BUCKET * CLAIM_LEN));
+        assert!(host.metric(Metric::CooldownEvicted) >= 20_000 - 512 * 16);
+        assert!(is_claimed(&host, cause(19_999), UnixMillis(20_000)).unwrap(), "the newest stays");
+        assert!(!is_claimed(&host, cause(0), UnixMillis(20_000)).unwrap(), "the oldest went");
+    }
+
+    #[test]
+    fn a_bucket_of_foreign_bytes_begins_anew() {
+        let host = MemoryHost::default();
+        host.put(&bucket_key(&cause(1).0), b"not ours").unwrap();
+        assert!(!is_claimed(&host, cause(1), UnixMillis(0)).unwrap());
+        assert!(claim(&host, cause(1), 1, UnixMillis(0)).unwrap().is_some());
+        assert!(is_claimed(&host, cause(1), UnixMillis(0)).unwrap());
+        assert_eq!(host.metric(Metric::CorruptRecords), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_are_read_back(slots in prop::collection::vec((any::<[u8; 16]>(), any::<u64>(), any::<u64>(), any::<u32>()), 0..16)) {
+            let slots = slots.into_iter()
+                .map(|(digest, at, until, tally)| {
+                    let tally = Some(tally).filter(|slot| *slot != NO_TALLY).map(outbox::Slot);
+                    ClaimEntry { digest, at: UnixMillis(at), until: UnixMillis(until), tally }
+                })
+                .collect();
+            let bucket = Bucket { slots };
+            prop_assert_eq!(Bucket::decode(Some(bucket.encode())), Ok(bucket));
+        }
+    }
+}

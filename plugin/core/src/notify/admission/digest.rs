@@ -1,0 +1,265 @@
+//! Digests: one message for events that a cool-down or a cap held back.
+//!
+//! The count is a [`Tally`] in a slot of the outbox, where it survives the VM that began it. A VM that holds an event back
+//! adds to it, by compare-and-swap; when its time is over, the dispatching VM puts the message in its place, by another,
+//! so that every event is in one digest or the next.
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::base::mailbox::Address;
+use crate::base::text::cut;
+use crate::base::units::UnixMillis;
+use crate::delivery::claim::CauseDigest;
+use crate::delivery::outbox::{self, ReserveError, Share, Slot, Table, Tag};
+use crate::delivery::succession::Succession;
+use crate::delivery::tally::{Link, Tally};
+use crate::delivery::{Delivery, Held};
+use crate::event::{Crossed, Event, EventKind, Management, ManagementAction, Meta};
+use crate::host::metrics::Metric;
+use crate::host::ports::{Host, Metrics, SharedData};
+use crate::host::store::StoreError;
+use crate::notify::content::{ContentError, email, webhook_request};
+use crate::notify::handler::{Form, Handler, Recipient};
+use crate::notify::{Notifications, message};
+use crate::observe::Occurrence;
+
+/// Bytes of one value of an event that a tally keeps: it is written again for every event that it counts.
+const MAX_VALUE_BYTES: usize = 512;
+
+/// Crossed thresholds that a digest names. Those beyond are a number.
+pub const MAX_NAMED: usize = 1000;
+
+/// Bytes that the names in a digest take together.
+const MAX_NAMED_BYTES: usize = 128 * 1024;
+
+/// A tally that has counted `event`.
+pub fn begin(
+    notifications: &Notifications,
+    handler: &Handler,
+    to: Option<Address>,
+    cause: CauseDigest,
+    event: &Event,
+    until: UnixMillis,
+) -> Tally {
+    let crossings = named(event, to.is_some()).into_iter().collect();
+    let meta = Meta {
+        message: short(&event.meta.message),
+        path: short(&event.meta.path),
+        origin: short(&event.meta.origin),
+        key: short(&event.meta.key),
+        org_id: short(&event.meta.org_id),
+        ..event.meta.clone()
+    };
+    Tally {
+        id: Delivery::id_of(&event.id, &handler.name),
+        event: event.kind.name().to_owned(),
+        handler: notifications.handlers.reference(handler),
+        origin: notifications.placement.origin(),
+        to,
+        cause,
+        meta: postcard::to_allocvec(&meta).unwrap_or_default(),
+        crossings,
+        suppressed: 1,
+        first: event.at.0,
+        last: event.at.0,
+        until: until.0,
+    }
+}
+
+/// Puts a tally into a slot of its own.
+///
+/// # Errors
+/// When no slot is free for this share, or shared data fails.
+pub fn hold(
+    tally: Tally,
+    host: &(impl SharedData + Metrics),
+    table: Table,
+    share: Share,
+) -> Result<Link, ReserveError> {
+    let until = tally.until();
+    let slot = outbox::reserve(host, table, Tag::TALLY, share)?;
+    if let Err(error) = outbox::fill(host, slot, &Held::Tally(tally)) {
+        outbox::free(host, slot)?;
+        return Err(error.into());
+    }
+    Ok(Link { slot, until })
+}
+
+/// The event that a tally's message tells of.
+fn event(tally: &Tally, now: UnixMillis) -> Option<Event> {
+    let kind = EventKind::from_name(&tally.event)?;
+    let mut meta = Meta {
+        suppressed: tally.suppressed,
+        first_seen: UnixMillis(tally.first).to_rfc3339(),
+        last_seen: UnixMillis(tally.last).to_rfc3339(),
+        ..postcard::from_bytes(&tally.meta).ok()?
+    };
+    if !tally.crossings.is_empty() {
+        let names: Vec<String> = tally.crossings.iter().map(Crossed::to_string).collect();
+        meta.unnamed = tally.suppressed.saturating_sub(u64::try_from(names.len()).unwrap_or(u64::MAX));
+        meta.message = format!("{}: {}", meta.message, names.join("; "));
+        if meta.unnamed > 0 {
+            meta.message.push_str(&format!("; and {} more", meta.unnamed));
+        }
+        meta.crossings.clone_from(&tally.crossings);
+    }
+    let management = kind.is_management().then(|| Box::new(management(kind, &meta, now)));
+    Some(Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new(), management, crossed: None })
+}
+
+/// A text of an event, short enough to be kept.
+fn short(text: &str) -> String {
+    cut(text, MAX_VALUE_BYTES).to_owned()
+}
+
+/// What a digest says of a crossed threshold. No email shows a key.
+fn named(event: &Event, is_email: bool) -> Option<Crossed> {
+    let crossed = event.crossed.as_deref()?;
+    let key = if is_email && !crossed.key.is_empty() { &event.fingerprint } else { &crossed.key };
+    Some(Crossed {
+        key: short(key),
+        alias: short(&crossed.alias),
+        org_id: short(&crossed.org_id),
+        api_id: short(&crossed.api_id),
+        ..crossed.clone()
+    })
+}
+
+/// Bytes that a crossing takes in a tally, at most.
+fn size(crossed: &Crossed) -> usize {
+    let texts = [&crossed.key, &crossed.alias, &crossed.org_id, &crossed.api_id, &crossed.trigger_limit];
+    texts.into_iter().fold(32_usize, |sum, text| sum.saturating_add(text.len()))
+}
+
+/// Counts an event in a tally; `false` where it has become a message since.
+///
+/// # Errors
+/// As for any update of shared data.
+pub fn count(
+    host: &(impl SharedData + Metrics),
+    link: Link,
+    cause: CauseDigest,
+    event: &Event,
+) -> Result<bool, StoreError> {
+    outbox::change(host, link.slot, |held| match held {
+        Held::Tally(mut tally) if tally.cause == cause && tally.until() == link.until => {
+            tally.suppressed = tally.suppressed.saturating_add(1);
+            tally.last = tally.last.max(event.at.0);
+            if let Some(crossed) = named(event, tally.to.is_some()) {
+                let bytes = tally.crossings.iter().chain([&crossed]).map(size).fold(0, usize::saturating_add);
+                if tally.crossings.len() < MAX_NAMED && bytes <= MAX_NAMED_BYTES {
+                    tally.crossings.push(crossed);
+                }
+            }
+            Some(Held::Tally(tally))
+        }
+        _ => None,
+    })
+}
+
+/// How long after its time a tally waits for a VM of its configuration: several can share a `vm_id`.
+const PATIENCE_MS: u64 = 10_000;
+
+/// Puts the message in the tally's place. `None`: the tally is not there any more, or is another configuration's, or its
+/// handler was removed.
+///
+/// # Errors
+/// As for any update of shared data; the tally then stays.
+pub fn close(
+    host: &impl Host,
+    notifications: &Notifications,
+    succession: &Succession,
+    (slot, seen): (Slot, &Tally),
+    now: UnixMillis,
+) -> Result<Option<Delivery>, StoreError> {
+    let why = if !seen.belongs_to(&notifications.placement, succession) {
+        Some(DigestError::Foreign)
+    } else if notifications.handlers.find(&seen.handler).is_none() {
+        log::warn!(
+            "{}: removed from the configuration: a digest of {} events is not sent",
+            seen.handler.name,
+            seen.suppressed
+        );
+        if outbox::finish(host, slot, &seen.id)? {
+            host.count(Metric::Withdrawn);
+        }
+        return Ok(None);
+    } else {
+        let mut failed = None;
+        let is_closed = outbox::change(host, slot, |held| match held {
+            Held::Tally(tally) if tally.id == seen.id => {
+                compose(notifications, &tally, now).map_err(|why| failed = Some(why)).ok().map(Held::Message)
+            }
+            _ => None,
+        })?;
+        if is_closed {
+            let Some(Held::Message(delivery)) = outbox::held(host, slot)? else { return Ok(None) };
+            host.count(Metric::Digests);
+            return Ok(Some(delivery));
+        }
+        failed
+    };
+    if let Some(why) = why
+        && now.since(seen.due(now)) >= PATIENCE_MS
+        && outbox::finish(host, slot, &seen.id)?
+    {
+        host.count(Metric::Failed);
+        log::error!("{} by {}: {} events are not reported: {why}", seen.event, seen.handler.name, seen.suppressed);
+    }
+    Ok(None)
+}
+
+/// A payload in the form of its kind, with the count in the place of what a single event says.
+fn management(kind: EventKind, meta: &Meta, now: UnixMillis) -> Management {
+    let names = match kind.is_portal() {
+        true => ["Suppressed", "FirstSeen", "LastSeen"],
+        false => ["suppressed", "first_seen", "last_seen"],
+    };
+    let values = [meta.suppressed.into(), meta.first_seen.as_str().into(), meta.last_seen.as_str().into()];
+    let payload = names.map(str::to_owned).into_iter().zip(values).collect();
+    // The message of a management event is its name.
+    let action = meta.message.split_once('.').and_then(|(_, action)| ManagementAction::from_name(action));
+    let occurrence = Occurrence::new(kind, action, None, Value::Object(payload));
+    Management {
+        name: occurrence.name(),
+        action: action.map_or("", ManagementAction::name),
+        body: occurrence.body(now),
+        stable: occurrence.stable_body(),
+        payload: occurrence.payload,
+        concerned: None,
+    }
+}
+
+/// Why a tally's message cannot be written.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+enum DigestError {
+    #[error("its configuration is gone")]
+    Foreign,
+    #[error("its handler does something else now")]
+    OtherHandler,
+    #[error("there is no such event any more")]
+    NoEvent,
+    #[error(transparent)]
+    Content(#[from] ContentError),
+}
+
+/// The message of a digest: a digest of emails is an email.
+fn compose(notifications: &Notifications, tally: &Tally, now: UnixMillis) -> Result<Delivery, DigestError> {
+    let handler = notifications.handlers.find(&tally.handler).ok_or(DigestError::OtherHandler)?;
+    let channel = handler.action.channel().ok_or(DigestError::OtherHandler)?;
+    let event = event(tally, now).ok_or(DigestError::NoEvent)?;
+    let content = match (&channel.form, &tally.to) {
+        (Form::Webhook(webhook), None) => {
+            let rendered = notifications.templates.render(&webhook.template, &event).map_err(ContentError::Template)?;
+            webhook_request(webhook, rendered)
+        }
+        (Form::Email(Recipient::Fixed(to)), Some(_)) => {
+            let mail = notifications.mail.as_ref().ok_or(DigestError::OtherHandler)?;
+            email(mail, event.kind.name(), &event, to.clone())?
+        }
+        _ => return Err(DigestError::OtherHandler),
+    };
+    let message = message::delivery(notifications, (handler, channel), &event, &content, None, now);
+    Ok(Delivery { id: tally.id.clone(), ..message })
+}

@@ -1,0 +1,108 @@
+//! What becomes of a message that is held back: it is counted, in a tally where a digest reports it.
+
+use super::cap::WINDOW_MS;
+use super::cooldown::{self, LiveClaim};
+use super::{Admission, MAX_LOOKS, digest, share_of};
+use crate::base::units::UnixMillis;
+use crate::delivery::Delivery;
+use crate::delivery::claim::CauseDigest;
+use crate::delivery::outbox::{self, ReserveError, Share, Slot};
+use crate::delivery::tally::Link;
+use crate::host::metrics::Metric;
+use crate::host::ports::Host;
+use crate::host::store::StoreError;
+use crate::notify::handler::{Form, Recipient};
+use crate::notify::outcome::MessageOutcome;
+
+impl<H: Host> Admission<'_, H> {
+    /// A message of the same cause went out less than its period ago.
+    pub(super) fn suppressed(&self, live: &LiveClaim) -> MessageOutcome {
+        let Admission { host, channel, cause, now, .. } = *self;
+        host.count(Metric::Suppressed);
+        if !channel.digest || live.until <= now {
+            return MessageOutcome::Suppressed { until: Some(live.until).filter(|_| !channel.digest) };
+        }
+        let link_of = |slot: Option<Slot>| slot.map(|slot| Link { slot, until: live.until });
+        let outcome = MessageOutcome::Suppressed { until: None };
+        self.tally(cause, live.until, link_of(live.tally), (Share::Tally, outcome), |seen, link| {
+            let linked = cooldown::link(host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
+            Ok(linked.map_err(link_of))
+        })
+    }
+
+    /// The handler has sent as many messages in the last minute as its cap allows.
+    pub(super) fn capped(&self, seen: Option<Link>) -> MessageOutcome {
+        self.host.count(Metric::Capped);
+        self.tally_of_handler(seen, MessageOutcome::Capped)
+    }
+
+    /// Counts the event in the handler's own tally for its group.
+    fn tally_of_handler(&self, seen: Option<Link>, outcome: MessageOutcome) -> MessageOutcome {
+        let Admission { host, notifications, handler, event, now, ref budget, .. } = *self;
+        // There are few of these: the configuration says how many.
+        let share = if share_of(event) == Share::All { Share::All } else { Share::Management };
+        let group = notifications.group(event);
+        let cause = CauseDigest::new(&handler.name, group, u128::from(budget.number()).to_le_bytes());
+        self.tally(cause, now.plus(WINDOW_MS), seen, (share, outcome), |seen, link| {
+            Ok(if budget.link(host, seen, link)? { Ok(()) } else { Err(budget.tally(host)?) })
+        })
+    }
+
+    /// Counts the event in the tally that is linked, or in a new one, which is then linked in the place of the old. `link`
+    /// returns the one that it found instead. Returns `outcome`, unless there was no room for the count.
+    fn tally(
+        &self,
+        cause: CauseDigest,
+        until: UnixMillis,
+        mut seen: Option<Link>,
+        (share, outcome): (Share, MessageOutcome),
+        link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
+    ) -> MessageOutcome {
+        let Admission { host, notifications, handler, channel, event, .. } = *self;
+        let to = match &channel.form {
+            Form::Webhook(_) => None,
+            Form::Email(Recipient::Fixed(to)) => Some(&to.address),
+            // One digest cannot be for several.
+            Form::Email(Recipient::Developer) => return outcome,
+        };
+        let mut own = None;
+        for _ in 0..MAX_LOOKS {
+            match seen.map(|link| digest::count(host, link, cause, event)) {
+                Some(Ok(true)) => {
+                    // Unless it is a digest of its own by now.
+                    if let Some(Link { slot, .. }) = own
+                        && let Err(error) = outbox::finish(host, slot, &Delivery::id_of(&event.id, &handler.name))
+                    {
+                        self.log(log::Level::Error, &format!("is counted twice: {error}"));
+                    }
+                    return outcome;
+                }
+                Some(Err(error)) => self.log(log::Level::Error, &format!("is not counted in its digest yet: {error}")),
+                Some(Ok(false)) | None => {}
+            }
+            let mine = match own {
+                Some(mine) => mine,
+                None => {
+                    let tally = digest::begin(notifications, handler, to.cloned(), cause, event, until);
+                    match digest::hold(tally, host, notifications.table(), share) {
+                        Ok(mine) => *own.insert(mine),
+                        Err(ReserveError::Full) if share == Share::Tally => {
+                            return self.tally_of_handler(self.budget.tally(host).ok().flatten(), outcome);
+                        }
+                        Err(error) => return self.drop(&error),
+                    }
+                }
+            };
+            match link(seen, mine) {
+                Ok(Err(found)) if found != seen => seen = found,
+                // It stands: linked, or by itself, as a digest of one event.
+                Ok(_) => return outcome,
+                Err(error) => {
+                    self.log(log::Level::Error, &format!("has a digest of its own: {error}"));
+                    return outcome;
+                }
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,62 @@
+//! What delivery asks of a configuration's notifications.
+
+use super::Notifications;
+use super::admission::{cooldown, digest};
+use super::content::{self, Content};
+use crate::base::units::UnixMillis;
+use crate::delivery::attempt::DeliveryOutcome;
+use crate::delivery::claim::Claim;
+use crate::delivery::clusters::ClusterUse;
+use crate::delivery::outbox::Slot;
+use crate::delivery::schedule::Limits;
+use crate::delivery::succession::{Placement, Succession};
+use crate::delivery::tally::Tally;
+use crate::delivery::{Author, Delivery};
+use crate::host::ports::{Callout, CalloutReply, Callouts, Host};
+use crate::host::store::StoreError;
+
+impl Author for Notifications {
+    fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    fn limits(&self) -> Limits {
+        self.delivery.limits
+    }
+
+    fn use_of(&self, cluster: &str) -> Option<&ClusterUse> {
+        self.clusters.get(cluster)
+    }
+
+    fn callout(&self, delivery: &Delivery, now: UnixMillis) -> Option<Callout> {
+        Some(Content::decode(&delivery.content)?.callout(delivery, now))
+    }
+
+    fn outcome(
+        &self,
+        host: &impl Callouts,
+        delivery: &Delivery,
+        reply: &CalloutReply,
+        now: UnixMillis,
+    ) -> DeliveryOutcome {
+        content::outcome(host, delivery, reply, now)
+    }
+
+    fn adopt(&self, delivery: Delivery, now: UnixMillis) -> Option<Delivery> {
+        content::adopt(self, delivery, now)
+    }
+
+    fn close(
+        &self,
+        host: &impl Host,
+        succession: &Succession,
+        tally: (Slot, &Tally),
+        now: UnixMillis,
+    ) -> Result<Option<Delivery>, StoreError> {
+        digest::close(host, self, succession, tally, now)
+    }
+
+    fn release(&self, host: &impl Host, claim: &Claim) -> Result<(), StoreError> {
+        cooldown::release(host, claim)
+    }
+}

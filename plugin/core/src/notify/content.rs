@@ -1,0 +1,112 @@
+//! What a message says: a request to a webhook's target, or an email that a provider sends.
+//!
+//! A message is written in two steps. Its [`Draft`] tells whether a message of the same cause went out before; only what
+//! may go out becomes [`Content`], which is held until it is delivered.
+
+mod adopt;
+mod draft;
+pub mod mail;
+pub mod signature;
+pub mod template;
+
+pub use adopt::adopt;
+pub use draft::{ContentError, Draft, draft, email, webhook_request};
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::units::UnixMillis;
+use crate::delivery::attempt::{DeliveryOutcome, Failure};
+use crate::delivery::{self, Delivery};
+use crate::host::ports::{Callout, CalloutReply, Callouts};
+use mail::verdict::{Answer, MAX_ANSWER_BYTES};
+use mail::{Account, Letter};
+use signature::SigningKey;
+
+/// What a message sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A request to a webhook's target.
+    Webhook(WebhookRequest),
+    /// An email, of which each attempt makes a request to the provider.
+    Email(Box<Email>),
+}
+
+/// A webhook's request, without what its target says.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookRequest {
+    /// GET, PUT, POST, PATCH or DELETE.
+    pub method: String,
+    /// Every header but the pseudo-headers, lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, which a GET leaves out.
+    pub body: String,
+    /// What it is signed with.
+    pub keys: Vec<SigningKey>,
+}
+
+impl fmt::Debug for WebhookRequest {
+    /// Without header values and the body, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// An email and the account that sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Email {
+    pub(crate) account: Account,
+    pub(crate) letter: Letter,
+}
+
+impl Content {
+    /// As delivery holds it.
+    pub fn encode(&self) -> delivery::Content {
+        // Serializing plain data into a growing vector has no way to fail.
+        delivery::Content(postcard::to_allocvec(self).unwrap_or_default())
+    }
+
+    /// From what delivery held; `None` where that is not whole.
+    pub fn decode(held: &delivery::Content) -> Option<Self> {
+        postcard::from_bytes(&held.0).ok()
+    }
+
+    /// The request of an attempt that begins `now`.
+    pub fn callout(&self, delivery: &Delivery, now: UnixMillis) -> Callout {
+        let target = &delivery.target;
+        let (headers, body) = match self {
+            Content::Webhook(WebhookRequest { method, headers, body, keys }) => {
+                let body = if method == "GET" { "" } else { body };
+                let signature = signature::headers(keys, &delivery.id, body, now);
+                let headers = target.pseudo_headers(method).into_iter().chain(headers.iter().cloned());
+                (headers.chain(signature).collect(), body.to_owned())
+            }
+            Content::Email(email) => {
+                let request = email.account.request(&email.letter);
+                let headers = request.request_headers();
+                // A provider is no receiver of webhooks.
+                let signature = email.account.sign(&headers, request.body.as_bytes(), now);
+                (headers.into_iter().chain(signature).collect(), request.body)
+            }
+        };
+        let (cluster, timeout_ms) = (target.cluster.clone(), delivery.timeout_ms.max(1));
+        Callout { cluster, headers, body: body.into_bytes(), timeout_ms }
+    }
+}
+
+/// What the reply to an attempt means: of an email, the body of the provider's answer says so too.
+pub fn outcome(host: &impl Callouts, delivery: &Delivery, reply: &CalloutReply, now: UnixMillis) -> DeliveryOutcome {
+    let outcome = DeliveryOutcome::of_reply(reply, now);
+    let is_by_proxy =
+        matches!(outcome, DeliveryOutcome::Failed(Failure::NoResponse | Failure::Unreachable | Failure::TimedOut));
+    let (Some(status), false) = (reply.status, is_by_proxy) else { return outcome };
+    let Some(Content::Email(email)) = Content::decode(&delivery.content) else { return outcome };
+    let body = host.reply_body(MAX_ANSWER_BYTES).unwrap_or_default();
+    let header = |name: &str| host.reply_header(name);
+    let verdict = email.account.judge(&Answer { status, header: &header, body: &body }, now);
+    if let Some(reason) = verdict.reason() {
+        log::warn!("{delivery}: {reason}");
+    }
+    verdict.outcome()
+}

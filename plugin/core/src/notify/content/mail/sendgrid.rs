@@ -1,0 +1,57 @@
+//! SendGrid: [`mail/send`](https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send) of its API v3.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::letter::Letter;
+use super::request::MailRequest;
+use super::secret::Secret;
+use crate::base::json::object;
+use crate::base::mailbox::{Mailbox, Name};
+use crate::delivery::target::Target;
+
+/// Where the API is.
+pub(crate) const BASE: &str = "https://api.sendgrid.com";
+/// Where it is for the EU.
+pub(crate) const EU_BASE: &str = "https://api.eu.sendgrid.com";
+/// What to post to.
+pub(crate) const PATH: &str = "/v3/mail/send";
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SendGrid {
+    pub(crate) target: Target,
+    pub(crate) client_key: Secret,
+}
+
+impl SendGrid {
+    pub(super) fn request(&self, letter: &Letter) -> MailRequest {
+        let parts = [("text/plain", letter.text_part()), ("text/html", letter.html_part())];
+        let part =
+            |(name, value): (&str, Option<&str>)| Some(object(&mut [("type", name.into()), ("value", value?.into())]));
+        let to = Value::Array(vec![recipient(&letter.to)]);
+        let send = object(&mut [
+            ("personalizations", Value::Array(vec![object(&mut [("to", to)])])),
+            ("from", person(&letter.from, letter.from.name.as_ref().map(Name::as_str))),
+            ("subject", letter.subject.as_str().into()),
+            // Plain text must come first, or the API answers 400.
+            ("content", parts.into_iter().filter_map(part).collect()),
+        ]);
+        MailRequest::json(&self.target, &send).with_authorization(format!("Bearer {}", self.client_key.reveal()))
+    }
+}
+
+fn person(mailbox: &Mailbox, name: Option<&str>) -> Value {
+    let email = mailbox.address.as_str().into();
+    match name {
+        Some(name) => object(&mut [("email", email), ("name", name.into())]),
+        None => object(&mut [("email", email)]),
+    }
+}
+
+/// [The API refuses](https://docs.sendgrid.com/api-reference/mail-send/limitations) names of recipients with a comma or
+/// a semicolon.
+fn recipient(mailbox: &Mailbox) -> Value {
+    let plain = |name: &Name| Name::lossy(&name.as_str().replace([',', ';'], " "));
+    person(mailbox, mailbox.name.as_ref().and_then(plain).as_ref().map(Name::as_str))
+}

@@ -1,0 +1,46 @@
+//! Letters and accounts for tests.
+
+use serde_json::{Value, json};
+
+use super::{Body, Letter, Mail, Subject};
+use crate::base::mailbox::{Address, Mailbox, Name};
+use crate::config::Config;
+
+pub(crate) fn mailbox(name: &str, address: &str) -> Mailbox {
+    Mailbox { address: Address::parse(address).unwrap(), name: Name::parse(name).unwrap() }
+}
+
+pub(crate) fn letter() -> Letter {
+    Letter {
+        to: mailbox("Jörg <x>, \"dev\"", "dev@acme.test"),
+        from: mailbox("Acme APIs", "no-reply@acme.test"),
+        subject: Subject::new("Schlüssel \"é\" <b>"),
+        text: Body::new("Grüße\n--tollbell\r\n\"a\" <b>\n".into()),
+        html: Some(Body::new("<p>Grüße &lt;b&gt;</p>\n".into())),
+    }
+}
+
+/// The settings that each provider asks for.
+pub(crate) fn settings(code: &str) -> Value {
+    match code {
+        "mailgun" => json!({ "Domain": "mg.acme.test", "PrivateKey": "key-SECRET", "PublicKey": "pubkey-SECRET" }),
+        "amazonses" => json!({
+            "Region": "eu-west-1", "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "wJalrXUtnFEMI/SECRET"
+        }),
+        _ => json!({ "ClientKey": "SG.SECRET_key-1" }),
+    }
+}
+
+pub(crate) fn config(code: &str, settings: Value) -> Value {
+    json!({ "email_backend": {
+        "enable_email_notifications": true, "code": code, "settings": settings,
+        "default_from_email": "no-reply@acme.test", "default_from_name": "Acme APIs"
+    } })
+}
+
+pub(crate) fn load(config: &Value) -> Mail {
+    match Config::load(config.to_string().as_bytes()) {
+        Ok((config, _)) => config.notifications.mail.unwrap(),
+        Err(errors) => panic!("{errors:?}"),
+    }
+}

@@ -1,0 +1,45 @@
+//! A template is rendered before any event does, because Handlebars finds some faults only then.
+
+use handlebars::{Handlebars, RenderError};
+
+use super::escape::Format;
+use super::fault::excerpt;
+use super::registry;
+use crate::base::json::{self, NotJson};
+use crate::event::{Event, EventKind};
+
+/// Why a trial failed.
+pub(super) enum Failed {
+    /// While rendering.
+    Render(RenderError),
+    /// While reading: it does not happen to what has been read before.
+    Read(handlebars::TemplateError),
+}
+
+/// Renders a template once for each type of event, and once with every branch of every block: what Handlebars finds out
+/// only then, such as the name of a helper that does not exist, must not be found out by an event. Returns where the
+/// first output that is not JSON is none.
+pub(super) fn try_out(
+    handlebars: &Handlebars<'_>,
+    name: &str,
+    source: &str,
+    format: Format,
+) -> Result<Option<String>, Failed> {
+    let mut fault = None;
+    for kind in EventKind::of_gateway() {
+        let event = Event::sample(kind);
+        let body = registry::render(handlebars, name, format, event.view()).map_err(Failed::Render)?;
+        registry::render(handlebars, name, format, event.stable_view()).map_err(Failed::Render)?;
+        if let Err(NotJson { line, column, .. }) = json::parse(body.as_bytes())
+            && fault.is_none()
+        {
+            let excerpt = excerpt(&body, line, column);
+            fault = Some(format!("for {}, line {line}, column {column} of the message:{excerpt}", kind.name()));
+        }
+    }
+    let mut every_branch = registry::of(format, true);
+    every_branch.register_template_string(name, source).map_err(Failed::Read)?;
+    registry::render(&every_branch, name, format, Event::sample(EventKind::AuthFailure).view())
+        .map_err(Failed::Render)?;
+    Ok(fault)
+}

@@ -1,0 +1,157 @@
+//! What happens to a request that someone may have to be notified of, and what its event says.
+
+use crate::access::answer::{AUTH_FAILURE, RATE_LIMITED, RequestOutcome};
+use crate::access::caller::Caller;
+use crate::access::quota::{Crossing, Scope};
+use crate::access::request::Request;
+use crate::access::route::Api;
+use crate::base::text::client_text;
+use crate::event::{Crossed, EventKind, HostInfo, HostPlace, Meta, Subject};
+
+/// Something that someone may have to be notified of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incident {
+    /// A request was refused.
+    Refusal {
+        /// As what.
+        kind: EventKind,
+        /// The event's message.
+        message: &'static str,
+        /// Why.
+        outcome: RequestOutcome,
+    },
+    /// Another filter or the upstream refused a request.
+    Observed {
+        /// As what.
+        kind: EventKind,
+        /// The event's message.
+        message: &'static str,
+        /// Why, in the proxy's words.
+        reason: String,
+    },
+    /// The proxy's verdict on the upstream changed.
+    Verdict {
+        /// To what.
+        kind: EventKind,
+        /// The status of the response that showed it.
+        status: u16,
+    },
+    /// A quota's usage crossed a threshold.
+    Crossing(Crossing),
+}
+
+impl Incident {
+    /// What a response is that is not this filter's, by its status.
+    pub fn of_status(status: u16, reason: &str) -> Option<Self> {
+        let (kind, message) = match status {
+            401 | 403 => (EventKind::AuthFailure, AUTH_FAILURE),
+            429 => (EventKind::RatelimitExceeded, RATE_LIMITED),
+            _ => return None,
+        };
+        Some(Incident::Observed { kind, message, reason: client_text(reason.as_bytes()) })
+    }
+
+    /// The type of its event.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Incident::Refusal { kind, .. } | Incident::Observed { kind, .. } | Incident::Verdict { kind, .. } => *kind,
+            Incident::Crossing(_) => EventKind::TriggerExceeded,
+        }
+    }
+}
+
+/// The request at which it happened.
+#[derive(Clone, Copy)]
+pub struct Scene<'s> {
+    /// The API that it was for.
+    pub api: &'s Api,
+    /// The request.
+    pub request: &'s Request<'s>,
+    /// Who sent it.
+    pub caller: &'s Caller<'s>,
+}
+
+/// What an event says of an incident.
+pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &str) -> Meta {
+    let Scene { api, request, caller } = scene;
+    let about = caller.about().cloned().unwrap_or_default();
+    let base = Meta {
+        org_id: caller.org_id().to_owned(),
+        org: caller.org_id().to_owned(),
+        api_id: api.id.clone(),
+        alias: about.alias,
+        tags: about.tags,
+        meta_data: about.meta_data,
+        ..Meta::default()
+    };
+    let of_request = |message: &str, key: String, base: Meta| Meta {
+        message: message.to_owned(),
+        path: client_text(request.path()),
+        origin: client_text(origin.as_bytes()),
+        key,
+        ..base
+    };
+    let key_text = || caller.key_text(hash_keys);
+    match incident {
+        Incident::Refusal { message, outcome, .. } => {
+            let key = match outcome {
+                RequestOutcome::OrgQuotaExceeded | RequestOutcome::OrgRateLimited => caller.org_id().to_owned(),
+                // As Tyk names the limit of an API.
+                RequestOutcome::ApiRateLimited => format!("apilimiter-{}{}", caller.org_id(), api.id),
+                _ => key_text(),
+            };
+            // As Tyk says why a version is refused.
+            let is_reason = incident.kind() == EventKind::VersionFailure;
+            let reason = outcome.refusal().filter(|_| is_reason).map(|(_, text)| text.to_owned());
+            Meta { reason: reason.unwrap_or_default(), ..of_request(message, key, base) }
+        }
+        Incident::Observed { message, reason, .. } => {
+            Meta { reason: reason.clone(), ..of_request(message, key_text(), base) }
+        }
+        Incident::Verdict { kind, status } => {
+            let (message, circuit_event) = match kind {
+                EventKind::HostDown => ("Uptime test failed", ""),
+                EventKind::HostUp => ("Uptime test succeeded", ""),
+                EventKind::BreakerReset => ("Breaker Reset", "1"),
+                _ => ("Breaker Tripped", "0"),
+            };
+            let cluster = request.text_property("xds\0cluster_name").unwrap_or_default();
+            let host_info = HostInfo {
+                check_url: client_text(request.path()),
+                response_code: *status,
+                is_tcp_error: *kind == EventKind::HostDown,
+                meta_data: HostPlace { host_name: cluster.clone(), api_id: api.id.clone() },
+            };
+            let circuit_event = circuit_event.to_owned();
+            Meta { circuit_event, cluster, host_info, ..of_request(message, String::new(), base) }
+        }
+        Incident::Crossing(crossing) => {
+            let key = if crossing.scope == Scope::KeyQuota { key_text() } else { String::new() };
+            Meta {
+                tags: base.tags,
+                meta_data: base.meta_data,
+                alias: base.alias,
+                api_id: base.api_id,
+                ..Meta::trigger(&base.org_id, &key, crossing.limit, crossing.count, crossing.max)
+            }
+        }
+    }
+}
+
+/// Whose threshold was crossed.
+pub fn crossed(meta: &Meta, caller: &Caller<'_>, crossing: Crossing) -> Crossed {
+    Crossed {
+        subject: match crossing.scope {
+            Scope::OrgQuota | Scope::OrgRate => Subject::Organisation,
+            _ if caller.has_session() => Subject::Key,
+            _ => Subject::Identity,
+        },
+        key: meta.key.clone(),
+        alias: meta.alias.clone(),
+        org_id: meta.org_id.clone(),
+        api_id: meta.api_id.clone(),
+        trigger_limit: meta.trigger_limit.clone(),
+        used: crossing.count,
+        max: crossing.max,
+    }
+}

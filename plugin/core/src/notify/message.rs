@@ -1,0 +1,78 @@
+//! From an event to the message of one handler: content, admission, outbox.
+
+use super::Notifications;
+use super::admission::Admission;
+use super::content::{Content, ContentError, draft};
+use super::handler::{Channel, Handler};
+use super::outcome::MessageOutcome;
+use crate::base::units::UnixMillis;
+use crate::delivery::Delivery;
+use crate::delivery::claim::Claim;
+use crate::event::Event;
+use crate::host::metrics::Metric;
+use crate::host::ports::Host;
+
+/// Hands the message over that a handler sends of an event, unless something holds it back. Whatever fails is logged and
+/// counted.
+pub fn send(
+    host: &impl Host,
+    notifications: &Notifications,
+    (handler, channel): (&Handler, &Channel),
+    event: &Event,
+    now: UnixMillis,
+) -> MessageOutcome {
+    let fail = |error: ContentError| {
+        host.count(Metric::Failed);
+        log::error!("{}: {} {} is not sent: {error}", handler.name, event.kind.name(), event.id);
+        MessageOutcome::Failed
+    };
+    let draft = match draft(notifications, channel, event) {
+        Ok(Some(draft)) => draft,
+        Ok(None) => return MessageOutcome::NoRecipient,
+        Err(error) => return fail(error),
+    };
+    let admission = Admission::new(host, notifications, (handler, channel), event, draft.checksum, now);
+    // A flood, most of which is held back, must write nothing.
+    if let Some(outcome) = admission.refused_at_sight() {
+        return outcome;
+    }
+    let content = match draft.write(event) {
+        Ok(content) => content,
+        Err(error) => return fail(error),
+    };
+    match admission.admit() {
+        Ok(permit) => {
+            let message = delivery(notifications, (handler, channel), event, &content, permit.claim(), now);
+            permit.hold(message)
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// A message with everything that does not change from attempt to attempt.
+pub fn delivery(
+    notifications: &Notifications,
+    (handler, channel): (&Handler, &Channel),
+    event: &Event,
+    content: &Content,
+    claim: Option<Claim>,
+    now: UnixMillis,
+) -> Delivery {
+    let Notifications { handlers, placement, delivery: policy, .. } = notifications;
+    Delivery {
+        id: Delivery::id_of(&event.id, &handler.name),
+        event: event.kind.name().to_owned(),
+        handler: handlers.reference(handler),
+        origin: placement.origin(),
+        claim,
+        target: channel.target.clone(),
+        content: content.encode(),
+        timeout_ms: channel.timeout_ms.unwrap_or(policy.timeout_ms),
+        retries: policy.retries,
+        attempts: 0,
+        since: now.0,
+        first_attempt: 0,
+        due: now.0,
+        decided: now.0,
+    }
+}

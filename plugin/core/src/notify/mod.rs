@@ -1,0 +1,63 @@
+//! From something that happened to messages in the outbox.
+//!
+//! ```text
+//! incident → event → handlers → content (draft) → admission (cool-down, cap) → content (written) → outbox
+//! ```
+//! [`notifier`] makes an event of an incident, and [`message`] takes the event to one handler. [`admission`] decides
+//! whether its message may go out; [`content`] writes it, as a webhook or an email.
+
+pub mod admission;
+mod author;
+pub mod content;
+pub mod handler;
+pub mod incident;
+pub mod message;
+pub mod notifier;
+pub mod outcome;
+
+use enum_map::EnumMap;
+use litemap::LiteMap;
+
+use crate::base::ids::HandlerIndex;
+use crate::delivery::DeliveryPolicy;
+use crate::delivery::clusters::Clusters;
+use crate::delivery::outbox::Table;
+use crate::delivery::succession::Placement;
+use crate::event::{Event, EventKind};
+use content::mail::Mail;
+use content::template::Templates;
+use handler::Handlers;
+
+/// Everything of a configuration that is about notifying someone.
+pub struct Notifications {
+    /// Where the configuration stands among others: its messages are told apart by it.
+    pub placement: Placement,
+    /// Every event handler, the monitor's included.
+    pub handlers: Handlers,
+    /// The handlers of an organisation's dashboard events, by its id.
+    pub org_handlers: LiteMap<String, EnumMap<EventKind, Vec<HandlerIndex>>>,
+    /// Every template.
+    pub templates: Templates,
+    /// How emails are written and sent; `None`: none are.
+    pub mail: Option<Mail>,
+    /// How messages are delivered.
+    pub delivery: DeliveryPolicy,
+    /// What needs which of the proxy's clusters.
+    pub clusters: Clusters,
+    /// Events show a key's fingerprint instead of the key.
+    pub hash_keys: bool,
+    /// The headers that name the client's address, lower case, where any is trusted.
+    pub origin_headers: Vec<String>,
+}
+
+impl Notifications {
+    /// Whose slots of the outbox its messages take, and how many there are.
+    pub fn table(&self) -> Table {
+        Table { line: self.placement.line, capacity: self.delivery.capacity }
+    }
+
+    /// What tells an event's caps, claims and digests from those of other groups and other configurations.
+    pub fn group(&self, event: &Event) -> u64 {
+        event.group() ^ self.placement.line.0.rotate_left(17)
+    }
+}

@@ -1,0 +1,200 @@
+//! From an incident to an event, and to each of its handlers.
+
+use super::Notifications;
+use super::admission::repeats::{HeldBack, Repeats};
+use super::handler::{Action, Handler};
+use super::incident::{Incident, Scene, crossed, meta};
+use super::message;
+use super::outcome::MessageOutcome;
+use crate::access::route::Api;
+use crate::access::session::Directory;
+use crate::base::units::UnixMillis;
+use crate::event::{Event, Management, ManagementAction, Meta};
+use crate::host::metrics::Metric;
+use crate::host::ports::Host;
+use crate::observe::Occurrence;
+
+/// Makes events and hands their messages over.
+#[derive(Debug)]
+pub struct Notifier {
+    ids: EventIds,
+    repeats: Repeats,
+}
+
+impl Notifier {
+    /// `now` and `salt` make event ids differ from those of other processes.
+    pub fn new(vm: u64, now: UnixMillis, salt: u64) -> Self {
+        Notifier { ids: EventIds { vm, started: now, salt, made: 0 }, repeats: Repeats::default() }
+    }
+
+    /// Forgets which events are held back: another VM may have released a claim.
+    pub fn forget_repeats(&mut self) {
+        self.repeats.clear();
+    }
+
+    /// Notifies every handler of each. Whatever fails is logged and counted, and changes nothing for the request.
+    #[cold]
+    #[inline(never)]
+    pub fn notify_all(
+        &mut self,
+        host: &impl Host,
+        notifications: &Notifications,
+        scene: &Scene<'_>,
+        incidents: &[Incident],
+        now: UnixMillis,
+    ) {
+        for incident in incidents {
+            self.notify(host, notifications, scene, incident, now);
+        }
+    }
+
+    fn notify(
+        &mut self,
+        host: &impl Host,
+        notifications: &Notifications,
+        scene: &Scene<'_>,
+        incident: &Incident,
+        now: UnixMillis,
+    ) {
+        let kind = incident.kind();
+        host.count(kind.metric());
+        let handlers = scene.api.handlers(kind);
+        if handlers.is_empty() {
+            return;
+        }
+        // It costs a hostcall, and a threshold has none.
+        let is_of_request = !matches!(incident, Incident::Crossing(_));
+        let origin = if is_of_request { scene.request.origin(&notifications.origin_headers) } else { String::new() };
+        if let Some(messages) = self.repeats.held_back(scene, incident, &origin, now) {
+            host.add(Metric::Suppressed, messages);
+            return;
+        }
+        let mut event = Event {
+            kind,
+            id: self.ids.next(),
+            at: now,
+            meta: meta(notifications.hash_keys, scene, incident, &origin),
+            fingerprint: scene.caller.fingerprint(),
+            management: None,
+            crossed: None,
+        };
+        if let Incident::Crossing(crossing) = incident {
+            event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, *crossing)));
+        }
+        let mut held_back = HeldBack::default();
+        for handler in handlers.iter().filter_map(|index| notifications.handlers.get(*index)) {
+            held_back.add(notify_handler(host, notifications, handler, &event, scene.api, now));
+        }
+        self.repeats.remember(&held_back, now);
+    }
+}
+
+impl Notifier {
+    /// Notifies every handler of a management event: those of the API that it was seen on, or of all APIs, and those that
+    /// the organisation has named. Returns what became of it at each.
+    pub fn notify_management(
+        &mut self,
+        host: &impl Host,
+        (notifications, directory): (&Notifications, &Directory),
+        api: &Api,
+        occurrence: &Occurrence,
+        now: UnixMillis,
+    ) -> Vec<MessageOutcome> {
+        let kind = occurrence.kind;
+        host.count(kind.metric());
+        let api_org = directory.org(api.org).map(|org| org.id.as_str());
+        let is_known = |id: &str| directory.org_index(id).is_some();
+        let org = occurrence.org_id.or(api_org, is_known).unwrap_or_default();
+        let of_org = notifications.org_handlers.get(org).map(|lists| &lists[kind]);
+        let handlers: Vec<_> = api.handlers(kind).iter().chain(of_org.into_iter().flatten()).collect();
+        if handlers.is_empty() {
+            return Vec::new();
+        }
+        let body = occurrence.body(now);
+        if body.len() > MAX_MANAGEMENT_BYTES {
+            host.count(Metric::Failed);
+            log::error!("{} of {org:?}: {} bytes are too many for a message", occurrence.name(), body.len());
+            return vec![MessageOutcome::Failed; handlers.len()];
+        }
+        let event = Event {
+            kind,
+            id: self.ids.next(),
+            at: now,
+            meta: Meta {
+                message: occurrence.name(),
+                org_id: org.to_owned(),
+                org: org.to_owned(),
+                api_id: api.id.clone(),
+                ..Meta::default()
+            },
+            fingerprint: String::new(),
+            management: Some(Box::new(Management {
+                name: occurrence.name(),
+                action: occurrence.action.map_or("", ManagementAction::name),
+                body,
+                stable: occurrence.stable_body(),
+                payload: occurrence.payload.clone(),
+                concerned: occurrence.concerned.clone(),
+            })),
+            crossed: None,
+        };
+        let handlers = handlers.iter().filter_map(|index| notifications.handlers.get(**index));
+        handlers.map(|handler| notify_handler(host, notifications, handler, &event, api, now)).collect()
+    }
+}
+
+/// Hands one event to one handler.
+fn notify_handler(
+    host: &impl Host,
+    notifications: &Notifications,
+    handler: &Handler,
+    event: &Event,
+    api: &Api,
+    now: UnixMillis,
+) -> MessageOutcome {
+    match &handler.action {
+        Action::Log { prefix } => {
+            log_event(prefix, api, event);
+            MessageOutcome::Taken
+        }
+        Action::Send(channel) => message::send(host, notifications, (handler, channel), event, now),
+    }
+}
+
+/// A management event that says more is not sent: what is held takes memory until it is delivered.
+const MAX_MANAGEMENT_BYTES: usize = 256 * 1024;
+
+/// One line of JSON. It carries the key's fingerprint, never the key.
+fn log_event(prefix: &str, api: &Api, event: &Event) {
+    let line = serde_json::json!({
+        "event": event.kind.name(),
+        "id": event.id,
+        "time": event.at.to_rfc3339(),
+        "api": api.id,
+        "org": event.meta.org_id,
+        "key": event.fingerprint,
+        "message": event.meta.message,
+        "path": event.meta.path,
+        "origin": event.meta.origin,
+        "reason": event.meta.reason,
+        "trigger_limit": event.meta.trigger_limit,
+    });
+    let separator = if prefix.is_empty() { "" } else { " " };
+    log::warn!("{prefix}{separator}{line}");
+}
+
+/// Ids for events: the VM's start in milliseconds, a salt, the VM's number and a running number, in hex.
+#[derive(Debug)]
+struct EventIds {
+    vm: u64,
+    started: UnixMillis,
+    salt: u64,
+    made: u64,
+}
+
+impl EventIds {
+    fn next(&mut self) -> String {
+        self.made = self.made.saturating_add(1);
+        format!("{:011x}{:08x}{:04x}{:08x}", self.started.0, self.salt & 0xffff_ffff, self.vm, self.made)
+    }
+}

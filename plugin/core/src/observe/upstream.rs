@@ -1,0 +1,294 @@
+//! Envoy's verdicts on an API's upstream, as events: once when they change.
+//!
+//! ```text
+//! state   = version u8 = 2, last down u64, last overflow u64, failed connections in a row u32    little endian; 0 for none
+//! ```
+//! One value in shared data for each API that is observed. Each VM keeps a copy, read anew at every tick, so that a
+//! response of an API whose upstream is well costs nothing.
+
+use rustc_hash::FxHashMap;
+
+use crate::access::route::{Api, ApiIndex};
+use crate::base::units::UnixMillis;
+use crate::event::EventKind;
+use crate::host::ports::{Metrics, SharedData};
+use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
+
+const VERSION: u8 = 2;
+
+/// Failed connections in a row after which an upstream counts as down, where the API does not say.
+pub const DEFAULT_FAILURES: u32 = 3;
+
+/// How long a verdict must not have come before the opposite is told. Under load Envoy's breaker refuses some requests and
+/// lets others through, many times a second; and an API can have several clusters, of which one is down.
+const QUIET_MS: u64 = 5000;
+
+/// A verdict sooner than this after the last one needs no note.
+const NOTE_EVERY_MS: u64 = 1000;
+
+/// What a response says of the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No healthy host: the response flag UH.
+    NoHealthyHost,
+    /// No connection, or one that ended before the answer: the response flags UF and UC, or a name without an address.
+    ConnectionFailed,
+    /// The circuit breaker is open: the response flag UO.
+    Overflow,
+    /// The upstream itself answered.
+    Answered,
+}
+
+impl Verdict {
+    /// From Envoy's response flags, a bit each, and its response code details.
+    pub fn of(flags: u64, details: &str) -> Option<Self> {
+        const NO_HEALTHY_UPSTREAM: u64 = 1 << 1;
+        const CONNECTION_FAILURE: u64 = 1 << 5;
+        const CONNECTION_TERMINATION: u64 = 1 << 6;
+        const UPSTREAM_OVERFLOW: u64 = 1 << 7;
+        if flags & NO_HEALTHY_UPSTREAM != 0 {
+            Some(Verdict::NoHealthyHost)
+        } else if flags & UPSTREAM_OVERFLOW != 0 {
+            Some(Verdict::Overflow)
+        } else if flags & (CONNECTION_FAILURE | CONNECTION_TERMINATION) != 0
+            || details.starts_with("dns_resolution_failure")
+        {
+            Some(Verdict::ConnectionFailed)
+        } else {
+            (details == "via_upstream").then_some(Verdict::Answered)
+        }
+    }
+}
+
+/// When each verdict came last; 0 where the upstream is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct State {
+    /// No healthy host, or as many failed connections in a row as it takes.
+    down: u64,
+    overflow: u64,
+    /// Failed connections since the last answer, while that is not enough for the upstream to be down.
+    failures: u32,
+}
+
+impl State {
+    fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
+        let Some(bytes) = stored else { return Ok(State::default()) };
+        State::parse(&bytes).ok_or(CorruptRecord { record: "upstream state", len: bytes.len() })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(&[VERSION])?;
+        let (down, rest) = rest.split_first_chunk()?;
+        let (overflow, failures) = rest.split_first_chunk()?;
+        Some(State {
+            down: u64::from_le_bytes(*down),
+            overflow: u64::from_le_bytes(*overflow),
+            failures: u32::from_le_bytes(failures.try_into().ok()?),
+        })
+    }
+
+    fn encode(self) -> Vec<u8> {
+        [&[VERSION][..], &self.down.to_le_bytes(), &self.overflow.to_le_bytes(), &self.failures.to_le_bytes()].concat()
+    }
+
+    /// The state after a verdict, and what has changed. `failures` failed connections in a row mean that it is down.
+    fn after(self, verdict: Verdict, failures: u32, now: UnixMillis) -> (Self, Vec<EventKind>) {
+        let (mut state, mut events) = (self, Vec::new());
+        if verdict == Verdict::ConnectionFailed && state.down == 0 {
+            state.failures = state.failures.saturating_add(1);
+        }
+        match verdict {
+            Verdict::ConnectionFailed if state.down == 0 && state.failures < failures => {}
+            Verdict::NoHealthyHost | Verdict::ConnectionFailed => {
+                state.failures = 0;
+                if note(&mut state.down, now) {
+                    events.push(EventKind::HostDown);
+                }
+            }
+            Verdict::Overflow => {
+                if note(&mut state.overflow, now) {
+                    events.extend([EventKind::BreakerTripped, EventKind::BreakerTriggered]);
+                }
+            }
+            Verdict::Answered => {
+                state.failures = 0;
+                if is_over(state.down, now) {
+                    state.down = 0;
+                    events.push(EventKind::HostUp);
+                }
+                if is_over(state.overflow, now) {
+                    state.overflow = 0;
+                    events.extend([EventKind::BreakerReset, EventKind::BreakerTriggered]);
+                }
+            }
+        }
+        (state, events)
+    }
+}
+
+/// Notes a verdict; `true` for the first.
+fn note(last: &mut u64, now: UnixMillis) -> bool {
+    let is_first = *last == 0;
+    if is_first || now.since(UnixMillis(*last)) >= NOTE_EVERY_MS || *last > now.0 {
+        *last = now.0.max(1);
+    }
+    is_first
+}
+
+fn is_over(last: u64, now: UnixMillis) -> bool {
+    // A note from a clock that has been set back since is an old one.
+    last != 0 && (now.since(UnixMillis(last)) >= QUIET_MS || UnixMillis(last).since(now) > QUIET_MS)
+}
+
+/// What one VM knows of the upstreams.
+#[derive(Debug, Default)]
+pub struct Upstreams(FxHashMap<ApiIndex, State>);
+
+impl Upstreams {
+    /// Whether a response with this status can change anything.
+    pub fn minds(&self, index: ApiIndex, status: u16) -> bool {
+        status == 503 || self.0.get(&index).is_some_and(|state| *state != State::default())
+    }
+
+    /// Reads what other VMs have found out.
+    pub fn refresh<'a>(&mut self, host: &impl SharedData, observed: impl Iterator<Item = (ApiIndex, &'a Api)>) {
+        for (index, api) in observed {
+            if let Ok(state) =
+                read(host, &key(api)).map_err(drop).and_then(|stored| State::decode(stored).map_err(drop))
+            {
+                self.0.insert(index, state);
+            }
+        }
+    }
+
+    /// Judges a response; returns the events that it makes, which no other VM returns.
+    ///
+    /// # Errors
+    /// As for any update of shared data.
+    pub fn judge(
+        &mut self,
+        host: &(impl SharedData + Metrics),
+        (index, api): (ApiIndex, &Api),
+        verdict: Verdict,
+        now: UnixMillis,
+    ) -> Result<Vec<EventKind>, StoreError> {
+        let known = self.0.get(&index).copied().unwrap_or_default();
+        let failures = api.observe_upstream.unwrap_or(DEFAULT_FAILURES);
+        if known.after(verdict, failures, now).0 == known {
+            return Ok(Vec::new());
+        }
+        let (state, events) = update(host, &key(api), |stored| {
+            let before = State::decode(stored)?;
+            let (after, events) = before.after(verdict, failures, now);
+            Ok(if after == before {
+                Change::Keep((after, events))
+            } else {
+                Change::Write(after.encode(), (after, events))
+            })
+        })?;
+        self.0.insert(index, state);
+        Ok(events)
+    }
+}
+
+fn key(api: &Api) -> String {
+    format!("tb1/u/{}", api.id)
+}
+
+/// The reason in Envoy's response code details: what stands in braces, as in `jwt_authn_access_denied{Jwt_is_expired}`,
+/// else all of it.
+pub fn reason(details: &str) -> &str {
+    let inner = details.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
+    inner.filter(|inner| !inner.is_empty()).unwrap_or(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn flags_and_details_give_the_verdict() {
+        assert_eq!(Verdict::of(0x2, "no_healthy_upstream"), Some(Verdict::NoHealthyHost));
+        assert_eq!(Verdict::of(0x80, "overflow"), Some(Verdict::Overflow));
+        assert_eq!(Verdict::of(0, "via_upstream"), Some(Verdict::Answered));
+        let refused = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
+        for (flags, details) in [
+            (0x20, refused),
+            (0x40, "upstream_reset_before_response_started{connection_termination}"),
+            (0x8020, refused),
+            (0, "dns_resolution_failure{completed}"),
+        ] {
+            assert_eq!(Verdict::of(flags, details), Some(Verdict::ConnectionFailed), "{flags:x} {details}");
+        }
+        assert_eq!(Verdict::of(0x22, ""), Some(Verdict::NoHealthyHost));
+        // The upstream's own 503, a time-out, a reset stream, no route, and what another filter refused.
+        for (flags, details) in
+            [(0x4, "response_timeout"), (0x10, "remote_reset"), (0x100, "route_not_found"), (0, "x")]
+        {
+            assert_eq!(Verdict::of(flags, details), None, "{flags:x} {details}");
+        }
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        use EventKind::{BreakerReset, BreakerTriggered, BreakerTripped, HostDown, HostUp};
+        let well = State::default();
+        for (verdict, fell, rose) in [
+            (Verdict::NoHealthyHost, vec![HostDown], vec![HostUp]),
+            (Verdict::Overflow, vec![BreakerTripped, BreakerTriggered], vec![BreakerReset, BreakerTriggered]),
+        ] {
+            let after = |state: State, verdict, now| state.after(verdict, 3, UnixMillis(now));
+            let (state, events) = after(well, verdict, 20);
+            assert_eq!(events, fell);
+            assert_eq!(after(state, verdict, 500), (state, vec![]));
+            assert_eq!(after(state, Verdict::Answered, 4000), (state, vec![]), "others still fail");
+            let (state, events) = after(state, verdict, 4000);
+            assert!(events.is_empty());
+            assert_eq!(after(state, Verdict::Answered, 8999).1, []);
+            assert_eq!(after(state, Verdict::Answered, 9000), (well, rose));
+        }
+    }
+
+    #[test]
+    fn failed_connections_in_a_row_are_a_host_that_is_down() {
+        use Verdict::{Answered, ConnectionFailed as Failed, NoHealthyHost, Overflow};
+        let told = |failures: u32, verdicts: &[(u64, Verdict)]| {
+            let (mut state, mut told) = (State::default(), Vec::new());
+            for (at, verdict) in verdicts {
+                let (next, events) = state.after(*verdict, failures, UnixMillis(*at));
+                told.extend(events.into_iter().map(|event| (*at, event.name())));
+                state = next;
+            }
+            (told, state)
+        };
+        let (down, up) = ("HostDown", "HostUp");
+        let well = State::default();
+        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Failed), (4, Failed)]).0, [(3, down)]);
+        assert_eq!(told(1, &[(1, Failed), (2, Failed)]).0, [(1, down)]);
+        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Answered), (4, Failed), (5, Failed)]).0, []);
+        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Answered)]).1, well, "nothing is left to write");
+        assert_eq!(told(3, &[(1, Failed), (2, NoHealthyHost), (3, Failed)]).0, [(2, down)], "one event for either");
+        assert_eq!(told(2, &[(1, Failed), (2, Overflow), (3, Failed)]).0.last(), Some(&(3, down)));
+        let back = told(2, &[(1, Failed), (2, Failed), (5001, Answered), (5002, Answered), (5003, Failed)]);
+        assert_eq!(back.0, [(2, down), (5002, up)]);
+        assert_eq!(back.1.failures, 1, "one more is not enough again");
+    }
+
+    #[test]
+    fn the_state_is_stored_and_foreign_bytes_are_refused() {
+        let state = State { down: 5, overflow: 7, failures: 2 };
+        assert_eq!(State::decode(Some(state.encode())), Ok(state));
+        for bytes in [vec![], vec![2, 0], vec![1; 21], vec![2; 22]] {
+            assert!(State::decode(Some(bytes)).is_err());
+        }
+    }
+
+    #[test]
+    fn the_reason_stands_in_braces() {
+        assert_eq!(reason("jwt_authn_access_denied{Jwt_is_expired}"), "Jwt_is_expired");
+        assert_eq!(reason("rbac_access_denied_matched_policy[p]"), "rbac_access_denied_matched_policy[p]");
+        assert_eq!(reason("odd{}"), "odd{}");
+    }
+}

@@ -1,0 +1,64 @@
+//! A store of counters that answers later.
+
+use std::task::Poll;
+
+use crate::access::quota::{Charge, ChargeResult, Counters, LocalCounters};
+use crate::base::units::UnixMillis;
+use crate::host::ports::{Callouts, Metrics, SharedData};
+use crate::host::stream::StreamId;
+
+/// Counts as the process does, and keeps each answer back for some ticks.
+#[derive(Debug)]
+pub struct LateCounters {
+    ticks: u32,
+    patience_ms: u64,
+    waiting: Vec<(u32, StreamId, ChargeResult)>,
+    settled: Vec<(StreamId, ChargeResult)>,
+    /// The streams that were forgotten.
+    pub forgotten: Vec<StreamId>,
+}
+
+impl LateCounters {
+    /// Answers at the tick of this number after the charge.
+    pub fn after_ticks(ticks: u32, patience_ms: u64) -> Self {
+        LateCounters { ticks, patience_ms, waiting: Vec::new(), settled: Vec::new(), forgotten: Vec::new() }
+    }
+}
+
+impl Counters for LateCounters {
+    fn charge(
+        &mut self,
+        host: &(impl SharedData + Callouts + Metrics),
+        stream: StreamId,
+        charge: &Charge<'_>,
+        now: UnixMillis,
+    ) -> Poll<ChargeResult> {
+        if let Poll::Ready(charged) = LocalCounters.charge(host, stream, charge, now) {
+            self.waiting.push((self.ticks, stream, charged));
+        }
+        Poll::Pending
+    }
+
+    fn take_settled(&mut self) -> Vec<(StreamId, ChargeResult)> {
+        std::mem::take(&mut self.settled)
+    }
+
+    fn on_tick(&mut self, _host: &(impl SharedData + Callouts + Metrics), _now: UnixMillis) {
+        for (ticks, stream, charged) in std::mem::take(&mut self.waiting) {
+            match ticks.saturating_sub(1) {
+                0 => self.settled.push((stream, charged)),
+                ticks => self.waiting.push((ticks, stream, charged)),
+            }
+        }
+    }
+
+    fn forget(&mut self, stream: StreamId) {
+        self.waiting.retain(|(_, waiting, _)| *waiting != stream);
+        self.settled.retain(|(settled, _)| *settled != stream);
+        self.forgotten.push(stream);
+    }
+
+    fn patience_ms(&self) -> u64 {
+        self.patience_ms
+    }
+}
