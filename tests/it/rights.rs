@@ -9,7 +9,7 @@ use host_shim::import::{Files, import};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tollbell_core::access::allowed_urls::{AllowedUrls, UrlRule};
-use tollbell_core::config::fields::{self, Field, Use};
+use tollbell_core::config::fields::{self, SessionField, Use};
 use tollbell_core::access::session::KeyHash;
 use tollbell_tests::client::send;
 use tollbell_tests::server::{Manner, Server};
@@ -211,7 +211,7 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
     // Every field of the lists, so that the import's own are the same.
     let of =
         |usage: Use| if matches!(usage, Use::Closes(_)) { ("closed", json!({ "x": "y" })) } else { ("open", json!(5)) };
-    let ignored_or_closed = |field: &&Field| !matches!(field.usage, Use::Honoured(_));
+    let ignored_or_closed = |field: &&SessionField| !matches!(field.usage, Use::Honoured(_));
     for field in fields::SESSION.iter().filter(ignored_or_closed) {
         let (kind, value) = of(field.usage);
         keys.insert(format!("{kind}-session-{}", field.name), json!({ field.name: value }));

@@ -4,7 +4,7 @@ use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 
 use crate::access::challenge::Challenge;
 use crate::access::limit_headers::LimitHeaders;
-use crate::access::quota::{Scope, Usage};
+use crate::access::quota::{LimitScope, Usage};
 use crate::base::units::UnixMillis;
 use crate::event::EventKind;
 use crate::host::metrics::{Label, Metric};
@@ -85,13 +85,13 @@ impl RequestOutcome {
     }
 
     /// The outcome of a request that a limit refused.
-    pub fn refused_by(scope: Scope) -> Self {
+    pub fn refused_by(scope: LimitScope) -> Self {
         match scope {
-            Scope::OrgRate => RequestOutcome::OrgRateLimited,
-            Scope::OrgQuota => RequestOutcome::OrgQuotaExceeded,
-            Scope::KeyRate => RequestOutcome::RateLimited,
-            Scope::KeyQuota => RequestOutcome::QuotaExceeded,
-            Scope::ApiRate => RequestOutcome::ApiRateLimited,
+            LimitScope::OrgRate => RequestOutcome::OrgRateLimited,
+            LimitScope::OrgQuota => RequestOutcome::OrgQuotaExceeded,
+            LimitScope::KeyRate => RequestOutcome::RateLimited,
+            LimitScope::KeyQuota => RequestOutcome::QuotaExceeded,
+            LimitScope::ApiRate => RequestOutcome::ApiRateLimited,
         }
     }
 
@@ -169,7 +169,7 @@ impl Answer {
     /// The refusal of `outcome`, with the limit that caused it where one did; `None` for an admitted request.
     pub fn refuse(
         outcome: RequestOutcome,
-        refused_by: Option<&(Scope, Usage)>,
+        refused_by: Option<&(LimitScope, Usage)>,
         headers_form: LimitHeaders,
         now: UnixMillis,
     ) -> Option<Self> {
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_quota_refusal_says_when_to_come_back() {
         let usage = Usage { max: 10, count: 10, window_ms: Some(9000), renews: Some(UnixMillis(61_500)) };
-        let by = (Scope::KeyQuota, usage);
+        let by = (LimitScope::KeyQuota, usage);
         let answer =
             Answer::refuse(RequestOutcome::QuotaExceeded, Some(&by), LimitHeaders::Legacy, UnixMillis(60_000)).unwrap();
         assert_eq!(answer.status, 403);
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_quota_that_never_renews_promises_no_time() {
-        let by = (Scope::KeyQuota, Usage { max: 10, count: 10, window_ms: None, renews: None });
+        let by = (LimitScope::KeyQuota, Usage { max: 10, count: 10, window_ms: None, renews: None });
         let answer =
             Answer::refuse(RequestOutcome::QuotaExceeded, Some(&by), LimitHeaders::Legacy, UnixMillis(0)).unwrap();
         assert!(!answer.headers.iter().any(|(name, _)| *name == "retry-after" || *name == "x-ratelimit-reset"));

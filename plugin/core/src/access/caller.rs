@@ -9,11 +9,11 @@ pub use known_keys::KnownKeys;
 use crate::access::Access;
 use crate::access::allowed_urls::CompiledUrls;
 use crate::access::answer::RequestOutcome;
-use crate::access::identity::{Claimed, Source};
-use crate::access::key_location::Place;
+use crate::access::identity::{Claimed, IdentitySource};
+use crate::access::key_location::KeyPlace;
 use crate::access::pass::{Pass, PassedKey};
 use crate::access::paths::Readings;
-use crate::access::quota::{Charge, Home, Line, List, PageName, Quota, Scope};
+use crate::access::quota::{Charge, Home, ChargeLine, List, PageName, Quota, LimitScope};
 use crate::access::request::Request;
 use crate::access::route::Api;
 use crate::access::session::{About, AllowanceScope, Directory, Grant, KeyHash, Limits, Org, OrgIndex, Session};
@@ -40,7 +40,7 @@ pub struct Asked<'a> {
 pub struct Caller<'e> {
     /// The key or the identity as sent; empty for none.
     name: Cow<'e, [u8]>,
-    source: &'e Source,
+    source: &'e IdentitySource,
     session: Option<&'e Session>,
     /// For an identity without a session: the default one.
     default: Option<&'e Session>,
@@ -52,7 +52,7 @@ pub struct Caller<'e> {
     /// See [`Claimed::is_ambiguous`].
     is_ambiguous: bool,
     /// Where its key stands.
-    place: Option<Place>,
+    place: Option<KeyPlace>,
 }
 
 impl<'e> Caller<'e> {
@@ -68,8 +68,8 @@ impl<'e> Caller<'e> {
         if api.use_keyless {
             return Caller::nobody(directory.org(api.org));
         }
-        let claim = |source: &'e Source| {
-            let passed = || earlier.filter(|_| *source == Source::Key)?.claim(&api.key_location);
+        let claim = |source: &'e IdentitySource| {
+            let passed = || earlier.filter(|_| *source == IdentitySource::Key)?.claim(&api.key_location);
             Some((source, source.claim(request, &api.key_location).or_else(passed)?))
         };
         match api.identity.iter().find_map(claim) {
@@ -84,14 +84,14 @@ impl<'e> Caller<'e> {
         directory: &'e Directory,
         api: &'e Api,
         known: &mut KnownKeys,
-        source: &'e Source,
+        source: &'e IdentitySource,
         claimed: Claimed<'e>,
     ) -> Self {
         let Claimed { mut name, org: claimed_org, is_ambiguous, place } = claimed;
         let mut hash = None;
         let index = if is_ambiguous {
             None
-        } else if *source == Source::Key {
+        } else if *source == IdentitySource::Key {
             let (index, whole) = known.find((access, directory), api, name, &mut hash);
             name = whole;
             index
@@ -100,7 +100,7 @@ impl<'e> Caller<'e> {
             text.and_then(|text| directory.find_identity(source.label(), text))
         };
         let session = index.and_then(|index| directory.session(index));
-        let default = if *source == Source::Key { None } else { access.default_session.as_ref() };
+        let default = if *source == IdentitySource::Key { None } else { access.default_session.as_ref() };
         let mut caller = Caller {
             name,
             source,
@@ -130,7 +130,7 @@ impl<'e> Caller<'e> {
         let name = Cow::Borrowed(&b""[..]);
         Caller {
             name,
-            source: &Source::Key,
+            source: &IdentitySource::Key,
             session: None,
             default: None,
             org,
@@ -188,7 +188,7 @@ impl<'e> Caller<'e> {
         if self.session.is_none() && !directory.is_complete() {
             return Err(RequestOutcome::KeysNotLoaded);
         }
-        if self.session.is_none() && *self.source == Source::Key {
+        if self.session.is_none() && *self.source == IdentitySource::Key {
             return Err(RequestOutcome::UnknownKey);
         }
         if let Some(session) = self.session {
@@ -211,7 +211,7 @@ impl<'e> Caller<'e> {
         if let Some(Grant { scope, limits, .. }) = grant {
             self.add_key(&mut charge.lines, access, scope, limits);
         }
-        charge.lines.extend(line(Scope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(PageName::Kept(&api.page))));
+        charge.lines.extend(line(LimitScope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(PageName::Kept(&api.page))));
         charge
     }
 
@@ -219,8 +219,8 @@ impl<'e> Caller<'e> {
     pub fn org_charge(&self) -> Charge<'_> {
         let mut charge = self.no_charge();
         if let Some(org) = self.org {
-            charge.lines.extend(line(Scope::OrgRate, ORG_RATE_SUBJECT, &org.limits.rate, Home::Org));
-            charge.lines.extend(line(Scope::OrgQuota, ORG_QUOTA_SUBJECT, &org.limits.quota, Home::Org));
+            charge.lines.extend(line(LimitScope::OrgRate, ORG_RATE_SUBJECT, &org.limits.rate, Home::Org));
+            charge.lines.extend(line(LimitScope::OrgQuota, ORG_QUOTA_SUBJECT, &org.limits.quota, Home::Org));
         }
         charge
     }
@@ -236,14 +236,14 @@ impl<'e> Caller<'e> {
         Charge { org_page: self.org.map(|org| org.page.as_str()), lines: List::new() }
     }
 
-    fn add_key<'c>(&self, lines: &mut List<Line<'c>>, access: &Access, scope: AllowanceScope, limits: &'c Limits) {
+    fn add_key<'c>(&self, lines: &mut List<ChargeLine<'c>>, access: &Access, scope: AllowanceScope, limits: &'c Limits) {
         if limits.rate.is_none() && limits.quota.is_none() {
             return;
         }
         let subject = self.subject(scope);
         let home = self.home(access, subject);
-        lines.extend(line(Scope::KeyRate, rate_subject(subject), &limits.rate, home));
-        lines.extend(line(Scope::KeyQuota, subject, &limits.quota, home));
+        lines.extend(line(LimitScope::KeyRate, rate_subject(subject), &limits.rate, home));
+        lines.extend(line(LimitScope::KeyQuota, subject, &limits.quota, home));
     }
 
     /// For a look at a session's counters.
@@ -279,13 +279,13 @@ impl<'e> Caller<'e> {
     }
 
     /// The key or identity, and where it came from.
-    pub fn name(&self) -> (&'e Source, &[u8]) {
+    pub fn name(&self) -> (&'e IdentitySource, &[u8]) {
         (self.source, &self.name)
     }
 
     /// Its key, where the next pass of the request would not find it: stripped, or in a query that a redirect replaces.
     pub fn key_to_pass(&self, api: &Api) -> Option<PassedKey> {
-        let place = self.place.filter(|place| api.strip_authorization_data || *place == Place::Parameter)?;
+        let place = self.place.filter(|place| api.strip_authorization_data || *place == KeyPlace::Parameter)?;
         PassedKey::new(&api.key_location, place, &self.name)
     }
 
@@ -319,7 +319,7 @@ impl<'e> Caller<'e> {
         if self.name.is_empty() {
             return String::new();
         }
-        let of_session = self.session.filter(|_| *self.source == Source::Key).map(|session| session.hash);
+        let of_session = self.session.filter(|_| *self.source == IdentitySource::Key).map(|session| session.hash);
         of_session.or(self.hash).unwrap_or_else(|| KeyHash::of(&self.name)).fingerprint()
     }
 
@@ -329,8 +329,8 @@ impl<'e> Caller<'e> {
     }
 }
 
-fn line<'c>(scope: Scope, subject: u64, quota: &'c Option<Quota>, home: Home<'c>) -> Option<Line<'c>> {
-    quota.as_ref().map(|quota| Line { scope, subject, quota, home })
+fn line<'c>(scope: LimitScope, subject: u64, quota: &'c Option<Quota>, home: Home<'c>) -> Option<ChargeLine<'c>> {
+    quota.as_ref().map(|quota| ChargeLine { scope, subject, quota, home })
 }
 
 /// The number of the rate's counter beside a quota's.

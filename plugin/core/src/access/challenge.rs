@@ -1,7 +1,7 @@
 //! What a 401 says of the credentials that it wants: `WWW-Authenticate` (RFC 9110, section 11.6.1).
 
 use crate::access::answer::RequestOutcome;
-use crate::access::identity::Source;
+use crate::access::identity::IdentitySource;
 use crate::access::key_location::KeyLocation;
 
 /// Characters of a name that a realm shows.
@@ -19,12 +19,12 @@ pub struct Challenge {
 
 impl Challenge {
     /// For an API with that name, whose callers are known by `sources` and whose keys stand at `location`.
-    pub fn new(name: &str, sources: &[Source], location: &KeyLocation) -> Self {
-        let takes_bearer = |source: &Source| match source {
-            Source::Key => location.header == "authorization",
+    pub fn new(name: &str, sources: &[IdentitySource], location: &KeyLocation) -> Self {
+        let takes_bearer = |source: &IdentitySource| match source {
+            IdentitySource::Key => location.header == "authorization",
             // Such as the claims of a JWT.
-            Source::Metadata { .. } => true,
-            Source::Header(_) | Source::PeerCertificate(_) | Source::SourceAddress => false,
+            IdentitySource::Metadata { .. } => true,
+            IdentitySource::Header(_) | IdentitySource::PeerCertificate(_) | IdentitySource::SourceAddress => false,
         };
         Challenge { is_bearer: sources.iter().any(takes_bearer), realm: quoted(name) }
     }
@@ -67,25 +67,25 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn value(name: &str, sources: &[Source], header: &str, outcome: RequestOutcome) -> String {
+    fn value(name: &str, sources: &[IdentitySource], header: &str, outcome: RequestOutcome) -> String {
         let location = KeyLocation { header: header.to_owned(), ..KeyLocation::default() };
         Challenge::new(name, sources, &location).value(outcome)
     }
 
     #[test]
     fn the_scheme_fits_the_place_of_the_key() {
-        let of = |sources: &[Source], header| value("Orders", sources, header, RequestOutcome::MissingKey);
-        let metadata = Source::Metadata { name: "metadata".into(), org: None };
-        assert_eq!(of(&[Source::Key], "authorization"), r#"Bearer realm="Orders""#);
-        assert_eq!(of(&[Source::Key], "x-api-key"), r#"ApiKey realm="Orders""#);
-        assert_eq!(of(&[Source::Key], ""), r#"ApiKey realm="Orders""#);
+        let of = |sources: &[IdentitySource], header| value("Orders", sources, header, RequestOutcome::MissingKey);
+        let metadata = IdentitySource::Metadata { name: "metadata".into(), org: None };
+        assert_eq!(of(&[IdentitySource::Key], "authorization"), r#"Bearer realm="Orders""#);
+        assert_eq!(of(&[IdentitySource::Key], "x-api-key"), r#"ApiKey realm="Orders""#);
+        assert_eq!(of(&[IdentitySource::Key], ""), r#"ApiKey realm="Orders""#);
         assert_eq!(of(&[metadata], "authorization"), r#"Bearer realm="Orders""#);
-        assert_eq!(of(&[Source::Header("x-id".into())], "authorization"), r#"ApiKey realm="Orders""#);
+        assert_eq!(of(&[IdentitySource::Header("x-id".into())], "authorization"), r#"ApiKey realm="Orders""#);
     }
 
     #[test]
     fn an_expired_key_is_an_invalid_token() {
-        let expired = |header| value("Orders", &[Source::Key], header, RequestOutcome::KeyExpired);
+        let expired = |header| value("Orders", &[IdentitySource::Key], header, RequestOutcome::KeyExpired);
         assert_eq!(
             expired("authorization"),
             r#"Bearer realm="Orders", error="invalid_token", error_description="Key has expired, please renew""#
@@ -105,7 +105,7 @@ mod tests {
             assert_eq!(quoted(name), realm);
         }
         for name in ["\u{0}".repeat(1000), "é".repeat(1000), "\"".repeat(1000)] {
-            let value = value(&name, &[Source::Key], "", RequestOutcome::MissingKey);
+            let value = value(&name, &[IdentitySource::Key], "", RequestOutcome::MissingKey);
             assert!(value.len() < 1000 && http::HeaderValue::from_str(&value).is_ok(), "{value}");
             assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value}");
         }

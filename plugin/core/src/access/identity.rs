@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::access::key_location::{KeyLocation, Place};
+use crate::access::key_location::{KeyLocation, KeyPlace};
 use crate::access::request::Request;
 
 /// Where an identity may come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum IdentitySource {
     /// The filter's own keys.
     Key,
     /// Dynamic metadata.
@@ -33,12 +33,12 @@ pub struct Claimed<'r> {
     /// The organisation, where the source names one.
     pub org: Option<String>,
     /// Where a key stands.
-    pub place: Option<Place>,
+    pub place: Option<KeyPlace>,
     /// It is a key that stands beside another one in the same place, so that an upstream could read the other.
     pub is_ambiguous: bool,
 }
 
-impl Source {
+impl IdentitySource {
     /// What a certificate is known by, and the property that holds it.
     pub const CERTIFICATE_PROPERTIES: [(&str, &str); 4] = [
         ("uri_san", "connection\0uri_san_peer_certificate"),
@@ -55,43 +55,43 @@ impl Source {
     /// The source's name: what stands before the colon in the name of such an identity's session.
     pub fn label(&self) -> &'static str {
         match self {
-            Source::Key => "key",
-            Source::Metadata { .. } => "metadata",
-            Source::Header(_) => "header",
-            Source::PeerCertificate(_) => "peer_certificate",
-            Source::SourceAddress => "source_address",
+            IdentitySource::Key => "key",
+            IdentitySource::Metadata { .. } => "metadata",
+            IdentitySource::Header(_) => "header",
+            IdentitySource::PeerCertificate(_) => "peer_certificate",
+            IdentitySource::SourceAddress => "source_address",
         }
     }
 
     /// What tells it from other sources of the same label.
     pub fn place(&self) -> &str {
         match self {
-            Source::Key | Source::SourceAddress => "",
-            Source::Metadata { name, .. } => name,
-            Source::Header(name) => name,
-            Source::PeerCertificate(property) => property,
+            IdentitySource::Key | IdentitySource::SourceAddress => "",
+            IdentitySource::Metadata { name, .. } => name,
+            IdentitySource::Header(name) => name,
+            IdentitySource::PeerCertificate(property) => property,
         }
     }
 
     /// What it says of a request; `None` where it says nothing. Keys stand at `location`.
     pub fn claim<'r>(&self, request: &Request<'r>, location: &KeyLocation) -> Option<Claimed<'r>> {
         let name = match self {
-            Source::Key => {
+            IdentitySource::Key => {
                 let found = location.find(request)?;
                 let (place, is_ambiguous) = (Some(found.place), found.is_ambiguous);
                 return Some(Claimed { name: found.key, org: None, place, is_ambiguous });
             }
-            Source::Metadata { name, .. } => request.text_property(name).map(|name| Cow::Owned(name.into_bytes())),
+            IdentitySource::Metadata { name, .. } => request.text_property(name).map(|name| Cow::Owned(name.into_bytes())),
             // Of several values one may be the client's own, and nobody says which.
-            Source::Header(name) if request.lines(name).count() > 1 => None,
-            Source::Header(name) => request.header(name).map(<[u8]>::trim_ascii).map(Cow::Borrowed),
-            Source::PeerCertificate(property) => {
+            IdentitySource::Header(name) if request.lines(name).count() > 1 => None,
+            IdentitySource::Header(name) => request.header(name).map(<[u8]>::trim_ascii).map(Cow::Borrowed),
+            IdentitySource::PeerCertificate(property) => {
                 request.text_property(property).map(|name| Cow::Owned(name.into_bytes()))
             }
-            Source::SourceAddress => request.source_address().map(|name| Cow::Owned(name.into_bytes())),
+            IdentitySource::SourceAddress => request.source_address().map(|name| Cow::Owned(name.into_bytes())),
         };
         let org = match self {
-            Source::Metadata { org: Some(org), .. } => request.text_property(org),
+            IdentitySource::Metadata { org: Some(org), .. } => request.text_property(org),
             _ => None,
         };
         name.filter(|name| !name.is_empty()).map(|name| Claimed { name, org, ..Claimed::default() })
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn sources_answer_with_what_they_have() {
-        let metadata = Source::Metadata {
-            name: Source::metadata_property(&["jwt".into(), "sub".into()]),
-            org: Some(Source::metadata_property(&["jwt".into(), "org".into()])),
+        let metadata = IdentitySource::Metadata {
+            name: IdentitySource::metadata_property(&["jwt".into(), "sub".into()]),
+            org: Some(IdentitySource::metadata_property(&["jwt".into(), "org".into()])),
         };
         let headers =
             [(&b"x-id"[..], &b" h "[..]), (b"authorization", b"k"), (b"x-twice", b"vip"), (b"x-twice", b"me")];
@@ -128,19 +128,19 @@ mod tests {
             _ => None,
         };
         let request = Request { headers: &headers, property: &property };
-        let claim = |source: &Source| {
+        let claim = |source: &IdentitySource| {
             source
                 .claim(&request, &location())
                 .map(|claimed| (String::from_utf8(claimed.name.into_owned()).unwrap(), claimed.org))
         };
         assert_eq!(claim(&metadata), Some(("s".into(), Some("o".into()))));
-        assert_eq!(claim(&Source::Header("x-id".into())), Some(("h".into(), None)));
-        assert_eq!(claim(&Source::Header("x-other".into())), None);
-        assert_eq!(claim(&Source::Header("x-twice".into())), None, "one of them may be the client's own");
-        let certificate = Source::PeerCertificate(Source::CERTIFICATE_PROPERTIES[0].1);
+        assert_eq!(claim(&IdentitySource::Header("x-id".into())), Some(("h".into(), None)));
+        assert_eq!(claim(&IdentitySource::Header("x-other".into())), None);
+        assert_eq!(claim(&IdentitySource::Header("x-twice".into())), None, "one of them may be the client's own");
+        let certificate = IdentitySource::PeerCertificate(IdentitySource::CERTIFICATE_PROPERTIES[0].1);
         assert_eq!(claim(&certificate), Some(("spiffe://c".into(), None)));
-        assert_eq!(claim(&Source::PeerCertificate("connection\0subject_peer_certificate")), None);
-        assert_eq!(claim(&Source::SourceAddress), Some(("2001:db8::1".into(), None)));
-        assert_eq!(claim(&Source::Key), Some(("k".into(), None)));
+        assert_eq!(claim(&IdentitySource::PeerCertificate("connection\0subject_peer_certificate")), None);
+        assert_eq!(claim(&IdentitySource::SourceAddress), Some(("2001:db8::1".into(), None)));
+        assert_eq!(claim(&IdentitySource::Key), Some(("k".into(), None)));
     }
 }

@@ -25,7 +25,7 @@ pub struct KeyLocation {
 
 /// A kind of place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
+pub enum KeyPlace {
     /// A cookie, in any of the `Cookie` lines.
     Cookie,
     /// A parameter of the query.
@@ -40,13 +40,13 @@ pub struct FoundKey<'r> {
     /// Without `Bearer`; never empty.
     pub key: Cow<'r, [u8]>,
     /// Where it stands.
-    pub place: Place,
+    pub place: KeyPlace,
     /// The same place holds another key, too.
     pub is_ambiguous: bool,
 }
 
 impl<'r> FoundKey<'r> {
-    fn among(place: Place, values: impl Iterator<Item = Cow<'r, [u8]>>) -> Option<Self> {
+    fn among(place: KeyPlace, values: impl Iterator<Item = Cow<'r, [u8]>>) -> Option<Self> {
         let mut keys = values.map(without_bearer).filter(|key| !key.is_empty());
         let key = keys.next()?;
         let is_ambiguous = keys.any(|other| other != key);
@@ -57,24 +57,24 @@ impl<'r> FoundKey<'r> {
 impl KeyLocation {
     /// The key that a request carries.
     pub fn find<'r>(&self, request: &Request<'r>) -> Option<FoundKey<'r>> {
-        let cookie = self.cookie.as_deref().and_then(|name| FoundKey::among(Place::Cookie, cookies(request, name)));
+        let cookie = self.cookie.as_deref().and_then(|name| FoundKey::among(KeyPlace::Cookie, cookies(request, name)));
         let parameter = || {
             let name = self.parameter.as_deref()?;
-            FoundKey::among(Place::Parameter, parameters(request, name))
+            FoundKey::among(KeyPlace::Parameter, parameters(request, name))
         };
         let header = || {
             let lines = request.lines(&self.header).map(|(_, value)| Cow::Borrowed(value));
-            FoundKey::among(Place::Header, lines)
+            FoundKey::among(KeyPlace::Header, lines)
         };
         cookie.or_else(parameter).or_else(header)
     }
 
     /// The name of a kind of place; `None` where keys do not stand there.
-    pub fn name(&self, place: Place) -> Option<&str> {
+    pub fn name(&self, place: KeyPlace) -> Option<&str> {
         match place {
-            Place::Cookie => self.cookie.as_deref(),
-            Place::Parameter => self.parameter.as_deref(),
-            Place::Header => Some(&self.header),
+            KeyPlace::Cookie => self.cookie.as_deref(),
+            KeyPlace::Parameter => self.parameter.as_deref(),
+            KeyPlace::Header => Some(&self.header),
         }
     }
 

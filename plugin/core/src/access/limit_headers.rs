@@ -1,6 +1,6 @@
 //! The headers that tell a client of its limits.
 
-use crate::access::quota::{Scope, Usage};
+use crate::access::quota::{LimitScope, Usage};
 use crate::base::units::UnixMillis;
 
 /// Which headers answers carry.
@@ -39,7 +39,7 @@ impl LimitHeaders {
     }
 
     /// Shows the headers of an answer to a request that was counted on these limits, names in lower case.
-    pub fn show(self, usages: &[(Scope, Usage)], now: UnixMillis, mut show: impl FnMut(&'static str, &str)) {
+    pub fn show(self, usages: &[(LimitScope, Usage)], now: UnixMillis, mut show: impl FnMut(&'static str, &str)) {
         match self {
             LimitHeaders::Legacy | LimitHeaders::Both if !usages.is_empty() => match tightest(usages, false) {
                 Some(quota) => show_legacy(quota, &mut show),
@@ -58,7 +58,7 @@ impl LimitHeaders {
     }
 
     /// The headers of a refusal by this limit.
-    pub fn of_refusal(self, refused_by: &(Scope, Usage), now: UnixMillis) -> Vec<(&'static str, String)> {
+    pub fn of_refusal(self, refused_by: &(LimitScope, Usage), now: UnixMillis) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
         let mut add = |name, value: &str| headers.push((name, value.to_owned()));
         if matches!(self, LimitHeaders::Legacy | LimitHeaders::LegacyRates | LimitHeaders::Both) {
@@ -76,7 +76,7 @@ const NO_QUOTA: [(&str, &str); 3] =
     [("x-ratelimit-limit", "-1"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "0")];
 
 /// Of the quotas, or of the rates, the one with fewer requests left; of those alike the one that renews later.
-fn tightest(usages: &[(Scope, Usage)], of_rates: bool) -> Option<&Usage> {
+fn tightest(usages: &[(LimitScope, Usage)], of_rates: bool) -> Option<&Usage> {
     let later = |usage: &Usage| std::cmp::Reverse(usage.renews.unwrap_or(UnixMillis(u64::MAX)));
     let wanted = usages.iter().filter(|(scope, _)| scope.is_rate() == of_rates).map(|(_, usage)| usage);
     wanted.min_by_key(|usage| (usage.remaining(), later(usage)))
@@ -94,22 +94,22 @@ fn show_legacy(usage: &Usage, show: &mut impl FnMut(&'static str, &str)) {
 
 #[cold]
 #[inline(never)]
-fn show_ietf(usages: &[(Scope, Usage)], now: UnixMillis, show: &mut impl FnMut(&'static str, &str)) {
+fn show_ietf(usages: &[(LimitScope, Usage)], now: UnixMillis, show: &mut impl FnMut(&'static str, &str)) {
     show("ratelimit-policy", &list(usages, policy));
     show("ratelimit", &list(usages, |scope, usage| service(scope, usage, now)));
 }
 
-fn list(usages: &[(Scope, Usage)], item: impl Fn(Scope, &Usage) -> String) -> String {
+fn list(usages: &[(LimitScope, Usage)], item: impl Fn(LimitScope, &Usage) -> String) -> String {
     usages.iter().map(|(scope, usage)| item(*scope, usage)).collect::<Vec<_>>().join(", ")
 }
 
 /// Windows are whole seconds there: one of 500 ms is shown as 1 s.
-fn policy(scope: Scope, usage: &Usage) -> String {
+fn policy(scope: LimitScope, usage: &Usage) -> String {
     let window = usage.window_ms.map(|window| format!(";w={}", window.div_ceil(1000)));
     format!("\"{}\";q={}{}", scope.name(), usage.max, window.unwrap_or_default())
 }
 
-fn service(scope: Scope, usage: &Usage, now: UnixMillis) -> String {
+fn service(scope: LimitScope, usage: &Usage, now: UnixMillis) -> String {
     let reset = usage.renews.map(|renews| format!(";t={}", renews.since(now).div_ceil(1000)));
     format!("\"{}\";r={}{}", scope.name(), usage.remaining(), reset.unwrap_or_default())
 }
@@ -127,12 +127,12 @@ mod tests {
     #[test]
     fn each_form_shows_what_it_can() {
         let usages = [
-            (Scope::OrgQuota, usage(1000, 10, Some(86_400_000))),
-            (Scope::KeyRate, usage(5, 5, Some(500))),
-            (Scope::KeyQuota, usage(100, 10, None)),
+            (LimitScope::OrgQuota, usage(1000, 10, Some(86_400_000))),
+            (LimitScope::KeyRate, usage(5, 5, Some(500))),
+            (LimitScope::KeyQuota, usage(100, 10, None)),
         ];
         let now = UnixMillis(10_200);
-        let text = |form: LimitHeaders, usages: &[(Scope, Usage)]| {
+        let text = |form: LimitHeaders, usages: &[(LimitScope, Usage)]| {
             let mut lines = Vec::new();
             form.show(usages, now, |name, value| lines.push(format!("{name}: {value}")));
             lines
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn without_a_quota_the_legacy_headers_are_tyks() {
-        let rates = [(Scope::KeyRate, usage(5, 1, Some(1000))), (Scope::ApiRate, usage(50, 1, Some(1000)))];
+        let rates = [(LimitScope::KeyRate, usage(5, 1, Some(1000))), (LimitScope::ApiRate, usage(50, 1, Some(1000)))];
         let now = UnixMillis(10_200);
-        let values = |form: LimitHeaders, usages: &[(Scope, Usage)]| {
+        let values = |form: LimitHeaders, usages: &[(LimitScope, Usage)]| {
             let mut values = Vec::new();
             form.show(usages, now, |_, value| values.push(value.to_owned()));
             values

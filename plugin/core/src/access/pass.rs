@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::access::identity::Claimed;
-use crate::access::key_location::{KeyLocation, Place};
-use crate::access::quota::{Line, List, Scope, Usage};
+use crate::access::key_location::{KeyLocation, KeyPlace};
+use crate::access::quota::{ChargeLine, List, LimitScope, Usage};
 use crate::access::request::Request;
 use crate::access::route::ApiIndex;
 use crate::access::session::OrgIndex;
@@ -35,7 +35,7 @@ pub struct Pass {
 /// A key that the next pass no longer finds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedKey {
-    place: Place,
+    place: KeyPlace,
     /// The name of the place.
     name: String,
     key: Vec<u8>,
@@ -51,18 +51,18 @@ struct Counted {
 /// One of the counters of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Counter {
-    scope: Scope,
+    scope: LimitScope,
     subject: u64,
     /// The place of the API or organisation where its subject alone does not say whose counter it is.
     owner: usize,
 }
 
 impl Counter {
-    fn new(scope: Scope, subject: u64, api: ApiIndex, org: Option<OrgIndex>) -> Self {
+    fn new(scope: LimitScope, subject: u64, api: ApiIndex, org: Option<OrgIndex>) -> Self {
         let owner = match scope {
-            Scope::OrgRate | Scope::OrgQuota => org.map(OrgIndex::place).unwrap_or_default(),
-            Scope::ApiRate => api.place(),
-            Scope::KeyRate | Scope::KeyQuota => 0,
+            LimitScope::OrgRate | LimitScope::OrgQuota => org.map(OrgIndex::place).unwrap_or_default(),
+            LimitScope::ApiRate => api.place(),
+            LimitScope::KeyRate | LimitScope::KeyQuota => 0,
         };
         Counter { scope, subject, owner }
     }
@@ -70,7 +70,7 @@ impl Counter {
 
 impl PassedKey {
     /// A key that was found at a place of `location`.
-    pub fn new(location: &KeyLocation, place: Place, key: &[u8]) -> Option<Self> {
+    pub fn new(location: &KeyLocation, place: KeyPlace, key: &[u8]) -> Option<Self> {
         Some(PassedKey { place, name: location.name(place)?.to_owned(), key: key.to_vec() })
     }
 }
@@ -99,7 +99,7 @@ impl Pass {
     }
 
     /// Takes the limits out of `lines` that the request has been counted on, and returns how far they were used.
-    pub fn take(&self, lines: &mut List<Line<'_>>, api: ApiIndex, org: Option<OrgIndex>) -> Vec<(Scope, Usage)> {
+    pub fn take(&self, lines: &mut List<ChargeLine<'_>>, api: ApiIndex, org: Option<OrgIndex>) -> Vec<(LimitScope, Usage)> {
         let mut usages = Vec::new();
         if !self.counted.is_empty() {
             lines.retain(|line| {
@@ -113,8 +113,8 @@ impl Pass {
     }
 }
 
-/// Counters by scope and number: see [`crate::access::quota::Usages`].
-pub type Counters = SmallVec<[(Scope, u64); 2]>;
+/// CountedOn by scope and number: see [`crate::access::quota::Usages`].
+pub type CountedOn = SmallVec<[(LimitScope, u64); 2]>;
 
 /// What a request that goes on remembers for its next pass, which hardly ever comes.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ pub struct Passing {
     /// A key that the next pass does not find.
     pub key: Option<Box<PassedKey>>,
     /// The limits that this pass has counted on, by scope and number.
-    pub counted: Counters,
+    pub counted: CountedOn,
     /// Where it was.
     pub api: ApiIndex,
     /// The caller's organisation.
@@ -135,7 +135,7 @@ pub struct Passing {
 
 impl Passing {
     /// What the next pass gets. `usages` are those of the limits that this one was counted on.
-    pub fn into_pass(self, usages: &[(Scope, Usage)]) -> Pass {
+    pub fn into_pass(self, usages: &[(LimitScope, Usage)]) -> Pass {
         let mut pass = self.earlier.map(|earlier| *earlier).unwrap_or_default();
         pass.version = self.version.map(|(api, place)| (api.place(), place)).or(pass.version);
         pass.key = self.key.map(|key| *key).or(pass.key);

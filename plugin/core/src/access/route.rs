@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::access::answer::RequestOutcome;
 use crate::access::challenge::Challenge;
 use crate::access::hosts::HostName;
-use crate::access::identity::Source;
+use crate::access::identity::IdentitySource;
 use crate::access::key_location::KeyLocation;
 use crate::access::paths::{Prefix, Reading, Readings, respelled};
 use crate::access::quota::Quota;
@@ -26,7 +26,7 @@ pub struct Api {
     /// No authentication and no key quota.
     pub use_keyless: bool,
     /// Who is calling: the first source that answers.
-    pub identity: Vec<Source>,
+    pub identity: Vec<IdentitySource>,
     /// Where a key may stand.
     pub key_location: KeyLocation,
     /// A request without a key is an AuthFailure too.

@@ -211,16 +211,16 @@ impl OrgIndex {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionIndex {
     /// Of a key in the configuration.
-    Configured(Place),
+    Configured(SessionPlace),
     /// Of a key that was fetched.
-    Fetched(Place),
+    Fetched(SessionPlace),
     /// Of an identity that is no key.
     Identity(usize),
 }
 
 /// A session's place in [`Sessions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SessionPlace {
     shard: u8,
     at: usize,
 }
@@ -271,13 +271,13 @@ impl Sessions {
         self.len == 0
     }
 
-    fn find(&self, hash: &KeyHash) -> Option<Place> {
+    fn find(&self, hash: &KeyHash) -> Option<SessionPlace> {
         let shard = hash.shard();
         let at = *self.shards.get(&shard)?.by_hash.get(hash)?;
-        Some(Place { shard, at })
+        Some(SessionPlace { shard, at })
     }
 
-    fn get(&self, place: Place) -> Option<&Session> {
+    fn get(&self, place: SessionPlace) -> Option<&Session> {
         self.shards.get(&place.shard)?.list.get(place.at)
     }
 }

@@ -10,7 +10,7 @@ use crate::access::Access;
 use crate::access::answer::Answer;
 use crate::access::caller::Caller;
 use crate::access::paths::{Prefix, Readings};
-use crate::access::quota::{Scope, Usage, usages};
+use crate::access::quota::{LimitScope, Usage, usages};
 use crate::access::request::{Request, decode_query_part, split_once};
 use crate::access::session::{AllowanceScope, Directory, Limits, Session};
 use crate::base::units::UnixMillis;
@@ -255,8 +255,8 @@ fn shown_session(host: &impl Host, scope: &Shown<'_>, session: &Session, now: Un
     })
 }
 
-fn shown(usages: Vec<(Scope, Usage)>) -> Vec<Value> {
-    let limit = |(scope, usage): (Scope, Usage)| {
+fn shown(usages: Vec<(LimitScope, Usage)>) -> Vec<Value> {
+    let limit = |(scope, usage): (LimitScope, Usage)| {
         json!({
             "limit": if scope.is_rate() { "rate" } else { "quota" },
             "max": usage.max,

@@ -13,7 +13,7 @@ use super::target::{basic, legal_header, target};
 use super::{Config, KeysFrom, clusters, effects, header, numbers, raw};
 use crate::access::Access;
 use crate::access::challenge::Challenge;
-use crate::access::identity::Source;
+use crate::access::identity::IdentitySource;
 use crate::access::key_location::KeyLocation;
 use crate::access::limit_headers::LimitHeaders;
 use crate::access::paths::Prefix;
@@ -202,7 +202,7 @@ fn warn_of_identities(path: &str, api: &Api, has_default: bool, warnings: &mut E
     if api.use_keyless {
         return;
     }
-    let others = api.identity.iter().any(|source| *source != Source::Key);
+    let others = api.identity.iter().any(|source| *source != IdentitySource::Key);
     if others && !has_default {
         let message = "default_policy is not set: identified callers without a session have no limits";
         warnings.add(member(path, "identity"), message);
@@ -312,29 +312,29 @@ fn check_templates(raw: &raw::Named<String>, errors: &mut Errors, warnings: &mut
 }
 
 /// Where identities come from; keys, unless something else is configured.
-fn identity(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> Vec<Source> {
+fn identity(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> Vec<IdentitySource> {
     let mut sources = Vec::new();
     for (index, source) in (0_usize..).zip(raw) {
         let path = item(path, index);
         let from = match source {
             raw::IdentitySource::Key(_) => {
-                sources.push(Source::Key);
+                sources.push(IdentitySource::Key);
                 continue;
             }
             raw::IdentitySource::From(from) => from,
         };
         let mut given = Vec::new();
         if !from.metadata.is_empty() {
-            let org = (!from.org.is_empty()).then(|| Source::metadata_property(&from.org));
-            given.push(Source::Metadata { name: Source::metadata_property(&from.metadata), org });
+            let org = (!from.org.is_empty()).then(|| IdentitySource::metadata_property(&from.org));
+            given.push(IdentitySource::Metadata { name: IdentitySource::metadata_property(&from.metadata), org });
         }
         if let Some(name) = header_name(&member(&path, "header"), &from.header, errors) {
-            given.push(Source::Header(name));
+            given.push(IdentitySource::Header(name));
         }
-        let property = Source::CERTIFICATE_PROPERTIES.iter().find(|(word, _)| *word == from.peer_certificate);
-        given.extend(property.map(|(_, property)| Source::PeerCertificate(property)));
+        let property = IdentitySource::CERTIFICATE_PROPERTIES.iter().find(|(word, _)| *word == from.peer_certificate);
+        given.extend(property.map(|(_, property)| IdentitySource::PeerCertificate(property)));
         if from.source_address {
-            given.push(Source::SourceAddress);
+            given.push(IdentitySource::SourceAddress);
         }
         if !from.org.is_empty() && from.metadata.is_empty() {
             errors.add(member(&path, "org"), "is of use with metadata only");
@@ -344,7 +344,7 @@ fn identity(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> Vec
             _ => errors.add(path, "needs one of metadata, header, peer_certificate, source_address, or be key"),
         }
     }
-    if raw.is_empty() { vec![Source::Key] } else { sources }
+    if raw.is_empty() { vec![IdentitySource::Key] } else { sources }
 }
 
 fn key_location(path: &str, auth: &raw::Auth, errors: &mut Errors) -> KeyLocation {
@@ -388,7 +388,7 @@ fn delivery_policy(raw: &raw::Delivery, errors: &mut Errors) -> DeliveryPolicy {
         },
         timeout_ms: raw.timeout_ms,
         capacity: raw.capacity,
-        limits: schedule::Limits {
+        limits: schedule::InFlightLimits {
             total: raw.max_in_flight as usize,
             per_target: raw.max_in_flight_per_target as usize,
         },

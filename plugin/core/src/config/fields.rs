@@ -23,14 +23,14 @@ pub enum Use {
 
 /// A field of an object of Tyk's.
 #[derive(Clone, Copy, Debug)]
-pub struct Field {
+pub struct SessionField {
     /// Its name in JSON.
     pub name: &'static str,
     /// What becomes of it.
     pub usage: Use,
 }
 
-impl Field {
+impl SessionField {
     /// Its row in the documentation.
     pub fn row(&self) -> String {
         let (what, text) = match self.usage {
@@ -43,7 +43,7 @@ impl Field {
 }
 
 /// The lists by the name of their object, as the documentation shows them.
-pub const OBJECTS: [(&str, &[Field]); 5] =
+pub const OBJECTS: [(&str, &[SessionField]); 5] =
     [("session", SESSION), ("right", RIGHT), ("limit", LIMIT), ("policy", POLICY), ("partitions", PARTITIONS)];
 
 /// What a fetched session says that is not honoured.
@@ -84,7 +84,7 @@ fn wrong_rule(right: &Map<String, Value>) -> Option<String> {
 }
 
 /// The first field that is set and closes, or is not listed.
-fn closing(fields: &[Field], object: &Map<String, Value>) -> Option<String> {
+fn closing(fields: &[SessionField], object: &Map<String, Value>) -> Option<String> {
     let closes = |name: &str| {
         let known = fields.iter().find(|field| field.name == name);
         known.is_none_or(|field| matches!(field.usage, Use::Closes(_)))

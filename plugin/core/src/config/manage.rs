@@ -14,7 +14,7 @@ use crate::config::event_options::EventOption;
 use crate::event::{EventKind, ManagementAction};
 use crate::observe::fit::fitted;
 use crate::observe::path::Template;
-use crate::observe::rules::{FreeRule, Payload, Source};
+use crate::observe::rules::{FreeRule, Payload, ValueSource};
 use crate::observe::shapes::FieldType;
 use crate::observe::{Preset, Rules, mismatches, shapes};
 use crate::observe::{is_secret, leads_to_credential, leads_to_secret};
@@ -177,10 +177,10 @@ impl Check<'_> {
                 self.add("message", format!("is for the portal's events; {kind} has data"));
             }
             let data = self.source("data", &raw.data, template, false);
-            if let Some(Source::Value(value)) = &data {
+            if let Some(ValueSource::Value(value)) = &data {
                 self.mismatches("data.value", FieldType::Fields(shapes::fields(kind)), value);
             }
-            return Payload::Whole(data.unwrap_or_else(|| Source::Value(Value::Object(serde_json::Map::new()))));
+            return Payload::Whole(data.unwrap_or_else(|| ValueSource::Value(Value::Object(serde_json::Map::new()))));
         }
         if !raw.data.given().is_empty() {
             self.add("data", format!("is for the dashboard's events; {kind} has message"));
@@ -228,7 +228,7 @@ impl Check<'_> {
         raw: &raw::ObserveSource,
         template: Option<&Template>,
         required: bool,
-    ) -> Option<Source> {
+    ) -> Option<ValueSource> {
         let mut given = raw.given();
         let source = given.pop();
         if !given.is_empty() || required && source.is_none() {
@@ -239,22 +239,22 @@ impl Check<'_> {
         let is_fingerprint = place == "data" && self.raw.fingerprints.iter().any(String::is_empty);
         let is_shown_secret = if is_fingerprint { leads_to_credential } else { leads_to_secret };
         match &source {
-            Some(Source::Request(pointer)) => self.pointer(&format!("{place}.request"), pointer, is_shown_secret),
-            Some(Source::Response(pointer)) => self.pointer(&format!("{place}.response"), pointer, is_shown_secret),
-            Some(Source::Path(name) | Source::Query(name)) if is_secret(name) && !is_fingerprint => {
-                let which = if matches!(source, Some(Source::Path(_))) { "path" } else { "query" };
+            Some(ValueSource::Request(pointer)) => self.pointer(&format!("{place}.request"), pointer, is_shown_secret),
+            Some(ValueSource::Response(pointer)) => self.pointer(&format!("{place}.response"), pointer, is_shown_secret),
+            Some(ValueSource::Path(name) | ValueSource::Query(name)) if is_secret(name) && !is_fingerprint => {
+                let which = if matches!(source, Some(ValueSource::Path(_))) { "path" } else { "query" };
                 self.add_at(
                     &format!("{place}.{which}"),
                     format!("{name:?} is the name of a credential, which no payload shows"),
                 );
             }
-            Some(Source::Path(name)) => {
+            Some(ValueSource::Path(name)) => {
                 if let Some(template) = template.filter(|template| !template.has(name)) {
                     let message = format!("the rule's path has no {{{name}}}{}", hint(name, template.names()));
                     self.add_at(&format!("{place}.path"), message);
                 }
             }
-            Some(Source::Query(name)) if name.is_empty() => {
+            Some(ValueSource::Query(name)) if name.is_empty() => {
                 self.add_at(&format!("{place}.query"), "empty: name a parameter");
             }
             _ => {}
@@ -276,13 +276,13 @@ impl Check<'_> {
 }
 
 impl raw::ObserveSource {
-    fn given(&self) -> Vec<Source> {
+    fn given(&self) -> Vec<ValueSource> {
         let given = [
-            self.request.clone().map(Source::Request),
-            self.response.clone().map(Source::Response),
-            self.path.clone().map(Source::Path),
-            self.query.clone().map(Source::Query),
-            self.value.clone().map(Source::Value),
+            self.request.clone().map(ValueSource::Request),
+            self.response.clone().map(ValueSource::Response),
+            self.path.clone().map(ValueSource::Path),
+            self.query.clone().map(ValueSource::Query),
+            self.value.clone().map(ValueSource::Value),
         ];
         given.into_iter().flatten().collect()
     }

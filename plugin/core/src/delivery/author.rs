@@ -5,7 +5,7 @@ use super::attempt::DeliveryOutcome;
 use super::claim::Claim;
 use super::clusters::ClusterUse;
 use super::outbox::Slot;
-use super::schedule::Limits;
+use super::schedule::InFlightLimits;
 use super::succession::{Placement, Succession};
 use super::tally::Tally;
 use crate::base::units::UnixMillis;
@@ -18,7 +18,7 @@ pub trait Author {
     fn placement(&self) -> &Placement;
 
     /// How many attempts may be under way.
-    fn limits(&self) -> Limits;
+    fn limits(&self) -> InFlightLimits;
 
     /// What needs a cluster.
     fn use_of(&self, cluster: &str) -> Option<&ClusterUse>;

@@ -30,7 +30,7 @@ use crate::base::units::{UnixMillis, fingerprint, set_right};
 use crate::host::store::CorruptRecord;
 use claim::Claim;
 use handler_ref::HandlerRef;
-use schedule::Limits;
+use schedule::InFlightLimits;
 use succession::Origin;
 use tally::Tally;
 use target::Target;
@@ -56,7 +56,7 @@ pub struct DeliveryPolicy {
     /// Messages held at a time.
     pub capacity: u32,
     /// Attempts under way.
-    pub limits: Limits,
+    pub limits: InFlightLimits,
 }
 
 /// What a slot holds.
@@ -84,7 +84,7 @@ pub struct Delivery {
     /// Where to.
     pub target: Target,
     /// What is sent.
-    pub content: Content,
+    pub content: EncodedContent,
     /// The time for one attempt.
     pub timeout_ms: u64,
     /// How often it is tried.
@@ -103,9 +103,9 @@ pub struct Delivery {
 
 /// What a message sends, as its [`Author`] has encoded it. It may hold secrets.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content(pub Vec<u8>);
+pub struct EncodedContent(pub Vec<u8>);
 
-impl fmt::Debug for Content {
+impl fmt::Debug for EncodedContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0.len())
     }

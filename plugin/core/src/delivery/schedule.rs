@@ -8,7 +8,7 @@ use crate::base::units::{UnixMillis, is_leased};
 
 /// How many attempts may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct InFlightLimits {
     /// At a time.
     pub total: usize,
     /// To one target at a time.
@@ -115,7 +115,7 @@ impl Schedule {
     }
 
     /// The slot whose turn it is: of the targets that have room, the one that is due the longest.
-    pub fn next(&self, limits: Limits, now: UnixMillis) -> Option<Slot> {
+    pub fn next(&self, limits: InFlightLimits, now: UnixMillis) -> Option<Slot> {
         if self.under_way >= limits.total {
             return None;
         }
@@ -164,7 +164,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const LIMITS: Limits = Limits { total: 4, per_target: 2 };
+    const LIMITS: InFlightLimits = InFlightLimits { total: 4, per_target: 2 };
 
     fn at(ms: u64) -> UnixMillis {
         UnixMillis(ms)

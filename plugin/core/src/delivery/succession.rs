@@ -38,14 +38,14 @@ const CAPACITY: usize = 16;
 
 /// What the proxy calls the plugin, as a fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scope(pub u64);
+pub struct PluginScope(pub u64);
 
-impl Scope {
+impl PluginScope {
     /// Of the proxy's properties.
     pub fn of(property: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
         let names = ["plugin_name", "plugin_root_id"].map(|name| property(name).unwrap_or_default());
         let [name, root_id] = &names.map(|name| String::from_utf8_lossy(&name).into_owned());
-        Scope(fingerprint(&[name, root_id]))
+        PluginScope(fingerprint(&[name, root_id]))
     }
 
     fn key(self) -> String {
@@ -79,7 +79,7 @@ pub struct Placement {
     /// What tells the configuration from others.
     pub id: ConfigId,
     /// What the proxy calls the plugin.
-    pub scope: Scope,
+    pub scope: PluginScope,
     /// The configurations before and after it.
     pub line: Line,
 }
@@ -238,7 +238,7 @@ pub struct Began {
 /// As for any update of shared data.
 pub fn begin(
     host: &(impl SharedData + Metrics),
-    scope: Scope,
+    scope: PluginScope,
     config: ConfigId,
     now: UnixMillis,
 ) -> Result<Began, StoreError> {
@@ -260,7 +260,7 @@ pub fn begin(
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn tick(host: &(impl SharedData + Metrics), scope: Scope, config: ConfigId) -> Result<Succession, StoreError> {
+pub fn tick(host: &(impl SharedData + Metrics), scope: PluginScope, config: ConfigId) -> Result<Succession, StoreError> {
     let live = |flags: u8| flags & !ENDED | TICKED;
     let mut all = Succession::decode(read(host, &scope.key())?.as_deref());
     if !all.mark(config, live) {
@@ -276,7 +276,7 @@ pub fn tick(host: &(impl SharedData + Metrics), scope: Scope, config: ConfigId) 
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn end(host: &(impl SharedData + Metrics), scope: Scope, config: ConfigId) -> Result<(), StoreError> {
+pub fn end(host: &(impl SharedData + Metrics), scope: PluginScope, config: ConfigId) -> Result<(), StoreError> {
     update(host, &scope.key(), |stored| {
         let mut all = Succession::decode(stored.as_deref());
         Ok(if all.mark(config, |flags| flags | ENDED) { Change::Write(all.encode(), ()) } else { Change::Keep(()) })

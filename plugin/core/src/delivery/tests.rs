@@ -22,7 +22,7 @@ const POLICY: DeliveryPolicy = DeliveryPolicy {
     retries: Retries { max_attempts: 3, base_delay_ms: 1000, max_delay_ms: 60_000 },
     timeout_ms: 30_000,
     capacity: 16,
-    limits: Limits { total: 4, per_target: 2 },
+    limits: InFlightLimits { total: 4, per_target: 2 },
 };
 
 fn config() -> Notifications {

@@ -11,7 +11,7 @@ use crate::observe::watching::Watched;
 
 /// A request and its response.
 #[derive(Default)]
-pub(super) struct Exchange {
+pub(super) struct OpenStream {
     pub(super) phase: Phase,
     /// What its response needs to know.
     pub(super) followup: Option<Followup>,
@@ -46,7 +46,7 @@ pub(super) enum Phase {
     },
 }
 
-impl Exchange {
+impl OpenStream {
     /// The exchange that is watched, to which bodies and response headers are handed as they pass.
     pub(super) fn watched(&mut self) -> Option<&mut Watched> {
         self.followup.as_mut()?.watched.as_deref_mut()
@@ -60,21 +60,21 @@ impl Exchange {
 
 /// By the host's numbers.
 #[derive(Default)]
-pub(super) struct Exchanges(FxHashMap<StreamId, Exchange>);
+pub(super) struct OpenStreams(FxHashMap<StreamId, OpenStream>);
 
-impl Exchanges {
-    pub(super) fn get(&mut self, stream: StreamId) -> Option<&mut Exchange> {
+impl OpenStreams {
+    pub(super) fn get(&mut self, stream: StreamId) -> Option<&mut OpenStream> {
         self.0.get_mut(&stream)
     }
 
-    pub(super) fn remove(&mut self, stream: StreamId) -> Option<Exchange> {
+    pub(super) fn remove(&mut self, stream: StreamId) -> Option<OpenStream> {
         self.0.remove(&stream)
     }
 
     /// Keeps what the response of a request that goes on needs.
     pub(super) fn remember(&mut self, stream: StreamId, followup: Followup, headers: Headers) {
         let headers = if followup.observed.is_some() { headers } else { Headers::default() };
-        self.0.insert(stream, Exchange { phase: Phase::Passing, followup: Some(followup), headers });
+        self.0.insert(stream, OpenStream { phase: Phase::Passing, followup: Some(followup), headers });
     }
 
     /// Lets nothing of a request go on.

@@ -5,7 +5,7 @@ use std::task::Poll;
 use crate::access::Access;
 use crate::access::answer::RequestOutcome;
 use crate::access::caller::Caller;
-use crate::access::pass::{Counters, Pass};
+use crate::access::pass::{CountedOn, Pass};
 use crate::access::quota::{Charge, ChargeResult, Charged};
 use crate::access::route::{Api, ApiIndex};
 use crate::access::session::Grant;
@@ -17,7 +17,7 @@ pub(super) struct Judgement {
     pub(super) outcome: RequestOutcome,
     pub(super) charged: Charged,
     /// The counters that this pass was counted on, by scope and number.
-    pub(super) counted: Counters,
+    pub(super) counted: CountedOn,
 }
 
 /// Where a request is.
@@ -30,7 +30,7 @@ pub(super) struct Placed<'e> {
 
 impl Judgement {
     pub(super) fn of(outcome: RequestOutcome) -> Self {
-        Judgement { outcome, charged: Charged::default(), counted: Counters::new() }
+        Judgement { outcome, charged: Charged::default(), counted: CountedOn::new() }
     }
 
     /// Pending where the store that counts answers later.
@@ -50,7 +50,7 @@ impl Judgement {
                     let counted = due.lines.iter().map(|line| (line.scope, line.subject)).collect();
                     return Judgement { outcome: RequestOutcome::Admitted, charged, counted };
                 };
-                Judgement { outcome: RequestOutcome::refused_by(scope), charged, counted: Counters::new() }
+                Judgement { outcome: RequestOutcome::refused_by(scope), charged, counted: CountedOn::new() }
             }
             Err(error) => Judgement::uncounted(caller, &error),
         })

@@ -32,7 +32,7 @@ use crate::base::units::UnixMillis;
 use crate::config::Config;
 use crate::delivery::disabled::ConfigId;
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::succession::{self, Line, Placement, Scope};
+use crate::delivery::succession::{self, Line, Placement, PluginScope};
 use crate::delivery::target::Target;
 use crate::delivery::{clusters, disabled, lease};
 use crate::event::EventKind;
@@ -44,7 +44,7 @@ use crate::notify::notifier::Notifier;
 use crate::observe::Observation;
 use crate::observe::body::BodyPool;
 use crate::observe::upstream::Upstreams;
-use exchanges::{Exchange, Exchanges, Phase};
+use exchanges::{OpenStream, OpenStreams, Phase};
 use keys::{KeyFetcher, LOADING_TICK_MS};
 use litemap::LiteMap;
 use request::Decision;
@@ -69,7 +69,7 @@ pub struct Engine<C = LocalCounters> {
     upstreams: Upstreams,
     tests: ConnectionTests,
     /// What is remembered of streams.
-    exchanges: Exchanges,
+    exchanges: OpenStreams,
     /// Of the exchanges that are watched.
     bodies: BodyPool,
     /// Answers for streams that wait for them.
@@ -149,7 +149,7 @@ impl<C: Counters> Engine<C> {
             compiled_urls: CompiledUrls::default(),
             upstreams: Upstreams::default(),
             tests: ConnectionTests::default(),
-            exchanges: Exchanges::default(),
+            exchanges: OpenStreams::default(),
             bodies: bodies.clone(),
             answers: Vec::new(),
             pass_property,
@@ -225,7 +225,7 @@ impl<C: Counters> Engine<C> {
 
     /// The stream is gone.
     pub fn on_delete(&mut self, stream: &impl Stream) {
-        let Some(Exchange { phase, followup, .. }) = self.exchanges.remove(stream.id()) else { return };
+        let Some(OpenStream { phase, followup, .. }) = self.exchanges.remove(stream.id()) else { return };
         match (phase, followup) {
             (Phase::AwaitsCharge { .. }, _) => self.counters.forget(stream.id()),
             // No response came: another pass of the same request may follow at once, or never.
@@ -316,7 +316,7 @@ impl<C: Counters> Engine<C> {
 
 /// Enters a configuration among those before it.
 fn begin(host: &impl Host, id: ConfigId, now: UnixMillis) -> Placement {
-    let scope = Scope::of(|path| host.property(path));
+    let scope = PluginScope::of(|path| host.property(path));
     let began = succession::begin(host, scope, id, now).map_err(|error| {
         log::error!("what a former configuration holds is not taken over: {error}");
     });

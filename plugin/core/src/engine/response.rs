@@ -14,7 +14,7 @@ use crate::host::headers::Headers;
 use crate::host::ports::Host;
 use crate::host::stream::{Stream, StreamId};
 use crate::notify::incident::{Incident, Scene};
-use crate::observe::upstream::{self, Verdict};
+use crate::observe::upstream::{self, UpstreamVerdict};
 use crate::observe::watching::Watched;
 
 /// What a response needs to know of its request.
@@ -205,7 +205,7 @@ impl<C: Counters> Engine<C> {
         if api.observe_upstream.is_some() {
             let flags = (request.property)("response\0flags")
                 .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
-            let verdict = flags.and_then(|flags| Verdict::of(flags, &details));
+            let verdict = flags.and_then(|flags| UpstreamVerdict::of(flags, &details));
             let judged = verdict.map(|verdict| self.upstreams.judge(host, (*index, api), verdict, now));
             match judged.unwrap_or(Ok(Vec::new())) {
                 Ok(kinds) => incidents.extend(kinds.into_iter().map(|kind| Incident::Verdict { kind, status })),

@@ -8,7 +8,7 @@ use crate::delivery::attempt::DeliveryOutcome;
 use crate::delivery::claim::Claim;
 use crate::delivery::clusters::ClusterUse;
 use crate::delivery::outbox::Slot;
-use crate::delivery::schedule::Limits;
+use crate::delivery::schedule::InFlightLimits;
 use crate::delivery::succession::{Placement, Succession};
 use crate::delivery::tally::Tally;
 use crate::delivery::{Author, Delivery};
@@ -20,7 +20,7 @@ impl Author for Notifications {
         &self.placement
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> InFlightLimits {
         self.delivery.limits
     }
 

@@ -20,8 +20,8 @@ use crate::base::units::UnixMillis;
 use crate::delivery::attempt::{DeliveryOutcome, Failure};
 use crate::delivery::{self, Delivery};
 use crate::host::ports::{Callout, CalloutReply, Callouts};
-use mail::verdict::{Answer, MAX_ANSWER_BYTES};
-use mail::{Account, Letter};
+use mail::verdict::{ProviderAnswer, MAX_ANSWER_BYTES};
+use mail::{Account, EmailMessage};
 use signature::SigningKey;
 
 /// What a message sends.
@@ -57,18 +57,18 @@ impl fmt::Debug for WebhookRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Email {
     pub(crate) account: Account,
-    pub(crate) letter: Letter,
+    pub(crate) letter: EmailMessage,
 }
 
 impl Content {
     /// As delivery holds it.
-    pub fn encode(&self) -> delivery::Content {
+    pub fn encode(&self) -> delivery::EncodedContent {
         // Serializing plain data into a growing vector has no way to fail.
-        delivery::Content(postcard::to_allocvec(self).unwrap_or_default())
+        delivery::EncodedContent(postcard::to_allocvec(self).unwrap_or_default())
     }
 
     /// From what delivery held; `None` where that is not whole.
-    pub fn decode(held: &delivery::Content) -> Option<Self> {
+    pub fn decode(held: &delivery::EncodedContent) -> Option<Self> {
         postcard::from_bytes(&held.0).ok()
     }
 
@@ -104,7 +104,7 @@ pub fn outcome(host: &impl Callouts, delivery: &Delivery, reply: &CalloutReply, 
     let Some(Content::Email(email)) = Content::decode(&delivery.content) else { return outcome };
     let body = host.reply_body(MAX_ANSWER_BYTES).unwrap_or_default();
     let header = |name: &str| host.reply_header(name);
-    let verdict = email.account.judge(&Answer { status, header: &header, body: &body }, now);
+    let verdict = email.account.judge(&ProviderAnswer { status, header: &header, body: &body }, now);
     if let Some(reason) = verdict.reason() {
         log::warn!("{delivery}: {reason}");
     }

@@ -2,7 +2,7 @@
 
 use crate::access::answer::{AUTH_FAILURE, RATE_LIMITED, RequestOutcome};
 use crate::access::caller::Caller;
-use crate::access::quota::{Crossing, Scope};
+use crate::access::quota::{Crossing, LimitScope};
 use crate::access::request::Request;
 use crate::access::route::Api;
 use crate::base::text::client_text;
@@ -126,7 +126,7 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
             Meta { circuit_event, cluster, host_info, ..of_request(message, String::new(), base) }
         }
         Incident::Crossing(crossing) => {
-            let key = if crossing.scope == Scope::KeyQuota { key_text() } else { String::new() };
+            let key = if crossing.scope == LimitScope::KeyQuota { key_text() } else { String::new() };
             Meta {
                 tags: base.tags,
                 meta_data: base.meta_data,
@@ -142,7 +142,7 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
 pub fn crossed(meta: &Meta, caller: &Caller<'_>, crossing: Crossing) -> Crossed {
     Crossed {
         subject: match crossing.scope {
-            Scope::OrgQuota | Scope::OrgRate => Subject::Organisation,
+            LimitScope::OrgQuota | LimitScope::OrgRate => Subject::Organisation,
             _ if caller.has_session() => Subject::Key,
             _ => Subject::Identity,
         },

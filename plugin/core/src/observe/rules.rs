@@ -61,7 +61,7 @@ pub struct FreeRule {
     pub status: Vec<u16>,
     /// Where the organisation stands. Should it not stand there, no organisation hears of the event; without a place it
     /// is that of the API.
-    pub org_id: Option<Source>,
+    pub org_id: Option<ValueSource>,
     /// What the payload is made of.
     pub payload: Payload,
     /// JSON pointers into the payload to texts that are raw keys, and are shown as their fingerprints.
@@ -72,14 +72,14 @@ pub struct FreeRule {
 #[derive(Clone, Debug)]
 pub enum Payload {
     /// One value. An empty object, where it is not there.
-    Whole(Source),
+    Whole(ValueSource),
     /// Values by the names of members. One that is not there, or not of the member's type, is left out.
-    Members(Vec<(String, Source)>),
+    Members(Vec<(String, ValueSource)>),
 }
 
 /// Where a value stands.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub enum ValueSource {
     /// In the request's body, at a JSON pointer.
     Request(String),
     /// In the response's body, at a JSON pointer.
@@ -197,16 +197,16 @@ impl What {
         match self {
             What::Preset(row) => (row.needs.request, row.needs.response),
             What::Free(rule) => {
-                let of = |wanted: fn(&Source) -> bool| rule.sources().any(wanted);
-                (of(|source| matches!(source, Source::Request(_))), of(|source| matches!(source, Source::Response(_))))
+                let of = |wanted: fn(&ValueSource) -> bool| rule.sources().any(wanted);
+                (of(|source| matches!(source, ValueSource::Request(_))), of(|source| matches!(source, ValueSource::Response(_))))
             }
         }
     }
 }
 
 impl FreeRule {
-    fn sources(&self) -> impl Iterator<Item = &Source> {
-        let payload: Vec<&Source> = match &self.payload {
+    fn sources(&self) -> impl Iterator<Item = &ValueSource> {
+        let payload: Vec<&ValueSource> = match &self.payload {
             Payload::Whole(source) => vec![source],
             Payload::Members(members) => members.iter().map(|(_, source)| source).collect(),
         };
@@ -227,7 +227,7 @@ impl FreeRule {
         let mut payload = match &self.payload {
             Payload::Whole(source) => source.find(seen).unwrap_or_else(|| Value::Object(Map::new())),
             Payload::Members(members) => {
-                let member = |(name, source): &(String, Source)| Some((name.clone(), source.find(seen)?));
+                let member = |(name, source): &(String, ValueSource)| Some((name.clone(), source.find(seen)?));
                 Value::Object(members.iter().filter_map(member).collect())
             }
         };
@@ -246,13 +246,13 @@ impl FreeRule {
     }
 }
 
-impl Source {
+impl ValueSource {
     /// What the value is called where it stands; empty for the whole of something.
     fn name(&self) -> &str {
         match self {
-            Source::Request(pointer) | Source::Response(pointer) => pointer.rsplit('/').next().unwrap_or_default(),
-            Source::Path(name) | Source::Query(name) => name,
-            Source::Value(_) => "",
+            ValueSource::Request(pointer) | ValueSource::Response(pointer) => pointer.rsplit('/').next().unwrap_or_default(),
+            ValueSource::Path(name) | ValueSource::Query(name) => name,
+            ValueSource::Value(_) => "",
         }
     }
 
@@ -260,11 +260,11 @@ impl Source {
         let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Value::from);
         let at = |body: BodyView<'_>, pointer| body.at(pointer).filter(|value| !value.is_null());
         match self {
-            Source::Request(pointer) => at(seen.request(), pointer),
-            Source::Response(pointer) => at(seen.response(), pointer),
-            Source::Path(name) => text(seen.path(name)),
-            Source::Query(name) => seen.query(name).map(Value::from),
-            Source::Value(value) => Some(value.clone()),
+            ValueSource::Request(pointer) => at(seen.request(), pointer),
+            ValueSource::Response(pointer) => at(seen.response(), pointer),
+            ValueSource::Path(name) => text(seen.path(name)),
+            ValueSource::Query(name) => seen.query(name).map(Value::from),
+            ValueSource::Value(value) => Some(value.clone()),
         }
     }
 }

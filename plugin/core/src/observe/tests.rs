@@ -11,7 +11,7 @@ use super::occurrence::{Occurrence, OrgId};
 use super::path::Template;
 use super::posted::posted;
 use super::presets::Preset;
-use super::rules::{FreeRule, Payload, Rules, Source};
+use super::rules::{FreeRule, Payload, Rules, ValueSource};
 use super::shapes;
 use crate::base::units::UnixMillis;
 use crate::event::{EventKind, ManagementAction};

@@ -28,7 +28,7 @@ const NOTE_EVERY_MS: u64 = 1000;
 
 /// What a response says of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum UpstreamVerdict {
     /// No healthy host: the response flag UH.
     NoHealthyHost,
     /// No connection, or one that ended before the answer: the response flags UF and UC, or a name without an address.
@@ -39,7 +39,7 @@ pub enum Verdict {
     Answered,
 }
 
-impl Verdict {
+impl UpstreamVerdict {
     /// From Envoy's response flags, a bit each, and its response code details.
     pub fn of(flags: u64, details: &str) -> Option<Self> {
         const NO_HEALTHY_UPSTREAM: u64 = 1 << 1;
@@ -47,15 +47,15 @@ impl Verdict {
         const CONNECTION_TERMINATION: u64 = 1 << 6;
         const UPSTREAM_OVERFLOW: u64 = 1 << 7;
         if flags & NO_HEALTHY_UPSTREAM != 0 {
-            Some(Verdict::NoHealthyHost)
+            Some(UpstreamVerdict::NoHealthyHost)
         } else if flags & UPSTREAM_OVERFLOW != 0 {
-            Some(Verdict::Overflow)
+            Some(UpstreamVerdict::Overflow)
         } else if flags & (CONNECTION_FAILURE | CONNECTION_TERMINATION) != 0
             || details.starts_with("dns_resolution_failure")
         {
-            Some(Verdict::ConnectionFailed)
+            Some(UpstreamVerdict::ConnectionFailed)
         } else {
-            (details == "via_upstream").then_some(Verdict::Answered)
+            (details == "via_upstream").then_some(UpstreamVerdict::Answered)
         }
     }
 }
@@ -92,25 +92,25 @@ impl State {
     }
 
     /// The state after a verdict, and what has changed. `failures` failed connections in a row mean that it is down.
-    fn after(self, verdict: Verdict, failures: u32, now: UnixMillis) -> (Self, Vec<EventKind>) {
+    fn after(self, verdict: UpstreamVerdict, failures: u32, now: UnixMillis) -> (Self, Vec<EventKind>) {
         let (mut state, mut events) = (self, Vec::new());
-        if verdict == Verdict::ConnectionFailed && state.down == 0 {
+        if verdict == UpstreamVerdict::ConnectionFailed && state.down == 0 {
             state.failures = state.failures.saturating_add(1);
         }
         match verdict {
-            Verdict::ConnectionFailed if state.down == 0 && state.failures < failures => {}
-            Verdict::NoHealthyHost | Verdict::ConnectionFailed => {
+            UpstreamVerdict::ConnectionFailed if state.down == 0 && state.failures < failures => {}
+            UpstreamVerdict::NoHealthyHost | UpstreamVerdict::ConnectionFailed => {
                 state.failures = 0;
                 if note(&mut state.down, now) {
                     events.push(EventKind::HostDown);
                 }
             }
-            Verdict::Overflow => {
+            UpstreamVerdict::Overflow => {
                 if note(&mut state.overflow, now) {
                     events.extend([EventKind::BreakerTripped, EventKind::BreakerTriggered]);
                 }
             }
-            Verdict::Answered => {
+            UpstreamVerdict::Answered => {
                 state.failures = 0;
                 if is_over(state.down, now) {
                     state.down = 0;
@@ -169,7 +169,7 @@ impl Upstreams {
         &mut self,
         host: &(impl SharedData + Metrics),
         (index, api): (ApiIndex, &Api),
-        verdict: Verdict,
+        verdict: UpstreamVerdict,
         now: UnixMillis,
     ) -> Result<Vec<EventKind>, StoreError> {
         let known = self.0.get(&index).copied().unwrap_or_default();
@@ -210,9 +210,9 @@ mod tests {
 
     #[test]
     fn flags_and_details_give_the_verdict() {
-        assert_eq!(Verdict::of(0x2, "no_healthy_upstream"), Some(Verdict::NoHealthyHost));
-        assert_eq!(Verdict::of(0x80, "overflow"), Some(Verdict::Overflow));
-        assert_eq!(Verdict::of(0, "via_upstream"), Some(Verdict::Answered));
+        assert_eq!(UpstreamVerdict::of(0x2, "no_healthy_upstream"), Some(UpstreamVerdict::NoHealthyHost));
+        assert_eq!(UpstreamVerdict::of(0x80, "overflow"), Some(UpstreamVerdict::Overflow));
+        assert_eq!(UpstreamVerdict::of(0, "via_upstream"), Some(UpstreamVerdict::Answered));
         let refused = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
         for (flags, details) in [
             (0x20, refused),
@@ -220,14 +220,14 @@ mod tests {
             (0x8020, refused),
             (0, "dns_resolution_failure{completed}"),
         ] {
-            assert_eq!(Verdict::of(flags, details), Some(Verdict::ConnectionFailed), "{flags:x} {details}");
+            assert_eq!(UpstreamVerdict::of(flags, details), Some(UpstreamVerdict::ConnectionFailed), "{flags:x} {details}");
         }
-        assert_eq!(Verdict::of(0x22, ""), Some(Verdict::NoHealthyHost));
+        assert_eq!(UpstreamVerdict::of(0x22, ""), Some(UpstreamVerdict::NoHealthyHost));
         // The upstream's own 503, a time-out, a reset stream, no route, and what another filter refused.
         for (flags, details) in
             [(0x4, "response_timeout"), (0x10, "remote_reset"), (0x100, "route_not_found"), (0, "x")]
         {
-            assert_eq!(Verdict::of(flags, details), None, "{flags:x} {details}");
+            assert_eq!(UpstreamVerdict::of(flags, details), None, "{flags:x} {details}");
         }
     }
 
@@ -236,25 +236,25 @@ mod tests {
         use EventKind::{BreakerReset, BreakerTriggered, BreakerTripped, HostDown, HostUp};
         let well = State::default();
         for (verdict, fell, rose) in [
-            (Verdict::NoHealthyHost, vec![HostDown], vec![HostUp]),
-            (Verdict::Overflow, vec![BreakerTripped, BreakerTriggered], vec![BreakerReset, BreakerTriggered]),
+            (UpstreamVerdict::NoHealthyHost, vec![HostDown], vec![HostUp]),
+            (UpstreamVerdict::Overflow, vec![BreakerTripped, BreakerTriggered], vec![BreakerReset, BreakerTriggered]),
         ] {
             let after = |state: State, verdict, now| state.after(verdict, 3, UnixMillis(now));
             let (state, events) = after(well, verdict, 20);
             assert_eq!(events, fell);
             assert_eq!(after(state, verdict, 500), (state, vec![]));
-            assert_eq!(after(state, Verdict::Answered, 4000), (state, vec![]), "others still fail");
+            assert_eq!(after(state, UpstreamVerdict::Answered, 4000), (state, vec![]), "others still fail");
             let (state, events) = after(state, verdict, 4000);
             assert!(events.is_empty());
-            assert_eq!(after(state, Verdict::Answered, 8999).1, []);
-            assert_eq!(after(state, Verdict::Answered, 9000), (well, rose));
+            assert_eq!(after(state, UpstreamVerdict::Answered, 8999).1, []);
+            assert_eq!(after(state, UpstreamVerdict::Answered, 9000), (well, rose));
         }
     }
 
     #[test]
     fn failed_connections_in_a_row_are_a_host_that_is_down() {
-        use Verdict::{Answered, ConnectionFailed as Failed, NoHealthyHost, Overflow};
-        let told = |failures: u32, verdicts: &[(u64, Verdict)]| {
+        use UpstreamVerdict::{Answered, ConnectionFailed as Failed, NoHealthyHost, Overflow};
+        let told = |failures: u32, verdicts: &[(u64, UpstreamVerdict)]| {
             let (mut state, mut told) = (State::default(), Vec::new());
             for (at, verdict) in verdicts {
                 let (next, events) = state.after(*verdict, failures, UnixMillis(*at));

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::page::{Counter, Kind, MAX_ENTRIES, Page, Place};
+use super::page::{Counter, PageKind, MAX_ENTRIES, Page, PagePlace};
 use super::{Alerts, Quota, Usage};
 use crate::base::units::{Percent, UnixMillis};
 use crate::host::metrics::Metric;
@@ -22,7 +22,7 @@ const MAX_SHARED: usize = MAX_ENTRIES - 2;
 
 /// Whose limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Scope {
+pub enum LimitScope {
     /// The organisation's rate.
     OrgRate,
     /// The organisation's quota.
@@ -35,21 +35,21 @@ pub enum Scope {
     ApiRate,
 }
 
-impl Scope {
+impl LimitScope {
     /// The limit's name in `RateLimit` headers.
     pub fn name(self) -> &'static str {
         match self {
-            Scope::OrgRate => "organisation-rate",
-            Scope::OrgQuota => "organisation-quota",
-            Scope::KeyRate => "rate",
-            Scope::KeyQuota => "quota",
-            Scope::ApiRate => "api-rate",
+            LimitScope::OrgRate => "organisation-rate",
+            LimitScope::OrgQuota => "organisation-quota",
+            LimitScope::KeyRate => "rate",
+            LimitScope::KeyQuota => "quota",
+            LimitScope::ApiRate => "api-rate",
         }
     }
 
     /// Whether it is a rate, not a quota.
     pub fn is_rate(self) -> bool {
-        matches!(self, Scope::OrgRate | Scope::KeyRate | Scope::ApiRate)
+        matches!(self, LimitScope::OrgRate | LimitScope::KeyRate | LimitScope::ApiRate)
     }
 }
 
@@ -83,10 +83,10 @@ impl<'c> PageName<'c> {
         }
     }
 
-    fn kind(self) -> Kind {
+    fn kind(self) -> PageKind {
         match self {
-            PageName::Kept(_) | PageName::Own(_) => Kind::Kept,
-            PageName::Identities(_) | PageName::Fetched(_) => Kind::Table,
+            PageName::Kept(_) | PageName::Own(_) => PageKind::Kept,
+            PageName::Identities(_) | PageName::Fetched(_) => PageKind::Table,
         }
     }
 }
@@ -105,9 +105,9 @@ pub enum Home<'c> {
 
 /// One limit that a request is counted on.
 #[derive(Clone, Debug)]
-pub struct Line<'c> {
+pub struct ChargeLine<'c> {
     /// Whose.
-    pub scope: Scope,
+    pub scope: LimitScope,
     /// The counter's number, unique on its page.
     pub subject: u64,
     /// The limit.
@@ -122,21 +122,21 @@ pub struct Charge<'c> {
     /// The shared-data key of the organisation's page; `None` for a request of no organisation.
     pub org_page: Option<&'c str>,
     /// The limits, in the order in which they refuse.
-    pub lines: List<Line<'c>>,
+    pub lines: List<ChargeLine<'c>>,
 }
 
-/// A list that needs no allocation for as many limits as a request has at most: one of each [`Scope`].
+/// A list that needs no allocation for as many limits as a request has at most: one of each [`LimitScope`].
 pub type List<T> = SmallVec<[T; 5]>;
 
 /// How far limits are used. It needs no allocation for two, which is what most requests are counted on: unlike a [`List`]
 /// it is moved around and kept until the response, so that its size counts.
-pub type Usages = SmallVec<[(Scope, Usage); 2]>;
+pub type Usages = SmallVec<[(LimitScope, Usage); 2]>;
 
 /// A threshold that this request is the first to find passed: no other request reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crossing {
     /// Whose quota.
-    pub scope: Scope,
+    pub scope: LimitScope,
     /// The threshold.
     pub limit: Percent,
     /// Requests counted; this one included, unless it was refused.
@@ -149,7 +149,7 @@ pub struct Crossing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charged {
     /// The limit that refused the request, which then counts on none.
-    pub refused_by: Option<Scope>,
+    pub refused_by: Option<LimitScope>,
     /// The refusing limit, else all of them.
     pub usages: Usages,
     /// At most one per scope.
@@ -170,12 +170,12 @@ impl Charged {
 /// When a counter cannot be read or written; the request is then counted on none, or, where a refund failed too, on
 /// some, which is logged.
 pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: UnixMillis) -> Result<Charged, StoreError> {
-    let mut waiting: List<&Line<'_>> = charge.lines.iter().collect();
+    let mut waiting: List<&ChargeLine<'_>> = charge.lines.iter().collect();
     let mut done: SmallVec<[PageCharge<'_>; 2]> = SmallVec::new();
-    let is_shared = |line: &&Line<'_>| !matches!(line.home, Home::Own(_));
+    let is_shared = |line: &&ChargeLine<'_>| !matches!(line.home, Home::Own(_));
     let mut org_page = charge.org_page.filter(|_| waiting.iter().any(is_shared)).map(PageName::Kept);
     while let Some(first) = waiting.first() {
-        let (page, here, later): (PageName<'_>, List<&Line<'_>>, List<&Line<'_>>) = match org_page.take() {
+        let (page, here, later): (PageName<'_>, List<&ChargeLine<'_>>, List<&ChargeLine<'_>>) = match org_page.take() {
             Some(page) => {
                 let (here, later) = waiting.iter().copied().partition(is_shared);
                 (page, here, later)
@@ -214,10 +214,10 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
 }
 
 /// How far limits are used, without counting. One that cannot be read is left out.
-pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(Scope, Usage)> {
+pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(LimitScope, Usage)> {
     let page = |key: &str, kind| Page::decode(read(host, key).ok()?, kind).ok();
-    let org_page = charge.org_page.and_then(|key| page(key, Kind::Kept));
-    let usage = |line: &Line<'_>| {
+    let org_page = charge.org_page.and_then(|key| page(key, PageKind::Kept));
+    let usage = |line: &ChargeLine<'_>| {
         let shared = org_page.as_ref().filter(|_| !matches!(line.home, Home::Own(_)));
         let on_shared = shared.and_then(|page| Some(page.counter(page.find(line.subject)?)));
         let counter = match (on_shared, line.own_page()) {
@@ -234,7 +234,7 @@ pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> V
     charge.lines.iter().filter_map(usage).collect()
 }
 
-impl<'c> Line<'c> {
+impl<'c> ChargeLine<'c> {
     fn own_page(&self) -> Option<PageName<'c>> {
         match self.home {
             Home::Org => None,
@@ -285,9 +285,9 @@ struct Undo {
 struct Counted<'c, 'l> {
     page: PageCharge<'c>,
     /// What found no room on the page, and is still to be counted.
-    elsewhere: List<&'l Line<'c>>,
+    elsewhere: List<&'l ChargeLine<'c>>,
     /// The limit on another page that refused, where it has a threshold to report.
-    due_on: Option<&'l Line<'c>>,
+    due_on: Option<&'l ChargeLine<'c>>,
 }
 
 /// Counts on all of `here` that find room on the page, or on none. `later` are looked at: a key that is used up must not
@@ -295,8 +295,8 @@ struct Counted<'c, 'l> {
 fn count_on<'c, 'l>(
     host: &(impl SharedData + Metrics),
     page: PageName<'c>,
-    here: &[&'l Line<'c>],
-    later: &[&'l Line<'c>],
+    here: &[&'l ChargeLine<'c>],
+    later: &[&'l ChargeLine<'c>],
     now: UnixMillis,
 ) -> Result<Counted<'c, 'l>, StoreError> {
     // Not handed through the update, which would copy it from one frame to the next.
@@ -383,27 +383,27 @@ impl Undo {
 
 /// One counter of a page, opened to count a request on.
 struct Tally<'t, 'c> {
-    place: Place,
-    line: &'t Line<'c>,
+    place: PagePlace,
+    line: &'t ChargeLine<'c>,
     /// As of now: an ended window is already replaced by a new one.
     counter: Counter,
 }
 
 impl<'t, 'c> Tally<'t, 'c> {
     /// `None` where the page has neither the subject nor room for it.
-    fn open(page: &mut Page, line: &'t Line<'c>, now: UnixMillis) -> Option<Self> {
+    fn open(page: &mut Page, line: &'t ChargeLine<'c>, now: UnixMillis) -> Option<Self> {
         let capacity = if matches!(line.home, Home::OrgOr(_)) { MAX_SHARED } else { MAX_ENTRIES };
         let place = page.open(line.subject, capacity, now)?;
         Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
     }
 
     /// Of a subject that has a counter on the page.
-    fn find(page: &Page, line: &'t Line<'c>, now: UnixMillis) -> Option<Self> {
+    fn find(page: &Page, line: &'t ChargeLine<'c>, now: UnixMillis) -> Option<Self> {
         let place = page.find(line.subject)?;
         Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
     }
 
-    fn usage(&self) -> (Scope, Usage) {
+    fn usage(&self) -> (LimitScope, Usage) {
         (self.line.scope, self.line.quota.usage(self.counter.count, self.counter.started))
     }
 

@@ -14,8 +14,8 @@ mod page;
 
 pub use alerts::Alerts;
 pub use counters::{ChargeResult, Counters, LocalCounters};
-pub use ledger::{Charge, Charged, Crossing, Home, Line, List, PageName, Scope, Usages, charge, usages};
-pub use page::{Counter, Kind, MAX_ENTRIES, Page};
+pub use ledger::{Charge, Charged, Crossing, Home, ChargeLine, List, PageName, LimitScope, Usages, charge, usages};
+pub use page::{Counter, PageKind, MAX_ENTRIES, Page};
 
 use serde::{Deserialize, Serialize};
 

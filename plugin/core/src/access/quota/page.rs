@@ -26,25 +26,25 @@ const MAX_SETTLED: usize = 24;
 
 /// Whether a page keeps its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PageKind {
     /// For ever.
     Kept,
     /// Until others need the place.
     Table,
 }
 
-impl Kind {
+impl PageKind {
     fn version(self) -> u8 {
         match self {
-            Kind::Kept => 3,
-            Kind::Table => 4,
+            PageKind::Kept => 3,
+            PageKind::Table => 4,
         }
     }
 
     fn entry_len(self) -> usize {
         match self {
-            Kind::Kept => 48,
-            Kind::Table => 56,
+            PageKind::Kept => 48,
+            PageKind::Table => 56,
         }
     }
 }
@@ -53,7 +53,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     bytes: Vec<u8>,
-    kind: Kind,
+    kind: PageKind,
     /// The places that were found or added since it was decoded, a bit each: they are in use and stay.
     opened: u32,
     evicted: u64,
@@ -77,7 +77,7 @@ pub struct Counter {
 
 /// An entry's place in its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(usize);
+pub struct PagePlace(usize);
 
 const STARTED_AT: usize = 8;
 const COUNT_AT: usize = 16;
@@ -87,16 +87,16 @@ const USED_AT: usize = 48;
 
 impl Page {
     /// An empty page.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: PageKind) -> Self {
         Page::of(vec![kind.version()], kind)
     }
 
-    fn of(bytes: Vec<u8>, kind: Kind) -> Self {
+    fn of(bytes: Vec<u8>, kind: PageKind) -> Self {
         Page { bytes, kind, opened: 0, evicted: 0, is_renewed: false }
     }
 
     /// Checks stored bytes; `None` stands for a key that was never written.
-    pub fn decode(stored: Option<Vec<u8>>, kind: Kind) -> Result<Self, CorruptRecord> {
+    pub fn decode(stored: Option<Vec<u8>>, kind: PageKind) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(Page::new(kind)) };
         match bytes.split_first() {
             Some((version, entries))
@@ -126,24 +126,24 @@ impl Page {
     }
 
     /// Where `subject` stands, if it does.
-    pub fn find(&self, subject: u64) -> Option<Place> {
+    pub fn find(&self, subject: u64) -> Option<PagePlace> {
         let subject = subject.to_le_bytes();
-        self.entries().position(|entry| entry.starts_with(&subject)).map(Place)
+        self.entries().position(|entry| entry.starts_with(&subject)).map(PagePlace)
     }
 
     /// Where `subject` stands, or a new place with a counter at 0 whose window starts at `now`. `None` on a page that
     /// keeps its entries and has `capacity` of them.
-    pub fn open(&mut self, subject: u64, capacity: usize, now: UnixMillis) -> Option<Place> {
+    pub fn open(&mut self, subject: u64, capacity: usize, now: UnixMillis) -> Option<PagePlace> {
         let known = self.find(subject);
         let place = match known {
             Some(place) => place,
             None if self.entries().count() < capacity.min(MAX_ENTRIES) => {
-                let place = Place(self.entries().count());
+                let place = PagePlace(self.entries().count());
                 let len = self.bytes.len().saturating_add(self.kind.entry_len());
                 self.bytes.resize(len, 0);
                 place
             }
-            None if self.kind == Kind::Table => {
+            None if self.kind == PageKind::Table => {
                 self.evicted = self.evicted.saturating_add(1);
                 self.oldest(false)?
             }
@@ -156,14 +156,14 @@ impl Page {
             self.set(place, Counter { started: now, ..Counter::default() });
         }
         self.opened |= bit(place);
-        if self.kind == Kind::Table {
+        if self.kind == PageKind::Table {
             self.use_again(place, known.is_some(), now);
         }
         Some(place)
     }
 
     /// The counter at `place`.
-    pub fn counter(&self, place: Place) -> Counter {
+    pub fn counter(&self, place: PagePlace) -> Counter {
         let Some(entry) = self.entry(place) else { return Counter::default() };
         let alert = |at: usize| Alert {
             percent: Percent::from_millionths(u32::from_le_bytes(field(entry, at))),
@@ -177,7 +177,7 @@ impl Page {
     }
 
     /// Replaces the counter at `place`.
-    pub fn set(&mut self, place: Place, counter: Counter) {
+    pub fn set(&mut self, place: PagePlace, counter: Counter) {
         let Some(entry) = self.entry_mut(place) else { return };
         set_field(entry, STARTED_AT, counter.started.0.to_le_bytes());
         set_field(entry, COUNT_AT, counter.count.to_le_bytes());
@@ -189,12 +189,12 @@ impl Page {
 
     /// Notes a use; a second one settles the entry, for which the settled one that was used longest ago may have to
     /// become a newcomer again.
-    fn use_again(&mut self, place: Place, settles: bool, now: UnixMillis) {
+    fn use_again(&mut self, place: PagePlace, settles: bool, now: UnixMillis) {
         let used = self.used(place);
         let is_settled = used & 1 == 1;
         self.is_renewed |= settles && now.since(UnixMillis(used / 2)) >= RENEW_MS;
         if settles && !is_settled {
-            let settled = (0..self.entries().count()).filter(|at| self.used(Place(*at)) & 1 == 1).count();
+            let settled = (0..self.entries().count()).filter(|at| self.used(PagePlace(*at)) & 1 == 1).count();
             if settled >= MAX_SETTLED
                 && let Some(other) = self.oldest(true)
             {
@@ -205,9 +205,9 @@ impl Page {
     }
 
     /// The entry that was used longest ago, of the settled ones or of the newcomers.
-    fn oldest(&self, settled: bool) -> Option<Place> {
+    fn oldest(&self, settled: bool) -> Option<PagePlace> {
         (0..self.entries().count())
-            .map(Place)
+            .map(PagePlace)
             .filter(|place| self.opened & bit(*place) == 0)
             .filter(|place| (self.used(*place) & 1 == 1) == settled)
             .min_by_key(|place| self.used(*place))
@@ -217,25 +217,25 @@ impl Page {
         self.bytes.get(1..).unwrap_or_default().chunks_exact(self.kind.entry_len())
     }
 
-    fn entry(&self, place: Place) -> Option<&Entry> {
+    fn entry(&self, place: PagePlace) -> Option<&Entry> {
         self.bytes.get(self.start(place)..)?.first_chunk()
     }
 
-    fn entry_mut(&mut self, place: Place) -> Option<&mut Entry> {
+    fn entry_mut(&mut self, place: PagePlace) -> Option<&mut Entry> {
         let start = self.start(place);
         self.bytes.get_mut(start..)?.first_chunk_mut()
     }
 
-    fn start(&self, place: Place) -> usize {
+    fn start(&self, place: PagePlace) -> usize {
         place.0.saturating_mul(self.kind.entry_len()).saturating_add(1)
     }
 
-    fn used(&self, place: Place) -> u64 {
+    fn used(&self, place: PagePlace) -> u64 {
         let used = self.bytes.get(self.start(place).saturating_add(USED_AT)..).and_then(|rest| rest.first_chunk());
         used.map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    fn set_used(&mut self, place: Place, used: u64) {
+    fn set_used(&mut self, place: PagePlace, used: u64) {
         let at = self.start(place).saturating_add(USED_AT);
         if let Some(bytes) = self.bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
             *bytes = used.to_le_bytes();
@@ -263,7 +263,7 @@ fn set_field<const N: usize>(entry: &mut Entry, at: usize, value: [u8; N]) {
     }
 }
 
-fn bit(place: Place) -> u32 {
+fn bit(place: PagePlace) -> u32 {
     u32::try_from(place.0).ok().and_then(|at| 1_u32.checked_shl(at)).unwrap_or_default()
 }
 
@@ -282,27 +282,27 @@ mod tests {
 
     #[test]
     fn a_full_page_that_keeps_its_entries_takes_no_more() {
-        let mut page = Page::new(Kind::Kept);
+        let mut page = Page::new(PageKind::Kept);
         for subject in 0..32 {
             assert!(page.open(subject, MAX_ENTRIES, UnixMillis(1)).is_some());
         }
         assert!(page.open(32, MAX_ENTRIES, UnixMillis(1)).is_none());
         assert!(page.open(31, MAX_ENTRIES, UnixMillis(1)).is_some());
-        assert!(Page::decode(Some(page.encode()), Kind::Kept).is_ok());
+        assert!(Page::decode(Some(page.encode()), PageKind::Kept).is_ok());
     }
 
     #[test]
     fn foreign_bytes_are_an_error_not_zero() {
         for bytes in [vec![], vec![4], vec![3; 48], vec![3; 50], vec![3; 1 + 33 * 48], b"12".to_vec()] {
             let len = bytes.len();
-            assert_eq!(Page::decode(Some(bytes), Kind::Kept), Err(CorruptRecord { record: "counter page", len }));
+            assert_eq!(Page::decode(Some(bytes), PageKind::Kept), Err(CorruptRecord { record: "counter page", len }));
         }
-        assert_eq!(Page::decode(None, Kind::Kept), Ok(Page::new(Kind::Kept)));
+        assert_eq!(Page::decode(None, PageKind::Kept), Ok(Page::new(PageKind::Kept)));
     }
 
     #[test]
     fn whoever_comes_regularly_outlives_any_number_that_come_once() {
-        let mut page = Page::new(Kind::Table);
+        let mut page = Page::new(PageKind::Table);
         let mut time = 0;
         let regular = 7;
         for visit in 0..50_u64 {
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn two_counters_of_one_request_do_not_push_each_other_out() {
-        let mut page = Page::new(Kind::Table);
+        let mut page = Page::new(PageKind::Table);
         for subject in 0..32 {
             page.open(subject, MAX_ENTRIES, UnixMillis(1)).unwrap();
         }
@@ -355,7 +355,7 @@ mod tests {
         #[test]
         fn what_is_set_is_read_back(
             counters in prop::collection::btree_map(any::<u64>(), counter(), 0..32),
-            kind in prop::sample::select(&[Kind::Kept, Kind::Table][..]),
+            kind in prop::sample::select(&[PageKind::Kept, PageKind::Table][..]),
         ) {
             let mut page = Page::new(kind);
             for (subject, counter) in &counters {
@@ -372,7 +372,7 @@ mod tests {
         fn a_table_never_grows_and_always_has_room(
             uses in prop::collection::vec((0_u64..60, 0_u64..3), 1..400)
         ) {
-            let mut page = Page::new(Kind::Table);
+            let mut page = Page::new(PageKind::Table);
             let mut time = 0;
             for (subject, step) in uses {
                 time += step;
@@ -380,14 +380,14 @@ mod tests {
                 prop_assert!(page.open(subject, MAX_ENTRIES, UnixMillis(time)).is_some());
                 prop_assert!(page.find(subject).is_some());
                 prop_assert!(page.entries().count() <= MAX_ENTRIES);
-                let settled = (0..page.entries().count()).filter(|at| page.used(Place(*at)) & 1 == 1).count();
+                let settled = (0..page.entries().count()).filter(|at| page.used(PagePlace(*at)) & 1 == 1).count();
                 prop_assert!(settled <= MAX_SETTLED);
             }
         }
 
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            for kind in [Kind::Kept, Kind::Table] {
+            for kind in [PageKind::Kept, PageKind::Table] {
                 if let Ok(page) = Page::decode(Some(bytes.clone()), kind) {
                     prop_assert_eq!(page.encode(), bytes.clone());
                 }

@@ -1,18 +1,18 @@
 //! The lists. Tyk 5's `user.SessionState`, `user.AccessDefinition`, `user.APILimit` and `user.Policy`, and what older
 //! releases and exports have beside them.
 
-use super::Field;
+use super::SessionField;
 use super::Use::{self, Closes, Honoured, Ignored};
 
-const fn field(name: &'static str, usage: Use) -> Field {
-    Field { name, usage }
+const fn field(name: &'static str, usage: Use) -> SessionField {
+    SessionField { name, usage }
 }
 
-const QUOTA_MAX: Field = field("quota_max", Honoured("requests per window; -1 and 0: unlimited"));
-const QUOTA_RENEWAL_RATE: Field =
+const QUOTA_MAX: SessionField = field("quota_max", Honoured("requests per window; -1 and 0: unlimited"));
+const QUOTA_RENEWAL_RATE: SessionField =
     field("quota_renewal_rate", Honoured("the window in seconds; -1 and 0: it never renews"));
-const RATE: Field = field("rate", Honoured("requests per period; -1 and 0: unlimited"));
-const PER: Field = field("per", Honoured("the period in seconds; -1 and 0: no rate limit"));
+const RATE: SessionField = field("rate", Honoured("requests per period; -1 and 0: unlimited"));
+const PER: SessionField = field("per", Honoured("the period in seconds; -1 and 0: no rate limit"));
 const COUNTING: Use = Ignored("Tyk's counter state; counting starts anew");
 const THROTTLE: Use = Ignored("Tyk holds a refused request back and tries again; here the client is told when");
 const DEPTH: Use = Closes("it limits GraphQL queries");
@@ -29,7 +29,7 @@ const WRITTEN: Use = Ignored("it says when Tyk wrote the object");
 const NAME_AGAIN: Use = Ignored("repeats the object's name");
 
 /// `user.SessionState`.
-pub const SESSION: &[Field] = &[
+pub const SESSION: &[SessionField] = &[
     field("org_id", Honoured("the organisation that the key belongs to")),
     field("alias", Honoured("a name for people")),
     QUOTA_MAX,
@@ -80,7 +80,7 @@ pub const SESSION: &[Field] = &[
 ];
 
 /// `user.AccessDefinition`.
-pub const RIGHT: &[Field] = &[
+pub const RIGHT: &[SessionField] = &[
     field("versions", Honoured("the versions of the API that the key may call, where the API has versions")),
     field("allowed_urls", Honoured("the paths and methods that the key may call; none: all")),
     field("limit", Honoured("limits for this API instead of the session's; in a policy only with partitions.per_api")),
@@ -104,13 +104,13 @@ pub const RIGHT: &[Field] = &[
 ];
 
 /// `user.AccessSpec`, an entry of a right's `allowed_urls`.
-pub const RULE: &[Field] = &[
+pub const RULE: &[SessionField] = &[
     field("url", Honoured("a regular expression that is found in the path")),
     field("methods", Honoured("the methods that may be called")),
 ];
 
 /// `user.APILimit`.
-pub const LIMIT: &[Field] = &[
+pub const LIMIT: &[SessionField] = &[
     QUOTA_MAX,
     QUOTA_RENEWAL_RATE,
     RATE,
@@ -125,7 +125,7 @@ pub const LIMIT: &[Field] = &[
 ];
 
 /// `user.Policy`.
-pub const POLICY: &[Field] = &[
+pub const POLICY: &[SessionField] = &[
     field("name", Honoured("a name for people")),
     field("org_id", Honoured("keys of another organisation cannot have the policy")),
     QUOTA_MAX,
@@ -155,7 +155,7 @@ pub const POLICY: &[Field] = &[
 ];
 
 /// `user.PolicyPartitions`.
-pub const PARTITIONS: &[Field] = &[
+pub const PARTITIONS: &[SessionField] = &[
     field("quota", Honoured("the policy says the quota")),
     field("rate_limit", Honoured("the policy says the rate")),
     field("acl", Honoured("the policy says the access rights")),

@@ -44,7 +44,7 @@ fn the_documentation_shows_the_lists() {
     for (object, fields) in OBJECTS {
         let (_, table) = text.split_once(&format!("<!-- fields: {object} -->\n")).unwrap();
         let shown: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
-        let rows: Vec<String> = fields.iter().map(Field::row).collect();
+        let rows: Vec<String> = fields.iter().map(SessionField::row).collect();
         assert_eq!(shown, rows, "{object}");
     }
 }

@@ -288,9 +288,9 @@ fn a_shared_letter_is_replaced_before_those_that_share_it() {
         let to = crate::notify::content::mail::testing::mailbox("", "dev@acme.test");
         mail.letter(
             name,
-            &crate::notify::content::mail::templates::Facts {
+            &crate::notify::content::mail::templates::EmailFacts {
                 action: "add",
-                ..crate::notify::content::mail::templates::Facts::of_event(&event)
+                ..crate::notify::content::mail::templates::EmailFacts::of_event(&event)
             },
             to,
         )

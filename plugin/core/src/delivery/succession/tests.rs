@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::testing::MemoryHost;
 
-const SCOPE: Scope = Scope(7);
+const SCOPE: PluginScope = PluginScope(7);
 const A: ConfigId = ConfigId(1);
 const B: ConfigId = ConfigId(2);
 const C: ConfigId = ConfigId(3);
@@ -154,9 +154,9 @@ fn one_that_lives_is_not_ended_by_another_of_its_vms() {
 #[test]
 fn scopes_are_apart_and_foreign_bytes_are_none() {
     let host = MemoryHost::default();
-    let first = begin(&host, Scope(1 << 40), A, UnixMillis(1)).unwrap();
-    tick(&host, Scope(1 << 40), A).unwrap();
-    assert_ne!(begin(&host, Scope(2 << 40), B, UnixMillis(2)).unwrap(), first);
+    let first = begin(&host, PluginScope(1 << 40), A, UnixMillis(1)).unwrap();
+    tick(&host, PluginScope(1 << 40), A).unwrap();
+    assert_ne!(begin(&host, PluginScope(2 << 40), B, UnixMillis(2)).unwrap(), first);
     host.put(&SCOPE.key(), b"not ours").unwrap();
     assert_eq!(tick(&host, SCOPE, A), Ok(Succession::default()));
     begin(&host, SCOPE, A, UnixMillis(3)).unwrap();

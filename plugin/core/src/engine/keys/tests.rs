@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::config::Config;
-use crate::config::fields::{self, Field, Use};
+use crate::config::fields::{self, SessionField, Use};
 use crate::host::metrics::Fetch;
 use crate::testing::MemoryHost;
 
@@ -172,7 +172,7 @@ proptest! {
 
 /// What is written for a key, what closes it, and whether for every API.
 fn closings() -> Vec<(Value, &'static str)> {
-    let listed = |fields: &'static [Field], whole: fn(&str, Value) -> Value| {
+    let listed = |fields: &'static [SessionField], whole: fn(&str, Value) -> Value| {
         let closes = fields.iter().filter(|field| matches!(field.usage, Use::Closes(_)));
         closes.map(move |field| (whole(field.name, json!({ "x": "y" })), field.name))
     };

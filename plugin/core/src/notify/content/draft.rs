@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::mail::Mail;
-use super::mail::templates::{Facts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
+use super::mail::templates::{EmailFacts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
 use super::template::Rendered;
 use super::{Content, Email, WebhookRequest};
 use crate::base::mailbox::{Address, AddressError, Mailbox, Name};
@@ -96,7 +96,7 @@ pub fn webhook_request(webhook: &Webhook, rendered: Rendered) -> Content {
 /// # Errors
 /// When a template fails.
 pub fn email(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Content, ContentError> {
-    let letter = mail.letter(name, &Facts::of_event(event), to).map_err(ContentError::Template)?;
+    let letter = mail.letter(name, &EmailFacts::of_event(event), to).map_err(ContentError::Template)?;
     Ok(Content::Email(Box::new(Email { account: mail.backend.account.clone(), letter })))
 }
 
@@ -137,9 +137,9 @@ fn cause_of_email(mail: &Mail, name: &str, event: &Event, to: &Mailbox) -> Resul
         Some(management) => management.stable.clone(),
         None => {
             let stable = Event { at: UnixMillis(0), id: String::new(), ..event.clone() };
-            let facts = Facts::of_event(&stable);
+            let facts = EmailFacts::of_event(&stable);
             let meta = Meta { usage_percentage: String::new(), ..event.meta.clone() };
-            let facts = Facts { meta: Some(&meta), ..facts };
+            let facts = EmailFacts { meta: Some(&meta), ..facts };
             let draft = mail.templates.draft(name, &facts).map_err(ContentError::Template)?;
             let Meta { org_id, key, api_id, trigger_limit, .. } = &meta;
             let threshold = if trigger_limit.is_empty() { None } else { Some([org_id, key, api_id, trigger_limit]) };

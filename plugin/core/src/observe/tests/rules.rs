@@ -471,7 +471,7 @@ proptest! {
 
     #[test]
     fn no_pointer_panics(pointer in "[/~01a]{0,8}", body in "[a=&/]{0,12}") {
-        let source = Source::Request(pointer);
+        let source = ValueSource::Request(pointer);
         let rule = FreeRule {
             kind: EventKind::KeyEvent,
             action: Some(ManagementAction::Add),

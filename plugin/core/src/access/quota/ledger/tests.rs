@@ -20,8 +20,8 @@ fn own(key: &str) -> PageName<'_> {
 }
 
 fn on<'c>(org: Option<&'c Quota>, key_page: &'c str, subject: u64, key: Option<&'c Quota>) -> Charge<'c> {
-    let org = org.map(|quota| Line { scope: Scope::OrgQuota, subject: ORG, quota, home: Home::Org });
-    let key = key.map(|quota| Line { scope: Scope::KeyQuota, subject, quota, home: Home::OrgOr(own(key_page)) });
+    let org = org.map(|quota| ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota, home: Home::Org });
+    let key = key.map(|quota| ChargeLine { scope: LimitScope::KeyQuota, subject, quota, home: Home::OrgOr(own(key_page)) });
     Charge { org_page: Some("org"), lines: org.into_iter().chain(key).collect() }
 }
 
@@ -39,11 +39,11 @@ fn fill_org_page(host: &MemoryHost) {
 }
 
 fn org_count(host: &MemoryHost) -> u64 {
-    let page = Page::decode(crate::host::store::read(host, "org").unwrap(), Kind::Kept).unwrap();
+    let page = Page::decode(crate::host::store::read(host, "org").unwrap(), PageKind::Kept).unwrap();
     page.find(ORG).map(|place| page.counter(place).count).unwrap_or_default()
 }
 
-fn counted<'c, 'l>(outcome: Result<Counted<'c, 'l>, StoreError>) -> (PageCharge<'c>, List<&'l Line<'c>>) {
+fn counted<'c, 'l>(outcome: Result<Counted<'c, 'l>, StoreError>) -> (PageCharge<'c>, List<&'l ChargeLine<'c>>) {
     let counted = outcome.unwrap();
     assert_eq!(counted.page.charged.refused_by, None);
     (counted.page, counted.elsewhere)
@@ -59,9 +59,9 @@ fn a_quota_admits_its_maximum_and_then_refuses() {
         assert_eq!(left(&charged), expected);
     }
     let charged = charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap();
-    assert_eq!(charged.refused_by, Some(Scope::KeyQuota));
+    assert_eq!(charged.refused_by, Some(LimitScope::KeyQuota));
     let usage = Usage { max: 3, count: 3, window_ms: Some(WINDOW), renews: Some(UnixMillis(1005)) };
-    assert_eq!(charged.usages.as_slice(), [(Scope::KeyQuota, usage)]);
+    assert_eq!(charged.usages.as_slice(), [(LimitScope::KeyQuota, usage)]);
 }
 
 #[test]
@@ -70,12 +70,12 @@ fn a_window_starts_at_its_first_request_and_ends_on_time() {
     let key = quota(1, &[100.0]);
     let at = |now| charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(now)).unwrap();
     assert_eq!(at(300).crossings.len(), 1);
-    assert_eq!(at(1299).refused_by, Some(Scope::KeyQuota));
+    assert_eq!(at(1299).refused_by, Some(LimitScope::KeyQuota));
     let renewed = at(1300);
     assert_eq!(renewed.refused_by, None);
     assert_eq!(renewed.usages[0].1.renews, Some(UnixMillis(2300)));
     assert_eq!(renewed.crossings.len(), 1, "a new window rings again");
-    assert_eq!(at(400).refused_by, Some(Scope::KeyQuota), "a clock that steps back does not renew");
+    assert_eq!(at(400).refused_by, Some(LimitScope::KeyQuota), "a clock that steps back does not renew");
     assert_eq!(at(200).refused_by, None, "a window from a clock that was far ahead does not hold");
 }
 
@@ -85,7 +85,7 @@ fn a_quota_without_a_window_never_renews() {
     let key = Quota::new(1, None, []);
     assert_eq!(charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(1)).unwrap().refused_by, None);
     let later = charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(u64::MAX)).unwrap();
-    assert_eq!((later.refused_by, later.usages[0].1.renews), (Some(Scope::KeyQuota), None));
+    assert_eq!((later.refused_by, later.usages[0].1.renews), (Some(LimitScope::KeyQuota), None));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn the_organisation_refuses_before_the_key() {
         let first = charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
         assert_eq!(first.refused_by, None);
         let second = charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
-        assert_eq!(second.refused_by, Some(Scope::OrgQuota), "split: {split}");
+        assert_eq!(second.refused_by, Some(LimitScope::OrgQuota), "split: {split}");
     }
 }
 
@@ -153,7 +153,7 @@ fn a_crossing_is_reported_by_the_refused_request_when_others_counted_past_it() {
     fill_org_page(&host);
     let (org, key) = (quota(2, &[50.0]), quota(1, &[]));
     let both = on(Some(&org), "k", 7, Some(&key));
-    let lines: Vec<&Line<'_>> = both.lines.iter().collect();
+    let lines: Vec<&ChargeLine<'_>> = both.lines.iter().collect();
     let (first, elsewhere) = counted(count_on(&host, own("org"), &lines, &[], UnixMillis(5)));
     assert_eq!(elsewhere.len(), 1);
     assert_eq!(first.charged.crossings.len(), 1);
@@ -169,13 +169,13 @@ fn a_key_of_no_organisation_has_one_quota_wherever_it_goes() {
     let key = quota(2, &[]);
     let org = quota(10, &[]);
     let by = |org_page, has_quota: bool| {
-        let org = has_quota.then_some(Line { scope: Scope::OrgQuota, subject: ORG, quota: &org, home: Home::Org });
-        let key = Line { scope: Scope::KeyQuota, subject: 7, quota: &key, home: Home::Own(own("k")) };
+        let org = has_quota.then_some(ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota: &org, home: Home::Org });
+        let key = ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota: &key, home: Home::Own(own("k")) };
         Charge { org_page, lines: org.into_iter().chain([key]).collect() }
     };
     let outcomes = [by(Some("a"), true), by(Some("b"), false), by(None, false), by(Some("a"), true)]
         .map(|way| charge(&host, &way, UnixMillis(5)).unwrap().refused_by);
-    assert_eq!(outcomes, [None, None, Some(Scope::KeyQuota), Some(Scope::KeyQuota)]);
+    assert_eq!(outcomes, [None, None, Some(LimitScope::KeyQuota), Some(LimitScope::KeyQuota)]);
 }
 
 /// Everything that can limit a request, on three pages.
@@ -183,11 +183,11 @@ fn everything<'c>(limits: [&'c Quota; 5], shares: bool) -> Charge<'c> {
     let [org_rate, org_quota, key_rate, key_quota, api_rate] = limits;
     let key_home = || if shares { Home::OrgOr(own("k")) } else { Home::Own(own("k")) };
     let lines = smallvec![
-        Line { scope: Scope::OrgRate, subject: 1, quota: org_rate, home: Home::Org },
-        Line { scope: Scope::OrgQuota, subject: ORG, quota: org_quota, home: Home::Org },
-        Line { scope: Scope::KeyRate, subject: 70, quota: key_rate, home: key_home() },
-        Line { scope: Scope::KeyQuota, subject: 7, quota: key_quota, home: key_home() },
-        Line { scope: Scope::ApiRate, subject: 2, quota: api_rate, home: Home::Own(own("a")) },
+        ChargeLine { scope: LimitScope::OrgRate, subject: 1, quota: org_rate, home: Home::Org },
+        ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota: org_quota, home: Home::Org },
+        ChargeLine { scope: LimitScope::KeyRate, subject: 70, quota: key_rate, home: key_home() },
+        ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota: key_quota, home: key_home() },
+        ChargeLine { scope: LimitScope::ApiRate, subject: 2, quota: api_rate, home: Home::Own(own("a")) },
     ];
     Charge { org_page: Some("org"), lines }
 }
@@ -195,14 +195,14 @@ fn everything<'c>(limits: [&'c Quota; 5], shares: bool) -> Charge<'c> {
 fn counts(host: &MemoryHost) -> u64 {
     ["org", "k", "a"]
         .iter()
-        .map(|key| Page::decode(crate::host::store::read(host, key).unwrap(), Kind::Kept).unwrap())
+        .map(|key| Page::decode(crate::host::store::read(host, key).unwrap(), PageKind::Kept).unwrap())
         .map(|page| [1, ORG, 70, 7, 2].iter().filter_map(|s| page.find(*s)).map(|p| page.counter(p).count).sum::<u64>())
         .sum()
 }
 
 #[test]
 fn whichever_limit_refuses_the_request_counts_on_none() {
-    let scopes = [Scope::OrgRate, Scope::OrgQuota, Scope::KeyRate, Scope::KeyQuota, Scope::ApiRate];
+    let scopes = [LimitScope::OrgRate, LimitScope::OrgQuota, LimitScope::KeyRate, LimitScope::KeyQuota, LimitScope::ApiRate];
     for shares in [true, false] {
         for (place, scope) in scopes.into_iter().enumerate() {
             let (wide, tight) = (quota(100, &[]), quota(3, &[]));
@@ -224,12 +224,12 @@ fn a_refusal_that_nobody_foresaw_is_refunded_everywhere() {
     let host = MemoryHost::default();
     let (wide, tight) = (quota(100, &[]), quota(1, &[]));
     let all = everything([&wide, &wide, &wide, &wide, &tight], false);
-    let (first, rest): (Vec<&Line<'_>>, Vec<&Line<'_>>) = all.lines.iter().partition(|line| line.home == Home::Org);
+    let (first, rest): (Vec<&ChargeLine<'_>>, Vec<&ChargeLine<'_>>) = all.lines.iter().partition(|line| line.home == Home::Org);
     let (org, _) = counted(count_on(&host, own("org"), &first, &rest, UnixMillis(5)));
     charge(&host, &Charge { org_page: None, lines: smallvec![all.lines[4].clone()] }, UnixMillis(5)).unwrap();
-    let api: Vec<&Line<'_>> = all.lines.iter().skip(4).collect();
+    let api: Vec<&ChargeLine<'_>> = all.lines.iter().skip(4).collect();
     let refused = count_on(&host, own("a"), &api, &[], UnixMillis(5)).unwrap();
-    assert_eq!(refused.page.charged.refused_by, Some(Scope::ApiRate));
+    assert_eq!(refused.page.charged.refused_by, Some(LimitScope::ApiRate));
     refund_all(&host, &[org]);
     assert_eq!(counts(&host), 1);
 }
@@ -239,10 +239,10 @@ fn a_page_of_its_own_that_is_full_of_others_refuses() {
     let host = MemoryHost::default();
     let key = quota(9, &[]);
     for subject in 0..32 {
-        let line = Line { scope: Scope::KeyQuota, subject, quota: &key, home: Home::Own(own("k")) };
+        let line = ChargeLine { scope: LimitScope::KeyQuota, subject, quota: &key, home: Home::Own(own("k")) };
         charge(&host, &Charge { org_page: None, lines: smallvec![line] }, UnixMillis(5)).unwrap();
     }
-    let line = Line { scope: Scope::KeyQuota, subject: 32, quota: &key, home: Home::Own(own("k")) };
+    let line = ChargeLine { scope: LimitScope::KeyQuota, subject: 32, quota: &key, home: Home::Own(own("k")) };
     assert!(charge(&host, &Charge { org_page: None, lines: smallvec![line] }, UnixMillis(5)).is_err());
 }
 
@@ -254,7 +254,7 @@ fn a_used_up_key_never_takes_the_organisations_last_request() {
     charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
     let before = crate::host::store::read(&host, "org").unwrap();
     let refused = charge(&host, &on(Some(&org), "k", 7, Some(&key)), UnixMillis(5)).unwrap();
-    assert_eq!((refused.refused_by, refused.crossings.len()), (Some(Scope::KeyQuota), 0));
+    assert_eq!((refused.refused_by, refused.crossings.len()), (Some(LimitScope::KeyQuota), 0));
     assert_eq!(crate::host::store::read(&host, "org").unwrap(), before);
 }
 
@@ -264,7 +264,7 @@ fn an_organisation_that_gets_a_quota_later_finds_its_place() {
     fill_org_page(&host);
     let org = quota(1, &[]);
     assert_eq!(charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by, None);
-    assert_eq!(charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by, Some(Scope::OrgQuota));
+    assert_eq!(charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by, Some(LimitScope::OrgQuota));
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn lost_races_neither_lose_nor_double_a_count() {
         rung += charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().crossings.len();
     }
     assert_eq!(rung, 1);
-    assert_eq!(charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().refused_by, Some(Scope::KeyQuota));
+    assert_eq!(charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().refused_by, Some(LimitScope::KeyQuota));
 }
 
 proptest! {
@@ -321,7 +321,7 @@ proptest! {
             let page = format!("k{who}");
             let charged = charge(&host, &on(Some(&org), &page, who + 1, Some(&key)), UnixMillis(5)).unwrap();
             let used = &mut per_key[usize::try_from(who).unwrap()];
-            let expected = if total >= org_max { Some(Scope::OrgQuota) } else if *used >= key_max { Some(Scope::KeyQuota) } else { None };
+            let expected = if total >= org_max { Some(LimitScope::OrgQuota) } else if *used >= key_max { Some(LimitScope::KeyQuota) } else { None };
             prop_assert_eq!(charged.refused_by, expected);
             if expected.is_none() {
                 *used += 1;

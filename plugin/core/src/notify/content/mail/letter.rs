@@ -13,15 +13,15 @@ const NO_SUBJECT: &str = "(no subject)";
 
 /// One line, never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subject(String);
+pub struct EmailSubject(String);
 
-impl Subject {
+impl EmailSubject {
     /// Control characters, line breaks above all, and runs of white space become one space: a rendered subject cannot
     /// add a header. What is longer than 480 bytes is cut, and nothing becomes `(no subject)`.
     pub fn new(text: &str) -> Self {
         let line = one_line(text);
         let subject = cut(&line, MAX_SUBJECT).trim_end();
-        Subject(if subject.is_empty() { NO_SUBJECT } else { subject }.to_owned())
+        EmailSubject(if subject.is_empty() { NO_SUBJECT } else { subject }.to_owned())
     }
 
     /// The text.
@@ -32,13 +32,13 @@ impl Subject {
 
 /// The text of a letter, in lines; plain or HTML.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Body(String);
+pub struct EmailBody(String);
 
-impl Body {
+impl EmailBody {
     /// Control characters other than line breaks and tabs, which no message may have, become U+FFFD.
     pub fn new(text: String) -> Self {
         let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-        Body(if text.contains(is_bad) { text.replace(is_bad, "\u{fffd}") } else { text })
+        EmailBody(if text.contains(is_bad) { text.replace(is_bad, "\u{fffd}") } else { text })
     }
 
     /// The text.
@@ -53,20 +53,20 @@ impl Body {
 
 /// A letter to one recipient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Letter {
+pub struct EmailMessage {
     /// The recipient.
     pub to: Mailbox,
     /// The sender.
     pub from: Mailbox,
     /// What it is about.
-    pub subject: Subject,
+    pub subject: EmailSubject,
     /// What it says.
-    pub text: Body,
+    pub text: EmailBody,
     /// The same in HTML.
-    pub html: Option<Body>,
+    pub html: Option<EmailBody>,
 }
 
-impl Letter {
+impl EmailMessage {
     /// The plain part. Providers take no empty one: it is left out beside HTML, and without HTML it is the subject.
     pub(super) fn text_part(&self) -> Option<&str> {
         match (self.text.is_blank(), self.html_part()) {
@@ -78,7 +78,7 @@ impl Letter {
 
     /// The HTML part.
     pub(super) fn html_part(&self) -> Option<&str> {
-        self.html.as_ref().filter(|html| !html.is_blank()).map(Body::as_str)
+        self.html.as_ref().filter(|html| !html.is_blank()).map(EmailBody::as_str)
     }
 }
 
@@ -92,33 +92,33 @@ mod tests {
 
     #[test]
     fn a_subject_is_one_line() {
-        assert_eq!(Subject::new("Key\r\nBcc: x@y.test").as_str(), "Key Bcc: x@y.test");
-        assert_eq!(Subject::new(" a\t\u{0}b\u{2028}c \n").as_str(), "a b c");
-        assert_eq!(Subject::new("\r\n").as_str(), NO_SUBJECT);
-        assert_eq!(Subject::new(&"é".repeat(999)).as_str().len(), MAX_SUBJECT);
-        assert_eq!(Subject::new("a <b> \"c\" ü").as_str(), "a <b> \"c\" ü");
+        assert_eq!(EmailSubject::new("Key\r\nBcc: x@y.test").as_str(), "Key Bcc: x@y.test");
+        assert_eq!(EmailSubject::new(" a\t\u{0}b\u{2028}c \n").as_str(), "a b c");
+        assert_eq!(EmailSubject::new("\r\n").as_str(), NO_SUBJECT);
+        assert_eq!(EmailSubject::new(&"é".repeat(999)).as_str().len(), MAX_SUBJECT);
+        assert_eq!(EmailSubject::new("a <b> \"c\" ü").as_str(), "a <b> \"c\" ü");
     }
 
     #[test]
     fn a_body_keeps_its_lines_and_loses_control_characters() {
-        assert_eq!(Body::new("a\r\n\tb\n".into()).as_str(), "a\r\n\tb\n");
-        assert_eq!(Body::new("a\0b\u{1b}[2J\u{85}".into()).as_str(), "a\u{fffd}b\u{fffd}[2J\u{fffd}");
+        assert_eq!(EmailBody::new("a\r\n\tb\n".into()).as_str(), "a\r\n\tb\n");
+        assert_eq!(EmailBody::new("a\0b\u{1b}[2J\u{85}".into()).as_str(), "a\u{fffd}b\u{fffd}[2J\u{fffd}");
     }
 
     #[test]
     fn no_part_is_empty() {
         let mut letter = letter();
-        letter.text = Body::new(" \n".into());
+        letter.text = EmailBody::new(" \n".into());
         assert_eq!(letter.text_part(), None);
         assert!(letter.html_part().is_some());
-        letter.html = Some(Body::new(String::new()));
+        letter.html = Some(EmailBody::new(String::new()));
         assert_eq!((letter.text_part(), letter.html_part()), (Some(letter.subject.as_str()), None));
     }
 
     proptest! {
         #[test]
         fn no_subject_has_a_line_break(text in any::<String>(), more in "[\r\n\t\u{2028} a]{0,9}") {
-            let subject = Subject::new(&format!("{more}{text}{more}"));
+            let subject = EmailSubject::new(&format!("{more}{text}{more}"));
             prop_assert!(!subject.as_str().is_empty() && subject.as_str().len() <= MAX_SUBJECT);
             let breaks = subject.as_str().contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
             prop_assert!(!breaks);

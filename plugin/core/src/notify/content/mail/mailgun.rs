@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::letter::Letter;
+use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
 use crate::delivery::target::Target;
@@ -31,7 +31,7 @@ pub(crate) fn path(domain: &str) -> String {
 }
 
 impl Mailgun {
-    pub(super) fn request(&self, letter: &Letter) -> MailRequest {
+    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
         let (from, to) = (letter.from.in_header(), letter.to.in_header());
         let mut fields = vec![("from", from.as_str()), ("to", to.as_str()), ("subject", letter.subject.as_str())];
         fields.extend(letter.text_part().map(|text| ("text", text)));

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::letter::Letter;
+use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
 use crate::base::json::object;
@@ -24,7 +24,7 @@ pub(crate) struct Mandrill {
 }
 
 impl Mandrill {
-    pub(super) fn request(&self, letter: &Letter) -> MailRequest {
+    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
         let optional = |object: &mut Map<String, Value>, name: &str, text: Option<&str>| {
             object.extend(text.map(|text| (name.to_owned(), text.into())));
         };

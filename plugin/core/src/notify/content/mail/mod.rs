@@ -3,7 +3,7 @@
 //! ```text
 //! event → templates → letter ── held ──→ request, signed (at each attempt) → callout → verdict
 //! ```
-//! [`templates`] write a [`Letter`], which is held beside the account that sends it. For each attempt one file per provider
+//! [`templates`] write a [`EmailMessage`], which is held beside the account that sends it. For each attempt one file per provider
 //! makes a [`MailRequest`] of the two and signs it with its own time (`ses`, by `sigv4`); [`verdict`] says what an answer
 //! means.
 
@@ -18,7 +18,7 @@ mod sigv4;
 pub mod templates;
 pub mod verdict;
 
-pub use letter::{Body, Letter, Subject};
+pub use letter::{EmailBody, EmailMessage, EmailSubject};
 pub use request::MailRequest;
 pub use ses::AwsKey;
 
@@ -34,8 +34,8 @@ use mailgun::Mailgun;
 use mandrill::Mandrill;
 use sendgrid::SendGrid;
 use ses::AmazonSes;
-use templates::{Facts, MailTemplates};
-use verdict::{Answer, Verdict};
+use templates::{EmailFacts, MailTemplates};
+use verdict::{ProviderAnswer, ProviderVerdict};
 
 /// A provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,9 +83,9 @@ impl Mail {
     ///
     /// # Errors
     /// When a template fails at run time; the text says which and why.
-    pub fn letter(&self, name: &str, facts: &Facts<'_>, to: Mailbox) -> Result<Letter, String> {
+    pub fn letter(&self, name: &str, facts: &EmailFacts<'_>, to: Mailbox) -> Result<EmailMessage, String> {
         let draft = self.templates.draft(name, facts)?;
-        Ok(Letter { to, from: self.backend.from.clone(), subject: draft.subject, text: draft.text, html: draft.html })
+        Ok(EmailMessage { to, from: self.backend.from.clone(), subject: draft.subject, text: draft.text, html: draft.html })
     }
 }
 
@@ -132,7 +132,7 @@ impl Account {
     }
 
     /// The request that hands over a letter. It lacks what [`Account::sign`] adds.
-    pub(crate) fn request(&self, letter: &Letter) -> MailRequest {
+    pub(crate) fn request(&self, letter: &EmailMessage) -> MailRequest {
         match self {
             Account::Mandrill(account) => account.request(letter),
             Account::SendGrid(account) => account.request(letter),
@@ -152,7 +152,7 @@ impl Account {
     }
 
     /// What an answer that came `now` means.
-    pub(crate) fn judge(&self, answer: &Answer<'_>, now: UnixMillis) -> Verdict {
+    pub(crate) fn judge(&self, answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         self.provider().judge(answer, now)
     }
 }

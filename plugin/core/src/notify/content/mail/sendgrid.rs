@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::letter::Letter;
+use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
 use crate::base::json::object;
@@ -25,7 +25,7 @@ pub(crate) struct SendGrid {
 }
 
 impl SendGrid {
-    pub(super) fn request(&self, letter: &Letter) -> MailRequest {
+    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
         let parts = [("text/plain", letter.text_part()), ("text/html", letter.html_part())];
         let part =
             |(name, value): (&str, Option<&str>)| Some(object(&mut [("type", name.into()), ("value", value?.into())]));

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::letter::Letter;
+use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
-use super::sigv4::{Credentials, Request};
+use super::sigv4::{Credentials, UnsignedRequest};
 use crate::base::json::object;
 use crate::base::units::UnixMillis;
 use crate::delivery::target::Target;
@@ -42,7 +42,7 @@ impl AwsKey {
     /// proxy may add or change other headers on the way.
     pub fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
         let value = |name: &str| headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
-        let request = Request {
+        let request = UnsignedRequest {
             method: value(":method"),
             path_and_query: value(":path"),
             headers: &[("content-type", value("content-type")), ("host", value(":authority"))],
@@ -60,7 +60,7 @@ impl AwsKey {
 }
 
 impl AmazonSes {
-    pub(super) fn request(&self, letter: &Letter) -> MailRequest {
+    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
         let content = |data: &str| object(&mut [("Data", data.into()), ("Charset", self.charset.as_str().into())]);
         let mut body = Map::new();
         for (name, part) in [("Text", letter.text_part()), ("Html", letter.html_part())] {

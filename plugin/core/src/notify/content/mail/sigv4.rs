@@ -27,7 +27,7 @@ pub(super) struct Credentials<'c> {
 }
 
 /// What is signed.
-pub(super) struct Request<'r> {
+pub(super) struct UnsignedRequest<'r> {
     pub(super) method: &'r str,
     /// As it is sent.
     pub(super) path_and_query: &'r str,
@@ -39,7 +39,7 @@ pub(super) struct Request<'r> {
 impl Credentials<'_> {
     /// The headers that sign a request which is sent `now`: `x-amz-date` and `authorization`. `None` past the year
     /// 9999.
-    pub(super) fn sign(&self, request: &Request<'_>, now: UnixMillis) -> Option<Vec<(String, String)>> {
+    pub(super) fn sign(&self, request: &UnsignedRequest<'_>, now: UnixMillis) -> Option<Vec<(String, String)>> {
         let stamp = datetime::basic_iso8601(now.0)?;
         let day = stamp.get(..8)?;
         let (canonical, signed_headers) = request.canonical(&stamp);
@@ -60,7 +60,7 @@ impl Credentials<'_> {
     }
 }
 
-impl Request<'_> {
+impl UnsignedRequest<'_> {
     /// The canonical request, and the names of its headers.
     fn canonical(&self, stamp: &str) -> (String, String) {
         let (path, query) = self.path_and_query.split_once('?').unwrap_or((self.path_and_query, ""));

@@ -8,7 +8,7 @@ mod builtin;
 use litemap::LiteMap;
 use serde_json::Value;
 
-use super::letter::{Body, Subject};
+use super::letter::{EmailBody, EmailSubject};
 use crate::base::json;
 use crate::event::{Event, EventKind, Meta};
 use crate::notify::content::template::{TemplateError, TemplateName, Templates};
@@ -123,7 +123,7 @@ impl Part {
 /// What a letter is written of. Templates see it as `Type`, `action`, `TimeStamp`, `ID`, `OrgID`, `Fingerprint`,
 /// `Meta.*`, `data.*` and `Message.*`.
 #[derive(Clone, Debug)]
-pub struct Facts<'f> {
+pub struct EmailFacts<'f> {
     /// The event's name.
     pub kind: &'f str,
     /// Of a dashboard event: what was done, such as `add` or `approved`. Else empty.
@@ -144,7 +144,7 @@ pub struct Facts<'f> {
     pub message: &'f Value,
 }
 
-impl<'f> Facts<'f> {
+impl<'f> EmailFacts<'f> {
     fn view(&self) -> Value {
         json::object(&mut [
             ("Type", self.kind.into()),
@@ -162,7 +162,7 @@ impl<'f> Facts<'f> {
     /// Of an event.
     pub fn of_event(event: &'f Event) -> Self {
         if let Some(said) = &event.management {
-            return Facts {
+            return EmailFacts {
                 kind: event.kind.name(),
                 action: said.action,
                 time_stamp: event.at.to_rfc3339(),
@@ -174,7 +174,7 @@ impl<'f> Facts<'f> {
                 message: &said.payload,
             };
         }
-        Facts {
+        EmailFacts {
             kind: event.kind.name(),
             action: "",
             time_stamp: event.at.to_rfc3339(),
@@ -190,13 +190,13 @@ impl<'f> Facts<'f> {
 
 /// What a letter says, before it has a sender and a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
+pub struct EmailDraft {
     /// What it is about.
-    pub subject: Subject,
+    pub subject: EmailSubject,
     /// What it says.
-    pub text: Body,
+    pub text: EmailBody,
     /// The same in HTML.
-    pub html: Option<Body>,
+    pub html: Option<EmailBody>,
 }
 
 /// The templates of a letter.
@@ -271,14 +271,14 @@ impl MailTemplates {
     ///
     /// # Errors
     /// When there is none, or a template fails at run time; the text says which and why.
-    pub fn draft(&self, name: &str, facts: &Facts<'_>) -> Result<Draft, String> {
+    pub fn draft(&self, name: &str, facts: &EmailFacts<'_>) -> Result<EmailDraft, String> {
         let parts = known(name).and_then(|name| self.parts(name)).ok_or_else(|| format!("no letter {name:?}"))?;
         let view = facts.view();
         let render = |part: &TemplateName| self.templates.render_value(part, view.clone());
-        Ok(Draft {
-            subject: Subject::new(&render(&parts.subject)?),
-            text: Body::new(render(&parts.text)?),
-            html: parts.html.as_ref().map(render).transpose()?.map(Body::new),
+        Ok(EmailDraft {
+            subject: EmailSubject::new(&render(&parts.subject)?),
+            text: EmailBody::new(render(&parts.text)?),
+            html: parts.html.as_ref().map(render).transpose()?.map(EmailBody::new),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Body, Letter, Mail, Subject};
+use super::{EmailBody, EmailMessage, Mail, EmailSubject};
 use crate::base::mailbox::{Address, Mailbox, Name};
 use crate::config::Config;
 
@@ -10,13 +10,13 @@ pub(crate) fn mailbox(name: &str, address: &str) -> Mailbox {
     Mailbox { address: Address::parse(address).unwrap(), name: Name::parse(name).unwrap() }
 }
 
-pub(crate) fn letter() -> Letter {
-    Letter {
+pub(crate) fn letter() -> EmailMessage {
+    EmailMessage {
         to: mailbox("Jörg <x>, \"dev\"", "dev@acme.test"),
         from: mailbox("Acme APIs", "no-reply@acme.test"),
-        subject: Subject::new("Schlüssel \"é\" <b>"),
-        text: Body::new("Grüße\n--tollbell\r\n\"a\" <b>\n".into()),
-        html: Some(Body::new("<p>Grüße &lt;b&gt;</p>\n".into())),
+        subject: EmailSubject::new("Schlüssel \"é\" <b>"),
+        text: EmailBody::new("Grüße\n--tollbell\r\n\"a\" <b>\n".into()),
+        html: Some(EmailBody::new("<p>Grüße &lt;b&gt;</p>\n".into())),
     }
 }
 

@@ -19,7 +19,7 @@ thread_local! {
     static ACCOUNTS: Vec<Account> = Provider::ALL.iter().map(|provider| account(provider.code())).collect();
 }
 
-fn request(code: &str, letter: &Letter) -> MailRequest {
+fn request(code: &str, letter: &EmailMessage) -> MailRequest {
     ACCOUNTS.with(|all| all.iter().find(|account| account.provider().code() == code).unwrap().request(letter))
 }
 
@@ -35,8 +35,8 @@ fn header<'h>(headers: &'h [(String, String)], name: &str) -> &'h str {
 }
 
 /// Without names and HTML.
-fn plain() -> Letter {
-    Letter { to: mailbox("", "dev@acme.test"), from: mailbox("", "no-reply@acme.test"), html: None, ..letter() }
+fn plain() -> EmailMessage {
+    EmailMessage { to: mailbox("", "dev@acme.test"), from: mailbox("", "no-reply@acme.test"), html: None, ..letter() }
 }
 
 /// The fields of a multipart form, read by the rules of RFC 7578 and RFC 2046.
@@ -153,8 +153,8 @@ fn ses_gets_content_with_its_charset() {
             "FromEmailAddress": "\"Acme APIs\" <no-reply@acme.test>",
             "Destination": { "ToAddresses": ["=?UTF-8?B?SsO2cmcgPHg+LCAiZGV2Ig==?= <dev@acme.test>"] },
             "Content": { "Simple": {
-                "Subject": { "Data": "Schlüssel \"é\" <b>", "Charset": charset },
-                "Body": {
+                "EmailSubject": { "Data": "Schlüssel \"é\" <b>", "Charset": charset },
+                "EmailBody": {
                     "Text": { "Data": "Grüße\n--tollbell\r\n\"a\" <b>\n", "Charset": charset },
                     "Html": { "Data": "<p>Grüße &lt;b&gt;</p>\n", "Charset": charset }
                 }
@@ -165,8 +165,8 @@ fn ses_gets_content_with_its_charset() {
     other["CharSet"] = json!("ISO-8859-1");
     let other = load(&config("amazonses", other)).backend.account.request(&plain());
     let content = &json_of(&other)["Content"]["Simple"];
-    assert_eq!(content["Body"], json!({ "Text": { "Data": plain().text.as_str(), "Charset": "ISO-8859-1" } }));
-    assert_eq!(content["Subject"]["Charset"], "ISO-8859-1");
+    assert_eq!(content["EmailBody"], json!({ "Text": { "Data": plain().text.as_str(), "Charset": "ISO-8859-1" } }));
+    assert_eq!(content["EmailSubject"]["Charset"], "ISO-8859-1");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn ses_is_signed_at_each_attempt_by_any_vm() {
     assert!(!headers.iter().any(|(name, _)| name == "authorization" || name == "x-amz-date"));
     // As the outbox holds it.
     let held = postcard::to_allocvec(&(&account, letter())).unwrap();
-    let (account, letter): (Account, Letter) = postcard::from_bytes(&held).unwrap();
+    let (account, letter): (Account, EmailMessage) = postcard::from_bytes(&held).unwrap();
     assert_eq!(account.request(&letter), request);
     let sign = |now| account.sign(&headers, request.body.as_bytes(), now);
     let first = sign(NOW);
@@ -213,9 +213,9 @@ fn the_others_sign_nothing() {
 #[test]
 fn a_letter_without_text_has_no_empty_part() {
     let mut letter = letter();
-    letter.text = Body::new(String::new());
+    letter.text = EmailBody::new(String::new());
     assert_eq!(json_of(&request("sendgrid", &letter))["content"].as_array().unwrap().len(), 1);
-    assert!(json_of(&request("amazonses", &letter))["Content"]["Simple"]["Body"].get("Text").is_none());
+    assert!(json_of(&request("amazonses", &letter))["Content"]["Simple"]["EmailBody"].get("Text").is_none());
     assert!(json_of(&request("mandrill", &letter))["message"].get("text").is_none());
     assert_eq!(form(&request("mailgun", &letter)).last().unwrap().0, "html");
 }
@@ -224,18 +224,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn hostile_letters_stay_letters(text in any::<String>(), name in any::<String>(), line in "[-a\r\n\":;=. ]{0,30}") {
-        let subject = Subject::new(&format!("{line}{text}"));
-        let hostile = Letter {
+        let subject = EmailSubject::new(&format!("{line}{text}"));
+        let hostile = EmailMessage {
             to: Mailbox { name: Name::lossy(&format!("{name}{line}")), ..mailbox("", "dev@acme.test") },
             from: mailbox("Acme", "no-reply@acme.test"),
             subject,
-            text: Body::new(format!("a{line}{text}")),
-            html: Some(Body::new(format!("{text}{line}b"))),
+            text: EmailBody::new(format!("a{line}{text}")),
+            html: Some(EmailBody::new(format!("{text}{line}b"))),
         };
         let mandrill = json_of(&request("mandrill", &hostile));
         prop_assert_eq!(mandrill["message"]["text"].as_str(), Some(hostile.text.as_str()));
         let ses = json_of(&request("amazonses", &hostile));
-        prop_assert_eq!(ses["Content"]["Simple"]["Subject"]["Data"].as_str(), Some(hostile.subject.as_str()));
+        prop_assert_eq!(ses["Content"]["Simple"]["EmailSubject"]["Data"].as_str(), Some(hostile.subject.as_str()));
         prop_assert!(ses["Destination"]["ToAddresses"][0].as_str().unwrap().ends_with("dev@acme.test")
             || ses["Destination"]["ToAddresses"][0].as_str().unwrap().ends_with("<dev@acme.test>"));
         let fields = form(&request("mailgun", &hostile));

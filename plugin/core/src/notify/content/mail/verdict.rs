@@ -14,7 +14,7 @@ use crate::delivery::attempt::{DeliveryOutcome, Failure, retry_after_ms};
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What came back from the provider itself, not from the proxy in its place.
-pub struct Answer<'a> {
+pub struct ProviderAnswer<'a> {
     /// The status.
     pub status: u16,
     /// A header by its name in lower case.
@@ -25,7 +25,7 @@ pub struct Answer<'a> {
 
 /// What becomes of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProviderVerdict {
     /// The provider has taken it.
     Delivered,
     /// Another attempt would change nothing.
@@ -39,13 +39,13 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+impl ProviderVerdict {
     /// The same for the delivery policy, which backs off and gives up as for any message.
     pub fn outcome(&self) -> DeliveryOutcome {
         match *self {
-            Verdict::Delivered => DeliveryOutcome::Delivered,
-            Verdict::Refused(reason) => DeliveryOutcome::Refused(reason.status),
-            Verdict::Retry { reason: Reason { status, .. }, after_ms: retry_after_ms } => {
+            ProviderVerdict::Delivered => DeliveryOutcome::Delivered,
+            ProviderVerdict::Refused(reason) => DeliveryOutcome::Refused(reason.status),
+            ProviderVerdict::Retry { reason: Reason { status, .. }, after_ms: retry_after_ms } => {
                 DeliveryOutcome::Failed(Failure::Status { status, retry_after_ms })
             }
         }
@@ -54,8 +54,8 @@ impl Verdict {
     /// Why it is not delivered.
     pub fn reason(&self) -> Option<Reason> {
         match *self {
-            Verdict::Delivered => None,
-            Verdict::Refused(reason) | Verdict::Retry { reason, .. } => Some(reason),
+            ProviderVerdict::Delivered => None,
+            ProviderVerdict::Refused(reason) | ProviderVerdict::Retry { reason, .. } => Some(reason),
         }
     }
 }
@@ -162,7 +162,7 @@ const CLOCK: &str = "the proxy's clock and that of AWS differ too much";
 
 impl Provider {
     /// What an answer that came `now` means.
-    pub fn judge(self, answer: &Answer<'_>, now: UnixMillis) -> Verdict {
+    pub fn judge(self, answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         match self {
             Provider::Mandrill => answer.by_mandrill(now),
             Provider::SendGrid => answer.by_sendgrid(now),
@@ -172,18 +172,18 @@ impl Provider {
     }
 }
 
-impl Answer<'_> {
+impl ProviderAnswer<'_> {
     fn reason(&self, text: &'static str) -> Reason {
         Reason { status: self.status, text }
     }
 
-    fn refused(&self, text: &'static str) -> Verdict {
-        Verdict::Refused(self.reason(text))
+    fn refused(&self, text: &'static str) -> ProviderVerdict {
+        ProviderVerdict::Refused(self.reason(text))
     }
 
-    fn retry(&self, text: &'static str, now: UnixMillis) -> Verdict {
+    fn retry(&self, text: &'static str, now: UnixMillis) -> ProviderVerdict {
         let after = (self.header)("retry-after").and_then(|value| retry_after_ms(&value, now));
-        Verdict::Retry { reason: self.reason(text), after_ms: after }
+        ProviderVerdict::Retry { reason: self.reason(text), after_ms: after }
     }
 
     fn json(&self) -> Value {
@@ -192,7 +192,7 @@ impl Answer<'_> {
 
     /// Where the status is all that is known: as for webhooks, a 4xx is final but for 408, 425 and 429. A 2xx that is
     /// not what the provider documents is tried again: a letter may arrive twice, and never not at all.
-    fn by_status(&self, now: UnixMillis) -> Verdict {
+    fn by_status(&self, now: UnixMillis) -> ProviderVerdict {
         match self.status {
             401 | 403 => self.refused("the key is not accepted, or may not send from this address"),
             413 => self.refused("the letter is too large"),
@@ -205,7 +205,7 @@ impl Answer<'_> {
         }
     }
 
-    fn by_name(&self, name: &'static str, kind: Kind, now: UnixMillis) -> Verdict {
+    fn by_name(&self, name: &'static str, kind: Kind, now: UnixMillis) -> ProviderVerdict {
         match kind {
             Final => self.refused(name),
             Passing => self.retry(name, now),
@@ -213,7 +213,7 @@ impl Answer<'_> {
     }
 
     /// 200 with a status for each recipient, of which there is one; errors have a name.
-    fn by_mandrill(&self, now: UnixMillis) -> Verdict {
+    fn by_mandrill(&self, now: UnixMillis) -> ProviderVerdict {
         let json = self.json();
         if let Some((name, kind)) = find(&MANDRILL, json.get("name").and_then(Value::as_str)) {
             return self.by_name(name, kind, now);
@@ -222,7 +222,7 @@ impl Answer<'_> {
         let Some(first) = results.and_then(|results| results.first()) else { return self.by_status(now) };
         let text = |name: &str| first.get(name).and_then(Value::as_str).unwrap_or_default();
         match text("status") {
-            "sent" | "queued" | "scheduled" => Verdict::Delivered,
+            "sent" | "queued" | "scheduled" => ProviderVerdict::Delivered,
             "invalid" => self.refused("the recipient is invalid"),
             "rejected" => {
                 let given = text("reject_reason");
@@ -234,22 +234,22 @@ impl Answer<'_> {
     }
 
     /// 202; 429 with `X-RateLimit-Reset` in Unix seconds.
-    fn by_sendgrid(&self, now: UnixMillis) -> Verdict {
+    fn by_sendgrid(&self, now: UnixMillis) -> ProviderVerdict {
         match (self.status, self.by_status(now)) {
-            (202, _) => Verdict::Delivered,
-            (429, Verdict::Retry { reason, after_ms: None }) => {
+            (202, _) => ProviderVerdict::Delivered,
+            (429, ProviderVerdict::Retry { reason, after_ms: None }) => {
                 let reset = (self.header)("x-ratelimit-reset").and_then(|value| value.trim().parse::<u64>().ok());
                 let after_ms = reset.map(|seconds| UnixMillis(seconds.saturating_mul(1000)).since(now));
-                Verdict::Retry { reason, after_ms: after_ms.filter(|ms| *ms > 0) }
+                ProviderVerdict::Retry { reason, after_ms: after_ms.filter(|ms| *ms > 0) }
             }
             (_, verdict) => verdict,
         }
     }
 
     /// 200.
-    fn by_mailgun(&self, now: UnixMillis) -> Verdict {
+    fn by_mailgun(&self, now: UnixMillis) -> ProviderVerdict {
         match self.status {
-            200 => Verdict::Delivered,
+            200 => ProviderVerdict::Delivered,
             402 => self.refused("the account must pay, or has reached its limit"),
             404 => self.refused("no such domain, or it is in the other region"),
             _ => self.by_status(now),
@@ -257,12 +257,12 @@ impl Answer<'_> {
     }
 
     /// 200 with a `MessageId`; errors have a type, in a header or in the body.
-    fn by_ses(&self, now: UnixMillis) -> Verdict {
+    fn by_ses(&self, now: UnixMillis) -> ProviderVerdict {
         let json = self.json();
         let text = |name: &str| json.get(name).and_then(Value::as_str);
         if self.status == 200 {
             let id = text("MessageId").is_some_and(|id| !id.is_empty());
-            return if id { Verdict::Delivered } else { self.by_status(now) };
+            return if id { ProviderVerdict::Delivered } else { self.by_status(now) };
         }
         let r#type = (self.header)("x-amzn-errortype").or_else(|| text("__type").or(text("code")).map(str::to_owned));
         // `Name:http://…` and `namespace#Name`.

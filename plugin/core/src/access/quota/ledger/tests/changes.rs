@@ -33,7 +33,7 @@ const CASES: [Case<'_>; 15] = [
 
 fn send(host: &MemoryHost, quota: &Quota, split: bool) -> Vec<String> {
     let home = if split { Home::Own(own("k")) } else { Home::OrgOr(own("k")) };
-    let line = Line { scope: Scope::KeyQuota, subject: 7, quota, home };
+    let line = ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota, home };
     let charge_on = Charge { org_page: Some("org"), lines: smallvec![line] };
     let charged = charge(host, &charge_on, UnixMillis(5)).unwrap();
     charged.crossings.iter().map(|crossing| crossing.limit.to_string()).collect()
@@ -93,7 +93,7 @@ fn a_refunded_request_hands_back_what_a_lowered_limit_reported() {
         charge(&host, &on(Some(&wide), "k", 100 + n, None), UnixMillis(5)).unwrap();
     }
     let both = on(Some(&tight), "k", 7, Some(&key));
-    let lines: Vec<&Line<'_>> = both.lines.iter().collect();
+    let lines: Vec<&ChargeLine<'_>> = both.lines.iter().collect();
     let (first, _) = counted(count_on(&host, own("org"), &lines, &[], UnixMillis(5)));
     assert_eq!(first.charged.crossings.len(), 1);
     assert!(refund(&host, &first).is_empty(), "it is handed back");
@@ -194,7 +194,7 @@ proptest! {
             }
             let quota = Quota::new(maxima[which], Some(WINDOW), limits[which].clone());
             let home = if split { Home::Own(own("k")) } else { Home::OrgOr(own("k")) };
-            let line = Line { scope: Scope::KeyQuota, subject: 7, quota: &quota, home };
+            let line = ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota: &quota, home };
             if is_refunded {
                 let page = own(if split { "k" } else { "org" });
                 let counted = count_on(&host, page, &[&line], &[], now).unwrap().page;

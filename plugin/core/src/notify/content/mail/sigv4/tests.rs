@@ -166,7 +166,7 @@ fn credentials(service: &'static str) -> Credentials<'static> {
 #[test]
 fn each_case_of_the_suite_is_reproduced() {
     for Case { name, method, path, headers, body, signed, signature } in SUITE {
-        let request = Request { method, path_and_query: path, headers, body: body.as_bytes() };
+        let request = UnsignedRequest { method, path_and_query: path, headers, body: body.as_bytes() };
         let headers = credentials("service").sign(&request, NOW).unwrap();
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders={signed}, \
@@ -187,7 +187,7 @@ fn the_documented_keys_are_derived() {
 
 #[test]
 fn the_documented_request_is_signed() {
-    let request = Request {
+    let request = UnsignedRequest {
         method: "GET",
         path_and_query: "/?Action=ListUsers&Version=2010-05-08",
         headers: &[FORM_UTF8, ("Host", "iam.amazonaws.com")],
@@ -205,7 +205,7 @@ fn what_is_sent_encoded_is_encoded_once_more_in_a_path_and_not_in_a_query() {
 
 #[test]
 fn the_day_follows_the_time() {
-    let request = Request { method: "GET", path_and_query: "/", headers: &[HOST], body: b"" };
+    let request = UnsignedRequest { method: "GET", path_and_query: "/", headers: &[HOST], body: b"" };
     let day = |at| credentials("ses").sign(&request, UnixMillis(at)).map(|headers| headers[0].1.clone());
     assert_eq!(day(1_440_979_199_999).as_deref(), Some("20150830T235959Z"));
     assert_eq!(day(1_440_979_200_000).as_deref(), Some("20150831T000000Z"));

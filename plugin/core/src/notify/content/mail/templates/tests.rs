@@ -7,8 +7,8 @@ use crate::base::units::{Percent, UnixMillis};
 
 const HOSTILE: &str = "<script>alert(\"1\")</script>\r\nBcc: x@y.test & 'q'";
 
-fn facts<'f>(kind: &'f str, action: &'f str, data: &'f Value, message: &'f Value) -> Facts<'f> {
-    Facts {
+fn facts<'f>(kind: &'f str, action: &'f str, data: &'f Value, message: &'f Value) -> EmailFacts<'f> {
+    EmailFacts {
         kind,
         action,
         time_stamp: "2026-10-21T08:15:30.250Z".into(),
@@ -57,7 +57,7 @@ fn every_event_has_a_letter() {
 fn html_escapes_what_text_does_not() {
     let letters = MailTemplates::builtin();
     let event = hostile_event();
-    let draft = letters.draft("AuthFailure", &Facts::of_event(&event)).unwrap();
+    let draft = letters.draft("AuthFailure", &EmailFacts::of_event(&event)).unwrap();
     assert_eq!(
         draft.subject.as_str(),
         "AuthFailure: <script>alert(\"1\")</script> Bcc: x@y.test & 'q' (sample)",
@@ -80,7 +80,7 @@ fn hostile_names_stay_names_in_every_letter() {
     });
     let event = hostile_event();
     for name in names() {
-        let facts = Facts { data: &value, message: &value, action: HOSTILE, kind: name, ..Facts::of_event(&event) };
+        let facts = EmailFacts { data: &value, message: &value, action: HOSTILE, kind: name, ..EmailFacts::of_event(&event) };
         let draft = letters.draft(name, &facts).unwrap();
         assert!(!draft.subject.as_str().contains(['\r', '\n']));
         check_html(draft.html.as_ref().unwrap().as_str());
@@ -96,7 +96,7 @@ fn a_threshold_is_told_to_a_developer_and_to_an_organisation() {
     event.meta = Meta::trigger("acme", "k1", Percent::new(80.0).unwrap(), 8, 10);
     event.meta.alias = "billing".into();
     event.fingerprint = "sha256:01".into();
-    let draft = letters.draft("TriggerExceeded", &Facts::of_event(&event)).unwrap();
+    let draft = letters.draft("TriggerExceeded", &EmailFacts::of_event(&event)).unwrap();
     assert_eq!(draft.subject.as_str(), "80% of the quota of API key billing is used");
     assert_eq!(
         draft.text.as_str(),
@@ -105,7 +105,7 @@ fn a_threshold_is_told_to_a_developer_and_to_an_organisation() {
          Key: sha256:01\nTime: 2026-10-21T08:15:30.250Z\n"
     );
     (event.fingerprint, event.meta.key) = (String::new(), String::new());
-    let draft = letters.draft("TriggerExceeded", &Facts::of_event(&event)).unwrap();
+    let draft = letters.draft("TriggerExceeded", &EmailFacts::of_event(&event)).unwrap();
     assert_eq!(draft.subject.as_str(), "80% of the quota of organisation acme is used");
 }
 
@@ -156,14 +156,14 @@ fn a_digest_says_how_many_events_it_stands_for() {
     let says = "This letter stands for 4880 events, the first at 2026-10-21T08:15:30Z, the last at \
                 2026-10-21T08:16:29Z.";
     for name in names() {
-        let draft = letters.draft(name, &Facts { kind: name, ..Facts::of_event(&event) }).unwrap();
+        let draft = letters.draft(name, &EmailFacts { kind: name, ..EmailFacts::of_event(&event) }).unwrap();
         assert!(draft.subject.as_str().starts_with("4880 events: "), "{name}: {:?}", draft.subject);
         assert!(draft.text.as_str().contains(says), "{name}: {:?}", draft.text);
         let html = draft.html.unwrap();
         check_html(html.as_str());
         assert!(html.as_str().contains(says), "{name}: {html:?}");
         event.meta.suppressed = 0;
-        let draft = letters.draft(name, &Facts { kind: name, ..Facts::of_event(&event) }).unwrap();
+        let draft = letters.draft(name, &EmailFacts { kind: name, ..EmailFacts::of_event(&event) }).unwrap();
         assert!(!format!("{draft:?}").contains("stands for"), "{name}: {draft:?}");
         event.meta.suppressed = 4880;
     }

@@ -8,13 +8,13 @@ use Provider::{AmazonSes, Mailgun, Mandrill, SendGrid};
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 
-fn judge(provider: Provider, status: u16, headers: &[(&str, &str)], body: &str) -> Verdict {
+fn judge(provider: Provider, status: u16, headers: &[(&str, &str)], body: &str) -> ProviderVerdict {
     let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    provider.judge(&Answer { status, header: &header, body: body.as_bytes() }, NOW)
+    provider.judge(&ProviderAnswer { status, header: &header, body: body.as_bytes() }, NOW)
 }
 
 /// `+` delivered, `-` refused, `~` to be retried; and the reason.
-fn in_short(verdict: &Verdict) -> (char, String) {
+fn in_short(verdict: &ProviderVerdict) -> (char, String) {
     let sign = match verdict.outcome() {
         DeliveryOutcome::Delivered => '+',
         DeliveryOutcome::Refused(_) => '-',
@@ -212,8 +212,8 @@ proptest! {
     fn no_answer_panics(status in 0_u16..=999, body in any::<Vec<u8>>(), value in any::<String>()) {
         let header = |_: &str| Some(value.clone());
         for provider in [Mandrill, SendGrid, Mailgun, AmazonSes] {
-            let verdict = provider.judge(&Answer { status, header: &header, body: &body }, NOW);
-            prop_assert!(verdict != Verdict::Delivered || (200..=202).contains(&status));
+            let verdict = provider.judge(&ProviderAnswer { status, header: &header, body: &body }, NOW);
+            prop_assert!(verdict != ProviderVerdict::Delivered || (200..=202).contains(&status));
         }
     }
 }
