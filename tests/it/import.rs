@@ -7,7 +7,7 @@ use host_shim::import::{Files, Imported, import};
 use host_shim::server::{self as shim, Options};
 use host_shim::{Limits, LogLevel, config};
 use serde_json::{Value, json};
-use tollbell_core::event::EventKind;
+use tollbell_core::EventKind;
 use tollbell_tests::client::{get, get_with_key, send};
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;

@@ -8,9 +8,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use host_shim::import::{Files, import};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tollbell_core::access::allowed_urls::{AllowedUrls, UrlRule};
-use tollbell_core::config::fields::{self, SessionField, Use};
-use tollbell_core::access::session::KeyHash;
+use tollbell_core::{AllowedUrls, KeyHash, UrlRule};
+use tollbell_core::config::{SessionField, Use, fields};
 use tollbell_tests::client::send;
 use tollbell_tests::server::{Manner, Server};
 

@@ -21,5 +21,5 @@ itself, to the admin endpoint `events`, has every field. `make fields` writes th
 
 fn main() {
     println!("{INTRODUCTION}");
-    print!("{}", tollbell_core::observe::fields::markdown());
+    print!("{}", tollbell_core::fields::markdown());
 }

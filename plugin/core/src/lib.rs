@@ -21,21 +21,26 @@ pub mod engine;
 
 pub mod config;
 
-pub mod admin;
+mod admin;
 
-pub mod notify;
+mod notify;
 
-pub mod delivery;
+mod delivery;
 
-pub mod observe;
+mod observe;
 
-pub mod access;
+mod access;
 
-pub mod event;
+mod event;
 
 pub mod host;
 
-pub mod base;
+mod base;
+
+pub use access::{AllowedUrls, KeyHash, UrlRule};
+pub use base::UnixMillis;
+pub use event::EventKind;
+pub use observe::{BodyPool, Brings, Preset, TABLE, fields};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

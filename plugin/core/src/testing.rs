@@ -10,12 +10,10 @@ mod vm;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::base::units::UnixMillis;
-use crate::host::guess::Guesses;
-use crate::host::metrics::{Gauge, Metric, attempts_name};
-use crate::host::ports::{
-    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Clock, Entry, HostError, Metrics, Setup, SharedData,
-    Stored, Wakeups,
+use crate::base::UnixMillis;
+use crate::host::{
+    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Clock, Entry, Gauge, Guesses, HostError, Metric, Metrics,
+    Setup, SharedData, Stored, Wakeups, attempts_name,
 };
 
 pub use late::LateCounters;

@@ -8,7 +8,7 @@
 use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 
-use tollbell_core::host::headers::Headers;
+use tollbell_core::host::Headers;
 
 /// A status other than OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

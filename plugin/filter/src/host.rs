@@ -2,16 +2,9 @@
 
 use std::cell::Cell;
 
-use tollbell_core::base::units::UnixMillis;
 use tollbell_core::engine;
-use tollbell_core::host::cas::{CompareAndSwap, RawData};
-use tollbell_core::host::guess::Guesses;
-use tollbell_core::host::metrics::{Gauge, Metric};
-use tollbell_core::host::ports::{
-    BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Clock, Entry, HostError, Metrics, Setup,
-    SharedData, Wakeups,
-};
-use tollbell_core::host::stream::{Answer, Flow, Stream};
+use tollbell_core::UnixMillis;
+use tollbell_core::host::{Answer, BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Clock, CompareAndSwap, Entry, Flow, Gauge, Guesses, HostError, Metric, Metrics, RawData, Setup, SharedData, Stream, Wakeups};
 
 use crate::abi::{self, Body, Map, Status};
 use crate::shared_data::RawSharedData;

@@ -27,7 +27,7 @@ fn with_plugin<T: Default>(work: impl FnOnce(&mut Plugin) -> T) -> T {
 
 #[allow(unsafe_code, clippy::missing_docs_in_private_items)]
 mod exports {
-    use tollbell_core::host::stream::Flow;
+    use tollbell_core::host::Flow;
 
     use super::{abi, with_plugin};
 

@@ -1,7 +1,6 @@
 //! The host's two calls on shared data.
 
-use tollbell_core::host::cas::RawData;
-use tollbell_core::host::ports::{Entry, HostError, Stored};
+use tollbell_core::host::{Entry, HostError, RawData, Stored};
 
 use crate::abi::{self, Status};
 use crate::host::refused;

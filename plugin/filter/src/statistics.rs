@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use tollbell_core::host::metrics::{Gauge, Metric, attempts_name};
+use tollbell_core::host::{Gauge, Metric, attempts_name};
 
 use crate::abi::{self, MetricType};
 

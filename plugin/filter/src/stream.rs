@@ -1,8 +1,6 @@
 //! Streams on hostcalls.
 
-use tollbell_core::host::headers::{HeaderChange, Headers, is_header};
-use tollbell_core::host::ports::HostError;
-use tollbell_core::host::stream::{Answer, Stream, StreamId, Streams};
+use tollbell_core::host::{Answer, HeaderChange, Headers, HostError, Stream, StreamId, Streams, is_header};
 
 use crate::abi::{self, Body, Map};
 use crate::host::{property, refused};

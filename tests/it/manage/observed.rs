@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
-use tollbell_core::observe::presets::Preset;
+use tollbell_core::Preset;
 use tollbell_tests::envoy::{Envoy, Setup};
 use tollbell_tests::server::Server;
 

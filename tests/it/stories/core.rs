@@ -1,6 +1,6 @@
 //! A story on the core itself: several engines on one host in memory stand for the VMs of a process.
 
-use std::task::Poll;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,14 +11,12 @@ use host_shim::gateway::{Request, Response};
 use host_shim::story::{Behaviour, Fault, Story, Subject, stand_in};
 use host_shim::{CalloutFault, Headers};
 use prost::Message;
-use tollbell_core::access::answer::Answer;
+use tollbell_core::UnixMillis;
 use tollbell_core::config::Config;
-use tollbell_core::admin::connection_test::StreamId;
-use tollbell_core::engine::{Decision, Engine, Followup, TICK_MS};
-use tollbell_core::host::ports::{Callout, CalloutId, CalloutRefused, CalloutReply};
-use tollbell_core::access::request::{HeaderPair, Request as CoreRequest};
-use tollbell_core::testing::MemoryHost;
-use tollbell_core::base::units::UnixMillis;
+use tollbell_core::engine::Engine;
+use tollbell_core::host::{Answer, Callout, CalloutId, CalloutRefused, CalloutReply, Flow, Stream, TICK_MS};
+use tollbell_core::BodyPool;
+use tollbell_core::testing::{MemoryHost, TestStream, TestStreams};
 
 /// 2026-01-01T00:00:00Z, as in the shim.
 const START: u64 = 1_767_225_600_000;
@@ -26,6 +24,8 @@ const PATIENCE_MS: u64 = 3000;
 
 pub struct CoreSubject {
     host: MemoryHost,
+    streams: TestStreams,
+    last_stream: u32,
     bootstrap: Bootstrap,
     config: Vec<u8>,
     /// The main thread's first; None for a VM that has died.
@@ -61,6 +61,8 @@ impl CoreSubject {
         };
         let mut subject = CoreSubject {
             host: MemoryHost::default(),
+            streams: TestStreams::default(),
+            last_stream: 0,
             bootstrap: loaded.bootstrap,
             config,
             engines: Vec::new(),
@@ -85,16 +87,17 @@ impl CoreSubject {
 
     fn engine(&self) -> Result<Engine> {
         let (config, _) = Config::load(&self.config).map_err(|errors| anyhow!("{errors:?}"))?;
-        Ok(Engine::new(config, &self.host, UnixMillis(self.now), self.now))
+        self.host.set_now(UnixMillis(self.now));
+        Ok(Engine::new(config, &self.host, &BodyPool::default(), self.now))
     }
 
     fn with_engine<T>(
         &mut self,
         index: usize,
-        run: impl FnOnce(&mut Engine, &MemoryHost, UnixMillis) -> T,
+        run: impl FnOnce(&mut Engine, &MemoryHost, &TestStreams) -> T,
     ) -> Option<T> {
-        let now = UnixMillis(self.now);
-        let result = run(self.engines.get_mut(index)?.as_mut()?, &self.host, now);
+        self.host.set_now(UnixMillis(self.now));
+        let result = run(self.engines.get_mut(index)?.as_mut()?, &self.host, &self.streams);
         for (id, callout) in self.host.take_sent() {
             self.send(index, id, &callout);
         }
@@ -153,21 +156,52 @@ impl CoreSubject {
         })
     }
 
-    /// What of an exchange is watched passes by.
-    fn watch(&mut self, index: usize, followup: &mut Followup, request: &Request, response: &Response) {
-        let Some(watched) = Engine::watched(followup) else { return };
-        for chunk in &request.body {
-            if let Some(collector) = watched.request_body() {
-                collector.push(chunk);
+    /// A request and its response through the callbacks of one VM, in the order in which a proxy calls them.
+    fn exchange(&mut self, index: usize, stream: &Rc<TestStream>, request: &Request) -> Result<Response> {
+        let pieces = request.body.len();
+        let mut flow = self.call(index, |engine, host| engine.on_request_headers(host, stream, pieces == 0))?;
+        self.settle();
+        let mut shown = Vec::new();
+        for (number, piece) in request.body.iter().enumerate() {
+            // What is paused is kept, and shown anew with what has come.
+            if flow == Flow::Continue {
+                shown.clear();
+            }
+            shown.extend_from_slice(piece);
+            stream.request_body.replace(shown.clone());
+            let (size, is_end) = (shown.len(), number + 1 == pieces);
+            if stream.answered.borrow().is_none() {
+                flow = self.call(index, |engine, host| engine.on_request_body(host, stream, size, is_end))?;
+                self.settle();
             }
         }
-        let headers: Vec<HeaderPair<'_>> = response.headers.iter().collect();
-        watched.on_response(&headers);
-        if let Some(collector) = watched.response_body() {
-            collector.push(&response.body);
+        if let Some(answer) = stream.answered.take() {
+            return Ok(of_answer(answer));
         }
-        self.with_engine(index, |engine, host, now| engine.on_exchange_end(host, followup, now));
-        self.settle();
+        if flow == Flow::Pause && !stream.is_resumed.get() {
+            // The targets of stories answer at once, so what the wait was for has come.
+            bail!("the engine holds the request, and does not answer");
+        }
+        let response = self.answered(request);
+        let headers = response.headers.iter();
+        let headers = headers.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        stream.response.borrow_mut().push((":status".to_owned(), response.status().to_string().into_bytes()));
+        stream.response.borrow_mut().extend(headers);
+        stream.response_body.replace(response.body.clone());
+        let size = response.body.len();
+        self.call(index, |engine, host| engine.on_response_headers(host, stream, size == 0))?;
+        if size > 0 {
+            self.call(index, |engine, host| engine.on_response_body(host, stream, size, true))?;
+        }
+        let mut shown = Response::new(response.status()).body(response.body);
+        for (name, value) in stream.response.borrow().iter().filter(|(name, _)| name != ":status") {
+            shown = shown.header(name, value);
+        }
+        Ok(shown)
+    }
+
+    fn call<T>(&mut self, index: usize, run: impl FnOnce(&mut Engine, &MemoryHost) -> T) -> Result<T> {
+        self.with_engine(index, |engine, host, _| run(engine, host)).context("the VM has died")
     }
 
     fn receive(&mut self, callout: &Callout) {
@@ -181,12 +215,12 @@ impl CoreSubject {
             let now = self.now;
             if let Some(at) = self.replies.iter().position(|reply| reply.due <= now) {
                 let reply = self.replies.remove(at);
-                self.with_engine(reply.engine, |engine, host, now| {
-                    engine.on_callout_reply(host, reply.id, &reply.reply, now)
+                self.with_engine(reply.engine, |engine, host, streams| {
+                    engine.on_callout_reply(host, streams, reply.id, &reply.reply)
                 });
             } else if self.host.has_wakeup() && self.lost_wakeups == 0 && self.engines[self.listener].is_some() {
                 let listener = self.listener;
-                self.with_engine(listener, |engine, host, now| engine.on_wake(host, now));
+                self.with_engine(listener, |engine, host, _| engine.on_wake(host));
                 if self.host.has_wakeup() {
                     return;
                 }
@@ -224,43 +258,15 @@ impl Subject for CoreSubject {
             self.engines[index] = Some(engine);
             self.listener = index;
         }
-        let pairs: Vec<HeaderPair<'_>> = request.headers.iter().collect();
-        let property = |path: &str| (path == "source\0address").then(|| b"127.0.0.1:50000".to_vec());
-        let decision = self.with_engine(index, |engine, host, now| {
-            engine.on_request(host, StreamId(0), &CoreRequest { headers: &pairs, property: &property }, now)
-        });
-        let Some(Poll::Ready(decision)) = decision else { bail!("the engine does not decide") };
+        self.last_stream += 1;
+        let stream = TestStream::new(self.last_stream, request.headers.iter());
+        stream.properties.borrow_mut().insert("source\0address".to_owned(), b"127.0.0.1:50000".to_vec());
+        let stream = self.streams.open(stream);
+        let response = self.exchange(index, &stream, request);
+        self.streams.close(stream.id());
+        self.with_engine(index, |engine, _, _| engine.on_delete(&stream));
         self.settle();
-        Ok(match decision {
-            Decision::Collect => {
-                let body = request.body.concat();
-                let answer =
-                    self.with_engine(index, |engine, host, now| engine.on_admin_body(host, &body, body.len(), now));
-                self.settle();
-                of_answer(answer.context("the VM has died")?)
-            }
-            // What the wait was for has come by now, since the targets of stories answer at once.
-            Decision::Await => {
-                let answers = self.with_engine(index, |engine, _, _| engine.take_answers()).unwrap_or_default();
-                let (_, answer) = answers.into_iter().next().context("the engine does not answer")?;
-                of_answer(answer)
-            }
-            Decision::Refuse(answer) => of_answer(answer),
-            Decision::Continue { followup, .. } => {
-                let mut response = self.answered(request);
-                if let Some(mut followup) = followup {
-                    self.watch(index, &mut followup, request, &response);
-                    let mut headers = Vec::new();
-                    self.with_engine(index, |engine, _, now| {
-                        engine.show_limits(&followup, || now, |name, value| headers.push((name, value.to_owned())));
-                    });
-                    for (name, value) in headers {
-                        response = response.header(name, value);
-                    }
-                }
-                response
-            }
-        })
+        response
     }
 
     fn set_upstream(&mut self, behaviour: &Behaviour) -> Result<()> {
@@ -310,7 +316,7 @@ impl Subject for CoreSubject {
             self.now = next;
             if next == tick {
                 for index in 0..self.engines.len() {
-                    self.with_engine(index, |engine, host, now| engine.on_tick(host, now));
+                    self.with_engine(index, |engine, host, streams| engine.on_tick(host, streams));
                 }
             }
         }

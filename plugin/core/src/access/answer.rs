@@ -5,10 +5,10 @@ use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 use crate::access::challenge::Challenge;
 use crate::access::limit_headers::LimitHeaders;
 use crate::access::quota::{LimitScope, Usage};
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 use crate::event::EventKind;
-use crate::host::metrics::{Label, Metric};
-pub use crate::host::stream::Answer;
+pub use crate::host::Answer;
+use crate::host::{Label, Metric};
 
 /// The message of every AuthFailure.
 pub const AUTH_FAILURE: &str = "Auth Failure";

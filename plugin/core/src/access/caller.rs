@@ -13,12 +13,11 @@ use crate::access::identity::{Claimed, IdentitySource};
 use crate::access::key_location::KeyPlace;
 use crate::access::pass::{Pass, PassedKey};
 use crate::access::paths::Readings;
-use crate::access::quota::{Charge, Home, ChargeLine, List, PageName, Quota, LimitScope};
+use crate::access::quota::{Charge, ChargeLine, Home, LimitScope, List, PageName, Quota};
 use crate::access::request::Request;
 use crate::access::route::Api;
 use crate::access::session::{About, AllowanceScope, Directory, Grant, KeyHash, Limits, Org, OrgIndex, Session};
-use crate::base::text::client_text;
-use crate::base::units::{UnixMillis, fingerprint};
+use crate::base::{UnixMillis, client_text, fingerprint};
 
 /// The organisation's own counters on its page. Key subjects are neither.
 const ORG_QUOTA_SUBJECT: u64 = 0;
@@ -211,7 +210,12 @@ impl<'e> Caller<'e> {
         if let Some(Grant { scope, limits, .. }) = grant {
             self.add_key(&mut charge.lines, access, scope, limits);
         }
-        charge.lines.extend(line(LimitScope::ApiRate, API_RATE_SUBJECT, &api.rate, Home::Own(PageName::Kept(&api.page))));
+        charge.lines.extend(line(
+            LimitScope::ApiRate,
+            API_RATE_SUBJECT,
+            &api.rate,
+            Home::Own(PageName::Kept(&api.page)),
+        ));
         charge
     }
 
@@ -236,7 +240,13 @@ impl<'e> Caller<'e> {
         Charge { org_page: self.org.map(|org| org.page.as_str()), lines: List::new() }
     }
 
-    fn add_key<'c>(&self, lines: &mut List<ChargeLine<'c>>, access: &Access, scope: AllowanceScope, limits: &'c Limits) {
+    fn add_key<'c>(
+        &self,
+        lines: &mut List<ChargeLine<'c>>,
+        access: &Access,
+        scope: AllowanceScope,
+        limits: &'c Limits,
+    ) {
         if limits.rate.is_none() && limits.quota.is_none() {
             return;
         }
@@ -292,11 +302,6 @@ impl<'e> Caller<'e> {
     /// The place of its organisation.
     pub fn org_index(&self) -> Option<OrgIndex> {
         self.org.map(|org| org.index)
-    }
-
-    /// The organisation that its source names; empty for none.
-    pub fn named_org(&self) -> &str {
-        self.named_org.as_deref().unwrap_or_default()
     }
 
     /// Whether it has a session of its own: a client cannot choose who has.

@@ -81,7 +81,9 @@ impl IdentitySource {
                 let (place, is_ambiguous) = (Some(found.place), found.is_ambiguous);
                 return Some(Claimed { name: found.key, org: None, place, is_ambiguous });
             }
-            IdentitySource::Metadata { name, .. } => request.text_property(name).map(|name| Cow::Owned(name.into_bytes())),
+            IdentitySource::Metadata { name, .. } => {
+                request.text_property(name).map(|name| Cow::Owned(name.into_bytes()))
+            }
             // Of several values one may be the client's own, and nobody says which.
             IdentitySource::Header(name) if request.lines(name).count() > 1 => None,
             IdentitySource::Header(name) => request.header(name).map(<[u8]>::trim_ascii).map(Cow::Borrowed),

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::access::request::{Request, decode_query_part, split_once};
-use crate::host::headers::HeaderChange;
+use crate::host::HeaderChange;
 
 /// Where a key may stand. Of several places that hold a key, the cookie wins over the parameter, and the parameter over
 /// the header, as in Tyk.

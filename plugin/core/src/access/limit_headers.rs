@@ -1,7 +1,7 @@
 //! The headers that tell a client of its limits.
 
 use crate::access::quota::{LimitScope, Usage};
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 
 /// Which headers answers carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

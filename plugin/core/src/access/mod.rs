@@ -19,10 +19,28 @@ pub mod session;
 pub mod tyk_tokens;
 pub mod versioning;
 
-use limit_headers::LimitHeaders;
-use route::Routes;
-use session::Session;
-use tyk_tokens::TykTokens;
+pub use allowed_urls::{AllowedUrls, CompiledUrls, UrlRule};
+pub use answer::{AUTH_FAILURE, Answer, RATE_LIMITED, RequestOutcome};
+pub use caller::{Asked, Caller, KnownKeys};
+pub use challenge::Challenge;
+pub use hosts::HostName;
+pub use identity::IdentitySource;
+pub use key_location::KeyLocation;
+pub use limit_headers::LimitHeaders;
+pub use pass::{CountedOn, Pass, Passing};
+pub use paths::{Prefix, Readings};
+pub use preflight::is_preflight;
+pub use quota::{
+    Charge, ChargeResult, Charged, Counters, Crossing, LimitScope, LocalCounters, MAX_ENTRIES, Quota, Usage, Usages,
+    usages,
+};
+pub use request::{Request, decode_query_part, split_once};
+pub use route::{Api, ApiIndex, Route, Routes, Versioned};
+pub use session::{
+    About, AllowanceScope, Directory, Grant, KeyHash, Limits, OrgIndex, Plan, Right, Session, Sessions, Shared,
+};
+pub use tyk_tokens::TykTokens;
+pub use versioning::{Location, ROUTE_HEADER, Version, Versioning};
 
 /// Everything of a configuration that decides on a request, but for the sessions, which may be fetched.
 pub struct Access {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::access::identity::Claimed;
 use crate::access::key_location::{KeyLocation, KeyPlace};
-use crate::access::quota::{ChargeLine, List, LimitScope, Usage};
+use crate::access::quota::{ChargeLine, LimitScope, List, Usage};
 use crate::access::request::Request;
 use crate::access::route::ApiIndex;
 use crate::access::session::OrgIndex;
@@ -99,7 +99,12 @@ impl Pass {
     }
 
     /// Takes the limits out of `lines` that the request has been counted on, and returns how far they were used.
-    pub fn take(&self, lines: &mut List<ChargeLine<'_>>, api: ApiIndex, org: Option<OrgIndex>) -> Vec<(LimitScope, Usage)> {
+    pub fn take(
+        &self,
+        lines: &mut List<ChargeLine<'_>>,
+        api: ApiIndex,
+        org: Option<OrgIndex>,
+    ) -> Vec<(LimitScope, Usage)> {
         let mut usages = Vec::new();
         if !self.counted.is_empty() {
             lines.retain(|line| {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::access::origin;
-use crate::host::headers::{HeaderChange, HeaderPair, is_header};
+use crate::host::{HeaderChange, HeaderPair, is_header};
 
 /// Headers that name another method, for upstreams that honour one of them.
 pub const OTHER_METHODS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];

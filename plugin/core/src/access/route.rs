@@ -13,7 +13,7 @@ use crate::access::paths::{Prefix, Reading, Readings, respelled};
 use crate::access::quota::Quota;
 use crate::access::session::OrgIndex;
 use crate::access::versioning::{Chosen, Versioning};
-use crate::base::ids::HandlerIndex;
+use crate::base::HandlerIndex;
 use crate::event::EventKind;
 
 /// An API behind the listener.

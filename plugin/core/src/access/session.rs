@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::access::allowed_urls::{AllowedUrls, UrlRule};
 use crate::access::quota::Quota;
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 
 /// The SHA-256 of a raw key: what sessions are stored under, and all that a log may show of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

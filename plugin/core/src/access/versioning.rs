@@ -9,8 +9,8 @@ use crate::access::answer::RequestOutcome;
 use crate::access::paths::{Prefix, Readings};
 use crate::access::request::{Request, decode_query_part, split_once};
 use crate::access::route::ApiIndex;
-use crate::base::units::UnixMillis;
-use crate::host::headers::HeaderChange;
+use crate::base::UnixMillis;
+use crate::host::HeaderChange;
 
 /// The header that tells routes the version. A client's own is replaced.
 pub const ROUTE_HEADER: &str = "x-tollbell-version";
@@ -97,19 +97,22 @@ impl Versioning {
         let of_name = |name: &[u8]| self.places().find(|(_, version)| version.name.as_bytes() == name);
         let default = of_name(self.default.as_bytes()).map(|version| chosen(version, false));
         let earlier = earlier.and_then(|place| Some(chosen((place, self.versions.get(place)?), false)));
+        let known = match &named {
+            Named::One(name) => of_name(name).map(|version| chosen(version, true)).or(earlier),
+            Named::Nothing | Named::Unclear => None,
+        };
         let chosen = match &named {
             Named::Nothing => earlier.or(default).ok_or(RequestOutcome::VersionMissing)?,
-            Named::One(name) if let Some(version) = of_name(name) => chosen(version, true),
-            Named::One(_) if let Some(earlier) = earlier => earlier,
-            Named::One(_) | Named::Unclear => {
-                let fallback = default.filter(|_| self.falls_back && !matches!(named, Named::Unclear));
-                let is_of_apis = self.versions.iter().any(|version| version.api.is_some());
-                fallback.ok_or(if is_of_apis {
-                    RequestOutcome::VersionApiUnknown
-                } else {
-                    RequestOutcome::VersionUnknown
-                })?
-            }
+            Named::One(_) | Named::Unclear => match known {
+                Some(known) => known,
+                None => {
+                    let fallback = default.filter(|_| self.falls_back && !matches!(named, Named::Unclear));
+                    let is_of_apis = self.versions.iter().any(|version| version.api.is_some());
+                    let unknown =
+                        if is_of_apis { RequestOutcome::VersionApiUnknown } else { RequestOutcome::VersionUnknown };
+                    fallback.ok_or(unknown)?
+                }
+            },
         };
         if chosen.version.expires.is_some_and(|expires| expires <= now) {
             return Err(RequestOutcome::VersionExpired);

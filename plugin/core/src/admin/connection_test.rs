@@ -4,12 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::access::answer::Answer;
+use crate::access::Answer;
 use crate::admin::endpoints;
-use crate::base::units::UnixMillis;
-use crate::delivery::target::{Scheme, Target};
-use crate::host::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, Host};
-use crate::host::stream::StreamId;
+use crate::base::UnixMillis;
+use crate::delivery::{Scheme, Target};
+use crate::host::{Callout, CalloutId, CalloutRefused, CalloutReply, Host, StreamId};
 
 /// The time for the request.
 const TIMEOUT_MS: u64 = 10_000;

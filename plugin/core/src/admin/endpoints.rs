@@ -6,19 +6,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::access::Access;
-use crate::access::answer::Answer;
-use crate::access::caller::Caller;
-use crate::access::paths::{Prefix, Readings};
-use crate::access::quota::{LimitScope, Usage, usages};
-use crate::access::request::{Request, decode_query_part, split_once};
-use crate::access::session::{AllowanceScope, Directory, Limits, Session};
-use crate::base::units::UnixMillis;
-use crate::delivery::disabled;
-use crate::delivery::outbox;
-use crate::host::ports::Host;
-use crate::notify::Notifications;
-use crate::notify::outcome::MessageOutcome;
+use crate::access::{
+    Access, AllowanceScope, Answer, Caller, Directory, LimitScope, Limits, Prefix, Readings, Request, Session, Usage,
+    decode_query_part, split_once, usages,
+};
+use crate::base::UnixMillis;
+use crate::delivery::{disabled, outbox};
+use crate::host::Host;
+use crate::notify::{MessageOutcome, Notifications};
 use crate::observe;
 
 /// The largest body that is read.

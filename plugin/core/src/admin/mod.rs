@@ -3,4 +3,7 @@
 pub mod connection_test;
 pub mod endpoints;
 
+pub use connection_test::ConnectionTests;
+pub use endpoints::{BODY_PATIENCE_MS, Command, MAX_BODY_BYTES};
+
 pub use endpoints::Admin;

@@ -8,3 +8,12 @@ pub mod place;
 pub mod text;
 pub mod troubles;
 pub mod units;
+
+pub use datetime::parse_minutes;
+pub use ids::HandlerIndex;
+pub use json::{NotJson, object, type_name};
+pub use mailbox::{Address, AddressError, Mailbox, Name, is_domain, one_line};
+pub use place::{hint, item, member};
+pub use text::{client_text, cut};
+pub use troubles::Troubles;
+pub use units::{Percent, UnixMillis, fingerprint, is_leased, set_right};

@@ -11,24 +11,15 @@ use super::places::{SeenApis, is_host, warn_of_other_hosts};
 use super::sessions::{MonitorRules, SessionMaker};
 use super::target::{basic, legal_header, target};
 use super::{Config, KeysFrom, clusters, effects, header, numbers, raw};
-use crate::access::Access;
-use crate::access::challenge::Challenge;
-use crate::access::identity::IdentitySource;
-use crate::access::key_location::KeyLocation;
-use crate::access::limit_headers::LimitHeaders;
-use crate::access::paths::Prefix;
-use crate::access::quota::{MAX_ENTRIES, Quota};
-use crate::access::route::{Api, Routes};
-use crate::access::session::{Directory, Limits};
-use crate::access::tyk_tokens::TykTokens;
+use crate::access::{
+    Access, Api, Challenge, Directory, IdentitySource, KeyLocation, LimitHeaders, Limits, MAX_ENTRIES, Prefix, Quota,
+    Routes, TykTokens,
+};
 use crate::admin::Admin;
-use crate::base::place::{hint, item, member};
-use crate::delivery::succession::Placement;
-use crate::delivery::target::Target;
-use crate::delivery::{DeliveryPolicy, Retries, schedule};
+use crate::base::{hint, item, member};
+use crate::delivery::{DeliveryPolicy, Placement, Retries, Target, schedule};
 use crate::event::EventKind;
-use crate::notify::Notifications;
-use crate::notify::content::template::Templates;
+use crate::notify::{Notifications, Templates};
 use crate::observe::Observation;
 
 /// A page of 32 counters for so many bytes of a document that is fetched: about three sessions.

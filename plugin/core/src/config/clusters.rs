@@ -2,9 +2,8 @@
 
 use super::error::Errors;
 use super::raw;
-use crate::base::place::{hint, member};
-use crate::delivery::clusters::Clusters;
-use crate::delivery::target::{Scheme, Target};
+use crate::base::{hint, member};
+use crate::delivery::{Clusters, Scheme, Target};
 
 /// What these targets need. `keys_from` has a setting of its own.
 pub(super) fn needed<'t>(

@@ -6,8 +6,7 @@ use std::mem;
 use serde_json::Value;
 
 use super::error::key_name;
-use crate::base::json;
-use crate::base::place::{item, member};
+use crate::base::{item, json, member};
 
 /// An object or a list that has not ended.
 struct Open {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::sessions::is_identity;
-use crate::access::session::KeyHash;
+use crate::access::KeyHash;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

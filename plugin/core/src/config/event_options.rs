@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::base::mailbox::Address;
-use crate::delivery::target::Target;
+use crate::base::Address;
+use crate::delivery::Target;
 use crate::event::EventKind;
 
 /// Who hears of one event, and how often.

@@ -7,16 +7,13 @@ use super::error::Errors;
 use super::raw;
 use super::target::target;
 use super::url::CallUrl;
-use crate::base::mailbox::{Address, Mailbox, Name, is_domain};
-use crate::base::place::{hint, member};
-use crate::delivery::target::Target;
+use crate::base::{Address, Mailbox, Name, hint, is_domain, member};
+use crate::delivery::Target;
 use crate::event::EventKind;
-use crate::notify::content::mail::mailgun::{self, Mailgun};
-use crate::notify::content::mail::mandrill::{self, Mandrill};
-use crate::notify::content::mail::sendgrid::{self, SendGrid};
-use crate::notify::content::mail::ses::{self, AmazonSes};
-use crate::notify::content::mail::templates::{self, MailTemplates, Part};
-use crate::notify::content::mail::{Account, AwsKey, Backend, Mail, Provider, Secret};
+use crate::notify::{
+    Account, AmazonSes, AwsKey, Backend, Mail, MailTemplates, Mailgun, Mandrill, Part, Provider, Secret, SendGrid,
+    mailgun, mandrill, sendgrid, ses, templates,
+};
 
 const PATH: &str = "email_backend";
 const SETTINGS: &str = "email_backend.settings";

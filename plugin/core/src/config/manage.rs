@@ -6,18 +6,14 @@ use serde_json::Value;
 use super::error::Errors;
 use super::raw;
 use super::target::{basic, target};
-use crate::access::paths::{Prefix, Readings};
-use crate::access::route::{Route, Routes};
-use crate::base::mailbox::Address;
-use crate::base::place::{hint, item, member};
+use crate::access::{Prefix, Readings, Route, Routes};
+use crate::base::{Address, hint, item, member};
 use crate::config::event_options::EventOption;
 use crate::event::{EventKind, ManagementAction};
-use crate::observe::fit::fitted;
-use crate::observe::path::Template;
-use crate::observe::rules::{FreeRule, Payload, ValueSource};
-use crate::observe::shapes::FieldType;
-use crate::observe::{Preset, Rules, mismatches, shapes};
-use crate::observe::{is_secret, leads_to_credential, leads_to_secret};
+use crate::observe::{
+    FieldType, FreeRule, Payload, Preset, Rules, Template, ValueSource, fitted, is_secret, leads_to_credential,
+    leads_to_secret, mismatches, shapes,
+};
 
 /// The rules of one API; `None` where it has none.
 pub(super) fn observe(
@@ -240,7 +236,9 @@ impl Check<'_> {
         let is_shown_secret = if is_fingerprint { leads_to_credential } else { leads_to_secret };
         match &source {
             Some(ValueSource::Request(pointer)) => self.pointer(&format!("{place}.request"), pointer, is_shown_secret),
-            Some(ValueSource::Response(pointer)) => self.pointer(&format!("{place}.response"), pointer, is_shown_secret),
+            Some(ValueSource::Response(pointer)) => {
+                self.pointer(&format!("{place}.response"), pointer, is_shown_secret)
+            }
             Some(ValueSource::Path(name) | ValueSource::Query(name)) if is_secret(name) && !is_fingerprint => {
                 let which = if matches!(source, Some(ValueSource::Path(_))) { "path" } else { "query" };
                 self.add_at(

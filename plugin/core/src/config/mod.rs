@@ -28,6 +28,8 @@ mod target;
 mod url;
 mod versioning;
 
+pub use fields::{SessionField, Use};
+
 pub use error::{ConfigError, Errors};
 pub use schema::{envoy_schema, schema};
 pub use sessions::{SessionMaker, is_identity};
@@ -37,14 +39,10 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 use litemap::LiteMap;
 
-use crate::access::Access;
-use crate::access::route::Api;
-use crate::access::session::Directory;
+use crate::access::{Access, Api, Directory};
 use crate::admin::Admin;
-use crate::base::json;
-use crate::base::units::fingerprint;
-use crate::delivery::disabled::ConfigId;
-use crate::delivery::target::Target;
+use crate::base::{fingerprint, json};
+use crate::delivery::{ConfigId, Target};
 use crate::notify::Notifications;
 use crate::observe::Observation;
 

@@ -4,7 +4,7 @@
 
 use super::error::{Errors, key_name};
 use super::raw;
-use crate::base::place::{item, member};
+use crate::base::{item, member};
 
 /// Ten thousand years of `expires`, and a century of every other number of seconds.
 const LAST_UNIX_SECOND: i64 = 253_402_300_799;

@@ -4,9 +4,8 @@ use litemap::LiteMap;
 
 use super::error::Errors;
 use super::raw;
-use crate::access::hosts::HostName;
-use crate::access::paths::Prefix;
-use crate::base::place::{item, member};
+use crate::access::{HostName, Prefix};
+use crate::base::{item, member};
 
 /// The ids and the places of the APIs so far.
 #[derive(Default)]

@@ -22,7 +22,7 @@ use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use super::raw::{AccessRight, AllowedUrl, Limit, Named, Partitions, Policy, Session};
-use crate::access::allowed_urls::UrlRule;
+use crate::access::UrlRule;
 
 /// A session after its policies.
 #[derive(Clone, Debug, Default)]

@@ -6,9 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{handlers, raw};
-use crate::event::EventKind;
-use crate::event::ManagementAction;
-use crate::notify::content::mail::templates;
+use crate::event::{EventKind, ManagementAction};
+use crate::notify::templates;
 
 /// The schema of tollbell's configuration.
 pub fn schema() -> Value {

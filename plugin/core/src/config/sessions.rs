@@ -10,14 +10,10 @@ use super::error::{Errors, key_name};
 use super::fields::{self, Closed};
 use super::policies::merge;
 use super::{duplicates, numbers, raw};
-use crate::access::allowed_urls::AllowedUrls;
-use crate::access::quota::Quota;
-use crate::access::session::{
-    About, AllowanceScope, Directory, KeyHash, Limits, OrgIndex, Plan, Right, Session, Shared,
+use crate::access::{
+    About, AllowanceScope, AllowedUrls, Directory, KeyHash, Limits, OrgIndex, Plan, Quota, Right, Session, Shared,
 };
-use crate::base::json;
-use crate::base::place::{hint, item, member};
-use crate::base::units::{Percent, UnixMillis, fingerprint};
+use crate::base::{Percent, UnixMillis, fingerprint, hint, item, json, member};
 
 /// The sources of [`crate::access::identity`] that are no keys: what stands before the colon of such a session's name.
 const IDENTITY_SOURCES: [&str; 4] = ["header", "metadata", "peer_certificate", "source_address"];

@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 
 use super::decode::number;
 use super::error::{Errors, key_name};
-use crate::base::json::{self, type_name};
-use crate::base::place::{hint, item, member};
+use crate::base::{hint, item, json, member, type_name};
 
 /// Marks a map of the schema whose names are secrets, which errors must not show.
 pub(super) const SECRET_NAMES: &str = "x-secret-names";

@@ -3,9 +3,7 @@
 use super::error::Errors;
 use super::url::CallUrl;
 use super::{header, raw};
-use crate::delivery::outbox::Tag;
-use crate::delivery::target::EndpointId;
-use crate::delivery::target::{Scheme, Target};
+use crate::delivery::{EndpointId, Scheme, Tag, Target};
 
 /// Where a URL leads and which cluster carries it, and the user and password in it.
 pub(super) fn target(

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::access::session::KeyHash;
+use crate::access::KeyHash;
 use crate::event::EventKind;
-use crate::notify::handler::{Channel, Form, Webhook};
+use crate::notify::{Channel, Form, Webhook};
 
 fn load(config: &Value) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
     Config::load(config.to_string().as_bytes())
@@ -462,11 +462,11 @@ fn gateway_wide_handlers_serve_every_api() {
     let headers = |path: &'static str| [(&b":path"[..], path.as_bytes())];
     let handlers = |path, kind| {
         let headers = headers(path);
-        let request = crate::access::request::Request { headers: &headers, property: &|_| None };
-        let readings = crate::access::paths::Readings::of(request.path()).unwrap();
+        let request = crate::access::Request { headers: &headers, property: &|_| None };
+        let readings = crate::access::Readings::of(request.path()).unwrap();
         match config.access.routes.find(&readings, b"a.test") {
-            crate::access::route::Route::Api { api, .. } => api.handlers(kind).len(),
-            crate::access::route::Route::None => panic!("{path} belongs to no API"),
+            crate::access::Route::Api { api, .. } => api.handlers(kind).len(),
+            crate::access::Route::None => panic!("{path} belongs to no API"),
         }
     };
     assert_eq!(handlers("/", EventKind::AuthFailure), 2);
@@ -530,8 +530,8 @@ fn what_a_handler_may_send_is_limited_unless_it_says_otherwise() {
         let (config, _) = load(&api_with(webhook(meta))).unwrap();
         channel(&config, "apis[a].AuthFailure[0]").cap.clone()
     };
-    let endpoint = crate::delivery::target::EndpointId::new("http", "a.test", "/");
-    let of = |most| crate::notify::admission::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, most);
+    let endpoint = crate::delivery::EndpointId::new("http", "a.test", "/");
+    let of = |most| crate::notify::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, most);
     assert_eq!(cap(json!({})), of(None));
     assert_eq!(cap(json!({ "max_per_minute": "60" })), of(Some(60)));
     assert_eq!(cap(json!({ "max_per_minute": 0 })), of(Some(0)));
@@ -556,8 +556,8 @@ fn a_handlers_own_settings_come_before_those_of_the_webhook_that_it_names() {
         let (config, _) = load(&config).unwrap_or_else(|errors| panic!("{errors:?}"));
         channel(&config, "apis[a].AuthFailure[0]").clone()
     };
-    let endpoint = crate::delivery::target::EndpointId::new("http", "crm.test", "/");
-    let cap = |most| crate::notify::admission::cap::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, Some(most));
+    let endpoint = crate::delivery::EndpointId::new("http", "crm.test", "/");
+    let cap = |most| crate::notify::Cap::new(&["apis[a].AuthFailure[0]"], endpoint, Some(most));
     let named = handler(json!({}));
     assert_eq!(
         (named.method(), named.timeout_ms, named.event_timeout_ms, named.digest),

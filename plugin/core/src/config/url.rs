@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::delivery::target::Scheme;
+use crate::delivery::Scheme;
 
 /// An absolute http or https URL.
 #[derive(Debug, PartialEq, Eq)]

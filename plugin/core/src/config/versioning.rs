@@ -6,12 +6,8 @@ use litemap::LiteMap;
 
 use super::error::{Errors, key_name};
 use super::{header, raw};
-use crate::access::paths::Prefix;
-use crate::access::route::{ApiIndex, Routes};
-use crate::access::versioning::{Location, ROUTE_HEADER, Version, Versioning};
-use crate::base::datetime::parse_minutes;
-use crate::base::place::{hint, item, member};
-use crate::base::units::UnixMillis;
+use crate::access::{ApiIndex, Location, Prefix, ROUTE_HEADER, Routes, Version, Versioning};
+use crate::base::{UnixMillis, hint, item, member, parse_minutes};
 
 /// Gives the APIs of `routes`, which stand there in the same order, their versions.
 pub(super) fn add(raw: &raw::Config, routes: &mut Routes, errors: &mut Errors, warnings: &mut Errors) {

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use super::{Delivery, Retries};
-use crate::base::datetime;
-use crate::base::units::{UnixMillis, fingerprint};
-use crate::host::ports::{CalloutRefused, CalloutReply};
+use crate::base::{UnixMillis, datetime, fingerprint};
+use crate::host::{CalloutRefused, CalloutReply};
 
 /// How one attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +95,7 @@ impl fmt::Display for DeliveryOutcome {
 }
 
 /// Seconds, or a date as RFC 9110 writes it.
-pub(crate) fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
+pub fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(seconds.saturating_mul(1000));

@@ -8,9 +8,8 @@ use super::outbox::Slot;
 use super::schedule::InFlightLimits;
 use super::succession::{Placement, Succession};
 use super::tally::Tally;
-use crate::base::units::UnixMillis;
-use crate::host::ports::{Callout, CalloutReply, Callouts, Host};
-use crate::host::store::StoreError;
+use crate::base::UnixMillis;
+use crate::host::{Callout, CalloutReply, Callouts, Host, StoreError};
 
 /// Knows the handlers of a configuration and what a message says. The dispatcher knows neither.
 pub trait Author {

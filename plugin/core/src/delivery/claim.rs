@@ -18,6 +18,6 @@ impl CauseDigest {
 /// A claim that was made, to be released should its message fail for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    pub(crate) digest: [u8; 16],
-    pub(crate) at: u64,
+    pub digest: [u8; 16],
+    pub at: u64,
 }

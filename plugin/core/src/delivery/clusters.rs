@@ -10,9 +10,8 @@ use std::collections::BTreeSet;
 use litemap::LiteMap;
 
 use super::target::Target;
-use crate::base::units::fingerprint;
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, StoreError, read, update};
+use crate::base::fingerprint;
+use crate::host::{Change, Metrics, SharedData, StoreError, read, update};
 
 const KEY: &str = "tb1/x";
 const VERSION: u8 = 1;
@@ -54,11 +53,6 @@ impl UnknownClusters {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Reads what all VMs have found out. Bytes that do not decode are none.

@@ -18,10 +18,8 @@ use super::schedule::Schedule;
 use super::succession::{self, Succession};
 use super::tally::Tally;
 use super::{Author, Delivery, Held};
-use crate::base::troubles::Troubles;
-use crate::base::units::UnixMillis;
-use crate::host::metrics::{Gauge, Metric};
-use crate::host::ports::{CalloutId, CalloutRefused, CalloutReply, Host};
+use crate::base::{Troubles, UnixMillis};
+use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
 
 /// How long a taken slot may stay without a message: whoever reserved it died before filling it.
 const ABANDONED_AFTER_MS: u64 = 10_000;

@@ -10,9 +10,8 @@
 //! ```
 
 use super::disabled::ConfigId;
-use crate::base::units::{UnixMillis, is_leased};
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, CorruptRecord, StoreError, update};
+use crate::base::{UnixMillis, is_leased};
+use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, update};
 
 /// How long a lease lasts. With a tick every [`crate::engine::TICK_MS`], another VM takes over within 2.5 s.
 pub const LEASE_MS: u64 = 2000;

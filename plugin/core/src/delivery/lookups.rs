@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::target::Target;
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 
 /// How long a name may take to be looked up.
 pub const LOOKUP_MS: u64 = 5000;
@@ -48,7 +48,8 @@ impl Lookups {
 mod tests {
     use super::*;
     use crate::delivery::outbox::Tag;
-    use crate::delivery::target::{EndpointId, Scheme};
+    use crate::delivery::target::EndpointId;
+    use crate::delivery::target::Scheme;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

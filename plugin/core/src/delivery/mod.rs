@@ -21,19 +21,26 @@ pub mod succession;
 pub mod tally;
 pub mod target;
 
+pub use attempt::{DeliveryOutcome, Failure, retry_after_ms};
+pub use claim::{CauseDigest, Claim};
+pub use clusters::{ClusterUse, Clusters, UnknownClusters};
+pub use disabled::ConfigId;
+pub use dispatcher::Dispatcher;
+pub use handler_ref::{HandlerRef, ListPath};
+pub use outbox::{ReserveError, Share, Slot, Table, Tag};
+pub use schedule::InFlightLimits;
+pub use succession::{Line, Placement, PluginScope, Succession};
+pub use tally::{Link, Tally};
+pub use target::{EndpointId, Scheme, Target, USER_AGENT};
+
 pub use author::Author;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::units::{UnixMillis, fingerprint, set_right};
-use crate::host::store::CorruptRecord;
-use claim::Claim;
-use handler_ref::HandlerRef;
-use schedule::InFlightLimits;
+use crate::base::{UnixMillis, fingerprint, set_right};
+use crate::host::CorruptRecord;
 use succession::Origin;
-use tally::Tally;
-use target::Target;
 
 /// How often a message is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,10 +19,8 @@ use thiserror::Error;
 
 use super::Held;
 use super::succession::Line;
-use crate::base::units::fingerprint;
-use crate::host::metrics::Metric;
-use crate::host::ports::{Entry, Metrics, SharedData};
-use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::base::fingerprint;
+use crate::host::{Change, CorruptRecord, Entry, Metric, Metrics, SharedData, StoreError, read, update};
 
 const INDEX_KEY: &str = "tb1/d";
 const VERSION: u8 = 2;

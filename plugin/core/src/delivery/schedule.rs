@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lookups::AGAIN_MS;
 use super::outbox::Slot;
-use crate::base::units::{UnixMillis, is_leased};
+use crate::base::{UnixMillis, is_leased};
 
 /// How many attempts may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

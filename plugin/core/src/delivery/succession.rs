@@ -18,9 +18,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::disabled::ConfigId;
-use crate::base::units::{UnixMillis, fingerprint};
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, StoreError, read, update};
+use crate::base::{UnixMillis, fingerprint};
+use crate::host::{Change, Metrics, SharedData, StoreError, read, update};
 
 const VERSION: u8 = 1;
 const ENTRY_LEN: usize = 25;
@@ -260,7 +259,11 @@ pub fn begin(
 ///
 /// # Errors
 /// As for any update of shared data.
-pub fn tick(host: &(impl SharedData + Metrics), scope: PluginScope, config: ConfigId) -> Result<Succession, StoreError> {
+pub fn tick(
+    host: &(impl SharedData + Metrics),
+    scope: PluginScope,
+    config: ConfigId,
+) -> Result<Succession, StoreError> {
     let live = |flags: u8| flags & !ENDED | TICKED;
     let mut all = Succession::decode(read(host, &scope.key())?.as_deref());
     if !all.mark(config, live) {

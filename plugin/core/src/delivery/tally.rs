@@ -6,8 +6,7 @@ use super::claim::CauseDigest;
 use super::handler_ref::HandlerRef;
 use super::outbox::Slot;
 use super::succession::{Origin, Placement, Succession};
-use crate::base::mailbox::Address;
-use crate::base::units::{UnixMillis, set_right};
+use crate::base::{Address, UnixMillis, set_right};
 use crate::event::Crossed;
 
 /// Where events are counted, and until when.

@@ -5,10 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::outbox::Tag;
-use crate::base::units::fingerprint;
+use crate::base::fingerprint;
 
 /// What tollbell calls itself in a request.
-pub(crate) const USER_AGENT: &str = concat!("tollbell/", env!("CARGO_PKG_VERSION"));
+pub const USER_AGENT: &str = concat!("tollbell/", env!("CARGO_PKG_VERSION"));
 
 /// What a target's URL stands for where URLs must not be shown: two are alike only if the URLs are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,11 +11,8 @@ use super::target::{EndpointId, Scheme};
 use super::*;
 use crate::config::Config;
 use crate::delivery::claim::CauseDigest;
-use crate::host::metrics::Metric;
-use crate::host::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, SharedData, Wakeups};
-use crate::notify::Notifications;
-use crate::notify::admission::cooldown;
-use crate::notify::content::{Content, WebhookRequest};
+use crate::host::{Callout, CalloutId, CalloutRefused, CalloutReply, Metric, SharedData, Wakeups};
+use crate::notify::{Content, Notifications, WebhookRequest, cooldown};
 use crate::testing::MemoryHost;
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {

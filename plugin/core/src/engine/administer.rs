@@ -5,20 +5,13 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::exchanges::Phase;
 use super::request::Decision;
-use crate::access::answer::{AUTH_FAILURE, Answer, RequestOutcome};
-use crate::access::caller::Caller;
-use crate::access::paths::Readings;
-use crate::access::quota::Counters;
-use crate::access::request::Request;
-use crate::admin::endpoints::{self, Command, MAX_BODY_BYTES};
-use crate::base::units::UnixMillis;
-use crate::delivery::claim::CauseDigest;
+use crate::access::{AUTH_FAILURE, Answer, Caller, Counters, Readings, Request, RequestOutcome};
+use crate::admin::{Command, MAX_BODY_BYTES, endpoints};
+use crate::base::UnixMillis;
+use crate::delivery::CauseDigest;
 use crate::event::EventKind;
-use crate::host::ports::Host;
-use crate::host::stream::{Stream, StreamId};
-use crate::notify::admission::cooldown;
-use crate::notify::incident::{Incident, Scene};
-use crate::notify::outcome::MessageOutcome;
+use crate::host::{Host, Stream, StreamId};
+use crate::notify::{Incident, MessageOutcome, Scene, cooldown};
 
 /// How long one AuthFailure tells of all wrong tokens.
 const ADMIN_FAILURES_MS: u64 = 60_000;

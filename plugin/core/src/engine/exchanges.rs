@@ -3,11 +3,10 @@
 use rustc_hash::FxHashMap;
 
 use super::response::Followup;
-use crate::access::pass::Pass;
-use crate::base::units::UnixMillis;
-use crate::host::headers::Headers;
-use crate::host::stream::{Flow, StreamId};
-use crate::observe::watching::Watched;
+use crate::access::Pass;
+use crate::base::UnixMillis;
+use crate::host::{Flow, Headers, StreamId};
+use crate::observe::Watched;
 
 /// A request and its response.
 #[derive(Default)]

@@ -2,15 +2,11 @@
 
 use std::task::Poll;
 
-use crate::access::Access;
-use crate::access::answer::RequestOutcome;
-use crate::access::caller::Caller;
-use crate::access::pass::{CountedOn, Pass};
-use crate::access::quota::{Charge, ChargeResult, Charged};
-use crate::access::route::{Api, ApiIndex};
-use crate::access::session::Grant;
-use crate::host::store::StoreError;
-use crate::notify::incident::Incident;
+use crate::access::{
+    Access, Api, ApiIndex, Caller, Charge, ChargeResult, Charged, CountedOn, Grant, Pass, RequestOutcome,
+};
+use crate::host::StoreError;
+use crate::notify::Incident;
 
 /// What became of a request, before anyone is notified.
 pub(super) struct Judgement {

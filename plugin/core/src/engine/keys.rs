@@ -10,15 +10,11 @@ mod shelf;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::access::session::{Directory, KeyHash, Sessions, Shared};
-use crate::base::troubles::Troubles;
-use crate::base::units::UnixMillis;
+use crate::access::{Directory, KeyHash, Sessions, Shared};
+use crate::base::{Troubles, UnixMillis};
 use crate::config::{KeysFrom, SessionMaker, is_identity};
-use crate::delivery::clusters::ClusterUse;
-use crate::delivery::clusters::UnknownClusters;
-use crate::delivery::target::Target;
-use crate::host::metrics::{Fetch, Gauge, Metric};
-use crate::host::ports::{Callout, CalloutId, CalloutRefused, CalloutReply, Host};
+use crate::delivery::{ClusterUse, Target, UnknownClusters};
+use crate::host::{Callout, CalloutId, CalloutRefused, CalloutReply, Fetch, Gauge, Host, Metric};
 use members::Members;
 use shelf::{Head, Shelf};
 

@@ -17,33 +17,19 @@ mod response;
 mod version;
 mod waiting;
 
-use crate::access::Access;
-use crate::access::allowed_urls::CompiledUrls;
-use crate::access::answer::{Answer, RequestOutcome};
-use crate::access::caller::KnownKeys;
-use crate::access::quota::{Counters, LocalCounters};
-use crate::access::request::Request;
-use crate::access::route::Api;
-use crate::access::session::Directory;
-use crate::admin::Admin;
-use crate::admin::connection_test::ConnectionTests;
-use crate::admin::endpoints::MAX_BODY_BYTES;
-use crate::base::units::UnixMillis;
+use crate::access::{
+    Access, Answer, Api, CompiledUrls, Counters, Directory, KnownKeys, LocalCounters, Request, RequestOutcome,
+};
+use crate::admin::{Admin, ConnectionTests, MAX_BODY_BYTES};
+use crate::base::UnixMillis;
 use crate::config::Config;
-use crate::delivery::disabled::ConfigId;
-use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::succession::{self, Line, Placement, PluginScope};
-use crate::delivery::target::Target;
-use crate::delivery::{clusters, disabled, lease};
+use crate::delivery::{
+    ConfigId, Dispatcher, Line, Placement, PluginScope, Target, clusters, disabled, lease, succession,
+};
 use crate::event::EventKind;
-use crate::host::metrics::Metric;
-use crate::host::ports::{CalloutId, CalloutReply, Host, TICK_MS};
-use crate::host::stream::{Flow, Stream, StreamId, Streams};
-use crate::notify::Notifications;
-use crate::notify::notifier::Notifier;
-use crate::observe::Observation;
-use crate::observe::body::BodyPool;
-use crate::observe::upstream::Upstreams;
+use crate::host::{CalloutId, CalloutReply, Flow, Host, Metric, Stream, StreamId, Streams, TICK_MS};
+use crate::notify::{Notifications, Notifier};
+use crate::observe::{BodyPool, Observation, Upstreams};
 use exchanges::{OpenStream, OpenStreams, Phase};
 use keys::{KeyFetcher, LOADING_TICK_MS};
 use litemap::LiteMap;
@@ -74,7 +60,7 @@ pub struct Engine<C = LocalCounters> {
     bodies: BodyPool,
     /// Answers for streams that wait for them.
     answers: Vec<(StreamId, Answer)>,
-    /// The property that holds a [`Pass`](crate::access::pass::Pass): each placement has its own.
+    /// The property that holds a [`Pass`](crate::access::Pass): each placement has its own.
     pass_property: String,
     /// The stream before this one was cut off, and left a `Pass`.
     was_cut_off: bool,
@@ -239,7 +225,7 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// A tick: see [`Clock::tick_every`](crate::host::ports::Clock::tick_every).
+    /// A tick: see [`Clock::tick_every`](crate::host::Clock::tick_every).
     pub fn on_tick(&mut self, host: &impl Host, streams: &impl Streams) {
         let now = host.now_or_epoch();
         if !self.loads_keys(host, now) {

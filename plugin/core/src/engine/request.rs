@@ -6,24 +6,14 @@ use super::Engine;
 use super::judgement::{Judgement, Placed};
 use super::response::{Followup, StatusHeader};
 use super::version;
-use crate::access::Access;
-use crate::access::answer::{Answer, RequestOutcome};
-use crate::access::caller::{Asked, Caller};
-use crate::access::pass::{self, Pass, Passing};
-use crate::access::paths::Readings;
-use crate::access::preflight::is_preflight;
-use crate::access::quota::{Charge, ChargeResult, Counters};
-use crate::access::request::Request;
-use crate::access::route::{Api, ApiIndex, Route, Versioned};
-use crate::access::versioning::ROUTE_HEADER;
-use crate::base::units::UnixMillis;
-use crate::host::headers::HeaderChange;
-use crate::host::ports::Host;
-use crate::host::stream::StreamId;
-use crate::notify::incident::Scene;
-use crate::observe::Rules;
-use crate::observe::body::BodyPool;
-use crate::observe::watching::Watched;
+use crate::access::{
+    Access, Answer, Api, ApiIndex, Asked, Caller, Charge, ChargeResult, Counters, Pass, Passing, ROUTE_HEADER,
+    Readings, Request, RequestOutcome, Route, Versioned, is_preflight, pass,
+};
+use crate::base::UnixMillis;
+use crate::host::{HeaderChange, Host, StreamId};
+use crate::notify::Scene;
+use crate::observe::{BodyPool, Rules, Watched};
 
 /// What is to be done with a request.
 #[derive(Debug)]

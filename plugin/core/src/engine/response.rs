@@ -2,20 +2,11 @@
 
 use super::Engine;
 use super::exchanges::Phase;
-use crate::access::Access;
-use crate::access::answer::Answer;
-use crate::access::caller::Caller;
-use crate::access::pass::Passing;
-use crate::access::quota::{Counters, Usages};
-use crate::access::request::Request;
-use crate::access::route::Api;
-use crate::base::units::UnixMillis;
-use crate::host::headers::Headers;
-use crate::host::ports::Host;
-use crate::host::stream::{Stream, StreamId};
-use crate::notify::incident::{Incident, Scene};
-use crate::observe::upstream::{self, UpstreamVerdict};
-use crate::observe::watching::Watched;
+use crate::access::{Access, Answer, Api, Caller, Counters, Passing, Request, Usages};
+use crate::base::UnixMillis;
+use crate::host::{Headers, Host, Stream, StreamId};
+use crate::notify::{Incident, Scene};
+use crate::observe::{UpstreamVerdict, Watched, upstream};
 
 /// What a response needs to know of its request.
 #[derive(Debug)]

@@ -7,8 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::event::EventKind;
-use crate::host::headers::HeaderChange;
-use crate::host::ports::{Callout, SharedData};
+use crate::host::{Callout, HeaderChange, SharedData};
 use crate::testing::{MemoryHost, TestStream, TestStreams};
 
 mod access;

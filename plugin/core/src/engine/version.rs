@@ -1,13 +1,7 @@
 //! Which version of an API a request is for.
 
-use crate::access::Access;
-use crate::access::answer::RequestOutcome;
-use crate::access::pass::Pass;
-use crate::access::preflight::is_preflight;
-use crate::access::request::Request;
-use crate::access::route::{Api, ApiIndex, Versioned};
-use crate::access::versioning::Versioning;
-use crate::base::units::UnixMillis;
+use crate::access::{Access, Api, ApiIndex, Pass, Request, RequestOutcome, Versioned, Versioning, is_preflight};
+use crate::base::UnixMillis;
 
 /// The version, where the API has some.
 pub(super) fn of_request<'c>(

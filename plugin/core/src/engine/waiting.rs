@@ -3,13 +3,10 @@
 use super::Engine;
 use super::exchanges::Phase;
 use super::request::{Decision, Waited};
-use crate::access::quota::{ChargeResult, Counters};
-use crate::access::request::Request;
-use crate::admin::endpoints::{self, BODY_PATIENCE_MS};
-use crate::base::units::UnixMillis;
-use crate::host::ports::Host;
-use crate::host::store::StoreError;
-use crate::host::stream::{Stream, StreamId, Streams};
+use crate::access::{ChargeResult, Counters, Request};
+use crate::admin::{BODY_PATIENCE_MS, endpoints};
+use crate::base::UnixMillis;
+use crate::host::{Host, StoreError, Stream, StreamId, Streams};
 
 impl<C: Counters> Engine<C> {
     /// Answers the streams that wait for something that has come: an answer of their own, or their charge.

@@ -5,7 +5,7 @@ use std::fmt;
 use enum_map::Enum;
 use strum::{EnumCount, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
 
-use crate::host::metrics::{Label, Metric};
+use crate::host::{Label, Metric};
 use ManagementAction::{Add, Approved, Delete, Deleted, Submitted, Update, Updated};
 
 /// Where a type of event comes from.

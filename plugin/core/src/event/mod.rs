@@ -10,9 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::base::json;
-use crate::base::mailbox::Mailbox;
-use crate::base::units::{Percent, UnixMillis, fingerprint};
+use crate::base::{Mailbox, Percent, UnixMillis, fingerprint, json};
 
 /// Something that happened.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 use crate::host::guess::Guesses;
 use crate::host::metrics::{Gauge, Metric};
 

@@ -12,13 +12,10 @@ pub mod repeats;
 use super::Notifications;
 use super::handler::{Channel, Handler};
 use super::outcome::MessageOutcome;
-use crate::base::units::UnixMillis;
-use crate::delivery::claim::{CauseDigest, Claim};
-use crate::delivery::outbox::{self, ReserveError, Share, Slot};
-use crate::delivery::{Delivery, Held, disabled};
+use crate::base::UnixMillis;
+use crate::delivery::{CauseDigest, Claim, Delivery, Held, ReserveError, Share, Slot, disabled, outbox};
 use crate::event::{Event, Family, Subject};
-use crate::host::metrics::Metric;
-use crate::host::ports::Host;
+use crate::host::{Host, Metric};
 use cap::{Budget, Turn};
 use cooldown::LiveClaim;
 

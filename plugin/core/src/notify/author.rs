@@ -3,17 +3,11 @@
 use super::Notifications;
 use super::admission::{cooldown, digest};
 use super::content::{self, Content};
-use crate::base::units::UnixMillis;
-use crate::delivery::attempt::DeliveryOutcome;
-use crate::delivery::claim::Claim;
-use crate::delivery::clusters::ClusterUse;
-use crate::delivery::outbox::Slot;
-use crate::delivery::schedule::InFlightLimits;
-use crate::delivery::succession::{Placement, Succession};
-use crate::delivery::tally::Tally;
-use crate::delivery::{Author, Delivery};
-use crate::host::ports::{Callout, CalloutReply, Callouts, Host};
-use crate::host::store::StoreError;
+use crate::base::UnixMillis;
+use crate::delivery::{
+    Author, Claim, ClusterUse, Delivery, DeliveryOutcome, InFlightLimits, Placement, Slot, Succession, Tally,
+};
+use crate::host::{Callout, CalloutReply, Callouts, Host, StoreError};
 
 impl Author for Notifications {
     fn placement(&self) -> &Placement {

@@ -10,17 +10,17 @@ pub mod signature;
 pub mod template;
 
 pub use adopt::adopt;
-pub use draft::{ContentError, Draft, draft, email, webhook_request};
+pub use draft::{ContentError, draft, email, webhook_request};
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::units::UnixMillis;
-use crate::delivery::attempt::{DeliveryOutcome, Failure};
-use crate::delivery::{self, Delivery};
-use crate::host::ports::{Callout, CalloutReply, Callouts};
-use mail::verdict::{ProviderAnswer, MAX_ANSWER_BYTES};
+use crate::base::UnixMillis;
+use crate::delivery;
+use crate::delivery::{Delivery, DeliveryOutcome, Failure};
+use crate::host::{Callout, CalloutReply, Callouts};
+use mail::verdict::{MAX_ANSWER_BYTES, ProviderAnswer};
 use mail::{Account, EmailMessage};
 use signature::SigningKey;
 
@@ -56,8 +56,8 @@ impl fmt::Debug for WebhookRequest {
 /// An email and the account that sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Email {
-    pub(crate) account: Account,
-    pub(crate) letter: EmailMessage,
+    pub account: Account,
+    pub letter: EmailMessage,
 }
 
 impl Content {

@@ -7,11 +7,8 @@ use litemap::LiteMap;
 use super::admission::cap::Cap;
 use super::content::signature::SigningKey;
 use super::content::template::TemplateName;
-use crate::base::ids::HandlerIndex;
-use crate::base::mailbox::Mailbox;
-use crate::base::units::fingerprint;
-use crate::delivery::handler_ref::{HandlerRef, ListPath};
-use crate::delivery::target::Target;
+use crate::base::{HandlerIndex, Mailbox, fingerprint};
+use crate::delivery::{HandlerRef, ListPath, Target};
 
 /// Every handler of a configuration.
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,7 @@
 //! What happens to a request that someone may have to be notified of, and what its event says.
 
-use crate::access::answer::{AUTH_FAILURE, RATE_LIMITED, RequestOutcome};
-use crate::access::caller::Caller;
-use crate::access::quota::{Crossing, LimitScope};
-use crate::access::request::Request;
-use crate::access::route::Api;
-use crate::base::text::client_text;
+use crate::access::{AUTH_FAILURE, Api, Caller, Crossing, LimitScope, RATE_LIMITED, Request, RequestOutcome};
+use crate::base::client_text;
 use crate::event::{Crossed, EventKind, HostInfo, HostPlace, Meta, Subject};
 
 /// Something that someone may have to be notified of.

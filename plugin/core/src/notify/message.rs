@@ -5,12 +5,10 @@ use super::admission::Admission;
 use super::content::{Content, ContentError, draft};
 use super::handler::{Channel, Handler};
 use super::outcome::MessageOutcome;
-use crate::base::units::UnixMillis;
-use crate::delivery::Delivery;
-use crate::delivery::claim::Claim;
+use crate::base::UnixMillis;
+use crate::delivery::{Claim, Delivery};
 use crate::event::Event;
-use crate::host::metrics::Metric;
-use crate::host::ports::Host;
+use crate::host::{Host, Metric};
 
 /// Hands the message over that a handler sends of an event, unless something holds it back. Whatever fails is logged and
 /// counted.

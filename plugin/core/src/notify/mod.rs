@@ -15,18 +15,34 @@ pub mod message;
 pub mod notifier;
 pub mod outcome;
 
+pub use admission::cap::Cap;
+pub use admission::cooldown;
+#[cfg(test)]
+pub use admission::digest::MAX_NAMED;
+pub use content::mail::mailgun::Mailgun;
+pub use content::mail::mandrill::Mandrill;
+pub use content::mail::sendgrid::SendGrid;
+pub use content::mail::ses::AmazonSes;
+pub use content::mail::templates::{MailTemplates, Part};
+pub use content::mail::{
+    Account, AwsKey, Backend, Mail, Provider, Secret, mailgun, mandrill, sendgrid, ses, templates,
+};
+pub use content::signature;
+pub use content::signature::SigningKey;
+pub use content::template::Templates;
+#[cfg(test)]
+pub use content::{Content, WebhookRequest};
+pub use handler::{Action, Channel, Form, Handlers, Recipient, Webhook};
+pub use incident::{Incident, Scene};
+pub use notifier::Notifier;
+pub use outcome::MessageOutcome;
+
 use enum_map::EnumMap;
 use litemap::LiteMap;
 
-use crate::base::ids::HandlerIndex;
-use crate::delivery::DeliveryPolicy;
-use crate::delivery::clusters::Clusters;
-use crate::delivery::outbox::Table;
-use crate::delivery::succession::Placement;
+use crate::base::HandlerIndex;
+use crate::delivery::{Clusters, DeliveryPolicy, Placement, Table};
 use crate::event::{Event, EventKind};
-use content::mail::Mail;
-use content::template::Templates;
-use handler::Handlers;
 
 /// Everything of a configuration that is about notifying someone.
 pub struct Notifications {

@@ -6,12 +6,10 @@ use super::handler::{Action, Handler};
 use super::incident::{Incident, Scene, crossed, meta};
 use super::message;
 use super::outcome::MessageOutcome;
-use crate::access::route::Api;
-use crate::access::session::Directory;
-use crate::base::units::UnixMillis;
+use crate::access::{Api, Directory};
+use crate::base::UnixMillis;
 use crate::event::{Event, Management, ManagementAction, Meta};
-use crate::host::metrics::Metric;
-use crate::host::ports::Host;
+use crate::host::{Host, Metric};
 use crate::observe::Occurrence;
 
 /// Makes events and hands their messages over.

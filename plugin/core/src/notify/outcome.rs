@@ -1,6 +1,6 @@
 //! What becomes of an event at one handler.
 
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 
 /// What became of an event on its way to one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

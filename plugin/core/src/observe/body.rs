@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use self::pool::Pooled;
 use super::exchange::BodyView;
-use crate::access::request::decode_query_part;
+use crate::access::decode_query_part;
 
 /// A body that was read.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -26,17 +26,26 @@ pub mod shapes;
 pub mod upstream;
 pub mod watching;
 
-pub use exchange::{BodyView, Exchange};
-pub use occurrence::{Occurrence, OrgId};
-pub(crate) use posted::mismatches;
-pub use posted::{ShapeError, posted};
+pub use body::BodyPool;
+pub use fields::{Brings, TABLE};
+pub use fit::fitted;
+pub use path::Template;
+pub use rules::{FreeRule, Payload, ValueSource};
+pub use shapes::FieldType;
+pub use upstream::{DEFAULT_FAILURES, UpstreamVerdict, Upstreams};
+pub use watching::Watched;
+
+pub use exchange::Exchange;
+pub use occurrence::Occurrence;
+pub use posted::mismatches;
+pub use posted::posted;
 pub use presets::Preset;
-pub use rules::{Rules, Watch};
-pub(crate) use secrets::{is_secret, leads_to_credential, leads_to_secret};
+pub use rules::Rules;
+pub use secrets::{is_secret, leads_to_credential, leads_to_secret};
 
 use litemap::LiteMap;
 
-use crate::access::route::ApiIndex;
+use crate::access::ApiIndex;
 
 /// Which exchanges are management events, by API.
 #[derive(Default)]

@@ -4,8 +4,7 @@ use serde_json::{Map, Value};
 
 use super::secrets::org_of_key;
 use super::shapes;
-use crate::base::mailbox::{Address, Mailbox, Name};
-use crate::base::units::UnixMillis;
+use crate::base::{Address, Mailbox, Name, UnixMillis};
 use crate::event::{EventKind, ManagementAction};
 
 /// A management event that happened.

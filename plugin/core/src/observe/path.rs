@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::access::request::decode_query_part;
+use crate::access::decode_query_part;
 
 /// A path with named places: each segment is a literal, or `{name}` for any that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]

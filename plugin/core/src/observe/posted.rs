@@ -7,9 +7,7 @@ use serde_json::{Map, Value};
 use super::occurrence::Occurrence;
 use super::shapes::FieldType::{Attributes, Boolean, Fields, Integer, Integers, Object, Text, Texts, Time};
 use super::shapes::{ATTRIBUTE, Field, FieldType, fields, is_rfc3339};
-use crate::base::json::type_name;
-use crate::base::place::{hint, item, member};
-use crate::base::units::UnixMillis;
+use crate::base::{UnixMillis, hint, item, member, type_name};
 use crate::event::{EventKind, ManagementAction};
 
 /// What is wrong with what was posted, and where.
@@ -65,7 +63,7 @@ pub fn posted(json: &Value, now: UnixMillis) -> Result<Occurrence, Vec<ShapeErro
 }
 
 /// What of a value is not of a type. `path` is the value's own.
-pub(crate) fn mismatches(path: &str, of: FieldType, value: &Value) -> Vec<ShapeError> {
+pub fn mismatches(path: &str, of: FieldType, value: &Value) -> Vec<ShapeError> {
     let mut check = Check::default();
     check.is_of(path, of, value);
     check.errors

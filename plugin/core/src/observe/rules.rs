@@ -10,7 +10,7 @@ use super::occurrence::{Occurrence, OrgId};
 use super::path::Template;
 use super::presets::{Preset, Row};
 use super::secrets::{fingerprint, scrub};
-use crate::access::paths::Prefix;
+use crate::access::Prefix;
 use crate::event::{EventKind, ManagementAction};
 
 /// What an API's exchanges are held against.
@@ -198,7 +198,10 @@ impl What {
             What::Preset(row) => (row.needs.request, row.needs.response),
             What::Free(rule) => {
                 let of = |wanted: fn(&ValueSource) -> bool| rule.sources().any(wanted);
-                (of(|source| matches!(source, ValueSource::Request(_))), of(|source| matches!(source, ValueSource::Response(_))))
+                (
+                    of(|source| matches!(source, ValueSource::Request(_))),
+                    of(|source| matches!(source, ValueSource::Response(_))),
+                )
             }
         }
     }
@@ -250,7 +253,9 @@ impl ValueSource {
     /// What the value is called where it stands; empty for the whole of something.
     fn name(&self) -> &str {
         match self {
-            ValueSource::Request(pointer) | ValueSource::Response(pointer) => pointer.rsplit('/').next().unwrap_or_default(),
+            ValueSource::Request(pointer) | ValueSource::Response(pointer) => {
+                pointer.rsplit('/').next().unwrap_or_default()
+            }
             ValueSource::Path(name) | ValueSource::Query(name) => name,
             ValueSource::Value(_) => "",
         }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::{Map, Value};
 
-use crate::access::session::KeyHash;
+use crate::access::KeyHash;
 
 /// Members that are credentials wherever they stand: of Tyk's sessions (`basic_auth_data.password`, `jwt_data.secret`),
 /// of its API definitions (`request_signing.secret`), of portal users (`JWTToken`). As [`plain`] writes them.
@@ -163,19 +163,19 @@ fn withhold_texts(value: &mut Value) {
 }
 
 /// Whether a member of that name is a credential, should its value be a text.
-pub(crate) fn is_secret(name: &str) -> bool {
+pub fn is_secret(name: &str) -> bool {
     let name = plain(name);
     is_credential(&name) || ends_as_secret(singular(&name))
 }
 
 /// Whether a JSON pointer leads to a credential, or into one, of which not even a fingerprint is shown.
-pub(crate) fn leads_to_credential(pointer: &str) -> bool {
+pub fn leads_to_credential(pointer: &str) -> bool {
     let exactly = |name: &str| CREDENTIALS.contains(&plain(name).as_str());
     names_of(pointer).any(exactly) || last_name(pointer).is_some_and(|name| is_credential(&plain(name)))
 }
 
 /// Whether a JSON pointer leads to a secret: a credential, the value of a header, or a developer's keys.
-pub(crate) fn leads_to_secret(pointer: &str) -> bool {
+pub fn leads_to_secret(pointer: &str) -> bool {
     let is_in_headers = || names_of(pointer).rev().skip(1).any(|name| names_headers(&plain(name)));
     let is_in_keys = || {
         let of_developer = names_of(pointer).skip_while(|name| plain(name) != "portaldeveloper").nth(1);

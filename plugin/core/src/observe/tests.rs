@@ -13,7 +13,7 @@ use super::posted::posted;
 use super::presets::Preset;
 use super::rules::{FreeRule, Payload, Rules, ValueSource};
 use super::shapes;
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 use crate::event::{EventKind, ManagementAction};
 
 mod bodies;

@@ -8,11 +8,10 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::access::route::{Api, ApiIndex};
-use crate::base::units::UnixMillis;
+use crate::access::{Api, ApiIndex};
+use crate::base::UnixMillis;
 use crate::event::EventKind;
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, read, update};
 
 const VERSION: u8 = 2;
 
@@ -220,7 +219,11 @@ mod tests {
             (0x8020, refused),
             (0, "dns_resolution_failure{completed}"),
         ] {
-            assert_eq!(UpstreamVerdict::of(flags, details), Some(UpstreamVerdict::ConnectionFailed), "{flags:x} {details}");
+            assert_eq!(
+                UpstreamVerdict::of(flags, details),
+                Some(UpstreamVerdict::ConnectionFailed),
+                "{flags:x} {details}"
+            );
         }
         assert_eq!(UpstreamVerdict::of(0x22, ""), Some(UpstreamVerdict::NoHealthyHost));
         // The upstream's own 503, a time-out, a reset stream, no route, and what another filter refused.

@@ -1,9 +1,7 @@
 //! An exchange that is watched on its way, for what it says of an admin API or a portal. Nothing of it is held up.
 
-use crate::access::paths::Readings;
-use crate::access::request::Request;
-use crate::access::route::ApiIndex;
-use crate::host::headers::is_header;
+use crate::access::{ApiIndex, Readings, Request};
+use crate::host::is_header;
 use crate::observe::body::{Body, BodyPool, Collector};
 use crate::observe::{Exchange, Occurrence, Rules};
 

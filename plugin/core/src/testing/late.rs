@@ -2,10 +2,9 @@
 
 use std::task::Poll;
 
-use crate::access::quota::{Charge, ChargeResult, Counters, LocalCounters};
-use crate::base::units::UnixMillis;
-use crate::host::ports::{Callouts, Metrics, SharedData};
-use crate::host::stream::StreamId;
+use crate::access::{Charge, ChargeResult, Counters, LocalCounters};
+use crate::base::UnixMillis;
+use crate::host::{Callouts, Metrics, SharedData, StreamId};
 
 /// Counts as the process does, and keeps each answer back for some ticks.
 #[derive(Debug)]

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::vm::uncounted;
-use crate::host::headers::{HeaderChange, HeaderPair, Headers, is_header};
-use crate::host::ports::HostError;
-use crate::host::stream::{Answer, Stream, StreamId, Streams};
+use crate::host::{Answer, HeaderChange, HeaderPair, Headers, HostError, Stream, StreamId, Streams, is_header};
 
 /// A stream.
 #[derive(Debug, Default)]

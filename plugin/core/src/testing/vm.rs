@@ -3,12 +3,10 @@
 use std::cell::RefCell;
 
 use super::MemoryHost;
-use crate::base::units::UnixMillis;
-use crate::host::guess::Guesses;
-use crate::host::metrics::{Gauge, Metric};
-use crate::host::ports::{
-    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Clock, Entry, HostError, Metrics, Setup, SharedData,
-    Wakeups,
+use crate::base::UnixMillis;
+use crate::host::{
+    BodyError, Callout, CalloutId, CalloutRefused, Callouts, Clock, Entry, Gauge, Guesses, HostError, Metric, Metrics,
+    Setup, SharedData, Wakeups,
 };
 
 /// The VM.

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tollbell_core::observe::fields::{Brings, TABLE};
-use tollbell_core::observe::presets::Preset;
+use tollbell_core::{Brings, Preset, TABLE};
 
 use super::exchange::Exchange;
 

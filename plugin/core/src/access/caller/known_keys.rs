@@ -33,6 +33,7 @@ type Named = (SessionIndex, Vec<u8>);
 
 impl KnownKeys {
     /// Whether none is known.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.named.is_empty()
     }

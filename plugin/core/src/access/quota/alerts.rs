@@ -14,7 +14,7 @@
 //! rings once. Of a third limit in the same window the oldest alert is forgotten.
 
 use super::Trigger;
-use crate::base::units::Percent;
+use crate::base::Percent;
 
 /// The alerts of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,8 @@
 use std::task::Poll;
 
 use super::ledger::{self, Charge, Charged};
-use crate::base::units::UnixMillis;
-use crate::host::ports::{CalloutId, CalloutReply, Callouts, Metrics, SharedData};
-use crate::host::store::StoreError;
-use crate::host::stream::StreamId;
+use crate::base::UnixMillis;
+use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId};
 
 /// What came of a charge.
 ///

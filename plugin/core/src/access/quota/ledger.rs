@@ -10,12 +10,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::page::{Counter, PageKind, MAX_ENTRIES, Page, PagePlace};
+use super::page::{Counter, MAX_ENTRIES, Page, PageKind, PagePlace};
 use super::{Alerts, Quota, Usage};
-use crate::base::units::{Percent, UnixMillis};
-use crate::host::metrics::Metric;
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, CorruptRecord, StoreError, read, update_often};
+use crate::base::{Percent, UnixMillis};
+use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update_often};
 
 /// Two places of every organisation's page are kept for the organisation itself.
 const MAX_SHARED: usize = MAX_ENTRIES - 2;

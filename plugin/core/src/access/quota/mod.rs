@@ -14,12 +14,12 @@ mod page;
 
 pub use alerts::Alerts;
 pub use counters::{ChargeResult, Counters, LocalCounters};
-pub use ledger::{Charge, Charged, Crossing, Home, ChargeLine, List, PageName, LimitScope, Usages, charge, usages};
-pub use page::{Counter, PageKind, MAX_ENTRIES, Page};
+pub use ledger::{Charge, ChargeLine, Charged, Crossing, Home, LimitScope, List, PageName, Usages, usages};
+pub use page::{Counter, MAX_ENTRIES};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::units::{Percent, UnixMillis};
+use crate::base::{Percent, UnixMillis};
 
 /// A quota as configured: how much, for how long, and when to ring.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

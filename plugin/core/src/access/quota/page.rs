@@ -15,8 +15,8 @@
 //! whoever comes regularly (segmented LRU; Karedla, Love, Wherry, 1994).
 
 use super::alerts::{Alert, Alerts};
-use crate::base::units::{Percent, UnixMillis};
-use crate::host::store::CorruptRecord;
+use crate::base::{Percent, UnixMillis};
+use crate::host::CorruptRecord;
 
 /// Entries that a page takes. More would make every read of the page dearer.
 pub const MAX_ENTRIES: usize = 32;

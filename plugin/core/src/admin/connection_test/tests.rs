@@ -1,13 +1,12 @@
 use super::*;
-use crate::delivery::outbox::Tag;
-use crate::delivery::target::EndpointId;
+use crate::delivery::{EndpointId, Tag};
 use crate::testing::MemoryHost;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn target() -> Target {
     Target {
-        scheme: crate::delivery::target::Scheme::Https,
+        scheme: crate::delivery::Scheme::Https,
         authority: "crm.test".into(),
         path_and_query: "/services/T0/s3cret?sig=s3cret".into(),
         cluster: "c".into(),

@@ -11,7 +11,7 @@ mod monitors;
 use super::error::{Errors, key_name};
 use super::raw;
 use super::sessions::is_identity;
-use crate::base::place::{item, member};
+use crate::base::{item, member};
 
 /// Looks for settings of one kind.
 type Rule = fn(&Facts<'_>, &mut Found<'_>);

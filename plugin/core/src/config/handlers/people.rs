@@ -1,16 +1,12 @@
 //! Who is told by e-mail, and who hears of an organisation's events.
 
 use super::{ByEvent, EMAIL, HandlerList};
-use crate::base::ids::HandlerIndex;
-use crate::base::mailbox::{Address, Mailbox};
-use crate::base::place::member;
+use crate::base::{Address, HandlerIndex, Mailbox, member};
 use crate::config::event_options::EventOption;
 use crate::config::raw;
-use crate::delivery::target::{Target, USER_AGENT};
+use crate::delivery::{Target, USER_AGENT};
 use crate::event::EventKind;
-use crate::notify::admission::cap::Cap;
-use crate::notify::content::mail::Mail;
-use crate::notify::handler::{Channel, Form, Recipient, Webhook};
+use crate::notify::{Cap, Channel, Form, Mail, Recipient, Webhook};
 
 /// How often a handler may send messages.
 #[derive(Clone, Copy, Default)]

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::config::Config;
-use crate::notify::content::mail::Provider;
+use crate::notify::Provider;
 use crate::notify::content::mail::testing::{config, load, settings};
 
 fn errors(config: &Value) -> Vec<String> {
@@ -87,7 +87,7 @@ fn the_region_of_ses_is_given_or_told() {
     let region = |changes| {
         let mail = load(&with("amazonses", changes));
         let request = mail.backend.account.request(&crate::notify::content::mail::testing::letter());
-        let signed = mail.backend.account.sign(&request.request_headers(), b"", crate::base::units::UnixMillis(0));
+        let signed = mail.backend.account.sign(&request.request_headers(), b"", crate::base::UnixMillis(0));
         signed[1].1.split('/').nth(2).unwrap().to_owned()
     };
     assert_eq!(region(json!({})), "eu-west-1");
@@ -288,9 +288,9 @@ fn a_shared_letter_is_replaced_before_those_that_share_it() {
         let to = crate::notify::content::mail::testing::mailbox("", "dev@acme.test");
         mail.letter(
             name,
-            &crate::notify::content::mail::templates::EmailFacts {
+            &crate::notify::templates::EmailFacts {
                 action: "add",
-                ..crate::notify::content::mail::templates::EmailFacts::of_event(&event)
+                ..crate::notify::templates::EmailFacts::of_event(&event)
             },
             to,
         )

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::ConfigError;
-use crate::observe::upstream::DEFAULT_FAILURES;
+use crate::observe::DEFAULT_FAILURES;
 
 pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
 pub use mail::{EmailBackend, EmailTemplate};

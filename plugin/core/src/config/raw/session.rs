@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::manage::EventOption;
 use super::{Named, SECONDS, Setting, UNIX_SECONDS};
-use crate::access::allowed_urls::UrlRule;
+use crate::access::UrlRule;
 use crate::config::ConfigError;
 
 settings! {

@@ -12,8 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::base::json::type_name;
-use crate::base::place::{item, member};
+use crate::base::{item, member, type_name};
 use crate::config::error::ConfigError;
 
 /// What JSON can be read into.

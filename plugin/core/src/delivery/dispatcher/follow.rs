@@ -1,14 +1,12 @@
 //! What the slots hold, as the dispatcher learns of it.
 
 use super::{ABANDONED_AFTER_MS, Dispatcher, HELD, LEADER_FIRST_MS, WAKE_UPS};
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 use crate::delivery::disabled::ConfigId;
-use crate::delivery::outbox::{self, Slot};
+use crate::delivery::outbox::Slot;
 use crate::delivery::succession::Succession;
-use crate::delivery::{Author, Delivery, Held};
-use crate::host::metrics::Metric;
-use crate::host::ports::Host;
-use crate::host::store::StoreError;
+use crate::delivery::{Author, Delivery, Held, outbox};
+use crate::host::{Host, Metric, StoreError};
 
 impl Dispatcher {
     /// The VM that leads may be of another configuration: then it cannot write this one's digests, nor take over what

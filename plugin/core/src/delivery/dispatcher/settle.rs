@@ -1,12 +1,11 @@
 //! What becomes of a message after an attempt.
 
 use super::{Attempt, Dispatcher, REPLY_PATIENCE_MS};
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 use crate::delivery::attempt::{DeliveryOutcome, Failure};
-use crate::delivery::outbox::{self, Slot};
-use crate::delivery::{Author, Delivery, Held, disabled};
-use crate::host::metrics::Metric;
-use crate::host::ports::{CalloutId, CalloutRefused, Host, TICK_MS};
+use crate::delivery::outbox::Slot;
+use crate::delivery::{Author, Delivery, Held, disabled, outbox};
+use crate::host::{CalloutId, CalloutRefused, Host, Metric, TICK_MS};
 
 impl Dispatcher {
     /// Ends the attempts whose replies the host owes for too long: they would hold up their target for ever.

@@ -8,9 +8,8 @@
 //! Two generations have chunks of their own in turn, so that one is whole while the next is being written. An edition is
 //! what one VM has made of one answer: should two ever write at once, their chunks are told apart.
 
-use crate::base::units::{UnixMillis, fingerprint, is_leased};
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::base::{UnixMillis, fingerprint, is_leased};
+use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, read, update};
 
 const VERSION: u8 = 1;
 

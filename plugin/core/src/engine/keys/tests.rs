@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::config::Config;
-use crate::config::fields::{self, SessionField, Use};
-use crate::host::metrics::Fetch;
+use crate::config::{Config, SessionField, Use, fields};
+use crate::host::Fetch;
 use crate::testing::MemoryHost;
 
 struct World {
@@ -309,9 +308,8 @@ fn what_is_wrong_with_one_key_closes_it_alone() {
         assert!(closed.plan.grant("orders").is_none(), "{session}");
         assert!(said.len() == 1 && said[0].contains(field), "{session}: {said:?}");
     }
-    let quota = |session: &crate::access::session::Session| {
-        session.plan.limits.quota.as_ref().map(|quota| (quota.max, quota.window_ms))
-    };
+    let quota =
+        |session: &crate::access::Session| session.plan.limits.quota.as_ref().map(|quota| (quota.max, quota.window_ms));
     let (session, said) = read(&json!({ "quota_max": 1000.0, "quota_renewal_rate": 60.0, "meta_data": { "n": 1.0 } }));
     assert_eq!((quota(&session), said.len()), (Some((1000, Some(60_000))), 0));
     let (_, said) = read(&json!({ "quota_max": 5, "monitor": { "trigger_limits": [0, 50, 120, -1] } }));

@@ -6,7 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::Decision;
 use super::{World, hook};
-use crate::access::answer::{Answer, RequestOutcome};
+use crate::access::{Answer, RequestOutcome};
 use crate::event::EventKind;
 
 fn config() -> Value {

@@ -196,7 +196,7 @@ fn what_is_wrong_with_an_event_is_said_and_none_is_taken() {
     assert!(errors.contains("[1]") && errors.contains("ID") && errors.contains("Nam"), "{errors}");
     assert!(world.deliver(10, 200).is_empty());
     assert_eq!(post_events(&mut world, "{").0, 400);
-    let (status, _) = post_events(&mut world, &" ".repeat(crate::admin::endpoints::MAX_BODY_BYTES + 1));
+    let (status, _) = post_events(&mut world, &" ".repeat(crate::admin::MAX_BODY_BYTES + 1));
     assert_eq!(status, 413);
 }
 

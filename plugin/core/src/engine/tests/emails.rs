@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::host::metrics::Metric;
+use crate::host::Metric;
 
 mod floods;
 

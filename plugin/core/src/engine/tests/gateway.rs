@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::host::metrics::Metric;
+use crate::host::Metric;
 
 fn status_of(decision: &Decision) -> u16 {
     match decision {
@@ -345,7 +345,7 @@ fn configurations_that_fetch_one_document_do_not_starve_each_other() {
     }
     let by = |world: &mut World, vm| status_of(&world.on_vm(vm, &[(":path", b"/"), ("authorization", b"k")]));
     assert_eq!([by(&mut world, 0), by(&mut world, 1)], [403, 200], "one has no such policy, and the other has");
-    let failed = world.host.metric(Metric::KeysFetched(crate::host::metrics::Fetch::Failed));
+    let failed = world.host.metric(Metric::KeysFetched(crate::host::Fetch::Failed));
     assert!(failed < 20, "{failed} failures in 50 s");
     // Another credential is another document.
     let mut own = config(json!({ "gold": {} }));

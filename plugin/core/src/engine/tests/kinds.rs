@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::host::metrics::Metric;
-use crate::notify::admission::digest::MAX_NAMED;
+use crate::host::Metric;
+use crate::notify::MAX_NAMED;
 
 /// A channel for wrong keys and crossed thresholds; `keys` sessions, each of which crosses at its first request.
 fn channel(keys: usize, settings: Value) -> Value {

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use super::Decision;
 use super::{World, hook};
-use crate::access::answer::RequestOutcome;
-use crate::host::headers::HeaderChange;
+use crate::access::RequestOutcome;
+use crate::host::HeaderChange;
 use crate::testing::TestStream;
 
 fn config() -> Value {

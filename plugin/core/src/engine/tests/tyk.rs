@@ -697,7 +697,7 @@ fn custom(form: &str, name: &[u8]) -> World {
         { "api_id": "g", "org_id": "globex", "listen_path": "/g/" },
         { "api_id": "n", "listen_path": "/n/" },
     ]);
-    let key = crate::access::session::KeyHash::of(name).fingerprint();
+    let key = crate::access::KeyHash::of(name).fingerprint();
     let keys = json!({ key: { "org_id": "acme", "quota_max": 3, "quota_renewal_rate": 60 } });
     world(json!({}), json!({ "apis": apis, "keys": keys, "tyk_tokens": { "forms": [form], "min_token_length": 3 } }))
 }

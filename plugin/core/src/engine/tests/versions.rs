@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::access::versioning::ROUTE_HEADER;
+use crate::access::ROUTE_HEADER;
 
 const EVENTS: &str = "tollbell_events.type=VersionFailure";
 

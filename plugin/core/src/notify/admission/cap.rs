@@ -11,14 +11,10 @@
 //! One value for a handler, its URL and a group of events in shared data, with the times of its last messages and the
 //! tally that counts the excess.
 
-use crate::base::units::{UnixMillis, fingerprint};
-use crate::delivery::outbox::Slot;
-use crate::delivery::tally::Link;
-use crate::delivery::target::EndpointId;
+use crate::base::{UnixMillis, fingerprint};
+use crate::delivery::{EndpointId, Link, Slot};
 use crate::event::Event;
-use crate::host::metrics::Metric;
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update};
 
 /// The time in which a handler's messages are limited.
 pub const WINDOW_MS: u64 = 60_000;
@@ -211,7 +207,9 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Crossed, EventKind, Subject};
+    use crate::event::Crossed;
+    use crate::event::EventKind;
+    use crate::event::Subject;
     use crate::testing::MemoryHost;
     use proptest::prelude::*;
     #[cfg(target_arch = "wasm32")]

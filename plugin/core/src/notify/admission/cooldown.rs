@@ -9,12 +9,9 @@
 //! A claim is made before its message goes out, by compare-and-swap, so that of concurrent workers one sends. A full
 //! bucket gives up its oldest claim, which is counted.
 
-use crate::base::units::UnixMillis;
-use crate::delivery::claim::{CauseDigest, Claim};
-use crate::delivery::outbox;
-use crate::host::metrics::Metric;
-use crate::host::ports::{Metrics, SharedData};
-use crate::host::store::{Change, CorruptRecord, StoreError, read, update};
+use crate::base::UnixMillis;
+use crate::delivery::{CauseDigest, Claim, outbox};
+use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update};
 use md5::{Digest, Md5};
 
 /// Buckets of the table.
@@ -204,7 +201,7 @@ fn decode_entry(bytes: &[u8]) -> Option<ClaimEntry> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub mod tests {
     use super::*;
     use crate::testing::MemoryHost;
     use proptest::prelude::*;
@@ -225,7 +222,7 @@ pub(crate) mod tests {
     }
 
     /// The vector of Tyk's own test of its webhook handler.
-    pub(crate) fn tyks_checksum() {
+    pub fn tyks_checksum() {
         let fields = [
             r#""event": "QuotaExceeded","#,
             r#""message": "Key Quota Limit Exceeded","#,

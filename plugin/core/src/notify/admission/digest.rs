@@ -7,18 +7,12 @@
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::base::mailbox::Address;
-use crate::base::text::cut;
-use crate::base::units::UnixMillis;
-use crate::delivery::claim::CauseDigest;
-use crate::delivery::outbox::{self, ReserveError, Share, Slot, Table, Tag};
-use crate::delivery::succession::Succession;
-use crate::delivery::tally::{Link, Tally};
-use crate::delivery::{Delivery, Held};
+use crate::base::{Address, UnixMillis, cut};
+use crate::delivery::{
+    CauseDigest, Delivery, Held, Link, ReserveError, Share, Slot, Succession, Table, Tag, Tally, outbox,
+};
 use crate::event::{Crossed, Event, EventKind, Management, ManagementAction, Meta};
-use crate::host::metrics::Metric;
-use crate::host::ports::{Host, Metrics, SharedData};
-use crate::host::store::StoreError;
+use crate::host::{Host, Metric, Metrics, SharedData, StoreError};
 use crate::notify::content::{ContentError, email, webhook_request};
 use crate::notify::handler::{Form, Handler, Recipient};
 use crate::notify::{Notifications, message};

@@ -3,14 +3,9 @@
 use super::cap::WINDOW_MS;
 use super::cooldown::{self, LiveClaim};
 use super::{Admission, MAX_LOOKS, digest, share_of};
-use crate::base::units::UnixMillis;
-use crate::delivery::Delivery;
-use crate::delivery::claim::CauseDigest;
-use crate::delivery::outbox::{self, ReserveError, Share, Slot};
-use crate::delivery::tally::Link;
-use crate::host::metrics::Metric;
-use crate::host::ports::Host;
-use crate::host::store::StoreError;
+use crate::base::UnixMillis;
+use crate::delivery::{CauseDigest, Delivery, Link, ReserveError, Share, Slot, outbox};
+use crate::host::{Host, Metric, StoreError};
 use crate::notify::handler::{Form, Recipient};
 use crate::notify::outcome::MessageOutcome;
 

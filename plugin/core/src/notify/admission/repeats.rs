@@ -7,7 +7,7 @@
 //!
 //! A VM forgets this at every tick, because a claim ends early where its message could not be delivered.
 
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 use crate::notify::incident::{Incident, Scene};
 use crate::notify::outcome::MessageOutcome;
 
@@ -110,10 +110,11 @@ fn add_facts(facts: &mut Vec<u8>, scene: &Scene<'_>, incident: &Incident, origin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::answer::{AUTH_FAILURE, RequestOutcome};
-    use crate::access::caller::Caller;
-    use crate::access::request::Request;
-    use crate::access::route::Api;
+    use crate::access::AUTH_FAILURE;
+    use crate::access::Api;
+    use crate::access::Caller;
+    use crate::access::Request;
+    use crate::access::RequestOutcome;
     use crate::event::EventKind;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;

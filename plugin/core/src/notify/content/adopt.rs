@@ -4,7 +4,7 @@
 //! say stays as it was written. A handler that was removed sends nothing more.
 
 use super::{Content, WebhookRequest};
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 use crate::delivery::Delivery;
 use crate::notify::Notifications;
 use crate::notify::handler::{Channel, Form, Recipient, Webhook};

@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac_sha256::HMAC;
 use serde::{Deserialize, Serialize};
 
-use crate::base::units::UnixMillis;
+use crate::base::UnixMillis;
 
 const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";

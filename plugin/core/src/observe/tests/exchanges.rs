@@ -1,7 +1,7 @@
 //! An exchange, and what it comes to, for each operation of the presets; and those that come to nothing.
 
 use super::*;
-use crate::access::paths::Prefix;
+use crate::access::Prefix;
 
 mod dashboard;
 mod gateway;
@@ -53,7 +53,7 @@ impl Case {
 }
 
 fn sha(key: &str) -> String {
-    crate::access::session::KeyHash::of(key.as_bytes()).fingerprint()
+    crate::access::KeyHash::of(key.as_bytes()).fingerprint()
 }
 
 const ORG: &str = "5e2743567c1f8800018bdf35";

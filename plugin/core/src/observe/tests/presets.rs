@@ -6,7 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::exchanges::{Case, all};
 use super::*;
-use crate::access::paths::Prefix;
+use crate::access::Prefix;
 use crate::observe::path::Template;
 
 fn as_expected(case: &Case) -> Vec<(String, Option<String>, Value)> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::access::paths::Prefix;
+use crate::access::Prefix;
 use crate::config::Config;
 use crate::observe::path::Template;
 
@@ -62,7 +62,7 @@ fn a_rule_takes_values_from_everywhere() {
         assert_eq!(list.len(), 1);
         // Where a place is said and nothing stands there, it is nobody's: the API's would be another one.
         assert_eq!(list[0].org_id.or(Some("of the API"), |_| true).or(Some("")), found);
-        let shown = json!({ "org": { "id": 7 }, "key": crate::access::session::KeyHash::of(b"raw").fingerprint() });
+        let shown = json!({ "org": { "id": 7 }, "key": crate::access::KeyHash::of(b"raw").fingerprint() });
         assert_eq!(list[0].payload, shown);
         assert_eq!(list[0].name(), "key_event.add");
     }
@@ -135,7 +135,7 @@ fn a_key_that_a_rule_names_is_shown_as_its_fingerprint_whatever_it_is_called() {
         let rules = rules(json!({ "rules": [full] }));
         rules.occurrences(&exchange("POST", "/in/k", &Value::Null, response)).pop().unwrap().payload
     };
-    let raw = crate::access::session::KeyHash::of(b"raw").fingerprint();
+    let raw = crate::access::KeyHash::of(b"raw").fingerprint();
     let answer = json!({ "api_key": "raw", "other_key": "x", "auth_token": "y" });
     assert_eq!(
         shown(json!({ "data": { "response": "" }, "fingerprints": ["/api_key"] }), &answer),
@@ -431,7 +431,7 @@ fn event_options_are_read_as_tyk_writes_them() {
     assert_eq!(handler.name, "orgs[acme].event_options.api_event.webhook");
     let channel = handler.action.channel().unwrap();
     assert_eq!(channel.target.path_and_query, "/api?x=1");
-    let crate::notify::handler::Form::Webhook(webhook) = &channel.form else { panic!("{channel:?}") };
+    let crate::notify::Form::Webhook(webhook) = &channel.form else { panic!("{channel:?}") };
     assert!(webhook.headers.contains(&("authorization".to_owned(), "Basic dTpw".to_owned())));
     assert!(!format!("{handler:?}").contains("dTpw"));
 }

@@ -14,7 +14,7 @@ fn scrubbed(mut value: Value) -> Value {
 }
 
 fn fingerprint(key: &str) -> String {
-    crate::access::session::KeyHash::of(key.as_bytes()).fingerprint()
+    crate::access::KeyHash::of(key.as_bytes()).fingerprint()
 }
 
 #[test]

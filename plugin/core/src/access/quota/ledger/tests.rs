@@ -4,7 +4,7 @@ use smallvec::smallvec;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::host::metrics::Metric;
+use crate::host::Metric;
 use crate::testing::MemoryHost;
 
 const WINDOW: u64 = 1000;
@@ -21,7 +21,8 @@ fn own(key: &str) -> PageName<'_> {
 
 fn on<'c>(org: Option<&'c Quota>, key_page: &'c str, subject: u64, key: Option<&'c Quota>) -> Charge<'c> {
     let org = org.map(|quota| ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota, home: Home::Org });
-    let key = key.map(|quota| ChargeLine { scope: LimitScope::KeyQuota, subject, quota, home: Home::OrgOr(own(key_page)) });
+    let key =
+        key.map(|quota| ChargeLine { scope: LimitScope::KeyQuota, subject, quota, home: Home::OrgOr(own(key_page)) });
     Charge { org_page: Some("org"), lines: org.into_iter().chain(key).collect() }
 }
 
@@ -169,7 +170,8 @@ fn a_key_of_no_organisation_has_one_quota_wherever_it_goes() {
     let key = quota(2, &[]);
     let org = quota(10, &[]);
     let by = |org_page, has_quota: bool| {
-        let org = has_quota.then_some(ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota: &org, home: Home::Org });
+        let org =
+            has_quota.then_some(ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota: &org, home: Home::Org });
         let key = ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota: &key, home: Home::Own(own("k")) };
         Charge { org_page, lines: org.into_iter().chain([key]).collect() }
     };
@@ -202,7 +204,8 @@ fn counts(host: &MemoryHost) -> u64 {
 
 #[test]
 fn whichever_limit_refuses_the_request_counts_on_none() {
-    let scopes = [LimitScope::OrgRate, LimitScope::OrgQuota, LimitScope::KeyRate, LimitScope::KeyQuota, LimitScope::ApiRate];
+    let scopes =
+        [LimitScope::OrgRate, LimitScope::OrgQuota, LimitScope::KeyRate, LimitScope::KeyQuota, LimitScope::ApiRate];
     for shares in [true, false] {
         for (place, scope) in scopes.into_iter().enumerate() {
             let (wide, tight) = (quota(100, &[]), quota(3, &[]));
@@ -224,7 +227,8 @@ fn a_refusal_that_nobody_foresaw_is_refunded_everywhere() {
     let host = MemoryHost::default();
     let (wide, tight) = (quota(100, &[]), quota(1, &[]));
     let all = everything([&wide, &wide, &wide, &wide, &tight], false);
-    let (first, rest): (Vec<&ChargeLine<'_>>, Vec<&ChargeLine<'_>>) = all.lines.iter().partition(|line| line.home == Home::Org);
+    let (first, rest): (Vec<&ChargeLine<'_>>, Vec<&ChargeLine<'_>>) =
+        all.lines.iter().partition(|line| line.home == Home::Org);
     let (org, _) = counted(count_on(&host, own("org"), &first, &rest, UnixMillis(5)));
     charge(&host, &Charge { org_page: None, lines: smallvec![all.lines[4].clone()] }, UnixMillis(5)).unwrap();
     let api: Vec<&ChargeLine<'_>> = all.lines.iter().skip(4).collect();
@@ -264,7 +268,10 @@ fn an_organisation_that_gets_a_quota_later_finds_its_place() {
     fill_org_page(&host);
     let org = quota(1, &[]);
     assert_eq!(charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by, None);
-    assert_eq!(charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by, Some(LimitScope::OrgQuota));
+    assert_eq!(
+        charge(&host, &on(Some(&org), "k", 7, None), UnixMillis(5)).unwrap().refused_by,
+        Some(LimitScope::OrgQuota)
+    );
 }
 
 #[test]
@@ -298,7 +305,10 @@ fn lost_races_neither_lose_nor_double_a_count() {
         rung += charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().crossings.len();
     }
     assert_eq!(rung, 1);
-    assert_eq!(charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().refused_by, Some(LimitScope::KeyQuota));
+    assert_eq!(
+        charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().refused_by,
+        Some(LimitScope::KeyQuota)
+    );
 }
 
 proptest! {

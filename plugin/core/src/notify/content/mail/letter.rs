@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::mailbox::{Mailbox, one_line};
-use crate::base::text::cut;
+use crate::base::{Mailbox, cut, one_line};
 
 /// Octets of a subject: it fits into one line of a message, of which RFC 5322 allows 998, also when it is encoded.
 const MAX_SUBJECT: usize = 480;

@@ -11,22 +11,22 @@ use sha2::{Digest, Sha256};
 use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
-use crate::delivery::target::Target;
+use crate::delivery::Target;
 
 /// Where the API is.
-pub(crate) const BASE: &str = "https://api.mailgun.net";
+pub const BASE: &str = "https://api.mailgun.net";
 /// Where it is for the EU.
-pub(crate) const EU_BASE: &str = "https://api.eu.mailgun.net";
+pub const EU_BASE: &str = "https://api.eu.mailgun.net";
 
 /// A domain of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mailgun {
-    pub(crate) target: Target,
-    pub(crate) private_key: Secret,
+pub struct Mailgun {
+    pub target: Target,
+    pub private_key: Secret,
 }
 
 /// What to post to.
-pub(crate) fn path(domain: &str) -> String {
+pub fn path(domain: &str) -> String {
     format!("/v3/{domain}/messages")
 }
 

@@ -7,20 +7,19 @@ use serde_json::{Map, Value};
 use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
-use crate::base::json::object;
-use crate::base::mailbox::Name;
-use crate::delivery::target::Target;
+use crate::base::{Name, object};
+use crate::delivery::Target;
 
 /// Where the API is.
-pub(crate) const BASE: &str = "https://mandrillapp.com";
+pub const BASE: &str = "https://mandrillapp.com";
 /// What to post to.
-pub(crate) const PATH: &str = "/api/1.0/messages/send.json";
+pub const PATH: &str = "/api/1.0/messages/send.json";
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mandrill {
-    pub(crate) target: Target,
-    pub(crate) client_key: Secret,
+pub struct Mandrill {
+    pub target: Target,
+    pub client_key: Secret,
 }
 
 impl Mandrill {

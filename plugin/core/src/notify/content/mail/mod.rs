@@ -8,28 +8,30 @@
 //! means.
 
 mod letter;
-pub(crate) mod mailgun;
-pub(crate) mod mandrill;
+pub mod mailgun;
+pub mod mandrill;
 mod request;
 mod secret;
-pub(crate) mod sendgrid;
-pub(crate) mod ses;
+pub mod sendgrid;
+pub mod ses;
 mod sigv4;
 pub mod templates;
 pub mod verdict;
 
-pub use letter::{EmailBody, EmailMessage, EmailSubject};
+pub use letter::EmailMessage;
+#[cfg(test)]
+pub use letter::{EmailBody, EmailSubject};
 pub use request::MailRequest;
 pub use ses::AwsKey;
 
-pub(crate) use secret::Secret;
+pub use secret::Secret;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::mailbox::Mailbox;
+use crate::base::Mailbox;
 
-use crate::base::units::UnixMillis;
-use crate::delivery::target::Target;
+use crate::base::UnixMillis;
+use crate::delivery::Target;
 use mailgun::Mailgun;
 use mandrill::Mandrill;
 use sendgrid::SendGrid;
@@ -85,7 +87,13 @@ impl Mail {
     /// When a template fails at run time; the text says which and why.
     pub fn letter(&self, name: &str, facts: &EmailFacts<'_>, to: Mailbox) -> Result<EmailMessage, String> {
         let draft = self.templates.draft(name, facts)?;
-        Ok(EmailMessage { to, from: self.backend.from.clone(), subject: draft.subject, text: draft.text, html: draft.html })
+        Ok(EmailMessage {
+            to,
+            from: self.backend.from.clone(),
+            subject: draft.subject,
+            text: draft.text,
+            html: draft.html,
+        })
     }
 }
 
@@ -98,12 +106,12 @@ pub struct Backend {
     pub notify_users: bool,
     /// The cool-down of what developers hear, in milliseconds; 0 for none.
     pub event_timeout_ms: u64,
-    pub(crate) account: Account,
+    pub account: Account,
 }
 
 /// What each provider needs: enough for any VM to send an email, whatever its configuration, and to judge the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Account {
+pub enum Account {
     Mandrill(Mandrill),
     SendGrid(SendGrid),
     Mailgun(Mailgun),
@@ -112,7 +120,7 @@ pub(crate) enum Account {
 
 impl Account {
     /// Whose it is.
-    pub(crate) fn provider(&self) -> Provider {
+    pub fn provider(&self) -> Provider {
         match self {
             Account::Mandrill(_) => Provider::Mandrill,
             Account::SendGrid(_) => Provider::SendGrid,
@@ -122,7 +130,7 @@ impl Account {
     }
 
     /// Where every request goes.
-    pub(crate) fn target(&self) -> &Target {
+    pub fn target(&self) -> &Target {
         match self {
             Account::Mandrill(Mandrill { target, .. })
             | Account::SendGrid(SendGrid { target, .. })
@@ -132,7 +140,7 @@ impl Account {
     }
 
     /// The request that hands over a letter. It lacks what [`Account::sign`] adds.
-    pub(crate) fn request(&self, letter: &EmailMessage) -> MailRequest {
+    pub fn request(&self, letter: &EmailMessage) -> MailRequest {
         match self {
             Account::Mandrill(account) => account.request(letter),
             Account::SendGrid(account) => account.request(letter),
@@ -144,7 +152,7 @@ impl Account {
     /// The headers that an attempt which begins `now` has beside those of the request; none but for Amazon SES.
     ///
     /// `headers` are those of [`MailRequest::request_headers`], with the pseudo-headers.
-    pub(crate) fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
+    pub fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
         match self {
             Account::AmazonSes(account) => account.key.sign(headers, body, now),
             _ => Vec::new(),
@@ -152,7 +160,7 @@ impl Account {
     }
 
     /// What an answer that came `now` means.
-    pub(crate) fn judge(&self, answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
+    pub fn judge(&self, answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         self.provider().judge(answer, now)
     }
 }
@@ -165,6 +173,6 @@ impl Backend {
 }
 
 #[cfg(test)]
-pub(crate) mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::delivery::target::{Target, USER_AGENT};
+use crate::delivery::{Target, USER_AGENT};
 
 /// A POST. The signature of Amazon SES is not in it: each attempt is signed anew.
 #[derive(Clone, PartialEq, Eq)]

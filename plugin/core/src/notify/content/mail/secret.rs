@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// A key or a token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Secret(String);
+pub struct Secret(String);
 
 impl Secret {
-    pub(crate) fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         Secret(text.to_owned())
     }
 

@@ -6,22 +6,21 @@ use serde_json::Value;
 use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
-use crate::base::json::object;
-use crate::base::mailbox::{Mailbox, Name};
-use crate::delivery::target::Target;
+use crate::base::{Mailbox, Name, object};
+use crate::delivery::Target;
 
 /// Where the API is.
-pub(crate) const BASE: &str = "https://api.sendgrid.com";
+pub const BASE: &str = "https://api.sendgrid.com";
 /// Where it is for the EU.
-pub(crate) const EU_BASE: &str = "https://api.eu.sendgrid.com";
+pub const EU_BASE: &str = "https://api.eu.sendgrid.com";
 /// What to post to.
-pub(crate) const PATH: &str = "/v3/mail/send";
+pub const PATH: &str = "/v3/mail/send";
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SendGrid {
-    pub(crate) target: Target,
-    pub(crate) client_key: Secret,
+pub struct SendGrid {
+    pub target: Target,
+    pub client_key: Secret,
 }
 
 impl SendGrid {

@@ -7,32 +7,31 @@ use super::letter::EmailMessage;
 use super::request::MailRequest;
 use super::secret::Secret;
 use super::sigv4::{Credentials, UnsignedRequest};
-use crate::base::json::object;
-use crate::base::units::UnixMillis;
-use crate::delivery::target::Target;
+use crate::base::{UnixMillis, object};
+use crate::delivery::Target;
 
 /// What to post to.
-pub(crate) const PATH: &str = "/v2/email/outbound-emails";
+pub const PATH: &str = "/v2/email/outbound-emails";
 
 /// The charset of a letter where none is set.
-pub(crate) const DEFAULT_CHARSET: &str = "UTF-8";
+pub const DEFAULT_CHARSET: &str = "UTF-8";
 
 const SERVICE: &str = "ses";
 
 /// An account in a region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AmazonSes {
-    pub(crate) target: Target,
-    pub(crate) key: AwsKey,
-    pub(crate) charset: String,
+pub struct AmazonSes {
+    pub target: Target,
+    pub key: AwsKey,
+    pub charset: String,
 }
 
 /// What signs the requests for an account, whenever they are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwsKey {
-    pub(crate) region: String,
-    pub(crate) access_key_id: Secret,
-    pub(crate) secret_access_key: Secret,
+    pub region: String,
+    pub access_key_id: Secret,
+    pub secret_access_key: Secret,
 }
 
 impl AwsKey {
@@ -78,14 +77,14 @@ impl AmazonSes {
 }
 
 /// The region that a host name tells: what follows `email` or `email-fips`, as in `email.eu-west-1.amazonaws.com`.
-pub(crate) fn region_of_host(host: &str) -> Option<&str> {
+pub fn region_of_host(host: &str) -> Option<&str> {
     let mut labels = host.split('.');
     labels.find(|label| matches!(*label, "email" | "email-fips"))?;
     labels.next().filter(|region| is_region(region))
 }
 
 /// Words and a number, such as `us-gov-west-1`.
-pub(crate) fn is_region(text: &str) -> bool {
+pub fn is_region(text: &str) -> bool {
     let Some((words, number)) = text.rsplit_once('-') else { return false };
     let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
     words.contains('-')
@@ -96,7 +95,7 @@ pub(crate) fn is_region(text: &str) -> bool {
 }
 
 /// The host of a region's API.
-pub(crate) fn base(region: &str) -> String {
+pub fn base(region: &str) -> String {
     let top = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     format!("https://email.{region}.{top}")
 }

@@ -8,8 +8,7 @@ use hmac_sha256::HMAC;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::base::datetime;
-use crate::base::units::UnixMillis;
+use crate::base::{UnixMillis, datetime};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const END: &str = "aws4_request";

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{EmailBody, EmailMessage, Mail, EmailSubject};
-use crate::base::mailbox::{Address, Mailbox, Name};
+use super::{EmailBody, EmailMessage, EmailSubject, Mail};
+use crate::base::{Address, Mailbox, Name};
 use crate::config::Config;
 
-pub(crate) fn mailbox(name: &str, address: &str) -> Mailbox {
+pub fn mailbox(name: &str, address: &str) -> Mailbox {
     Mailbox { address: Address::parse(address).unwrap(), name: Name::parse(name).unwrap() }
 }
 
-pub(crate) fn letter() -> EmailMessage {
+pub fn letter() -> EmailMessage {
     EmailMessage {
         to: mailbox("Jörg <x>, \"dev\"", "dev@acme.test"),
         from: mailbox("Acme APIs", "no-reply@acme.test"),
@@ -21,7 +21,7 @@ pub(crate) fn letter() -> EmailMessage {
 }
 
 /// The settings that each provider asks for.
-pub(crate) fn settings(code: &str) -> Value {
+pub fn settings(code: &str) -> Value {
     match code {
         "mailgun" => json!({ "Domain": "mg.acme.test", "PrivateKey": "key-SECRET", "PublicKey": "pubkey-SECRET" }),
         "amazonses" => json!({
@@ -31,14 +31,14 @@ pub(crate) fn settings(code: &str) -> Value {
     }
 }
 
-pub(crate) fn config(code: &str, settings: Value) -> Value {
+pub fn config(code: &str, settings: Value) -> Value {
     json!({ "email_backend": {
         "enable_email_notifications": true, "code": code, "settings": settings,
         "default_from_email": "no-reply@acme.test", "default_from_name": "Acme APIs"
     } })
 }
 
-pub(crate) fn load(config: &Value) -> Mail {
+pub fn load(config: &Value) -> Mail {
     match Config::load(config.to_string().as_bytes()) {
         Ok((config, _)) => config.notifications.mail.unwrap(),
         Err(errors) => panic!("{errors:?}"),

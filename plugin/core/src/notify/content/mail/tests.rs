@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::testing::{config, letter, load, mailbox, settings};
 use super::*;
-use crate::base::mailbox::Name;
+use crate::base::Name;
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 
@@ -153,8 +153,8 @@ fn ses_gets_content_with_its_charset() {
             "FromEmailAddress": "\"Acme APIs\" <no-reply@acme.test>",
             "Destination": { "ToAddresses": ["=?UTF-8?B?SsO2cmcgPHg+LCAiZGV2Ig==?= <dev@acme.test>"] },
             "Content": { "Simple": {
-                "EmailSubject": { "Data": "Schlüssel \"é\" <b>", "Charset": charset },
-                "EmailBody": {
+                "Subject": { "Data": "Schlüssel \"é\" <b>", "Charset": charset },
+                "Body": {
                     "Text": { "Data": "Grüße\n--tollbell\r\n\"a\" <b>\n", "Charset": charset },
                     "Html": { "Data": "<p>Grüße &lt;b&gt;</p>\n", "Charset": charset }
                 }
@@ -165,8 +165,8 @@ fn ses_gets_content_with_its_charset() {
     other["CharSet"] = json!("ISO-8859-1");
     let other = load(&config("amazonses", other)).backend.account.request(&plain());
     let content = &json_of(&other)["Content"]["Simple"];
-    assert_eq!(content["EmailBody"], json!({ "Text": { "Data": plain().text.as_str(), "Charset": "ISO-8859-1" } }));
-    assert_eq!(content["EmailSubject"]["Charset"], "ISO-8859-1");
+    assert_eq!(content["Body"], json!({ "Text": { "Data": plain().text.as_str(), "Charset": "ISO-8859-1" } }));
+    assert_eq!(content["Subject"]["Charset"], "ISO-8859-1");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_letter_without_text_has_no_empty_part() {
     let mut letter = letter();
     letter.text = EmailBody::new(String::new());
     assert_eq!(json_of(&request("sendgrid", &letter))["content"].as_array().unwrap().len(), 1);
-    assert!(json_of(&request("amazonses", &letter))["Content"]["Simple"]["EmailBody"].get("Text").is_none());
+    assert!(json_of(&request("amazonses", &letter))["Content"]["Simple"]["Body"].get("Text").is_none());
     assert!(json_of(&request("mandrill", &letter))["message"].get("text").is_none());
     assert_eq!(form(&request("mailgun", &letter)).last().unwrap().0, "html");
 }
@@ -235,7 +235,7 @@ proptest! {
         let mandrill = json_of(&request("mandrill", &hostile));
         prop_assert_eq!(mandrill["message"]["text"].as_str(), Some(hostile.text.as_str()));
         let ses = json_of(&request("amazonses", &hostile));
-        prop_assert_eq!(ses["Content"]["Simple"]["EmailSubject"]["Data"].as_str(), Some(hostile.subject.as_str()));
+        prop_assert_eq!(ses["Content"]["Simple"]["Subject"]["Data"].as_str(), Some(hostile.subject.as_str()));
         prop_assert!(ses["Destination"]["ToAddresses"][0].as_str().unwrap().ends_with("dev@acme.test")
             || ses["Destination"]["ToAddresses"][0].as_str().unwrap().ends_with("<dev@acme.test>"));
         let fields = form(&request("mailgun", &hostile));

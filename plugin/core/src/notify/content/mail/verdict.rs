@@ -7,8 +7,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::Provider;
-use crate::base::units::UnixMillis;
-use crate::delivery::attempt::{DeliveryOutcome, Failure, retry_after_ms};
+use crate::base::UnixMillis;
+use crate::delivery::{DeliveryOutcome, Failure, retry_after_ms};
 
 /// The largest answer that is of use: a longer one counts as an empty one.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::base::units::{Percent, UnixMillis};
+use crate::base::{Percent, UnixMillis};
 use crate::event::{EventKind, HostInfo, Meta};
 
 fn event(key: &str) -> Event {

@@ -10,7 +10,7 @@ use super::escape::Format;
 use super::go::{self, Expr, MAX_NESTING, Statement};
 use super::place::Places;
 use super::tag::{Kind, Tag, has_go_mark};
-use crate::base::text::cut;
+use crate::base::cut;
 use crate::event::VOLATILE;
 
 /// A template in Handlebars.

@@ -5,7 +5,7 @@ use handlebars::{Handlebars, RenderError};
 use super::escape::Format;
 use super::fault::excerpt;
 use super::registry;
-use crate::base::json::{self, NotJson};
+use crate::base::{NotJson, json};
 use crate::event::{Event, EventKind};
 
 /// Why a trial failed.

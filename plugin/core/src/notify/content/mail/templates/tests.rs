@@ -3,7 +3,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::base::units::{Percent, UnixMillis};
+use crate::base::{Percent, UnixMillis};
 
 const HOSTILE: &str = "<script>alert(\"1\")</script>\r\nBcc: x@y.test & 'q'";
 
@@ -80,7 +80,8 @@ fn hostile_names_stay_names_in_every_letter() {
     });
     let event = hostile_event();
     for name in names() {
-        let facts = EmailFacts { data: &value, message: &value, action: HOSTILE, kind: name, ..EmailFacts::of_event(&event) };
+        let facts =
+            EmailFacts { data: &value, message: &value, action: HOSTILE, kind: name, ..EmailFacts::of_event(&event) };
         let draft = letters.draft(name, &facts).unwrap();
         assert!(!draft.subject.as_str().contains(['\r', '\n']));
         check_html(draft.html.as_ref().unwrap().as_str());

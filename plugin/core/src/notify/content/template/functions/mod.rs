@@ -13,7 +13,7 @@ use handlebars::{
 use serde_json::Value;
 
 use super::escape::Format;
-use crate::base::text::cut;
+use crate::base::cut;
 
 /// A function of Go's templates.
 pub(super) struct Function {

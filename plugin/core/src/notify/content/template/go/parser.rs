@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::MAX_NESTING;
 use super::lexer::{Kind, Token, tokens};
-use crate::notify::content::template::functions::printf;
-use crate::notify::content::template::functions::{FUNCTIONS, Function};
+use crate::notify::content::template::functions::{FUNCTIONS, Function, printf};
 
 /// What one tag says.
 #[derive(Debug)]
