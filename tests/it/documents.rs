@@ -53,7 +53,8 @@ fn the_configurations_of_the_pages_are_good() -> Result<()> {
         let text = read(&page)?;
         for (kind, may_warn) in [("yaml", false), ("yaml tollbell", false), ("yaml part", true)] {
             for block in blocks(&text, kind) {
-                let config: Value = serde_norway::from_str(block).with_context(|| format!("{}: {block}", shown(&page)))?;
+                let config: Value =
+                    serde_norway::from_str(block).with_context(|| format!("{}: {block}", shown(&page)))?;
                 let findings = match Config::load(config.to_string().as_bytes()) {
                     Ok((_, warnings)) if may_warn || warnings.is_empty() => Vec::new(),
                     Ok((_, findings)) | Err(findings) => findings,
@@ -144,9 +145,12 @@ fn within_envoy(fragment: &Value) -> Result<Value> {
     }
     // The fragment may send to clusters of its own making.
     for cluster in Regex::new(r#""cluster":"([a-z0-9_]+)""#)?.captures_iter(&fragment.to_string()) {
-        let clusters = whole.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut).context("clusters")?;
+        let clusters =
+            whole.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut).context("clusters")?;
         if !clusters.iter().any(|known| known["name"] == cluster[1]) {
-            clusters.push(json!({ "name": &cluster[1], "type": "STATIC", "load_assignment": { "cluster_name": &cluster[1] } }));
+            clusters.push(
+                json!({ "name": &cluster[1], "type": "STATIC", "load_assignment": { "cluster_name": &cluster[1] } }),
+            );
         }
     }
     Ok(whole)
@@ -179,8 +183,17 @@ fn the_json_of_the_documents_is_json() -> Result<()> {
 #[test]
 fn every_block_is_of_a_kind_that_is_checked() -> Result<()> {
     let known = [
-        "console", "sh", "text", "yaml", "yaml tollbell", "yaml part", "yaml envoy", "yaml routes", "json",
-        "json webhook", "json email",
+        "console",
+        "sh",
+        "text",
+        "yaml",
+        "yaml tollbell",
+        "yaml part",
+        "yaml envoy",
+        "yaml routes",
+        "json",
+        "json webhook",
+        "json email",
     ];
     for document in documents()? {
         let text = read(&document)?;
@@ -252,7 +265,8 @@ fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
                 continue;
             }
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let place = if file.is_empty() { document.clone() } else { document.parent().context("a folder")?.join(file) };
+            let place =
+                if file.is_empty() { document.clone() } else { document.parent().context("a folder")?.join(file) };
             ensure!(place.exists(), "{}: {target} leads nowhere", shown(&document));
             ensure!(
                 heading.is_empty() || headings(&read(&place)?).contains(heading),
@@ -271,7 +285,9 @@ fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
 
 fn headings(text: &str) -> BTreeSet<String> {
     let lines = without_code(text);
-    let headings = lines.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let headings = lines
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
     headings.map(reference::anchor).collect()
 }
 
@@ -322,7 +338,8 @@ async fn the_page_on_operating_has_every_statistic() -> Result<()> {
     world.messages(1).await?;
     let statistics = world.envoy.admin("/stats/prometheus").await?;
     let name = Regex::new(r"(?m)^(tollbell_[a-z_]+)")?;
-    let actual: BTreeSet<&str> = name.captures_iter(&statistics).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+    let actual: BTreeSet<&str> =
+        name.captures_iter(&statistics).filter_map(|found| Some(found.get(1)?.as_str())).collect();
     let row = Regex::new(r"(?m)^\| `(tollbell_[a-z_]+)")?;
     let shown: BTreeSet<&str> = row.captures_iter(&page).filter_map(|found| Some(found.get(1)?.as_str())).collect();
     ensure!(actual == shown, "the module has {actual:#?}\ndocs/operating.md has {shown:#?}");
@@ -344,7 +361,8 @@ fn the_page_on_operating_shows_log_lines_of_the_module() -> Result<()> {
     collect_sources(&project_root().join("plugin"), &mut sources)?;
     let continued = Regex::new(r"\\\n\s*")?;
     let sources = continued.replace_all(&sources, "").replace("\\\"", "\"");
-    let lines: Vec<&str> = section.lines().filter_map(|row| row.strip_prefix("| `")?.split_once("` |").map(|(line, _)| line)).collect();
+    let lines: Vec<&str> =
+        section.lines().filter_map(|row| row.strip_prefix("| `")?.split_once("` |").map(|(line, _)| line)).collect();
     ensure!(lines.len() > 10, "the page shows {} log lines", lines.len());
     let missing: Vec<&str> = lines
         .into_iter()

@@ -163,10 +163,7 @@ fn is_line_as_shown(actual: &str, expected: &str) -> bool {
 fn run_blocks(text: &str, port: u16, admin: u16) -> Result<()> {
     let commands: Vec<&str> = blocks(text, "console").collect();
     ensure!(!commands.is_empty(), "no command is shown");
-    let ports = [
-        ("127.0.0.1:10000", format!("127.0.0.1:{port}")),
-        ("127.0.0.1:9901", format!("127.0.0.1:{admin}")),
-    ];
+    let ports = [("127.0.0.1:10000", format!("127.0.0.1:{port}")), ("127.0.0.1:9901", format!("127.0.0.1:{admin}"))];
     commands.into_iter().try_for_each(|block| run_block(block, &project_root(), &ports))
 }
 
@@ -235,7 +232,8 @@ pub fn shell(command: &str, folder: &Path) -> Result<Output> {
 /// Words in backticks that look like a path must name one.
 #[test]
 fn the_paths_that_the_documents_name_exist() -> Result<()> {
-    let mut files = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "host-shim/README.md"].map(PathBuf::from).to_vec();
+    let mut files =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "host-shim/README.md"].map(PathBuf::from).to_vec();
     files.extend(pages()?);
     let mut named = 0;
     for file in files {

@@ -98,7 +98,11 @@ impl<'s> Reference<'s> {
         if let Some(name) = referred(schema) {
             let definition = self.definition(name)?;
             let is_object = definition.get("properties").is_some();
-            return if is_object { Ok(format!("[object](#{})", anchor(&title(name)))) } else { self.type_of(definition) };
+            return if is_object {
+                Ok(format!("[object](#{})", anchor(&title(name))))
+            } else {
+                self.type_of(definition)
+            };
         }
         let choices: Vec<String> = choices(schema).map(|choice| self.type_of(choice)).collect::<Result<_>>()?;
         if !choices.is_empty() && schema.get("anyOf").is_some() {
@@ -179,7 +183,7 @@ fn write_lists(text: &mut String, lists: &[Vec<&str>]) {
 }
 
 /// The long lists of values that a schema has.
-fn lists<'s>(definition: &'s Map<String, Value>) -> Vec<Vec<&'s str>> {
+fn lists(definition: &Map<String, Value>) -> Vec<Vec<&str>> {
     let mut found = Vec::new();
     for value in definition.values() {
         collect_lists(value, &mut found);
