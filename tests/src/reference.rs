@@ -244,7 +244,12 @@ fn title(name: &str) -> String {
         }
         words.extend(if place > 0 { letter.to_lowercase().collect::<Vec<_>>() } else { vec![letter] });
     }
-    words
+    // What is an abbreviation, and no word.
+    let spelled = words.split(' ').map(|word| match word {
+        "Api" | "Oas" | "url" => word.to_uppercase(),
+        word => word.to_owned(),
+    });
+    spelled.collect::<Vec<_>>().join(" ")
 }
 
 /// The name of a list, by what it begins and how many there are: no two lists of the schema agree in both.
