@@ -18,6 +18,14 @@ WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindg
 VERIFIERS := $(TOOLS)/standardwebhooks/installed
 AJV := $(TOOLS)/ajv/installed
 
+MDBOOK_VERSION := 0.5.4
+CARGO_DENY_VERSION := 0.20.2
+ACTIONLINT_VERSION := 1.7.12
+MDBOOK := $(or $(shell command -v mdbook),$(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook)
+CARGO_DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+# The advisories need a network: make deny DENY="advisories bans licenses sources".
+DENY ?= bans licenses sources
+
 MODULE := dist/tollbell.wasm
 NAMED := dist/bench/tollbell-named.wasm
 # How the module was built, for the test that holds its size.
@@ -36,7 +44,7 @@ export TOLLBELL_ENVOY := $(ENVOY)
 
 .PHONY: help
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(MODULE) ## Serve the example on 127.0.0.1:10000 without Envoy, with an upstream and a webhook receiver
@@ -116,6 +124,23 @@ schema: ## Write the JSON Schemas anew: the configuration's, and that of a whole
 fields: ## Write the table of observed events' fields anew
 	cargo run --quiet --locked --package tollbell-core --example fields > $(FIELDS)
 
+.PHONY: reference
+reference: ## Write the reference of the configuration (docs/configuration.md) anew
+	cargo run --quiet --locked --package tollbell-tests --bin reference
+
+.PHONY: docs
+docs: $(MDBOOK) ## Build the pages of docs as a book: dist/book/index.html
+	$(MDBOOK) build docs
+
+.PHONY: deny
+deny: $(CARGO_DENY) ## Check the licences, duplicates and sources of dependencies
+	$(CARGO_DENY) --locked check $(DENY)
+
+.PHONY: check-workflows
+check-workflows: ## Check the workflows of .github (needs go)
+	@command -v go >/dev/null || { echo "go is not installed: it runs actionlint" >&2; exit 1; }
+	go run github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+
 .PHONY: lint
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
@@ -186,6 +211,16 @@ $(AJV):
 	@mkdir -p $(@D)
 	npm install --silent --no-audit --no-fund --prefix $(@D) ajv@8.18.0
 	touch $@
+
+$(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook:
+	@echo "installing mdbook $(MDBOOK_VERSION), some minutes" >&2
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked --root $(TOOLS)/mdbook-$(MDBOOK_VERSION) \
+		--version $(MDBOOK_VERSION) mdbook
+
+$(CARGO_DENY):
+	@echo "installing cargo-deny $(CARGO_DENY_VERSION), some minutes" >&2
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked --root $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) \
+		--version $(CARGO_DENY_VERSION) cargo-deny
 
 $(WASM_TEST_RUNNER):
 	@echo "installing wasm-bindgen-cli $(WASM_BINDGEN_VERSION), one minute" >&2

@@ -250,8 +250,8 @@ async fn a_request_behind_one_that_was_cut_off_is_counted() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_settings_do_what_the_page_says() -> Result<()> {
     let page = std::fs::read_to_string(tollbell_tests::project_root().join("docs/authentication.md"))?;
-    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [settings, cors] = blocks[..] else { anyhow::bail!("{} blocks", blocks.len()) };
+    let first = |kind| crate::files::blocks(&page, kind).next().ok_or_else(|| anyhow::anyhow!("no {kind} block"));
+    let (settings, cors) = (first("yaml")?, first("yaml envoy")?);
     let settings: Value = serde_norway::from_str(settings)?;
     let cors: Value = serde_norway::from_str(cors)?;
     let preflight = [("origin", "https://app.example.com"), ("access-control-request-method", "POST")];

@@ -1,6 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -14,8 +14,12 @@ use tollbell_tests::server::Server;
 
 use crate::support::{SOON, World, shared};
 
+/// Where the commands of a page in `docs` run: against a server with that configuration, or in a copy of that folder.
+const RUN_ON: &str = "<!-- run on: ";
+const RUN_IN: &str = "<!-- run in: ";
+
 /// The README files, each with the Envoy configuration that its commands run against.
-fn stories() -> Result<Vec<(PathBuf, String)>> {
+fn readmes() -> Result<Vec<(PathBuf, String)>> {
     let mut stories = vec![(project_root().join("README.md"), "envoy/envoy.yaml".to_owned())];
     for entry in fs::read_dir(project_root().join("examples"))? {
         let folder = entry?.path();
@@ -25,8 +29,54 @@ fn stories() -> Result<Vec<(PathBuf, String)>> {
     Ok(stories)
 }
 
+/// The pages of `docs`.
+pub fn pages() -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(project_root().join("docs"))?.collect::<Result<Vec<_>, _>>()?;
+    let files = entries.into_iter().map(|entry| entry.path());
+    Ok(files.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect())
+}
+
+/// What stands behind a mark, up to the end of its comment.
+fn directive(text: &str, mark: &str) -> Option<String> {
+    let (_, rest) = text.split_once(mark)?;
+    Some(rest.split_once(" -->")?.0.to_owned())
+}
+
+/// The README files and those pages of `docs` whose commands need a server.
+fn stories() -> Result<Vec<(PathBuf, String)>> {
+    let mut stories = readmes()?;
+    for page in pages()? {
+        if let Some(yaml) = directive(&fs::read_to_string(&page)?, RUN_ON) {
+            stories.push((page, yaml));
+        }
+    }
+    Ok(stories)
+}
+
+/// The other pages: their commands run in a copy of a folder.
+#[test]
+fn what_the_pages_show_is_what_happens_without_a_server() -> Result<()> {
+    for page in pages()? {
+        let text = fs::read_to_string(&page)?;
+        if blocks(&text, "console").next().is_none() || text.contains(RUN_ON) {
+            continue;
+        }
+        let name = page.display().to_string();
+        let from = directive(&text, RUN_IN).with_context(|| format!("{name} does not say where its commands run"))?;
+        let folder = project_root().join("target/pages").join(page.file_stem().context("a name")?);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        let copied = Command::new("cp").arg("-r").arg(project_root().join(from).join(".")).arg(&folder).status()?;
+        ensure!(copied.success(), "{name}: cannot copy");
+        // Configurations name the module by that path.
+        std::os::unix::fs::symlink(project_root().join("dist"), folder.join("dist"))?;
+        blocks(&text, "console").try_for_each(|block| run_block(block, &folder, &[])).with_context(|| name)?;
+    }
+    Ok(())
+}
+
 /// In `console` blocks, each line behind `$ ` is run, and the lines below it must come out, in their order. `json`
-/// blocks that are marked `webhook` or `letter` must have arrived in the end, and nothing else.
+/// blocks that are marked `webhook` or `email` must have arrived in the end, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_readmes_show_is_what_happens_in_envoy() -> Result<()> {
     for (readme, yaml) in stories()? {
@@ -48,7 +98,7 @@ async fn what_the_readmes_show_is_what_happens_in_envoy() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
     let _shared = shared().await;
-    for (readme, yaml) in stories()? {
+    for (readme, yaml) in readmes()? {
         let text = fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let setup = Setup::file(&yaml, upstream.port, receiver.port)?;
@@ -71,16 +121,16 @@ async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
     Ok(())
 }
 
-/// Holds what a receiver has got to the blocks of a text. A webhook is shown whole, of a letter some fields of the form
-/// that it is. A string that ends in `…` stands for any that begins so.
+/// Compares what a receiver has got with the blocks of a text. A webhook is shown whole; of an email, some fields of its
+/// form are shown. A string that ends in `…` stands for any that begins so.
 async fn arrived(receiver: &Server, text: &str) -> Result<()> {
     let shown = |kind: &str| blocks(text, kind).map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
-    let (webhooks, letters) = (shown("json webhook")?, shown("json letter")?);
-    let received = receiver.expect(webhooks.len() + letters.len(), SOON).await;
-    let received = received.with_context(|| format!("shown: {webhooks:#?} {letters:#?}"))?;
+    let (webhooks, emails) = (shown("json webhook")?, shown("json email")?);
+    let received = receiver.expect(webhooks.len() + emails.len(), SOON).await;
+    let received = received.with_context(|| format!("shown: {webhooks:#?} {emails:#?}"))?;
     let mut left = received.iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
-    for (expected, is_letter) in webhooks.iter().map(|block| (block, false)).chain(letters.iter().map(|b| (b, true))) {
-        let found = left.iter().position(|actual| is_as_shown(actual, expected, is_letter));
+    for (expected, is_email) in webhooks.iter().map(|block| (block, false)).chain(emails.iter().map(|b| (b, true))) {
+        let found = left.iter().position(|actual| is_as_shown(actual, expected, is_email));
         left.remove(found.with_context(|| format!("{expected:#}\nis not among\n{:#}", Value::from(left.clone())))?);
     }
     Ok(())
@@ -113,7 +163,8 @@ fn is_line_as_shown(actual: &str, expected: &str) -> bool {
 fn run_blocks(text: &str, port: u16, admin: u16) -> Result<()> {
     let commands: Vec<&str> = blocks(text, "console").collect();
     ensure!(!commands.is_empty(), "no command is shown");
-    commands.into_iter().try_for_each(|block| run_block(block, port, admin))
+    let ports = [("127.0.0.1:10000", format!("127.0.0.1:{port}")), ("127.0.0.1:9901", format!("127.0.0.1:{admin}"))];
+    commands.into_iter().try_for_each(|block| run_block(block, &project_root(), &ports))
 }
 
 /// `yaml` blocks are excerpts of `envoy/envoy.yaml`: their lines stand there, in their order.
@@ -133,7 +184,8 @@ fn the_readmes_configuration_is_that_of_the_example() -> Result<()> {
     Ok(())
 }
 
-fn blocks<'t>(text: &'t str, kind: &str) -> impl Iterator<Item = &'t str> {
+/// The texts of the fenced blocks of one kind: `yaml` does not include `yaml envoy`.
+pub fn blocks<'t>(text: &'t str, kind: &str) -> impl Iterator<Item = &'t str> {
     let opening = format!("\n```{kind}\n");
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -144,44 +196,58 @@ fn blocks<'t>(text: &'t str, kind: &str) -> impl Iterator<Item = &'t str> {
     })
 }
 
-fn run_block(block: &str, port: u16, admin: u16) -> Result<()> {
+/// Runs the commands of a block in a folder. `tollbell` is the one that cargo has built beside this test.
+fn run_block(block: &str, folder: &Path, replaced: &[(&str, String)]) -> Result<()> {
     for part in format!("\n{block}").split("\n$ ").skip(1) {
         let (command, expected) = part.split_once('\n').unwrap_or((part, ""));
-        let command = command
-            .replace("127.0.0.1:10000", &format!("127.0.0.1:{port}"))
-            .replace("127.0.0.1:9901", &format!("127.0.0.1:{admin}"));
+        let command = replaced.iter().fold(command.to_owned(), |command, (from, to)| command.replace(from, to));
         // Statistics follow what they count within a tick.
         let mut tries = if command.contains("/stats") { 40 } else { 1 };
         loop {
-            let output = Command::new("bash").args(["-c", &command]).output()?;
-            let output = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-            let mut lines = output.lines();
+            let output = shell(&command, folder)?;
+            let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).replace('\r', ""));
+            let text = text.concat();
+            let mut lines = text.lines();
             let missing =
                 expected.lines().find(|line| !line.is_empty() && !lines.any(|actual| is_line_as_shown(actual, line)));
             let Some(line) = missing else { break };
             tries -= 1;
-            ensure!(tries > 0, "{command}\nshould show {line:?}, shows\n{output}");
+            ensure!(tries > 0, "{command}\nshould show {line:?}, shows\n{text}");
             sleep(Duration::from_millis(100));
         }
     }
     Ok(())
 }
 
+/// Runs a command with the project's own binaries on the path.
+pub fn shell(command: &str, folder: &Path) -> Result<Output> {
+    let own = std::env::current_exe()?.ancestors().nth(2).context("a target folder")?.to_owned();
+    if command.split_whitespace().any(|word| word == "tollbell") {
+        ensure!(own.join("tollbell").is_file(), "cargo has not built the command tollbell");
+    }
+    let path = format!("{}:{}", own.display(), std::env::var("PATH")?);
+    Ok(Command::new("bash").args(["-c", command]).current_dir(folder).env("PATH", path).output()?)
+}
+
 /// Words in backticks that look like a path must name one.
 #[test]
 fn the_paths_that_the_documents_name_exist() -> Result<()> {
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/hosts.md", "host-shim/README.md"] {
-        let text = fs::read_to_string(project_root().join(name))?;
-        let mut named = 0;
+    let mut files =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "host-shim/README.md"].map(PathBuf::from).to_vec();
+    files.extend(pages()?);
+    let mut named = 0;
+    for file in files {
+        let text = fs::read_to_string(project_root().join(&file))?;
+        let name = file.display();
         for word in text.split('`').skip(1).step_by(2) {
-            let roots = ["plugin/", "host-shim/", "tests/", "envoy/", "examples/", ".ci/"];
+            let roots = ["plugin/", "host-shim/", "tests/", "envoy/", "examples/", "docs/", ".ci/", ".github/"];
             if roots.iter().any(|root| word.starts_with(root)) && !word.contains(['*', ' ', '…', '<']) {
                 ensure!(project_root().join(Path::new(word)).exists(), "{name} names {word}, which does not exist");
                 named += 1;
             }
         }
-        ensure!(named > 0, "{name} names no path: is this test looking at it?");
     }
+    ensure!(named > 0, "no path is named: is this test looking at it?");
     Ok(())
 }
 

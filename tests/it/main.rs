@@ -10,6 +10,8 @@ mod configuration;
 mod conformance;
 /// Webhooks: one a period, to receivers that are slow or down.
 mod delivery;
+/// The pages of `docs`: snippets, links, statistics, log lines.
+mod documents;
 /// The project's own files: YAML, README, schema, named paths.
 mod files;
 /// Identities, rates, observed responses, fetched keys.

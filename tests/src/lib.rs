@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod envoy;
+pub mod reference;
 pub mod server;
 
 use std::path::PathBuf;

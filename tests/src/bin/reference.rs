@@ -1,0 +1,13 @@
+//! `make reference`: writes the reference of the configuration in `docs/configuration.md` anew.
+
+use std::fs;
+
+use anyhow::Result;
+use tollbell_tests::{project_root, reference};
+
+fn main() -> Result<()> {
+    let path = project_root().join("docs/configuration.md");
+    let schema = serde_json::from_str(&fs::read_to_string(project_root().join("envoy/tollbell.schema.json"))?)?;
+    let page = reference::page(&fs::read_to_string(&path)?, &schema)?;
+    Ok(fs::write(path, page)?)
+}
