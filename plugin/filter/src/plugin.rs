@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
+use tollbell_core::BodyPool;
 use tollbell_core::config::Config;
 use tollbell_core::engine::Engine;
 use tollbell_core::host::{CalloutId, Flow};
-use tollbell_core::BodyPool;
 
 use crate::host::{self, ProxyHost};
 use crate::logging;

@@ -11,11 +11,11 @@ use host_shim::gateway::{Request, Response};
 use host_shim::story::{Behaviour, Fault, Story, Subject, stand_in};
 use host_shim::{CalloutFault, Headers};
 use prost::Message;
+use tollbell_core::BodyPool;
 use tollbell_core::UnixMillis;
 use tollbell_core::config::Config;
 use tollbell_core::engine::Engine;
 use tollbell_core::host::{Answer, Callout, CalloutId, CalloutRefused, CalloutReply, Flow, Stream, TICK_MS};
-use tollbell_core::BodyPool;
 use tollbell_core::testing::{MemoryHost, TestStream, TestStreams};
 
 /// 2026-01-01T00:00:00Z, as in the shim.

@@ -6,17 +6,15 @@ use std::borrow::Cow;
 
 pub use known_keys::KnownKeys;
 
-use crate::access::Access;
-use crate::access::allowed_urls::CompiledUrls;
-use crate::access::answer::RequestOutcome;
-use crate::access::identity::{Claimed, IdentitySource};
+use crate::access::identity::Claimed;
 use crate::access::key_location::KeyPlace;
-use crate::access::pass::{Pass, PassedKey};
-use crate::access::paths::Readings;
-use crate::access::quota::{Charge, ChargeLine, Home, LimitScope, List, PageName, Quota};
-use crate::access::request::Request;
-use crate::access::route::Api;
-use crate::access::session::{About, AllowanceScope, Directory, Grant, KeyHash, Limits, Org, OrgIndex, Session};
+use crate::access::pass::PassedKey;
+use crate::access::quota::{ChargeLine, Home, List, PageName};
+use crate::access::session::Org;
+use crate::access::{
+    About, Access, AllowanceScope, Api, Charge, CompiledUrls, Directory, Grant, IdentitySource, KeyHash, LimitScope,
+    Limits, OrgIndex, Pass, Quota, Readings, Request, RequestOutcome, Session,
+};
 use crate::base::{UnixMillis, client_text, fingerprint};
 
 /// The organisation's own counters on its page. Key subjects are neither.

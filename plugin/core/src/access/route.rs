@@ -4,15 +4,11 @@ use enum_map::EnumMap;
 use litemap::LiteMap;
 use smallvec::SmallVec;
 
-use crate::access::answer::RequestOutcome;
-use crate::access::challenge::Challenge;
-use crate::access::hosts::HostName;
-use crate::access::identity::IdentitySource;
-use crate::access::key_location::KeyLocation;
-use crate::access::paths::{Prefix, Reading, Readings, respelled};
-use crate::access::quota::Quota;
-use crate::access::session::OrgIndex;
-use crate::access::versioning::{Chosen, Versioning};
+use crate::access::paths::{Reading, respelled};
+use crate::access::versioning::Chosen;
+use crate::access::{
+    Challenge, HostName, IdentitySource, KeyLocation, OrgIndex, Prefix, Quota, Readings, RequestOutcome, Versioning,
+};
 use crate::base::HandlerIndex;
 use crate::event::EventKind;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::sessions::is_identity;
 use crate::access::KeyHash;
+use crate::config::sessions::is_identity;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// The same, by its path from further out: `outer` is the name or number of the place that its path begins in.
-    pub(super) fn within(self, outer: &str) -> Self {
+    pub fn within(self, outer: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         ConfigError { path: [outer, dot, &self.path].concat(), message: self.message }
     }
@@ -51,7 +51,7 @@ struct Kind {
 
 impl Errors {
     /// A list in which few of a kind are written out, and the others are counted.
-    pub(super) fn of_warnings() -> Self {
+    pub fn of_warnings() -> Self {
         Errors { list: Vec::new(), kinds: Some(Vec::new()) }
     }
 
@@ -106,7 +106,7 @@ fn kind(message: &str) -> String {
 
 /// The name of an entry of `keys` in a path: never a raw key. Identities and hashes are no secrets, and are shown as
 /// written.
-pub(super) fn key_name(name: &str) -> String {
+pub fn key_name(name: &str) -> String {
     match KeyHash::from_config(name) {
         Some(hash) if !is_identity(name) => hash.fingerprint(),
         _ => name.to_owned(),

@@ -5,43 +5,27 @@
 //! ```
 //! Every error is collected, with its path; a configuration with any is refused.
 
+mod apis;
+mod calls;
 mod check;
-mod clusters;
-mod decode;
-mod duplicates;
-mod effects;
 mod error;
-mod event_options;
-pub mod fields;
-mod handlers;
-mod header;
-mod mail;
-mod manage;
-mod numbers;
-mod places;
-mod policies;
+mod lints;
+mod notifications;
 pub mod raw;
-mod schema;
+mod read;
 mod sessions;
-mod shape;
-mod target;
-mod url;
-mod versioning;
-
-pub use fields::{SessionField, Use};
 
 pub use error::{ConfigError, Errors};
-pub use schema::{envoy_schema, schema};
+pub use read::schema::{envoy_schema, schema};
+pub use sessions::fields::{self, SessionField, Use};
+pub use sessions::keys_from::KeysFrom;
 pub use sessions::{SessionMaker, is_identity};
 
-use std::io::Read;
-
-use flate2::read::DeflateDecoder;
 use litemap::LiteMap;
 
 use crate::access::{Access, Api, Directory};
 use crate::admin::Admin;
-use crate::base::{fingerprint, json};
+use crate::base::fingerprint;
 use crate::delivery::{ConfigId, Target};
 use crate::notify::Notifications;
 use crate::observe::Observation;
@@ -66,19 +50,6 @@ pub struct Config {
     pub http_cluster: String,
     /// The targets of named webhooks.
     pub named: LiteMap<String, Target>,
-}
-
-/// Where sessions are fetched, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeysFrom {
-    /// The URL.
-    pub target: Target,
-    /// Headers of the request, lower case.
-    pub headers: Vec<(String, String)>,
-    /// From one look to the next.
-    pub interval_ms: u64,
-    /// The largest answer that is read.
-    pub max_bytes: usize,
 }
 
 impl Config {
@@ -121,35 +92,18 @@ impl Config {
         has_cluster: &dyn Fn(&str) -> Option<bool>,
     ) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
         let mut errors = Errors::default();
-        let mut value = decode::to_json(bytes).map_err(|error| vec![error])?;
-        shape::conform(&embedded_schema(&mut errors), &mut value, &mut errors);
-        let raw: raw::Config = match raw::read(value) {
+        let raw = match read::read(bytes, &mut errors) {
             Ok(raw) => raw,
-            Err(fault) => {
-                // What conforms can be read. Were the schema wrong, a path below `keys` could name a raw key.
-                let field = fault.path.split(['.', '[']).next().unwrap_or_default();
-                errors.add(field, fault.message);
+            Err(error) => {
+                errors.add(error.path, error.message);
                 return Err(errors.into_list());
             }
         };
         let (mut config, warnings) = check::check(raw, &mut errors);
-        clusters::check(&config.notifications.clusters, has_cluster, &mut errors);
+        calls::clusters::check(&config.notifications.clusters, has_cluster, &mut errors);
         config.notifications.placement.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
         if errors.is_empty() { Ok((config, warnings.into_list())) } else { Err(errors.into_list()) }
     }
-}
-
-/// What [`Config::load`] checks first: [`schema()`] as it was when `make schema` ran last, without descriptions. Building
-/// it takes much more code than reading it.
-fn embedded_schema(errors: &mut Errors) -> serde_json::Value {
-    let mut text = Vec::new();
-    let mut compressed = DeflateDecoder::new(&include_bytes!(concat!(env!("OUT_DIR"), "/schema.deflate"))[..]);
-    // What cannot be decompressed is not JSON either.
-    let _ = compressed.read_to_end(&mut text);
-    json::parse(&text).unwrap_or_else(|error| {
-        errors.add("", format!("the schema in the module: {error}"));
-        serde_json::Value::Null
-    })
 }
 
 #[cfg(test)]

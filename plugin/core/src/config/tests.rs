@@ -847,10 +847,11 @@ fn rights_that_name_no_version_are_warnings() {
     let said: Vec<String> =
         warnings.iter().map(ToString::to_string).filter(|said| said.contains("names no version")).collect();
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("keys[\"sha256:") && said[0].ends_with("so the key may call none"), "{said:?}");
+    let of_key = |said: &String| said.starts_with("keys[\"sha256:") && said.ends_with("so the key may call none");
+    assert!(said.iter().any(of_key), "{said:?}");
     let policy =
         "policies.none.access_rights.v.versions: names no version of the API, so the policy lets its keys call none";
-    assert_eq!(said[1], policy);
+    assert!(said.iter().any(|said| said == policy), "{said:?}");
 }
 
 #[test]

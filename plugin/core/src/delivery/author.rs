@@ -1,14 +1,9 @@
 //! What delivery asks of those who write messages.
 
-use super::Delivery;
-use super::attempt::DeliveryOutcome;
-use super::claim::Claim;
-use super::clusters::ClusterUse;
-use super::outbox::Slot;
-use super::schedule::InFlightLimits;
-use super::succession::{Placement, Succession};
-use super::tally::Tally;
 use crate::base::UnixMillis;
+use crate::delivery::{
+    Claim, ClusterUse, Delivery, DeliveryOutcome, InFlightLimits, Placement, Slot, Succession, Tally,
+};
 use crate::host::{Callout, CalloutReply, Callouts, Host, StoreError};
 
 /// Knows the handlers of a configuration and what a message says. The dispatcher knows neither.

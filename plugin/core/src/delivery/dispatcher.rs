@@ -8,17 +8,15 @@ mod settle;
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::attempt::{DeliveryOutcome, Failure};
-use super::clusters::UnknownClusters;
-use super::disabled::{self, ConfigId, Disabled};
-use super::lease::{self, Candidate, Hold};
-use super::lookups::{self, Lookups};
-use super::outbox::{self, Slot};
-use super::schedule::Schedule;
-use super::succession::{self, Succession};
-use super::tally::Tally;
-use super::{Author, Delivery, Held};
 use crate::base::{Troubles, UnixMillis};
+use crate::delivery::disabled::Disabled;
+use crate::delivery::lease::{Candidate, Hold};
+use crate::delivery::lookups::Lookups;
+use crate::delivery::schedule::Schedule;
+use crate::delivery::{
+    Author, ConfigId, Delivery, DeliveryOutcome, Failure, Held, Slot, Succession, Tally, UnknownClusters, disabled,
+    lease, lookups, outbox, succession,
+};
 use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
 
 /// How long a taken slot may stay without a message: whoever reserved it died before filling it.

@@ -48,8 +48,7 @@ impl Lookups {
 mod tests {
     use super::*;
     use crate::delivery::outbox::Tag;
-    use crate::delivery::target::EndpointId;
-    use crate::delivery::target::Scheme;
+    use crate::delivery::target::{EndpointId, Scheme};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -8,10 +8,9 @@ use super::request::Decision;
 use crate::access::{AUTH_FAILURE, Answer, Caller, Counters, Readings, Request, RequestOutcome};
 use crate::admin::{Command, MAX_BODY_BYTES, endpoints};
 use crate::base::UnixMillis;
-use crate::delivery::CauseDigest;
 use crate::event::EventKind;
 use crate::host::{Host, Stream, StreamId};
-use crate::notify::{Incident, MessageOutcome, Scene, cooldown};
+use crate::notify::{Incident, MessageOutcome, Scene};
 
 /// How long one AuthFailure tells of all wrong tokens.
 const ADMIN_FAILURES_MS: u64 = 60_000;
@@ -28,17 +27,11 @@ impl<C: Counters> Engine<C> {
     ) -> Decision {
         let Some((admin, api)) = &self.admin else { return Decision::UNTOUCHED };
         if !admin.allows(request) {
-            // One event tells of any number of tries.
-            let cause = CauseDigest::new("admin", 0, [0; 16]);
-            if matches!(cooldown::claim(host, cause, ADMIN_FAILURES_MS, now), Ok(Some(_))) {
-                let incident = Incident::Refusal {
-                    kind: EventKind::AuthFailure,
-                    message: AUTH_FAILURE,
-                    outcome: RequestOutcome::UnknownKey,
-                };
-                let scene = Scene { api, request, caller: &Caller::nobody(None) };
-                self.notifier.notify_all(host, &self.notifications, &scene, &[incident], now);
-            }
+            let kind = EventKind::AuthFailure;
+            let incident = Incident::Refusal { kind, message: AUTH_FAILURE, outcome: RequestOutcome::UnknownKey };
+            let scene = Scene { api, request, caller: &Caller::nobody(None) };
+            let once = ("admin", ADMIN_FAILURES_MS);
+            self.notifier.notify_once(host, &self.notifications, once, &scene, incident, now);
             return Decision::Refuse(endpoints::unauthorised());
         }
         match admin.command(request, readings) {

@@ -7,15 +7,16 @@ pub mod cap;
 pub mod cooldown;
 pub mod digest;
 mod excess;
-pub mod repeats;
+mod repeats;
 
-use super::Notifications;
-use super::handler::{Channel, Handler};
-use super::outcome::MessageOutcome;
+pub use repeats::{HeldBack, Repeats};
+
 use crate::base::UnixMillis;
 use crate::delivery::{CauseDigest, Claim, Delivery, Held, ReserveError, Share, Slot, disabled, outbox};
 use crate::event::{Event, Family, Subject};
 use crate::host::{Host, Metric};
+use crate::notify::handler::Handler;
+use crate::notify::{Channel, MessageOutcome, Notifications};
 use cap::{Budget, Turn};
 use cooldown::LiveClaim;
 
@@ -187,6 +188,12 @@ impl<H: Host> Drop for Permit<'_, H> {
                 .log(log::Level::Warn, &format!("did not go out, and its cool-down lasts to its end: {error}"));
         }
     }
+}
+
+/// Whether no other caller has asked for this cause in so many milliseconds.
+pub fn is_first(host: &impl Host, cause: &str, period_ms: u64, now: UnixMillis) -> bool {
+    let cause = CauseDigest::new(cause, 0, [0; 16]);
+    matches!(cooldown::claim(host, cause, period_ms, now), Ok(Some(_)))
 }
 
 /// How much of the outbox the messages of an event may take.

@@ -1,13 +1,12 @@
 //! What delivery asks of a configuration's notifications.
 
-use super::Notifications;
-use super::admission::{cooldown, digest};
-use super::content::{self, Content};
 use crate::base::UnixMillis;
 use crate::delivery::{
     Author, Claim, ClusterUse, Delivery, DeliveryOutcome, InFlightLimits, Placement, Slot, Succession, Tally,
 };
 use crate::host::{Callout, CalloutReply, Callouts, Host, StoreError};
+use crate::notify::admission::digest;
+use crate::notify::{Content, Notifications, content, cooldown};
 
 impl Author for Notifications {
     fn placement(&self) -> &Placement {

@@ -1,14 +1,13 @@
 //! From an event to the message of one handler: content, admission, outbox.
 
-use super::Notifications;
-use super::admission::Admission;
-use super::content::{Content, ContentError, draft};
-use super::handler::{Channel, Handler};
-use super::outcome::MessageOutcome;
 use crate::base::UnixMillis;
 use crate::delivery::{Claim, Delivery};
 use crate::event::Event;
 use crate::host::{Host, Metric};
+use crate::notify::admission::Admission;
+use crate::notify::content::{ContentError, draft};
+use crate::notify::handler::Handler;
+use crate::notify::{Channel, Content, MessageOutcome, Notifications};
 
 /// Hands the message over that a handler sends of an event, unless something holds it back. Whatever fails is logged and
 /// counted.

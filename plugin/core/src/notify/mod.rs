@@ -11,6 +11,7 @@ mod author;
 pub mod content;
 pub mod handler;
 pub mod incident;
+mod management;
 pub mod message;
 pub mod notifier;
 pub mod outcome;
@@ -30,7 +31,6 @@ pub use content::mail::{
 pub use content::signature;
 pub use content::signature::SigningKey;
 pub use content::template::Templates;
-#[cfg(test)]
 pub use content::{Content, WebhookRequest};
 pub use handler::{Action, Channel, Form, Handlers, Recipient, Webhook};
 pub use incident::{Incident, Scene};

@@ -1,21 +1,18 @@
 //! From an incident to an event, and to each of its handlers.
 
-use super::Notifications;
-use super::admission::repeats::{HeldBack, Repeats};
-use super::handler::{Action, Handler};
-use super::incident::{Incident, Scene, crossed, meta};
-use super::message;
-use super::outcome::MessageOutcome;
-use crate::access::{Api, Directory};
+use crate::access::Api;
 use crate::base::UnixMillis;
-use crate::event::{Event, Management, ManagementAction, Meta};
+use crate::event::Event;
 use crate::host::{Host, Metric};
-use crate::observe::Occurrence;
+use crate::notify::admission::{self, HeldBack, Repeats};
+use crate::notify::handler::{Action, Handler};
+use crate::notify::incident::{Incident, Scene, crossed, meta};
+use crate::notify::{MessageOutcome, Notifications, message};
 
 /// Makes events and hands their messages over.
 #[derive(Debug)]
 pub struct Notifier {
-    ids: EventIds,
+    pub(super) ids: EventIds,
     repeats: Repeats,
 }
 
@@ -43,6 +40,21 @@ impl Notifier {
     ) {
         for incident in incidents {
             self.notify(host, notifications, scene, incident, now);
+        }
+    }
+
+    /// Notifies of no more than one incident of a cause in so many milliseconds, whatever the handlers' cool-downs are.
+    pub fn notify_once(
+        &mut self,
+        host: &impl Host,
+        notifications: &Notifications,
+        (cause, period_ms): (&str, u64),
+        scene: &Scene<'_>,
+        incident: Incident,
+        now: UnixMillis,
+    ) {
+        if admission::is_first(host, cause, period_ms, now) {
+            self.notify_all(host, notifications, scene, &[incident], now);
         }
     }
 
@@ -87,62 +99,8 @@ impl Notifier {
     }
 }
 
-impl Notifier {
-    /// Notifies every handler of a management event: those of the API that it was seen on, or of all APIs, and those that
-    /// the organisation has named. Returns what became of it at each.
-    pub fn notify_management(
-        &mut self,
-        host: &impl Host,
-        (notifications, directory): (&Notifications, &Directory),
-        api: &Api,
-        occurrence: &Occurrence,
-        now: UnixMillis,
-    ) -> Vec<MessageOutcome> {
-        let kind = occurrence.kind;
-        host.count(kind.metric());
-        let api_org = directory.org(api.org).map(|org| org.id.as_str());
-        let is_known = |id: &str| directory.org_index(id).is_some();
-        let org = occurrence.org_id.or(api_org, is_known).unwrap_or_default();
-        let of_org = notifications.org_handlers.get(org).map(|lists| &lists[kind]);
-        let handlers: Vec<_> = api.handlers(kind).iter().chain(of_org.into_iter().flatten()).collect();
-        if handlers.is_empty() {
-            return Vec::new();
-        }
-        let body = occurrence.body(now);
-        if body.len() > MAX_MANAGEMENT_BYTES {
-            host.count(Metric::Failed);
-            log::error!("{} of {org:?}: {} bytes are too many for a message", occurrence.name(), body.len());
-            return vec![MessageOutcome::Failed; handlers.len()];
-        }
-        let event = Event {
-            kind,
-            id: self.ids.next(),
-            at: now,
-            meta: Meta {
-                message: occurrence.name(),
-                org_id: org.to_owned(),
-                org: org.to_owned(),
-                api_id: api.id.clone(),
-                ..Meta::default()
-            },
-            fingerprint: String::new(),
-            management: Some(Box::new(Management {
-                name: occurrence.name(),
-                action: occurrence.action.map_or("", ManagementAction::name),
-                body,
-                stable: occurrence.stable_body(),
-                payload: occurrence.payload.clone(),
-                concerned: occurrence.concerned.clone(),
-            })),
-            crossed: None,
-        };
-        let handlers = handlers.iter().filter_map(|index| notifications.handlers.get(**index));
-        handlers.map(|handler| notify_handler(host, notifications, handler, &event, api, now)).collect()
-    }
-}
-
 /// Hands one event to one handler.
-fn notify_handler(
+pub(super) fn notify_handler(
     host: &impl Host,
     notifications: &Notifications,
     handler: &Handler,
@@ -158,9 +116,6 @@ fn notify_handler(
         Action::Send(channel) => message::send(host, notifications, (handler, channel), event, now),
     }
 }
-
-/// A management event that says more is not sent: what is held takes memory until it is delivered.
-const MAX_MANAGEMENT_BYTES: usize = 256 * 1024;
 
 /// One line of JSON. It carries the key's fingerprint, never the key.
 fn log_event(prefix: &str, api: &Api, event: &Event) {
@@ -183,7 +138,7 @@ fn log_event(prefix: &str, api: &Api, event: &Event) {
 
 /// Ids for events: the VM's start in milliseconds, a salt, the VM's number and a running number, in hex.
 #[derive(Debug)]
-struct EventIds {
+pub(super) struct EventIds {
     vm: u64,
     started: UnixMillis,
     salt: u64,
@@ -191,7 +146,7 @@ struct EventIds {
 }
 
 impl EventIds {
-    fn next(&mut self) -> String {
+    pub(super) fn next(&mut self) -> String {
         self.made = self.made.saturating_add(1);
         format!("{:011x}{:08x}{:04x}{:08x}", self.started.0, self.salt & 0xffff_ffff, self.vm, self.made)
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tollbell_core::{Brings, Preset, TABLE};
+use tollbell_core::Brings;
+use tollbell_core::Preset;
+use tollbell_core::TABLE;
 
 use super::exchange::Exchange;
 

@@ -12,7 +12,7 @@ mod versioning;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::ConfigError;
+use crate::config::ConfigError;
 use crate::observe::DEFAULT_FAILURES;
 
 pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
@@ -183,7 +183,7 @@ impl Setting for ObserveUpstream {
 
 impl ObserveUpstream {
     /// Failed connections in a row that are HostDown; `None`: it is not observed.
-    pub(super) fn failures(&self) -> Option<u32> {
+    pub fn failures(&self) -> Option<u32> {
         match self {
             ObserveUpstream::Switch(is_on) => is_on.then_some(DEFAULT_FAILURES),
             ObserveUpstream::Settings(settings) => Some(settings.failures),

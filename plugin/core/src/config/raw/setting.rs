@@ -136,34 +136,34 @@ macro_rules! settings {
 }
 
 /// The fields of an object that are still to be read, and the first error.
-pub(super) struct Fields {
+pub struct Fields {
     left: Map<String, Value>,
     in_camel_case: bool,
     fault: Option<ConfigError>,
 }
 
 impl Fields {
-    pub(super) fn of(value: Value) -> Result<Self, ConfigError> {
+    pub fn of(value: Value) -> Result<Self, ConfigError> {
         match value {
             Value::Object(left) => Ok(Fields { left, in_camel_case: false, fault: None }),
             other => Err(expected("an object", &other)),
         }
     }
 
-    pub(super) fn are_named_in(&mut self, case: &str) {
+    pub fn are_named_in(&mut self, case: &str) {
         self.in_camel_case = case == "camelCase";
     }
 
     /// Reads the field of that name in Rust, if it is there.
-    pub(super) fn read(&mut self, field: &str, setting: &mut dyn Setting) {
+    pub fn read(&mut self, field: &str, setting: &mut dyn Setting) {
         self.take(field, setting, |value| value);
     }
 
-    pub(super) fn read_unless_null(&mut self, field: &str, setting: &mut dyn Setting) {
+    pub fn read_unless_null(&mut self, field: &str, setting: &mut dyn Setting) {
         self.take(field, &mut UnlessNull(setting), |value| value);
     }
 
-    pub(super) fn read_one_or_many(&mut self, field: &str, setting: &mut Vec<String>) {
+    pub fn read_one_or_many(&mut self, field: &str, setting: &mut Vec<String>) {
         self.take(field, setting, |value| match value {
             one @ Value::String(_) => Value::Array(vec![one]),
             many => many,
@@ -178,7 +178,7 @@ impl Fields {
         self.fault = setting.read(form(value)).map_err(|fault| fault.within(&member("", name))).err();
     }
 
-    pub(super) fn end(self) -> Result<(), ConfigError> {
+    pub fn end(self) -> Result<(), ConfigError> {
         self.fault.map_or(Ok(()), Err)
     }
 }
@@ -345,7 +345,7 @@ mod tests {
     settings! {
         /// Something.
         #[derive(Debug, PartialEq)]
-        pub(super) struct Outer {
+        pub struct Outer {
             /// A text.
             pub text: String = "default".to_owned(),
             /// Texts.
@@ -358,7 +358,7 @@ mod tests {
 
         /// Something inside.
         #[derive(Debug, PartialEq)]
-        pub(super) struct Inner in "camelCase" {
+        pub struct Inner in "camelCase" {
             /// A number.
             pub the_number: f64,
             /// Whole ones.

@@ -1,11 +1,8 @@
 //! What the slots hold, as the dispatcher learns of it.
 
-use super::{ABANDONED_AFTER_MS, Dispatcher, HELD, LEADER_FIRST_MS, WAKE_UPS};
 use crate::base::UnixMillis;
-use crate::delivery::disabled::ConfigId;
-use crate::delivery::outbox::Slot;
-use crate::delivery::succession::Succession;
-use crate::delivery::{Author, Delivery, Held, outbox};
+use crate::delivery::dispatcher::{ABANDONED_AFTER_MS, HELD, LEADER_FIRST_MS, WAKE_UPS};
+use crate::delivery::{Author, ConfigId, Delivery, Dispatcher, Held, Slot, Succession, outbox};
 use crate::host::{Host, Metric, StoreError};
 
 impl Dispatcher {

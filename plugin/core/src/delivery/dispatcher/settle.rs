@@ -1,10 +1,8 @@
 //! What becomes of a message after an attempt.
 
-use super::{Attempt, Dispatcher, REPLY_PATIENCE_MS};
 use crate::base::UnixMillis;
-use crate::delivery::attempt::{DeliveryOutcome, Failure};
-use crate::delivery::outbox::Slot;
-use crate::delivery::{Author, Delivery, Held, disabled, outbox};
+use crate::delivery::dispatcher::{Attempt, REPLY_PATIENCE_MS};
+use crate::delivery::{Author, Delivery, DeliveryOutcome, Dispatcher, Failure, Held, Slot, disabled, outbox};
 use crate::host::{CalloutId, CalloutRefused, Host, Metric, TICK_MS};
 
 impl Dispatcher {

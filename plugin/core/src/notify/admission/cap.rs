@@ -207,9 +207,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Crossed;
-    use crate::event::EventKind;
-    use crate::event::Subject;
+    use crate::event::{Crossed, EventKind, Subject};
     use crate::testing::MemoryHost;
     use proptest::prelude::*;
     #[cfg(target_arch = "wasm32")]

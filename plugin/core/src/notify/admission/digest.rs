@@ -14,8 +14,8 @@ use crate::delivery::{
 use crate::event::{Crossed, Event, EventKind, Management, ManagementAction, Meta};
 use crate::host::{Host, Metric, Metrics, SharedData, StoreError};
 use crate::notify::content::{ContentError, email, webhook_request};
-use crate::notify::handler::{Form, Handler, Recipient};
-use crate::notify::{Notifications, message};
+use crate::notify::handler::Handler;
+use crate::notify::{Form, Notifications, Recipient, message};
 use crate::observe::Occurrence;
 
 /// Bytes of one value of an event that a tally keeps: it is written again for every event that it counts.

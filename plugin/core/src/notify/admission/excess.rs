@@ -1,13 +1,12 @@
 //! What becomes of a message that is held back: it is counted, in a tally where a digest reports it.
 
-use super::cap::WINDOW_MS;
-use super::cooldown::{self, LiveClaim};
-use super::{Admission, MAX_LOOKS, digest, share_of};
 use crate::base::UnixMillis;
 use crate::delivery::{CauseDigest, Delivery, Link, ReserveError, Share, Slot, outbox};
 use crate::host::{Host, Metric, StoreError};
-use crate::notify::handler::{Form, Recipient};
-use crate::notify::outcome::MessageOutcome;
+use crate::notify::admission::cap::WINDOW_MS;
+use crate::notify::admission::cooldown::LiveClaim;
+use crate::notify::admission::{Admission, MAX_LOOKS, digest, share_of};
+use crate::notify::{Form, MessageOutcome, Recipient, cooldown};
 
 impl<H: Host> Admission<'_, H> {
     /// A message of the same cause went out less than its period ago.

@@ -110,11 +110,7 @@ fn add_facts(facts: &mut Vec<u8>, scene: &Scene<'_>, incident: &Incident, origin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::AUTH_FAILURE;
-    use crate::access::Api;
-    use crate::access::Caller;
-    use crate::access::Request;
-    use crate::access::RequestOutcome;
+    use crate::access::{AUTH_FAILURE, Api, Caller, Request, RequestOutcome};
     use crate::event::EventKind;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;

@@ -2,15 +2,15 @@
 
 use thiserror::Error;
 
-use super::mail::Mail;
-use super::mail::templates::{EmailFacts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
-use super::template::Rendered;
-use super::{Content, Email, WebhookRequest};
 use crate::base::{Address, AddressError, Mailbox, Name, UnixMillis};
 use crate::event::{Event, EventKind, Meta};
-use crate::notify::Notifications;
 use crate::notify::admission::cooldown::request_checksum;
-use crate::notify::handler::{Channel, Form, Recipient, Webhook};
+use crate::notify::content::Email;
+use crate::notify::content::mail::templates::{
+    EmailFacts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP,
+};
+use crate::notify::content::template::Rendered;
+use crate::notify::{Channel, Content, Form, Mail, Notifications, Recipient, Webhook, WebhookRequest};
 
 /// Why a message cannot be written.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -1,0 +1,445 @@
+//! Checks event handlers, named webhooks and the monitor's webhook: names, targets, headers, templates.
+
+mod people;
+
+use enum_map::EnumMap;
+use litemap::LiteMap;
+
+use crate::base::{HandlerIndex, datetime, hint, item, member};
+use crate::config::calls::target::{basic, legal_header, target};
+use crate::config::error::Errors;
+use crate::config::lints::numbers::looks_like_milliseconds;
+use crate::config::raw;
+use crate::delivery::{Target, USER_AGENT};
+use crate::event::EventKind;
+use crate::notify::{Action, Cap, Channel, Form, Handlers, Mail, SigningKey, Templates, Webhook, signature};
+
+const WEBHOOK: &str = "eh_web_hook_handler";
+const EMAIL: &str = "eh_email_handler";
+const LOG: &str = "eh_log_handler";
+/// The names of handlers.
+pub const NAMES: [&str; 3] = [WEBHOOK, EMAIL, LOG];
+const SCRIPTS: [&str; 2] = ["eh_dynamic_handler", "cp_dynamic_handler"];
+
+/// Headers that a request gets from elsewhere: Go ignores them in Tyk's `header_map` too.
+const NOT_SETTABLE: [&str; 6] = ["connection", "content-length", "host", "te", "transfer-encoding", "upgrade"];
+
+/// Handlers by event.
+#[derive(Clone, Default)]
+pub struct ByEvent(EnumMap<EventKind, Vec<HandlerIndex>>);
+
+impl ByEvent {
+    fn push(&mut self, kind: EventKind, index: HandlerIndex) {
+        self.0[kind].push(index);
+    }
+
+    /// These, then others.
+    pub fn with(mut self, others: &ByEvent) -> Self {
+        for (kind, other) in &others.0 {
+            self.0[kind].extend(other);
+        }
+        self
+    }
+
+    pub fn into_lists(self) -> EnumMap<EventKind, Vec<HandlerIndex>> {
+        self.0
+    }
+
+    /// All of them, and for crossed thresholds the monitor's.
+    pub fn with_monitor(mut self, monitor: &[HandlerIndex]) -> EnumMap<EventKind, Vec<HandlerIndex>> {
+        self.0[EventKind::TriggerExceeded].extend(monitor);
+        self.0
+    }
+}
+
+/// What the fields of a webhook are called where it is written.
+struct FieldNames {
+    target: &'static str,
+    template: &'static str,
+    headers: &'static str,
+}
+
+const CLASSIC: FieldNames = FieldNames { target: "target_path", template: "template_path", headers: "header_map" };
+const OAS: FieldNames = FieldNames { target: "url", template: "bodyTemplate", headers: "headers" };
+const NAMED: FieldNames = FieldNames { target: "target_url", template: "template_path", headers: "headers" };
+
+impl raw::NamedWebhook {
+    /// The settings of a handler that sends to it: its own come first where it has any.
+    fn meta(&self, own: &raw::HandlerMeta) -> raw::HandlerMeta {
+        let or = |own: &String, named: &String| if own.is_empty() { named.clone() } else { own.clone() };
+        let mut header_map = own.header_map.clone();
+        let is_own = |name: &String| own.header_map.keys().any(|known| known.eq_ignore_ascii_case(name));
+        header_map.extend(self.headers.iter().filter(|(name, _)| !is_own(name)).map(|(n, v)| (n.clone(), v.clone())));
+        raw::HandlerMeta {
+            method: own.method.clone().or_else(|| self.method.clone()),
+            target_path: self.target_url.clone(),
+            webhook: String::new(),
+            template_path: or(&own.template_path, &self.template_path),
+            header_map,
+            event_timeout: own.event_timeout.or(self.event_timeout),
+            secret: if own.secret.is_empty() { self.secret.clone() } else { own.secret.clone() },
+            digest: own.digest.or(self.digest),
+            max_per_minute: own.max_per_minute.or(self.max_per_minute),
+            timeout: own.timeout.or(self.timeout),
+            ..own.clone()
+        }
+    }
+}
+
+impl raw::HandlerMeta {
+    fn timeout_ms(&self) -> Option<u64> {
+        self.timeout.filter(|seconds| *seconds > 0).map(|seconds| seconds.saturating_mul(1000))
+    }
+}
+
+/// Collects every handler of a configuration.
+pub struct HandlerList<'c> {
+    named: LiteMap<&'c str, &'c raw::NamedWebhook>,
+    templates: &'c Templates,
+    callouts: &'c raw::Callouts,
+    errors: &'c mut Errors,
+    warnings: &'c mut Errors,
+    /// What letters are sent by; `None` where e-mail is switched off, or something is wrong with it.
+    mail: Option<&'c Mail>,
+    mail_is_enabled: bool,
+    list: Handlers,
+}
+
+impl<'c> HandlerList<'c> {
+    pub fn new(
+        templates: &'c Templates,
+        raw: &'c raw::Config,
+        mail: Option<&'c Mail>,
+        errors: &'c mut Errors,
+        warnings: &'c mut Errors,
+    ) -> Self {
+        let callouts = &raw.callouts;
+        for (field, cluster) in [("http_cluster", &callouts.http_cluster), ("https_cluster", &callouts.https_cluster)] {
+            if cluster.is_empty() {
+                errors.add(member("callouts", field), "empty: name an Envoy cluster");
+            }
+        }
+        HandlerList {
+            named: LiteMap::new(),
+            mail,
+            mail_is_enabled: raw.email_backend.enable_email_notifications,
+            templates,
+            callouts,
+            errors,
+            warnings,
+            list: Handlers::default(),
+        }
+    }
+
+    /// The targets of the named webhooks.
+    pub fn named_targets(&mut self) -> LiteMap<String, Target> {
+        let callouts = self.callouts;
+        // What is wrong with a target was said when the webhook was added.
+        let (mut said, mut unsaid) = (Errors::default(), Errors::default());
+        let targets = self.named.iter().filter_map(|(name, named)| {
+            Some(((*name).to_owned(), target("", &named.target_url, callouts, &mut said, &mut unsaid)?.0))
+        });
+        targets.collect()
+    }
+
+    pub fn into_list(self) -> Handlers {
+        self.list
+    }
+
+    /// Adds the handlers of one `event_handlers`. `owner` begins their names: it does not change when another API is
+    /// added before.
+    pub fn add_all(&mut self, path: &str, owner: &str, raw: &raw::EventHandlers) -> ByEvent {
+        match raw {
+            raw::EventHandlers::Classic(classic) => self.add_classic(path, owner, classic),
+            raw::EventHandlers::Oas(list) => self.add_oas(path, owner, list),
+        }
+    }
+
+    fn add_classic(&mut self, path: &str, owner: &str, raw: &raw::ClassicHandlers) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for (event, handlers) in &raw.events {
+            let path = member(&member(path, "events"), event);
+            let kind = self.kind(&path, event);
+            for (index, handler) in (0_usize..).zip(handlers) {
+                let meta = &handler.handler_meta;
+                let name = self.name(&format!("{owner}.{event}"), index, [&meta.id, &meta.name]);
+                let added = self.add(&item(&path, index), &name, handler);
+                if let Some((kind, added)) = kind.zip(added) {
+                    by_event.push(kind, added);
+                }
+            }
+        }
+        by_event
+    }
+
+    /// Adds handlers in the form of Tyk OAS.
+    pub fn add_oas(&mut self, path: &str, owner: &str, list: &[raw::OasHandler]) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for (index, handler) in (0_usize..).zip(list) {
+            let path = item(path, index);
+            let kind = self.kind(&member(&path, "trigger"), &handler.trigger);
+            let name = self.name(&format!("{owner}.{}", handler.trigger), index, [&handler.id, &handler.name]);
+            let added = match handler.r#type.as_str() {
+                "webhook" => {
+                    let meta = self.classic_meta(&path, handler);
+                    self.add_webhook(&path, &OAS, &name, &meta)
+                }
+                "log" => handler.enabled.then(|| self.push(&name, Action::Log { prefix: handler.log_prefix.clone() })),
+                "custom" => {
+                    self.errors.add(member(&path, "type"), scripts_cannot_run("\"custom\"", "the type webhook"));
+                    None
+                }
+                "" => None,
+                other => {
+                    let known = ["webhook", "log"];
+                    let message = format!("{other:?} is not one of webhook, log{}", hint(other, known));
+                    self.errors.add(member(&path, "type"), message);
+                    None
+                }
+            };
+            if let Some((kind, added)) = kind.zip(added) {
+                by_event.push(kind, added);
+            }
+        }
+        by_event
+    }
+
+    /// Adds the named webhooks, which handlers can send to, as handlers of their own events.
+    pub fn add_named(&mut self, list: &'c [raw::NamedWebhook]) -> ByEvent {
+        let mut by_event = ByEvent::default();
+        for (index, named) in (0_usize..).zip(list) {
+            let path = item("webhooks", index);
+            if !named.name.is_empty() && self.named.insert(&named.name, named).is_some() {
+                self.errors.add(member(&path, "name"), format!("{:?} is the name of another webhook too", named.name));
+            }
+            let meta = named.meta(&raw::HandlerMeta::default());
+            let name = self.list.free_name(item_name("webhooks", &named.name));
+            let added = self.add_webhook(&path, &NAMED, &name, &meta);
+            for (place, event) in (0_usize..).zip(&named.events) {
+                let kind = self.kind(&item(&member(&path, "events"), place), event);
+                if let Some((kind, added)) = kind.zip(added) {
+                    by_event.push(kind, added);
+                }
+            }
+        }
+        by_event
+    }
+
+    /// A name for a handler that no other has.
+    fn name(&self, owner: &str, index: usize, labels: [&String; 2]) -> String {
+        let label = labels.into_iter().find(|label| !label.is_empty());
+        self.list.free_name(label.map_or_else(|| item(owner, index), |label| item_name(owner, label)))
+    }
+
+    fn classic_meta(&mut self, path: &str, oas: &raw::OasHandler) -> raw::HandlerMeta {
+        let place = member(path, "cooldownPeriod");
+        let period = match oas.cooldown_period.as_str() {
+            "" => None,
+            text => match datetime::go_duration_secs(text) {
+                Some(seconds) => Some(seconds),
+                None => {
+                    self.errors.add(place, format!("{text:?} is not a duration such as \"1m30s\""));
+                    None
+                }
+            },
+        };
+        raw::HandlerMeta {
+            disabled: !oas.enabled,
+            id: oas.id.clone(),
+            name: oas.name.clone(),
+            method: oas.method.clone(),
+            target_path: oas.url.clone(),
+            webhook: oas.webhook.clone(),
+            template_path: oas.body_template.clone(),
+            header_map: oas.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),
+            event_timeout: period,
+            secret: oas.secret.clone(),
+            digest: oas.digest,
+            max_per_minute: oas.max_per_minute,
+            ..raw::HandlerMeta::default()
+        }
+    }
+
+    fn kind(&mut self, path: &str, event: &str) -> Option<EventKind> {
+        let kind = EventKind::from_name(event);
+        if kind.is_none() && !event.is_empty() {
+            self.report_unfired(path, event);
+        }
+        kind
+    }
+
+    fn report_unfired(&mut self, path: &str, event: &str) {
+        if EventKind::NEVER_FIRED.contains(&event) {
+            self.warnings.add(path, "this event never fires here");
+            return;
+        }
+        let known = EventKind::all().map(EventKind::name).chain(EventKind::NEVER_FIRED);
+        self.errors.add(path, format!("no event has this name{}", hint(event, known)));
+    }
+
+    fn add(&mut self, path: &str, name: &str, raw: &raw::Handler) -> Option<HandlerIndex> {
+        let meta_path = member(path, "handler_meta");
+        match raw.handler_name.as_str() {
+            WEBHOOK => self.add_webhook(&meta_path, &CLASSIC, name, &raw.handler_meta),
+            EMAIL => self.add_email_handler(&meta_path, name, &raw.handler_meta),
+            LOG => {
+                self.warn_of_email(&meta_path, &raw.handler_meta);
+                let log = || Action::Log { prefix: raw.handler_meta.prefix.clone() };
+                (!raw.handler_meta.disabled).then(|| self.push(name, log()))
+            }
+            "" => None,
+            other if SCRIPTS.contains(&other) => {
+                let message = scripts_cannot_run(&format!("{other:?}"), WEBHOOK);
+                self.errors.add(member(path, "handler_name"), message);
+                None
+            }
+            other => {
+                self.errors.add(
+                    member(path, "handler_name"),
+                    format!("{other:?} is not one of {WEBHOOK}, {EMAIL}, {LOG}{}", hint(other, NAMES)),
+                );
+                None
+            }
+        }
+    }
+
+    /// Adds the monitor's webhook, unless it has no target.
+    pub fn add_monitor(&mut self, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
+        const PATH: &str = "monitor.configuration";
+        let has_target = !meta.target_path.is_empty() || !meta.webhook.is_empty();
+        has_target.then(|| self.add_webhook(PATH, &CLASSIC, PATH, meta)).flatten()
+    }
+
+    fn warn_of_email(&mut self, path: &str, meta: &raw::HandlerMeta) {
+        if !meta.email.is_empty() {
+            self.warnings.add(member(path, "email"), format!("ignored: it is for an {EMAIL}"));
+        }
+    }
+
+    /// The cool-down in seconds.
+    fn event_timeout(&mut self, path: &str, meta: &raw::HandlerMeta) -> u64 {
+        let event_timeout = meta.event_timeout.unwrap_or_default();
+        if meta.digest == Some(true) && event_timeout == 0 {
+            self.warnings.add(member(path, "digest"), "without an event_timeout nothing is held back");
+        }
+        if looks_like_milliseconds(event_timeout) {
+            let message = format!("{event_timeout} seconds: it is not in milliseconds");
+            self.warnings.add(member(path, "event_timeout"), message);
+        }
+        event_timeout
+    }
+
+    /// Adds a webhook; a disabled one is checked and left out.
+    fn add_webhook(
+        &mut self,
+        path: &str,
+        fields: &FieldNames,
+        name: &str,
+        meta: &raw::HandlerMeta,
+    ) -> Option<HandlerIndex> {
+        if !meta.webhook.is_empty() {
+            if !meta.target_path.is_empty() {
+                self.errors.add(member(path, fields.target), "give either this or webhook");
+            }
+            let Some(named) = self.named.get(meta.webhook.as_str()) else {
+                let known = self.named.keys().copied();
+                let message = format!("no webhook has the name {:?}{}", meta.webhook, hint(&meta.webhook, known));
+                self.errors.add(member(path, "webhook"), message);
+                return None;
+            };
+            let meta = named.meta(meta);
+            return self.add_webhook(path, fields, name, &meta);
+        }
+        if meta.target_path.is_empty() {
+            self.errors.add(member(path, fields.target), "missing");
+        }
+        let target = target(&member(path, fields.target), &meta.target_path, self.callouts, self.errors, self.warnings);
+        let template = self.templates.find(&meta.template_path);
+        if template.is_none() {
+            let message = format!(
+                "no template is named {:?}{}; it names an entry of templates, or a built-in one",
+                meta.template_path,
+                hint(&meta.template_path, self.templates.names())
+            );
+            self.errors.add(member(path, fields.template), message);
+        }
+        let mut headers = self.headers(&member(path, fields.headers), &meta.header_map);
+        let keys = self.keys(&member(path, "secret"), &meta.secret);
+        self.warn_of_email(path, meta);
+        let event_timeout = self.event_timeout(path, meta);
+        let ((target, user_info), template) = target.zip(template)?;
+        let method = method(meta.method.as_deref().unwrap_or_default());
+        if let Some(user_info) = user_info {
+            headers.entry("authorization".to_owned()).or_insert_with(|| basic(&user_info));
+        }
+        if method != "GET" {
+            let content_type = self.templates.format(&template).content_type();
+            headers.entry("content-type".to_owned()).or_insert_with(|| content_type.to_owned());
+        }
+        headers.entry("user-agent".to_owned()).or_insert_with(|| USER_AGENT.to_owned());
+        let channel = Channel {
+            cap: Cap::new(&[name], target.endpoint, meta.max_per_minute),
+            target,
+            timeout_ms: meta.timeout_ms(),
+            event_timeout_ms: event_timeout.saturating_mul(1000),
+            digest: meta.digest.unwrap_or_default(),
+            form: Form::Webhook(Webhook { method, template, headers: headers.into_iter().collect(), keys }),
+        };
+        (!meta.disabled).then(|| self.push_channel(name, channel))
+    }
+
+    fn keys(&mut self, path: &str, secrets: &[String]) -> Vec<SigningKey> {
+        let mut keys = Vec::new();
+        for (index, secret) in (0_usize..).zip(secrets) {
+            let place = if secrets.len() == 1 { path.to_owned() } else { item(path, index) };
+            match SigningKey::parse(secret) {
+                Some(key) => {
+                    if !key.has_standard_length() {
+                        self.warnings.add(place, "Standard Webhooks asks for 24 to 64 random bytes");
+                    }
+                    keys.push(key);
+                }
+                // Tyk writes out what is not set.
+                None if secret.is_empty() && secrets.len() == 1 => {}
+                None => self.errors.add(place, "not a secret: \"whsec_\" and then base64"),
+            }
+        }
+        keys
+    }
+
+    fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
+        self.list.push(name, action)
+    }
+
+    fn push_channel(&mut self, name: &str, channel: Channel) -> HandlerIndex {
+        self.push(name, Action::Send(Box::new(channel)))
+    }
+
+    fn headers(&mut self, path: &str, map: &raw::Named<String>) -> LiteMap<String, String> {
+        let mut headers = LiteMap::new();
+        for (name, value) in map {
+            let place = member(path, name);
+            let Some(name) = legal_header(&place, name, value, self.errors) else { continue };
+            if signature::HEADERS.contains(&name.as_str()) {
+                self.warnings.add(place, "ignored: tollbell sets this header itself");
+            } else if NOT_SETTABLE.contains(&name.as_str()) {
+                self.warnings.add(place, "ignored: this header follows from the target and the body");
+            } else if headers.insert(name, value.clone()).is_some() {
+                self.errors.add(place, "the same header twice, in different case");
+            }
+        }
+        headers
+    }
+}
+
+fn item_name(owner: &str, label: &str) -> String {
+    format!("{owner}[{label}]")
+}
+
+fn scripts_cannot_run(what: &str, instead: &str) -> String {
+    format!("{what} runs scripts, which a filter cannot; send the event to a service with {instead}")
+}
+
+fn method(name: &str) -> &'static str {
+    ["GET", "PUT", "PATCH", "DELETE"].into_iter().find(|method| *method == name).unwrap_or("POST")
+}

@@ -1,0 +1,66 @@
+//! From something that happened in an admin API or a developer portal to an event, and to each of its handlers.
+
+use crate::access::{Api, Directory};
+use crate::base::UnixMillis;
+use crate::event::{Event, Management, ManagementAction, Meta};
+use crate::host::{Host, Metric};
+use crate::notify::notifier::notify_handler;
+use crate::notify::{MessageOutcome, Notifications, Notifier};
+use crate::observe::Occurrence;
+
+/// A management event that says more is not sent: what is held takes memory until it is delivered.
+const MAX_MANAGEMENT_BYTES: usize = 256 * 1024;
+
+impl Notifier {
+    /// Notifies every handler of a management event: those of the API that it was seen on, or of all APIs, and those that
+    /// the organisation has named. Returns what became of it at each.
+    pub fn notify_management(
+        &mut self,
+        host: &impl Host,
+        (notifications, directory): (&Notifications, &Directory),
+        api: &Api,
+        occurrence: &Occurrence,
+        now: UnixMillis,
+    ) -> Vec<MessageOutcome> {
+        let kind = occurrence.kind;
+        host.count(kind.metric());
+        let api_org = directory.org(api.org).map(|org| org.id.as_str());
+        let is_known = |id: &str| directory.org_index(id).is_some();
+        let org = occurrence.org_id.or(api_org, is_known).unwrap_or_default();
+        let of_org = notifications.org_handlers.get(org).map(|lists| &lists[kind]);
+        let handlers: Vec<_> = api.handlers(kind).iter().chain(of_org.into_iter().flatten()).collect();
+        if handlers.is_empty() {
+            return Vec::new();
+        }
+        let body = occurrence.body(now);
+        if body.len() > MAX_MANAGEMENT_BYTES {
+            host.count(Metric::Failed);
+            log::error!("{} of {org:?}: {} bytes are too many for a message", occurrence.name(), body.len());
+            return vec![MessageOutcome::Failed; handlers.len()];
+        }
+        let event = Event {
+            kind,
+            id: self.ids.next(),
+            at: now,
+            meta: Meta {
+                message: occurrence.name(),
+                org_id: org.to_owned(),
+                org: org.to_owned(),
+                api_id: api.id.clone(),
+                ..Meta::default()
+            },
+            fingerprint: String::new(),
+            management: Some(Box::new(Management {
+                name: occurrence.name(),
+                action: occurrence.action.map_or("", ManagementAction::name),
+                body,
+                stable: occurrence.stable_body(),
+                payload: occurrence.payload.clone(),
+                concerned: occurrence.concerned.clone(),
+            })),
+            crossed: None,
+        };
+        let handlers = handlers.iter().filter_map(|index| notifications.handlers.get(**index));
+        handlers.map(|handler| notify_handler(host, notifications, handler, &event, api, now)).collect()
+    }
+}
