@@ -5,6 +5,7 @@ pub mod ids;
 pub mod json;
 pub mod mailbox;
 pub mod place;
+pub mod record;
 pub mod text;
 pub mod troubles;
 pub mod units;

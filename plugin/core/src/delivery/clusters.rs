@@ -1,8 +1,5 @@
 //! Clusters that the proxy does not know, so that nothing reaches their targets: one error line for each, and a gauge.
 //!
-//! ```text
-//! record  = version u8 = 1, fingerprint u64*          little endian
-//! ```
 //! One value in shared data: of all VMs, the one that is refused first logs the line.
 
 use std::collections::BTreeSet;
@@ -10,11 +7,11 @@ use std::collections::BTreeSet;
 use litemap::LiteMap;
 
 use super::target::Target;
-use crate::base::fingerprint;
+use crate::base::{fingerprint, record};
 use crate::host::{Change, Metrics, SharedData, StoreError, read, update};
 
 const KEY: &str = "tb1/x";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Clusters that are remembered.
 const CAPACITY: usize = 64;
@@ -113,10 +110,9 @@ pub fn forget(host: &impl SharedData) -> Result<(), StoreError> {
 }
 
 fn decode(stored: Option<&[u8]>) -> BTreeSet<u64> {
-    let numbers = stored.and_then(|bytes| bytes.strip_prefix(&[VERSION])).unwrap_or_default().chunks_exact(8);
-    numbers.filter_map(|number| Some(u64::from_le_bytes(*number.first_chunk()?))).collect()
+    stored.and_then(|bytes| record::decode(VERSION, bytes)).unwrap_or_default()
 }
 
 fn encode(all: &BTreeSet<u64>) -> Vec<u8> {
-    std::iter::once(VERSION).chain(all.iter().flat_map(|number| number.to_le_bytes())).collect()
+    record::encode(VERSION, all)
 }

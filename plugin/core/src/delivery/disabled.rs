@@ -1,18 +1,16 @@
 //! Endpoints that have answered 410 Gone: nothing is sent to them until there is another configuration.
 //!
-//! ```text
-//! disabled  = version u8 = 1, configuration u64, (configuration u64, endpoint u64)*      little endian
-//! ```
-//! The first number is the configuration that a VM started with last. One that is started anew begins without disabled
+//! A configuration that is started anew begins without disabled
 //! endpoints of its own, even if it was in force before.
 
 use serde::{Deserialize, Serialize};
 
 use super::target::EndpointId;
+use crate::base::record;
 use crate::host::{Change, Metric, Metrics, SharedData, StoreError, read, update};
 
 const KEY: &str = "tb1/disabled";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Endpoints that are remembered. What is more pushes out the oldest, which is then asked again.
 pub const CAPACITY: usize = 256;
@@ -22,7 +20,7 @@ pub const CAPACITY: usize = 256;
 pub struct ConfigId(pub u64);
 
 /// The endpoints that are disabled, each for a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disabled {
     latest: Option<ConfigId>,
     entries: Vec<(ConfigId, EndpointId)>,
@@ -99,29 +97,11 @@ fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Disabled) -> bo
 
 impl Disabled {
     fn decode(stored: Option<&[u8]>) -> Option<Self> {
-        let Some(bytes) = stored else { return Some(Disabled::default()) };
-        let (version, rest) = bytes.split_first()?;
-        let (latest, rest) = rest.split_first_chunk::<8>()?;
-        if *version != VERSION || !rest.len().is_multiple_of(16) {
-            return None;
-        }
-        let entry = |bytes: &[u8]| {
-            let (config, endpoint) = bytes.split_first_chunk::<8>()?;
-            let endpoint = endpoint.first_chunk::<8>()?;
-            Some((ConfigId(u64::from_le_bytes(*config)), EndpointId(u64::from_le_bytes(*endpoint))))
-        };
-        let entries = rest.chunks_exact(16).filter_map(entry).collect();
-        Some(Disabled { latest: Some(ConfigId(u64::from_le_bytes(*latest))), entries })
+        stored.map_or_else(|| Some(Disabled::default()), |bytes| record::decode(VERSION, bytes))
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&self.latest.unwrap_or_default().0.to_le_bytes());
-        for (config, endpoint) in &self.entries {
-            bytes.extend_from_slice(&config.0.to_le_bytes());
-            bytes.extend_from_slice(&endpoint.0.to_le_bytes());
-        }
-        bytes
+        record::encode(VERSION, self)
     }
 }
 

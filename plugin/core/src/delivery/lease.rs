@@ -3,14 +3,11 @@
 //! The holder renews it at every tick. When it dies, the lease runs out and the first VM to tick takes over. After an
 //! update, the VMs of the configuration before live on for as long as Envoy drains their listener; one of the latest
 //! configuration then asks for the lease, and the holder hands it over when its attempts have ended.
-//!
-//! ```text
-//! lease   = version u8 = 1, holder u64, until u64, configuration u64,
-//!           wanted by the configuration u64, wanted until u64     little endian, 41 bytes
-//! ```
+
+use serde::{Deserialize, Serialize};
 
 use super::disabled::ConfigId;
-use crate::base::{UnixMillis, is_leased};
+use crate::base::{UnixMillis, is_leased, record};
 use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, update};
 
 /// How long a lease lasts. With a tick every [`crate::engine::TICK_MS`], another VM takes over within 2.5 s.
@@ -18,7 +15,7 @@ pub const LEASE_MS: u64 = 2000;
 
 const KEY: &str = "tb1/leader";
 const NEXT_VM_KEY: &str = "tb1/next-vm";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A VM that can dispatch.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +97,7 @@ pub fn give_up(host: &(impl SharedData + Metrics), vm: u64) -> Result<(), StoreE
     })
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Lease {
     holder: u64,
     until: UnixMillis,
@@ -111,21 +108,11 @@ struct Lease {
 
 impl Lease {
     fn encode(&self) -> Vec<u8> {
-        let numbers = [self.holder, self.until.0, self.config.0, self.wanted_by.0, self.wanted_until.0];
-        std::iter::once(VERSION).chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
+        record::encode(VERSION, self)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (version, rest) = bytes.split_first()?;
-        let mut numbers = rest.chunks_exact(8).filter_map(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?)));
-        let lease = Lease {
-            holder: numbers.next()?,
-            until: UnixMillis(numbers.next()?),
-            config: ConfigId(numbers.next()?),
-            wanted_by: ConfigId(numbers.next()?),
-            wanted_until: UnixMillis(numbers.next()?),
-        };
-        (*version == VERSION && rest.len() == 40).then_some(lease)
+        record::decode(VERSION, bytes)
     }
 }
 

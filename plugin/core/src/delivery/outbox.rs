@@ -29,7 +29,7 @@ const VERSION: u8 = 2;
 const MAX_UNUSED: u32 = 64;
 
 /// A slot's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot(pub u32);
 
 impl Slot {

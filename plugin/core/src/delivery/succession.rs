@@ -10,19 +10,14 @@
 //!   it serves anything. From then on the scope has several *lines*, and nothing says which of them an update belongs to:
 //!   it begins a line of its own and takes nothing over. Placements with names of their own do not come to this.
 //! - One that never ticks was only tried: Envoy has refused the update for another reason.
-//!
-//! ```text
-//! record  = version u8 = 1, (configuration u64, line u64, began u64, flags u8)*        little endian, the latest last
-//! ```
 
 use serde::{Deserialize, Serialize};
 
 use super::disabled::ConfigId;
-use crate::base::{UnixMillis, fingerprint};
+use crate::base::{UnixMillis, fingerprint, record};
 use crate::host::{Change, Metrics, SharedData, StoreError, read, update};
 
-const VERSION: u8 = 1;
-const ENTRY_LEN: usize = 25;
+const VERSION: u8 = 2;
 const TICKED: u8 = 1;
 const ENDED: u8 = 2;
 
@@ -90,7 +85,7 @@ impl Placement {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     config: ConfigId,
     line: Line,
@@ -116,8 +111,8 @@ impl Entry {
     }
 }
 
-/// The configurations of a scope.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The configurations of a scope, the latest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Succession {
     entries: Vec<Entry>,
 }
@@ -192,32 +187,12 @@ impl Succession {
 
     /// Bytes that do not decode are none: the next to begin writes them anew.
     fn decode(stored: Option<&[u8]>) -> Self {
-        let entries =
-            stored.and_then(|bytes| bytes.strip_prefix(&[VERSION])).filter(|rest| rest.len() % ENTRY_LEN == 0);
-        Succession { entries: entries.unwrap_or_default().chunks_exact(ENTRY_LEN).filter_map(decode_entry).collect() }
+        stored.and_then(|bytes| record::decode(VERSION, bytes)).unwrap_or_default()
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        for entry in &self.entries {
-            let numbers = [entry.config.0, entry.line.0, entry.began.0];
-            bytes.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
-            bytes.push(entry.flags);
-        }
-        bytes
+        record::encode(VERSION, self)
     }
-}
-
-fn decode_entry(bytes: &[u8]) -> Option<Entry> {
-    let (config, rest) = bytes.split_first_chunk::<8>()?;
-    let (line, rest) = rest.split_first_chunk::<8>()?;
-    let (began, rest) = rest.split_first_chunk::<8>()?;
-    Some(Entry {
-        config: ConfigId(u64::from_le_bytes(*config)),
-        line: Line(u64::from_le_bytes(*line)),
-        began: UnixMillis(u64::from_le_bytes(*began)),
-        flags: *rest.first()?,
-    })
 }
 
 /// What a configuration finds that begins.

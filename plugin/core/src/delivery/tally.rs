@@ -10,7 +10,7 @@ use crate::base::{Address, UnixMillis, set_right};
 use crate::event::Crossed;
 
 /// Where events are counted, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The tally's slot.
     pub slot: Slot,

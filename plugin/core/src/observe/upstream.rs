@@ -1,19 +1,18 @@
 //! Envoy's verdicts on an API's upstream, as events: once when they change.
 //!
-//! ```text
-//! state   = version u8 = 2, last down u64, last overflow u64, failed connections in a row u32    little endian; 0 for none
-//! ```
 //! One value in shared data for each API that is observed. Each VM keeps a copy, read anew at every tick, so that a
 //! response of an API whose upstream is well costs nothing.
 
 use rustc_hash::FxHashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::access::{Api, ApiIndex};
-use crate::base::UnixMillis;
+use crate::base::{UnixMillis, record};
 use crate::event::EventKind;
 use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, read, update};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Failed connections in a row after which an upstream counts as down, where the API does not say.
 pub const DEFAULT_FAILURES: u32 = 3;
@@ -60,7 +59,7 @@ impl UpstreamVerdict {
 }
 
 /// When each verdict came last; 0 where the upstream is well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     /// No healthy host, or as many failed connections in a row as it takes.
     down: u64,
@@ -72,22 +71,11 @@ struct State {
 impl State {
     fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(State::default()) };
-        State::parse(&bytes).ok_or(CorruptRecord { record: "upstream state", len: bytes.len() })
+        record::decode(VERSION, &bytes).ok_or(CorruptRecord { record: "upstream state", len: bytes.len() })
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(&[VERSION])?;
-        let (down, rest) = rest.split_first_chunk()?;
-        let (overflow, failures) = rest.split_first_chunk()?;
-        Some(State {
-            down: u64::from_le_bytes(*down),
-            overflow: u64::from_le_bytes(*overflow),
-            failures: u32::from_le_bytes(failures.try_into().ok()?),
-        })
-    }
-
-    fn encode(self) -> Vec<u8> {
-        [&[VERSION][..], &self.down.to_le_bytes(), &self.overflow.to_le_bytes(), &self.failures.to_le_bytes()].concat()
+    fn encode(&self) -> Vec<u8> {
+        record::encode(VERSION, self)
     }
 
     /// The state after a verdict, and what has changed. `failures` failed connections in a row mean that it is down.

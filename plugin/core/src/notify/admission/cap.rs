@@ -5,14 +5,13 @@
 //! what comes only once. Events of the gateway have a cap unless the handler says that there is none. No client can make
 //! management events, each of which has its own payload: for these there is a cap only where the handler says so.
 //!
-//! ```text
-//! record  = version u8 = 1, slot u32, until u64, at u64*          little endian; slot u32::MAX: no tally
-//! ```
 //! One value for a handler, its URL and a group of events in shared data, with the times of its last messages and the
 //! tally that counts the excess.
 
-use crate::base::{UnixMillis, fingerprint};
-use crate::delivery::{EndpointId, Link, Slot};
+use serde::{Deserialize, Serialize};
+
+use crate::base::{UnixMillis, fingerprint, record};
+use crate::delivery::{EndpointId, Link};
 use crate::event::Event;
 use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update};
 
@@ -22,8 +21,7 @@ pub const WINDOW_MS: u64 = 60_000;
 /// What `max_per_minute` is for gateway events where it is not given.
 pub const DEFAULT_MAX_PER_MINUTE: u32 = 120;
 
-const VERSION: u8 = 1;
-const NO_SLOT: u32 = u32::MAX;
+const VERSION: u8 = 2;
 
 /// A handler's cap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +163,7 @@ fn is_recent(at: UnixMillis, now: UnixMillis) -> bool {
     now.since(at) < WINDOW_MS && at.since(now) < WINDOW_MS
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     tally: Option<Link>,
     sent: Vec<UnixMillis>,
@@ -179,28 +177,11 @@ impl Record {
 
     fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(Record::default()) };
-        Record::parse(&bytes).ok_or(CorruptRecord { record: "handler's cap", len: bytes.len() })
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let (version, rest) = bytes.split_first()?;
-        let (slot, rest) = rest.split_first_chunk::<4>()?;
-        let (until, rest) = rest.split_first_chunk::<8>()?;
-        if *version != VERSION || !rest.len().is_multiple_of(8) {
-            return None;
-        }
-        let slot = Some(u32::from_le_bytes(*slot)).filter(|slot| *slot != NO_SLOT);
-        let tally = slot.map(|slot| Link { slot: Slot(slot), until: UnixMillis(u64::from_le_bytes(*until)) });
-        let time = |bytes: &[u8]| bytes.first_chunk::<8>().map(|bytes| UnixMillis(u64::from_le_bytes(*bytes)));
-        Some(Record { tally, sent: rest.chunks_exact(8).filter_map(time).collect() })
+        record::decode(VERSION, &bytes).ok_or(CorruptRecord { record: "handler's cap", len: bytes.len() })
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&self.tally.map_or(NO_SLOT, |link| link.slot.0).to_le_bytes());
-        bytes.extend_from_slice(&self.tally.map_or(0, |link| link.until.0).to_le_bytes());
-        self.sent.iter().for_each(|at| bytes.extend_from_slice(&at.0.to_le_bytes()));
-        bytes
+        record::encode(VERSION, self)
     }
 }
 
@@ -301,7 +282,7 @@ mod tests {
     fn one_tally_is_linked() {
         let host = MemoryHost::default();
         let cap = cap(1);
-        let link = |slot| Link { slot: Slot(slot), until: UnixMillis(5) };
+        let link = |slot| Link { slot: crate::delivery::Slot(slot), until: UnixMillis(5) };
         assert_eq!(cap.link(&host, None, link(1)), Ok(true));
         assert_eq!(cap.link(&host, None, link(2)), Ok(false));
         assert_eq!(cap.link(&host, Some(link(1)), link(3)), Ok(true));
@@ -328,9 +309,9 @@ mod tests {
 
         #[test]
         fn records_are_read_back(slot in any::<u32>(), until in any::<u64>(), sent in prop::collection::vec(any::<u64>(), 0..9)) {
-            let tally = Some(Link { slot: Slot(slot), until: UnixMillis(until) }).filter(|_| slot != NO_SLOT);
+            let tally = Some(Link { slot: crate::delivery::Slot(slot), until: UnixMillis(until) });
             let record = Record { tally, sent: sent.into_iter().map(UnixMillis).collect() };
-            prop_assert_eq!(Record::parse(&record.encode()), Some(record));
+            prop_assert_eq!(Record::decode(Some(record.encode())), Ok(record));
         }
     }
 }

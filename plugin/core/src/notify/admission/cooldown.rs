@@ -2,17 +2,15 @@
 //!
 //! Claims live in a table of fixed size in shared data: [`BUCKETS`] values of up to [`CLAIMS_PER_BUCKET`] claims.
 //!
-//! ```text
-//! bucket  = version u8 = 1, claim*
-//! claim   = digest [u8; 16], at u64, until u64, slot u32          little endian, 36 bytes; slot u32::MAX: no tally
-//! ```
 //! A claim is made before its message goes out, by compare-and-swap, so that of concurrent workers one sends. A full
 //! bucket gives up its oldest claim, which is counted.
 
-use crate::base::UnixMillis;
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+
+use crate::base::{UnixMillis, record};
 use crate::delivery::{CauseDigest, Claim, outbox};
 use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update};
-use md5::{Digest, Md5};
 
 /// Buckets of the table.
 pub const BUCKETS: u16 = 512;
@@ -20,9 +18,7 @@ pub const BUCKETS: u16 = 512;
 /// Claims that a bucket holds.
 pub const CLAIMS_PER_BUCKET: usize = 16;
 
-const VERSION: u8 = 1;
-const CLAIM_LEN: usize = 36;
-const NO_TALLY: u32 = u32::MAX;
+const VERSION: u8 = 2;
 
 /// The MD5 of a webhook request in Tyk's form: the wire form of Go's HTTP client, without the configured headers.
 ///
@@ -57,8 +53,8 @@ fn bucket_key(digest: &[u8; 16]) -> String {
 /// When the host refuses.
 pub fn look(host: &impl SharedData, cause: CauseDigest, now: UnixMillis) -> Result<Option<LiveClaim>, StoreError> {
     let bucket = Bucket::decode(read(host, &bucket_key(&cause.0))?).unwrap_or_default();
-    let live = bucket.find(&cause.0).filter(|slot| slot.is_live(now));
-    Ok(live.map(|slot| LiveClaim { until: slot.until, tally: slot.tally }))
+    let live = bucket.find(&cause.0).filter(|entry| entry.is_live(now));
+    Ok(live.map(|entry| LiveClaim { until: entry.until, tally: entry.tally }))
 }
 
 /// Makes `tally` the place where a claim (by its cause and end) counts what it holds back, unless that has changed from
@@ -75,13 +71,13 @@ pub fn link(
 ) -> Result<Result<(), Option<outbox::Slot>>, StoreError> {
     update(host, &bucket_key(&cause.0), |stored| {
         let mut bucket = Bucket::decode(stored)?;
-        let Some(slot) = bucket.slots.iter_mut().find(|slot| slot.digest == cause.0 && slot.until == until) else {
+        let Some(entry) = bucket.claims.iter_mut().find(|entry| entry.digest == cause.0 && entry.until == until) else {
             return Ok(Change::Keep(Ok(())));
         };
-        if slot.tally != seen {
-            return Ok(Change::Keep(Err(slot.tally)));
+        if entry.tally != seen {
+            return Ok(Change::Keep(Err(entry.tally)));
         }
-        slot.tally = Some(tally);
+        entry.tally = Some(tally);
         Ok(Change::Write(bucket.encode(), Ok(())))
     })
 }
@@ -99,19 +95,19 @@ pub fn claim(
     period_ms: u64,
     now: UnixMillis,
 ) -> Result<Option<Claim>, StoreError> {
-    let slot = ClaimEntry { digest: cause.0, at: now, until: now.plus(period_ms), tally: None };
+    let entry = ClaimEntry { digest: cause.0, at: now, until: now.plus(period_ms), tally: None };
     let (claimed, evicted) = update(host, &bucket_key(&cause.0), |stored| {
         let mut bucket = Bucket::decode(stored).unwrap_or_else(|corrupt| {
             host.count(Metric::CorruptRecords);
             log::error!("{corrupt}; it begins anew");
             Bucket::default()
         });
-        if bucket.find(&cause.0).is_some_and(|slot| slot.is_live(now)) {
+        if bucket.find(&cause.0).is_some_and(|entry| entry.is_live(now)) {
             return Ok(Change::Keep((false, 0)));
         }
-        bucket.slots.retain(|slot| slot.is_live(now) && slot.digest != cause.0);
+        bucket.claims.retain(|entry| entry.is_live(now) && entry.digest != cause.0);
         let evicted = bucket.make_room();
-        bucket.slots.push(slot);
+        bucket.claims.push(entry);
         Ok(Change::Write(bucket.encode(), (true, evicted)))
     })?;
     if evicted > 0 {
@@ -127,13 +123,13 @@ pub fn claim(
 pub fn release(host: &(impl SharedData + Metrics), claim: &Claim) -> Result<(), StoreError> {
     update(host, &bucket_key(&claim.digest), |stored| {
         let mut bucket = Bucket::decode(stored)?;
-        let before = bucket.slots.len();
-        bucket.slots.retain(|slot| slot.digest != claim.digest || slot.at.0 != claim.at);
-        Ok(if bucket.slots.len() == before { Change::Keep(()) } else { Change::Write(bucket.encode(), ()) })
+        let before = bucket.claims.len();
+        bucket.claims.retain(|entry| entry.digest != claim.digest || entry.at.0 != claim.at);
+        Ok(if bucket.claims.len() == before { Change::Keep(()) } else { Change::Write(bucket.encode(), ()) })
     })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ClaimEntry {
     digest: [u8; 16],
     at: UnixMillis,
@@ -148,56 +144,35 @@ impl ClaimEntry {
     }
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Bucket {
-    slots: Vec<ClaimEntry>,
+    claims: Vec<ClaimEntry>,
 }
 
 impl Bucket {
     fn decode(stored: Option<Vec<u8>>) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(Bucket::default()) };
-        match bytes.split_first() {
-            Some((&VERSION, slots)) if slots.len().is_multiple_of(CLAIM_LEN) => {
-                Ok(Bucket { slots: slots.chunks_exact(CLAIM_LEN).filter_map(decode_entry).collect() })
-            }
-            _ => Err(CorruptRecord { record: "cool-down bucket", len: bytes.len() }),
-        }
+        record::decode(VERSION, &bytes).ok_or(CorruptRecord { record: "cool-down bucket", len: bytes.len() })
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        for slot in &self.slots {
-            bytes.extend_from_slice(&slot.digest);
-            bytes.extend_from_slice(&slot.at.0.to_le_bytes());
-            bytes.extend_from_slice(&slot.until.0.to_le_bytes());
-            bytes.extend_from_slice(&slot.tally.map_or(NO_TALLY, |tally| tally.0).to_le_bytes());
-        }
-        bytes
+        record::encode(VERSION, self)
     }
 
     fn find(&self, digest: &[u8; 16]) -> Option<&ClaimEntry> {
-        self.slots.iter().find(|slot| slot.digest == *digest)
+        self.claims.iter().find(|entry| entry.digest == *digest)
     }
 
     /// Drops the oldest claims until one more fits; returns how many.
     fn make_room(&mut self) -> u64 {
         let mut evicted = 0_u64;
-        while self.slots.len() >= CLAIMS_PER_BUCKET {
-            let Some((oldest, _)) = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.at) else { break };
-            self.slots.remove(oldest);
+        while self.claims.len() >= CLAIMS_PER_BUCKET {
+            let Some((oldest, _)) = self.claims.iter().enumerate().min_by_key(|(_, entry)| entry.at) else { break };
+            self.claims.remove(oldest);
             evicted = evicted.saturating_add(1);
         }
         evicted
     }
-}
-
-fn decode_entry(bytes: &[u8]) -> Option<ClaimEntry> {
-    let (digest, rest) = bytes.split_first_chunk::<16>()?;
-    let (at, rest) = rest.split_first_chunk::<8>()?;
-    let (until, rest) = rest.split_first_chunk::<8>()?;
-    let tally = Some(u32::from_le_bytes(*rest.first_chunk::<4>()?)).filter(|slot| *slot != NO_TALLY);
-    let time = |bytes: &[u8; 8]| UnixMillis(u64::from_le_bytes(*bytes));
-    Some(ClaimEntry { digest: *digest, at: time(at), until: time(until), tally: tally.map(outbox::Slot) })
 }
 
 #[cfg(test)]
@@ -272,7 +247,7 @@ pub mod tests {
             claim(&host, cause(n), 60_000, UnixMillis(u64::from(n))).unwrap();
         }
         assert!(host.key_count() <= usize::from(BUCKETS));
-        assert!(host.stored_bytes() <= usize::from(BUCKETS) * (1 + CLAIMS_PER_BUCKET * CLAIM_LEN));
+        assert!(host.stored_bytes() <= usize::from(BUCKETS) * (2 + CLAIMS_PER_BUCKET * 42));
         assert!(host.metric(Metric::CooldownEvicted) >= 20_000 - 512 * 16);
         assert!(is_claimed(&host, cause(19_999), UnixMillis(20_000)).unwrap(), "the newest stays");
         assert!(!is_claimed(&host, cause(0), UnixMillis(20_000)).unwrap(), "the oldest went");
@@ -290,14 +265,14 @@ pub mod tests {
 
     proptest! {
         #[test]
-        fn buckets_are_read_back(slots in prop::collection::vec((any::<[u8; 16]>(), any::<u64>(), any::<u64>(), any::<u32>()), 0..16)) {
+        fn buckets_are_read_back(slots in prop::collection::vec((any::<[u8; 16]>(), any::<u64>(), any::<u64>(), prop::option::of(any::<u32>())), 0..16)) {
             let slots = slots.into_iter()
                 .map(|(digest, at, until, tally)| {
-                    let tally = Some(tally).filter(|slot| *slot != NO_TALLY).map(outbox::Slot);
+                    let tally = tally.map(outbox::Slot);
                     ClaimEntry { digest, at: UnixMillis(at), until: UnixMillis(until), tally }
                 })
                 .collect();
-            let bucket = Bucket { slots };
+            let bucket = Bucket { claims: slots };
             prop_assert_eq!(Bucket::decode(Some(bucket.encode())), Ok(bucket));
         }
     }

@@ -1,0 +1,178 @@
+//! Who may import whom: crates, and the rooms of the core and of the shim, from their sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use regex::Regex;
+
+use crate::support::{root, text};
+
+/// The rooms of the core, each of which imports only from those before it.
+const CORE: [&str; 10] =
+    ["base", "host", "event", "access", "observe", "delivery", "notify", "admin", "config", "engine"];
+
+/// Modules of its crate that a file may import from: a room counts as one, and a file's own parts and its own room's façade
+/// as none.
+const MOST_IMPORTS: usize = 8;
+
+/// Which crates of the workspace a crate may depend on.
+const CRATES: [(&str, &[&str]); 7] = [
+    ("plugin/go-template", &[]),
+    ("plugin/core", &["go-template"]),
+    ("plugin/filter", &["tollbell-core"]),
+    ("plugin/import-tyk", &["tollbell-core"]),
+    ("host-shim", &[]),
+    ("plugin/cli", &["tollbell-core", "import-tyk", "host-shim", "go-template"]),
+    ("tests", &["tollbell-core", "host-shim", "import-tyk", "go-template", "tollbell-cli"]),
+];
+
+/// A file of a crate: its module path, and the paths of its crate that it names, test code left out.
+struct Module {
+    path: Vec<String>,
+    named: Vec<Vec<String>>,
+}
+
+#[test]
+fn rooms_of_the_core_import_downwards() -> Result<()> {
+    let modules = modules("plugin/core/src")?;
+    let place = |room: &str| CORE.iter().position(|known| *known == room);
+    let mut wrong = Vec::new();
+    for module in modules.iter().filter(|module| module.path[0] != "testing") {
+        let own = place(&module.path[0]).with_context(|| format!("{:?} is in no room", module.path))?;
+        for named in &module.named {
+            if place(&named[0]).is_some_and(|room| room > own) {
+                wrong.push(format!("{} imports {}", module.path.join("::"), named.join("::")));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    let rooms: BTreeSet<&str> = modules.iter().map(|module| module.path[0].as_str()).collect();
+    ensure!(CORE.iter().all(|room| rooms.contains(room)), "{rooms:?}");
+    Ok(())
+}
+
+#[test]
+fn no_file_of_the_core_imports_more_than_eight_modules() -> Result<()> {
+    let modules = modules("plugin/core/src")?;
+    let known: BTreeSet<&[String]> = modules.iter().map(|module| module.path.as_slice()).collect();
+    let mut wrong = BTreeMap::new();
+    for module in modules.iter().filter(|module| module.path[0] != "testing") {
+        let imports: BTreeSet<String> = module.named.iter().filter_map(|named| imported(module, named, &known)).collect();
+        if imports.len() > MOST_IMPORTS {
+            wrong.insert(module.path.join("::"), imports);
+        }
+    }
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
+
+/// The module that a path leads to, as it counts for a file.
+fn imported(module: &Module, named: &[String], known: &BTreeSet<&[String]>) -> Option<String> {
+    if named[0] != module.path[0] {
+        return Some(named[0].clone());
+    }
+    let length = (1..=named.len()).rev().find(|length| known.contains(&named[..*length]))?;
+    let target = &named[..length];
+    let is_own = target.starts_with(&module.path) || module.path.starts_with(target);
+    (!is_own).then(|| target.join("::"))
+}
+
+#[test]
+fn crates_depend_downwards() -> Result<()> {
+    let names: BTreeSet<&str> =
+        ["go-template", "tollbell-core", "tollbell", "import-tyk", "host-shim", "tollbell-cli"].into();
+    for (folder, allowed) in CRATES {
+        let manifest = text(&format!("{folder}/Cargo.toml"))?;
+        let dependency = Regex::new(r"(?m)^([a-z0-9-]+)(?:\.workspace)? *=")?;
+        let dependencies = manifest.split("dependencies]").nth(1).unwrap_or_default();
+        for name in dependency.captures_iter(dependencies).map(|found| found[1].to_owned()) {
+            ensure!(!names.contains(name.as_str()) || allowed.contains(&name.as_str()), "{folder} depends on {name}");
+        }
+    }
+    Ok(())
+}
+
+fn modules(folder: &str) -> Result<Vec<Module>> {
+    let source = root().join(folder);
+    let mut modules = Vec::new();
+    for file in files(&source)? {
+        let relative = file.strip_prefix(&source)?.with_extension("");
+        let mut path: Vec<String> =
+            relative.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        if path.iter().any(|part| part == "tests" || part == "testing" && path.len() > 1) || path == ["lib"] || path == ["main"] {
+            continue;
+        }
+        if path.last().is_some_and(|name| name == "mod") {
+            path.pop();
+        }
+        let named = named(&path, &std::fs::read_to_string(&file)?)?;
+        modules.push(Module { path, named });
+    }
+    ensure!(modules.len() > 10, "{folder} has few files");
+    Ok(modules)
+}
+
+/// The paths of its crate that a file names, in `use` and elsewhere.
+fn named(own: &[String], source: &str) -> Result<Vec<Vec<String>>> {
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let source = Regex::new(r"//[^\n]*")?.replace_all(source, "");
+    let mut paths = Vec::new();
+    let uses = Regex::new(r"(?:^|\n)\s*(?:pub(?:\([^)]*\))? )?use ((?:crate|super)[^;]*);")?;
+    for found in uses.captures_iter(&source) {
+        expand(Vec::new(), &found[1], &mut paths);
+    }
+    let rest = uses.replace_all(&source, "");
+    for found in Regex::new(r"\b(?:crate|super)(?:::\w+)+")?.find_iter(&rest) {
+        paths.push(found.as_str().split("::").map(str::to_owned).collect());
+    }
+    Ok(paths.into_iter().filter_map(|path| absolute(own, path)).filter(|path| !path.is_empty()).collect())
+}
+
+/// A path from the crate's root.
+fn absolute(own: &[String], path: Vec<String>) -> Option<Vec<String>> {
+    let ups = path.iter().take_while(|part| *part == "super").count();
+    let from = match path.first()?.as_str() {
+        "crate" => Vec::new(),
+        _ => own.get(..own.len().checked_sub(ups)?)?.to_vec(),
+    };
+    let rest = path.into_iter().filter(|part| !matches!(part.as_str(), "crate" | "super" | "self" | "*"));
+    Some(from.into_iter().chain(rest).collect())
+}
+
+/// Takes `a::{b, c::d}` apart.
+fn expand(before: Vec<String>, tree: &str, paths: &mut Vec<Vec<String>>) {
+    let mut depth = 0_usize;
+    let parts = tree.split(|c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
+        let (path, inner) = part.split_once('{').map_or((part, None), |(path, inner)| (path, Some(inner)));
+        let names = path.split("::").map(str::trim).filter(|name| !name.is_empty());
+        let names = names.map(|name| name.split(" as ").next().unwrap_or(name).to_owned());
+        let whole: Vec<String> = before.iter().cloned().chain(names).collect();
+        match inner.and_then(|inner| inner.strip_suffix('}')) {
+            Some(inner) => expand(whole, inner, paths),
+            None => paths.push(whole),
+        }
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => found.extend(files(&path)?),
+            false if path.extension().is_some_and(|ending| ending == "rs") => found.push(path),
+            false => {}
+        }
+    }
+    found.sort();
+    Ok(found)
+}
