@@ -29,7 +29,8 @@ TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(ENVOY) $(VERIFIERS) $(AJ
 SCHEMA := envoy/tollbell.schema.json
 ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
-CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs $(SCHEMA) $(shell find plugin/core/src -name '*.rs')
+CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs plugin/go-template/Cargo.toml $(SCHEMA) \
+	$(shell find plugin/core/src plugin/go-template/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
 
 export TOLLBELL_ENVOY := $(ENVOY)
@@ -54,7 +55,7 @@ build: $(MODULE) ## Build dist/tollbell.wasm
 # features of it, and wasmtime takes minutes. proxy-wasm-host, of tests/hosts, says that it needs rustc 1.96, and works
 # with an older one.
 TESTED := --locked --ignore-rust-version \
-	--package tollbell-core --package host-shim --package tollbell-tests --package tollbell-hosts
+	--package go-template --package tollbell-core --package host-shim --package tollbell-tests --package tollbell-hosts
 
 .PHONY: test
 test: test-wasm test-built $(TEST_PARTS) ## Run every test
@@ -66,14 +67,14 @@ test-built:
 
 .PHONY: test-core
 test-core: ## Run the core's tests natively
-	cargo test --locked --package tollbell-core
+	cargo test --locked --package go-template --package tollbell-core
 
 .PHONY: test-wasm
 test-wasm: $(WASM_TEST_RUNNER) | wasm-toolchain ## Run the core's tests as wasm under Node
 	@command -v node >/dev/null || { echo "node is not installed: the core's wasm tests run under it" >&2; exit 1; }
 	. plugin/wasm-toolchain.sh; \
 	export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_TEST_RUNNER)"; \
-	cargo test $$WASM_CARGO_FLAGS --package tollbell-core --lib
+	cargo test $$WASM_CARGO_FLAGS --package go-template --package tollbell-core --lib
 
 .PHONY: test-shim
 test-shim: ## Run the shim's own tests
@@ -120,7 +121,7 @@ fields: ## Write the table of observed events' fields anew
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --locked --ignore-rust-version --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package tollbell-core --package host-shim --package tollbell-tests
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package go-template --package tollbell-core --package host-shim --package tollbell-tests
 
 .PHONY: fmt
 fmt: ## Format the code

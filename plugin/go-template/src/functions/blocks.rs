@@ -25,7 +25,7 @@ const OWN: [(&str, usize); 13] = [
     ("with", 1),
 ];
 
-pub(super) fn register(registry: &mut Handlebars<'static>, trial: bool) {
+pub(crate) fn register(registry: &mut Handlebars<'static>, trial: bool) {
     for (name, kind) in [("go_if", Kind::If), ("go_let", Kind::Let), ("go_range", Kind::Range), ("go_with", Kind::With)]
     {
         registry.register_helper(name, Box::new(Block { kind, trial }));

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::compare::{number, whole};
 use super::text::display;
-use crate::template::escape::Format;
-use crate::template::json;
+use crate::format::Format;
+use crate::json;
 
 /// Columns of one verb.
 const MAX_WIDTH: usize = 999;
@@ -33,7 +33,7 @@ struct Verb {
 ///
 /// # Errors
 /// With a text that says what is wrong.
-pub(in super::super) fn check(format: &str, count: usize) -> Result<(), String> {
+pub(crate) fn check(format: &str, count: usize) -> Result<(), String> {
     let mut wanted = 0_usize;
     for piece in pieces(format) {
         let Piece::Verb(verb) = piece else { continue };
@@ -52,7 +52,7 @@ pub(in super::super) fn check(format: &str, count: usize) -> Result<(), String> 
 }
 
 /// The first value is the format. In a message that is JSON, `%q` gives a JSON string, which differs from Go's.
-pub(super) fn sprintf(writes: Format, values: &[&Value]) -> String {
+pub(crate) fn sprintf(writes: Format, values: &[&Value]) -> String {
     let Some((format, values)) = values.split_first() else { return String::new() };
     let format = display(format);
     let mut values = values.iter();

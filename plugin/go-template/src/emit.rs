@@ -2,15 +2,19 @@
 
 use serde_json::Value;
 
-use super::parser::Expr;
-use crate::event::VOLATILE;
-use crate::template::translate::new_name;
+use crate::dialect::Dialect;
+use crate::parser::Expr;
 
-/// The variables that a tag can see, the innermost last.
-pub(in super::super) type Scope = Vec<String>;
+/// What a tag can see.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) dialect: &'static Dialect,
+    /// The innermost last.
+    pub(crate) variables: Vec<String>,
+}
 
 /// What stands for the expression among a helper's parameters.
-pub(in super::super) fn operand(expr: &Expr, scope: &Scope) -> Result<String, String> {
+pub(crate) fn operand(expr: &Expr, scope: &Scope) -> Result<String, String> {
     Ok(match expr {
         Expr::Dot => "this".to_owned(),
         Expr::Root => "(go_root)".to_owned(),
@@ -22,10 +26,10 @@ pub(in super::super) fn operand(expr: &Expr, scope: &Scope) -> Result<String, St
 }
 
 /// The inside of a tag that prints the expression.
-pub(in super::super) fn value_tag(expr: &Expr, scope: &Scope) -> Result<String, String> {
+pub(crate) fn value_tag(expr: &Expr, scope: &Scope) -> Result<String, String> {
     match expr {
         // Handlebars prints strings and numbers as Go does, but not maps and lists.
-        Expr::Fields(base, names) if matches!(**base, Expr::Dot | Expr::Root) && is_plain(names) => {
+        Expr::Fields(base, names) if matches!(**base, Expr::Dot | Expr::Root) && is_plain(names, scope.dialect) => {
             operand(expr, scope)
         }
         Expr::Call(function, arguments) if function.gives_text => call(function.helper, arguments, scope),
@@ -33,9 +37,8 @@ pub(in super::super) fn value_tag(expr: &Expr, scope: &Scope) -> Result<String, 
     }
 }
 
-fn is_plain(names: &[String]) -> bool {
-    let may_hold_fields = |name: &String| matches!(new_name(name), "Meta" | "HostInfo" | "MetaData");
-    !names.last().is_none_or(may_hold_fields) && names.iter().all(is_simple)
+fn is_plain(names: &[String], dialect: &Dialect) -> bool {
+    !names.last().is_none_or(|name| dialect.is_printed_by_go(name)) && names.iter().all(is_simple)
 }
 
 fn call(helper: &str, arguments: &[Expr], scope: &Scope) -> Result<String, String> {
@@ -48,7 +51,7 @@ fn call(helper: &str, arguments: &[Expr], scope: &Scope) -> Result<String, Strin
 }
 
 fn variable(name: &String, scope: &Scope) -> Result<String, String> {
-    if scope.contains(name) {
+    if scope.variables.contains(name) {
         return Ok(format!("${name}"));
     }
     Err(format!(
@@ -57,7 +60,7 @@ fn variable(name: &String, scope: &Scope) -> Result<String, String> {
 }
 
 fn fields(base: &Expr, names: &[String], scope: &Scope) -> Result<String, String> {
-    let names = names.iter().map(|name| new_name(name));
+    let names = names.iter().map(|name| scope.dialect.new_name(name));
     let simple = names.clone().all(is_simple);
     let root = match base {
         Expr::Dot => Some("this".to_owned()),
@@ -109,17 +112,17 @@ fn literal(value: &Value) -> String {
     }
 }
 
-/// Whether the expression can show a value that differs between two events of one cause: one by its name, or a map
-/// that holds such values.
-pub(in super::super) fn shows_volatile(expr: &Expr) -> bool {
+/// Whether the expression can show a watched field: by its name, or as part of a map.
+pub(crate) fn shows_watched(expr: &Expr, dialect: &Dialect) -> bool {
     match expr {
         Expr::Dot | Expr::Root => true,
         Expr::Variable(_) | Expr::Constant(_) => false,
         Expr::Fields(base, names) => {
-            let named = names.iter().any(|name| VOLATILE.contains(&name.as_str()));
-            let of_call = !matches!(**base, Expr::Dot | Expr::Root) && shows_volatile(base);
-            named || of_call || names.last().is_some_and(|name| new_name(name) == "Meta")
+            let named = names.iter().any(|name| dialect.watched.contains(&name.as_str()));
+            let of_call = !matches!(**base, Expr::Dot | Expr::Root) && shows_watched(base, dialect);
+            let holds_watched = |name: &String| dialect.holds_watched.contains(&dialect.new_name(name));
+            named || of_call || names.last().is_some_and(holds_watched)
         }
-        Expr::Call(_, arguments) => arguments.iter().any(shows_volatile),
+        Expr::Call(_, arguments) => arguments.iter().any(|argument| shows_watched(argument, dialect)),
     }
 }

@@ -1,16 +1,18 @@
 //! Which blocks a template has opened, Go's and Handlebars', and what will close them.
 
-use super::go::{self, Expr, Scope, Statement, operand, shows_volatile};
+use crate::dialect::Dialect;
+use crate::emit::{Scope, operand, shows_watched};
+use crate::parser::{Control, Expr, Statement};
 
 /// Handlebars renders nested blocks by recursion.
 const MAX_DEPTH: usize = 100;
 
-/// Loops within loops multiply: three of them over everything that an event says are some ten thousand rounds.
+/// Loops within loops multiply: three of them over all data are some ten thousand rounds.
 const MAX_LOOPS: usize = 3;
 
 /// A kind of block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opened {
+pub(crate) enum Opened {
     /// The template itself.
     All,
     If,
@@ -52,29 +54,29 @@ struct Block {
 
 /// The blocks that are open.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     open: Vec<Block>,
     scope: Scope,
 }
 
 impl Blocks {
-    pub(super) fn new() -> Self {
-        let mut blocks = Blocks { open: Vec::new(), scope: Scope::new() };
+    pub(crate) fn new(dialect: &'static Dialect) -> Self {
+        let mut blocks = Blocks { open: Vec::new(), scope: Scope { dialect, variables: Vec::new() } };
         blocks.push(Opened::All, 0);
         blocks
     }
 
     /// The variables that can be seen.
-    pub(super) fn scope(&self) -> &Scope {
+    pub(crate) fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    pub(super) fn in_go_block(&self) -> bool {
+    pub(crate) fn in_go_block(&self) -> bool {
         self.open.last().is_some_and(|block| block.opened.go_name().is_some())
     }
 
     fn push(&mut self, opened: Opened, place: usize) {
-        let variables = self.scope.len();
+        let variables = self.scope.variables.len();
         self.open.push(Block {
             opened,
             helper: String::new(),
@@ -89,7 +91,7 @@ impl Blocks {
     }
 
     /// Opens a block of Handlebars.
-    pub(super) fn open_handlebars(&mut self, helper: &str, place: usize) -> Result<(), String> {
+    pub(crate) fn open_handlebars(&mut self, helper: &str, place: usize) -> Result<(), String> {
         self.open(Opened::Handlebars(helper == "each"), place)?;
         if let Some(block) = self.open.last_mut() {
             helper.clone_into(&mut block.helper);
@@ -115,16 +117,16 @@ impl Blocks {
         Err(format!("blocks, branches and variables can be nested {MAX_DEPTH} deep"))
     }
 
-    /// Adds the tags for a statement to `tags`; whether it can show a volatile value.
-    pub(super) fn go(&mut self, statement: Statement, place: usize, tags: &mut Vec<String>) -> Result<bool, String> {
-        let volatile = match &statement {
+    /// Adds the tags for a statement to `tags`; whether it can show a watched field.
+    pub(crate) fn go(&mut self, statement: Statement, place: usize, tags: &mut Vec<String>) -> Result<bool, String> {
+        let watched = match &statement {
             Statement::Print(value) | Statement::Declare(_, value) | Statement::Range(_, _, value) => {
-                shows_volatile(value)
+                shows_watched(value, self.scope.dialect)
             }
             Statement::If(control)
             | Statement::ElseIf(control)
             | Statement::With(control)
-            | Statement::ElseWith(control) => shows_volatile(&control.condition),
+            | Statement::ElseWith(control) => shows_watched(&control.condition, self.scope.dialect),
             Statement::Else | Statement::End => false,
         };
         match statement {
@@ -145,7 +147,7 @@ impl Blocks {
                 let index = index.unwrap_or_else(|| "_".to_owned());
                 tags.push(format!("#go_range {over} as |${element} ${index}|"));
                 self.opened("/go_range");
-                self.scope.extend([index, element]);
+                self.scope.variables.extend([index, element]);
                 self.begin_branch();
             }
             Statement::Else => self.go_else(None, tags)?,
@@ -160,13 +162,13 @@ impl Blocks {
             Statement::End => match self.open.pop_if(|block| block.opened.go_name().is_some()) {
                 Some(block) => {
                     tags.extend(block.closers.iter().rev().map(|&closer| closer.to_owned()));
-                    self.scope.truncate(block.variables);
+                    self.scope.variables.truncate(block.variables);
                 }
                 None => return Err(self.nothing_to("end")),
             },
         }
         self.check_depth()?;
-        Ok(volatile)
+        Ok(watched)
     }
 
     fn nothing_to(&self, word: &str) -> String {
@@ -186,7 +188,7 @@ impl Blocks {
     }
 
     fn begin_branch(&mut self) {
-        let variables = self.scope.len();
+        let variables = self.scope.variables.len();
         if let Some(block) = self.open.last_mut() {
             block.before_branch = block.closers.len();
             block.branch_variables = variables;
@@ -196,12 +198,12 @@ impl Blocks {
     fn declare(&mut self, name: String, value: &Expr, tags: &mut Vec<String>) -> Result<(), String> {
         tags.push(format!("#go_let {} as |${name}|", operand(value, &self.scope)?));
         self.opened("/go_let");
-        self.scope.push(name);
+        self.scope.variables.push(name);
         Ok(())
     }
 
     /// An `if` or `with` begins, in a block that is open already.
-    fn branch(&mut self, word: &str, control: go::Control, tags: &mut Vec<String>) -> Result<(), String> {
+    fn branch(&mut self, word: &str, control: Control, tags: &mut Vec<String>) -> Result<(), String> {
         let condition = match control.variable {
             Some(name) => {
                 let variable = Expr::Variable(name.clone());
@@ -234,12 +236,12 @@ impl Blocks {
         }
         tags.extend(block.closers.drain(block.before_branch..).rev().map(str::to_owned));
         tags.push("else".to_owned());
-        self.scope.truncate(block.branch_variables);
+        self.scope.variables.truncate(block.branch_variables);
         Ok(())
     }
 
     /// A closing tag of Handlebars: adds what must be closed before.
-    pub(super) fn close_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
+    pub(crate) fn close_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
         self.end_branch(inner, tags)?;
         let closing = inner.trim_start_matches('/').trim();
         match self.open.pop_if(|block| matches!(block.opened, Opened::Handlebars(_))) {
@@ -252,7 +254,7 @@ impl Blocks {
     }
 
     /// An `else` of Handlebars: adds what must be closed before.
-    pub(super) fn else_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
+    pub(crate) fn else_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
         self.end_branch(inner, tags)?;
         match self.open.last_mut() {
             Some(Block { opened: Opened::Handlebars(is_loop), chained, .. }) => {
@@ -277,7 +279,7 @@ impl Blocks {
         }
         if matches!(block.opened, Opened::Handlebars(_)) {
             tags.extend(block.closers.drain(..).rev().map(str::to_owned));
-            self.scope.truncate(block.variables);
+            self.scope.variables.truncate(block.variables);
         }
         Ok(())
     }
@@ -286,7 +288,7 @@ impl Blocks {
     ///
     /// # Errors
     /// With the place of a block that has no end.
-    pub(super) fn end(&mut self, tags: &mut Vec<String>) -> Result<(), (String, usize)> {
+    pub(crate) fn end(&mut self, tags: &mut Vec<String>) -> Result<(), (String, usize)> {
         for block in self.open.iter().rev() {
             if let Some(name) = block.opened.go_name() {
                 return Err((format!("{{{{{name}}}}} has no {{{{end}}}}"), block.place));

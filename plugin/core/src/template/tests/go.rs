@@ -1,10 +1,35 @@
+//! Go's templates, as Tyk's users have them.
+
+use proptest::prelude::*;
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::tests::{data, render_with};
-use crate::event::EventKind;
-use crate::template::Templates;
+use super::*;
+
+/// An event with more than today's events say: lists, numbers, truths, text that each format must escape.
+fn data(kind: &str) -> serde_json::Value {
+    json!({
+        "Type": kind, "TimeStamp": "2026-10-21T08:15:30.250Z", "ID": "0a1b",
+        "Meta": {
+            "Message": "Says \"no\" & <stops>,\nthen 'ends'", "Path": "/a\\b", "Origin": "192.0.2.7", "Key": "k1",
+            "OrgID": "acme", "TriggerLimit": "80", "UsagePercentage": "81", "Suppressed": 0, "Empty": "",
+            "HostInfo": {
+                "CheckURL": "http://a/?b&c", "ResponseCode": 503, "IsTCPError": false,
+                "MetaData": { "host_name": "a", "api_id": "orders" }
+            },
+            "APIID": "orders", "CircuitEvent": 1, "CertID": "8c31", "CertName": "a.example",
+            "ExpiresAt": "2026-11-01 00:00:00 +0000 UTC", "ExpiredAt": 1_800_000_000, "DaysRemaining": 11,
+            "DaysSinceExpiry": 2, "CertRole": "server", "List": ["a", "b"], "Pairs": { "y": 2, "x": 1 }
+        }
+    })
+}
+
+fn render_with(name: &str, source: &str, data: &serde_json::Value) -> String {
+    let mut templates = Templates::builtin();
+    templates.add(name, source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    templates.render_with(name, data.clone()).unwrap_or_else(|error| panic!("{source}: {error}"))
+}
 
 /// Tyk's own templates as its users have them: chains of types, one body each.
 const TYKS: &str = r#"{{- /* One body for each type of event. */ -}}
@@ -111,7 +136,7 @@ fn the_default_template_has_tyks_fields_for_each_type() {
         for path in ["/TimeStamp", "/ID", "/Meta/UsagePercentage"] {
             *stable.pointer_mut(path).unwrap() = "".into();
         }
-        if !super::super::builtin::DEFAULT_IS_VOLATILE_FOR.contains(&kind) {
+        if !builtin::DEFAULT_IS_VOLATILE_FOR.contains(&kind) {
             assert_eq!(read(stable, 0), full, "{kind} shows what changes");
         }
     }
@@ -141,4 +166,47 @@ fn each_format_escapes_what_go_tags_print() {
         "{{if .Type}}{{.Type}},\"{{.Meta.Message}}\",{{.Meta.Message}},\"{{printf \"%s\" .Meta.Message}}\"\n{{end}}";
     let doubled = message.replace('"', "\"\"");
     assert_eq!(render_with("t.csv", csv, &data), format!("AuthFailure,\"{doubled}\",\"{doubled}\",\"{doubled}\"\n"));
+}
+
+#[test]
+fn tyks_functions_write_times() {
+    for (source, expected) in [
+        (
+            "{{as_rfc3339 .TimeStamp}} {{.TimeStamp | as_rfc3339_from_string}}",
+            "2026-10-21T08:15:30Z 2026-10-21T08:15:30Z",
+        ),
+        (
+            "{{as_rfc3339 .Meta.ExpiresAt}} {{as_rfc3339 .Meta.ExpiredAt}} {{as_rfc3339 \"soon\"}}",
+            "2026-11-01T00:00:00Z 2027-01-15T08:00:00Z soon",
+        ),
+        ("{{as_rfc3339_from_string \"2026-10-21 08:15:30.123456 +0200 CEST\"}}", "2026-10-21T08:15:30+02:00"),
+        ("{{as_rfc3339 TimeStamp}}", "2026-10-21T08:15:30Z"),
+    ] {
+        assert_eq!(render_with("t.txt", source, &data("HostDown")), expected, "{source}");
+    }
+    let error = error("t.txt", "{{.TimeStamp.Format \"2006\"}}");
+    assert!(error.message.contains("as_rfc3339"), "{error}");
+}
+
+#[test]
+fn a_message_is_bounded() {
+    let source = format!(
+        "{{{{range .}}}}{{{{range $.Meta}}}}{{{{range $.Meta}}}}{}{{{{end}}}}{{{{end}}}}{{{{end}}}}",
+        "x".repeat(5000)
+    );
+    assert!(error("t.txt", &source).message.contains("longer than"));
+}
+
+proptest! {
+    #[test]
+    fn no_value_breaks_json(text in any::<String>()) {
+        let mut data = data("AuthFailure");
+        data["Meta"]["Key"] = text.clone().into();
+        let source = r#"{"a": "{{.Meta.Key}}", "b": "{{printf "%s" .Meta.Key}}", "c": "{{.Meta.Key | html}}",
+            "d": "{{.Meta.Key | js}}", "e": "{{range $k, $v := .Meta}}{{$v}}{{end}}",
+            "f": "{{as_rfc3339 .Meta.Key}}", "g": "{{printf "%d %q %x" .Meta.Key .Meta.Key .Meta.Key}}"}"#;
+        let value: serde_json::Value = serde_json::from_str(&render_with("t.json", source, &data)).unwrap();
+        prop_assert_eq!(value["a"].as_str(), Some(text.as_str()));
+        prop_assert_eq!(value["b"].as_str(), Some(text.as_str()));
+    }
 }

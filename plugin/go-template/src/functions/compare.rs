@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::json;
 
 /// False are `false`, 0, nothing, and what is empty.
-pub(super) fn is_true(value: &Value) -> bool {
+pub(crate) fn is_true(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(truth) => *truth,
@@ -18,7 +18,7 @@ pub(super) fn is_true(value: &Value) -> bool {
     }
 }
 
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
+pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
@@ -28,7 +28,7 @@ pub(super) fn equal(a: &Value, b: &Value) -> bool {
 }
 
 /// `None` where Go refuses to compare. A number can be compared to text that is one: Tyk's percentages are numbers.
-pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
+pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
         (Value::Null, Value::String(b)) => Some("".cmp(b)),
@@ -42,7 +42,7 @@ pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 /// A whole number, or text that is one.
-pub(super) fn whole(value: &Value) -> Option<i128> {
+pub(crate) fn whole(value: &Value) -> Option<i128> {
     match value {
         Value::Null => Some(0),
         Value::Number(number) => number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)),
@@ -52,7 +52,7 @@ pub(super) fn whole(value: &Value) -> Option<i128> {
 }
 
 /// A number, or text that is one.
-pub(super) fn number(value: &Value) -> Option<f64> {
+pub(crate) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Null => Some(0.0),
         Value::Number(number) => number.as_f64(),

@@ -1,20 +1,21 @@
 //! One tag: whose language it is in, and where it ends.
 
-use super::go;
+use crate::constant::is_number;
+use crate::lexer::end_of_tag;
 
 /// One tag, without its opening braces.
-pub(super) struct Tag<'t> {
+pub(crate) struct Tag<'t> {
     /// Bytes up to and including the closing braces.
-    pub(super) len: usize,
-    pub(super) kind: Kind,
-    pub(super) trim_left: bool,
-    pub(super) trim_right: bool,
+    pub(crate) len: usize,
+    pub(crate) kind: Kind,
+    pub(crate) trim_left: bool,
+    pub(crate) trim_right: bool,
     /// What stands inside, without markers.
-    pub(super) inner: &'t str,
+    pub(crate) inner: &'t str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// `{{/* … */}}`
     GoComment,
     /// Go's `{{.A.B}}`, `{{if …}}`, …
@@ -36,7 +37,7 @@ const GO_FUNCTIONS: [&str; 11] =
 
 impl<'t> Tag<'t> {
     /// Reads the tag that begins `after`; `in_go_block` says whether an `else` belongs to a block of Go's.
-    pub(super) fn read(after: &'t str, in_go_block: bool) -> Result<Self, String> {
+    pub(crate) fn read(after: &'t str, in_go_block: bool) -> Result<Self, String> {
         let start = after.trim_start_matches(['~']);
         if start.starts_with('!') {
             let end = if start.starts_with("!--") { "--}}" } else { "}}" };
@@ -61,7 +62,7 @@ impl<'t> Tag<'t> {
             let len = inner.len().saturating_add(4);
             return Ok(Tag { len, kind: Kind::Raw, trim_left: false, trim_right: false, inner: inner.trim() });
         }
-        if let Some(end) = go::end_of_tag(after) {
+        if let Some(end) = end_of_tag(after) {
             let tag = Tag::of(after, end, Kind::Go);
             if is_go(tag.inner, in_go_block) {
                 return Ok(tag);
@@ -98,30 +99,30 @@ impl<'t> Tag<'t> {
     }
 
     /// The word after `#`, `/` or `^`, or the first one.
-    pub(super) fn word(&self) -> &'t str {
+    pub(crate) fn word(&self) -> &'t str {
         let bare = self.inner.trim_start_matches(['#', '/', '^']).trim_start();
         bare.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default()
     }
 
     /// Whether it is Go's `{{.A.B}}` and nothing more.
-    pub(super) fn is_plain_field(&self) -> bool {
+    pub(crate) fn is_plain_field(&self) -> bool {
         let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         self.kind == Kind::Go && self.inner.strip_prefix('.').is_some_and(|names| names.split('.').all(is_name))
     }
 
     /// Handlebars' markers for its trim markers.
-    pub(super) fn tildes(&self) -> (&'static str, &'static str) {
+    pub(crate) fn tildes(&self) -> (&'static str, &'static str) {
         let tilde = |trims: bool| if trims { "~" } else { "" };
         (tilde(self.trim_left), tilde(self.trim_right))
     }
 
     /// Whether it opens, divides or closes a block of Handlebars.
-    pub(super) fn is_block(&self) -> bool {
+    pub(crate) fn is_block(&self) -> bool {
         self.inner.starts_with(['#', '/']) || self.is_else()
     }
 
     /// Whether it is Handlebars' `else`.
-    pub(super) fn is_else(&self) -> bool {
+    pub(crate) fn is_else(&self) -> bool {
         self.inner.starts_with('^') || self.inner == "else" || self.inner.starts_with("else ")
     }
 }
@@ -141,9 +142,7 @@ fn is_go(inner: &str, in_go_block: bool) -> bool {
         '.' => !inner.starts_with("..") && !inner.starts_with("./"),
         '$' | '"' | '\'' | '`' => true,
         // `{{1x}}` is a name in Handlebars.
-        '0'..='9' => {
-            go::is_number(inner.split(|c: char| c.is_ascii_whitespace() || c == '|').next().unwrap_or_default())
-        }
+        '0'..='9' => is_number(inner.split(|c: char| c.is_ascii_whitespace() || c == '|').next().unwrap_or_default()),
         '-' | '+' => inner.get(1..).is_some_and(|tail| tail.starts_with(|c: char| c.is_ascii_digit())),
         '(' => has_go_mark(inner),
         _ if ends_well && word == "else" => in_go_block,
@@ -155,7 +154,7 @@ fn is_go(inner: &str, in_go_block: bool) -> bool {
 }
 
 /// Whether something stands in a tag, outside strings, that only Go has: `.Key`, `.`, `$x`, `|`, `:=`, a raw string.
-pub(super) fn has_go_mark(inner: &str) -> bool {
+pub(crate) fn has_go_mark(inner: &str) -> bool {
     let mut quote = None;
     let mut in_segment = false;
     let mut escaped = false;

@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::constant;
+use crate::constant;
 
 /// A token, and whether something separates it from the one before.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) apart: bool,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) apart: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// `.`
     Dot,
     /// `.Meta.Key`
@@ -34,7 +34,7 @@ pub(super) enum Kind {
 }
 
 /// Where `}}` closes a Go tag, strings passed over.
-pub(in super::super) fn end_of_tag(after: &str) -> Option<usize> {
+pub(crate) fn end_of_tag(after: &str) -> Option<usize> {
     let mut at = 0_usize;
     loop {
         let rest = after.get(at..)?;
@@ -47,12 +47,12 @@ pub(in super::super) fn end_of_tag(after: &str) -> Option<usize> {
     }
 }
 
-pub(super) fn is_quote(c: char) -> bool {
+pub(crate) fn is_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '`')
 }
 
 /// The length of a string or character with both of its quotes.
-pub(super) fn quoted(text: &str, quote: char) -> Option<usize> {
+pub(crate) fn quoted(text: &str, quote: char) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {
@@ -66,7 +66,7 @@ pub(super) fn quoted(text: &str, quote: char) -> Option<usize> {
     None
 }
 
-pub(super) fn tokens(inner: &str) -> Result<Vec<Token>, String> {
+pub(crate) fn tokens(inner: &str) -> Result<Vec<Token>, String> {
     let mut tokens = Vec::new();
     let mut rest = inner;
     let mut apart = true;

@@ -5,7 +5,7 @@ use serde_json::{Number, Value};
 use crate::json;
 
 /// The text of an interpreted string, without its quotes.
-pub(super) fn unquote(text: &str) -> Result<String, String> {
+pub(crate) fn unquote(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((plain, escape)) = rest.split_once('\\') {
@@ -62,7 +62,7 @@ fn digits(text: &str, count: usize, radix: u32) -> Result<u32, String> {
 }
 
 /// A character constant is the number of the character.
-pub(super) fn character(text: &str) -> Result<Value, String> {
+pub(crate) fn character(text: &str) -> Result<Value, String> {
     let unquoted = unquote(text)?;
     let mut chars = unquoted.chars();
     match (chars.next(), chars.next()) {
@@ -71,8 +71,12 @@ pub(super) fn character(text: &str) -> Result<Value, String> {
     }
 }
 
+pub(crate) fn is_number(text: &str) -> bool {
+    number(text).is_ok()
+}
+
 /// `42`, `-1`, `0x1F`, `1_000`, `2.5`, `1e3`.
-pub(super) fn number(text: &str) -> Result<Value, String> {
+pub(crate) fn number(text: &str) -> Result<Value, String> {
     let bare = text.replace('_', "");
     let (negative, digits) = match bare.strip_prefix('-') {
         Some(digits) => (true, digits),

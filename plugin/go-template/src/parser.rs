@@ -4,14 +4,14 @@ use std::slice::Iter;
 
 use serde_json::Value;
 
-use super::MAX_NESTING;
-use super::lexer::{Kind, Token, tokens};
-use crate::template::functions::printf;
-use crate::template::functions::{FUNCTIONS, Function};
+use crate::MAX_NESTING;
+use crate::dialect::Dialect;
+use crate::functions::{Function, printf};
+use crate::lexer::{Kind, Token, tokens};
 
 /// What one tag says.
 #[derive(Debug)]
-pub(in super::super) enum Statement {
+pub(crate) enum Statement {
     Print(Expr),
     /// `$x := …`
     Declare(String, Expr),
@@ -27,13 +27,13 @@ pub(in super::super) enum Statement {
 
 /// The condition of `if` or `with`, and the variable that holds it.
 #[derive(Debug)]
-pub(in super::super) struct Control {
-    pub(in super::super) variable: Option<String>,
-    pub(in super::super) condition: Expr,
+pub(crate) struct Control {
+    pub(crate) variable: Option<String>,
+    pub(crate) condition: Expr,
 }
 
 #[derive(Debug)]
-pub(in super::super) enum Expr {
+pub(crate) enum Expr {
     /// `.`
     Dot,
     /// `$`
@@ -45,7 +45,7 @@ pub(in super::super) enum Expr {
 }
 
 /// Reads what stands between the braces.
-pub(in super::super) fn parse(inner: &str) -> Result<Statement, String> {
+pub(crate) fn parse(inner: &str, dialect: &Dialect) -> Result<Statement, String> {
     let tokens = tokens(inner)?;
     let (first, after) = match tokens.split_first() {
         Some((Token { kind: Kind::Word(word), .. }, after)) => (word.as_str(), after),
@@ -53,18 +53,18 @@ pub(in super::super) fn parse(inner: &str) -> Result<Statement, String> {
         None => return Err("a tag says nothing".to_owned()),
     };
     match first {
-        "if" => Ok(Statement::If(control(after, "if")?)),
-        "with" => Ok(Statement::With(control(after, "with")?)),
-        "range" => range(after),
+        "if" => Ok(Statement::If(control(after, "if", dialect)?)),
+        "with" => Ok(Statement::With(control(after, "with", dialect)?)),
+        "range" => range(after, dialect),
         "end" if after.is_empty() => Ok(Statement::End),
         "end" => Err("{{end}} takes nothing".to_owned()),
         "else" => match after.split_first() {
             None => Ok(Statement::Else),
             Some((Token { kind: Kind::Word(word), .. }, after)) if word == "if" => {
-                Ok(Statement::ElseIf(control(after, "else if")?))
+                Ok(Statement::ElseIf(control(after, "else if", dialect)?))
             }
             Some((Token { kind: Kind::Word(word), .. }, after)) if word == "with" => {
-                Ok(Statement::ElseWith(control(after, "else with")?))
+                Ok(Statement::ElseWith(control(after, "else with", dialect)?))
             }
             Some(_) => Err("{{else}} takes nothing, or `if` or `with` and a value".to_owned()),
         },
@@ -74,19 +74,19 @@ pub(in super::super) fn parse(inner: &str) -> Result<Statement, String> {
         "break" | "continue" => {
             Err(format!("{{{{{first}}}}} cannot be translated: put what it skips into an {{{{if}}}}"))
         }
-        _ => print_or_declare(&tokens),
+        _ => print_or_declare(&tokens, dialect),
     }
 }
 
-fn print_or_declare(tokens: &[Token]) -> Result<Statement, String> {
+fn print_or_declare(tokens: &[Token], dialect: &Dialect) -> Result<Statement, String> {
     match declaration(tokens)? {
-        (Some(name), None, after) => Ok(Statement::Declare(name, pipeline_to_end(after)?)),
+        (Some(name), None, after) => Ok(Statement::Declare(name, pipeline_to_end(after, dialect)?)),
         (_, Some(_), _) => Err("only {{range}} declares two variables".to_owned()),
-        _ => Ok(Statement::Print(pipeline_to_end(tokens)?)),
+        _ => Ok(Statement::Print(pipeline_to_end(tokens, dialect)?)),
     }
 }
 
-fn control(tokens: &[Token], word: &str) -> Result<Control, String> {
+fn control(tokens: &[Token], word: &str, dialect: &Dialect) -> Result<Control, String> {
     let (variable, second, after) = declaration(tokens)?;
     if second.is_some() {
         return Err("only {{range}} declares two variables".to_owned());
@@ -94,15 +94,15 @@ fn control(tokens: &[Token], word: &str) -> Result<Control, String> {
     if after.is_empty() {
         return Err(format!("{{{{{word}}}}} needs a value"));
     }
-    Ok(Control { variable, condition: pipeline_to_end(after)? })
+    Ok(Control { variable, condition: pipeline_to_end(after, dialect)? })
 }
 
-fn range(tokens: &[Token]) -> Result<Statement, String> {
+fn range(tokens: &[Token], dialect: &Dialect) -> Result<Statement, String> {
     let (first, second, after) = declaration(tokens)?;
     if after.is_empty() {
         return Err("{{range}} needs a value".to_owned());
     }
-    let over = pipeline_to_end(after)?;
+    let over = pipeline_to_end(after, dialect)?;
     if matches!(over, Expr::Constant(_)) {
         return Err("{{range}} goes through a list or a map, not through a constant".to_owned());
     }
@@ -137,8 +137,8 @@ fn declaration(tokens: &[Token]) -> Result<Declaration<'_>, String> {
     }
 }
 
-fn pipeline_to_end(tokens: &[Token]) -> Result<Expr, String> {
-    let mut parser = Parser { tokens: tokens.iter(), depth: 0 };
+fn pipeline_to_end(tokens: &[Token], dialect: &Dialect) -> Result<Expr, String> {
+    let mut parser = Parser { dialect, tokens: tokens.iter(), depth: 0 };
     let value = parser.pipeline()?;
     match parser.tokens.next() {
         None => Ok(value),
@@ -151,6 +151,7 @@ fn pipeline_to_end(tokens: &[Token]) -> Result<Expr, String> {
 }
 
 struct Parser<'t> {
+    dialect: &'t Dialect,
     tokens: Iter<'t, Token>,
     depth: usize,
 }
@@ -179,7 +180,7 @@ impl<'t> Parser<'t> {
     fn command(&mut self, piped: Option<Expr>) -> Result<Expr, String> {
         if let Some(Token { kind: Kind::Word(name), .. }) = self.peek() {
             self.tokens.next();
-            let function = function(name)?;
+            let function = function(name, self.dialect)?;
             let mut arguments = self.arguments()?;
             arguments.extend(piped);
             return call(function, arguments);
@@ -190,9 +191,10 @@ impl<'t> Parser<'t> {
         }
         if !self.arguments()?.is_empty() {
             return Err(match value {
-                Expr::Fields(..) => "a field is no function, and methods cannot be called; for times there is \
-                     {{as_rfc3339 .TimeStamp}}"
-                    .to_owned(),
+                Expr::Fields(..) => format!(
+                    "a field is no function, and methods cannot be called; the functions are {}",
+                    names(self.dialect)
+                ),
                 _ => "a value is followed by another: functions come first, as in {{eq .Type \"HostDown\"}}".to_owned(),
             });
         }
@@ -207,7 +209,7 @@ impl<'t> Parser<'t> {
                 _ if !token.apart => return Err("between two values a space is missing".to_owned()),
                 Kind::Word(name) => {
                     self.tokens.next();
-                    arguments.push(call(function(name)?, Vec::new())?);
+                    arguments.push(call(function(name, self.dialect)?, Vec::new())?);
                 }
                 _ => arguments.push(self.operand()?),
             }
@@ -250,18 +252,21 @@ impl<'t> Parser<'t> {
     }
 }
 
-fn function(name: &str) -> Result<&'static Function, String> {
-    if let Some(function) = FUNCTIONS.iter().find(|function| function.name == name) {
+fn function(name: &str, dialect: &Dialect) -> Result<&'static Function, String> {
+    if let Some(function) = dialect.all_functions().find(|function| function.name == name) {
         return Ok(function);
     }
     if name.starts_with(|c: char| c.is_ascii_uppercase()) {
         return Err(format!("there is no function {name}: a field has a dot before it, as in {{{{.{name}}}}}"));
     }
     if name == "call" {
-        return Err("call needs a function among the values, and an event has none".to_owned());
+        return Err("call needs a function among the values, and there is none".to_owned());
     }
-    let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
-    Err(format!("there is no function {name}; there are {}", names.join(", ")))
+    Err(format!("there is no function {name}; there are {}", names(dialect)))
+}
+
+fn names(dialect: &Dialect) -> String {
+    dialect.all_functions().map(|function| function.name).collect::<Vec<_>>().join(", ")
 }
 
 fn call(function: &'static Function, arguments: Vec<Expr>) -> Result<Expr, String> {

@@ -1,29 +1,40 @@
-//! From what users write to Handlebars: Go's tags become Handlebars tags, Tyk's old names the new ones, and raw tags
-//! lose their rawness where it would break the format.
+//! From what users write to Handlebars: Go's tags become Handlebars tags, former names of fields the present ones, and raw
+//! tags lose their rawness where it would break the format.
 //!
 //! The text between tags is copied as it is. Handlebars drops the line of a block tag that stands alone on it; Go does
 //! not, so that an empty comment follows such a tag of Go's.
 
-use super::TemplateError;
-use super::blocks::Blocks;
-use super::escape::Format;
-use super::go::{self, Expr, MAX_NESTING, Statement};
-use super::place::Places;
-use super::tag::{Kind, Tag, has_go_mark};
-use crate::event::{VOLATILE, cut};
+use crate::blocks::Blocks;
+use crate::dialect::{Dialect, Environment};
+use crate::emit::{operand, shows_watched, value_tag};
+use crate::error::Error;
+use crate::format::Format;
+use crate::parser::{self, Expr, Statement};
+use crate::place::Places;
+use crate::tag::{Kind, Tag, has_go_mark};
+use crate::{MAX_NESTING, cut};
 
 /// A template in Handlebars.
 #[derive(Debug)]
-pub(super) struct Translated {
-    pub(super) source: String,
-    /// Whether it shows values that differ between two events of one cause.
-    pub(super) volatile: bool,
-    /// Where its pieces come from.
-    pub(super) places: Places,
+pub struct Translation {
+    /// The text to register with Handlebars.
+    pub source: String,
+    /// Whether it can show a field that its [`Dialect`] watches.
+    pub shows_watched: bool,
+    places: Places,
 }
 
-/// Names of Tyk's first documentation, and today's.
-const OLD_NAMES: [(&str, &str); 2] = [("EventType", "Type"), ("EventMetaData", "Meta")];
+impl Translation {
+    /// The byte of the original text that a line and a column of the translation come from, both from 1.
+    pub fn original_place(&self, original: &str, line: usize, column: usize) -> usize {
+        self.places.in_source(original, &self.source, (line, column))
+    }
+
+    /// An error in the translation, such as Handlebars finds when it reads it, as an error in the original text.
+    pub fn error(&self, original: &str, line: usize, column: usize, message: impl Into<String>) -> Error {
+        Error::at(original, self.original_place(original, line, column), message)
+    }
+}
 
 /// Handlebars words that reach variables without naming them.
 const REACHES_ALL: [&str; 4] = ["each", "lookup", "this", "with"];
@@ -31,21 +42,20 @@ const REACHES_ALL: [&str; 4] = ["each", "lookup", "this", "with"];
 /// Bytes of a tag that an error shows.
 const MAX_SHOWN: usize = 60;
 
-/// Today's name of a variable.
-pub(super) fn new_name(name: &str) -> &str {
-    OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new)
-}
-
-/// Translates a template that writes `format`.
-pub(super) fn translate(source: &str, format: Format) -> Result<Translated, TemplateError> {
-    let translated =
-        Translated { source: String::with_capacity(source.len()), volatile: false, places: Places::default() };
-    let mut translator = Translator { format, out: translated, blocks: Blocks::new(), in_quotes: false };
+/// Translates a template.
+///
+/// # Errors
+/// When a tag is wrong or cannot be translated; the error has the place of the tag.
+pub fn translate(source: &str, environment: Environment) -> Result<Translation, Error> {
+    let Environment { format, dialect } = environment;
+    let out =
+        Translation { source: String::with_capacity(source.len()), shows_watched: false, places: Places::default() };
+    let mut translator = Translator { format, dialect, out, blocks: Blocks::new(dialect), in_quotes: false };
     let mut rest = source;
     let mut trims = false;
     while let Some((text, after)) = rest.split_once("{{") {
         let place = source.len().saturating_sub(rest.len()).saturating_add(text.len());
-        let error = |message: String, place: usize| TemplateError::at(source, place, message);
+        let error = |message: String, place: usize| Error::at(source, place, message);
         let in_go_block = translator.blocks.in_go_block();
         let tag = Tag::read(after, in_go_block).map_err(|message| error(message, place))?;
         // A plain field keeps Handlebars' way to trim, which differs beside a block tag of Handlebars.
@@ -59,7 +69,8 @@ pub(super) fn translate(source: &str, format: Format) -> Result<Translated, Temp
         translator.out.places.text(translator.out.source.len(), source.len().saturating_sub(follows.len()));
     }
     translator.text(if trims { trim_start(rest) } else { rest });
-    translator.end().map_err(|(message, place)| TemplateError::at(source, place, message))?;
+    translator.end().map_err(|(message, place)| Error::at(source, place, message))?;
+    translator.out.shows_watched &= !dialect.watched.is_empty();
     Ok(translator.out)
 }
 
@@ -76,7 +87,8 @@ fn trim_end(text: &str) -> &str {
 
 struct Translator {
     format: Format,
-    out: Translated,
+    dialect: &'static Dialect,
+    out: Translation,
     blocks: Blocks,
     /// Whether the text so far ends inside the quotes of a CSV field.
     in_quotes: bool,
@@ -105,7 +117,7 @@ impl Translator {
             }
             Kind::Go => {
                 self.out.places.tag(self.out.source.len(), place);
-                let statement = go::parse(tag.inner);
+                let statement = parser::parse(tag.inner, self.dialect);
                 let tildes = if tag.is_plain_field() { tag.tildes() } else { ("", "") };
                 statement.and_then(|statement| self.go(statement, tildes, place, follows)).map_err(|message| {
                     let shown = cut(tag.inner, MAX_SHOWN);
@@ -118,12 +130,12 @@ impl Translator {
 
     fn go(&mut self, statement: Statement, tildes: (&str, &str), place: usize, follows: &str) -> Result<(), String> {
         if let Statement::Print(value) = statement {
-            self.out.volatile |= go::shows_volatile(&value);
+            self.out.shows_watched |= shows_watched(&value, self.dialect);
             let csv_quotes = self.format == Format::Csv && self.in_quotes;
             let scope = self.blocks.scope();
-            let inner = match go::value_tag(&value, scope)? {
+            let inner = match value_tag(&value, scope)? {
                 _ if csv_quotes && matches!(value, Expr::Fields(..)) => {
-                    format!("quoted {}", go::operand(&value, scope)?)
+                    format!("quoted {}", operand(&value, scope)?)
                 }
                 inner if csv_quotes => format!("quoted ({inner})"),
                 inner => inner,
@@ -132,8 +144,8 @@ impl Translator {
             return Ok(());
         }
         let mut tags = Vec::new();
-        let volatile = self.blocks.go(statement, place, &mut tags)?;
-        self.out.volatile |= volatile;
+        let watched = self.blocks.go(statement, place, &mut tags)?;
+        self.out.shows_watched |= watched;
         for tag in &tags {
             self.push(tag, ("", ""));
         }
@@ -165,7 +177,8 @@ impl Translator {
     }
 
     fn handlebars(&mut self, tag: &Tag<'_>, place: usize) -> Result<(), String> {
-        self.out.volatile |= words(tag.inner).any(|word| VOLATILE.contains(&word) || REACHES_ALL.contains(&word));
+        let is_watched = |word: &str| self.dialect.watched.contains(&word) || REACHES_ALL.contains(&word);
+        self.out.shows_watched |= words(tag.inner).any(is_watched);
         let mut closers = Vec::new();
         let is_escaped = self.out.source.ends_with('\\') && !self.out.source.ends_with("\\\\");
         let is_block = if tag.kind != Kind::Expression || is_escaped {
@@ -186,7 +199,7 @@ impl Translator {
         for closer in &closers {
             self.push(closer, ("", ""));
         }
-        let expression = rename(tag.inner);
+        let expression = rename(tag.inner, self.dialect);
         let out = &mut self.out.source;
         let after_brace = out.ends_with('{');
         if after_brace {
@@ -254,9 +267,9 @@ fn refuse_what_is_not_handlebars(tag: &Tag<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Replaces the old names, outside string literals.
-fn rename(expression: &str) -> String {
-    pieces(expression).map(|(in_string, piece)| if in_string { piece } else { new_name(piece) }).collect()
+/// Replaces the former names, outside string literals.
+fn rename(expression: &str, dialect: &Dialect) -> String {
+    pieces(expression).map(|(in_string, piece)| if in_string { piece } else { dialect.new_name(piece) }).collect()
 }
 
 /// The words of an expression, outside string literals.

@@ -2,7 +2,7 @@
 
 /// Where the pieces of a translation come from.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(crate) struct Places {
     pieces: Vec<Piece>,
 }
 
@@ -18,17 +18,17 @@ struct Piece {
 
 impl Places {
     /// A rewritten tag begins.
-    pub(super) fn tag(&mut self, translated: usize, source: usize) {
+    pub(crate) fn tag(&mut self, translated: usize, source: usize) {
         self.pieces.push(Piece { translated, source, is_tag: true });
     }
 
     /// What has been copied begins.
-    pub(super) fn text(&mut self, translated: usize, source: usize) {
+    pub(crate) fn text(&mut self, translated: usize, source: usize) {
         self.pieces.push(Piece { translated, source, is_tag: false });
     }
 
     /// The byte of the user's text for a line and a column of the translation.
-    pub(super) fn in_source(&self, source: &str, translated: &str, (line, column): (usize, usize)) -> usize {
+    pub(crate) fn in_source(&self, source: &str, translated: &str, (line, column): (usize, usize)) -> usize {
         let at = offset(translated, line, column);
         let piece = self.pieces.iter().rev().find(|piece| piece.translated <= at);
         let place = match piece {
@@ -41,7 +41,7 @@ impl Places {
 }
 
 /// Both from 1; columns count characters.
-pub(super) fn line_and_column(source: &str, at: usize) -> (usize, usize) {
+pub(crate) fn line_and_column(source: &str, at: usize) -> (usize, usize) {
     let before = source.get(..at).unwrap_or(source);
     let line_start = before.rfind('\n').map_or(0, |newline| newline.saturating_add(1));
     let column = before.get(line_start..).unwrap_or_default().chars().count();

@@ -1,12 +1,23 @@
+use handlebars::{Handlebars, no_escape};
 use proptest::prelude::*;
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::template::{TemplateError, Templates};
+use super::*;
 
-/// An event with more than today's events say: lists, numbers, truths, text that each format must escape.
-pub(super) fn data(kind: &str) -> serde_json::Value {
+static DIALECT: Dialect = Dialect {
+    functions: &[Function::new("shout", "shout", 1, 1, |_, values| {
+        serde_json::Value::String(values.iter().map(|value| display(value).to_uppercase()).collect())
+    })],
+    renamed: &[("EventType", "Type"), ("EventMetaData", "Meta")],
+    printed_by_go: Some(&["Meta", "HostInfo", "MetaData"]),
+    watched: &["TimeStamp", "ID", "UsagePercentage"],
+    holds_watched: &["Meta"],
+};
+
+/// Lists, numbers, truths, and text that formats must escape.
+fn data(kind: &str) -> serde_json::Value {
     json!({
         "Type": kind, "TimeStamp": "2026-10-21T08:15:30.250Z", "ID": "0a1b",
         "Meta": {
@@ -24,20 +35,43 @@ pub(super) fn data(kind: &str) -> serde_json::Value {
     })
 }
 
-pub(super) fn render_with(name: &str, source: &str, data: &serde_json::Value) -> String {
-    let mut templates = Templates::builtin();
-    templates.add(name, source).unwrap_or_else(|error| panic!("{source}: {error}"));
-    templates.render_with(name, data.clone()).unwrap_or_else(|error| panic!("{source}: {error}"))
+fn environment(format: Format) -> Environment {
+    Environment { format, dialect: &DIALECT }
+}
+
+/// Translates, and renders once with every branch.
+fn read(source: &str, format: Format) -> Result<Translation, Error> {
+    let translation = translate(source, environment(format))?;
+    let unread = |place: (Option<usize>, Option<usize>), error: String| {
+        translation.error(source, place.0.unwrap_or(1), place.1.unwrap_or(1), error)
+    };
+    let mut registry = Handlebars::new();
+    register(&mut registry, environment(format), Branches::All);
+    registry
+        .register_template_string("t", &translation.source)
+        .map_err(|error| unread(error.pos().unzip(), error.reason().to_string()))?;
+    registry
+        .render("t", &data("HostDown"))
+        .map_err(|error| unread((error.line_no, error.column_no), error.to_string()))?;
+    Ok(translation)
+}
+
+fn render_as(format: Format, source: &str, data: &serde_json::Value) -> String {
+    let translation = read(source, format).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let mut registry = Handlebars::new();
+    registry.register_escape_fn(no_escape);
+    register(&mut registry, environment(format), Branches::Taken);
+    registry.render_template(&translation.source, data).unwrap_or_else(|error| panic!("{source}: {error}"))
 }
 
 fn render(source: &str) -> String {
-    render_with("t.txt", source, &data("HostDown"))
+    render_as(Format::Text, source, &data("HostDown"))
 }
 
-fn error(name: &str, source: &str) -> TemplateError {
-    match Templates::builtin().add(name, source) {
+fn error(source: &str) -> Error {
+    match read(source, Format::Text) {
         Err(error) => error,
-        Ok(()) => panic!("{source} was accepted"),
+        Ok(_) => panic!("{source} was accepted"),
     }
 }
 
@@ -138,16 +172,7 @@ fn values_and_functions() {
             "{{.Meta.List}} {{.Meta.Pairs}} {{$x := .Meta.HostInfo.MetaData}}{{$x}}",
             "[a, b] [object] map[api_id:orders host_name:a]",
         ),
-        (
-            "{{as_rfc3339 .TimeStamp}} {{.TimeStamp | as_rfc3339_from_string}}",
-            "2026-10-21T08:15:30Z 2026-10-21T08:15:30Z",
-        ),
-        (
-            "{{as_rfc3339 .Meta.ExpiresAt}} {{as_rfc3339 .Meta.ExpiredAt}} {{as_rfc3339 \"soon\"}}",
-            "2026-11-01T00:00:00Z 2027-01-15T08:00:00Z soon",
-        ),
-        ("{{as_rfc3339_from_string \"2026-10-21 08:15:30.123456 +0200 CEST\"}}", "2026-10-21T08:15:30+02:00"),
-        ("{{as_rfc3339 TimeStamp}}", "2026-10-21T08:15:30Z"),
+        ("{{shout .Type}} {{.Type | shout}} {{shout Type}}", "HOSTDOWN HOSTDOWN HOSTDOWN"),
         ("{{.Meta.Gone}}{{.Gone.Far.Away}}{{$.Gone}}{{index .Meta \"Gone\" \"x\"}}|", "|"),
     ]);
     assert!(render("{{.}}").starts_with("map[ID:0a1b Meta:map[APIID:orders"));
@@ -194,7 +219,7 @@ fn what_cannot_be_translated_is_refused_with_its_place() {
         ("{{range .Meta}}\né{{break}}{{end}}", (2, 2), "{{if}}"),
         ("{{range .Meta}}{{continue}}{{end}}", (1, 16), "{{if}}"),
         ("{{call .Type}}", (1, 1), "call needs a function"),
-        ("{{.TimeStamp.Format \"2006\"}}", (1, 1), "as_rfc3339"),
+        ("{{.TimeStamp.Format \"2006\"}}", (1, 1), "urlquery, shout"),
         ("{{$x := 1}}\n{{$x = 2}}", (2, 1), "keeps its value"),
         ("{{if true}}\n{{.Type}}", (1, 1), "no {{end}}"),
         ("{{if true}}{{else}}{{else}}{{end}}", (1, 20), "already"),
@@ -240,12 +265,12 @@ fn what_cannot_be_translated_is_refused_with_its_place() {
         ("ok {{#if Type}}\n\n {{upper Type}}{{/if}}", (3, 2), "upper"),
         ("{{if true}}\n{{Type x}}{{end}}", (2, 1), "Type"),
     ] {
-        let refused = error("t.txt", source);
+        let refused = error(source);
         assert!(refused.message.contains(part), "{source}: {refused}");
         assert_eq!((refused.line, refused.column), place, "{source}: {refused}");
     }
     for source in ["{{.Type | js}}", "{{.}}", "{{$x := 1}}", "{{range .Meta}}{{end}}"] {
-        assert!(Templates::builtin().add("t.txt", source).is_ok(), "{source}");
+        assert!(read(source, Format::Text).is_ok(), "{source}");
     }
 }
 
@@ -258,33 +283,22 @@ fn what_nests_too_deep_is_refused() {
         ("{{if .Type}}{{else}}", "{{end}}"),
         ("{{$x := 1}}", ""),
     ] {
-        assert!(error("t.txt", &deep(open, close)).message.contains("nested"), "{open}");
+        assert!(error(&deep(open, close)).message.contains("nested"), "{open}");
     }
-    assert!(
-        error("t.txt", &format!("{{{{if .A}}}}{}{{{{end}}}}", "{{else if .A}}".repeat(200))).message.contains("nested")
-    );
+    assert!(error(&format!("{{{{if .A}}}}{}{{{{end}}}}", "{{else if .A}}".repeat(200))).message.contains("nested"));
     let chain = format!("{{{{#if Type}}}}{}{{{{/if}}}}", "{{else if Type}}".repeat(5000));
-    assert!(error("t.txt", &chain).message.contains("nested"));
-    assert!(error("t.txt", &format!("{{{{print {}}}}}", deep("(", ")"))).message.contains("deep"));
-    assert!(error("t.txt", &format!("{{{{eq {}}}}}", deep("(", ")"))).message.contains("deep"));
-    assert!(error("t.txt", &format!("{{{{eq {}}}}}", deep("[", "]"))).message.contains("deep"));
-    assert!(error("t.txt", &format!("{{{{.A {}}}}}", "| html ".repeat(5000))).message.contains("stages"));
+    assert!(error(&chain).message.contains("nested"));
+    assert!(error(&format!("{{{{print {}}}}}", deep("(", ")"))).message.contains("deep"));
+    assert!(error(&format!("{{{{eq {}}}}}", deep("(", ")"))).message.contains("deep"));
+    assert!(error(&format!("{{{{eq {}}}}}", deep("[", "]"))).message.contains("deep"));
+    assert!(error(&format!("{{{{.A {}}}}}", "| html ".repeat(5000))).message.contains("stages"));
     let allowed = format!("{}{}{}", "{{if .Type}}".repeat(90), "{{.Type}}", "{{end}}".repeat(90));
     assert_eq!(render(&allowed), "HostDown");
 }
 
 #[test]
-fn a_message_is_bounded() {
-    let source = format!(
-        "{{{{range .}}}}{{{{range $.Meta}}}}{{{{range $.Meta}}}}{}{{{{end}}}}{{{{end}}}}{{{{end}}}}",
-        "x".repeat(5000)
-    );
-    assert!(error("t.txt", &source).message.contains("longer than"));
-}
-
-#[test]
-fn volatile_values_are_found_wherever_they_show() {
-    let translated = |source| super::super::translate::translate(source, super::super::Format::Text).unwrap();
+fn watched_fields_are_found_wherever_they_show() {
+    let shows_watched = |source| translate(source, environment(Format::Text)).unwrap().shows_watched;
     for source in [
         "{{.TimeStamp}}",
         "{{$.ID}}",
@@ -298,14 +312,14 @@ fn volatile_values_are_found_wherever_they_show() {
         "{{if gt .Meta.UsagePercentage 90}}x{{end}}",
         "{{if true}}{{else if .TimeStamp}}{{end}}",
         "{{(index . \"Meta\").UsagePercentage}}",
-        "{{as_rfc3339 .TimeStamp}}",
-        "{{as_rfc3339 TimeStamp}}",
+        "{{shout .TimeStamp}}",
+        "{{shout TimeStamp}}",
         "{{.Meta.Key | printf \"%s %s\" .ID}}",
     ] {
-        assert!(translated(source).volatile, "{source}");
+        assert!(shows_watched(source), "{source}");
     }
     for source in ["{{.Type}}", "{{if eq .Type \"ID\"}}{{.Meta.Key}}{{end}}", "{{range .Meta.List}}x{{end}}"] {
-        assert!(!translated(source).volatile, "{source}");
+        assert!(!shows_watched(source), "{source}");
     }
 }
 
@@ -327,28 +341,33 @@ fn nearly_go() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_go_source_panics(source in nearly_go()) {
-        for name in ["t.json", "t.csv"] {
-            let mut templates = Templates::builtin();
-            if templates.add(name, &source).is_ok() {
-                let _ = templates.render_with(name, data("AuthFailure"));
+        for format in [Format::Json, Format::Csv] {
+            if read(&source, format).is_ok() {
+                let _ = render_as(format, &source, &data("AuthFailure"));
             }
         }
     }
 
     #[test]
     fn no_source_at_all_panics(source in ".{0,60}") {
-        let _ = Templates::builtin().add("t.html", &source);
+        let _ = read(&source, Format::Html);
     }
+}
 
-    #[test]
-    fn no_value_breaks_json(text in any::<String>()) {
-        let mut data = data("AuthFailure");
-        data["Meta"]["Key"] = text.clone().into();
-        let source = r#"{"a": "{{.Meta.Key}}", "b": "{{printf "%s" .Meta.Key}}", "c": "{{.Meta.Key | html}}",
-            "d": "{{.Meta.Key | js}}", "e": "{{range $k, $v := .Meta}}{{$v}}{{end}}",
-            "f": "{{as_rfc3339 .Meta.Key}}", "g": "{{printf "%d %q %x" .Meta.Key .Meta.Key .Meta.Key}}"}"#;
-        let value: serde_json::Value = serde_json::from_str(&render_with("t.json", source, &data)).unwrap();
-        prop_assert_eq!(value["a"].as_str(), Some(text.as_str()));
-        prop_assert_eq!(value["b"].as_str(), Some(text.as_str()));
-    }
+#[test]
+fn quotes_are_doubled_within_a_field_of_csv() {
+    let data = data("AuthFailure");
+    let source = "\"{{.Meta.Message}}\",\"{{printf \"%s\" .Meta.Message}}\",{{.Type}}\n";
+    let doubled = data["Meta"]["Message"].as_str().unwrap().replace('"', "\"\"");
+    assert_eq!(render_as(Format::Csv, source, &data), format!("\"{doubled}\",\"{doubled}\",AuthFailure\n"));
+}
+
+#[test]
+fn gos_own_dialect_prints_lists_and_maps_as_go_does() {
+    let translation = translate("{{.List}} {{.Map}}", Environment::default()).unwrap();
+    let mut registry = Handlebars::new();
+    registry.register_escape_fn(no_escape);
+    register(&mut registry, Environment::default(), Branches::Taken);
+    let data = json!({ "List": ["a", 1], "Map": { "x": null } });
+    assert_eq!(registry.render_template(&translation.source, &data).unwrap(), "[a 1] map[x:<nil>]");
 }

@@ -1,33 +1,54 @@
-//! The functions of Go's templates, and Tyk's, as helpers. None of them fails at run time: how many values one takes is
+//! The functions of Go's templates as helpers. None of them fails at run time: how many values one takes is
 //! checked when the template is read, and values of the wrong type give what Go prints for them, or nothing.
 
 mod blocks;
 mod compare;
-pub(super) mod printf;
-mod text;
-mod time;
+pub(crate) mod printf;
+pub(crate) mod text;
 
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, PathAndJson, RenderContext, RenderError, RenderErrorReason, ScopedJson,
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, Output, PathAndJson, RenderContext, RenderError,
+    RenderErrorReason, ScopedJson,
 };
 use serde_json::Value;
 
-use super::escape::Format;
-use crate::event::cut;
+use crate::cut;
+use crate::dialect::Environment;
+use crate::format::Format;
 
-/// A function of Go's templates.
-pub(super) struct Function {
+/// A function that templates can call.
+pub struct Function {
     /// In Go.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// In Handlebars, where `eq` and others exist and differ.
-    pub(super) helper: &'static str,
+    pub(crate) helper: &'static str,
     /// How many values it takes.
-    pub(super) least: usize,
+    pub(crate) least: usize,
     /// `usize::MAX` for any number.
-    pub(super) most: usize,
+    pub(crate) most: usize,
     /// Whether it gives text or a truth, which Handlebars prints as Go does.
-    pub(super) gives_text: bool,
-    run: fn(Format, &[&Value]) -> Value,
+    pub(crate) gives_text: bool,
+    run: fn(Environment, &[&Value]) -> Value,
+}
+
+impl Function {
+    /// A function that gives text, a truth or a number. `name` is its name in Go and `helper` in Handlebars, where
+    /// functions such as `eq` exist and differ. A template that calls it with fewer values than `least` or more than
+    /// `most` is refused.
+    pub const fn new(
+        name: &'static str,
+        helper: &'static str,
+        least: usize,
+        most: usize,
+        run: fn(Environment, &[&Value]) -> Value,
+    ) -> Function {
+        Function { name, helper, least, most, gives_text: true, run }
+    }
+
+    /// Its name in Go.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 impl std::fmt::Debug for Function {
@@ -38,22 +59,26 @@ impl std::fmt::Debug for Function {
 
 const MANY: usize = usize::MAX;
 
-/// All of them.
-pub(super) static FUNCTIONS: [Function; 20] = [
+/// Those of Go.
+pub(crate) static FUNCTIONS: [Function; 18] = [
     operand("and", "go_and", |_, values| pick(values, false)),
     operand("or", "go_or", |_, values| pick(values, true)),
-    truth("not", "go_not", 1, 1, |_, values| Value::Bool(!values.iter().any(|value| compare::is_true(value)))),
-    truth("eq", "go_eq", 2, MANY, |_, values| {
+    Function::new("not", "go_not", 1, 1, |_, values| Value::Bool(!values.iter().any(|value| compare::is_true(value)))),
+    Function::new("eq", "go_eq", 2, MANY, |_, values| {
         let first = values.first().copied();
         Value::Bool(first.is_some_and(|first| values.iter().skip(1).any(|value| compare::equal(first, value))))
     }),
-    truth("ne", "go_ne", 2, 2, |_, values| Value::Bool(!two(values).is_some_and(|(a, b)| compare::equal(a, b)))),
-    truth("lt", "go_lt", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_lt)),
-    truth("le", "go_le", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_le)),
-    truth("gt", "go_gt", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_gt)),
-    truth("ge", "go_ge", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_ge)),
-    truth("len", "go_len", 1, 1, |_, values| values.first().map_or(Value::Null, |value| Value::from(len(value)))),
-    operand("index", "go_index", |_, values| index(values)),
+    Function::new("ne", "go_ne", 2, 2, |_, values| {
+        Value::Bool(!two(values).is_some_and(|(a, b)| compare::equal(a, b)))
+    }),
+    Function::new("lt", "go_lt", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_lt)),
+    Function::new("le", "go_le", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_le)),
+    Function::new("gt", "go_gt", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_gt)),
+    Function::new("ge", "go_ge", 2, 2, |_, values| ordered(values, std::cmp::Ordering::is_ge)),
+    Function::new("len", "go_len", 1, 1, |_, values| {
+        values.first().map_or(Value::Null, |value| Value::from(len(value)))
+    }),
+    operand("index", "go_index", index),
     Function {
         name: "slice",
         helper: "go_slice",
@@ -62,45 +87,59 @@ pub(super) static FUNCTIONS: [Function; 20] = [
         gives_text: false,
         run: |_, values| slice(values),
     },
-    truth("printf", "go_printf", 1, MANY, |format, values| Value::String(printf::sprintf(format, values))),
-    truth("print", "go_print", 0, MANY, |_, values| Value::String(text::print(values))),
-    truth("println", "go_println", 0, MANY, |_, values| Value::String(text::println(values))),
-    truth("html", "go_html", 1, MANY, |format, values| Value::String(text::html(format, values))),
-    truth("js", "go_js", 1, MANY, |format, values| Value::String(text::js(format, values))),
-    truth("urlquery", "go_urlquery", 1, MANY, |_, values| Value::String(text::urlquery(values))),
-    truth("as_rfc3339", "as_rfc3339", 1, 1, |_, values| Value::String(time::as_rfc3339(values))),
-    truth("as_rfc3339_from_string", "as_rfc3339_from_string", 1, 1, |_, values| {
-        Value::String(time::as_rfc3339(values))
+    Function::new("printf", "go_printf", 1, MANY, |environment, values| {
+        Value::String(printf::sprintf(environment.format, values))
     }),
+    Function::new("print", "go_print", 0, MANY, |_, values| Value::String(text::print(values))),
+    Function::new("println", "go_println", 0, MANY, |_, values| Value::String(text::println(values))),
+    Function::new("html", "go_html", 1, MANY, |environment, values| {
+        Value::String(text::html(environment.format, values))
+    }),
+    Function::new("js", "go_js", 1, MANY, |environment, values| Value::String(text::js(environment.format, values))),
+    Function::new("urlquery", "go_urlquery", 1, MANY, |_, values| Value::String(text::urlquery(values))),
 ];
 
-const fn truth(
-    name: &'static str,
-    helper: &'static str,
-    least: usize,
-    most: usize,
-    run: fn(Format, &[&Value]) -> Value,
-) -> Function {
-    Function { name, helper, least, most, gives_text: true, run }
-}
-
 /// One that gives one of its values, or what such a value holds.
-const fn operand(name: &'static str, helper: &'static str, run: fn(Format, &[&Value]) -> Value) -> Function {
+const fn operand(name: &'static str, helper: &'static str, run: fn(Environment, &[&Value]) -> Value) -> Function {
     Function { name, helper, least: 1, most: MANY, gives_text: false, run }
 }
 
-/// Puts all of them into a registry whose templates write `format`. In a trial, every branch of a block is rendered.
-pub(super) fn register(registry: &mut Handlebars<'static>, format: Format, trial: bool) {
-    for function in &FUNCTIONS {
-        registry.register_helper(function.helper, Box::new(Bound { function, format }));
+/// Which branches of a block are rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branches {
+    /// The one that the values choose.
+    Taken,
+    /// All of them, to find what Handlebars finds only while it renders.
+    All,
+}
+
+/// Adds to a registry what translated templates call.
+pub fn register(registry: &mut Handlebars<'static>, environment: Environment, branches: Branches) {
+    for function in environment.dialect.all_functions() {
+        registry.register_helper(function.helper, Box::new(Bound { function, environment }));
     }
     registry.register_helper("go_root", Box::new(Root));
-    blocks::register(registry, trial);
+    if environment.format == Format::Csv {
+        registry.register_helper("quoted", Box::new(quoted));
+    }
+    blocks::register(registry, branches == Branches::All);
+}
+
+/// The helper for a tag that stands inside the quotes of a CSV field.
+fn quoted(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let value = helper.param(0).map(|param| param.value().render()).unwrap_or_default();
+    Ok(out.write(&value.replace('"', "\"\""))?)
 }
 
 struct Bound {
     function: &'static Function,
-    format: Format,
+    environment: Environment,
 }
 
 impl HelperDef for Bound {
@@ -116,7 +155,7 @@ impl HelperDef for Bound {
         if values.len() < self.function.least {
             return Err(RenderErrorReason::ParamNotFoundForIndex(self.function.helper, values.len()).into());
         }
-        Ok(ScopedJson::Derived((self.function.run)(self.format, &values)))
+        Ok(ScopedJson::Derived((self.function.run)(self.environment, &values)))
     }
 }
 
@@ -159,14 +198,14 @@ fn len(value: &Value) -> usize {
 }
 
 /// `index x 1 "a"` is x's second element's `a`; what is not there is nothing.
-fn index(values: &[&Value]) -> Value {
+fn index(environment: Environment, values: &[&Value]) -> Value {
     let Some((first, keys)) = values.split_first() else { return Value::Null };
     let mut found = *first;
     for key in keys {
         let at = || key.as_u64().and_then(|at| usize::try_from(at).ok());
         let next = match found {
             Value::Object(map) => match key {
-                Value::String(name) => map.get(name).or_else(|| map.get(super::translate::new_name(name))),
+                Value::String(name) => map.get(name).or_else(|| map.get(environment.dialect.new_name(name))),
                 other => map.get(&text::display(other)),
             },
             Value::Array(list) => at().and_then(|at| list.get(at)),

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Number, Value};
 
-use crate::template::escape::Format;
+use crate::format::Format;
 
 /// As Go prints a value. Nothing is nothing, and `<nil>` inside a map or a list.
-pub(super) fn display(value: &Value) -> String {
+pub fn display(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Bool(truth) => truth.to_string(),
@@ -41,7 +41,7 @@ fn display_number(number: &Number) -> String {
 }
 
 /// Go puts a space between two values of which neither is text.
-pub(super) fn print(values: &[&Value]) -> String {
+pub(crate) fn print(values: &[&Value]) -> String {
     let is_text = |value: &Value| matches!(value, Value::String(_) | Value::Null);
     let mut out = String::new();
     let mut after_text = true;
@@ -55,14 +55,14 @@ pub(super) fn print(values: &[&Value]) -> String {
     out
 }
 
-pub(super) fn println(values: &[&Value]) -> String {
+pub(crate) fn println(values: &[&Value]) -> String {
     let mut out = values.iter().map(|value| display(value)).collect::<Vec<_>>().join(" ");
     out.push('\n');
     out
 }
 
 /// Go's `html`; where the format escapes markup itself, it is not done twice.
-pub(super) fn html(format: Format, values: &[&Value]) -> String {
+pub(crate) fn html(format: Format, values: &[&Value]) -> String {
     let text = print(values);
     if matches!(format, Format::Html | Format::Xml) {
         return text;
@@ -83,7 +83,7 @@ pub(super) fn html(format: Format, values: &[&Value]) -> String {
 }
 
 /// Go's `js`; in JSON the format escapes strings itself, and twice would be wrong.
-pub(super) fn js(format: Format, values: &[&Value]) -> String {
+pub(crate) fn js(format: Format, values: &[&Value]) -> String {
     let text = print(values);
     if format == Format::Json {
         return text;
@@ -104,7 +104,7 @@ pub(super) fn js(format: Format, values: &[&Value]) -> String {
     out
 }
 
-pub(super) fn urlquery(values: &[&Value]) -> String {
+pub(crate) fn urlquery(values: &[&Value]) -> String {
     const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
     utf8_percent_encode(&print(values), &KEPT).to_string().replace(' ', "+")
 }

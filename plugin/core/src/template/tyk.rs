@@ -1,13 +1,29 @@
-//! Tyk's `as_rfc3339` and `as_rfc3339_from_string`. One takes a time and the other the text that Go prints for one;
+//! What Tyk's templates have beside Go's: the functions `as_rfc3339` and `as_rfc3339_from_string`. One takes a time and the other the text that Go prints for one;
 //! here times are text or Unix seconds, and both functions take them all. They give whole seconds, in the offset that
 //! the text has, and any other text as it is.
 
+use go_template::{Dialect, Function, display};
 use serde_json::Value;
 
-use super::text::display;
 use crate::datetime;
+use crate::event::VOLATILE;
 
-pub(super) fn as_rfc3339(values: &[&Value]) -> String {
+/// Go's templates as Tyk has them, with the names of tollbell's events.
+pub(super) static DIALECT: Dialect = Dialect {
+    functions: &[
+        Function::new("as_rfc3339", "as_rfc3339", 1, 1, |_, values| Value::String(as_rfc3339(values))),
+        Function::new("as_rfc3339_from_string", "as_rfc3339_from_string", 1, 1, |_, values| {
+            Value::String(as_rfc3339(values))
+        }),
+    ],
+    // Names of Tyk's first documentation, and today's.
+    renamed: &[("EventType", "Type"), ("EventMetaData", "Meta")],
+    printed_by_go: Some(&["Meta", "HostInfo", "MetaData"]),
+    watched: &VOLATILE,
+    holds_watched: &["Meta"],
+};
+
+fn as_rfc3339(values: &[&Value]) -> String {
     let Some(value) = values.first() else { return String::new() };
     if let Some(seconds) = value.as_i64() {
         let at = u64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
