@@ -41,8 +41,8 @@ help: ## Show the targets
 
 .PHONY: run
 run: $(MODULE) ## Serve the example on 127.0.0.1:10000 without Envoy, with an upstream and a webhook receiver
-	@echo "building host-shim; the first time, its wasm compiler takes some minutes" >&2
-	cargo run --quiet --locked --package host-shim -- run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
+	@echo "building the command tollbell; the first time, its wasm compiler takes some minutes" >&2
+	cargo run --quiet --locked --package tollbell-cli -- run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
 
 .PHONY: run-envoy
 run-envoy: $(MODULE) $(ENVOY) ## The same, in a real Envoy
@@ -55,7 +55,8 @@ build: $(MODULE) ## Build dist/tollbell.wasm
 # features of it, and wasmtime takes minutes. proxy-wasm-host, of tests/hosts, says that it needs rustc 1.96, and works
 # with an older one.
 TESTED := --locked --ignore-rust-version \
-	--package go-template --package tollbell-core --package host-shim --package tollbell-tests --package tollbell-hosts
+	--package go-template --package tollbell-core --package host-shim --package import-tyk --package tollbell-cli \
+	--package tollbell-tests --package tollbell-hosts
 
 .PHONY: test
 test: test-wasm test-built $(TEST_PARTS) ## Run every test
@@ -82,7 +83,7 @@ test-shim: ## Run the shim's own tests
 
 .PHONY: replay
 replay: $(MODULE) ## Try the stories of tests/stories in the shim
-	cargo run --quiet --locked --package host-shim -- replay $(or $(STORY),tests/stories)
+	cargo run --quiet --locked --package tollbell-cli -- replay $(or $(STORY),tests/stories)
 
 .PHONY: test-envoy
 test-envoy: $(TEST_PARTS) ## Run the filter's tests in a real Envoy
@@ -94,7 +95,7 @@ test-hosts: $(MODULE) ## Run the filter's tests on another host (docs/hosts.md)
 
 .PHONY: bench
 bench: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request, a start and a message cost (needs wrk; 20 minutes)
-	cargo build --quiet --locked --release --package host-shim
+	cargo build --quiet --locked --release --package tollbell-cli
 	cargo run --quiet --locked --package tollbell-tests --bin bench
 	cargo run --quiet --locked --release --package tollbell-tests --bin sustained
 
@@ -104,7 +105,7 @@ bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request an
 
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
-	cargo run --quiet --locked --package host-shim -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
+	cargo run --quiet --locked --package tollbell-cli -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
 
 .PHONY: schema
 schema: ## Write the JSON Schemas anew: the configuration's, and that of a whole Envoy file
@@ -121,7 +122,7 @@ fields: ## Write the table of observed events' fields anew
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --locked --ignore-rust-version --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package go-template --package tollbell-core --package host-shim --package tollbell-tests
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package go-template --package tollbell-core --package host-shim --package import-tyk --package tollbell-cli --package tollbell-tests
 
 .PHONY: fmt
 fmt: ## Format the code

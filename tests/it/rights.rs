@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use host_shim::import::{Files, import};
+use import_tyk::{Files, import};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tollbell_core::allowed_urls::{AllowedUrls, UrlRule};
@@ -198,7 +198,7 @@ async fn many_closed_keys_are_counted_and_few_are_named() -> Result<()> {
     Ok(())
 }
 
-/// `host-shim import-tyk` reads the same exports, and does not know the filter's lists: it must be as strict.
+/// `tollbell import-tyk` reads the same exports, and does not know the filter's lists: it must be as strict.
 #[test]
 fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
     let mut keys = Map::new();

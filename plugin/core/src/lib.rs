@@ -46,6 +46,7 @@ pub mod pass;
 pub mod paths;
 pub mod ports;
 pub mod preflight;
+pub mod preview;
 pub mod quota;
 pub mod repeats;
 pub mod request;

@@ -218,6 +218,15 @@ impl<H: Host> Message<'_, H> {
         }
         Fate::Taken
     }
+}
+
+impl<H> Message<'_, H> {
+    /// What would be sent, if nothing held it back; `None` where there is nobody to send it to.
+    pub(crate) fn preview(&self) -> Result<Option<Delivery>, String> {
+        let Some(draft) = self.prepare()? else { return Ok(None) };
+        let content = self.write(draft)?;
+        Ok(Some(delivery(self.config, self.handler, self.webhook, self.event, content, None, self.now)))
+    }
 
     /// `None` where there is nobody to send it to.
     fn prepare(&self) -> Result<Option<Draft>, String> {
@@ -274,7 +283,9 @@ impl<H: Host> Message<'_, H> {
             (kind, _) => kind.name(),
         }
     }
+}
 
+impl<H: Host> Message<'_, H> {
     /// Claims the cause, if the webhook cools down.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::source::{Errors, File};
-use crate::config::json;
 
 /// The definitions of a folder, in the order of their names; those of which nothing can be read are an error each.
 /// Without any, `fatal` has one.
@@ -107,8 +106,24 @@ pub(super) fn json(path: &Path, errors: &Errors) -> Option<Value> {
         Ok(value) => Some(value),
         Err(error) => {
             let (line, column) = (error.line(), error.column());
-            errors.add(format!("{name}:{line}: is not JSON: column {column}: {}", json::mistake(text, &error)));
+            errors.add(format!("{name}:{line}: is not JSON: column {column}: {}", mistake(text, &error)));
             None
         }
+    }
+}
+
+/// What the usual mistake is where a text is not JSON. The text is not shown: it can have a secret.
+fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
+    let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    match rest.chars().next() {
+        _ if error.is_eof() => "the text ends too early: a bracket or a quote is not closed",
+        Some('}' | ']') => "a comma is too many before this bracket, or a value is missing",
+        Some(',' | ':') => "a value is missing before this, or this is too many",
+        Some('\'') => "texts stand in double quotes",
+        Some('/' | '#') => "JSON has no comments",
+        Some('"' | '{' | '[') => "a comma or a colon is missing before this",
+        Some(c) if c.is_control() => "control characters in texts are written as \\n, \\t or \\u0000",
+        _ => "expected a text in double quotes, a number, true, false, null, or a comma before it",
     }
 }

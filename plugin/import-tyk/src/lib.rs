@@ -80,7 +80,8 @@ pub struct Imported {
 }
 
 /// Why nothing was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", errors.join("\n"))]
 pub struct Failed {
     /// Each with its file and place.
     pub errors: Vec<String>,

@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::config;
+use host_shim::config;
 
 /// The files of a customer, and what is made of them as Envoy's reader takes it.
 fn customer() -> (Files, Imported, Value) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tyk");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tyk");
     let files = Files {
         conf: folder.join("tyk.conf"),
         apps: folder.join("apps"),
@@ -47,7 +47,7 @@ impl Folder {
     fn new(files: &[(&str, Value)]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("host-shim-import-{}-{number}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("import-tyk-{}-{number}", std::process::id()));
         fs::create_dir_all(folder.join("apps")).unwrap();
         for (name, content) in files {
             let text = content.as_str().map_or_else(|| content.to_string(), str::to_owned);

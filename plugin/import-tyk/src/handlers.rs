@@ -7,7 +7,6 @@ use http::{HeaderName, HeaderValue, Uri};
 use super::source::At;
 use super::templates::Templates;
 use super::yaml::{Yaml, map};
-use crate::config::hint;
 
 /// Events that Tyk tells an API's handlers of, and tollbell, too.
 const FIRED: [&str; 12] = [
@@ -135,8 +134,18 @@ pub(super) fn unfired(event: &str) -> Option<String> {
     }
     Some(match UNFIRED.iter().find(|(name, _)| *name == event) {
         Some((_, instead)) => format!("{event} never fires here: {instead}"),
-        None => format!("Tyk has no event {event:?}{}", hint(event, FIRED)),
+        None => format!("Tyk has no event {event:?}{}", hint(event, &FIRED)),
     })
+}
+
+/// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
+fn hint(name: &str, known: &[&str]) -> String {
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
+    let nearest = known.iter().map(|candidate| (distance(candidate), candidate)).min();
+    match nearest {
+        Some((distance, candidate)) if distance <= (name.len() / 3).max(2) => format!(" (did you mean {candidate:?}?)"),
+        _ => String::new(),
+    }
 }
 
 fn classic(at: &At<'_>, templates: &Templates) -> Option<Yaml> {

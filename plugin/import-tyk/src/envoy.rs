@@ -172,7 +172,7 @@ pub(super) fn write(gateway: &Gateway, sites: &[Site], absent: &[Absent], tollbe
     text
 }
 
-const HEAD: &str = r#"# Written by host-shim import-tyk from Tyk's files. Its report says what was changed, and what has no equivalent.
+const HEAD: &str = r#"# Written by tollbell import-tyk from Tyk's files. Its report says what was changed, and what has no equivalent.
 #
 # Start Envoy from the folder that has dist/tollbell.wasm, or write the module's own path below.
 

@@ -8,6 +8,8 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use host_shim::config::model::{Bootstrap, Discovery};
+use host_shim::server::refuse_taken;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -15,9 +17,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use regex::Regex;
 use tokio::net::TcpListener;
-
-use crate::config::model::{Bootstrap, Discovery};
-use crate::server::refuse_taken;
 
 /// Starts an upstream for each loopback address of a STATIC cluster, and a receiver for each loopback URL in the
 /// modules' configurations. They end with the process.
@@ -71,17 +70,8 @@ pub fn proposals(yaml: &str, listener: Option<SocketAddr>, admin: Option<SocketA
         lines.extend(admin.map(|admin| format!("  curl -s http://{admin}/stats/prometheus")));
     }
     format!(
-        "
-In another terminal, try:
-
-{}
-
-Every webhook that arrives is printed here. Ctrl-C ends it.
-",
-        lines.join(
-            "
-"
-        )
+        "\nIn another terminal, try:\n\n{}\n\nEvery webhook that arrives is printed here. Ctrl-C ends it.\n",
+        lines.join("\n")
     )
 }
 
@@ -141,12 +131,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::config::defaults;
+    use host_shim::gateway::Gateway;
+
+    fn bootstrap() -> Bootstrap {
+        Gateway::builder(Vec::new()).get_bootstrap().clone()
+    }
 
     #[test]
     fn a_listener_of_the_configuration_stands_in_for_an_upstream() {
         let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut bootstrap = defaults::bootstrap();
+        let mut bootstrap = bootstrap();
         bootstrap.clusters.iter_mut().for_each(|c| c.discovery = Discovery::Static(vec![own.local_addr().unwrap()]));
         bootstrap.listeners.iter_mut().for_each(|listener| listener.address = own.local_addr().unwrap());
         start(&bootstrap).unwrap();
@@ -156,7 +150,7 @@ mod tests {
     fn a_taken_address_comes_with_advice() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let mut bootstrap = defaults::bootstrap();
+        let mut bootstrap = bootstrap();
         bootstrap.clusters.iter_mut().for_each(|cluster| cluster.discovery = Discovery::Static(vec![address]));
         let error = format!("{:#}", start(&bootstrap).unwrap_err());
         assert!(error.contains(&format!("the demo's upstream on {address}: cannot listen on")), "{error}");

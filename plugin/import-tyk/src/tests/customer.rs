@@ -114,7 +114,7 @@ fn a_customers_gateway_becomes_envoys() {
     assert_eq!(of("/catalogue/")["host_rewrite_literal"], "127.0.0.1:10001");
     assert_eq!(of("/payments/").get("prefix_rewrite"), None);
     assert_eq!(of("/payments/").get("host_rewrite_literal"), None);
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/envoy.yaml");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../envoy/envoy.yaml");
     let example = config::read(&example).unwrap().dump;
     assert_eq!(dump["stats_config"], example["stats_config"], "as in envoy/envoy.yaml");
     let callouts = |dump: &Value| {

@@ -256,8 +256,7 @@ mod tests {
             ("maps", vec![map([("a", map([("b", (-1).into())])), ("d", "e".into())]), map([])].into()),
         ]);
         let text = block(&tree, 0);
-        let node = crate::config::node_of_yaml(&text).expect(&text);
-        let read = crate::config::to_json(&node);
+        let read = host_shim::config::yaml_to_json(&text).expect(&text);
         for (at, wanted) in texts.iter().enumerate() {
             assert_eq!(read["texts"][at], **wanted, "{text}");
             assert_eq!(read["keys"][*wanted], **wanted, "{text}");

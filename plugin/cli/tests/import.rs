@@ -10,13 +10,13 @@ struct Customer(PathBuf);
 
 impl Customer {
     fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("host-shim-command-{}-{name}", std::process::id()));
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tyk"), &folder);
+        let folder = std::env::temp_dir().join(format!("tollbell-import-{}-{name}", std::process::id()));
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tyk"), &folder);
         Customer(folder)
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_host-shim")).args(arguments).current_dir(&self.0).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_tollbell")).args(arguments).current_dir(&self.0).output().unwrap()
     }
 }
 
@@ -41,8 +41,8 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn the_documented_command_imports_a_customers_files() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/leaving-tyk.md")).unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix("$ host-shim import-tyk ")).expect("a command");
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/leaving-tyk.md")).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("$ tollbell import-tyk ")).expect("a command");
     let customer = Customer::new("documented");
     let words: Vec<&str> = std::iter::once("import-tyk").chain(line.split_whitespace()).collect();
     let output = customer.run(&words);
