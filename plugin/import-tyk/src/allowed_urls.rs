@@ -1,5 +1,5 @@
-//! Whether the filter takes a rule of `allowed_urls`. It does not know all of Go's regular expressions, and the shim does not
-//! depend on it: of what it could refuse, nothing is accepted here. `tests/it/rights.rs` compares the two.
+//! Whether a rule of `allowed_urls` can be carried over. The filter does not know all of Go's regular expressions: only what
+//! every engine reads alike is accepted here. `tests/it/rights.rs` compares this to the filter.
 
 use std::str::Chars;
 

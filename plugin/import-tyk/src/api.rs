@@ -1,11 +1,11 @@
 //! An API on its way from Tyk's two forms of definition to tollbell's and Envoy's.
 
 use http::{HeaderName, Uri};
+use tollbell_core::config::raw::{self, GlobalRateLimit, ObserveUpstream};
 
 use super::handlers::Handlers;
 use super::source::At;
 use super::versions::Versions;
-use super::yaml::{Yaml, map};
 
 /// What both forms say of an API.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(super) struct Api {
     /// A browser's preflight request passes without a key.
     pub(super) allows_preflight: bool,
     pub(super) strip_authorization_data: bool,
-    pub(super) rate_limit: Option<Yaml>,
+    pub(super) rate_limit: Option<GlobalRateLimit>,
     pub(super) handlers: Handlers,
     pub(super) upstream: Upstream,
     /// The version that is served, where no request can name another one.
@@ -94,50 +94,31 @@ pub(super) fn closes(api: &mut Api, at: &At<'_>, what: &str, instead: &str) {
 
 impl Api {
     /// tollbell's own configuration of it.
-    pub(super) fn into_yaml(self) -> Yaml {
-        let mut api = vec![("api_id", Yaml::from(self.id))];
-        let texts = [("name", self.name), ("org_id", self.org_id)];
-        api.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into())));
-        if self.internal {
-            api.push(("internal", true.into()));
-        } else {
-            api.push(("listen_path", self.listen_path.into()));
-            if self.is_strict {
-                api.push(("strict_listen_path", true.into()));
-            }
-            if !self.domain.is_empty() {
-                api.push(("domain", self.domain.into()));
-            }
+    pub(super) fn into_settings(self) -> raw::Api {
+        let mut api = raw::Api { api_id: self.id, name: self.name, org_id: self.org_id, ..raw::Api::default() };
+        api.internal = self.internal;
+        if !self.internal {
+            api.listen_path = self.listen_path;
+            api.strict_listen_path = self.is_strict;
+            api.domain = self.domain;
         }
-        api.extend(self.versions.map(|versions| ("versioning", versions.into_yaml())));
-        if self.use_keyless {
-            api.push(("use_keyless", true.into()));
-        } else {
-            let mut auth = vec![("auth_header_name", Yaml::from(self.auth.header))];
+        api.versioning = self.versions.map(Versions::into_settings).unwrap_or_default();
+        api.use_keyless = self.use_keyless;
+        if !self.use_keyless {
+            api.auth.auth_header_name = self.auth.header;
             if let Some(name) = self.auth.param {
-                auth.extend([("use_param", true.into()), ("param_name", name.into())]);
+                (api.auth.use_param, api.auth.param_name) = (true, name);
             }
             if let Some(name) = self.auth.cookie {
-                auth.extend([("use_cookie", true.into()), ("cookie_name", name.into())]);
+                (api.auth.use_cookie, api.auth.cookie_name) = (true, name);
             }
-            if self.allows_preflight {
-                auth.push(("allow_preflight", true.into()));
-            }
-            api.push(("auth", map(auth)));
+            api.auth.allow_preflight = self.allows_preflight;
         }
-        if self.strip_authorization_data {
-            api.push(("strip_authorization_data", true.into()));
-        }
-        if let Some(limit) = self.rate_limit {
-            api.push(("global_rate_limit", limit));
-        }
-        if self.handlers.want_upstream() {
-            api.push(("observe_upstream", true.into()));
-        }
-        if !self.handlers.is_empty() {
-            api.push(("event_handlers", self.handlers.into_yaml()));
-        }
-        map(api)
+        api.strip_authorization_data = self.strip_authorization_data;
+        api.global_rate_limit = self.rate_limit.unwrap_or_default();
+        api.observe_upstream = ObserveUpstream::Switch(self.handlers.want_upstream());
+        api.event_handlers = self.handlers.into_settings();
+        api
     }
 }
 

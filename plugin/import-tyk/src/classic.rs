@@ -2,12 +2,13 @@
 
 use jiff::civil::DateTime;
 
+use tollbell_core::config::raw::GlobalRateLimit;
+
 use super::Context;
 use super::api::{self, Api, closes};
 use super::handlers::Handlers;
 use super::places::Absent;
 use super::source::At;
-use super::yaml::{Yaml, map};
 use super::{unchecked, versions};
 
 const JWT: &str = "put envoy.filters.http.jwt_authn before tollbell, with the issuer and its keys, and let the API's \
@@ -183,7 +184,7 @@ pub(super) fn expiry(at: &At<'_>, what: &str, api: &mut Api, now: DateTime) {
     }
 }
 
-fn rate_limit(root: &At<'_>) -> Option<Yaml> {
+fn rate_limit(root: &At<'_>) -> Option<GlobalRateLimit> {
     let limit = root.get("global_rate_limit");
     let off = root.get("disable_rate_limit");
     root.get("disable_quota").missing(
@@ -201,28 +202,13 @@ fn rate_limit(root: &At<'_>) -> Option<Yaml> {
 }
 
 /// A limit, where there is one.
-pub(super) fn limited(rate: &At<'_>, per: &At<'_>, disabled: &At<'_>) -> Option<Yaml> {
+pub(super) fn limited(rate: &At<'_>, per: &At<'_>, disabled: &At<'_>) -> Option<GlobalRateLimit> {
     for at in [rate, per, disabled] {
         at.carried();
     }
-    let numbers = [("rate", rate), ("per", per)].map(|(name, at)| (name, at.number().map(|_| at.value())));
-    let mut limit: Vec<(&str, Yaml)> =
-        numbers.into_iter().filter_map(|(name, value)| Some((name, whole(value??)))).collect();
-    if disabled.flag() {
-        limit.push(("disabled", true.into()));
-    }
-    let is_positive = |at: &At<'_>| at.number().is_some_and(|number| number > 0.0);
-    (is_positive(rate) && is_positive(per)).then(|| map(limit))
-}
-
-/// Go writes `100` for a float, other tools `100.0`.
-pub(super) fn whole(value: &serde_json::Value) -> Yaml {
-    match Yaml::from(value) {
-        Yaml::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
-            format!("{number:.0}").parse().map_or(Yaml::Number(number), Yaml::Whole)
-        }
-        other => other,
-    }
+    let disabled = disabled.flag();
+    let (rate, per) = (rate.number().unwrap_or_default(), per.number().unwrap_or_default());
+    (rate > 0.0 && per > 0.0).then_some(GlobalRateLimit { disabled, rate, per })
 }
 
 /// The version that is served, where definitions have them.

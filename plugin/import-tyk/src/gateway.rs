@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
+use tollbell_core::config::raw::Monitor;
+
 use super::handlers::{unfired, webhook};
 use super::names::Naming;
 use super::places;
-use super::rights::percent;
 use super::source::At;
 use super::templates::Templates;
 use super::unchecked;
-use super::yaml::{Yaml, map};
 
 /// What tyk.conf says of the listener, of domains and of keys.
 pub(super) struct Gateway {
@@ -218,7 +218,7 @@ fn naming(conf: &At<'_>) -> Naming {
 }
 
 /// `monitor`.
-pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Yaml> {
+pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Monitor> {
     let at = conf.get("monitor");
     if !at.is_set() {
         return None;
@@ -231,22 +231,28 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Yaml> {
     if switch.flag() && !enabled {
         switch.changed("false, since nobody would be told of a crossed threshold: configuration has no usable target");
     }
-    let mut monitor = vec![("enable_trigger_monitors", Yaml::from(enabled))];
-    monitor.extend(hook.map(|hook| ("configuration", hook)));
     let limit = at.get("global_trigger_limit");
-    match limit.number() {
+    let global_trigger_limit = match limit.number() {
         Some(number) if number > 0.0 && number <= 100.0 => {
             limit.carried();
-            monitor.push(("global_trigger_limit", percent(&number)));
+            number
         }
-        Some(number) if number != 0.0 => limit.missing("such a percentage is never crossed: use one over 0, up to 100"),
-        _ => {}
-    }
-    for name in ["monitor_user_keys", "monitor_org_keys"] {
-        at.get(name).carried();
-        monitor.push((name, at.get(name).flag().into()));
-    }
-    Some(map(monitor))
+        Some(number) if number != 0.0 => {
+            limit.missing("such a percentage is never crossed: use one over 0, up to 100");
+            0.0
+        }
+        _ => 0.0,
+    };
+    let (of_keys, of_orgs) = (at.get("monitor_user_keys"), at.get("monitor_org_keys"));
+    of_keys.carried();
+    of_orgs.carried();
+    Some(Monitor {
+        enable_trigger_monitors: enabled,
+        configuration: hook.unwrap_or_default(),
+        global_trigger_limit,
+        monitor_user_keys: of_keys.flag(),
+        monitor_org_keys: of_orgs.flag(),
+    })
 }
 
 /// `event_handlers`. Tyk tells them of what happens to keys by its own API, never of what happens to requests: if they

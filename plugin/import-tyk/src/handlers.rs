@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue, Uri};
+use tollbell_core::config::raw::{ClassicHandlers, EventHandlers, Handler, HandlerMeta};
 
 use super::source::At;
 use super::templates::Templates;
-use super::yaml::{Yaml, map};
 
 /// Events that Tyk tells an API's handlers of, and tollbell, too.
 const FIRED: [&str; 12] = [
@@ -64,7 +64,7 @@ const OWN_HEADERS: [&str; 9] = [
 
 /// Handlers by event.
 #[derive(Default)]
-pub(super) struct Handlers(BTreeMap<String, Vec<Yaml>>);
+pub(super) struct Handlers(BTreeMap<String, Vec<Handler>>);
 
 impl Handlers {
     /// `event_handlers` of a classic definition.
@@ -97,7 +97,7 @@ impl Handlers {
         handlers
     }
 
-    fn push(&mut self, event: &str, handler: Option<Yaml>) {
+    fn push(&mut self, event: &str, handler: Option<Handler>) {
         if let Some(handler) = handler {
             self.0.entry(event.to_owned()).or_default().push(handler);
         }
@@ -112,18 +112,13 @@ impl Handlers {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// One of them is told of what Envoy finds out about an upstream.
     pub(super) fn want_upstream(&self) -> bool {
         self.0.keys().any(|event| UPSTREAM.contains(&event.as_str()))
     }
 
-    pub(super) fn into_yaml(self) -> Yaml {
-        let events = self.0.into_iter().map(|(event, list)| (event, Yaml::List(list)));
-        map([("events", Yaml::Map(events.collect()))])
+    pub(super) fn into_settings(self) -> EventHandlers {
+        EventHandlers::Classic(ClassicHandlers { events: self.0.into_iter().collect() })
     }
 }
 
@@ -148,7 +143,7 @@ fn hint(name: &str, known: &[&str]) -> String {
     }
 }
 
-fn classic(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
+fn classic(at: &At<'_>, templates: &Templates) -> Option<Handler> {
     let name = at.get("handler_name");
     let meta = at.get("handler_meta");
     let settings = match name.words() {
@@ -161,10 +156,8 @@ fn classic(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
             name.carried();
             meta.get("disabled").carried();
             meta.get("prefix").carried();
-            let prefix = meta.get("prefix").words();
-            let disabled = meta.get("disabled").flag();
-            let given = [("disabled", disabled.then(|| true.into())), ("prefix", Some(prefix.into()))];
-            map(given.into_iter().filter_map(|(name, value)| Some((name, value?))))
+            let prefix = meta.get("prefix").words().to_owned();
+            HandlerMeta { disabled: meta.get("disabled").flag(), prefix, ..HandlerMeta::default() }
         }
         "eh_dynamic_handler" | "cp_dynamic_handler" => {
             at.missing(SCRIPT);
@@ -175,11 +168,11 @@ fn classic(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
             return None;
         }
     };
-    Some(map([("handler_name", name.words().into()), ("handler_meta", settings)]))
+    Some(Handler { handler_name: name.words().to_owned(), handler_meta: settings })
 }
 
 /// A `handler_meta`, or the `configuration` of a monitor; `whole` is what is left out if nobody can be told.
-pub(super) fn webhook(at: &At<'_>, whole: &At<'_>, templates: &Templates) -> Option<Yaml> {
+pub(super) fn webhook(at: &At<'_>, whole: &At<'_>, templates: &Templates) -> Option<HandlerMeta> {
     let headers = at.get("header_map").entries();
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let timeout = at.get("event_timeout");
@@ -194,14 +187,14 @@ pub(super) fn webhook(at: &At<'_>, whole: &At<'_>, templates: &Templates) -> Opt
         headers,
         seconds,
     }
-    .into_yaml(whole, templates)?;
+    .into_settings(whole, templates)?;
     for name in ["id", "name", "disabled"] {
         at.get(name).carried();
     }
     Some(hook)
 }
 
-fn whole_seconds(seconds: f64, at: &At<'_>) -> i64 {
+fn whole_seconds(seconds: f64, at: &At<'_>) -> u64 {
     let kept = seconds.trunc().clamp(0.0, 315_360_000.0);
     let kept_seconds = format!("{kept:.0}").parse().unwrap_or_default();
     if kept != seconds {
@@ -214,7 +207,7 @@ fn whole_seconds(seconds: f64, at: &At<'_>) -> i64 {
     kept_seconds
 }
 
-fn oas(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
+fn oas(at: &At<'_>, templates: &Templates) -> Option<Handler> {
     let enabled = at.get("enabled");
     let disabled = !enabled.flag();
     match at.get("type").words() {
@@ -232,23 +225,21 @@ fn oas(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
                 headers: headers.collect(),
                 seconds: cool_down_seconds(&cool_down),
             }
-            .into_yaml(at, templates)?;
+            .into_settings(at, templates)?;
             for name in ["type", "id", "name"] {
                 at.get(name).carried();
             }
             at.get("headers").items().iter().for_each(|header| header.get("name").carried());
             enabled.carried();
-            Some(map([("handler_name", "eh_web_hook_handler".into()), ("handler_meta", settings)]))
+            Some(Handler { handler_name: "eh_web_hook_handler".to_owned(), handler_meta: settings })
         }
         "log" => {
             for name in ["type", "id", "name", "enabled", "logPrefix"] {
                 at.get(name).carried();
             }
-            let mut meta = vec![("prefix", Yaml::from(at.get("logPrefix").words()))];
-            if disabled {
-                meta.push(("disabled", true.into()));
-            }
-            Some(map([("handler_name", "eh_log_handler".into()), ("handler_meta", map(meta))]))
+            let prefix = at.get("logPrefix").words().to_owned();
+            let meta = HandlerMeta { disabled, prefix, ..HandlerMeta::default() };
+            Some(Handler { handler_name: "eh_log_handler".to_owned(), handler_meta: meta })
         }
         "custom" => {
             at.missing(SCRIPT);
@@ -262,7 +253,7 @@ fn oas(at: &At<'_>, templates: &Templates) -> Option<Yaml> {
 }
 
 /// Tyk takes what is no duration for none, and cuts off fractions of a second.
-fn cool_down_seconds(at: &At<'_>) -> i64 {
+fn cool_down_seconds(at: &At<'_>) -> u64 {
     let exact = duration(at.words());
     let seconds = exact.unwrap_or_default().trunc();
     match exact {
@@ -308,12 +299,12 @@ struct Hook<'f> {
     target: At<'f>,
     template: At<'f>,
     headers: Vec<(String, At<'f>)>,
-    seconds: i64,
+    seconds: u64,
 }
 
 impl Hook<'_> {
     /// `None` where Tyk could not send it either.
-    fn into_yaml(self, whole: &At<'_>, templates: &Templates) -> Option<Yaml> {
+    fn into_settings(self, whole: &At<'_>, templates: &Templates) -> Option<HandlerMeta> {
         let target = self.target.words();
         if target.is_empty() {
             whole.missing("it has no target: a webhook of the dashboard is named by its id only; write its URL here");
@@ -324,32 +315,30 @@ impl Hook<'_> {
             return None;
         }
         self.target.carried();
-        let template = self.template.is_set().then(|| templates.resolve(&self.template));
-        let mut headers: Vec<(String, Yaml)> = Vec::new();
+        let template_path = match self.template.is_set() {
+            true => templates.resolve(&self.template)?,
+            false => String::new(),
+        };
+        let mut headers: Vec<(String, String)> = Vec::new();
         for (name, value) in &self.headers {
             if let Some(problem) = header_problem(name, value.words(), &headers) {
                 value.missing(problem);
             } else {
                 value.carried();
-                headers.push((name.clone(), value.words().into()));
+                headers.push((name.clone(), value.words().to_owned()));
             }
         }
-        let mut meta = Vec::new();
-        let texts = [("id", self.id), ("name", self.name)];
-        meta.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into())));
-        if self.disabled {
-            meta.push(("disabled", true.into()));
-        }
-        meta.push(("method", method(&self.method).into()));
-        meta.push(("target_path", target.into()));
-        if let Some(template) = template {
-            meta.push(("template_path", template?.into()));
-        }
-        if !headers.is_empty() {
-            meta.push(("header_map", Yaml::Map(headers)));
-        }
-        meta.push(("event_timeout", self.seconds.into()));
-        Some(map(meta))
+        Some(HandlerMeta {
+            disabled: self.disabled,
+            id: self.id.to_owned(),
+            name: self.name.to_owned(),
+            method: Some(method(&self.method).to_owned()),
+            target_path: target.to_owned(),
+            template_path,
+            header_map: headers.into_iter().collect(),
+            event_timeout: Some(self.seconds),
+            ..HandlerMeta::default()
+        })
     }
 }
 
@@ -379,7 +368,7 @@ fn is_absolute(url: &str) -> bool {
     })
 }
 
-fn header_problem(name: &str, value: &str, others: &[(String, Yaml)]) -> Option<&'static str> {
+fn header_problem(name: &str, value: &str, others: &[(String, String)]) -> Option<&'static str> {
     let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
         return Some("this is not a header's name: Tyk could not send it either");
     };

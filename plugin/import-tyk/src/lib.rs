@@ -10,14 +10,16 @@
 //! What else Tyk refuses is in [`unchecked`], and in the report under a heading of its own.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::DateTime;
+use tollbell_core::config::raw::{AccessRight, Config, TykTokens};
 
 mod advice;
 mod allowed_urls;
 mod api;
+mod carry;
 mod classic;
 mod envoy;
 mod fields;
@@ -48,7 +50,7 @@ use self::routes::Site;
 use self::sessions::{Policies, Sessions};
 use self::source::{At, Errors, File};
 use self::templates::Templates;
-use self::yaml::{Yaml, map};
+use self::yaml::Yaml;
 
 /// Which files to read.
 #[derive(Clone, Debug, Default)]
@@ -284,6 +286,7 @@ fn section(file: &File, kind: Kind, verbose: bool) -> String {
     report::section(&file.name, &file.settings(|path| advice::advice(kind, path)), verbose)
 }
 
+/// tollbell's own configuration.
 fn tollbell(
     conf: &File,
     gateway: &Gateway,
@@ -293,33 +296,90 @@ fn tollbell(
 ) -> Yaml {
     gateway::handlers(&conf.root());
     let monitor = gateway::monitor(&conf.root(), &templates);
-    let apis: Vec<Yaml> = apis.into_iter().map(Api::into_yaml).collect();
+    let has_monitor = monitor.is_some();
     // The last entry of X-Forwarded-For that is not one's own proxies' is what Envoy trusts.
     let origin = match gateway.trusted_hops {
-        0 => vec!["X-Real-IP".into(), "X-Forwarded-For".into()].into(),
-        _ => "X-Real-IP".into(),
+        0 => vec!["X-Real-IP".to_owned(), "X-Forwarded-For".to_owned()],
+        _ => vec!["X-Real-IP".to_owned()],
     };
     let mut orgs = sessions.orgs;
     if !orgs.is_empty() {
         // Where organisations are configured, every one that is named must be.
         for org in named {
-            orgs.entry(org).or_insert_with(|| map([]));
+            orgs.entry(org).or_default();
         }
     }
-    let by_name = |map: BTreeMap<String, Yaml>| Yaml::Map(map.into_iter().collect());
-    let is_filled = |value: &Yaml| !matches!(value, Yaml::Map(entries) if entries.is_empty());
-    let parts = [
-        ("apis", Some(apis.into())),
-        ("unmatched", Some("refuse".into())),
-        ("policies", Some(by_name(policies.kept))),
-        ("tyk_tokens", (!sessions.keys.is_empty()).then(|| gateway.naming.to_yaml()).flatten()),
-        ("keys", Some(by_name(sessions.keys))),
-        ("orgs", Some(by_name(orgs))),
-        ("enforce_org_quotas", gateway.enforce_org_quotas.then(|| true.into())),
-        ("monitor", monitor),
-        ("rate_limit_headers", Some(gateway.limit_headers.into())),
-        ("origin_header", Some(origin)),
-        ("templates", Some(templates.into_yaml())),
-    ];
-    map(parts.into_iter().filter_map(|(name, value)| Some((name, value?))).filter(|(_, value)| is_filled(value)))
+    let has_tokens = !sessions.keys.is_empty() && !gateway.naming.forms.is_empty();
+    let config = Config {
+        apis: apis.into_iter().map(Api::into_settings).collect(),
+        unmatched: "refuse".to_owned(),
+        policies: policies.kept.into_iter().collect(),
+        tyk_tokens: if has_tokens { gateway.naming.tokens() } else { TykTokens::default() },
+        keys: sessions.keys.into_iter().collect(),
+        orgs: orgs.into_iter().collect(),
+        enforce_org_quotas: gateway.enforce_org_quotas,
+        monitor: monitor.unwrap_or_default(),
+        rate_limit_headers: gateway.limit_headers.to_owned(),
+        origin_header: origin,
+        templates: templates.into_named(),
+        ..Config::default()
+    };
+    let mut yaml = Yaml::of(&config);
+    show_defaults(&config, has_monitor, has_tokens, &mut yaml);
+    yaml
+}
+
+/// Writes a setting even if it has its default.
+macro_rules! show {
+    ($yaml:expr, $owner:expr, $field:ident) => {
+        *$yaml.member(&$owner, stringify!($field)) = Yaml::of(&$owner.$field)
+    };
+    ($yaml:expr, $owner:expr, $field:ident . $($inner:ident).+) => {
+        show!($yaml.member(&$owner, stringify!($field)), $owner.$field, $($inner).+)
+    };
+}
+
+/// What stands for the values of a list or a map of settings.
+macro_rules! values {
+    ($yaml:expr, $owner:expr, $field:ident) => {{
+        let is_there = !$owner.$field.is_empty();
+        is_there.then(|| $yaml.member(&$owner, stringify!($field)).values_mut()).into_iter().flatten()
+    }};
+}
+
+/// Settings that Tyk's files say are written also where they have their default, and so are those that must be there.
+fn show_defaults(config: &Config, has_monitor: bool, has_tokens: bool, yaml: &mut Yaml) {
+    show!(yaml, *config, rate_limit_headers);
+    if has_monitor {
+        show!(yaml, *config, monitor.enable_trigger_monitors);
+        show!(yaml, *config, monitor.monitor_user_keys);
+        show!(yaml, *config, monitor.monitor_org_keys);
+    }
+    if has_tokens {
+        show!(yaml, *config, tyk_tokens.min_token_length);
+    }
+    for (api, yaml) in config.apis.iter().zip(values!(yaml, *config, apis)) {
+        if !api.internal {
+            show!(yaml, *api, listen_path);
+        }
+        if !api.use_keyless {
+            show!(yaml, *api, auth.auth_header_name);
+            if api.auth.use_param {
+                show!(yaml, *api, auth.param_name);
+            }
+        }
+    }
+    for (session, yaml) in config.keys.values().zip(values!(yaml, *config, keys)) {
+        session.access_rights.values().zip(values!(yaml, *session, access_rights)).for_each(show_methods);
+    }
+    for (policy, yaml) in config.policies.values().zip(values!(yaml, *config, policies)) {
+        policy.access_rights.values().zip(values!(yaml, *policy, access_rights)).for_each(show_methods);
+    }
+}
+
+/// A rule of `allowed_urls` without methods allows none, and must say so.
+fn show_methods((right, yaml): (&AccessRight, &mut Yaml)) {
+    for (rule, yaml) in right.allowed_urls.iter().zip(values!(yaml, *right, allowed_urls)) {
+        show!(yaml, *rule, methods);
+    }
 }

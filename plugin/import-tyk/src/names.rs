@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+use tollbell_core::config::raw::TykTokens;
 
 use super::source::Errors;
-use super::yaml::{Yaml, map};
 
 /// How Tyk makes and looks up the names of keys.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +25,10 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    /// `tyk_tokens`; `None` where keys have no other names.
-    pub(super) fn to_yaml(&self) -> Option<Yaml> {
-        let forms: Vec<Yaml> = self.forms.iter().map(|form| form.as_str().into()).collect();
-        let min_length = i64::try_from(self.min_length).unwrap_or(i64::MAX);
-        let settings = [("forms", forms.into()), ("min_token_length", min_length.into())];
-        (!self.forms.is_empty()).then(|| map(settings))
+    /// `tyk_tokens`.
+    pub(super) fn tokens(&self) -> TykTokens {
+        let min_token_length = u64::try_from(self.min_length).unwrap_or(u64::MAX);
+        TykTokens { forms: self.forms.clone(), min_token_length }
     }
 }
 

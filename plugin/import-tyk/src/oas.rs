@@ -1,12 +1,13 @@
 //! API definitions in OpenAPI form, with `x-tyk-api-gateway`.
 
+use tollbell_core::config::raw::GlobalRateLimit;
+
 use super::Context;
 use super::api::{self, Api, Auth, closes};
-use super::classic::{ADDRESSES, CERTIFICATES, certificate, expiry, limited, whole};
+use super::classic::{ADDRESSES, CERTIFICATES, certificate, expiry, limited};
 use super::handlers::{Handlers, duration};
 use super::places::{Absent, Host};
 use super::source::At;
-use super::yaml::{Yaml, map};
 use super::{unchecked, versions};
 
 const ELSEWHERE: &str = "put the Envoy filter that checks it (jwt_authn, basic_auth or ext_authz) before tollbell, and \
@@ -155,7 +156,7 @@ fn restrictions(tyk: &At<'_>, api: &mut Api) {
 }
 
 /// `per` is a duration here: `1m`.
-fn rate_limit(at: &At<'_>) -> Option<Yaml> {
+fn rate_limit(at: &At<'_>) -> Option<GlobalRateLimit> {
     let (enabled, rate, per) = (at.get("enabled"), at.get("rate"), at.get("per"));
     if per.value().is_some_and(serde_json::Value::is_number) {
         return limited(&rate, &per, &at.get("disabled"));
@@ -168,11 +169,7 @@ fn rate_limit(at: &At<'_>) -> Option<Yaml> {
     rate.carried();
     enabled.carried();
     per.changed(format!("{seconds}, the same in seconds"));
-    let mut limit = vec![("rate", rate.whole()?.into()), ("per", whole(&seconds.into()))];
-    if !enabled.flag() {
-        limit.push(("disabled", true.into()));
-    }
-    Some(map(limit))
+    Some(GlobalRateLimit { disabled: !enabled.flag(), rate: rate.number()?, per: seconds })
 }
 
 fn upstream(at: &At<'_>, api: &mut Api, context: &Context<'_>) {

@@ -2,64 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::classic::whole;
+use tollbell_core::config::raw::{AccessRight, AllowedUrl, Limit, TriggerLimit, Triggers};
+
 use super::source::At;
-use super::yaml::{Yaml, map};
 use super::{allowed_urls, fields};
 
-/// What a setting must be.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Text,
-    Flag,
-    Whole,
-    /// A number; a negative one is no limit, and wins where policies are merged.
-    Number,
-    Texts,
-    Any,
-}
+/// Limits of a session, a policy, an organisation or one API.
+pub(super) const LIMITS: [&str; 4] = ["quota_max", "quota_renewal_rate", "rate", "per"];
 
-/// Copies settings whose names and meaning are the same; what is empty says nothing and is left out.
-pub(super) fn copy(at: &At<'_>, settings: &[(&'static str, Kind)], to: &mut Vec<(&'static str, Yaml)>) {
-    for (name, kind) in settings {
-        let setting = at.get(name);
-        let value = match kind {
-            Kind::Text => setting.text().map(Yaml::from),
-            Kind::Flag => Some(setting.flag().into()),
-            Kind::Whole => setting.whole().map(Yaml::from),
-            Kind::Number => setting.number().and(setting.value()).map(whole),
-            Kind::Texts => {
-                let texts = setting.items().iter().filter_map(|item| item.text().map(Yaml::from)).collect::<Vec<_>>();
-                Some(texts.into())
-            }
-            Kind::Any => setting.value().map(Yaml::from),
-        };
-        setting.carried();
-        if let Some(value) = value.filter(|_| setting.is_set()) {
-            to.push((*name, value));
-        }
+/// Those of them that are set.
+pub(super) fn limits(at: &At<'_>) -> Limit {
+    Limit {
+        quota_max: at.carry_whole("quota_max"),
+        quota_renewal_rate: at.carry_whole("quota_renewal_rate"),
+        rate: at.carry_number("rate"),
+        per: at.carry_number("per"),
     }
 }
 
-/// Limits of a session, a policy, an organisation or one API.
-pub(super) const LIMITS: [(&str, Kind); 4] =
-    [("quota_max", Kind::Whole), ("quota_renewal_rate", Kind::Whole), ("rate", Kind::Number), ("per", Kind::Number)];
-
 /// `monitor`, with the thresholds that can be crossed.
-pub(super) fn triggers(at: &At<'_>) -> Option<Yaml> {
+pub(super) fn triggers(at: &At<'_>) -> Triggers {
     let limits = at.at("monitor.trigger_limits");
     let numbers: Vec<f64> = limits.items().iter().filter_map(At::number).collect();
-    let kept: Vec<Yaml> = numbers.iter().filter(|limit| **limit > 0.0 && **limit <= 100.0).map(percent).collect();
+    let can_be_crossed = |limit: &&f64| **limit > 0.0 && **limit <= 100.0;
+    let kept: Vec<TriggerLimit> = numbers.iter().filter(can_be_crossed).copied().map(TriggerLimit).collect();
     if kept.len() == numbers.len() {
         limits.carried();
     } else {
         limits.changed("those over 0 and up to 100: the others are never crossed");
     }
-    (!kept.is_empty()).then(|| map([("trigger_limits", kept.into())]))
-}
-
-pub(super) fn percent(limit: &f64) -> Yaml {
-    Yaml::Number(*limit)
+    Triggers { trigger_limits: kept }
 }
 
 /// The APIs that rights can be given to, by id.
@@ -84,7 +56,7 @@ impl Callable {
 /// The APIs that a key or a policy may call.
 #[derive(Default)]
 pub(super) struct Rights {
-    pub(super) apis: Vec<(String, Yaml)>,
+    pub(super) apis: Vec<(String, AccessRight)>,
     /// APIs to which it has a right that is left out for what restricts it.
     pub(super) restricted: BTreeSet<String>,
     /// There were some, and none could be carried over: this is no longer the right to call every API.
@@ -116,7 +88,7 @@ pub(super) fn limited_apis(at: &At<'_>, known: &Callables, org: &str) -> Rights 
     for (id, right) in &given {
         if known.get(*id).is_some_and(|api| !api.is_foreign_to(org)) {
             right.changed("{}, since the policy says a limit for this API and no access to it, in Tyk too");
-            rights.apis.push(((*id).to_owned(), map([])));
+            rights.apis.push(((*id).to_owned(), AccessRight::default()));
         } else {
             right.missing(format!("The limit for {id:?} is left out: there is no such API for these keys"));
         }
@@ -180,41 +152,35 @@ fn restriction(at: &At<'_>, api: &Callable) -> Option<String> {
     ))
 }
 
-fn right(id: &str, at: &At<'_>) -> Yaml {
-    let mut right = Vec::new();
-    for (name, old_name, to) in [("api_id", "apiid", "api_id"), ("api_name", "apiname", "api_name")] {
-        let given = if at.get(name).is_set() { at.get(name) } else { at.get(old_name) };
-        if name == "api_id" && given.words() != id && given.is_set() {
-            given.changed(format!("{id}, the name under which it stands, as in Tyk"));
-            continue;
-        }
-        given.carried();
-        if given.is_set() {
-            right.push((to, given.words().into()));
-        }
+fn right(id: &str, at: &At<'_>) -> AccessRight {
+    let named = |name: &str, old_name: &str| if at.get(name).is_set() { at.get(name) } else { at.get(old_name) };
+    let (api_id, api_name) = (named("api_id", "apiid"), named("api_name", "apiname"));
+    let mut right = AccessRight::default();
+    if api_id.is_set() && api_id.words() != id {
+        api_id.changed(format!("{id}, the name under which it stands, as in Tyk"));
+    } else {
+        api_id.carried();
+        api_id.words().clone_into(&mut right.api_id);
     }
-    copy(at, &[("versions", Kind::Texts), ("allowance_scope", Kind::Text)], &mut right);
-    let rules = at.get("allowed_urls").items();
-    if !rules.is_empty() {
-        right.push(("allowed_urls", rules.iter().map(rule).collect::<Vec<_>>().into()));
-    }
+    api_name.carried();
+    api_name.words().clone_into(&mut right.api_name);
+    right.versions = at.carry_texts("versions");
+    right.allowance_scope = at.carry_text("allowance_scope");
+    right.allowed_urls = at.get("allowed_urls").items().iter().map(rule).collect();
     let limit = at.get("limit");
-    if LIMITS.iter().any(|(name, _)| limit.get(name).is_set()) {
-        let mut limits = Vec::new();
-        copy(&limit, &LIMITS, &mut limits);
-        right.push(("limit", map(limits)));
+    if LIMITS.iter().any(|name| limit.get(name).is_set()) {
+        right.limit = limits(&limit);
     }
-    map(right)
+    right
 }
 
 /// An entry of `allowed_urls`. Without methods, it allows none, in Tyk too.
-fn rule(at: &At<'_>) -> Yaml {
-    let methods = at.get("methods");
-    let texts = methods.items().iter().filter_map(|method| method.text().map(Yaml::from)).collect::<Vec<_>>();
-    for setting in [&at.get("url"), &methods] {
-        setting.carried();
-    }
-    map([("url", at.get("url").words().into()), ("methods", texts.into())])
+fn rule(at: &At<'_>) -> AllowedUrl {
+    let (url, methods) = (at.get("url"), at.get("methods"));
+    let texts = methods.items().iter().filter_map(At::text).map(str::to_owned).collect();
+    url.carried();
+    methods.carried();
+    AllowedUrl { url: url.words().to_owned(), methods: texts }
 }
 
 /// The first number that tollbell refuses, and why.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tollbell_core::config::raw::{AccessRight, Limit, Org, Partitions, Policy, Session};
+
 use super::fields;
 use super::names::Unusable;
-use super::rights::{Callables, Kind, LIMITS, Rights, copy, limited_apis, rights, triggers, wrong_number};
+use super::rights::{Callables, Rights, limited_apis, limits, rights, triggers, wrong_number};
 use super::source::{At, File, says_something};
-use super::yaml::{Yaml, map};
 
 /// What of a session a policy says.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ struct Told {
 /// Policies by id.
 #[derive(Default)]
 pub(super) struct Policies {
-    pub(super) kept: BTreeMap<String, Yaml>,
+    pub(super) kept: BTreeMap<String, Policy>,
     /// Those of the file, kept or not.
     told: BTreeMap<String, Told>,
     pub(super) orgs: BTreeSet<String>,
@@ -72,32 +73,35 @@ impl Policies {
     }
 
     fn add(&mut self, id: &str, at: &At<'_>, apis: &Callables) {
-        let mut policy = Vec::new();
-        copy(at, &[("name", Kind::Text), ("org_id", Kind::Text)], &mut policy);
-        copy(at, &LIMITS, &mut policy);
-        let more = [("key_expires_in", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)];
-        copy(at, &more, &mut policy);
+        let Limit { quota_max, quota_renewal_rate, rate, per } = limits(at);
+        let mut policy = Policy {
+            name: at.carry_text("name"),
+            org_id: at.carry_text("org_id"),
+            quota_max,
+            quota_renewal_rate,
+            rate,
+            per,
+            is_inactive: at.carry_flag("is_inactive"),
+            key_expires_in: at.carry_whole("key_expires_in"),
+            monitor: triggers(at),
+            tags: at.carry_texts("tags"),
+            meta_data: at.carry_members("meta_data"),
+            partitions: partitions(&at.get("partitions")),
+            ..Policy::default()
+        };
         at.get("id").carried();
         at.get("_id").carried();
         at.get("active").missing("nothing to do: is_inactive is what Tyk looks at");
-        let mut parts = Vec::new();
-        let names = ["quota", "rate_limit", "complexity", "acl", "per_api"].map(|name| (name, Kind::Flag));
-        copy(&at.get("partitions"), &names, &mut parts);
-        let has = |wanted: &str| parts.iter().any(|(name, _)| *name == wanted);
-        let partition = match (has("per_api"), parts.len()) {
-            (true, 1) => Partition::PerApi,
-            (true, _) => Partition::Mixed,
-            (false, 0) => Partition::All,
-            (false, _) => Partition::Some,
+        let Partitions { quota: has_quota, rate_limit: has_rate, acl, complexity, per_api } = policy.partitions;
+        let has_others = has_quota || has_rate || acl || complexity;
+        let partition = match (per_api, has_others) {
+            (true, false) => Partition::PerApi,
+            (true, true) => Partition::Mixed,
+            (false, false) => Partition::All,
+            (false, true) => Partition::Some,
         };
-        let says_rights = partition != Partition::Some || has("acl");
-        let (has_quota, has_rate) = (has("quota"), has("rate_limit"));
-        if !parts.is_empty() {
-            policy.push(("partitions", map(parts)));
-        }
-        copy(at, &[("meta_data", Kind::Any)], &mut policy);
-        policy.extend(triggers(at).map(|monitor| ("monitor", monitor)));
-        let org_id = at.get("org_id").words().to_owned();
+        let says_rights = partition != Partition::Some || acl;
+        let org_id = policy.org_id.clone();
         let rights = if says_rights { rights(at, apis, &org_id) } else { limited_apis(at, apis, &org_id) };
         let told = Told {
             partition,
@@ -125,20 +129,28 @@ impl Policies {
         } else if rights.are_lost {
             self.leave_out(id, at, "none of its APIs is left", None);
         } else {
-            if !rights.apis.is_empty() {
-                policy.push(("access_rights", Yaml::Map(rights.apis)));
-            }
+            policy.access_rights = rights.apis.into_iter().collect();
             self.orgs.insert(org_id);
-            self.kept.insert(id.to_owned(), map(policy));
+            self.kept.insert(id.to_owned(), policy);
         }
+    }
+}
+
+fn partitions(at: &At<'_>) -> Partitions {
+    Partitions {
+        quota: at.carry_flag("quota"),
+        rate_limit: at.carry_flag("rate_limit"),
+        acl: at.carry_flag("acl"),
+        complexity: at.carry_flag("complexity"),
+        per_api: at.carry_flag("per_api"),
     }
 }
 
 /// Keys by `sha256:…`, organisations by id.
 #[derive(Default)]
 pub(super) struct Sessions {
-    pub(super) keys: BTreeMap<String, Yaml>,
-    pub(super) orgs: BTreeMap<String, Yaml>,
+    pub(super) keys: BTreeMap<String, Session>,
+    pub(super) orgs: BTreeMap<String, Org>,
     /// Organisations that keys belong to.
     pub(super) named: BTreeSet<String>,
 }
@@ -162,19 +174,19 @@ impl Sessions {
         let mut sessions = Sessions::default();
         for (name, at) in file.root().get("orgs").entries() {
             let before = file.errors();
-            let mut org = Vec::new();
             at.get("org_id").carried();
-            copy(&at, &LIMITS, &mut org);
-            copy(&at, &[("is_inactive", Kind::Flag)], &mut org);
-            org.extend(triggers(&at).map(|monitor| ("monitor", monitor)));
+            let Limit { quota_max, quota_renewal_rate, rate, per } = limits(&at);
+            let is_inactive = at.carry_flag("is_inactive");
+            let monitor = triggers(&at);
+            let mut org = Org { quota_max, quota_renewal_rate, rate, per, is_inactive, monitor, ..Org::default() };
             let wrong = wrong_number(&at).map(|wrong| format!("{wrong}."));
             let wrong = wrong.or_else(|| (file.errors() > before).then(|| "Its session has an error.".to_owned()));
             if let Some(wrong) = wrong {
                 // Its limits are not certain: its keys wait until they are.
                 at.left_out(format!("The organisation is switched off, and its keys with it. {wrong}"));
-                org = vec![("is_inactive", true.into())];
+                org = Org { is_inactive: true, ..Org::default() };
             }
-            sessions.orgs.insert(name.to_owned(), map(org));
+            sessions.orgs.insert(name.to_owned(), org);
         }
         for (name, at) in file.root().get("keys").entries() {
             let before = file.errors();
@@ -226,44 +238,53 @@ fn problem(at: &At<'_>) -> Option<String> {
     wrong_number(at).map(|wrong| format!("{wrong}."))
 }
 
-fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Yaml> {
+fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Session> {
     if let Some(problem) = problem(at) {
         leave_out(at, &problem);
         return None;
     }
-    let mut session = Vec::new();
-    copy(at, &[("org_id", Kind::Text), ("alias", Kind::Text)], &mut session);
+    let (org_id, alias) = (at.carry_text("org_id"), at.carry_text("alias"));
     let applied = policies_of(at, policies)?;
-    for (name, kind) in LIMITS {
-        let is_replaced = match name {
-            "quota_max" => applied.quota,
-            "rate" | "per" => applied.rate,
-            _ => false,
-        };
-        match is_replaced && at.get(name).is_set() {
-            true => at.get(name).changed(REPLACED),
-            false => copy(at, &[(name, kind)], &mut session),
+    let Limit { mut quota_max, quota_renewal_rate, mut rate, mut per } = limits(at);
+    let replaced = |name: &str| {
+        if at.get(name).is_set() {
+            at.get(name).changed(REPLACED);
         }
+    };
+    if applied.quota {
+        replaced("quota_max");
+        quota_max = 0;
     }
-    copy(at, &[("expires", Kind::Whole), ("is_inactive", Kind::Flag), ("tags", Kind::Texts)], &mut session);
+    if applied.rate {
+        replaced("rate");
+        replaced("per");
+        (rate, per) = (0.0, 0.0);
+    }
     let mut rights = rights_of(at, &applied, apis)?;
     if applied.grant && !rights.is_empty() {
         rights.clear();
         at.get("access_rights").replaced(REPLACED);
     }
-    if !applied.ids.is_empty() {
-        session.push(("apply_policies", applied.ids.into()));
-    }
-    copy(at, &[("meta_data", Kind::Any)], &mut session);
-    session.extend(triggers(at).map(|monitor| ("monitor", monitor)));
-    if !rights.is_empty() {
-        session.push(("access_rights", Yaml::Map(rights)));
-    }
-    Some(map(session))
+    Some(Session {
+        org_id,
+        alias,
+        quota_max,
+        quota_renewal_rate,
+        rate,
+        per,
+        expires: at.carry_whole("expires"),
+        is_inactive: at.carry_flag("is_inactive"),
+        monitor: triggers(at),
+        access_rights: rights.into_iter().collect(),
+        apply_policies: applied.ids,
+        meta_data: at.carry_members("meta_data"),
+        tags: at.carry_texts("tags"),
+        ..Session::default()
+    })
 }
 
 /// The rights of a session's own; none are every right, unless its policies grant some. `None`: it is left out.
-fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec<(String, Yaml)>> {
+fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec<(String, AccessRight)>> {
     let org = applied.org;
     let Rights { apis: own, are_lost, .. } = rights(at, apis, org);
     if applied.grant || !own.is_empty() {
@@ -285,7 +306,7 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
         return Some(own);
     }
     let near = apis.iter().filter(|(_, api)| !api.is_foreign_to(org));
-    let near: Vec<(String, Yaml)> = near.map(|(id, _)| (id.clone(), map([]))).collect();
+    let near: Vec<(String, AccessRight)> = near.map(|(id, _)| (id.clone(), AccessRight::default())).collect();
     if near.is_empty() {
         leave_out(at, "No API of its organisation is left, and Tyk finds it nowhere else.");
         return None;
@@ -296,7 +317,7 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
 
 /// The policies of a session.
 struct Applied<'p> {
-    ids: Vec<Yaml>,
+    ids: Vec<String>,
     /// They say which APIs it may call, its quota, its rate.
     grant: bool,
     quota: bool,
@@ -330,7 +351,7 @@ fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
     }
     let org = told.iter().map(|(_, told)| told.org_id.as_str()).find(|org| !org.is_empty()).unwrap_or_default();
     Some(Applied {
-        ids: told.iter().map(|(id, _)| Yaml::from(*id)).collect(),
+        ids: told.iter().map(|(id, _)| (*id).to_owned()).collect(),
         grant: told.iter().any(|(_, told)| told.grants),
         quota: told.iter().any(|(_, told)| told.quota),
         rate: told.iter().any(|(_, told)| told.rate),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tollbell_core::config::raw::Named;
+
 use super::source::At;
-use super::yaml::Yaml;
 
 /// The templates that tollbell has by itself, under Tyk's names.
 const BUILT_IN: [&str; 2] = ["default_webhook.json", "monitor_template.json"];
@@ -68,7 +69,7 @@ impl Templates {
     }
 
     /// Names and texts.
-    pub(super) fn into_yaml(self) -> Yaml {
-        Yaml::Map(self.found.into_inner().into_iter().map(|(name, text)| (name, text.into())).collect())
+    pub(super) fn into_named(self) -> Named<String> {
+        self.found.into_inner().into_iter().collect()
     }
 }

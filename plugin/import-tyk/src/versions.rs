@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::DateTime;
+use tollbell_core::config::raw::{self, Versioning};
 
 use super::Context;
 use super::api::{self, Api, Target, Upstream};
 use super::classic::UNUSED;
 use super::source::At;
 use super::unchecked;
-use super::yaml::{Yaml, map};
 
 /// The header in which tollbell names the version.
 pub(super) const ROUTE_HEADER: &str = "x-tollbell-version";
@@ -68,24 +68,19 @@ impl Versions {
         }
     }
 
-    pub(super) fn into_yaml(self) -> Yaml {
-        let mut all = vec![("location", Yaml::from(self.location))];
-        let texts = [("key", self.key), ("default_version", self.default)];
-        all.extend(texts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.into())));
-        let flags = [("fallback_to_default", self.falls_back), ("strip_versioning_data", self.strips)];
-        all.extend(flags.into_iter().filter(|(_, flag)| *flag).map(|(name, flag)| (name, flag.into())));
+    pub(super) fn into_settings(self) -> Versioning {
         let version = |version: Version| {
-            let mut own = Vec::new();
-            if let Goes::Api(id) = version.goes {
-                own.push(("api_id", Yaml::from(id)));
-            }
-            if !version.expires.is_empty() {
-                own.push(("expires", version.expires.into()));
-            }
-            (version.name, map(own))
+            let api_id = if let Goes::Api(id) = version.goes { id } else { String::new() };
+            (version.name, raw::Version { expires: version.expires, api_id })
         };
-        all.push(("versions", Yaml::Map(self.list.into_iter().map(version).collect())));
-        map(all)
+        Versioning {
+            location: self.location,
+            key: self.key,
+            default_version: self.default,
+            fallback_to_default: self.falls_back,
+            strip_versioning_data: self.strips,
+            versions: self.list.into_iter().map(version).collect(),
+        }
     }
 }
 

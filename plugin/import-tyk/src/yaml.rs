@@ -1,6 +1,9 @@
 //! Writes YAML that reads back the same in any reader: in yaml-cpp, Envoy's, too, where `n` is false and `010` is 8.
 
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use tollbell_core::config::raw::{AsWritten, Written};
 
 /// A value; maps keep the order in which they were made.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,22 +51,94 @@ impl From<Vec<Yaml>> for Yaml {
     }
 }
 
-impl From<&Value> for Yaml {
-    /// A null is left out of its map or list, since it says nothing.
-    fn from(value: &Value) -> Self {
-        match value {
-            Value::Null => Yaml::Text(String::new()),
-            Value::Bool(value) => Yaml::Bool(*value),
-            Value::Number(number) => {
-                number.as_i64().map_or_else(|| Yaml::Number(number.as_f64().unwrap_or_default()), Yaml::Whole)
-            }
-            Value::String(text) => Yaml::Text(text.clone()),
-            Value::Array(list) => Yaml::List(list.iter().filter(|item| !item.is_null()).map(Yaml::from).collect()),
-            Value::Object(map) => {
-                let entries = map.iter().filter(|(_, value)| !value.is_null());
-                Yaml::Map(entries.map(|(name, value)| (name.clone(), Yaml::from(value))).collect())
-            }
+impl Yaml {
+    /// Settings of tollbell's, without those that have their default, in the order of the schema.
+    pub(super) fn of(settings: &impl Written) -> Self {
+        // Through text, which keeps the order. Plain data has no way to fail.
+        let text = serde_json::to_string(&AsWritten(settings)).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or(Yaml::Map(Vec::new()))
+    }
+
+    /// The field of that name of such settings. Where it is missing, it is added as an empty map in the schema's order.
+    pub(super) fn member<T: Written>(&mut self, _: &T, name: &str) -> &mut Yaml {
+        if !matches!(self, Yaml::Map(_)) {
+            *self = Yaml::Map(Vec::new());
         }
+        let Yaml::Map(entries) = self else { return self };
+        let rank = |name: &str| T::FIELDS.iter().position(|field| *field == name);
+        let place = entries.iter().position(|(other, _)| rank(other) >= rank(name)).unwrap_or(entries.len());
+        if entries.get(place).is_none_or(|(other, _)| other != name) {
+            entries.insert(place, (name.to_owned(), Yaml::Map(Vec::new())));
+        }
+        &mut entries[place].1
+    }
+
+    /// The values of a map or a list.
+    pub(super) fn values_mut(&mut self) -> Box<dyn Iterator<Item = &mut Yaml> + '_> {
+        match self {
+            Yaml::List(items) => Box::new(items.iter_mut()),
+            Yaml::Map(entries) => Box::new(entries.iter_mut().map(|(_, value)| value)),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Yaml {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Ordered)
+    }
+}
+
+struct Ordered;
+
+impl<'de> Visitor<'de> for Ordered {
+    type Value = Yaml;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a setting")
+    }
+
+    fn visit_unit<E>(self) -> Result<Yaml, E> {
+        Ok(Yaml::Text(String::new()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Yaml, E> {
+        Ok(Yaml::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Yaml, E> {
+        Ok(Yaml::Whole(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Yaml, E> {
+        Ok(i64::try_from(value).map_or(Yaml::Number(value as f64), Yaml::Whole))
+    }
+
+    /// Rates are written as Tyk writes them: `100`, not `100.0`.
+    fn visit_f64<E>(self, value: f64) -> Result<Yaml, E> {
+        let is_whole = value.fract() == 0.0 && value.abs() < 9e15;
+        let whole = if is_whole { format!("{value:.0}").parse().ok() } else { None };
+        Ok(whole.map_or(Yaml::Number(value), Yaml::Whole))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Yaml, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Yaml, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Yaml::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Yaml, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Yaml::Map(entries))
     }
 }
 

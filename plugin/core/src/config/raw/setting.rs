@@ -121,6 +121,8 @@ macro_rules! settings {
 
         #[cfg(feature = "serialize")]
         impl $crate::config::raw::Written for $name {
+            const FIELDS: &'static [&'static str] = &[$( stringify!($field) ),+];
+
             fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeMap as _;
                 use $crate::config::raw::written::{differs, name_of};

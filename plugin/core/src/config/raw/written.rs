@@ -11,6 +11,9 @@ use super::setting::{Named, camel_case};
 ///
 /// serde's own trait would change the schema, which shows the defaults of what implements it.
 pub trait Written {
+    /// The names in Rust of a struct's fields, in the order of the schema.
+    const FIELDS: &'static [&'static str] = &[];
+
     /// Hands it to serde.
     ///
     /// # Errors
