@@ -214,6 +214,19 @@ static_resources:
     }
 
     #[test]
+    fn a_module_is_found_in_another_folder_by_its_name() {
+        let folder = std::env::temp_dir().join(format!("host-shim-modules-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("envoy.yaml");
+        std::fs::write(&file, ENVOY).unwrap();
+        std::fs::write(folder.join("such.wasm"), Guest::importing(&[]).module()).unwrap();
+        let modules = Modules { instead: None, folders: vec![folder.join("none"), folder.clone()] };
+        let findings = check(&file, &modules, 64 << 20);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(findings.is_empty(), "{findings:?}");
+    }
+
+    #[test]
     fn a_summary_counts_errors() {
         assert!(counts_errors("configuration: refused, 3 errors") && counts_errors("1 error"));
         assert!(!counts_errors("error 3: no such key") && !counts_errors("errors"));

@@ -45,7 +45,8 @@ enum Command {
     Replay(Replay),
     /// Print what receivers would get of an event
     ///
-    /// Prints the request line, the headers and the body of each message, of webhooks and of e-mails. Nothing is sent.
+    /// Prints the request line, the headers and the body of each message, of webhooks and of e-mails. Nothing is sent. The
+    /// output has the secrets that a receiver gets, such as the API key of an e-mail provider.
     Render(Render),
     /// Make keys, and hashes of keys
     #[command(subcommand)]
