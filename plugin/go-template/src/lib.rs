@@ -1,6 +1,6 @@
 //! Go templates to Handlebars.
 //!
-//! [`translate`] rewrites the tags of Go's `text/template` as tags of Handlebars, and [`register`] adds Go's functions and
+//! [`fn@translate`] rewrites the tags of Go's `text/template` as tags of Handlebars, and [`register`] adds Go's functions and
 //! blocks to a Handlebars registry as helpers. A template may mix both languages: tags of Handlebars stay as they are.
 //! A [`Dialect`] adds functions and names of a program's own.
 //!
