@@ -127,8 +127,8 @@ fn callable<'k>(id: &str, at: &At<'_>, known: &'k Callables, org: &str) -> Optio
 /// Why a right cannot be carried over: without what restricts it, it would be wider.
 fn restriction(at: &At<'_>, api: &Callable) -> Option<String> {
     let limit = at.get("limit");
-    let inner = || fields::LIMIT.restriction(&limit, &[]).map(|(name, why)| (format!("limit.{name}"), why));
-    let found = fields::RIGHT.restriction(at, &[]).map(|(name, why)| (name.to_owned(), why)).or_else(inner);
+    let inner = || fields::restriction(fields::LIMIT, &limit, &[]).map(|(name, why)| (format!("limit.{name}"), why));
+    let found = fields::restriction(fields::RIGHT, at, &[]).map(|(name, why)| (name.to_owned(), why)).or_else(inner);
     if let Some((name, why)) = found {
         return Some(format!("{name} restricts it, and tollbell cannot enforce {name} ({why})."));
     }
@@ -144,7 +144,7 @@ fn restriction(at: &At<'_>, api: &Callable) -> Option<String> {
         );
     }
     let odd = rules.iter().find(|rule| {
-        !allowed_urls::is_usable(rule.get("url").words()) || fields::RULE.restriction(rule, &[]).is_some()
+        !allowed_urls::is_usable(rule.get("url").words()) || fields::restriction(fields::RULE, rule, &[]).is_some()
     })?;
     let url = odd.get("url").words();
     Some(format!(

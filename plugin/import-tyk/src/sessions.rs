@@ -114,8 +114,8 @@ impl Policies {
             left_out: None,
         };
         self.told.insert(id.to_owned(), told);
-        let restriction = fields::POLICY.restriction(at, &PROOFS);
-        let restriction = restriction.or_else(|| fields::PARTITIONS.restriction(&at.get("partitions"), &[]));
+        let restriction = fields::restriction(fields::POLICY, at, &PROOFS);
+        let restriction = restriction.or_else(|| fields::restriction(fields::PARTITIONS, &at.get("partitions"), &[]));
         let is_set = |(field, _): &&(&str, &str)| at.get(field).value().is_some_and(says_something);
         if let Some((setting, what)) = PROOFS.iter().find(is_set) {
             let details = format!("their owners would authenticate with {what} ({setting}).");
@@ -226,7 +226,7 @@ fn problem(at: &At<'_>) -> Option<String> {
     if at.get("allowed_ips").is_set() {
         return Some("Only some addresses may use it. Add it beside envoy.filters.http.rbac.".to_owned());
     }
-    if let Some((setting, what)) = fields::SESSION.restriction(at, &PROOFS) {
+    if let Some((setting, what)) = fields::restriction(fields::SESSION, at, &PROOFS) {
         return Some(format!("{setting} restricts it, and tollbell cannot enforce {setting} ({what})."));
     }
     if at.at("meta_data.rate_limit_pattern").is_set() {
