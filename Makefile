@@ -37,7 +37,8 @@ TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(ENVOY) $(VERIFIERS) $(AJ
 SCHEMA := envoy/tollbell.schema.json
 ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
-CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs $(SCHEMA) $(shell find plugin/core/src -name '*.rs')
+CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs plugin/go-template/Cargo.toml $(SCHEMA) \
+	$(shell find plugin/core/src plugin/go-template/src -name '*.rs')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
 
 export TOLLBELL_ENVOY := $(ENVOY)
@@ -48,8 +49,8 @@ help: ## Show the targets
 
 .PHONY: run
 run: $(MODULE) ## Serve the example on 127.0.0.1:10000 without Envoy, with an upstream and a webhook receiver
-	@echo "building host-shim; the first time, its wasm compiler takes some minutes" >&2
-	cargo run --quiet --locked --package host-shim -- run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
+	@echo "building the command tollbell; the first time, its wasm compiler takes some minutes" >&2
+	cargo run --quiet --locked --package tollbell-cli -- run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
 
 .PHONY: run-envoy
 run-envoy: $(MODULE) $(ENVOY) ## The same, in a real Envoy
@@ -62,7 +63,8 @@ build: $(MODULE) ## Build dist/tollbell.wasm
 # features of it, and wasmtime takes minutes. proxy-wasm-host, of tests/hosts, says that it needs rustc 1.96, and works
 # with an older one.
 TESTED := --locked --ignore-rust-version \
-	--package tollbell-core --package host-shim --package tollbell-tests --package tollbell-hosts
+	--package go-template --package tollbell-core --package host-shim --package import-tyk --package tollbell-cli \
+	--package tollbell-tests --package tollbell-hosts
 
 .PHONY: test
 test: test-wasm test-built $(TEST_PARTS) ## Run every test
@@ -74,14 +76,14 @@ test-built:
 
 .PHONY: test-core
 test-core: ## Run the core's tests natively
-	cargo test --locked --package tollbell-core
+	cargo test --locked --package go-template --package tollbell-core
 
 .PHONY: test-wasm
 test-wasm: $(WASM_TEST_RUNNER) | wasm-toolchain ## Run the core's tests as wasm under Node
 	@command -v node >/dev/null || { echo "node is not installed: the core's wasm tests run under it" >&2; exit 1; }
 	. plugin/wasm-toolchain.sh; \
 	export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_TEST_RUNNER)"; \
-	cargo test $$WASM_CARGO_FLAGS --package tollbell-core --lib
+	cargo test $$WASM_CARGO_FLAGS --package go-template --package tollbell-core --lib
 
 .PHONY: test-shim
 test-shim: ## Run the shim's own tests
@@ -89,7 +91,7 @@ test-shim: ## Run the shim's own tests
 
 .PHONY: replay
 replay: $(MODULE) ## Try the stories of tests/stories in the shim
-	cargo run --quiet --locked --package host-shim -- replay $(or $(STORY),tests/stories)
+	cargo run --quiet --locked --package tollbell-cli -- replay $(or $(STORY),tests/stories)
 
 .PHONY: test-envoy
 test-envoy: $(TEST_PARTS) ## Run the filter's tests in a real Envoy
@@ -101,7 +103,7 @@ test-hosts: $(MODULE) ## Run the filter's tests on another host (docs/hosts.md)
 
 .PHONY: bench
 bench: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request, a start and a message cost (needs wrk; 20 minutes)
-	cargo build --quiet --locked --release --package host-shim
+	cargo build --quiet --locked --release --package tollbell-cli
 	cargo run --quiet --locked --package tollbell-tests --bin bench
 	cargo run --quiet --locked --release --package tollbell-tests --bin sustained
 
@@ -111,7 +113,7 @@ bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request an
 
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
-	cargo run --quiet --locked --package host-shim -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
+	cargo run --quiet --locked --package tollbell-cli -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
 
 .PHONY: schema
 schema: ## Write the JSON Schemas anew: the configuration's, and that of a whole Envoy file
@@ -145,7 +147,7 @@ check-workflows: ## Check the workflows of .github (needs go)
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --locked --ignore-rust-version --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package tollbell-core --package host-shim --package tollbell-tests
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package go-template --package tollbell-core --package host-shim --package import-tyk --package tollbell-cli --package tollbell-tests
 
 .PHONY: fmt
 fmt: ## Format the code

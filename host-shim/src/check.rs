@@ -10,7 +10,7 @@ use crate::config::model::WasmFilter;
 use crate::config::{self, Loaded, Located};
 use crate::host::{Host, Limits};
 use crate::network::{Callout, Network, Ticket};
-use crate::program::Program;
+use crate::program::{Modules, Program};
 use crate::state::clock::Clock;
 use crate::state::logs::{LogLine, Logs};
 use crate::stream::data::Node;
@@ -40,8 +40,8 @@ pub enum FindingKind {
     Note,
 }
 
-/// Checks a configuration file; `module` replaces the modules that it names. Each VM has `memory` bytes at most.
-pub fn check(path: &Path, module: Option<&[u8]>, memory: usize) -> Vec<Finding> {
+/// Checks a configuration file. Each VM has `memory` bytes at most.
+pub fn check(path: &Path, modules: &Modules, memory: usize) -> Vec<Finding> {
     let error = |text: String| Finding { kind: FindingKind::Error, text };
     let Loaded { bootstrap, warnings, .. } = match config::read(path) {
         Ok(loaded) => loaded,
@@ -58,7 +58,7 @@ pub fn check(path: &Path, module: Option<&[u8]>, memory: usize) -> Vec<Finding> 
             for listener in &mut only.listeners {
                 listener.manager.filters = listener.manager.filters.get(place).cloned().into_iter().collect();
             }
-            let (lines, outcome) = try_out(&only, module, memory, is_whole);
+            let (lines, outcome) = try_out(&only, modules, memory, is_whole);
             findings.extend(opinion(path, filter, &lines, outcome));
         }
     }
@@ -110,13 +110,13 @@ fn counts_errors(text: &str) -> bool {
 
 fn try_out(
     bootstrap: &config::model::Bootstrap,
-    module: Option<&[u8]>,
+    modules: &Modules,
     memory: usize,
     is_whole: bool,
 ) -> (Vec<LogLine>, anyhow::Result<()>) {
     let limits = Limits { callback: Some(PATIENCE), memory };
     let host = Host::new(Clock::System, Logs::kept(LogLevel::Info), limits);
-    let program = match Program::load(bootstrap, module) {
+    let program = match Program::load(bootstrap, modules) {
         Ok(program) => Arc::new(program),
         Err(error) => return (Vec::new(), Err(error)),
     };
@@ -188,7 +188,8 @@ static_resources:
     fn found(name: &str, module: Option<&[u8]>) -> String {
         let file = std::env::temp_dir().join(format!("host-shim-check-{}-{name}.yaml", std::process::id()));
         std::fs::write(&file, ENVOY).unwrap();
-        let findings = check(&file, module, 64 << 20);
+        let modules = module.map(Modules::replaced_by).unwrap_or_default();
+        let findings = check(&file, &modules, 64 << 20);
         std::fs::remove_file(&file).unwrap();
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0].kind, FindingKind::Error);
@@ -210,6 +211,19 @@ static_resources:
         assert!(refused.starts_with("18: ") && refused.contains("config.configuration: "), "{refused}");
         let trapped = found("trapped", Some(&configured(&[UNREACHABLE])));
         assert!(trapped.starts_with("18: ") && trapped.contains("unreachable"), "{trapped}");
+    }
+
+    #[test]
+    fn a_module_is_found_in_another_folder_by_its_name() {
+        let folder = std::env::temp_dir().join(format!("host-shim-modules-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("envoy.yaml");
+        std::fs::write(&file, ENVOY).unwrap();
+        std::fs::write(folder.join("such.wasm"), Guest::importing(&[]).module()).unwrap();
+        let modules = Modules { instead: None, folders: vec![folder.join("none"), folder.clone()] };
+        let findings = check(&file, &modules, 64 << 20);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(findings.is_empty(), "{findings:?}");
     }
 
     #[test]

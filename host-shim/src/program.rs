@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -15,6 +15,33 @@ use crate::stream::data::Node;
 use crate::vm::VmSpec;
 use crate::vm::module::LoadedModule;
 
+/// Where modules come from.
+#[derive(Clone, Debug, Default)]
+pub struct Modules {
+    /// Replaces every module that a configuration names.
+    pub instead: Option<Vec<u8>>,
+    /// Folders in which a module file is looked for, by its name, that is not where the configuration says.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Modules {
+    /// This module instead of any other.
+    pub fn replaced_by(module: impl Into<Vec<u8>>) -> Self {
+        Modules { instead: Some(module.into()), folders: Vec::new() }
+    }
+
+    fn read(&self, code: &Code) -> Result<Vec<u8>> {
+        let path = match (&self.instead, code) {
+            (Some(code), _) | (None, Code::Inline(code)) => return Ok(code.clone()),
+            (None, Code::File(path)) => path,
+        };
+        let elsewhere = self.folders.iter().filter_map(|folder| Some(folder.join(path.file_name()?)));
+        let found = std::iter::once(path.clone()).chain(elsewhere).find(|path| path.exists());
+        fs::read(found.as_ref().unwrap_or(path))
+            .with_context(|| format!("cannot read the module {}{}", path.display(), advice(path)))
+    }
+}
+
 /// A configuration that can be run.
 pub(crate) struct Program {
     pub(crate) node: Arc<Node>,
@@ -25,11 +52,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Loads the modules that a configuration names; `module` replaces all of them.
+    /// Loads the modules that a configuration names.
     ///
     /// # Errors
     /// When a module cannot be read or is none.
-    pub(crate) fn load(bootstrap: &Bootstrap, module: Option<&[u8]>) -> Result<Self> {
+    pub(crate) fn load(bootstrap: &Bootstrap, modules: &Modules) -> Result<Self> {
         let metadata = bootstrap.node_metadata.clone();
         let node = Node { id: bootstrap.node_id.clone(), cluster: bootstrap.node_cluster.clone(), metadata };
         let clusters = bootstrap.clusters.iter().map(|cluster| (cluster.name.clone(), Arc::new(cluster.clone())));
@@ -38,7 +65,7 @@ impl Program {
         for listener in &bootstrap.listeners {
             let listener = Arc::new(listener.clone());
             let loaded = listener.manager.filters.iter().map(|filter| {
-                load(filter, &listener, module).with_context(|| format!("http_filters {:?}", filter.filter_name))
+                load(filter, &listener, modules).with_context(|| format!("http_filters {:?}", filter.filter_name))
             });
             plugins.push(loaded.collect::<Result<Vec<_>>>()?);
             listeners.push(Arc::new(Site::new(listener)));
@@ -47,15 +74,9 @@ impl Program {
     }
 }
 
-fn load(filter: &WasmFilter, listener: &Arc<Listener>, module: Option<&[u8]>) -> Result<LoadedPlugin> {
+fn load(filter: &WasmFilter, listener: &Arc<Listener>, modules: &Modules) -> Result<LoadedPlugin> {
     let plugin = &filter.plugin;
-    let code = match (module, &plugin.vm.code) {
-        (Some(code), _) => code.to_vec(),
-        (None, Code::Inline(code)) => code.clone(),
-        (None, Code::File(path)) => {
-            fs::read(path).with_context(|| format!("cannot read the module {}{}", path.display(), advice(path)))?
-        }
-    };
+    let code = modules.read(&plugin.vm.code)?;
     let module = LoadedModule::load(&code)?;
     let vm = &plugin.vm;
     let vm_key = digest(&[vm.vm_id.as_bytes(), &vm.configuration, &code]);

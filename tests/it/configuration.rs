@@ -1,5 +1,5 @@
 use anyhow::{Context, Result, ensure};
-use host_shim::{FindingKind, check};
+use host_shim::{FindingKind, Modules, check};
 use serde_json::json;
 use tollbell_tests::client::get_with_key;
 use tollbell_tests::envoy::Setup;
@@ -76,7 +76,7 @@ fn a_check_finds_the_clusters_that_are_missing() -> Result<()> {
         let setup = Setup::config(&config, 1, 2)?.edit(edit);
         let file = std::env::temp_dir().join(format!("tollbell-clusters-{}.yaml", std::process::id()));
         std::fs::write(&file, setup.text())?;
-        let findings = check(&file, None, 64 << 20);
+        let findings = check(&file, &Modules::default(), 64 << 20);
         std::fs::remove_file(&file)?;
         let graver = findings.into_iter().filter(|finding| finding.kind != FindingKind::Note);
         Ok(graver.map(|finding| (finding.kind, finding.text)).collect())
@@ -118,7 +118,7 @@ fn a_check_leads_to_the_key_with_the_mistake_without_showing_it() -> Result<()> 
     let setup = Setup::config(&config, 1, 2)?.edit(on_lines);
     let file = std::env::temp_dir().join(format!("tollbell-lines-{}.yaml", std::process::id()));
     std::fs::write(&file, setup.text())?;
-    let findings = check(&file, None, 64 << 20);
+    let findings = check(&file, &Modules::default(), 64 << 20);
     std::fs::remove_file(&file)?;
     let line_of = |text: &str| {
         let line = setup.text().lines().position(|line| line.contains(text)).map(|index| index + 1);
@@ -147,7 +147,7 @@ fn a_check_warns_where_another_host_gets_past_a_domain() -> Result<()> {
         let setup = Setup::config(&config, 1, 2)?;
         let file = std::env::temp_dir().join(format!("tollbell-domain-{}.yaml", std::process::id()));
         std::fs::write(&file, setup.text())?;
-        let findings = check(&file, None, 64 << 20);
+        let findings = check(&file, &Modules::default(), 64 << 20);
         std::fs::remove_file(&file)?;
         let of_domain = findings.into_iter().filter(|finding| finding.text.contains(".domain: "));
         Ok(of_domain.map(|finding| (finding.kind, finding.text)).collect())

@@ -5,8 +5,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use host_shim::config::model::{Code, Discovery, EscapedSlashes, FailurePolicy, TrustedRoots};
 use host_shim::server::{self as shim, Options};
-use host_shim::{Limits, LogLevel, config};
+use host_shim::{Limits, LogLevel, Modules, config};
 use serde_json::Value;
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
@@ -107,7 +108,7 @@ async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
         let options = Options {
             bootstrap: loaded.bootstrap,
             dump: loaded.dump,
-            module: None,
+            modules: Modules::default(),
             workers: 2,
             log_level: LogLevel::Warn,
             keeps_log: true,
@@ -265,5 +266,54 @@ fn the_core_is_pure() -> Result<()> {
             ensure!(!is_hostcall, "{file} must go through host.rs: abi::{}", used.lines().next().unwrap_or_default());
         }
     }
+    Ok(())
+}
+
+/// The shim is a host for any filter.
+#[test]
+fn the_shim_does_not_know_tollbell() -> Result<()> {
+    let mut folders = vec![project_root().join("host-shim/src")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = String::from_utf8_lossy(&fs::read(&path)?).to_ascii_lowercase();
+            let named = ["tollbell", "tyk"].into_iter().find(|name| text.contains(name));
+            ensure!(named.is_none(), "{} names {}", path.display(), named.unwrap_or_default());
+            files += 1;
+        }
+    }
+    let manifest = fs::read_to_string(project_root().join("host-shim/Cargo.toml"))?;
+    ensure!(!manifest.contains("tollbell"), "the manifest of the shim names tollbell");
+    ensure!(files > 50, "only {files} files: is this test looking at them?");
+    Ok(())
+}
+
+#[test]
+fn the_shim_reads_the_projects_configurations_without_a_warning() -> Result<()> {
+    for name in ["envoy", "examples/auth-failures", "examples/quota-alerts", "examples/signed-webhooks"] {
+        let loaded = config::read(&project_root().join(name).join("envoy.yaml"))?;
+        ensure!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
+        let manager = &loaded.bootstrap.listeners[0].manager;
+        assert_eq!(manager.escaped_slashes, EscapedSlashes::UnescapeAndRedirect);
+        ensure!(manager.normalize_path && manager.merge_slashes && manager.use_remote_address);
+        let filter = &manager.filters[0];
+        assert_eq!((filter.filter_name.as_str(), filter.plugin.vm.vm_id.as_str()), ("tollbell", "tollbell"));
+        assert_eq!(filter.plugin.failure_policy, FailurePolicy::FailReload);
+        ensure!(matches!(&filter.plugin.vm.code, Code::File(path) if path == Path::new("dist/tollbell.wasm")));
+        ensure!(!filter.plugin.configuration.is_empty() && filter.plugin.source.is_some());
+        assert_eq!(loaded.bootstrap.stats_tags.len(), 3);
+        assert_eq!(loaded.bootstrap.admin.map(|admin| admin.port()), Some(9901));
+    }
+    let loaded = config::read(&project_root().join("envoy/envoy.yaml"))?;
+    let mut clusters = loaded.bootstrap.clusters.iter();
+    let https = clusters.find(|cluster| cluster.name == "tollbell_https").context("tollbell_https")?;
+    ensure!(matches!(https.discovery, Discovery::DynamicForwardProxy));
+    let tls = https.tls.as_ref().context("tollbell_https has no TLS")?;
+    ensure!(matches!(tls.roots, TrustedRoots::System) && tls.auto_sni && tls.auto_san_validation);
     Ok(())
 }

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use host_shim::import::{Files, Imported, import};
 use host_shim::server::{self as shim, Options};
-use host_shim::{Limits, LogLevel, config};
+use host_shim::{Limits, LogLevel, Modules, config};
+use import_tyk::{Files, Imported, import};
 use serde_json::{Value, json};
 use tollbell_core::EventKind;
 use tollbell_tests::client::{get, get_with_key, send};
@@ -62,7 +62,7 @@ fn shim_of(setup: &Setup) -> Result<impl FnOnce() -> Result<shim::Server> + use<
     let options = Options {
         bootstrap: loaded.bootstrap,
         dump: loaded.dump,
-        module: None,
+        modules: Modules::default(),
         workers: 2,
         log_level: LogLevel::Warn,
         keeps_log: true,

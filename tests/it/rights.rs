@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use host_shim::import::{Files, import};
+use import_tyk::{Files, import};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tollbell_core::AllowedUrls;
@@ -199,7 +199,7 @@ async fn many_closed_keys_are_counted_and_few_are_named() -> Result<()> {
     Ok(())
 }
 
-/// `host-shim import-tyk` reads the same exports, and does not know the filter's lists: it must be as strict.
+/// `tollbell import-tyk` reads the same exports: it must be as strict.
 #[test]
 fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
     let mut keys = Map::new();
@@ -209,7 +209,7 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
     for (row, text) in OPEN.iter().enumerate() {
         keys.insert(format!("open-{row}"), session("", text)?);
     }
-    // Every field of the lists, so that the import's own are the same.
+    // Every field of the lists.
     let of =
         |usage: Use| if matches!(usage, Use::Closes(_)) { ("closed", json!({ "x": "y" })) } else { ("open", json!(5)) };
     let ignored_or_closed = |field: &&SessionField| !matches!(field.usage, Use::Honoured(_));
@@ -241,7 +241,7 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
     Ok(())
 }
 
-/// The shim's check of rules accepts nothing that the filter refuses.
+/// The importer's check of rules accepts nothing that the filter refuses.
 #[test]
 fn rules_that_are_imported_are_read_by_the_filter() -> Result<()> {
     let alphabet: Vec<char> = r"a/\.*+?()[]{}|^$-&d".chars().collect();

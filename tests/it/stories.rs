@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use host_shim::Modules;
 use host_shim::story::{self, ShimSubject, Story, Subject};
 use tollbell_tests::project_root;
 
@@ -40,7 +41,7 @@ fn every_story_comes_out_on_the_core() -> Result<()> {
 #[test]
 fn every_story_comes_out_in_the_shim() -> Result<()> {
     std::env::set_current_dir(project_root())?;
-    run_all(&stories()?, |story| Ok(Box::new(ShimSubject::start(story, None)?)))
+    run_all(&stories()?, |story| Ok(Box::new(ShimSubject::start(story, &Modules::default())?)))
 }
 
 #[test]

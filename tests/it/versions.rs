@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use host_shim::import::{Files, import};
+use import_tyk::{Files, import};
 use serde_json::{Value, json};
 use tollbell_tests::client::{Connection, get};
 use tollbell_tests::envoy::Setup;

@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
 }
 
 /// What the usual mistake is where a text is not JSON. The text is not shown: it can have a secret.
-pub(crate) fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
+fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
     match rest.chars().next() {

@@ -99,6 +99,15 @@ fn redact(json: &mut serde_json::Value) {
     }
 }
 
+/// What Envoy's reader takes a YAML text for.
+///
+/// # Errors
+/// When it is no YAML.
+pub fn yaml_to_json(text: &str) -> Result<serde_json::Value, Errors> {
+    let fault = |(line, message)| Errors(vec![Problem { file: "YAML".into(), line, path: String::new(), message }]);
+    node_of_yaml(text).map(|node| to_json(&node)).map_err(fault)
+}
+
 /// A YAML text as a tree with lines.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ use crate::abi::types::LogLevel;
 use crate::config::{self, defaults, model};
 use crate::host::{Host, Limits};
 use crate::network::Network;
-use crate::program::Program;
+use crate::program::{Modules, Program};
 use crate::state::clock::{Clock, nanos};
 use crate::state::faults::Faults;
 use crate::state::lock;
@@ -73,7 +73,7 @@ impl Shared {
 
 /// How a gateway starts.
 pub struct Builder {
-    module: Option<Vec<u8>>,
+    modules: Modules,
     bootstrap: model::Bootstrap,
     workers: usize,
     limits: Limits,
@@ -116,6 +116,13 @@ impl Builder {
     #[must_use]
     pub fn bootstrap(mut self, bootstrap: model::Bootstrap) -> Self {
         self.bootstrap = bootstrap;
+        self
+    }
+
+    /// Where the modules come from that the configuration names.
+    #[must_use]
+    pub fn modules(mut self, modules: Modules) -> Self {
+        self.modules = modules;
         self
     }
 
@@ -182,7 +189,7 @@ impl Builder {
     pub fn start(self) -> Result<Gateway> {
         let host = Host::new(Clock::manual(), Logs::kept(self.log_level), self.limits);
         host.quirks.set(self.quirks);
-        let program = Program::load(&self.bootstrap, self.module.as_deref())?;
+        let program = Program::load(&self.bootstrap, &self.modules)?;
         let shared = Arc::new(Shared {
             host,
             events: Events::default(),
@@ -209,7 +216,7 @@ impl Builder {
                 }),
             );
         }
-        let gateway = Gateway { shared, threads, next_worker: AtomicUsize::new(0), module: self.module };
+        let gateway = Gateway { shared, threads, next_worker: AtomicUsize::new(0), modules: self.modules };
         gateway.configure()?;
         gateway.settle()?;
         Ok(gateway)
@@ -221,7 +228,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     threads: Vec<ThreadHandle>,
     next_worker: AtomicUsize,
-    module: Option<Vec<u8>>,
+    modules: Modules,
 }
 
 /// A request that is under way.
@@ -239,7 +246,7 @@ impl Gateway {
     /// cluster `upstream`. The plugin is named `plugin`, and its `vm_id` is empty.
     pub fn builder(module: impl Into<Vec<u8>>) -> Builder {
         Builder {
-            module: Some(module.into()),
+            modules: Modules::replaced_by(module),
             bootstrap: defaults::bootstrap(),
             workers: 1,
             limits: Limits { callback: Some(Duration::from_secs(10)), ..Limits::default() },
@@ -251,7 +258,7 @@ impl Gateway {
 
     /// A gateway of a whole Envoy configuration, with the modules that it names.
     pub fn of(bootstrap: model::Bootstrap) -> Builder {
-        Builder { module: None, ..Gateway::builder(Vec::new()) }.bootstrap(bootstrap)
+        Builder { modules: Modules::default(), ..Gateway::builder(Vec::new()) }.bootstrap(bootstrap)
     }
 
     /// Gives the program to the canary, then to all threads.
@@ -284,7 +291,7 @@ impl Gateway {
     /// # Errors
     /// When it is refused; the old one stays.
     pub fn update(&self, bootstrap: &model::Bootstrap) -> Result<()> {
-        let program = Arc::new(Program::load(bootstrap, self.module.as_deref())?);
+        let program = Arc::new(Program::load(bootstrap, &self.modules)?);
         let old = std::mem::replace(&mut *lock(&self.shared.program), program);
         if let Err(error) = self.configure() {
             *lock(&self.shared.program) = old;

@@ -36,14 +36,14 @@ use crate::config::Loaded;
 use crate::config::model::Bootstrap;
 use crate::host::{Host, Limits};
 use crate::network::Network;
-use crate::program::Program;
+use crate::program::{Modules, Program};
 use crate::state::clock::Clock;
 use crate::state::logs::Logs;
 use crate::tls;
 use crate::topology::Bases;
 use admin::Admin;
 use sockets::bind;
-pub(crate) use sockets::refuse_taken;
+pub use sockets::refuse_taken;
 use thread::{Message, ServerThread};
 use upstream::Load;
 pub(crate) use upstream::{server_name, split_authority};
@@ -54,8 +54,8 @@ pub struct Options {
     pub bootstrap: Bootstrap,
     /// The same as JSON, for `/config_dump`.
     pub dump: serde_json::Value,
-    /// Replaces the modules that the configuration names.
-    pub module: Option<Vec<u8>>,
+    /// Where modules come from.
+    pub modules: Modules,
     /// Worker threads, at least one.
     pub workers: usize,
     /// The lowest level that is logged.
@@ -197,7 +197,7 @@ impl MainThread {
 
     async fn start(self) -> Result<Running> {
         let MainThread { host, options, sockets, admin, quit } = self;
-        let program = Arc::new(Program::load(&options.bootstrap, options.module.as_deref())?);
+        let program = Arc::new(Program::load(&options.bootstrap, &options.modules)?);
         let load = Load::of(program.clusters.keys().map(String::as_str));
         let main = ServerThread::new(&host, 0, &program, &load);
         let (mailbox, inbox) = mpsc::unbounded_channel();
@@ -241,7 +241,7 @@ impl MainThread {
             tokio::task::spawn_local(Rc::clone(&served).serve(socket));
         }
         let present = Present { bootstrap: options.bootstrap, program, load };
-        Ok(Running { host, module: options.module, main, bases, mailboxes, workers, present, admin: served })
+        Ok(Running { host, modules: options.modules, main, bases, mailboxes, workers, present, admin: served })
     }
 }
 
@@ -307,7 +307,7 @@ struct Present {
 /// The main thread while the gateway serves.
 struct Running {
     host: Arc<Host>,
-    module: Option<Vec<u8>>,
+    modules: Modules,
     main: Rc<ServerThread>,
     bases: Bases,
     mailboxes: Vec<mpsc::UnboundedSender<Message>>,
@@ -354,7 +354,7 @@ impl Running {
     async fn update(&mut self, loaded: Loaded) -> Result<Vec<String>> {
         let Loaded { mut bootstrap, dump, .. } = loaded;
         restart::in_order(&self.present.bootstrap, &mut bootstrap)?;
-        let program = Arc::new(Program::load(&bootstrap, self.module.as_deref())?);
+        let program = Arc::new(Program::load(&bootstrap, &self.modules)?);
         let load = Load::of(program.clusters.keys().map(String::as_str));
         let network = Rc::clone(&self.main.network) as Rc<dyn Network>;
         self.bases.try_out(&self.host, &program, &network)?;

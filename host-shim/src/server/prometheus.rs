@@ -118,15 +118,15 @@ mod tests {
     #[test]
     fn names_and_labels_are_envoys() {
         let metrics = Metrics::default();
-        metrics.counter("wasmcustom.tollbell_requests.outcome=admitted").add(3);
-        metrics.counter("wasmcustom.tollbell_suppressed").add(1);
+        metrics.counter("wasmcustom.filter_requests.outcome=admitted").add(3);
+        metrics.counter("wasmcustom.filter_suppressed").add(1);
         metrics.counter("wasmcustom.1digit").add(1);
         metrics.counter("http.gateway.downstream_rq_2xx").add(2);
         metrics.counter("cluster.up.upstream_rq_200").add(2);
         metrics.counter("cluster.up.upstream_rq_total").add(2);
         let own = StatsTag {
             name: "outcome".to_owned(),
-            regex: Regex::new(r"^wasmcustom\.tollbell_requests(\.outcome=([a-z_]+))$").unwrap(),
+            regex: Regex::new(r"^wasmcustom\.filter_requests(\.outcome=([a-z_]+))$").unwrap(),
         };
         let text = render(&metrics.all(), &Tags::new(&[own]).unwrap());
         let samples: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
@@ -136,8 +136,8 @@ mod tests {
                 r#"envoy_cluster_upstream_rq{envoy_cluster_name="up",envoy_response_code="200"} 2"#,
                 r#"envoy_cluster_upstream_rq_total{envoy_cluster_name="up"} 2"#,
                 r#"envoy_http_downstream_rq_xx{envoy_http_conn_manager_prefix="gateway",envoy_response_code_class="2"} 2"#,
-                r#"tollbell_requests{outcome="admitted"} 3"#,
-                r#"tollbell_suppressed{} 1"#,
+                r#"filter_requests{outcome="admitted"} 3"#,
+                r#"filter_suppressed{} 1"#,
             ]
         );
     }

@@ -28,7 +28,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<Socket> {
 ///
 /// # Errors
 /// When something listens there.
-pub(crate) fn refuse_taken(address: SocketAddr) -> Result<()> {
+pub fn refuse_taken(address: SocketAddr) -> Result<()> {
     match std::net::TcpListener::bind(address) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!("cannot listen on {address}: something listens there already; stop it, or change the address")

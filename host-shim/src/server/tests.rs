@@ -43,7 +43,7 @@ fn start(loaded: Loaded) -> Server {
     let options = Options {
         bootstrap: loaded.bootstrap,
         dump: loaded.dump,
-        module: None,
+        modules: crate::Modules::default(),
         workers: 1,
         log_level: LogLevel::Info,
         keeps_log: true,

@@ -12,6 +12,7 @@ use crate::config::node::Node;
 use crate::config::{self, to_struct};
 use crate::gateway::{Gateway, Reply, Request, Response};
 use crate::host::Limits;
+use crate::program::Modules;
 use crate::state::lock;
 
 /// How long a message may take that is expected: time that the story does not tell of.
@@ -29,19 +30,19 @@ pub struct ShimSubject {
 }
 
 impl ShimSubject {
-    /// Starts a story's gateway; `module` replaces the modules that its configuration names.
+    /// Starts a story's gateway.
     ///
     /// # Errors
     /// When the configuration is refused.
-    pub fn start(story: &Story, module: Option<&[u8]>) -> Result<Self> {
-        Self::start_limited(story, module, Limits::default().memory)
+    pub fn start(story: &Story, modules: &Modules) -> Result<Self> {
+        Self::start_limited(story, modules, Limits::default().memory)
     }
 
     /// The same with another limit for each VM's memory, in bytes.
     ///
     /// # Errors
     /// When the configuration is refused.
-    pub fn start_limited(story: &Story, module: Option<&[u8]>, memory: usize) -> Result<Self> {
+    pub fn start_limited(story: &Story, modules: &Modules, memory: usize) -> Result<Self> {
         let loaded = config::read(&story.envoy).map_err(|errors| anyhow!("{errors}"))?;
         let mut bootstrap = loaded.bootstrap;
         if let Some(configuration) = &story.configuration {
@@ -49,10 +50,7 @@ impl ShimSubject {
         }
         let (upstream, targets) =
             (Arc::new(Mutex::new(Behaviour::default())), Arc::new(Mutex::new(Behaviour::default())));
-        let mut builder = match module {
-            Some(module) => Gateway::builder(module).bootstrap(bootstrap.clone()),
-            None => Gateway::of(bootstrap.clone()),
-        };
+        let mut builder = Gateway::of(bootstrap.clone()).modules(modules.clone());
         let configured = Arc::new(bootstrap.clone());
         for cluster in &bootstrap.clusters {
             let (upstream, targets) = (Arc::clone(&upstream), Arc::clone(&targets));

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::Modules;
 use crate::testing::{CALL, CONST, DROP, Guest, UNREACHABLE};
 
 const ENVOY: &str = r#"
@@ -43,7 +44,8 @@ fn read(name: &str, steps: &str) -> Result<Story> {
 
 fn outcome(name: &str, steps: &str, guest: &Guest) -> Result<(), String> {
     let story = read(name, steps).map_err(|error| format!("{error:#}"))?;
-    let mut subject = ShimSubject::start(&story, Some(&guest.module())).map_err(|error| format!("{error:#}"))?;
+    let mut subject =
+        ShimSubject::start(&story, &Modules::replaced_by(guest.module())).map_err(|error| format!("{error:#}"))?;
     let outcome = run(&story, &mut subject, &mut |_| {});
     // In a failure, its folder shows what was tried.
     fs::remove_dir_all(story.file.parent().unwrap()).unwrap();

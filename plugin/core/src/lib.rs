@@ -39,6 +39,7 @@ mod base;
 
 pub use access::{AllowedUrls, KeyHash, UrlRule};
 pub use base::UnixMillis;
+pub use engine::preview;
 pub use event::EventKind;
 pub use observe::{BodyPool, Brings, Preset, TABLE, fields};
 

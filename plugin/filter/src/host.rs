@@ -4,7 +4,10 @@ use std::cell::Cell;
 
 use tollbell_core::UnixMillis;
 use tollbell_core::engine;
-use tollbell_core::host::{Answer, BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Clock, CompareAndSwap, Entry, Flow, Gauge, Guesses, HostError, Metric, Metrics, RawData, Setup, SharedData, Stream, Wakeups};
+use tollbell_core::host::{
+    Answer, BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Clock, CompareAndSwap, Entry, Flow,
+    Gauge, Guesses, HostError, Metric, Metrics, RawData, Setup, SharedData, Stream, Wakeups,
+};
 
 use crate::abi::{self, Body, Map, Status};
 use crate::shared_data::RawSharedData;

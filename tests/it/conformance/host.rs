@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use host_shim::server::{Options, Server};
-use host_shim::{Limits, LogLevel, LogLine, config};
+use host_shim::{Limits, LogLevel, LogLine, Modules, config};
 use tollbell_tests::envoy::{Process, command};
 use tollbell_tests::{client, project_root};
 
@@ -41,7 +41,7 @@ impl Host for Shim {
         let options = Options {
             bootstrap: loaded.bootstrap,
             dump: loaded.dump,
-            module: None,
+            modules: Modules::default(),
             workers: 1,
             log_level: LogLevel::Info,
             keeps_log: true,

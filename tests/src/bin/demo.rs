@@ -1,11 +1,12 @@
-//! `make run-envoy`: what `host-shim run --demo` does, with a real Envoy in host-shim's place.
+//! `make run-envoy`: what `tollbell run --demo` does, in a real Envoy.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use host_shim::{config, demo};
+use host_shim::config;
 use tokio::signal::unix::{SignalKind, signal};
+use tollbell_cli::demo;
 use tollbell_tests::envoy::Process;
 use tollbell_tests::{client, envoy, project_root};
 

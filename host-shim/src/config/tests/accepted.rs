@@ -17,35 +17,6 @@ fn cluster(old: &str, new: &str) -> Cluster {
 }
 
 #[test]
-fn the_projects_configurations_are_read_without_a_warning() {
-    let files = [
-        include_str!("../../../../envoy/envoy.yaml"),
-        include_str!("../../../../examples/auth-failures/envoy.yaml"),
-        include_str!("../../../../examples/quota-alerts/envoy.yaml"),
-        include_str!("../../../../examples/signed-webhooks/envoy.yaml"),
-    ];
-    for text in files {
-        let loaded = load(text);
-        assert_eq!(shown(&loaded.warnings), [""; 0]);
-        let manager = &loaded.bootstrap.listeners[0].manager;
-        assert_eq!(manager.escaped_slashes, EscapedSlashes::UnescapeAndRedirect);
-        assert!(manager.normalize_path && manager.merge_slashes && manager.use_remote_address);
-        let filter = &manager.filters[0];
-        assert_eq!((filter.filter_name.as_str(), filter.plugin.vm.vm_id.as_str()), ("tollbell", "tollbell"));
-        assert_eq!(filter.plugin.failure_policy, FailurePolicy::FailReload);
-        assert!(matches!(&filter.plugin.vm.code, Code::File(path) if path == Path::new("dist/tollbell.wasm")));
-        assert!(!filter.plugin.configuration.is_empty() && filter.plugin.source.is_some());
-        assert_eq!(loaded.bootstrap.stats_tags.len(), 3);
-        assert_eq!(loaded.bootstrap.admin.unwrap().port(), 9901);
-    }
-    let clusters = load(files[0]).bootstrap.clusters;
-    let https = clusters.iter().find(|cluster| cluster.name == "tollbell_https").unwrap();
-    assert!(matches!(https.discovery, Discovery::DynamicForwardProxy));
-    let tls = https.tls.as_ref().unwrap();
-    assert!(matches!(tls.roots, TrustedRoots::System) && tls.auto_sni && tls.auto_san_validation);
-}
-
-#[test]
 fn defaults_are_envoys() {
     let loaded = load(BASE);
     assert!(loaded.warnings.is_empty());

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+pub use go_template::json::float;
 use serde_json::{Map, Value};
 
 /// Reads JSON text. Everything is read by this function: serde_json's parser is compiled anew for each kind of input and
@@ -35,26 +36,6 @@ pub struct NotJson {
     pub ends_early: bool,
 }
 
-/// A decimal number in the form of JSON or of Rust, such as `1`, `+.5` or `2.e3`; `None` for anything else, and for what
-/// is beyond every float. Of 16 digits and more the last bit may differ, as in all JSON that is read. The standard
-/// library's own parser has a table of 10 KiB.
-pub fn float(text: &str) -> Option<f64> {
-    let (sign, text) = match text.strip_prefix('-') {
-        Some(text) => ("-", text),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    let is_exponent = |c: char| matches!(c, 'e' | 'E');
-    let (mantissa, exponent) = text.split_at_checked(text.find(is_exponent).unwrap_or(text.len()))?;
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() && fraction.is_empty() || !are_digits(whole) || !are_digits(fraction) {
-        return None;
-    }
-    let whole = whole.trim_start_matches('0');
-    let json = [sign, if whole.is_empty() { "0" } else { whole }, ".", fraction, "0", exponent].concat();
-    parse(json.as_bytes()).ok()?.as_f64()
-}
-
 /// What an error calls a value.
 pub fn type_name(value: &Value) -> &'static str {
     match value {
@@ -74,54 +55,4 @@ pub fn object(members: &mut [(&str, Value)]) -> Value {
         object.insert((*name).to_owned(), mem::take(value));
     }
     Value::Object(object)
-}
-
-#[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    #[test]
-    fn floats_are_those_of_the_standard_library() {
-        for text in [
-            "0",
-            "1",
-            "-1",
-            "+1",
-            "007",
-            "80.0",
-            "0.5",
-            ".5",
-            "5.",
-            "-.5",
-            "1e3",
-            "1E-3",
-            "1.5e+2",
-            "1e22",
-            "123456.789",
-            "0.1",
-            "1e300",
-            "",
-            ".",
-            "e",
-            "-",
-            "+-1",
-            "1e",
-            "1e+",
-            "1.2.3",
-            "1_0",
-            " 1",
-            "0x10",
-            "--1",
-            "1e1.5",
-            "\u{661}",
-        ] {
-            assert_eq!(float(text), text.parse().ok(), "{text:?}");
-        }
-        for text in ["inf", "NaN", "1e999", "-1e999"] {
-            assert_eq!(float(text), None, "{text:?}");
-        }
-    }
 }

@@ -12,7 +12,7 @@ pub mod units;
 
 pub use datetime::parse_minutes;
 pub use ids::HandlerIndex;
-pub use json::{NotJson, object, type_name};
+pub use json::{object, type_name};
 pub use mailbox::{Address, AddressError, Mailbox, Name, is_domain, one_line};
 pub use place::{hint, item, member};
 pub use text::{client_text, cut};

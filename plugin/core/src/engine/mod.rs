@@ -12,6 +12,7 @@ mod administer;
 mod exchanges;
 mod judgement;
 mod keys;
+pub mod preview;
 mod request;
 mod response;
 mod version;

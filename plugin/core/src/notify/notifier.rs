@@ -4,10 +4,10 @@ use crate::access::Api;
 use crate::base::UnixMillis;
 use crate::event::Event;
 use crate::host::{Host, Metric};
-use crate::notify::admission::{self, HeldBack, Repeats};
+use crate::notify::admission::{HeldBack, Repeats};
 use crate::notify::handler::{Action, Handler};
 use crate::notify::incident::{Incident, Scene, crossed, meta};
-use crate::notify::{MessageOutcome, Notifications, message};
+use crate::notify::{MessageOutcome, Notifications, admission, message};
 
 /// Makes events and hands their messages over.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ pub use watching::Watched;
 pub use exchange::Exchange;
 pub use occurrence::Occurrence;
 pub use posted::mismatches;
-pub use posted::posted;
+pub use posted::{ShapeError, posted};
 pub use presets::Preset;
 pub use rules::Rules;
 pub use secrets::{is_secret, leads_to_credential, leads_to_secret};

@@ -13,7 +13,7 @@ use tollbell_tests::project_root;
 
 use crate::cases::Case;
 
-const SHIM: &str = "target/release/host-shim";
+const SHIM: &str = "target/release/tollbell";
 
 /// What runs a case.
 #[derive(Clone, Copy, PartialEq)]

@@ -112,12 +112,12 @@ fn with_apis(count: usize) -> Value {
     config
 }
 
-/// How long `host-shim check` looks at many keys, and with how much memory.
+/// How long `tollbell check` looks at many keys, and with how much memory.
 fn check(folder: &Path) -> Result<String> {
     let file = folder.join("many-keys.yaml");
     fs::write(&file, Setup::config(&keys(MANY_KEYS), 1, 2)?.text())?;
     let began = Instant::now();
-    let mut shim = Command::new(project_root().join("target/release/host-shim"));
+    let mut shim = Command::new(project_root().join("target/release/tollbell"));
     let mut check = Process::start(shim.arg("check").arg("--config").arg(&file).stdout(Stdio::null()))?;
     let mut most = 0;
     let status = loop {
@@ -129,7 +129,7 @@ fn check(folder: &Path) -> Result<String> {
         most = peak.map_or(most, |peak: u64| most.max(peak));
         sleep(Duration::from_millis(10));
     };
-    ensure!(status.success(), "host-shim check of {}: {status}", file.display());
+    ensure!(status.success(), "tollbell check of {}: {status}", file.display());
     let took = began.elapsed().as_secs_f64();
-    Ok(format!("`host-shim check` of {MANY_KEYS} keys took {took:.1} s and {} MiB.", most / 1024))
+    Ok(format!("`tollbell check` of {MANY_KEYS} keys took {took:.1} s and {} MiB.", most / 1024))
 }

@@ -8,6 +8,8 @@ mod mail;
 mod manage;
 mod session;
 mod versioning;
+#[cfg(feature = "serialize")]
+mod written;
 
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -21,6 +23,8 @@ pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
 pub use setting::{Named, Setting, read};
 pub use versioning::{Version, Versioning};
+#[cfg(feature = "serialize")]
+pub use written::{AsWritten, Written};
 
 /// What an error about a number's range adds.
 const SECONDS: &str = "the unit is seconds";

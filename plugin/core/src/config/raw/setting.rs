@@ -119,6 +119,24 @@ macro_rules! settings {
             }
         }
 
+        #[cfg(feature = "serialize")]
+        impl $crate::config::raw::Written for $name {
+            const FIELDS: &'static [&'static str] = &[$( stringify!($field) ),+];
+
+            fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap as _;
+                use $crate::config::raw::written::{differs, name_of};
+
+                let (default, case) = ($name::default(), settings!(@case $($case)?));
+                let mut members = serializer.serialize_map(None)?;
+                $( if differs(&self.$field, &default.$field) {
+                    let setting = settings!(@written (&self.$field) $($also)?);
+                    members.serialize_entry(&name_of(stringify!($field), case), &setting)?;
+                } )+
+                members.end()
+            }
+        }
+
         impl $crate::config::raw::Setting for $name {
             fn read(&mut self, value: serde_json::Value) -> Result<(), $crate::config::ConfigError> {
                 let mut fields = $crate::config::raw::setting::Fields::of(value)?;
@@ -128,6 +146,13 @@ macro_rules! settings {
             }
         }
     )+ };
+    (@case) => { None };
+    (@case $case:literal) => { Some($case) };
+    (@written ($place:expr)) => { $crate::config::raw::AsWritten($place) };
+    (@written ($place:expr) null) => { $crate::config::raw::AsWritten($place) };
+    (@written ($place:expr) String) => {
+        $crate::config::raw::AsWritten(&$crate::config::raw::written::OneOrMany($place))
+    };
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
     (@read $fields:ident $place:tt) => { $fields.read $place };
@@ -192,7 +217,7 @@ impl Setting for UnlessNull<'_> {
     }
 }
 
-fn camel_case(name: &str) -> String {
+pub(super) fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let mut all = words.next().unwrap_or_default().to_owned();
     for word in words {

@@ -1,62 +1,9 @@
 //! What is wrong with a template, in the template's terms: no word of the parser's reaches its author.
 
-use std::fmt;
-
+use go_template::Function;
 use handlebars::{RenderErrorReason, TemplateErrorReason};
-use thiserror::Error;
 
-use super::functions::FUNCTIONS;
-use super::place::line_and_column;
-
-/// Why a template was refused, and where.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub struct TemplateError {
-    /// From 1.
-    pub line: usize,
-    /// From 1.
-    pub column: usize,
-    /// What is wrong, and what to do.
-    pub message: String,
-    /// The line of text, and a second one with a caret.
-    excerpt: String,
-}
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}{}", self.line, self.column, self.message, self.excerpt)
-    }
-}
-
-impl TemplateError {
-    /// At a byte of the template.
-    pub(super) fn at(source: &str, place: usize, message: impl Into<String>) -> Self {
-        let (line, column) = line_and_column(source, place);
-        TemplateError { line, column, message: message.into(), excerpt: excerpt(source, line, column) }
-    }
-}
-
-/// Characters of the line that are shown before and after the place.
-const BEFORE: usize = 50;
-const AFTER: usize = 30;
-
-/// Below a message: a line of text, and a second one with a caret under the column.
-pub(super) fn excerpt(source: &str, line: usize, column: usize) -> String {
-    let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let skipped = column.saturating_sub(1).saturating_sub(BEFORE);
-    let shown: String = text
-        .chars()
-        .skip(skipped)
-        .take(BEFORE.saturating_add(AFTER))
-        .map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c })
-        .collect();
-    if shown.trim().is_empty() {
-        return String::new();
-    }
-    let left = if skipped > 0 { "…" } else { "" };
-    let right = if text.chars().count() > skipped.saturating_add(BEFORE).saturating_add(AFTER) { "…" } else { "" };
-    let indent = " ".repeat(column.saturating_sub(1).saturating_sub(skipped).saturating_add(left.chars().count()));
-    format!("\n    {left}{}{right}\n    {indent}^", shown.trim_end())
-}
+use super::tyk::DIALECT;
 
 /// What the parser's rules stand for, the more telling first.
 const EXPECTED: [(&[&str], &str); 8] = [
@@ -131,7 +78,7 @@ pub(super) fn unrendered(reason: &RenderErrorReason) -> String {
 
 fn no_helper(name: &str) -> String {
     const OWN: [&str; 6] = ["if", "unless", "each", "with", "lookup", "eq"];
-    let known = FUNCTIONS.iter().map(|function| function.name).chain(OWN);
+    let known = DIALECT.all_functions().map(Function::name).chain(OWN);
     let near = known
         .filter(|known| strsim::damerau_levenshtein(known, name) <= 2)
         .min_by_key(|known| strsim::damerau_levenshtein(known, name));

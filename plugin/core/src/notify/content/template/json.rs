@@ -4,7 +4,7 @@
 //! gives, stays as it is, and anything else becomes a JSON string. So a template that is JSON with harmless values is
 //! JSON with any. What is empty becomes `null` where a value must stand, and `""` where a name must.
 
-use std::fmt::Write;
+use go_template::json::push_escaped;
 
 /// Stands before a value in what the template writes: Handlebars hands over text and values alike. No text has it,
 /// since it is no character.
@@ -149,33 +149,8 @@ fn is_scalar(value: &str) -> bool {
     }
 }
 
-/// A JSON string.
-pub(super) fn quoted(value: &str) -> String {
-    let mut out = String::with_capacity(value.len().saturating_add(2));
-    push_string(&mut out, value);
-    out
-}
-
 fn push_string(out: &mut String, value: &str) {
     out.push('"');
     push_escaped(out, value);
     out.push('"');
-}
-
-/// The inside of a JSON string.
-fn push_escaped(out: &mut String, value: &str) {
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            // U+2028 and U+2029 end a line in JavaScript; a DEL is legal but unreadable.
-            '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            _ => out.push(c),
-        }
-    }
 }

@@ -4,28 +4,22 @@
 //! to `0`, and an empty list for `range`; rendering goes on after it. Tyk prints nothing too where it looks in a map,
 //! and cuts the message off where it looks in a struct.
 
-mod blocks;
 mod builtin;
 mod escape;
 mod fault;
-mod functions;
-mod go;
 mod json;
-mod place;
 mod registry;
-mod tag;
-mod translate;
 mod trial;
+mod tyk;
 
-pub use escape::Format;
-pub use fault::TemplateError;
+pub use go_template::{Error as TemplateError, Format};
 
+use go_template::{Branches, Environment, translate};
 use handlebars::Handlebars;
 use litemap::LiteMap;
 use serde_json::Value;
 
 use crate::event::{Event, Management};
-use translate::translate;
 use trial::{Failed, try_out};
 
 /// Every template of a configuration, and the built-in ones.
@@ -83,19 +77,18 @@ impl Templates {
         if let Some(at) = source.find(json::VALUE_MARK) {
             return Err(TemplateError::at(source, at, "U+FDD0 is no character that a text can have"));
         }
-        let translated = translate(source, format)?;
+        let translated = translate(source, Environment { format, dialect: &tyk::DIALECT })?;
         let error_at = |place: (Option<usize>, Option<usize>), message: String| {
-            let place = (place.0.unwrap_or(1), place.1.unwrap_or(1));
-            TemplateError::at(source, translated.places.in_source(source, &translated.source, place), message)
+            translated.error(source, place.0.unwrap_or(1), place.1.unwrap_or(1), message)
         };
         let unread = |error: handlebars::TemplateError| error_at(error.pos().unzip(), fault::unread(error.reason()));
-        let registry = self.registries.entry(format).or_insert_with(|| registry::of(format, false));
+        let registry = self.registries.entry(format).or_insert_with(|| registry::of(format, Branches::Taken));
         registry.register_template_string(name, &translated.source).map_err(unread)?;
         let not_json = try_out(registry, name, &translated.source, format).map_err(|failed| match failed {
             Failed::Read(error) => unread(error),
             Failed::Render(error) => error_at((error.line_no, error.column_no), fault::unrendered(error.reason())),
         })?;
-        let volatile = if translated.volatile { Volatile::Perhaps } else { Volatile::Never };
+        let volatile = if translated.shows_watched { Volatile::Perhaps } else { Volatile::Never };
         self.known.insert(name.to_owned(), Known { format, volatile, not_json, is_builtin: false });
         Ok(())
     }

@@ -2,45 +2,31 @@
 
 use std::io;
 
+use go_template::{Branches, Environment, Format};
 use handlebars::{
-    Context, Handlebars, Helper, HelperResult, JsonRender, Output, RenderContext, RenderError, RenderErrorReason,
-    Renderable,
+    Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError, RenderErrorReason, Renderable,
 };
 use serde_json::Value;
 
-use super::escape::{self, Format};
-use super::functions;
+use super::escape::escape;
 use super::json::{JsonWriter, VALUE_MARK};
+use super::tyk::DIALECT;
 
 /// A longer message is an error. It bounds what loops can write.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// A registry for templates that write `format`; in a trial, one that renders every branch of a block.
-pub(super) fn of(format: Format, trial: bool) -> Handlebars<'static> {
+/// A registry for templates that write `format`.
+pub(super) fn of(format: Format, branches: Branches) -> Handlebars<'static> {
     let mut registry = Handlebars::new();
-    registry.register_escape_fn(move |value| format.escape(value));
-    match format {
-        Format::Csv => registry.register_helper("quoted", Box::new(quoted)),
+    registry.register_escape_fn(move |value| escape(format, value));
+    if format == Format::Json {
         // Where a value is wanted, nothing must be written as null.
-        Format::Json => registry.register_helper("helperMissing", Box::new(nothing)),
-        Format::Html | Format::Text | Format::Xml => {}
+        registry.register_helper("helperMissing", Box::new(nothing));
     }
     // It would write keys to the proxy's log.
     registry.unregister_helper("log");
-    functions::register(&mut registry, format, trial);
+    go_template::register(&mut registry, Environment { format, dialect: &DIALECT }, branches);
     registry
-}
-
-/// The helper for a tag that stands inside the quotes of a CSV field.
-fn quoted(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let value = helper.param(0).map(|param| param.value().render()).unwrap_or_default();
-    Ok(out.write(&escape::csv_quoted(&value))?)
 }
 
 /// Stands for a variable that an event does not have.

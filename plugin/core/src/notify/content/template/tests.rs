@@ -150,7 +150,7 @@ const FAULTS: [(&str, &str); 30] = [
     ("{{if}}x{{end}}", "{{if}}: {{if}} needs a value"),
     ("{{#if Type)}}a{{/if}}", "column 1: a parenthesis is closed and was not opened"),
     ("{{.Meta.Key | upper}}", "{{.Meta.Key | upper}}: there is no function upper; there are and, or, "),
-    ("{{call .Meta.Key}}", "call needs a function among the values, and an event has none"),
+    ("{{call .Meta.Key}}", "call needs a function among the values, and there is none"),
     ("{{slice .Meta.Key 1 2 3 4}}", "slice takes 1 to 4 values and gets 5"),
     ("{{printf \"%z\" .Type}}", "printf has %s %v %d"),
     ("{{.Meta.Key | printf \"%q}}", "no end"),
@@ -227,7 +227,7 @@ fn the_stable_form_leaves_out_what_changes() {
 proptest! {
     #[test]
     fn json_stays_valid_and_says_what_was_sent(key in any::<Vec<u8>>()) {
-        let key = crate::base::text::client_text(&key);
+        let key = crate::base::client_text(&key);
         let templates = Templates::builtin();
         let body = templates.render(&templates.find("").unwrap(), &event(&key)).unwrap().body;
         let value: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -268,4 +268,5 @@ fn built_in_templates_show_nothing_that_is_left_out_for_them() {
     }
 }
 
+mod go;
 mod json;

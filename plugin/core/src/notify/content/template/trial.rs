@@ -1,11 +1,11 @@
 //! A template is rendered before any event does, because Handlebars finds some faults only then.
 
+use go_template::{Branches, Format, excerpt};
 use handlebars::{Handlebars, RenderError};
 
-use super::escape::Format;
-use super::fault::excerpt;
 use super::registry;
-use crate::base::{NotJson, json};
+use crate::base::json;
+use crate::base::json::NotJson;
 use crate::event::{Event, EventKind};
 
 /// Why a trial failed.
@@ -37,7 +37,7 @@ pub(super) fn try_out(
             fault = Some(format!("for {}, line {line}, column {column} of the message:{excerpt}", kind.name()));
         }
     }
-    let mut every_branch = registry::of(format, true);
+    let mut every_branch = registry::of(format, Branches::All);
     every_branch.register_template_string(name, source).map_err(Failed::Read)?;
     registry::render(&every_branch, name, format, Event::sample(EventKind::AuthFailure).view())
         .map_err(Failed::Render)?;

@@ -139,7 +139,7 @@ static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
 proptest! {
     #[test]
     fn any_value_in_any_place_leaves_json(bytes in any::<Vec<u8>>(), text in "[\"\\\\{}\\[\\],:0-9a-z \n-]{0,12}") {
-        for value in [crate::base::text::client_text(&bytes), text] {
+        for value in [crate::base::client_text(&bytes), text] {
             for source in PLACES {
                 let body = TEMPLATES.render_with(&format!("{source}.json"), data(&value)).unwrap();
                 prop_assert!(serde_json::from_str::<Value>(&body).is_ok(), "{}: {}", source, body);

@@ -1,0 +1,68 @@
+//! The commands `run`, `check` and `replay`, with their options: for the binary of this crate, and for any other that
+//! runs a filter.
+
+mod check;
+mod replay;
+mod run;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::config::{self, Loaded};
+use crate::program::Modules;
+
+pub use check::Check;
+pub use replay::Replay;
+pub use run::{Run, Running};
+
+/// Options about modules and their VMs.
+#[derive(Clone, Debug, Args)]
+pub struct ModuleOptions {
+    /// A module to use instead of those that the configuration names
+    #[arg(long, value_name = "FILE")]
+    wasm: Option<PathBuf>,
+    /// The most memory for each VM, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    memory: u32,
+    /// Where a module file is looked for that is not where the configuration says.
+    #[arg(skip)]
+    folders: Vec<PathBuf>,
+}
+
+impl ModuleOptions {
+    /// Adds folders in which a module file is looked for, by its name, that is not where the configuration says.
+    pub fn look_in(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
+        self.folders.extend(folders);
+    }
+
+    fn modules(&self) -> Result<Modules> {
+        let read =
+            |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read the module {}", path.display()));
+        Ok(Modules { instead: self.wasm.as_ref().map(read).transpose()?, folders: self.folders.clone() })
+    }
+
+    /// In bytes.
+    fn memory(&self) -> usize {
+        usize::try_from(u64::from(self.memory) << 20).unwrap_or(usize::MAX)
+    }
+}
+
+/// Reads a configuration; prints its warnings, or its errors, on standard error.
+///
+/// # Errors
+/// When the configuration has an error.
+pub fn load(path: &Path) -> Result<Loaded> {
+    match config::read(path) {
+        Ok(loaded) => {
+            loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            Ok(loaded)
+        }
+        Err(errors) => {
+            errors.0.iter().for_each(|error| eprintln!("error: {error}"));
+            bail!("{} cannot be used; see above", path.display())
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What Tyk's templates have beside Go's: the functions `as_rfc3339` and `as_rfc3339_from_string`. One takes a time and the other the text that Go prints for one;
+//! here times are text or Unix seconds, and both functions take them all. They give whole seconds, in the offset that
+//! the text has, and any other text as it is.
+
+use go_template::{Dialect, Function, display};
+use serde_json::Value;
+
+use crate::base::datetime;
+use crate::event::VOLATILE;
+
+/// Go's templates as Tyk has them, with the names of tollbell's events.
+pub(super) static DIALECT: Dialect = Dialect {
+    functions: &[
+        Function::new("as_rfc3339", "as_rfc3339", 1, 1, |_, values| Value::String(as_rfc3339(values))),
+        Function::new("as_rfc3339_from_string", "as_rfc3339_from_string", 1, 1, |_, values| {
+            Value::String(as_rfc3339(values))
+        }),
+    ],
+    // Names of Tyk's first documentation, and today's.
+    renamed: &[("EventType", "Type"), ("EventMetaData", "Meta")],
+    printed_by_go: Some(&["Meta", "HostInfo", "MetaData"]),
+    watched: &VOLATILE,
+    holds_watched: &["Meta"],
+};
+
+fn as_rfc3339(values: &[&Value]) -> String {
+    let Some(value) = values.first() else { return String::new() };
+    if let Some(seconds) = value.as_i64() {
+        let at = u64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
+        return at.and_then(datetime::rfc3339_seconds).unwrap_or_else(|| display(value));
+    }
+    let text = display(value);
+    normal(&text).unwrap_or(text)
+}
+
+fn normal(text: &str) -> Option<String> {
+    let (date, after) = text.split_once(['T', ' '])?;
+    let end = after.find(|c: char| !c.is_ascii_digit() && c != ':').unwrap_or(after.len());
+    let (time, after) = after.split_at_checked(end)?;
+    let after = after.strip_prefix('.').map_or(after, |tail| tail.trim_start_matches(|c: char| c.is_ascii_digit()));
+    // Go adds the zone's name, and sometimes more.
+    let offset = after.split_whitespace().next()?;
+    let offset = match offset.len() {
+        5 => {
+            let (hours, minutes) = offset.split_at_checked(3)?;
+            format!("{hours}:{minutes}")
+        }
+        _ => offset.to_owned(),
+    };
+    let offset = if matches!(offset.as_str(), "+00:00" | "-00:00") { "Z" } else { &offset };
+    let is_whole = date.len() == 10 && time.len() == 8;
+    let exists = is_whole && datetime::is_date_and_time(date, time) && datetime::is_offset(offset);
+    exists.then(|| format!("{date}T{time}{offset}"))
+}

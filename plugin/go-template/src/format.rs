@@ -1,0 +1,41 @@
+//! The formats that templates write.
+
+/// The format that a template writes, known by the ending of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// `.csv`: RFC 4180.
+    Csv,
+    /// `.html`, `.htm`.
+    Html,
+    /// `.json`.
+    Json,
+    /// Anything else: nothing is escaped.
+    Text,
+    /// `.xml`.
+    Xml,
+}
+
+impl Format {
+    /// By the ending of a template's name, whatever its case.
+    pub fn of_name(name: &str) -> Self {
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("csv") => Format::Csv,
+            Some("html" | "htm") => Format::Html,
+            Some("json") => Format::Json,
+            Some("xml") => Format::Xml,
+            _ => Format::Text,
+        }
+    }
+
+    /// The value of a `Content-Type` header.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Csv => "text/csv; charset=utf-8",
+            Format::Html => "text/html; charset=utf-8",
+            Format::Json => "application/json",
+            Format::Text => "text/plain; charset=utf-8",
+            Format::Xml => "application/xml",
+        }
+    }
+}
