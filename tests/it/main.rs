@@ -35,6 +35,8 @@ mod reliability;
 /// What fetched sessions may do.
 mod rights;
 /// Which API a request belongs to: spellings of paths, hosts.
+mod rooms;
+
 mod routing;
 /// Delivery under random schedules of faults.
 mod schedules;
@@ -54,3 +56,5 @@ mod support;
 mod updates;
 /// Versions of an API, with an upstream for each.
 mod versions;
+
+mod waiting;

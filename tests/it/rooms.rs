@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 
-use crate::support::{root, text};
+use tollbell_tests::project_root;
 
 /// The rooms of the core, each of which imports only from those before it.
 const CORE: [&str; 10] =
@@ -58,7 +58,8 @@ fn no_file_of_the_core_imports_more_than_eight_modules() -> Result<()> {
     let known: BTreeSet<&[String]> = modules.iter().map(|module| module.path.as_slice()).collect();
     let mut wrong = BTreeMap::new();
     for module in modules.iter().filter(|module| module.path[0] != "testing") {
-        let imports: BTreeSet<String> = module.named.iter().filter_map(|named| imported(module, named, &known)).collect();
+        let imports: BTreeSet<String> =
+            module.named.iter().filter_map(|named| imported(module, named, &known)).collect();
         if imports.len() > MOST_IMPORTS {
             wrong.insert(module.path.join("::"), imports);
         }
@@ -83,7 +84,7 @@ fn crates_depend_downwards() -> Result<()> {
     let names: BTreeSet<&str> =
         ["go-template", "tollbell-core", "tollbell", "import-tyk", "host-shim", "tollbell-cli"].into();
     for (folder, allowed) in CRATES {
-        let manifest = text(&format!("{folder}/Cargo.toml"))?;
+        let manifest = std::fs::read_to_string(project_root().join(folder).join("Cargo.toml"))?;
         let dependency = Regex::new(r"(?m)^([a-z0-9-]+)(?:\.workspace)? *=")?;
         let dependencies = manifest.split("dependencies]").nth(1).unwrap_or_default();
         for name in dependency.captures_iter(dependencies).map(|found| found[1].to_owned()) {
@@ -94,13 +95,16 @@ fn crates_depend_downwards() -> Result<()> {
 }
 
 fn modules(folder: &str) -> Result<Vec<Module>> {
-    let source = root().join(folder);
+    let source = project_root().join(folder);
     let mut modules = Vec::new();
     for file in files(&source)? {
         let relative = file.strip_prefix(&source)?.with_extension("");
         let mut path: Vec<String> =
             relative.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        if path.iter().any(|part| part == "tests" || part == "testing" && path.len() > 1) || path == ["lib"] || path == ["main"] {
+        if path.iter().any(|part| part == "tests" || part == "testing" && path.len() > 1)
+            || path == ["lib"]
+            || path == ["main"]
+        {
             continue;
         }
         if path.last().is_some_and(|name| name == "mod") {

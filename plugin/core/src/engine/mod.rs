@@ -18,9 +18,8 @@ mod response;
 mod version;
 mod waiting;
 
-use crate::access::{
-    Access, Answer, Api, CompiledUrls, Counters, Directory, KnownKeys, LocalCounters, Request, RequestOutcome,
-};
+pub use crate::access::LocalCounters;
+use crate::access::{Access, Answer, Api, CompiledUrls, Counters, Directory, KnownKeys, Request, RequestOutcome};
 use crate::admin::{Admin, ConnectionTests, MAX_BODY_BYTES};
 use crate::base::UnixMillis;
 use crate::config::Config;

@@ -20,14 +20,8 @@ pub use admission::cap::Cap;
 pub use admission::cooldown;
 #[cfg(test)]
 pub use admission::digest::MAX_NAMED;
-pub use content::mail::mailgun::Mailgun;
-pub use content::mail::mandrill::Mandrill;
-pub use content::mail::sendgrid::SendGrid;
-pub use content::mail::ses::AmazonSes;
 pub use content::mail::templates::{MailTemplates, Part};
-pub use content::mail::{
-    Account, AwsKey, Backend, Mail, Provider, Secret, mailgun, mandrill, sendgrid, ses, templates,
-};
+pub use content::mail::{Account, Backend, Mail, Provider, Settings, templates};
 pub use content::signature;
 pub use content::signature::SigningKey;
 pub use content::template::Templates;

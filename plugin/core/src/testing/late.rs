@@ -61,3 +61,55 @@ impl Counters for LateCounters {
         self.patience_ms
     }
 }
+
+/// Counts in the process, or late.
+#[derive(Debug)]
+pub enum TestCounters {
+    /// At once.
+    Local(LocalCounters),
+    /// Some ticks later.
+    Late(LateCounters),
+}
+
+impl Counters for TestCounters {
+    fn charge(
+        &mut self,
+        host: &(impl SharedData + Callouts + Metrics),
+        stream: StreamId,
+        charge: &Charge<'_>,
+        now: UnixMillis,
+    ) -> Poll<ChargeResult> {
+        match self {
+            TestCounters::Local(local) => local.charge(host, stream, charge, now),
+            TestCounters::Late(late) => late.charge(host, stream, charge, now),
+        }
+    }
+
+    fn take_settled(&mut self) -> Vec<(StreamId, ChargeResult)> {
+        match self {
+            TestCounters::Local(local) => local.take_settled(),
+            TestCounters::Late(late) => late.take_settled(),
+        }
+    }
+
+    fn on_tick(&mut self, host: &(impl SharedData + Callouts + Metrics), now: UnixMillis) {
+        match self {
+            TestCounters::Local(local) => local.on_tick(host, now),
+            TestCounters::Late(late) => late.on_tick(host, now),
+        }
+    }
+
+    fn forget(&mut self, stream: StreamId) {
+        match self {
+            TestCounters::Local(local) => local.forget(stream),
+            TestCounters::Late(late) => late.forget(stream),
+        }
+    }
+
+    fn patience_ms(&self) -> u64 {
+        match self {
+            TestCounters::Local(local) => local.patience_ms(),
+            TestCounters::Late(late) => late.patience_ms(),
+        }
+    }
+}

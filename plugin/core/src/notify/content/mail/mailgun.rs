@@ -9,29 +9,53 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::letter::EmailMessage;
+use super::providers::MailProvider;
 use super::request::MailRequest;
 use super::secret::Secret;
+use super::settings::Settings;
+use super::verdict::{ProviderAnswer, ProviderVerdict};
+use crate::base::{UnixMillis, is_domain};
 use crate::delivery::Target;
 
 /// Where the API is.
-pub const BASE: &str = "https://api.mailgun.net";
+const BASE: &str = "https://api.mailgun.net";
 /// Where it is for the EU.
-pub const EU_BASE: &str = "https://api.eu.mailgun.net";
+const EU_BASE: &str = "https://api.eu.mailgun.net";
 
 /// A domain of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailgun {
-    pub target: Target,
-    pub private_key: Secret,
+    target: Target,
+    private_key: Secret,
 }
 
 /// What to post to.
-pub fn path(domain: &str) -> String {
+fn path(domain: &str) -> String {
     format!("/v3/{domain}/messages")
 }
 
-impl Mailgun {
-    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
+impl MailProvider for Mailgun {
+    const CODE: &'static str = "mailgun";
+    const SETTINGS: &'static [&'static str] = &["Domain", "PrivateKey", "PublicKey", "Endpoint", "Region"];
+
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let private_key = settings.key("PrivateKey");
+        let domain = settings.needed("Domain");
+        let legal = domain.filter(|domain| is_domain(domain));
+        if domain.is_some() && legal.is_none() {
+            settings.error("Domain", "is not a domain such as mg.example.com");
+        }
+        let base = settings.us_or_eu(BASE, EU_BASE);
+        let target = settings.target(base, &path(legal.unwrap_or_default()));
+        legal?;
+        Some(Mailgun { target: target?, private_key: private_key? })
+    }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, letter: &EmailMessage) -> MailRequest {
         let (from, to) = (letter.from.in_header(), letter.to.in_header());
         let mut fields = vec![("from", from.as_str()), ("to", to.as_str()), ("subject", letter.subject.as_str())];
         fields.extend(letter.text_part().map(|text| ("text", text)));
@@ -46,6 +70,16 @@ impl Mailgun {
         let user = format!("api:{}", self.private_key.reveal());
         MailRequest::new(&self.target, &format!("multipart/form-data; boundary={boundary}"), body)
             .with_authorization(format!("Basic {}", STANDARD.encode(user)))
+    }
+
+    /// 200.
+    fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
+        match answer.status {
+            200 => ProviderVerdict::Delivered,
+            402 => answer.refused("the account must pay, or has reached its limit"),
+            404 => answer.refused("no such domain, or it is in the other region"),
+            _ => answer.by_status(now),
+        }
     }
 }
 

@@ -5,25 +5,70 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::letter::EmailMessage;
+use super::providers::MailProvider;
 use super::request::MailRequest;
 use super::secret::Secret;
+use super::settings::Settings;
+use super::verdict::{Kind, ProviderAnswer, ProviderVerdict, find};
+use crate::base::UnixMillis;
 use crate::base::{Name, object};
 use crate::delivery::Target;
 
 /// Where the API is.
-pub const BASE: &str = "https://mandrillapp.com";
+const BASE: &str = "https://mandrillapp.com";
 /// What to post to.
-pub const PATH: &str = "/api/1.0/messages/send.json";
+const PATH: &str = "/api/1.0/messages/send.json";
+
+/// Mandrill's errors, by the `name` in its answer, whose status is 500 for most. Those that speak of things that a
+/// letter does not use, such as webhooks, are left out.
+const MANDRILL: [(&str, Kind); 9] = [
+    ("Invalid_Key", Kind::Final),
+    ("PaymentRequired", Kind::Final),
+    ("PoorReputation", Kind::Final),
+    ("Unknown_Subaccount", Kind::Final),
+    ("Unknown_Template", Kind::Final),
+    ("ValidationError", Kind::Final),
+    ("GeneralError", Kind::Passing),
+    ("ServiceUnavailable", Kind::Passing),
+    ("RateLimitExceeded", Kind::Passing),
+];
+
+/// Why Mandrill rejected a recipient.
+const MANDRILL_REJECTS: [&str; 10] = [
+    "hard-bounce",
+    "soft-bounce",
+    "spam",
+    "unsub",
+    "custom",
+    "invalid-sender",
+    "invalid",
+    "test-mode-limit",
+    "unsigned",
+    "rule",
+];
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mandrill {
-    pub target: Target,
-    pub client_key: Secret,
+    target: Target,
+    client_key: Secret,
 }
 
-impl Mandrill {
-    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
+impl MailProvider for Mandrill {
+    const CODE: &'static str = "mandrill";
+    const SETTINGS: &'static [&'static str] = &["ClientKey", "Endpoint"];
+
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let client_key = settings.key("ClientKey");
+        let target = settings.target(BASE, PATH);
+        Some(Mandrill { target: target?, client_key: client_key? })
+    }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, letter: &EmailMessage) -> MailRequest {
         let optional = |object: &mut Map<String, Value>, name: &str, text: Option<&str>| {
             object.extend(text.map(|text| (name.to_owned(), text.into())));
         };
@@ -41,5 +86,26 @@ impl Mandrill {
         // The API has no header for the key that its documentation names.
         let key = self.client_key.reveal().into();
         MailRequest::json(&self.target, &object(&mut [("key", key), ("message", Value::Object(message))]))
+    }
+
+    /// 200 with a status for each recipient, of which there is one; errors have a name.
+    fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
+        let json = answer.json();
+        if let Some((name, kind)) = find(&MANDRILL, json.get("name").and_then(Value::as_str)) {
+            return answer.by_name(name, kind, now);
+        }
+        let results = json.as_array().filter(|_| answer.status == 200);
+        let Some(first) = results.and_then(|results| results.first()) else { return answer.by_status(now) };
+        let text = |name: &str| first.get(name).and_then(Value::as_str).unwrap_or_default();
+        match text("status") {
+            "sent" | "queued" | "scheduled" => ProviderVerdict::Delivered,
+            "invalid" => answer.refused("the recipient is invalid"),
+            "rejected" => {
+                let given = text("reject_reason");
+                let known = MANDRILL_REJECTS.into_iter().find(|reason| *reason == given);
+                answer.refused(known.unwrap_or("the recipient is rejected"))
+            }
+            _ => answer.by_status(now),
+        }
     }
 }

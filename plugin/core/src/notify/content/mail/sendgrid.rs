@@ -4,27 +4,45 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::letter::EmailMessage;
+use super::providers::MailProvider;
 use super::request::MailRequest;
 use super::secret::Secret;
+use super::settings::Settings;
+use super::verdict::{ProviderAnswer, ProviderVerdict};
+use crate::base::UnixMillis;
 use crate::base::{Mailbox, Name, object};
 use crate::delivery::Target;
 
 /// Where the API is.
-pub const BASE: &str = "https://api.sendgrid.com";
+const BASE: &str = "https://api.sendgrid.com";
 /// Where it is for the EU.
-pub const EU_BASE: &str = "https://api.eu.sendgrid.com";
+const EU_BASE: &str = "https://api.eu.sendgrid.com";
 /// What to post to.
-pub const PATH: &str = "/v3/mail/send";
+const PATH: &str = "/v3/mail/send";
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendGrid {
-    pub target: Target,
-    pub client_key: Secret,
+    target: Target,
+    client_key: Secret,
 }
 
-impl SendGrid {
-    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
+impl MailProvider for SendGrid {
+    const CODE: &'static str = "sendgrid";
+    const SETTINGS: &'static [&'static str] = &["ClientKey", "Endpoint", "Region"];
+
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let client_key = settings.key("ClientKey");
+        let base = settings.us_or_eu(BASE, EU_BASE);
+        let target = settings.target(base, PATH);
+        Some(SendGrid { target: target?, client_key: client_key? })
+    }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, letter: &EmailMessage) -> MailRequest {
         let parts = [("text/plain", letter.text_part()), ("text/html", letter.html_part())];
         let part =
             |(name, value): (&str, Option<&str>)| Some(object(&mut [("type", name.into()), ("value", value?.into())]));
@@ -37,6 +55,19 @@ impl SendGrid {
             ("content", parts.into_iter().filter_map(part).collect()),
         ]);
         MailRequest::json(&self.target, &send).with_authorization(format!("Bearer {}", self.client_key.reveal()))
+    }
+
+    /// 202; 429 with `X-RateLimit-Reset` in Unix seconds.
+    fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
+        match (answer.status, answer.by_status(now)) {
+            (202, _) => ProviderVerdict::Delivered,
+            (429, ProviderVerdict::Retry { reason, after_ms: None }) => {
+                let reset = (answer.header)("x-ratelimit-reset").and_then(|value| value.trim().parse::<u64>().ok());
+                let after_ms = reset.map(|seconds| UnixMillis(seconds.saturating_mul(1000)).since(now));
+                ProviderVerdict::Retry { reason, after_ms: after_ms.filter(|ms| *ms > 0) }
+            }
+            (_, verdict) => verdict,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::testing::{config, letter, load, mailbox, settings};
 use super::*;
-use crate::base::Name;
+use crate::base::{Name, UnixMillis};
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 

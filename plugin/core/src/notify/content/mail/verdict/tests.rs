@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use proptest::prelude::*;
 
 use super::*;
-use Provider::{AmazonSes, Mailgun, Mandrill, SendGrid};
+use crate::notify::content::mail::Provider::{self, AmazonSes, Mailgun, Mandrill, SendGrid};
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 
@@ -88,7 +88,7 @@ fn sendgrid() {
             (405, "", '-', "status 405"),
             (406, "", '-', "status 406"),
             (408, "", '~', "status 408"),
-            (413, "", '-', "status 413, the letter is too large"),
+            (413, "", '-', "status 413, the email is too large"),
             (425, "", '~', "status 425"),
             (429, "", '~', "status 429, too many requests"),
             (451, "", '-', "status 451"),
@@ -110,7 +110,7 @@ fn mailgun() {
             (402, "", '-', "status 402, the account must pay, or has reached its limit"),
             (403, "", '-', "status 403, the key is not accepted, or may not send from this address"),
             (404, "", '-', "status 404, no such domain, or it is in the other region"),
-            (413, "", '-', "status 413, the letter is too large"),
+            (413, "", '-', "status 413, the email is too large"),
             (429, "", '~', "status 429, too many requests"),
             (500, "", '~', "status 500"),
             (504, "", '~', "status 504"),
@@ -151,12 +151,12 @@ fn amazon_ses() {
             (418, "", '-', "status 418"),
         ],
     );
-    for (name, kind) in SES {
+    for (name, kind) in crate::notify::content::mail::ses::SES {
         for status in [400, 403, 404, 429, 500, 503] {
             let typed = format!("{name}:http://internal.amazon.com/coral/com.amazon.coral.service/");
             for value in [name, &typed] {
                 let verdict = judge(AmazonSes, status, &[("x-amzn-errortype", value)], "");
-                let sign = if kind == Final { '-' } else { '~' };
+                let sign = if kind == Kind::Final { '-' } else { '~' };
                 assert_eq!(in_short(&verdict).0, sign, "{name} {status}");
             }
         }
