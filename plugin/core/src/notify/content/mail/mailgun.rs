@@ -8,12 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::letter::EmailMessage;
 use super::providers::MailProvider;
-use super::request::MailRequest;
 use super::secret::Secret;
-use super::settings::Settings;
-use super::verdict::{ProviderAnswer, ProviderVerdict};
+use super::{EmailMessage, MailRequest, ProviderAnswer, ProviderVerdict, Settings};
 use crate::base::{UnixMillis, is_domain};
 use crate::delivery::Target;
 

@@ -3,12 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::letter::EmailMessage;
 use super::providers::MailProvider;
-use super::request::MailRequest;
 use super::secret::Secret;
-use super::settings::Settings;
-use super::verdict::{ProviderAnswer, ProviderVerdict};
+use super::{EmailMessage, MailRequest, ProviderAnswer, ProviderVerdict, Settings};
 use crate::base::UnixMillis;
 use crate::base::{Mailbox, Name, object};
 use crate::delivery::Target;

@@ -3,13 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::letter::EmailMessage;
 use super::providers::MailProvider;
-use super::request::MailRequest;
 use super::secret::Secret;
-use super::settings::Settings;
 use super::sigv4::{Credentials, UnsignedRequest};
-use super::verdict::{Kind, ProviderAnswer, ProviderVerdict, find};
+use super::verdict::{Kind, find};
+use super::{EmailMessage, MailRequest, ProviderAnswer, ProviderVerdict, Settings};
 use crate::base::{UnixMillis, object};
 use crate::delivery::Target;
 
