@@ -22,6 +22,7 @@ mod emails;
 mod gateway;
 mod kinds;
 mod passes;
+mod renewals;
 mod tyk;
 mod updates;
 mod versions;

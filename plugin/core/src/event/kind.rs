@@ -63,6 +63,8 @@ event_types! {
     OrgQuotaExceeded = "OrgQuotaExceeded", Request;
     /// A quota's usage crossed a monitor's threshold.
     TriggerExceeded = "TriggerExceeded", Threshold;
+    /// The window of a quota ended in which a threshold was reported. The first request of the next window says so.
+    QuotaRenewed = "QuotaRenewed", Threshold;
     /// A key's or an API's rate refused a request, or another filter or the upstream answered 429.
     RatelimitExceeded = "RatelimitExceeded", Request;
     /// An organisation's rate refused a request.

@@ -270,6 +270,9 @@ impl Meta {
         if matches!(kind, EventKind::HostDown | EventKind::HostUp) {
             brief.insert("HostInfo".to_owned(), self.host_info.view());
         }
+        if kind == EventKind::QuotaRenewed {
+            brief.insert("UsagePercentage".to_owned(), self.usage_percentage.as_str().into());
+        }
         if !self.crossings.is_empty() {
             brief.insert("Crossings".to_owned(), self.crossings.iter().map(Crossed::view).collect());
         }

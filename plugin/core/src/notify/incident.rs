@@ -4,6 +4,12 @@ use crate::access::{AUTH_FAILURE, Api, Caller, Crossing, LimitScope, RATE_LIMITE
 use crate::base::client_text;
 use crate::event::{Crossed, EventKind, HostInfo, HostPlace, Meta, Subject};
 
+/// The message of TriggerExceeded.
+const CROSSED: &str = "Quota trigger reached";
+
+/// The message of QuotaRenewed.
+const RENEWED: &str = "Quota renewed";
+
 /// Something that someone may have to be notified of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incident {
@@ -34,6 +40,8 @@ pub enum Incident {
     },
     /// A quota's usage crossed a threshold.
     Crossing(Crossing),
+    /// The window of a quota ended in which a threshold was reported: the highest one, and the final count.
+    Renewal(Crossing),
 }
 
 impl Incident {
@@ -52,6 +60,15 @@ impl Incident {
         match self {
             Incident::Refusal { kind, .. } | Incident::Observed { kind, .. } | Incident::Verdict { kind, .. } => *kind,
             Incident::Crossing(_) => EventKind::TriggerExceeded,
+            Incident::Renewal(_) => EventKind::QuotaRenewed,
+        }
+    }
+
+    /// The limit that it is about, where it is about one and not about a request.
+    pub fn of_limit(&self) -> Option<Crossing> {
+        match self {
+            Incident::Crossing(crossing) | Incident::Renewal(crossing) => Some(*crossing),
+            _ => None,
         }
     }
 }
@@ -121,13 +138,15 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
             let circuit_event = circuit_event.to_owned();
             Meta { circuit_event, cluster, host_info, ..of_request(message, String::new(), base) }
         }
-        Incident::Crossing(crossing) => {
+        Incident::Crossing(crossing) | Incident::Renewal(crossing) => {
+            let message = if incident.kind() == EventKind::QuotaRenewed { RENEWED } else { CROSSED };
             let key = if crossing.scope == LimitScope::KeyQuota { key_text() } else { String::new() };
             Meta {
                 tags: base.tags,
                 meta_data: base.meta_data,
                 alias: base.alias,
                 api_id: base.api_id,
+                message: message.to_owned(),
                 ..Meta::trigger(&base.org_id, &key, crossing.limit, crossing.count, crossing.max)
             }
         }

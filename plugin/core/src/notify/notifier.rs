@@ -73,8 +73,9 @@ impl Notifier {
             return;
         }
         // It costs a hostcall, and a threshold has none.
-        let is_of_request = !matches!(incident, Incident::Crossing(_));
-        let origin = if is_of_request { scene.request.origin(&notifications.origin_headers) } else { String::new() };
+        let of_limit = incident.of_limit();
+        let origin =
+            if of_limit.is_none() { scene.request.origin(&notifications.origin_headers) } else { String::new() };
         if let Some(messages) = self.repeats.held_back(scene, incident, &origin, now) {
             host.add(Metric::Suppressed, messages);
             return;
@@ -88,8 +89,8 @@ impl Notifier {
             management: None,
             crossed: None,
         };
-        if let Incident::Crossing(crossing) = incident {
-            event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, *crossing)));
+        if let Some(crossing) = of_limit {
+            event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, crossing)));
         }
         let mut held_back = HeldBack::default();
         for handler in handlers.iter().filter_map(|index| notifications.handlers.get(*index)) {

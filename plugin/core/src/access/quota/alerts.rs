@@ -44,6 +44,11 @@ impl Alerts {
         self.latest.covers(trigger) || self.higher.covers(trigger)
     }
 
+    /// The highest percentage that was reported.
+    pub(super) fn highest(&self) -> Option<Percent> {
+        self.latest.percent.max(self.higher.percent)
+    }
+
     /// Notes that a threshold is reported at this count.
     pub(super) fn add(&mut self, limit: Percent, count: u64) {
         let alert = Alert { percent: Some(limit), count };

@@ -152,12 +152,15 @@ pub struct Charged {
     pub usages: Usages,
     /// At most one per scope.
     pub crossings: Vec<Crossing>,
+    /// Windows that ended before this request and in which a threshold was reported: the highest one, and the final count.
+    pub renewals: Vec<Crossing>,
 }
 
 impl Charged {
     fn and(mut self, other: Self) -> Self {
         self.usages.extend(other.usages);
         self.crossings.extend(other.crossings);
+        self.renewals.extend(other.renewals);
         self
     }
 }
@@ -188,6 +191,8 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
         match count_on(host, page, &here, &later, now) {
             Ok(Counted { page: PageCharge { mut charged, .. }, due_on, .. }) if charged.refused_by.is_some() => {
                 charged.crossings.extend(refund_all(host, &done));
+                // The refund leaves the new windows in place.
+                charged.renewals.extend(done.into_iter().flat_map(|page| page.charged.renewals));
                 charged.crossings.extend(due_on.and_then(|line| line.ring(host, now)));
                 return Ok(charged);
             }
@@ -385,6 +390,8 @@ struct Tally<'t, 'c> {
     line: &'t ChargeLine<'c>,
     /// As of now: an ended window is already replaced by a new one.
     counter: Counter,
+    /// What the ended window has to report.
+    renewal: Option<Crossing>,
 }
 
 impl<'t, 'c> Tally<'t, 'c> {
@@ -392,13 +399,24 @@ impl<'t, 'c> Tally<'t, 'c> {
     fn open(page: &mut Page, line: &'t ChargeLine<'c>, now: UnixMillis) -> Option<Self> {
         let capacity = if matches!(line.home, Home::OrgOr(_)) { MAX_SHARED } else { MAX_ENTRIES };
         let place = page.open(line.subject, capacity, now)?;
-        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
+        Some(Tally::at(page, place, line, now))
     }
 
     /// Of a subject that has a counter on the page.
     fn find(page: &Page, line: &'t ChargeLine<'c>, now: UnixMillis) -> Option<Self> {
-        let place = page.find(line.subject)?;
-        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
+        Some(Tally::at(page, page.find(line.subject)?, line, now))
+    }
+
+    fn at(page: &Page, place: PagePlace, line: &'t ChargeLine<'c>, now: UnixMillis) -> Self {
+        let stored = page.counter(place);
+        let counter = line.quota.as_of(stored, now);
+        let renewal = stored.alerts.highest().filter(|_| counter.started != stored.started).map(|limit| Crossing {
+            scope: line.scope,
+            limit,
+            count: stored.count,
+            max: line.quota.max,
+        });
+        Tally { place, line, counter, renewal }
     }
 
     fn usage(&self) -> (LimitScope, Usage) {
@@ -411,7 +429,8 @@ impl<'t, 'c> Tally<'t, 'c> {
 
     fn refusal(&self, crossing: Option<Crossing>) -> Charged {
         let crossings = crossing.into_iter().collect();
-        Charged { refused_by: Some(self.line.scope), usages: Usages::from_iter([self.usage()]), crossings }
+        let usages = Usages::from_iter([self.usage()]);
+        Charged { refused_by: Some(self.line.scope), usages, crossings, ..Charged::default() }
     }
 
     fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {
@@ -421,6 +440,7 @@ impl<'t, 'c> Tally<'t, 'c> {
         page.set(self.place, self.counter);
         let crossing = self.ring(page);
         charged.crossings.extend(crossing);
+        charged.renewals.extend(self.renewal);
         charged.usages.push(self.usage());
         Undo { subject: self.line.subject, started: self.counter.started, alerts, crossing }
     }

@@ -109,7 +109,7 @@ fn short(text: &str) -> String {
 
 /// What a digest says of a crossed threshold. No email shows a key.
 fn named(event: &Event, is_email: bool) -> Option<Crossed> {
-    let crossed = event.crossed.as_deref()?;
+    let crossed = event.crossed.as_deref().filter(|_| event.kind == EventKind::TriggerExceeded)?;
     let key = if is_email && !crossed.key.is_empty() { &event.fingerprint } else { &crossed.key };
     Some(Crossed {
         key: short(key),
