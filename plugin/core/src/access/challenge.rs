@@ -4,7 +4,7 @@ use crate::access::answer::RequestOutcome;
 use crate::access::identity::IdentitySource;
 use crate::access::key_location::KeyLocation;
 
-/// Characters of a name that a realm shows.
+/// Maximum characters of a name in a realm.
 const MAX_REALM: usize = 128;
 
 /// The challenge of an API.
