@@ -18,6 +18,7 @@ const MAX_COMPILED: usize = 256;
 /// A rule in Tyk's form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UrlRule {
+    /// The regular expression.
     pub url: String,
     /// The methods that the rule is for, in upper case.
     pub methods: Vec<String>,

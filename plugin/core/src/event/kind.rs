@@ -35,6 +35,7 @@ macro_rules! event_types {
         }
 
         impl EventKind {
+            /// The source of this type.
             pub fn family(self) -> Family {
                 match self { $(EventKind::$kind => Family::$family,)* }
             }

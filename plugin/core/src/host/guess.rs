@@ -61,7 +61,9 @@ struct Remembered {
 /// A value, and the number of its write if no other VM wrote since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guess {
+    /// Never empty.
     pub value: Vec<u8>,
+    /// Never 0.
     pub number: u32,
 }
 

@@ -35,6 +35,7 @@ impl Headers {
     }
 
     #[allow(clippy::cast_possible_truncation)]
+    /// Serializes header pairs.
     pub fn serialize<'h>(pairs: impl Iterator<Item = HeaderPair<'h>> + Clone) -> Self {
         let mut bytes = (pairs.clone().count() as u32).to_le_bytes().to_vec();
         for (name, value) in pairs.clone() {

@@ -86,6 +86,7 @@ pub struct Callout {
     pub cluster: String,
     /// Pseudo-headers (`:method`, `:path`, `:authority`, `:scheme`) and headers, lower case.
     pub headers: Vec<(String, String)>,
+    /// Empty for a request without a body.
     pub body: Vec<u8>,
     /// At least 1. In Envoy, 0 would mean no time-out at all.
     pub timeout_ms: u64,
@@ -115,6 +116,7 @@ pub enum BodyError {
         /// The allowed length.
         most: usize,
     },
+    /// The host refused.
     #[error(transparent)]
     Host(#[from] HostError),
 }

@@ -29,6 +29,7 @@ pub struct CorruptRecord {
 /// Why an update failed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
+    /// The host refused.
     #[error(transparent)]
     Host(#[from] HostError),
     /// The stored value is not tollbell's. It stays as it is.

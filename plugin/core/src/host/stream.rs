@@ -34,6 +34,7 @@ pub struct Answer {
 /// The stream of the current callback. Each method makes at most one hostcall, so that a request costs only the calls
 /// that it needs.
 pub trait Stream {
+    /// The stream's id.
     fn id(&self) -> StreamId;
 
     /// All headers of the request.
@@ -79,6 +80,7 @@ pub trait Stream {
 
 /// Access to streams other than that of the current callback.
 pub trait Streams {
+    /// A stream of this host.
     type Stream: Stream;
 
     /// Makes the following calls apply to this stream; `None` if it no longer exists. Calls of the same callback for

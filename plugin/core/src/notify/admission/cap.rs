@@ -149,7 +149,7 @@ impl Budget {
         update(host, &self.key, |stored| {
             let mut record = Record::decode(stored).unwrap_or_else(|corrupt| {
                 host.count(Metric::CorruptRecords);
-                log::error!("{}: {corrupt}; it begins anew", self.key);
+                log::error!("{}: {corrupt}; it is replaced", self.key);
                 Record::default()
             });
             let (is_changed, result) = step(&mut record);

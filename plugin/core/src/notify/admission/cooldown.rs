@@ -99,7 +99,7 @@ pub fn claim(
     let (claimed, evicted) = update(host, &bucket_key(&cause.0), |stored| {
         let mut bucket = Bucket::decode(stored).unwrap_or_else(|corrupt| {
             host.count(Metric::CorruptRecords);
-            log::error!("{corrupt}; it begins anew");
+            log::error!("{corrupt}; it is replaced");
             Bucket::default()
         });
         if bucket.find(&cause.0).is_some_and(|entry| entry.is_live(now)) {
