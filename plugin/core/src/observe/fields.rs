@@ -14,7 +14,9 @@ pub struct Brings {
     pub preset: Preset,
     /// The method and the path.
     pub operation: &'static str,
+    /// The event's type.
     pub kind: EventKind,
+    /// The event's action, if its type has actions.
     pub action: Option<ManagementAction>,
     /// The fields of the payload. A question mark after a field means that it is present if the exchange has it. A dot
     /// separates a field from its own fields.

@@ -26,6 +26,7 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// All presets.
     pub const ALL: [Preset; 3] = [Preset::Gateway, Preset::Dashboard, Preset::Portal];
 
     /// The name in configurations.
