@@ -1,9 +1,9 @@
-//! Paths of the configuration: what the paths of requests begin with.
+//! Paths in the configuration: prefixes of request paths.
 
 use super::Readings;
 use super::steps::{AFTER_DECODING, decode, escape, is_unreserved};
 
-/// The beginning of paths, such as a `listen_path`. It has one reading only.
+/// A prefix of paths, such as a `listen_path`. It has only one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
     decoded: Vec<u8>,
@@ -19,10 +19,10 @@ impl Default for Prefix {
 }
 
 impl Prefix {
-    /// From its text, percent-encoded or not: `/café/` and `/caf%C3%A9/` are the same.
+    /// Parses a prefix, percent-encoded or not: `/café/` and `/caf%C3%A9/` are the same.
     ///
     /// # Errors
-    /// Why no path begins with it, or why servers do not agree on which do, and what to write instead.
+    /// Why no path begins with the prefix, or why servers disagree on which paths do, with the text to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !text.starts_with('/') {
             let url = if text.contains("://") { "; it is a path, not a URL" } else { "" };
@@ -30,16 +30,16 @@ impl Prefix {
         }
         for (mark, name) in [('?', "query"), ('#', "fragment")] {
             if let Some((path, _)) = text.split_once(mark) {
-                return Err(format!("{text:?} has a {name}, and no request's path does: write {path:?}"));
+                return Err(format!("{text:?} has a {name}, which no request's path has: write {path:?}"));
             }
         }
         if let Some((before, _)) = text.split_once(['{', '}']) {
             return Err(format!(
-                "{text:?} has braces, and a pattern is not understood here, only the beginning of a path: write {before:?}"
+                "{text:?} has braces; a pattern is not supported here, only the beginning of a path: write {before:?}"
             ));
         }
         if text.contains(char::is_control) {
-            return Err(format!("{text:?} has a control character, and no path has one"));
+            return Err(format!("{text:?} has a control character, which no path has"));
         }
         if text.contains(char::is_whitespace) {
             let encoded: String =
@@ -51,7 +51,9 @@ impl Prefix {
         if let Some(at) = (0..bytes.len()).find(|at| bytes.get(*at..).is_some_and(is_sign)) {
             let (before, rest) = text.split_at_checked(at).unwrap_or_default();
             let encoded = format!("{before}%25{}", rest.get(1..).unwrap_or_default());
-            return Err(format!("{text:?} has a percent sign that encodes nothing: write {encoded:?} if it is one"));
+            return Err(format!(
+                "{text:?} has a percent sign that encodes nothing: write {encoded:?} to mean the sign itself"
+            ));
         }
         let readings = Readings::of(bytes).map_err(|unclear| format!("{text:?}: {unclear}"))?;
         let mut paths: Vec<&[u8]> = readings.decoded().iter().map(|reading| reading.path.as_ref()).collect();
@@ -64,34 +66,35 @@ impl Prefix {
         Err(format!("{text:?} means different paths to different servers: write {:?}", String::from_utf8_lossy(&plain)))
     }
 
-    /// With a slash at its end, it is not the path without that slash; without one, only whole segments continue it.
+    /// Makes the prefix strict. With a slash at its end, it does not match the path without that slash. Without one, it
+    /// matches only whole segments.
     #[must_use]
     pub fn strict(self) -> Self {
         Prefix { is_strict: true, ..self }
     }
 
-    /// Percent-decoded.
+    /// The prefix, percent-decoded.
     pub fn decoded(&self) -> &[u8] {
         &self.decoded
     }
 
-    /// As text that may stand in a URL.
+    /// The prefix in the form of a URL.
     pub fn respelled(&self) -> &[u8] {
         &self.written
     }
 
-    /// Whether a path that is percent-decoded begins with it. Unless it is strict, `/orders/` also serves `/orders`: an
-    /// upstream that treats both alike must not be reachable around the filter.
+    /// True if a percent-decoded path begins with the prefix. Unless the prefix is strict, `/orders/` also matches
+    /// `/orders`: an upstream that treats both alike must not be reachable around the filter.
     pub fn serves(&self, path: &[u8]) -> bool {
         begins(path, &self.decoded, self.is_strict)
     }
 
-    /// Whether a path that is [`respelled`] begins with it, to a server that decodes none of what separates parts.
+    /// True if a [`respelled`] path begins with the prefix, for a server that does not decode separators.
     pub fn serves_respelled(&self, path: &[u8]) -> bool {
         begins(path, &self.written, self.is_strict)
     }
 
-    /// What follows in a path that is not decoded, segment by segment; it begins with a slash.
+    /// The rest of an encoded path after the prefix, compared segment by segment; it begins with a slash.
     pub fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
         let mut rest = path;
         for segment in self.decoded.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()) {
@@ -113,8 +116,8 @@ fn begins(path: &[u8], prefix: &[u8], is_strict: bool) -> bool {
     }
 }
 
-/// A path in the one spelling that RFC 3986 makes of those that are equivalent: unreserved characters plain, what cannot
-/// stand in a path encoded, reserved characters as they are, the digits of an encoding in upper case.
+/// Converts a path to the canonical form of RFC 3986: unreserved characters plain, characters that a path cannot have
+/// encoded, reserved characters unchanged, and hex digits in upper case.
 pub fn respelled(path: &[u8]) -> Vec<u8> {
     let mut spelled = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -133,15 +136,15 @@ pub fn respelled(path: &[u8]) -> Vec<u8> {
     spelled
 }
 
-/// The characters that may stand in a path and are not unreserved; the percent sign begins an encoding.
+/// True for the characters that a path may have and that are not unreserved. The percent sign begins an encoding.
 fn is_reserved(byte: u8) -> bool {
     matches!(byte, b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
-/// What is left of a path when a server does everything to it that servers do.
+/// The path after every step that any server applies.
 fn plainest(path: &[u8]) -> Vec<u8> {
     let mut path = path.to_vec();
-    // Each step makes it shorter, or has nothing more to do.
+    // Each step makes the path shorter or changes nothing.
     while let Some(next) = AFTER_DECODING.iter().find_map(|step| step(&path)) {
         path = next;
     }

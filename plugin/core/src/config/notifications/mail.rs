@@ -35,11 +35,11 @@ fn check_templates(
     if !enabled {
         warnings.add("email_templates", "has no effect: email_backend.enable_email_notifications is not set");
     }
-    let mut letters = MailTemplates::builtin();
+    let mut emails = MailTemplates::builtin();
     // What others share comes first: they keep what they do not replace.
     let (shared, own): (Vec<_>, Vec<_>) = raw.iter().partition(|(name, _)| templates::is_shared(name));
     let mut seen: LiteMap<_, _> = LiteMap::new();
-    for (name, letter) in shared.into_iter().chain(own) {
+    for (name, email) in shared.into_iter().chain(own) {
         let path = member("email_templates", name);
         let Some(known) = templates::known(name) else {
             errors.add(path, format!("no email template has this name{}", hint(name, templates::names())));
@@ -52,17 +52,17 @@ fn check_templates(
             errors.add(path, format!("{other} is the same template in another spelling"));
             continue;
         }
-        let parts = [(Part::Subject, &letter.subject), (Part::Text, &letter.text), (Part::Html, &letter.html)];
+        let parts = [(Part::Subject, &email.subject), (Part::Text, &email.text), (Part::Html, &email.html)];
         let given: Vec<(Part, &str)> = parts
             .iter()
             .filter(|(_, source)| !source.is_empty())
             .map(|(part, source)| (*part, source.as_str()))
             .collect();
-        for (part, error) in letters.replace(name, &given) {
+        for (part, error) in emails.replace(name, &given) {
             errors.add(member(&path, part.field()), error.to_string());
         }
     }
-    Some(letters)
+    Some(emails)
 }
 
 fn check_backend(raw: &raw::EmailBackend, callouts: &raw::Callouts, errors: &mut Errors) -> Option<Backend> {
@@ -85,7 +85,7 @@ fn sender(raw: &raw::EmailBackend, required: bool, errors: &mut Errors) -> Optio
     let place = member(PATH, "default_from_email");
     if email.is_empty() {
         if required {
-            errors.add(place, "missing: the address that letters come from");
+            errors.add(place, "missing: the address that emails come from");
         }
         return None;
     }
@@ -117,7 +117,7 @@ fn provider(code: &str, required: bool, errors: &mut Errors) -> Option<Provider>
         ),
         "mock" if required => errors.add(
             place,
-            "\"mock\" sends nothing; to send nothing set enable_email_notifications to false, to try letters out give \
+            "\"mock\" sends nothing; to send nothing set enable_email_notifications to false, to try emails out give \
              a provider's settings an Endpoint of your own",
         ),
         "" | "smtp" | "mock" => {}

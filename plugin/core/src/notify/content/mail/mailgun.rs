@@ -1,7 +1,7 @@
 //! Mailgun: [`messages`](https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages) of its API
 //! v3.
 //!
-//! The form is `multipart/form-data`: it is the only one that the documentation names for this request.
+//! The form is `multipart/form-data`, the only one that the documentation names for this request.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,9 +14,9 @@ use super::{EmailMessage, MailRequest, ProviderAnswer, ProviderVerdict, Settings
 use crate::base::{UnixMillis, is_domain};
 use crate::delivery::Target;
 
-/// Where the API is.
+/// The URL of the API.
 const BASE: &str = "https://api.mailgun.net";
-/// Where it is for the EU.
+/// The URL of the API in the EU.
 const EU_BASE: &str = "https://api.eu.mailgun.net";
 
 /// A domain of an account.
@@ -26,7 +26,7 @@ pub struct Mailgun {
     private_key: Secret,
 }
 
-/// What to post to.
+/// The path of the API's request.
 fn path(domain: &str) -> String {
     format!("/v3/{domain}/messages")
 }
@@ -52,11 +52,11 @@ impl MailProvider for Mailgun {
         &self.target
     }
 
-    fn request(&self, letter: &EmailMessage) -> MailRequest {
-        let (from, to) = (letter.from.in_header(), letter.to.in_header());
-        let mut fields = vec![("from", from.as_str()), ("to", to.as_str()), ("subject", letter.subject.as_str())];
-        fields.extend(letter.text_part().map(|text| ("text", text)));
-        fields.extend(letter.html_part().map(|html| ("html", html)));
+    fn request(&self, email: &EmailMessage) -> MailRequest {
+        let (from, to) = (email.from.in_header(), email.to.in_header());
+        let mut fields = vec![("from", from.as_str()), ("to", to.as_str()), ("subject", email.subject.as_str())];
+        fields.extend(email.text_part().map(|text| ("text", text)));
+        fields.extend(email.html_part().map(|html| ("html", html)));
         let boundary = boundary(&fields);
         let mut body = String::new();
         for (name, value) in &fields {
@@ -69,7 +69,7 @@ impl MailProvider for Mailgun {
             .with_authorization(format!("Basic {}", STANDARD.encode(user)))
     }
 
-    /// 200.
+    /// Success is 200.
     fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         match answer.status {
             200 => ProviderVerdict::Delivered,
@@ -80,7 +80,7 @@ impl MailProvider for Mailgun {
     }
 }
 
-/// A line that stands in no value: half a SHA-256 of all of them, so that whoever wrote a value cannot have known it.
+/// A boundary that no value contains: half a SHA-256 of all values, so that the author of a value cannot know it.
 fn boundary(fields: &[(&str, &str)]) -> String {
     let mut hash = Sha256::new();
     for (name, value) in fields {

@@ -12,13 +12,13 @@ use crate::base::UnixMillis;
 use crate::base::{Name, object};
 use crate::delivery::Target;
 
-/// Where the API is.
+/// The URL of the API.
 const BASE: &str = "https://mandrillapp.com";
-/// What to post to.
+/// The path of the API's request.
 const PATH: &str = "/api/1.0/messages/send.json";
 
-/// Mandrill's errors, by the `name` in its answer, whose status is 500 for most. Those that speak of things that a
-/// letter does not use, such as webhooks, are left out.
+/// Mandrill's errors, by the `name` in its answer. Most have the status 500. Errors about features that tollbell's
+/// emails do not use, such as webhooks, are left out.
 const MANDRILL: [(&str, Kind); 9] = [
     ("Invalid_Key", Kind::Final),
     ("PaymentRequired", Kind::Final),
@@ -31,7 +31,7 @@ const MANDRILL: [(&str, Kind); 9] = [
     ("RateLimitExceeded", Kind::Passing),
 ];
 
-/// Why Mandrill rejected a recipient.
+/// Mandrill's reasons to reject a recipient.
 const MANDRILL_REJECTS: [&str; 10] = [
     "hard-bounce",
     "soft-bounce",
@@ -45,7 +45,6 @@ const MANDRILL_REJECTS: [&str; 10] = [
     "rule",
 ];
 
-/// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mandrill {
     target: Target,
@@ -66,27 +65,27 @@ impl MailProvider for Mandrill {
         &self.target
     }
 
-    fn request(&self, letter: &EmailMessage) -> MailRequest {
+    fn request(&self, email: &EmailMessage) -> MailRequest {
         let optional = |object: &mut Map<String, Value>, name: &str, text: Option<&str>| {
             object.extend(text.map(|text| (name.to_owned(), text.into())));
         };
         let mut to = Map::new();
-        to.insert("email".to_owned(), letter.to.address.as_str().into());
+        to.insert("email".to_owned(), email.to.address.as_str().into());
         to.insert("type".to_owned(), "to".into());
-        optional(&mut to, "name", letter.to.name.as_ref().map(Name::as_str));
+        optional(&mut to, "name", email.to.name.as_ref().map(Name::as_str));
         let mut message = Map::new();
-        message.insert("from_email".to_owned(), letter.from.address.as_str().into());
+        message.insert("from_email".to_owned(), email.from.address.as_str().into());
         message.insert("to".to_owned(), Value::Array(vec![Value::Object(to)]));
-        message.insert("subject".to_owned(), letter.subject.as_str().into());
-        optional(&mut message, "from_name", letter.from.name.as_ref().map(Name::as_str));
-        optional(&mut message, "text", letter.text_part());
-        optional(&mut message, "html", letter.html_part());
-        // The API has no header for the key that its documentation names.
+        message.insert("subject".to_owned(), email.subject.as_str().into());
+        optional(&mut message, "from_name", email.from.name.as_ref().map(Name::as_str));
+        optional(&mut message, "text", email.text_part());
+        optional(&mut message, "html", email.html_part());
+        // The documentation names no header for the key, so it is in the body.
         let key = self.client_key.reveal().into();
         MailRequest::json(&self.target, &object(&mut [("key", key), ("message", Value::Object(message))]))
     }
 
-    /// 200 with a status for each recipient, of which there is one; errors have a name.
+    /// Success is 200 with a status for each recipient, and there is one recipient. Errors have a name.
     fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         let json = answer.json();
         if let Some((name, kind)) = find(&MANDRILL, json.get("name").and_then(Value::as_str)) {

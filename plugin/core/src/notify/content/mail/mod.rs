@@ -1,15 +1,15 @@
-//! E-mail, by the HTTP APIs of its providers.
+//! E-mail through the HTTP APIs of providers.
 //!
 //! ```text
-//! event → templates → letter ── held ──→ request, signed (at each attempt) → callout → verdict
+//! event → templates → email ── held ──→ request, signed (at each attempt) → callout → verdict
 //! ```
-//! [`templates`] write a [`EmailMessage`], which is held beside the account that sends it. For each attempt one file per provider
-//! makes a [`MailRequest`] of the two and signs it with its own time (`ses`, by `sigv4`); [`verdict`] says what an answer
-//! means.
+//! [`templates`] write an [`EmailMessage`], which is held together with the account that sends it. For each attempt,
+//! the provider's file makes a [`MailRequest`] of both. Amazon SES signs it with the time of the attempt (`ses`, by
+//! `sigv4`). [`verdict`] judges the answer.
 
-mod letter;
 mod mailgun;
 mod mandrill;
+mod message;
 mod providers;
 mod request;
 mod secret;
@@ -20,9 +20,9 @@ mod sigv4;
 pub mod templates;
 pub mod verdict;
 
-pub use letter::EmailMessage;
+pub use message::EmailMessage;
 #[cfg(test)]
-pub use letter::{EmailBody, EmailSubject};
+pub use message::{EmailBody, EmailSubject};
 pub use providers::{Account, Provider};
 pub use request::MailRequest;
 pub use settings::Settings;
@@ -32,20 +32,20 @@ use crate::base::Mailbox;
 use crate::delivery::Target;
 use templates::{EmailFacts, MailTemplates};
 
-/// E-mail, as configured.
+/// The configuration of e-mail.
 pub struct Mail {
-    /// Who sends it.
+    /// The sending account.
     pub backend: Backend,
-    /// What it says.
+    /// The templates of all emails.
     pub templates: MailTemplates,
 }
 
 impl Mail {
-    /// The letter of that name (see [`templates::names`]) with these facts, from the configured sender.
+    /// Writes the email with this name (see [`templates::names`]) from these facts. The sender is the configured one.
     ///
     /// # Errors
-    /// When a template fails at run time; the text says which and why.
-    pub fn letter(&self, name: &str, facts: &EmailFacts<'_>, to: Mailbox) -> Result<EmailMessage, String> {
+    /// A template fails at run time. The text says which one, and why.
+    pub fn message(&self, name: &str, facts: &EmailFacts<'_>, to: Mailbox) -> Result<EmailMessage, String> {
         let draft = self.templates.draft(name, facts)?;
         Ok(EmailMessage {
             to,
@@ -57,20 +57,20 @@ impl Mail {
     }
 }
 
-/// An account with a provider.
+/// An account with a provider, and the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// The sender.
     pub from: Mailbox,
-    /// Whether the developer concerned hears of accounts, key requests and thresholds.
+    /// True if the developer concerned is notified of accounts, key requests and thresholds.
     pub notify_users: bool,
-    /// The cool-down of what developers hear, in milliseconds; 0 for none.
+    /// The cool-down of emails to developers, in milliseconds; 0 for none.
     pub event_timeout_ms: u64,
     pub account: Account,
 }
 
 impl Backend {
-    /// Where every request goes.
+    /// The target of all requests.
     pub fn target(&self) -> &Target {
         self.account.target()
     }

@@ -6,73 +6,71 @@ use super::{EmailMessage, MailRequest, ProviderAnswer, ProviderVerdict, Settings
 use crate::base::UnixMillis;
 use crate::delivery::Target;
 
-/// An account with a provider: enough for any VM to send an email, whatever its configuration, and to judge the answer.
+/// An account with a provider. Any VM can send an email with it and judge the answer, whatever its configuration is.
 pub trait MailProvider: Sized {
     /// Tyk's code for the provider.
     const CODE: &'static str;
-    /// The settings that it knows.
+    /// The names of the provider's settings.
     const SETTINGS: &'static [&'static str];
 
-    /// An account from its settings; `None` where one is missing or wrong.
+    /// Reads an account from its settings; `None` if one is missing or wrong.
     fn read(settings: &mut Settings<'_>) -> Option<Self>;
 
-    /// Where every request goes.
+    /// The target of all requests.
     fn target(&self) -> &Target;
 
-    /// The request that hands over an email. It lacks what [`MailProvider::sign`] adds.
-    fn request(&self, letter: &EmailMessage) -> MailRequest;
+    /// The request that passes an email to the provider, without the headers of [`MailProvider::sign`].
+    fn request(&self, email: &EmailMessage) -> MailRequest;
 
-    /// The headers that an attempt which begins `now` has beside those of the request. `headers` are those of
+    /// The additional headers of an attempt that begins at `now`. `headers` are those of
     /// [`MailRequest::request_headers`], with the pseudo-headers.
     fn sign(&self, _headers: &[(String, String)], _body: &[u8], _now: UnixMillis) -> Vec<(String, String)> {
         Vec::new()
     }
 
-    /// What an answer that came `now` means.
+    /// Judges an answer that came at `now`.
     fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict;
 }
 
 macro_rules! providers {
     ($($module:ident::$name:ident),* $(,)?) => {
-        /// A provider.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Provider {
             $($name,)*
         }
 
-        /// An account with one of them.
+        /// An account with any provider.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Account {
             $($name($module::$name),)*
         }
 
         impl Provider {
-            /// All of them.
             pub const ALL: &[Provider] = &[$(Provider::$name),*];
 
-            /// Tyk's code for it.
+            /// Tyk's code for the provider.
             pub fn code(self) -> &'static str {
                 match self { $(Provider::$name => $module::$name::CODE,)* }
             }
 
-            /// The settings that it knows.
+            /// The names of its settings.
             pub fn settings(self) -> &'static [&'static str] {
                 match self { $(Provider::$name => $module::$name::SETTINGS,)* }
             }
 
-            /// An account from its settings; `None` where one is missing or wrong.
+            /// Reads an account from its settings; `None` if one is missing or wrong.
             pub fn read(self, settings: &mut Settings<'_>) -> Option<Account> {
                 match self { $(Provider::$name => $module::$name::read(settings).map(Account::$name),)* }
             }
 
-            /// What an answer that came `now` means.
+            /// Judges an answer that came at `now`.
             pub fn judge(self, answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
                 match self { $(Provider::$name => $module::$name::judge(answer, now),)* }
             }
         }
 
         impl Account {
-            /// Whose it is.
+            /// The provider of the account.
             pub fn provider(&self) -> Provider {
                 match self { $(Account::$name(_) => Provider::$name,)* }
             }
@@ -83,8 +81,8 @@ macro_rules! providers {
             }
 
             /// See [`MailProvider::request`].
-            pub fn request(&self, letter: &EmailMessage) -> MailRequest {
-                match self { $(Account::$name(account) => account.request(letter),)* }
+            pub fn request(&self, email: &EmailMessage) -> MailRequest {
+                match self { $(Account::$name(account) => account.request(email),)* }
             }
 
             /// See [`MailProvider::sign`].
@@ -96,14 +94,14 @@ macro_rules! providers {
 }
 
 impl Provider {
-    /// The one of that code, in any case of letters.
+    /// The provider with this code, in any case.
     pub fn from_code(code: &str) -> Option<Self> {
         Provider::ALL.iter().copied().find(|provider| provider.code().eq_ignore_ascii_case(code))
     }
 }
 
 impl Account {
-    /// What an answer that came `now` means.
+    /// Judges an answer that came at `now`.
     pub fn judge(&self, answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         self.provider().judge(answer, now)
     }

@@ -10,14 +10,13 @@ use crate::base::UnixMillis;
 use crate::base::{Mailbox, Name, object};
 use crate::delivery::Target;
 
-/// Where the API is.
+/// The URL of the API.
 const BASE: &str = "https://api.sendgrid.com";
-/// Where it is for the EU.
+/// The URL of the API in the EU.
 const EU_BASE: &str = "https://api.eu.sendgrid.com";
-/// What to post to.
+/// The path of the API's request.
 const PATH: &str = "/v3/mail/send";
 
-/// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendGrid {
     target: Target,
@@ -39,22 +38,22 @@ impl MailProvider for SendGrid {
         &self.target
     }
 
-    fn request(&self, letter: &EmailMessage) -> MailRequest {
-        let parts = [("text/plain", letter.text_part()), ("text/html", letter.html_part())];
+    fn request(&self, email: &EmailMessage) -> MailRequest {
+        let parts = [("text/plain", email.text_part()), ("text/html", email.html_part())];
         let part =
             |(name, value): (&str, Option<&str>)| Some(object(&mut [("type", name.into()), ("value", value?.into())]));
-        let to = Value::Array(vec![recipient(&letter.to)]);
+        let to = Value::Array(vec![recipient(&email.to)]);
         let send = object(&mut [
             ("personalizations", Value::Array(vec![object(&mut [("to", to)])])),
-            ("from", person(&letter.from, letter.from.name.as_ref().map(Name::as_str))),
-            ("subject", letter.subject.as_str().into()),
+            ("from", person(&email.from, email.from.name.as_ref().map(Name::as_str))),
+            ("subject", email.subject.as_str().into()),
             // Plain text must come first, or the API answers 400.
             ("content", parts.into_iter().filter_map(part).collect()),
         ]);
         MailRequest::json(&self.target, &send).with_authorization(format!("Bearer {}", self.client_key.reveal()))
     }
 
-    /// 202; 429 with `X-RateLimit-Reset` in Unix seconds.
+    /// Success is 202. A 429 has `X-RateLimit-Reset` in Unix seconds.
     fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         match (answer.status, answer.by_status(now)) {
             (202, _) => ProviderVerdict::Delivered,

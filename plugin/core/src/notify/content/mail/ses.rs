@@ -11,15 +11,15 @@ use super::{EmailMessage, MailRequest, ProviderAnswer, ProviderVerdict, Settings
 use crate::base::{UnixMillis, object};
 use crate::delivery::Target;
 
-/// What to post to.
+/// The path of the API's request.
 const PATH: &str = "/v2/email/outbound-emails";
 
-/// The charset of a letter where none is set.
+/// The default charset of an email.
 const DEFAULT_CHARSET: &str = "UTF-8";
 
 const SERVICE: &str = "ses";
 
-/// Errors of SES's `SendEmail` and those common to AWS, by type.
+/// The errors of SES's `SendEmail` and those common to all of AWS, by type.
 pub(super) const SES: [(&str, Kind); 37] = [
     ("AccountSuspendedException", Kind::Final),
     ("BadRequestException", Kind::Final),
@@ -43,7 +43,7 @@ pub(super) const SES: [(&str, Kind); 37] = [
     ("UnrecognizedClientException", Kind::Final),
     ("ValidationError", Kind::Final),
     ("ValidationException", Kind::Final),
-    // A wrong secret, unless the message speaks of the time.
+    // The secret is wrong, unless the message is about the time.
     ("InvalidSignatureException", Kind::Final),
     ("SignatureDoesNotMatch", Kind::Final),
     ("LimitExceededException", Kind::Passing),
@@ -57,7 +57,7 @@ pub(super) const SES: [(&str, Kind); 37] = [
     ("RequestTimeoutException", Kind::Passing),
     ("ServiceUnavailable", Kind::Passing),
     ("ServiceUnavailableException", Kind::Passing),
-    // The clock may be set right before the next attempt, which is signed with its own time.
+    // The clock may be corrected before the next attempt, which has its own time.
     ("RequestExpired", Kind::Passing),
     ("RequestTimeTooSkewed", Kind::Passing),
 ];
@@ -72,7 +72,7 @@ pub struct AmazonSes {
     charset: String,
 }
 
-/// What signs the requests for an account, whenever they are sent.
+/// The key that signs an account's requests at each attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwsKey {
     pub region: String,
@@ -81,10 +81,10 @@ pub struct AwsKey {
 }
 
 impl AwsKey {
-    /// The headers to add to an attempt that begins `now`: `x-amz-date` and `authorization`.
+    /// The additional headers of an attempt that begins at `now`: `x-amz-date` and `authorization`.
     ///
-    /// `headers` are the request's, with its pseudo-headers. The host, the content type and the date are signed: a
-    /// proxy may add or change other headers on the way.
+    /// `headers` are the request's, with its pseudo-headers. The host, the content type and the date are signed,
+    /// because a proxy may add or change other headers.
     pub fn sign(&self, headers: &[(String, String)], body: &[u8], now: UnixMillis) -> Vec<(String, String)> {
         let value = |name: &str| headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
         let request = UnsignedRequest {
@@ -99,7 +99,7 @@ impl AwsKey {
             region: &self.region,
             service: SERVICE,
         };
-        // It is empty past the year 9999.
+        // The value is empty past the year 9999.
         credentials.sign(&request, now).unwrap_or_default()
     }
 }
@@ -138,16 +138,16 @@ impl MailProvider for AmazonSes {
         &self.target
     }
 
-    fn request(&self, letter: &EmailMessage) -> MailRequest {
+    fn request(&self, email: &EmailMessage) -> MailRequest {
         let content = |data: &str| object(&mut [("Data", data.into()), ("Charset", self.charset.as_str().into())]);
         let mut body = Map::new();
-        for (name, part) in [("Text", letter.text_part()), ("Html", letter.html_part())] {
+        for (name, part) in [("Text", email.text_part()), ("Html", email.html_part())] {
             body.extend(part.map(|part| (name.to_owned(), content(part))));
         }
-        let message = object(&mut [("Subject", content(letter.subject.as_str())), ("Body", Value::Object(body))]);
-        let to = Value::Array(vec![letter.to.in_header().into()]);
+        let message = object(&mut [("Subject", content(email.subject.as_str())), ("Body", Value::Object(body))]);
+        let to = Value::Array(vec![email.to.in_header().into()]);
         let send = object(&mut [
-            ("FromEmailAddress", letter.from.in_header().into()),
+            ("FromEmailAddress", email.from.in_header().into()),
             ("Destination", object(&mut [("ToAddresses", to)])),
             ("Content", object(&mut [("Simple", message)])),
         ]);
@@ -158,7 +158,7 @@ impl MailProvider for AmazonSes {
         self.key.sign(headers, body, now)
     }
 
-    /// 200 with a `MessageId`; errors have a type, in a header or in the body.
+    /// Success is 200 with a `MessageId`. Errors have a type, in a header or in the body.
     fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
         let json = answer.json();
         let text = |name: &str| json.get(name).and_then(Value::as_str);
@@ -167,7 +167,7 @@ impl MailProvider for AmazonSes {
             return if id { ProviderVerdict::Delivered } else { answer.by_status(now) };
         }
         let r#type = (answer.header)("x-amzn-errortype").or_else(|| text("__type").or(text("code")).map(str::to_owned));
-        // `Name:http://…` and `namespace#Name`.
+        // The forms are `Name:http://…` and `namespace#Name`.
         let r#type = r#type.as_deref().and_then(|name| name.split(':').next()?.rsplit('#').next());
         let message = text("message").or(text("Message")).unwrap_or_default();
         match find(&SES, r#type) {
@@ -181,14 +181,14 @@ impl MailProvider for AmazonSes {
     }
 }
 
-/// The region that a host name tells: what follows `email` or `email-fips`, as in `email.eu-west-1.amazonaws.com`.
+/// The region in a host name: the part after `email` or `email-fips`, as in `email.eu-west-1.amazonaws.com`.
 fn region_of_host(host: &str) -> Option<&str> {
     let mut labels = host.split('.');
     labels.find(|label| matches!(*label, "email" | "email-fips"))?;
     labels.next().filter(|region| is_region(region))
 }
 
-/// Words and a number, such as `us-gov-west-1`.
+/// Words and a number, as in `us-gov-west-1`.
 fn is_region(text: &str) -> bool {
     let Some((words, number)) = text.rsplit_once('-') else { return false };
     let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
@@ -199,14 +199,14 @@ fn is_region(text: &str) -> bool {
         && number.chars().all(|c| c.is_ascii_digit())
 }
 
-/// The host of a region's API.
+/// The URL of a region's API.
 fn base(region: &str) -> String {
     let top = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     format!("https://email.{region}.{top}")
 }
 
-/// `Region`, or what the host of `Endpoint` tells. A signature for another region than the host's is refused by
-/// AWS.
+/// The value of `Region`, or the region in the host of `Endpoint`. AWS refuses a signature for another region than the
+/// host's.
 fn region(settings: &mut Settings<'_>) -> Option<String> {
     let region = settings.given("Region");
     if region.is_some_and(|region| !is_region(region)) {
@@ -216,7 +216,7 @@ fn region(settings: &mut Settings<'_>) -> Option<String> {
     let told = settings.endpoint_host().and_then(|host| region_of_host(&host).map(str::to_owned));
     match (region, told) {
         (Some(region), Some(told)) if region != told => {
-            settings.error("Region", format!("differs from that of Endpoint, which is {told}"));
+            settings.error("Region", format!("differs from the region of Endpoint, which is {told}"));
             None
         }
         (Some(region), _) => Some(region.to_owned()),
@@ -224,7 +224,9 @@ fn region(settings: &mut Settings<'_>) -> Option<String> {
         (None, None) => {
             if settings.is_required {
                 let message = match settings.given("Endpoint") {
-                    Some(_) => "missing: Endpoint does not tell it, as email.eu-west-1.amazonaws.com would",
+                    Some(_) => {
+                        "missing: the host of Endpoint does not contain it, as email.eu-west-1.amazonaws.com does"
+                    }
                     None => "missing: give Region, Endpoint or both",
                 };
                 settings.error("Region", message);
@@ -234,7 +236,8 @@ fn region(settings: &mut Settings<'_>) -> Option<String> {
     }
 }
 
-/// AWS gives a signature of another time the same type as a wrong one, and tells them apart in words.
+/// AWS uses one error type for a signature with a wrong time and for a wrong signature. Only the message distinguishes
+/// them.
 fn speaks_of_time(message: &str) -> bool {
     message.contains("Signature expired") || message.contains("Signature not yet current")
 }

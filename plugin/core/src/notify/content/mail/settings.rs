@@ -1,19 +1,19 @@
-//! The settings of a provider, as its file reads them. They may be secrets: no error shows a value.
+//! The settings of a provider, as its file reads them. They may be secrets, so no error shows a value.
 
 use super::secret::Secret;
 use crate::delivery::Target;
 
 /// `email_backend.settings`, with the errors found so far.
 pub struct Settings<'c> {
-    /// The value of a setting; `None` where it is missing or empty.
+    /// The value of a setting; `None` if it is missing or empty.
     pub value_of: &'c dyn Fn(&str) -> Option<&'c str>,
-    /// Whether what is missing is an error.
+    /// True if a missing setting is an error.
     pub is_required: bool,
-    /// The target of a URL; `None` where that is none.
+    /// The target of a URL; `None` if the URL is invalid.
     pub target_of: &'c dyn Fn(&str) -> Option<Target>,
     /// The host of a URL.
     pub host_of: &'c dyn Fn(&str) -> Option<String>,
-    /// Settings and what is wrong with each.
+    /// Names of settings, each with its error.
     pub errors: Vec<(String, String)>,
 }
 
@@ -23,12 +23,12 @@ impl<'c> Settings<'c> {
         self.errors.push((name.to_owned(), message.into()));
     }
 
-    /// The value of a setting. Empty is as good as missing.
+    /// The value of a setting. An empty value counts as missing.
     pub fn given(&self, name: &str) -> Option<&'c str> {
         (self.value_of)(name)
     }
 
-    /// The same for one that is needed.
+    /// The value of a required setting.
     pub fn needed(&mut self, name: &str) -> Option<&'c str> {
         let value = self.given(name);
         if value.is_none() && self.is_required {
@@ -37,17 +37,17 @@ impl<'c> Settings<'c> {
         value
     }
 
-    /// A key as providers give them out: it fits into a header.
+    /// A provider's key. It must be valid in a header.
     pub fn key(&mut self, name: &str) -> Option<Secret> {
         let value = self.needed(name)?;
         if value.chars().all(|c| c.is_ascii_graphic()) {
             return Some(Secret::new(value));
         }
-        self.error(name, "has characters that no key has (a space, a line break at its end, …)");
+        self.error(name, "has characters that no key has, such as a space or a line break at its end");
         None
     }
 
-    /// The address of the API in the United States, or in the EU.
+    /// The URL of the API in the United States or in the EU.
     pub fn us_or_eu(&mut self, us: &'static str, eu: &'static str) -> &'static str {
         let Some(region) = self.given("Region") else { return us };
         if self.given("Endpoint").is_some() {
@@ -66,13 +66,13 @@ impl<'c> Settings<'c> {
         (self.host_of)(&with_scheme(self.given("Endpoint")?))
     }
 
-    /// Where the API's `path` is: behind `Endpoint`, else behind `base`.
+    /// The target of the API's `path`, below `Endpoint` or else below `base`.
     pub fn target(&mut self, base: &str, path: &str) -> Option<Target> {
         let endpoint = self.given("Endpoint").map(with_scheme);
         if endpoint.as_ref().is_some_and(|url| url.contains(['?', '#', '@'])) {
             self.error(
                 "Endpoint",
-                "is a URL with a query or a user: only scheme, host, port and the beginning of a path",
+                "has a query or a user; only scheme, host, port and the beginning of a path are allowed",
             );
             return None;
         }

@@ -1,6 +1,6 @@
-//! What a provider's answer means.
+//! Judges a provider's answer.
 //!
-//! A reason is one of a fixed set of texts: what a provider writes in its own words can repeat keys and addresses.
+//! A reason is one of a fixed set of texts, because a provider's own words can repeat keys and addresses.
 
 use std::fmt;
 
@@ -9,37 +9,36 @@ use serde_json::Value;
 use crate::base::UnixMillis;
 use crate::delivery::{DeliveryOutcome, Failure, retry_after_ms};
 
-/// The largest answer that is of use: a longer one counts as an empty one.
+/// The largest answer that is read. A larger one counts as empty.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// What came back from the provider itself, not from the proxy in its place.
+/// An answer from the provider itself, not from the proxy in its place.
 pub struct ProviderAnswer<'a> {
     /// The status.
     pub status: u16,
     /// A header by its name in lower case.
     pub header: &'a dyn Fn(&str) -> Option<String>,
-    /// The body; empty where it could not be read.
+    /// The body; empty if it could not be read.
     pub body: &'a [u8],
 }
 
-/// What becomes of an email.
+/// The result for an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderVerdict {
-    /// The provider has taken it.
+    /// The provider has accepted it.
     Delivered,
-    /// Another attempt would change nothing.
+    /// Another attempt would not change the result.
     Refused(Reason),
-    /// Worth another attempt.
+    /// Another attempt may succeed.
     Retry {
-        /// Why.
         reason: Reason,
-        /// The milliseconds that the provider asks for.
+        /// The delay that the provider asks for, in milliseconds.
         after_ms: Option<u64>,
     },
 }
 
 impl ProviderVerdict {
-    /// The same for the delivery policy, which backs off and gives up as for any message.
+    /// The result in the form for the delivery policy, which retries and gives up as for any message.
     pub fn outcome(&self) -> DeliveryOutcome {
         match *self {
             ProviderVerdict::Delivered => DeliveryOutcome::Delivered,
@@ -50,7 +49,7 @@ impl ProviderVerdict {
         }
     }
 
-    /// Why it is not delivered.
+    /// The reason why the email is not delivered.
     pub fn reason(&self) -> Option<Reason> {
         match *self {
             ProviderVerdict::Delivered => None,
@@ -59,12 +58,12 @@ impl ProviderVerdict {
     }
 }
 
-/// A status, and what it means. It shows no key, no address and nothing of the email.
+/// A status and its meaning. It contains no key, no address and no text of the email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// The status.
     pub status: u16,
-    /// The error's name at the provider, or a few words; empty where the status says all.
+    /// The provider's name of the error, or a short text; empty if the status says enough.
     pub text: &'static str,
 }
 
@@ -77,7 +76,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a named error comes to.
+/// The consequence of a named error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Final,
@@ -102,8 +101,8 @@ impl ProviderAnswer<'_> {
         crate::base::json::parse(self.body).unwrap_or_default()
     }
 
-    /// Where the status is all that is known: as for webhooks, a 4xx is final but for 408, 425 and 429. A 2xx that is
-    /// not what the provider documents is tried again: delivery is at least once, and duplicates are possible.
+    /// Judges by the status alone. As for webhooks, a 4xx is final except 408, 425 and 429. A 2xx that the provider
+    /// does not document is retried: delivery is at least once, and duplicates are possible.
     pub(super) fn by_status(&self, now: UnixMillis) -> ProviderVerdict {
         match self.status {
             401 | 403 => self.refused("the key is not accepted, or may not send from this address"),
@@ -125,7 +124,7 @@ impl ProviderAnswer<'_> {
     }
 }
 
-/// A named error.
+/// Finds a named error.
 pub(super) fn find(known: &[(&'static str, Kind)], name: Option<&str>) -> Option<(&'static str, Kind)> {
     let name = name?.trim();
     known.iter().find(|(candidate, _)| *candidate == name).copied()

@@ -13,7 +13,7 @@ fn judge(provider: Provider, status: u16, headers: &[(&str, &str)], body: &str) 
     provider.judge(&ProviderAnswer { status, header: &header, body: body.as_bytes() }, NOW)
 }
 
-/// `+` delivered, `-` refused, `~` to be retried; and the reason.
+/// `+` for delivered, `-` for refused, `~` for retry; and the reason.
 fn in_short(verdict: &ProviderVerdict) -> (char, String) {
     let sign = match verdict.outcome() {
         DeliveryOutcome::Delivered => '+',
@@ -179,7 +179,7 @@ fn amazon_ses() {
 }
 
 #[test]
-fn providers_say_when_to_come_back() {
+fn providers_ask_for_a_delay() {
     let after = |provider, status, headers: &[(&str, &str)]| match judge(provider, status, headers, "").outcome() {
         DeliveryOutcome::Failed(Failure::Status { status: told, retry_after_ms }) if told == status => retry_after_ms,
         other => panic!("{other:?}"),
@@ -197,7 +197,7 @@ fn providers_say_when_to_come_back() {
 }
 
 #[test]
-fn no_reason_repeats_what_an_answer_says() {
+fn no_reason_repeats_text_of_an_answer() {
     let body = r#"{"name":"md-KEY","status":"error","message":"md-KEY a@b.test","__type":"md-KEY","code":"md-KEY"}"#;
     for provider in [Mandrill, SendGrid, Mailgun, AmazonSes] {
         for status in [200, 202, 302, 400, 401, 403, 404, 429, 500] {

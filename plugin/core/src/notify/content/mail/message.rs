@@ -1,13 +1,14 @@
-//! A letter: who writes what to whom. Its parts cannot break out of their places in a message.
+//! An email: sender, recipient, subject and body. No part can break out of its place in the message.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Mailbox, cut, one_line};
 
-/// Octets of a subject: it fits into one line of a message, of which RFC 5322 allows 998, also when it is encoded.
+/// Maximum bytes of a subject. It fits into one header line, which may have 998 bytes by RFC 5322, even if it is
+/// encoded.
 const MAX_SUBJECT: usize = 480;
 
-/// What stands for a subject that is empty: SendGrid takes none without.
+/// The replacement of an empty subject. SendGrid refuses empty subjects.
 const NO_SUBJECT: &str = "(no subject)";
 
 /// One line, never empty.
@@ -15,32 +16,30 @@ const NO_SUBJECT: &str = "(no subject)";
 pub struct EmailSubject(String);
 
 impl EmailSubject {
-    /// Control characters, line breaks above all, and runs of white space become one space: a rendered subject cannot
-    /// add a header. What is longer than 480 bytes is cut, and nothing becomes `(no subject)`.
+    /// Control characters, line breaks and runs of white space become one space, so that a rendered subject cannot add
+    /// a header. A text longer than 480 bytes is cut, and an empty text becomes `(no subject)`.
     pub fn new(text: &str) -> Self {
         let line = one_line(text);
         let subject = cut(&line, MAX_SUBJECT).trim_end();
         EmailSubject(if subject.is_empty() { NO_SUBJECT } else { subject }.to_owned())
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The text of a letter, in lines; plain or HTML.
+/// The body of an email, in lines; plain text or HTML.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailBody(String);
 
 impl EmailBody {
-    /// Control characters other than line breaks and tabs, which no message may have, become U+FFFD.
+    /// Control characters other than line breaks and tabs are not allowed in email. They become U+FFFD.
     pub fn new(text: String) -> Self {
         let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
         EmailBody(if text.contains(is_bad) { text.replace(is_bad, "\u{fffd}") } else { text })
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,23 +49,20 @@ impl EmailBody {
     }
 }
 
-/// A letter to one recipient.
+/// An email to one recipient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailMessage {
-    /// The recipient.
     pub to: Mailbox,
-    /// The sender.
     pub from: Mailbox,
-    /// What it is about.
     pub subject: EmailSubject,
-    /// What it says.
+    /// The plain text.
     pub text: EmailBody,
-    /// The same in HTML.
+    /// The HTML form of the same text.
     pub html: Option<EmailBody>,
 }
 
 impl EmailMessage {
-    /// The plain part. Providers take no empty one: it is left out beside HTML, and without HTML it is the subject.
+    /// The plain part. Providers refuse an empty one: it is left out if there is HTML, otherwise it is the subject.
     pub(super) fn text_part(&self) -> Option<&str> {
         match (self.text.is_blank(), self.html_part()) {
             (false, _) => Some(self.text.as_str()),
@@ -75,7 +71,6 @@ impl EmailMessage {
         }
     }
 
-    /// The HTML part.
     pub(super) fn html_part(&self) -> Option<&str> {
         self.html.as_ref().filter(|html| !html.is_blank()).map(EmailBody::as_str)
     }
@@ -83,7 +78,7 @@ impl EmailMessage {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::letter;
+    use super::super::testing::email;
     use super::*;
     use proptest::prelude::*;
     #[cfg(target_arch = "wasm32")]
@@ -99,19 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn a_body_keeps_its_lines_and_loses_control_characters() {
+    fn a_body_keeps_line_breaks_and_loses_control_characters() {
         assert_eq!(EmailBody::new("a\r\n\tb\n".into()).as_str(), "a\r\n\tb\n");
         assert_eq!(EmailBody::new("a\0b\u{1b}[2J\u{85}".into()).as_str(), "a\u{fffd}b\u{fffd}[2J\u{fffd}");
     }
 
     #[test]
     fn no_part_is_empty() {
-        let mut letter = letter();
-        letter.text = EmailBody::new(" \n".into());
-        assert_eq!(letter.text_part(), None);
-        assert!(letter.html_part().is_some());
-        letter.html = Some(EmailBody::new(String::new()));
-        assert_eq!((letter.text_part(), letter.html_part()), (Some(letter.subject.as_str()), None));
+        let mut email = email();
+        email.text = EmailBody::new(" \n".into());
+        assert_eq!(email.text_part(), None);
+        assert!(email.html_part().is_some());
+        email.html = Some(EmailBody::new(String::new()));
+        assert_eq!((email.text_part(), email.html_part()), (Some(email.subject.as_str()), None));
     }
 
     proptest! {
