@@ -5,6 +5,22 @@ use std::cmp::Ordering;
 
 use crate::access::decode_query_part;
 
+/// The reason why a text is not a path template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathTemplateError {
+    #[error("{0:?} does not start with /")]
+    NoSlash(String),
+    #[error("{0:?} is not a path: it has blanks, a query or a fragment")]
+    NotPath(String),
+    /// No segment of a request's path can equal this one.
+    #[error("{segment:?} {reason}")]
+    NeverMatches { segment: String, reason: &'static str },
+    #[error("{0:?} is neither literal nor a name in braces, such as {{id}}")]
+    Segment(String),
+    #[error("{0:?} is used twice")]
+    UsedTwice(String),
+}
+
 /// A path with named places: each segment is a literal, or `{name}` for any segment that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Segment>);
@@ -25,24 +41,24 @@ impl Template {
     /// # Errors
     /// The template does not begin with a slash, or no request's path can match it, or a name in it is invalid or
     /// repeated.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let Some(rest) = text.strip_prefix('/') else { return Err(format!("{text:?} does not start with /")) };
+    pub fn parse(text: &str) -> Result<Self, PathTemplateError> {
+        let Some(rest) = text.strip_prefix('/') else { return Err(PathTemplateError::NoSlash(text.to_owned())) };
         if text.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace()) {
-            return Err(format!("{text:?} is not a path: it has blanks, a query or a fragment"));
+            return Err(PathTemplateError::NotPath(text.to_owned()));
         }
         let mut segments: Vec<Segment> = Vec::new();
         for part in rest.split('/') {
             let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
-            if let Some(wrong) = never_matches(part) {
-                return Err(format!("{part:?} {wrong}"));
+            if let Some(reason) = never_matches(part) {
+                return Err(PathTemplateError::NeverMatches { segment: part.to_owned(), reason });
             }
             let segment = match name {
                 Some(name) if is_word(name) => Segment::Name(name.to_owned()),
                 None if !part.contains(['{', '}']) => Segment::Literal(decoded(part).into_owned()),
-                _ => return Err(format!("{part:?} is neither literal nor a name in braces, such as {{id}}")),
+                _ => return Err(PathTemplateError::Segment(part.to_owned())),
             };
             if matches!(segment, Segment::Name(_)) && segments.contains(&segment) {
-                return Err(format!("{part:?} is used twice"));
+                return Err(PathTemplateError::UsedTwice(part.to_owned()));
             }
             segments.push(segment);
         }

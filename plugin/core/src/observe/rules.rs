@@ -121,7 +121,7 @@ impl Rules {
 
     /// Called at a request's headers. Returns the parts of the exchange to read, if a rule is for it. `path` is the
     /// whole path as sent, without the query.
-    pub fn watch(&self, method: &str, path: &str, _query: &str) -> Option<Watch> {
+    pub fn watch(&self, method: &str, path: &str) -> Option<Watch> {
         let mut watch: Option<Watch> = None;
         for (rule, _) in self.matching(method, path) {
             let (request, response) = rule.what.needs();

@@ -43,7 +43,7 @@ impl Watched {
         let query = text(request.query().unwrap_or_default());
         let (path, watch) = readings.encoded().iter().find_map(|reading| {
             let path = text(&reading.path);
-            let watch = rules.watch(&method, &path, &query)?;
+            let watch = rules.watch(&method, &path)?;
             Some((path, watch))
         })?;
         let request_type = header("content-type");

@@ -1,7 +1,30 @@
 //! Paths in the configuration: prefixes of request paths.
 
-use super::Readings;
 use super::steps::{AFTER_DECODING, decode, escape, is_unreserved};
+use super::{Readings, Unclear};
+
+/// The reason why a text is not a prefix of paths, with the text to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    #[error("{0:?} does not start with /")]
+    NoSlash(String),
+    #[error("{0:?} does not start with /; it is a path, not a URL")]
+    Url(String),
+    #[error("{text:?} has a {part}, which no request's path has: write {path:?}")]
+    NotOnlyPath { text: String, part: &'static str, path: String },
+    #[error("{text:?} has braces; a pattern is not supported here, only the beginning of a path: write {before:?}")]
+    Pattern { text: String, before: String },
+    #[error("{0:?} has a control character, which no path has")]
+    ControlCharacter(String),
+    #[error("{text:?} has a blank, which clients send encoded: write {encoded:?}")]
+    Blank { text: String, encoded: String },
+    #[error("{text:?} has a percent sign that encodes nothing: write {encoded:?} to mean the sign itself")]
+    PercentSign { text: String, encoded: String },
+    #[error("{text:?}: {reason}")]
+    Unclear { text: String, reason: Unclear },
+    #[error("{text:?} means different paths to different servers: write {plain:?}")]
+    Ambiguous { text: String, plain: String },
+}
 
 /// A prefix of paths, such as a `listen_path`. It has only one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,47 +46,43 @@ impl Prefix {
     ///
     /// # Errors
     /// Why no path begins with the prefix, or why servers disagree on which paths do, with the text to write instead.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, PrefixError> {
+        let owned = || text.to_owned();
         if !text.starts_with('/') {
-            let url = if text.contains("://") { "; it is a path, not a URL" } else { "" };
-            return Err(format!("{text:?} does not start with /{url}"));
+            return Err(if text.contains("://") { PrefixError::Url(owned()) } else { PrefixError::NoSlash(owned()) });
         }
-        for (mark, name) in [('?', "query"), ('#', "fragment")] {
+        for (mark, part) in [('?', "query"), ('#', "fragment")] {
             if let Some((path, _)) = text.split_once(mark) {
-                return Err(format!("{text:?} has a {name}, which no request's path has: write {path:?}"));
+                return Err(PrefixError::NotOnlyPath { text: owned(), part, path: path.to_owned() });
             }
         }
         if let Some((before, _)) = text.split_once(['{', '}']) {
-            return Err(format!(
-                "{text:?} has braces; a pattern is not supported here, only the beginning of a path: write {before:?}"
-            ));
+            return Err(PrefixError::Pattern { text: owned(), before: before.to_owned() });
         }
         if text.contains(char::is_control) {
-            return Err(format!("{text:?} has a control character, which no path has"));
+            return Err(PrefixError::ControlCharacter(owned()));
         }
         if text.contains(char::is_whitespace) {
             let encoded: String =
                 text.chars().map(|c| if c == ' ' { "%20".to_owned() } else { c.to_string() }).collect();
-            return Err(format!("{text:?} has a blank, which clients send encoded: write {encoded:?}"));
+            return Err(PrefixError::Blank { text: owned(), encoded });
         }
         let bytes = text.as_bytes();
         let is_sign = |rest: &[u8]| rest.first() == Some(&b'%') && escape(rest).is_none();
         if let Some(at) = (0..bytes.len()).find(|at| bytes.get(*at..).is_some_and(is_sign)) {
             let (before, rest) = text.split_at_checked(at).unwrap_or_default();
             let encoded = format!("{before}%25{}", rest.get(1..).unwrap_or_default());
-            return Err(format!(
-                "{text:?} has a percent sign that encodes nothing: write {encoded:?} to mean the sign itself"
-            ));
+            return Err(PrefixError::PercentSign { text: owned(), encoded });
         }
-        let readings = Readings::of(bytes).map_err(|unclear| format!("{text:?}: {unclear}"))?;
+        let readings = Readings::of(bytes).map_err(|reason| PrefixError::Unclear { text: owned(), reason })?;
         let mut paths: Vec<&[u8]> = readings.decoded().iter().map(|reading| reading.path.as_ref()).collect();
         paths.sort_unstable();
         paths.dedup();
         if let [path] = paths[..] {
             return Ok(Prefix { decoded: path.to_vec(), written: respelled(bytes), is_strict: false });
         }
-        let plain = plainest(bytes);
-        Err(format!("{text:?} means different paths to different servers: write {:?}", String::from_utf8_lossy(&plain)))
+        let plain = String::from_utf8_lossy(&plainest(bytes)).into_owned();
+        Err(PrefixError::Ambiguous { text: owned(), plain })
     }
 
     /// Makes the prefix strict. With a slash at its end, it does not match the path without that slash. Without one, it

@@ -169,7 +169,7 @@ fn an_error_in_a_prefix_says_what_to_write_instead() {
         ("/a%09b/", "/ab/"),
         ("/orders/{id}/", "/orders/"),
     ] {
-        let error = Prefix::parse(text).unwrap_err();
+        let error = Prefix::parse(text).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{text:?}")) && error.contains(&format!("{instead:?}")), "{error}");
     }
     for text in ["", "a", "https://h/a", "*", "\t/a", "/a\tb"] {

@@ -245,7 +245,7 @@ fn compose(notifications: &Notifications, tally: &Tally, now: UnixMillis) -> Res
     let event = event(tally, now).ok_or(DigestError::NoEvent)?;
     let content = match (&channel.form, &tally.to) {
         (Form::Webhook(webhook), None) => {
-            let rendered = notifications.templates.render(&webhook.template, &event).map_err(ContentError::Template)?;
+            let rendered = notifications.templates.render(&webhook.template, &event).map_err(ContentError::from)?;
             webhook_request(webhook, rendered)
         }
         (Form::Email(Recipient::Fixed(to)), Some(_)) => {

@@ -9,15 +9,15 @@ use crate::notify::content::Email;
 use crate::notify::content::mail::templates::{
     EmailFacts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP,
 };
-use crate::notify::content::template::Rendered;
+use crate::notify::content::template::{RenderError, Rendered};
 use crate::notify::{Channel, Content, Form, Mail, Notifications, Recipient, Webhook, WebhookRequest};
 
 /// Why a message cannot be made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ContentError {
-    /// A template failed. The text says which one, and why.
+    /// A template failed.
     #[error("{0}")]
-    Template(String),
+    Template(#[from] RenderError),
     /// The key's metadata has no valid address.
     #[error("meta_data.email of the key {0}")]
     Address(AddressError),
@@ -50,7 +50,7 @@ pub fn draft<'n>(
 ) -> Result<Option<Draft<'n>>, ContentError> {
     let (stable, unwritten) = match &channel.form {
         Form::Webhook(webhook) => {
-            let rendered = notifications.templates.render(&webhook.template, event).map_err(ContentError::Template)?;
+            let rendered = notifications.templates.render(&webhook.template, event)?;
             (rendered.stable().to_owned(), Unwritten::Webhook(webhook, rendered))
         }
         Form::Email(recipient) => {
@@ -95,7 +95,7 @@ pub fn webhook_request(webhook: &Webhook, rendered: Rendered) -> Content {
 /// # Errors
 /// A template fails.
 pub fn email(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Content, ContentError> {
-    let message = mail.message(name, &EmailFacts::of_event(event), to).map_err(ContentError::Template)?;
+    let message = mail.message(name, &EmailFacts::of_event(event), to)?;
     Ok(Content::Email(Box::new(Email { account: mail.backend.account.clone(), message })))
 }
 
@@ -139,7 +139,7 @@ fn cause_of_email(mail: &Mail, name: &str, event: &Event, to: &Mailbox) -> Resul
             let facts = EmailFacts::of_event(&stable);
             let meta = Meta { usage_percentage: String::new(), ..event.meta.clone() };
             let facts = EmailFacts { meta: Some(&meta), ..facts };
-            let draft = mail.templates.draft(name, &facts).map_err(ContentError::Template)?;
+            let draft = mail.templates.draft(name, &facts)?;
             let Meta { org_id, key, api_id, trigger_limit, .. } = &meta;
             let threshold = if trigger_limit.is_empty() { None } else { Some([org_id, key, api_id, trigger_limit]) };
             format!("{threshold:?}\n{draft:?}")

@@ -28,7 +28,7 @@ impl Case {
         let rules = Rules::new(Prefix::parse(listen_path).unwrap(), Some(self.preset), Vec::new(), 1024);
         let target = format!("{before}{}", self.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let needs = rules.watch(self.method, path, query).unwrap_or_default();
+        let needs = rules.watch(self.method, path).unwrap_or_default();
         // Bodies that are not needed are not there.
         let request = if needs.needs_request { self.request.view() } else { BodyView::None };
         let response = if needs.needs_response { self.response.view() } else { BodyView::None };

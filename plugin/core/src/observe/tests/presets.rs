@@ -135,7 +135,7 @@ impl Case {
 #[test]
 fn exchanges_without_events_are_not_watched() {
     let watch = |preset, method: &str, path: &str| {
-        Rules::new(Prefix::default(), Some(preset), Vec::new(), 1).watch(method, path, "")
+        Rules::new(Prefix::default(), Some(preset), Vec::new(), 1).watch(method, path)
     };
     for (preset, method, path) in [
         (Preset::Gateway, "GET", "/tyk/keys/mine"),

@@ -74,7 +74,7 @@ fn a_portal_rule_fills_the_message_and_leaves_out_missing_values() {
         "event": "OrganizationRegistered", "method": "POST", "path": "/orgs",
         "message": { "ID": { "response": "/id" }, "Name": { "request": "/name" }, "CreatedAt": { "response": "/at" } }
     }] }));
-    let watch = rules.watch("POST", "/in/orgs", "").unwrap();
+    let watch = rules.watch("POST", "/in/orgs").unwrap();
     assert!(watch.needs_request && watch.needs_response);
     let (request, response) = (json!({ "name": "Acme" }), json!({ "id": 3 }));
     let list = rules.occurrences(&exchange("POST", "/in/orgs", &request, &response));
@@ -153,7 +153,7 @@ fn only_the_exchanges_of_rules_are_watched() {
         { "event": "key_event", "action": "add", "method": "POST", "path": "/a/{id}", "data": { "request": "" } },
         { "event": "key_event", "action": "update", "method": "POST", "path": "/a/special", "data": { "response": "" } }
     ] }));
-    let watch = |method, path| rules.watch(method, path, "").map(|watch| (watch.needs_request, watch.needs_response));
+    let watch = |method, path| rules.watch(method, path).map(|watch| (watch.needs_request, watch.needs_response));
     assert_eq!(watch("DELETE", "/in/a/1"), Some((false, false)));
     assert_eq!(watch("POST", "/in/a/1"), Some((true, false)));
     assert_eq!(watch("POST", "/in/a/special"), Some((false, true)));
@@ -369,10 +369,10 @@ fn a_rules_path_is_below_the_listen_path_or_complete() {
     ] {
         let rules = rules(post(path));
         for request in matching {
-            assert!(rules.watch("POST", request, "").is_some(), "{path} is for {request}");
+            assert!(rules.watch("POST", request).is_some(), "{path} is for {request}");
         }
         for request in others {
-            assert!(rules.watch("POST", request, "").is_none(), "{path} is not for {request}");
+            assert!(rules.watch("POST", request).is_none(), "{path} is not for {request}");
         }
     }
 }
@@ -455,7 +455,7 @@ fn mistakes_in_event_options_are_reported_with_their_paths() {
 proptest! {
     #[test]
     fn no_path_and_no_template_panics(
-        template in "[/a{}%?]{0,12}", path in ".{0,20}", query in ".{0,20}", listen in "/[a/]{0,4}",
+        template in "[/a{}%?]{0,12}", path in ".{0,20}", listen in "/[a/]{0,4}",
     ) {
         if let Ok(template) = Template::parse(&template) {
             let _ = template.matches(&path);
@@ -464,7 +464,7 @@ proptest! {
         for preset in Preset::ALL {
             let rules = Rules::new(Prefix::parse(&listen).unwrap_or_default(), Some(preset), Vec::new(), 1024);
             for method in ["POST", "PUT", "DELETE"] {
-                let _ = rules.watch(method, &path, &query);
+                let _ = rules.watch(method, &path);
             }
         }
     }

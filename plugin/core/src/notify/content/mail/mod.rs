@@ -30,6 +30,7 @@ pub use verdict::{ProviderAnswer, ProviderVerdict};
 
 use crate::base::Mailbox;
 use crate::delivery::Target;
+use crate::notify::content::template::RenderError;
 use templates::{EmailFacts, MailTemplates};
 
 /// The configuration of e-mail.
@@ -44,8 +45,8 @@ impl Mail {
     /// Writes the email with this name (see [`templates::names`]) from these facts. The sender is the configured one.
     ///
     /// # Errors
-    /// A template fails at run time. The text says which one, and why.
-    pub fn message(&self, name: &str, facts: &EmailFacts<'_>, to: Mailbox) -> Result<EmailMessage, String> {
+    /// A template fails at run time.
+    pub fn message(&self, name: &str, facts: &EmailFacts<'_>, to: Mailbox) -> Result<EmailMessage, RenderError> {
         let draft = self.templates.draft(name, facts)?;
         Ok(EmailMessage {
             to,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::message::{EmailBody, EmailSubject};
 use crate::base::json;
 use crate::event::{Event, EventKind, Meta};
-use crate::notify::content::template::{TemplateError, TemplateName, Templates};
+use crate::notify::content::template::{RenderError, TemplateError, TemplateName, Templates};
 
 /// The email for gateway events that have none of their own.
 pub const GATEWAY_EVENT: &str = "gateway_event";
@@ -269,9 +269,10 @@ impl MailTemplates {
     /// Writes the email with this name, in either spelling of portal events.
     ///
     /// # Errors
-    /// The name is unknown, or a template fails at run time. The text says which one, and why.
-    pub fn draft(&self, name: &str, facts: &EmailFacts<'_>) -> Result<EmailDraft, String> {
-        let parts = known(name).and_then(|name| self.parts(name)).ok_or_else(|| format!("no email {name:?}"))?;
+    /// The name is unknown, or a template fails at run time.
+    pub fn draft(&self, name: &str, facts: &EmailFacts<'_>) -> Result<EmailDraft, RenderError> {
+        let parts =
+            known(name).and_then(|name| self.parts(name)).ok_or_else(|| RenderError::Unknown(name.to_owned()))?;
         let view = facts.view();
         let render = |part: &TemplateName| self.templates.render_value(part, view.clone());
         Ok(EmailDraft {

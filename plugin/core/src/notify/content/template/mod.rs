@@ -46,6 +46,16 @@ enum Volatile {
     For(&'static [&'static str]),
 }
 
+/// A template that gives no text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("no template or email {0:?}")]
+    Unknown(String),
+    /// A helper failed at run time.
+    #[error("template {name:?}: {reason}")]
+    Failed { name: String, reason: String },
+}
+
 /// The name of an existing template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateName(String);
@@ -120,8 +130,8 @@ impl Templates {
     /// Renders a message, and the form of it that is the same for two events of one cause.
     ///
     /// # Errors
-    /// A helper fails at run time. The text says which one.
-    pub fn render(&self, name: &TemplateName, event: &Event) -> Result<Rendered, String> {
+    /// A helper fails at run time.
+    pub fn render(&self, name: &TemplateName, event: &Event) -> Result<Rendered, RenderError> {
         if let Some(management) = &event.management {
             return self.render_management(name, event, management);
         }
@@ -140,7 +150,12 @@ impl Templates {
     }
 
     /// Renders the documented message, unless the handler has its own template.
-    fn render_management(&self, name: &TemplateName, event: &Event, said: &Management) -> Result<Rendered, String> {
+    fn render_management(
+        &self,
+        name: &TemplateName,
+        event: &Event,
+        said: &Management,
+    ) -> Result<Rendered, RenderError> {
         if name.0 == builtin::DEFAULT {
             return Ok(Rendered { body: said.body.clone(), stable: Some(said.stable.clone()) });
         }
@@ -151,16 +166,17 @@ impl Templates {
     /// Renders a value that is not an event. The template names its fields.
     ///
     /// # Errors
-    /// A helper fails at run time. The text says which one.
-    pub fn render_value(&self, name: &TemplateName, value: Value) -> Result<String, String> {
+    /// A helper fails at run time.
+    pub fn render_value(&self, name: &TemplateName, value: Value) -> Result<String, RenderError> {
         self.render_with(&name.0, value)
     }
 
-    fn render_with(&self, name: &str, data: Value) -> Result<String, String> {
-        let known = self.known.get(name).ok_or_else(|| format!("no template {name:?}"))?;
-        let registry = self.registries.get(&known.format).ok_or_else(|| format!("no template {name:?}"))?;
+    fn render_with(&self, name: &str, data: Value) -> Result<String, RenderError> {
+        let unknown = || RenderError::Unknown(name.to_owned());
+        let known = self.known.get(name).ok_or_else(unknown)?;
+        let registry = self.registries.get(&known.format).ok_or_else(unknown)?;
         registry::render(registry, name, known.format, data)
-            .map_err(|error| format!("template {name:?}: {}", fault::unrendered(error.reason())))
+            .map_err(|error| RenderError::Failed { name: name.to_owned(), reason: fault::unrendered(error.reason()) })
     }
 }
 

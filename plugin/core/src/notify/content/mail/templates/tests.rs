@@ -50,7 +50,10 @@ fn every_event_has_an_email() {
         check_html(draft.html.unwrap().as_str());
     }
     assert!(emails.draft("OrganizationRegistered", &facts("OrganizationRegistered", "", &nothing, &nothing)).is_ok());
-    assert_eq!(emails.draft("nope", &facts("nope", "", &nothing, &nothing)), Err("no email \"nope\"".to_owned()));
+    assert_eq!(
+        emails.draft("nope", &facts("nope", "", &nothing, &nothing)),
+        Err(RenderError::Unknown("nope".to_owned()))
+    );
 }
 
 #[test]
