@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::thread::SimThread;
-use crate::state::lock;
+use crate::base::lock;
 use crate::state::timers::{TimerId, Timers};
 
 /// Something that a thread does.

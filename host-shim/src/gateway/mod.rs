@@ -36,26 +36,25 @@ use anyhow::{Context as _, Result, anyhow, bail};
 pub use message::{Request, Response};
 pub use network::{Handler, Reply};
 
-use crate::abi::types::LogLevel;
+use crate::base::{LogLevel, lock};
 use crate::config::{self, defaults, model};
-use crate::host::{Host, Limits};
-use crate::network::Network;
-use crate::program::{Modules, Program};
 use crate::state::clock::{Clock, nanos};
 use crate::state::faults::Faults;
-use crate::state::lock;
 use crate::state::logs::{LogLine, Logs};
 use crate::state::quirks::Quirk;
+use crate::state::{Host, Limits};
+use crate::traffic::Network;
+use crate::worker::{Modules, Program};
 use events::{Event, Events};
-use exchange::Answer;
-use network::Upstreams;
+use exchange::AnswerSlot;
+use network::SimUpstreams;
 use thread::{SimThread, ThreadHandle};
 
 /// What the threads share.
 struct Shared {
     host: Arc<Host>,
     events: Events,
-    upstreams: Upstreams,
+    upstreams: SimUpstreams,
     program: Mutex<Arc<Program>>,
     empty_listener: Arc<model::Listener>,
     requests: AtomicU64,
@@ -193,7 +192,7 @@ impl Builder {
         let shared = Arc::new(Shared {
             host,
             events: Events::default(),
-            upstreams: Upstreams::default(),
+            upstreams: SimUpstreams::default(),
             program: Mutex::new(Arc::new(program)),
             empty_listener: Arc::new(defaults::listener()),
             requests: AtomicU64::new(1),
@@ -232,7 +231,7 @@ pub struct Gateway {
 }
 
 /// A request that is under way.
-pub struct Pending(Arc<Answer>);
+pub struct Pending(Arc<AnswerSlot>);
 
 impl Pending {
     /// The response, if it is whole by now.
@@ -340,7 +339,7 @@ impl Gateway {
         if worker == 0 || worker > workers {
             bail!("there is no worker {worker}: they count from 1 to {workers}");
         }
-        let answer = Arc::new(Answer::default());
+        let answer = Arc::new(AnswerSlot::default());
         let for_thread = Arc::clone(&answer);
         self.on(worker, move |thread| thread.request(request, for_thread))?;
         Ok(Pending(answer))

@@ -3,9 +3,9 @@
 use http::{Method, Version};
 
 use super::convert;
+use crate::base::Headers;
 use crate::config::model::ConnectionManager;
-use crate::headers::Headers;
-use crate::paths::{self, Prepared};
+use crate::router::paths::{self, Prepared};
 
 /// Envoy's `max_request_headers_kb`.
 const MAX_HEADERS: usize = 60 * 1024;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::state::lock;
+use crate::base::lock;
 
 /// A body waits to be emptied when it holds this many bytes.
 const HIGH_WATER: usize = 256 * 1024;

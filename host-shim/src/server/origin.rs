@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
+use crate::base::Headers;
 use crate::config::model::ConnectionManager;
-use crate::headers::Headers;
 
 /// Envoy obeys these where they come from within; nothing comes from within by default.
 const INTERNAL: [&str; 13] = [

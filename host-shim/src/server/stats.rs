@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::host::Host;
+use crate::state::Host;
 use crate::state::metrics::Stat;
 
 /// A listener's counters, on a thread.

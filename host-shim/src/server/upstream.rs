@@ -21,12 +21,11 @@ use super::body::UpstreamBody;
 use super::connect::{Addresses, Connector, resolve};
 use super::convert::{self, Unsendable};
 use super::failure;
+use crate::base::Headers;
 use crate::config::model::{Cluster, Discovery, HostPort, UpstreamTls};
-use crate::headers::Headers;
+use crate::config::tls;
 use crate::router;
-use crate::stream::data::flags;
-use crate::tls;
-use crate::vm::state::LocalReply;
+use crate::traffic::{LocalReply, flags};
 
 /// The most endpoints that a thread keeps connections for: the size of Envoy's DNS cache.
 const MAX_ENDPOINTS: usize = 1024;

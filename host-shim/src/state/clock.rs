@@ -31,13 +31,13 @@ impl Clock {
     }
 
     /// As a `date` header has it: `Sat, 21 Nov 2026 10:50:25 GMT`.
-    pub(crate) fn http_date(&self) -> String {
+    pub fn http_date(&self) -> String {
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.now())).unwrap_or_default();
         time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     /// Moves a manual clock forward to a time; it never goes back. The system's clock cannot be moved.
-    pub(crate) fn move_to(&self, time: u64) {
+    pub fn move_to(&self, time: u64) {
         if let Clock::Manual(now) = self {
             now.fetch_max(time, Ordering::SeqCst);
         }
@@ -45,6 +45,6 @@ impl Clock {
 }
 
 /// A duration's nanoseconds, for times up to the year 2554.
-pub(crate) fn nanos(duration: Duration) -> u64 {
+pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

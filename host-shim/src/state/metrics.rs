@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::lock;
-use crate::abi::types::MetricType;
+use crate::base::{MetricType, lock};
 
 /// A statistic.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub struct Stat {
 }
 
 /// The upper bounds of Envoy's buckets.
-pub(crate) const BUCKETS: [f64; 19] = [
+pub const BUCKETS: [f64; 19] = [
     0.5,
     1.0,
     5.0,
@@ -41,11 +40,11 @@ pub(crate) const BUCKETS: [f64; 19] = [
 
 /// What a histogram has recorded.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     /// How many samples are in each of [`BUCKETS`] or in one before it.
-    pub(crate) buckets: [u64; BUCKETS.len()],
-    pub(crate) count: u64,
-    pub(crate) sum: f64,
+    pub buckets: [u64; BUCKETS.len()],
+    pub count: u64,
+    pub sum: f64,
     /// The latest, for quantiles.
     samples: VecDeque<u64>,
 }
@@ -65,7 +64,7 @@ impl Stat {
     }
 
     /// All that a histogram has recorded.
-    pub(crate) fn histogram(&self) -> Histogram {
+    pub fn histogram(&self) -> Histogram {
         lock(&self.histogram).clone()
     }
 
@@ -115,12 +114,12 @@ impl Metrics {
     }
 
     /// A counter of the host's own.
-    pub(crate) fn counter(&self, name: &str) -> Arc<Stat> {
+    pub fn counter(&self, name: &str) -> Arc<Stat> {
         self.define(MetricType::Counter, name)
     }
 
     /// A gauge of the host's own.
-    pub(crate) fn gauge(&self, name: &str) -> Arc<Stat> {
+    pub fn gauge(&self, name: &str) -> Arc<Stat> {
         self.define(MetricType::Gauge, name)
     }
 

@@ -3,8 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use super::lock;
-use crate::abi::types::Status;
+use crate::base::{Status, lock};
 
 /// Whom `proxy_on_queue_ready` is called on.
 #[derive(Clone, Debug, PartialEq, Eq)]

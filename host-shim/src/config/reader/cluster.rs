@@ -84,7 +84,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
 }
 
 /// Where a dynamic forward proxy has no protocol options, Envoy sets both.
-fn set_tls_flags(tls: &mut UpstreamTls, options: Option<&protocol::Options<'_>>, kind: Option<&Kind>) {
+fn set_tls_flags(tls: &mut UpstreamTls, options: Option<&protocol::ProtocolOptions<'_>>, kind: Option<&Kind>) {
     let is_forward_proxy = matches!(kind, Some(Kind::ForwardProxy { .. }));
     tls.auto_sni = options.map_or(is_forward_proxy, |options| options.auto_sni);
     tls.auto_san_validation = options.map_or(is_forward_proxy, |options| options.auto_san_validation);
