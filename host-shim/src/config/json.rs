@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use super::node::{Key, Node, Value, insert};
 use super::yaml::{MAX_DEPTH, Parsed, SyntaxFault};
 
-/// Parses strict JSON.
 pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxFault> {
     if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
         return Err(SyntaxFault {

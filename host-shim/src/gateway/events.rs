@@ -7,7 +7,6 @@ use super::thread::SimThread;
 use crate::base::lock;
 use crate::state::timers::{TimerId, Timers};
 
-/// Something that a thread does.
 pub(super) type Event = Box<dyn FnOnce(&SimThread) + Send>;
 
 /// The events of all threads.

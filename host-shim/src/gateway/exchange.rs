@@ -35,7 +35,6 @@ impl AnswerSlot {
     }
 }
 
-/// The exchange.
 pub(super) struct SimExchange {
     id: u64,
     thread: usize,

@@ -88,7 +88,6 @@ impl SimUpstreams {
     }
 }
 
-/// The network of a thread.
 pub(super) struct SimNetwork {
     thread: usize,
     shared: Arc<Shared>,

@@ -17,10 +17,8 @@ use crate::router::paths::{self, Prepared};
 use crate::traffic::{Info, Network, StreamData};
 use crate::worker::{Bases, Program, Stream, Worker};
 
-/// No tick is due.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// What runs on a thread.
 pub(super) struct SimThread {
     pub(super) worker: Rc<Worker>,
     pub(super) network: Rc<SimNetwork>,

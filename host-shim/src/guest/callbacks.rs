@@ -82,7 +82,6 @@ impl Vm {
         self.failure.clone().unwrap_or_default()
     }
 
-    /// `proxy_on_tick`.
     pub fn tick(&mut self, root: u32) {
         let exports = Rc::clone(&self.exports);
         if let Some(on_tick) = exports.on_tick.as_ref().filter(|_| self.state().contexts.contains(root)) {
@@ -90,7 +89,6 @@ impl Vm {
         }
     }
 
-    /// `proxy_on_queue_ready`.
     pub fn queue_ready(&mut self, root: u32, token: u32) {
         let exports = Rc::clone(&self.exports);
         if let Some(on_queue_ready) = exports.on_queue_ready.as_ref().filter(|_| self.state().contexts.contains(root)) {
@@ -128,13 +126,11 @@ impl Vm {
         HeadersStatus::from_code(code, self.stopped, allows_stop)
     }
 
-    /// `proxy_on_request_headers`.
     pub fn request_headers(&mut self, id: u32, count: u32, end: bool) -> HeadersStatus {
         let exports = Rc::clone(&self.exports);
         self.headers("proxy_on_request_headers", id, exports.on_request_headers.as_ref(), count, end)
     }
 
-    /// `proxy_on_response_headers`.
     pub fn response_headers(&mut self, id: u32, count: u32, end: bool) -> HeadersStatus {
         let exports = Rc::clone(&self.exports);
         self.headers("proxy_on_response_headers", id, exports.on_response_headers.as_ref(), count, end)
@@ -157,13 +153,11 @@ impl Vm {
         }
     }
 
-    /// `proxy_on_request_body`.
     pub fn request_body(&mut self, id: u32, size: u32, end: bool) -> DataStatus {
         let exports = Rc::clone(&self.exports);
         self.data("proxy_on_request_body", id, exports.on_request_body.as_ref(), size, end)
     }
 
-    /// `proxy_on_response_body`.
     pub fn response_body(&mut self, id: u32, size: u32, end: bool) -> DataStatus {
         let exports = Rc::clone(&self.exports);
         self.data("proxy_on_response_body", id, exports.on_response_body.as_ref(), size, end)
@@ -187,7 +181,6 @@ impl Vm {
         self.trailers("proxy_on_response_trailers", id, exports.on_response_trailers.as_ref(), count)
     }
 
-    /// `proxy_on_log`.
     pub fn log(&mut self, id: u32) {
         let exports = Rc::clone(&self.exports);
         if let Some(on_log) = &exports.on_log {

@@ -5,14 +5,10 @@ use crate::base::{Status, from_code};
 /// What `proxy_get_status` tells after a callout that was reset.
 pub const BROKEN_CONNECTION: u32 = 11;
 
-/// Which ABI a module speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AbiVersion {
-    /// `proxy_abi_version_0_1_0`
     V0_1_0,
-    /// `proxy_abi_version_0_2_0`
     V0_2_0,
-    /// `proxy_abi_version_0_2_1`
     V0_2_1,
 }
 
@@ -25,7 +21,6 @@ impl AbiVersion {
     ];
 }
 
-/// A header map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapType {
     RequestHeaders,
@@ -55,7 +50,6 @@ impl MapType {
     }
 }
 
-/// A buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BufferType {
     RequestBody,
@@ -105,7 +99,6 @@ impl StreamType {
     }
 }
 
-/// What a headers callback wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadersStatus {
     Continue,
@@ -129,7 +122,6 @@ impl HeadersStatus {
     }
 }
 
-/// What a body callback wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataStatus {
     Continue,

@@ -8,17 +8,13 @@ use std::sync::Arc;
 use crate::config::model::Plugin;
 use crate::traffic::{CallResponse, StreamData, StreamId};
 
-/// A context by its kind.
 pub enum Context {
     /// The VM's own, with the id 0: while the module is initialized.
     Vm,
-    /// A plugin's.
     Root(Root),
-    /// A filter's in a stream.
     Stream(StreamContext),
 }
 
-/// A plugin's context.
 pub struct Root {
     pub plugin: Arc<Plugin>,
     /// Whether `proxy_on_context_create` was called.
@@ -52,13 +48,10 @@ impl Root {
     }
 }
 
-/// A filter's context in a stream.
 pub struct StreamContext {
-    /// Its root context.
     pub root: u32,
     /// Which filter of the chain it is.
     pub filter: usize,
-    /// What passes through.
     pub data: Rc<RefCell<StreamData>>,
     /// The stream that effects are for.
     pub stream: StreamId,
@@ -80,7 +73,6 @@ pub struct Visible {
     pub log: bool,
 }
 
-/// The contexts by their ids.
 #[derive(Default)]
 pub struct Contexts {
     by_id: HashMap<u32, Context>,

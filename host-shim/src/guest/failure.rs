@@ -11,7 +11,6 @@ pub struct InjectedDeath(pub &'static str);
 /// So many frames of a trap's backtrace are logged.
 const MAX_FRAMES: usize = 50;
 
-/// Why a call has failed.
 pub fn reason(error: &wasmtime::Error, host: &Host) -> String {
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::Interrupt) => {

@@ -4,7 +4,6 @@ use wasmtime::{AsContext, AsContextMut, Memory};
 
 use crate::base::Status;
 
-/// Bytes of the guest's memory.
 pub fn read(memory: Memory, store: impl AsContext, address: u32, length: u32) -> Result<Vec<u8>, Status> {
     let (address, length) = (index(address), index(length));
     let data = memory.data(&store);
@@ -12,7 +11,6 @@ pub fn read(memory: Memory, store: impl AsContext, address: u32, length: u32) ->
     data.get(address..end).map(<[u8]>::to_vec).ok_or(Status::InvalidMemoryAccess)
 }
 
-/// Writes bytes into the guest's memory.
 pub fn write(memory: Memory, store: impl AsContextMut, address: u32, bytes: &[u8]) -> Result<(), Status> {
     memory.write(store, index(address), bytes).map_err(|_| Status::InvalidMemoryAccess)
 }

@@ -15,7 +15,6 @@ use crate::base::lock;
 /// How often a running guest's time is looked at.
 const EPOCH: Duration = Duration::from_millis(20);
 
-/// A compiled module.
 pub struct LoadedModule {
     pub module: Module,
     pub abi: AbiVersion,

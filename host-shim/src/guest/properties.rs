@@ -38,7 +38,6 @@ impl Value {
 /// Why a property has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// There is none of that path.
     NotFound,
     /// It is no value, but what values are in: Envoy's SerializationFailure.
     NotAValue,

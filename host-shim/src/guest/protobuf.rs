@@ -38,7 +38,6 @@ pub fn metadata(filter_metadata: &Map<String, Json>) -> Vec<u8> {
     MetadataMessage { filter_metadata: structs.collect() }.encode_to_vec()
 }
 
-/// A `google.protobuf.Struct` of a JSON object.
 pub fn to_struct(map: &Map<String, Json>) -> Struct {
     Struct { fields: map.iter().map(|(name, value)| (name.clone(), to_value(value))).collect() }
 }

@@ -1,18 +1,21 @@
 //! The connection manager's and the router's decisions: which route, what it changes, what is answered here.
 
+mod matching;
 pub mod paths;
+mod replies;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use replies::{NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, tls_failure};
+
 use crate::base::Headers;
 use crate::config::model::{
-    AppendAction, Cluster, Forward, HeaderMatch, HeaderToAdd, Listener, PathMatch, Redirect, Route, RouteAction,
-    RouteMatch, ValueMatch,
+    AppendAction, Cluster, Forward, HeaderToAdd, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch,
 };
 use crate::traffic::{LocalReply, StreamData, flags};
+use matching::matches;
 
-/// A listener's routes.
 pub struct Site {
     pub listener: Arc<Listener>,
     hosts: Vec<SiteHost>,
@@ -25,7 +28,6 @@ struct SiteHost {
     number: usize,
 }
 
-/// Where a request goes.
 pub struct Target {
     pub cluster: Arc<Cluster>,
     pub timeout: Option<Duration>,
@@ -199,50 +201,6 @@ pub fn rewrite_host(headers: &mut Headers, host: &str) {
     headers.set_in_place(":authority", host);
 }
 
-/// A reply of the router's own.
-pub fn reply(status: u32, body: &str, details: &str, flags: u64) -> LocalReply {
-    LocalReply {
-        status,
-        body: body.as_bytes().to_vec(),
-        grpc_status: -1,
-        details: details.to_owned(),
-        flags,
-        ..LocalReply::default()
-    }
-}
-
-/// Envoy's body for a request that its upstream did not answer.
-pub fn reset_body(reason: &str) -> String {
-    format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
-}
-
-/// Envoy's reply where no connection can be made; `cause` is the system's.
-pub fn connect_failure(cause: &str) -> LocalReply {
-    let cause = cause.split(" (os error").next().unwrap_or(cause);
-    let body = reset_body("remote connection failure");
-    let details =
-        format!("upstream_reset_before_response_started{{remote_connection_failure|delayed_connect_error:_{cause}}}");
-    reply(503, &body, &details.replace(' ', "_"), flags::UPSTREAM_CONNECTION_FAILURE)
-}
-
-/// Envoy's reply where the upstream refuses the connection.
-pub fn connection_refused() -> LocalReply {
-    connect_failure("Connection refused")
-}
-
-/// Envoy's reply where the TLS handshake fails.
-pub fn tls_failure(cause: &str) -> LocalReply {
-    let body = reset_body("remote connection failure");
-    let details = format!("upstream_reset_before_response_started{{remote_connection_failure|TLS_error:_{cause}}}");
-    reply(503, &body, &details.replace(' ', "_"), flags::UPSTREAM_CONNECTION_FAILURE)
-}
-
-/// Envoy's body for an upstream that takes too long.
-pub const TIMEOUT_BODY: &str = "upstream request timeout";
-
-/// Envoy's body where a cluster has no host.
-pub const NO_HOST_BODY: &str = "no healthy upstream";
-
 fn add(headers: &mut Headers, change: &HeaderToAdd) {
     let is_there = headers.get(&change.name).is_some();
     match change.action {
@@ -266,56 +224,6 @@ fn pick(forward: &Forward, started: u64) -> &str {
         chosen -= weight;
     }
     ""
-}
-
-fn matches(route: &RouteMatch, headers: &Headers) -> bool {
-    let path = headers.get(":path").map(String::from_utf8_lossy).unwrap_or_default();
-    let (path, query) = path.split_once('?').unwrap_or((&path, ""));
-    matches_path(route, path)
-        && route.headers.iter().all(|condition| matches_header(condition, headers))
-        && route.query_parameters.iter().all(|condition| {
-            let value = query.split('&').find_map(|part| {
-                let (name, value) = part.split_once('=').unwrap_or((part, ""));
-                (name == condition.name).then_some(value)
-            });
-            matches_value(&condition.condition, value)
-        })
-}
-
-fn matches_path(route: &RouteMatch, path: &str) -> bool {
-    let fold = |text: &str| if route.case_sensitive { text.to_owned() } else { text.to_ascii_lowercase() };
-    match &route.path {
-        PathMatch::Prefix(prefix) => fold(path).starts_with(&fold(prefix)),
-        PathMatch::Exact(exact) => fold(path) == fold(exact),
-        PathMatch::PathSeparatedPrefix(prefix) => {
-            fold(path).strip_prefix(&fold(prefix)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
-        PathMatch::Regex(regex) => regex.is_match(path),
-    }
-}
-
-/// Each of a header's values is tried. Without any, only a condition on its presence can hold.
-fn matches_header(condition: &HeaderMatch, headers: &Headers) -> bool {
-    let mut values = headers.get_all(&condition.name).map(String::from_utf8_lossy).peekable();
-    if let ValueMatch::Present(present) = condition.condition {
-        return (values.peek().is_some() == present) != condition.invert;
-    }
-    values.peek().is_some() && values.any(|value| matches_value(&condition.condition, Some(&value))) != condition.invert
-}
-
-fn matches_value(condition: &ValueMatch, value: Option<&str>) -> bool {
-    let Some(value) = value else { return matches!(condition, ValueMatch::Present(false)) };
-    let compare = |pattern: &str, ignore_case: bool, how: fn(&str, &str) -> bool| {
-        if ignore_case { how(&value.to_ascii_lowercase(), &pattern.to_ascii_lowercase()) } else { how(value, pattern) }
-    };
-    match condition {
-        ValueMatch::Present(present) => *present,
-        ValueMatch::Exact(pattern, ignore) => compare(pattern, *ignore, |value, pattern| value == pattern),
-        ValueMatch::Prefix(pattern, ignore) => compare(pattern, *ignore, |value, pattern| value.starts_with(pattern)),
-        ValueMatch::Suffix(pattern, ignore) => compare(pattern, *ignore, |value, pattern| value.ends_with(pattern)),
-        ValueMatch::Contains(pattern, ignore) => compare(pattern, *ignore, |value, pattern| value.contains(pattern)),
-        ValueMatch::Regex(regex) => regex.is_match(value),
-    }
 }
 
 fn rewrite_prefix(matched: &PathMatch, path: &str, replacement: &str) -> Option<String> {

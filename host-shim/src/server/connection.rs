@@ -41,7 +41,6 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
 #[error("the stream was reset")]
 struct Reset;
 
-/// A client's connection.
 pub(super) struct Connection {
     thread: Rc<ServerThread>,
     listener: usize,
@@ -64,7 +63,6 @@ impl Connection {
         Connection { thread: Rc::clone(thread), listener, id, peer, local, stats: Rc::clone(stats) }
     }
 
-    /// Serves the connection until it closes.
     pub(super) async fn run(self, tcp: TcpStream, acceptor: Option<TlsAcceptor>) {
         let stats = Rc::clone(&self.stats);
         stats.connections.add(1);
@@ -105,7 +103,7 @@ impl Connection {
         let headers = match admission::admit(&parts, &site.listener.manager, scheme) {
             Ok(headers) => headers,
             Err(refusal) => {
-                exchange.refuse(&refusal);
+                refusal.send(&*exchange);
                 return head.await.map_err(|_| Reset);
             }
         };

@@ -292,7 +292,6 @@ fn serve(
     });
 }
 
-/// What is served.
 struct Present {
     /// As it was at the start.
     bootstrap: Bootstrap,

@@ -22,7 +22,6 @@ use crate::worker::{Program, Worker};
 /// Envoy's limit for the body of a callout's answer.
 const MAX_RESPONSE: usize = 32 * 1024 * 1024;
 
-/// The network.
 pub(super) struct ServerNetwork {
     program: RefCell<Arc<Program>>,
     load: RefCell<Arc<Load>>,

@@ -80,7 +80,6 @@ fn own_address() -> IpAddr {
     })
 }
 
-/// A random UUID.
 fn request_id() -> String {
     let mut bytes = [0; 16];
     // Without randomness, all ids are alike: requests go on.

@@ -18,11 +18,9 @@ use crate::state::{Host, QueueReady};
 use crate::traffic::Network;
 use crate::worker::{Program, Worker};
 
-/// What a thread is told.
 pub(super) enum ThreadMessage {
     /// A queue has a message for one of its VMs.
     Queue(QueueReady),
-    /// There is another configuration.
     Configure(Arc<Program>, Arc<Load>, oneshot::Sender<Result<()>>),
 }
 
@@ -62,7 +60,6 @@ impl ServerThread {
         }
     }
 
-    /// Waits until a tick is due.
     async fn next_tick(&self) {
         loop {
             let rung = self.network.tick_set.notified();

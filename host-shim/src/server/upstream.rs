@@ -70,7 +70,6 @@ type EndpointClient = Client<Connector, UpstreamBody>;
 /// What connections can be used for: a cluster, one of its endpoints, and the name that TLS asks for.
 type Key = (String, String, Option<ServerName<'static>>);
 
-/// A thread's connections.
 #[derive(Default)]
 pub(super) struct Upstreams {
     /// With the number of the request that used one last.
@@ -80,7 +79,6 @@ pub(super) struct Upstreams {
     requests: Cell<u64>,
 }
 
-/// Where a request can go.
 struct Endpoint {
     /// Names the connections that can carry it.
     name: String,
@@ -222,7 +220,6 @@ pub(crate) fn server_name(tls: &UpstreamTls, authority: &str) -> String {
     }
 }
 
-/// Host and port of an authority.
 pub(crate) fn split_authority(authority: &str, default_port: u16) -> HostPort {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.is_empty() => {

@@ -7,10 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A manual clock starts here: 2026-01-01T00:00:00Z.
 const MANUAL_START_S: u64 = 1_767_225_600;
 
-/// The clock of a process.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The system's.
     System,
     /// Nanoseconds since 1970, moved by hand.
     Manual(Arc<AtomicU64>),
@@ -22,7 +20,6 @@ impl Clock {
         Clock::Manual(Arc::new(AtomicU64::new(nanos(Duration::from_secs(MANUAL_START_S)))))
     }
 
-    /// Nanoseconds since 1970.
     pub fn now(&self) -> u64 {
         match self {
             Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).map(nanos).unwrap_or_default(),

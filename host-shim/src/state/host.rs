@@ -139,7 +139,6 @@ impl Host {
     }
 }
 
-/// Keeps the data of a `vm_id`.
 pub struct VmId {
     pub(crate) id: String,
     host: Weak<Host>,

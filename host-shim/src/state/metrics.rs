@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::base::{MetricType, lock};
 
-/// A statistic.
 #[derive(Debug)]
 pub struct Stat {
-    /// Its kind.
     pub kind: MetricType,
     value: AtomicU64,
     histogram: Mutex<Histogram>,
@@ -38,7 +36,6 @@ pub const BUCKETS: [f64; 19] = [
     3_600_000.0,
 ];
 
-/// What a histogram has recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     /// How many samples are in each of [`BUCKETS`] or in one before it.
@@ -58,12 +55,10 @@ impl Stat {
         self.value.load(Ordering::Relaxed)
     }
 
-    /// A histogram's latest samples.
     pub fn samples(&self) -> Vec<u64> {
         lock(&self.histogram).samples.iter().copied().collect()
     }
 
-    /// All that a histogram has recorded.
     pub fn histogram(&self) -> Histogram {
         lock(&self.histogram).clone()
     }
@@ -73,17 +68,14 @@ impl Stat {
         self.value.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Takes from a gauge.
     pub fn sub(&self, amount: u64) {
         self.value.fetch_sub(amount, Ordering::Relaxed);
     }
 
-    /// Sets a gauge.
     pub fn set(&self, value: u64) {
         self.value.store(value, Ordering::Relaxed);
     }
 
-    /// Records a histogram's sample.
     pub fn record(&self, sample: u64) {
         let mut histogram = lock(&self.histogram);
         if histogram.samples.len() == MAX_SAMPLES {
@@ -99,7 +91,6 @@ impl Stat {
     }
 }
 
-/// The statistics of a process.
 #[derive(Debug, Default)]
 pub struct Metrics(Mutex<BTreeMap<(String, u32), Arc<Stat>>>);
 

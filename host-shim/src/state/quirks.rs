@@ -25,12 +25,10 @@ pub enum Quirk {
     TimeIsCutShort,
 }
 
-/// Those that a host has.
 #[derive(Debug, Default)]
 pub struct Quirks(OnceLock<Vec<Quirk>>);
 
 impl Quirks {
-    /// Sets them, once.
     pub fn set(&self, quirks: Vec<Quirk>) {
         // They come from a builder, which starts one host.
         let _ = self.0.set(quirks);

@@ -5,14 +5,12 @@ use std::sync::Mutex;
 
 use crate::base::lock;
 
-/// The compare-and-swap number did not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CasMismatch;
 
 /// A value with its compare-and-swap number.
 pub type Entry = (Vec<u8>, u32);
 
-/// The shared data of all VMs.
 #[derive(Debug, Default)]
 pub struct SharedData(Mutex<Inner>);
 

@@ -36,12 +36,10 @@ impl<T> Timers<T> {
         self.waiting.remove(&id)
     }
 
-    /// Whether a timer still waits.
     pub fn is_set(&self, id: TimerId) -> bool {
         self.waiting.contains_key(&id)
     }
 
-    /// When the next one is due.
     pub fn next_due(&self) -> Option<u64> {
         self.waiting.first_key_value().map(|(id, _)| id.due)
     }

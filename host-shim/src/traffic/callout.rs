@@ -14,7 +14,6 @@ pub struct Ticket {
     pub token: u32,
 }
 
-/// An HTTP callout.
 #[derive(Clone, Debug)]
 pub struct Callout {
     pub cluster: String,
@@ -27,18 +26,15 @@ pub struct Callout {
     pub is_grpc: bool,
 }
 
-/// The reply to a callout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallResponse {
     /// With `:status`.
     pub headers: Headers,
-    /// The body.
     pub body: Vec<u8>,
     /// The trailers; may be empty.
     pub trailers: Headers,
 }
 
-/// How a callout ended.
 #[derive(Clone, Debug)]
 pub enum CalloutOutcome {
     /// An answer, the target's or (503, 504) the gateway's.

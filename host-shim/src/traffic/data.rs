@@ -8,7 +8,6 @@ use crate::base::Headers;
 use crate::config::model::{Cluster, Listener, Route};
 use crate::state::clock::Clock;
 
-/// Names a stream of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamId(pub u64);
 

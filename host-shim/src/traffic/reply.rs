@@ -2,7 +2,6 @@
 
 use crate::base::Headers;
 
-/// An answer made by the gateway.
 #[derive(Clone, Debug, Default)]
 pub struct LocalReply {
     pub status: u32,

@@ -21,14 +21,12 @@ pub trait Exchange {
     fn response_data(&self, data: Vec<u8>, end: bool);
     /// The response's trailers, and its end.
     fn response_trailers(&self, trailers: Headers);
-    /// The stream is cut off.
     fn reset(&self);
     /// Adds what the connection manager adds to every response. `closes` says that it is a local reply which did not wait
     /// for the whole request, or for a bad one: in HTTP/1 the connection cannot be used again.
     fn finish_response(&self, headers: &mut Headers, closes: bool);
 }
 
-/// What the router did.
 pub enum Routed {
     /// The request is on its way to an upstream.
     Forwarded,

@@ -51,23 +51,22 @@ pub struct LoadedPlugin {
 }
 
 /// A VM and a root context in it.
-pub type Running = (Rc<VmCell>, u32);
+pub type RunningPlugin = (Rc<VmCell>, u32);
 
-/// A plugin of a thread.
 pub struct PluginHandle {
     pub loaded: LoadedPlugin,
-    running: RefCell<Option<Running>>,
+    running: RefCell<Option<RunningPlugin>>,
     /// When a failed VM may be made anew, in nanoseconds since 1970.
     next_reload: Cell<u64>,
 }
 
 impl PluginHandle {
-    pub fn new(loaded: LoadedPlugin, running: Running) -> Rc<Self> {
+    pub fn new(loaded: LoadedPlugin, running: RunningPlugin) -> Rc<Self> {
         Rc::new(PluginHandle { loaded, running: RefCell::new(Some(running)), next_reload: Cell::new(0) })
     }
 
     /// The VM and the root context, if it has not failed.
-    pub fn running(&self) -> Option<Running> {
+    pub fn running(&self) -> Option<RunningPlugin> {
         self.running.borrow().clone()
     }
 
@@ -85,7 +84,7 @@ impl PluginHandle {
         may
     }
 
-    pub fn set_running(&self, running: Running) {
+    pub fn set_running(&self, running: RunningPlugin) {
         *self.running.borrow_mut() = Some(running);
     }
 }

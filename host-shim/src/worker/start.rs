@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use anyhow::Result;
 
 use super::Worker;
-use super::plugin::{LoadedPlugin, PluginHandle, Running, VmCell};
+use super::plugin::{LoadedPlugin, PluginHandle, RunningPlugin, VmCell};
 use crate::base::LogLevel;
 use crate::config::model::FailurePolicy;
 use crate::guest::Vm;
@@ -61,7 +61,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the VM does not start, or the module refuses its configuration.
-    fn start_plugin(&self, loaded: &LoadedPlugin) -> Result<Running> {
+    fn start_plugin(&self, loaded: &LoadedPlugin) -> Result<RunningPlugin> {
         let present = self.vms.borrow().get(&loaded.spec.key).and_then(Weak::upgrade).filter(|vm| !vm.has_failed());
         let (cell, root) = match present {
             Some(cell) => {
@@ -96,7 +96,7 @@ impl Worker {
 
     /// A plugin's VM and root context for a new stream. With FAIL_RELOAD a failed VM is made anew now, not more often
     /// than its back-off says.
-    pub fn vm_for_stream(&self, handle: &PluginHandle) -> Option<Running> {
+    pub fn vm_for_stream(&self, handle: &PluginHandle) -> Option<RunningPlugin> {
         let running = handle.running();
         if running.as_ref().is_some_and(|(vm, _)| !vm.has_failed()) {
             return running;

@@ -41,7 +41,6 @@ const DNS_CACHE_HARMLESS: [&str; 6] = [
     "disable_dns_refresh_on_failure",
 ];
 
-/// Reads one.
 pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let message = place.message("Cluster")?;
     let name = message.required_string("name");

@@ -64,7 +64,6 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The most that `uncompress` gives.
 const MAX_UNCOMPRESSED: u64 = 64 * 1024 * 1024;
 
 /// zlib, as Envoy's `compress`.

@@ -147,7 +147,6 @@ pub fn status_code(answer: Answer) -> wasmtime::Result<u32> {
     }
 }
 
-/// A hostcall in progress.
 pub struct Call<'c> {
     pub caller: Caller<'c, VmState>,
 }

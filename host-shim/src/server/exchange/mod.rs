@@ -14,7 +14,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
-use super::admission::Refusal;
 use super::body::{ClientBody, ClientSink, Sink, UpstreamSink};
 use super::convert;
 use super::network::ServerNetwork;
@@ -27,7 +26,6 @@ use crate::worker::{Exchange, Routed, Stream, Worker};
 /// A head is written by then.
 const HEAD_FIRST: Duration = Duration::from_millis(20);
 
-/// What a client gets.
 pub(super) type ClientResponse = Response<ClientBody>;
 
 pub(super) struct ServerExchange {
@@ -127,7 +125,6 @@ impl ServerExchange {
         }
     }
 
-    /// Ends a task with the exchange.
     pub(super) fn keep(&self, task: &JoinHandle<()>) {
         if self.is_over.get() {
             task.abort();
@@ -151,7 +148,6 @@ impl ServerExchange {
         self.whole_at.get().map(|whole_at| whole_at.elapsed())
     }
 
-    /// Something was sent or received.
     pub(super) fn touch(&self) {
         self.active_at.set(Instant::now());
     }
@@ -187,23 +183,6 @@ impl ServerExchange {
         let Some(timeout) = timeout else { return std::future::pending().await };
         self.request_whole.notified().await;
         tokio::time::sleep(timeout).await;
-    }
-
-    /// What the connection manager answers before any filter.
-    pub(super) fn refuse(&self, refusal: &Refusal) {
-        let mut headers: Headers = [(":status", refusal.status.to_string())].into_iter().collect();
-        headers.add("content-length", refusal.body.len().to_string());
-        if !refusal.body.is_empty() {
-            headers.add("content-type", "text/plain");
-        }
-        if let Some(location) = &refusal.location {
-            headers.add("location", location);
-        }
-        self.finish_response(&mut headers, refusal.closes);
-        self.response_headers(headers, refusal.body.is_empty());
-        if !refusal.body.is_empty() {
-            self.response_data(refusal.body.as_bytes().to_vec(), true);
-        }
     }
 
     fn over(&self) {

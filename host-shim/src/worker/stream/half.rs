@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 /// The most that a filter can hold of a body: Envoy's `per_connection_buffer_limit_bytes`.
 pub const BUFFER_LIMIT: usize = 1 << 20;
 
-/// Where a half stands.
 pub struct Half {
     pub stages: Vec<Stage>,
     pub stopped: bool,
@@ -47,7 +46,6 @@ pub enum Piece {
     Trailers,
 }
 
-/// Which half a function is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Request,
@@ -71,7 +69,6 @@ impl Half {
         Half { stages: filters.map(stage).collect(), stopped: false, end_seen: false }
     }
 
-    /// Nothing goes on any more.
     pub fn stop(&mut self) {
         self.stopped = true;
     }

@@ -13,7 +13,7 @@ mod replies;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::plugin::{PluginHandle, Running};
+use super::plugin::{PluginHandle, RunningPlugin};
 use super::{Exchange, Worker};
 use crate::guest::codes::StreamType;
 use crate::guest::context::StreamContext;
@@ -25,14 +25,13 @@ use half::{Half, Way};
 struct Filter {
     plugin: Rc<PluginHandle>,
     /// The plugin's VM and root context at the beginning of the stream; None where it has failed.
-    vm: Option<Running>,
+    vm: Option<RunningPlugin>,
     /// Its context, when it has one.
     context: Option<u32>,
     /// It has seen the request's headers.
     started: bool,
 }
 
-/// A stream.
 pub struct Stream {
     worker: Rc<Worker>,
     id: StreamId,
@@ -131,7 +130,6 @@ impl Stream {
         self.send_reply();
     }
 
-    /// Cuts the stream off.
     pub fn reset(&mut self) {
         if !self.ended {
             self.exchange.reset();
@@ -203,7 +201,7 @@ impl Stream {
         filter.context = made;
     }
 
-    fn context_of(&self, index: usize) -> Option<Running> {
+    fn context_of(&self, index: usize) -> Option<RunningPlugin> {
         let filter = self.filters.get(index)?;
         let (vm, _) = filter.vm.as_ref()?;
         Some((Rc::clone(vm), filter.context?))

@@ -15,14 +15,12 @@ impl Stream {
         self.send_reply();
     }
 
-    /// More of the request's body.
     pub fn request_data(&mut self, data: Vec<u8>, end: bool) {
         self.request.end_seen |= end;
         self.body(Way::Request, 0, data, end);
         self.send_reply();
     }
 
-    /// The request's trailers.
     pub fn request_trailers(&mut self, trailers: Headers) {
         self.request.end_seen = true;
         self.data.borrow_mut().request_trailers = Some(trailers);
@@ -41,13 +39,11 @@ impl Stream {
         self.send_reply();
     }
 
-    /// More of the response's body.
     pub fn response_data(&mut self, data: Vec<u8>, end: bool) {
         self.body(Way::Response, 0, data, end);
         self.send_reply();
     }
 
-    /// The response's trailers.
     pub fn response_trailers(&mut self, trailers: Headers) {
         self.data.borrow_mut().response_trailers = Some(trailers);
         self.trailers(Way::Response, 0);
