@@ -110,7 +110,10 @@ fn the_region_of_ses_is_given_or_in_the_endpoint() {
             json!({ "Region": null, "Endpoint": "http://localhost:4566" }),
             "missing: the host of Endpoint does not contain it, as email.eu-west-1.amazonaws.com does",
         ),
-        (json!({ "Endpoint": "email.us-east-1.amazonaws.com" }), "differs from the region of Endpoint, which is us-east-1"),
+        (
+            json!({ "Endpoint": "email.us-east-1.amazonaws.com" }),
+            "differs from the region of Endpoint, which is us-east-1",
+        ),
         (json!({ "Region": "Ireland" }), "is not a region of AWS such as eu-west-1"),
         (json!({ "Region": "eu-west-1/x" }), "is not a region of AWS such as eu-west-1"),
     ] {
