@@ -6,7 +6,7 @@ use crate::access::{Charge, ChargeResult, Counters, LocalCounters};
 use crate::base::UnixMillis;
 use crate::host::{Callouts, Metrics, SharedData, StreamId};
 
-/// Counts as the process does, and keeps each answer back for some ticks.
+/// Counts as the process does, and delays each answer by some ticks.
 #[derive(Debug)]
 pub struct LateCounters {
     ticks: u32,
@@ -18,7 +18,7 @@ pub struct LateCounters {
 }
 
 impl LateCounters {
-    /// Answers at the tick of this number after the charge.
+    /// Answers `ticks` ticks after the charge.
     pub fn after_ticks(ticks: u32, patience_ms: u64) -> Self {
         LateCounters { ticks, patience_ms, waiting: Vec::new(), settled: Vec::new(), forgotten: Vec::new() }
     }
@@ -62,12 +62,12 @@ impl Counters for LateCounters {
     }
 }
 
-/// Counts in the process, or late.
+/// Counts in the process, or later.
 #[derive(Debug)]
 pub enum TestCounters {
-    /// At once.
+    /// Answers at once.
     Local(LocalCounters),
-    /// Some ticks later.
+    /// Answers some ticks later.
     Late(LateCounters),
 }
 
