@@ -441,7 +441,7 @@ impl Draft {
             self.close(&hash.fingerprint(), &closings.join(", "));
         }
         if !self.sessions.add(session) {
-            return Err(format!("{}: the same key twice", hash.fingerprint()));
+            return Err(format!("{}: the same key occurs twice", hash.fingerprint()));
         }
         Ok(())
     }
