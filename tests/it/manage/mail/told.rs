@@ -147,7 +147,9 @@ async fn a_developer_hears_of_a_key_request() -> Result<()> {
     portal.exchange("POST /db/api/portal/requests", "application/json", &request(false)).await?;
     let [email] = &portal.emails(1).await?[..] else { bail!("not one") };
     assert_eq!((email.to.as_str(), email.subject.as_str()), (DEVELOPER, "We received your request for an API key"));
-    assert!(email.text.contains("We will write to you when a decision is made.") && email.text.contains("API: Orders\n"));
+    assert!(
+        email.text.contains("We will write to you when a decision is made.") && email.text.contains("API: Orders\n")
+    );
     // The approval carries the request's id, and nothing of who has made it.
     portal.exchange("PUT /db/api/portal/requests/approve/r1", "application/json", "").await?;
     portal.exchange("POST /db/api/portal/requests", "application/json", &request(true)).await?;
@@ -188,7 +190,10 @@ async fn a_flood_of_wrong_keys_is_few_emails_and_one_that_counts_the_others() ->
         (single.len(), &digest.subject),
         (MOST, &format!("{others} events: AuthFailure: Auth Failure (orders)"))
     );
-    assert!(digest.text.contains(&format!("This email reports {others} events. The first happened at 20")), "{digest:?}");
+    assert!(
+        digest.text.contains(&format!("This email reports {others} events. The first happened at 20")),
+        "{digest:?}"
+    );
     eventually("nothing is held", async || Ok(world.envoy.metric("tollbell_held{}").await? == 0)).await?;
     Ok(())
 }
@@ -215,10 +220,7 @@ async fn a_developer_hears_of_the_own_quota_and_not_of_the_organisations() -> Re
     eventually("an email", async || Ok(counts(&world).await?[0] == 3)).await?;
     assert_eq!(counts(&world).await?[1], 0);
     let [email] = &emails(&provider)?[..] else { bail!("not one") };
-    assert_eq!(
-        (email.to.as_str(), email.subject.as_str()),
-        (DEVELOPER, "50% of the quota of API key billing is used")
-    );
+    assert_eq!((email.to.as_str(), email.subject.as_str()), (DEVELOPER, "50% of the quota of API key billing is used"));
     eventually("nothing is held", async || Ok(world.envoy.metric("tollbell_held{}").await? == 0)).await?;
     assert_eq!(provider.complaints(), Vec::<String>::new());
     Ok(())
