@@ -9,6 +9,7 @@ use crate::host::{
     Setup, SharedData, Wakeups,
 };
 
+/// A VM of a host in memory.
 pub struct Vm<'h> {
     host: &'h MemoryHost,
     guesses: Guesses,
