@@ -1,5 +1,6 @@
 //! The command: `run` serves, `check` looks a configuration over, `replay` tries stories.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +45,12 @@ fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // The reader of a pipe, such as `head`, has enough. This is the exit status after SIGPIPE, as a shell shows it.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            141.into()
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,5 +1,6 @@
 //! `check`: what is wrong with a configuration.
 
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -32,13 +33,14 @@ impl Check {
                 FindingKind::Warning => "warning",
                 FindingKind::Note => "note",
             };
-            println!("{kind}: {}", finding.text);
+            writeln!(stdout(), "{kind}: {}", finding.text)?;
         }
         let errors = findings.iter().filter(|finding| finding.kind == FindingKind::Error).count();
+        let file = self.config.display();
         match errors {
-            0 => println!("{}: the configuration is good", self.config.display()),
-            1 => println!("{}: 1 error", self.config.display()),
-            errors => println!("{}: {errors} errors", self.config.display()),
+            0 => writeln!(stdout(), "{file}: the configuration is good")?,
+            1 => writeln!(stdout(), "{file}: 1 error")?,
+            errors => writeln!(stdout(), "{file}: {errors} errors")?,
         }
         Ok(errors == 0)
     }

@@ -1,5 +1,6 @@
 //! `replay`: stories.
 
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -42,17 +43,17 @@ impl Replay {
                     story::run(story, &mut subject, &mut at_step).map_err(|failure| failure.to_string())
                 });
             match outcome {
-                Ok(()) => bar.suspend(|| println!("ok      {}", story.name)),
+                Ok(()) => bar.suspend(|| writeln!(stdout(), "ok      {}", story.name))?,
                 Err(message) => {
                     failed += 1;
-                    bar.suspend(|| println!("FAILED  {}\n{}", story.name, indented(&message)));
+                    bar.suspend(|| writeln!(stdout(), "FAILED  {}\n{}", story.name, indented(&message)))?;
                 }
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
         let noun = if stories.len() == 1 { "story" } else { "stories" };
-        println!("{} {noun}, {failed} failed", stories.len());
+        writeln!(stdout(), "{} {noun}, {failed} failed", stories.len())?;
         Ok(failed == 0)
     }
 }

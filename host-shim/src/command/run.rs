@@ -1,5 +1,6 @@
 //! `run`: serves a configuration until a signal ends it.
 
+use std::io::{Write as _, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -73,10 +74,10 @@ impl Run {
         };
         let server = Server::start(options)?;
         for (name, address) in names.iter().zip(&server.addresses) {
-            println!("{} listens on {address}", if name.is_empty() { "the listener" } else { name });
+            writeln!(stdout(), "{} listens on {address}", if name.is_empty() { "the listener" } else { name })?;
         }
         if let Some(admin) = server.admin {
-            println!("the admin interface listens on {admin}");
+            writeln!(stdout(), "the admin interface listens on {admin}")?;
         }
         Ok(Running { server, config: self.config.clone() })
     }

@@ -1,6 +1,7 @@
 //! `tollbell test-connection`: a HEAD request to a named webhook's target, without its configured headers, through the
 //! cluster that Envoy would use.
 
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ impl TestConnection {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let within = Duration::from_secs(self.timeout);
         let found = runtime.block_on(probe(&url, cluster, USER_AGENT, within));
-        println!("{}: {found}", self.webhook);
+        writeln!(stdout(), "{}: {found}", self.webhook)?;
         Ok(matches!(found, Reachability::Reachable(..)))
     }
 }

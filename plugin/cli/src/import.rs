@@ -1,6 +1,7 @@
 //! `tollbell import-tyk`.
 
 use std::fs;
+use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,7 +67,7 @@ impl ImportTyk {
         };
         eprint!("{}", imported.report);
         if out == Path::new("-") {
-            print!("{}", imported.yaml);
+            write!(stdout(), "{}", imported.yaml)?;
         } else {
             fs::write(&out, &imported.yaml).with_context(|| format!("cannot write {}", out.display()))?;
             eprintln!("\n{} was written; check it with: tollbell check --config {0}", out.display());

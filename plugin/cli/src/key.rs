@@ -1,6 +1,6 @@
 //! `tollbell key`.
 
-use std::io::Read;
+use std::io::{Read as _, Write as _, stdout};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
@@ -34,11 +34,11 @@ impl Key {
     /// The system has no randomness, or standard input has no key.
     pub fn execute(&self) -> Result<()> {
         match self {
-            Key::New { org, alias } => print!("{}", new(&random()?, org.as_deref(), alias.as_deref())?),
+            Key::New { org, alias } => write!(stdout(), "{}", new(&random()?, org.as_deref(), alias.as_deref())?)?,
             Key::Hash => {
                 let mut key = Vec::new();
                 std::io::stdin().read_to_end(&mut key).context("cannot read standard input")?;
-                println!("{}", hash(&key)?);
+                writeln!(stdout(), "{}", hash(&key)?)?;
             }
         }
         Ok(())

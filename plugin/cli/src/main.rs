@@ -1,12 +1,16 @@
 //! The command `tollbell`.
 
 use std::fs;
+use std::io::{self, Write as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use host_shim::command::{Check, Replay, Run, load};
 use tollbell_cli::{ImportTyk, Key, Render, Schema, TestConnection, demo, folders};
+
+/// The exit status after SIGPIPE, as a shell shows it.
+const BROKEN_PIPE: u8 = 141;
 
 /// API keys with quotas, alerts and webhooks for Envoy.
 ///
@@ -71,6 +75,10 @@ enum Command {
 
 fn main() -> ExitCode {
     execute(Arguments::parse().command).unwrap_or_else(|error| {
+        // The reader of a pipe, such as `head`, has enough.
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return BROKEN_PIPE.into();
+        }
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
@@ -107,7 +115,7 @@ fn serve(run: &Run, with_demo: bool) -> Result<()> {
     demo::start(&loaded.bootstrap)?;
     let running = run.start(loaded)?;
     let yaml = fs::read_to_string(&run.config)?;
-    println!("{}", demo::proposals(&yaml, running.listener(), running.admin()));
+    writeln!(stdout(), "{}", demo::proposals(&yaml, running.listener(), running.admin()))?;
     running.wait()
 }
 

@@ -1,5 +1,6 @@
 //! `tollbell render`.
 
+use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -58,7 +59,7 @@ impl Render {
             bail!("no handler is notified of {}", self.event);
         }
         let texts: Vec<String> = found.iter().map(text).collect();
-        print!("{}", texts.join("\n"));
+        write!(stdout(), "{}", texts.join("\n"))?;
         Ok(!found.iter().any(|previewed| matches!(previewed.outcome, Outcome::Failed(_))))
     }
 }

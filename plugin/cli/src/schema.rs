@@ -1,5 +1,7 @@
 //! `tollbell schema`.
 
+use std::io::{Write as _, stdout};
+
 use anyhow::Result;
 use clap::Args;
 use tollbell_core::config::{envoy_schema, schema};
@@ -19,7 +21,7 @@ impl Schema {
     /// The schema cannot be written as JSON.
     pub fn execute(&self) -> Result<()> {
         let schema = if self.envoy { envoy_schema() } else { schema() };
-        println!("{}", serde_json::to_string_pretty(&schema)?);
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(&schema)?)?;
         Ok(())
     }
 }

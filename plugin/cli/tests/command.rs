@@ -85,3 +85,22 @@ fn a_connection_is_tested_by_the_name_of_a_webhook() {
     let said = String::from_utf8_lossy(&known.stdout).into_owned();
     assert!(said.starts_with("crm: "), "{said}");
 }
+
+#[test]
+fn a_closed_pipe_ends_the_command_without_a_panic() {
+    for arguments in
+        [&["schema"][..], &["key", "new"], &["render", "--config", "envoy/envoy.yaml", "--event", "AuthFailure"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_tollbell"))
+            .args(arguments)
+            .current_dir(root())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .unwrap();
+        assert_eq!((output.status.code(), err(&output)), (Some(141), String::new()), "{arguments:?}");
+    }
+}
