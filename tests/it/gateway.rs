@@ -471,8 +471,8 @@ async fn a_quota_that_a_fetched_session_lowers_still_reports_its_threshold() -> 
     documents.set("\"seven\"", session(7));
     eventually("every VM has its new quota", async || Ok(loaded().await? >= 2 * VMS)).await?;
     assert_eq!(limit().await?, (200, Some("7".to_owned())));
-    let rung = world.messages(1).await?;
-    ensure!(rung[0]["event"] == "TriggerExceeded" && rung[0]["trigger_limit"] == "80", "{rung:?}");
+    let reported = world.messages(1).await?;
+    ensure!(reported[0]["event"] == "TriggerExceeded" && reported[0]["trigger_limit"] == "80", "{reported:?}");
     Ok(())
 }
 
@@ -517,10 +517,10 @@ async fn an_upstream_that_refuses_connections_is_down_and_then_up() -> Result<()
     let upstream_port = Server::start().await?.port;
     let receiver = Server::start().await?;
     let envoy = Setup::config(&config, upstream_port, receiver.port)?.start().await?;
-    let told = || -> Result<Vec<Value>> {
-        let mut told = receiver.received().iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
-        told.sort_by_key(Value::to_string);
-        Ok(told)
+    let notified = || -> Result<Vec<Value>> {
+        let mut notified = receiver.received().iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
+        notified.sort_by_key(Value::to_string);
+        Ok(notified)
     };
     let down = |path: &str| json!({ "type": "HostDown", "path": path, "error": true });
     for n in 0..4 {
@@ -529,10 +529,10 @@ async fn an_upstream_that_refuses_connections_is_down_and_then_up() -> Result<()
         }
     }
     eventually("three in a row have failed", async || Ok(receiver.count() == 1)).await?;
-    assert_eq!(told()?, [down("/three/2")]);
+    assert_eq!(notified()?, [down("/three/2")]);
     assert_eq!(get(envoy.port, "/five/4", &[]).await?.status, 503);
     eventually("five in a row have failed", async || Ok(receiver.count() == 2)).await?;
-    assert_eq!(told()?, [down("/five/4"), down("/three/2")]);
+    assert_eq!(notified()?, [down("/five/4"), down("/three/2")]);
     let _upstream = Server::start_on(upstream_port, |_| {}).await?;
     eventually("the upstream is up for either", async || {
         for path in ["/three/up", "/five/up", "/none/up"] {
@@ -542,6 +542,6 @@ async fn an_upstream_that_refuses_connections_is_down_and_then_up() -> Result<()
     })
     .await?;
     let up = |path: &str| json!({ "type": "HostUp", "path": path, "error": false });
-    assert_eq!(told()?, [up("/five/up"), up("/three/up"), down("/five/4"), down("/three/2")]);
+    assert_eq!(notified()?, [up("/five/up"), up("/three/up"), down("/five/4"), down("/three/2")]);
     Ok(())
 }

@@ -56,10 +56,10 @@ impl Observed {
             json!({ "api_id": id, "org_id": "acme", "listen_path": path, "use_keyless": true,
                 "observe": { "preset": preset } })
         };
-        let hears = json!({ "webhook": "http://RECEIVER/event" });
+        let option = json!({ "webhook": "http://RECEIVER/event" });
         let events = ["api_event", "key_event", "hashed_key_event", "key_request_event", "portal_password_reset_event"];
         let options: serde_json::Map<_, _> =
-            events.map(|event| (event.to_owned(), hears.clone())).into_iter().collect();
+            events.map(|event| (event.to_owned(), option.clone())).into_iter().collect();
         let config = json!({
             "apis": [
                 api("gw", "/gw/", "tyk-gateway"),

@@ -30,8 +30,8 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-fn with<T: Default>(look: impl FnOnce(&mut State) -> T) -> T {
-    STATE.with(|state| state.try_borrow_mut().map(|mut state| look(&mut state)).unwrap_or_default())
+fn with<T: Default>(work: impl FnOnce(&mut State) -> T) -> T {
+    STATE.with(|state| state.try_borrow_mut().map(|mut state| work(&mut state)).unwrap_or_default())
 }
 
 /// Records a context. It is a root context if `parent` is 0.

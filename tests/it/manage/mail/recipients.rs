@@ -113,13 +113,13 @@ async fn a_developer_is_notified_of_the_account() -> Result<()> {
         ("POST /dev/auth/password/register", form, signed_up, false, false),
     ] {
         portal.exchange(operation, kind, body).await?;
-        let [own, told] = &portal.emails(2).await?[..] else { bail!("not two") };
-        assert_eq!([own.to.as_str(), told.to.as_str()], [DEVELOPER, OPS]);
+        let [own, sent] = &portal.emails(2).await?[..] else { bail!("not two") };
+        assert_eq!([own.to.as_str(), sent.to.as_str()], [DEVELOPER, OPS]);
         assert_eq!(own.subject, "Welcome to our developer portal");
         assert!(own.text.starts_with("Hello Ada,\n\n") && own.text.contains("Account: ada@acme.test"), "{own:?}");
         assert_eq!((own.text.contains(READY), own.text.contains(WAITING)), (ready, waiting), "{own:?}");
-        assert_eq!(told.subject, "Developer portal: ada@acme.test has signed up");
-        assert!(!told.text.contains("Hello") && !told.text.contains("Welcome"), "{told:?}");
+        assert_eq!(sent.subject, "Developer portal: ada@acme.test has signed up");
+        assert!(!sent.text.contains("Hello") && !sent.text.contains("Welcome"), "{sent:?}");
     }
 
     portal.exchange("PUT /dev/portal-api/users/7", json, r#"{"Active": true}"#).await?;
@@ -214,9 +214,9 @@ async fn a_developer_is_notified_of_the_keys_quota_and_not_of_the_organisations(
         assert_eq!(get_with_key(world.envoy.port, "/", "k").await?.status, 200);
     }
     let messages = world.receiver.expect(2, SOON).await?;
-    let mut told: Vec<Value> = messages.iter().map(|message| message.json()).collect::<Result<_>>()?;
-    told.sort_by_key(|message| message["trigger_limit"].to_string());
-    assert_eq!([&told[0]["key"], &told[1]["key"]], ["k", ""], "both were crossed");
+    let mut sent: Vec<Value> = messages.iter().map(|message| message.json()).collect::<Result<_>>()?;
+    sent.sort_by_key(|message| message["trigger_limit"].to_string());
+    assert_eq!([&sent[0]["key"], &sent[1]["key"]], ["k", ""], "both were crossed");
     eventually("an email", async || Ok(counts(&world).await?[0] == 3)).await?;
     assert_eq!(counts(&world).await?[1], 0);
     let [email] = &emails(&provider)?[..] else { bail!("not one") };
