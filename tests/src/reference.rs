@@ -145,7 +145,7 @@ fn write_object(text: &mut String, object: &Object<'_>, reference: &Reference<'_
     writeln!(text, "{}\n", one_line(definition.get("description").and_then(Value::as_str).unwrap_or_default()))?;
     if !name.is_empty() {
         let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
-        writeln!(text, "Where it stands: {}.\n", places.join(", "))?;
+        writeln!(text, "Used in: {}.\n", places.join(", "))?;
     }
     let (example_head, example_rule) = if has_examples { (" Example |", "---|") } else { ("", "") };
     writeln!(text, "| Setting | Type | Default |{example_head} Description |")?;
