@@ -1,4 +1,4 @@
-//! Where keys stand, what a refusal says, preflights, internal redirects: what Envoy makes of them.
+//! Places of keys, answers of refusals, preflights, internal redirects: their effects in Envoy.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn lines<'r>(received: &'r Received, name: &str) -> Vec<&'r str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stripping_takes_every_key_and_loses_no_cookie() -> Result<()> {
+async fn stripping_removes_every_key_and_keeps_other_cookies() -> Result<()> {
     let world = World::with_config(orders(&json!({ "strip_authorization_data": true }))).await?;
     let path = "/orders/1?a=b&api_key=good-key&api%5Fkey=good-key&c=d";
     let headers = [
@@ -57,7 +57,7 @@ async fn stripping_takes_every_key_and_loses_no_cookie() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_line_counts_and_two_keys_in_one_place_are_none() -> Result<()> {
+async fn every_line_counts_and_two_keys_in_one_place_are_invalid() -> Result<()> {
     let world = World::with_config(orders(&json!({ "auth": {
         "auth_header_name": "x-api-key", "use_param": true, "use_cookie": true, "cookie_name": "session"
     } })))
@@ -118,7 +118,7 @@ async fn a_refused_grpc_call_has_the_text_as_its_message() -> Result<()> {
             assert_eq!(header("www-authenticate").is_some(), key.is_empty());
         }
     }
-    // What Envoy takes for no gRPC gets the answer of HTTP.
+    // Requests that Envoy does not recognise as gRPC get the answer of HTTP.
     for content_type in ["application/grpc-web", "application/grpc; charset=utf-8", "application/grpcx"] {
         let reply = call(content_type, "").await?;
         assert_eq!((reply.status, reply.header("content-type")), (401, Some("application/json")), "{content_type}");
@@ -147,7 +147,7 @@ async fn a_preflight_reaches_the_upstream_without_a_key() -> Result<()> {
     Ok(())
 }
 
-/// Envoy follows what `redirector` answers to `/orders/old` and `/free/old` itself.
+/// Envoy itself follows the redirects of `redirector` for `/orders/old` and `/free/old`.
 fn following(setup: Setup, redirector: u16) -> Setup {
     setup.edit(|yaml| {
         let follows = |prefix: &str| {
@@ -197,7 +197,11 @@ async fn an_internal_redirect_is_counted_once_and_opens_nothing() -> Result<()> 
         assert_eq!(world.upstream.received()[0].target, "/orders/new");
         assert_eq!(world.upstream.received()[0].header("authorization").is_some(), !strip);
         assert_eq!(ask("/orders/old", &key).await?, left(98));
-        assert_eq!(ask("/orders/old?api_key=good-key", &[]).await?, left(97), "a key in the query that is replaced");
+        assert_eq!(
+            ask("/orders/old?api_key=good-key", &[]).await?,
+            left(97),
+            "a key in the query, which the redirect replaces"
+        );
         assert_eq!(ask("/orders/old", &[("cookie", "a=b"), ("cookie", "session=good-key")]).await?, left(96));
         assert_eq!(ask("/orders/1", &key).await?, left(95), "no redirect");
         assert_eq!(world.envoy.metric(r#"tollbell_requests{outcome="admitted"}"#).await?, 5);
@@ -206,7 +210,7 @@ async fn an_internal_redirect_is_counted_once_and_opens_nothing() -> Result<()> 
         redirector.set_manner(to("http://gateway.test/orders/old"));
         assert_eq!(ask("/orders/old", &key).await?, (302, Some("94".to_owned())));
 
-        // Another API: its rights and limits hold, and what was counted is not counted again.
+        // Another API: its rights and limits apply, and counted limits are not counted again.
         redirector.set_manner(to("http://gateway.test/closed/1"));
         assert_eq!(ask("/orders/old", &key).await?.0, 403);
         redirector.set_manner(to("http://gateway.test/paid/1"));
@@ -214,7 +218,7 @@ async fn an_internal_redirect_is_counted_once_and_opens_nothing() -> Result<()> 
         assert_eq!(ask("/orders/old", &key).await?.0, 403, "its own quota is used up");
         assert_eq!(ask("/orders/1", &key).await?, left(90), "each of these was counted once");
 
-        // By a path that is no API's, or with what Envoy writes, nobody gets past.
+        // A path of no API and a header that only Envoy may write do not get around the filter.
         redirector.set_manner(to("http://gateway.test/orders/new"));
         assert_eq!(ask("/free/old", &[]).await?.0, 401);
         assert_eq!(ask("/free/old", &key).await?, left(89));
@@ -226,9 +230,9 @@ async fn an_internal_redirect_is_counted_once_and_opens_nothing() -> Result<()> 
     Ok(())
 }
 
-/// A client that goes away leaves a stream without a response, too.
+/// A client that closes its connection leaves a stream without a response, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_behind_one_that_was_cut_off_is_counted() -> Result<()> {
+async fn a_request_after_one_that_was_cut_off_is_counted() -> Result<()> {
     let config = orders(&json!({ "strip_authorization_data": true }));
     let world =
         World::with_setup(|upstream, receiver| Ok(Setup::config(&config, upstream, receiver)?.workers(1))).await?;
@@ -246,9 +250,9 @@ async fn a_request_behind_one_that_was_cut_off_is_counted() -> Result<()> {
     Ok(())
 }
 
-/// What `docs/authentication.md` shows is run as it stands.
+/// The settings in `docs/authentication.md` are run unchanged.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_documented_settings_do_what_the_page_says() -> Result<()> {
+async fn the_documented_settings_work_as_documented() -> Result<()> {
     let page = std::fs::read_to_string(tollbell_tests::project_root().join("docs/authentication.md"))?;
     let first = |kind| crate::files::blocks(&page, kind).next().ok_or_else(|| anyhow::anyhow!("no {kind} block"));
     let (settings, cors) = (first("yaml")?, first("yaml envoy")?);

@@ -5,7 +5,7 @@ use tollbell_tests::envoy::Setup;
 
 use crate::support::{World, config, hook};
 
-/// Bytes that Envoy's HTTP/1 codec lets through in a path and in a header value.
+/// Bytes that Envoy's HTTP/1 codec accepts in a path and in a header value.
 #[tokio::test(flavor = "multi_thread")]
 async fn client_bytes_of_any_kind_arrive_escaped() -> Result<()> {
     let mut config = config(json!({}));
@@ -33,7 +33,7 @@ async fn client_bytes_of_any_kind_arrive_escaped() -> Result<()> {
         if reply.starts_with("HTTP/1.1 403") {
             sent += 1;
         } else {
-            // Envoy's own codec refused the bytes; the filter never saw them.
+            // Envoy's own codec refused the bytes. The filter never saw them.
             ensure!(reply.starts_with("HTTP/1.1 400"), "{reply}");
         }
     }

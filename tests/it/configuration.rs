@@ -7,7 +7,7 @@ use tollbell_tests::envoy::Setup;
 use crate::support::{World, config, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_with_five_mistakes_is_refused_and_each_is_named() -> Result<()> {
+async fn a_configuration_with_five_mistakes_is_refused_and_each_is_logged() -> Result<()> {
     let mut config = config(json!({ "quota_mx": 10 }));
     config["monitor"]["configuration"]["target_path"] = json!("hooks");
     config["monitor"]["global_trigger_limit"] = json!(120.0);
@@ -17,7 +17,7 @@ async fn a_configuration_with_five_mistakes_is_refused_and_each_is_named() -> Re
     for expected in [
         r#"monitor.configuration.target_path: "hooks" is not an absolute http or https URL"#,
         "monitor.global_trigger_limit: 120 is more than 100",
-        r#"apis[0].event_handlers.events.AuthFailure[0].handler_meta.template_path: no template is named "no.json""#,
+        r#"apis[0].event_handlers.events.AuthFailure[0].handler_meta.template_path: there is no template "no.json""#,
         r#"apis[0].event_handlers.events.QuotaExceeded[0].handler_meta.method: "FETCH" is not one of GET, PUT, POST, PATCH, DELETE"#,
         r#".quota_mx: unknown field (did you mean "quota_max"?)"#,
     ] {
@@ -93,7 +93,7 @@ fn a_check_finds_the_clusters_that_are_missing() -> Result<()> {
     let named = found(json!({ "clusters": { "127.0.0.1": "hooks" } }), &plain)?;
     let [(FindingKind::Error, text)] = &named[..] else { panic!("{named:?}") };
     ensure!(text.contains("callouts.clusters[\"127.0.0.1\"]: there is no cluster \"hooks\""), "{text}");
-    // What nothing needs is no error.
+    // A missing cluster that nothing needs is no error.
     let unused = found(json!({ "https_cluster": "none", "clusters": { "other.test": "nowhere" } }), &plain)?;
     let [(FindingKind::Warning, text)] = &unused[..] else { panic!("{unused:?}") };
     ensure!(text.contains("nothing is sent to this host"), "{text}");
@@ -104,10 +104,10 @@ fn a_check_finds_the_clusters_that_are_missing() -> Result<()> {
     Ok(())
 }
 
-/// A hundred keys, each on a line of its own in the file: an operator must find the one with the mistake, and the mistake
-/// must not show it.
+/// A hundred keys, each on its own line of the file. An operator must find the one with the mistake, and the error must
+/// not show it.
 #[test]
-fn a_check_leads_to_the_key_with_the_mistake_without_showing_it() -> Result<()> {
+fn a_check_gives_the_line_of_a_wrong_key_without_showing_the_key() -> Result<()> {
     let mut config = config(json!({ "quota_max": 10 }));
     for number in 0..100 {
         config["keys"][format!("secret-key-{number}")] = json!({ "quota_max": 10 });
@@ -139,7 +139,7 @@ fn a_check_leads_to_the_key_with_the_mistake_without_showing_it() -> Result<()> 
 }
 
 #[test]
-fn a_check_warns_where_another_host_gets_past_a_domain() -> Result<()> {
+fn a_check_warns_if_another_host_gets_past_a_domain() -> Result<()> {
     let found = |unmatched: &str, domain: &str| -> Result<Vec<(FindingKind, String)>> {
         let mut config = config(json!({ "quota_max": 10 }));
         config["apis"][0]["domain"] = json!(domain);

@@ -1,9 +1,9 @@
-//! Cases of what a proxy-wasm host does, and what a real Envoy did in each. `tests/conformance/README.md` describes
-//! them.
+//! Cases of the behaviour of a proxy-wasm host, with the recorded behaviour of a real Envoy.
+//! `tests/conformance/README.md` describes them.
 //!
-//! `RECORD=1` writes what Envoy does on record; `CONFORMANCE=name` runs the themes and cases whose names contain it.
+//! `RECORD=1` records Envoy's behaviour. `CONFORMANCE=name` runs the themes and cases whose names contain it.
 
-/// Cases, and what is on record of them.
+/// Cases and their records.
 mod case;
 /// The Envoy configuration of a theme.
 mod config;
@@ -11,9 +11,9 @@ mod config;
 mod host;
 /// HTTP/1.1 on the wire.
 mod http1;
-/// Running a case and seeing what happens.
+/// Runs a case and observes it.
 mod observe;
-/// The upstream and the server of callouts.
+/// The upstream and the callout server.
 mod server;
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use observe::observe_theme;
 use similar::TextDiff;
 use tokio::task::JoinSet;
 
-/// So many processes of the host run at once.
+/// The number of host processes that run at the same time.
 const AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -33,12 +33,12 @@ async fn envoy_does_what_is_on_record() -> Result<()> {
     let _shared = crate::support::shared().await;
     let records = std::env::var_os("RECORD").is_some();
     let differences = differences::<host::Envoy>(records).await?;
-    // What is on record is of one version; another one may have a list.
+    // The record is of one version. Another version may have a list of differences.
     let list = format!("envoy-{}.yaml", envoy_version()?);
     agree(&differences, &list)
 }
 
-/// Major and minor number.
+/// The major and minor number.
 fn envoy_version() -> Result<String> {
     let output = std::process::Command::new(tollbell_tests::envoy::binary()?).arg("--version").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -48,7 +48,7 @@ fn envoy_version() -> Result<String> {
     Ok(numbers.join("."))
 }
 
-/// Only cases of a list may differ, and those of the list must.
+/// Checks that exactly the cases of a list differ.
 fn agree(differences: &[String], list: &str) -> Result<()> {
     let file = tollbell_tests::project_root().join("tests/conformance/differs").join(list);
     let known: BTreeMap<String, String> = match std::fs::read_to_string(&file) {
@@ -84,7 +84,7 @@ async fn the_shim_does_what_is_on_record() -> Result<()> {
     agree(&differences, "shim.yaml")
 }
 
-/// Runs every theme on a host, and returns how it differs from the record, by case.
+/// Runs every theme on a host, and returns the differences from the record, by case.
 async fn differences<H: Host>(records: bool) -> Result<Vec<String>> {
     let mut waiting = selected()?.into_iter();
     let mut running = JoinSet::new();
@@ -101,7 +101,7 @@ async fn differences<H: Host>(records: bool) -> Result<Vec<String>> {
     Ok(differences)
 }
 
-/// The themes, without the cases that nobody asked for.
+/// The themes without unselected cases.
 fn selected() -> Result<Vec<Theme>> {
     let mut themes = themes()?;
     if let Ok(wanted) = std::env::var("CONFORMANCE") {

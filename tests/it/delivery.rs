@@ -9,7 +9,7 @@ use tollbell_tests::server::{Manner, Server};
 use crate::support::{SOON, World, alone, config, eventually, hook};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_bad_requests_are_one_message_a_period() -> Result<()> {
+async fn a_thousand_bad_requests_are_one_message_per_period() -> Result<()> {
     const PERIOD: Duration = Duration::from_secs(20);
     let mut config = config(json!({}));
     config["apis"][0]["event_handlers"]["events"]["AuthFailure"] = json!([hook("/auth", PERIOD.as_secs())]);
@@ -37,7 +37,7 @@ async fn a_thousand_bad_requests_are_one_message_a_period() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handlers_with_the_same_target_and_body_do_not_silence_each_other() -> Result<()> {
+async fn handlers_with_the_same_target_and_body_do_not_suppress_each_other() -> Result<()> {
     let mut config = config(json!({}));
     config["apis"][0]["event_handlers"]["events"]["AuthFailure"] = json!([hook("/auth", 60), hook("/auth", 60)]);
     config["event_handlers"] = json!({ "events": { "AuthFailure": [hook("/auth", 60)] } });
@@ -91,7 +91,7 @@ async fn every_setting_of_a_webhook_reaches_the_wire() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_message_is_tried_again_until_it_arrives() -> Result<()> {
+async fn a_failed_message_is_retried_until_it_arrives() -> Result<()> {
     let mut config = config(json!({}));
     config["delivery"] = json!({ "base_delay_ms": 200 });
     let world = World::with_config(config).await?;
@@ -124,7 +124,7 @@ async fn a_receiver_that_starts_late_gets_its_message() -> Result<()> {
     Ok(())
 }
 
-/// A message that no receiver takes must not cost the client anything.
+/// A message that no receiver accepts must not affect the client.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_or_dead_receiver_changes_neither_status_nor_latency() -> Result<()> {
     let _alone = alone().await;
@@ -136,7 +136,7 @@ async fn a_slow_or_dead_receiver_changes_neither_status_nor_latency() -> Result<
             Some(manner) => world.receiver.set_manner(manner),
             None => drop(world.receiver),
         }
-        // One request in fifty is an event with a message of its own.
+        // One request in fifty is an event with its own message.
         let request =
             |n: usize| ("/".into(), if n.is_multiple_of(50) { format!("bad-{n}") } else { "good-key".into() });
         load(world.envoy.port, 8, 2000, request).await?;
@@ -149,7 +149,7 @@ async fn a_slow_or_dead_receiver_changes_neither_status_nor_latency() -> Result<
     let down = run(None).await?;
     println!("p99 of client requests: receiver fast {fast:?}, slow {slow:?}, down {down:?}");
     for other in [slow, down] {
-        // Far below the 5 s of the receiver, far above what a noisy machine does.
+        // Far below the 5 s of the receiver, and far above the effect of a busy machine.
         ensure!(other < fast * 5 + Duration::from_millis(50), "{other:?} against {fast:?}");
     }
     Ok(())
@@ -176,7 +176,7 @@ async fn a_flood_of_distinct_keys_keeps_memory_flat() -> Result<()> {
     );
     const MIB: u64 = 1024 * 1024;
     ensure!(allocated <= allocated_first + 2 * MIB, "{allocated_first} allocated bytes grew to {allocated}");
-    // Fifty thousand kept keys would be more than this; the VMs' own memory is not among what Envoy has allocated.
+    // Fifty thousand stored keys would need more than this. Envoy's allocations do not include the VMs' own memory.
     ensure!(resident <= resident_first + 4 * MIB, "{resident_first} resident bytes grew to {resident}");
     assert!(world.envoy.metric("tollbell_dropped{}").await? > 90_000, "a full table refuses the newest");
     Ok(())
@@ -184,7 +184,7 @@ async fn a_flood_of_distinct_keys_keeps_memory_flat() -> Result<()> {
 
 /// Envoy refuses the first callout to a name that it has not looked up yet.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_message_of_a_fresh_start_is_no_failure() -> Result<()> {
+async fn the_first_message_after_a_start_is_no_failure() -> Result<()> {
     let mut config = config(json!({}));
     config["apis"][0]["event_handlers"]["events"]["AuthFailure"] = json!([hook("/named", 0), hook("/address", 0)]);
     let world = World::with_setup(|upstream, receiver| {
@@ -224,6 +224,6 @@ async fn an_unknown_cluster_is_one_error_line_and_a_gauge() -> Result<()> {
         world.receiver.port
     );
     assert!(line.contains("[error]") && line.contains(&says), "{line}");
-    assert_eq!(log.matches(": attempt ").count(), 0, "nothing more of each attempt");
+    assert_eq!(log.matches(": attempt ").count(), 0, "no further line for each attempt");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The documents: snippets are good, links lead somewhere, statistics and log lines are those of the module.
+//! The documents: snippets are valid, links lead to existing targets, and statistics and log lines are the module's.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use tollbell_tests::{envoy, project_root, reference};
 use crate::files::{blocks, pages, shell};
 use crate::support::{World, hook};
 
-/// Every document of the project that people read, but for the generated table of fields.
+/// All documents of the project for readers, except the generated table of fields.
 fn documents() -> Result<Vec<PathBuf>> {
     let root = project_root();
     let mut files = pages()?;
@@ -31,7 +31,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
-/// The name of a document for messages.
+/// The name of a document in messages.
 fn shown(path: &Path) -> String {
     path.strip_prefix(project_root()).unwrap_or(path).display().to_string()
 }
@@ -45,9 +45,9 @@ fn the_reference_is_made_from_the_schema() -> Result<()> {
 }
 
 /// `yaml` blocks are whole configurations of tollbell without errors or warnings. `yaml part` blocks may have warnings:
-/// they show one setting without those that use it.
+/// they show a setting without the settings that use it.
 #[test]
-fn the_configurations_of_the_pages_are_good() -> Result<()> {
+fn the_configurations_of_the_pages_are_valid() -> Result<()> {
     let (mut count, mut wrong) = (0, Vec::new());
     for page in pages()? {
         let text = read(&page)?;
@@ -69,8 +69,8 @@ fn the_configurations_of_the_pages_are_good() -> Result<()> {
     Ok(())
 }
 
-/// `yaml envoy` and `yaml routes` blocks are fragments of Envoy's configuration: a real Envoy takes them where they belong
-/// in `envoy/envoy.yaml`.
+/// `yaml envoy` and `yaml routes` blocks are fragments of Envoy's configuration. A real Envoy accepts them in their
+/// place in `envoy/envoy.yaml`.
 #[test]
 fn the_envoy_configurations_of_the_pages_are_valid() -> Result<()> {
     for page in pages()? {
@@ -100,7 +100,7 @@ fn the_envoy_configurations_of_the_pages_are_valid() -> Result<()> {
     Ok(())
 }
 
-/// `envoy/envoy.yaml` with a fragment put where its members belong.
+/// `envoy/envoy.yaml` with a fragment inserted at the place of its members.
 fn within_envoy(fragment: &Value) -> Result<Value> {
     const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     let mut whole: Value = serde_norway::from_str(&read(&project_root().join("envoy/envoy.yaml"))?)?;
@@ -122,7 +122,7 @@ fn within_envoy(fragment: &Value) -> Result<Value> {
             ("http_filters", Value::Array(filters), Value::Array(more)) => {
                 let own = filters.first().cloned().context("tollbell's filter")?;
                 let router = filters.pop().context("the router")?;
-                // A placement with nothing but its own settings stands for tollbell's filter with them.
+                // A placement that has only its own settings means tollbell's filter with these settings.
                 let more = more.into_iter().map(|filter| {
                     let is_own = filter["name"].as_str().is_some_and(|name| name.starts_with("tollbell"));
                     if !is_own {
@@ -143,7 +143,7 @@ fn within_envoy(fragment: &Value) -> Result<Value> {
             (_, target, value) => merge(target, value),
         }
     }
-    // The fragment may send to clusters of its own making.
+    // The fragment may use clusters with other names.
     for cluster in Regex::new(r#""cluster":"([a-z0-9_]+)""#)?.captures_iter(&fragment.to_string()) {
         let clusters =
             whole.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut).context("clusters")?;
@@ -165,7 +165,7 @@ fn merge(target: &mut Value, value: Value) {
     }
 }
 
-/// What a page shows as JSON is JSON.
+/// JSON on a page is valid.
 #[test]
 fn the_json_of_the_documents_is_json() -> Result<()> {
     for document in documents()? {
@@ -179,9 +179,9 @@ fn the_json_of_the_documents_is_json() -> Result<()> {
     Ok(())
 }
 
-/// A fence that no test knows would go unchecked.
+/// A block of an unknown kind would not be checked.
 #[test]
-fn every_block_is_of_a_kind_that_is_checked() -> Result<()> {
+fn every_block_has_a_kind_that_is_checked() -> Result<()> {
     let known = [
         "console",
         "sh",
@@ -204,10 +204,9 @@ fn every_block_is_of_a_kind_that_is_checked() -> Result<()> {
     Ok(())
 }
 
-/// `sh` blocks have commands that do not end by themselves, or that install something: their targets, files and flags
-/// exist.
+/// `sh` blocks have commands that do not end, or that install software. Their targets, files and flags must exist.
 #[test]
-fn the_commands_that_are_not_run_exist() -> Result<()> {
+fn commands_that_are_not_run_exist() -> Result<()> {
     let makefile = read(&project_root().join("Makefile"))?;
     let mut count = 0;
     for document in documents()? {
@@ -254,7 +253,7 @@ fn the_commands_that_are_not_run_exist() -> Result<()> {
 
 /// Links within the project lead to a file, and to a heading in it.
 #[test]
-fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
+fn the_links_of_the_documents_have_targets() -> Result<()> {
     let link = Regex::new(r"\]\(([^)\s]+)\)")?;
     let mut count = 0;
     for document in documents()? {
@@ -273,7 +272,7 @@ fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
                 "{}: {target}: no such heading",
                 shown(&document)
             );
-            // The book has only the pages of its own folder.
+            // The book contains only the pages of its own folder.
             let is_page = document.parent() == Some(&project_root().join("docs"));
             ensure!(!is_page || !file.contains(".."), "{}: {target} leads out of the book", shown(&document));
             count += 1;
@@ -325,7 +324,7 @@ fn lines_are_not_too_long() -> Result<()> {
     Ok(())
 }
 
-/// The statistics of a real Envoy are those of the page, and the other way round.
+/// The statistics of a real Envoy are the same as those of the page.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_on_operating_has_every_statistic() -> Result<()> {
     let page = read(&project_root().join("docs/operating.md"))?;
@@ -351,7 +350,7 @@ async fn the_page_on_operating_has_every_statistic() -> Result<()> {
     Ok(())
 }
 
-/// Each log line of the page stands in the sources, with `…` for what varies.
+/// Each log line of the page is in the sources. `…` stands for variable text.
 #[test]
 fn the_page_on_operating_shows_log_lines_of_the_module() -> Result<()> {
     let page = read(&project_root().join("docs/operating.md"))?;

@@ -15,7 +15,7 @@ use tollbell_tests::server::Server;
 
 use crate::support::{SOON, World, shared};
 
-/// Where the commands of a page in `docs` run: against a server with that configuration, or in a copy of that folder.
+/// Where the commands of a page in `docs` run: with a server of that configuration, or in a copy of that folder.
 const RUN_ON: &str = "<!-- run on: ";
 const RUN_IN: &str = "<!-- run in: ";
 
@@ -37,13 +37,13 @@ pub fn pages() -> Result<Vec<PathBuf>> {
     Ok(files.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect())
 }
 
-/// What stands behind a mark, up to the end of its comment.
+/// The text after a mark, up to the end of its comment.
 fn directive(text: &str, mark: &str) -> Option<String> {
     let (_, rest) = text.split_once(mark)?;
     Some(rest.split_once(" -->")?.0.to_owned())
 }
 
-/// The README files and those pages of `docs` whose commands need a server.
+/// The README files, and the pages of `docs` whose commands need a server.
 fn stories() -> Result<Vec<(PathBuf, String)>> {
     let mut stories = readmes()?;
     for page in pages()? {
@@ -54,9 +54,9 @@ fn stories() -> Result<Vec<(PathBuf, String)>> {
     Ok(stories)
 }
 
-/// The other pages: their commands run in a copy of a folder.
+/// The other pages. Their commands run in a copy of a folder.
 #[test]
-fn what_the_pages_show_is_what_happens_without_a_server() -> Result<()> {
+fn commands_of_the_pages_have_the_shown_output_without_a_server() -> Result<()> {
     for page in pages()? {
         let text = fs::read_to_string(&page)?;
         if blocks(&text, "console").next().is_none() || text.contains(RUN_ON) {
@@ -69,17 +69,17 @@ fn what_the_pages_show_is_what_happens_without_a_server() -> Result<()> {
         fs::create_dir_all(&folder)?;
         let copied = Command::new("cp").arg("-r").arg(project_root().join(from).join(".")).arg(&folder).status()?;
         ensure!(copied.success(), "{name}: cannot copy");
-        // Configurations name the module by that path.
+        // Configurations name the module by this path.
         std::os::unix::fs::symlink(project_root().join("dist"), folder.join("dist"))?;
         blocks(&text, "console").try_for_each(|block| run_block(block, &folder, &[])).with_context(|| name)?;
     }
     Ok(())
 }
 
-/// In `console` blocks, each line behind `$ ` is run, and the lines below it must come out, in their order. `json`
-/// blocks that are marked `webhook` or `email` must have arrived in the end, and nothing else.
+/// In `console` blocks, each line after `$ ` is run, and its output must have the lines below it, in their order.
+/// `json` blocks with the mark `webhook` or `email` must have arrived at the end, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_readmes_show_is_what_happens_in_envoy() -> Result<()> {
+async fn commands_of_the_readmes_have_the_shown_output_in_envoy() -> Result<()> {
     for (readme, yaml) in stories()? {
         let text = fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
         let world = World::with_setup(|upstream, receiver| Setup::file(&yaml, upstream, receiver)).await?;
@@ -97,7 +97,7 @@ async fn what_the_readmes_show_is_what_happens_in_envoy() -> Result<()> {
 
 /// The same in the shim, from the same text.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
+async fn commands_of_the_readmes_have_the_shown_output_in_the_shim() -> Result<()> {
     let _shared = shared().await;
     for (readme, yaml) in readmes()? {
         let text = fs::read_to_string(&readme).with_context(|| readme.display().to_string())?;
@@ -122,8 +122,8 @@ async fn what_the_readmes_show_is_what_happens_in_the_shim() -> Result<()> {
     Ok(())
 }
 
-/// Compares what a receiver has got with the blocks of a text. A webhook is shown whole; of an email, some fields of its
-/// form are shown. A string that ends in `…` stands for any that begins so.
+/// Compares the messages of a receiver with the blocks of a text. A webhook is shown completely, an email with some
+/// fields of its form. A string that ends in `…` matches any text with that beginning.
 async fn arrived(receiver: &Server, text: &str) -> Result<()> {
     let shown = |kind: &str| blocks(text, kind).map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
     let (webhooks, emails) = (shown("json webhook")?, shown("json email")?);
@@ -168,9 +168,9 @@ fn run_blocks(text: &str, port: u16, admin: u16) -> Result<()> {
     commands.into_iter().try_for_each(|block| run_block(block, &project_root(), &ports))
 }
 
-/// `yaml` blocks are excerpts of `envoy/envoy.yaml`: their lines stand there, in their order.
+/// `yaml` blocks are excerpts of `envoy/envoy.yaml`, which has their lines in the same order.
 #[test]
-fn the_readmes_configuration_is_that_of_the_example() -> Result<()> {
+fn the_readmes_configuration_is_an_excerpt_of_the_example() -> Result<()> {
     let readme = fs::read_to_string(project_root().join("README.md"))?;
     let example = fs::read_to_string(project_root().join("envoy/envoy.yaml"))?;
     let mut excerpts = 0;
@@ -197,12 +197,12 @@ pub fn blocks<'t>(text: &'t str, kind: &str) -> impl Iterator<Item = &'t str> {
     })
 }
 
-/// Runs the commands of a block in a folder. `tollbell` is the one that cargo has built beside this test.
+/// Runs the commands of a block in a folder. `tollbell` is the binary that cargo has built next to this test.
 fn run_block(block: &str, folder: &Path, replaced: &[(&str, String)]) -> Result<()> {
     for part in format!("\n{block}").split("\n$ ").skip(1) {
         let (command, expected) = part.split_once('\n').unwrap_or((part, ""));
         let command = replaced.iter().fold(command.to_owned(), |command, (from, to)| command.replace(from, to));
-        // Statistics follow what they count within a tick.
+        // Statistics follow the counted events within a tick.
         let mut tries = if command.contains("/stats") { 40 } else { 1 };
         loop {
             let output = shell(&command, folder)?;
@@ -230,7 +230,7 @@ pub fn shell(command: &str, folder: &Path) -> Result<Output> {
     Ok(Command::new("bash").args(["-c", command]).current_dir(folder).env("PATH", path).output()?)
 }
 
-/// Words in backticks that look like a path must name one.
+/// Words in backticks that look like a path must name an existing file.
 #[test]
 fn the_paths_that_the_documents_name_exist() -> Result<()> {
     let mut files =
@@ -252,7 +252,7 @@ fn the_paths_that_the_documents_name_exist() -> Result<()> {
     Ok(())
 }
 
-/// Only host.rs may make hostcalls, and the core knows of none: the manifest and this see to it.
+/// Only host.rs may make hostcalls, and the core has none. The manifest and this test check it.
 #[test]
 fn the_core_is_pure() -> Result<()> {
     let manifest = fs::read_to_string(project_root().join("plugin/core/Cargo.toml"))?;

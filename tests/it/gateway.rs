@@ -15,12 +15,13 @@ use tollbell_tests::server::Server;
 
 use crate::support::{World, alone, config, eventually, hook};
 
-/// Tokens signed with HS256 by the key of [`JWT_AUTHN`]: for alice and bob of acme until 2100, and for alice until 2001.
+/// Tokens signed with HS256 by the key of [`JWT_AUTHN`]: valid until 2100 for alice and bob of acme, and until 2001 for
+/// alice.
 const ALICE: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InQifQ.eyJpc3MiOiJ0Iiwic3ViIjoiYWxpY2UiLCJvcmciOiJhY21lIiwiZXhwIjo0MTAyNDQ0ODAwfQ.L5bHx6tEJgibI4ZOKjmwQl5jOFCp-6Q4StmgPIGce5g";
 const BOB: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InQifQ.eyJpc3MiOiJ0Iiwic3ViIjoiYm9iIiwib3JnIjoiYWNtZSIsImV4cCI6NDEwMjQ0NDgwMH0.pfeelV7bTOFW4giEQR8bCUTAw6dnWDzDMyMjGnjeFLA";
 const EXPIRED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InQifQ.eyJpc3MiOiJ0Iiwic3ViIjoiYWxpY2UiLCJvcmciOiJhY21lIiwiZXhwIjoxMDAwMDAwMDAwfQ.PRJ0pBc8UdDLXvbN8D25Bw2Zv3EtMcJekfdEPGygrqo";
 
-/// Of the main thread and two workers.
+/// The main thread and two workers.
 const VMS: u64 = 3;
 
 const JWT_AUTHN: &str = r#"          - name: envoy.filters.http.jwt_authn
@@ -45,7 +46,7 @@ const RBAC: &str = r#"          - name: envoy.filters.http.rbac
                   closed: { permissions: [ { url_path: { path: { prefix: /closed } } } ], principals: [ { any: true } ] }
 "#;
 
-/// Tells its type, key, organisation and reason.
+/// Shows the type, key, organisation and reason of an event.
 fn templates() -> Value {
     json!({ "t.json": "{\"type\": \"{{Type}}\", \"key\": \"{{Meta.Key}}\", \"org\": \"{{Meta.OrgID}}\", \"reason\": \"{{Meta.Reason}}\", \"path\": \"{{Meta.Path}}\"}" })
 }
@@ -59,7 +60,7 @@ fn hooks(names: &[&str]) -> Value {
     json!({ "events": names.iter().map(|name| ((*name).to_owned(), handler(name))).collect::<BTreeMap<_, _>>() })
 }
 
-/// `envoy/envoy.yaml` with a placement of tollbell for each configuration, and another filter behind the first.
+/// `envoy/envoy.yaml` with a placement of tollbell for each configuration, and another filter after the first.
 fn placements(upstream: u16, receiver: u16, configs: &[Value], between: &str) -> Result<Setup> {
     let plain = Setup::file("envoy/envoy.yaml", upstream, receiver)?;
     let configured = configs
@@ -83,7 +84,7 @@ fn placements(upstream: u16, receiver: u16, configs: &[Value], between: &str) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_jwt_authn_quotas_are_by_subject_and_its_refusals_are_events() -> Result<()> {
+async fn after_jwt_authn_quotas_are_by_subject_and_its_refusals_are_events() -> Result<()> {
     let before = json!({
         "apis": [{ "api_id": "front", "use_keyless": true, "observe_failures": true,
             "event_handlers": hooks(&["AuthFailure"]) }],
@@ -155,7 +156,7 @@ async fn a_cluster_without_a_healthy_host_is_down_and_then_up() -> Result<()> {
         "apis": [{ "api_id": "orders", "use_keyless": true, "observe_upstream": true, "event_handlers": hooks(&names) }],
         "templates": templates(),
     });
-    // The upstream is not listening until the health check has found that out.
+    // The upstream does not listen until the health check has noticed that.
     let upstream_port = Server::start().await?.port;
     let receiver = Server::start().await?;
     let setup = Setup::config(&config, upstream_port, receiver.port)?.edit(|yaml| {
@@ -180,7 +181,7 @@ async fn a_cluster_without_a_healthy_host_is_down_and_then_up() -> Result<()> {
     assert_eq!(kinds(1).await?, ["/HostDown"]);
     let upstream = Server::start_on(upstream_port, |_| {}).await?;
     eventually("the upstream is well", async || Ok(get(envoy.port, "/", &[]).await?.status == 200)).await?;
-    // A host counts as up when nothing has failed for a while.
+    // A host counts as up if nothing has failed for some seconds.
     sleep(Duration::from_secs(6)).await;
     for _ in 0..20 {
         assert_eq!(get(envoy.port, "/", &[]).await?.status, 200);
@@ -191,8 +192,8 @@ async fn a_cluster_without_a_healthy_host_is_down_and_then_up() -> Result<()> {
     let replies = load(envoy.port, 8, 80, |_| ("/".into(), "k".into())).await?;
     ensure!(count_status(&replies, 503) > 0, "nothing overflowed");
     assert_eq!(kinds(4).await?, ["/BreakerTriggered", "/BreakerTripped", "/HostDown", "/HostUp"]);
-    // The breaker counts as reset when nothing has overflowed for a while; the second BreakerTriggered would come in the
-    // cool-down of the first, had it not another body.
+    // The breaker counts as reset if nothing has overflowed for some seconds. The second BreakerTriggered has another
+    // body, so it is not in the cool-down of the first.
     sleep(Duration::from_secs(7)).await;
     assert_eq!(get(envoy.port, "/", &[]).await?.status, 200);
     assert_eq!(
@@ -202,7 +203,7 @@ async fn a_cluster_without_a_healthy_host_is_down_and_then_up() -> Result<()> {
     Ok(())
 }
 
-/// When each admitted request was answered, in order.
+/// The times at which admitted requests were answered, in order.
 async fn admitted(port: u16, connections: usize, length: Duration) -> Result<(Vec<Duration>, usize)> {
     let started = Instant::now();
     let mut tasks = Vec::new();
@@ -237,7 +238,8 @@ async fn a_rate_of_100_a_second_admits_100_in_every_window() -> Result<()> {
     let setup = |upstream, receiver| Ok(Setup::config(&config, upstream, receiver)?.workers(4));
     let world = World::measured(setup).await?;
     let (times, refused) = admitted(world.envoy.port, 64, Duration::from_secs(10)).await?;
-    // A window starts with its first request, so each hundred is one. Answers take their time, which the clients see.
+    // A window starts with its first request, so each hundred is one window. The clients see the times of the answers,
+    // which are later.
     let windows: Vec<&[Duration]> = times.chunks(100).collect();
     let starts: Vec<Duration> = windows.iter().filter_map(|window| window.first().copied()).collect();
     println!("{} admitted, {refused} refused; windows began at {starts:?}", times.len());
@@ -259,7 +261,7 @@ async fn a_rate_of_100_a_second_admits_100_in_every_window() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_million_invented_identities_take_no_more_room_than_the_table() -> Result<()> {
+async fn a_million_invented_identities_need_no_more_memory_than_the_table() -> Result<()> {
     const IDENTITIES: usize = 1_000_000;
     const MIB: u64 = 1024 * 1024;
     let _alone = alone().await;
@@ -269,7 +271,7 @@ async fn a_million_invented_identities_take_no_more_room_than_the_table() -> Res
         "default_policy": "each",
     });
     let world = World::measured(|upstream, receiver| {
-        // The answers are Envoy's own, so that the upstream's memory and time are not measured.
+        // Envoy itself answers, so that the upstream's memory and time are not measured.
         Ok(Setup::config(&config, upstream, receiver)?
             .edit(|yaml| yaml.replacen("route: { cluster: upstream }", "direct_response: { status: 200 }", 1)))
     })
@@ -317,7 +319,7 @@ async fn a_million_invented_identities_take_no_more_room_than_the_table() -> Res
     Ok(())
 }
 
-/// Serves one document with its entity tag, until it is another; counts the answers by status.
+/// Serves one document with its entity tag, until the document is replaced. Counts the answers by status.
 struct Documents {
     port: u16,
     current: Arc<Mutex<(String, Arc<String>)>>,
@@ -396,7 +398,7 @@ async fn a_hundred_thousand_keys_are_fetched_while_requests_go_on() -> Result<()
     sleep(Duration::from_secs(2)).await;
     let resident_before = world.envoy.resident()?;
 
-    // The longest that a request took while nothing was loaded, and while everything was.
+    // The longest time of a request before the keys are loaded, and while they are loaded.
     let calm_since = Instant::now();
     let (calm_p99, calm) = measure(world.envoy.port, move || calm_since.elapsed() > Duration::from_secs(4)).await?;
     let text = sessions(KEYS, 2);
@@ -432,12 +434,12 @@ async fn a_hundred_thousand_keys_are_fetched_while_requests_go_on() -> Result<()
     }
     assert_eq!(get_with_key(port, "/", "key-100000").await?.status, 403);
 
-    // A malformed update changes nothing; the same document is not sent again; a good one replaces the keys.
+    // A malformed update changes nothing, the same document is not sent again, and a valid one replaces the keys.
     documents.set("\"bad\"", sessions(5, 1).replace("customer 3\"", "customer 3"));
     let failed = async || world.envoy.metric(r#"tollbell_keys_fetched{outcome="failed"}"#).await;
     eventually("the bad document was looked at", async || Ok(failed().await? >= 1)).await?;
     assert_eq!(get_with_key(port, "/", "key-000005").await?.status, 200);
-    ensure!(world.envoy.log().contains("keys_from"), "nobody is told why");
+    ensure!(world.envoy.log().contains("keys_from"), "the reason is not logged");
     documents.set("\"few\"", sessions(5, 1));
     eventually("a good one replaces them", async || Ok(get_with_key(port, "/", "key-000005").await?.status == 403))
         .await?;
@@ -447,7 +449,7 @@ async fn a_hundred_thousand_keys_are_fetched_while_requests_go_on() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_that_a_fetched_session_lowers_still_rings() -> Result<()> {
+async fn a_quota_that_a_fetched_session_lowers_still_reports_its_threshold() -> Result<()> {
     let documents = Documents::start().await?;
     let session = |max: u64| {
         json!({ "k": { "quota_max": max, "quota_renewal_rate": 3600, "monitor": { "trigger_limits": [80] } } })
@@ -469,12 +471,12 @@ async fn a_quota_that_a_fetched_session_lowers_still_rings() -> Result<()> {
     documents.set("\"seven\"", session(7));
     eventually("every VM has its new quota", async || Ok(loaded().await? >= 2 * VMS)).await?;
     assert_eq!(limit().await?, (200, Some("7".to_owned())));
-    let rung = world.messages(1).await?;
-    ensure!(rung[0]["event"] == "TriggerExceeded" && rung[0]["trigger_limit"] == "80", "{rung:?}");
+    let reported = world.messages(1).await?;
+    ensure!(reported[0]["event"] == "TriggerExceeded" && reported[0]["trigger_limit"] == "80", "{reported:?}");
     Ok(())
 }
 
-/// The p99 and the longest of requests that go on until told otherwise.
+/// The p99 and the maximum of requests that continue until `ends` returns true.
 async fn measure(port: u16, ends: impl Fn() -> bool + Clone + Send + 'static) -> Result<(Duration, Duration)> {
     let mut tasks = Vec::new();
     for _ in 0..4 {
@@ -515,10 +517,10 @@ async fn an_upstream_that_refuses_connections_is_down_and_then_up() -> Result<()
     let upstream_port = Server::start().await?.port;
     let receiver = Server::start().await?;
     let envoy = Setup::config(&config, upstream_port, receiver.port)?.start().await?;
-    let told = || -> Result<Vec<Value>> {
-        let mut told = receiver.received().iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
-        told.sort_by_key(Value::to_string);
-        Ok(told)
+    let notified = || -> Result<Vec<Value>> {
+        let mut notified = receiver.received().iter().map(|message| message.json()).collect::<Result<Vec<_>>>()?;
+        notified.sort_by_key(Value::to_string);
+        Ok(notified)
     };
     let down = |path: &str| json!({ "type": "HostDown", "path": path, "error": true });
     for n in 0..4 {
@@ -527,10 +529,10 @@ async fn an_upstream_that_refuses_connections_is_down_and_then_up() -> Result<()
         }
     }
     eventually("three in a row have failed", async || Ok(receiver.count() == 1)).await?;
-    assert_eq!(told()?, [down("/three/2")]);
+    assert_eq!(notified()?, [down("/three/2")]);
     assert_eq!(get(envoy.port, "/five/4", &[]).await?.status, 503);
     eventually("five in a row have failed", async || Ok(receiver.count() == 2)).await?;
-    assert_eq!(told()?, [down("/five/4"), down("/three/2")]);
+    assert_eq!(notified()?, [down("/five/4"), down("/three/2")]);
     let _upstream = Server::start_on(upstream_port, |_| {}).await?;
     eventually("the upstream is up for either", async || {
         for path in ["/three/up", "/five/up", "/none/up"] {
@@ -540,6 +542,6 @@ async fn an_upstream_that_refuses_connections_is_down_and_then_up() -> Result<()
     })
     .await?;
     let up = |path: &str| json!({ "type": "HostUp", "path": path, "error": false });
-    assert_eq!(told()?, [up("/five/up"), up("/three/up"), down("/five/4"), down("/three/2")]);
+    assert_eq!(notified()?, [up("/five/up"), up("/three/up"), down("/five/4"), down("/three/2")]);
     Ok(())
 }

@@ -10,7 +10,7 @@ const ALLOW: &str = "                allow_on_headers_stop_iteration: true\n";
 /// More than Envoy buffers for a filter that holds a body.
 const TOO_LONG: usize = 3 << 20;
 
-/// Requests that the filter refuses, with everything that can come behind the headers of one.
+/// Requests that the filter refuses, with everything that can follow their headers.
 fn refused() -> Vec<Vec<u8>> {
     let head = |method: &str, headers: &str| {
         format!(
@@ -33,7 +33,7 @@ fn too_long() -> Vec<u8> {
     [head.into_bytes(), vec![b'x'; TOO_LONG]].concat()
 }
 
-/// The beginning of the answer, which may come while the request is still being sent.
+/// The first line of the answer, which may come while the request is still being sent.
 async fn status_line(port: u16, request: &[u8]) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let (mut reader, mut writer) = stream.split();
@@ -43,7 +43,7 @@ async fn status_line(port: u16, request: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(&begin).into_owned())
 }
 
-/// An Envoy that shows trailers to filters and has one worker, so that what came first has been seen first.
+/// An Envoy that shows trailers to filters and has one worker, so that requests are seen in their order.
 async fn world(is_allowed: bool, missing: &[&str]) -> Result<World> {
     World::with_setup(|upstream, receiver| {
         let setup = restricted(missing, upstream, receiver)?.workers(1);
@@ -57,7 +57,7 @@ async fn world(is_allowed: bool, missing: &[&str]) -> Result<World> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_reaches_no_upstream() -> Result<()> {
+async fn a_refused_request_reaches_no_upstream() -> Result<()> {
     for is_allowed in [true, false] {
         for (missing, status) in [(&[][..], "4"), (&["proxy_get_header_map_pairs"][..], "503")] {
             let world = world(is_allowed, missing).await?;
@@ -72,9 +72,9 @@ async fn what_is_refused_reaches_no_upstream() -> Result<()> {
     Ok(())
 }
 
-/// A host that takes no answer leaves a refused request waiting, and its body and trailers with it.
+/// If the host takes no answer, a refused request waits, and so do its body and trailers.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_waits_where_no_answer_can_be_sent() -> Result<()> {
+async fn a_refused_request_waits_if_no_answer_can_be_sent() -> Result<()> {
     for is_allowed in [true, false] {
         for unseen in [false, true] {
             let missing: &[&str] = match unseen {
@@ -95,7 +95,7 @@ async fn what_is_refused_waits_where_no_answer_can_be_sent() -> Result<()> {
                 Ok(read >= sent && world.envoy.log().matches("could not be sent").count() >= count)
             })
             .await?;
-            // Only a filter that is shown the body can make Envoy count its bytes.
+            // Envoy counts the bytes of a body only if a filter sees the body.
             if is_allowed {
                 assert_eq!(status_line(world.envoy.port, &too_long()).await?, "HTTP/1.1 413");
             }

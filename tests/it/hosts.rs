@@ -1,4 +1,5 @@
-//! The module on hosts that differ from Envoy. Nothing panics, what cannot be counted is refused, and the log says why.
+//! The module on hosts that differ from Envoy. Nothing panics, requests that cannot be counted are refused, and the log
+//! gives the reason.
 
 use std::fs;
 use std::time::Duration;
@@ -39,17 +40,17 @@ fn statuses(gateway: &Gateway, count: usize) -> Result<Vec<u16>> {
     (0..count).map(|_| Ok(gateway.request(request())?.status())).collect()
 }
 
-/// What each VM has logged from warnings up, without what all of them have.
+/// The lines of each VM at level warn and above, without those that all VMs have.
 fn warnings(gateway: &Gateway) -> Vec<String> {
     let lines = gateway.logs().into_iter().filter(|line| line.level >= LogLevel::Warn && line.from_module);
     lines.map(|line| line.text).collect()
 }
 
-/// Main thread, two workers, and the canary that Envoy tries a configuration on.
+/// The main thread, two workers, and the canary on which Envoy tests a configuration.
 const VMS: usize = 4;
 
 #[test]
-fn quotas_and_webhooks_work_on_hosts_that_compare_and_swap_otherwise() -> Result<()> {
+fn quotas_and_webhooks_work_on_hosts_with_other_compare_and_swap() -> Result<()> {
     let cases: [(&[Quirk], &str); 7] = [
         (&[], ""),
         (&[Quirk::AbsentKeysMismatch], "creates no key of shared data by compare-and-swap"),
@@ -63,7 +64,7 @@ fn quotas_and_webhooks_work_on_hosts_that_compare_and_swap_otherwise() -> Result
         let gateway = gateway(quirks, three_requests())?;
         gateway.advance(Duration::from_secs(1))?;
         assert_eq!(statuses(&gateway, 5)?, [200, 200, 200, 403, 403], "{quirks:?}");
-        // No clock moves: only a wake-up can have brought it.
+        // The clock does not move, so only a wake-up can have sent it.
         let paths: Vec<String> = gateway.callouts().iter().map(|message| message.path().to_owned()).collect();
         assert_eq!(paths, ["/quota"], "{quirks:?}");
         let warnings = warnings(&gateway);
@@ -76,7 +77,7 @@ fn quotas_and_webhooks_work_on_hosts_that_compare_and_swap_otherwise() -> Result
 }
 
 #[test]
-fn what_cannot_be_counted_is_refused_and_the_log_says_why() -> Result<()> {
+fn uncountable_requests_are_refused_and_the_log_says_why() -> Result<()> {
     let unimplemented = |call| Quirk::Refuses(call, Status::Unimplemented);
     let cases = [
         vec![Quirk::DataIsForgotten],
@@ -91,7 +92,7 @@ fn what_cannot_be_counted_is_refused_and_the_log_says_why() -> Result<()> {
         assert_eq!(gateway.upstream_requests().len(), 0, "{quirks:?}");
         let told = warnings(&gateway).iter().filter(|line| line.contains("shared data cannot be used")).count();
         assert_eq!(told, VMS, "{quirks:?}");
-        // An hour of it says no more than a minute.
+        // An hour logs no more than a minute.
         gateway.advance(Duration::from_secs(60))?;
         let lines = gateway.logs().len();
         gateway.advance(Duration::from_secs(3600))?;
@@ -101,9 +102,9 @@ fn what_cannot_be_counted_is_refused_and_the_log_says_why() -> Result<()> {
     Ok(())
 }
 
-/// What a host lacks beside shared data costs what it is for, and nothing else.
+/// A missing hostcall outside of shared data affects only its own function.
 #[test]
-fn a_host_that_lacks_a_hostcall_lacks_what_it_is_for() -> Result<()> {
+fn a_missing_hostcall_affects_only_its_own_function() -> Result<()> {
     let cases: [(&[&str], &str, bool); 7] = [
         (&["proxy_register_shared_queue", "proxy_resolve_shared_queue"], "register_shared_queue", true),
         (&["proxy_resolve_shared_queue", "proxy_enqueue_shared_queue", "proxy_dequeue_shared_queue"], "queue", true),
@@ -129,9 +130,9 @@ fn a_host_that_lacks_a_hostcall_lacks_what_it_is_for() -> Result<()> {
     Ok(())
 }
 
-/// Libraries log what they work on, at the levels that nobody looks at.
+/// Libraries log their data at levels that are normally off.
 #[test]
-fn at_no_level_does_the_log_show_a_key() -> Result<()> {
+fn the_log_shows_no_key_at_any_level() -> Result<()> {
     let mut config = config(three_requests());
     config["templates"] = json!({ "t.json": "{{#if Meta.Key}}{\"key\": \"{{Meta.Key}}\"}{{/if}}" });
     for handlers in config["apis"][0]["event_handlers"]["events"].as_object_mut().context("events")?.values_mut() {
@@ -154,9 +155,9 @@ fn at_no_level_does_the_log_show_a_key() -> Result<()> {
     Ok(())
 }
 
-/// A time that is none would let every expired key in.
+/// With a wrong time, every expired key would be accepted.
 #[test]
-fn without_the_time_of_day_no_key_that_expires_is_let_in() -> Result<()> {
+fn without_the_time_of_day_no_key_that_expires_is_accepted() -> Result<()> {
     let session =
         |expires: u64| json!({ "org_id": "acme", "quota_max": 3, "quota_renewal_rate": 3600, "expires": expires });
     for (expires, quirks, expected) in [

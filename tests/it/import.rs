@@ -56,7 +56,7 @@ async fn a_customers_files_behave_as_specified_in_the_shim() -> Result<()> {
     behaves(setup.listener_and_admin().0, &upstream, &receiver).await
 }
 
-/// The shim on such a configuration.
+/// Starts the shim with such a configuration.
 fn shim_of(setup: &Setup) -> Result<impl FnOnce() -> Result<shim::Server> + use<>> {
     let loaded = config::parse(setup.text(), "imported", false)?;
     let options = Options {
@@ -71,7 +71,7 @@ fn shim_of(setup: &Setup) -> Result<impl FnOnce() -> Result<shim::Server> + use<
     Ok(|| shim::Server::start(options))
 }
 
-/// What the files of `tests/tyk` say, as a client, the upstream and the receivers see it.
+/// Checks the behaviour that the files of `tests/tyk` specify, as a client, the upstream and the receivers see it.
 async fn behaves(port: u16, upstream: &Server, receiver: &Server) -> Result<()> {
     let status = async |path: &str, key: &str| -> Result<u16> { Ok(get_with_key(port, path, key).await?.status) };
     let answer = async |path: &str, key: &str| -> Result<(u16, String)> {
@@ -80,7 +80,7 @@ async fn behaves(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
     };
     let error = |text: &str| json!({ "error": text }).to_string().replace(':', ": ");
 
-    // Paths: orders is stripped, catalogue is rewritten to its targets' /v2/, payments stays.
+    // Paths: orders is stripped, catalogue is rewritten to the /v2/ of its targets, payments stays unchanged.
     assert_eq!(status("/orders/7?x=1", WEB_SHOP).await?, 200);
     assert_eq!(get(port, "/catalogue/items", &[("x-api-key", PER_API)]).await?.status, 200);
     assert_eq!(get(port, &format!("/catalogue/items?api_key={PER_API}"), &[]).await?.status, 200);
@@ -111,14 +111,14 @@ async fn behaves(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
     assert_eq!(get_with_key(port, "/orders/1", OLD_PARTNER).await?.header("x-ratelimit-limit"), Some("5000"));
     let trial = get_with_key(port, "/orders/1", TRIAL).await?;
     assert_eq!(trial.header("x-ratelimit-limit"), Some("10"));
-    assert_eq!(status("/catalogue/items", TRIAL).await?, 401, "the key stands elsewhere there");
+    assert_eq!(status("/catalogue/items", TRIAL).await?, 401, "the key is in another place there");
     let mut limited = Vec::new();
     for _ in 0..8 {
         limited.push(get(port, "/catalogue/items", &[("x-api-key", PER_API)]).await?.status);
     }
     ensure!(limited.contains(&429), "five a second on this API: {limited:?}");
 
-    // The quota: twenty a minute, of which one is used; with the monitor at 80 %.
+    // The quota: twenty a minute, of which one is used, with the monitor at 80 %.
     let mut statuses = Vec::new();
     for _ in 0..22 {
         statuses.push(status("/orders/1", WEB_SHOP).await?);
@@ -131,7 +131,7 @@ async fn behaves(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
         ensure!(!found.is_empty(), "nothing for {target} in {messages:#?}");
         Ok(found)
     };
-    // orders: an unknown key; payments: its handler is paused; catalogue: a key that stands elsewhere is none.
+    // orders: an unknown key. payments: its handler is inactive. catalogue: a key in another place is no key.
     let soc = to("/soc/auth-failure")?;
     assert_eq!(soc.len(), 1);
     let body = soc[0].json()?;
@@ -161,7 +161,7 @@ fn the_report_shows_no_secret() -> Result<()> {
     Ok(())
 }
 
-/// A folder that goes with this.
+/// A temporary folder. Dropping this removes it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -180,7 +180,7 @@ impl Drop for Folder {
     }
 }
 
-/// The files of a gateway whose APIs stand in each other's way, each with its id in the path of its target.
+/// The files of a gateway whose APIs have conflicting places. The path of each target has the API's id.
 fn crossing() -> Result<Imported> {
     let folder = Folder::new()?;
     let api = |id: &str, path: &str, more: Value| -> Result<()> {
@@ -235,11 +235,11 @@ fn crossing() -> Result<Imported> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_and_keys_mean_what_they_mean_to_tyk_in_envoy() -> Result<()> {
+async fn paths_and_keys_have_the_same_meaning_as_in_tyk_in_envoy() -> Result<()> {
     let _shared = shared().await;
     let (upstream, receiver) = (Server::start().await?, Server::start().await?);
     let envoy = Setup::yaml(&crossing()?.yaml, "8080", upstream.port, receiver.port)?.start().await?;
-    // As in Tyk, the keyless site answers on other hosts than that of a protected API.
+    // As in Tyk, the keyless site answers on hosts other than that of a protected API.
     let is_known = |line: &str| line.contains("need no key: the keyless API apis[5] (\"site\") answers them");
     let log = envoy.log();
     let mut said = log.lines().filter(|line| line.contains("configuration:"));
@@ -248,7 +248,7 @@ async fn paths_and_keys_mean_what_they_mean_to_tyk_in_envoy() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_and_keys_mean_what_they_mean_to_tyk_in_the_shim() -> Result<()> {
+async fn paths_and_keys_have_the_same_meaning_as_in_tyk_in_the_shim() -> Result<()> {
     let _shared = shared().await;
     let (upstream, receiver) = (Server::start().await?, Server::start().await?);
     let setup = Setup::yaml(&crossing()?.yaml, "8080", upstream.port, receiver.port)?;
@@ -256,7 +256,7 @@ async fn paths_and_keys_mean_what_they_mean_to_tyk_in_the_shim() -> Result<()> {
     crosses(setup.listener_and_admin().0, &upstream, &receiver).await
 }
 
-/// Requests to the gateway of [`crossing`]: status, and what the upstream gets.
+/// Requests to the gateway of [`crossing`]: the status, and what the upstream gets.
 async fn crosses(port: u16, upstream: &Server, receiver: &Server) -> Result<()> {
     for (path, key, status, target) in [
         ("/orders/1?x=1", "ten", 200, "/orders/1?x=1"),
@@ -289,7 +289,7 @@ async fn crosses(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
         let seen: Vec<String> = upstream.received().into_iter().skip(before).map(|request| request.target).collect();
         assert_eq!((reply.status, seen.concat().as_str()), (status, target), "{path} {key:?}: {}", reply.body);
     }
-    // Spelled so that only what decodes them takes them for another API's: they reach nobody without a key.
+    // These spellings mean another API only after decoding. They reach no upstream without a key.
     for path in [
         "/orders%2F1",
         "/orders/new%2F1",
@@ -323,12 +323,15 @@ async fn crosses(port: u16, upstream: &Server, receiver: &Server) -> Result<()> 
     let shown = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(|name| limits.header(name));
     assert_eq!(shown, [Some("-1"), Some("0"), Some("0")]);
     let messages = receiver.expect(hosts.len(), SOON).await?;
-    ensure!(messages.iter().all(|message| message.target == "/in"), "a handler of tyk.conf was told: {messages:#?}");
+    ensure!(
+        messages.iter().all(|message| message.target == "/in"),
+        "a handler of tyk.conf was notified: {messages:#?}"
+    );
     assert_eq!(messages[0].json()?["origin"], "192.0.2.9");
     Ok(())
 }
 
-/// Events of Tyk's that never fire are the same to the import and to the filter.
+/// The importer and the filter agree on the events of Tyk that never fire.
 #[test]
 fn the_import_and_the_filter_know_the_same_events() -> Result<()> {
     let folder = Folder::new()?;

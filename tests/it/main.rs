@@ -1,14 +1,14 @@
 //! tollbell in a real Envoy and in the shim.
 
-/// Where keys stand, what a refusal says, preflights, internal redirects.
+/// Places of keys, answers of refusals, preflights, internal redirects.
 mod access;
-/// What client bytes of any kind do.
+/// The effects of arbitrary client bytes.
 mod bytes;
 /// Configurations that Envoy refuses, and live updates.
 mod configuration;
-/// What scripts of hostcalls do, against what was recorded.
+/// Scripts of hostcalls, compared with the recorded behaviour.
 mod conformance;
-/// Webhooks: one a period, to receivers that are slow or down.
+/// Webhooks: one per period, to receivers that are slow or down.
 mod delivery;
 /// The pages of `docs`: snippets, links, statistics, log lines.
 mod documents;
@@ -16,11 +16,11 @@ mod documents;
 mod files;
 /// Identities, rates, observed responses, fetched keys.
 mod gateway;
-/// Refused requests, with all that comes behind their headers.
+/// Refused requests with everything that follows their headers.
 mod holding;
 /// Hosts that differ from Envoy.
 mod hosts;
-/// What is made of files of Tyk.
+/// Configurations that are imported from Tyk's files.
 mod import;
 /// Management events, e-mail, the admin endpoints.
 mod manage;
@@ -30,11 +30,11 @@ mod module;
 mod numbers;
 /// Quotas: answers, thresholds, exactness under concurrency.
 mod quota;
-/// What webhooks must survive: outages, dead VMs, updates, floods.
+/// Webhooks under outages, dead VMs, updates and floods.
 mod reliability;
-/// What fetched sessions may do.
+/// The rights of fetched sessions.
 mod rights;
-/// Which API a request belongs to: spellings of paths, hosts.
+/// The API of a request: spellings of paths, hosts.
 mod rooms;
 
 mod routing;
@@ -42,7 +42,7 @@ mod routing;
 mod schedules;
 /// The JSON Schemas that editors apply.
 mod schema;
-/// The shim under guests that misbehave and threads that race.
+/// The shim with guests that misbehave and threads that race.
 mod shim;
 /// Signatures of webhooks.
 mod signatures;
@@ -50,9 +50,9 @@ mod signatures;
 mod size;
 /// Stories as data, on the core, in the shim, in Envoy.
 mod stories;
-/// What the tests share.
+/// The common parts of the tests.
 mod support;
-/// What becomes of held messages when the configuration changes.
+/// Held messages when the configuration changes.
 mod updates;
 /// Versions of an API, with an upstream for each.
 mod versions;

@@ -1,14 +1,14 @@
-//! Management events in a real Envoy: posted, observed, and told by webhook and by mail; the admin endpoints.
+//! Management events in a real Envoy: posted, observed, and sent by webhook and email; the admin endpoints.
 
 /// Test Connection.
 mod connection;
-/// What applications post, and who may.
+/// Events that applications post, and the token.
 mod events;
-/// Emails, and what providers answer.
+/// Emails, and the answers of providers.
 mod mail;
-/// Exchanges that are watched on their way.
+/// Exchanges that are observed.
 mod observed;
-/// A server that answers as a script says, and a client beside it.
+/// A server that answers by a script, and a client.
 mod stand_in;
 /// Large bodies and slow ones.
 mod streams;
@@ -22,7 +22,7 @@ use crate::support::World;
 const TOKEN: &str = "let-me-in";
 const BEARER: &str = "Bearer let-me-in";
 
-/// The SHA-256 of something, in hex.
+/// The SHA-256 of some data, in hex.
 fn sha256(data: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(data))
 }

@@ -8,7 +8,7 @@ use wasmparser::{Parser, Payload};
 
 use crate::support::{World, config};
 
-/// Each import beyond these is a hostcall that a capability restriction may have to allow.
+/// Each further import is a hostcall that a capability restriction may have to allow.
 const IMPORTS: [&str; 25] = [
     "proxy_call_foreign_function",
     "proxy_continue_stream",
@@ -37,7 +37,7 @@ const IMPORTS: [&str; 25] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// Envoy calls each callback that exists, for every request.
+/// Envoy calls every exported callback for every request.
 const EXPORTS: [&str; 15] = [
     "memory",
     "proxy_abi_version_0_2_1",
@@ -86,7 +86,7 @@ fn the_module_imports_and_exports_only_what_it_uses() -> Result<()> {
     Ok(())
 }
 
-/// `envoy.yaml` with nothing allowed to the module but its own imports and exports, less some.
+/// `envoy.yaml` with a restriction that allows the module only its own imports and exports, without those in `missing`.
 pub fn restricted(missing: &[&str], upstream: u16, receiver: u16) -> Result<Setup> {
     let names = IMPORTS.iter().chain(&EXPORTS).filter(|name| !missing.contains(name));
     let allowed: Vec<String> = names.map(|name| format!("{name}: {{}}")).collect();
@@ -100,7 +100,7 @@ pub fn restricted(missing: &[&str], upstream: u16, receiver: u16) -> Result<Setu
     Ok(setup.edit(|yaml| yaml.replace("                vm_config:\n", &restriction)))
 }
 
-/// The lists above are what an operator who restricts capabilities has to allow, and they are enough.
+/// An operator who restricts capabilities must allow the lists above, and they are sufficient.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_listed_capabilities_are_enough() -> Result<()> {
     let world = World::with_setup(|upstream, receiver| restricted(&[], upstream, receiver)).await?;
@@ -112,7 +112,7 @@ async fn the_listed_capabilities_are_enough() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_capability_nothing_passes_unseen_and_no_vm_dies() -> Result<()> {
+async fn without_a_capability_nothing_passes_unchecked_and_no_vm_dies() -> Result<()> {
     for (missing, status) in [
         ("proxy_get_header_map_pairs", 503),
         ("proxy_get_shared_data", 503),

@@ -1,4 +1,4 @@
-//! Numbers that can only be mistakes: Envoy does not start with them, or its log warns of them.
+//! Numbers that are certainly mistakes: Envoy does not start with them, or its log has a warning.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -8,8 +8,8 @@ use tollbell_tests::server::Server;
 
 use crate::support::{World, config, shared};
 
-/// Where it stands below the configuration, the wrong number, and what Envoy's log says of it. `*` is a policy of its
-/// own for each row.
+/// The place in the configuration, the wrong number, and the text in Envoy's log. `*` is a separate policy for each
+/// row.
 const WRONG: &[(&str, &str, &str)] = &[
     ("/policies/*/quota_max", "-10", "quota_max: -10 is less than -1"),
     ("/policies/*/quota_max", "-2", "quota_max: -2 is less than -1"),
@@ -63,7 +63,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("/keys_from/interval_s", "30000000", "interval_s: 30000000 is more than 86400"),
 ];
 
-/// Likewise, of what is served all the same.
+/// The same for numbers with which Envoy starts.
 const ODD: &[(&str, &str, &str)] = &[
     ("/policies/*/quota_renewal_rate", "3600", "quota_renewal_rate: has no effect: quota_max is missing or 0"),
     ("/policies/*/rate", "5", "rate: no limit: per is missing"),
@@ -77,7 +77,7 @@ const ODD: &[(&str, &str, &str)] = &[
     ("/delivery/timeout_ms", "30", "timeout_ms: 30 milliseconds"),
 ];
 
-/// Tyk's own special numbers say what they say in Tyk.
+/// Tyk's special numbers have the same meaning as in Tyk.
 const GOOD: &[(&str, &str)] = &[
     ("/policies/*/quota_max", "-1"),
     ("/policies/*/quota_max", "0"),
@@ -109,7 +109,7 @@ fn place(base: &mut Value, pointer: &str, row: usize, text: &str) -> Result<()> 
     Ok(())
 }
 
-/// As many configurations as it takes for each row to have a place of its own.
+/// As many configurations as are needed for each row to have its own place.
 fn configurations(rows: &[(&str, &str)]) -> Result<Vec<Value>> {
     let mut configurations: Vec<(Value, Vec<&str>)> = Vec::new();
     for (row, (pointer, text)) in rows.iter().enumerate() {
@@ -128,7 +128,7 @@ fn configurations(rows: &[(&str, &str)]) -> Result<Vec<Value>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn envoy_does_not_start_with_a_number_that_can_only_be_a_mistake() -> Result<()> {
+async fn envoy_does_not_start_with_a_number_that_must_be_a_mistake() -> Result<()> {
     let _shared = shared().await;
     let receiver = Server::start().await?;
     let rows: Vec<_> = WRONG.iter().map(|(pointer, text, _)| (*pointer, *text)).collect();
@@ -138,7 +138,7 @@ async fn envoy_does_not_start_with_a_number_that_can_only_be_a_mistake() -> Resu
         logs += &Setup::config(&configuration, receiver.port, receiver.port)?.refused().await?;
     }
     let missed: Vec<_> = WRONG.iter().filter(|(_, _, said)| !logs.contains(said)).collect();
-    ensure!(missed.is_empty(), "not said of: {missed:#?}");
+    ensure!(missed.is_empty(), "not logged: {missed:#?}");
     Ok(())
 }
 
@@ -150,17 +150,17 @@ async fn envoy_warns_of_an_odd_number_and_serves() -> Result<()> {
         ensure!(get_with_key(world.envoy.port, "/", "good-key").await?.status == 200);
         let log = world.envoy.log();
         let missed: Vec<_> = ODD.iter().filter(|(_, _, said)| !log.contains(said)).collect();
-        ensure!(missed.is_empty(), "not said of: {missed:#?}");
+        ensure!(missed.is_empty(), "not logged: {missed:#?}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tyks_special_numbers_are_good() -> Result<()> {
+async fn tyks_special_numbers_are_accepted() -> Result<()> {
     for configuration in configurations(GOOD)? {
         let world = World::with_config(configuration).await?;
         ensure!(get_with_key(world.envoy.port, "/", "good-key").await?.status == 200);
-        // That nobody has these policies, and that there is no quota left to monitor, is another matter.
+        // Other warnings are expected: no key has these policies, and no quota is left to monitor.
         let others = [
             "no key has this policy",
             "no key has a quota",

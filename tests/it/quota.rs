@@ -71,7 +71,8 @@ async fn twenty_thousand_concurrent_requests_on_a_quota_of_5000_admit_5000() -> 
     Ok(())
 }
 
-/// Every key's first requests arrive together, half of the keys in their organisation's page, half in their own.
+/// The first requests of each key arrive together. Half of the keys are on their organisation's page, half on their
+/// own.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_very_first_requests_of_a_key_are_counted_exactly() -> Result<()> {
     const KEYS: usize = 64;
@@ -87,12 +88,12 @@ async fn the_very_first_requests_of_a_key_are_counted_exactly() -> Result<()> {
     assert_eq!(count_status(&replies, 200), KEYS * 8);
     let reply = get_with_key(world.envoy.port, "/", "good-key").await?;
     let used = 1_000_000 - reply.header("x-ratelimit-remaining").unwrap().parse::<usize>()?;
-    assert_eq!(used, KEYS * 8 + 1, "what a key refused was given back to the organisation");
+    assert_eq!(used, KEYS * 8 + 1, "requests that a key refused were refunded to the organisation");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answers_are_those_of_the_table() -> Result<()> {
+async fn the_answers_are_as_documented() -> Result<()> {
     let mut config = config(json!({}));
     config["keys"] = json!({
         "good-key": { "access_rights": { "orders": {} } },

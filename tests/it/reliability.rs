@@ -1,4 +1,4 @@
-//! What a webhook must survive, in a real Envoy: outages, dead VMs, updates, floods, stalled receivers.
+//! Webhooks in a real Envoy under outages, dead VMs, updates, floods, and stalled receivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tollbell_tests::server::{Manner, Received, Server};
 
 use crate::support::{World, alone, config, eventually, hook, shared};
 
-/// AuthFailure to the receiver, with these settings beside the target.
+/// A handler that sends AuthFailure to the receiver, with these additional settings.
 fn failures_to(path: &str, meta: Value) -> Value {
     let mut config = config(json!({}));
     let mut hook = hook(path, 0);
@@ -23,7 +23,7 @@ fn failures_to(path: &str, meta: Value) -> Value {
     config
 }
 
-/// So many requests, each with a bad key of its own, and so an event of its own.
+/// Sends requests that each have another bad key and therefore cause an event each.
 async fn fail(port: u16, from: usize, count: usize) -> Result<()> {
     let replies = load(port, 8, count, move |n| ("/orders/1".into(), format!("bad-{}", from + n))).await?;
     ensure!(count_status(&replies, 403) == count, "{count} refusals expected");
@@ -43,7 +43,7 @@ fn taken(received: &[Received]) -> BTreeMap<String, usize> {
     taken
 }
 
-/// Waits until every one of `count` messages was taken, and the table is empty.
+/// Waits until each of `count` messages was accepted and the table is empty.
 async fn all_taken(world: &World, receiver: &Server, count: usize) -> Result<BTreeMap<String, usize>> {
     let deadline = Instant::now() + Duration::from_secs(180);
     while taken(&receiver.received()).len() < count {
@@ -63,7 +63,7 @@ fn once_each(taken: &BTreeMap<String, usize>) {
     assert!(twice.is_empty(), "{twice:?}");
 }
 
-/// The receiver is like this for 20 s, while 200 events happen.
+/// The receiver behaves like this for 20 s, while 200 events happen.
 async fn outage(manner: Manner) -> Result<()> {
     let world = World::with_config(failures_to("/", json!({ "max_per_minute": 0 }))).await?;
     world.receiver.set_manner(manner);
@@ -103,7 +103,7 @@ async fn two_hundred_events_survive_a_receiver_that_does_not_listen_yet() -> Res
     let receiver = Server::start_on(late, |_| {}).await?;
     once_each(&all_taken(&world, &receiver, EVENTS).await?);
     let attempts = format!("tollbell_attempts{{outcome=\"unreachable\",target=\"127.0.0.1_{late}\"}}");
-    assert!(world.envoy.metric(&attempts).await? >= 200, "each was tried at least once before");
+    assert!(world.envoy.metric(&attempts).await? >= 200, "each was attempted at least once before");
     Ok(())
 }
 
@@ -126,10 +126,10 @@ async fn ten_deaths_of_the_dispatching_vm_lose_no_message() -> Result<()> {
     world.receiver.set_manner(Manner { status: 503, ..Manner::default() });
     fail(world.envoy.port, 0, HELD).await?;
     for death in 1..=DEATHS {
-        // The receiver kills whoever sends to it, until the process has noticed one more death.
+        // The receiver kills the VM that sends, until the process has logged one more death.
         world.receiver.set_manner(Manner { status: 503, header: Some(("x-test-trap", "1")), ..Manner::default() });
         eventually("a VM dies", async || {
-            // Requests bring dead VMs back.
+            // Requests start dead VMs again.
             let _ = get_with_key(world.envoy.port, "/orders/1", "good-key").await;
             Ok(world.envoy.log().matches("proxy_on_http_call_response failed").count() as u64 >= death)
         })
@@ -183,10 +183,10 @@ async fn fifty_concurrent_requests_of_one_cause_are_one_message() -> Result<()> 
     Ok(())
 }
 
-/// 200,000 wrong keys, each with a path of its own, and among them 500 keys that cross a threshold, for one channel with a
-/// cap of 60 messages a minute and kind.
+/// 200,000 wrong keys, each with its own path, and among them 500 keys that cross a threshold, for one channel with a
+/// cap of 60 messages per minute and type.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_becomes_sixty_messages_a_minute_and_hides_no_key_that_crosses() -> Result<()> {
+async fn a_flood_becomes_sixty_messages_a_minute_and_hides_no_crossing() -> Result<()> {
     const WRONG: usize = 200_000;
     const CROSSING: usize = 500;
     const EVERY: usize = WRONG / CROSSING + 1;
@@ -251,7 +251,7 @@ async fn a_flood_becomes_sixty_messages_a_minute_and_hides_no_key_that_crosses()
     Ok(())
 }
 
-/// One target never answers; another one's messages must not notice.
+/// One target never answers. Messages to another one must not be affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_target_does_not_delay_another() -> Result<()> {
     let _alone = alone().await;
@@ -293,12 +293,12 @@ async fn a_stalled_target_does_not_delay_another() -> Result<()> {
     let healthy = delays(false).await?;
     let beside_stalled = delays(true).await?;
     println!("p99 from the request to the receiver: {healthy:?} alone, {beside_stalled:?} beside a stalled target");
-    // A tick of the clock more is no delay that a receiver sees.
+    // A receiver does not notice a delay of one clock tick.
     ensure!(beside_stalled <= healthy * 2 + Duration::from_millis(20), "{beside_stalled:?} against {healthy:?}");
     Ok(())
 }
 
-/// A steady stream of distinct messages: none is lost, the table drains, clients do not notice.
+/// A steady stream of distinct messages: none is lost, the table drains, clients are not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_messages_is_delivered_as_it_comes() -> Result<()> {
     const EVERY: usize = 20;

@@ -1,4 +1,4 @@
-//! What fetched sessions may do: fields that narrow a key are honoured, or close it.
+//! The rights of fetched sessions: fields that restrict a key are honoured, or close the key.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,8 +17,8 @@ use tollbell_tests::server::{Manner, Server};
 
 use crate::support::{World, eventually};
 
-/// Fields of a session that say that its owner is authenticated in another way, or may do less than is honoured, as Tyk
-/// writes them.
+/// Fields of a session, in Tyk's form, that mean that its owner is authenticated in another way, or that add a
+/// restriction that is not honoured.
 const CLOSING: &[(&str, &str)] = &[
     ("basic_auth_data", r#"{"basic_auth_data": {"password": "$2a$10$abc", "hash_type": "bcrypt"}}"#),
     ("jwt_data", r#"{"jwt_data": {"secret": "s"}}"#),
@@ -83,7 +83,7 @@ const CLOSING: &[(&str, &str)] = &[
     ),
 ];
 
-/// Sessions as Tyk 5 and its dashboard write them, with everything in them that is empty or harmless.
+/// Sessions as Tyk 5 and its dashboard write them, with all their empty or harmless fields.
 const OPEN: &[&str] = &[
     r#"{}"#,
     r#"{"last_check": 1700000000, "allowance": 1000, "rate": 1000, "per": 60, "throttle_interval": -1, "throttle_retry_limit": -1,
@@ -103,7 +103,7 @@ const OPEN: &[&str] = &[
     r#"{"access_rights": {"orders": {"limit": {"rate": 5, "per": 1, "throttle_interval": -1, "max_query_depth": -1, "quota_remaining": 3}}}}"#,
 ];
 
-/// A key with rules: method, path, and whether it may.
+/// A key with rules: the method, the path, and whether it may call.
 const PATHS: &[(&str, &str, u16)] = &[
     ("GET", "/orders/public", 200),
     ("GET", "/orders/public/7?x=/orders/secret", 200),
@@ -125,7 +125,7 @@ const PATHS: &[(&str, &str, u16)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_that_is_not_honoured_closes_its_key_and_is_named() -> Result<()> {
+async fn a_field_that_is_not_honoured_closes_its_key_and_is_logged() -> Result<()> {
     let documents = Server::start().await?;
     let world = World::with_config(config(documents.port)).await?;
     ensure!(CLOSING.len() >= 30);
@@ -146,7 +146,7 @@ async fn a_field_that_is_not_honoured_closes_its_key_and_is_named() -> Result<()
             let line = log
                 .lines()
                 .find(|line| line.contains(&fingerprint))
-                .with_context(|| format!("{field} is not named"))?;
+                .with_context(|| format!("{field} is not logged"))?;
             ensure!(line.contains(field), "{field}: {line}");
         }
         assert_eq!(world.envoy.metric("tollbell_closed_keys{}").await?, rows.len() as u64);
@@ -155,7 +155,7 @@ async fn a_field_that_is_not_honoured_closes_its_key_and_is_named() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ordinary_exports_are_served_and_rules_hold() -> Result<()> {
+async fn ordinary_exports_are_served_and_rules_apply() -> Result<()> {
     let documents = Server::start().await?;
     let world = World::with_config(config(documents.port)).await?;
     let mut document = Map::new();
@@ -186,7 +186,7 @@ async fn ordinary_exports_are_served_and_rules_hold() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_closed_keys_are_counted_and_few_are_named() -> Result<()> {
+async fn many_closed_keys_are_counted_and_a_few_are_logged() -> Result<()> {
     let documents = Server::start().await?;
     let world = World::with_config(config(documents.port)).await?;
     let mut document: Map<String, Value> =
@@ -199,9 +199,9 @@ async fn many_closed_keys_are_counted_and_few_are_named() -> Result<()> {
     Ok(())
 }
 
-/// `tollbell import-tyk` reads the same exports: it must be as strict.
+/// `tollbell import-tyk` reads the same exports and must be as strict.
 #[test]
-fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
+fn a_session_that_would_be_closed_is_not_imported() -> Result<()> {
     let mut keys = Map::new();
     for (row, (field, text)) in CLOSING.iter().enumerate() {
         keys.insert(format!("closed-{row}"), session(field, text)?);
@@ -209,7 +209,7 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
     for (row, text) in OPEN.iter().enumerate() {
         keys.insert(format!("open-{row}"), session("", text)?);
     }
-    // Every field of the lists.
+    // All fields of the lists.
     let of =
         |usage: Use| if matches!(usage, Use::Closes(_)) { ("closed", json!({ "x": "y" })) } else { ("open", json!(5)) };
     let ignored_or_closed = |field: &&SessionField| !matches!(field.usage, Use::Honoured(_));
@@ -241,9 +241,9 @@ fn what_closes_a_fetched_session_is_not_imported_either() -> Result<()> {
     Ok(())
 }
 
-/// The importer's check of rules accepts nothing that the filter refuses.
+/// The importer's check accepts no rule that the filter refuses.
 #[test]
-fn rules_that_are_imported_are_read_by_the_filter() -> Result<()> {
+fn the_filter_accepts_all_imported_rules() -> Result<()> {
     let alphabet: Vec<char> = r"a/\.*+?()[]{}|^$-&d".chars().collect();
     let mut rules: Vec<String> = Vec::new();
     for length in 1..=3_u32 {
@@ -274,7 +274,7 @@ fn rules_that_are_imported_are_read_by_the_filter() -> Result<()> {
     Ok(())
 }
 
-/// Rules that engines read differently, or do not know.
+/// Rules that engines read differently or do not support.
 const CLOSING_RULES: &[&str] = &[
     r"\pL",
     r"\p{Greek}",
@@ -297,7 +297,7 @@ const CLOSING_RULES: &[&str] = &[
     "[z-a]",
 ];
 
-/// Rules as they are written.
+/// Rules in their usual form.
 const PLAIN_RULES: &[&str] =
     &["/orders/public", "^/orders/{id}$", "/orders/*", "/orders/*/lines", "^/orders/(?:a|b)/[0-9]+$", r"^/v1\.0/\d+$"];
 
@@ -344,7 +344,7 @@ fn config(documents: u16) -> Value {
     })
 }
 
-/// A session with a field of its own, or of its right to the API.
+/// A session with a certain field, either its own or one of its right to the API.
 fn session(field: &str, text: &str) -> Result<Value> {
     let value: Value = serde_json::from_str(text).with_context(|| text.to_owned())?;
     Ok(if field.starts_with("access_rights") { json!({ "access_rights": { "orders": value } }) } else { value })

@@ -1,4 +1,4 @@
-//! Who may import whom: crates, and the rooms of the core and of the shim, from their sources.
+//! The allowed imports between crates, and between the rooms of the core and of the shim, checked in their sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use regex::Regex;
 
 use tollbell_tests::project_root;
 
-/// The rooms of the core, each of which imports only from those before it.
+/// The rooms of the core. Each imports only from those before it.
 const CORE: [&str; 10] =
     ["base", "host", "event", "access", "observe", "delivery", "notify", "admin", "config", "engine"];
 
@@ -18,11 +18,11 @@ const SHIM: [&str; 13] = [
     "command",
 ];
 
-/// Modules of its crate that a file may import from: a room counts as one, and a file's own parts and its own room's façade
-/// as none.
+/// The maximum number of modules that a file imports from its crate. A room counts as one module; a file's own parts
+/// and its own room's façade do not count.
 const MOST_IMPORTS: usize = 8;
 
-/// Which crates of the workspace a crate may depend on.
+/// The crates of the workspace that a crate may depend on.
 const CRATES: [(&str, &[&str]); 7] = [
     ("plugin/go-template", &[]),
     ("plugin/core", &["go-template"]),
@@ -33,7 +33,7 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("tests", &["tollbell-core", "host-shim", "import-tyk", "go-template", "tollbell-cli"]),
 ];
 
-/// A file of a crate: its module path, and the paths of its crate that it names, test code left out.
+/// A file of a crate: its module path, and the paths of its crate that it names, without test code.
 struct Module {
     path: Vec<String>,
     named: Vec<Vec<String>>,
@@ -173,7 +173,7 @@ fn without_tests(source: &str) -> &str {
     source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
-/// A path from the crate's root.
+/// A path from the root of the crate.
 fn absolute(own: &[String], path: Vec<String>) -> Option<Vec<String>> {
     let ups = path.iter().take_while(|part| *part == "super").count();
     let from = match path.first()?.as_str() {
@@ -184,7 +184,7 @@ fn absolute(own: &[String], path: Vec<String>) -> Option<Vec<String>> {
     Some(from.into_iter().chain(rest).collect())
 }
 
-/// Takes `a::{b, c::d}` apart.
+/// Splits `a::{b, c::d}` into its paths.
 fn expand(before: Vec<String>, tree: &str, paths: &mut Vec<Vec<String>>) {
     let mut depth = 0_usize;
     let parts = tree.split(|c| {

@@ -1,4 +1,4 @@
-//! Which API a request belongs to, in a real Envoy: every spelling of a path, every host.
+//! The API of a request in a real Envoy: all spellings of a path, all hosts.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use tollbell_tests::project_root;
 
 use crate::support::World;
 
-/// What some upstream takes for `/orders/1`, `/café/1` or `/@acme/1`.
+/// Spellings that some upstream reads as `/orders/1`, `/café/1` or `/@acme/1`.
 const SPELLINGS: &[&str] = &[
     "/orders/1",
     "/orders",
@@ -64,14 +64,14 @@ const SPELLINGS: &[&str] = &[
     "/x/../%40acme/1",
 ];
 
-/// The same, unless Envoy merges slashes: then it is another path to all.
+/// The same, unless Envoy merges slashes. Then all servers read another path.
 const UNMERGED: &[&str] = &["//gateway.test/orders/1", "///gateway.test//orders/1"];
 
-/// What is as far from the protected paths as it looks.
+/// Paths that are not protected, in any reading.
 const OPEN: &[&str] =
     &["/", "/x", "/Orders/1", "/order/1", "/open/orders/1", "/a%20b/%C3%A9", "/x/..%2Fy", "/.well-known/x"];
 
-/// The status and the whole answer. It does not wait for Envoy to close the connection, which takes a second.
+/// The status and the whole answer. It does not wait until Envoy closes the connection, which takes a second.
 async fn get(port: u16, target: &str, host: &str, key: Option<&str>) -> Result<(u16, String)> {
     let key = key.map_or(String::new(), |key| format!("authorization: {key}\r\n"));
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
@@ -127,14 +127,14 @@ async fn no_spelling_of_a_protected_path_passes_without_a_key() -> Result<()> {
             let (status, _) = get(port, target, "gateway.test", Some("good-key")).await?;
             ensure!(status == 200, "{target} is {status}");
             let seen = world.upstream.received().pop().context("nothing came")?.target;
-            ensure!(seen == target, "{target} went on as {seen}");
+            ensure!(seen == target, "{target} was forwarded as {seen}");
         }
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_be_for_two_protected_apis_is_refused() -> Result<()> {
+async fn a_path_that_can_mean_two_protected_apis_is_refused() -> Result<()> {
     let config = json!({
         "apis": [{ "api_id": "orders", "listen_path": "/orders/" }, { "api_id": "admins", "listen_path": "/orders/admin/" }],
         "keys": { "good-key": { "access_rights": { "orders": {} } } },
@@ -151,7 +151,7 @@ async fn what_could_be_for_two_protected_apis_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// What some upstream takes for `api.acme.test`.
+/// Spellings that some upstream reads as `api.acme.test`.
 const OWN: &[&str] = &[
     "api.acme.test",
     "API.ACME.TEST",
@@ -192,7 +192,7 @@ const OTHER: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_a_dot_or_a_user_make_no_other_host_and_other_hosts_are_open_or_refused() -> Result<()> {
+async fn port_dot_and_user_do_not_change_the_host_and_other_hosts_are_open_or_refused() -> Result<()> {
     for (unmatched, expected) in [("pass", 200), ("refuse", 404)] {
         let config = json!({
             "unmatched": unmatched,
@@ -225,7 +225,7 @@ async fn a_port_a_dot_or_a_user_make_no_other_host_and_other_hosts_are_open_or_r
     Ok(())
 }
 
-/// The settings that `docs/routing.md` shows are good ones.
+/// The settings in `docs/routing.md` are valid.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_settings_of_the_page_on_routing_run() -> Result<()> {
     let page = fs::read_to_string(project_root().join("docs/routing.md"))?;

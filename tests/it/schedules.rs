@@ -1,5 +1,5 @@
-//! Delivery under random schedules of faults, in the shim with its clock standing: a thousand seeds, each a gateway of
-//! its own. A seed that fails is printed; `SEED=n` runs it alone, and `SCHEDULES=n` as many as are wanted.
+//! Delivery under random schedules of faults, in the shim with a manual clock: a thousand seeds, each with its own
+//! gateway. A failing seed is printed. `SEED=n` runs it alone, and `SCHEDULES=n` sets the number of seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use tollbell_tests::project_root;
 const SCHEDULES: u64 = 1000;
 const STEPS: u64 = 40;
 
-/// The hostcalls at which a VM can die, of those that the filter makes.
+/// The filter's hostcalls in which a VM can die.
 const HOSTCALLS: [&str; 9] = [
     "proxy_get_shared_data",
     "proxy_set_shared_data",
@@ -29,10 +29,10 @@ const HOSTCALLS: [&str; 9] = [
     "proxy_get_header_map_value",
 ];
 
-/// Each event is told to both.
+/// Each event goes to both receivers.
 const RECEIVERS: [&str; 2] = ["hooks.test", "other.test"];
 
-/// The same numbers for the same seed: SplitMix64.
+/// Pseudo-random numbers from a seed: SplitMix64.
 struct Random(u64);
 
 impl Random {
@@ -53,18 +53,18 @@ impl Random {
     }
 }
 
-/// What the receiver has taken with 2xx.
+/// The messages that a receiver has answered with 2xx.
 #[derive(Default)]
 struct Taken {
-    /// Messages of one event, by their ids.
+    /// Messages of single events, by their ids.
     messages: BTreeSet<String>,
-    /// The keys that they told of.
+    /// The keys in these messages.
     keys: BTreeSet<String>,
-    /// Events of each digest, by its id.
+    /// The number of events in each digest, by its id.
     digests: BTreeMap<String, u64>,
 }
 
-/// How the receiver answers.
+/// The way a receiver answers.
 #[derive(Clone, Debug)]
 enum Manner {
     Status(u16),
@@ -80,10 +80,10 @@ struct World {
     config: Value,
     capacity: usize,
     workers: usize,
-    /// Of each receiver, by its host.
+    /// The way of each receiver, by its host.
     manners: Arc<Mutex<BTreeMap<&'static str, Manner>>>,
     taken: Arc<Mutex<Taken>>,
-    /// Keys whose requests were refused, and so are events.
+    /// The keys whose requests were refused, which are events.
     failures: BTreeMap<String, u64>,
     names: u64,
 }
@@ -158,7 +158,7 @@ impl World {
         self.check_table()
     }
 
-    /// A request with a bad key: one of its own, or one that was there before.
+    /// Sends a request with a bad key: a new one, or one that was used before.
     fn fail(&mut self, random: &mut Random) -> Result<()> {
         for _ in 0..=random.below(4) {
             if self.names == 0 || random.below(3) > 0 {
@@ -170,7 +170,8 @@ impl World {
             if random.below(2) == 0 {
                 self.gateway.settle()?;
             }
-            // A VM that dies on the way answers 503: then nothing was refused, and nobody is to be told.
+            // If a VM dies during the request, the answer is 503. Then nothing was refused, and no one must be
+            // notified.
             if pending.response().is_some_and(|response| response.status() == 403) {
                 *self.failures.entry(key).or_default() += 1;
             }
@@ -190,7 +191,7 @@ impl World {
         self.gateway.faults().callout(fault);
     }
 
-    /// The same configuration but for a field that changes nothing here.
+    /// The same configuration, except for a field that has no effect here.
     fn update(&mut self) -> Result<()> {
         self.names += 1;
         self.config["apis"][0]["name"] = json!(format!("name {}", self.names));
@@ -200,19 +201,19 @@ impl World {
                 filter.plugin.configuration.clone_from(&configuration);
             }
         }
-        // A VM may die while it starts: then the old configuration stays.
+        // A VM may die while it starts. Then the old configuration stays.
         let _ = self.gateway.update(&self.bootstrap);
         Ok(())
     }
 
-    /// Slots that are taken, as shared data says: a gauge stands still while no VM lives that sets it.
+    /// The used slots in shared data. The gauge does not change while no VM is alive to set it.
     fn held(&self) -> usize {
         let index = self.gateway.host().shared_data.get("", b"tb1/d").map(|(bytes, _)| bytes).unwrap_or_default();
         index.get(1..).unwrap_or_default().chunks(2).filter(|mark| *mark != [0, 0]).count()
     }
 
-    /// Slots that there may be: each line of configurations has a table of its own, and an update that comes before its
-    /// predecessor has ticked begins one.
+    /// The maximum number of slots. Each line of configurations has its own table, and an update that comes before its
+    /// predecessor has ticked starts a line.
     fn room(&self) -> usize {
         let data = &self.gateway.host().shared_data;
         let records = data.keys("").into_iter().filter(|key| key.starts_with(b"tb1/s/"));
@@ -236,12 +237,12 @@ impl World {
         self.gateway.metric(&format!("wasmcustom.tollbell_{name}")).unwrap_or_default()
     }
 
-    /// The faults end, the receiver takes everything, and time passes until nothing is held.
+    /// Ends the faults, lets the receiver accept everything, and waits until nothing is held.
     fn recover(&mut self) -> Result<()> {
         self.gateway.faults().clear();
         self.manners.lock().expect("no panic").values_mut().for_each(|manner| *manner = Manner::Status(200));
         for _ in 0..600 {
-            // A request brings a dead VM back.
+            // A request starts a dead VM again.
             for worker in 1..=self.workers {
                 self.gateway.send_to(worker, Request::get("/"))?;
             }
@@ -254,7 +255,7 @@ impl World {
         Err(anyhow!("{} messages are still held after 20 minutes", self.held()))
     }
 
-    /// Every event was delivered, or stands in a digest, or was held back by a cool-down without one, or was reported.
+    /// Each event was delivered, is in a digest, was held back by a cool-down without one, or was reported as failed.
     fn check_events(&self) -> Result<()> {
         let taken = self.taken.lock().expect("no panic");
         let meta = &self.config["apis"][0]["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"];
@@ -262,7 +263,7 @@ impl World {
         let (delivered, digested) = (taken.messages.len() as u64, taken.digests.values().sum::<u64>());
         let silent = if meta["digest"] == true { 0 } else { self.metric("suppressed") };
         let reported = self.metric("failed") + self.metric("dropped") + self.metric("disabled");
-        // One message that failed can be a digest, and stand for several events.
+        // A failed message can be a digest, and report several events.
         let has_digests = meta["digest"] == true || meta["max_per_minute"] != 0;
         if !has_digests || self.metric("failed") == 0 {
             ensure!(
@@ -275,7 +276,7 @@ impl World {
         Ok(())
     }
 
-    /// After its period, no claim holds anything back.
+    /// After its period, a claim holds nothing back.
     fn check_claims(&mut self) -> Result<()> {
         self.gateway.advance(Duration::from_secs(100))?;
         let suppressed = self.metric("suppressed");
@@ -287,7 +288,7 @@ impl World {
         ensure!(self.metric("suppressed") == suppressed, "a claim outlived its period");
         let taken = self.taken.lock().expect("no panic");
         for key in &keys {
-            ensure!(taken.keys.contains(key), "{key} is not told of after everything has recovered");
+            ensure!(taken.keys.contains(key), "{key} is not reported after everything has recovered");
         }
         Ok(())
     }
@@ -331,7 +332,7 @@ fn manner(random: &mut Random) -> Manner {
         5 => Manner::Throttles,
         6 => Manner::Refuses,
         7 => Manner::Resets,
-        // Up to what is a stall for the longest time-out.
+        // Delays up to the longest time-out.
         _ => Manner::Takes(Duration::from_millis(random.below(8000))),
     }
 }
@@ -348,7 +349,7 @@ fn run(seed: u64, module: &[u8]) -> Result<()> {
 }
 
 #[test]
-fn a_thousand_schedules_of_faults_lose_nothing() -> Result<()> {
+fn a_thousand_schedules_of_faults_lose_no_event() -> Result<()> {
     let _shared = crate::support::MACHINE.blocking_read();
     let module = fs::read(project_root().join("dist/tollbell.wasm")).context("run `make build`")?;
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! The JSON Schemas that editors apply, with a validator that has nothing to do with this project: ajv.
+//! The JSON Schemas for editors, checked with an independent validator: ajv.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use tollbell_tests::project_root;
 const ENVOY_SCHEMA: &str = "envoy/envoy.schema.json";
 const SCHEMA: &str = "envoy/tollbell.schema.json";
 
-/// The places of what is wrong with each document.
+/// The places of the errors in each document.
 fn wrong_places(schema: &str, documents: &[Value]) -> Result<Vec<Vec<String>>> {
     let schema: Value = serde_json::from_str(&fs::read_to_string(project_root().join(schema))?)?;
     let mut child = Command::new("node")
@@ -46,7 +46,7 @@ fn files() -> Result<Vec<PathBuf>> {
 const FILTER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config";
 
 #[test]
-fn the_schemas_are_the_codes() -> Result<()> {
+fn the_schemas_match_the_code() -> Result<()> {
     for (file, schema) in
         [(SCHEMA, tollbell_core::config::schema()), (ENVOY_SCHEMA, tollbell_core::config::envoy_schema())]
     {
@@ -70,7 +70,7 @@ fn every_file_that_users_copy_is_valid_and_names_its_schema() -> Result<()> {
     Ok(())
 }
 
-/// Where in `envoy/envoy.yaml`'s own part, what stands there, and where the schema finds it wrong.
+/// A place in tollbell's part of `envoy/envoy.yaml`, a wrong value, and the place where the schema reports it.
 const MISTAKES: &[(&str, &str, &str)] = &[
     ("/apis/0/event_handlers/events/AuthFailed", "[]", "/apis/0/event_handlers/events"),
     (
@@ -140,7 +140,7 @@ fn set(document: &mut Value, pointer: &str, value: Value) -> Result<()> {
 }
 
 #[test]
-fn mistakes_are_found_where_they_stand() -> Result<()> {
+fn mistakes_are_found_at_their_places() -> Result<()> {
     let example = yaml(&project_root().join("envoy/envoy.yaml"))?;
     let place = format!("{FILTER}/config/configuration/value");
     let (mut whole, mut own) = (Vec::new(), Vec::new());
@@ -159,9 +159,9 @@ fn mistakes_are_found_where_they_stand() -> Result<()> {
     Ok(())
 }
 
-/// What is not tollbell's, or cannot be looked into, is left alone.
+/// Parts that are not tollbell's, or that the schema cannot check, are left alone.
 #[test]
-fn what_is_envoys_is_never_marked() -> Result<()> {
+fn parts_of_envoy_are_never_marked() -> Result<()> {
     let example = yaml(&project_root().join("envoy/envoy.yaml"))?;
     let wrong = json!({ "apis": 5, "anything": [] });
     let with = |changes: &[(&str, Value)]| -> Result<Value> {
@@ -191,7 +191,7 @@ fn what_is_envoys_is_never_marked() -> Result<()> {
     for (index, wrong) in wrong_places(ENVOY_SCHEMA, &fine)?.iter().enumerate() {
         ensure!(wrong.is_empty(), "document {index}: {wrong:?}");
     }
-    // tollbell's part is found by its file alone, by its name alone, and in a file of one listener.
+    // tollbell's part is recognised by its file alone, by its name alone, and in a file with one listener.
     let marked = [
         with(&[(&at("/config/name"), json!("gateway")), (&at("/config/configuration"), structure.clone())])?,
         with(&[

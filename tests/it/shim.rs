@@ -1,4 +1,4 @@
-//! The shim under guests that misbehave and threads that race.
+//! The shim with guests that misbehave and threads that race.
 
 use std::fs;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn probe(script: &str) -> Result<Builder> {
     Ok(Gateway::builder(module("test/probe.wasm")?).config(script))
 }
 
-/// Numbers that look random and are the same at each run: a linear congruential generator.
+/// Pseudo-random numbers that are the same in each run: a linear congruential generator.
 struct Random(u64);
 
 impl Random {
@@ -70,7 +70,7 @@ impl Random {
         self.pick(&["", "", "", " @bad", " @0x10"])
     }
 
-    /// One line of a script: a hostcall with arguments of any kind, or something worse.
+    /// One line of a script: a hostcall with arbitrary arguments, or something worse.
     fn line(&mut self) -> String {
         let call = self.pick(&[
             "log n b",
@@ -131,7 +131,7 @@ impl Random {
     }
 }
 
-/// Each sequence is a callback of its own; every fault that it finds is the guest's, and the next request is served.
+/// Each sequence is a callback of its own. Each fault is the guest's, and the next request is served.
 #[test]
 fn ten_thousand_random_sequences_of_hostcalls_do_no_harm() -> Result<()> {
     const SEQUENCES: u64 = 10_000;
@@ -160,7 +160,7 @@ fn ten_thousand_random_sequences_of_hostcalls_do_no_harm() -> Result<()> {
             let request = Request::post(&format!("/{number}"), "body");
             gateway.send(request)?;
             gateway.settle().with_context(|| format!("batch {batch}, sequence {number}"))?;
-            // A VM that died comes back after its back-off.
+            // A VM that died starts again after its back-off.
             gateway.advance(Duration::from_millis(2))?;
         }
         let served = gateway.request(Request::get("/"))?;
@@ -178,7 +178,7 @@ fn a_store_outside_of_the_memory_is_a_trap() -> Result<()> {
         gateway.settle()?;
         Ok(pending.response().context("no answer")?.status())
     };
-    assert_eq!(through(1, "/store")?, 503, "the stream that traps is refused");
+    assert_eq!(through(1, "/store")?, 503, "the stream that traps gets 503");
     assert_eq!(through(1, "/")?, 503, "the VM is gone");
     assert_eq!(through(2, "/")?, 200, "the other worker's is not");
     ensure!(gateway.logs().iter().any(|line| line.text.contains("out of bounds")), "{:?}", gateway.logs());
@@ -204,13 +204,13 @@ fn a_guests_memory_is_limited() -> Result<()> {
     let script = "on_request_headers:\n  grow 16\n";
     let gateway = probe(script)?.memory_limit(LIMIT).start()?;
     assert_eq!(gateway.request(Request::get("/"))?.status(), 200);
-    // The worker's VM is full, the main thread's has not grown.
+    // The worker's VM is full, and the main thread's has not grown.
     ensure!(gateway.memory()? > LIMIT - (2 << 20) && gateway.memory()? <= 2 * LIMIT, "{} bytes", gateway.memory()?);
     Ok(())
 }
 
 #[test]
-fn an_endless_loop_is_stopped_and_named() -> Result<()> {
+fn an_endless_loop_is_stopped_and_reported() -> Result<()> {
     let limit = Duration::from_millis(300);
     let refused = probe("on_configure:\n  loop\n")?.callback_limit(limit).start();
     let text = refused.err().context("it started")?.to_string();
@@ -220,7 +220,7 @@ fn an_endless_loop_is_stopped_and_named() -> Result<()> {
     Ok(())
 }
 
-/// Both workers' VMs count on one value by compare-and-swap, from as many threads as there are.
+/// The VMs of both workers count on one value by compare-and-swap, from several threads.
 #[test]
 fn two_workers_on_one_counter_lose_no_update() -> Result<()> {
     const QUOTA: usize = 2000;
@@ -254,9 +254,9 @@ fn two_workers_on_one_counter_lose_no_update() -> Result<()> {
     Ok(())
 }
 
-/// The manual clock, injected faults and observed state, as the documentation shows them.
+/// The manual clock, injected faults and observed state, as in the documentation.
 #[test]
-fn a_gateway_tells_what_went_through_it() -> Result<()> {
+fn a_gateway_shows_its_traffic() -> Result<()> {
     let script = "on_request_headers:\n  define_metric counter \"seen\" > m\n  increment_metric $m 1\n  set_shared_data \"k\" \"v\" 0\n";
     let gateway =
         probe(script)?.upstream("upstream", |request| Response::ok(request.path().to_owned()).into()).start()?;

@@ -17,7 +17,7 @@ use crate::support::{World, config, eventually, hook};
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_dG9sbGJlbGwtdGVzdHMtcm90YXRlLXRoaXMta2V5";
 
-/// Feeds messages to a program that ends with success if all of them verify.
+/// Passes messages to a program that succeeds if all of them verify.
 fn verify(program: &Path, arguments: &[&str], messages: &str) -> Result<bool> {
     ensure!(program.exists(), "{} is not installed; run `make test`", program.display());
     let mut child = Command::new(program)
@@ -46,7 +46,7 @@ fn node(messages: &str) -> Result<bool> {
     verify(&node, &["tests/verify/verify.mjs", ".tools/standardwebhooks"], messages)
 }
 
-/// A message as the packages take it.
+/// A message in the form for the packages.
 fn line(message: &Received, secret: &str, body: &str) -> String {
     let headers: serde_json::Map<String, Value> =
         message.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -68,7 +68,7 @@ async fn the_official_packages_verify_every_attempt_while_secrets_rotate() -> Re
         Ok(Setup::config(&signed_config(json!(OLD)), upstream, receiver)?.watch_listener())
     })
     .await?;
-    // Bytes of all kinds are signed as they are sent.
+    // Arbitrary bytes are signed as they are sent.
     get_with_key(world.envoy.port, "/orders/1", "bad-\"\\é\u{1f514}").await?;
     world.receiver.expect(1, crate::support::SOON).await?;
 
@@ -99,7 +99,7 @@ async fn the_official_packages_verify_every_attempt_while_secrets_rotate() -> Re
     let body = String::from_utf8(last.body.clone())?;
     let unknown = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for bad in [line(last, unknown, &body), line(last, OLD, &format!("{body} "))] {
-        assert!(!python(&bad)? && !node(&bad)?, "the packages do refuse what is wrong");
+        assert!(!python(&bad)? && !node(&bad)?, "the packages refuse a wrong signature");
     }
     let of_second: Vec<&Received> = received.iter().skip(1).collect();
     let ids: BTreeSet<_> = of_second.iter().map(|message| message.header("webhook-id")).collect();
@@ -109,7 +109,7 @@ async fn the_official_packages_verify_every_attempt_while_secrets_rotate() -> Re
         world.envoy.log() + &world.envoy.admin("/stats").await? + &world.envoy.admin("/stats/prometheus").await?;
     for secret in [OLD, NEW] {
         let encoded = secret.trim_start_matches("whsec_");
-        assert!(!told.contains(encoded), "a secret is told");
+        assert!(!told.contains(encoded), "a secret is shown");
         let is_in = |message: &Received| {
             message.headers.iter().any(|(_, value)| value.contains(encoded))
                 || String::from_utf8_lossy(&message.body).contains(encoded)

@@ -8,10 +8,10 @@ use tollbell_tests::project_root;
 
 use crate::support::{config, shared};
 
-/// Per cent that the module may be above the recorded size: compilers differ.
+/// The percentage by which the module may exceed the recorded size, because compilers differ.
 const ROOM: u64 = 5;
 
-/// The module's bytes when this was written last. A change that makes the module smaller lowers them.
+/// The size of the module in bytes at the time of writing. A change that makes the module smaller lowers it.
 fn recorded(std_is_rebuilt: bool, is_optimized: bool) -> u64 {
     match (std_is_rebuilt, is_optimized) {
         (true, true) => 1_161_030,
@@ -21,7 +21,7 @@ fn recorded(std_is_rebuilt: bool, is_optimized: bool) -> u64 {
     }
 }
 
-/// Envoy compiles all of the module at every start and update of a listener, so its size is the time that takes.
+/// Envoy compiles the whole module at every start and update of a listener, so a larger module makes these slower.
 #[test]
 fn the_module_does_not_grow() -> Result<()> {
     let dist = project_root().join("dist");
@@ -34,11 +34,11 @@ fn the_module_does_not_grow() -> Result<()> {
     Ok(())
 }
 
-/// What Envoy runs until it is ready, of what it runs with the smallest counting filter.
+/// The maximum CPU time of a start, as a multiple of that of the smallest counting filter.
 const MOST_STARTS: f64 = 15.0;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_costs_few_times_that_of_the_smallest_filter() -> Result<()> {
+async fn a_start_costs_a_few_times_that_of_the_smallest_filter() -> Result<()> {
     let _shared = shared().await;
     let start = async |module: &str| -> Result<Duration> {
         let setup = Setup::config(&config(json!({ "quota_max": 10 })), 1, 1)?.workers(1);

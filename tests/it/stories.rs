@@ -1,5 +1,5 @@
-//! Every story of `tests/stories` on three hosts: the core natively, the module in the shim, the module in a real Envoy
-//! (but for those that need a clock or faults). All must agree.
+//! Every story of `tests/stories` on three hosts: the core natively, the module in the shim, and the module in a real
+//! Envoy (except those that need a clock or faults). All must have the same results.
 
 mod core;
 mod envoy;
@@ -19,7 +19,7 @@ fn stories() -> Result<Vec<Story>> {
     Story::read_all(&[project_root().join("tests/stories")])
 }
 
-/// Runs all stories, and shows every one that fails.
+/// Runs all stories, and shows those that fail.
 fn run_all(stories: &[Story], mut start: impl FnMut(&Story) -> Result<Box<dyn Subject>>) -> Result<()> {
     ensure!(!stories.is_empty(), "there is no story");
     let mut failures = Vec::new();
@@ -34,24 +34,24 @@ fn run_all(stories: &[Story], mut start: impl FnMut(&Story) -> Result<Box<dyn Su
 }
 
 #[test]
-fn every_story_comes_out_on_the_core() -> Result<()> {
+fn every_story_succeeds_on_the_core() -> Result<()> {
     run_all(&stories()?, |story| Ok(Box::new(CoreSubject::start(story)?)))
 }
 
 #[test]
-fn every_story_comes_out_in_the_shim() -> Result<()> {
+fn every_story_succeeds_in_the_shim() -> Result<()> {
     std::env::set_current_dir(project_root())?;
     run_all(&stories()?, |story| Ok(Box::new(ShimSubject::start(story, &Modules::default())?)))
 }
 
 #[test]
-fn every_story_that_needs_no_control_comes_out_in_envoy() -> Result<()> {
+fn every_story_without_clock_and_faults_succeeds_in_envoy() -> Result<()> {
     let mut stories = stories()?;
     stories.retain(|story| !story.needs_control());
     run_all(&stories, |story| Ok(Box::new(EnvoySubject::start(story)?)))
 }
 
-/// A configuration that users copy without a story would be one that nobody tried in both gateways.
+/// A configuration for users without a story would not be tested in both gateways.
 #[test]
 fn every_configuration_has_a_story_that_runs_everywhere() -> Result<()> {
     let mut configurations = BTreeSet::from([project_root().join("envoy/envoy.yaml")]);

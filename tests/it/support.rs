@@ -6,7 +6,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tollbell_tests::envoy::{Envoy, Setup};
 use tollbell_tests::server::Server;
 
-/// Tests that measure run alone; all others share the machine.
+/// Tests that measure run alone. All others share the machine.
 pub static MACHINE: RwLock<()> = RwLock::const_new(());
 
 pub async fn alone() -> RwLockWriteGuard<'static, ()> {
@@ -17,13 +17,13 @@ pub async fn shared() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().await
 }
 
-/// Longer than one attempt of a message may take: one that hangs is made again.
+/// Longer than one attempt of a message may take, because an attempt that hangs is repeated.
 pub const SOON: Duration = Duration::from_secs(75);
 
-/// Waits until a thing is so.
+/// Waits until a condition is true.
 ///
 /// # Errors
-/// When it is not so after a minute, or the question fails.
+/// It is not true after a minute, or the check fails.
 pub async fn eventually(what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so().await? {
@@ -55,7 +55,7 @@ impl World {
         Ok(world)
     }
 
-    /// For a test that holds [`alone`].
+    /// As [`World::new`], for a test that holds [`alone`].
     pub async fn measured(setup: impl FnOnce(u16, u16) -> Result<Setup>) -> Result<World> {
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let envoy = setup(upstream.port, receiver.port)?.start().await?;
@@ -78,7 +78,7 @@ pub fn hook(path: &str, event_timeout: u64) -> Value {
     })
 }
 
-/// One API at `/`, one key with the given session, AuthFailure and QuotaExceeded to the receiver.
+/// An API at `/`, a key with the given session, and handlers that send AuthFailure and QuotaExceeded to the receiver.
 pub fn config(session: Value) -> Value {
     json!({
         "apis": [{

@@ -1,5 +1,5 @@
-//! What becomes of held messages when the listener is updated in a real Envoy: every case of `tests/updates.json` at once,
-//! and several listeners with one `vm_id`.
+//! Held messages when the listener is updated in a real Envoy: all cases of `tests/updates.json` at once, and several
+//! listeners with one `vm_id`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::support::{World, eventually, hook, shared};
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_dG9sbGJlbGwtdGVzdHMtcm90YXRlLXRoaXMta2V5";
 
-/// The cases, each with an API, webhooks and paths of its own.
+/// The cases, each with its own API, webhooks and paths.
 fn cases(dead: u16) -> Result<Vec<Value>> {
     let text = std::fs::read_to_string(project_root().join("tests/updates.json"))?;
     let cases: Vec<Value> = serde_json::from_str(&text)?;
@@ -27,7 +27,7 @@ fn cases(dead: u16) -> Result<Vec<Value>> {
     cases.into_iter().enumerate().map(own).collect()
 }
 
-/// One configuration with an API for each case, as it is before or after.
+/// One configuration with an API for each case, before or after the update.
 fn config(cases: &[Value], when: &str) -> Value {
     let (mut apis, mut webhooks) = (Vec::new(), Vec::new());
     for (index, case) in cases.iter().enumerate() {
@@ -57,7 +57,7 @@ fn handler(handler: &Value) -> Value {
     handler
 }
 
-/// Whether exactly these secrets have signed it.
+/// True if exactly these secrets have signed the message.
 fn is_signed_with(message: &Received, secrets: &[&str]) -> bool {
     let mut signatures: Vec<&str> =
         message.header("webhook-signature").unwrap_or_default().split_whitespace().collect();
@@ -89,7 +89,7 @@ async fn held_messages_follow_their_handlers_through_an_update() -> Result<()> {
     let after = Setup::config(&config(&cases, "after"), world.upstream.port, world.receiver.port)?;
     world.envoy.update_listener(after)?;
     let withdrawn: u64 = cases.iter().filter_map(|case| case["withdrawn"].as_u64()).sum();
-    // Those come at once, whatever their receivers answer.
+    // These end at once, whatever their receivers answer.
     eventually(
         "what was removed is ended",
         async || Ok(world.envoy.metric("tollbell_withdrawn{}").await? == withdrawn),
@@ -134,7 +134,7 @@ async fn held_messages_follow_their_handlers_through_an_update() -> Result<()> {
     Ok(())
 }
 
-/// AuthFailure to a path, signed.
+/// A handler that sends signed AuthFailures to a path.
 fn signed(path: &str, secret: &str) -> Value {
     let mut hook = hook(path, 0);
     hook["handler_meta"]["secret"] = json!(secret);
@@ -144,7 +144,7 @@ fn signed(path: &str, secret: &str) -> Value {
     })
 }
 
-/// `envoy/envoy.yaml` with a second listener: each has tollbell under a plugin name and with a configuration of its own.
+/// `envoy/envoy.yaml` with a second listener. Each listener has tollbell with its own plugin name and configuration.
 fn two_listeners(world: (u16, u16), second_port: u16, names: [&str; 2], configs: [&Value; 2]) -> Result<Setup> {
     let (upstream, receiver) = world;
     let first = Setup::config(configs[0], upstream, receiver)?;
@@ -170,7 +170,7 @@ fn two_listeners(world: (u16, u16), second_port: u16, names: [&str; 2], configs:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_signs_nothing_of_another_with_the_same_names() -> Result<()> {
+async fn a_listener_does_not_sign_messages_of_another_with_the_same_names() -> Result<()> {
     let _shared = shared().await;
     let (upstream, receiver) = (Server::start().await?, Server::start().await?);
     receiver.set_manner(Manner { status: 503, ..Manner::default() });
@@ -188,7 +188,7 @@ async fn a_listener_signs_nothing_of_another_with_the_same_names() -> Result<()>
                 assert_eq!(get_with_key(port, "/", &format!("{by}-{n}")).await?.status, 403);
             }
         }
-        eventually("each was tried thrice", async || Ok(receiver.count() >= before + 60)).await?;
+        eventually("each was attempted three times", async || Ok(receiver.count() >= before + 60)).await?;
         for message in &receiver.received()[before..] {
             let body = String::from_utf8_lossy(&message.body);
             let is_secret = body.contains("secret-");
@@ -198,9 +198,9 @@ async fn a_listener_signs_nothing_of_another_with_the_same_names() -> Result<()>
     Ok(())
 }
 
-/// Both listeners come by LDS; one of them is updated at a time.
+/// Both listeners come by LDS. One of them is updated at a time.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_of_one_listener_is_none_of_the_other() -> Result<()> {
+async fn an_update_of_one_listener_does_not_update_the_other() -> Result<()> {
     let _shared = shared().await;
     let (upstream, receiver) = (Server::start().await?, Server::start().await?);
     receiver.set_manner(Manner { status: 503, ..Manner::default() });
@@ -231,9 +231,9 @@ async fn an_update_of_one_listener_is_none_of_the_other() -> Result<()> {
             Ok(received.iter().rev().find(|message| is_of(message)).is_some_and(|last| is_signed_with(last, &[secret])))
         })
         .await?;
-        // From here on, until the next update, every attempt of both is signed as its own listener says.
+        // From now until the next update, each attempt of both is signed by its own listener's configuration.
         let seen = receiver.count();
-        eventually("each was tried", async || Ok(receiver.count() >= seen + 20)).await?;
+        eventually("each was attempted", async || Ok(receiver.count() >= seen + 20)).await?;
         let secrets: BTreeMap<&str, &str> = ["/front", "/back"]
             .into_iter()
             .zip(&configs)

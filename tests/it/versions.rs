@@ -12,7 +12,7 @@ use tollbell_tests::server::{Manner, Server};
 
 use crate::support::{World, eventually, shared};
 
-/// Envoy as the documentation says, with another place of the version, in front of an upstream for each version.
+/// Envoy as in the documentation, with another place of the version, in front of an upstream for each version.
 async fn world(edit: impl Fn(String) -> String) -> Result<(World, Server)> {
     world_with(edit, |routes| routes).await
 }
@@ -49,7 +49,7 @@ async fn world_with(
     Ok((world, second))
 }
 
-/// Who answers: an upstream's name, or a refusal.
+/// The answering upstream's name, or a refusal.
 async fn answer(world: &World, path: &str, headers: &[(&str, &str)]) -> Result<(u16, String)> {
     let reply = get(world.envoy.port, path, headers).await?;
     let text = reply.body.strip_prefix("{\"error\": \"").and_then(|rest| rest.strip_suffix("\"}"));
@@ -91,15 +91,19 @@ async fn each_version_has_its_upstream_and_its_keys() -> Result<()> {
         }
     }
     for request in second.received() {
-        assert_eq!(request.header("x-version"), None, "the version is taken out");
+        assert_eq!(request.header("x-version"), None, "the version is removed");
         let lines = request.headers.iter().filter(|(name, _)| name.as_str() == "x-tollbell-version");
-        assert_eq!(lines.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["v2"], "what a client says is gone");
+        assert_eq!(
+            lines.map(|(_, value)| value.as_str()).collect::<Vec<_>>(),
+            ["v2"],
+            "the client's own header is removed"
+        );
     }
     let failures = async || world.envoy.metric(r#"tollbell_events{type="VersionFailure"}"#).await;
     eventually("failures are events", async || Ok(failures().await? == 4 * 8)).await
 }
 
-/// The upstream of v2 redirects, and Envoy follows by itself: the version's name is no longer in the request.
+/// The upstream of v2 redirects, and Envoy itself follows: the version's name is no longer in the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_internal_redirect_stays_with_its_version() -> Result<()> {
     let follows = "{ cluster: upstream_v2, internal_redirect_policy: { max_internal_redirects: 1, \
@@ -107,13 +111,13 @@ async fn an_internal_redirect_stays_with_its_version() -> Result<()> {
     let (world, second) = world_with(|own| own, |routes| routes.replace("{ cluster: upstream_v2 }", follows)).await?;
     let location = Some(("location", "http://gateway.test/orders/new"));
     second.set_manner(Manner { status: 302, header: location, body: "v2".to_owned(), ..Manner::default() });
-    // It is asked twice, and redirects again.
+    // The upstream is asked twice, and redirects again.
     let reply = get(world.envoy.port, "/orders/old", &[("authorization", "second"), ("x-version", "v2")]).await?;
     assert_eq!(reply.status, 302, "{reply:?}");
     let targets: Vec<_> = second.received().into_iter().map(|received| received.target).collect();
     assert_eq!(targets, ["/orders/old", "/orders/new"]);
     ensure!(second.received().iter().all(|received| received.header("x-version").is_none()));
-    assert_eq!(world.upstream.count(), 0, "nothing of it reaches the other version");
+    assert_eq!(world.upstream.count(), 0, "no request reaches the other version");
     let another = answer(&world, "/orders/new", &[("authorization", "second")]).await?;
     assert_eq!((another.0, another.1.as_str()), MISSING);
     Ok(())
@@ -153,14 +157,14 @@ async fn parameters_and_paths_name_versions_too() -> Result<()> {
         assert_eq!((found.0, found.1.as_str()), expected, "{path} {key}");
     }
     let targets: Vec<String> = second.received().into_iter().map(|request| request.target).collect();
-    assert_eq!(targets, ["/orders/1?x=/orders/v1", "/orders/", "/orders/1"], "the version is taken out");
+    assert_eq!(targets, ["/orders/1?x=/orders/v1", "/orders/", "/orders/1"], "the version is removed");
     let mut connection = Connection::open(by_path.envoy.port).await?;
     let reply = connection.get("/elsewhere", &[("x-tollbell-version", "v2")]).await?;
     assert_eq!(reply.status, 404, "no route");
     Ok(())
 }
 
-/// What an import makes of Tyk's definitions, in Envoy, with an upstream for v1 and one for v2.
+/// The import of Tyk's definitions in Envoy, with an upstream for v1 and one for v2.
 async fn imported(name: &str, definitions: &[Value]) -> Result<World> {
     let folder = std::env::temp_dir().join(format!("tollbell-versions-{}-{name}", std::process::id()));
     fs::create_dir_all(folder.join("apps"))?;
@@ -250,7 +254,7 @@ async fn imported_versions_go_where_tyk_sends_them() -> Result<()> {
         let found = answer(world, path, &[("authorization", key)]).await?;
         assert_eq!((found.0, found.1.as_str()), expected, "{path} {key}");
     }
-    assert_eq!(url.receiver.received()[0].target, "/two/7", "the version is taken out, as in Tyk");
+    assert_eq!(url.receiver.received()[0].target, "/two/7", "the version is removed, as in Tyk");
     Ok(())
 }
 

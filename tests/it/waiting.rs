@@ -16,7 +16,7 @@ fn session() -> Value {
     json!({ "org_id": "acme", "quota_max": 2, "quota_renewal_rate": 3600 })
 }
 
-/// An Envoy whose filter counts so many ticks late.
+/// An Envoy whose filter counts `ticks` ticks late.
 async fn late(ticks: u32) -> Result<World> {
     World::with_setup(|upstream, receiver| {
         let setup = Setup::config(&config(session()), upstream, receiver)?;
@@ -37,7 +37,7 @@ async fn ask(port: u16, body: &[u8]) -> Result<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_envoy_requests_go_on_or_are_refused_when_they_have_been_counted() -> Result<()> {
+async fn in_envoy_requests_continue_or_are_refused_after_they_are_counted() -> Result<()> {
     let world = late(2).await?;
     let body = vec![b'x'; 100_000];
     let port = world.envoy.port;
@@ -46,17 +46,17 @@ async fn in_envoy_requests_go_on_or_are_refused_when_they_have_been_counted() ->
     statuses.sort_unstable();
     ensure!(statuses == [200, 200, 403], "{statuses:?}");
     let received = world.upstream.expect(2, Duration::from_secs(5)).await?;
-    ensure!(received.len() == 2, "what is refused reaches no upstream");
+    ensure!(received.len() == 2, "a refused request reaches no upstream");
     let messages = world.messages(1).await?;
     ensure!(messages[0]["event"] == "QuotaExceeded", "{messages:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_envoy_patience_ends_and_no_stream_hangs() -> Result<()> {
+async fn in_envoy_waiting_ends_and_no_stream_hangs() -> Result<()> {
     let world = late(1000).await?;
     ensure!(ask(world.envoy.port, b"x").await? == 503);
-    // A client that goes while its request waits leaves nothing behind.
+    // A client that leaves while its request waits leaves no state behind.
     let waiting = tokio::time::timeout(Duration::from_millis(300), ask(world.envoy.port, b"x")).await;
     ensure!(waiting.is_err(), "it waits");
     eventually("the stream is gone", async || {
@@ -69,7 +69,7 @@ async fn in_envoy_patience_ends_and_no_stream_hangs() -> Result<()> {
 }
 
 #[test]
-fn in_the_shim_they_do_too() -> Result<()> {
+fn in_the_shim_requests_wait_in_the_same_way() -> Result<()> {
     let module = fs::read(project_root().join("dist/test/tollbell-faults.wasm"))?;
     let configuration = json!({ "apis": [{ "api_id": "a" }], "keys": { "k": session() } });
     let gateway = Gateway::builder(module)

@@ -17,11 +17,11 @@ use tokio::net::TcpStream;
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// Names in lower case.
+    /// Header names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body as text.
     pub body: String,
-    /// From the request's start to the body's end.
+    /// The time from the request's start to the end of the body.
     pub took: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// No server listens on the port.
     pub async fn open(port: u16) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("connect to {port}"))?;
         stream.set_nodelay(true)?;
@@ -53,15 +53,15 @@ impl Connection {
     /// GETs `target` with the given headers.
     ///
     /// # Errors
-    /// When the connection breaks.
+    /// The connection fails.
     pub async fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Reply> {
         self.send("GET", target, headers, Vec::new()).await
     }
 
-    /// Sends a request with a body, which may be empty.
+    /// Sends a request with a body; the body may be empty.
     ///
     /// # Errors
-    /// When the connection breaks.
+    /// The connection fails.
     pub async fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Reply> {
         let started = Instant::now();
         let mut request = Request::builder().method(method).uri(target);
@@ -89,10 +89,10 @@ async fn reply(response: Response<Incoming>, started: Instant) -> Result<Reply> 
     })
 }
 
-/// One request over HTTP/2 with prior knowledge, on a connection of its own.
+/// Sends one request over HTTP/2 with prior knowledge, on its own connection.
 ///
 /// # Errors
-/// When it fails.
+/// The request fails.
 pub async fn send_http2(
     port: u16,
     method: &str,
@@ -111,34 +111,34 @@ pub async fn send_http2(
     reply(sender.send_request(request.body(Full::<Bytes>::from(body))?).await?, started).await
 }
 
-/// One GET on a connection of its own.
+/// Sends one GET on its own connection.
 ///
 /// # Errors
-/// When it fails.
+/// The request fails.
 pub async fn get(port: u16, target: &str, headers: &[(&str, &str)]) -> Result<Reply> {
     Connection::open(port).await?.get(target, headers).await
 }
 
-/// One request of any kind, on a connection of its own.
+/// Sends one request of any kind on its own connection.
 ///
 /// # Errors
-/// When it fails.
+/// The request fails.
 pub async fn send(port: u16, method: &str, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Reply> {
     Connection::open(port).await?.send(method, target, headers, body).await
 }
 
-/// One GET with an API key.
+/// Sends one GET with an API key.
 ///
 /// # Errors
-/// When it fails.
+/// The request fails.
 pub async fn get_with_key(port: u16, target: &str, key: &str) -> Result<Reply> {
     get(port, target, &[("authorization", key)]).await
 }
 
-/// `count` GETs over `connections` connections at once; the n-th is for `request(n)`, a target and a key.
+/// Sends `count` GETs over `connections` concurrent connections. `request(n)` is the target and the key of the n-th.
 ///
 /// # Errors
-/// When any fails.
+/// A request fails.
 pub async fn load(
     port: u16,
     connections: usize,
@@ -165,10 +165,10 @@ pub async fn load(
     Ok(replies)
 }
 
-/// Sends bytes as they are and returns what comes back until the peer closes.
+/// Sends bytes unchanged, and returns the answer up to the end of the connection.
 ///
 /// # Errors
-/// When the connection fails.
+/// The connection fails.
 pub async fn raw(port: u16, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(bytes).await?;
@@ -177,14 +177,14 @@ pub async fn raw(port: u16, bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(reply)
 }
 
-/// The time that all but one percent of the replies stayed under.
+/// The time within which all but one percent of the replies came.
 pub fn p99(replies: &[Reply]) -> Duration {
     let mut times: Vec<Duration> = replies.iter().map(|reply| reply.took).collect();
     times.sort();
     times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }
 
-/// How many replies have a status.
+/// The number of replies with a status.
 pub fn count_status(replies: &[Reply], status: u16) -> usize {
     replies.iter().filter(|reply| reply.status == status).count()
 }

@@ -1,4 +1,4 @@
-//! An Envoy process that runs one of the project's YAML files, on ports of its own.
+//! An Envoy process that runs one of the project's YAML files, on its own ports.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{client, project_root};
 
-/// In which each VM of the filter ticks at least once.
+/// Within this time, each VM of the filter ticks at least once.
 const TICK: Duration = Duration::from_millis(600);
 
 /// The ports that the project's YAML files use.
@@ -30,10 +30,10 @@ const MODULE: &str = "dist/tollbell.wasm";
 const CONFIGURATION_BEGINS: &str = "# ---- tollbell's own configuration";
 const CONFIGURATION_ENDS: &str = "# ---- end of tollbell's own configuration";
 
-/// The Envoy binary, as `make` installed it.
+/// The Envoy binary that `make` installed.
 ///
 /// # Errors
-/// When there is none.
+/// It is not installed.
 pub fn binary() -> Result<PathBuf> {
     let path = std::env::var_os("TOLLBELL_ENVOY").context("TOLLBELL_ENVOY names no Envoy; run `make test`")?;
     let path = project_root().join(path);
@@ -41,27 +41,27 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A child process that ends with its owner.
+/// A child process. Dropping this ends it.
 pub struct Process(Child);
 
 impl Process {
-    /// Starts it, without standard input.
+    /// Starts the process without standard input.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// The program cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
         Ok(Process(command.stdin(Stdio::null()).spawn().with_context(|| format!("{command:?}"))?))
     }
 
-    /// Its number.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.0.id()
     }
 
-    /// What its threads whose names begin so have run; "" for all of them.
+    /// The CPU time of its threads whose names have this prefix; "" for all threads.
     ///
     /// # Errors
-    /// When it is gone.
+    /// The process has ended.
     pub fn cpu(&self, threads: &str) -> Result<Duration> {
         let mut nanos = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
@@ -79,10 +79,10 @@ impl Process {
         Ok(Duration::from_nanos(nanos))
     }
 
-    /// Its status, if it has ended by itself.
+    /// The exit status, if the process has ended by itself.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// The system does not tell.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.0.try_wait()?)
     }
@@ -90,16 +90,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Envoy on a configuration file, in the project's folder, with its warnings and tollbell's log.
+/// The command for Envoy with a configuration file, in the project's folder, with its warnings and tollbell's log.
 ///
 /// # Errors
-/// When there is no Envoy.
+/// Envoy is not installed.
 pub fn command(config: &Path, workers: u32) -> Result<Command> {
     let mut command = Command::new(binary()?);
     command
@@ -111,7 +111,7 @@ pub fn command(config: &Path, workers: u32) -> Result<Command> {
     Ok(command)
 }
 
-/// What to start.
+/// The Envoy to start.
 pub struct Setup {
     yaml: String,
     workers: u32,
@@ -126,19 +126,20 @@ struct Ports {
 }
 
 impl Setup {
-    /// One of the project's YAML files, which sends to the given ports instead of the demo's.
+    /// One of the project's YAML files, with the given ports instead of the demo's.
     ///
     /// # Errors
-    /// When the file cannot be read, the module is not built, or no port is free.
+    /// The file cannot be read, the module is not built, or no port is free.
     pub fn file(name: &str, upstream: u16, receiver: u16) -> Result<Self> {
         let text = fs::read_to_string(project_root().join(name)).with_context(|| name.to_owned())?;
         Setup::yaml(&text, LISTENER, upstream, receiver)
     }
 
-    /// A whole Envoy configuration whose listener has that port, and sends to the ports of the project's demo.
+    /// A whole Envoy configuration whose listener has the port `listener`, and which uses the ports of the project's
+    /// demo.
     ///
     /// # Errors
-    /// When the module is not built, or no port is free.
+    /// The module is not built, or no port is free.
     pub fn yaml(text: &str, listener: &str, upstream: u16, receiver: u16) -> Result<Self> {
         let module = project_root().join(MODULE);
         ensure!(module.is_file(), "{MODULE} is not built; run `make build`");
@@ -154,7 +155,7 @@ impl Setup {
         Ok(Setup { yaml, workers: 2, ports, watches_listener: false })
     }
 
-    /// `envoy/envoy.yaml` with another configuration of tollbell, in which `RECEIVER` stands for the receiver.
+    /// `envoy/envoy.yaml` with another configuration of tollbell. `RECEIVER` in it is replaced by the receiver.
     ///
     /// # Errors
     /// As for [`Setup::file`].
@@ -164,25 +165,25 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Puts another configuration of tollbell into the file. The ports that the project's files use stand for those of
-    /// this setup.
+    /// Replaces the configuration of tollbell in the file. The ports of the project's files in it are replaced by those
+    /// of this setup.
     ///
     /// # Errors
-    /// When the file does not mark where it belongs.
+    /// The file has no marks around the configuration.
     pub fn with_configuration(mut self, config: &Value, receiver: u16) -> Result<Self> {
         let config = serde_json::from_str(&config.to_string().replace(&format!("127.0.0.1:{RECEIVER}"), "RECEIVER"))?;
         self.yaml = with_config(&self.yaml, &config, receiver)?;
         Ok(self)
     }
 
-    /// Worker threads.
+    /// Sets the number of worker threads.
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Puts the listener into a file that Envoy watches, as if a control plane sent it: see
+    /// Puts the listener into a file that Envoy watches, as if a control plane had sent it: see
     /// [`Envoy::update_listener`].
     #[must_use]
     pub fn watch_listener(mut self) -> Self {
@@ -202,7 +203,7 @@ impl Setup {
         &self.yaml
     }
 
-    /// Where the listener and the admin interface listen.
+    /// The ports of the listener and of the admin interface.
     pub fn listener_and_admin(&self) -> (u16, u16) {
         (self.ports.listener, self.ports.admin)
     }
@@ -210,7 +211,7 @@ impl Setup {
     /// Starts Envoy and waits until it is ready.
     ///
     /// # Errors
-    /// When it refuses the configuration; the text shows its log.
+    /// Envoy refuses the configuration. The error contains its log.
     pub async fn start(self) -> Result<Envoy> {
         let mut envoy = self.spawn()?;
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -226,10 +227,10 @@ impl Setup {
         }
     }
 
-    /// Starts Envoy and returns the log with which it ends.
+    /// Starts Envoy, and returns its log when it has ended.
     ///
     /// # Errors
-    /// When it does not end within 30 s.
+    /// Envoy does not end within 30 s.
     pub async fn refused(self) -> Result<String> {
         let mut envoy = self.spawn()?;
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -264,8 +265,7 @@ impl Setup {
     }
 }
 
-/// `yaml` with tollbell's configuration between the marking lines replaced. JSON is YAML, in which Envoy makes strings
-/// of floats.
+/// `yaml` with the configuration between the marks replaced. JSON is YAML, in which Envoy converts floats to strings.
 fn with_config(yaml: &str, config: &Value, receiver: u16) -> Result<String> {
     let begin = yaml.find(CONFIGURATION_BEGINS).context("the beginning of tollbell's configuration is not marked")?;
     let end = yaml.find(CONFIGURATION_ENDS).context("the end of tollbell's configuration is not marked")?;
@@ -273,7 +273,7 @@ fn with_config(yaml: &str, config: &Value, receiver: u16) -> Result<String> {
     Ok(format!("{}{config}\n{}", &yaml[..begin], &yaml[end..].split_once('\n').map_or("", |(_, rest)| rest)))
 }
 
-/// The bootstrap without its listeners, and these as items of a list.
+/// The bootstrap without its listeners, and the listeners as items of a list.
 fn split_listener(yaml: &str) -> Result<(String, String)> {
     let (head, rest) = yaml.split_once("  listeners:\n").context("no listeners")?;
     let (listener, clusters) = rest.split_once("\n  clusters:\n").context("no clusters behind the listeners")?;
@@ -290,7 +290,7 @@ fn write_listener(folder: &Path, yaml: &str) -> Result<()> {
     Ok(fs::rename(next, folder.join(LISTENER_FILE))?)
 }
 
-/// A running Envoy; it ends when dropped, and prints its log then.
+/// A running Envoy. When dropped, it ends and prints its log.
 pub struct Envoy {
     /// The listener's port.
     pub port: u16,
@@ -302,29 +302,29 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Whether a VM has died: of a panic, or of what the module must not do.
+    /// True if a VM has died of a panic or another trap.
     pub fn has_trapped(&self) -> bool {
         let log = self.log();
         log.contains("RuntimeError") || log.contains("panicked")
     }
 
-    /// What it has run since its start.
+    /// The CPU time since its start.
     ///
     /// # Errors
-    /// When it is gone.
+    /// The process has ended.
     pub fn cpu(&self) -> Result<Duration> {
         self.process.cpu("")
     }
 
-    /// Replaces the listener of an Envoy that [watches](Setup::watch_listener) it. The port stays.
+    /// Replaces the listener of an Envoy that [watches](Setup::watch_listener) it. The port stays the same.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// The file cannot be written.
     pub fn update_listener(&self, setup: Setup) -> Result<()> {
         let (own, other) = (self.port.to_string(), setup.ports.listener.to_string());
         write_listener(
@@ -333,29 +333,29 @@ impl Envoy {
         )
     }
 
-    /// The value of a statistic by its Envoy name.
+    /// The value of a statistic, by its name in Envoy.
     ///
     /// # Errors
-    /// When there is none.
+    /// The statistic does not exist.
     pub async fn stat(&self, name: &str) -> Result<u64> {
         let text = self.admin(&format!("/stats?filter=^{name}$")).await?;
         let value = text.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
         value.with_context(|| format!("no statistic {name}: {text}"))?.parse().context("not a number")
     }
 
-    /// What an admin path answers.
+    /// The answer of an admin path.
     ///
     /// # Errors
-    /// When the request fails.
+    /// The request fails.
     pub async fn admin(&self, path: &str) -> Result<String> {
         Ok(client::get(self.admin, path, &[]).await?.body)
     }
 
-    /// The value of a Prometheus sample: its name with labels, as in `tollbell_requests{outcome="admitted"}`. The filter
-    /// hands counts of requests and events over at ticks, so those are read after the next one.
+    /// The value of a Prometheus sample, given by its name with labels, as in `tollbell_requests{outcome="admitted"}`.
+    /// The filter passes counts of requests and events to Envoy at ticks, so these are read after the next tick.
     ///
     /// # Errors
-    /// When there is no such sample.
+    /// The sample does not exist.
     pub async fn metric(&self, sample: &str) -> Result<u64> {
         if ["tollbell_requests", "tollbell_events"].iter().any(|summed| sample.starts_with(summed)) {
             tokio::time::sleep(TICK).await;
@@ -366,19 +366,19 @@ impl Envoy {
         value.trim().parse().with_context(|| format!("{sample} is {value:?}"))
     }
 
-    /// Bytes that the process has allocated.
+    /// The bytes that the process has allocated.
     ///
     /// # Errors
-    /// When the admin port does not tell.
+    /// The admin interface does not answer.
     pub async fn allocated(&self) -> Result<u64> {
         let memory: Value = serde_json::from_str(&self.admin("/memory").await?)?;
         memory["allocated"].as_str().context("no figure")?.parse().context("not a number")
     }
 
-    /// Bytes of memory that the process has in use, the memory of its wasm VMs included.
+    /// The memory in use by the process in bytes, including its wasm VMs.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// The system does not tell.
     pub fn resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no figure")?;
@@ -388,7 +388,7 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        // A test's output is shown only if it fails.
+        // The output of a test is shown only if it fails.
         println!("---- Envoy's log ----\n{}", self.log());
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -397,13 +397,13 @@ impl Drop for Envoy {
 /// A port that was free a moment ago.
 ///
 /// # Errors
-/// When none is.
+/// No port is free.
 pub fn free_port() -> Result<u16> {
-    // Below the range from which the system gives ports to clients: one of them could take it before it is listened on.
+    // Below the range of ports that the system gives to clients: a client could take the port before it is used.
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Processes that run side by side begin at different places.
+    // Processes that run at the same time start at different ports.
     let start = std::process::id().wrapping_mul(577) % u32::from(COUNT);
     for _ in 0..COUNT {
         let offset = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -1,4 +1,4 @@
-//! What the end-to-end tests, the demo and the benchmark share: an Envoy process, a receiver that records, an
+//! The common parts of the end-to-end tests, the demo and the benchmark: an Envoy process, a recording receiver, an
 //! upstream, and a client.
 
 pub mod client;

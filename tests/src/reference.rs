@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
-/// The line of the page below which everything is generated.
+/// Everything below this line of the page is generated.
 pub const MARK: &str = "<!-- `make reference` writes everything below from envoy/tollbell.schema.json. -->";
 
-/// More values than these get a list of their own below the tables.
+/// A longer list of values has its own section below the tables.
 const MANY: usize = 12;
 
-/// The page with the part below [`MARK`] made anew.
+/// The page with the part below [`MARK`] generated again.
 ///
 /// # Errors
-/// When the page has no mark, or the schema has a form that this does not know.
+/// The page has no mark, or the schema has an unknown form.
 pub fn page(page: &str, schema: &Value) -> Result<String> {
     let (introduction, _) = page.split_once(MARK).with_context(|| format!("the page has no line {MARK:?}"))?;
     let mut reference = Reference { schema, objects: Vec::new(), lists: Vec::new() };
@@ -31,22 +31,22 @@ pub fn page(page: &str, schema: &Value) -> Result<String> {
 
 struct Reference<'s> {
     schema: &'s Value,
-    /// In the order in which a reader meets them.
+    /// The objects in the order of the page.
     objects: Vec<Object<'s>>,
     /// Long lists of values, in the order of their first use.
     lists: Vec<Vec<&'s str>>,
 }
 
 struct Object<'s> {
-    /// Its name in the schema; empty for the whole configuration.
+    /// The name in the schema; empty for the whole configuration.
     name: &'s str,
     definition: &'s Map<String, Value>,
-    /// Where it stands.
+    /// The places in the configuration.
     places: Vec<String>,
 }
 
 impl<'s> Reference<'s> {
-    /// Finds the objects below a definition, nearest first.
+    /// Finds the objects below a definition, the nearest first.
     fn find(&mut self, name: &'s str, root: &'s Value, place: &str) -> Result<()> {
         let mut found = vec![(name, root, place.to_owned())];
         while !found.is_empty() {
@@ -72,7 +72,7 @@ impl<'s> Reference<'s> {
         Ok(())
     }
 
-    /// The definitions to which a schema leads, with their places.
+    /// The definitions that a schema refers to, with their places.
     fn below(&self, schema: &'s Value, place: &str, found: &mut Vec<(&'s str, &'s Value, String)>) -> Result<()> {
         if let Some(name) = referred(schema) {
             found.push((name, self.definition(name)?, place.to_owned()));
@@ -93,7 +93,7 @@ impl<'s> Reference<'s> {
         self.schema["$defs"].get(name).with_context(|| format!("no definition {name}"))
     }
 
-    /// A type in words, with a link to the table of an object.
+    /// A type as text, with a link to the table of an object.
     fn type_of(&self, schema: &Value) -> Result<String> {
         if let Some(name) = referred(schema) {
             let definition = self.definition(name)?;
@@ -145,7 +145,7 @@ fn write_object(text: &mut String, object: &Object<'_>, reference: &Reference<'_
     writeln!(text, "{}\n", one_line(definition.get("description").and_then(Value::as_str).unwrap_or_default()))?;
     if !name.is_empty() {
         let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
-        writeln!(text, "Where it stands: {}.\n", places.join(", "))?;
+        writeln!(text, "Used in: {}.\n", places.join(", "))?;
     }
     let (example_head, example_rule) = if has_examples { (" Example |", "---|") } else { ("", "") };
     writeln!(text, "| Setting | Type | Default |{example_head} Description |")?;
@@ -182,7 +182,7 @@ fn write_lists(text: &mut String, lists: &[Vec<&str>]) {
     }
 }
 
-/// The long lists of values that a schema has.
+/// The long lists of values in a schema.
 fn lists(definition: &Map<String, Value>) -> Vec<Vec<&str>> {
     let mut found = Vec::new();
     for value in definition.values() {
@@ -244,7 +244,7 @@ fn title(name: &str) -> String {
         }
         words.extend(if place > 0 { letter.to_lowercase().collect::<Vec<_>>() } else { vec![letter] });
     }
-    // What is an abbreviation, and no word.
+    // Abbreviations are written in capital letters.
     let spelled = words.split(' ').map(|word| match word {
         "Api" | "Oas" | "url" => word.to_uppercase(),
         word => word.to_owned(),
@@ -252,7 +252,7 @@ fn title(name: &str) -> String {
     spelled.collect::<Vec<_>>().join(" ")
 }
 
-/// The name of a list, by what it begins and how many there are: no two lists of the schema agree in both.
+/// The title of a list: its first value and its length. No two lists of the schema have the same title.
 fn list_title(list: &[&str]) -> String {
     format!("The {} names from {} on", list.len(), list.first().copied().unwrap_or_default())
 }
@@ -261,7 +261,7 @@ fn list_anchor(list: &[&str]) -> String {
     anchor(&list_title(list))
 }
 
-/// The anchor that Markdown readers make of a heading.
+/// The anchor that Markdown readers generate for a heading.
 pub fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
     kept.flat_map(char::to_lowercase).map(|letter| if letter == ' ' { '-' } else { letter }).collect()

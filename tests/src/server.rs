@@ -1,4 +1,5 @@
-//! An HTTP server on a free port that records what it gets and answers as told: upstream and webhook receiver.
+//! An HTTP server on a free port that records requests and answers as configured. It is an upstream or a webhook
+//! receiver.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,18 +17,18 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A request as it arrived.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// The method.
     pub method: String,
-    /// Path and query.
+    /// The path and query.
     pub target: String,
-    /// Names in lower case.
+    /// Header names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// The status that it was answered with; 0 for a connection that was cut off.
+    /// The status of the answer; 0 for a connection that was cut off.
     pub answered: u16,
 }
 
@@ -37,10 +38,10 @@ impl Received {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; of a form, an object of its fields.
+    /// The body as JSON. A form becomes an object of its fields.
     ///
     /// # Errors
-    /// When it is neither; the text shows it.
+    /// The body is neither. The error contains it.
     pub fn json(&self) -> Result<Value> {
         let text = String::from_utf8_lossy(&self.body);
         form_fields(self.header("content-type").unwrap_or_default(), &text)
@@ -49,18 +50,18 @@ impl Received {
     }
 }
 
-/// How a server answers.
+/// The way a server answers.
 #[derive(Clone, Debug)]
 pub struct Manner {
     /// The status.
     pub status: u16,
-    /// The time before it.
+    /// The delay before the answer.
     pub delay: Duration,
     /// A header of the answer.
     pub header: Option<(&'static str, &'static str)>,
     /// The body.
     pub body: String,
-    /// The connection is cut off instead.
+    /// True if the connection is cut off instead.
     pub resets: bool,
 }
 
@@ -76,9 +77,9 @@ struct State {
     manner: Manner,
 }
 
-/// The server; it ends when dropped.
+/// The server. Dropping it ends it.
 pub struct Server {
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
     state: Arc<Mutex<State>>,
     task: JoinHandle<()>,
@@ -88,15 +89,15 @@ impl Server {
     /// Listens on a free port.
     ///
     /// # Errors
-    /// When there is none.
+    /// No port is free.
     pub async fn start() -> Result<Self> {
         Server::start_on(0, |_| {}).await
     }
 
-    /// Listens on `port`, 0 for a free one, and shows each request to `watch`.
+    /// Listens on `port`, or on a free one for 0, and passes each request to `watch`.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// The port is in use.
     pub async fn start_on(port: u16, watch: impl Fn(&Received) + Clone + Send + Sync + 'static) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
@@ -106,25 +107,25 @@ impl Server {
         Ok(Server { port, state, task })
     }
 
-    /// Changes how it answers from now on.
+    /// Changes the way it answers from now on.
     pub fn set_manner(&self, manner: Manner) {
         lock(&self.state).manner = manner;
     }
 
-    /// Everything received so far.
+    /// All requests so far.
     pub fn received(&self) -> Vec<Received> {
         lock(&self.state).received.clone()
     }
 
-    /// How many requests were received so far.
+    /// The number of requests so far.
     pub fn count(&self) -> usize {
         lock(&self.state).received.len()
     }
 
-    /// Waits until `count` requests have come, then a little longer for one too many, and returns all.
+    /// Waits for `count` requests, then a little longer for an unexpected one, and returns all of them.
     ///
     /// # Errors
-    /// When they do not come in time, or more come.
+    /// They do not come in time, or more come.
     pub async fn expect(&self, count: usize, within: Duration) -> Result<Vec<Received>> {
         let deadline = Instant::now() + within;
         while self.count() < count {
@@ -162,7 +163,7 @@ async fn accept(
         let (state, watch) = (Arc::clone(&state), watch.clone());
         let service = service_fn(move |request| answer(request, Arc::clone(&state), watch.clone()));
         tokio::spawn(async move {
-            // A client that goes away is no business of the server's.
+            // A client may close the connection.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -186,7 +187,7 @@ async fn answer(
     };
     watch(&received);
     lock(&state).received.push(received);
-    // Even no time at all would be a millisecond of tokio's clock.
+    // With tokio's clock even a delay of zero would take a millisecond.
     if !manner.delay.is_zero() {
         tokio::time::sleep(manner.delay).await;
     }

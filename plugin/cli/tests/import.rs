@@ -69,7 +69,7 @@ fn errors_stop_it_and_can_be_left_out() {
     let output = customer.run(&[&words[..], &["--keep-going"]].concat());
     let report = said(&output);
     assert_eq!(output.status.code(), Some(3), "{report}");
-    assert!(report.starts_with("left out, because of errors in it:\n  "), "{report}");
+    assert!(report.starts_with("left out because of errors:\n  "), "{report}");
     assert!(report.contains("2 items were left out because of errors"), "{report}");
     assert!(customer.0.join("envoy.yaml").exists());
     fs::write(customer.0.join("tyk.conf"), "{").unwrap();

@@ -4,18 +4,18 @@
 const INTRODUCTION: &str = "\
 # Fields of observed events
 
-What each operation that a preset recognises brings into the payload of its event. What the application posts
+The fields that each operation of a preset brings into the payload of its event. An event that the application posts
 itself, to the admin endpoint `events`, has every field. `make fields` writes this file.
 
-- A portal's payload has values of the documented types only: what an exchange has otherwise is left out.
-- `CreatedAt` is there where the portal tells it as RFC 3339 does. Its admin API writes `YYYY-MM-DD HH:MM`, of
-  which nobody can tell the moment: then the payload has none.
-- `PUT /portal-api/users/{id}` is an event where its body has `Active`, perhaps `ID`, and nothing else. One with
-  more saves the whole user, who may have been active before.
-- `key_hash` has the form of a hash of Tyk's: 8, 16, 32 or 64 hex digits. What a path names otherwise is shown as
-  its SHA-256 under `key_id`, whatever `hashed` says.
-- Strings and numbers that are named as credentials are, such as `shared_secret`, are left out. Of headers the
-  names are shown, and no values; of URLs no user and password. What is posted is passed on as it is.
+- A portal's payload has only values of the documented types. Other values of an exchange are left out.
+- `CreatedAt` is present if the portal gives it in the form of RFC 3339. Its admin API writes `YYYY-MM-DD HH:MM`, which
+  does not show the exact moment; then the payload does not have it.
+- `PUT /portal-api/users/{id}` is an event if its body has `Active`, optionally `ID`, and nothing else. A request with
+  more fields saves the whole user, who may have been active before.
+- `key_hash` has the form of one of Tyk's hashes: 8, 16, 32 or 64 hex digits. Any other name in a path is shown as its
+  SHA-256 in `key_id`, whatever `hashed` says.
+- Text and numbers whose names mean credentials, such as `shared_secret`, are left out. Headers are shown without
+  values, and URLs without user and password. A posted payload is passed on unchanged.
 - A whole number beyond 64 bits, observed or posted, is rounded.
 ";
 

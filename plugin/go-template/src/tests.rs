@@ -239,7 +239,7 @@ fn unsupported_tags_are_refused_with_their_place() {
         ("{{printf \"%s %s\" .Type}}", (1, 1), "asks for 2 values and gets 1"),
         ("{{printf \"%y\" .Type}}", (1, 1), "%y"),
         ("{{printf \"%9999d\" 1}}", (1, 1), "width"),
-        ("{{printf \"%\" 1}}", (1, 1), "printf has"),
+        ("{{printf \"%\" 1}}", (1, 1), "printf supports"),
         ("{{printf 1}}", (1, 1), "its format"),
         ("{{$x}}", (1, 1), "not declared"),
         ("{{if $x := 1}}{{end}}{{$x}}", (1, 22), "not declared"),

@@ -1,8 +1,8 @@
-//! What to do about a setting that has no equivalent.
+//! Advice for settings that have no equivalent.
 
 use super::gateway::LIFETIME;
 
-/// By how a path begins: in tyk.conf.
+/// Advice by the beginning of a path in tyk.conf.
 const GATEWAY: &[(&str, &str)] = &[
     (
         "secret",
@@ -11,14 +11,14 @@ const GATEWAY: &[(&str, &str)] = &[
     ("node_secret", "nothing to do: it is for the connection to Tyk's dashboard"),
     (
         "storage",
-        "nothing to do: it is Tyk's Redis. tollbell keeps its counters in Envoy's memory; they begin anew when Envoy starts anew",
+        "nothing to do: it is Tyk's Redis. tollbell keeps its counters in Envoy's memory; they start at zero when Envoy starts",
     ),
     ("enable_separate_", "nothing to do: tollbell needs no Redis"),
     ("separate_", "nothing to do: tollbell needs no Redis"),
     ("analytics_config", "for a record of requests, use Envoy's access log and its statistics"),
     ("enable_analytics", "for a record of requests, use Envoy's access log and its statistics"),
     ("statsd", "to send statistics to StatsD, give Envoy a stats_sinks entry with envoy.stat_sinks.statsd"),
-    ("health_check", "to ask whether Envoy is ready, use /ready of its admin interface; its statistics tell the rest"),
+    ("health_check", "to ask whether Envoy is ready, use /ready of its admin interface; its statistics show the rest"),
     ("liveness_check", "to ask whether Envoy is ready, use /ready of its admin interface"),
     (
         "uptime_tests",
@@ -30,7 +30,7 @@ const GATEWAY: &[(&str, &str)] = &[
     ("use_db_app_configs", "nothing to do: all APIs are in the configuration that was written"),
     ("db_app_conf_options", "nothing to do: all APIs are in the configuration that was written"),
     ("slave_options", "Envoy gets changes by its own means: xDS, or a new file"),
-    ("http_server_options.override_defaults", "nothing to do: Tyk does not look at it any more"),
+    ("http_server_options.override_defaults", "nothing to do: Tyk no longer uses it"),
     (
         "http_server_options.read_timeout",
         "to limit how long a request may take to arrive, set request_timeout of the HTTP connection manager",
@@ -129,7 +129,7 @@ const GATEWAY: &[(&str, &str)] = &[
     ("enable_redis_rolling_limiter", "nothing to do: tollbell counts rates exactly across all threads"),
     ("enable_sentinel_rate_limiter", "nothing to do: tollbell counts rates exactly across all threads"),
     ("drl_", "nothing to do: tollbell counts rates exactly across all threads"),
-    ("global_session_lifetime", "nothing to do: Tyk does not look at it without force_global_session_lifetime"),
+    ("global_session_lifetime", "nothing to do: Tyk ignores it without force_global_session_lifetime"),
     ("force_global_session_lifetime", "nothing to do: Tyk deletes no key without global_session_lifetime"),
     ("session_", "nothing to do: keys are in the configuration that was written"),
     ("local_session_cache", "nothing to do: keys are in the configuration that was written"),
@@ -139,7 +139,7 @@ const GATEWAY: &[(&str, &str)] = &[
     ("allow_", "nothing to do: Envoy's configuration comes from a file"),
 ];
 
-/// In API definitions of both forms; the last for OAS ones.
+/// Advice for API definitions of both forms; the last entries are for OAS definitions.
 const APIS: &[(&str, &str)] = &[
     ("id", "nothing to do: it is the id in the database of Tyk's dashboard"),
     ("slug", "nothing to do: it is for Tyk's dashboard"),
@@ -150,7 +150,7 @@ const APIS: &[(&str, &str)] = &[
     ("session_lifetime_respects_key_expiration", "nothing to do: a key lasts until it expires"),
     (
         "base_identity_provided_by",
-        "an API with several ways to authenticate: write into its identity which filter says who is calling",
+        "for an API with several ways to authenticate, name in its identity the filter that identifies callers",
     ),
     ("jwt_", "put envoy.filters.http.jwt_authn before tollbell, with the issuer, the audiences and the keys"),
     ("scopes", "tollbell reads no scopes: give a session its policies by apply_policies"),
@@ -158,7 +158,7 @@ const APIS: &[(&str, &str)] = &[
     ("oauth_meta", "tollbell issues no OAuth tokens: use an identity provider, and Envoy's jwt_authn filter"),
     (
         "notifications",
-        "to be told of new keys, observe the service that creates them, and name key_event in event_options",
+        "to be notified of new keys, observe the service that creates them, and name key_event in event_options",
     ),
     ("basic_auth", "Envoy's filter basic_auth has users of its own"),
     ("hmac_", "to check signatures, add Envoy's ext_authz filter with a service that does"),
@@ -169,7 +169,7 @@ const APIS: &[(&str, &str)] = &[
     ),
     (
         "allowed_ips",
-        "to admit some addresses only, put envoy.filters.http.rbac before tollbell, with remote_ip principals",
+        "to admit only some addresses, put envoy.filters.http.rbac before tollbell, with remote_ip principals",
     ),
     (
         "blacklisted_ips",
@@ -186,7 +186,7 @@ const APIS: &[(&str, &str)] = &[
     ("enable_context_vars", "nothing to do: Envoy's own substitutions are always there"),
     (
         "enable_batch_request_support",
-        "Tyk's endpoint for several requests at once is not there: clients send them one by one",
+        "tollbell has no endpoint for several requests at once: clients must send them one by one",
     ),
     ("enable_detailed_recording", "to record whole requests, use Envoy's tap filter"),
     (
@@ -207,7 +207,7 @@ const APIS: &[(&str, &str)] = &[
     ),
     (
         "client_certificates",
-        "to admit some certificates only, set verify_certificate_hash in the validation_context of the listener",
+        "to admit only some certificates, set verify_certificate_hash in the validation_context of the listener",
     ),
     (
         "certificates",
@@ -218,12 +218,12 @@ const APIS: &[(&str, &str)] = &[
     ("proxy.transport", "to choose TLS versions and ciphers, set tls_params of the UpstreamTlsContext of the cluster"),
     (
         "version_data",
-        "tollbell does nothing to single paths. Envoy's routes can change headers and paths, ext_proc the rest",
+        "tollbell has no settings for single paths. Envoy's routes can change headers and paths; use ext_proc for the rest",
     ),
     ("definition", "routes in Envoy can match the header or the parameter that names a version"),
     ("upstream_auth", "to authenticate at the upstream, add envoy.filters.http.credential_injector"),
     ("tags", "nothing to do: they say which of Tyk's nodes load the API"),
-    ("x-tyk-streaming", "tollbell has nothing like Tyk Streams"),
+    ("x-tyk-streaming", "tollbell has no equivalent of Tyk Streams"),
     (
         "x-tyk-api-gateway.middleware.global.cors",
         "tollbell does not answer for an upstream. Put envoy.filters.http.cors before tollbell, and give the API's routes a CorsPolicy with the same origins; or let the upstream do it, with auth.allow_preflight: true",
@@ -239,7 +239,7 @@ const APIS: &[(&str, &str)] = &[
     ("x-tyk-api-gateway.middleware.global.cache", "to cache answers, add envoy.filters.http.cache"),
     (
         "x-tyk-api-gateway.middleware",
-        "tollbell does nothing to single paths. Envoy's routes can change headers and paths, ext_proc the rest",
+        "tollbell has no settings for single paths. Envoy's routes can change headers and paths; use ext_proc for the rest",
     ),
     (
         "x-tyk-api-gateway.upstream.uptimeTests",
@@ -255,7 +255,7 @@ const APIS: &[(&str, &str)] = &[
     ("x-tyk-api-gateway.server.gatewayTags", "nothing to do: they say which of Tyk's nodes load the API"),
     (
         "x-tyk-api-gateway.server.clientCertificates",
-        "to admit some certificates only, set verify_certificate_hash in the validation_context of the listener",
+        "to admit only some certificates, set verify_certificate_hash in the validation_context of the listener",
     ),
     ("x-tyk-api-gateway.server.authentication.customKeyLifetime", LIFETIME),
     (
@@ -264,22 +264,22 @@ const APIS: &[(&str, &str)] = &[
     ),
 ];
 
-/// By the setting's own name: in sessions and policies.
+/// Advice by the name of a setting in sessions and policies.
 const SESSIONS: &[(&str, &str)] = &[
-    ("quota_remaining", "nothing to do: counting begins anew"),
-    ("quota_renews", "nothing to do: counting begins anew"),
-    ("allowance", "nothing to do: counting begins anew"),
-    ("last_check", "nothing to do: counting begins anew"),
-    ("last_updated", "nothing to do: it says when Tyk wrote the file"),
-    ("date_created", "nothing to do: it says when Tyk wrote the file"),
+    ("quota_remaining", "nothing to do: counting starts again"),
+    ("quota_renews", "nothing to do: counting starts again"),
+    ("allowance", "nothing to do: counting starts again"),
+    ("last_check", "nothing to do: counting starts again"),
+    ("last_updated", "nothing to do: it is the time at which Tyk wrote the file"),
+    ("date_created", "nothing to do: it is the time at which Tyk wrote the file"),
     ("key_id", "nothing to do: it is the key's name again"),
     ("data_expires", "nothing to do: tollbell keeps no records of requests"),
     ("id_extractor_deadline", "nothing to do: it is for Tyk's plugins"),
     ("session_lifetime", LIFETIME),
     ("post_expiry_action", "nothing to do: an expired key is refused for as long as it is in the configuration"),
     ("post_expiry_grace_period", "nothing to do: an expired key is refused for as long as it is in the configuration"),
-    ("throttle_interval", "nothing to do: a client that is refused is told by Retry-After when to try again"),
-    ("throttle_retry_limit", "nothing to do: a client that is refused is told by Retry-After when to try again"),
+    ("throttle_interval", "nothing to do: a refused client gets Retry-After"),
+    ("throttle_retry_limit", "nothing to do: a refused client gets Retry-After"),
     ("max_query_depth", "Envoy passes GraphQL on as it is: its upstream must check it"),
     ("enable_detail_recording", "to record whole requests, use Envoy's tap filter"),
     ("enable_detailed_recording", "to record whole requests, use Envoy's tap filter"),
@@ -287,23 +287,23 @@ const SESSIONS: &[(&str, &str)] = &[
     ("hmac_string", "to check signatures, add Envoy's ext_authz filter with a service that does"),
     ("rsa_certificate_id", "to check signatures, add Envoy's ext_authz filter with a service that does"),
     ("oauth_keys", "tollbell issues no OAuth tokens: use an identity provider, and Envoy's jwt_authn filter"),
-    ("hash_type", "nothing to do: it says how a password is kept, and there is none"),
-    ("smoothing", "nothing to do: a rate is what it says"),
+    ("hash_type", "nothing to do: it is the form of a stored password, and tollbell stores none"),
+    ("smoothing", "nothing to do: tollbell does not change rates"),
     ("complexity", "Envoy passes GraphQL on as it is: its upstream must check it"),
-    ("access_rights_array", "nothing to do: access_rights says the same"),
+    ("access_rights_array", "nothing to do: access_rights has the same content"),
     ("auth_type", "nothing to do: it is for Tyk's dashboard"),
     ("auth_types", "nothing to do: it is for Tyk's dashboard"),
-    ("state", "nothing to do: is_inactive is what Tyk's gateway looks at"),
+    ("state", "nothing to do: Tyk's gateway uses is_inactive"),
     ("graphql_enabled", "nothing to do: it is for Tyk's dashboard"),
 ];
 
-/// Every setting that there is advice for, with the advice.
+/// All settings with advice, each with its advice.
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     GATEWAY.iter().chain(APIS).chain(SESSIONS)
 }
 
-/// Which kind of file a setting stands in.
+/// The kind of file that contains a setting.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Gateway,
@@ -311,10 +311,11 @@ pub(super) enum Kind {
     Sessions,
 }
 
-/// What to do about a setting that nothing here looks at, and the place that this speaks of: the setting or a whole.
+/// The advice for a setting that the importer does not use, and the place that the advice is for: the setting or a
+/// whole.
 pub(super) fn advice(kind: Kind, path: &str) -> (String, String) {
     let by_start = |table: &[(&'static str, &'static str)]| {
-        // Longer beginnings say more.
+        // The longest beginning is the most specific.
         let matching = table.iter().filter(|(start, _)| {
             let rest = path.strip_prefix(start);
             rest.is_some_and(|rest| start.ends_with('_') || rest.is_empty() || rest.starts_with(['.', '[', '_']))
@@ -330,7 +331,7 @@ pub(super) fn advice(kind: Kind, path: &str) -> (String, String) {
         }
     };
     let Some((start, advice)) = found else {
-        return ("tollbell has nothing like it; see whether Envoy does".to_owned(), path.to_owned());
+        return ("tollbell has no equivalent; see whether Envoy has one".to_owned(), path.to_owned());
     };
     // `custom_middleware_.pre` is a part of `custom_middleware_`.
     let rest = path.get(start.len()..).unwrap_or_default();

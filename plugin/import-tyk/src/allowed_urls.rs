@@ -1,21 +1,22 @@
-//! Whether a rule of `allowed_urls` can be carried over. The filter does not know all of Go's regular expressions: only what
-//! every engine reads alike is accepted here. `tests/it/rights.rs` compares this to the filter.
+//! Decides whether a rule of `allowed_urls` can be carried over. The filter does not support all of Go's regular
+//! expressions. Only expressions that every engine reads alike are accepted. `tests/it/rights.rs` compares this with
+//! the filter.
 
 use std::str::Chars;
 
-/// The filter compiles rules of this many characters, and more.
+/// The filter compiles rules of this many characters, and longer ones.
 const MAX_CHARS: usize = 500;
 
-/// Escapes that mean the same everywhere: classes, and the end of a word.
+/// Escapes with the same meaning in all engines: classes, and the end of a word.
 const ESCAPES: [char; 8] = ['d', 'D', 'w', 'W', 's', 'S', 'b', 'B'];
 
-/// Whether a rule's `url` can be carried over as it is.
+/// True if a rule's `url` can be carried over unchanged.
 pub(super) fn is_usable(url: &str) -> bool {
     let pattern = prepare(url);
     !url.is_empty() && pattern.chars().count() <= MAX_CHARS && is_plain(&pattern) && regex::Regex::new(&pattern).is_ok()
 }
 
-/// Tyk's short forms written out: `{id}` for a segment, `/*/` for one, `/*` for any number.
+/// Expands Tyk's short forms: `{id}` for one segment, `/*/` for one segment, `/*` for any number.
 fn prepare(url: &str) -> String {
     let opened = url.matches('{').count();
     let mut pattern = String::new();
@@ -39,10 +40,10 @@ fn prepare(url: &str) -> String {
     pattern.replace("/*/", "/[^/]+/").replace("/*", "/.*")
 }
 
-/// Literal text, `.`, classes, groups, alternatives, anchors, and each repetition once.
+/// True for literal text, `.`, classes, groups, alternatives, anchors, and single repetitions of these.
 fn is_plain(pattern: &str) -> bool {
     let mut rest = pattern.chars();
-    // Whether something stands before that can be repeated.
+    // True if the part before can be repeated.
     let mut repeatable = false;
     while let Some(c) = rest.next() {
         match c {
@@ -103,7 +104,7 @@ fn is_plain_class(rest: &mut Chars<'_>) -> bool {
                 Some(escaped) if escaped.is_ascii_punctuation() && !matches!(escaped, '<' | '>') => {}
                 _ => return false,
             },
-            // Two of one sign are an operation on classes in some languages.
+            // In some languages, two of the same sign are an operation on classes.
             '&' | '-' | '~' | '[' | '^' if c == '[' || c == '^' || c == last => return false,
             c if c.is_control() || c.is_whitespace() => return false,
             _ => {}

@@ -1,4 +1,4 @@
-//! An API on its way from Tyk's two forms of definition to tollbell's and Envoy's.
+//! An API between Tyk's two forms of definitions and the configuration of tollbell and Envoy.
 
 use http::{HeaderName, Uri};
 use tollbell_core::config::raw::{self, GlobalRateLimit, ObserveUpstream};
@@ -7,39 +7,39 @@ use super::handlers::Handlers;
 use super::source::At;
 use super::versions::Versions;
 
-/// What both forms say of an API.
+/// The settings of an API that both forms have.
 #[derive(Default)]
 pub(super) struct Api {
-    /// Where errors point: the file and the setting of the listen path.
+    /// The place for errors: the file and the setting of the listen path.
     pub(super) place: String,
     pub(super) id: String,
     pub(super) name: String,
     pub(super) org_id: String,
     pub(super) listen_path: String,
-    /// It serves what begins with the listen path as a whole alone.
+    /// True if it serves only whole segments after the listen path.
     pub(super) is_strict: bool,
     /// Empty for any host.
     pub(super) domain: String,
     pub(super) strip_listen_path: bool,
     pub(super) use_keyless: bool,
     pub(super) auth: Auth,
-    /// A browser's preflight request passes without a key.
+    /// True if a browser's preflight request passes without a key.
     pub(super) allows_preflight: bool,
     pub(super) strip_authorization_data: bool,
     pub(super) rate_limit: Option<GlobalRateLimit>,
     pub(super) handlers: Handlers,
     pub(super) upstream: Upstream,
-    /// The version that is served, where no request can name another one.
+    /// The served version, if no request can name another one.
     pub(super) version: Option<String>,
-    /// Its versions, where requests name them.
+    /// The versions, if requests name them.
     pub(super) versions: Option<Versions>,
-    /// Only versions of other APIs lead to it.
+    /// True if it is reachable only as a version of other APIs.
     pub(super) internal: bool,
-    /// What protects it in Tyk and is not carried over. Such an API refuses everything.
+    /// Its protections in Tyk that are not carried over. Such an API refuses everything.
     pub(super) closed: Vec<String>,
 }
 
-/// Where the key stands.
+/// The places of the key.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Auth {
     /// Empty for none.
@@ -48,33 +48,33 @@ pub(super) struct Auth {
     pub(super) cookie: Option<String>,
 }
 
-/// Where requests go.
+/// The target of requests.
 #[derive(Clone, Default)]
 pub(super) struct Upstream {
     pub(super) targets: Vec<Target>,
     pub(super) preserve_host: bool,
-    /// A slash at the end of the target's path stays, where nothing follows it.
+    /// True if a slash at the end of the target's path stays when nothing follows it.
     pub(super) keeps_slash: bool,
-    /// Certificates are not verified.
+    /// True if certificates are not verified.
     pub(super) insecure: bool,
 }
 
-/// One of the hosts of an upstream.
+/// One of an upstream's hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) https: bool,
     pub(super) http2: bool,
     pub(super) host: String,
     pub(super) port: u16,
-    /// Without a slash at its end.
+    /// The path without a slash at its end.
     pub(super) base_path: String,
-    /// The path of a request for nothing but the listen path, if that is stripped.
+    /// The path of a request for the listen path alone, if the listen path is stripped.
     pub(super) root: String,
     pub(super) weight: i64,
 }
 
 impl Target {
-    /// The authority as a `Host` header has it.
+    /// The authority in the form of a `Host` header.
     pub(super) fn authority(&self) -> String {
         match (self.https, self.port) {
             (true, 443) | (false, 80) => self.host.clone(),
@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// The reason for which an API is closed, and what opens it again.
+/// The reason why an API is closed, and how to open it again.
 pub(super) fn closes(api: &mut Api, at: &At<'_>, what: &str, instead: &str) {
     api.closed.push(what.to_owned());
     at.missing(format!(
@@ -93,7 +93,7 @@ pub(super) fn closes(api: &mut Api, at: &At<'_>, what: &str, instead: &str) {
 }
 
 impl Api {
-    /// tollbell's own configuration of it.
+    /// The API in tollbell's own configuration.
     pub(super) fn into_settings(self) -> raw::Api {
         let mut api = raw::Api { api_id: self.id, name: self.name, org_id: self.org_id, ..raw::Api::default() };
         api.internal = self.internal;
@@ -122,7 +122,7 @@ impl Api {
     }
 }
 
-/// Tyk passes every OPTIONS on, tollbell those of a browser.
+/// Tyk passes every OPTIONS request. tollbell passes those of a browser.
 pub(super) fn preflight(at: &At<'_>) -> bool {
     if at.flag() {
         at.changed(
@@ -132,7 +132,8 @@ pub(super) fn preflight(at: &At<'_>) -> bool {
     at.flag()
 }
 
-/// Where Tyk looks for a key. A parameter or a cookie counts only where it is switched on, whatever its name.
+/// The places in which Tyk looks for a key. A parameter or a cookie counts only if it is switched on, whatever its name
+/// is.
 pub(super) fn auth(
     header: &At<'_>,
     is_header_off: bool,
@@ -144,14 +145,12 @@ pub(super) fn auth(
     let source = |flag: &At<'_>, name: &At<'_>| {
         flag.carried();
         if !flag.flag() {
-            name.missing(format!("nothing to do: Tyk does not look at it without {}", flag.name()));
+            name.missing(format!("nothing to do: Tyk ignores it without {}", flag.name()));
             return None;
         }
         name.carried();
         if name.words().is_empty() {
-            flag.changed(format!(
-                "it is looked for under the name {default:?}, as in Tyk, since it has no name of its own"
-            ));
+            flag.changed(format!("its name is {default:?}, as in Tyk, because it has no name of its own"));
         }
         Some(if name.words().is_empty() { default } else { name.words() }.to_owned())
     };
@@ -162,14 +161,14 @@ pub(super) fn auth(
     };
     header.carried();
     if is_header_off {
-        header.missing("nothing to do: Tyk does not look at it with disable_header");
+        header.missing("nothing to do: Tyk ignores it with disable_header");
     } else if HeaderName::from_bytes(header_name.as_bytes()).is_err() {
         header.error("is not the name of a header");
     }
     auth
 }
 
-/// A target's URL. `None`: it was reported.
+/// A target's URL. `None` means that an error was reported.
 pub(super) fn target(at: &At<'_>, api: &mut Api) -> Option<Target> {
     let url = at.words();
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
@@ -206,7 +205,7 @@ pub(super) fn target(at: &At<'_>, api: &mut Api) -> Option<Target> {
         }
         Some(Ok(port)) if port > 0 => port,
         Some(_) => {
-            at.error("the target's port is not one");
+            at.error("the target's port is not valid");
             return None;
         }
     };
@@ -227,7 +226,7 @@ pub(super) fn target(at: &At<'_>, api: &mut Api) -> Option<Target> {
     Some(Target { https, http2, host, port, base_path, root, weight: 1 })
 }
 
-/// Targets of one cluster: they share scheme and base path, and those that are named twice get twice as much.
+/// The targets of one cluster, which share scheme and base path. A target that is named twice gets twice the requests.
 pub(super) fn balance(targets: Vec<(At<'_>, Target)>) -> Vec<Target> {
     let mut balanced: Vec<Target> = Vec::new();
     for (at, target) in targets {
@@ -258,7 +257,7 @@ pub(super) fn preserve_host(at: &At<'_>, upstream: &mut Upstream) {
     at.carried();
     upstream.preserve_host = at.flag();
     if at.flag() && !upstream.insecure && upstream.targets.iter().any(|target| target.https) {
-        at.changed("the Host header is the target's, since that is how Envoy knows whose certificate to ask for");
+        at.changed("the Host header is the target's, because Envoy checks the certificate by that name");
         upstream.preserve_host = false;
     }
 }

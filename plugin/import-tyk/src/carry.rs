@@ -1,5 +1,4 @@
-//! Settings whose meaning is the same here: they are carried over as they are. What is empty says nothing, and is the
-//! default.
+//! Settings with the same meaning in tollbell: they are carried over unchanged. An empty value means the default.
 
 use serde_json::{Map, Value};
 
@@ -26,7 +25,7 @@ impl At<'_> {
         self.carry(name, |at| Some(at.items().iter().filter_map(At::text).map(str::to_owned).collect()))
     }
 
-    /// Members that are null are left out, since they say nothing.
+    /// Members that are null are left out, because they have no meaning.
     pub(super) fn carry_members(&self, name: &str) -> Map<String, Value> {
         self.carry(name, |at| {
             let members = at.entries().into_iter();

@@ -15,7 +15,7 @@ const JWT: &str = "put envoy.filters.http.jwt_authn before tollbell, with the is
                    identity be { metadata: [envoy.filters.http.jwt_authn, jwt_payload, sub] }";
 const SERVICE: &str = "put envoy.filters.http.ext_authz before tollbell, with a service that checks it";
 
-/// Ways to authenticate that tollbell does not have: setting, what it is, what to do.
+/// Ways to authenticate that tollbell does not have: the setting, its name in the report, and the advice.
 const OTHER_AUTH: [(&str, &str, &str); 10] = [
     ("enable_jwt", "JWTs", JWT),
     ("use_openid", "OpenID tokens", JWT),
@@ -27,9 +27,9 @@ const OTHER_AUTH: [(&str, &str, &str); 10] = [
         "put envoy.filters.http.basic_auth before tollbell, and let the API's identity be the header that it sets",
     ),
     ("enable_signature_checking", "HTTP signatures", SERVICE),
-    ("enable_coprocess_auth", "what a plugin checks", SERVICE),
-    ("use_go_plugin_auth", "what a plugin checks", SERVICE),
-    ("custom_plugin_auth_enabled", "what a plugin checks", SERVICE),
+    ("enable_coprocess_auth", "the rules of a plugin", SERVICE),
+    ("use_go_plugin_auth", "the rules of a plugin", SERVICE),
+    ("custom_plugin_auth_enabled", "the rules of a plugin", SERVICE),
     ("auth_configs.authToken.validate_signature", "the signature beside a key", SERVICE),
 ];
 
@@ -37,9 +37,10 @@ pub(super) const CERTIFICATES: &str = "give the listener a DownstreamTlsContext 
                                        validation_context, and let the API's identity be { peer_certificate: sha256 }";
 pub(super) const ADDRESSES: &str = "put envoy.filters.http.rbac before tollbell, with remote_ip principals";
 pub(super) const PATHS: &str = "write routes for those paths, with a direct_response where they are forbidden";
-pub(super) const UNUSED: &str = "nothing to do: Tyk does not look at it here either";
+pub(super) const UNUSED: &str = "nothing to do: Tyk ignores it here, too";
 
-/// The API of a definition. An error: it is left out, which was reported, and what was at its place in Tyk.
+/// The API of a definition. An error means that the API is left out, which was reported; it contains the API's place in
+/// Tyk.
 pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<Absent>> {
     for (setting, why) in [("active", "it is not active"), ("internal", "it is internal to Tyk")] {
         let at = root.get(setting);
@@ -113,7 +114,7 @@ fn authentication(root: &At<'_>, api: &mut Api, context: &Context<'_>) {
     if old.is_set() && root.at("auth_configs.authToken").is_set() {
         if token(&old) != api.auth {
             for name in ["auth_header_name", "param_name", "cookie_name", "use_param", "use_cookie"] {
-                old.get(name).missing("nothing to do: auth_configs.authToken wins, in Tyk too");
+                old.get(name).missing("nothing to do: auth_configs.authToken wins, as in Tyk");
             }
         }
     } else if old.get("validate_signature").flag() && !api.use_keyless {
@@ -126,7 +127,7 @@ fn authentication(root: &At<'_>, api: &mut Api, context: &Context<'_>) {
     }
 }
 
-/// With it, Tyk asks for a certificate beside the key, on connections with TLS.
+/// With this setting, Tyk requires a certificate in addition to the key, on connections with TLS.
 pub(super) fn certificate(at: &At<'_>, api: &mut Api, context: &Context<'_>) {
     if at.flag() && !api.use_keyless && context.gateway.has_tls {
         closes(api, at, "client certificates", CERTIFICATES);
@@ -145,7 +146,7 @@ fn token(config: &At<'_>) -> api::Auth {
     )
 }
 
-/// What keeps somebody out besides the key.
+/// Restrictions in addition to the key.
 fn restrictions(root: &At<'_>, api: &mut Api, now: DateTime) {
     let tls = root.get("use_mutual_tls_auth");
     if tls.flag() {
@@ -161,7 +162,7 @@ fn restrictions(root: &At<'_>, api: &mut Api, now: DateTime) {
     expiry(&root.get("expiration"), "the API's end", api, now);
 }
 
-/// Tyk's `2006-01-02 15:04`; it takes what it cannot read for a time that has passed.
+/// Parses Tyk's `2006-01-02 15:04`. Tyk treats an invalid time as one that has passed.
 pub(super) fn expiry(at: &At<'_>, what: &str, api: &mut Api, now: DateTime) {
     if matches!(at.words(), "" | "-1") {
         return;
@@ -201,7 +202,7 @@ fn rate_limit(root: &At<'_>) -> Option<GlobalRateLimit> {
     limited(&limit.get("rate"), &limit.get("per"), &limit.get("disabled"))
 }
 
-/// A limit, where there is one.
+/// A limit, if there is one.
 pub(super) fn limited(rate: &At<'_>, per: &At<'_>, disabled: &At<'_>) -> Option<GlobalRateLimit> {
     for at in [rate, per, disabled] {
         at.carried();
@@ -211,7 +212,7 @@ pub(super) fn limited(rate: &At<'_>, per: &At<'_>, disabled: &At<'_>) -> Option<
     (rate > 0.0 && per > 0.0).then_some(GlobalRateLimit { disabled, rate, per })
 }
 
-/// The version that is served, where definitions have them.
+/// The served version, if the definition has versions.
 fn version<'f>(root: &At<'f>, api: &mut Api, context: &Context<'_>) -> Option<At<'f>> {
     let data = root.get("version_data");
     let definition = root.get("definition");
@@ -232,7 +233,7 @@ fn version<'f>(root: &At<'f>, api: &mut Api, context: &Context<'_>) -> Option<At
     let served = of_data.iter().find(|(name, _)| *name == default).or(of_data.first());
     api.version = served.filter(|_| is_versioned).map(|(name, _)| (*name).to_owned());
     if is_versioned && !of_data.iter().any(|(name, _)| *name == default) {
-        let instead = "say in definition where requests name it, or give it a default_version that there is";
+        let instead = "say in definition where requests name it, or set default_version to an existing version";
         closes(api, &data, "which version a request is for", instead);
     }
     let served = served.map(|(_, at)| at.clone());
@@ -240,7 +241,7 @@ fn version<'f>(root: &At<'f>, api: &mut Api, context: &Context<'_>) -> Option<At
         let is_served = served.as_ref().is_some_and(|served| served.place() == version.place());
         if is_versioned && !is_served {
             version.missing(format!(
-                "only the default version is served: no request can name version {name:?}, in Tyk either, since \
+                "only the default version is served: no request can name version {name:?}, as in Tyk, because \
                  definition does not say where"
             ));
             continue;

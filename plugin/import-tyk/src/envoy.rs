@@ -1,4 +1,4 @@
-//! The Envoy configuration around tollbell's own.
+//! Writes the Envoy configuration around tollbell's own.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::versions::{self, Goes};
 use super::yaml::{Yaml, block, map};
 
 impl Site {
-    /// Those of APIs; `taken` are the names of clusters so far.
+    /// The sites of APIs. `taken` are the names of clusters that are used already.
     pub(super) fn of(apis: &[Api], taken: &mut BTreeSet<String>) -> Vec<Self> {
         let homes: Vec<Site> = apis.iter().map(|api| Site::new(api, taken)).collect();
         let home = |id: &str| homes.iter().find(|site| site.id == id);
@@ -26,7 +26,7 @@ impl Site {
                         site.upstream = versions::upstream(&api.upstream, targets);
                         site.is_borrowed = false;
                     }
-                    // It is checked as that API, and closed with it alone.
+                    // It is checked as that API, and closed together with it.
                     Goes::Api(id) => {
                         let other = home(id).unwrap_or(own);
                         site.cluster.clone_from(&other.cluster);
@@ -126,7 +126,7 @@ fn endpoint(target: &Target, is_weighted: bool) -> Yaml {
     map(endpoint)
 }
 
-/// The whole configuration.
+/// Writes the whole configuration.
 pub(super) fn write(gateway: &Gateway, sites: &[Site], absent: &[Absent], tollbell: &Yaml) -> String {
     let admin = if gateway.port == 9901 { 9902 } else { 9901 };
     let mut text = HEAD.replace("ADMIN", &admin.to_string());
@@ -148,7 +148,7 @@ pub(super) fn write(gateway: &Gateway, sites: &[Site], absent: &[Absent], tollbe
     for domain in domains.into_iter().rev() {
         let names = match domain {
             "" => vec!["*".into()],
-            // A dot at the end makes no other host.
+            // A dot at the end does not change the host.
             domain => ["", ":*", ".", ".:*"].iter().map(|end| format!("{domain}{end}").into()).collect(),
         };
         let name = if domain.is_empty() { "all" } else { domain };

@@ -1,12 +1,13 @@
-//! Which fields of Tyk's sessions, policies, rights and limits restrict a key, by the filter's own lists. A field that is
-//! not listed could do so, too.
+//! The fields of Tyk's sessions, policies, rights and limits that restrict a key, by the filter's own lists. An
+//! unlisted field could restrict a key, too.
 
 pub(super) use tollbell_core::config::fields::{LIMIT, PARTITIONS, POLICY, RIGHT, RULE, SESSION};
 use tollbell_core::config::fields::{SessionField, Use};
 
 use super::source::{At, says_something};
 
-/// The first field that says something and restricts, or could, with why. `others`: names that are looked at elsewhere.
+/// The first field with a value that restricts or could restrict a key, and the reason. `others` are names that are
+/// handled elsewhere.
 pub(super) fn restriction<'f>(
     fields: &[SessionField],
     at: &At<'f>,

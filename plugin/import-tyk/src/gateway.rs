@@ -11,26 +11,26 @@ use super::source::At;
 use super::templates::Templates;
 use super::unchecked;
 
-/// What tyk.conf says of the listener, of domains and of keys.
+/// The settings of tyk.conf for the listener, domains and keys.
 pub(super) struct Gateway {
     pub(super) address: String,
     pub(super) port: u16,
-    /// For APIs without a domain of their own; empty for any.
+    /// The domain of APIs without one of their own; empty for any.
     pub(super) host_name: String,
     pub(super) has_custom_domains: bool,
-    /// Clients use TLS.
+    /// True if clients use TLS.
     pub(super) has_tls: bool,
-    /// Certificates of upstreams are not verified.
+    /// True if certificates of upstreams are not verified.
     pub(super) insecure: bool,
     /// In seconds; 0 for none.
     pub(super) timeout: i64,
-    /// A listen path without a slash at its end is whole segments.
+    /// True if a listen path without a slash at its end means whole segments.
     pub(super) has_strict_routes: bool,
-    /// `//` in a path stays.
+    /// True if `//` in a path stays.
     pub(super) keeps_double_slashes: bool,
-    /// Rules about paths are found anywhere in them.
+    /// True if rules for paths match anywhere in a path.
     pub(super) matches_anywhere: bool,
-    /// How many entries of X-Forwarded-For, from its end, come from proxies of one's own.
+    /// The number of entries at the end of X-Forwarded-For that come from the operator's own proxies.
     pub(super) trusted_hops: i64,
     pub(super) naming: Naming,
     /// `rate_limit_headers`.
@@ -75,7 +75,7 @@ impl Gateway {
     }
 }
 
-/// Tyk deletes keys after a time, also those that never expire.
+/// Tyk deletes keys after a time, even those that never expire.
 fn lifetime(conf: &At<'_>) {
     let (forced, lifetime) = (conf.get("force_global_session_lifetime"), conf.get("global_session_lifetime"));
     if forced.flag() && lifetime.number().is_some_and(|seconds| seconds > 0.0) {
@@ -84,8 +84,8 @@ fn lifetime(conf: &At<'_>) {
     }
 }
 
-/// What to do about keys that Tyk deletes.
-pub(super) const LIFETIME: &str = "Tyk deletes a key this long after it was last written. Here it stays until it expires: \
+/// The advice for keys that Tyk deletes.
+pub(super) const LIFETIME: &str = "Tyk deletes a key this long after it was last written. In tollbell it stays until it expires: \
                                    give such keys expires";
 
 fn carried_flag(conf: &At<'_>, name: &str) -> bool {
@@ -94,7 +94,7 @@ fn carried_flag(conf: &At<'_>, name: &str) -> bool {
     at.flag()
 }
 
-/// Tyk counts entries of X-Forwarded-For from their end, from 1; 0 is the first of them.
+/// Tyk counts entries of X-Forwarded-For from the end, starting at 1; 0 means the first entry.
 fn trusted_hops(conf: &At<'_>) -> i64 {
     let at = conf.at("http_server_options.xff_depth");
     let depth = at.whole().unwrap_or_default();
@@ -114,7 +114,7 @@ fn address(conf: &At<'_>) -> String {
             at.carried();
             return words.to_owned();
         }
-        _ => at.changed("0.0.0.0, since Envoy listens on IP addresses, not on names"),
+        _ => at.changed("0.0.0.0, because Envoy listens on IP addresses, not on names"),
     }
     "0.0.0.0".to_owned()
 }
@@ -146,7 +146,7 @@ fn host_name(conf: &At<'_>) -> String {
     }
 }
 
-/// Tyk waits for an upstream for 30 s unless told otherwise, Envoy for 15 s.
+/// Tyk waits 30 s for an upstream by default, Envoy 15 s.
 fn timeout(conf: &At<'_>) -> i64 {
     let at = conf.get("proxy_default_timeout");
     at.carried();
@@ -166,7 +166,7 @@ fn limit_headers(conf: &At<'_>) -> &'static str {
     "legacy"
 }
 
-/// How keys are named: Tyk makes the name of a custom key of what a client sends and of the API's organisation.
+/// The names of keys: Tyk makes the name of a custom key from the client's id and the API's organisation.
 fn naming(conf: &At<'_>) -> Naming {
     let hashes = conf.get("hash_keys");
     if hashes.flag() {
@@ -180,7 +180,7 @@ fn naming(conf: &At<'_>) -> Naming {
         match word {
             "" => "legacy",
             "murmur32" | "murmur128" | "sha256" => word,
-            // As Tyk does with what it does not know.
+            // Tyk uses this for unknown names, too.
             _ => "murmur64",
         }
         .to_owned()
@@ -229,7 +229,9 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Monitor> {
     let hook = configuration.is_set().then(|| webhook(&configuration, &configuration, templates)).flatten();
     let enabled = switch.flag() && hook.is_some();
     if switch.flag() && !enabled {
-        switch.changed("false, since nobody would be told of a crossed threshold: configuration has no usable target");
+        switch.changed(
+            "false, because no one would be notified of a crossed threshold: configuration has no usable target",
+        );
     }
     let limit = at.get("global_trigger_limit");
     let global_trigger_limit = match limit.number() {
@@ -255,13 +257,13 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Monitor> {
     })
 }
 
-/// `event_handlers`. Tyk tells them of what happens to keys by its own API, never of what happens to requests: if they
-/// were tollbell's, they would be told of every API's events.
+/// `event_handlers`. Tyk notifies them of changes of keys through its own API, never of requests. As tollbell's
+/// handlers they would be notified of the events of all APIs.
 pub(super) fn handlers(conf: &At<'_>) {
     for (event, list) in conf.at("event_handlers.events").entries() {
         list.missing(unfired(event).unwrap_or_else(|| {
             format!(
-                "Tyk never tells a handler in tyk.conf of {event}, only one of an API: to be told of it here, add the \
+                "Tyk notifies only handlers of an API of {event}, never those in tyk.conf. To be notified here, add the \
                  handler to event_handlers of that API, or to tollbell's own, which are for all APIs"
             )
         }));

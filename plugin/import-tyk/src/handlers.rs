@@ -1,4 +1,4 @@
-//! Event handlers: Tyk's classic form, and the one of its OAS definitions, both to the classic one.
+//! Converts event handlers of Tyk's classic and OAS forms to the classic form.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tollbell_core::config::raw::{ClassicHandlers, EventHandlers, Handler, Handle
 use super::source::At;
 use super::templates::Templates;
 
-/// Events that Tyk tells an API's handlers of, and tollbell, too.
+/// Events that both Tyk and tollbell send to an API's handlers.
 const FIRED: [&str; 12] = [
     "AuthFailure",
     "BreakerReset",
@@ -24,10 +24,10 @@ const FIRED: [&str; 12] = [
     "VersionFailure",
 ];
 
-/// Those of them that come from Envoy's own verdicts.
+/// Those that come from Envoy's own verdicts.
 const UPSTREAM: [&str; 5] = ["BreakerReset", "BreakerTriggered", "BreakerTripped", "HostDown", "HostUp"];
 
-/// Tyk's other events, and what to do instead.
+/// Tyk's other events, with advice.
 const UNFIRED: [(&str, &str); 13] = [
     ("ApiUpdated", "the configuration changes with Envoy's: tell people where that is deployed"),
     ("CertificateExpired", "watch Envoy's statistic days_until_first_cert_expiring"),
@@ -103,7 +103,7 @@ impl Handlers {
         }
     }
 
-    /// Leaves out what an API without versions never fires.
+    /// Removes the handlers of events that an API without versions never fires.
     pub(super) fn without_versions(&mut self, handlers: &[At<'_>]) {
         if self.0.remove("VersionFailure").is_some() {
             for handler in handlers {
@@ -112,7 +112,7 @@ impl Handlers {
         }
     }
 
-    /// One of them is told of what Envoy finds out about an upstream.
+    /// True if a handler is for Envoy's verdicts on an upstream.
     pub(super) fn want_upstream(&self) -> bool {
         self.0.keys().any(|event| UPSTREAM.contains(&event.as_str()))
     }
@@ -122,7 +122,7 @@ impl Handlers {
     }
 }
 
-/// What to do instead, if no handler of an API is ever told of an event.
+/// The advice for an event that no handler of an API ever gets.
 pub(super) fn unfired(event: &str) -> Option<String> {
     if FIRED.contains(&event) {
         return None;
@@ -133,7 +133,7 @@ pub(super) fn unfired(event: &str) -> Option<String> {
     })
 }
 
-/// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
+/// ` (did you mean "x"?)` with the closest of `known`, or an empty text if none is close.
 fn hint(name: &str, known: &[&str]) -> String {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.iter().map(|candidate| (distance(candidate), candidate)).min();
@@ -164,14 +164,15 @@ fn classic(at: &At<'_>, templates: &Templates) -> Option<Handler> {
             return None;
         }
         other => {
-            at.missing(format!("Tyk has no handler {other:?}: nobody was told"));
+            at.missing(format!("Tyk has no handler {other:?}: no one was notified"));
             return None;
         }
     };
     Some(Handler { handler_name: name.words().to_owned(), handler_meta: settings })
 }
 
-/// A `handler_meta`, or the `configuration` of a monitor; `whole` is what is left out if nobody can be told.
+/// A `handler_meta`, or the `configuration` of a monitor. `whole` is the part that is left out if no one can be
+/// notified.
 pub(super) fn webhook(at: &At<'_>, whole: &At<'_>, templates: &Templates) -> Option<HandlerMeta> {
     let headers = at.get("header_map").entries();
     let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -246,20 +247,20 @@ fn oas(at: &At<'_>, templates: &Templates) -> Option<Handler> {
             None
         }
         other => {
-            at.missing(format!("Tyk has no handler of type {other:?}: nobody was told"));
+            at.missing(format!("Tyk has no handler of type {other:?}: no one was notified"));
             None
         }
     }
 }
 
-/// Tyk takes what is no duration for none, and cuts off fractions of a second.
+/// Tyk reads an invalid duration as 0, and drops fractions of a second.
 fn cool_down_seconds(at: &At<'_>) -> u64 {
     let exact = duration(at.words());
     let seconds = exact.unwrap_or_default().trunc();
     match exact {
         Some(exact) if exact != seconds => at.changed(format!("event_timeout: {seconds}: whole seconds, as in Tyk")),
         Some(_) => at.changed(format!("event_timeout: {seconds}, the same in seconds")),
-        None => at.changed("event_timeout: 0, as Tyk takes what is no duration such as 1m30s"),
+        None => at.changed("event_timeout: 0, because in Tyk anything but a duration such as 1m30s means 0"),
     }
     format!("{seconds:.0}").parse().unwrap_or_default()
 }
@@ -303,7 +304,7 @@ struct Hook<'f> {
 }
 
 impl Hook<'_> {
-    /// `None` where Tyk could not send it either.
+    /// `None` if Tyk could not send it either.
     fn into_settings(self, whole: &At<'_>, templates: &Templates) -> Option<HandlerMeta> {
         let target = self.target.words();
         if target.is_empty() {
@@ -342,7 +343,7 @@ impl Hook<'_> {
     }
 }
 
-/// Tyk sends what it does not know as GET.
+/// Tyk sends unknown methods as GET.
 fn method(at: &At<'_>) -> &'static str {
     let given = at.words().to_ascii_uppercase();
     let known = ["PUT", "POST", "PATCH", "DELETE", "GET"];

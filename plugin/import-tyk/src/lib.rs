@@ -1,4 +1,4 @@
-//! Tyk's files in, an Envoy configuration with tollbell out, and a report of what became of every setting.
+//! Reads Tyk's files and writes an Envoy configuration with tollbell, and a report on every setting.
 //!
 //! ```text
 //! tyk.conf ────────▶ gateway ──┐
@@ -6,8 +6,8 @@
 //! policies, keys ─▶ sessions ──┘
 //! ```
 //!
-//! A setting that protects an API in Tyk, and has no equivalent, closes the API; one that restricts a key removes the key.
-//! What else Tyk refuses is in [`unchecked`], and in the report under a heading of its own.
+//! If a setting protects an API in Tyk and has no equivalent, the API is closed. If it restricts a key, the key is
+//! removed. Other refusals of Tyk are in [`unchecked`], and under their own heading in the report.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -52,7 +52,7 @@ use self::source::{At, Errors, File};
 use self::templates::Templates;
 use self::yaml::Yaml;
 
-/// Which files to read.
+/// The files to read.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     /// tyk.conf.
@@ -63,53 +63,54 @@ pub struct Files {
     pub policies: Option<PathBuf>,
     /// The key export: an object of sessions by key.
     pub keys: Option<PathBuf>,
-    /// Where `template_path`s are looked for; by default in the folder of tyk.conf, and in its `template_path`.
+    /// The folder with the files that `template_path` names. By default they are searched in the folder of tyk.conf,
+    /// and in its `template_path`.
     pub templates: Option<PathBuf>,
-    /// Leave out what has an error, instead of making nothing: API definitions as whole files, policies and keys one by
-    /// one. An error in tyk.conf is still one.
+    /// Leaves out parts with an error instead of failing: API definitions as whole files, policies and keys one by one.
+    /// An error in tyk.conf still fails.
     pub keep_going: bool,
 }
 
-/// What was made of them.
+/// The result of an import.
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// An Envoy configuration.
     pub yaml: String,
-    /// What became of every setting. It shows no secret, and of keys their SHA-256.
+    /// The result for every setting. It shows no secret, and only the SHA-256 of keys.
     pub report: String,
-    /// What was left out because of an error, each with its file and place. Empty unless asked to keep going.
+    /// The parts that were left out because of an error, each with its file and place. Empty without `keep_going`.
     pub left_out: Vec<String>,
 }
 
-/// Why nothing was made.
+/// The errors of a failed import.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", errors.join("\n"))]
 pub struct Failed {
-    /// Each with its file and place.
+    /// The errors, each with its file and place.
     pub errors: Vec<String>,
-    /// With `keep_going`, something would have been made.
+    /// True if the import would succeed with `keep_going`.
     pub can_keep_going: bool,
 }
 
-/// What definitions are read with.
+/// The data that definitions are read with.
 struct Context<'c> {
     templates: Templates,
     gateway: &'c Gateway,
     insecure: bool,
     now: DateTime,
-    /// The ids of APIs that are versions of others.
+    /// The ids of APIs that are versions of other APIs.
     versions: BTreeSet<String>,
-    /// Those of them that are not left out.
+    /// Those of these versions that are not left out.
     kept: RefCell<BTreeSet<String>>,
 }
 
 impl Context<'_> {
-    /// Whether an API is a version of another one.
+    /// True if an API is a version of another one.
     fn is_version(&self, id: &str) -> bool {
         self.versions.contains(id)
     }
 
-    /// The domain of an API, empty for any host. `None`: it is a pattern, for which the API is left out.
+    /// The domain of an API; empty for any host. `None` if the domain is a pattern, so that the API is left out.
     fn domain(&self, at: &At<'_>, is_off: bool) -> Option<String> {
         let own = if is_off { "" } else { at.words() };
         if own.is_empty() {
@@ -121,7 +122,7 @@ impl Context<'_> {
                 name => format!("the host {name}"),
             };
             at.changed(format!(
-                "the API is served for {hosts}: Tyk does not look at its domain without enable_custom_domains in tyk.conf"
+                "the API is served for {hosts}: Tyk ignores its domain without enable_custom_domains in tyk.conf"
             ));
             return Some(self.gateway.host_name.clone());
         }
@@ -130,7 +131,7 @@ impl Context<'_> {
         Some(domain)
     }
 
-    /// Host and listen path of an API; or an error: the place of one that is left out, if Tyk serves it.
+    /// The host and listen path of an API. An error has the place of an API that is left out although Tyk serves it.
     fn place(
         &self,
         whole: &At<'_>,
@@ -156,13 +157,13 @@ impl Context<'_> {
     }
 }
 
-/// Reads Tyk's files and makes a configuration of them. With `verbose`, the report lists every setting by itself.
+/// Reads Tyk's files and makes a configuration from them. With `verbose`, the report lists every setting separately.
 ///
 /// # Errors
-/// Everything that is wrong with the files, each with its file and place. Nothing is made of files with an error, unless
-/// it may be left out.
+/// All errors in the files, each with its file and place. Files with an error make the import fail, unless they may be
+/// left out.
 pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
-    // What is wrong with tyk.conf ends it; what is wrong elsewhere may be left out.
+    // An error in tyk.conf is fatal. Other errors may be left out.
     let (fatal, errors) = (Errors::default(), Errors::default());
     let conf = read::object(&files.conf, &fatal).unwrap_or_default();
     let conf = File::new(files.conf.display().to_string(), conf, &fatal);
@@ -227,7 +228,7 @@ pub fn import(files: &Files, verbose: bool) -> Result<Imported, Failed> {
     Ok(Imported { yaml: envoy::write(&gateway, &sites, &absent, &tollbell), report, left_out })
 }
 
-/// The APIs of the definitions, and the places of those that are left out. A file with an error has none.
+/// The APIs of the definitions, and the places of those that are left out. A file with an error has no API.
 fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Api>, Vec<Absent>) {
     let (mut found, mut absent) = (Vec::new(), Vec::new());
     let read = |file: &File| {
@@ -235,7 +236,7 @@ fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Ap
         let is_oas = root.get("x-tyk-api-gateway").value().is_some();
         if is_oas { oas::read(&root, context) } else { classic::read(&root, context) }
     };
-    // An API finds its versions among those that were read before.
+    // An API finds its versions among those that were read before it.
     let (bases, others): (Vec<_>, Vec<_>) =
         definitions.iter().enumerate().partition(|(_, file)| !versions::children(&file.root()).is_empty());
     for (place, file) in others.into_iter().chain(bases) {
@@ -252,14 +253,14 @@ fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Ap
     places::check(&found);
     let mut apis = Vec::new();
     for (file, mut api) in found {
-        // Tyk's router takes a slash at the end of a listen path for a part of it.
+        // In Tyk's router, a slash at the end belongs to the listen path.
         let is_folder = api.listen_path.ends_with('/');
         api.is_strict = if is_folder { api.listen_path != "/" } else { context.gateway.has_strict_routes };
         match file.errors() {
             0 => apis.push(api),
             _ => {
                 file.root().left_out("the file is left out: see the beginning of the report");
-                // An internal API has no place of its own that would be empty now.
+                // An internal API has no place that would be free now.
                 if !api.internal {
                     absent.push(Absent::of(&api));
                 }
@@ -272,7 +273,7 @@ fn apis(definitions: &[File], context: &Context<'_>, errors: &Errors) -> (Vec<Ap
     (apis, absent)
 }
 
-/// What may be left out.
+/// The errors that may be left out.
 fn left_out(keeps_going: bool, fatal: &Errors, errors: &Errors) -> Result<Vec<String>, Failed> {
     let (fatal, errors) = (fatal.take(), errors.take());
     let can_keep_going = fatal.is_empty();
@@ -286,7 +287,7 @@ fn section(file: &File, kind: Kind, verbose: bool) -> String {
     report::section(&file.name, &file.settings(|path| advice::advice(kind, path)), verbose)
 }
 
-/// tollbell's own configuration.
+/// Makes tollbell's own configuration.
 fn tollbell(
     conf: &File,
     gateway: &Gateway,
@@ -297,14 +298,14 @@ fn tollbell(
     gateway::handlers(&conf.root());
     let monitor = gateway::monitor(&conf.root(), &templates);
     let has_monitor = monitor.is_some();
-    // The last entry of X-Forwarded-For that is not one's own proxies' is what Envoy trusts.
+    // Envoy trusts the last entry of X-Forwarded-For that does not come from the operator's own proxies.
     let origin = match gateway.trusted_hops {
         0 => vec!["X-Real-IP".to_owned(), "X-Forwarded-For".to_owned()],
         _ => vec!["X-Real-IP".to_owned()],
     };
     let mut orgs = sessions.orgs;
     if !orgs.is_empty() {
-        // Where organisations are configured, every one that is named must be.
+        // If organisations are configured, a named organisation must be one of them.
         for org in named {
             orgs.entry(org).or_default();
         }
@@ -339,7 +340,7 @@ macro_rules! show {
     };
 }
 
-/// What stands for the values of a list or a map of settings.
+/// The values of a list or a map of settings.
 macro_rules! values {
     ($yaml:expr, $owner:expr, $field:ident) => {{
         let is_there = !$owner.$field.is_empty();
@@ -347,7 +348,7 @@ macro_rules! values {
     }};
 }
 
-/// Settings that Tyk's files say are written also where they have their default, and so are those that must be there.
+/// Settings that Tyk's files contain are written even if they have their default, and so are required ones.
 fn show_defaults(config: &Config, has_monitor: bool, has_tokens: bool, yaml: &mut Yaml) {
     show!(yaml, *config, rate_limit_headers);
     if has_monitor {
@@ -377,7 +378,7 @@ fn show_defaults(config: &Config, has_monitor: bool, has_tokens: bool, yaml: &mu
     }
 }
 
-/// A rule of `allowed_urls` without methods allows none, and must say so.
+/// A rule of `allowed_urls` without methods allows none, so the methods must be written.
 fn show_methods((right, yaml): (&AccessRight, &mut Yaml)) {
     for (rule, yaml) in right.allowed_urls.iter().zip(values!(yaml, *right, allowed_urls)) {
         show!(yaml, *rule, methods);

@@ -1,7 +1,7 @@
-//! The names under which sessions stand in a key export: keys, hashes of keys, and organisations.
+//! The names of sessions in a key export: keys, hashes of keys, and organisations.
 //!
-//! Of a custom key, Tyk also takes the id that was chosen, and makes the key's name of it and the organisation of the API.
-//! tollbell does the same (`tyk_tokens`), so that a session stands under its whole name alone.
+//! For a custom key, Tyk also accepts the chosen id, and makes the key's name from the id and the organisation of the
+//! API. tollbell does the same (`tyk_tokens`), so a session is stored only under its complete name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use tollbell_core::config::raw::TykTokens;
 
 use super::source::Errors;
 
-/// How Tyk makes and looks up the names of keys.
+/// How Tyk makes and finds the names of keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Naming {
-    /// Keys stand in the export under their hashes.
+    /// True if keys are in the export under their hashes.
     pub(super) is_hashed: bool,
     /// The forms of `tyk_tokens`.
     pub(super) forms: Vec<String>,
-    /// Shorter keys are refused.
+    /// The minimum length of a key. Shorter keys are refused.
     pub(super) min_length: usize,
 }
 
@@ -32,7 +32,7 @@ impl Naming {
     }
 }
 
-/// Why a session's key cannot be used, by what the configuration would call it.
+/// Why a session's key cannot be used, by the key's name in the configuration.
 #[derive(Default)]
 pub(super) struct Unusable(BTreeMap<String, String>);
 
@@ -46,7 +46,7 @@ const HASHED: &str = "Its name is a murmur hash, from which its SHA-256 cannot b
                       hash. Take the key from an export with the keys themselves, or ask its owner for it, and add it as \
                       \"sha256:\" and its SHA-256.";
 
-/// Sorts an export into `keys` and `orgs`. No key is in what comes out.
+/// Sorts an export into `keys` and `orgs`. The result contains no key.
 pub(super) fn sort(
     file: &str,
     export: Value,
@@ -76,23 +76,23 @@ pub(super) fn sort(
         let name = fingerprint;
         unusable.0.extend(problem.map(|problem| (name.clone(), problem)));
         if keys.contains_key(&name) {
-            errors.add(format!("{file}: keys[{name:?}]: the same key twice, once as it is and once as its hash"));
+            errors.add(format!("{file}: keys[{name:?}]: the same key occurs twice, raw and hashed"));
             twice.insert(name.clone());
         }
         keys.insert(name, session);
     }
-    // Nobody knows which of the two holds.
+    // It is unknown which of the two is valid.
     keys.retain(|name, _| !twice.contains(name));
     let sorted = [("keys".to_owned(), Value::Object(keys)), ("orgs".to_owned(), Value::Object(organisations))];
     (Value::Object(sorted.into_iter().collect()), unusable)
 }
 
-/// As Redis has it, or without its prefix there.
+/// The name as in Redis, or without its prefix there.
 fn plain(name: &str) -> &str {
     name.strip_prefix("apikey-").unwrap_or(name)
 }
 
-/// Names and sessions of the forms in which Tyk's gateway, its Redis and its dashboard give them out.
+/// Names and sessions in the forms that Tyk's gateway, its Redis and its dashboard export.
 fn sessions(file: &str, export: Value, errors: &Errors) -> Vec<(String, Value)> {
     let listed =
         |list: &Value| list.as_array().is_some_and(|list| list.iter().all(Value::is_string) && !list.is_empty());
@@ -121,7 +121,7 @@ fn sessions(file: &str, export: Value, errors: &Errors) -> Vec<(String, Value)> 
     };
     let mut sessions = Vec::new();
     for (index, (name, value)) in entries.into_iter().enumerate() {
-        // Redis keeps a session as text.
+        // Redis stores a session as text.
         let value = match &value {
             Value::String(text) => serde_json::from_str(text).unwrap_or(value),
             _ => value,
@@ -140,7 +140,7 @@ fn sessions(file: &str, export: Value, errors: &Errors) -> Vec<(String, Value)> 
     sessions
 }
 
-/// `sha256:` and the hex of it.
+/// `sha256:` and the hex digits.
 pub(super) fn fingerprint(bytes: &[u8]) -> String {
     let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("sha256:{hex}")
@@ -150,7 +150,7 @@ fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What the configuration calls a key, and why it cannot be used.
+/// The name of a key in the configuration, and the reason why it cannot be used, if there is one.
 fn identify(name: &str, naming: &Naming) -> (String, Option<String>) {
     if let Some(hex) = name.strip_prefix("sha256:").filter(|hex| is_hex(hex, 64)) {
         return (format!("sha256:{}", hex.to_ascii_lowercase()), None);
@@ -172,7 +172,7 @@ fn identify(name: &str, naming: &Naming) -> (String, Option<String>) {
     (fingerprint(name.as_bytes()), problem)
 }
 
-/// Tyk prefers the custom key of an organisation to a key that is called as its id is.
+/// Tyk prefers an organisation's custom key over a key whose name equals its id.
 fn hidden(name: &str, naming: &Naming, orgs: &BTreeSet<String>, all: &BTreeSet<String>) -> Option<String> {
     let is_other = |token: &String| token != name && all.contains(token);
     let hiding = orgs.iter().find(|org| naming.forms.iter().any(|form| is_other(&token(org, name, form))))?;

@@ -13,7 +13,8 @@ use super::{unchecked, versions};
 const ELSEWHERE: &str = "put the Envoy filter that checks it (jwt_authn, basic_auth or ext_authz) before tollbell, and \
                          let the API's identity be what that filter found out";
 
-/// The API of a definition. An error: it is left out, which was reported, and what was at its place in Tyk.
+/// The API of a definition. An error means that the API is left out, which was reported; it contains the API's place in
+/// Tyk.
 pub(super) fn read(root: &At<'_>, context: &Context<'_>) -> Result<Api, Option<Absent>> {
     let tyk = root.get("x-tyk-api-gateway");
     let (info, server) = (tyk.get("info"), tyk.get("server"));
@@ -88,7 +89,7 @@ fn authentication(root: &At<'_>, at: &At<'_>, api: &mut Api, context: &Context<'
     if api.use_keyless {
         return;
     }
-    for (setting, what) in [("hmac", "HTTP signatures"), ("oidc", "OpenID tokens"), ("custom", "what a plugin checks")]
+    for (setting, what) in [("hmac", "HTTP signatures"), ("oidc", "OpenID tokens"), ("custom", "the rules of a plugin")]
     {
         let enabled = at.get(setting).get("enabled");
         if enabled.flag() {
@@ -124,7 +125,7 @@ fn authentication(root: &At<'_>, at: &At<'_>, api: &mut Api, context: &Context<'
     api.auth = token.unwrap_or(Auth { header: "Authorization".to_owned(), ..Auth::default() });
 }
 
-/// The OpenAPI part says where a key stands, Tyk's own part where else.
+/// The OpenAPI part says where a key is, and Tyk's own part names further places.
 fn key_location(native: &At<'_>, scheme: &At<'_>) -> Auth {
     native.get("in").carried();
     native.get("name").carried();
@@ -138,7 +139,7 @@ fn key_location(native: &At<'_>, scheme: &At<'_>) -> Auth {
         (is_native || at.get("enabled").flag()).then(|| if name.is_empty() { default } else { name }.to_owned())
     };
     let header = place("header", "header", "Authorization");
-    // Tyk calls a parameter or a cookie without a name as the header, where that is looked at.
+    // Tyk gives a parameter or a cookie without a name the name of the header, if the header is used.
     let default = header.as_deref().unwrap_or("Authorization");
     let (param, cookie) = (place("query", "query", default), place("cookie", "cookie", default));
     Auth { param, cookie, header: header.unwrap_or_default() }
@@ -155,7 +156,7 @@ fn restrictions(tyk: &At<'_>, api: &mut Api) {
     }
 }
 
-/// `per` is a duration here: `1m`.
+/// `per` is a duration here, such as `1m`.
 fn rate_limit(at: &At<'_>) -> Option<GlobalRateLimit> {
     let (enabled, rate, per) = (at.get("enabled"), at.get("rate"), at.get("per"));
     if per.value().is_some_and(serde_json::Value::is_number) {

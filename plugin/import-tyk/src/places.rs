@@ -1,41 +1,41 @@
-//! Where APIs stand: hosts and paths, and what becomes of the place of one that is left out.
+//! The places of APIs, hosts and paths, and the handling of the place of an API that is left out.
 //!
-//! The place of an API that Tyk serves and that is left out must not fall to another API, which could have no keys: it is
-//! answered with 404.
+//! The place of an API that Tyk serves and that is left out must not fall to another API, which could have no keys. It
+//! answers 404.
 
 use std::collections::BTreeMap;
 
 use super::api::Api;
 use super::source::{At, File};
 
-/// Which hosts an API is for.
+/// The hosts of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
-    /// Empty for any.
+    /// A host name; empty for any.
     Name(String),
-    /// A regular expression of whole host names.
+    /// A regular expression for whole host names.
     Pattern(String),
 }
 
-/// The place of an API that is left out, though Tyk serves it.
+/// The place of an API that is left out although Tyk serves it.
 #[derive(Clone, Debug)]
 pub(super) struct Absent {
     pub(super) host: Host,
-    /// A regular expression of whole paths.
+    /// A regular expression for whole paths.
     pub(super) paths: String,
-    /// As long a listen path counts as, where the longest wins.
+    /// The length that counts when the longest listen path wins.
     pub(super) length: usize,
-    /// Which API it was, for people.
+    /// The name of the API for people.
     pub(super) what: String,
 }
 
 impl Absent {
-    /// The place of an API that could have been read.
+    /// The place of an API that could be read.
     pub(super) fn of(api: &Api) -> Self {
         Absent::at(Host::Name(api.domain.clone()), &api.listen_path, &api.name)
     }
 
-    /// `listen_path` as Tyk has it: literal text, and patterns in braces.
+    /// A `listen_path` in Tyk's form: literal text, and patterns in braces.
     pub(super) fn at(host: Host, listen_path: &str, what: &str) -> Self {
         Absent {
             host,
@@ -46,13 +46,13 @@ impl Absent {
     }
 }
 
-/// What is wrong with where the APIs stand. What can be left out for it is an error of its file.
+/// Checks the places of the APIs. An error that can be left out is added to the API's file.
 pub(super) fn check(found: &[(&File, Api)]) {
     let mut ids: BTreeMap<&str, &Api> = BTreeMap::new();
     for (file, api) in found.iter().filter(|(_, api)| !api.id.is_empty()) {
         match ids.get(api.id.as_str()) {
             Some(first) => {
-                file.add_error(format!("{}: its api_id {:?} is that of {} too", api.place, api.id, first.place));
+                file.add_error(format!("{}: its api_id {:?} is already that of {}", api.place, api.id, first.place));
             }
             None => {
                 ids.insert(&api.id, api);
@@ -63,7 +63,7 @@ pub(super) fn check(found: &[(&File, Api)]) {
         let is_same = |other: &Api| {
             !api.internal && !other.internal && (&other.domain, &other.listen_path) == (&api.domain, &api.listen_path)
         };
-        // Of one id twice, the second is left out anyway.
+        // If an id occurs twice, the second API is left out anyway.
         let others = found.iter().filter(|(_, other)| other.id != api.id && is_same(other));
         for (_, other) in others {
             file.add_error(format!("{}: {} has the same domain and listen path", api.place, other.place));
@@ -71,7 +71,7 @@ pub(super) fn check(found: &[(&File, Api)]) {
     }
 }
 
-/// A domain as tollbell and Envoy take it; `None` where it is a pattern.
+/// The domain in the form of tollbell and Envoy; `None` if it is a pattern.
 pub(super) fn domain(name: &str) -> Option<String> {
     let name = name.trim_end_matches('.');
     let name = name.split_once(':').map_or(name, |(host, _)| host);
@@ -80,12 +80,12 @@ pub(super) fn domain(name: &str) -> Option<String> {
     name.split('.').all(is_label).then(|| name.to_ascii_lowercase())
 }
 
-/// A domain that is a pattern, as a regular expression of whole names.
+/// A domain that is a pattern, as a regular expression for whole names.
 pub(super) fn host_pattern(name: &str) -> Host {
     Host::Pattern(format!("(?i){}\\.?(?::[0-9]+)?", template(name, "[^.]+", &|c| regex::escape(&c.to_string()))))
 }
 
-/// A listen path that is the beginning of a path; or an error: what becomes of its place, if Tyk serves it.
+/// A listen path that is a prefix. An error describes the handling of its place, if Tyk serves it.
 pub(super) fn listen_path(
     whole: &At<'_>,
     at: &At<'_>,
@@ -104,12 +104,12 @@ pub(super) fn listen_path(
     }
     let clean = clean(path);
     let is_pattern = |c: char| matches!(c, '{' | '}' | '*' | '(' | ')');
-    // Servers do not agree on what these mean, or no path has them.
+    // Servers read these characters in different ways, or no path has them.
     let is_odd = |c: char| matches!(c, '?' | '#' | '%' | ';' | '\\') || c.is_whitespace() || c.is_control();
     if path.contains(is_pattern) || path.contains(is_odd) {
         let problem = match path.contains(is_pattern) {
-            true => "is a pattern, and tollbell knows an API by how its paths begin",
-            false => "has a character that servers do not agree on",
+            true => "is a pattern, but tollbell supports only prefixes of paths",
+            false => "has a character that servers read in different ways",
         };
         whole.left_out(format!(
             "the API is left out, and its paths are answered with 404: its listen path {path:?} {problem}"
@@ -124,7 +124,7 @@ pub(super) fn listen_path(
     Ok(clean)
 }
 
-/// As Tyk does it: one slash at the beginning, no empty segments and no dots, and a slash at the end is kept.
+/// Cleans a path as Tyk does: one slash at the beginning, no empty segments and no dots; a slash at the end stays.
 fn clean(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -140,20 +140,20 @@ fn clean(path: &str) -> String {
     format!("/{}{end}", segments.join("/"))
 }
 
-/// Tyk counts a segment that is a pattern as none.
+/// Tyk counts a segment that is a pattern as empty.
 fn length(listen_path: &str) -> usize {
     let is_pattern = |segment: &&str| segment.len() > 2 && segment.starts_with('{') && segment.ends_with('}');
     let plain = listen_path.split('/').filter(|segment| !is_pattern(segment)).map(str::len).sum::<usize>();
     plain + listen_path.matches('/').count()
 }
 
-/// A listen path as a regular expression, with every spelling that decodes to it.
+/// A listen path as a regular expression that matches every spelling that decodes to it.
 pub(super) fn path_regex(listen_path: &str) -> String {
     template(listen_path, "[^/]+", &spellings)
 }
 
-/// The spellings of a character in a path: itself, where it may stand there, and percent-encoded. Envoy has decoded the
-/// unreserved ones.
+/// The spellings of a character in a path: itself, if it is allowed there, and percent-encoded. Envoy has already
+/// decoded the unreserved ones.
 pub(super) fn spellings(c: char) -> String {
     if is_unreserved(c) {
         return regex::escape(&c.to_string());
@@ -174,7 +174,7 @@ pub(super) fn is_unreserved(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')
 }
 
-/// Gorilla's templates: `{name}` for `default`, `{name:pattern}`, and literal text.
+/// Parses Gorilla's templates: `{name}` for `default`, `{name:pattern}`, and literal text.
 fn template(text: &str, default: &str, literal: &dyn Fn(char) -> String) -> String {
     let (mut regex, mut pattern, mut depth) = (String::new(), String::new(), 0);
     for c in text.chars() {
@@ -184,7 +184,7 @@ fn template(text: &str, default: &str, literal: &dyn Fn(char) -> String) -> Stri
                 depth = 0;
                 let own = pattern.split_once(':').map_or("", |(_, own)| own);
                 let own = if own.is_empty() { default } else { own };
-                // Go's expressions are Envoy's; what this reader does not know is anything.
+                // Envoy supports Go's expressions. A pattern that this reader does not support matches anything.
                 let own = if regex::Regex::new(own).is_ok() { own } else { ".*" };
                 regex.push_str(&format!("(?:{own})"));
                 pattern.clear();
@@ -196,7 +196,7 @@ fn template(text: &str, default: &str, literal: &dyn Fn(char) -> String) -> Stri
             c => regex.push_str(&literal(c)),
         }
     }
-    // A brace that does not end: whatever follows.
+    // An unclosed brace matches everything that follows.
     if depth > 0 { regex + ".*" } else { regex }
 }
 
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_left_out_path_is_its_own() {
+    fn every_spelling_of_a_left_out_path_belongs_to_it() {
         let cases = [
             ("/a/{id}/", "/a/5/x", true),
             ("/a/{id}/", "/a%2F5%2fx", true),

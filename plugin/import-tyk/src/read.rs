@@ -1,4 +1,4 @@
-//! Tyk's files, read from where they are.
+//! Reads Tyk's files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::source::{Errors, File};
 
-/// The definitions of a folder, in the order of their names; those of which nothing can be read are an error each.
-/// Without any, `fatal` has one.
+/// The definitions in a folder, in the order of their names. Each unreadable one is an error. If the folder has none,
+/// the error is added to `fatal`.
 pub(super) fn definitions(folder: &Path, fatal: &Errors, errors: &Errors) -> Vec<File> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -26,7 +26,7 @@ pub(super) fn definitions(folder: &Path, fatal: &Errors, errors: &Errors) -> Vec
         fatal.add(format!("{}: there is no *.json in it", folder.display()));
     }
     let all = paths.clone();
-    // Of a pair, Tyk's own file repeats what the OAS file says.
+    // Tyk's own file repeats the content of the OAS file of the same name.
     let is_repeated = |path: &PathBuf| {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         all.contains(&path.with_file_name(format!("{stem}-oas.json")))
@@ -37,7 +37,7 @@ pub(super) fn definitions(folder: &Path, fatal: &Errors, errors: &Errors) -> Vec
 
 fn definition(path: &Path, errors: &Errors) -> Option<File> {
     let mut root = object(path, errors)?;
-    // As the dashboard exports it.
+    // The form of the dashboard's export.
     if let Some(inner) = root.get_mut("api_definition").filter(|inner| inner.is_object()) {
         root = inner.take();
     }
@@ -46,11 +46,11 @@ fn definition(path: &Path, errors: &Errors) -> Option<File> {
         errors.add(format!("{}: neither a classic API definition nor an OAS one of Tyk's", path.display()));
         return None;
     }
-    // Its errors are its own, since it can be left out as a whole.
+    // A definition has its own list of errors, because it can be left out as a whole.
     Some(File::new(path.display().to_string(), root, &Errors::default()))
 }
 
-/// Policies by id, as the gateway's file and the dashboard's answers have them, and the ids that stand twice.
+/// Policies by id, in the forms of the gateway's file and of the dashboard's answers, and the ids that occur twice.
 pub(super) fn policies(path: &Path, allows_explicit_ids: bool, errors: &Errors) -> (Value, BTreeSet<String>) {
     let root = json(path, errors).unwrap_or_default();
     let listed =
@@ -82,7 +82,7 @@ pub(super) fn policies(path: &Path, allows_explicit_ids: bool, errors: &Errors) 
     (Value::Object(policies), twice)
 }
 
-/// A file that is a JSON object.
+/// Reads a file that must be a JSON object.
 pub(super) fn object(path: &Path, errors: &Errors) -> Option<Value> {
     let value = json(path, errors)?;
     if !value.is_object() {
@@ -91,7 +91,7 @@ pub(super) fn object(path: &Path, errors: &Errors) -> Option<Value> {
     Some(value).filter(Value::is_object)
 }
 
-/// A file that is JSON.
+/// Reads a file that must be JSON.
 pub(super) fn json(path: &Path, errors: &Errors) -> Option<Value> {
     let name = path.display();
     let text = match fs::read_to_string(path) {
@@ -112,14 +112,14 @@ pub(super) fn json(path: &Path, errors: &Errors) -> Option<Value> {
     }
 }
 
-/// What the usual mistake is where a text is not JSON. The text is not shown: it can have a secret.
+/// The usual mistake at the place where a text is not JSON. The text is not shown, because it may contain a secret.
 fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
     match rest.chars().next() {
         _ if error.is_eof() => "the text ends too early: a bracket or a quote is not closed",
         Some('}' | ']') => "there is an extra comma before this bracket, or a value is missing",
-        Some(',' | ':') => "a value is missing before this, or this is too many",
+        Some(',' | ':') => "there is an extra comma or colon, or a value is missing before it",
         Some('\'') => "texts need double quotes",
         Some('/' | '#') => "JSON has no comments",
         Some('"' | '{' | '[') => "a comma or a colon is missing before this character",

@@ -1,23 +1,23 @@
-//! The report: what became of every setting, file by file.
+//! The report: the result for every setting, file by file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::source::{IDLE, Note, Setting};
 
-/// So many settings of a file that were carried over are still listed each.
+/// Up to this number, the settings of a file that were carried over are listed one by one.
 const LISTED: usize = 20;
 
-/// The part of the report that is about errors.
+/// The part of the report with the errors.
 pub(super) fn left_out(errors: &[String]) -> String {
     if errors.is_empty() {
         return String::new();
     }
     let lines: String = errors.iter().map(|error| format!("  {error}\n")).collect();
-    format!("left out, because of errors in it:\n{lines}\n")
+    format!("left out because of errors:\n{lines}\n")
 }
 
-/// The part of the report that is about one file.
+/// The part of the report about one file.
 pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String {
     let of =
         |wanted: &dyn Fn(&Note) -> bool| settings.iter().filter(|setting| wanted(&setting.note)).collect::<Vec<_>>();
@@ -25,7 +25,7 @@ pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String
     let is_idle = |note: &Note| is_missing(note) && text_of(note).starts_with(IDLE);
     let carried = of(&|note| *note == Note::Carried);
     let changed = of(&|note| matches!(note, Note::Changed(_)));
-    // What asks for something comes before what does not.
+    // Settings that need action come before those that do not.
     let missing = of(&|note| is_missing(note) && !is_idle(note));
     let idle = of(&is_idle);
     let opened = of(&|note| matches!(note, Note::Opened(_)));
@@ -36,9 +36,9 @@ pub(super) fn section(name: &str, settings: &[Setting], verbose: bool) -> String
         missing.len(),
         idle.len()
     );
-    // What Tyk refuses and this does not is never lost among the rest.
+    // Requests that Tyk refuses and tollbell passes must always be visible.
     if !opened.is_empty() {
-        text.push_str("  no longer refused: Tyk refuses such requests, and here they pass\n");
+        text.push_str("  no longer refused: Tyk refuses such requests, and tollbell passes them\n");
         for line in lines(&opened, verbose) {
             let _ = writeln!(text, "    {name}: {line}");
         }
@@ -61,13 +61,13 @@ fn text_of(note: &Note) -> &str {
     }
 }
 
-/// What is said of a setting.
+/// The text about a setting.
 fn shown(note: &Note) -> &str {
     let text = text_of(note);
     text.strip_prefix(IDLE).map_or(text, |why| why.trim_start_matches(": "))
 }
 
-/// What was told of a whole is one line with its settings, and so is what is the same in many entries.
+/// A text about a whole is one line with its settings. So is a text that is the same for many entries.
 fn lines(settings: &[&Setting], verbose: bool) -> Vec<String> {
     if verbose {
         return settings.iter().map(|setting| format!("{}: {}", setting.path, shown(&setting.note))).collect();
@@ -102,17 +102,17 @@ fn lines(settings: &[&Setting], verbose: bool) -> Vec<String> {
     lines
 }
 
-/// So many settings of a whole are named.
+/// The maximum number of settings of a whole that are named.
 const PARTS: usize = 12;
 
-/// The path below a whole.
+/// The rest of the path below a whole.
 fn part<'p>(path: &'p str, whole: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(whole)?;
     let rest = rest.strip_prefix('.').unwrap_or(rest);
     (!rest.is_empty()).then_some(rest)
 }
 
-/// `keys["sha256:…"].alias` is `keys[*].alias`.
+/// Converts `keys["sha256:…"].alias` to `keys[*].alias`.
 fn general(path: &str) -> String {
     let mut general = String::new();
     for (index, part) in path.split('[').enumerate() {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_taken_together() {
+    fn entries_are_combined() {
         assert_eq!(
             general(r#"keys["sha256:ab"].access_rights.orders[1].limit"#),
             "keys[*].access_rights.orders[*].limit"

@@ -1,4 +1,4 @@
-//! What keys and policies have in common: access rights, limits, triggers.
+//! The common parts of keys and policies: access rights, limits, triggers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use tollbell_core::config::raw::{AccessRight, AllowedUrl, Limit, TriggerLimit, T
 use super::source::At;
 use super::{allowed_urls, fields};
 
-/// Limits of a session, a policy, an organisation or one API.
+/// The limits of a session, a policy, an organisation or one API.
 pub(super) const LIMITS: [&str; 4] = ["quota_max", "quota_renewal_rate", "rate", "per"];
 
-/// Those of them that are set.
+/// The limits that are set.
 pub(super) fn limits(at: &At<'_>) -> Limit {
     Limit {
         quota_max: at.carry_whole("quota_max"),
@@ -34,20 +34,20 @@ pub(super) fn triggers(at: &At<'_>) -> Triggers {
     Triggers { trigger_limits: kept }
 }
 
-/// The APIs that rights can be given to, by id.
+/// The APIs that rights can name, by id.
 pub(super) type Callables = BTreeMap<String, Callable>;
 
-/// What a right to an API must fit.
+/// The properties of an API that a right must fit.
 pub(super) struct Callable {
     pub(super) org_id: String,
-    /// Rules of `allowed_urls` are found anywhere in a path.
+    /// True if rules of `allowed_urls` match anywhere in a path.
     pub(super) matches_anywhere: bool,
-    /// The versions that are served, where rights name versions.
+    /// The served versions, if rights name versions.
     pub(super) versions: Vec<String>,
 }
 
 impl Callable {
-    /// Whether it belongs to another organisation; an empty one is anybody's.
+    /// True if it belongs to another organisation. An empty one fits any.
     pub(super) fn is_foreign_to(&self, org: &str) -> bool {
         !org.is_empty() && !self.org_id.is_empty() && self.org_id != org
     }
@@ -57,13 +57,13 @@ impl Callable {
 #[derive(Default)]
 pub(super) struct Rights {
     pub(super) apis: Vec<(String, AccessRight)>,
-    /// APIs to which it has a right that is left out for what restricts it.
+    /// APIs with a right that is left out because of a restriction.
     pub(super) restricted: BTreeSet<String>,
-    /// There were some, and none could be carried over: this is no longer the right to call every API.
+    /// True if there were rights and none could be carried over. Then it is not the right to call every API.
     pub(super) are_lost: bool,
 }
 
-/// `org`: whose APIs it can be about; empty for anybody's.
+/// `org` is the organisation of the APIs; empty for any.
 pub(super) fn rights(at: &At<'_>, known: &Callables, org: &str) -> Rights {
     let given = at.get("access_rights").entries();
     let mut rights = Rights::default();
@@ -81,13 +81,13 @@ pub(super) fn rights(at: &At<'_>, known: &Callables, org: &str) -> Rights {
     rights
 }
 
-/// The rights of a policy that says none: they only say which APIs its limits are for.
+/// The rights of a policy that grants none. They only name the APIs of its limits.
 pub(super) fn limited_apis(at: &At<'_>, known: &Callables, org: &str) -> Rights {
     let given = at.get("access_rights").entries();
     let mut rights = Rights::default();
     for (id, right) in &given {
         if known.get(*id).is_some_and(|api| !api.is_foreign_to(org)) {
-            right.changed("{}, since the policy says a limit for this API and no access to it, in Tyk too");
+            right.changed("{}, because the policy sets a limit for this API and gives no access to it, as in Tyk");
             rights.apis.push(((*id).to_owned(), AccessRight::default()));
         } else {
             right.missing(format!("The limit for {id:?} is left out: there is no such API for these keys"));
@@ -97,10 +97,10 @@ pub(super) fn limited_apis(at: &At<'_>, known: &Callables, org: &str) -> Rights 
     rights
 }
 
-/// The API of a right, if it can be called with it.
+/// The API of a right, if the right can be used for it.
 fn callable<'k>(id: &str, at: &At<'_>, known: &'k Callables, org: &str) -> Option<&'k Callable> {
     let Some(api) = known.get(id) else {
-        at.missing(format!("The right is left out: there is no API {id:?} any more, or none was given."));
+        at.missing(format!("The right is left out: the API {id:?} does not exist or was left out."));
         return None;
     };
     if api.is_foreign_to(org) {
@@ -124,7 +124,7 @@ fn callable<'k>(id: &str, at: &At<'_>, known: &'k Callables, org: &str) -> Optio
     Some(api)
 }
 
-/// Why a right cannot be carried over: without what restricts it, it would be wider.
+/// Why a right cannot be carried over: without its restriction it would be wider.
 fn restriction(at: &At<'_>, api: &Callable) -> Option<String> {
     let limit = at.get("limit");
     let inner = || fields::restriction(fields::LIMIT, &limit, &[]).map(|(name, why)| (format!("limit.{name}"), why));
@@ -157,7 +157,7 @@ fn right(id: &str, at: &At<'_>) -> AccessRight {
     let (api_id, api_name) = (named("api_id", "apiid"), named("api_name", "apiname"));
     let mut right = AccessRight::default();
     if api_id.is_set() && api_id.words() != id {
-        api_id.changed(format!("{id}, the name under which it stands, as in Tyk"));
+        api_id.changed(format!("{id}, the name of its entry, as in Tyk"));
     } else {
         api_id.carried();
         api_id.words().clone_into(&mut right.api_id);
@@ -174,7 +174,7 @@ fn right(id: &str, at: &At<'_>) -> AccessRight {
     right
 }
 
-/// An entry of `allowed_urls`. Without methods, it allows none, in Tyk too.
+/// An entry of `allowed_urls`. Without methods it allows none, as in Tyk.
 fn rule(at: &At<'_>) -> AllowedUrl {
     let (url, methods) = (at.get("url"), at.get("methods"));
     let texts = methods.items().iter().filter_map(At::text).map(str::to_owned).collect();
@@ -183,7 +183,7 @@ fn rule(at: &At<'_>) -> AllowedUrl {
     AllowedUrl { url: url.words().to_owned(), methods: texts }
 }
 
-/// The first number that tollbell refuses, and why.
+/// The first number that tollbell refuses, and the reason.
 pub(super) fn wrong_number(at: &At<'_>) -> Option<String> {
     const CENTURY_S: f64 = 3_153_600_000.0;
     const LAST_UNIX_SECOND: f64 = 253_402_300_799.0;
@@ -201,7 +201,7 @@ pub(super) fn wrong_number(at: &At<'_>) -> Option<String> {
         let why = if number > most {
             "is too large: it is a number of seconds"
         } else if number < 0.0 && number != -1.0 {
-            "is negative, and only -1 says unlimited or never"
+            "is negative, and only -1 means unlimited or never"
         } else {
             return None;
         };

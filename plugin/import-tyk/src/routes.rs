@@ -1,36 +1,36 @@
-//! The routes of a virtual host: the same paths as Tyk's router, which compares what they decode to.
+//! The routes of a virtual host. They match the same paths as Tyk's router, which compares decoded paths.
 //!
-//! Envoy compares paths as they are spelled. So that both mean the same, a path that would mean another API once it is
-//! decoded is refused before any API's route, and the rest goes on as the client spelled it.
+//! Envoy compares paths as they are spelled. To get the same result, a path that would mean another API after decoding
+//! is refused before the routes of all APIs. Other paths go upstream as the client spelled them.
 
 use super::api::{Target, Upstream};
 use super::places::{Absent, Host, is_unreserved, path_regex};
 use super::versions::ROUTE_HEADER;
 use super::yaml::{Yaml, block, map};
 
-/// An API that is served, or closed.
+/// An API that is served or closed.
 #[derive(Clone)]
 pub(super) struct Site {
     pub(super) id: String,
     pub(super) domain: String,
     pub(super) listen_path: String,
     pub(super) strip: bool,
-    /// Without a slash at its end, the listen path is whole segments: `/orders` is not `/orders2`.
+    /// True if the listen path, without a slash at its end, means whole segments: `/orders` is not `/orders2`.
     pub(super) is_strict: bool,
     pub(super) cluster: String,
     pub(super) upstream: Upstream,
     pub(super) closed: Vec<String>,
-    /// Only versions of other APIs lead to it: it has no routes.
+    /// True if it is reachable only as a version of other APIs. Then it has no routes.
     pub(super) is_internal: bool,
-    /// The cluster is another site's.
+    /// True if the cluster belongs to another site.
     pub(super) is_borrowed: bool,
-    /// The version that it is, of an API that has some.
+    /// The version that it is, if the API has versions.
     pub(super) version: Option<String>,
-    /// Where there are some, nothing goes to the site itself.
+    /// The versions. If there are any, no request goes to the site itself.
     pub(super) versions: Vec<Site>,
 }
 
-/// What stands at a place.
+/// The API or the left-out API at a place.
 #[derive(Clone, Copy)]
 pub(super) enum Stand<'s> {
     Site(&'s Site),
@@ -38,7 +38,7 @@ pub(super) enum Stand<'s> {
 }
 
 impl<'s> Stand<'s> {
-    /// The longest wins.
+    /// The length. The longest place wins.
     fn length(self) -> usize {
         match self {
             Stand::Site(site) => site.listen_path.len(),
@@ -46,7 +46,7 @@ impl<'s> Stand<'s> {
         }
     }
 
-    /// Whether it could answer for this path, or for one that begins with it.
+    /// True if it could answer for this path, or for a path that begins with it.
     fn covers(self, path: &str) -> bool {
         match self {
             Stand::Site(site) => site.is_special() || path.starts_with(&site.listen_path),
@@ -55,10 +55,10 @@ impl<'s> Stand<'s> {
     }
 }
 
-/// The routes of the virtual host of a domain, or of all others where it is empty, as text of YAML.
+/// The routes of a domain's virtual host, or of all other hosts if `domain` is empty, as YAML text.
 pub(super) fn write(domain: &str, sites: &[Site], absent: &[Absent], timeout: i64) -> String {
     let stands = stands(domain, sites, absent);
-    let mut text = comment("What Tyk would redirect: dots and empty segments between escaped slashes.");
+    let mut text = comment("Dots and empty segments between escaped slashes, which Tyk would redirect.");
     text.push_str(&route(regex_match(DOTS), refusal(400, "Bad Request")));
     if let Some(regex) = escaped(&stands) {
         text.push_str(&comment("An escaped slash could make this another API's path: refused."));
@@ -81,7 +81,7 @@ pub(super) fn write(domain: &str, sites: &[Site], absent: &[Absent], timeout: i6
     text
 }
 
-/// In Tyk's order: what has a domain, then what has none; of both, the longest first.
+/// The places in Tyk's order: those with a domain, then those without; in each group, the longest first.
 fn stands<'s>(domain: &str, sites: &'s [Site], absent: &'s [Absent]) -> Vec<Stand<'s>> {
     let of = |host: &dyn Fn(&Host) -> bool| {
         let sites =
@@ -103,7 +103,7 @@ fn by_id(site: &Site) -> String {
     format!("/{}/", site.id)
 }
 
-/// Whether Tyk serves an API by its id, where nothing but the listen path `/` of another would answer.
+/// True if Tyk serves an API by its id although only another API's listen path `/` would answer.
 fn is_id_hidden(site: &Site, stands: &[Stand<'_>]) -> bool {
     let path = by_id(site);
     let is_here = stands.iter().any(|stand| matches!(stand, Stand::Site(own) if std::ptr::eq(*own, site)));
@@ -113,10 +113,10 @@ fn is_id_hidden(site: &Site, stands: &[Stand<'_>]) -> bool {
     is_here && !site.id.is_empty() && !is_taken && covering().next().is_some()
 }
 
-/// Slashes, one of them escaped, with nothing or dots between: what decodes such a path takes it for another one.
+/// Slashes, one of them escaped, with nothing or dots between. After decoding, such a path is another one.
 const DOTS: &str = r".*(?:(?:/|%2[Ff]|%5[Cc])(?:\.{1,2}(?:;[^/]*)?)?(?:%2[Ff]|%5[Cc]).*|(?:%2[Ff]|%5[Cc])(?:\.{1,2}(?:;[^/]*)?)?(?:/.*)|(?:%2[Ff]|%5[Cc])\.{1,2}(?:;[^/]*)?)";
 
-/// Paths that decode to one of a longer listen path, and are spelled as one of a shorter; `None` for none.
+/// Paths that decode to a path of a longer listen path, and are spelled as one of a shorter; `None` if there are none.
 fn escaped(stands: &[Stand<'_>]) -> Option<String> {
     let mut all = Vec::new();
     for (index, stand) in stands.iter().enumerate() {
@@ -126,7 +126,7 @@ fn escaped(stands: &[Stand<'_>]) -> Option<String> {
         if site.is_special() || !others.into_iter().any(|other| other.covers(&path)) {
             continue;
         }
-        // The first slash is always plain.
+        // The first slash is never escaped.
         for (at, _) in path.match_indices('/').skip(1) {
             let (before, after) = path.split_at(at);
             let after = path_regex(after.get(1..).unwrap_or_default());
@@ -140,13 +140,13 @@ fn regex_match(regex: &str) -> Yaml {
     map([("safe_regex", map([("regex", regex.into())]))])
 }
 
-/// An answer as Tyk gives it to what it does not serve.
+/// An answer in Tyk's form for a path that it does not serve.
 fn refusal(status: i64, text: &str) -> Vec<(&'static str, Yaml)> {
     let answer = map([("status", status.into()), ("body", map([("inline_string", text.into())]))]);
     vec![("direct_response", answer)]
 }
 
-/// Refuses as tollbell refuses a key without a right.
+/// A refusal in tollbell's form for a key without a right.
 fn disallowed() -> Vec<(&'static str, Yaml)> {
     let body = r#"{"error": "Access to this API has been disallowed"}"#;
     let answer = map([("status", 403.into()), ("body", map([("inline_string", body.into())]))]);
@@ -175,22 +175,23 @@ fn write_absent(absent: &Absent) -> String {
 }
 
 impl Site {
-    /// Its listen path has characters that clients spell in several ways.
+    /// True if its listen path has characters that clients spell in several ways.
     fn is_special(&self) -> bool {
         self.listen_path.chars().any(|c| c != '/' && !is_unreserved(c))
     }
 
-    /// It does not answer for what begins with its listen path and is no segment of its own, and another one would.
+    /// True if it does not answer for a path that begins with its listen path in the middle of a segment, and another
+    /// would.
     fn leaves(&self, other: Stand<'_>) -> bool {
         let is_self = matches!(other, Stand::Site(site) if std::ptr::eq(site, self));
         self.is_strict && !is_self && other.covers(&self.listen_path)
     }
 
-    /// `refuses_neighbours`: paths that only begin as its listen path does are nobody's.
+    /// With `refuses_neighbours`, paths that only share the beginning of its listen path belong to no API.
     fn write(&self, timeout: i64, refuses_neighbours: bool) -> String {
         let mut text: String = self.versions.iter().map(|version| version.write(timeout, false)).collect();
         if !self.versions.is_empty() {
-            text.push_str(&comment("tollbell names the version of a request in a header. What has none:"));
+            text.push_str(&comment("tollbell puts the version of a request into a header. Requests without one:"));
             for (condition, _) in self.paths() {
                 text.push_str(&route(condition, disallowed()));
             }
@@ -208,8 +209,8 @@ impl Site {
         text
     }
 
-    /// The paths that it serves, each with what becomes of them: those that begin with the listen path. Tyk joins what
-    /// is left with the target's path, and a slash alone is nothing.
+    /// The paths that it serves, each with its rewrite: those that begin with the listen path. Tyk joins the rest with
+    /// the target's path, and a slash alone counts as nothing.
     fn paths(&self) -> Vec<(Yaml, Option<(&'static str, Yaml)>)> {
         let path = self.listen_path.as_str();
         let target = self.upstream.targets.first();
@@ -298,13 +299,13 @@ impl Site {
         route(condition, rest)
     }
 
-    /// Whether each target has a cluster of its own: the name to ask a TLS server for, and to find in its certificate,
-    /// follows from the Host header, which Envoy rewrites by cluster.
+    /// True if each target has its own cluster. The name for a TLS server, which must be in its certificate, follows
+    /// from the Host header, and Envoy rewrites that by cluster.
     pub(super) fn is_split(&self) -> bool {
         self.upstream.targets.len() > 1 && self.upstream.targets.iter().any(|target| target.https)
     }
 
-    /// Names and targets of the clusters.
+    /// The names and targets of the clusters.
     pub(super) fn clusters(&self) -> Vec<(String, &[Target])> {
         let targets = self.upstream.targets.as_slice();
         if !self.is_split() {

@@ -9,32 +9,32 @@ use super::names::Unusable;
 use super::rights::{Callables, Rights, limited_apis, limits, rights, triggers, wrong_number};
 use super::source::{At, File, says_something};
 
-/// What of a session a policy says.
+/// The parts of a session that a policy sets.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Partition {
     #[default]
     All,
     Some,
     PerApi,
-    /// No key can have it.
+    /// No key can have such a policy.
     Mixed,
 }
 
-/// What a policy says of its keys, also where it is left out.
+/// The content of a policy, also if it is left out.
 #[derive(Default)]
 struct Told {
     partition: Partition,
     org_id: String,
-    /// It says which APIs its keys may call.
+    /// True if it names the APIs that its keys may call.
     grants: bool,
-    /// It says their quota, and their rate.
+    /// True if it sets their quota, and their rate.
     quota: bool,
     rate: bool,
-    /// The APIs that it names, as far as they are carried over.
+    /// The APIs that it names and that are carried over.
     apis: BTreeSet<String>,
-    /// The APIs to which its right is left out for what restricts it.
+    /// The APIs with a right that is left out because of a restriction.
     restricted: BTreeSet<String>,
-    /// Why it is left out. Without it, nobody knows what it would restrict.
+    /// Why it is left out. Without it, the restrictions of its keys are unknown.
     left_out: Option<&'static str>,
 }
 
@@ -42,13 +42,13 @@ struct Told {
 #[derive(Default)]
 pub(super) struct Policies {
     pub(super) kept: BTreeMap<String, Policy>,
-    /// Those of the file, kept or not.
+    /// All policies of the file, kept or not.
     told: BTreeMap<String, Told>,
     pub(super) orgs: BTreeSet<String>,
 }
 
 impl Policies {
-    /// `twice`: the ids of several policies.
+    /// `twice` are the ids of several policies.
     pub(super) fn read(file: &File, twice: &BTreeSet<String>, apis: &Callables) -> Self {
         let mut policies = Policies::default();
         for (id, at) in file.root().entries() {
@@ -91,7 +91,7 @@ impl Policies {
         };
         at.get("id").carried();
         at.get("_id").carried();
-        at.get("active").missing("nothing to do: is_inactive is what Tyk looks at");
+        at.get("active").missing("nothing to do: Tyk uses is_inactive");
         let Partitions { quota: has_quota, rate_limit: has_rate, acl, complexity, per_api } = policy.partitions;
         let has_others = has_quota || has_rate || acl || complexity;
         let partition = match (per_api, has_others) {
@@ -119,7 +119,7 @@ impl Policies {
         let is_set = |(field, _): &&(&str, &str)| at.get(field).value().is_some_and(says_something);
         if let Some((setting, what)) = PROOFS.iter().find(is_set) {
             let details = format!("their owners would authenticate with {what} ({setting}).");
-            self.leave_out(id, at, "tollbell checks API keys alone", Some(details));
+            self.leave_out(id, at, "tollbell checks only API keys", Some(details));
         } else if let Some((setting, what)) = restriction {
             self.leave_out(id, at, "tollbell cannot enforce what restricts them", Some(format!("{setting} ({what}).")));
         } else if let Some(wrong) = wrong_number(at) {
@@ -151,11 +151,11 @@ fn partitions(at: &At<'_>) -> Partitions {
 pub(super) struct Sessions {
     pub(super) keys: BTreeMap<String, Session>,
     pub(super) orgs: BTreeMap<String, Org>,
-    /// Organisations that keys belong to.
+    /// The organisations of the keys.
     pub(super) named: BTreeSet<String>,
 }
 
-/// What says that owners of keys authenticate with something else, with what.
+/// The fields that mean that owners of keys authenticate in another way, with the name of that way.
 const PROOFS: [(&str, &str); 10] = [
     ("basic_auth_data", "a password"),
     ("hmac_enabled", "a signature"),
@@ -182,8 +182,8 @@ impl Sessions {
             let wrong = wrong_number(&at).map(|wrong| format!("{wrong}."));
             let wrong = wrong.or_else(|| (file.errors() > before).then(|| "Its session has an error.".to_owned()));
             if let Some(wrong) = wrong {
-                // Its limits are not certain: its keys wait until they are.
-                at.left_out(format!("The organisation is switched off, and its keys with it. {wrong}"));
+                // Its limits are unknown, so its keys wait until they are known.
+                at.left_out(format!("The organisation is inactive, and so are its keys. {wrong}"));
                 org = Org { is_inactive: true, ..Org::default() };
             }
             sessions.orgs.insert(name.to_owned(), org);
@@ -208,8 +208,8 @@ impl Sessions {
     }
 }
 
-/// What becomes of what a session says beside its policies.
-const REPLACED: &str = "left out: its policies say this instead, in Tyk too";
+/// The result for the settings of a session that its policies replace.
+const REPLACED: &str = "left out: its policies set this instead, as in Tyk";
 
 fn leave_out(at: &At<'_>, why: &str) {
     at.left_out(format!("The key is left out. {why}"));
@@ -283,7 +283,8 @@ fn session(at: &At<'_>, policies: &Policies, apis: &Callables) -> Option<Session
     })
 }
 
-/// The rights of a session's own; none are every right, unless its policies grant some. `None`: it is left out.
+/// The session's own rights. Without any it has all rights, unless its policies grant some. `None` means that it is
+/// left out.
 fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec<(String, AccessRight)>> {
     let org = applied.org;
     let Rights { apis: own, are_lost, .. } = rights(at, apis, org);
@@ -297,7 +298,7 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
     if !applied.ids.is_empty() {
         leave_out(
             at,
-            "Neither it nor its policies name an API. Tyk refuses such a key; here it could call every API. Give it \
+            "Neither it nor its policies name an API. Tyk refuses such a key; in tollbell it could call every API. Give it \
              access_rights.",
         );
         return None;
@@ -311,22 +312,22 @@ fn rights_of(at: &At<'_>, applied: &Applied<'_>, apis: &Callables) -> Option<Vec
         leave_out(at, "No API of its organisation is left, and Tyk finds it nowhere else.");
         return None;
     }
-    at.get("org_id").changed("it has the rights to all APIs of its organisation, since Tyk finds it nowhere else");
+    at.get("org_id").changed("it has the rights to all APIs of its organisation, because Tyk finds it nowhere else");
     Some(near)
 }
 
-/// The policies of a session.
+/// The policies of a session, combined.
 struct Applied<'p> {
     ids: Vec<String>,
-    /// They say which APIs it may call, its quota, its rate.
+    /// Whether they name the APIs that it may call, its quota, and its rate.
     grant: bool,
     quota: bool,
     rate: bool,
-    /// Whose they are.
+    /// Their organisation.
     org: &'p str,
 }
 
-/// The policies of a session; `None` if it is refused without them.
+/// The policies of a session; `None` if it is refused because of them.
 fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
     let (list, old) = (at.get("apply_policies"), at.get("apply_policy_id"));
     let wanted: Vec<&str> = match list.is_set() {
@@ -335,7 +336,7 @@ fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
     };
     if list.is_set() {
         list.carried();
-        old.missing("nothing to do: apply_policies wins, in Tyk too");
+        old.missing("nothing to do: apply_policies wins, as in Tyk");
     } else if old.is_set() {
         old.changed("apply_policies, with this one policy");
     }
@@ -344,7 +345,7 @@ fn policies_of<'p>(at: &At<'_>, policies: &'p Policies) -> Option<Applied<'p>> {
         leave_out(at, &problem);
         return None;
     }
-    // Of several policies, Tyk skips those that there are not.
+    // Tyk skips missing policies if there are several.
     let gone: Vec<&str> = wanted.iter().copied().filter(|id| !policies.told.contains_key(*id)).collect();
     if !gone.is_empty() {
         list.changed(format!("{} removed: not in the policies file", gone.join(", ")));
@@ -367,7 +368,7 @@ fn problem_of_policies(at: &At<'_>, wanted: &[&str], told: &[(&str, &Told)]) -> 
     if told.is_empty() {
         return Some("None of its policies is in the policies file. Tyk refuses such a key, too.".to_owned());
     }
-    // What is left would be a key without what this policy restricts.
+    // Without this policy, the key would lose its restriction.
     if let Some((id, why)) = told.iter().find_map(|(id, told)| Some((*id, told.left_out?))) {
         return Some(format!("Its policy {id:?} is left out: {why}."));
     }
@@ -382,7 +383,7 @@ fn problem_of_policies(at: &At<'_>, wanted: &[&str], told: &[(&str, &Told)]) -> 
             "Some of its policies have per_api, some are partitioned. Tyk refuses such a key, too.".to_owned(),
         );
     }
-    // In Tyk, what one policy restricts holds also where another one gives the same right without.
+    // In Tyk, the restriction of one policy also applies if another policy gives the same right without it.
     for (id, restricted) in told.iter().flat_map(|(id, told)| told.restricted.iter().map(move |api| (id, api))) {
         if let Some((other, _)) = told.iter().find(|(_, told)| told.grants && told.apis.contains(restricted)) {
             return Some(format!(

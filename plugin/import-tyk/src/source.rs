@@ -1,4 +1,4 @@
-//! Tyk's files as trees, in which every setting can be told what became of it.
+//! Tyk's files as trees, in which each setting gets a note about its result.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-/// Everything that is wrong with the input, each line with its file and place.
+/// All errors in the input, each line with its file and place.
 #[derive(Clone, Default)]
 pub(super) struct Errors(Rc<RefCell<Vec<String>>>);
 
@@ -32,21 +32,21 @@ impl Errors {
     }
 }
 
-/// What became of a setting.
+/// The result for a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Note {
     Carried,
-    /// To what, and why.
+    /// The new value, and the reason.
     Changed(String),
-    /// What to do instead.
+    /// The advice.
     Missing(String),
-    /// Tyk refuses requests because of it, and here they pass. What to do instead.
+    /// Tyk refuses requests because of it, and tollbell passes them. The advice.
     Opened(String),
 }
 
 /// An input file.
 pub(super) struct File {
-    /// As the user named it.
+    /// The name as the user wrote it.
     pub(super) name: String,
     root: Value,
     notes: RefCell<BTreeMap<String, Note>>,
@@ -62,7 +62,7 @@ impl File {
         self.errors.add(text);
     }
 
-    /// How many errors were found in it, and in those that share its list.
+    /// The number of errors in this file, and in those that share its list.
     pub(super) fn errors(&self) -> usize {
         self.errors.len()
     }
@@ -75,8 +75,7 @@ impl File {
         At { file: self, path: String::new(), value: Some(&self.root) }
     }
 
-    /// Every setting with what became of it; those of which nobody took notice get what `advice` says, and of which
-    /// place.
+    /// Every setting with its note. Settings without a note get the text and the place that `advice` returns.
     pub(super) fn settings(&self, advice: impl Fn(&str) -> (String, String)) -> Vec<Setting> {
         let notes = self.notes.borrow();
         let mut collector = Collector { notes: &notes, advice: &advice, settings: Vec::new() };
@@ -85,14 +84,14 @@ impl File {
     }
 }
 
-/// How advice begins that asks for nothing.
+/// The beginning of advice that needs no action.
 pub(super) const IDLE: &str = "nothing to do";
 
 /// A leaf of a file.
 pub(super) struct Setting {
     pub(super) path: String,
     pub(super) note: Note,
-    /// The place that was spoken of: the setting itself, or a whole that it is a part of.
+    /// The place of the note: the setting itself, or a whole that contains it.
     pub(super) told_at: String,
 }
 
@@ -125,7 +124,7 @@ impl<'n> Collector<'n> {
             }
             _ => self.leaf(value, path.clone(), own.is_some(), inherited),
         }
-        // What was told of a whole is told, even if there is nothing in it; unless that is that nothing is to be done.
+        // A note about a whole counts even if the whole is empty, except the note that nothing must be done.
         let is_whole = value.is_object() || value.is_array();
         let is_idle = |note: &Note| matches!(note, Note::Missing(text) if text.starts_with(IDLE));
         let is_told = self.settings.iter().skip(before).any(|setting| setting.told_at == path);
@@ -134,7 +133,7 @@ impl<'n> Collector<'n> {
         }
     }
 
-    /// Items of a list were spoken of.
+    /// True if items of a list have notes.
     fn has_items(&self, path: &str) -> bool {
         let start = format!("{path}[");
         self.notes.range(start.clone()..).next().is_some_and(|(path, _)| path.starts_with(&start))
@@ -155,7 +154,7 @@ impl<'n> Collector<'n> {
     }
 }
 
-/// What Tyk writes where nothing is set.
+/// True for the values that Tyk writes if nothing is set.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -167,7 +166,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Whether a field that could restrict a key says something: it is not what Tyk writes for nothing, or -1 for no limit.
+/// True if a field that could restrict a key has a value: neither empty in Tyk's form, nor -1 for no limit.
 pub(super) fn says_something(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.as_f64().is_none_or(|number| number != 0.0 && number != -1.0),
@@ -183,7 +182,7 @@ fn is_switched_off(path: &str, value: &Value) -> bool {
     value.as_f64() == Some(-1.0) || value.as_bool() == Some(true) && (name == "disabled" || name.ends_with("_disabled"))
 }
 
-/// `path.name`, or `path["na.me"]` where the name is no plain word.
+/// `path.name`, or `path["na.me"]` if the name is not a plain word.
 fn member(path: &str, name: &str) -> String {
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     match (path, is_plain) {
@@ -193,7 +192,7 @@ fn member(path: &str, name: &str) -> String {
     }
 }
 
-/// A place in a file; there may be nothing at it.
+/// A place in a file, with or without a value.
 #[derive(Clone)]
 pub(super) struct At<'f> {
     file: &'f File,
@@ -210,7 +209,7 @@ impl<'f> At<'f> {
         At { file: self.file, path: member(&self.path, name), value }
     }
 
-    /// `get`, for a path of plain names with dots between.
+    /// `get` for a path of plain names with dots.
     pub(super) fn at(&self, names: &str) -> At<'f> {
         names.split('.').fold(self.clone(), |at, name| at.get(name))
     }
@@ -249,7 +248,7 @@ impl<'f> At<'f> {
         self.value
     }
 
-    /// There is something at it, and not what Tyk writes for nothing.
+    /// True if it has a value that is not empty in Tyk's form.
     pub(super) fn is_set(&self) -> bool {
         self.value.is_some_and(|value| !is_empty(value))
     }
@@ -261,7 +260,7 @@ impl<'f> At<'f> {
         }
     }
 
-    /// `text`, empty for nothing.
+    /// The text; empty if there is none.
     pub(super) fn words(&self) -> &'f str {
         self.text().unwrap_or_default()
     }
@@ -281,7 +280,7 @@ impl<'f> At<'f> {
         }
     }
 
-    /// A whole number; Tyk's dashboard writes some as `1000.0`.
+    /// A whole number. Tyk's dashboard writes some as `1000.0`.
     pub(super) fn whole(&self) -> Option<i64> {
         match self.value? {
             Value::Number(number) => number.as_i64().or_else(|| {
@@ -305,18 +304,18 @@ impl<'f> At<'f> {
         self.note(Note::Missing(instead.into()));
     }
 
-    /// Tyk refuses requests because of it, and here they pass.
+    /// Records that Tyk refuses requests because of it and tollbell passes them.
     pub(super) fn opened(&self, instead: impl Into<String>) {
         self.note(Note::Opened(instead.into()));
     }
 
-    /// It is left out as a whole, since something else says the same.
+    /// Records that it is left out as a whole, because another setting has the same content.
     pub(super) fn replaced(&self, by: impl Into<String>) {
         self.left_out("");
         self.changed(by);
     }
 
-    /// It is left out as a whole: none of its parts is carried over.
+    /// Records that it is left out as a whole. None of its parts is carried over.
     pub(super) fn left_out(&self, why: impl Into<String>) {
         let is_below = |path: &str| {
             let rest = path.strip_prefix(self.path.as_str());

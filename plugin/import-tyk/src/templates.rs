@@ -9,19 +9,20 @@ use tollbell_core::config::raw::Named;
 
 use super::source::At;
 
-/// The templates that tollbell has by itself, under Tyk's names.
+/// The built-in templates of tollbell, under Tyk's names.
 const BUILT_IN: [&str; 2] = ["default_webhook.json", "monitor_template.json"];
 
-/// Where templates are looked for, and those that were found.
+/// The folders of templates, and the templates that were found.
 pub(super) struct Templates {
     folders: Vec<PathBuf>,
     found: RefCell<BTreeMap<String, String>>,
 }
 
 impl Templates {
-    /// `given` is looked into alone, where there is one; or else `conf`, the folder of tyk.conf, and its `template_path`.
+    /// If `given` is set, only that folder is searched; otherwise `conf`, the folder of tyk.conf, and its
+    /// `template_path`.
     pub(super) fn new(given: Option<&Path>, conf: &Path, template_path: &str) -> Self {
-        // A file without a folder before it stands in this one, and an error must name one.
+        // A file name without a folder means the current folder, and an error must name one.
         let conf = if conf.as_os_str().is_empty() { Path::new(".") } else { conf };
         let folders = match given {
             Some(given) => vec![given.to_owned()],
@@ -31,7 +32,7 @@ impl Templates {
         Templates { folders, found: RefCell::default() }
     }
 
-    /// The name that `template_path` gets; what was found is kept. A template that nobody has is an error.
+    /// The name for a `template_path`. A template that was found is kept. A missing template is an error.
     pub(super) fn resolve(&self, at: &At<'_>) -> Option<String> {
         let name = at.words();
         if name.is_empty() {
@@ -51,7 +52,7 @@ impl Templates {
         let file_name = Path::new(name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if BUILT_IN.contains(&file_name.as_str()) {
             let built_in = format!("templates/{file_name}");
-            at.changed(format!("{built_in}, which tollbell has built in, since there is no such file"));
+            at.changed(format!("{built_in}, which tollbell has built in, because there is no such file"));
             return Some(built_in);
         }
         let looked = self.folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>();
@@ -59,7 +60,7 @@ impl Templates {
         None
     }
 
-    /// Tyk's paths are relative to where it was started, or absolute on its machine: here the end of one counts.
+    /// Tyk's paths are relative to its working directory, or absolute on its machine. Here the end of a path counts.
     fn find(&self, name: &str) -> Option<PathBuf> {
         let parts: Vec<_> = Path::new(name).components().collect();
         let ends = (0..parts.len()).map(|start| parts.iter().skip(start).collect::<PathBuf>());
@@ -68,7 +69,7 @@ impl Templates {
         candidates.into_iter().find(|file| file.is_file())
     }
 
-    /// Names and texts.
+    /// The templates by name.
     pub(super) fn into_named(self) -> Named<String> {
         self.found.into_inner().into_iter().collect()
     }

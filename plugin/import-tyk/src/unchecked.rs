@@ -1,16 +1,15 @@
-//! What else refuses requests in Tyk, and is not carried over.
+//! Other refusals of Tyk that are not carried over.
 //!
-//! A plugin can check anything, so it closes the API, as do lists of paths and a keyless API's own port. What checks the form
-//! or the size of a request, or ends an API one day, does not: the report names it as no longer refused, and
-//! `docs/leaving-tyk.md` lists exactly these.
+//! A plugin can check anything, so it closes the API. So do lists of paths, and a keyless API's own port. Checks of the
+//! form or the size of a request, or a date on which an API ends, do not close the API: the report names them as no
+//! longer refused, and `docs/leaving-tyk.md` lists exactly these.
 
 use super::api::{Api, closes};
 use super::classic::PATHS;
 use super::source::At;
 
-const PLUGIN: &str = "what a plugin refuses";
-const PLUGINS: &str =
-    "let a service check the same, and put Envoy's ext_authz or ext_proc filter, which asks it, before tollbell";
+const PLUGIN: &str = "the rules of a plugin";
+const PLUGINS: &str = "let a service check the same, and put Envoy's ext_authz or ext_proc filter before tollbell, which calls that service";
 
 const FORM: &str = "Envoy does not validate requests. Let the upstream or a service behind ext_proc do it.";
 const SIZE: &str = "To limit the size of requests, add envoy.filters.http.buffer with max_request_bytes.";
@@ -22,10 +21,11 @@ const MOCK: &str = "Tyk answers these requests itself, and here the upstream get
 const PINS: &str = "To accept only these keys of upstreams, set verify_certificate_spki in the validation_context of the \
                     clusters.";
 
-/// A setting that closes an API or a version: what nothing checks any more, and what to do instead.
+/// A setting that closes an API or a version: the missing check, and the advice.
 pub(super) type Closing<'f> = (At<'f>, &'static str, &'static str);
 
-/// What a version of a classic definition restricts, and cannot be carried over. The rest is named as no longer refused.
+/// The restrictions of a version in a classic definition that cannot be carried over. The others are named as no longer
+/// refused.
 pub(super) fn of_version<'f>(version: &At<'f>) -> Vec<Closing<'f>> {
     let mut closing = Vec::new();
     let is_extended = version.get("use_extended_paths").flag();
@@ -66,7 +66,7 @@ pub(super) fn of_version<'f>(version: &At<'f>) -> Vec<Closing<'f>> {
     closing
 }
 
-/// Whether a list of paths has an entry that is switched on. The old form has paths alone.
+/// True if a list of paths has an active entry. The old form has only paths.
 fn has_entries(list: &At<'_>) -> bool {
     let is_off = |entry: &At<'_>| {
         let enabled = entry.get("enabled");
@@ -76,7 +76,7 @@ fn has_entries(list: &At<'_>) -> bool {
     list.items().iter().any(|entry| is_path(entry) || !is_off(entry))
 }
 
-/// What a classic definition says beside its versions.
+/// The restrictions of a classic definition outside its versions.
 pub(super) fn of_classic(root: &At<'_>, api: &mut Api, port: u16) {
     let middleware = root.get("custom_middleware");
     for name in ["pre", "post_key_auth", "post"] {
@@ -100,7 +100,7 @@ pub(super) fn of_classic(root: &At<'_>, api: &mut Api, port: u16) {
     own_port(&root.get("listen_port"), api, port);
 }
 
-/// What a Tyk OAS definition says.
+/// The restrictions of a Tyk OAS definition.
 pub(super) fn of_oas(tyk: &At<'_>, api: &mut Api, port: u16) {
     let global = tyk.at("middleware.global");
     let bundle = global.at("pluginConfig.bundle.enabled");
@@ -168,7 +168,7 @@ fn own_port(at: &At<'_>, api: &mut Api, port: u16) {
     if own == 0 || own == i64::from(port) {
         at.carried();
     } else if api.use_keyless {
-        let instead = "make sure that everybody who reaches the listener may call it, or give it a listener of its own";
+        let instead = "make sure that every client of the listener may call it, or give it a listener of its own";
         closes(api, at, "who reaches its own port, and it asks for no key", instead);
     } else {
         at.opened(
@@ -177,7 +177,7 @@ fn own_port(at: &At<'_>, api: &mut Api, port: u16) {
     }
 }
 
-/// What tyk.conf says.
+/// The restrictions of tyk.conf.
 pub(super) fn of_gateway(conf: &At<'_>) {
     for (path, instead) in [("http_server_options.max_request_body_size", SIZE), ("security.pinned_public_keys", PINS)]
     {

@@ -1,7 +1,7 @@
 //! Versions of APIs: Tyk's classic ones, each with a target, and those that are APIs of their own.
 //!
-//! tollbell chooses the version of a request and names it in a header, and each version has routes that match it. What
-//! protects a single version and is not carried over closes that version.
+//! tollbell chooses the version of a request and puts its name into a header, and each version has routes that match
+//! the header. If a protection of a single version is not carried over, that version is closed.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use super::classic::UNUSED;
 use super::source::At;
 use super::unchecked;
 
-/// The header in which tollbell names the version.
+/// The header that contains the name of the version.
 pub(super) const ROUTE_HEADER: &str = "x-tollbell-version";
 
-/// The name by which Tyk knows the API itself among its versions, where it has no other.
+/// The name of the API itself among its versions in Tyk, if it has no other.
 const SELF: &str = "self";
 
 /// The versions of an API.
@@ -38,28 +38,28 @@ pub(super) struct Version {
     pub(super) name: String,
     expires: String,
     pub(super) goes: Goes,
-    /// What protects it in Tyk and is not carried over.
+    /// Its protections in Tyk that are not carried over.
     pub(super) closed: Vec<String>,
 }
 
-/// Where a version's requests go.
+/// The target of a version's requests.
 #[derive(Clone)]
 pub(super) enum Goes {
-    /// To the API's own upstream.
+    /// The API's own upstream.
     Home,
     To(Vec<Target>),
-    /// To the upstream of the API of that id, by which it is checked, too.
+    /// The upstream of the API with this id, which also checks the requests.
     Api(String),
 }
 
 impl Versions {
-    /// The names that rights name; none where rights are to the versions' APIs.
+    /// The names that rights use; empty if rights are to the versions' APIs.
     pub(super) fn names(&self) -> Vec<String> {
         let own = self.list.iter().filter(|version| !matches!(version.goes, Goes::Api(_)));
         own.map(|version| version.name.clone()).collect()
     }
 
-    /// Leaves out versions whose API is left out.
+    /// Removes versions whose API is left out.
     pub(super) fn keep(&mut self, ids: &BTreeSet<String>) {
         self.list.retain(|version| !matches!(&version.goes, Goes::Api(id) if !ids.contains(id)));
         if !self.list.iter().any(|version| version.name == self.default) {
@@ -84,7 +84,7 @@ impl Versions {
     }
 }
 
-/// The ids of the APIs that are versions of a definition's.
+/// The ids of the APIs that are versions in a definition.
 pub(super) fn children(root: &At<'_>) -> Vec<String> {
     let own = |at: &At<'_>| at.words().to_owned();
     let definition = root.get("definition");
@@ -99,7 +99,7 @@ pub(super) fn children(root: &At<'_>) -> Vec<String> {
     ids
 }
 
-/// What classic definitions and OAS ones call the same.
+/// The fields that have the same meaning in classic and OAS definitions.
 struct Names<'f> {
     at: At<'f>,
     strip: At<'f>,
@@ -144,10 +144,10 @@ fn of_apis(names: &Names<'_>, api: &mut Api, context: &Context<'_>) {
     let mut list = vec![version(own_name, Goes::Api(api.id.clone()))];
     for (name, id) in &names.versions {
         if name == own_name {
-            id.missing("nothing to do: the API itself has this name, in Tyk too");
+            id.missing("nothing to do: the API itself has this name, as in Tyk");
         } else if !context.kept.borrow().contains(id.words()) {
             id.missing(format!(
-                "version {name:?} is left out, and answered with 404: there is no API {:?} any more, or none was given",
+                "version {name:?} is left out, and answered with 404: the API {:?} does not exist or was left out",
                 id.words()
             ));
         } else {
@@ -166,7 +166,7 @@ fn of_apis(names: &Names<'_>, api: &mut Api, context: &Context<'_>) {
     for at in [&names.at.get("enabled"), &names.at.get("name"), &names.strip, &names.fallback] {
         at.carried();
     }
-    names.pattern.changed("only the name of a version is taken out of a path");
+    names.pattern.changed("only the name of a version is removed from a path");
     let location = names.at.get("location");
     let Some((location, key)) = place(&location, &names.at.get("key")) else {
         if wanted != own_name {
@@ -191,7 +191,7 @@ fn version(name: &str, goes: Goes) -> Version {
     Version { name: name.to_owned(), expires: String::new(), goes, closed: Vec::new() }
 }
 
-/// Where requests name a version; `None` where none can.
+/// The place where requests name a version; `None` if they cannot.
 fn place(location: &At<'_>, key: &At<'_>) -> Option<(String, String)> {
     let (word, name) = (location.words(), key.words());
     let found = match word {
@@ -213,7 +213,7 @@ fn place(location: &At<'_>, key: &At<'_>) -> Option<(String, String)> {
     found
 }
 
-/// Classic versions, each with a target of its own or the API's. `false`: no request can name one.
+/// Classic versions, each with its own target or the API's. `false` means that no request can name one.
 pub(super) fn classic(root: &At<'_>, api: &mut Api, now: DateTime) -> bool {
     let (data, definition) = (root.get("version_data"), root.get("definition"));
     let Some((location, key)) = place(&definition.get("location"), &definition.get("key")) else { return false };
@@ -225,7 +225,7 @@ pub(super) fn classic(root: &At<'_>, api: &mut Api, now: DateTime) -> bool {
         definition.get("strip_path").missing(UNUSED);
     }
     definition.get("strip_versioning_data").carried();
-    definition.get("url_versioning_pattern").changed("only the name of a version is taken out of a path");
+    definition.get("url_versioning_pattern").changed("only the name of a version is removed from a path");
     let default = data.get("default_version");
     let fallback = definition.get("fallback_to_default");
     let mut list = Vec::new();
@@ -236,7 +236,7 @@ pub(super) fn classic(root: &At<'_>, api: &mut Api, now: DateTime) -> bool {
     if is_known || default.words().is_empty() {
         default.carried();
     } else {
-        default.missing("there is no such version, so a request that names none is refused, in Tyk too");
+        default.missing("there is no such version, so a request that names none is refused, as in Tyk");
     }
     fallback.carried();
     api.versions = Some(Versions {
@@ -277,7 +277,7 @@ fn classic_version(name: &str, at: &At<'_>, now: DateTime) -> Version {
     }
     let target = at.get("override_target");
     if target.is_set() {
-        // What is wrong with a target closes this version alone.
+        // An error in a target closes only this version.
         let mut alone = Api::default();
         let targets: Vec<Target> = api::target(&target, &mut alone).into_iter().collect();
         version.closed.append(&mut alone.closed);
@@ -295,7 +295,7 @@ fn closes(version: &mut Version, at: &At<'_>, what: &str, instead: &str) {
     ));
 }
 
-/// The upstream of a version that has a target of its own.
+/// The upstream of a version that has its own target.
 pub(super) fn upstream(api: &Upstream, targets: &[Target]) -> Upstream {
     let is_https = targets.iter().any(|target| target.https);
     Upstream {

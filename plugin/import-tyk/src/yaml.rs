@@ -1,11 +1,12 @@
-//! Writes YAML that reads back the same in any reader: in yaml-cpp, Envoy's, too, where `n` is false and `010` is 8.
+//! Writes YAML that every reader reads back unchanged, including Envoy's yaml-cpp, in which `n` is false and `010` is
+//! 8.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use tollbell_core::config::raw::{AsWritten, Written};
 
-/// A value; maps keep the order in which they were made.
+/// A value. Maps keep their order of insertion.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Yaml {
     Bool(bool),
@@ -16,7 +17,7 @@ pub(super) enum Yaml {
     Map(Vec<(String, Yaml)>),
 }
 
-/// A map of what is given.
+/// A map of the entries that have a value.
 pub(super) fn map<'n>(entries: impl IntoIterator<Item = (&'n str, Yaml)>) -> Yaml {
     Yaml::Map(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
@@ -52,14 +53,14 @@ impl From<Vec<Yaml>> for Yaml {
 }
 
 impl Yaml {
-    /// Settings of tollbell's, without those that have their default, in the order of the schema.
+    /// Settings of tollbell, without those that have their default, in the order of the schema.
     pub(super) fn of(settings: &impl Written) -> Self {
-        // Through text, which keeps the order. Plain data has no way to fail.
+        // Conversion through text keeps the order. Plain data cannot fail.
         let text = serde_json::to_string(&AsWritten(settings)).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or(Yaml::Map(Vec::new()))
     }
 
-    /// The field of that name of such settings. Where it is missing, it is added as an empty map in the schema's order.
+    /// The field with this name. If it is missing, it is added as an empty map in the schema's order.
     pub(super) fn member<T: Written>(&mut self, _: &T, name: &str) -> &mut Yaml {
         if !matches!(self, Yaml::Map(_)) {
             *self = Yaml::Map(Vec::new());
@@ -114,7 +115,7 @@ impl<'de> Visitor<'de> for Ordered {
         Ok(i64::try_from(value).map_or(Yaml::Number(value as f64), Yaml::Whole))
     }
 
-    /// Rates are written as Tyk writes them: `100`, not `100.0`.
+    /// Rates are written in Tyk's form: `100`, not `100.0`.
     fn visit_f64<E>(self, value: f64) -> Result<Yaml, E> {
         let is_whole = value.fract() == 0.0 && value.abs() < 9e15;
         let whole = if is_whole { format!("{value:.0}").parse().ok() } else { None };
@@ -142,14 +143,14 @@ impl<'de> Visitor<'de> for Ordered {
     }
 }
 
-/// The lines of a value that stands `indent` spaces deep, each with its line break.
+/// The lines of a value that is indented by `indent` spaces, each with its line break.
 pub(super) fn block(value: &Yaml, indent: usize) -> String {
     let mut text = String::new();
     write_block(value, indent, &mut text);
     text
 }
 
-/// What is shorter stands on one line.
+/// Shorter values are written on one line.
 const WIDTH: usize = 100;
 
 fn write_block(value: &Yaml, indent: usize, text: &mut String) {
@@ -198,14 +199,14 @@ fn write_value(value: &Yaml, indent: usize, text: &mut String) {
     }
 }
 
-/// On one line, where it is a scalar, or short and without maps of maps.
+/// The value on one line, if it is a scalar, or short and without nested maps.
 fn flow(value: &Yaml, indent: usize) -> Option<String> {
     let is_scalar = |value: &Yaml| !matches!(value, Yaml::List(_) | Yaml::Map(_));
     let inner = |value: &Yaml| flow(value, indent);
     let line = match value {
         Yaml::Bool(value) => return Some(value.to_string()),
         Yaml::Whole(value) => return Some(value.to_string()),
-        // Always with a fraction or an exponent, as Rust's debug form has it.
+        // Always with a fraction or an exponent, as in Rust's debug form.
         Yaml::Number(value) => return Some(format!("{value:?}")),
         Yaml::Text(text) => return Some(scalar(text)),
         Yaml::List(items) if items.is_empty() => return Some("[]".to_owned()),
@@ -222,7 +223,7 @@ fn flow(value: &Yaml, indent: usize) -> Option<String> {
     (indent + line.len() <= WIDTH && !line.contains('\n')).then_some(line)
 }
 
-/// The header of a literal block, where the text can stand in one.
+/// The header of a literal block, if the text can be written as one.
 fn literal(text: &str) -> Option<&'static str> {
     let is_plain = |c: char| c == '\n' || c == '\u{a0}' || (!c.is_control() && is_printable(c));
     let begins_well = text.lines().next().is_some_and(|line| !line.is_empty() && !line.starts_with(' '));
@@ -231,7 +232,7 @@ fn literal(text: &str) -> Option<&'static str> {
         .then_some(if text.ends_with('\n') { "|" } else { "|-" })
 }
 
-/// A string: plain where no reader can take it for anything else.
+/// A string: without quotes if no reader can read it as another type.
 fn scalar(text: &str) -> String {
     let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '/'));
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
@@ -255,7 +256,7 @@ fn scalar(text: &str) -> String {
     quoted
 }
 
-/// Line separators, the byte order mark and what is no character must be escaped.
+/// Line separators, the byte order mark and non-characters must be escaped.
 fn is_printable(c: char) -> bool {
     !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn written_values_are_read_back() {
         let texts = [
             "",
             "n",

@@ -7,11 +7,11 @@ use proxy_wasm_host::abi::v0_2_1::types::{BufferType, MapType, Status};
 use proxy_wasm_host::abi::v0_2_1::{Access, Invocation, LocalResponse, StreamState};
 use proxy_wasm_host::{Buffer, HeaderMap, HeaderMapExt as _, VecHeaderMap};
 
-/// What of a request has come so far, and what of its response.
+/// The parts of a request and its response that have come so far.
 #[derive(Default)]
 pub(crate) struct Exchange {
     pub(crate) request: VecHeaderMap,
-    /// What the host keeps of the body: all since the guest paused.
+    /// The part of the body that the host keeps: everything since the guest paused.
     pub(crate) request_body: Vec<u8>,
     pub(crate) response: VecHeaderMap,
     pub(crate) response_body: Vec<u8>,
@@ -50,7 +50,7 @@ impl StreamState for Exchange {
     }
 }
 
-/// How a host shows the names of headers. The crate's map compares them as they are.
+/// The case in which a host shows the names of headers. The crate's map compares names exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spelling {
     /// `x-ratelimit-limit`: as in HTTP/2, and in Envoy always.
@@ -74,21 +74,21 @@ impl Spelling {
 pub(crate) fn map(headers: &Headers, spelling: Spelling) -> VecHeaderMap {
     let mut map = VecHeaderMap::default();
     for (name, value) in headers.iter() {
-        // This map takes every write.
+        // This map accepts every write.
         let _ = map.add(&spelling.of(name), value);
     }
     map
 }
 
 impl Exchange {
-    /// The request as it goes to the upstream.
+    /// The request in the form for the upstream.
     pub(crate) fn forwarded(&self, body: Vec<u8>) -> Request {
         let pairs = self.request.pairs();
         let headers = pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
         Request { headers: headers.collect(), body: vec![body], ..Request::default() }
     }
 
-    /// The response as it goes to the client.
+    /// The response in the form for the client.
     pub(crate) fn delivered(self) -> Response {
         let pairs = self.response.pairs();
         let headers = pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
@@ -96,7 +96,7 @@ impl Exchange {
     }
 }
 
-/// The guest's own answer as it goes to the client.
+/// The guest's own answer in the form for the client.
 pub(crate) fn answered(answer: &LocalResponse<'_>) -> Result<Response> {
     let mut response = Response::new(u16::try_from(answer.status_code)?).body(answer.body.to_vec());
     for (name, value) in &answer.headers {

@@ -1,5 +1,5 @@
-//! tollbell on the crate `proxy-wasm-host`, which others have written: what the specification leaves open, it decides
-//! in its own way. The crate runs the module; what a proxy does around it is [`Peer`].
+//! tollbell on the independent crate `proxy-wasm-host`, which has its own answers to questions that the specification
+//! leaves open. The crate runs the module. [`Peer`] does the work of a proxy around it.
 
 mod exchange;
 mod peer;

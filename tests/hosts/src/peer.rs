@@ -1,4 +1,5 @@
-//! A small proxy around the guests: threads without threads, a clock that stands, an upstream, targets of callouts.
+//! A small proxy around the guests: workers without threads, a clock that moves on request, an upstream, and callout
+//! targets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +25,11 @@ use crate::services::{Asked, Services};
 /// 2026-01-01T00:00:00Z, as in the shim.
 const START: u64 = 1_767_225_600_000_000_000;
 const VM_ID: &[u8] = b"peer";
-/// How long a message may take that is expected: time that the story does not tell of.
+/// How long an expected message may take, in addition to the time in the story.
 const PATIENCE: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(50);
 
-/// A module, compiled.
+/// A compiled module.
 #[derive(Clone)]
 pub struct Compiled {
     host: Host,
@@ -39,17 +40,17 @@ impl Compiled {
     /// Compiles a module.
     ///
     /// # Errors
-    /// When it is none.
+    /// The bytes are not a module.
     pub fn new(module: &[u8]) -> Result<Self> {
         let engine = Engine::new()?;
         Ok(Compiled { host: Host::new(&engine)?, module: Module::new(&engine, module)? })
     }
 }
 
-/// The crate's host with so many VMs of one `vm_id`, and what a proxy does around it.
+/// The crate's host with several VMs of one `vm_id`, and the work of a proxy around it.
 pub struct Peer {
     compiled: Compiled,
-    /// How the names of clients' headers come.
+    /// The case of the names of clients' headers.
     spelling: Spelling,
     services: Arc<Services>,
     vm_services: VmServices,
@@ -70,11 +71,11 @@ struct Vm {
     root: ContextId,
     next_tick: Option<u64>,
     period: Option<Duration>,
-    /// Lent to the guest for every call.
+    /// The exchange that is lent to the guest for each call.
     exchange: Exchange,
 }
 
-/// A callout's reply on its way.
+/// The reply to a callout, before it arrives.
 struct Reply {
     due: u64,
     to: Asked,
@@ -82,10 +83,10 @@ struct Reply {
 }
 
 impl Peer {
-    /// Starts the module on a story's configuration.
+    /// Starts the module with the configuration of a story.
     ///
     /// # Errors
-    /// When the host or the module refuses something.
+    /// The host or the module refuses the configuration.
     pub fn start(story: &Story, compiled: &Compiled, spelling: Spelling) -> Result<Self> {
         let loaded = config::read(&story.envoy).map_err(|errors| anyhow!("{errors}"))?;
         let filter = loaded.bootstrap.listeners.first().and_then(|listener| listener.manager.filters.first());
@@ -185,13 +186,13 @@ impl Peer {
         }
     }
 
-    /// Everything that needs no time.
+    /// Does everything that needs no time.
     fn settle(&mut self) -> Result<()> {
         loop {
             let now = self.services.now();
             let due = self.replies.iter().position(|reply| reply.due <= now);
             if let Some(Reply { to, response, .. }) = due.map(|at| self.replies.remove(at)) {
-                // The guest may be of a configuration that is gone.
+                // The guest may belong to a configuration that has ended.
                 if let Some(index) = self.vms.iter().position(|vm| vm.guest.id() == to.guest) {
                     self.call(index, |scope| scope.on_http_call_response(to.context, to.callout, response))?;
                 }
@@ -205,7 +206,7 @@ impl Peer {
         }
     }
 
-    /// Tells a VM of the queues that it has registered; every registrant hears of them here, not the last alone.
+    /// Tells a VM about the queues that it has registered. In this host every registrant is told, not only the last.
     fn wake(&mut self, index: usize) -> Result<()> {
         let vm = &self.vms[index];
         let root = vm.root;
@@ -217,7 +218,7 @@ impl Peer {
         Ok(())
     }
 
-    /// The request through the guest, until it is answered or goes on. None where it waits.
+    /// Passes the request through the guest, until it is answered or continues. `None` if it waits.
     fn admit(&mut self, index: usize, stream: ContextId, request: &Request) -> Result<Option<Vec<u8>>> {
         let count = u32::try_from(request.headers.len())?;
         let has_body = !request.body.is_empty();
@@ -270,7 +271,7 @@ impl Peer {
 }
 
 impl Vm {
-    /// A period counts from when it was set, or from the last tick.
+    /// A period counts from the time when it was set, or from the last tick.
     fn follow_ticks(&mut self, now: u64) {
         let period = self.guest.tick_period(self.root);
         if period != self.period || self.next_tick.is_some_and(|due| due <= now) {

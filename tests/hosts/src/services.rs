@@ -1,4 +1,4 @@
-//! What all guests share: the clock, the log, the callouts that have been asked for, the queues that have something.
+//! The services that all guests share: the clock, the log, the requested callouts, the queues with messages.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use proxy_wasm_host::abi::v0_2_1::{
     CalloutId, Callouts, Clock, ContextId, GuestId, HttpCall, HttpCallRefusal, Invocation, LogContext, LogSink,
 };
 
-/// A callout that a guest has asked for.
+/// A callout that a guest has requested.
 pub(crate) struct Asked {
     pub(crate) guest: GuestId,
     pub(crate) context: ContextId,
@@ -23,7 +23,7 @@ pub(crate) struct Services {
     clusters: Vec<String>,
     warnings: Mutex<Vec<String>>,
     asked: Mutex<Vec<Asked>>,
-    /// How many messages were put into queues.
+    /// The number of messages that were put into queues.
     enqueued: Mutex<usize>,
 }
 

@@ -1,5 +1,5 @@
-//! Stories of `tests/stories` on the crate `proxy-wasm-host`, which others have written: quotas, refusals, headers, ticks
-//! and webhooks come out as they do in Envoy.
+//! Stories of `tests/stories` on the independent crate `proxy-wasm-host`: quotas, refusals, headers, ticks and webhooks
+//! have the same results as in Envoy.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Those that make no faults: only the shim has them.
+/// The stories without faults. Only the shim has faults.
 fn stories() -> Result<Vec<Story>> {
     let mut stories = Story::read_all(&[root().join("tests/stories")])?;
     stories.retain(|story| !story.steps.iter().any(|step| matches!(step.action, Action::Fault(_))));
@@ -21,7 +21,7 @@ fn stories() -> Result<Vec<Story>> {
 }
 
 #[test]
-fn every_story_without_faults_comes_out() -> Result<()> {
+fn every_story_without_faults_succeeds() -> Result<()> {
     let path = root().join("dist/tollbell.wasm");
     let module = fs::read(&path).with_context(|| format!("{} is not built; run `make test-hosts`", path.display()))?;
     let compiled = Compiled::new(&module)?;

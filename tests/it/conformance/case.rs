@@ -1,4 +1,4 @@
-//! Cases as the files in `tests/conformance` have them, and what a host did with one.
+//! Cases in the form of the files in `tests/conformance`, and the behaviour of a host in each.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,43 +15,43 @@ pub struct Theme {
     /// The file's name without its ending.
     #[serde(skip)]
     pub name: String,
-    /// In the order in which they run.
+    /// The cases in the order in which they run.
     pub cases: Vec<Case>,
 }
 
-/// Scripts, and requests that set them going.
+/// Scripts, and the requests that run them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// Unique in all files.
+    /// A name that is unique in all files.
     pub name: String,
     /// The script of the only filter.
     pub script: Option<String>,
-    /// The filters, from downstream to upstream, if they are not just one with a script.
+    /// The filters, from downstream to upstream, if there is more than one script.
     #[serde(default)]
     pub filters: Vec<Filter>,
-    /// What is sent, one after the other; one GET if nothing is said.
+    /// The requests, one after the other; one GET by default.
     #[serde(default = "one_get")]
     pub requests: Vec<Request>,
-    /// Where the listener's only route leads.
+    /// The target of the listener's only route.
     #[serde(default)]
     pub route: Route,
-    /// How the upstream answers.
+    /// The answer of the upstream.
     #[serde(default)]
     pub upstream: Answer,
-    /// Whether HTTP/1.1 trailers pass.
+    /// True if HTTP/1.1 trailers pass.
     #[serde(default)]
     pub trailers: bool,
-    /// Whether the listener has a direction, and listener and route have metadata.
+    /// True if the listener has a direction, and listener and route have metadata.
     #[serde(default)]
     pub decorated: bool,
-    /// Whether the lines of the setup are observed, sorted, instead of those of the traffic.
+    /// True if the lines of the setup are observed, sorted, instead of those of the traffic.
     #[serde(default)]
     pub setup: bool,
-    /// Whether the case needs a process of its own, because the host may refuse it or die of it.
+    /// True if the case needs its own process, because the host may refuse it or die.
     #[serde(default)]
     pub own_process: bool,
-    /// The case is not over until a log line contains this.
+    /// The case continues until a log line contains this text.
     pub until: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub struct Filter {
     /// The plugin's root_id.
     #[serde(default)]
     pub root_id: String,
-    /// What is added to the case's vm_id. Filters of a case with equal VM settings share a VM.
+    /// The suffix of the case's vm_id. Filters of a case with equal VM settings share a VM.
     #[serde(default)]
     pub vm: String,
     /// As in Envoy's PluginConfig; Envoy's default if empty.
@@ -77,7 +77,7 @@ pub struct Filter {
     /// Hostcalls and callbacks to allow; all if empty.
     #[serde(default)]
     pub allowed: Vec<String>,
-    /// Whether there is no configuration at all, rather than an empty one.
+    /// True if there is no configuration at all, instead of an empty one.
     #[serde(default)]
     pub unconfigured: bool,
     /// As in Envoy's PluginConfig.
@@ -85,18 +85,18 @@ pub struct Filter {
     pub allow_on_headers_stop_iteration: bool,
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
-    /// To the cluster of an upstream that answers.
+    /// The cluster of an upstream that answers.
     #[default]
     Upstream,
-    /// To a cluster where nobody listens.
+    /// A cluster without a server.
     Refused,
-    /// To a direct response: 200 `direct`.
+    /// A direct response: 200 `direct`.
     Direct,
-    /// Nowhere.
+    /// No target.
     None,
 }
 
@@ -108,19 +108,19 @@ pub struct Request {
     pub method: String,
     /// The path and query.
     pub path: String,
-    /// Beside `host`.
+    /// Headers in addition to `host`.
     pub headers: Vec<String>,
     /// The body, sent with its length.
     pub body: String,
-    /// How often the body is repeated.
+    /// The number of repetitions of the body.
     pub repeat: usize,
     /// The body, chunked, with a pause before each chunk.
     pub chunks: Vec<String>,
-    /// Trailers behind the chunks.
+    /// The trailers after the chunks.
     pub trailers: Vec<String>,
-    /// Whether the next request waits until this one is answered.
+    /// True if the next request waits until this one is answered.
     pub wait: bool,
-    /// The client hangs up after so many milliseconds without an answer.
+    /// The time without an answer after which the client closes the connection, in milliseconds.
     pub hang_up_ms: Option<u64>,
 }
 
@@ -144,7 +144,7 @@ fn one_get() -> Vec<Request> {
     vec![Request::default()]
 }
 
-/// How a server answers.
+/// The answer of a server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
@@ -156,11 +156,11 @@ pub struct Answer {
     pub body: String,
     /// The body, chunked, with a pause before each chunk.
     pub chunks: Vec<String>,
-    /// Trailers behind the chunks.
+    /// The trailers after the chunks.
     pub trailers: Vec<String>,
     /// The time before the answer.
     pub delay_ms: u64,
-    /// Whether the server hangs up in the middle of the body.
+    /// True if the server closes the connection in the middle of the body.
     pub cut: bool,
 }
 
@@ -178,19 +178,19 @@ impl Default for Answer {
     }
 }
 
-/// What was seen of a case.
+/// The observed behaviour in a case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
-    /// Whether the host did not start.
+    /// True if the host did not start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
-    /// What the client got, by request.
+    /// The responses that the client got, by request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub responses: Vec<Seen>,
-    /// What upstream and callout server got, sorted by method and path.
+    /// The requests that the upstream and the callout server got, sorted by method and path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream_requests: Vec<Seen>,
-    /// The guests' lines, `[plugin] text`, or `[plugin level] text` if the level is not info.
+    /// The guests' lines: `[plugin] text`, or `[plugin level] text` if the level is not info.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_lines: Vec<String>,
 }
@@ -209,12 +209,12 @@ pub struct Seen {
     /// Trailers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trailers: Vec<String>,
-    /// Whether the connection was closed before the end.
+    /// True if the connection was closed before the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
 }
 
-/// What is on record of a case.
+/// The record of a case.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     name: String,
@@ -223,13 +223,13 @@ struct Record {
 }
 
 impl Case {
-    /// The filters, with one made of `script`.
+    /// The filters, including one made from `script`.
     pub fn filters(&self) -> Vec<Filter> {
         let only = self.script.iter().map(|script| Filter { script: script.clone(), ..Filter::default() });
         only.chain(self.filters.iter().cloned()).collect()
     }
 
-    /// The name of the n-th filter's plugin: the case's, and a letter.
+    /// The name of the n-th filter's plugin: the case's name and a letter.
     pub fn plugin(&self, n: usize) -> String {
         format!("{}.{}", self.name, ["a", "b", "c", "d"].get(n).unwrap_or(&"more"))
     }
@@ -269,14 +269,14 @@ pub fn themes() -> Result<Vec<Theme>> {
 }
 
 impl Theme {
-    /// What is on record, by the case's name.
+    /// The recorded behaviour, by the case's name.
     pub fn recorded(&self) -> Result<Vec<(String, Observed)>> {
         let Ok(text) = fs::read_to_string(record(&self.name)) else { return Ok(Vec::new()) };
         let records: Vec<Record> = serde_norway::from_str(&text).with_context(|| self.name.clone())?;
         Ok(records.into_iter().map(|record| (record.name, record.observed)).collect())
     }
 
-    /// Replaces what is on record.
+    /// Replaces the record.
     pub fn write_record(&self, observed: Vec<(String, Observed)>) -> Result<()> {
         let records: Vec<Record> = observed.into_iter().map(|(name, observed)| Record { name, observed }).collect();
         Ok(fs::write(record(&self.name), serde_norway::to_string(&records)?)?)

@@ -1,23 +1,23 @@
-//! The Envoy configuration of a theme: a listener for each case, and the clusters that all share.
+//! The Envoy configuration of a theme: a listener for each case, and the shared clusters.
 
 use super::case::{Case, Filter, Route};
 
-/// The module that every filter runs.
+/// The module of every filter.
 const PROBE: &str = "dist/test/probe.wasm";
 
-/// Where things listen.
+/// The ports.
 pub struct Ports {
-    /// By case.
+    /// The ports of the listeners, by case.
     pub listeners: Vec<u16>,
-    /// Envoy's admin.
+    /// The port of Envoy's admin interface.
     pub admin: u16,
     /// The server that is both upstream and callout target.
     pub upstream: u16,
-    /// Where nobody listens.
+    /// A port without a server.
     pub refused: u16,
 }
 
-/// A static Envoy configuration. `ports.listeners` are as many as `cases`.
+/// A static Envoy configuration. There are as many `ports.listeners` as `cases`.
 pub fn yaml(cases: &[&Case], ports: &Ports) -> String {
     let listeners: String = cases.iter().zip(&ports.listeners).map(|(case, port)| listener(case, *port)).collect();
     let clusters: String = [("upstream", ports.upstream), ("callout", ports.upstream), ("refused", ports.refused)]
@@ -36,7 +36,7 @@ fn address(port: u16) -> String {
     format!("address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}")
 }
 
-/// A cluster with one endpoint, which also takes and gives trailers.
+/// A cluster with one endpoint, which supports trailers in both directions.
 fn cluster(name: &str, port: u16) -> String {
     format!(
         r#"  - name: {name}

@@ -12,23 +12,23 @@ use host_shim::{Limits, LogLevel, LogLine, Modules, config};
 use tollbell_tests::envoy::{Process, command};
 use tollbell_tests::{client, project_root};
 
-/// What runs the cases.
+/// A program that runs the cases.
 pub trait Host: Sized + Send + Sync + 'static {
-    /// Starts on an Envoy configuration with one worker, and waits until it serves; an error that shows the host's log
-    /// if it ends instead.
+    /// Starts with an Envoy configuration with one worker, and waits until it serves. If it ends instead, the error
+    /// contains the host's log.
     fn start(yaml: &str, admin: u16) -> impl Future<Output = Result<Self>> + Send;
 
-    /// The lines that guests have logged so far, at level info and above.
+    /// The lines of the guests so far, at level info and above.
     fn lines(&self) -> Vec<Line>;
 }
 
 /// A line that a guest has logged.
 pub struct Line {
-    /// The plugin's name, root_id and vm_id, those that are not empty, with spaces between.
+    /// The plugin's name, root_id and vm_id, without empty ones, with spaces between.
     pub origin: String,
     /// `info`, `warning`, `error` or `critical`.
     pub level: String,
-    /// What it logged, a newline as `\n`.
+    /// The text, with `\n` for a newline.
     pub text: String,
 }
 
@@ -109,7 +109,7 @@ impl Envoy {
 impl Drop for Envoy {
     fn drop(&mut self) {
         if std::env::var_os("KEEP").is_none() {
-            // A test's output is shown only if it fails.
+            // The output of a test is shown only if it fails.
             println!("---- Envoy's log ----\n{}", self.log());
             let _ = fs::remove_dir_all(&self.folder);
         }

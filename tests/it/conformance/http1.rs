@@ -1,4 +1,4 @@
-//! HTTP/1.1 as it is on the wire, for both ends: no library between a case and the host changes a byte.
+//! HTTP/1.1 as bytes, for both ends, so that no library changes a byte between a case and the host.
 
 use std::time::Duration;
 
@@ -8,29 +8,28 @@ use tokio::net::TcpStream;
 
 use super::case::Seen;
 
-/// Long enough for the host to see what was sent before as a piece of its own.
+/// The pause between chunks, long enough for the host to see each part separately.
 const BETWEEN_CHUNKS: Duration = Duration::from_millis(40);
 
 /// A message to send. Headers are `name: value`.
 pub struct Message<'m> {
     /// `GET / HTTP/1.1`
     pub start: String,
-    /// Without those about the body's length.
+    /// The headers, without those about the body's length.
     pub headers: Vec<String>,
-    /// Sent with its length.
+    /// The body, sent with its length.
     pub body: &'m str,
-    /// Sent instead of `body`, if any.
+    /// The chunks, sent instead of `body`, if there are any.
     pub chunks: &'m [String],
-    /// Behind the chunks.
+    /// The trailers after the chunks.
     pub trailers: &'m [String],
-    /// Whether the length is said although the body is empty.
+    /// True if the length is sent although the body is empty.
     pub always_length: bool,
-    /// Whether only half of the body is sent.
+    /// True if only half of the body is sent.
     pub cut: bool,
 }
 
 impl Message<'_> {
-    /// Sends it.
     pub async fn send(&self, stream: &mut BufReader<TcpStream>) -> Result<()> {
         let mut head = format!("{}\r\n", self.start);
         let chunked = !self.chunks.is_empty() || !self.trailers.is_empty();
@@ -63,8 +62,8 @@ impl Message<'_> {
     }
 }
 
-/// Reads a message; `None` if the peer closes instead. `has_no_body` says of a response that it has none whatever its
-/// headers say.
+/// Reads a message; `None` if the peer closes the connection instead. `has_no_body` means that a response has no body,
+/// whatever its headers say.
 pub async fn receive(stream: &mut BufReader<TcpStream>, is_response: bool, has_no_body: bool) -> Result<Option<Seen>> {
     let Some(start) = line(stream).await? else { return Ok(None) };
     let mut seen = Seen { start: short_start(&start, is_response)?, ..Seen::default() };
@@ -101,7 +100,7 @@ pub async fn receive(stream: &mut BufReader<TcpStream>, is_response: bool, has_n
     Ok(Some(seen))
 }
 
-/// What is longer than this is shown by its beginning and its length.
+/// Longer bodies are shown by their beginning and their length.
 const SHOWN: usize = 300;
 
 fn shown(bytes: &[u8]) -> String {
@@ -137,7 +136,7 @@ async fn fields(stream: &mut BufReader<TcpStream>) -> Result<Vec<String>> {
     }
 }
 
-/// A chunked body, and whether it came to its end.
+/// Reads a chunked body. Returns whether it was complete.
 async fn chunks(stream: &mut BufReader<TcpStream>) -> Result<(Vec<u8>, bool)> {
     let mut body = Vec::new();
     loop {

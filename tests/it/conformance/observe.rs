@@ -1,4 +1,4 @@
-//! Running a case and seeing what happens.
+//! Runs a case and observes it.
 
 use std::net::TcpListener;
 use std::sync::LazyLock;
@@ -17,13 +17,13 @@ use super::host::Host;
 use super::http1::{Message, receive};
 use super::server::Server;
 
-/// A case is over when no line has come for so long.
+/// A case is over after this time without a line.
 const QUIET: Duration = Duration::from_millis(120);
 
-/// Nothing that a case waits for takes longer.
+/// The maximum time that a case waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a host does in the cases of a theme, in their order.
+/// The behaviour of a host in the cases of a theme, in their order.
 pub async fn observe_theme<H: Host>(theme: &Theme) -> Result<Vec<(String, Observed)>> {
     let upstream = Server::start().await?;
     let (own, common): (Vec<&Case>, Vec<&Case>) = theme.cases.iter().partition(|case| case.own_process);
@@ -39,7 +39,7 @@ pub async fn observe_theme<H: Host>(theme: &Theme) -> Result<Vec<(String, Observ
     Ok(observed)
 }
 
-/// What a host does in some cases that share a process.
+/// The behaviour of a host in some cases that share a process.
 async fn observe<H: Host>(cases: &[&Case], upstream: &Server) -> Result<Vec<(String, Observed)>> {
     if cases.is_empty() {
         return Ok(Vec::new());
@@ -65,7 +65,8 @@ async fn observe<H: Host>(cases: &[&Case], upstream: &Server) -> Result<Vec<(Str
     Ok(observed)
 }
 
-/// A free port that nobody gets twice, and that the system gives no client: Envoy would share it with another Envoy.
+/// A free port that is used only once, and that the system gives to no client. Otherwise Envoy would share it with
+/// another Envoy.
 fn fresh_port() -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(10_000 + std::process::id() % 20 * 1000)?;
@@ -90,7 +91,7 @@ async fn send_all<H: Host>(case: &Case, port: u16, host: &H) -> Result<Vec<Seen>
             }
         }
         responses.push(response);
-        // The stream's last callbacks come before the next one's first.
+        // The last callbacks of the stream come before the first of the next one.
         quiet(case, host, QUIET / 3).await;
     }
     let mut seen = Vec::new();
@@ -115,7 +116,7 @@ async fn send(port: u16, request: Request) -> Result<Seen> {
         always_length: false,
         cut: false,
     };
-    // A host may answer and hang up before it has read everything.
+    // A host may answer and close the connection before it has read everything.
     let sent = message.send(&mut stream).await;
     let patience = request.hang_up_ms.map_or(PATIENCE, Duration::from_millis);
     let nothing = || Seen { start: "nothing".to_owned(), ..Seen::default() };
@@ -128,7 +129,7 @@ async fn send(port: u16, request: Request) -> Result<Seen> {
     }
 }
 
-/// The case's lines, when there are no more.
+/// The case's lines, after the last has come.
 async fn settled<H: Host>(case: &Case, host: &H) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     if let Some(until) = &case.until {
@@ -140,7 +141,7 @@ async fn settled<H: Host>(case: &Case, host: &H) -> Vec<String> {
     lines(case, host)
 }
 
-/// Waits until no line of the case has come for a while.
+/// Waits until no line of the case has come for `span`.
 async fn quiet<H: Host>(case: &Case, host: &H, span: Duration) {
     let deadline = Instant::now() + PATIENCE;
     let (mut count, mut since) = (lines(case, host).len(), Instant::now());
@@ -155,7 +156,7 @@ async fn quiet<H: Host>(case: &Case, host: &H, span: Duration) {
 
 /// The lines of a case: those of the traffic, or those of the setup, sorted.
 fn lines<H: Host>(case: &Case, host: &H) -> Vec<String> {
-    // Envoy leaves out the plugin's name where a root context logs.
+    // Envoy leaves out the plugin's name if a root context logs.
     let origins: Vec<[String; 2]> = case
         .filters()
         .iter()
@@ -170,7 +171,7 @@ fn lines<H: Host>(case: &Case, host: &H) -> Vec<String> {
     let shown = |line: super::host::Line| {
         let mut filters = (0..origins.len()).filter(|n| origins[*n].contains(&line.origin));
         let plugin = case.plugin(filters.next()?);
-        // Root contexts of filters that differ in neither root_id nor vm_id log alike.
+        // Root contexts of filters with the same root_id and vm_id log with the same origin.
         let letter = if filters.next().is_some() { "?" } else { plugin.rsplit('.').next()? };
         let is_setup = line.text.starts_with("setup ");
         if is_setup != case.setup {
@@ -190,7 +191,7 @@ fn lines<H: Host>(case: &Case, host: &H) -> Vec<String> {
     lines
 }
 
-/// What differs from run to run, and what stands for it.
+/// Values that differ between runs, with their replacements.
 static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let rules = [
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
@@ -201,7 +202,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     rules.iter().filter_map(|(rule, name)| Some((Regex::new(rule).ok()?, *name))).collect()
 });
 
-/// Replaces what varies, everywhere.
+/// Replaces all varying values.
 fn blank(mut observed: Observed) -> Observed {
     let messages = observed.responses.iter_mut().chain(&mut observed.upstream_requests);
     let parts = messages

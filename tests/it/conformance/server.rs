@@ -1,4 +1,4 @@
-//! The upstream and the server of callouts.
+//! The upstream and the callout server.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 use super::case::{Answer, Seen};
 use super::http1::{Message, receive};
 
-/// A server that records what it gets. It ends when dropped.
+/// A server that records requests. Dropping it ends it.
 pub struct Server {
-    /// Where it listens.
+    /// The port.
     pub port: u16,
     state: Arc<Mutex<State>>,
     task: JoinHandle<()>,
@@ -35,20 +35,20 @@ impl Server {
         let task = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                // A host that hangs up is no error here.
+                // A host that closes the connection is no error here.
                 tokio::spawn(serve(stream, Arc::clone(&shared)));
             }
         });
         Ok(Server { port, state, task })
     }
 
-    /// Forgets what came, and answers like this from now on.
+    /// Deletes the recorded requests, and sets the answer from now on.
     pub fn reset(&self, answer: &Answer) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State { received: Vec::new(), answer: answer.clone() };
     }
 
-    /// What came since.
+    /// The requests since the last reset.
     pub fn received(&self) -> Vec<Seen> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).received.clone()
     }
@@ -87,7 +87,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Result<()> {
     Ok(())
 }
 
-/// What a callout is answered: its path says how.
+/// The answer to a callout, which its path determines.
 fn callout_answer(start: &str) -> Option<Answer> {
     let manner = start.split(' ').nth(1)?.strip_prefix("/callout/")?;
     let answer = Answer { headers: vec!["x-callout: yes".to_owned()], body: "called".to_owned(), ..Answer::default() };

@@ -18,14 +18,14 @@ async fn test(world: &World, webhook: &str) -> Result<Value> {
     let mut answer: Value = serde_json::from_str(&reply.body)?;
     assert_eq!(answer["webhook"].take(), webhook);
     let took = Duration::from_millis(answer["took_ms"].take().as_u64().context("no time")?);
-    // Either clock rounds.
+    // Both clocks round.
     assert!(took <= reply.took + Duration::from_millis(2), "{took:?} of {:?}", reply.took);
     Ok(answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_test_tells_what_is_reachable_and_why_something_is_not() -> Result<()> {
-    // One that takes connections and never says anything.
+async fn a_connection_test_reports_reachability_and_reasons() -> Result<()> {
+    // A server that accepts connections and never answers.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let (silent_port, refusing_port) = (silent.local_addr()?.port(), free_port()?);
     let accepting = tokio::spawn(async move {
@@ -47,7 +47,7 @@ async fn a_test_tells_what_is_reachable_and_why_something_is_not() -> Result<()>
             webhook("refusing", &format!("http://127.0.0.1:{refusing_port}/in")),
             webhook("silent", &format!("http://127.0.0.1:{silent_port}/in")),
             webhook("nowhere", "http://no-such-host.invalid/in"),
-            // What Slack and Teams call a webhook: a URL whose path is the secret.
+            // A webhook URL as Slack and Teams use it: its path is the secret.
             webhook("no-tls", &format!("https://127.0.0.1:{}/services/hunter2?sig=hunter2", plain.port)),
         ],
         "admin": admin(),
@@ -66,7 +66,7 @@ async fn a_test_tells_what_is_reachable_and_why_something_is_not() -> Result<()>
         assert_eq!(names, ["host", "user-agent"], "{request:?}");
         assert!(!format!("{request:?}").contains("hunter2"));
     }
-    // At once, so that the slow ones wait together.
+    // All at once, so that the slow ones wait together.
     let (refusing, silent, nowhere, no_tls) =
         tokio::join!(test(&world, "refusing"), test(&world, "silent"), test(&world, "nowhere"), test(&world, "no-tls"));
     let mut wrong = Vec::new();
@@ -81,20 +81,20 @@ async fn a_test_tells_what_is_reachable_and_why_something_is_not() -> Result<()>
         wrong.extend((!told.starts_with(error)).then(|| format!("{told:?} is not {error:?}")));
     }
     assert_eq!(wrong, Vec::<String>::new());
-    // Whether it is TLS that fails is found out by asking the same port without, for nothing that is the target's own.
+    // To detect a failure of TLS, the same port is asked without TLS, for a path that is not the target's own.
     let asked = plain.received();
     let [request] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!((request.method.as_str(), request.target.as_str(), request.body.len()), ("OPTIONS", "/", 0));
     assert!(!format!("{request:?}").contains("hunter2"), "{request:?}");
-    // Of the reachable one's own path there was nothing but HEAD.
+    // For the reachable target's own path there was only HEAD.
     assert!(world.receiver.received().iter().all(|request| request.method == "HEAD"));
     accepting.abort();
     Ok(())
 }
 
-/// Then whether it is TLS that fails cannot be found out.
+/// Without such a cluster, a failure of TLS cannot be detected.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_cluster_for_http_a_test_tells_what_it_knows() -> Result<()> {
+async fn without_a_cluster_for_http_a_connection_test_reports_what_is_known() -> Result<()> {
     let plain = Server::start().await?;
     let config = json!({
         "apis": [{ "api_id": "orders", "use_keyless": true }],
@@ -113,7 +113,7 @@ async fn without_a_cluster_for_http_a_test_tells_what_it_knows() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_go_away_while_they_wait_leave_nothing_behind() -> Result<()> {
+async fn clients_that_leave_while_they_wait_leave_no_state() -> Result<()> {
     let config = json!({
         "apis": [{ "api_id": "orders", "use_keyless": true }],
         "webhooks": [{ "name": "crm", "target_url": "http://RECEIVER/in" }],
@@ -135,9 +135,9 @@ async fn clients_that_go_away_while_they_wait_leave_nothing_behind() -> Result<(
     Ok(())
 }
 
-/// Where Envoy hands over bodies of requests that wait, one that waits for something else must wait on.
+/// If Envoy passes bodies of waiting requests, a request that waits for something else must still wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_for_a_test_never_reaches_the_upstream_not_even_with_a_body() -> Result<()> {
+async fn a_request_for_a_connection_test_never_reaches_the_upstream() -> Result<()> {
     let config = json!({
         "apis": [{ "api_id": "orders", "use_keyless": true }],
         "webhooks": [{ "name": "crm", "target_url": "http://RECEIVER/in" }],

@@ -17,7 +17,7 @@ fn samples() -> Result<Vec<Value>> {
     lines.lines().map(|line| serde_json::from_str(line).context("a sample")).collect()
 }
 
-/// Of each event that an organisation's `event_options` can name: the names of its messages.
+/// The events that an organisation's `event_options` can name, each with the names of its messages.
 const DASHBOARD: [(&str, &[&str]); 6] = [
     ("api_event", &["api_event.add", "api_event.update", "api_event.delete"]),
     ("key_event", &["key_event.add", "key_event.update", "key_event.delete"]),
@@ -37,11 +37,11 @@ const DASHBOARD: [(&str, &[&str]); 6] = [
 
 const ORG_OF_SAMPLE: &str = "5e2743567c1f8800018bdf35";
 
-/// A channel for each event: of the portal's a named webhook, of the dashboard's one for each organisation.
+/// A channel for each event: a named webhook for each of the portal's, and one per organisation for the dashboard's.
 fn config() -> Result<Value> {
     let portal = samples()?.into_iter().filter_map(|sample| Some(sample["Event"].as_str()?.to_owned()));
     let webhook = |event: String| {
-        // The documentation's list spells them so.
+        // The documentation's list has this spelling.
         let listed = event.replace("Organisation", "Organization");
         json!({ "name": format!("channel of {event}"), "target_url": format!("http://RECEIVER/{event}"),
             "headers": { "X-Channel": event }, "events": [listed] })
@@ -69,20 +69,20 @@ async fn post(world: &World, body: impl ToString) -> Result<(u16, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_that_is_posted_reaches_its_channel_as_documented() -> Result<()> {
+async fn every_posted_event_reaches_its_channel_as_documented() -> Result<()> {
     let world = world(&config()?).await?;
     let mut expected = BTreeMap::new();
     let samples = samples()?;
     let (portal, key_request) = samples.split_at(13);
     ensure!(key_request.len() == 1, "fourteen samples");
-    // The portal's in one list, as they are documented; one of them by itself too, in the short form.
+    // The portal's events in one list, as documented, and one of them alone in the short form.
     let (status, answer) = post(&world, json!(portal)).await?;
     assert_eq!((status, &answer["accepted"]), (202, &json!(vec![json!({ "handlers": 1 }); 13])));
     for sample in portal {
         let event = sample["Event"].as_str().context("a name")?;
         expected.entry(format!("/{event}")).or_insert_with(Vec::new).push(sample.clone());
     }
-    // The dashboard's one by one: the organisation stands in the sample's data, or beside it.
+    // The dashboard's events one by one. The organisation is in the sample's data, or next to it.
     assert_eq!(post(&world, &key_request[0]).await?.0, 202);
     expected.insert(format!("/{ORG_OF_SAMPLE}/key_request_event"), vec![key_request[0].clone()]);
     for (event, names) in DASHBOARD {
@@ -92,7 +92,7 @@ async fn every_event_that_is_posted_reaches_its_channel_as_documented() -> Resul
             assert_eq!((status, answer), (202, json!({ "accepted": [{ "handlers": 1 }] })), "{name}");
             let messages = expected.entry(format!("/acme/{event}")).or_insert_with(Vec::new);
             messages.push(json!({ "event": name, "data": data }));
-            // Of an organisation that has no channel nobody hears.
+            // An organisation without a channel is not notified.
             let quiet = json!({ "event": name, "org_id": "quiet", "data": data });
             assert_eq!(post(&world, quiet).await?.1, json!({ "accepted": [{ "handlers": 0 }] }));
         }
@@ -115,7 +115,7 @@ async fn every_event_that_is_posted_reaches_its_channel_as_documented() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_an_event_is_told_and_nothing_of_it_is_sent() -> Result<()> {
+async fn errors_in_a_posted_event_are_reported_and_nothing_is_sent() -> Result<()> {
     let world = world(&config()?).await?;
     let samples = samples()?;
     let changed = |place: usize, pointer: &str, value: Value| {
@@ -152,7 +152,7 @@ async fn what_is_wrong_with_an_event_is_told_and_nothing_of_it_is_sent() -> Resu
         let paths: Vec<&str> =
             answer["errors"].as_array().context("errors")?.iter().filter_map(|e| e["path"].as_str()).collect();
         assert_eq!((status, paths), (422, vec![path]), "{event}: {answer}");
-        // In a list its place is told, and the good ones are not taken either.
+        // For a list the error has the index, and the valid events are not taken either.
         let (status, answer) = post(&world, json!([samples[0], event])).await?;
         let first = answer["errors"][0]["path"].as_str().context("a path")?;
         assert_eq!(status, 422);
@@ -194,7 +194,7 @@ async fn a_post_with_trailers_ends_in_the_filter_too() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_envoy_keeps_a_body_back_the_answer_says_so() -> Result<()> {
+async fn if_envoy_does_not_pass_the_body_the_answer_says_so() -> Result<()> {
     const ALLOW: &str = "                allow_on_headers_stop_iteration: true\n";
     let world = World::with_setup(|upstream, receiver| {
         let setup = Setup::config(&config()?, upstream, receiver)?;
@@ -210,7 +210,7 @@ async fn where_envoy_keeps_a_body_back_the_answer_says_so() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_finds_no_room_is_said_to_whoever_handed_it_in() -> Result<()> {
+async fn a_posted_event_without_room_is_reported_in_the_answer() -> Result<()> {
     let mut config = config()?;
     config["delivery"] = json!({ "capacity": 16 });
     let world = world(&config).await?;
@@ -230,9 +230,9 @@ async fn what_finds_no_room_is_said_to_whoever_handed_it_in() -> Result<()> {
         .collect();
     assert!((1..=16).contains(&expected.len()), "{}", expected.len());
     assert_eq!(world.envoy.metric("tollbell_dropped{}").await?, (events.len() - expected.len()) as u64);
-    // What was taken arrives, and is all that does.
+    // Accepted events arrive, and no others.
     world.receiver.set_manner(Manner::default());
-    eventually("what was taken is delivered", async || {
+    eventually("accepted events are delivered", async || {
         Ok(world.envoy.metric("tollbell_delivered{}").await? == expected.len() as u64)
     })
     .await?;
@@ -246,14 +246,15 @@ async fn what_finds_no_room_is_said_to_whoever_handed_it_in() -> Result<()> {
     Ok(())
 }
 
-/// What of a reply could tell one path from another. Envoy closes the connection if it has not read a body.
+/// The parts of a reply that could distinguish one path from another. Envoy closes the connection if it has not read a
+/// body.
 fn told(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
     let telling = reply.headers.iter().filter(|(name, _)| name != "date" && name != "connection").cloned().collect();
     (reply.status, telling, reply.body.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_token_a_thousand_tries_learn_nothing_and_are_one_message() -> Result<()> {
+async fn a_thousand_requests_without_the_token_reveal_nothing_and_are_one_message() -> Result<()> {
     const PATHS: [&str; 6] = [
         "/.tollbell",
         "/.tollbell/status",

@@ -1,4 +1,4 @@
-mod told;
+mod recipients;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use crate::support::{World, eventually};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// A provider that refuses whatever its documentation does not show, and else answers as it is told.
+/// A provider that refuses requests that differ from its documentation, and otherwise answers as configured.
 struct Provider {
     stand_in: StandIn,
     script: Arc<Mutex<VecDeque<Answer>>>,
@@ -41,7 +41,7 @@ impl Provider {
     }
 }
 
-/// How an email is taken.
+/// The answer that accepts an email.
 fn taken(code: &str) -> Answer {
     match code {
         "mandrill" => {
@@ -63,7 +63,7 @@ fn settings(code: &str, port: u16) -> Value {
     }
 }
 
-/// The names of an object's members: all that are required, and none that is not known.
+/// The names of an object's members: all required ones, and no unknown ones.
 fn members(value: &Value, required: &[&str], optional: &[&str]) -> Result<()> {
     let members = value.as_object().with_context(|| format!("{value} is no object"))?;
     for name in required {
@@ -81,7 +81,7 @@ fn text<'v>(value: &'v Value, pointer: &str) -> Result<&'v str> {
     Ok(text)
 }
 
-/// A text of one line, as subjects and names are.
+/// A text of one line, as in subjects and names.
 fn line<'v>(value: &'v Value, pointer: &str) -> Result<&'v str> {
     let text = text(value, pointer)?;
     ensure!(!text.contains(char::is_control), "{text:?} at {pointer} is more than a line");
@@ -94,7 +94,7 @@ fn address(value: &Value, pointer: &str) -> Result<()> {
     Ok(())
 }
 
-/// One header of that name and value.
+/// Checks that there is one header with this name and value.
 fn header(seen: &Seen, name: &str, value: &str) -> Result<()> {
     let values: Vec<&str> =
         seen.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect();
@@ -102,7 +102,7 @@ fn header(seen: &Seen, name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the providers' documentation demands.
+/// Checks the requirements of the providers' documentation.
 fn check(code: &str, seen: &Seen) -> Result<()> {
     let path = match code {
         "mandrill" => "/api/1.0/messages/send.json",
@@ -202,7 +202,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     Sha256::digest([padded(0x5c).as_slice(), inner.as_slice()].concat()).to_vec()
 }
 
-/// AWS Signature Version 4, step by step as it is documented.
+/// AWS Signature Version 4, step by step as documented.
 fn check_signature(seen: &Seen) -> Result<()> {
     let value = |name: &str| seen.header(name).with_context(|| format!("no {name}"));
     let stamp = value("x-amz-date")?;
@@ -228,7 +228,7 @@ fn check_signature(seen: &Seen) -> Result<()> {
 }
 
 #[test]
-fn the_second_implementation_of_signatures_is_right() {
+fn the_second_implementation_of_signatures_is_correct() {
     // RFC 4231, test case 2; and with a long key, test case 6.
     let mac = hmac(b"Jefe", b"what do ya want for nothing?");
     assert_eq!(hex(&mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
@@ -248,13 +248,13 @@ fn config(code: &str, port: u16) -> Value {
     })
 }
 
-/// What has become of emails: delivered, failed, tried again.
+/// The results of emails: delivered, failed, retried.
 async fn counts(world: &World) -> Result<[u64; 3]> {
     let metric = async |name: &str| world.envoy.metric(&format!("tollbell_{name}{{}}")).await;
     Ok([metric("delivered").await?, metric("failed").await?, metric("retried").await?])
 }
 
-/// An email that is told is answered so, one after the other; at the end it is taken, or not.
+/// For each case the provider gives this answer once. At the end the email is accepted, or not.
 async fn emails(code: &'static str, cases: Vec<(&str, Answer, bool)>) -> Result<()> {
     let provider = Provider::start(code).await?;
     let world = world(&config(code, provider.stand_in.port)).await?;
@@ -271,7 +271,7 @@ async fn emails(code: &'static str, cases: Vec<(&str, Answer, bool)>) -> Result<
         assert_eq!(reply.status, 202, "{}", reply.body);
         match (is_final, is_taken) {
             (true, _) => failed += 1,
-            // The answer after it is a good one.
+            // The answer after it is good.
             (false, false) => (delivered, retried, requests) = (delivered + 1, retried + 1, requests + 1),
             (false, true) => delivered += 1,
         }
@@ -282,7 +282,7 @@ async fn emails(code: &'static str, cases: Vec<(&str, Answer, bool)>) -> Result<
         })
         .await?;
         assert_eq!(provider.complaints(), Vec::<String>::new(), "{code} {case}");
-        // The proxy refuses the first of all callouts to a name that it does not know yet, which is a retry too.
+        // The proxy refuses the first callout to an unknown name, which counts as a retry, too.
         let [is_delivered, has_failed, was_retried] = counts(&world).await?;
         assert_eq!([is_delivered, has_failed], [delivered, failed], "{code} {case}");
         assert!((retried..=retried + 1).contains(&was_retried), "{code} {case}: {was_retried} of {retried}");
@@ -296,7 +296,7 @@ async fn emails(code: &'static str, cases: Vec<(&str, Answer, bool)>) -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mandrill_takes_emails_and_says_why_not() -> Result<()> {
+async fn mandrill_accepts_emails_or_gives_a_reason() -> Result<()> {
     let error = |name: &str| json!({ "status": "error", "code": -1, "name": name, "message": "hunter2" });
     let result =
         |status: &str, why: Value| json!([{ "email": "e", "status": status, "reject_reason": why, "_id": "i" }]);
@@ -315,7 +315,7 @@ async fn mandrill_takes_emails_and_says_why_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sendgrid_takes_emails_and_says_why_not() -> Result<()> {
+async fn sendgrid_accepts_emails_or_gives_a_reason() -> Result<()> {
     let errors = || json!({ "errors": [{ "message": "hunter2", "field": null, "help": null }] });
     emails(
         "sendgrid",
@@ -332,7 +332,7 @@ async fn sendgrid_takes_emails_and_says_why_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mailgun_takes_emails_and_says_why_not() -> Result<()> {
+async fn mailgun_accepts_emails_or_gives_a_reason() -> Result<()> {
     let says = || json!({ "message": "hunter2" });
     emails(
         "mailgun",
@@ -348,7 +348,7 @@ async fn mailgun_takes_emails_and_says_why_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn amazon_ses_takes_signed_emails_and_says_why_not() -> Result<()> {
+async fn amazon_ses_accepts_signed_emails_or_gives_a_reason() -> Result<()> {
     let error = |status: u16, kind: &str, message: &str| {
         let mut answer = Answer::json(status, json!({ "message": message }));
         answer.headers.push(("x-amzn-errortype", format!("{kind}:http://internal.amazon.com/")));
@@ -370,7 +370,7 @@ async fn amazon_ses_takes_signed_emails_and_says_why_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn developers_hear_of_their_quota_whatever_their_key_is_called() -> Result<()> {
+async fn developers_are_notified_of_their_quota_whatever_the_alias_of_their_key() -> Result<()> {
     const ALIAS: &str = "<script>alert(1)</script>\r\nBcc: evil@evil.test, \"x\" & Söhne";
     for code in ["mandrill", "sendgrid", "mailgun", "amazonses"] {
         let provider = Provider::start(code).await?;

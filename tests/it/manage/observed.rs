@@ -1,12 +1,12 @@
-/// The dashboard's exchanges.
+/// The exchanges of the dashboard.
 mod dashboard;
-/// What an exchange is.
+/// An exchange with an application.
 mod exchange;
-/// The gateway's.
+/// The exchanges of the gateway.
 mod gateway;
-/// The developer portal's.
+/// The exchanges of the developer portal.
 mod portal;
-/// Which exchanges there must be, and which fields they may bring.
+/// The required exchanges, and the fields that they may have.
 mod table;
 
 use std::io::Write;
@@ -26,7 +26,7 @@ use crate::support::{SOON, shared};
 
 const ORG: &str = "5e2743567c1f8800018bdf35";
 
-/// An Envoy before an upstream that answers with the exchanges in their order.
+/// An Envoy in front of an upstream that answers with the exchanges in their order.
 struct Observed {
     envoy: Envoy,
     upstream: StandIn,
@@ -56,10 +56,10 @@ impl Observed {
             json!({ "api_id": id, "org_id": "acme", "listen_path": path, "use_keyless": true,
                 "observe": { "preset": preset } })
         };
-        let hears = json!({ "webhook": "http://RECEIVER/event" });
+        let option = json!({ "webhook": "http://RECEIVER/event" });
         let events = ["api_event", "key_event", "hashed_key_event", "key_request_event", "portal_password_reset_event"];
         let options: serde_json::Map<_, _> =
-            events.map(|event| (event.to_owned(), hears.clone())).into_iter().collect();
+            events.map(|event| (event.to_owned(), option.clone())).into_iter().collect();
         let config = json!({
             "apis": [
                 api("gw", "/gw/", "tyk-gateway"),
@@ -73,7 +73,7 @@ impl Observed {
         Ok(Observed { envoy, upstream, receiver })
     }
 
-    /// Name and payload of so many messages, in no order.
+    /// The names and payloads of `count` messages, in any order.
     async fn messages(&self, count: usize) -> Result<Vec<(String, Value)>> {
         let mut messages = Vec::new();
         for received in self.receiver.expect(count, SOON).await? {
@@ -98,7 +98,7 @@ fn sorted(mut messages: Vec<(String, Value)>) -> Vec<(String, Value)> {
     messages
 }
 
-/// Lets all of them happen, and compares what is told of them. They are one at least for each row of the preset's.
+/// Runs all exchanges, and compares the messages. There is at least one exchange for each row of the preset.
 async fn drive(preset: Preset, prefix: &str, exchanges: Vec<Exchange>) -> Result<()> {
     table::check(preset, prefix, &exchanges);
     let _shared = shared().await;
@@ -156,14 +156,14 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.write_all(body).and_then(|()| encoder.finish()).expect("memory")
 }
 
-/// One body of a length that is said, in pieces, compressed, both, of another coding, over the limit, and over it only
-/// when it is decompressed; in either direction.
+/// Bodies with a known length, in parts, compressed, both, with another compression, over the limit, and over the limit
+/// only after decompression; in both directions.
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_are_read_as_they_are_encoded_and_pass_unchanged() -> Result<()> {
     const OVER: usize = 300 * 1024;
     let _shared = shared().await;
     let observed = Observed::start(|seen| {
-        // It answers with what its request's last header says, in the request's manner.
+        // The answer follows the request's last header, with the request's form.
         let is_chunked = seen.header("x-chunked").is_some();
         let size: usize = seen.header("x-fill").and_then(|text| text.parse().ok()).unwrap_or_default();
         let mut headers = vec![("content-type", JSON.to_owned())];
@@ -194,7 +194,7 @@ async fn bodies_are_read_as_they_are_encoded_and_pass_unchanged() -> Result<()> 
         ("bomb", "gzip", false, OVER, false),
     ] {
         let plain = request(fill);
-        // What is said to be Brotli is none; nobody here can tell.
+        // A body with the wrong label Brotli is not Brotli, and no one notices.
         let sent = if coding.is_empty() { plain } else { gzip(&plain) };
         let fill = fill.to_string();
         let mut headers = vec![("content-type", JSON), ("x-name", name), ("x-fill", &fill)];
@@ -211,7 +211,7 @@ async fn bodies_are_read_as_they_are_encoded_and_pass_unchanged() -> Result<()> 
         if is_read {
             expected.push(("UserRegistered".to_owned(), json!({ "ID": 1, "First": name })));
         }
-        // The request's side.
+        // The request's direction.
         let parts = if is_chunked { Parts::in_pieces_of(5, sent.clone()) } else { Parts::whole(sent) };
         headers.retain(|(name, _)| *name != "x-fill");
         headers.push(("x-fill", "0"));
@@ -221,7 +221,7 @@ async fn bodies_are_read_as_they_are_encoded_and_pass_unchanged() -> Result<()> 
             expected.push(("UserAccountActivated".to_owned(), json!({ "ID": 1, "First": name, "Status": "active" })));
         }
     }
-    // The registration's answer says that the user is active, too.
+    // The answer to the registration says that the user is active, too.
     for (name, payload) in &mut expected {
         if name == "UserRegistered" {
             payload["Status"] = json!("active");
@@ -235,7 +235,7 @@ async fn bodies_are_read_as_they_are_encoded_and_pass_unchanged() -> Result<()> 
     Ok(())
 }
 
-/// Only who is switched, and nothing else, is an event: what fills it up is blank.
+/// A request that only switches a user is an event. Blanks fill it up.
 fn request(fill: usize) -> Vec<u8> {
     format!("{{\"ID\": 1, {}\"Active\": true}}", " ".repeat(fill)).into_bytes()
 }

@@ -1,4 +1,4 @@
-//! An upstream or a provider that answers by what is asked, and a client that keeps bodies as bytes.
+//! An upstream or provider whose answers depend on the request, and a client that keeps bodies as bytes.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
-/// A body in pieces, each of which comes some time after the one before.
+/// A body in parts, each of which comes some time after the one before.
 pub(super) struct Parts {
     pieces: VecDeque<(Duration, Bytes)>,
     pause: Option<Pin<Box<Sleep>>>,
@@ -27,17 +27,17 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// With a content-length.
+    /// A body with a content-length.
     pub(super) fn whole(body: impl Into<Bytes>) -> Self {
         Parts { is_chunked: false, ..Parts::chunked([(Duration::ZERO, body.into())]) }
     }
 
-    /// Without one.
+    /// A body without a content-length.
     pub(super) fn chunked(pieces: impl IntoIterator<Item = (Duration, Bytes)>) -> Self {
         Parts { pieces: pieces.into_iter().collect(), pause: None, is_chunked: true }
     }
 
-    /// Chunked, in pieces of so many bytes.
+    /// A chunked body in parts of `size` bytes.
     pub(super) fn in_pieces_of(size: usize, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let starts = (0..body.len()).step_by(size);
@@ -71,16 +71,16 @@ impl Body for Parts {
     }
 }
 
-/// A request as it came, or what came back for one.
+/// A received request, or the response to one.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) method: String,
     pub(super) target: String,
-    /// Of a response.
+    /// For a response.
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
-    /// Of a response: from the request's start to the body's first byte and to its end.
+    /// For a response: the time from the request's start to the first byte of the body, and to its end.
     pub(super) first: Duration,
     pub(super) last: Duration,
 }
@@ -91,7 +91,7 @@ impl Seen {
     }
 }
 
-/// What it answers.
+/// The answer.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -105,7 +105,7 @@ impl Answer {
     }
 }
 
-/// The server; it ends when dropped.
+/// The server. Dropping it ends it.
 pub(super) struct StandIn {
     pub(super) port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -135,7 +135,7 @@ impl StandIn {
                     }
                 });
                 tokio::spawn(async move {
-                    // A client that goes away is no business of the server's.
+                    // A client may close the connection.
                     let served = hyper::server::conn::http1::Builder::new();
                     let _ = served.serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -144,7 +144,7 @@ impl StandIn {
         Ok(StandIn { port, seen, task })
     }
 
-    /// Everything so far.
+    /// All requests so far.
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no panic").clone()
     }
@@ -174,7 +174,7 @@ fn text_headers(headers: &hyper::HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 pub(super) async fn send(port: u16, method: &str, target: &str, headers: &[(&str, &str)], body: Parts) -> Result<Seen> {
     let started = Instant::now();
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;

@@ -15,7 +15,7 @@ const MIB: usize = 1024 * 1024;
 /// The default of `max_body_bytes`.
 const LIMIT: u64 = 256 * 1024;
 
-/// Bytes that no compression and no mistake makes alike.
+/// Bytes that cannot be compressed or confused.
 fn noise(size: usize) -> Bytes {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let next = |_| {
@@ -27,7 +27,7 @@ fn noise(size: usize) -> Bytes {
     (0..size).map(next).collect()
 }
 
-/// Answers an upload with its size, and a download with as much as was asked for, said to be JSON.
+/// Answers an upload with its size, and a download with the requested number of bytes, labelled as JSON.
 fn answer(size: usize, pause: Duration) -> Answer {
     let body = noise(size);
     let (first, rest) = (body.slice(..size.min(1000)), body.slice(size.min(1000)..));
@@ -35,7 +35,7 @@ fn answer(size: usize, pause: Duration) -> Answer {
     Answer { status: 200, headers, body: Parts::chunked([(Duration::ZERO, first), (pause, rest)]) }
 }
 
-/// An Envoy with an API that is observed, `/watched/`, and one that is not, `/plain/`.
+/// An Envoy with an observed API, `/watched/`, and one that is not observed, `/plain/`.
 async fn world(pause: Duration) -> Result<(Envoy, StandIn)> {
     let upstream = StandIn::start(move |seen| match seen.target.rsplit_once("size=") {
         Some((_, size)) => answer(size.parse().expect("a number"), pause),
@@ -47,7 +47,7 @@ async fn world(pause: Duration) -> Result<(Envoy, StandIn)> {
         { "api_id": "watched", "org_id": "acme", "listen_path": "/watched/", "use_keyless": true,
           "observe": { "preset": "tyk-dashboard" } },
     ] });
-    // A receiver there is none of: nobody hears of what is observed.
+    // The receiver does not exist, so observed events are not delivered.
     let envoy = Setup::config(&config, upstream.port, upstream.port)?.workers(1).start().await?;
     Ok((envoy, upstream))
 }
@@ -65,7 +65,7 @@ async fn a_streamed_download_of_an_observed_api_arrives_as_it_is_sent() -> Resul
         ensure!(seen.body == noise(size), "{size} bytes came changed: {}", seen.body.len());
         ensure!(seen.last >= PAUSE && seen.first < seen.last / 2, "{:?} of {:?}", seen.first, seen.last);
     }
-    assert!(envoy.log().contains("is not readable: larger than 262144 bytes"), "what is too large is said to be");
+    assert!(envoy.log().contains("is not readable: larger than 262144 bytes"), "a body that is too large is logged");
     Ok(())
 }
 
@@ -76,7 +76,7 @@ async fn large_bodies_of_an_observed_api_pass_unchanged_without_being_kept() -> 
     let _alone = alone().await;
     let (envoy, upstream) = world(Duration::ZERO).await?;
     let (body, download) = (noise(SIZE), format!("size={SIZE}"));
-    // The most that is in use while bodies pass, and what was before.
+    // The maximum memory while bodies pass, and the memory before.
     let measure = async |api: &str| -> Result<(u64, u64)> {
         let before = envoy.resident()?;
         let mut peak = before;
@@ -114,7 +114,7 @@ async fn large_bodies_of_an_observed_api_pass_unchanged_without_being_kept() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_that_never_end_take_bounded_memory_and_hide_nothing() -> Result<()> {
+async fn endless_uploads_use_bounded_memory_and_hide_no_event() -> Result<()> {
     const SIZE: usize = 250_000;
     const STALLED: usize = 600;
     let _alone = alone().await;
@@ -133,14 +133,18 @@ async fn uploads_that_never_end_take_bounded_memory_and_hide_nothing() -> Result
         }
         let events = envoy.metric("tollbell_events{type=\"key_event\"}").await?;
         send(envoy.port, "POST", "/watched/api/keys", &JSON, Parts::whole("{}")).await?;
-        assert_eq!(envoy.metric("tollbell_events{type=\"key_event\"}").await?, events + 1, "what ends is still read");
+        assert_eq!(
+            envoy.metric("tollbell_events{type=\"key_event\"}").await?,
+            events + 1,
+            "an upload that ends is still read"
+        );
         envoy.resident()
     };
-    // Envoy takes memory for them too, and gives it back when it likes.
+    // Envoy needs memory for them, too, and frees it at any time.
     let plain = stall("plain").await?.max(stall("plain").await?);
     let watched = stall("watched").await?;
     println!("{STALLED} uploads that do not end: {plain} bytes resident not observed, {watched} observed");
-    // The module keeps 32 MiB of bodies, in lists that may have twice the room, and memory of wasm has gaps.
+    // The module keeps 32 MiB of bodies, in lists that may have twice the capacity, and wasm memory has gaps.
     ensure!(watched <= plain + 96 * MIB as u64, "{watched} bytes, {plain} not observed");
     Ok(())
 }

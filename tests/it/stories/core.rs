@@ -1,4 +1,4 @@
-//! A story on the core itself: several engines on one host in memory stand for the VMs of a process.
+//! Runs a story on the core: several engines on one host in memory are the VMs of a process.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct CoreSubject {
     last_stream: u32,
     bootstrap: Bootstrap,
     config: Vec<u8>,
-    /// The main thread's first; None for a VM that has died.
+    /// The engines, the main thread's first; `None` for a VM that has died.
     engines: Vec<Option<Engine>>,
     /// The VM that is woken: the last one that was made.
     listener: usize,
@@ -43,7 +43,7 @@ pub struct CoreSubject {
     dies_sending: bool,
 }
 
-/// A callout's reply on its way.
+/// The reply to a callout, before it arrives.
 struct Reply {
     due: u64,
     engine: usize,
@@ -128,7 +128,7 @@ impl CoreSubject {
         self.replies.push(Reply { due: self.now + delay, engine, id, reply });
     }
 
-    /// The target's answer, and after which time it comes.
+    /// The target's answer, and the time after which it comes.
     fn answer(&self, callout: &Callout, late: u64) -> (CalloutReply, u64) {
         let behaviour = &self.targets;
         let delay = millis(behaviour.delay) + late;
@@ -145,7 +145,7 @@ impl CoreSubject {
         (reply, delay)
     }
 
-    /// What stands behind the proxy answers.
+    /// The upstream behind the proxy answers.
     fn answered(&self, request: &Request) -> Response {
         stand_in(&self.bootstrap, request).unwrap_or_else(|| {
             let mut response = Response::new(self.upstream.status).body(self.upstream.body.clone());
@@ -156,14 +156,14 @@ impl CoreSubject {
         })
     }
 
-    /// A request and its response through the callbacks of one VM, in the order in which a proxy calls them.
+    /// A request and its response through the callbacks of one VM, in a proxy's order.
     fn exchange(&mut self, index: usize, stream: &Rc<TestStream>, request: &Request) -> Result<Response> {
         let pieces = request.body.len();
         let mut flow = self.call(index, |engine, host| engine.on_request_headers(host, stream, pieces == 0))?;
         self.settle();
         let mut shown = Vec::new();
         for (number, piece) in request.body.iter().enumerate() {
-            // What is paused is kept, and shown anew with what has come.
+            // Paused parts are kept, and shown again with the parts that have come.
             if flow == Flow::Continue {
                 shown.clear();
             }
@@ -179,7 +179,7 @@ impl CoreSubject {
             return Ok(of_answer(answer));
         }
         if flow == Flow::Pause && !stream.is_resumed.get() {
-            // The targets of stories answer at once, so what the wait was for has come.
+            // The targets of stories answer at once, so the awaited answer has come.
             bail!("the engine holds the request, and does not answer");
         }
         let response = self.answered(request);
@@ -209,7 +209,7 @@ impl CoreSubject {
         self.received.push(Request { headers, body: vec![callout.body.clone()], ..Request::default() });
     }
 
-    /// Everything that needs no time.
+    /// Does everything that needs no time.
     fn settle(&mut self) {
         loop {
             let now = self.now;

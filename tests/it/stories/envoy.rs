@@ -1,4 +1,4 @@
-//! A story on a real Envoy, between a real upstream and a real receiver.
+//! Runs a story on a real Envoy, between a real upstream and a real receiver.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tollbell_tests::{client, project_root};
 
 use crate::support::SOON;
 
-/// What is one too many comes within this time.
+/// Within this time an unexpected request would arrive.
 const GRACE: Duration = Duration::from_millis(700);
 
 pub struct EnvoySubject {
@@ -120,7 +120,7 @@ impl Subject for EnvoySubject {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        // New connections go to the old listener for a moment.
+        // For a short time, new connections go to the old listener.
         std::thread::sleep(Duration::from_millis(500));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `make run-envoy`: what `tollbell run --demo` does, in a real Envoy.
+//! `make run-envoy`: the same as `tollbell run --demo`, with a real Envoy.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `make reference`: writes the reference of the configuration in `docs/configuration.md` anew.
+//! `make reference`: generates the reference of the configuration in `docs/configuration.md`.
 
 use std::fs;
 

@@ -1,5 +1,6 @@
-//! 1,000 distinct webhooks a second through Envoy, for a minute: are all delivered, does the table drain, do clients
-//! notice? Without events they ask the same of an API that has no handler, in the same Envoy.
+//! Sends 1,000 distinct webhooks a second through Envoy for a minute. Checks whether all are delivered, whether the
+//! table drains, and whether clients notice. For comparison, the same requests go to an API without a handler, in the
+//! same Envoy.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -18,7 +19,7 @@ const EVENTS_A_SECOND: u64 = 1000;
 const OTHERS_A_SECOND: u64 = 1000;
 const CONNECTIONS: u64 = 20;
 
-/// Two APIs that differ in that nobody hears of the failures of one.
+/// Two APIs. Only the first has a handler for failures.
 const HEARD: &str = "/orders/1";
 const UNHEARD: &str = "/quiet/1";
 
@@ -42,7 +43,7 @@ fn main() -> Result<()> {
 
 async fn measure(seconds: u64) -> Result<()> {
     let (upstream, receiver) = (server()?, server()?);
-    // A receiver of which much is expected has a cluster of its own: that costs less than looking its host up each time.
+    // A receiver of many messages has its own cluster, which costs less than a look-up of its host for each message.
     let cluster = format!(
         "  - name: receiver\n    type: STATIC\n    load_assignment: {{ cluster_name: receiver, endpoints: [ {{ lb_endpoints: [ {{ \
          endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }} ] }} ] }}\n\n",
@@ -90,17 +91,17 @@ async fn measure(seconds: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the clients saw.
+/// The results of the clients.
 #[derive(Default)]
 struct Clients {
     refused: u64,
-    /// The latencies of those that are let through, by the second in which they asked.
+    /// The latencies of admitted requests, by the second of the request.
     by_second: Vec<Vec<Duration>>,
 }
 
 struct Percentiles {
     of_all: Duration,
-    /// The median of what each second shows: what else the machine does in some of them moves it little.
+    /// The median of the medians of all seconds. Other work of the machine in some seconds hardly changes it.
     of_seconds: Duration,
 }
 
@@ -122,7 +123,7 @@ fn percentile(values: &[Duration], percent: usize) -> Result<Duration> {
     values.get(values.len() * percent / 100).copied().context("no requests")
 }
 
-/// Runs `work` on a thread of its own, so that none of them waits for another.
+/// Runs `work` on its own thread, so that no work waits for other work.
 fn apart<T: Send + 'static>(work: impl AsyncFnOnce() -> Result<T> + Send + 'static) -> JoinHandle<Result<T>> {
     spawn(move || Builder::new_current_thread().enable_all().build()?.block_on(work()))
 }
@@ -137,7 +138,7 @@ fn server() -> Result<Server> {
     starts.recv()?
 }
 
-/// Drives all clients.
+/// Runs all clients.
 fn clients(port: u16, path: &'static str, seconds: u64) -> Result<Clients> {
     let started = Instant::now() + Duration::from_millis(100);
     let clients: Vec<_> = (0..CONNECTIONS)
@@ -154,10 +155,10 @@ fn clients(port: u16, path: &'static str, seconds: u64) -> Result<Clients> {
     Ok(all)
 }
 
-/// One of the clients, which take turns: every other one fails.
+/// One of the clients, which take turns. Every other one fails.
 ///
-/// The whole thread sleeps between two requests, because tokio's timer counts in milliseconds, on each of which all that
-/// wait would act at once.
+/// The whole thread sleeps between two requests, because tokio's timer counts in milliseconds: all requests of a
+/// millisecond would be sent at once.
 async fn client(port: u16, path: &str, number: u64, started: Instant, seconds: u64) -> Result<Clients> {
     let fails = number.is_multiple_of(2);
     let rate = (if fails { EVENTS_A_SECOND } else { OTHERS_A_SECOND }) / (CONNECTIONS / 2);

@@ -62,14 +62,14 @@ impl<'e> Caller<'e> {
         earlier: Option<&'e Pass>,
     ) -> Self {
         if api.use_keyless {
-            return Caller::nobody(directory.org(api.org));
+            return Caller::anonymous(directory.org(api.org));
         }
         let claim = |source: &'e IdentitySource| {
             let passed = || earlier.filter(|_| *source == IdentitySource::Key)?.claim(&api.key_location);
             Some((source, source.claim(request, &api.key_location).or_else(passed)?))
         };
         match api.identity.iter().find_map(claim) {
-            None => Caller::nobody(directory.org(api.org)),
+            None => Caller::anonymous(directory.org(api.org)),
             Some((source, claimed)) => Caller::known_as(access, directory, api, known, source, claimed),
         }
     }
@@ -105,7 +105,7 @@ impl<'e> Caller<'e> {
             default: default.filter(|_| session.is_none()),
             is_ambiguous,
             place,
-            ..Caller::nobody(None)
+            ..Caller::anonymous(None)
         };
         // A session's own organisation counts, whatever a claim or an API says. Otherwise a client could choose its
         // limits.
@@ -123,7 +123,7 @@ impl<'e> Caller<'e> {
     }
 
     /// A caller without a key or an identity.
-    pub fn nobody(org: Option<&'e Org>) -> Self {
+    pub fn anonymous(org: Option<&'e Org>) -> Self {
         let name = Cow::Borrowed(&b""[..]);
         Caller {
             name,
@@ -256,7 +256,7 @@ impl<'e> Caller<'e> {
 
     /// A charge on a session's counters, to read them without counting.
     pub fn of_session(directory: &'e Directory, session: &'e Session) -> Self {
-        Caller { session: Some(session), ..Caller::nobody(directory.org(session.org)) }
+        Caller { session: Some(session), ..Caller::anonymous(directory.org(session.org)) }
     }
 
     /// The number of its quota's counter.

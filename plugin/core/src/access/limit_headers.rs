@@ -34,7 +34,7 @@ impl LimitHeaders {
     }
 
     /// True if the headers say how many seconds remain in a window.
-    pub fn tells_time(self) -> bool {
+    pub fn shows_time(self) -> bool {
         matches!(self, LimitHeaders::Ietf | LimitHeaders::Both)
     }
 
@@ -53,7 +53,7 @@ impl LimitHeaders {
             }
             _ => {}
         }
-        if self.tells_time() && !usages.is_empty() {
+        if self.shows_time() && !usages.is_empty() {
             show_ietf(usages, now, &mut show);
         }
     }
@@ -65,7 +65,7 @@ impl LimitHeaders {
         if matches!(self, LimitHeaders::Legacy | LimitHeaders::LegacyRates | LimitHeaders::Both) {
             show_legacy(&refused_by.1, &mut add);
         }
-        if self.tells_time() {
+        if self.shows_time() {
             show_ietf(std::slice::from_ref(refused_by), now, &mut add);
         }
         headers

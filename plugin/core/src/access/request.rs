@@ -115,9 +115,9 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn with<T>(headers: &[(&str, &str)], look: impl FnOnce(Request<'_>) -> T) -> T {
+    fn with<T>(headers: &[(&str, &str)], read: impl FnOnce(Request<'_>) -> T) -> T {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        look(Request { headers: &headers, property: &|_| Some(b"192.0.2.7:4711".to_vec()) })
+        read(Request { headers: &headers, property: &|_| Some(b"192.0.2.7:4711".to_vec()) })
     }
 
     #[test]

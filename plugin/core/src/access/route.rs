@@ -196,7 +196,7 @@ impl Routes {
         let host = if self.by_domain.is_empty() { HostName::Unclear } else { HostName::of(authority) };
         let mut found = Found::default();
         for reading in readings.decoded() {
-            self.look(&host, reading, |path| path.serves(&reading.path), &mut found);
+            self.add_candidates(&host, reading, |path| path.serves(&reading.path), &mut found);
         }
         match found.0[..] {
             [None] => Route::None,
@@ -207,15 +207,21 @@ impl Routes {
     }
 
     /// The APIs that a path may mean on the request's host, and on the host that the reading itself names.
-    fn look(&self, host: &HostName<'_>, reading: &Reading<'_>, serves: impl Fn(&Prefix) -> bool, found: &mut Found) {
-        self.look_at(host, &serves, found);
+    fn add_candidates(
+        &self,
+        host: &HostName<'_>,
+        reading: &Reading<'_>,
+        serves: impl Fn(&Prefix) -> bool,
+        found: &mut Found,
+    ) {
+        self.add_candidates_on(host, &serves, found);
         if let Some(authority) = &reading.authority {
-            self.look_at(&HostName::of(authority), &serves, found);
+            self.add_candidates_on(&HostName::of(authority), &serves, found);
         }
     }
 
     /// The APIs that a path may mean on a host. If the host is unclear, every domain is possible.
-    fn look_at(&self, host: &HostName<'_>, serves: impl Fn(&Prefix) -> bool, found: &mut Found) {
+    fn add_candidates_on(&self, host: &HostName<'_>, serves: impl Fn(&Prefix) -> bool, found: &mut Found) {
         let any = || self.any_domain.longest(&serves);
         match host {
             HostName::Known(host) => {
@@ -237,7 +243,7 @@ impl Routes {
         let mut found = Found::default();
         for reading in readings.encoded() {
             let spelled = respelled(&reading.path);
-            self.look(host, reading, |path| path.serves_respelled(&spelled), &mut found);
+            self.add_candidates(host, reading, |path| path.serves_respelled(&spelled), &mut found);
         }
         found
     }

@@ -276,9 +276,9 @@ mod tests {
         Location::Url(Prefix::parse("/orders/").unwrap())
     }
 
-    fn with<T>(headers: &[(&str, &str)], look: impl FnOnce(&Request<'_>) -> T) -> T {
+    fn with<T>(headers: &[(&str, &str)], read: impl FnOnce(&Request<'_>) -> T) -> T {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        look(&Request { headers: &headers, property: &|_| None })
+        read(&Request { headers: &headers, property: &|_| None })
     }
 
     fn chosen(versioning: &Versioning, headers: &[(&str, &str)]) -> Result<String, RequestOutcome> {

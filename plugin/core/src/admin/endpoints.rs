@@ -207,7 +207,7 @@ pub fn status(host: &impl Host, scope: &Shown<'_>, (offset, limit): (usize, usiz
     let organisations: Vec<Value> = directory
         .orgs()
         .map(|org| {
-            let caller = Caller::nobody(Some(org));
+            let caller = Caller::anonymous(Some(org));
             let usages = usages(host, &caller.org_charge(), now);
             json!({ "id": org.id, "is_inactive": org.is_inactive, "limits": shown(usages) })
         })

@@ -107,7 +107,6 @@ fn kind(message: &str) -> String {
 
 /// The name of an entry of `keys` in a path: never a raw key. Identities and hashes are not secret, and are shown
 /// unchanged.
-/// written.
 pub fn key_name(name: &str) -> String {
     match KeyHash::from_config(name) {
         Some(hash) if !is_identity(name) => hash.fingerprint(),

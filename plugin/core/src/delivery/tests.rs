@@ -135,12 +135,12 @@ fn a_failure_is_retried_and_the_last_one_releases_the_claim() {
                 break sent;
             }
         };
-        assert!(cooldown::look(&host, cause, at(now)).unwrap().is_some(), "attempt {attempt}");
+        assert!(cooldown::peek(&host, cause, at(now)).unwrap().is_some(), "attempt {attempt}");
         dispatcher.on_reply(&host, sent.0, &answer(503), at(now));
     }
     assert_eq!(host.metric(Metric::Retried), 2);
     assert_eq!(host.metric(Metric::Failed), 1);
-    assert!(cooldown::look(&host, cause, at(now)).unwrap().is_none());
+    assert!(cooldown::peek(&host, cause, at(now)).unwrap().is_none());
     assert!(outbox::taken(&host).unwrap().is_empty());
 }
 
@@ -339,7 +339,7 @@ fn a_target_that_is_gone_gets_no_more_messages_and_releases_its_claims() {
     vm.on_tick(&host, at(700));
     let targets: Vec<String> = host.take_sent().into_iter().map(authority).collect();
     assert_eq!(targets, ["y"]);
-    assert!(cooldown::look(&host, cause, at(700)).unwrap().is_none());
+    assert!(cooldown::peek(&host, cause, at(700)).unwrap().is_none());
     assert_eq!((host.metric(Metric::Failed), host.metric(Metric::Disabled)), (2, 1));
     assert_eq!(host.metric_named("tollbell_disabled_targets"), Some(1));
 }
@@ -360,7 +360,7 @@ fn a_vm_that_lost_the_lease_records_only_deliveries() {
     assert_eq!((by_first.len(), by_second.len()), (2, 2));
     first.on_reply(&host, by_first[0].0, &answer(503), at(3001));
     assert_eq!(host.metric(Metric::Failed), 0, "its last attempt, but the second VM has one under way");
-    assert!(cooldown::look(&host, cause, at(3002)).unwrap().is_some());
+    assert!(cooldown::peek(&host, cause, at(3002)).unwrap().is_some());
     first.on_reply(&host, by_first[1].0, &answer(200), at(3003));
     for (id, _) in by_second {
         second.on_reply(&host, id, &answer(200), at(3004));

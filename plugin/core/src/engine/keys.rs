@@ -165,7 +165,7 @@ impl KeyFetcher {
     /// Does a step of work, or starts some. `true` means that the sessions in use have changed.
     pub fn on_tick(&mut self, host: &impl Host, directory: &mut Directory, now: UnixMillis) -> bool {
         if !self.is_busy() {
-            self.look_around(host, now);
+            self.follow_or_fetch(host, now);
             return false;
         }
         let pieces = if self.is_serving(now) { 1 } else { PIECES_WHEN_IDLE };
@@ -198,7 +198,7 @@ impl KeyFetcher {
     }
 
     /// Reads a new document from the shelf, or fetches one for all VMs.
-    fn look_around(&mut self, host: &impl Host, now: UnixMillis) {
+    fn follow_or_fetch(&mut self, host: &impl Host, now: UnixMillis) {
         let head = match self.shelf.head(host) {
             Ok(head) => head,
             Err(error) => return self.troubles.fails(SHELF, &error),

@@ -98,7 +98,7 @@ impl<C: Counters> Engine<C> {
             return Decision::Continue { changes: changes(access, None, version, request), followup: None };
         }
         let caller = match version {
-            Err(_) => Caller::nobody(directory.org(api.org)),
+            Err(_) => Caller::anonymous(directory.org(api.org)),
             Ok(_) => Caller::identify(access, directory, api, &mut self.known_keys, request, earlier.as_deref()),
         };
         let grant = version.and_then(|version| {

@@ -216,7 +216,7 @@ impl<C: Counters> Engine<C> {
 fn show_limits(access: &Access, host: &impl Host, stream: &impl Stream, followup: &Followup) {
     let form = access.limit_headers;
     if !followup.usages.is_empty() {
-        let now = if form.tells_time() { host.now_or_epoch() } else { UnixMillis::default() };
+        let now = if form.shows_time() { host.now_or_epoch() } else { UnixMillis::default() };
         form.show(&followup.usages, now, |name, value| stream.set_response_header(name, value));
     }
 }

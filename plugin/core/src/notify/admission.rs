@@ -22,7 +22,7 @@ use cap::{Budget, Turn};
 use cooldown::LiveClaim;
 
 /// The maximum number of attempts to claim. Each repetition means that another VM was faster.
-const MAX_LOOKS: usize = 16;
+const MAX_TRIES: usize = 16;
 
 /// A message that asks for admission.
 pub struct Admission<'m, H: Host> {
@@ -56,7 +56,7 @@ impl<'m, H: Host> Admission<'m, H> {
     pub fn refused_at_sight(&self) -> Option<MessageOutcome> {
         let Admission { host, notifications, channel, now, .. } = *self;
         if channel.event_timeout_ms > 0
-            && let Ok(Some(live)) = cooldown::look(host, self.cause, now)
+            && let Ok(Some(live)) = cooldown::peek(host, self.cause, now)
         {
             return Some(self.suppressed(&live));
         }
@@ -65,7 +65,7 @@ impl<'m, H: Host> Admission<'m, H> {
             host.count(Metric::Disabled);
             return Some(MessageOutcome::Disabled);
         }
-        match self.budget.look(host, now) {
+        match self.budget.peek(host, now) {
             Ok(Turn::Capped(seen)) => Some(self.capped(seen)),
             _ => None,
         }
@@ -109,12 +109,12 @@ impl<'m, H: Host> Admission<'m, H> {
         if channel.event_timeout_ms == 0 {
             return Ok(None);
         }
-        for _ in 0..MAX_LOOKS {
+        for _ in 0..MAX_TRIES {
             match cooldown::claim(host, cause, channel.event_timeout_ms, now) {
                 Ok(Some(claim)) => return Ok(Some(claim)),
                 // Another VM has the claim, and may release it before this VM reads it.
                 Ok(None) => {
-                    if let Ok(Some(live)) = cooldown::look(host, cause, now) {
+                    if let Ok(Some(live)) = cooldown::peek(host, cause, now) {
                         return Err(live);
                     }
                 }

@@ -221,6 +221,6 @@ pub fn markdown() -> String {
             let _ = writeln!(text, "| `{name}` | {preset} | `{operation}` | {there} | {missing} |");
         }
     }
-    text.push_str("\n\\* where the exchange has it\n");
+    text.push_str("\n\\* if the exchange has it\n");
     text
 }

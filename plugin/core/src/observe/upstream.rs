@@ -185,7 +185,6 @@ fn key(api: &Api) -> String {
 
 /// The reason in Envoy's response code details: the text in braces, as in `jwt_authn_access_denied{Jwt_is_expired}`, or
 /// else all of it.
-/// else all of it.
 pub fn reason(details: &str) -> &str {
     let inner = details.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
     inner.filter(|inner| !inner.is_empty()).unwrap_or(details)
@@ -247,24 +246,24 @@ mod tests {
     #[test]
     fn a_host_is_down_after_failed_connections_in_a_row() {
         use UpstreamVerdict::{Answered, ConnectionFailed as Failed, NoHealthyHost, Overflow};
-        let told = |failures: u32, verdicts: &[(u64, UpstreamVerdict)]| {
-            let (mut state, mut told) = (State::default(), Vec::new());
+        let changes = |failures: u32, verdicts: &[(u64, UpstreamVerdict)]| {
+            let (mut state, mut changes) = (State::default(), Vec::new());
             for (at, verdict) in verdicts {
                 let (next, events) = state.after(*verdict, failures, UnixMillis(*at));
-                told.extend(events.into_iter().map(|event| (*at, event.name())));
+                changes.extend(events.into_iter().map(|event| (*at, event.name())));
                 state = next;
             }
-            (told, state)
+            (changes, state)
         };
         let (down, up) = ("HostDown", "HostUp");
         let well = State::default();
-        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Failed), (4, Failed)]).0, [(3, down)]);
-        assert_eq!(told(1, &[(1, Failed), (2, Failed)]).0, [(1, down)]);
-        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Answered), (4, Failed), (5, Failed)]).0, []);
-        assert_eq!(told(3, &[(1, Failed), (2, Failed), (3, Answered)]).1, well, "nothing is left to write");
-        assert_eq!(told(3, &[(1, Failed), (2, NoHealthyHost), (3, Failed)]).0, [(2, down)], "one event for either");
-        assert_eq!(told(2, &[(1, Failed), (2, Overflow), (3, Failed)]).0.last(), Some(&(3, down)));
-        let back = told(2, &[(1, Failed), (2, Failed), (5001, Answered), (5002, Answered), (5003, Failed)]);
+        assert_eq!(changes(3, &[(1, Failed), (2, Failed), (3, Failed), (4, Failed)]).0, [(3, down)]);
+        assert_eq!(changes(1, &[(1, Failed), (2, Failed)]).0, [(1, down)]);
+        assert_eq!(changes(3, &[(1, Failed), (2, Failed), (3, Answered), (4, Failed), (5, Failed)]).0, []);
+        assert_eq!(changes(3, &[(1, Failed), (2, Failed), (3, Answered)]).1, well, "nothing is left to write");
+        assert_eq!(changes(3, &[(1, Failed), (2, NoHealthyHost), (3, Failed)]).0, [(2, down)], "one event for either");
+        assert_eq!(changes(2, &[(1, Failed), (2, Overflow), (3, Failed)]).0.last(), Some(&(3, down)));
+        let back = changes(2, &[(1, Failed), (2, Failed), (5001, Answered), (5002, Answered), (5003, Failed)]);
         assert_eq!(back.0, [(2, down), (5002, up)]);
         assert_eq!(back.1.failures, 1, "one more is not enough again");
     }

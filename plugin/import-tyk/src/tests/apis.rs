@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_cannot_be_checked_closes_an_api() {
+fn a_check_without_an_equivalent_closes_the_api() {
     let past = json!({ "versions": { "v1": { "expires": "2001-01-02 15:04" } } });
     let listed = json!({ "versions": { "v1": { "use_extended_paths": true, "extended_paths": { "white_list": [{ "path": "/x" }] } } } });
     let paths = json!({ "internal": [{ "path": "/x" }] });
@@ -126,7 +126,7 @@ fn what_cannot_be_checked_closes_an_api() {
 }
 
 #[test]
-fn what_is_not_served_is_left_out() {
+fn apis_that_tyk_does_not_serve_are_left_out() {
     let cases = [
         (classic(json!({ "active": false })), "it is not active"),
         (classic(json!({ "internal": true })), "it is internal"),
@@ -148,7 +148,7 @@ fn what_is_not_served_is_left_out() {
 }
 
 #[test]
-fn events_of_tyk_that_never_fire_are_known() {
+fn events_that_never_fire_have_advice() {
     let names =
         ["RateLimitSmoothingUp", "RateLimitSmoothingDown", "OAuth2ExchangeSucceeded", "OAuth2ExchangeFailed", "Nope"];
     let hook = json!([{ "handler_name": "eh_log_handler", "handler_meta": { "prefix": "p" } }]);
@@ -231,7 +231,7 @@ fn paths_domains_and_targets() {
 }
 
 #[test]
-fn tyks_old_ways_are_understood() {
+fn older_forms_of_tyk_are_supported() {
     let handlers = json!({ "events": {
         "AuthFailure": [
             { "handler_name": "eh_web_hook_handler", "handler_meta": {
@@ -275,7 +275,7 @@ fn tyks_old_ways_are_understood() {
     let cluster = &dump["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0];
     assert_eq!(cluster["endpoint"]["address"]["socket_address"]["address"], "v2.test");
     for told in [
-        "monitor.enable_trigger_monitors: false, since nobody would be told",
+        "monitor.enable_trigger_monitors: false, because no one would be notified",
         "global_trigger_limit: such a percentage is never crossed",
         "listen_address: 0.0.0.0, since",
         "gone removed: not in the policies file",
@@ -289,9 +289,9 @@ fn tyks_old_ways_are_understood() {
     }
 }
 
-/// What does not close an API, and refuses requests in Tyk, has a heading of its own.
+/// Restrictions that do not close an API have their own heading.
 #[test]
-fn what_is_no_longer_refused_is_named() {
+fn requests_that_are_no_longer_refused_are_reported() {
     let paths = json!({
         "validate_json": [{ "path": "/x" }], "validate_request": [{ "path": "/x", "enabled": true }],
         "size_limits": [{ "path": "/x", "size_limit": 5 }], "rate_limit": [{ "path": "/x", "rate": 1, "per": 1 }],

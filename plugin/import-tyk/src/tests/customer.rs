@@ -51,7 +51,7 @@ fn a_customers_keys_and_policies_are_carried_over() {
         assert!(!imported.yaml.contains(name.as_str()) || name.starts_with("orgkey-"), "a key is shown");
         assert!(!imported.report.contains(name.as_str()), "a key is shown");
         let Some(found) = found else { continue };
-        // What its policies say is not repeated.
+        // Settings that its policies set are not repeated.
         let has_policies = session["apply_policies"].as_array().is_some_and(|list| !list.is_empty());
         let is_replaced = has_policies || session["apply_policy_id"].as_str().is_some_and(|id| !id.is_empty());
         let fields: &[&str] = if is_replaced { &["org_id"] } else { &["org_id", "quota_max", "quota_renewal_rate"] };
@@ -94,7 +94,7 @@ fn a_customers_monitor_and_templates_are_carried_over() {
         (&own["monitor"]["monitor_user_keys"], &own["monitor"]["monitor_org_keys"]),
         (&json!(true), &json!(true))
     );
-    assert_eq!(own.get("event_handlers"), None, "Tyk never tells those of tyk.conf of what requests do");
+    assert_eq!(own.get("event_handlers"), None, "Tyk never notifies those of tyk.conf of requests");
     for name in ["alert.json", "quota.xml", "failures.csv"] {
         let text = fs::read_to_string(files.conf.with_file_name("templates").join(name)).unwrap();
         assert_eq!(own["templates"][format!("templates/{name}")], text);

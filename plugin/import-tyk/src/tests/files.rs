@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_missing_template_is_named_with_the_folder() {
+fn a_missing_template_is_reported_with_its_folders() {
     let errors = Errors::default();
     let file = File::new("tyk.conf".to_owned(), json!({ "template_path": "nope.json" }), &errors);
     Templates::new(None, Path::new(""), "").resolve(&file.root().get("template_path"));
@@ -11,7 +11,7 @@ fn a_missing_template_is_named_with_the_folder() {
 }
 
 #[test]
-fn broken_files_are_named_all_at_once() {
+fn all_broken_files_are_reported_at_once() {
     let hook = |template: &str| {
         json!({ "events": { "KeyExpired": [{ "handler_name": "eh_web_hook_handler",
         "handler_meta": { "target_path": "http://h.test", "template_path": template } }] } })
@@ -45,7 +45,7 @@ fn broken_files_are_named_all_at_once() {
         "apps/a.json:3: is not JSON: ",
         "apps/b.json: event_handlers.events.KeyExpired[0].handler_meta.template_path: the template \"templates/none.json\"",
         "apps/c.json: proxy.target_url: the target is not an http or https URL",
-        "its api_id \"a\" is that of",
+        "its api_id \"a\" is already that of",
         "apps/d.json: neither a classic API definition nor",
         "apps/e.json: api_id: missing",
         "apps/f.json: auth.auth_header_name: is not the name of a header",
@@ -68,7 +68,7 @@ fn broken_files_are_named_all_at_once() {
     );
 }
 
-/// Every place of a tree, as a JSON pointer.
+/// All places of a tree, as JSON pointers.
 fn places(value: &Value, place: String, all: &mut Vec<String>) {
     all.push(place.clone());
     let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
@@ -84,7 +84,7 @@ fn places(value: &Value, place: String, all: &mut Vec<String>) {
 }
 
 #[test]
-fn whatever_stands_in_a_file_is_read_or_named() {
+fn any_content_of_a_file_is_read_or_reported() {
     let hook = json!({ "handler_name": "eh_web_hook_handler", "handler_meta": { "target_path": "http://h.test",
         "method": "POST", "header_map": { "x-a": "b" }, "event_timeout": 10, "template_path": "templates/default_webhook.json" } });
     let events = json!({ "events": { "AuthFailure": [hook] } });

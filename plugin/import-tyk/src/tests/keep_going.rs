@@ -1,6 +1,6 @@
 use super::*;
 
-/// An API that is good, whatever stands beside it.
+/// A valid API, whatever else is in the folder.
 fn good() -> Value {
     classic(json!({ "api_id": "good", "proxy": { "listen_path": "/good/" } }))
 }
@@ -9,7 +9,8 @@ fn at(id: &str, path: &str) -> Value {
     classic(json!({ "api_id": id, "proxy": { "listen_path": path } }))
 }
 
-/// What is wrong with a folder of definitions: its files, what is said, the APIs that remain, and a path that is nobody's.
+/// A folder of definitions with an error: its files, the message, the remaining APIs, and a path that belongs to no
+/// API.
 type Case = (&'static str, Vec<(&'static str, Value)>, &'static str, &'static [&'static str], Option<&'static str>);
 
 fn cases() -> Vec<Case> {
@@ -19,21 +20,21 @@ fn cases() -> Vec<Case> {
         (
             "one id twice: the first stays",
             vec![("apps/a.json", at("a", "/a/")), ("apps/b.json", at("a", "/b/"))],
-            "apps/b.json: proxy.listen_path: its api_id \"a\" is that of apps/a.json: proxy.listen_path too",
+            "apps/b.json: proxy.listen_path: its api_id \"a\" is already that of apps/a.json: proxy.listen_path",
             &["a", "good"],
             Some("/b/"),
         ),
         (
             "a copy of a file: the first stays",
             vec![("apps/a.json", at("a", "/a/")), ("apps/a copy.json", at("a", "/a/"))],
-            "apps/a.json: proxy.listen_path: its api_id \"a\" is that of apps/a copy.json",
+            "apps/a.json: proxy.listen_path: its api_id \"a\" is already that of apps/a copy.json",
             &["a", "good"],
             None,
         ),
         (
             "one id in both forms",
             vec![("apps/a.json", at("a", "/a/")), ("apps/b.json", oas_of("a", "/b/"))],
-            "apps/b.json: x-tyk-api-gateway.server.listenPath.value: its api_id \"a\" is that of",
+            "apps/b.json: x-tyk-api-gateway.server.listenPath.value: its api_id \"a\" is already that of",
             &["a", "good"],
             Some("/b/"),
         ),
@@ -90,7 +91,7 @@ fn cases() -> Vec<Case> {
 fn a_file_with_an_error_is_left_out_if_wanted() {
     for (case, mut files, said, kept, nobodys) in cases() {
         files.extend([("tyk.conf", json!({})), ("apps/good.json", good())]);
-        // All of these fall to it, where nothing stands in the way.
+        // All these paths would fall to this API if they were not refused.
         let keyless = json!({ "api_id": "all", "use_keyless": true, "proxy": { "listen_path": "/" } });
         files.push(("apps/zz-all.json", classic(keyless)));
         let folder = Folder::new(&files);
@@ -99,7 +100,7 @@ fn a_file_with_an_error_is_left_out_if_wanted() {
         let imported = folder.import_keeping(true).unwrap();
         let left_out = folder.without_place(&imported.left_out.join("\n"));
         assert_eq!(left_out, refused, "{case}");
-        assert!(imported.report.starts_with("left out, because of errors in it:\n  "), "{case}: {}", imported.report);
+        assert!(imported.report.starts_with("left out because of errors:\n  "), "{case}: {}", imported.report);
         assert!(folder.without_place(&imported.report).contains(said), "{case}: {}", imported.report);
         let dump = config::parse(&imported.yaml, "imported.yaml", false).unwrap().dump;
         let ids: Vec<&Value> =
@@ -114,7 +115,7 @@ fn a_file_with_an_error_is_left_out_if_wanted() {
 }
 
 #[test]
-fn what_is_no_definition_is_no_error() {
+fn a_file_that_is_not_a_definition_is_no_error() {
     let files = [
         ("tyk.conf", json!({})),
         ("apps/good.json", good()),
@@ -133,7 +134,7 @@ fn what_is_no_definition_is_no_error() {
 }
 
 #[test]
-fn what_cannot_be_left_out_is_an_error_all_the_same() {
+fn errors_that_cannot_be_left_out_stop_the_import() {
     let cases = [
         (vec![("tyk.conf", json!("{")), ("apps/a.json", good())], "tyk.conf:1: is not JSON"),
         (vec![("tyk.conf", json!({ "listen_port": 99999 })), ("apps/a.json", good())], "listen_port: must be a port"),
@@ -159,7 +160,7 @@ fn policies_and_keys_with_an_error_are_left_out_one_by_one() {
     let keys = json!({
         "plain": { "org_id": "initech" },
         "by-policy": { "apply_policies": ["good"] },
-        // Without the policy, its quota would be its own: none.
+        // Without the policy, the key would have its own quota, which is none.
         "by-bad": { "apply_policies": ["good", "bad"] },
         "by-twice": { "apply_policies": ["good", "twice"] },
         "wrong": { "expires": "never" },

@@ -5,7 +5,7 @@ fn versions() -> Value {
 }
 
 #[test]
-fn keys_do_not_become_wider() {
+fn keys_get_no_additional_rights() {
     let right = |more: Value| {
         let mut right = json!({ "api_id": "a", "limit": null });
         merge(&mut right, more);
@@ -58,7 +58,7 @@ fn keys_do_not_become_wider() {
         (json!({ "basic_auth_data": { "password": "p" } }), "authenticates with a password (basic_auth_data)"),
         (json!({ "hmac_enabled": true, "hmac_string": "s" }), "authenticates with a signature (hmac_enabled)"),
         (json!({ "enable_http_signature_validation": true }), "authenticates with a signature"),
-        (json!({ "apply_policies": ["signed"] }), "Its policy \"signed\" is left out: tollbell checks API keys alone"),
+        (json!({ "apply_policies": ["signed"] }), "Its policy \"signed\" is left out: tollbell checks only API keys"),
         (json!({ "max_query_depth": 3 }), "max_query_depth restricts it"),
         (json!({ "smoothing": { "enabled": true } }), "smoothing restricts it"),
         (json!({ "meta_data": { "rate_limit_pattern": "a" } }), "a group of keys"),
@@ -75,7 +75,7 @@ fn keys_do_not_become_wider() {
         (json!({ "of_the_future": 1 }), "of_the_future restricts it"),
         (json!({ "quota_max": -10 }), "quota_max: -10 is negative"),
         (json!({ "expires": 4_102_444_800_000_i64 }), "expires: 4102444800000 is too large"),
-        // Without the policy that is left out, it would be wider than in Tyk.
+        // Without the policy that is left out, it would have more rights than in Tyk.
         (json!({ "apply_policies": ["good", "deep"], "quota_max": -1 }), "Its policy \"deep\" is left out"),
         (json!({ "apply_policies": ["good", "signed"] }), "Its policy \"signed\" is left out"),
         (json!({ "apply_policies": ["good", "smooth"] }), "Its policy \"smooth\" is left out"),
@@ -130,7 +130,7 @@ fn keys_do_not_become_wider() {
 }
 
 #[test]
-fn keys_stay_with_what_remains() {
+fn keys_keep_their_remaining_rights() {
     let right = json!({ "v": { "versions": ["v1", "v2"] } });
     let folder = Folder::new(&[
         ("tyk.conf", json!({})),
@@ -225,7 +225,7 @@ fn custom_keys_keep_their_whole_names() {
 }
 
 #[test]
-fn keys_stay_in_their_policies_organisation() {
+fn keys_stay_in_the_organisation_of_their_policies() {
     let folder = Folder::new(&[
         ("tyk.conf", json!({})),
         ("apps/a.json", classic(json!({}))),
@@ -268,7 +268,7 @@ fn hashed_exports_are_used_as_far_as_they_can_be() {
     assert!(report.contains("Its name is a murmur hash") && !report.contains("deadbeef"), "{report}");
 }
 
-/// A policy that says no rights names the APIs that its limits are for.
+/// A policy without the part for rights names the APIs of its limits.
 #[test]
 fn limits_of_partitioned_policies_stay_with_their_apis() {
     let folder = Folder::new(&[
@@ -315,7 +315,7 @@ fn allowed_urls_are_carried_over() {
 }
 
 #[test]
-fn what_policies_replace_is_not_carried_over() {
+fn settings_that_policies_replace_are_not_carried_over() {
     let folder = Folder::new(&[
         ("tyk.conf", json!({})),
         ("apps/a.json", classic(json!({}))),
@@ -342,7 +342,7 @@ fn what_policies_replace_is_not_carried_over() {
 }
 
 #[test]
-fn keys_that_tyk_deletes_are_named() {
+fn keys_that_tyk_deletes_are_reported() {
     let conf = json!({ "force_global_session_lifetime": true, "global_session_lifetime": 100 });
     let folder = Folder::new(&[
         ("tyk.conf", conf),

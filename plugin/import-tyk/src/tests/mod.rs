@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 use host_shim::config;
 
-/// The files of a customer, and what is made of them as Envoy's reader takes it.
+/// The files of a customer, and the import's result as Envoy reads it.
 fn customer() -> (Files, Imported, Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tyk");
     let files = Files {
@@ -40,7 +40,7 @@ fn tollbell_of(dump: &Value) -> &Value {
     &manager(dump)["http_filters"][0]["typed_config"]["config"]["configuration"]["value"]
 }
 
-/// Small files in a folder of their own, which goes with this.
+/// Small files in a temporary folder. Dropping this removes it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -93,7 +93,7 @@ impl Drop for Folder {
     }
 }
 
-/// A classic definition with some parts of its own.
+/// A classic definition with some additional settings.
 fn classic(own: Value) -> Value {
     let mut api = json!({
         "api_id": "a", "name": "A", "org_id": "acme", "active": true, "use_standard_auth": true,
@@ -134,19 +134,19 @@ fn hosts(dump: &Value) -> &Vec<Value> {
     manager(dump)["route_config"]["virtual_hosts"].as_array().unwrap()
 }
 
-/// The routes of a domain's virtual host; of all others for `*`.
+/// The routes of a domain's virtual host; `*` for all others.
 fn routes<'d>(dump: &'d Value, domain: &str) -> &'d Vec<Value> {
     let host = hosts(dump).iter().find(|host| host["domains"][0] == domain).unwrap();
     host["routes"].as_array().unwrap()
 }
 
-/// The route with that kind of match, on that path.
+/// The route with this kind of match on this path.
 fn route<'d>(routes: &'d [Value], kind: &str, path: &str) -> &'d Value {
     routes.iter().find(|route| route["match"][kind] == path).unwrap_or(&Value::Null)
 }
 
-/// What routes make of a path, as Envoy tries them: the cluster (without its beginning) and the path that it gets, or a
-/// status.
+/// The result of the routes for a path, in Envoy's order: the cluster (without its prefix) and the path that it gets,
+/// or a status.
 fn answer(routes: &[Value], path: &str) -> String {
     let regex = |of: &Value| regex::Regex::new(&format!("^(?:{})$", of["regex"].as_str().unwrap())).unwrap();
     let matches = |route: &&Value| {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A gateway with the APIs that most often stand in each other's way.
+/// A gateway with the APIs whose places conflict most often.
 fn gateway(conf: Value) -> Value {
     let api = |id: &str, path: &str, more: Value| {
         let mut api = classic(json!({ "api_id": id, "name": id, "proxy": { "listen_path": path } }));
@@ -30,9 +30,9 @@ fn gateway(conf: Value) -> Value {
     Folder::new(&named).good().1
 }
 
-/// Requests, and what becomes of each: the cluster and the path that it gets, or a status.
+/// Requests, each with its result: the cluster and the path that it gets, or a status.
 #[test]
-fn paths_mean_what_they_mean_to_tyk() {
+fn paths_have_the_same_meaning_as_in_tyk() {
     let usual = gateway(json!({ "enable_custom_domains": true }));
     let strict =
         gateway(json!({ "enable_custom_domains": true, "http_server_options": { "enable_strict_routes": true } }));
@@ -108,7 +108,7 @@ fn paths_mean_what_they_mean_to_tyk() {
 }
 
 #[test]
-fn the_listener_takes_paths_and_addresses_as_tyk() {
+fn the_listener_handles_paths_and_addresses_as_tyk_does() {
     let settings = |options: Value| {
         let folder = Folder::new(&[
             ("tyk.conf", json!({ "http_server_options": options })),
@@ -127,17 +127,17 @@ fn the_listener_takes_paths_and_addresses_as_tyk() {
 }
 
 #[test]
-fn a_domain_that_tyk_does_not_look_at_is_told() {
+fn a_domain_that_tyk_ignores_is_reported() {
     for (conf, hosts) in [(json!({}), "every host"), (json!({ "hostname": "gw.test" }), "the host gw.test")] {
         let api = classic(json!({ "domain": "api.test" }));
         let (report, _) = Folder::new(&[("tyk.conf", conf), ("apps/a.json", api)]).good();
-        let said = format!("changed        apps/a.json: domain: the API is served for {hosts}: Tyk does not look at");
+        let said = format!("changed        apps/a.json: domain: the API is served for {hosts}: Tyk ignores");
         assert!(report.contains(&said), "{report}");
     }
 }
 
 #[test]
-fn a_place_for_a_key_counts_where_it_is_switched_on() {
+fn a_place_for_a_key_counts_only_if_it_is_switched_on() {
     let cases = [
         (json!({ "use_param": false, "param_name": "k" }), json!({ "auth_header_name": "Authorization" })),
         (json!({ "use_cookie": false, "cookie_name": "k" }), json!({ "auth_header_name": "Authorization" })),
@@ -192,10 +192,10 @@ fn handlers_that_tyk_never_calls_are_not_carried_over() {
         own["apis"][0]["event_handlers"]["events"].as_object().unwrap().keys().collect::<Vec<_>>(),
         ["AuthFailure"]
     );
-    assert_eq!(own["apis"][0].get("observe_upstream"), None, "nobody is told of HostDown");
+    assert_eq!(own["apis"][0].get("observe_upstream"), None, "no one is notified of HostDown");
     for said in [
-        "Tyk never tells a handler in tyk.conf of AuthFailure, only one of an API",
-        "Tyk never tells a handler in tyk.conf of QuotaExceeded",
+        "Tyk notifies only handlers of an API of AuthFailure, never those in tyk.conf",
+        "Tyk notifies only handlers of an API of QuotaExceeded",
         "TokenCreated never fires here: observe the service that manages keys",
         "TriggerExceeded never fires here: In Tyk, only monitor.configuration receives it.",
     ] {
@@ -204,7 +204,7 @@ fn handlers_that_tyk_never_calls_are_not_carried_over() {
 }
 
 #[test]
-fn a_certificate_beside_the_key_is_asked_for_with_tls() {
+fn a_certificate_beside_the_key_is_required_with_tls() {
     let old = classic(json!({ "auth": { "use_certificate": true } }));
     let scheme = json!({ "key": { "enabled": true, "enableClientCertificate": true } });
     let new = oas(json!({ "server": { "authentication": { "securitySchemes": scheme } } }));
@@ -219,7 +219,7 @@ fn a_certificate_beside_the_key_is_asked_for_with_tls() {
 }
 
 #[test]
-fn what_is_left_out_is_not_carried_over() {
+fn left_out_parts_are_not_carried_over() {
     let streams = json!({
         "openapi": "3.0.3", "x-tyk-streaming": { "streams": {} , "info": { "id": "s" } },
         "x-tyk-api-gateway": {
@@ -249,7 +249,7 @@ fn what_is_left_out_is_not_carried_over() {
     }
     for said in [
         "its listen path \"/b/{id}\" is a pattern",
-        "its listen path \"/c;x/\" has a character that servers do not agree on",
+        "its listen path \"/c;x/\" has a character that servers read in different ways",
         "it is served by Tyk Streams",
         "lost.quota_max: The policy is left out, and so are its keys: none of its APIs is left.",
         ".quota_max: The key is left out. Its policy \"lost\" is left out: none of its APIs is left.",
@@ -258,9 +258,9 @@ fn what_is_left_out_is_not_carried_over() {
     }
 }
 
-/// The report is for people: no sentence of it ends in the air, and none is a riddle.
+/// Every text of the report is a complete, understandable sentence.
 #[test]
-fn sentences_are_whole() {
+fn texts_of_the_report_are_complete() {
     use super::super::advice::{Kind, advice, all};
     for &(_, text) in all() {
         let words = text.strip_prefix(source::IDLE).map_or(text, |rest| rest.trim_start_matches(": "));

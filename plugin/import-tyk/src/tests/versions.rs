@@ -15,7 +15,7 @@ fn versioned(definition: Value, more: Value) -> Value {
     api
 }
 
-/// What each version's route does: a cluster, or a refusal; the last of a path has no version.
+/// The result of each version's route: a cluster, or a refusal. The last route of a path has no version.
 fn ways(dump: &Value, path: &str) -> Vec<(String, String)> {
     let all = routes(dump, "*").iter().filter(|route| route["match"]["prefix"] == path);
     let way = |route: &Value| {
@@ -68,14 +68,14 @@ fn classic_versions_have_routes_and_rights() {
             ("v2", "upstream_a_v2")
         ])
     );
-    assert_eq!(last, (String::new(), refused.to_owned()), "what has no version comes last");
+    assert_eq!(last, (String::new(), refused.to_owned()), "requests without a version come last");
     for said in ["\"listed\" refuses every request", "\"odd\" refuses every request", "override_target"] {
         assert!(report.contains(said), "{said}: {report}");
     }
 }
 
 #[test]
-fn versions_are_named_where_tyk_looks() {
+fn versions_are_named_in_the_same_places_as_in_tyk() {
     for (definition, expected) in [
         (json!({ "location": "url-param", "key": "v" }), json!({ "location": "url-param", "key": "v" })),
         (json!({ "location": "url", "strip_path": true }), json!({ "location": "url", "strip_versioning_data": true })),
@@ -92,7 +92,7 @@ fn versions_are_named_where_tyk_looks() {
         tollbell_of(&Folder::new(&[("tyk.conf", json!({})), ("apps/a.json", api)]).good().1)["apis"][0]["versioning"]
             .clone();
     assert!(versioning["default_version"] == "v1" && versioning["fallback_to_default"] == true);
-    // No request can name a version, and there is no default one: Tyk refuses all.
+    // No request can name a version, and there is no default version: Tyk refuses all requests.
     for definition in [json!({}), json!({ "location": "header" }), json!({ "location": "cookie", "key": "v" })] {
         let folder = Folder::new(&[("tyk.conf", json!({})), ("apps/a.json", versioned(definition, json!({})))]);
         let (_, dump) = folder.good();
@@ -101,7 +101,7 @@ fn versions_are_named_where_tyk_looks() {
 }
 
 #[test]
-fn versions_that_are_apis_are_those_apis() {
+fn versions_that_are_apis_use_those_apis() {
     let base = json!({ "info": { "versioning": {
         "enabled": true, "name": "v1", "default": "self", "location": "url-param", "key": "v",
         "versions": [{ "name": "v2", "id": "two" }, { "name": "v3", "id": "gone" }, { "name": "v4", "id": "four" }],

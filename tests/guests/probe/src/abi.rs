@@ -1,9 +1,9 @@
-//! Every hostcall of the proxy-wasm ABI 0.2.1, by name, with what it takes and what it returns.
+//! Every hostcall of the proxy-wasm ABI 0.2.1, by name, with its parameters and results.
 //!
-//! Numbers and pointers alike are `u32` here: a script may pass any value for either.
+//! Numbers and pointers both are `u32` here, because a script may pass any value for either.
 #![allow(unsafe_code)]
 
-/// A hostcall: its name without `proxy_`, the function, what it takes and what it returns.
+/// A hostcall: its name without `proxy_`, the function, its parameters and its results.
 pub(crate) struct Hostcall {
     pub(crate) name: &'static str,
     function: Function,
@@ -11,7 +11,7 @@ pub(crate) struct Hostcall {
     pub(crate) returns: &'static [Return],
 }
 
-/// A parameter of a script's op.
+/// A parameter of a script's operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Take {
     /// A 32-bit number.
@@ -27,13 +27,13 @@ pub(crate) enum Take {
 pub(crate) enum Return {
     /// A pointer and a length.
     Bytes,
-    /// The same, with serialized pairs behind it.
+    /// A pointer and a length, of serialized pairs.
     Pairs,
     /// A u32.
     Number,
     /// A u64.
     Long,
-    /// A u32 that counts something of the whole process: shown as `c1`, `c2`, … in the order of first sight.
+    /// A u32 that numbers something in the whole process. It is shown as `c1`, `c2`, … in the order of first use.
     Cas,
     /// The same, shown as `q1`, `q2`, ….
     Queue,
@@ -121,15 +121,15 @@ hostcalls! {
 }
 
 impl Hostcall {
-    /// The hostcall that a script names, without `proxy_`.
+    /// The hostcall with this name, without `proxy_`.
     pub(crate) fn named(name: &str) -> Option<&'static Hostcall> {
         HOSTCALLS.iter().find(|hostcall| hostcall.name.strip_prefix("proxy_") == Some(name))
     }
 
-    /// Calls it. `None` if `numbers` are not as many as it takes.
+    /// Calls it. `None` if the count of `numbers` is wrong.
     pub(crate) fn call(&self, numbers: &[u32], long: i64) -> Option<u32> {
-        // SAFETY: none is needed for the host's sake: it must stand any value. What it writes goes where the script
-        // says, which is the slots of `run` or an address that is a test of the host.
+        // SAFETY: the host must accept any value. It writes to the places that the script names: the slots of `run`, or
+        // an address that tests the host.
         let status = unsafe {
             match (self.function, numbers) {
                 (Function::F0(f), &[]) => f(),
@@ -159,13 +159,13 @@ pub(crate) fn log(line: &str) {
     unsafe { imports::proxy_log(INFO, address(line.as_ptr()), size(line.len())) };
 }
 
-/// The address of something in the guest's memory.
+/// The address of a value in the guest's memory.
 #[allow(clippy::cast_possible_truncation)]
 pub(crate) fn address<T>(pointer: *const T) -> u32 {
     pointer as usize as u32
 }
 
-/// A length as the ABI has it.
+/// A length in the ABI's type.
 #[allow(clippy::cast_possible_truncation)]
 pub(crate) fn size(len: usize) -> u32 {
     len as u32

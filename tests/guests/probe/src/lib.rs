@@ -1,7 +1,7 @@
-//! The probe: a guest that carries out a script of hostcalls and logs what each answers.
+//! The probe: a guest that runs a script of hostcalls and logs the result of each.
 //!
-//! The script is the plugin's configuration, or the VM's; `tests/conformance/README.md` describes it. The probe uses
-//! the bare ABI, so that any value can be passed to any hostcall, and exports every callback. It does not panic.
+//! The script is the configuration of the plugin or of the VM. `tests/conformance/README.md` describes it. The probe
+//! uses the bare ABI, so that it can pass any value to any hostcall, and exports every callback. It does not panic.
 #![allow(unsafe_code)]
 
 mod abi;
@@ -88,7 +88,7 @@ callbacks_that_answer! {
 pub extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     state::create_context(id, parent);
     if parent == 0 {
-        // Its script comes later.
+        // The script is known later.
         state::hold(format!("setup on_context_create({id}, {parent})"));
     } else {
         callback("on_context_create", &[id, parent], 0);
@@ -123,7 +123,7 @@ fn configuration(buffer: u32, size: u32) -> Script {
     Script::parse(&String::from_utf8_lossy(&bytes))
 }
 
-/// What a hostcall returns by pointer and length; nothing if it fails.
+/// The bytes that a hostcall returns by pointer and length; nothing if it fails.
 fn fetch(hostcall: &str, arguments: &[u32]) -> Option<Vec<u8>> {
     let mut result = [0_u32; 2];
     let [pointer, len] = &mut result;
@@ -134,7 +134,7 @@ fn fetch(hostcall: &str, arguments: &[u32]) -> Option<Vec<u8>> {
     memory::returned(pointer, len).filter(|_| status == 0).map(<[u8]>::to_vec)
 }
 
-/// The path of the stream at hand, while its request is there.
+/// The path of the current stream, while its request exists.
 fn path() -> Option<String> {
     let ask = |hostcall, prefix: &[u32], name: &str| {
         let mut arguments = prefix.to_vec();
@@ -154,7 +154,7 @@ fn shown_arguments(name: &str, arguments: &[u32]) -> String {
     list.join(", ")
 }
 
-/// Runs the sections for a callback, and returns what they return or `default`.
+/// Runs the sections for a callback, and returns their result or `default`.
 fn callback(name: &'static str, arguments: &[u32], default: u32) -> u32 {
     let context = arguments.first().copied().unwrap_or_default();
     let sections = state::sections(context, name, path);

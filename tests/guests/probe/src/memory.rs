@@ -1,10 +1,10 @@
-//! The guest's memory: what the host asks for, what it returned, and accesses that trap.
+//! The guest's memory: allocations for the host, returned bytes, and accesses that trap.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How [`allocate`] answers: the script says `malloc <manner>`.
+/// The ways in which [`allocate`] answers. The script chooses one with `malloc <manner>`.
 pub(crate) const MANNERS: [&str; 4] = ["ok", "none", "wild", "trap"];
 
 static MANNER: AtomicU32 = AtomicU32::new(0);
@@ -14,7 +14,7 @@ pub(crate) fn set_manner(manner: u32) {
     MANNER.store(manner, Ordering::Relaxed);
 }
 
-/// Memory for the host to write to. It is never freed: a probe does not live long.
+/// Memory for the host to write to. It is never freed, because a probe does not live long.
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     match MANNER.load(Ordering::Relaxed) {
         1 => std::ptr::null_mut(),
@@ -24,7 +24,7 @@ pub(crate) fn allocate(size: usize) -> *mut u8 {
     }
 }
 
-/// What the host returned by pointer and length; `None` if it is not in the guest's memory.
+/// The bytes that the host returned by pointer and length; `None` if they are not in the guest's memory.
 pub(crate) fn returned(pointer: u32, len: u32) -> Option<&'static [u8]> {
     let end = u64::from(pointer).checked_add(u64::from(len))?;
     if end > total() {
@@ -34,13 +34,13 @@ pub(crate) fn returned(pointer: u32, len: u32) -> Option<&'static [u8]> {
     Some(unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(pointer as usize), len as usize) })
 }
 
-/// A store of the guest's own.
+/// A store by the guest itself.
 pub(crate) fn store(address: u32) {
-    // SAFETY: none, that is the point: beyond the memory, it traps.
+    // SAFETY: none, on purpose: outside of the memory, it traps.
     unsafe { std::ptr::without_provenance_mut::<u8>(address as usize).write_volatile(1) };
 }
 
-/// Recurs until the stack is full.
+/// Calls itself until the stack is full.
 #[allow(unconditional_recursion)]
 pub(crate) fn overflow(depth: u32) -> u32 {
     let frame = [depth; 64];
@@ -57,7 +57,7 @@ mod machine {
         (core::arch::wasm32::memory_size(0) as u64).saturating_mul(PAGE)
     }
 
-    /// Grows the memory by `pages` again and again until it fails, and returns how many pages there are then.
+    /// Grows the memory by `pages` repeatedly until it fails. Returns the number of pages after that.
     pub(crate) fn grow(pages: u32) -> usize {
         while core::arch::wasm32::memory_grow(0, pages as usize) != usize::MAX {}
         core::arch::wasm32::memory_size(0)
@@ -69,7 +69,7 @@ mod machine {
     }
 }
 
-/// Stand-ins, so that the lints see the crate natively.
+/// Replacements, so that the lints can check the crate natively.
 #[cfg(not(target_arch = "wasm32"))]
 mod machine {
     pub(crate) fn total() -> u64 {

@@ -1,12 +1,12 @@
-//! Carrying out one line of a script.
+//! Runs one line of a script.
 
 use crate::abi::{Hostcall, Return, Take, address, size};
 use crate::script::{Op, Word, low};
 use crate::{memory, state, text};
 
-/// What an op comes to.
+/// The result of an operation.
 pub(crate) enum Outcome {
-    /// To be shown behind the op; the script goes on.
+    /// The text after the operation. The script continues.
     Shown(String),
     /// The callback returns this.
     Returned(u32),
@@ -26,13 +26,13 @@ const NAMES: [(&str, i64); 37] = [
     ("all", 0xffff_ffff), ("max", 0x7fff_ffff), ("min", -0x8000_0000), ("true", 1), ("false", 0),
 ];
 
-/// What a result's memory holds before the host writes to it.
+/// The content of a result's memory before the host writes to it.
 const UNWRITTEN: u64 = 0xfefe_fefe_fefe_fefe;
 
-/// A result's memory: two, because bytes come as a pointer and a length.
+/// The memory of a result: two values, because bytes are a pointer and a length.
 type Slots = [u64; 2];
 
-/// Carries out `op` in a callback of context `context` with arguments `arguments`.
+/// Runs `op` in a callback of the context `context` with the arguments `arguments`.
 pub(crate) fn run(op: &Op, arguments: &[u32]) -> Outcome {
     let shown = match op.words.split_first() {
         Some((Word::Bare(name), words)) => match name.as_str() {
@@ -46,7 +46,7 @@ pub(crate) fn run(op: &Op, arguments: &[u32]) -> Outcome {
 
 type Shown = Result<String, &'static str>;
 
-/// Ops that are not hostcalls.
+/// Operations that are not hostcalls.
 fn control(name: &str, words: &[Word], arguments: &[u32]) -> Option<Shown> {
     let first = || number(words.first(), arguments).map(low);
     let done = match name {
@@ -90,7 +90,7 @@ fn hostcall(name: &str, words: &[Word], arguments: &[u32]) -> Shown {
                 Word::Bytes(bytes) => numbers.extend([address(bytes.as_ptr()), size(bytes.len())]),
                 Word::Wild(pointer, len) => numbers.extend([*pointer, *len]),
                 Word::Bare(path) => {
-                    // The script ends before the guest's memory does.
+                    // The script ends before the guest's memory is freed.
                     let path = path.replace('.', "\0").into_bytes().leak();
                     numbers.extend([address(path.as_ptr()), size(path.len())]);
                 }
@@ -123,7 +123,7 @@ fn hostcall(name: &str, words: &[Word], arguments: &[u32]) -> Shown {
     };
     let mut shown = status.to_string();
     for (slots, kind) in slots.iter().zip(hostcall.returns).filter(|_| status == 0) {
-        // The host wrote behind the compiler's back.
+        // The host has written without the compiler's knowledge.
         let [first, second] = std::hint::black_box(*slots);
         shown.push(' ');
         shown.push_str(&show(*kind, manner, first, second));

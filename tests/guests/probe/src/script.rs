@@ -1,4 +1,4 @@
-//! The script: what to do in which callback. See `tests/conformance/README.md`.
+//! The script: the operations in each callback. See `tests/conformance/README.md`.
 
 use std::rc::Rc;
 
@@ -7,33 +7,33 @@ use crate::text::{self, Pair};
 /// A plugin's or VM's configuration.
 #[derive(Default)]
 pub(crate) struct Script {
-    /// Whether every callback is logged, not only those that have a section.
+    /// True if every callback is logged, not only those with a section.
     pub(crate) trace: bool,
     pub(crate) sections: Vec<Section>,
 }
 
-/// What to do in some callbacks.
+/// The operations in some callbacks.
 pub(crate) struct Section {
     callbacks: Vec<String>,
-    /// Only on streams whose request has this path.
+    /// The path of the request, if the section is only for such streams.
     pub(crate) path: Option<String>,
-    /// Only the n-th time in a context, from 1.
+    /// The number of the call in a context, from 1, if the section is only for that call.
     pub(crate) turn: Option<u32>,
-    /// Without a line in the log: how often the callback comes is not certain.
+    /// True if it writes no log line, because the number of calls is not certain.
     silent: bool,
     pub(crate) ops: Rc<Vec<Op>>,
 }
 
 /// One line of a section.
 pub(crate) struct Op {
-    /// As written.
+    /// The text as written.
     pub(crate) text: String,
-    /// Whether it leaves no line in the log.
+    /// True if it writes no log line.
     pub(crate) silent: bool,
     pub(crate) words: Vec<Word>,
 }
 
-/// A word of an op.
+/// A word of an operation.
 #[derive(Debug)]
 pub(crate) enum Word {
     /// `continue_stream`, `request_headers`
@@ -46,13 +46,13 @@ pub(crate) enum Word {
     Variable(String),
     /// `ptr:0xfffffff0/16`: a pointer and a length.
     Wild(u32, u32),
-    /// `@bad`, `@0x10`: where the host shall write a result; `@ok`: where it may.
+    /// `@bad`, `@0x10`: the address for a result; `@ok`: an address that is valid.
     Target(Option<u32>),
-    /// What cannot be read.
+    /// A word that cannot be read.
     Odd,
 }
 
-/// An address far behind any memory.
+/// An address far outside of any memory.
 const BAD_ADDRESS: u32 = 0xffff_fff0;
 
 impl Script {
@@ -86,7 +86,7 @@ impl Script {
 }
 
 impl Op {
-    /// Whether it is to be logged before it is carried out.
+    /// True if it is logged before it runs.
     pub(crate) fn may_not_return(&self) -> bool {
         self.text == "trap" || self.text == "overflow" || self.text.starts_with("store ")
     }
@@ -164,20 +164,20 @@ fn number(word: &str) -> Option<i64> {
     }
 }
 
-/// The low half, as a pointer or an i32 has it.
+/// The low half, in the form of a pointer or an i32.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub(crate) fn low(number: i64) -> u32 {
     number as u32
 }
 
-/// Reads `"…"` or `"…"*3` and returns what is behind it.
+/// Reads `"…"` or `"…"*3`, and returns the rest.
 fn quoted(text: &str) -> (Vec<u8>, &str) {
     let (bytes, rest) = text::unescape(text.strip_prefix('"').unwrap_or(text));
     let (count, rest) = times(rest);
     (bytes.repeat(count), rest)
 }
 
-/// Reads `*3`, or nothing, which is once.
+/// Reads `*3`, or nothing, which means once.
 fn times(text: &str) -> (usize, &str) {
     let Some(times) = text.strip_prefix('*') else { return (1, text) };
     let end = times.find(|c: char| !c.is_ascii_digit()).unwrap_or(times.len());
@@ -185,7 +185,7 @@ fn times(text: &str) -> (usize, &str) {
     (count.parse().unwrap_or(1), behind)
 }
 
-/// Reads `"name: value", "name: value"]`, and `*3` behind it, and returns what is behind it.
+/// Reads `"name: value", "name: value"]` with an optional `*3`, and returns the rest.
 fn list_of_pairs(text: &str) -> (Vec<Pair>, &str) {
     let mut pairs = Vec::new();
     let mut rest = text;
@@ -197,7 +197,7 @@ fn list_of_pairs(text: &str) -> (Vec<Pair>, &str) {
             return (all, behind);
         }
         let (item, behind) = quoted(rest);
-        // The first byte may be a pseudo header's colon.
+        // The first byte may be the colon of a pseudo-header.
         let colon = item.iter().skip(1).position(|byte| *byte == b':').map_or(item.len(), |at| at.saturating_add(1));
         let (name, value) = item.split_at_checked(colon).unwrap_or((&item, &[]));
         let value = value.strip_prefix(b": ").or(value.strip_prefix(b":")).unwrap_or(value);

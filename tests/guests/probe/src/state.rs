@@ -1,5 +1,5 @@
-//! What the probe remembers. No borrow outlives a function: a host that enters the guest from a hostcall is shown, not
-//! punished.
+//! The state of the probe. No borrow outlives a function, so that a host which enters the guest during a hostcall is
+//! reported, and the probe does not panic.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use crate::script::{Op, Script};
 #[derive(Default)]
 struct State {
     contexts: BTreeMap<u32, Context>,
-    /// Those of the root contexts.
+    /// The scripts of the root contexts.
     scripts: BTreeMap<u32, Rc<Script>>,
     vm_script: Rc<Script>,
     turns: BTreeMap<(u32, &'static str), u32>,
     variables: BTreeMap<String, i64>,
     ordinals: BTreeMap<(char, u32), usize>,
-    /// Calls from before the first script is known.
+    /// Calls from the time before the first script is known.
     early: Vec<String>,
 }
 
@@ -30,17 +30,17 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-fn with<T: Default>(look: impl FnOnce(&mut State) -> T) -> T {
-    STATE.with(|state| state.try_borrow_mut().map(|mut state| look(&mut state)).unwrap_or_default())
+fn with<T: Default>(work: impl FnOnce(&mut State) -> T) -> T {
+    STATE.with(|state| state.try_borrow_mut().map(|mut state| work(&mut state)).unwrap_or_default())
 }
 
-/// Notes a context, a root context if `parent` is 0.
+/// Records a context. It is a root context if `parent` is 0.
 pub(crate) fn create_context(id: u32, parent: u32) {
     let root = if parent == 0 { id } else { parent };
     with(|state| state.contexts.insert(id, Context { root, path: None }));
 }
 
-/// Sets the script of the VM or, with `root`, of a root context.
+/// Sets the script of the VM, or with `root` that of a root context.
 pub(crate) fn set_script(root: Option<u32>, script: Script) {
     let script = Rc::new(script);
     with(|state| match root {
@@ -49,12 +49,12 @@ pub(crate) fn set_script(root: Option<u32>, script: Script) {
     });
 }
 
-/// Holds back a line until it is known whether anybody traces.
+/// Keeps a line until it is known whether a script traces.
 pub(crate) fn hold(line: String) {
     with(|state| state.early.push(line));
 }
 
-/// The lines held back, if `context` traces.
+/// The kept lines, if `context` traces.
 pub(crate) fn release(context: u32) -> Vec<String> {
     if is_traced(context) { with(|state| std::mem::take(&mut state.early)) } else { Vec::new() }
 }
@@ -64,12 +64,12 @@ fn scripts(state: &State, context: u32) -> [Option<Rc<Script>>; 2] {
     [Some(Rc::clone(&state.vm_script)), state.scripts.get(&root).cloned()]
 }
 
-/// Whether every callback in `context` shall be logged.
+/// True if every callback in `context` is logged.
 pub(crate) fn is_traced(context: u32) -> bool {
     with(|state| scripts(state, context).iter().flatten().any(|script| script.trace))
 }
 
-/// Counts a callback in a context, and finds the sections for it. `path` is asked only if a section wants to know.
+/// Counts a callback in a context, and finds the sections for it. `path` is called only if a section needs it.
 pub(crate) fn sections(context: u32, callback: &'static str, path: impl Fn() -> Option<String>) -> Vec<Rc<Vec<Op>>> {
     let (scripts, turn, known) = with(|state| {
         let turn = state.turns.entry((context, callback)).or_default();
@@ -90,17 +90,17 @@ pub(crate) fn sections(context: u32, callback: &'static str, path: impl Fn() -> 
         .collect()
 }
 
-/// Remembers a number for the VM's life.
+/// Stores a number for the VM's life.
 pub(crate) fn set_variable(name: &str, value: i64) {
     with(|state| state.variables.insert(name.to_owned(), value));
 }
 
-/// The number of that name.
+/// The stored number with this name.
 pub(crate) fn variable(name: &str) -> Option<i64> {
     with(|state| state.variables.get(name).copied())
 }
 
-/// The how many-th different value of a kind this is, from 1.
+/// The index of this value among the different values of a kind, from 1.
 pub(crate) fn ordinal(kind: char, value: u32) -> usize {
     with(|state| {
         let next = state.ordinals.keys().filter(|(known, _)| *known == kind).count().saturating_add(1);

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-/// Results longer than this are shown by their beginning and their length.
+/// Longer results are shown by their beginning and their length.
 const SHOWN: usize = 300;
 
-/// Bytes in quotes, what is not printable ASCII escaped.
+/// Bytes in quotes, with everything escaped except printable ASCII.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for byte in bytes.iter().take(SHOWN) {
@@ -16,7 +16,7 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
             b'\r' => text.push_str("\\r"),
             0 => text.push_str("\\0"),
             b' '..=b'~' => text.push(char::from(*byte)),
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             _ => drop(write!(text, "\\x{byte:02x}")),
         }
     }
@@ -27,7 +27,7 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes before the closing quote, and what is behind it.
+/// The bytes before the closing quote, and the rest.
 pub(crate) fn unescape(text: &str) -> (Vec<u8>, &str) {
     let mut bytes = Vec::new();
     let mut chars = text.char_indices();
@@ -61,7 +61,7 @@ fn push(bytes: &mut Vec<u8>, char: char) {
 /// A name and a value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
-/// Pairs as the ABI has them: a count, the lengths of names and values, then both, each with a NUL behind it.
+/// Pairs in the ABI's form: a count, the lengths of names and values, then both, each with a NUL after it.
 pub(crate) fn serialize(pairs: &[Pair]) -> Vec<u8> {
     let length = |bytes: &[u8]| crate::abi::size(bytes.len()).to_le_bytes();
     let mut bytes = crate::abi::size(pairs.len()).to_le_bytes().to_vec();
@@ -84,7 +84,7 @@ pub(crate) fn show_pairs(bytes: &[u8]) -> String {
     }
 }
 
-/// The same, for pairs whose order is that of a hash.
+/// The same for pairs in the order of a hash map.
 pub(crate) fn show_sorted_pairs(bytes: &[u8]) -> String {
     match parse_pairs(bytes) {
         Some(mut pairs) => {

@@ -1,2 +1,2 @@
-//! wasmtime 48 under the number 49: see Cargo.toml.
+//! wasmtime 48 with the version number 49: see Cargo.toml.
 pub use wasmtime_48::*;

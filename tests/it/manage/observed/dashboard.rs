@@ -1,4 +1,4 @@
-//! What the dashboard is asked, and answers.
+//! Requests to the dashboard, and its answers.
 
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ fn apis() -> Vec<Exchange> {
         &[("api_event.add", shown.clone())],
     ));
     for kind in ["oas", "streams"] {
-        // Some of the dashboard's messages have a full stop.
+        // Some of the dashboard's messages end with a full stop.
         exchanges.extend([("PUT", "API updated."), ("PATCH", "API updated")].map(|(method, message)| {
             let operation = format!("{method} /db/api/apis/{kind}/i");
             Exchange::json(&operation, oas.clone(), says(message), &[("api_event.update", shown.clone())])
@@ -167,7 +167,7 @@ fn key_requests() -> Vec<Exchange> {
             says("r1"),
             &[("key_request_event.submitted", shown(&request))],
         ),
-        // One that is granted as it is made is both.
+        // A request that is approved at once is both events.
         Exchange::json(
             "POST /db/api/portal/requests",
             approved.clone(),
@@ -186,7 +186,7 @@ fn key_requests() -> Vec<Exchange> {
             json!({ "RawKey": RAW_KEY, "Password": "hunter2" }),
             &[granted(json!({})), ("key_event.add", json!({ "key_id": fingerprint(RAW_KEY) }))],
         ),
-        // An OAuth client is no key.
+        // An OAuth client is not a key.
         Exchange::json(
             "PUT /db/api/portal/requests/approve/r1",
             Value::Null,

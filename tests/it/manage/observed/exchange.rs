@@ -4,18 +4,17 @@ use serde_json::Value;
 
 use super::super::sha256;
 
-/// What a key of the organisation `5e2743567c1f8800018bdf35` looks like.
+/// The form of a key of the organisation `5e2743567c1f8800018bdf35`.
 pub(super) const RAW_KEY: &str = "5e2743567c1f8800018bdf35f00";
 
-/// A key's hash as Tyk makes them, unless told otherwise: 32 bits.
+/// A key's hash in Tyk's default form: 32 bits.
 pub(super) const HASH: &str = "6dc2dfc0";
 
 pub(super) const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// An exchange with an application, and the messages that it comes to: a dashboard event's `data`, a portal event's
-/// `Message`.
+/// An exchange with an application, and its messages: a dashboard event's `data`, a portal event's `Message`.
 pub(super) struct Exchange {
     pub(super) method: &'static str,
     pub(super) target: String,
@@ -42,7 +41,7 @@ impl Exchange {
         }
     }
 
-    /// A page: a form, answered with a redirect.
+    /// A page: a form that is answered with a redirect.
     pub(super) fn form(target: &str, form: &str, location: &'static str, expected: &[(&'static str, Value)]) -> Self {
         Exchange {
             request: (FORM, form.as_bytes().to_vec()),
@@ -53,7 +52,7 @@ impl Exchange {
         }
     }
 
-    /// The same, of a form that could carry files.
+    /// The same for a form that can carry files.
     pub(super) fn multipart(
         target: &str,
         fields: &[(&str, &str)],
@@ -75,12 +74,12 @@ impl Exchange {
     }
 }
 
-/// A key as payloads show it.
+/// A key in the form for payloads.
 pub(super) fn fingerprint(key: &str) -> String {
     format!("sha256:{}", sha256(key))
 }
 
-/// An object with one member more, or another one.
+/// An object with one member added or replaced.
 pub(super) fn with(object: &Value, name: &str, member: &Value) -> Value {
     let mut object = object.clone();
     object[name] = member.clone();

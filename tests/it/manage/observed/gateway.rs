@@ -1,10 +1,10 @@
-//! What the gateway's own API is asked, and answers.
+//! Requests to the gateway's own API, and its answers.
 
 use serde_json::{Value, json};
 
 use super::exchange::{Exchange, HASH, RAW_KEY, fingerprint, with};
 
-/// A document of an API with Tyk's part, and the definition that an event shows of it.
+/// An API document with Tyk's part, and the definition of it that an event shows.
 pub(super) fn document() -> (Value, Value) {
     let info = json!({ "id": "i", "dbId": "5e3b477a7c1f8800013603c6", "orgId": "acme", "name": "n", "state": { "active": true } });
     let definition =
@@ -19,7 +19,7 @@ pub(super) fn exchanges() -> Vec<Exchange> {
     let session = json!({ "org_id": "acme" });
     let error = json!({ "status": "error", "message": "no" });
     exchanges.extend([
-        // No management events, although they look like some.
+        // These look like management events and are not.
         Exchange::json("POST /gw/tyk/keys/preview", session.clone(), ok("x", "added"), &[]),
         Exchange::json("POST /gw/tyk/org/keys/acme", session.clone(), ok("acme", "added"), &[]),
         Exchange::json("POST /gw/tyk/policies", json!({}), ok("p", "added"), &[]),
@@ -68,7 +68,7 @@ fn keys(ok: impl Fn(&str, &str) -> Value) -> Vec<Exchange> {
             ok(HASH, "deleted"),
             &[("hashed_key_event.delete", by_hash.clone()), ("key_event.delete", by_hash.clone())],
         ),
-        // What has not the form of a hash is not taken for one.
+        // A name that does not have the form of a hash is not read as one.
         Exchange::json(
             &format!("DELETE /gw/tyk/keys/{RAW_KEY}?hashed=true&org_id=acme"),
             Value::Null,

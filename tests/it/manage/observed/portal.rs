@@ -1,15 +1,15 @@
-//! What the developer portal is asked, and answers.
+//! Requests to the developer portal, and its answers.
 
 use serde_json::{Value, json};
 
 use super::exchange::{Exchange, with};
 
-/// Times as the portal's OpenAPI document has them, and as its webhooks do.
+/// Times in the form of the portal's OpenAPI document, and in the form of its webhooks.
 const TIMES: [&str; 2] = ["2024-04-22 16:38", "2024-04-22T16:38:54.068565+02:00"];
 
 const PERSON: &str = "email=dev%40acme.test&first=J%C3%B6rg+%26+Co&last=%3CUser%3E";
 
-/// A payload with the time of what was made, where it tells which moment that is.
+/// A payload with the time of creation, if it shows the exact moment.
 fn created(payload: &Value, time: &str) -> Value {
     if time.contains('T') { with(payload, "CreatedAt", &json!(time)) } else { payload.clone() }
 }
@@ -29,7 +29,7 @@ fn user(active: bool, time: &str) -> Value {
         "CreatedAt": time, "UpdatedAt": "u", "JWTToken": "hunter2" })
 }
 
-/// What the admin API makes or changes, and answers with.
+/// Objects that the admin API creates or changes, and returns.
 fn made(time: &str) -> Vec<Exchange> {
     let user_shown = |status: &str| {
         let user = json!({ "ID": 7, "Email": "dev@acme.test", "First": "Test", "Last": "User", "OrgID": 2,
@@ -80,7 +80,7 @@ fn made(time: &str) -> Vec<Exchange> {
     ]
 }
 
-/// Access requests: of the admin API, of pages, and of pages that answer scripts.
+/// Access requests in the admin API, on pages, and on pages that answer scripts.
 fn decisions() -> Vec<Exchange> {
     let done = json!({ "status": "ok", "message": "m" });
     let mut exchanges = vec![Exchange::json(
@@ -108,7 +108,7 @@ fn decisions() -> Vec<Exchange> {
     exchanges
 }
 
-/// Users and administrators, switched on and off on a page.
+/// Users and administrators that are activated or deactivated on a page.
 fn people() -> Vec<Exchange> {
     let mut exchanges = Vec::new();
     for people in ["users", "admin_users"] {
@@ -124,7 +124,7 @@ fn people() -> Vec<Exchange> {
     exchanges
 }
 
-/// The pages of developers, and those that make organisations.
+/// The pages of developers, and those that create organisations.
 fn forms() -> Vec<Exchange> {
     let person = json!({ "Email": "dev@acme.test", "First": "Jörg & Co", "Last": "<User>" });
     let attributes = json!([{ "Identifier": "company-name", "Value": "ACME" }]);
@@ -158,7 +158,7 @@ fn forms() -> Vec<Exchange> {
             "/portal/private/cart",
             &[("AccessRequestCreated", json!({ "AppID": 3, "PlanID": 2 }))],
         ),
-        // An application is made with the request.
+        // An application is created with the request.
         Exchange::multipart(
             "/dev/portal/private/cart/provision",
             &[("catalogue-id", "1"), ("plan-for-1", "2"), ("app-action", "create"), ("client_name", "New App")],
@@ -179,7 +179,7 @@ fn forms() -> Vec<Exchange> {
     ]
 }
 
-/// Back to the form, to the login, an error; and what is no event.
+/// Redirects to the form and to the login, an error, and exchanges without events.
 fn failures() -> Vec<Exchange> {
     let [time, _] = TIMES;
     let refused = json!({ "status": "error", "message": "no" });

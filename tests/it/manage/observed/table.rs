@@ -1,4 +1,4 @@
-//! The table of fields that the core publishes, as what exchanges are held to.
+//! Compares exchanges with the table of fields that the core publishes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use tollbell_core::TABLE;
 
 use super::exchange::Exchange;
 
-/// Method, path and event of a row: each method of an operation counts by itself.
+/// The method, path and event of a row. Each method of an operation counts separately.
 type Row = (&'static str, &'static str, String);
 
-/// What a preset promises, by row: fields, with a question mark behind those that an exchange may lack.
+/// The fields of a preset, by row. A question mark marks those that an exchange may lack.
 fn promises(preset: Preset) -> BTreeMap<Row, &'static [&'static str]> {
     let rows = TABLE.iter().filter(|row| row.preset == preset).flat_map(|row| {
         let (methods, path) = row.operation.rsplit_once(' ').expect("methods and a path");
@@ -25,14 +25,14 @@ fn event(row: &Brings) -> String {
     row.action.map_or_else(|| row.kind.to_string(), |action| format!("{}.{}", row.kind, action.name()))
 }
 
-/// Whether a path is of a template's form.
+/// True if a path matches a template.
 fn fits(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
     let alike = |(template, path): (&&str, &&str)| template == path || template.starts_with('{') && !path.is_empty();
     template.len() == path.len() && template.iter().zip(&path).all(alike)
 }
 
-/// The names of a payload's members; those of a member whose own members are promised one by one.
+/// The names of a payload's members. A member whose own members are in the table is replaced by these.
 fn members(payload: &Value, promised: &[&str]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (name, member) in payload.as_object().expect("an object") {
@@ -47,8 +47,8 @@ fn members(payload: &Value, promised: &[&str]) -> BTreeSet<String> {
     names
 }
 
-/// Holds a preset's exchanges, whose paths stand below a prefix, to what the table promises: of each row there is one,
-/// no payload has another field, none lacks one that is always there, and each of the others is there once at least.
+/// Compares the exchanges of a preset, whose paths are below a prefix, with the table: each row has an exchange, no
+/// payload has another field, none lacks a required field, and each optional field is present at least once.
 pub(super) fn check(preset: Preset, prefix: &str, exchanges: &[Exchange]) {
     let promises = promises(preset);
     assert!(!promises.is_empty(), "{preset:?} promises nothing");
@@ -60,7 +60,7 @@ pub(super) fn check(preset: Preset, prefix: &str, exchanges: &[Exchange]) {
         for (event, payload) in expected {
             let candidates =
                 promises.iter().filter(|((known, template, _), _)| known == method && fits(template, path));
-            // As in the presets, a path that is named goes before one with a place for any name.
+            // As in the presets, an exact path comes before one with a place for any name.
             let most_exact = candidates.clone().map(|((_, template, _), _)| template.matches('{').count()).min();
             let found = candidates
                 .filter(|((_, template, _), _)| Some(template.matches('{').count()) == most_exact)

@@ -1,4 +1,4 @@
-//! What is measured: filters, a key, and the answer that it must get.
+//! The measured cases: filters, a key, and the expected answer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::process::Gateway;
 
 pub(crate) const KEY: &str = "bench-key-0123456789abcdef0123456789";
 
-/// The callbacks that the counting filter implements, and what the SDK needs for its life.
+/// The callbacks of the counting filter, and those that the SDK needs.
 const COUNTER_EXPORTS: [&str; 9] = [
     "_initialize",
     "malloc",
@@ -37,7 +37,7 @@ pub(crate) struct Case {
     pub(crate) filters: Vec<Value>,
     pub(crate) key: &'static str,
     pub(crate) status: u16,
-    /// A script of wrk's that makes the requests.
+    /// A wrk script that makes the requests.
     pub(crate) script: Option<PathBuf>,
 }
 
@@ -47,7 +47,7 @@ impl Case {
     }
 }
 
-/// What a request costs is measured of these.
+/// The cases for the cost of a request.
 pub(crate) fn of_requests(folder: &Path, is_quick: bool) -> Result<Vec<Case>> {
     let config = config();
     let mut observing = config.clone();
@@ -114,7 +114,7 @@ pub(crate) fn config() -> Value {
             "enable_trigger_monitors": true, "monitor_user_keys": true, "monitor_org_keys": true,
             "configuration": { "target_path": "http://127.0.0.1:9/" }, "global_trigger_limit": 95
         },
-        // The receiver does not exist: the claim must hold for the whole run.
+        // The receiver does not exist: the cool-down must last for the whole run.
         "delivery": { "max_attempts": 100 }
     })
 }

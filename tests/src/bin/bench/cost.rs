@@ -1,4 +1,4 @@
-//! What a request costs.
+//! The cost of a request.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(crate) fn table(folder: &Path, extent: &Extent) -> Result<String> {
         let cases = cases::of_requests(folder, extent.is_quick)?.into_iter();
         let running = cases.map(|case| Running::start(case, 1, folder)).collect::<Result<Vec<_>>>()?;
         let mut rounds: Vec<_> = running.iter().map(|_| Vec::new()).collect();
-        // The first round warms up.
+        // The first round is a warm-up.
         for round in 0..=extent.rounds {
             for (running, rounds) in running.iter().zip(&mut rounds) {
                 if std::io::stderr().is_terminal() {

@@ -1,8 +1,9 @@
-//! `make bench`: what tollbell costs, against no filter, the smallest counting filter, and Lua.
+//! `make bench`: the cost of tollbell, compared with no filter, the smallest counting filter, and Lua.
 //!
-//! What a request costs is the CPU time of Envoy's worker thread, which other work on the machine changes little; requests
-//! a second stand beside it. Two processes of the same case differ more than two rounds of one, so each case is started
-//! several times; the cases take turns, and each ratio is of processes that ran side by side.
+//! The cost of a request is the CPU time of Envoy's worker thread, which other work on the machine hardly changes.
+//! Requests per second are shown, too. Two processes of the same case differ more than two rounds of one process, so
+//! each case is started several times. The cases take turns, and each ratio compares processes that ran at the same
+//! time.
 
 mod cases;
 mod cost;
@@ -20,15 +21,15 @@ use anyhow::{Result, ensure};
 use tollbell_tests::envoy::binary;
 use tollbell_tests::project_root;
 
-/// How much is measured.
+/// The extent of the measurements.
 pub(crate) struct Extent {
-    /// Starts of each case.
+    /// The number of starts of each case.
     pub(crate) processes: usize,
-    /// Rounds with each process.
+    /// The number of rounds with each process.
     pub(crate) rounds: usize,
-    /// The length of a round.
+    /// The length of a round in seconds.
     pub(crate) seconds: u32,
-    /// The two minutes for every step, without what takes long.
+    /// True for the short form, without the long measurements.
     pub(crate) is_quick: bool,
 }
 
@@ -56,7 +57,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What was measured with, and how busy the machine is beforehand.
+/// The machine, and its load before the measurement.
 fn machine() -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");

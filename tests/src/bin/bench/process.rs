@@ -1,4 +1,4 @@
-//! An Envoy, or a host shim, that is measured: pinned to the first core, while wrk has the second.
+//! An Envoy or host shim under measurement: pinned to the first core, while wrk runs on the second.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::cases::Case;
 
 const SHIM: &str = "target/release/tollbell";
 
-/// What runs a case.
+/// The program that runs a case.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Gateway {
     Envoy,
@@ -24,18 +24,18 @@ pub(crate) enum Gateway {
 
 pub(crate) struct Running {
     pub(crate) case: Case,
-    /// From the start of the process to its first answer.
+    /// The time from the start of the process to its first answer.
     pub(crate) first_answer: Duration,
-    /// What all of its threads ran until then.
+    /// The CPU time of all its threads until then.
     pub(crate) start_cpu: Duration,
     port: u16,
     process: Process,
 }
 
-/// What wrk saw.
+/// The results of wrk.
 pub(crate) struct Round {
     pub(crate) requests_per_second: f64,
-    /// Microseconds of the worker threads.
+    /// CPU time of the worker threads in microseconds.
     pub(crate) cpu_per_request: f64,
 }
 
@@ -45,7 +45,7 @@ impl Running {
         let file = folder.join(format!("{port}.json"));
         fs::write(&file, bootstrap(&case.filters, port, admin).to_string())?;
         let mut command = Command::new("taskset");
-        // Several workers are to run side by side.
+        // Several workers must be able to run at the same time.
         command.args(["--cpu-list", if workers == 1 { "0" } else { "0,1" }]);
         match case.gateway {
             Gateway::Envoy => command
@@ -75,7 +75,7 @@ impl Running {
         bail!("{} does not answer", running.case.name)
     }
 
-    /// Lets wrk ask for some seconds.
+    /// Runs wrk for some seconds.
     pub(crate) fn round(&self, seconds: u32) -> Result<Round> {
         let threads = if self.case.gateway == Gateway::Envoy { "wrk:worker" } else { "" };
         let before = self.process.cpu(threads)?;
@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// A listener that answers by itself, behind the filters.
+/// A listener whose route answers directly, after the filters.
 fn bootstrap(filters: &[Value], port: u16, admin: u16) -> Value {
     let address = |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
     let router = json!({

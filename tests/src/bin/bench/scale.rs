@@ -1,4 +1,4 @@
-//! What many workers, keys and APIs cost.
+//! The cost of many workers, keys and APIs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -46,7 +46,7 @@ pub(crate) fn table(folder: &Path, extent: &Extent) -> Result<String> {
     Ok(out)
 }
 
-/// The CPU of a request of the second case, of that of the first, by process.
+/// The ratio of the CPU times per request of the second case and the first, by process.
 fn ratios(cases: &[(Case, u32); 2], folder: &Path, extent: &Extent) -> Result<Vec<f64>> {
     let mut ratios = Vec::new();
     for _ in 0..extent.processes {
@@ -70,7 +70,7 @@ fn key(number: usize) -> String {
     format!("bench-key-{number:026}")
 }
 
-/// So many keys of an organisation, that come in turn.
+/// `count` keys of an organisation, used in turn.
 fn with_keys(count: usize, folder: &Path) -> Result<Case> {
     let script = folder.join(format!("{count}-keys.lua"));
     fs::write(
@@ -93,7 +93,7 @@ fn keys(count: usize) -> Value {
     config
 }
 
-/// So many APIs, each with a key of its own.
+/// `count` APIs, each with its own key.
 fn with_apis(count: usize) -> Value {
     let mut config = config();
     let session = config["keys"][KEY].clone();
@@ -112,7 +112,7 @@ fn with_apis(count: usize) -> Value {
     config
 }
 
-/// How long `tollbell check` looks at many keys, and with how much memory.
+/// The time and memory that `tollbell check` needs for many keys.
 fn check(folder: &Path) -> Result<String> {
     let file = folder.join("many-keys.yaml");
     fs::write(&file, Setup::config(&keys(MANY_KEYS), 1, 2)?.text())?;

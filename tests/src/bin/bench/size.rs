@@ -1,4 +1,4 @@
-//! How large the module is, and which crates its code comes from.
+//! The size of the module, and the crates that its code comes from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tollbell_tests::project_root;
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
-/// Crates below this share are summed up.
+/// Smaller crates are shown as one sum.
 const SHOWN_BYTES: usize = 10_000;
 
 pub(crate) fn table() -> Result<String> {
@@ -36,7 +36,7 @@ pub(crate) fn table() -> Result<String> {
     Ok(out)
 }
 
-/// The bytes of code by crate, of a module that has its names.
+/// The bytes of code by crate, for a module with names.
 fn by_crate(module: &[u8]) -> Result<BTreeMap<String, usize>> {
     let mut imported = 0_u32;
     let mut sizes = Vec::new();
@@ -70,7 +70,7 @@ fn by_crate(module: &[u8]) -> Result<BTreeMap<String, usize>> {
     Ok(crates)
 }
 
-/// The crate that a symbol names first: `<alloc::vec::Vec<T> as core::fmt::Debug>::fmt` is of `alloc`.
+/// The first crate in a symbol: `<alloc::vec::Vec<T> as core::fmt::Debug>::fmt` belongs to `alloc`.
 fn crate_of(symbol: &str) -> String {
     let demangled = format!("{:#}", rustc_demangle::demangle(symbol));
     let path = demangled.trim_start_matches(['<', '&', '(', '[', '*']);

@@ -1,4 +1,4 @@
-//! What a start costs: time, CPU and memory.
+//! The cost of a start: time, CPU and memory.
 
 use std::path::Path;
 

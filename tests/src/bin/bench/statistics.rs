@@ -1,4 +1,4 @@
-//! Medians, and how far apart the values are.
+//! Medians and ranges.
 
 use anyhow::{Context, Result};
 
@@ -8,7 +8,7 @@ pub(crate) fn median(values: &[f64]) -> Result<f64> {
     values.get(values.len() / 2).copied().context("nothing was measured")
 }
 
-/// `1.98 (1.90–2.05)`: the median, the least and the most.
+/// `1.98 (1.90–2.05)`: the median, the minimum and the maximum.
 pub(crate) fn spread(values: &[f64], digits: usize) -> Result<String> {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

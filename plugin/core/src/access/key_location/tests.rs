@@ -10,9 +10,9 @@ fn location() -> KeyLocation {
 
 type Headers<'t> = &'t [(&'t str, &'t str)];
 
-fn with<T>(headers: Headers<'_>, look: impl FnOnce(Request<'_>) -> T) -> T {
+fn with<T>(headers: Headers<'_>, read: impl FnOnce(Request<'_>) -> T) -> T {
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-    look(Request { headers: &headers, property: &|_| None })
+    read(Request { headers: &headers, property: &|_| None })
 }
 
 /// The key, with a `?` after it if it is ambiguous.

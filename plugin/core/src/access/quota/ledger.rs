@@ -191,7 +191,7 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
                 charged.crossings.extend(refund_all(host, &done));
                 // The refund leaves the new windows in place.
                 charged.renewals.extend(done.into_iter().flat_map(|page| page.charged.renewals));
-                charged.crossings.extend(due_on.and_then(|line| line.ring(host, now)));
+                charged.crossings.extend(due_on.and_then(|line| line.report(host, now)));
                 return Ok(charged);
             }
             // Most requests are counted on one page.
@@ -252,14 +252,14 @@ impl<'c> ChargeLine<'c> {
     }
 
     /// Reports a threshold of a used-up limit on its own page that has not been reported yet.
-    fn ring(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Option<Crossing> {
+    fn report(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Option<Crossing> {
         let page = self.own_page()?;
-        let rung = update_often(host, &page.key(), |stored| {
+        let reported = update_often(host, &page.key(), |stored| {
             let mut counters = Page::decode(stored, page.kind())?;
-            let crossing = Tally::find(&counters, self, now).and_then(|mut tally| tally.ring(&mut counters));
+            let crossing = Tally::find(&counters, self, now).and_then(|mut tally| tally.report(&mut counters));
             Ok(if crossing.is_some() { Change::Write(counters.encode(), crossing) } else { Change::Keep(None) })
         });
-        rung.unwrap_or_else(|error| {
+        reported.unwrap_or_else(|error| {
             log::error!("{}: a threshold was crossed but is not reported yet: {error}", page.key());
             None
         })
@@ -317,7 +317,7 @@ fn count_on<'c, 'l>(
         let refused = match here {
             Some(used_up) => {
                 // A limit that was lowered below the count reports this with a refusal, or never.
-                let crossing = used_up.ring(&mut counters);
+                let crossing = used_up.report(&mut counters);
                 Some((used_up.refusal(crossing), None, crossing.is_some()))
             }
             None => elsewhere.iter().chain(later).find_map(|line| {
@@ -436,7 +436,7 @@ impl<'t, 'c> Tally<'t, 'c> {
         self.counter.count = self.counter.count.saturating_add(1);
         self.counter.alerts.keep_up(self.counter.count, self.line.quota.max);
         page.set(self.place, self.counter);
-        let crossing = self.ring(page);
+        let crossing = self.report(page);
         charged.crossings.extend(crossing);
         charged.renewals.extend(self.renewal);
         charged.usages.push(self.usage());
@@ -448,7 +448,7 @@ impl<'t, 'c> Tally<'t, 'c> {
     }
 
     /// The threshold that must be reported now. It is recorded on the page as reported.
-    fn ring(&mut self, page: &mut Page) -> Option<Crossing> {
+    fn report(&mut self, page: &mut Page) -> Option<Crossing> {
         let quota = self.line.quota;
         let trigger = quota.due(&self.counter)?;
         self.counter.alerts.add(trigger.limit, self.counter.count);

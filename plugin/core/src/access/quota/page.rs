@@ -13,7 +13,6 @@
 //! evicts an entry for each new one. `used` is twice the time of the last use, plus 1 for a settled entry, which was
 //! used again after it came. Newcomers evict only newcomers, so a flood of subjects that come once does not evict
 //! subjects that come regularly (segmented LRU; Karedla, Love, Wherry, 1994).
-//! whoever comes regularly (segmented LRU; Karedla, Love, Wherry, 1994).
 
 use super::alerts::{Alert, Alerts};
 use crate::base::{Percent, UnixMillis};

@@ -40,7 +40,7 @@ const RULES: [Rule; 31] = [
     monitors::without_thresholds,
     events::that_cannot_fire,
     events::of_options,
-    events::that_nobody_is_told,
+    events::without_recipient,
     messages::of_templates,
     messages::of_named_webhooks,
     messages::of_get,

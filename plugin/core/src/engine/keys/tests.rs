@@ -40,10 +40,10 @@ impl World {
     }
 
     /// Answers the request of the next fetch. Returns the request, and whether the sessions in use have changed.
-    fn look(&mut self, status: u16, etag: &str, body: &str) -> (Callout, bool) {
+    fn fetch(&mut self, status: u16, etag: &str, body: &str) -> (Callout, bool) {
         self.now = self.now.plus(10_000);
         self.tick();
-        let (id, callout) = self.host.take_sent().pop().expect("a look");
+        let (id, callout) = self.host.take_sent().pop().expect("a fetch");
         self.host.set_reply(&[("etag", etag)], body.as_bytes());
         let reply = CalloutReply { status: Some(status), ..CalloutReply::default() };
         assert!(self.fetcher.on_reply(&self.host, id, &reply, self.now));
@@ -67,7 +67,7 @@ impl World {
 fn sessions_are_fetched_and_replaced() {
     let mut world = World::new();
     assert!(!world.config.directory.is_complete());
-    let (callout, changed) = world.look(200, "v1", r#"{ "a": {"apply_policies":["gold"],"last_check":1} , "b": {} }"#);
+    let (callout, changed) = world.fetch(200, "v1", r#"{ "a": {"apply_policies":["gold"],"last_check":1} , "b": {} }"#);
     assert!(
         changed && world.config.directory.is_complete() && world.knows("a") && world.knows("b") && world.knows("own")
     );
@@ -82,9 +82,9 @@ fn sessions_are_fetched_and_replaced() {
     }
     assert!(!callout.headers.iter().any(|(name, _)| name == "if-none-match"));
 
-    let (callout, changed) = world.look(304, "", "");
+    let (callout, changed) = world.fetch(304, "", "");
     assert!(!changed && callout.headers.contains(&("if-none-match".to_owned(), "v1".to_owned())));
-    let (_, changed) = world.look(200, "v2", r#"{"b":{}}"#);
+    let (_, changed) = world.fetch(200, "v2", r#"{"b":{}}"#);
     assert!(changed && !world.knows("a") && world.knows("b") && world.knows("own"));
     assert_eq!(world.host.metric(Metric::KeysFetched(Fetch::Loaded)), 2);
     assert_eq!(world.host.metric(Metric::KeysFetched(Fetch::Unchanged)), 1);
@@ -93,7 +93,7 @@ fn sessions_are_fetched_and_replaced() {
 #[test]
 fn a_bad_answer_changes_nothing() {
     let mut world = World::new();
-    world.look(200, "v1", r#"{"a":{}}"#);
+    world.fetch(200, "v1", r#"{"a":{}}"#);
     let huge = format!(r#"{{"b":{{"alias":"{}"}}}}"#, "x".repeat(200_000));
     for body in [
         "",
@@ -107,14 +107,14 @@ fn a_bad_answer_changes_nothing() {
         &huge,
     ] {
         let failed = world.host.metric(Metric::KeysFetched(Fetch::Failed));
-        let (callout, changed) = world.look(200, "v2", body);
+        let (callout, changed) = world.fetch(200, "v2", body);
         assert!(!changed && world.knows("a") && !world.knows("b"), "{body}");
         assert_eq!(world.host.metric(Metric::KeysFetched(Fetch::Failed)), failed + 1, "{body}");
         let asked_for_changes = callout.headers.contains(&("if-none-match".to_owned(), "v1".to_owned()));
         assert!(asked_for_changes, "the tag of a bad answer is not kept");
     }
     for status in [404, 500, 503] {
-        assert!(!world.look(status, "", r#"{"b":{}}"#).1);
+        assert!(!world.fetch(status, "", r#"{"b":{}}"#).1);
     }
     assert!(world.knows("a"));
 }
@@ -273,7 +273,7 @@ fn closed_keys_are_counted() {
     let mut world = World::new();
     let sessions: serde_json::Map<String, Value> =
         (0..50).map(|n| (format!("key-{n}"), json!({ "hmac_enabled": n % 2 == 0 }))).collect();
-    world.look(200, "v1", &Value::Object(sessions).to_string());
+    world.fetch(200, "v1", &Value::Object(sessions).to_string());
     assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(25));
 }
 
@@ -318,7 +318,7 @@ fn an_error_in_one_session_closes_only_that_key() {
     let document = r#"{"a":{},"b":{"apply_policies":["none"]},"":{},"sha256:12":{},"header:b":{},"c":{"quota_max":true},"d":[],
             "e":null,"f":5,"g" : true ,"h":"text","i":{"alias":"\ud800"},"j":{"rate":1e400},"z":{},
             "k":{"access_rights":{"orders":{}},"access_rights":{}},"l":-1.5e3}"#;
-    let (_, changed) = world.look(200, "v1", document);
+    let (_, changed) = world.fetch(200, "v1", document);
     assert!(changed && world.knows("a") && world.knows("b") && world.knows("c") && !world.knows("d"));
     assert!(world.knows("z") && !world.knows("e") && world.knows("i") && world.knows("k"));
     assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(14));

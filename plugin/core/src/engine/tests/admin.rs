@@ -243,7 +243,7 @@ fn an_event_without_its_organisation_notifies_no_other() {
         rule("/of-api", json!({})), rule("/by-query", json!({ "org_id": { "query": "org" } }))
     ] }, "event_handlers": { "events": { "key_event": [hook("/own", 0)] } } }]);
     let mut world = World::new(&config);
-    let mut told = |path: &str| {
+    let mut notified = |path: &str| {
         let Decision::Continue { followup, .. } = world.on_vm(0, &[(":method", b"POST"), (":path", path.as_bytes())])
         else {
             panic!()
@@ -257,8 +257,8 @@ fn an_event_without_its_organisation_notifies_no_other() {
             .filter(|path| path.starts_with("/own") || path == "/key")
             .collect::<Vec<_>>()
     };
-    assert_eq!(told("/of-api"), ["/own", "/key"]);
-    assert_eq!(told("/by-query?org=acme"), ["/own", "/key"]);
-    assert_eq!(told("/by-query?org=other"), ["/own"]);
-    assert_eq!(told("/by-query"), ["/own"], "the API's organisation may be another one's");
+    assert_eq!(notified("/of-api"), ["/own", "/key"]);
+    assert_eq!(notified("/by-query?org=acme"), ["/own", "/key"]);
+    assert_eq!(notified("/by-query?org=other"), ["/own"]);
+    assert_eq!(notified("/by-query"), ["/own"], "the API's organisation may be another one's");
 }

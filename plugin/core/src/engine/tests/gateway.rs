@@ -21,7 +21,7 @@ fn answer(decision: Decision) -> Answer {
     }
 }
 
-fn everybody_hears(mut config: Value) -> Value {
+fn with_all_handlers(mut config: Value) -> Value {
     let names = EventKind::of_gateway().map(EventKind::name);
     let events: serde_json::Map<String, Value> =
         names.map(|name| (name.to_owned(), json!([hook(&format!("/{name}"), 0)]))).collect();
@@ -43,7 +43,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 
 #[test]
 fn a_rate_refuses_for_its_period_and_costs_no_quota() {
-    let config = everybody_hears(json!({
+    let config = with_all_handlers(json!({
         "apis": [{ "api_id": "orders" }],
         "keys": { "k": { "rate": 3, "per": 2, "quota_max": 100, "alias": "batch", "meta_data": { "email": "d@e.test" } } },
         "rate_limit_headers": "both",
@@ -72,7 +72,7 @@ fn a_rate_refuses_for_its_period_and_costs_no_quota() {
 
 #[test]
 fn organisations_and_apis_have_rates_too() {
-    let config = everybody_hears(json!({
+    let config = with_all_handlers(json!({
         "apis": [
             { "api_id": "a", "listen_path": "/a/", "org_id": "acme" },
             { "api_id": "b", "listen_path": "/b/", "global_rate_limit": { "rate": 2, "per": 60 } },
@@ -96,7 +96,7 @@ fn organisations_and_apis_have_rates_too() {
 #[test]
 fn limits_on_an_api_have_their_own_counters_and_monitors() {
     let limit = json!({ "quota_max": 2, "quota_renewal_rate": 60 });
-    let config = everybody_hears(json!({
+    let config = with_all_handlers(json!({
         "apis": [
             { "api_id": "a", "listen_path": "/a/" }, { "api_id": "b", "listen_path": "/b/" },
             { "api_id": "c", "listen_path": "/c/" }, { "api_id": "d", "listen_path": "/d/" },
@@ -130,7 +130,7 @@ fn policies_set_the_rights_and_limits_of_a_key() {
 }
 
 fn identities() -> Value {
-    everybody_hears(json!({
+    with_all_handlers(json!({
         "apis": [{ "api_id": "a", "identity": [
             { "metadata": ["envoy.filters.http.jwt_authn", "jwt_payload", "sub"],
               "org": ["envoy.filters.http.jwt_authn", "jwt_payload", "org"] },
@@ -208,7 +208,7 @@ fn any_number_of_invented_identities_uses_the_same_memory() {
 }
 
 fn observed() -> Value {
-    everybody_hears(json!({
+    with_all_handlers(json!({
         "apis": [{ "api_id": "a", "observe_failures": true, "observe_upstream": true, "strip_authorization_data": true }],
         "keys": { "k": { "org_id": "acme" } },
     }))
@@ -252,36 +252,36 @@ fn refusals_by_others_are_events_with_their_reason() {
 #[test]
 fn all_vms_together_report_each_verdict_on_the_upstream_once() {
     let mut world = World::with_vms(&observed(), 3);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for n in 0..30 {
-        told.extend(respond(&mut world, n % 3, "k", 503, "no_healthy_upstream", 0x2));
+        reported.extend(respond(&mut world, n % 3, "k", 503, "no_healthy_upstream", 0x2));
     }
-    assert_eq!(told.len(), 1);
-    assert_eq!([&told[0]["type"], &told[0]["cluster"]], ["HostDown", "upstream"]);
+    assert_eq!(reported.len(), 1);
+    assert_eq!([&reported[0]["type"], &reported[0]["cluster"]], ["HostDown", "upstream"]);
     world.now = world.now.plus(6000);
     for n in 0..30 {
-        told.extend(respond(&mut world, n % 3, "k", 200, "via_upstream", 0));
+        reported.extend(respond(&mut world, n % 3, "k", 200, "via_upstream", 0));
     }
-    assert_eq!(told.len(), 2);
-    assert_eq!(told[1]["type"], "HostUp");
-    told.clear();
+    assert_eq!(reported.len(), 2);
+    assert_eq!(reported[1]["type"], "HostUp");
+    reported.clear();
     for n in 0..30 {
-        told.extend(respond(&mut world, n % 3, "k", 503, "overflow", 0x80));
-        told.extend(respond(&mut world, n % 3, "k", 200, "via_upstream", 0));
+        reported.extend(respond(&mut world, n % 3, "k", 503, "overflow", 0x80));
+        reported.extend(respond(&mut world, n % 3, "k", 200, "via_upstream", 0));
     }
-    let kinds: Vec<_> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = reported.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["BreakerTripped", "BreakerTriggered"]);
-    assert_eq!(told[0]["circuit"], "0");
+    assert_eq!(reported[0]["circuit"], "0");
     world.now = world.now.plus(6000);
-    told = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 200, "via_upstream", 0)).collect();
-    let kinds: Vec<_> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    reported = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 200, "via_upstream", 0)).collect();
+    let kinds: Vec<_> = reported.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["BreakerReset", "BreakerTriggered"]);
-    assert_eq!(told[0]["circuit"], "1");
+    assert_eq!(reported[0]["circuit"], "1");
 }
 
 #[test]
 fn an_unknown_key_gets_503_until_the_keys_are_loaded() {
-    let config = everybody_hears(json!({
+    let config = with_all_handlers(json!({
         "apis": [{ "api_id": "a" }], "keys": { "own": {} }, "keys_from": { "url": "http://keys.test/all" }
     }));
     let mut world = World::new(&config);
@@ -379,16 +379,16 @@ fn updates_of_the_keys_use_constant_memory() {
 fn an_upstream_that_refuses_connections_is_down_for_all_vms_together() {
     const REFUSED: &str = "upstream_reset_before_response_started{remote_connection_failure}";
     let mut world = World::with_vms(&observed(), 3);
-    let mut told: Vec<Value> = (0..2).flat_map(|vm| respond(&mut world, vm, "k", 503, REFUSED, 0x20)).collect();
-    told.extend(respond(&mut world, 1, "k", 200, "via_upstream", 0));
-    assert_eq!(told, Vec::<Value>::new(), "two failures in a row, and an answer");
-    told = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 503, REFUSED, 0x20)).collect();
-    assert_eq!(told.len(), 1);
-    assert_eq!([&told[0]["type"], &told[0]["cluster"]], ["HostDown", "upstream"]);
+    let mut reported: Vec<Value> = (0..2).flat_map(|vm| respond(&mut world, vm, "k", 503, REFUSED, 0x20)).collect();
+    reported.extend(respond(&mut world, 1, "k", 200, "via_upstream", 0));
+    assert_eq!(reported, Vec::<Value>::new(), "two failures in a row, and an answer");
+    reported = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 503, REFUSED, 0x20)).collect();
+    assert_eq!(reported.len(), 1);
+    assert_eq!([&reported[0]["type"], &reported[0]["cluster"]], ["HostDown", "upstream"]);
     world.now = world.now.plus(6000);
-    let told: Vec<Value> = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 200, "via_upstream", 0)).collect();
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0]["type"], "HostUp");
+    let reported: Vec<Value> = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 200, "via_upstream", 0)).collect();
+    assert_eq!(reported.len(), 1);
+    assert_eq!(reported[0]["type"], "HostUp");
 }
 
 #[test]

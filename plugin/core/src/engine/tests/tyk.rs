@@ -222,7 +222,7 @@ fn statuses(world: &mut World, count: usize) -> Vec<u16> {
 }
 
 /// The thresholds that were reported.
-fn rung(world: &mut World) -> Vec<String> {
+fn reported_thresholds(world: &mut World) -> Vec<String> {
     let crossed = world.bodies().into_iter().filter(|body| body["event"] == "TriggerExceeded");
     crossed.map(|body| body["trigger_limit"].as_str().expect("a string").to_owned()).collect()
 }
@@ -240,7 +240,7 @@ fn error(text: &str) -> String {
 }
 
 /// The type, message and key of the only event.
-fn told(world: &mut World) -> [String; 3] {
+fn only_event(world: &mut World) -> [String; 3] {
     let [body] = &world.bodies()[..] else { panic!("not one event") };
     ["event", "message", "key"].map(|field| body[field].as_str().unwrap_or_default().to_owned())
 }
@@ -289,7 +289,7 @@ fn no_quota_is_unlimited() {
         let mut world = monitored(json!({ "quota_max": max, "monitor": { "trigger_limits": [1] } }), json!({}));
         let before = world.host.key_count();
         assert_eq!(statuses(&mut world, 3), [200; 3]);
-        assert_eq!((world.host.key_count(), rung(&mut world).len()), (before, 0));
+        assert_eq!((world.host.key_count(), reported_thresholds(&mut world).len()), (before, 0));
     }
 }
 
@@ -415,14 +415,14 @@ fn refusal_key_quota() {
     let mut world = world(json!({ "quota_max": 1 }), json!({}));
     statuses(&mut world, 1);
     assert_eq!(refusal(&mut world, "k"), (403, error("Quota exceeded")));
-    assert_eq!(told(&mut world), ["QuotaExceeded", "Key Quota Limit Exceeded", "k"]);
+    assert_eq!(only_event(&mut world), ["QuotaExceeded", "Key Quota Limit Exceeded", "k"]);
 }
 
 fn refusal_key_rate() {
     let mut world = world(json!({ "rate": 1, "per": 60 }), json!({}));
     statuses(&mut world, 1);
     assert_eq!(refusal(&mut world, "k"), (429, error("Rate Limit Exceeded")));
-    assert_eq!(told(&mut world), ["RatelimitExceeded", "Rate Limit Exceeded", "k"]);
+    assert_eq!(only_event(&mut world), ["RatelimitExceeded", "Rate Limit Exceeded", "k"]);
 }
 
 fn refusal_api_rate() {
@@ -430,7 +430,7 @@ fn refusal_api_rate() {
     let mut world = world(json!({}), json!({ "apis": apis }));
     statuses(&mut world, 1);
     assert_eq!(refusal(&mut world, "k"), (429, error("API Rate Limit Exceeded")));
-    assert_eq!(told(&mut world), ["RatelimitExceeded", "API Rate Limit Exceeded", "apilimiter-acmea"]);
+    assert_eq!(only_event(&mut world), ["RatelimitExceeded", "API Rate Limit Exceeded", "apilimiter-acmea"]);
 }
 
 fn refusal_org_quota() {
@@ -438,7 +438,7 @@ fn refusal_org_quota() {
     statuses(&mut world, 1);
     let text = "This organisation quota has been exceeded, please contact your API administrator";
     assert_eq!(refusal(&mut world, "k"), (403, error(text)));
-    assert_eq!(told(&mut world), ["OrgQuotaExceeded", "Organisation quota has been exceeded", "acme"]);
+    assert_eq!(only_event(&mut world), ["OrgQuotaExceeded", "Organisation quota has been exceeded", "acme"]);
 }
 
 fn refusal_org_rate() {
@@ -446,7 +446,7 @@ fn refusal_org_rate() {
     statuses(&mut world, 1);
     let text = "This organisation rate limit has been exceeded, please contact your API administrator";
     assert_eq!(refusal(&mut world, "k"), (403, error(text)));
-    assert_eq!(told(&mut world), ["OrgRateLimitExceeded", "Organisation rate limit has been exceeded", "acme"]);
+    assert_eq!(only_event(&mut world), ["OrgRateLimitExceeded", "Organisation rate limit has been exceeded", "acme"]);
 }
 
 fn refusal_org_inactive() {
@@ -464,7 +464,7 @@ fn monitor_gates() {
         }
         let mut world = world(json!({ "quota_max": 1, "monitor": { "trigger_limits": [100] } }), more);
         statuses(&mut world, 1);
-        assert_eq!(rung(&mut world).len(), expected, "without {closed:?}");
+        assert_eq!(reported_thresholds(&mut world).len(), expected, "without {closed:?}");
     }
 }
 
@@ -472,7 +472,7 @@ fn refused_never_rings() {
     let session = json!({ "quota_max": 10, "rate": 4, "per": 60, "monitor": { "trigger_limits": [50] } });
     let mut world = monitored(session, json!({}));
     statuses(&mut world, 20);
-    assert!(rung(&mut world).is_empty());
+    assert!(reported_thresholds(&mut world).is_empty());
 }
 
 fn rings_once() {
@@ -481,7 +481,7 @@ fn rings_once() {
         world.get("/x", "k");
         world.now = world.now.plus(10_000);
     }
-    assert_eq!(rung(&mut world), ["80"]);
+    assert_eq!(reported_thresholds(&mut world), ["80"]);
 }
 
 fn highest_rings() {
@@ -492,14 +492,14 @@ fn highest_rings() {
     } }),
     );
     statuses(&mut world, 100);
-    assert_eq!(rung(&mut world), ["80", "95"]);
+    assert_eq!(reported_thresholds(&mut world), ["80", "95"]);
 }
 
 fn order_does_not_matter() {
     for limits in [[50, 80, 60], [80, 60, 50]] {
         let mut world = monitored(json!({ "quota_max": 10, "monitor": { "trigger_limits": limits } }), json!({}));
         statuses(&mut world, 10);
-        assert_eq!(rung(&mut world), ["50", "60", "80"]);
+        assert_eq!(reported_thresholds(&mut world), ["50", "60", "80"]);
     }
 }
 
@@ -527,14 +527,14 @@ fn each_quota_rings() {
     let limits = json!({ "quota_max": 1, "monitor": { "trigger_limits": [100] } });
     let mut world = monitored(limits.clone(), acme(limits));
     statuses(&mut world, 1);
-    assert_eq!(rung(&mut world).len(), 2);
+    assert_eq!(reported_thresholds(&mut world).len(), 2);
 }
 
 fn never_renews_rings() {
     let session = json!({ "quota_max": 2, "quota_renewal_rate": -1, "monitor": { "trigger_limits": [50] } });
     let mut world = monitored(session, json!({}));
     statuses(&mut world, 1);
-    assert_eq!(rung(&mut world), ["50"]);
+    assert_eq!(reported_thresholds(&mut world), ["50"]);
 }
 
 fn unknown_method_is_refused() {
@@ -665,7 +665,7 @@ fn flood_is_capped() {
 fn unknown_key() {
     let mut world = world(json!({}), json!({}));
     assert_eq!(refusal(&mut world, "bad"), (403, error("Access to this API has been disallowed")));
-    assert_eq!(told(&mut world), ["AuthFailure", "Auth Failure", "bad"]);
+    assert_eq!(only_event(&mut world), ["AuthFailure", "Auth Failure", "bad"]);
 }
 
 fn no_key() {
@@ -678,16 +678,16 @@ fn no_right() {
     let apis = json!([{ "api_id": "a" }, { "api_id": "b", "listen_path": "/b" }]);
     let mut world = world(json!({ "access_rights": { "b": {} } }), json!({ "apis": apis }));
     assert_eq!(refusal(&mut world, "k"), (403, error("Access to this API has been disallowed")));
-    assert_eq!(told(&mut world), ["AuthFailure", "Auth Failure", "k"]);
+    assert_eq!(only_event(&mut world), ["AuthFailure", "Auth Failure", "k"]);
 }
 
 fn expired_and_inactive() {
     let mut inactive = world(json!({ "is_inactive": true }), json!({}));
     assert_eq!(refusal(&mut inactive, "k"), (403, error("Key is inactive, please renew")));
-    assert_eq!(told(&mut inactive), ["KeyExpired", "Attempted access from inactive key.", "k"]);
+    assert_eq!(only_event(&mut inactive), ["KeyExpired", "Attempted access from inactive key.", "k"]);
     let mut expired = world(json!({ "expires": 1 }), json!({}));
     assert_eq!(refusal(&mut expired, "k"), (401, error("Key has expired, please renew")));
-    assert_eq!(told(&mut expired), ["KeyExpired", "Attempted access from expired key.", "k"]);
+    assert_eq!(only_event(&mut expired), ["KeyExpired", "Attempted access from expired key.", "k"]);
 }
 
 /// The APIs of two organisations, and a key that each of Tyk's forms names.
@@ -730,7 +730,7 @@ fn custom_keys_have_short_names() {
         let mut world = custom(form, name.as_bytes());
         let statuses = ["ten", &name, "acmeten", "ten"].map(|key| world.status("/a/x", key));
         assert_eq!(statuses, [200, 200, 200, 403], "{form}");
-        assert_eq!(told(&mut world), ["QuotaExceeded", "Key Quota Limit Exceeded", &name]);
+        assert_eq!(only_event(&mut world), ["QuotaExceeded", "Key Quota Limit Exceeded", &name]);
         let mut elsewhere = custom(form, name.as_bytes());
         assert_eq!(
             [elsewhere.status("/a/x", "ten"), elsewhere.status("/g/x", "ten")],

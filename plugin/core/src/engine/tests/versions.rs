@@ -214,7 +214,7 @@ fn a_preflight_needs_no_version() {
         let mut config = versioned(json!({ "location": "header", "key": "x-version", "default_version": default }));
         config["apis"][0]["auth"]["allow_preflight"] = json!(allows);
         let mut world = World::new(&config);
-        let told = match world.on_vm(0, &preflight) {
+        let header = match world.on_vm(0, &preflight) {
             Decision::Continue { changes, .. } => changes.into_iter().find_map(|change| match change {
                 HeaderChange::Replace(name, value) if name == ROUTE_HEADER => String::from_utf8(value).ok(),
                 _ => None,
@@ -225,7 +225,7 @@ fn a_preflight_needs_no_version() {
             }
             other => panic!("{other:?}"),
         };
-        assert_eq!(told.as_deref(), expected, "{default:?}");
+        assert_eq!(header.as_deref(), expected, "{default:?}");
         let with_key = [&preflight[..], &[("authorization", b"one")]].concat();
         let decision = world.on_vm(0, &with_key);
         assert!(default == "v2" || matches!(decision, Decision::Refuse(_)), "it carries a key: {decision:?}");

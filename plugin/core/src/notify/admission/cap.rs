@@ -81,7 +81,7 @@ impl Budget {
     ///
     /// # Errors
     /// When the host refuses.
-    pub fn look(&self, host: &impl SharedData, now: UnixMillis) -> Result<Turn, StoreError> {
+    pub fn peek(&self, host: &impl SharedData, now: UnixMillis) -> Result<Turn, StoreError> {
         if self.most == 0 {
             return Ok(Turn::Free);
         }
@@ -265,7 +265,7 @@ mod tests {
         let host = MemoryHost::default();
         let cap = cap(1);
         host.put(&cap.key, b"not ours").unwrap();
-        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.peek(&host, UnixMillis(0)), Ok(Turn::Free));
         assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Free));
         assert_eq!(cap.take(&host, UnixMillis(0)), Ok(Turn::Capped(None)));
         assert_eq!(host.metric(Metric::CorruptRecords), 1);
@@ -276,7 +276,7 @@ mod tests {
         let host = MemoryHost::default();
         let cap = cap(1);
         cap.take(&host, UnixMillis(10_000_000)).unwrap();
-        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Free));
+        assert_eq!(cap.peek(&host, UnixMillis(0)), Ok(Turn::Free));
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(cap.link(&host, None, link(2)), Ok(false));
         assert_eq!(cap.link(&host, Some(link(1)), link(3)), Ok(true));
         cap.take(&host, UnixMillis(0)).unwrap();
-        assert_eq!(cap.look(&host, UnixMillis(0)), Ok(Turn::Capped(Some(link(3)))));
+        assert_eq!(cap.peek(&host, UnixMillis(0)), Ok(Turn::Capped(Some(link(3)))));
     }
 
     proptest! {
@@ -299,9 +299,9 @@ mod tests {
             let (mut now, mut sent) = (UnixMillis(1), Vec::new());
             for step in steps {
                 now = now.plus(step);
-                let looked = cap.look(&host, now).unwrap();
+                let peeked = cap.peek(&host, now).unwrap();
                 let turn = cap.take(&host, now).unwrap();
-                prop_assert_eq!(looked, turn);
+                prop_assert_eq!(peeked, turn);
                 let recent = sent.iter().filter(|at| now.since(**at) < WINDOW_MS).count();
                 prop_assert_eq!(turn == Turn::Free, recent < most as usize);
                 if turn == Turn::Free { sent.push(now); }

@@ -52,7 +52,7 @@ fn bucket_key(digest: &[u8; 16]) -> String {
 ///
 /// # Errors
 /// When the host refuses.
-pub fn look(host: &impl SharedData, cause: CauseDigest, now: UnixMillis) -> Result<Option<LiveClaim>, StoreError> {
+pub fn peek(host: &impl SharedData, cause: CauseDigest, now: UnixMillis) -> Result<Option<LiveClaim>, StoreError> {
     let bucket = Bucket::decode(read(host, &bucket_key(&cause.0))?).unwrap_or_default();
     let live = bucket.find(&cause.0).filter(|entry| entry.is_live(now));
     Ok(live.map(|entry| LiveClaim { until: entry.until, tally: entry.tally }))
@@ -185,7 +185,7 @@ pub mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn is_claimed(host: &MemoryHost, cause: CauseDigest, now: UnixMillis) -> Result<bool, StoreError> {
-        Ok(look(host, cause, now)?.is_some())
+        Ok(peek(host, cause, now)?.is_some())
     }
 
     fn cause(n: u32) -> CauseDigest {

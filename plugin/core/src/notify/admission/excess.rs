@@ -5,7 +5,7 @@ use crate::delivery::{CauseDigest, Delivery, Link, ReserveError, Share, Slot, ou
 use crate::host::{Host, Metric, StoreError};
 use crate::notify::admission::cap::WINDOW_MS;
 use crate::notify::admission::cooldown::LiveClaim;
-use crate::notify::admission::{Admission, MAX_LOOKS, digest, share_of};
+use crate::notify::admission::{Admission, MAX_TRIES, digest, share_of};
 use crate::notify::{Form, MessageOutcome, Recipient, cooldown};
 
 impl<H: Host> Admission<'_, H> {
@@ -60,7 +60,7 @@ impl<H: Host> Admission<'_, H> {
             Form::Email(Recipient::Developer) => return outcome,
         };
         let mut own = None;
-        for _ in 0..MAX_LOOKS {
+        for _ in 0..MAX_TRIES {
             match seen.map(|link| digest::count(host, link, cause, event)) {
                 Some(Ok(true)) => {
                     // Unless it has already become a digest.

@@ -124,7 +124,7 @@ mod tests {
     ) -> Option<u64> {
         let headers = [(&b":path"[..], path.as_bytes())];
         let request = Request { headers: &headers, property: &|_| None };
-        let scene = Scene { api: &Api::default(), request: &request, caller: &Caller::nobody(None) };
+        let scene = Scene { api: &Api::default(), request: &request, caller: &Caller::anonymous(None) };
         let incident = Incident::Refusal { kind: EventKind::AuthFailure, message: AUTH_FAILURE, outcome };
         repeats.held_back(&scene, &incident, origin, UnixMillis(now))
     }

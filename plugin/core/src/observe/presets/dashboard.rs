@@ -156,11 +156,11 @@ fn answered(seen: &Seen<'_>, action: ManagementAction, found: &mut Vec<Occurrenc
         Key { raw: text("/key_id"), hash: text("/key_hash"), ..Key::default() }
     };
     let there = |place| response.json(place).filter(|value| !value.is_null());
-    Key { session: there("/data"), model: there("/api_model"), ..key }.tell(seen, action, found);
+    Key { session: there("/data"), model: there("/api_model"), ..key }.report(seen, action, found);
 }
 
 fn key_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    named(seen).tell(seen, ManagementAction::Delete, found);
+    named(seen).report(seen, ManagementAction::Delete, found);
 }
 
 /// The key in the path. Unlike the gateway, the dashboard is not known to treat `hashed=false` as true.
@@ -203,7 +203,7 @@ fn request_approved(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
         object([("id", text(seen.path("id"))), ("approved", Some(Value::Bool(true))), ("oauth_info", oauth_info)]);
     found.push(Occurrence::new(EventKind::KeyRequestEvent, Some(ManagementAction::Approved), org_id, data));
     if response.text("/client_id").is_none() {
-        Key { raw: key.map(str::to_owned), ..Key::default() }.tell(seen, ManagementAction::Add, found);
+        Key { raw: key.map(str::to_owned), ..Key::default() }.report(seen, ManagementAction::Add, found);
     }
 }
 

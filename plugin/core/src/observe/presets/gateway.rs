@@ -54,19 +54,23 @@ fn is_deleted(seen: &Seen<'_>) -> bool {
 }
 
 fn key_added(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    Key { session: session(seen), ..Key::answered(seen) }.tell(seen, ManagementAction::Add, found);
+    Key { session: session(seen), ..Key::answered(seen) }.report(seen, ManagementAction::Add, found);
 }
 
 fn key_updated(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    Key { session: session(seen), ..Key::answered(seen) }.tell(seen, ManagementAction::Update, found);
+    Key { session: session(seen), ..Key::answered(seen) }.report(seen, ManagementAction::Update, found);
 }
 
 fn key_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    Key::answered(seen).tell(seen, ManagementAction::Delete, found);
+    Key::answered(seen).report(seen, ManagementAction::Delete, found);
 }
 
 fn policy_of_key_updated(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    Key { is_named_by_hash: false, ..Key::named(seen.path("hash"), true) }.tell(seen, ManagementAction::Update, found);
+    Key { is_named_by_hash: false, ..Key::named(seen.path("hash"), true) }.report(
+        seen,
+        ManagementAction::Update,
+        found,
+    );
 }
 
 fn session<'e>(seen: &Seen<'e>) -> Option<&'e Value> {
@@ -115,7 +119,7 @@ impl Key<'_> {
 
     /// Adds a key event. If the operation named the key by its hash, it adds a hashed key event, too: the key event is
     /// documented for every key, and the documentation of `event_options` has the other for hashed keys.
-    pub(super) fn tell(self, seen: &Seen<'_>, action: ManagementAction, found: &mut Vec<Occurrence>) {
+    pub(super) fn report(self, seen: &Seen<'_>, action: ManagementAction, found: &mut Vec<Occurrence>) {
         let stated =
             [seen.response().text("/data/org_id"), seen.request().text("/org_id")].into_iter().flatten().next();
         let stated = stated.map(str::to_owned).or_else(|| seen.query("org_id"));

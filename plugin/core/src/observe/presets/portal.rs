@@ -101,7 +101,7 @@ fn user_switched(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     user(seen, if is_active { EventKind::UserAccountActivated } else { EventKind::UserAccountDeactivated }, found);
 }
 
-fn tell<const N: usize>(found: &mut Vec<Occurrence>, kind: EventKind, message: [(&str, Option<Value>); N]) {
+fn report<const N: usize>(found: &mut Vec<Occurrence>, kind: EventKind, message: [(&str, Option<Value>); N]) {
     found.push(Occurrence::new(kind, None, OrgId::OfApi, object(message)));
 }
 
@@ -134,43 +134,43 @@ fn user(seen: &Seen<'_>, kind: EventKind, found: &mut Vec<Occurrence>) {
         ("Status", status),
         ("CreatedAt", answered(seen, "/CreatedAt")),
     ];
-    tell(found, kind, message);
+    report(found, kind, message);
 }
 
 fn application(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let message = ["ID", "Name", "UserID", "CreatedAt"].map(|name| (name, answered(seen, &format!("/{name}"))));
-    tell(found, EventKind::ApplicationRegistered, message);
+    report(found, EventKind::ApplicationRegistered, message);
 }
 
 fn credential(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let message =
         [("ID", answered(seen, "/ID")), ("AppID", id(seen.path("id"))), ("CreatedAt", answered(seen, "/CreatedAt"))];
-    tell(found, EventKind::CredentialRegistered, message);
+    report(found, EventKind::CredentialRegistered, message);
 }
 
 fn provisioned(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    tell(found, EventKind::AccessRequestCreated, [("AppID", id(seen.path("id")))]);
+    report(found, EventKind::AccessRequestCreated, [("AppID", id(seen.path("id")))]);
 }
 
 fn approved(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    tell(found, EventKind::AccessRequestApproved, [("ID", id(seen.path("id"))), ("Status", text("approved"))]);
+    report(found, EventKind::AccessRequestApproved, [("ID", id(seen.path("id"))), ("Status", text("approved"))]);
 }
 
 fn rejected(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    tell(found, EventKind::AccessRequestRejected, [("ID", id(seen.path("id"))), ("Status", text("rejected"))]);
+    report(found, EventKind::AccessRequestRejected, [("ID", id(seen.path("id"))), ("Status", text("rejected"))]);
 }
 
 fn organisation(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let message = ["ID", "Name", "CreatedAt"].map(|name| (name, answered(seen, &format!("/{name}"))));
-    tell(found, EventKind::OrganisationRegistered, message);
+    report(found, EventKind::OrganisationRegistered, message);
 }
 
 fn activated(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    tell(found, EventKind::UserAccountActivated, [("ID", id(seen.path("id"))), ("Status", text("active"))]);
+    report(found, EventKind::UserAccountActivated, [("ID", id(seen.path("id"))), ("Status", text("active"))]);
 }
 
 fn deactivated(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    tell(found, EventKind::UserAccountDeactivated, [("ID", id(seen.path("id"))), ("Status", text("inactive"))]);
+    report(found, EventKind::UserAccountDeactivated, [("ID", id(seen.path("id"))), ("Status", text("inactive"))]);
 }
 
 fn signed_up(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
@@ -180,7 +180,7 @@ fn signed_up(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
         ("Last", filled_in(seen, "last")),
         ("CustomAttributes", attributes(seen.request())),
     ];
-    tell(found, EventKind::UserRegistered, message);
+    report(found, EventKind::UserRegistered, message);
 }
 
 /// The form has a field for each custom attribute, named by its identifier, beside the fields that every user has.
@@ -202,16 +202,16 @@ fn attributes(form: BodyView<'_>) -> Option<Value> {
 
 fn invited(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let message = [("Email", "email"), ("First", "first"), ("Last", "last")];
-    tell(found, EventKind::UserRegistered, message.map(|(name, field)| (name, filled_in(seen, field))));
+    report(found, EventKind::UserRegistered, message.map(|(name, field)| (name, filled_in(seen, field))));
 }
 
 fn password_reset(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    tell(found, EventKind::PasswordReset, [("Email", filled_in(seen, "email"))]);
+    report(found, EventKind::PasswordReset, [("Email", filled_in(seen, "email"))]);
 }
 
 fn application_form(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     if seen.request().field("mode") == Some("create") {
-        tell(found, EventKind::ApplicationRegistered, [("Name", filled_in(seen, "name"))]);
+        report(found, EventKind::ApplicationRegistered, [("Name", filled_in(seen, "name"))]);
     }
 }
 
@@ -220,11 +220,11 @@ fn cart(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let form = seen.request();
     let is_new = form.field("app-action") == Some("create");
     if is_new {
-        tell(found, EventKind::ApplicationRegistered, [("Name", filled_in(seen, "client_name"))]);
+        report(found, EventKind::ApplicationRegistered, [("Name", filled_in(seen, "client_name"))]);
     }
     let selected = form.field("selected-app").filter(|_| !is_new);
     let message = [("AppID", selected.and_then(id)), ("PlanID", plan(form))];
-    tell(found, EventKind::AccessRequestCreated, message);
+    report(found, EventKind::AccessRequestCreated, message);
 }
 
 /// The plan for the cart's catalogue, or the only plan.
@@ -241,10 +241,10 @@ fn organisation_form(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     // The administration's forms put the type of object into the names of their fields.
     let name = form.field("QorResource.Name").or_else(|| form.field("name"));
     if form.field("_method").is_none_or(|method| method.eq_ignore_ascii_case("POST")) {
-        tell(found, EventKind::OrganisationRegistered, [("Name", name.map(Value::from))]);
+        report(found, EventKind::OrganisationRegistered, [("Name", name.map(Value::from))]);
     }
 }
 
 fn organisation_requested(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
-    tell(found, EventKind::OrganisationRequestCreated, [("Name", filled_in(seen, "name"))]);
+    report(found, EventKind::OrganisationRequestCreated, [("Name", filled_in(seen, "name"))]);
 }

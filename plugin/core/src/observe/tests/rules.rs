@@ -422,9 +422,9 @@ fn event_options_are_read_in_tyks_form() {
     assert!(warnings.contains(
         &"orgs.acme.event_options.key_event.redis: has no effect: tollbell has no data planes to notify".to_owned()
     ));
-    let unheard =
+    let unnoticed =
         warnings.iter().filter(|warning| warning.contains("email: no one is notified: email_backend is not enabled"));
-    assert_eq!((unheard.count(), warnings.len()), (2, 4), "{warnings:?}");
+    assert_eq!((unnoticed.count(), warnings.len()), (2, 4), "{warnings:?}");
     assert_eq!(config.notifications.org_handlers.keys().collect::<Vec<_>>(), ["acme"]);
     let handlers: Vec<_> = config.notifications.handlers.iter().collect();
     let [handler] = &handlers[..] else { panic!("{handlers:?}") };

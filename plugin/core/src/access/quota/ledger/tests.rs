@@ -125,10 +125,10 @@ fn each_threshold_is_reported_once_although_refunds_move_the_count() {
     fill_org_page(&host);
     let org = quota(10, &[50.0]);
     let (open, closed) = (quota(100, &[]), quota(1, &[]));
-    let mut rung = 0;
+    let mut reported = 0;
     let mut send = |key_page, subject, key| {
         let charged = charge(&host, &on(Some(&org), key_page, subject, Some(key)), UnixMillis(5)).unwrap();
-        rung += charged.crossings.len();
+        reported += charged.crossings.len();
     };
     send("closed", 8, &closed);
     for _ in 0..3 {
@@ -145,7 +145,7 @@ fn each_threshold_is_reported_once_although_refunds_move_the_count() {
         send("closed", 8, &closed);
     }
     send("open", 7, &open);
-    assert_eq!(rung, 1);
+    assert_eq!(reported, 1);
 }
 
 #[test]
@@ -299,12 +299,12 @@ fn a_key_page_that_cannot_be_read_refunds_the_organisation() {
 fn lost_races_neither_lose_nor_double_a_count() {
     let host = MemoryHost::default();
     let key = quota(10, &[50.0]);
-    let mut rung = 0;
+    let mut reported = 0;
     for _ in 0..10 {
         host.fail_next_writes(2);
-        rung += charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().crossings.len();
+        reported += charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().crossings.len();
     }
-    assert_eq!(rung, 1);
+    assert_eq!(reported, 1);
     assert_eq!(
         charge(&host, &on(None, "k", 7, Some(&key)), UnixMillis(5)).unwrap().refused_by,
         Some(LimitScope::KeyQuota)
@@ -326,7 +326,7 @@ proptest! {
         }
         let limits: Vec<f64> = limits.into_iter().map(f64::from).collect();
         let (org, key) = (quota(org_max, &limits), quota(key_max, &[]));
-        let (mut per_key, mut total, mut rung) = ([0_u64; 3], 0_u64, Vec::new());
+        let (mut per_key, mut total, mut reported) = ([0_u64; 3], 0_u64, Vec::new());
         for who in requests {
             let page = format!("k{who}");
             let charged = charge(&host, &on(Some(&org), &page, who + 1, Some(&key)), UnixMillis(5)).unwrap();
@@ -337,13 +337,13 @@ proptest! {
                 *used += 1;
                 total += 1;
             }
-            rung.extend(charged.crossings.iter().map(|crossing| crossing.count));
+            reported.extend(charged.crossings.iter().map(|crossing| crossing.count));
         }
         let mut expected: Vec<u64> =
             limits.iter().map(|limit| Percent::new(*limit).unwrap().count_of(org_max)).filter(|at| *at <= total).collect();
         expected.sort_unstable();
         expected.dedup();
-        prop_assert_eq!(rung, expected);
+        prop_assert_eq!(reported, expected);
     }
 }
 

@@ -115,8 +115,8 @@ pub fn of_identities(facts: &Facts<'_>, found: &mut Found<'_>) {
 
 /// Warns of organisations without an API or a key.
 pub fn of_orgs_without_members(facts: &Facts<'_>, found: &mut Found<'_>) {
-    let is_told = facts.sources().any(|source| !source.org.is_empty());
-    if facts.fetches() || is_told || facts.raw.apis.is_empty() {
+    let names_org = facts.sources().any(|source| !source.org.is_empty());
+    if facts.fetches() || names_org || facts.raw.apis.is_empty() {
         return;
     }
     for (id, org) in &facts.raw.orgs {

@@ -132,15 +132,15 @@ pub fn of_options(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
     for (path, org) in facts.orgs() {
         for (event, option) in &org.event_options {
-            let is_told = !option.webhook.is_empty() || !option.email.is_empty();
+            let has_recipient = !option.webhook.is_empty() || !option.email.is_empty();
             let place = member(&member(&path, "event_options"), event);
-            found.none(is_told, place, "no API has observe, and admin is off");
+            found.none(has_recipient, place, "no API has observe, and admin is off");
         }
     }
 }
 
 /// Warns of observing without a recipient.
-pub fn that_nobody_is_told(facts: &Facts<'_>, found: &mut Found<'_>) {
+pub fn without_recipient(facts: &Facts<'_>, found: &mut Found<'_>) {
     let wanted = wanted(facts);
     let is_wanted = |api: &raw::Api, is_kind: &dyn Fn(EventKind) -> bool| {
         let is_here = |wanted: &Wanted<'_>| wanted.api.is_none_or(|other| std::ptr::eq(other, api));
@@ -149,21 +149,25 @@ pub fn that_nobody_is_told(facts: &Facts<'_>, found: &mut Found<'_>) {
     let is_mailed = facts.raw.email_backend.enable_email_notifications && facts.raw.email_backend.notify_users;
     let told =
         |org: &raw::Org| org.event_options.values().any(|told| !told.webhook.is_empty() || !told.email.is_empty());
-    let is_told = facts.raw.orgs.values().any(told) || is_mailed;
+    let has_recipient = facts.raw.orgs.values().any(told) || is_mailed;
     for (path, api) in facts.apis() {
         let of_failures = |kind| matches!(kind, EventKind::AuthFailure | EventKind::RatelimitExceeded);
-        let unheard = api.observe_failures && !is_wanted(api, &of_failures);
-        found.none(unheard, member(&path, "observe_failures"), "no handler is for AuthFailure or RatelimitExceeded");
-        let unheard = api.observe_upstream.failures().is_some() && !is_wanted(api, &EventKind::is_of_upstream);
+        let is_unnoticed = api.observe_failures && !is_wanted(api, &of_failures);
         found.none(
-            unheard,
+            is_unnoticed,
+            member(&path, "observe_failures"),
+            "no handler is for AuthFailure or RatelimitExceeded",
+        );
+        let is_unnoticed = api.observe_upstream.failures().is_some() && !is_wanted(api, &EventKind::is_of_upstream);
+        found.none(
+            is_unnoticed,
             member(&path, "observe_upstream"),
             "no handler is for an event of the upstream, such as HostDown",
         );
         let is_management = EventKind::is_management;
-        let unheard = observes(api) && !is_told && !is_wanted(api, &is_management);
+        let is_unnoticed = observes(api) && !has_recipient && !is_wanted(api, &is_management);
         found.none(
-            unheard,
+            is_unnoticed,
             member(&path, "observe"),
             "no one is notified of management events: there are no event_options, no handler and no webhook",
         );

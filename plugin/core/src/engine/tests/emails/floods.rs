@@ -24,7 +24,7 @@ fn body(callout: &Callout) -> Value {
 }
 
 /// The number of events that an email reports.
-fn stands_for(callout: &Callout) -> u64 {
+fn reported_by(callout: &Callout) -> u64 {
     let text = body(callout)["content"][0]["value"].as_str().unwrap().to_owned();
     let count = text.split_once("This email reports ").and_then(|(_, rest)| rest.split_once(" events"));
     count.map_or(1, |(count, _)| count.parse().unwrap())
@@ -46,7 +46,7 @@ fn the_excess_over_a_cap_is_one_email_to_the_same_address() {
     (0..300).for_each(|n| drop(world.get("/", &format!("bad-{n}"))));
     let sent = sent_within(&mut world, 90_000);
     assert_eq!(recipients(&sent), vec!["ops@acme.test"; 6]);
-    assert_eq!(sent.iter().map(stands_for).collect::<Vec<_>>(), [1, 1, 1, 1, 1, 295]);
+    assert_eq!(sent.iter().map(reported_by).collect::<Vec<_>>(), [1, 1, 1, 1, 1, 295]);
     for callout in &sent {
         let header = |name: &str| callout.headers.iter().find(|(known, _)| known == name).map(|(_, v)| v.as_str());
         assert_eq!(
@@ -82,7 +82,7 @@ fn two_configurations_with_the_same_names_write_to_their_own_addresses() {
         world.on_vm(n % 2, &[(":path", b"/"), ("authorization", format!("bad-{n}").as_bytes())]);
     }
     let sent = sent_within(&mut world, 90_000);
-    let count = |to: &str| sent.iter().filter(|callout| recipient(callout) == to).map(stands_for).sum::<u64>();
+    let count = |to: &str| sent.iter().filter(|callout| recipient(callout) == to).map(reported_by).sum::<u64>();
     assert_eq!([count("a@acme.test"), count("b@acme.test"), sent.len() as u64], [10, 10, 6]);
 }
 
@@ -93,7 +93,7 @@ fn a_cool_down_passes_one_email_of_a_cause_and_reports_the_others() {
         world.get("/", key);
     }
     let sent = sent_within(&mut world, 90_000);
-    assert_eq!(sent.iter().map(stands_for).collect::<Vec<_>>(), [1, 1, 2]);
+    assert_eq!(sent.iter().map(reported_by).collect::<Vec<_>>(), [1, 1, 2]);
     assert_eq!(world.host.metric(Metric::Suppressed), 2);
 }
 
@@ -135,7 +135,7 @@ fn management_events_have_a_cap_only_if_configured() {
     let mut world = World::mailing(&options(json!(10)));
     world.post(&json!(flood));
     let [emails, hooks, channel] = split(sent_within(&mut world, 90_000));
-    assert_eq!(emails.iter().map(stands_for).collect::<Vec<_>>(), [vec![1; 10], vec![190]].concat());
+    assert_eq!(emails.iter().map(reported_by).collect::<Vec<_>>(), [vec![1; 10], vec![190]].concat());
     assert_eq!(recipients(&emails), vec!["ops@acme.test"; 11]);
     let digest = body(&emails[10]);
     assert_eq!(digest["subject"], "190 events: key_event");
@@ -159,8 +159,9 @@ fn management_events_have_a_cap_only_if_configured() {
     world.post(&json!(vec![event; 15]));
     let [emails, hooks, _] = split(sent_within(&mut world, 90_000));
     assert_eq!(emails.iter().filter(|email| recipient(email) == "ada@acme.test").count(), 15, "developers have no cap");
-    let told: Vec<u64> = emails.iter().filter(|email| recipient(email) == "ops@acme.test").map(stands_for).collect();
-    assert_eq!(told, [vec![1; 10], vec![5]].concat());
+    let reported: Vec<u64> =
+        emails.iter().filter(|email| recipient(email) == "ops@acme.test").map(reported_by).collect();
+    assert_eq!(reported, [vec![1; 10], vec![5]].concat());
     let digest = body(&hooks[10]);
     assert_eq!([&digest["Event"], &digest["Message"]["Suppressed"]], [&json!("UserAccountDeactivated"), &json!(5)]);
     assert!(digest["Message"]["FirstSeen"].is_string() && digest["Message"]["LastSeen"].is_string(), "{digest}");

@@ -213,14 +213,14 @@ fn region(settings: &mut Settings<'_>) -> Option<String> {
         settings.error("Region", "is not a region of AWS such as eu-west-1");
         return None;
     }
-    let told = settings.endpoint_host().and_then(|host| region_of_host(&host).map(str::to_owned));
-    match (region, told) {
-        (Some(region), Some(told)) if region != told => {
-            settings.error("Region", format!("differs from the region of Endpoint, which is {told}"));
+    let named = settings.endpoint_host().and_then(|host| region_of_host(&host).map(str::to_owned));
+    match (region, named) {
+        (Some(region), Some(named)) if region != named => {
+            settings.error("Region", format!("differs from the region of Endpoint, which is {named}"));
             None
         }
         (Some(region), _) => Some(region.to_owned()),
-        (None, Some(told)) => Some(told),
+        (None, Some(named)) => Some(named),
         (None, None) => {
             if settings.is_required {
                 let message = match settings.given("Endpoint") {

@@ -152,7 +152,7 @@ const FAULTS: [(&str, &str); 30] = [
     ("{{.Meta.Key | upper}}", "{{.Meta.Key | upper}}: there is no function upper; there are and, or, "),
     ("{{call .Meta.Key}}", "call needs a function among the values, and there is none"),
     ("{{slice .Meta.Key 1 2 3 4}}", "slice takes 1 to 4 values and gets 5"),
-    ("{{printf \"%z\" .Type}}", "printf has %s %v %d"),
+    ("{{printf \"%z\" .Type}}", "printf supports %s %v %d"),
     ("{{.Meta.Key | printf \"%q}}", "no end"),
     ("{{$x}}", "$x is not declared here"),
 ];

@@ -46,8 +46,8 @@ fn each_threshold_is_reported_when_it_is_crossed_however_a_limit_changes() {
             let host = MemoryHost::default();
             for (requests, max, limits, expected) in phases {
                 let quota = quota(*max, limits);
-                let rung: Vec<String> = (0..*requests).flat_map(|_| send(&host, &quota, split)).collect();
-                assert_eq!(rung, *expected, "{name}, {max}");
+                let reported: Vec<String> = (0..*requests).flat_map(|_| send(&host, &quota, split)).collect();
+                assert_eq!(reported, *expected, "{name}, {max}");
             }
         }
     }
@@ -57,13 +57,13 @@ fn each_threshold_is_reported_when_it_is_crossed_however_a_limit_changes() {
 fn two_configurations_that_count_in_turn_report_each_threshold_once() {
     let host = MemoryHost::default();
     let (small, large) = (quota(120, &[50.0, 80.0, 100.0]), quota(200, &[25.0, 50.0, 80.0]));
-    let mut rung = Vec::new();
+    let mut reported = Vec::new();
     for n in 0..400 {
         let quota = if n % 2 == 0 { &small } else { &large };
-        rung.extend(send(&host, quota, true).into_iter().map(|limit| (quota.max, limit)));
+        reported.extend(send(&host, quota, true).into_iter().map(|limit| (quota.max, limit)));
     }
     let expected = [(200, "25"), (120, "50"), (120, "80"), (200, "50"), (120, "100"), (200, "80")];
-    assert_eq!(rung, expected.map(|(max, limit)| (max, limit.to_owned())));
+    assert_eq!(reported, expected.map(|(max, limit)| (max, limit.to_owned())));
 }
 
 #[test]
@@ -73,14 +73,14 @@ fn a_refusal_on_another_page_reports_the_threshold_of_a_lowered_limit() {
     fill_org_page(&host);
     let org = quota(100, &[]);
     let (before, after) = (quota(10, &[80.0]), quota(4, &[80.0]));
-    let mut rung = Vec::new();
+    let mut reported = Vec::new();
     for n in 0..9 {
         let key = if n < 6 { &before } else { &after };
         let charged = charge(&host, &on(Some(&org), "k", 7, Some(key)), UnixMillis(5)).unwrap();
         assert_eq!(charged.refused_by.is_some(), n >= 6);
-        rung.extend(charged.crossings.iter().map(|crossing| (n, crossing.count, crossing.max)));
+        reported.extend(charged.crossings.iter().map(|crossing| (n, crossing.count, crossing.max)));
     }
-    assert_eq!(rung, [(6, 6, 4)]);
+    assert_eq!(reported, [(6, 6, 4)]);
     assert_eq!(org_count(&host), 6);
 }
 
@@ -144,11 +144,11 @@ impl Model {
             }
         }
         let passed = limits.iter().copied().filter(|limit| limit.count_of(max) <= self.count).max();
-        let is_told =
+        let is_reported =
             |limit: Percent| self.alerts.iter().any(|(told, until)| *told >= limit && *until >= limit.count_of(max));
-        let rung = passed.filter(|limit| !is_told(*limit));
-        self.alerts.extend(rung.map(|limit| (limit, self.count)));
-        (is_admitted, rung)
+        let reported = passed.filter(|limit| !is_reported(*limit));
+        self.alerts.extend(reported.map(|limit| (limit, self.count)));
+        (is_admitted, reported)
     }
 
     /// A request that is refunded. The next request reports what it would have reported.
@@ -205,10 +205,10 @@ proptest! {
                 continue;
             }
             let charged = charge(&host, &Charge { org_page: Some("org"), lines: smallvec![line] }, now).unwrap();
-            let (is_admitted, rung) = model.request(quota.max, &limits[which]);
+            let (is_admitted, reported) = model.request(quota.max, &limits[which]);
             prop_assert_eq!(charged.refused_by.is_none(), is_admitted);
             let crossings: Vec<Percent> = charged.crossings.iter().map(|crossing| crossing.limit).collect();
-            prop_assert_eq!(crossings, rung.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(crossings, reported.into_iter().collect::<Vec<_>>());
         }
     }
 }

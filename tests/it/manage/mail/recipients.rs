@@ -1,4 +1,4 @@
-//! Who gets an email, and what it says.
+//! The recipients and texts of emails.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const CODE: &str = "sendgrid";
 const OPS: &str = "ops@acme.test";
 const DEVELOPER: &str = "ada@acme.test";
 
-/// An email by SendGrid.
+/// An email through SendGrid.
 #[derive(Clone, Debug)]
 struct Email {
     to: String,
@@ -33,7 +33,7 @@ fn emails(provider: &Provider) -> Result<Vec<Email>> {
     provider.stand_in.seen().iter().map(email).collect()
 }
 
-/// A dashboard and a portal behind Envoy, as far as they are asked here.
+/// A dashboard and a portal behind Envoy, with the answers that the test needs.
 fn answer(seen: &Seen) -> Answer {
     let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
     match (seen.method.as_str(), seen.target.as_str()) {
@@ -57,7 +57,7 @@ struct Portal {
     envoy: Envoy,
     provider: Provider,
     _upstream: StandIn,
-    /// The emails that were looked at.
+    /// The number of emails that were read.
     known: usize,
 }
 
@@ -83,7 +83,7 @@ impl Portal {
         Ok(())
     }
 
-    /// The emails that have come since the last call: so many.
+    /// The next `count` emails.
     async fn emails(&mut self, count: usize) -> Result<Vec<Email>> {
         eventually(&format!("{count} emails after {}", self.known), async || {
             Ok(emails(&self.provider)?.len() >= self.known + count)
@@ -98,7 +98,7 @@ impl Portal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_developer_hears_of_the_account() -> Result<()> {
+async fn a_developer_is_notified_of_the_account() -> Result<()> {
     const READY: &str = "Your account is ready: you can sign in now.";
     const WAITING: &str = "We will write to you when it is active.";
     let _shared = shared().await;
@@ -109,24 +109,24 @@ async fn a_developer_hears_of_the_account() -> Result<()> {
     for (operation, kind, body, ready, waiting) in [
         ("POST /dev/portal-api/users", json, r#"{"Active": true}"#, true, false),
         ("POST /dev/portal-api/users", json, r#"{"Active": false}"#, false, true),
-        // A form does not tell whether the account can be used.
+        // A form does not show whether the account is active.
         ("POST /dev/auth/password/register", form, signed_up, false, false),
     ] {
         portal.exchange(operation, kind, body).await?;
-        let [own, told] = &portal.emails(2).await?[..] else { bail!("not two") };
-        assert_eq!([own.to.as_str(), told.to.as_str()], [DEVELOPER, OPS]);
+        let [own, sent] = &portal.emails(2).await?[..] else { bail!("not two") };
+        assert_eq!([own.to.as_str(), sent.to.as_str()], [DEVELOPER, OPS]);
         assert_eq!(own.subject, "Welcome to our developer portal");
         assert!(own.text.starts_with("Hello Ada,\n\n") && own.text.contains("Account: ada@acme.test"), "{own:?}");
         assert_eq!((own.text.contains(READY), own.text.contains(WAITING)), (ready, waiting), "{own:?}");
-        assert_eq!(told.subject, "Developer portal: ada@acme.test has signed up");
-        assert!(!told.text.contains("Hello") && !told.text.contains("Welcome"), "{told:?}");
+        assert_eq!(sent.subject, "Developer portal: ada@acme.test has signed up");
+        assert!(!sent.text.contains("Hello") && !sent.text.contains("Welcome"), "{sent:?}");
     }
 
     portal.exchange("PUT /dev/portal-api/users/7", json, r#"{"Active": true}"#).await?;
     let [email] = &portal.emails(1).await?[..] else { bail!("not one") };
     assert_eq!((email.to.as_str(), email.subject.as_str()), (DEVELOPER, "Your account is active"));
     assert!(email.text.contains("You can sign in now"), "{email:?}");
-    // Of this operation nobody can tell whose account it is.
+    // This operation does not show whose account it is.
     portal.exchange("PUT /dev/admin/users/7/activate", json, "").await?;
     portal.exchange("PUT /dev/portal-api/users/7", json, r#"{"Active": false}"#).await?;
     let [email] = &portal.emails(1).await?[..] else { bail!("not one") };
@@ -136,7 +136,7 @@ async fn a_developer_hears_of_the_account() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_developer_hears_of_a_key_request() -> Result<()> {
+async fn a_developer_is_notified_of_a_key_request() -> Result<()> {
     let _shared = shared().await;
     let mut portal = Portal::start().await?;
     let request = |approved: bool| {
@@ -150,7 +150,7 @@ async fn a_developer_hears_of_a_key_request() -> Result<()> {
     assert!(
         email.text.contains("We will write to you when a decision is made.") && email.text.contains("API: Orders\n")
     );
-    // The approval carries the request's id, and nothing of who has made it.
+    // The approval has the request's id, and no data of the developer.
     portal.exchange("PUT /db/api/portal/requests/approve/r1", "application/json", "").await?;
     portal.exchange("POST /db/api/portal/requests", "application/json", &request(true)).await?;
     let mut subjects: Vec<_> = portal.emails(2).await?.into_iter().map(|email| (email.to, email.subject)).collect();
@@ -162,7 +162,7 @@ async fn a_developer_hears_of_a_key_request() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_wrong_keys_is_few_emails_and_one_that_counts_the_others() -> Result<()> {
+async fn a_flood_of_wrong_keys_is_a_few_emails_and_a_digest() -> Result<()> {
     const MOST: usize = 5;
     const FLOOD: usize = 400;
     let provider = Provider::start(CODE).await?;
@@ -176,7 +176,7 @@ async fn a_flood_of_wrong_keys_is_few_emails_and_one_that_counts_the_others() ->
     assert!(replies.iter().all(|reply| reply.status == 403));
     eventually("the emails before the cap", async || Ok(counts(&world).await?[0] >= MOST as u64)).await?;
     assert_eq!(emails(&provider)?.len(), MOST);
-    // A minute after the first that was held back.
+    // A minute after the first one that was held back.
     tokio::time::sleep(Duration::from_secs(30)).await;
     eventually("the digest", async || Ok(counts(&world).await?[0] > MOST as u64)).await?;
     assert_eq!(counts(&world).await?[..2], [MOST as u64 + 1, 0]);
@@ -199,7 +199,7 @@ async fn a_flood_of_wrong_keys_is_few_emails_and_one_that_counts_the_others() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_developer_hears_of_the_own_quota_and_not_of_the_organisations() -> Result<()> {
+async fn a_developer_is_notified_of_the_keys_quota_and_not_of_the_organisations() -> Result<()> {
     let provider = Provider::start(CODE).await?;
     let mut config = config(CODE, provider.stand_in.port);
     config["keys"] = json!({ "k": { "org_id": "acme", "alias": "billing", "quota_max": 4, "quota_renewal_rate": 3600,
@@ -214,9 +214,9 @@ async fn a_developer_hears_of_the_own_quota_and_not_of_the_organisations() -> Re
         assert_eq!(get_with_key(world.envoy.port, "/", "k").await?.status, 200);
     }
     let messages = world.receiver.expect(2, SOON).await?;
-    let mut told: Vec<Value> = messages.iter().map(|message| message.json()).collect::<Result<_>>()?;
-    told.sort_by_key(|message| message["trigger_limit"].to_string());
-    assert_eq!([&told[0]["key"], &told[1]["key"]], ["k", ""], "both were crossed");
+    let mut sent: Vec<Value> = messages.iter().map(|message| message.json()).collect::<Result<_>>()?;
+    sent.sort_by_key(|message| message["trigger_limit"].to_string());
+    assert_eq!([&sent[0]["key"], &sent[1]["key"]], ["k", ""], "both were crossed");
     eventually("an email", async || Ok(counts(&world).await?[0] == 3)).await?;
     assert_eq!(counts(&world).await?[1], 0);
     let [email] = &emails(&provider)?[..] else { bail!("not one") };
