@@ -249,7 +249,7 @@ fn unsupported_tags_are_refused_with_their_place() {
         ("{{if}}{{end}}", (1, 1), "needs a value"),
         ("{{end .Type}}", (1, 1), "takes nothing"),
         ("{{range 3}}{{end}}", (1, 1), "constant"),
-        ("{{.Type .Meta}}", (1, 1), "no function"),
+        ("{{.Type .Meta}}", (1, 1), "not a function"),
         ("{{\"a\" \"b\"}}", (1, 1), "functions come first"),
         ("{{.Type | \"a\"}}", (1, 1), "followed by a function"),
         ("{{(.Type}}", (1, 1), "not closed"),
