@@ -259,7 +259,7 @@ fn unsupported_tags_are_refused_with_their_place() {
         ("{{if eq .Type \"x}}", (1, 1), "no end"),
         ("{{print \"\\q\"}}", (1, 1), "escape"),
         ("{{print 'ab'}}", (1, 1), "not one character"),
-        ("{{print 0x}}", (1, 1), "no number"),
+        ("{{print 0x}}", (1, 1), "not a number"),
         ("{{.Type | }}", (1, 1), "missing"),
         ("{{range .}}{{range .}}{{range .}}{{range .}}{{end}}{{end}}{{end}}{{end}}", (1, 34), "nested"),
         ("ok {{#if Type}}\n\n {{upper Type}}{{/if}}", (3, 2), "upper"),
