@@ -55,7 +55,7 @@ impl World {
         Ok(world)
     }
 
-    /// As [`World::new`], for a test that holds [`alone`].
+    /// As [`World::with_setup`], for a test that holds [`alone`].
     pub async fn measured(setup: impl FnOnce(u16, u16) -> Result<Setup>) -> Result<World> {
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let envoy = setup(upstream.port, receiver.port)?.start().await?;

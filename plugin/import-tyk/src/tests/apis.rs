@@ -277,7 +277,7 @@ fn older_forms_of_tyk_are_supported() {
     for told in [
         "monitor.enable_trigger_monitors: false, because no one would be notified",
         "global_trigger_limit: such a percentage is never crossed",
-        "listen_address: 0.0.0.0, since",
+        "listen_address: 0.0.0.0, because",
         "gone removed: not in the policies file",
         "handler_meta.method: PUT, in capitals",
         "Tyk has no event \"AuthFailed\"",
