@@ -1,0 +1,83 @@
+//! What the fuzz targets of `tests/fuzz` reach of the inside. What they can do through [`Engine`](crate::engine::Engine)
+//! or [`Config`](crate::config::Config) is not here.
+
+use crate::access::{KeyLocation, Prefix, Readings, Request};
+use crate::base::{Address, Mailbox, Name};
+use crate::event::{Event, EventKind, Meta};
+use crate::host::{HeaderChange, HeaderPair};
+use crate::notify::content::template::Templates;
+
+/// Compiles a template and renders it for events of all kinds, each field of which is `text`. `ending` says what it
+/// writes, such as `.json`. Returns what it wrote, or nothing where it is no template.
+pub fn render(ending: &str, source: &str, text: &str) -> Option<Vec<Result<String, String>>> {
+    let mut templates = Templates::builtin();
+    let name = format!("fuzzed{ending}");
+    templates.add(&name, source).ok()?;
+    let template = templates.find(&name)?;
+    let _ = templates.json_fault(&name);
+    let rendered = EventKind::of_gateway().map(|kind| {
+        let rendered = templates.render(&template, &event(kind, text))?;
+        let _ = rendered.stable();
+        Ok(rendered.body)
+    });
+    Some(rendered.collect())
+}
+
+fn event(kind: EventKind, text: &str) -> Event {
+    let text = || text.to_owned();
+    let meta = Meta {
+        message: text(),
+        path: text(),
+        origin: text(),
+        key: text(),
+        org_id: text(),
+        api_id: text(),
+        reason: text(),
+        cluster: text(),
+        alias: text(),
+        ..Event::sample(kind).meta
+    };
+    Event { meta, ..Event::sample(kind) }
+}
+
+/// What servers may make of a request's path, before percent-decoding and after it. Nothing: in too many ways to tell.
+pub fn readings(path: &[u8]) -> Option<[Vec<Vec<u8>>; 2]> {
+    let readings = Readings::of(path).ok()?;
+    let paths = |of: &[crate::access::paths::Reading<'_>]| of.iter().map(|reading| reading.path.to_vec()).collect();
+    Some([paths(readings.encoded()), paths(readings.decoded())])
+}
+
+/// Whether one of the readings of a path begins with a `listen_path`. Nothing where it is none.
+pub fn is_below(listen_path: &str, path: &[u8]) -> Option<bool> {
+    let prefix = Prefix::parse(listen_path).ok()?;
+    let readings = Readings::of(path).ok();
+    Some(readings.is_none_or(|readings| {
+        readings.decoded().iter().any(|reading| {
+            prefix.rest(&String::from_utf8_lossy(&reading.path));
+            prefix.serves(&reading.path)
+        })
+    }))
+}
+
+/// The key that a request carries, where it stands in a header, a query parameter or a cookie of these names.
+pub fn find_key([header, parameter, cookie]: [&str; 3], headers: &[HeaderPair<'_>]) -> Option<Vec<u8>> {
+    let request = Request { headers, property: &|_| None };
+    Some(location(header, parameter, cookie).find(&request)?.key.into_owned())
+}
+
+/// What takes the key out of a request.
+pub fn strip_key([header, parameter, cookie]: [&str; 3], headers: &[HeaderPair<'_>]) -> Vec<HeaderChange> {
+    location(header, parameter, cookie).strip(&Request { headers, property: &|_| None })
+}
+
+fn location(header: &str, parameter: &str, cookie: &str) -> KeyLocation {
+    let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+    KeyLocation { header: header.to_owned(), parameter: named(parameter), cookie: named(cookie) }
+}
+
+/// An address with a name beside it, as a header of an email shows it. Nothing where the address is none.
+pub fn mailbox_in_header(address: &str, name: &str) -> Option<String> {
+    let address = Address::parse(address).ok()?;
+    let _ = Name::parse(name);
+    Some(Mailbox { address, name: Name::lossy(name) }.in_header())
+}
