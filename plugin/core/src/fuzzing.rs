@@ -1,6 +1,8 @@
 //! What the fuzz targets of `tests/fuzz` reach of the inside. What they can do through [`Engine`](crate::engine::Engine)
 //! or [`Config`](crate::config::Config) is not here.
 
+use std::cell::RefCell;
+
 use crate::access::{KeyLocation, Prefix, Readings, Request};
 use crate::base::{Address, Mailbox, Name};
 use crate::event::{Event, EventKind, Meta};
@@ -10,11 +12,21 @@ use crate::notify::content::template::Templates;
 /// Compiles a template and renders it for events of all kinds, each field of which is `text`. `ending` says what it
 /// writes, such as `.json`. Returns what it wrote, or nothing where it is no template.
 pub fn render(ending: &str, source: &str, text: &str) -> Option<Vec<Result<String, String>>> {
-    let mut templates = Templates::builtin();
     let name = format!("fuzzed{ending}");
-    templates.add(&name, source).ok()?;
-    let template = templates.find(&name)?;
-    let _ = templates.json_fault(&name);
+    TEMPLATES.with_borrow_mut(|templates| {
+        templates.add(&name, source).ok()?;
+        rendered(templates, &name, text)
+    })
+}
+
+thread_local! {
+    /// To compile the built-in ones takes most of the time.
+    static TEMPLATES: RefCell<Templates> = RefCell::new(Templates::builtin());
+}
+
+fn rendered(templates: &Templates, name: &str, text: &str) -> Option<Vec<Result<String, String>>> {
+    let template = templates.find(name)?;
+    let _ = templates.json_fault(name);
     let rendered = EventKind::of_gateway().map(|kind| {
         let rendered = templates.render(&template, &event(kind, text))?;
         let _ = rendered.stable();
@@ -47,16 +59,26 @@ pub fn readings(path: &[u8]) -> Option<[Vec<Vec<u8>>; 2]> {
     Some([paths(readings.encoded()), paths(readings.decoded())])
 }
 
-/// Whether one of the readings of a path begins with a `listen_path`. Nothing where it is none.
-pub fn is_below(listen_path: &str, path: &[u8]) -> Option<bool> {
+/// Where a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Below a `listen_path`, in one of its readings.
+    Below,
+    /// Below it in none.
+    Elsewhere,
+    /// It can be read in too many ways to tell, and is refused.
+    Unclear,
+}
+
+/// Whether a path is below a `listen_path`. Nothing where that is none.
+pub fn place(listen_path: &str, path: &[u8]) -> Option<Place> {
     let prefix = Prefix::parse(listen_path).ok()?;
-    let readings = Readings::of(path).ok();
-    Some(readings.is_none_or(|readings| {
-        readings.decoded().iter().any(|reading| {
-            prefix.rest(&String::from_utf8_lossy(&reading.path));
-            prefix.serves(&reading.path)
-        })
-    }))
+    let Ok(readings) = Readings::of(path) else { return Some(Place::Unclear) };
+    for reading in readings.decoded() {
+        prefix.rest(&String::from_utf8_lossy(&reading.path));
+    }
+    let is_below = readings.decoded().iter().any(|reading| prefix.serves(&reading.path));
+    Some(if is_below { Place::Below } else { Place::Elsewhere })
 }
 
 /// The key that a request carries, where it stands in a header, a query parameter or a cookie of these names.

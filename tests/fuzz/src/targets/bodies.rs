@@ -13,7 +13,6 @@ use super::world::World;
 pub fn run(bytes: &[u8]) {
     let Some((form, rest)) = bytes.split_first() else { return };
     let [request, request_body, response, response_body] = parts(rest);
-    let mut world = World::new();
     let (mut request, mut response) = (pairs(request), pairs(response));
     let pack = |body: &[u8], headers: &mut Vec<(&[u8], &[u8])>, form: u8| match form & 3 {
         1 => {
@@ -28,8 +27,12 @@ pub fn run(bytes: &[u8]) {
     };
     let request_body = pack(request_body, &mut request, *form);
     let response_body = pack(response_body, &mut response, form >> 2);
-    exchange::of(&mut world, &request, &request_body, &response, &response_body);
-    world.tick(500);
+    World::with_shared(|world| {
+        exchange::of(world, &request, &request_body, &response, &response_body);
+        for (id, _) in world.tick(500) {
+            world.reply(id, 200);
+        }
+    });
 }
 
 fn written<W: Write>(mut encoder: W, body: &[u8], finish: fn(W) -> std::io::Result<Vec<u8>>) -> Vec<u8> {

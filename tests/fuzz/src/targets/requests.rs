@@ -7,17 +7,15 @@ use super::world::World;
 
 /// Takes any bytes.
 pub fn run(bytes: &[u8]) {
-    let mut world = World::new();
-    match bytes.split_first() {
+    World::with_shared(|world| match bytes.split_first() {
         // Serialized by a host.
         Some((0, serialized)) => {
             let headers = Headers(serialized.to_vec());
             let response: [(&[u8], &[u8]); 1] = [(b":status", b"503")];
-            exchange::of(&mut world, &headers.pairs(), b"", &response, b"");
+            exchange::of(world, &headers.pairs(), b"", &response, b"");
         }
         _ => {
-            exchange::run(&mut world, bytes);
+            exchange::run(world, bytes);
         }
-    }
-    world.tick(500);
+    });
 }
