@@ -12,7 +12,9 @@ mod input;
 pub mod paths;
 pub mod posted;
 pub mod records;
+pub mod replies;
 pub mod requests;
+pub mod sessions;
 pub mod templates;
 mod world;
 pub mod yaml;
@@ -21,7 +23,7 @@ pub mod yaml;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("addresses", addresses::run),
     ("bodies", bodies::run),
     ("configuration", configuration::run),
@@ -31,7 +33,9 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("paths", paths::run),
     ("posted", posted::run),
     ("records", records::run),
+    ("replies", replies::run),
     ("requests", requests::run),
+    ("sessions", sessions::run),
     ("templates", templates::run),
     ("yaml", yaml::run),
 ];

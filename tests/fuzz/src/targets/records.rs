@@ -110,7 +110,8 @@ fn config() -> String {
 
 fn answer(world: &mut World, callout: &Callout) {
     if callout.headers.iter().any(|(name, value)| name == ":authority" && value == "keys.test") {
-        let sessions = json!({ "fetched": { "quota_max": 4, "quota_renewal_rate": 60 }, "other": { "org_id": "acme" } });
+        let sessions =
+            json!({ "fetched": { "quota_max": 4, "quota_renewal_rate": 60 }, "other": { "org_id": "acme" } });
         world.host.set_reply(&[("etag", "v1")], sessions.to_string().as_bytes());
     }
 }
@@ -124,7 +125,8 @@ fn records() -> &'static [(String, Vec<u8>)] {
             world.add(loaded(&config()));
         }
         world.settle();
-        for key in ["ten", "ten", "ten", "ten", "ten", "ten", "free", "limited", "fetched", "old", "off", "", "x", "y"] {
+        for key in ["ten", "ten", "ten", "ten", "ten", "ten", "free", "limited", "fetched", "old", "off", "", "x", "y"]
+        {
             world.get("/orders/1", key);
             world.get("/people/1", key);
         }

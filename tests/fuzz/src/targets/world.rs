@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tollbell_core::config::Config;
 use tollbell_core::engine::Engine;
-use tollbell_core::host::{CalloutId, CalloutReply, Callout, Flow};
+use tollbell_core::host::{Callout, CalloutId, CalloutReply, Flow};
 use tollbell_core::testing::{MemoryHost, TestStream, TestStreams};
 use tollbell_core::{BodyPool, UnixMillis};
 
@@ -134,9 +134,13 @@ impl World {
 
     /// An answer to a callout.
     pub fn reply(&mut self, id: CalloutId, status: u16) {
-        let reply = CalloutReply { status: Some(status), ..CalloutReply::default() };
+        self.reply_with(id, &CalloutReply { status: Some(status), ..CalloutReply::default() });
+    }
+
+    /// The same with more to it than a status.
+    pub fn reply_with(&mut self, id: CalloutId, reply: &CalloutReply) {
         for vm in &mut self.vms {
-            vm.on_callout_reply(&self.host, &self.streams, id, &reply);
+            vm.on_callout_reply(&self.host, &self.streams, id, reply);
         }
     }
 
