@@ -5,17 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::abi::types::{LogLevel, Status};
+use crate::base::{LogLevel, Status};
 use crate::config::model::WasmFilter;
 use crate::config::{self, Loaded, Located};
-use crate::host::{Host, Limits};
-use crate::network::{Callout, Network, Ticket};
-use crate::program::{Modules, Program};
+use crate::guest::Misconfigured;
 use crate::state::clock::Clock;
 use crate::state::logs::{LogLine, Logs};
-use crate::stream::data::Node;
-use crate::topology::Bases;
-use crate::vm::Misconfigured;
+use crate::state::{Host, Limits};
+use crate::traffic::{Callout, Network, ProxyNode, Ticket};
+use crate::worker::{Bases, Modules, Program};
 
 /// How long a module may look at its configuration.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -133,7 +131,7 @@ struct NoNetwork {
 }
 
 impl Network for NoNetwork {
-    fn node(&self) -> Arc<Node> {
+    fn node(&self) -> Arc<ProxyNode> {
         Arc::clone(&self.program.node)
     }
 

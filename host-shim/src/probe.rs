@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::config::model::{Cluster, Discovery, HostPort};
+use crate::config::tls;
 use crate::server::{server_name, split_authority};
-use crate::tls;
 
 /// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]

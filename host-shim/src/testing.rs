@@ -2,7 +2,7 @@
 
 /// A module of ABI 0.2.1 with a memory and an allocator.
 #[derive(Default)]
-pub(crate) struct Guest {
+pub struct Guest {
     imports: Vec<(&'static str, usize)>,
     functions: Vec<Function>,
     has_start: bool,
@@ -16,16 +16,16 @@ struct Function {
 }
 
 /// `i32.const`; up to 63.
-pub(crate) const CONST: u8 = 0x41;
-pub(crate) const CALL: u8 = 0x10;
-pub(crate) const DROP: u8 = 0x1a;
-pub(crate) const UNREACHABLE: u8 = 0x00;
+pub const CONST: u8 = 0x41;
+pub const CALL: u8 = 0x10;
+pub const DROP: u8 = 0x1a;
+pub const UNREACHABLE: u8 = 0x00;
 /// For ever.
-pub(crate) const LOOP: [u8; 6] = [0x03, 0x40, 0x0c, 0x00, 0x0b, UNREACHABLE];
+pub const LOOP: [u8; 6] = [0x03, 0x40, 0x0c, 0x00, 0x0b, UNREACHABLE];
 
 impl Guest {
     /// Functions that a host offers: each takes i32s and answers with one. Calls count them from 0.
-    pub(crate) fn importing(imports: &[(&'static str, usize)]) -> Self {
+    pub fn importing(imports: &[(&'static str, usize)]) -> Self {
         Guest { imports: imports.to_vec(), ..Guest::default() }.function("proxy_abi_version_0_2_1", 0, 0, &[]).function(
             "malloc",
             1,
@@ -34,18 +34,18 @@ impl Guest {
         )
     }
 
-    pub(crate) fn function(mut self, name: &'static str, params: usize, results: usize, body: &[u8]) -> Self {
+    pub fn function(mut self, name: &'static str, params: usize, results: usize, body: &[u8]) -> Self {
         self.functions.push(Function { name, params, results, body: body.to_vec() });
         self
     }
 
     /// The start function, which runs while the module is instantiated.
-    pub(crate) fn start(mut self, body: &[u8]) -> Self {
+    pub fn start(mut self, body: &[u8]) -> Self {
         self.has_start = true;
         self.function("start", 0, 0, body)
     }
 
-    pub(crate) fn module(&self) -> Vec<u8> {
+    pub fn module(&self) -> Vec<u8> {
         let types = self.imports.iter().map(|(_, params)| function_type(*params, 1));
         let types = types.chain(self.functions.iter().map(|function| function_type(function.params, function.results)));
         let imports = self

@@ -37,6 +37,8 @@ mod reliability;
 /// What fetched sessions may do.
 mod rights;
 /// Which API a request belongs to: spellings of paths, hosts.
+mod rooms;
+
 mod routing;
 /// Delivery under random schedules of faults.
 mod schedules;
@@ -56,3 +58,5 @@ mod support;
 mod updates;
 /// Versions of an API, with an upstream for each.
 mod versions;
+
+mod waiting;

@@ -4,7 +4,7 @@
 mod connection;
 /// What applications post, and who may.
 mod events;
-/// Letters, and what providers answer.
+/// Emails, and what providers answer.
 mod mail;
 /// Exchanges that are watched on their way.
 mod observed;

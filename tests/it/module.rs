@@ -9,8 +9,9 @@ use wasmparser::{Parser, Payload};
 use crate::support::{World, config};
 
 /// Each import beyond these is a hostcall that a capability restriction may have to allow.
-const IMPORTS: [&str; 24] = [
+const IMPORTS: [&str; 25] = [
     "proxy_call_foreign_function",
+    "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_dequeue_shared_queue",
     "proxy_enqueue_shared_queue",

@@ -6,11 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 
-use crate::support::{root, text};
+use tollbell_tests::project_root;
 
 /// The rooms of the core, each of which imports only from those before it.
 const CORE: [&str; 10] =
     ["base", "host", "event", "access", "observe", "delivery", "notify", "admin", "config", "engine"];
+
+/// The rooms of the shim, in the same order.
+const SHIM: [&str; 13] = [
+    "base", "state", "config", "traffic", "router", "guest", "worker", "gateway", "server", "probe", "check", "story",
+    "command",
+];
 
 /// Modules of its crate that a file may import from: a room counts as one, and a file's own parts and its own room's façade
 /// as none.
@@ -35,10 +41,19 @@ struct Module {
 
 #[test]
 fn rooms_of_the_core_import_downwards() -> Result<()> {
-    let modules = modules("plugin/core/src")?;
-    let place = |room: &str| CORE.iter().position(|known| *known == room);
+    ensure_downwards("plugin/core/src", &CORE)
+}
+
+#[test]
+fn rooms_of_the_shim_import_downwards() -> Result<()> {
+    ensure_downwards("host-shim/src", &SHIM)
+}
+
+fn ensure_downwards(folder: &str, order: &[&str]) -> Result<()> {
+    let modules = modules(folder)?;
+    let place = |room: &str| order.iter().position(|known| *known == room);
     let mut wrong = Vec::new();
-    for module in modules.iter().filter(|module| is_shipped(module)) {
+    for module in &modules {
         let own = place(&module.path[0]).with_context(|| format!("{:?} is in no room", module.path))?;
         for named in &module.named {
             if place(&named[0]).is_some_and(|room| room > own) {
@@ -48,17 +63,27 @@ fn rooms_of_the_core_import_downwards() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{wrong:#?}");
     let rooms: BTreeSet<&str> = modules.iter().map(|module| module.path[0].as_str()).collect();
-    ensure!(CORE.iter().all(|room| rooms.contains(room)), "{rooms:?}");
+    ensure!(order.iter().all(|room| rooms.contains(room)), "{rooms:?}");
     Ok(())
 }
 
 #[test]
 fn no_file_of_the_core_imports_more_than_eight_modules() -> Result<()> {
-    let modules = modules("plugin/core/src")?;
+    ensure_few_imports("plugin/core/src")
+}
+
+#[test]
+fn no_file_of_the_shim_imports_more_than_eight_modules() -> Result<()> {
+    ensure_few_imports("host-shim/src")
+}
+
+fn ensure_few_imports(folder: &str) -> Result<()> {
+    let modules = modules(folder)?;
     let known: BTreeSet<&[String]> = modules.iter().map(|module| module.path.as_slice()).collect();
     let mut wrong = BTreeMap::new();
-    for module in modules.iter().filter(|module| is_shipped(module)) {
-        let imports: BTreeSet<String> = module.named.iter().filter_map(|named| imported(module, named, &known)).collect();
+    for module in &modules {
+        let imports: BTreeSet<String> =
+            module.named.iter().filter_map(|named| imported(module, named, &known)).collect();
         if imports.len() > MOST_IMPORTS {
             wrong.insert(module.path.join("::"), imports);
         }
@@ -67,9 +92,20 @@ fn no_file_of_the_core_imports_more_than_eight_modules() -> Result<()> {
     Ok(())
 }
 
-/// What tests and fuzz targets alone use may import anything.
-fn is_shipped(module: &Module) -> bool {
-    !matches!(module.path[0].as_str(), "testing" | "fuzzing")
+/// A type that only its file sees may have any name.
+#[test]
+fn no_type_name_of_the_shim_stands_twice() -> Result<()> {
+    let types = Regex::new(r"(?m)^\s*pub(?:\([^)]*\))? (?:struct|enum|trait|type|union) (\w+)")?;
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files(&project_root().join("host-shim/src"))? {
+        let source = std::fs::read_to_string(&file)?;
+        for found in types.captures_iter(without_tests(&source)) {
+            places.entry(found[1].to_owned()).or_default().push(file.display().to_string());
+        }
+    }
+    places.retain(|_, files| files.len() > 1);
+    ensure!(places.is_empty(), "{places:#?}");
+    Ok(())
 }
 
 /// The module that a path leads to, as it counts for a file.
@@ -88,7 +124,7 @@ fn crates_depend_downwards() -> Result<()> {
     let names: BTreeSet<&str> =
         ["go-template", "tollbell-core", "tollbell", "import-tyk", "host-shim", "tollbell-cli"].into();
     for (folder, allowed) in CRATES {
-        let manifest = text(&format!("{folder}/Cargo.toml"))?;
+        let manifest = std::fs::read_to_string(project_root().join(folder).join("Cargo.toml"))?;
         let dependency = Regex::new(r"(?m)^([a-z0-9-]+)(?:\.workspace)? *=")?;
         let dependencies = manifest.split("dependencies]").nth(1).unwrap_or_default();
         for name in dependency.captures_iter(dependencies).map(|found| found[1].to_owned()) {
@@ -99,13 +135,14 @@ fn crates_depend_downwards() -> Result<()> {
 }
 
 fn modules(folder: &str) -> Result<Vec<Module>> {
-    let source = root().join(folder);
+    let source = project_root().join(folder);
     let mut modules = Vec::new();
     for file in files(&source)? {
         let relative = file.strip_prefix(&source)?.with_extension("");
         let mut path: Vec<String> =
             relative.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        if path.iter().any(|part| part == "tests" || part == "testing" && path.len() > 1) || path == ["lib"] || path == ["main"] {
+        let is_no_room = |part: &String| matches!(part.as_str(), "tests" | "testing" | "fuzzing");
+        if path.iter().any(is_no_room) || path == ["lib"] || path == ["main"] {
             continue;
         }
         if path.last().is_some_and(|name| name == "mod") {
@@ -120,8 +157,7 @@ fn modules(folder: &str) -> Result<Vec<Module>> {
 
 /// The paths of its crate that a file names, in `use` and elsewhere.
 fn named(own: &[String], source: &str) -> Result<Vec<Vec<String>>> {
-    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let source = Regex::new(r"//[^\n]*")?.replace_all(source, "");
+    let source = Regex::new(r"//[^\n]*")?.replace_all(without_tests(source), "");
     let mut paths = Vec::new();
     let uses = Regex::new(r"(?:^|\n)\s*(?:pub(?:\([^)]*\))? )?use ((?:crate|super)[^;]*);")?;
     for found in uses.captures_iter(&source) {
@@ -132,6 +168,10 @@ fn named(own: &[String], source: &str) -> Result<Vec<Vec<String>>> {
         paths.push(found.as_str().split("::").map(str::to_owned).collect());
     }
     Ok(paths.into_iter().filter_map(|path| absolute(own, path)).filter(|path| !path.is_empty()).collect())
+}
+
+fn without_tests(source: &str) -> &str {
+    source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
 /// A path from the crate's root.

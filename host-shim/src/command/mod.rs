@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::config::{self, Loaded};
-use crate::program::Modules;
+use crate::worker::Modules;
 
 pub use check::Check;
 pub use replay::Replay;

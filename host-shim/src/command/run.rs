@@ -8,10 +8,10 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ModuleOptions, load};
-use crate::abi::types::LogLevel;
+use crate::base::LogLevel;
 use crate::config::Loaded;
-use crate::host::Limits;
 use crate::server::{Options, Server};
+use crate::state::Limits;
 
 /// The options of `run`.
 #[derive(Clone, Debug, Args)]

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use super::node::{Key, Node, Value, insert};
-use super::yaml::{Fault, MAX_DEPTH, Parsed};
+use super::yaml::{MAX_DEPTH, Parsed, SyntaxFault};
 
-/// Parses strict JSON.
-pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
+pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxFault> {
     if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
-        return Err(Fault {
+        return Err(SyntaxFault {
             line: error.line(),
             message: format!("column {}: {}", error.column(), mistake(text, &error)),
         });
@@ -16,7 +15,9 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
     let mut scanner = Scanner { rest: text, line: 1, depth: 0, notices: Vec::new() };
     match scanner.node() {
         Some(root) => Ok(Parsed { root, notices: scanner.notices }),
-        None => Err(Fault { line: scanner.line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") }),
+        None => {
+            Err(SyntaxFault { line: scanner.line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") })
+        }
     }
 }
 

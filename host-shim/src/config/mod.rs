@@ -18,6 +18,7 @@ mod place;
 mod reader;
 mod report;
 mod scalar;
+pub(crate) mod tls;
 mod wire;
 mod yaml;
 

@@ -167,7 +167,6 @@ impl<'a> Place<'a> {
         decoded.ok()
     }
 
-    /// Reports the wrong type.
     pub(super) fn expected<T>(&self, expected: &str) -> Option<T> {
         let advice = match self.node.value {
             Value::Bool(_) if expected == "a string" => "; YAML reads unquoted y, n, yes, no, on and off so: quote it",

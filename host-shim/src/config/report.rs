@@ -41,7 +41,6 @@ impl Errors {
     }
 }
 
-/// Collects them.
 pub(super) struct Report {
     file: Arc<str>,
     errors: RefCell<Vec<Problem>>,

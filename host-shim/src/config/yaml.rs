@@ -23,15 +23,15 @@ pub(super) struct Parsed {
 
 /// Why there is no tree.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct SyntaxFault {
     pub(super) line: usize,
     pub(super) message: String,
 }
 
-impl From<ScanError> for Fault {
+impl From<ScanError> for SyntaxFault {
     fn from(error: ScanError) -> Self {
         let column = error.marker().col().saturating_add(1);
-        Fault { line: error.marker().line(), message: format!("column {column}: {}", mistake(error.info())) }
+        SyntaxFault { line: error.marker().line(), message: format!("column {column}: {}", mistake(error.info())) }
     }
 }
 
@@ -63,7 +63,7 @@ fn mistake(said: &str) -> &str {
 }
 
 /// Parses one document.
-pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
+pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxFault> {
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -108,21 +108,21 @@ struct Piece {
 }
 
 impl Builder {
-    fn on_event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+    fn on_event(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxFault> {
         let line = span.start.line();
         match event {
             Event::DocumentStart(_) => {
                 self.documents = self.documents.saturating_add(1);
                 if self.documents > 1 {
                     let message = "a second document: Envoy reads only the first".to_owned();
-                    return Err(Fault { line, message });
+                    return Err(SyntaxFault { line, message });
                 }
             }
             Event::Scalar(text, style, anchor, tag) => return self.scalar(&text, style, anchor, tag.as_deref(), line),
             Event::Alias(anchor) => {
                 let Some(piece) = self.anchors.get(&anchor) else {
                     let message = "an alias of what it is itself a part of".to_owned();
-                    return Err(Fault { line, message });
+                    return Err(SyntaxFault { line, message });
                 };
                 let (size, height) = (piece.size, piece.height);
                 self.check_depth(line, height)?;
@@ -149,7 +149,7 @@ impl Builder {
         anchor: usize,
         tag: Option<&Tag>,
         line: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SyntaxFault> {
         let is_key = self.open.last().is_some_and(|open| open.is_map() && open.key.is_none());
         if is_key {
             return self.key(text, style, anchor, tag, line);
@@ -177,7 +177,7 @@ impl Builder {
         anchor: usize,
         tag: Option<&Tag>,
         line: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SyntaxFault> {
         if text == "<<" && style == ScalarStyle::Plain {
             self.notices.push((line, "Envoy does not merge: \"<<\" is a key like any other".to_owned()));
         }
@@ -197,21 +197,21 @@ impl Builder {
         }
     }
 
-    fn start(&mut self, value: Value, anchor: usize, line: usize) -> Result<(), Fault> {
+    fn start(&mut self, value: Value, anchor: usize, line: usize) -> Result<(), SyntaxFault> {
         let piece = Piece { node: Node::new(line, value), size: 1, height: 1 };
         self.open.push(Open { anchor, piece, key: None, names: HashSet::new() });
         self.check_depth(line, 0)
     }
 
-    fn check_depth(&self, line: usize, height: usize) -> Result<(), Fault> {
+    fn check_depth(&self, line: usize, height: usize) -> Result<(), SyntaxFault> {
         if self.open.len().saturating_add(height) > MAX_DEPTH {
-            return Err(Fault { line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") });
+            return Err(SyntaxFault { line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") });
         }
         Ok(())
     }
 
     /// Puts a finished node into what is open.
-    fn add(&mut self, piece: Piece, anchor: usize) -> Result<(), Fault> {
+    fn add(&mut self, piece: Piece, anchor: usize) -> Result<(), SyntaxFault> {
         if anchor > 0 {
             self.copies = count_copies(self.copies, piece.size, piece.node.line)?;
             self.anchors.insert(anchor, piece.clone());
@@ -227,7 +227,7 @@ impl Builder {
                 let line = piece.node.line;
                 let Value::String(name) = piece.node.value else {
                     let message = format!("{} cannot be a key", piece.node.kind());
-                    return Err(Fault { line, message });
+                    return Err(SyntaxFault { line, message });
                 };
                 self.pend(Key { name, line }, false);
             }
@@ -251,11 +251,11 @@ impl Open {
     }
 }
 
-fn count_copies(before: usize, more: usize, line: usize) -> Result<usize, Fault> {
+fn count_copies(before: usize, more: usize, line: usize) -> Result<usize, SyntaxFault> {
     let copies = before.saturating_add(more);
     if copies > MAX_COPIES {
         let message = format!("more than {MAX_COPIES} values are copies, aliases counted as often as used");
-        return Err(Fault { line, message });
+        return Err(SyntaxFault { line, message });
     }
     Ok(copies)
 }

@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::thread::SimThread;
-use crate::state::lock;
+use crate::base::lock;
 use crate::state::timers::{TimerId, Timers};
 
-/// Something that a thread does.
 pub(super) type Event = Box<dyn FnOnce(&SimThread) + Send>;
 
 /// The events of all threads.

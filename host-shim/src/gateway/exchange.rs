@@ -7,21 +7,20 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::Shared;
 use super::message::{Request, Response};
 use super::thread::SimThread;
-use crate::headers::Headers;
+use crate::base::{Headers, lock};
 use crate::router::{self, Site, Target};
 use crate::state::clock::nanos;
-use crate::state::lock;
-use crate::stream::data::{StreamData, flags};
-use crate::stream::{Exchange, Routed};
+use crate::traffic::{StreamData, flags};
+use crate::worker::{Exchange, Routed};
 
 /// The response that a client waits for.
 #[derive(Default)]
-pub(super) struct Answer {
+pub(super) struct AnswerSlot {
     state: Mutex<(Response, bool)>,
     changed: Condvar,
 }
 
-impl Answer {
+impl AnswerSlot {
     fn edit(&self, edit: impl FnOnce(&mut Response), is_whole: bool) {
         let mut state = lock(&self.state);
         edit(&mut state.0);
@@ -36,19 +35,18 @@ impl Answer {
     }
 }
 
-/// The exchange.
 pub(super) struct SimExchange {
     id: u64,
     thread: usize,
     shared: Arc<Shared>,
     pub(super) site: Arc<Site>,
-    answer: Arc<Answer>,
+    answer: Arc<AnswerSlot>,
     upstream: RefCell<Option<(Request, Target)>>,
     is_over: Cell<bool>,
 }
 
 impl SimExchange {
-    pub(super) fn new(id: u64, thread: &SimThread, site: Arc<Site>, answer: Arc<Answer>) -> Self {
+    pub(super) fn new(id: u64, thread: &SimThread, site: Arc<Site>, answer: Arc<AnswerSlot>) -> Self {
         SimExchange {
             id,
             thread: thread.worker.thread(),

@@ -1,6 +1,6 @@
 //! Requests and responses of a test.
 
-use crate::headers::Headers;
+use crate::base::Headers;
 
 /// A request, to the gateway or from it to an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,13 +19,13 @@
 //! # }
 //! ```
 
+mod builder;
 mod events;
 mod exchange;
 mod message;
 mod network;
 mod thread;
 
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -33,29 +33,28 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+pub use builder::Builder;
 pub use message::{Request, Response};
 pub use network::{Handler, Reply};
 
-use crate::abi::types::LogLevel;
-use crate::config::{self, defaults, model};
-use crate::host::{Host, Limits};
-use crate::network::Network;
-use crate::program::{Modules, Program};
-use crate::state::clock::{Clock, nanos};
+use crate::base::lock;
+use crate::config::model;
+use crate::state::Host;
+use crate::state::clock::nanos;
 use crate::state::faults::Faults;
-use crate::state::lock;
-use crate::state::logs::{LogLine, Logs};
-use crate::state::quirks::Quirk;
+use crate::state::logs::LogLine;
+use crate::traffic::Network;
+use crate::worker::{Modules, Program};
 use events::{Event, Events};
-use exchange::Answer;
-use network::Upstreams;
+use exchange::AnswerSlot;
+use network::SimUpstreams;
 use thread::{SimThread, ThreadHandle};
 
 /// What the threads share.
 struct Shared {
     host: Arc<Host>,
     events: Events,
-    upstreams: Upstreams,
+    upstreams: SimUpstreams,
     program: Mutex<Arc<Program>>,
     empty_listener: Arc<model::Listener>,
     requests: AtomicU64,
@@ -71,158 +70,6 @@ impl Shared {
     }
 }
 
-/// How a gateway starts.
-pub struct Builder {
-    modules: Modules,
-    bootstrap: model::Bootstrap,
-    workers: usize,
-    limits: Limits,
-    log_level: LogLevel,
-    upstreams: Vec<(String, Handler)>,
-    quirks: Vec<Quirk>,
-}
-
-impl Builder {
-    /// The plugin's configuration, as the module gets it.
-    #[must_use]
-    pub fn config(mut self, configuration: impl Into<Vec<u8>>) -> Self {
-        let configuration = configuration.into();
-        self.edit_plugins(|plugin| plugin.configuration = configuration.clone());
-        self
-    }
-
-    /// The VM's configuration, as the module gets it.
-    #[must_use]
-    pub fn vm_config(mut self, configuration: impl Into<Vec<u8>>) -> Self {
-        let configuration = configuration.into();
-        self.edit_plugins(|plugin| plugin.vm.configuration = configuration.clone());
-        self
-    }
-
-    /// Changes each plugin's settings: name, root id, failure policy and so on.
-    #[must_use]
-    pub fn plugin(mut self, edit: impl Fn(&mut model::Plugin)) -> Self {
-        self.edit_plugins(edit);
-        self
-    }
-
-    fn edit_plugins(&mut self, edit: impl Fn(&mut model::Plugin)) {
-        for listener in &mut self.bootstrap.listeners {
-            listener.manager.filters.iter_mut().for_each(|filter| edit(&mut filter.plugin));
-        }
-    }
-
-    /// An Envoy configuration, instead of one listener with one filter. The module given replaces those it names.
-    #[must_use]
-    pub fn bootstrap(mut self, bootstrap: model::Bootstrap) -> Self {
-        self.bootstrap = bootstrap;
-        self
-    }
-
-    /// Where the modules come from that the configuration names.
-    #[must_use]
-    pub fn modules(mut self, modules: Modules) -> Self {
-        self.modules = modules;
-        self
-    }
-
-    /// The Envoy configuration as it is so far: what [`Gateway::update`] can be given, changed.
-    pub fn get_bootstrap(&self) -> &model::Bootstrap {
-        &self.bootstrap
-    }
-
-    /// The same from a file.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn envoy(self, path: impl AsRef<Path>) -> Result<Self> {
-        let loaded = config::read(path.as_ref()).map_err(|errors| anyhow!("{errors}"))?;
-        Ok(self.bootstrap(loaded.bootstrap))
-    }
-
-    /// The number of workers, each with a VM, beside the main thread's VM.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers.max(1);
-        self
-    }
-
-    /// How long a callback may take; 10 s unless given.
-    #[must_use]
-    pub fn callback_limit(mut self, limit: Duration) -> Self {
-        self.limits.callback = Some(limit);
-        self
-    }
-
-    /// The most memory that a guest can have, in bytes.
-    #[must_use]
-    pub fn memory_limit(mut self, bytes: usize) -> Self {
-        self.limits.memory = bytes;
-        self
-    }
-
-    /// The lowest level that is logged; info unless given.
-    #[must_use]
-    pub fn log_level(mut self, level: LogLevel) -> Self {
-        self.log_level = level;
-        self
-    }
-
-    /// Answers what is sent to a cluster, or to an authority (`host:port`) by any cluster. `*` is for all others.
-    #[must_use]
-    pub fn upstream(mut self, name: &str, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        self.upstreams.push((name.to_owned(), Arc::new(handler)));
-        self
-    }
-
-    /// Makes it differ from Envoy, as other hosts do.
-    #[must_use]
-    pub fn quirk(mut self, quirk: Quirk) -> Self {
-        self.quirks.push(quirk);
-        self
-    }
-
-    /// Starts canary, main thread and workers.
-    ///
-    /// # Errors
-    /// When the module does not load, or refuses its configuration; the text has what it logged.
-    pub fn start(self) -> Result<Gateway> {
-        let host = Host::new(Clock::manual(), Logs::kept(self.log_level), self.limits);
-        host.quirks.set(self.quirks);
-        let program = Program::load(&self.bootstrap, &self.modules)?;
-        let shared = Arc::new(Shared {
-            host,
-            events: Events::default(),
-            upstreams: Upstreams::default(),
-            program: Mutex::new(Arc::new(program)),
-            empty_listener: Arc::new(defaults::listener()),
-            requests: AtomicU64::new(1),
-        });
-        for (name, handler) in self.upstreams {
-            shared.upstreams.set(&name, handler);
-        }
-        let threads: Vec<ThreadHandle> =
-            (0..=self.workers).map(|number| ThreadHandle::start(number, &shared)).collect::<std::io::Result<_>>()?;
-        for number in 0..threads.len() {
-            let for_events = Arc::downgrade(&shared);
-            shared.host.set_mailbox(
-                number,
-                Box::new(move |ready| {
-                    if let Some(shared) = for_events.upgrade() {
-                        shared
-                            .events
-                            .push(number, Box::new(move |thread: &SimThread| thread.worker.queue_ready(&ready)));
-                    }
-                }),
-            );
-        }
-        let gateway = Gateway { shared, threads, next_worker: AtomicUsize::new(0), modules: self.modules };
-        gateway.configure()?;
-        gateway.settle()?;
-        Ok(gateway)
-    }
-}
-
 /// A running gateway. Its threads end with it.
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -232,7 +79,7 @@ pub struct Gateway {
 }
 
 /// A request that is under way.
-pub struct Pending(Arc<Answer>);
+pub struct Pending(Arc<AnswerSlot>);
 
 impl Pending {
     /// The response, if it is whole by now.
@@ -245,20 +92,12 @@ impl Gateway {
     /// A gateway with one listener and one filter, of this module: everything goes to the
     /// cluster `upstream`. The plugin is named `plugin`, and its `vm_id` is empty.
     pub fn builder(module: impl Into<Vec<u8>>) -> Builder {
-        Builder {
-            modules: Modules::replaced_by(module),
-            bootstrap: defaults::bootstrap(),
-            workers: 1,
-            limits: Limits { callback: Some(Duration::from_secs(10)), ..Limits::default() },
-            log_level: LogLevel::Info,
-            upstreams: Vec::new(),
-            quirks: Vec::new(),
-        }
+        Builder::new(Modules::replaced_by(module))
     }
 
     /// A gateway of a whole Envoy configuration, with the modules that it names.
     pub fn of(bootstrap: model::Bootstrap) -> Builder {
-        Builder { modules: Modules::default(), ..Gateway::builder(Vec::new()) }.bootstrap(bootstrap)
+        Builder::new(Modules::default()).bootstrap(bootstrap)
     }
 
     /// Gives the program to the canary, then to all threads.
@@ -340,7 +179,7 @@ impl Gateway {
         if worker == 0 || worker > workers {
             bail!("there is no worker {worker}: they count from 1 to {workers}");
         }
-        let answer = Arc::new(Answer::default());
+        let answer = Arc::new(AnswerSlot::default());
         let for_thread = Arc::clone(&answer);
         self.on(worker, move |thread| thread.request(request, for_thread))?;
         Ok(Pending(answer))

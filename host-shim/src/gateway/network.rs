@@ -8,15 +8,12 @@ use std::time::Duration;
 use super::Shared;
 use super::message::{Request, Response};
 use super::thread::SimThread;
-use crate::abi::types::Status;
-use crate::network::{Callout, CalloutOutcome, Network, Ticket};
+use crate::base::{Status, lock};
 use crate::router;
 use crate::state::clock::nanos;
 use crate::state::faults::CalloutFault;
-use crate::state::lock;
 use crate::state::timers::TimerId;
-use crate::stream::data::Node;
-use crate::vm::context::CallResponse;
+use crate::traffic::{CallResponse, Callout, CalloutOutcome, Network, ProxyNode, Ticket};
 
 /// What an upstream does with a request.
 #[derive(Clone, Debug)]
@@ -52,13 +49,13 @@ pub type Handler = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
 /// The upstreams by cluster or authority, and what they got.
 #[derive(Default)]
-pub(super) struct Upstreams {
+pub(super) struct SimUpstreams {
     handlers: Mutex<HashMap<String, Handler>>,
     received: Mutex<Vec<Request>>,
     callouts: Mutex<Vec<Request>>,
 }
 
-impl Upstreams {
+impl SimUpstreams {
     pub(super) fn set(&self, name: &str, handler: Handler) {
         lock(&self.handlers).insert(name.to_owned(), handler);
     }
@@ -91,7 +88,6 @@ impl Upstreams {
     }
 }
 
-/// The network of a thread.
 pub(super) struct SimNetwork {
     thread: usize,
     shared: Arc<Shared>,
@@ -154,7 +150,7 @@ impl SimNetwork {
 }
 
 impl Network for SimNetwork {
-    fn node(&self) -> Arc<Node> {
+    fn node(&self) -> Arc<ProxyNode> {
         Arc::clone(&self.shared.program().node)
     }
 

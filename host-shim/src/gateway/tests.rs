@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
+use crate::base::LogLevel;
+use crate::config::defaults;
 use crate::testing::{CALL, CONST, DROP, Guest, LOOP, UNREACHABLE};
 
 fn info_lines(gateway: &Gateway) -> usize {

@@ -9,22 +9,16 @@ use std::sync::{Arc, mpsc};
 
 use super::Shared;
 use super::events::Event;
-use super::exchange::{Answer, SimExchange};
+use super::exchange::{AnswerSlot, SimExchange};
 use super::message::Request;
 use super::network::SimNetwork;
-use crate::headers::Headers;
-use crate::network::Network;
-use crate::paths::{self, Prepared};
-use crate::program::Program;
-use crate::stream::Stream;
-use crate::stream::data::{Info, StreamData};
-use crate::topology::Bases;
-use crate::worker::Worker;
+use crate::base::Headers;
+use crate::router::paths::{self, Prepared};
+use crate::traffic::{Info, Network, StreamData};
+use crate::worker::{Bases, Program, Stream, Worker};
 
-/// No tick is due.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// What runs on a thread.
 pub(super) struct SimThread {
     pub(super) worker: Rc<Worker>,
     pub(super) network: Rc<SimNetwork>,
@@ -91,7 +85,7 @@ impl SimThread {
     }
 
     /// Sends a client's request through the filters.
-    pub(super) fn request(&self, request: Request, answer: Arc<Answer>) {
+    pub(super) fn request(&self, request: Request, answer: Arc<AnswerSlot>) {
         let program = self.shared.program();
         let Some(site) = program.listeners.first().cloned() else { return };
         let id = self.next_stream.replace(self.next_stream.get() + 1);
@@ -105,7 +99,7 @@ impl SimThread {
             Prepared::Redirect(path) => return exchange.answer_at_once(307, Some(&path)),
         }
         exchange.site.choose(&mut data);
-        let stream = self.worker.begin(0, data, Rc::clone(&exchange) as Rc<dyn crate::stream::Exchange>);
+        let stream = self.worker.begin(0, data, Rc::clone(&exchange) as Rc<dyn crate::worker::Exchange>);
         self.streams.borrow_mut().insert(id, (Rc::clone(&stream), exchange));
         let has_trailers = !request.trailers.is_empty();
         let pieces = request.body.len();

@@ -21,11 +21,11 @@ use tokio::sync::Notify;
 
 use super::Options;
 use super::prometheus::{self, Tags};
-use crate::abi::types::MetricType;
+use crate::base::MetricType;
 use crate::config::model::Discovery;
-use crate::host::Host;
-use crate::program::Program;
+use crate::state::Host;
 use crate::state::metrics::Stat;
+use crate::worker::Program;
 
 const HELP: &str = "\
 admin commands are:

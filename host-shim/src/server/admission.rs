@@ -3,9 +3,10 @@
 use http::{Method, Version};
 
 use super::convert;
+use crate::base::Headers;
 use crate::config::model::ConnectionManager;
-use crate::headers::Headers;
-use crate::paths::{self, Prepared};
+use crate::router::paths::{self, Prepared};
+use crate::worker::Exchange;
 
 /// Envoy's `max_request_headers_kb`.
 const MAX_HEADERS: usize = 60 * 1024;
@@ -24,15 +25,32 @@ const METHODS: [Method; 8] = [
 
 /// An answer without a look at the routes.
 pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) body: &'static str,
-    pub(super) location: Option<Vec<u8>>,
-    pub(super) closes: bool,
+    status: u16,
+    body: &'static str,
+    location: Option<Vec<u8>>,
+    closes: bool,
 }
 
 impl Refusal {
     fn closing(status: u16, body: &'static str) -> Self {
         Refusal { status, body, location: None, closes: true }
+    }
+
+    /// Answers with it.
+    pub(super) fn send(&self, exchange: &impl Exchange) {
+        let mut headers: Headers = [(":status", self.status.to_string())].into_iter().collect();
+        headers.add("content-length", self.body.len().to_string());
+        if !self.body.is_empty() {
+            headers.add("content-type", "text/plain");
+        }
+        if let Some(location) = &self.location {
+            headers.add("location", location);
+        }
+        exchange.finish_response(&mut headers, self.closes);
+        exchange.response_headers(headers, self.body.is_empty());
+        if !self.body.is_empty() {
+            exchange.response_data(self.body.as_bytes().to_vec(), true);
+        }
     }
 }
 

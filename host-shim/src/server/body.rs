@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::state::lock;
+use crate::base::lock;
 
 /// A body waits to be emptied when it holds this many bytes.
 const HIGH_WATER: usize = 256 * 1024;
@@ -21,7 +21,7 @@ const HIGH_WATER: usize = 256 * 1024;
 /// The body was not finished.
 #[derive(Debug, thiserror::Error)]
 #[error("the message was cut off")]
-pub(crate) struct CutOff;
+pub struct CutOff;
 
 #[derive(Default)]
 struct Queue {
@@ -81,7 +81,7 @@ impl Queue {
 }
 
 /// The end of a body that is written to.
-pub(crate) trait Sink {
+pub trait Sink {
     /// Appends data.
     fn data(&self, data: Vec<u8>);
     /// Appends trailers, and ends the body.
@@ -90,28 +90,26 @@ pub(crate) trait Sink {
     fn end(&self);
     /// Cuts the body off.
     fn cut(&self);
-    /// Waits while the body is full.
     async fn room(&self);
 }
 
 macro_rules! body {
     ($(#[$doc:meta])* $sink:ident, $body:ident, $shared:ty, |$queue:ident| $borrow:expr) => {
-        /// Writes the body.
         #[derive(Clone)]
-        pub(crate) struct $sink($shared);
+        pub struct $sink($shared);
 
         $(#[$doc])*
-        pub(crate) struct $body($shared);
+        pub struct $body($shared);
 
         impl $sink {
             /// A body, and what writes it.
-            pub(crate) fn new() -> (Self, $body) {
+            pub fn new() -> (Self, $body) {
                 let shared = <$shared>::default();
                 ($sink(shared.clone()), $body(shared))
             }
 
             /// The headers have a content-length.
-            pub(crate) fn has_length(&self) {
+            pub fn has_length(&self) {
                 self.with(|queue| queue.has_length = true);
             }
 
@@ -204,7 +202,7 @@ body!(
 
 impl UpstreamSink {
     /// Nobody will write what is missing: a body that is not whole is cut off.
-    pub(crate) fn give_up(&self) {
+    pub fn give_up(&self) {
         if !self.with(|queue| queue.is_whole) {
             self.cut();
         }
@@ -213,7 +211,7 @@ impl UpstreamSink {
 
 impl ClientSink {
     /// Whether the client has gone before the end.
-    pub(crate) fn was_dropped(&self) -> bool {
+    pub fn was_dropped(&self) -> bool {
         self.with(|queue| queue.is_dropped && !queue.is_end())
     }
 }

@@ -15,7 +15,6 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::model::HostPort;
 
-/// The host has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("the name is not known")]
 pub(super) struct NotResolved;

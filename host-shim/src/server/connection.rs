@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -16,14 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::ClientBody;
-use super::exchange::ServerExchange;
+use super::exchange::{ClientResponse, ServerExchange};
 use super::stats::ListenerStats;
 use super::thread::ServerThread;
-use super::{admission, origin, upload};
-use crate::headers::Headers;
-use crate::stream::data::{Info, StreamData};
-use crate::stream::{Exchange, Stream};
+use super::{admission, origin};
+use crate::base::Headers;
+use crate::traffic::{Info, StreamData};
+use crate::worker::{Exchange, Stream};
 
 /// Runs hyper's tasks on this thread.
 #[derive(Clone)]
@@ -42,7 +41,6 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
 #[error("the stream was reset")]
 struct Reset;
 
-/// A client's connection.
 pub(super) struct Connection {
     thread: Rc<ServerThread>,
     listener: usize,
@@ -65,7 +63,6 @@ impl Connection {
         Connection { thread: Rc::clone(thread), listener, id, peer, local, stats: Rc::clone(stats) }
     }
 
-    /// Serves the connection until it closes.
     pub(super) async fn run(self, tcp: TcpStream, acceptor: Option<TlsAcceptor>) {
         let stats = Rc::clone(&self.stats);
         stats.connections.add(1);
@@ -91,7 +88,7 @@ impl Connection {
         let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
     }
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>, is_tls: bool) -> Result<Response<ClientBody>, Reset> {
+    async fn handle(self: Rc<Self>, request: Request<Incoming>, is_tls: bool) -> Result<ClientResponse, Reset> {
         let program = self.thread.network.program();
         let Some(site) = program.listeners.get(self.listener) else { return Err(Reset) };
         let (parts, body) = request.into_parts();
@@ -106,7 +103,7 @@ impl Connection {
         let headers = match admission::admit(&parts, &site.listener.manager, scheme) {
             Ok(headers) => headers,
             Err(refusal) => {
-                exchange.refuse(&refusal);
+                refusal.send(&*exchange);
                 return head.await.map_err(|_| Reset);
             }
         };
@@ -115,7 +112,7 @@ impl Connection {
         stream.borrow_mut().request_headers(end);
         self.thread.worker.drain();
         if !end {
-            upload::start(body, !is_http1, &stream, &exchange, &self.thread.worker);
+            exchange.receive(body, !is_http1, &stream);
         }
         // When the client goes, hyper drops this future or the response's body.
         let watch = ClientWatch { stream, exchange };

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::headers::Headers;
+use crate::base::Headers;
 
 /// Headers that belong to a connection, not to a message.
 const HOP_BY_HOP: [&str; 7] =

@@ -4,8 +4,7 @@ use std::error::Error;
 
 use super::connect::{NotResolved, TimedOut};
 use crate::router;
-use crate::stream::data::flags;
-use crate::vm::state::LocalReply;
+use crate::traffic::{LocalReply, flags};
 
 /// What went wrong, as Envoy's reply.
 pub(super) fn reply(error: &hyper_util::client::legacy::Error) -> LocalReply {

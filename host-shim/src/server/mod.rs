@@ -8,7 +8,6 @@ mod connection;
 mod convert;
 mod exchange;
 mod failure;
-mod forward;
 mod network;
 mod origin;
 mod prometheus;
@@ -16,7 +15,6 @@ mod restart;
 mod sockets;
 mod stats;
 mod thread;
-mod upload;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -31,20 +29,18 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::abi::types::LogLevel;
-use crate::config::Loaded;
+use crate::base::LogLevel;
 use crate::config::model::Bootstrap;
-use crate::host::{Host, Limits};
-use crate::network::Network;
-use crate::program::{Modules, Program};
+use crate::config::{Loaded, tls};
 use crate::state::clock::Clock;
 use crate::state::logs::Logs;
-use crate::tls;
-use crate::topology::Bases;
+use crate::state::{Host, Limits};
+use crate::traffic::Network;
+use crate::worker::{Bases, Modules, Program};
 use admin::Admin;
 use sockets::bind;
 pub use sockets::refuse_taken;
-use thread::{Message, ServerThread};
+use thread::{ServerThread, ThreadMessage};
 use upstream::Load;
 pub(crate) use upstream::{server_name, split_authority};
 
@@ -245,7 +241,7 @@ impl MainThread {
     }
 }
 
-fn set_mailbox(host: &Arc<Host>, number: usize, mailbox: &mpsc::UnboundedSender<Message>) {
+fn set_mailbox(host: &Arc<Host>, number: usize, mailbox: &mpsc::UnboundedSender<ThreadMessage>) {
     // Weak, so that the thread ends when the gateway does.
     let mailbox = mailbox.downgrade();
     host.set_mailbox(
@@ -253,7 +249,7 @@ fn set_mailbox(host: &Arc<Host>, number: usize, mailbox: &mpsc::UnboundedSender<
         Box::new(move |ready| {
             if let Some(mailbox) = mailbox.upgrade() {
                 // A thread that has gone misses the notification, as in Envoy.
-                let _ = mailbox.send(Message::Queue(ready));
+                let _ = mailbox.send(ThreadMessage::Queue(ready));
             }
         }),
     );
@@ -266,7 +262,7 @@ fn serve(
     program: &Arc<Program>,
     load: &Arc<Load>,
     sockets: Vec<Socket>,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: mpsc::UnboundedReceiver<ThreadMessage>,
     ready: oneshot::Sender<Result<()>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -296,7 +292,6 @@ fn serve(
     });
 }
 
-/// What is served.
 struct Present {
     /// As it was at the start.
     bootstrap: Bootstrap,
@@ -310,7 +305,7 @@ struct Running {
     modules: Modules,
     main: Rc<ServerThread>,
     bases: Bases,
-    mailboxes: Vec<mpsc::UnboundedSender<Message>>,
+    mailboxes: Vec<mpsc::UnboundedSender<ThreadMessage>>,
     /// What tells that a worker's thread has ended.
     workers: Vec<oneshot::Receiver<()>>,
     present: Present,
@@ -378,10 +373,14 @@ impl Running {
 }
 
 /// Gives a thread a configuration, and waits until it has it.
-async fn configure(mailbox: &mpsc::UnboundedSender<Message>, program: &Arc<Program>, load: &Arc<Load>) -> Result<()> {
+async fn configure(
+    mailbox: &mpsc::UnboundedSender<ThreadMessage>,
+    program: &Arc<Program>,
+    load: &Arc<Load>,
+) -> Result<()> {
     let gone = || anyhow!("a thread of the gateway has died");
     let (told, outcome) = oneshot::channel();
-    let message = Message::Configure(Arc::clone(program), Arc::clone(load), told);
+    let message = ThreadMessage::Configure(Arc::clone(program), Arc::clone(load), told);
     mailbox.send(message).map_err(|_| gone())?;
     outcome.await.map_err(|_| gone())?
 }

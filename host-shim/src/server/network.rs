@@ -13,21 +13,15 @@ use tokio::task::AbortHandle;
 use super::body::{Sink, UpstreamSink};
 use super::convert;
 use super::upstream::{Load, Open, Upstreams};
-use crate::abi::types::Status;
+use crate::base::{Headers, Status};
 use crate::config::model::Cluster;
-use crate::headers::Headers;
-use crate::network::{Callout, CalloutOutcome, Network, Ticket};
-use crate::program::Program;
 use crate::router;
-use crate::stream::data::Node;
-use crate::vm::context::CallResponse;
-use crate::vm::state::LocalReply;
-use crate::worker::Worker;
+use crate::traffic::{CallResponse, Callout, CalloutOutcome, LocalReply, Network, ProxyNode, Ticket};
+use crate::worker::{Program, Worker};
 
 /// Envoy's limit for the body of a callout's answer.
 const MAX_RESPONSE: usize = 32 * 1024 * 1024;
 
-/// The network.
 pub(super) struct ServerNetwork {
     program: RefCell<Arc<Program>>,
     load: RefCell<Arc<Load>>,
@@ -86,7 +80,7 @@ impl ServerNetwork {
 }
 
 impl Network for ServerNetwork {
-    fn node(&self) -> Arc<Node> {
+    fn node(&self) -> Arc<ProxyNode> {
         Arc::clone(&self.program.borrow().node)
     }
 

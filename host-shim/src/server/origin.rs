@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
+use crate::base::Headers;
 use crate::config::model::ConnectionManager;
-use crate::headers::Headers;
 
 /// Envoy obeys these where they come from within; nothing comes from within by default.
 const INTERNAL: [&str; 13] = [
@@ -80,7 +80,6 @@ fn own_address() -> IpAddr {
     })
 }
 
-/// A random UUID.
 fn request_id() -> String {
     let mut bytes = [0; 16];
     // Without randomness, all ids are alike: requests go on.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::abi::types::MetricType;
+use crate::base::MetricType;
 use crate::config::model::StatsTag;
 use crate::state::metrics::{BUCKETS, Histogram, Stat};
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::host::Host;
+use crate::state::Host;
 use crate::state::metrics::Stat;
 
 /// A listener's counters, on a thread.
@@ -38,13 +38,11 @@ impl ListenerStats {
         stats.entry(name).or_insert_with_key(|name| self.host.metrics.counter(name)).add(1);
     }
 
-    /// A request has come.
     pub(super) fn request(&self) {
         self.requests.add(1);
         self.active_requests.add(1);
     }
 
-    /// A response goes to the client.
     pub(super) fn response(&self, status: u16) {
         self.count(format!("{}downstream_rq_{}xx", self.prefix, status / 100));
         self.count(format!("{}downstream_rq_completed", self.prefix));
@@ -55,12 +53,10 @@ impl ListenerStats {
         self.active_requests.sub(1);
     }
 
-    /// A request goes to an upstream.
     pub(super) fn upstream_request(&self, cluster: &str) {
         self.count(format!("cluster.{cluster}.upstream_rq_total"));
     }
 
-    /// An upstream has answered.
     pub(super) fn upstream_response(&self, cluster: &str, status: u16) {
         self.count(format!("cluster.{cluster}.upstream_rq_{status}"));
         self.count(format!("cluster.{cluster}.upstream_rq_{}xx", status / 100));

@@ -13,17 +13,14 @@ use super::connection::Connection;
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
 use super::upstream::Load;
-use crate::abi::types::LogLevel;
-use crate::host::{Host, QueueReady};
-use crate::network::Network;
-use crate::program::Program;
-use crate::worker::Worker;
+use crate::base::LogLevel;
+use crate::state::{Host, QueueReady};
+use crate::traffic::Network;
+use crate::worker::{Program, Worker};
 
-/// What a thread is told.
-pub(super) enum Message {
+pub(super) enum ThreadMessage {
     /// A queue has a message for one of its VMs.
     Queue(QueueReady),
-    /// There is another configuration.
     Configure(Arc<Program>, Arc<Load>, oneshot::Sender<Result<()>>),
 }
 
@@ -42,13 +39,13 @@ impl ServerThread {
     }
 
     /// Handles messages and ticks until all senders are gone.
-    pub(super) async fn run(self: Rc<Self>, mut messages: mpsc::UnboundedReceiver<Message>) {
+    pub(super) async fn run(self: Rc<Self>, mut messages: mpsc::UnboundedReceiver<ThreadMessage>) {
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
                     None => return,
-                    Some(Message::Queue(ready)) => self.worker.queue_ready(&ready),
-                    Some(Message::Configure(program, load, told)) => {
+                    Some(ThreadMessage::Queue(ready)) => self.worker.queue_ready(&ready),
+                    Some(ThreadMessage::Configure(program, load, told)) => {
                         let (old_program, old_load) = self.network.set_program(&program, &load);
                         let configured = self.worker.configure(&program.plugins);
                         if configured.is_err() {
@@ -63,7 +60,6 @@ impl ServerThread {
         }
     }
 
-    /// Waits until a tick is due.
     async fn next_tick(&self) {
         loop {
             let rung = self.network.tick_set.notified();

@@ -21,12 +21,11 @@ use super::body::UpstreamBody;
 use super::connect::{Addresses, Connector, resolve};
 use super::convert::{self, Unsendable};
 use super::failure;
+use crate::base::Headers;
 use crate::config::model::{Cluster, Discovery, HostPort, UpstreamTls};
-use crate::headers::Headers;
+use crate::config::tls;
 use crate::router;
-use crate::stream::data::flags;
-use crate::tls;
-use crate::vm::state::LocalReply;
+use crate::traffic::{LocalReply, flags};
 
 /// The most endpoints that a thread keeps connections for: the size of Envoy's DNS cache.
 const MAX_ENDPOINTS: usize = 1024;
@@ -71,7 +70,6 @@ type EndpointClient = Client<Connector, UpstreamBody>;
 /// What connections can be used for: a cluster, one of its endpoints, and the name that TLS asks for.
 type Key = (String, String, Option<ServerName<'static>>);
 
-/// A thread's connections.
 #[derive(Default)]
 pub(super) struct Upstreams {
     /// With the number of the request that used one last.
@@ -81,7 +79,6 @@ pub(super) struct Upstreams {
     requests: Cell<u64>,
 }
 
-/// Where a request can go.
 struct Endpoint {
     /// Names the connections that can carry it.
     name: String,
@@ -223,7 +220,6 @@ pub(crate) fn server_name(tls: &UpstreamTls, authority: &str) -> String {
     }
 }
 
-/// Host and port of an authority.
 pub(crate) fn split_authority(authority: &str, default_port: u16) -> HostPort {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.is_empty() => {

@@ -7,10 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A manual clock starts here: 2026-01-01T00:00:00Z.
 const MANUAL_START_S: u64 = 1_767_225_600;
 
-/// The clock of a process.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The system's.
     System,
     /// Nanoseconds since 1970, moved by hand.
     Manual(Arc<AtomicU64>),
@@ -22,7 +20,6 @@ impl Clock {
         Clock::Manual(Arc::new(AtomicU64::new(nanos(Duration::from_secs(MANUAL_START_S)))))
     }
 
-    /// Nanoseconds since 1970.
     pub fn now(&self) -> u64 {
         match self {
             Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).map(nanos).unwrap_or_default(),
@@ -31,13 +28,13 @@ impl Clock {
     }
 
     /// As a `date` header has it: `Sat, 21 Nov 2026 10:50:25 GMT`.
-    pub(crate) fn http_date(&self) -> String {
+    pub fn http_date(&self) -> String {
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.now())).unwrap_or_default();
         time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     /// Moves a manual clock forward to a time; it never goes back. The system's clock cannot be moved.
-    pub(crate) fn move_to(&self, time: u64) {
+    pub fn move_to(&self, time: u64) {
         if let Clock::Manual(now) = self {
             now.fetch_max(time, Ordering::SeqCst);
         }
@@ -45,6 +42,6 @@ impl Clock {
 }
 
 /// A duration's nanoseconds, for times up to the year 2554.
-pub(crate) fn nanos(duration: Duration) -> u64 {
+pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::lock;
+use crate::base::lock;
 
 /// How a callout goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use super::lock;
-use crate::abi::types::LogLevel;
+use crate::base::{LogLevel, lock};
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,20 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::lock;
-use crate::abi::types::MetricType;
+use crate::base::{MetricType, lock};
 
-/// A statistic.
 #[derive(Debug)]
 pub struct Stat {
-    /// Its kind.
     pub kind: MetricType,
     value: AtomicU64,
     histogram: Mutex<Histogram>,
 }
 
 /// The upper bounds of Envoy's buckets.
-pub(crate) const BUCKETS: [f64; 19] = [
+pub const BUCKETS: [f64; 19] = [
     0.5,
     1.0,
     5.0,
@@ -39,13 +36,12 @@ pub(crate) const BUCKETS: [f64; 19] = [
     3_600_000.0,
 ];
 
-/// What a histogram has recorded.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     /// How many samples are in each of [`BUCKETS`] or in one before it.
-    pub(crate) buckets: [u64; BUCKETS.len()],
-    pub(crate) count: u64,
-    pub(crate) sum: f64,
+    pub buckets: [u64; BUCKETS.len()],
+    pub count: u64,
+    pub sum: f64,
     /// The latest, for quantiles.
     samples: VecDeque<u64>,
 }
@@ -59,13 +55,11 @@ impl Stat {
         self.value.load(Ordering::Relaxed)
     }
 
-    /// A histogram's latest samples.
     pub fn samples(&self) -> Vec<u64> {
         lock(&self.histogram).samples.iter().copied().collect()
     }
 
-    /// All that a histogram has recorded.
-    pub(crate) fn histogram(&self) -> Histogram {
+    pub fn histogram(&self) -> Histogram {
         lock(&self.histogram).clone()
     }
 
@@ -74,17 +68,14 @@ impl Stat {
         self.value.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Takes from a gauge.
     pub fn sub(&self, amount: u64) {
         self.value.fetch_sub(amount, Ordering::Relaxed);
     }
 
-    /// Sets a gauge.
     pub fn set(&self, value: u64) {
         self.value.store(value, Ordering::Relaxed);
     }
 
-    /// Records a histogram's sample.
     pub fn record(&self, sample: u64) {
         let mut histogram = lock(&self.histogram);
         if histogram.samples.len() == MAX_SAMPLES {
@@ -100,7 +91,6 @@ impl Stat {
     }
 }
 
-/// The statistics of a process.
 #[derive(Debug, Default)]
 pub struct Metrics(Mutex<BTreeMap<(String, u32), Arc<Stat>>>);
 
@@ -115,12 +105,12 @@ impl Metrics {
     }
 
     /// A counter of the host's own.
-    pub(crate) fn counter(&self, name: &str) -> Arc<Stat> {
+    pub fn counter(&self, name: &str) -> Arc<Stat> {
         self.define(MetricType::Counter, name)
     }
 
     /// A gauge of the host's own.
-    pub(crate) fn gauge(&self, name: &str) -> Arc<Stat> {
+    pub fn gauge(&self, name: &str) -> Arc<Stat> {
         self.define(MetricType::Gauge, name)
     }
 

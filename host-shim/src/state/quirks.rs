@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::abi::types::Status;
+use crate::base::Status;
 
 /// A difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +25,11 @@ pub enum Quirk {
     TimeIsCutShort,
 }
 
-/// Those that a host has.
 #[derive(Debug, Default)]
-pub(crate) struct Quirks(OnceLock<Vec<Quirk>>);
+pub struct Quirks(OnceLock<Vec<Quirk>>);
 
 impl Quirks {
-    /// Sets them, once.
-    pub(crate) fn set(&self, quirks: Vec<Quirk>) {
+    pub fn set(&self, quirks: Vec<Quirk>) {
         // They come from a builder, which starts one host.
         let _ = self.0.set(quirks);
     }
@@ -40,12 +38,12 @@ impl Quirks {
         self.0.get().map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn has(&self, quirk: &Quirk) -> bool {
+    pub fn has(&self, quirk: &Quirk) -> bool {
         self.all().contains(quirk)
     }
 
     /// The status that a hostcall always answers with.
-    pub(crate) fn refusal(&self, hostcall: &str) -> Option<Status> {
+    pub fn refusal(&self, hostcall: &str) -> Option<Status> {
         self.all().iter().find_map(|quirk| match quirk {
             Quirk::Refuses(refused, status) if *refused == hostcall => Some(*status),
             _ => None,

@@ -3,16 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::lock;
+use crate::base::lock;
 
-/// The compare-and-swap number did not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CasMismatch;
 
 /// A value with its compare-and-swap number.
-pub(crate) type Entry = (Vec<u8>, u32);
+pub type Entry = (Vec<u8>, u32);
 
-/// The shared data of all VMs.
 #[derive(Debug, Default)]
 pub struct SharedData(Mutex<Inner>);
 

@@ -3,21 +3,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use super::lock;
-use crate::abi::types::Status;
+use crate::base::{Status, lock};
 
 /// Whom `proxy_on_queue_ready` is called on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registrant {
-    /// The thread of its VM.
     pub thread: usize,
     /// Which VM of that thread.
     pub vm_key: String,
-    /// Its root context.
     pub context: u32,
 }
 
-/// The queues of all VMs.
 #[derive(Debug, Default)]
 pub struct SharedQueues(Mutex<Inner>);
 
@@ -57,7 +53,6 @@ impl SharedQueues {
         token
     }
 
-    /// A queue's token.
     pub fn resolve(&self, vm_id: &str, name: &[u8]) -> Option<u32> {
         lock(&self.0).tokens.get(&(vm_id.to_owned(), name.to_vec())).copied()
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 /// Names a timer, to cancel it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TimerId {
+pub struct TimerId {
     due: u64,
     serial: u64,
 }
 
 /// Timers that carry a `T`. Those due at the same time come in the order in which they were set.
 #[derive(Debug)]
-pub(crate) struct Timers<T> {
+pub struct Timers<T> {
     waiting: BTreeMap<TimerId, T>,
     serial: u64,
 }
@@ -24,7 +24,7 @@ impl<T> Default for Timers<T> {
 
 impl<T> Timers<T> {
     /// Sets a timer for a time in nanoseconds.
-    pub(crate) fn set(&mut self, due: u64, what: T) -> TimerId {
+    pub fn set(&mut self, due: u64, what: T) -> TimerId {
         self.serial += 1;
         let id = TimerId { due, serial: self.serial };
         self.waiting.insert(id, what);
@@ -32,22 +32,20 @@ impl<T> Timers<T> {
     }
 
     /// Takes a timer back, unless it has fired.
-    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
+    pub fn cancel(&mut self, id: TimerId) -> Option<T> {
         self.waiting.remove(&id)
     }
 
-    /// Whether a timer still waits.
-    pub(crate) fn is_set(&self, id: TimerId) -> bool {
+    pub fn is_set(&self, id: TimerId) -> bool {
         self.waiting.contains_key(&id)
     }
 
-    /// When the next one is due.
-    pub(crate) fn next_due(&self) -> Option<u64> {
+    pub fn next_due(&self) -> Option<u64> {
         self.waiting.first_key_value().map(|(id, _)| id.due)
     }
 
     /// Takes the next one that is due by `now`.
-    pub(crate) fn pop_due(&mut self, now: u64) -> Option<T> {
+    pub fn pop_due(&mut self, now: u64) -> Option<T> {
         if self.next_due()? > now {
             return None;
         }

@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::{Action, Behaviour, Expected, Fault, Step, Story, values};
-use crate::abi::imports::HOSTCALLS;
 use crate::config;
 use crate::config::node::{Node, Value};
 use crate::gateway::Request;
+use crate::guest::HOSTCALLS;
 use crate::state::faults::CalloutFault;
 
 pub(super) fn stories(paths: &[PathBuf]) -> Result<Vec<Story>> {

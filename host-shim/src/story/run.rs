@@ -147,7 +147,7 @@ fn shown_all(messages: &[Request]) -> String {
     messages.iter().map(|message| format!("{:#}\n", of_request(message))).collect()
 }
 
-fn body_of(map: &mut Map<String, Value>, headers: &crate::headers::Headers, text: String) {
+fn body_of(map: &mut Map<String, Value>, headers: &crate::base::Headers, text: String) {
     let content_type = headers.get_str("content-type").unwrap_or_default();
     if let Some(json) = serde_json::from_str(&text).ok().or_else(|| form::fields(content_type, &text)) {
         map.insert("json".to_owned(), json);
@@ -155,7 +155,7 @@ fn body_of(map: &mut Map<String, Value>, headers: &crate::headers::Headers, text
     map.insert("text".to_owned(), Value::String(text));
 }
 
-fn headers_of(headers: &crate::headers::Headers) -> Value {
+fn headers_of(headers: &crate::base::Headers) -> Value {
     let mut map = Map::new();
     for (name, value) in headers.iter().filter(|(name, _)| name.first() != Some(&b':')) {
         let value = String::from_utf8_lossy(value).into_owned();

@@ -6,14 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Behaviour, Fault, Story, Subject, stand_in};
-use crate::abi::types::LogLevel;
+use crate::base::{LogLevel, lock};
 use crate::config::model::Bootstrap;
 use crate::config::node::Node;
 use crate::config::{self, to_struct};
 use crate::gateway::{Gateway, Reply, Request, Response};
-use crate::host::Limits;
-use crate::program::Modules;
-use crate::state::lock;
+use crate::state::Limits;
+use crate::worker::Modules;
 
 /// How long a message may take that is expected: time that the story does not tell of.
 const PATIENCE: Duration = Duration::from_secs(3);

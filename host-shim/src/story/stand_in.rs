@@ -3,13 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::base::Headers;
 use crate::config::model::{Bootstrap, Cluster, Discovery, Listener};
 use crate::gateway::{Request, Response};
-use crate::headers::Headers;
 use crate::router::{Site, Target};
 use crate::state::clock::Clock;
-use crate::stream::data::{Info, StreamData};
-use crate::stream::reply_message;
+use crate::traffic::{Info, StreamData, reply_message};
 
 /// What a client's request comes to by routes alone: those of the first listener, and those of the listener that its
 /// cluster leads to. None where the cluster leads out of the configuration.

@@ -28,7 +28,7 @@ fn rendered(templates: &Templates, name: &str, text: &str) -> Option<Vec<Result<
     let template = templates.find(name)?;
     let _ = templates.json_fault(name);
     let rendered = EventKind::of_gateway().map(|kind| {
-        let rendered = templates.render(&template, &event(kind, text))?;
+        let rendered = templates.render(&template, &event(kind, text)).map_err(|error| error.to_string())?;
         let _ = rendered.stable();
         Ok(rendered.body)
     });

@@ -1,7 +1,7 @@
 //! An in-memory host with the rules of Envoy's shared data and queues, for tests.
 //!
-//! State is observed after the fact rather than scripted beforehand. One host stands for one process: several
-//! engines on it are several VMs.
+//! A test reads the state afterwards; nothing is scripted. One host is one process, and several engines on it are
+//! several VMs.
 
 mod late;
 mod stream;
@@ -16,7 +16,7 @@ use crate::host::{
     Setup, SharedData, Stored, Wakeups, attempts_name,
 };
 
-pub use late::LateCounters;
+pub use late::{LateCounters, TestCounters};
 pub use stream::{TestStream, TestStreams};
 pub use vm::Vm;
 
@@ -39,12 +39,12 @@ pub struct MemoryHost {
 }
 
 impl MemoryHost {
-    /// On which all engines together remember what they wrote, as if they were one VM.
+    /// A host on which all engines share their own last writes, as if they were one VM.
     pub fn guessing() -> Self {
         MemoryHost { guesses: Some(Guesses::default()), ..MemoryHost::default() }
     }
 
-    /// With this as the number of the last write.
+    /// A host whose last write had this number.
     pub fn with_last_number(number: u32) -> Self {
         MemoryHost { last_cas: Cell::new(number), ..MemoryHost::default() }
     }
@@ -59,7 +59,7 @@ impl MemoryHost {
         self.broken.set(broken);
     }
 
-    /// Calls the plugin that starts next.
+    /// Sets the name of the plugin that starts next.
     pub fn set_plugin_name(&self, name: &str) {
         self.plugin_name.replace(name.to_owned());
     }
@@ -69,12 +69,12 @@ impl MemoryHost {
         self.now.set(now);
     }
 
-    /// Makes the next callout be refused.
+    /// Makes the host refuse the next callout.
     pub fn refuse_next_callout(&self, why: CalloutRefused) {
         self.refusals.borrow_mut().push_back(why);
     }
 
-    /// What the replies that are handed over from now on carry.
+    /// Sets the headers and the body of the replies from now on.
     pub fn set_reply(&self, headers: &[(&str, &str)], body: &[u8]) {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.reply_headers.replace(headers);
@@ -96,12 +96,12 @@ impl MemoryHost {
         self.metrics.borrow().get(name).copied()
     }
 
-    /// Whether a message waits for whoever listens.
+    /// True if a message waits for the listening VM.
     pub fn has_wakeup(&self) -> bool {
         !self.queue.borrow().is_empty()
     }
 
-    /// How many keys exist, emptied ones included.
+    /// The number of keys, including emptied ones.
     pub fn key_count(&self) -> usize {
         self.data.borrow().len()
     }
@@ -111,7 +111,7 @@ impl MemoryHost {
         self.data.borrow().keys().cloned().collect()
     }
 
-    /// Bytes of all values.
+    /// The size of all values in bytes.
     pub fn stored_bytes(&self) -> usize {
         self.data.borrow().values().map(|(value, _)| value.len()).sum()
     }

@@ -5,6 +5,7 @@
 //! host calls every callback that exists, for every request, and each costs about as much as a read of shared data.
 
 mod abi;
+mod counters;
 mod host;
 mod logging;
 mod plugin;

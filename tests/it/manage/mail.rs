@@ -41,7 +41,7 @@ impl Provider {
     }
 }
 
-/// How a letter is taken.
+/// How an email is taken.
 fn taken(code: &str) -> Answer {
     match code {
         "mandrill" => {
@@ -248,14 +248,14 @@ fn config(code: &str, port: u16) -> Value {
     })
 }
 
-/// What has become of letters: delivered, failed, tried again.
+/// What has become of emails: delivered, failed, tried again.
 async fn counts(world: &World) -> Result<[u64; 3]> {
     let metric = async |name: &str| world.envoy.metric(&format!("tollbell_{name}{{}}")).await;
     Ok([metric("delivered").await?, metric("failed").await?, metric("retried").await?])
 }
 
-/// A letter that is told is answered so, one after the other; at the end it is taken, or not.
-async fn letters(code: &'static str, cases: Vec<(&str, Answer, bool)>) -> Result<()> {
+/// An email that is told is answered so, one after the other; at the end it is taken, or not.
+async fn emails(code: &'static str, cases: Vec<(&str, Answer, bool)>) -> Result<()> {
     let provider = Provider::start(code).await?;
     let world = world(&config(code, provider.stand_in.port)).await?;
     let (mut delivered, mut failed, mut retried, mut requests) = (0, 0, 0, 0);
@@ -296,11 +296,11 @@ async fn letters(code: &'static str, cases: Vec<(&str, Answer, bool)>) -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mandrill_takes_letters_and_says_why_not() -> Result<()> {
+async fn mandrill_takes_emails_and_says_why_not() -> Result<()> {
     let error = |name: &str| json!({ "status": "error", "code": -1, "name": name, "message": "hunter2" });
     let result =
         |status: &str, why: Value| json!([{ "email": "e", "status": status, "reject_reason": why, "_id": "i" }]);
-    letters(
+    emails(
         "mandrill",
         vec![
             ("rejected", Answer::json(200, result("rejected", json!("hard-bounce"))), true),
@@ -315,9 +315,9 @@ async fn mandrill_takes_letters_and_says_why_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sendgrid_takes_letters_and_says_why_not() -> Result<()> {
+async fn sendgrid_takes_emails_and_says_why_not() -> Result<()> {
     let errors = || json!({ "errors": [{ "message": "hunter2", "field": null, "help": null }] });
-    letters(
+    emails(
         "sendgrid",
         vec![
             ("rejected", Answer::json(400, errors()), true),
@@ -332,9 +332,9 @@ async fn sendgrid_takes_letters_and_says_why_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mailgun_takes_letters_and_says_why_not() -> Result<()> {
+async fn mailgun_takes_emails_and_says_why_not() -> Result<()> {
     let says = || json!({ "message": "hunter2" });
-    letters(
+    emails(
         "mailgun",
         vec![
             ("rejected", Answer::json(400, says()), true),
@@ -348,13 +348,13 @@ async fn mailgun_takes_letters_and_says_why_not() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn amazon_ses_takes_signed_letters_and_says_why_not() -> Result<()> {
+async fn amazon_ses_takes_signed_emails_and_says_why_not() -> Result<()> {
     let error = |status: u16, kind: &str, message: &str| {
         let mut answer = Answer::json(status, json!({ "message": message }));
         answer.headers.push(("x-amzn-errortype", format!("{kind}:http://internal.amazon.com/")));
         answer
     };
-    letters(
+    emails(
         "amazonses",
         vec![
             ("rejected", error(400, "MessageRejected", "hunter2"), true),
@@ -389,15 +389,15 @@ async fn developers_hear_of_their_quota_whatever_their_key_is_called() -> Result
                 assert_eq!(get_with_key(world.envoy.port, "/", key).await?.status, 200);
             }
         }
-        eventually("a letter", async || Ok(counts(&world).await?[0] == 1)).await?;
+        eventually("an email", async || Ok(counts(&world).await?[0] == 1)).await?;
         assert_eq!(provider.complaints(), Vec::<String>::new(), "{code}");
         let [_, failed, _] = counts(&world).await?;
         assert_eq!(failed, 1, "{code}: an address with a line break is none");
         let seen = provider.stand_in.seen();
-        let [letter] = &seen[..] else { bail!("{code}: {seen:?}") };
-        let text = String::from_utf8_lossy(&letter.body);
+        let [email] = &seen[..] else { bail!("{code}: {seen:?}") };
+        let text = String::from_utf8_lossy(&email.body);
         assert!(text.contains("dev@acme.test") && !text.contains("secret-key"), "{code}: {text}");
-        let html = match (code, serde_json::from_slice::<Value>(&letter.body)) {
+        let html = match (code, serde_json::from_slice::<Value>(&email.body)) {
             ("mandrill", Ok(body)) => body["message"]["html"].as_str().map(str::to_owned),
             ("sendgrid", Ok(body)) => body["content"][1]["value"].as_str().map(str::to_owned),
             ("amazonses", Ok(body)) => {

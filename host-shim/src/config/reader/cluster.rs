@@ -41,7 +41,6 @@ const DNS_CACHE_HARMLESS: [&str; 6] = [
     "disable_dns_refresh_on_failure",
 ];
 
-/// Reads one.
 pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let message = place.message("Cluster")?;
     let name = message.required_string("name");
@@ -84,7 +83,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
 }
 
 /// Where a dynamic forward proxy has no protocol options, Envoy sets both.
-fn set_tls_flags(tls: &mut UpstreamTls, options: Option<&protocol::Options<'_>>, kind: Option<&Kind>) {
+fn set_tls_flags(tls: &mut UpstreamTls, options: Option<&protocol::ProtocolOptions<'_>>, kind: Option<&Kind>) {
     let is_forward_proxy = matches!(kind, Some(Kind::ForwardProxy { .. }));
     tls.auto_sni = options.map_or(is_forward_proxy, |options| options.auto_sni);
     tls.auto_san_validation = options.map_or(is_forward_proxy, |options| options.auto_san_validation);

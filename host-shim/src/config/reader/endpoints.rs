@@ -4,7 +4,6 @@ use super::address::{host_port, to_ip};
 use super::model::{Discovery, HostPort};
 use super::{Message, Place};
 
-/// How a cluster's hosts are found.
 pub(super) enum Kind {
     Static,
     StrictDns,
@@ -17,7 +16,6 @@ pub(super) enum Kind {
     Unsupported,
 }
 
-/// Reads a cluster's hosts.
 pub(super) fn discovery(cluster: &Message<'_>, kind: Option<&Kind>) -> Option<Discovery> {
     let assignment = cluster.get("load_assignment");
     let localities = assignment.as_ref().map(localities).unwrap_or_default();

@@ -11,7 +11,6 @@ const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Fields that change nothing that the shim shows.
 const HARMLESS: [&str; 3] = ["codec_type", "stream_error_on_invalid_http_message", "drain_timeout"];
 
-/// Reads one.
 pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Option<ConnectionManager> {
     let stat_prefix = message.required_string("stat_prefix");
     let routes = match message.required_one_of(&["route_config", "rds", "scoped_routes"]) {

@@ -5,7 +5,7 @@ use super::{Any, Message, Place};
 const TYPE: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// What the shim takes from them.
-pub(super) struct Options<'a> {
+pub(super) struct ProtocolOptions<'a> {
     pub(super) place: Place<'a>,
     pub(super) auto_sni: bool,
     pub(super) auto_san_validation: bool,
@@ -22,7 +22,7 @@ pub(super) fn trailers(message: &Message<'_>) -> bool {
 }
 
 /// The entry of `typed_extension_protocol_options` for HTTP.
-pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<Options<'a>> {
+pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<ProtocolOptions<'a>> {
     let mut options = None;
     for (name, place) in cluster.entries("typed_extension_protocol_options") {
         let any = place.any().and_then(Any::unwrapped);
@@ -40,8 +40,9 @@ pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<Options<'a>> {
     options
 }
 
-fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> Options<'a> {
-    let mut options = Options { place, auto_sni: false, auto_san_validation: false, http2: false, trailers: false };
+fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> ProtocolOptions<'a> {
+    let mut options =
+        ProtocolOptions { place, auto_sni: false, auto_san_validation: false, http2: false, trailers: false };
     if let Some(upstream) = message.message("upstream_http_protocol_options", "UpstreamHttpProtocolOptions") {
         options.auto_sni = upstream.bool("auto_sni");
         options.auto_san_validation = upstream.bool("auto_san_validation");
@@ -56,7 +57,7 @@ fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> Options<'a> {
     options
 }
 
-fn explicit(place: &Place<'_>, options: &mut Options<'_>) {
+fn explicit(place: &Place<'_>, options: &mut ProtocolOptions<'_>) {
     let Some(config) = place.message("ExplicitHttpConfig") else { return };
     let kinds = ["http_protocol_options", "http2_protocol_options", "http3_protocol_options"];
     match config.required_one_of(&kinds) {

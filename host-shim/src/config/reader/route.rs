@@ -14,7 +14,6 @@ pub(super) struct Configuration {
     pub(super) virtual_hosts: Vec<VirtualHost>,
 }
 
-/// Reads one.
 pub(super) fn configuration(message: Message<'_>, clusters: &Names) -> Configuration {
     let name = message.string("name");
     let checks_clusters = message.get("validate_clusters").and_then(|place| place.bool()).unwrap_or(true);

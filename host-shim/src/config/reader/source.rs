@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use super::{Located, Place};
 
-/// Where bytes are.
 pub(super) enum Source {
     /// In a file, which is named there.
     File(PathBuf, Located),
-    /// Here.
     Bytes(Vec<u8>),
 }
 

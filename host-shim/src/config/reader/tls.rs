@@ -105,7 +105,7 @@ fn certificate(place: &Place<'_>, common: Message<'_>) -> Option<DownstreamTls> 
     let (chain, key) = (pem("certificate_chain", "CERTIFICATE-----"), pem("private_key", "PRIVATE KEY-----"));
     first.done();
     let tls = DownstreamTls { certificate_chain: chain?, private_key: Secret(key?), alpn };
-    if let Err(error) = crate::tls::server(&tls) {
+    if let Err(error) = crate::config::tls::server(&tls) {
         let text = match error.downcast_ref() {
             Some(rustls::Error::InconsistentKeys(_)) => "the key is not the certificate's".to_owned(),
             _ => format!("certificate and key cannot be used: {error:#}"),

@@ -1,50 +1,50 @@
-//! Which paths and methods a right allows: Tyk's `allowed_urls`.
+//! The paths and methods that a right allows: Tyk's `allowed_urls`.
 //!
-//! A rule is a regular expression that is found in the path, listen path included, with Tyk's short forms: `{id}` for one
-//! segment, `/*/` for one, `/*` for any number. Go's syntax is RE2's. What this crate's engine would read otherwise is
-//! refused when the rule is read, and what it does not know too.
+//! A rule is a regular expression that must match somewhere in the path, which includes the listen path. Tyk's short
+//! forms are `{id}` for one segment, `/*/` for one segment, and `/*` for any number. Go uses RE2's syntax. A rule is
+//! refused when it is read if this crate's engine does not support it or would match differently.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use regex_lite::{Regex, RegexBuilder};
 
-/// What a compiled rule may take, in bytes: a rule of a thousand characters fits.
+/// Maximum bytes of a compiled rule. A rule of a thousand characters fits.
 const MAX_COMPILED_BYTES: usize = 256 * 1024;
 
-/// Rules that are kept compiled. A document of a hundred thousand keys may have as many rules.
+/// Maximum number of compiled rules that are kept. A document of a hundred thousand keys may have as many rules.
 const MAX_COMPILED: usize = 256;
 
-/// A rule as Tyk writes it.
+/// A rule in Tyk's form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UrlRule {
     /// The regular expression.
     pub url: String,
-    /// The methods that it is about, in upper case.
+    /// The methods that the rule is for, in upper case.
     pub methods: Vec<String>,
 }
 
-/// The rules of a right. A request needs one that allows its method and path.
+/// The rules of a right. A request needs one rule that allows its method and path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AllowedUrls(Vec<Rule>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Rule {
     pattern: Arc<str>,
-    /// Letters are compared without case: with Unicode's rules in Go, and with ASCII's here.
+    /// True if the rule ignores case. Go uses Unicode's rules for this, and this engine ASCII's.
     ignores_case: bool,
     methods: Vec<String>,
 }
 
-/// Rules that were compiled lately, by their text.
+/// The compiled rules that were used last, by their text.
 #[derive(Debug, Default)]
 pub struct CompiledUrls(HashMap<Arc<str>, Option<Regex>>);
 
 impl AllowedUrls {
-    /// From rules as Tyk writes them.
+    /// Checks rules in Tyk's form.
     ///
     /// # Errors
-    /// The first rule that is wrong, by its place, and why.
+    /// The index of the first wrong rule, and the reason.
     pub fn new(rules: &[UrlRule]) -> Result<Self, (usize, String)> {
         let rule = |(place, UrlRule { url, methods }): (usize, &UrlRule)| {
             let pattern = prepare(url);
@@ -55,7 +55,7 @@ impl AllowedUrls {
         Ok(AllowedUrls(rules.iter().enumerate().map(rule).collect::<Result<_, _>>()?))
     }
 
-    /// Whether a request may pass whose path can be read in these ways: each must be allowed.
+    /// True if the rules allow the request in every reading of its path.
     pub fn allow<'p>(
         &self,
         compiled: &mut CompiledUrls,
@@ -63,7 +63,7 @@ impl AllowedUrls {
         mut readings: impl Iterator<Item = &'p [u8]>,
     ) -> bool {
         readings.all(|path| {
-            // A vertical tab is white space here, and not in Go.
+            // A vertical tab is white space in this engine, and not in Go.
             let path = std::str::from_utf8(path).ok().filter(|path| !path.contains('\u{b}'));
             path.is_some_and(|path| self.0.iter().any(|rule| rule.allows(compiled, method, path)))
         })
@@ -80,7 +80,7 @@ impl Rule {
 
 impl CompiledUrls {
     fn get(&mut self, pattern: &Arc<str>) -> Option<&Regex> {
-        // A right with more rules than are kept must not throw out those that it needs next.
+        // If a right has more rules than are kept, it must not evict the rules that it needs next.
         if self.0.len() >= MAX_COMPILED && !self.0.contains_key(pattern) {
             let any = self.0.keys().next().cloned();
             any.map(|any| self.0.remove(&any));
@@ -91,20 +91,20 @@ impl CompiledUrls {
 
 fn compile(pattern: &str) -> Result<Regex, String> {
     let built = RegexBuilder::new(pattern).size_limit(MAX_COMPILED_BYTES).build();
-    built.map_err(|error| format!("is no regular expression that can be used here: {}", mistake(&error.to_string())))
+    built.map_err(|error| format!("is not a regular expression that tollbell can use: {}", mistake(&error.to_string())))
 }
 
-/// The usual mistakes, by a part of what the parser says of them.
+/// Common mistakes, by a part of the parser's message.
 const MISTAKES: [(&str, &str); 16] = [
     ("open group", "a parenthesis is not closed"),
     ("closing ')', but", "a parenthesis is not closed"),
     ("closing ')'", "a parenthesis closes nothing"),
-    ("look-around", "(?=…), (?!…) and (?<…) are not supported, in Go either"),
-    ("Unicode", "classes of Unicode (\\p{…}) are not supported"),
-    ("backreferences", "references to groups are not supported, in Go either"),
-    ("start of escape", "a backslash stands at the end"),
-    ("escape sequence", "a backslash stands before a character that needs none"),
-    ("repetition operator must", "nothing stands before a repetition"),
+    ("look-around", "(?=…), (?!…) and (?<…) are not supported, neither here nor in Go"),
+    ("Unicode", "Unicode classes (\\p{…}) are not supported"),
+    ("backreferences", "references to groups are not supported, neither here nor in Go"),
+    ("start of escape", "there is a backslash at the end"),
+    ("escape sequence", "there is a backslash before a character that needs none"),
+    ("repetition operator must", "there is nothing before a repetition"),
     ("nested", "classes in classes are not supported"),
     ("intersection", "&& in a class is not supported"),
     ("symmetric", "~~ in a class is not supported"),
@@ -118,7 +118,7 @@ fn mistake(said: &str) -> &str {
     MISTAKES.iter().find(|(part, _)| said.contains(part)).map_or("it is too long, or unusual", |(_, mistake)| mistake)
 }
 
-/// Tyk's short forms written out, as its `PreparePathRegexp` does.
+/// Expands Tyk's short forms, as Tyk's `PreparePathRegexp` does.
 fn prepare(url: &str) -> String {
     let opened = url.matches('{').count();
     let mut pattern =
@@ -129,7 +129,7 @@ fn prepare(url: &str) -> String {
     pattern
 }
 
-/// `{id}` becomes `([^/]+)`.
+/// Replaces `{id}` by `([^/]+)`.
 fn without_names(url: &str) -> String {
     let mut pattern = String::new();
     let mut rest = url;
@@ -156,12 +156,12 @@ enum Class {
     Further,
 }
 
-/// Refuses what Go and this crate's engine read differently. Returns whether letters may be compared without case.
+/// Refuses rules that Go and this crate's engine read differently. Returns whether the rule may ignore case.
 fn check(pattern: &str) -> Result<bool, String> {
     let refuse = |what: &str| Err(format!("{what} cannot be used here"));
     let mut ignores_case = false;
     let mut repeated = 0_u32;
-    // Within brackets: at their beginning, behind its ^, or further on.
+    // The position in a class: at its beginning, after its ^, or further on.
     let mut class = None;
     let mut rest = pattern.chars();
     while let Some(c) = rest.next() {
@@ -171,7 +171,7 @@ fn check(pattern: &str) -> Result<bool, String> {
                 Some(escaped @ ('<' | '>' | 'u' | 'U')) => return refuse(&format!("\\{escaped}")),
                 _ => class = class.map(|_| Class::Further),
             },
-            // A bracket that comes first does not close.
+            // A bracket that comes first does not close the class.
             (']', Some(Class::Further)) => class = None,
             ('[', Some(_)) if next == Some(':') => match rest.as_str().split_once(":]") {
                 Some((_, behind)) => (rest, class) = (behind.chars(), Some(Class::Further)),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_compared_exactly_and_every_reading_of_a_path_is() {
+    fn methods_are_compared_exactly_and_paths_in_every_reading() {
         assert!(allows("/public", "POST", &["/public"]) && !allows("/public", "DELETE", &["/public"]));
         assert!(!allows("/public", "get", &["/public"]) && !allows("/public", "", &["/public"]));
         assert!(!allows("/public", "GET", &["/public/../secret", "/secret"]));
@@ -264,10 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn what_go_reads_otherwise_is_refused_by_name() {
+    fn rules_that_go_reads_differently_are_refused_with_a_reason() {
         for (url, why) in [
-            (r"\pL", "classes of Unicode"),
-            (r"\Qa\E", "a backslash stands before"),
+            (r"\pL", "Unicode classes"),
+            (r"\Qa\E", "there is a backslash before"),
             (r"(a)\1", "references to groups"),
             ("(?=a)", "(?=…)"),
             ("(?x) a", "the flag x"),
@@ -287,8 +287,8 @@ mod tests {
             ("[]]a{2", "a brace"),
             ("(a", "a parenthesis is not closed"),
             ("a)", "a parenthesis closes nothing"),
-            ("*a", "nothing stands before a repetition"),
-            (r"a\", "a backslash stands at the end"),
+            ("*a", "there is nothing before a repetition"),
+            (r"a\", "there is a backslash at the end"),
             ("[z-a]", "a range"),
             ("[a", "a class is not closed"),
         ] {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn few_rules_are_kept_compiled() {
+    fn a_limited_number_of_rules_is_kept_compiled() {
         let mut compiled = CompiledUrls::default();
         for n in 0..MAX_COMPILED * 3 {
             let (url, path) = (format!("^/users/{n}/"), format!("/users/{n}/x"));

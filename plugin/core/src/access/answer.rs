@@ -1,4 +1,4 @@
-//! What the filter tells the client: Tyk's statuses and texts, as data.
+//! The answers to clients: Tyk's statuses and texts, as data.
 
 use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 
@@ -10,19 +10,19 @@ use crate::event::EventKind;
 pub use crate::host::Answer;
 use crate::host::{Label, Metric};
 
-/// The message of every AuthFailure.
+/// `Meta.Message` of every AuthFailure.
 pub const AUTH_FAILURE: &str = "Auth Failure";
 
-/// The message of a RatelimitExceeded by a key's rate.
+/// `Meta.Message` of a RatelimitExceeded for a key's rate.
 pub const RATE_LIMITED: &str = "Rate Limit Exceeded";
 
 const VERSION_UNKNOWN: &str = "This API version does not seem to exist";
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum RequestOutcome {
-    /// It went on to the upstream.
+    /// It went to the upstream.
     Admitted,
     /// It carried no key.
     MissingKey,
@@ -30,56 +30,56 @@ pub enum RequestOutcome {
     UnknownKey,
     /// Its key has no right to this API.
     NoAccess,
-    /// Its key has a right to this API, and not to this path with this method.
+    /// Its key has a right to this API, but not to this path and method.
     UrlNotAllowed,
-    /// It names no version of an API that has some, and there is no default one.
+    /// It names no version of an API that has versions, and there is no default version.
     VersionMissing,
     /// It names a version that does not exist.
     VersionUnknown,
-    /// Likewise, of an API whose versions are APIs of their own.
+    /// It names a version that does not exist, and the API's versions are APIs of their own.
     VersionApiUnknown,
     /// It names a version that has ended.
     VersionExpired,
     /// Its key has expired.
     KeyExpired,
-    /// Its key is switched off.
+    /// Its key is inactive.
     KeyInactive,
-    /// Its organisation's quota is used up.
+    /// Its organisation's quota is exceeded.
     OrgQuotaExceeded,
-    /// Its key's quota is used up.
+    /// Its key's quota is exceeded.
     QuotaExceeded,
-    /// Its organisation is switched off.
+    /// Its organisation is inactive.
     OrgInactive,
-    /// Its organisation's rate is used up.
+    /// Its organisation's rate is exceeded.
     OrgRateLimited,
-    /// Its key's rate is used up.
+    /// Its key's rate is exceeded.
     RateLimited,
-    /// The API's rate is used up.
+    /// The API's rate is exceeded.
     ApiRateLimited,
-    /// Its key is not in the configuration, and those that are fetched have not come yet.
+    /// Its key is not in the configuration, and the fetched keys have not arrived yet.
     KeysNotLoaded,
-    /// A quota could not be counted, so the request was not let through uncounted.
+    /// A quota could not be counted. The request was refused, so that no request passes uncounted.
     CounterUnavailable,
-    /// It belongs to no API, and such requests are refused.
+    /// It belongs to no API, and the configuration refuses such requests.
     Unmatched,
-    /// A browser's preflight, which needs no key and counts on nothing.
+    /// It is a browser's preflight, which needs no key and counts on no limit.
     Preflight,
-    /// Its path could be for different APIs, none of which is stricter than the other.
+    /// Its path can mean several APIs, none of which is stricter.
     AmbiguousPath,
 }
 
 impl RequestOutcome {
-    /// All of them, in the order of their discriminants.
+    /// All outcomes, in the order of their discriminants.
     pub fn all() -> impl Iterator<Item = RequestOutcome> {
         RequestOutcome::iter()
     }
 
-    /// The counter of requests that came to this.
+    /// The metric that counts requests with this outcome.
     pub fn metric(self) -> Metric {
         Metric::Requests(Label { place: self as usize, text: self.label() })
     }
 
-    /// The word for metrics, and for Envoy's `response_code_details` behind `tollbell_`.
+    /// The label in metrics. After `tollbell_` it is also Envoy's `response_code_details`.
     pub fn label(self) -> &'static str {
         self.into()
     }
@@ -95,7 +95,7 @@ impl RequestOutcome {
         }
     }
 
-    /// The event that it is, and the event's message, as Tyk has them; `None` for none.
+    /// The event type and its message, as in Tyk; `None` if the outcome causes no event.
     pub fn event(self) -> Option<(EventKind, &'static str)> {
         Some(match self {
             RequestOutcome::MissingKey
@@ -127,7 +127,7 @@ impl RequestOutcome {
         })
     }
 
-    /// The status and the text of the answer, as Tyk gives them; `None` for an admitted request.
+    /// The status and the text of the answer, as in Tyk; `None` for an admitted request.
     pub fn refusal(self) -> Option<(u16, &'static str)> {
         Some(match self {
             RequestOutcome::Admitted | RequestOutcome::Preflight => return None,
@@ -163,10 +163,10 @@ impl RequestOutcome {
 }
 
 impl Answer {
-    /// What the details of every refusal begin with.
+    /// The prefix of every refusal's response code details.
     pub const DETAILS_PREFIX: &'static str = "tollbell_";
 
-    /// The refusal of `outcome`, with the limit that caused it where one did; `None` for an admitted request.
+    /// The refusal for `outcome`, with the limit that caused it, if any; `None` for an admitted request.
     pub fn refuse(
         outcome: RequestOutcome,
         refused_by: Option<&(LimitScope, Usage)>,
@@ -174,7 +174,7 @@ impl Answer {
         now: UnixMillis,
     ) -> Option<Self> {
         let (status, text) = outcome.refusal()?;
-        // Tyk answers requests for none of its APIs with plain text.
+        // Tyk answers with plain text if a request belongs to no API.
         let (content_type, body) = match outcome {
             RequestOutcome::Unmatched => ("text/plain; charset=utf-8", text.to_owned()),
             _ => ("application/json", [r#"{"error": ""#, text, r#""}"#].concat()),
@@ -189,11 +189,11 @@ impl Answer {
         Some(Answer { status, headers, body, details: [Answer::DETAILS_PREFIX, outcome.label()].concat() })
     }
 
-    /// The refusal of a request that cannot be looked at.
+    /// The refusal of a request whose headers or time the host does not give.
     pub fn unseen() -> Self {
         let outcome = RequestOutcome::CounterUnavailable;
         let answer = Answer::refuse(outcome, None, LimitHeaders::None, UnixMillis::default());
-        // Every outcome but two is a refusal.
+        // All outcomes except two are refusals.
         answer.unwrap_or_else(|| Answer {
             status: 503,
             headers: Vec::new(),
@@ -202,7 +202,7 @@ impl Answer {
         })
     }
 
-    /// The refusal with an API's challenge where it is a 401.
+    /// Adds an API's challenge to a refusal with 401.
     #[must_use]
     pub fn with_challenge(mut self, outcome: RequestOutcome, challenge: &Challenge) -> Self {
         if self.status == 401 {
@@ -211,7 +211,7 @@ impl Answer {
         self
     }
 
-    /// The refusal as a gRPC client takes it: Envoy makes `grpc-message` of the body, and sets the content type.
+    /// Converts the refusal for a gRPC client: Envoy makes `grpc-message` from the body and sets the content type.
     #[must_use]
     pub fn for_grpc(mut self, outcome: RequestOutcome) -> Self {
         self.headers.retain(|(name, _)| *name != "content-type");
@@ -227,7 +227,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_quota_refusal_says_when_to_come_back() {
+    fn a_quota_refusal_has_retry_after() {
         let usage = Usage { max: 10, count: 10, window_ms: Some(9000), renews: Some(UnixMillis(61_500)) };
         let by = (LimitScope::KeyQuota, usage);
         let answer =
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_that_never_renews_promises_no_time() {
+    fn a_refusal_by_a_quota_that_never_renews_has_no_retry_after() {
         let by = (LimitScope::KeyQuota, Usage { max: 10, count: 10, window_ms: None, renews: None });
         let answer =
             Answer::refuse(RequestOutcome::QuotaExceeded, Some(&by), LimitHeaders::Legacy, UnixMillis(0)).unwrap();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn to_a_grpc_client_a_refusal_is_its_text() {
+    fn a_grpc_client_gets_the_text_of_a_refusal() {
         for outcome in RequestOutcome::all() {
             let Some((_, text)) = outcome.refusal() else { continue };
             let answer = Answer::refuse(outcome, None, LimitHeaders::Legacy, UnixMillis(0)).unwrap();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_stand_in_the_order_of_their_discriminants() {
+    fn outcomes_are_in_the_order_of_their_discriminants() {
         for (place, outcome) in RequestOutcome::all().enumerate() {
             assert_eq!(outcome as usize, place);
         }

@@ -1,4 +1,4 @@
-//! Who sent a request, whether it may pass, and what it is to be counted on.
+//! The caller of a request, the checks on it, and the limits that the request counts on.
 
 mod known_keys;
 
@@ -17,43 +17,42 @@ use crate::access::{
 };
 use crate::base::{UnixMillis, client_text, fingerprint};
 
-/// The organisation's own counters on its page. Key subjects are neither.
+/// The organisation's own counters on its page. Subjects of keys have other numbers.
 const ORG_QUOTA_SUBJECT: u64 = 0;
 const ORG_RATE_SUBJECT: u64 = 1;
 const API_RATE_SUBJECT: u64 = 1;
 
-/// What is asked for, beside the API.
+/// The request and the parts of it that rights are checked against.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
-    /// The request.
     pub request: &'a Request<'a>,
-    /// The ways to read its path.
+    /// The readings of the request's path.
     pub readings: &'a Readings<'a>,
-    /// The API's version, where rights name versions.
+    /// The API's version, if rights name versions.
     pub version: Option<&'a str>,
 }
 
-/// Who is calling.
+/// The caller of a request.
 pub struct Caller<'e> {
-    /// The key or the identity as sent; empty for none.
+    /// The key or the identity as sent; empty if there is none.
     name: Cow<'e, [u8]>,
     source: &'e IdentitySource,
     session: Option<&'e Session>,
-    /// For an identity without a session: the default one.
+    /// The default session, for an identity without its own.
     default: Option<&'e Session>,
     org: Option<&'e Org>,
-    /// Of a key that was looked up by it.
+    /// The hash of the key, if it was needed to find the session.
     hash: Option<KeyHash>,
-    /// An organisation that only the identity's source, or a fetched session, knows.
+    /// The organisation, if only the identity's source or a fetched session names it.
     named_org: Option<Cow<'e, str>>,
     /// See [`Claimed::is_ambiguous`].
     is_ambiguous: bool,
-    /// Where its key stands.
+    /// The place of the key.
     place: Option<KeyPlace>,
 }
 
 impl<'e> Caller<'e> {
-    /// The caller of a request to `api`, which may have passed before.
+    /// Identifies the caller of a request to `api`. The request may have passed the filter before.
     pub fn identify(
         access: &'e Access,
         directory: &'e Directory,
@@ -75,7 +74,7 @@ impl<'e> Caller<'e> {
         }
     }
 
-    /// The caller who was identified before.
+    /// Restores the caller that an earlier pass identified.
     pub fn known_as(
         access: &'e Access,
         directory: &'e Directory,
@@ -108,7 +107,8 @@ impl<'e> Caller<'e> {
             place,
             ..Caller::nobody(None)
         };
-        // A session's organisation is its own, whatever a claim or an API says: or its limits could be chosen.
+        // A session's own organisation counts, whatever a claim or an API says. Otherwise a client could choose its
+        // limits.
         if let Some(index) = session.and_then(|session| session.org) {
             caller.org = directory.org(Some(index));
         } else if let Some(name) = session.and_then(|session| session.org_name.as_deref()) {
@@ -122,7 +122,7 @@ impl<'e> Caller<'e> {
         caller
     }
 
-    /// Nobody in particular.
+    /// A caller without a key or an identity.
     pub fn nobody(org: Option<&'e Org>) -> Self {
         let name = Cow::Borrowed(&b""[..]);
         Caller {
@@ -138,7 +138,7 @@ impl<'e> Caller<'e> {
         }
     }
 
-    /// Runs every check except the counters. Returns what it may do on the API; `None` for anything.
+    /// Runs every check except the counters. Returns what the caller may do on the API; `None` means everything.
     ///
     /// # Errors
     /// The refusal.
@@ -202,7 +202,7 @@ impl<'e> Caller<'e> {
         }
     }
 
-    /// What the request is to be counted on.
+    /// The limits that the request counts on.
     pub fn charge<'c>(&'c self, access: &Access, api: &'c Api, grant: Option<Grant<'c>>) -> Charge<'c> {
         let mut charge = self.org_charge();
         if let Some(Grant { scope, limits, .. }) = grant {
@@ -217,7 +217,7 @@ impl<'e> Caller<'e> {
         charge
     }
 
-    /// The part of its organisation.
+    /// The organisation's part of the charge.
     pub fn org_charge(&self) -> Charge<'_> {
         let mut charge = self.no_charge();
         if let Some(org) = self.org {
@@ -227,7 +227,7 @@ impl<'e> Caller<'e> {
         charge
     }
 
-    /// Its own part.
+    /// The caller's own part of the charge.
     pub fn key_charge<'c>(&'c self, access: &Access, scope: AllowanceScope, limits: &'c Limits) -> Charge<'c> {
         let mut charge = self.no_charge();
         self.add_key(&mut charge.lines, access, scope, limits);
@@ -254,7 +254,7 @@ impl<'e> Caller<'e> {
         lines.extend(line(LimitScope::KeyQuota, subject, &limits.quota, home));
     }
 
-    /// For a look at a session's counters.
+    /// A charge on a session's counters, to read them without counting.
     pub fn of_session(directory: &'e Directory, session: &'e Session) -> Self {
         Caller { session: Some(session), ..Caller::nobody(directory.org(session.org)) }
     }
@@ -263,7 +263,7 @@ impl<'e> Caller<'e> {
     fn subject(&self, scope: AllowanceScope) -> u64 {
         let own = match self.session {
             Some(session) => session.hash.subject(),
-            // The same name is somebody else in another organisation, and where another source says it.
+            // The same name means another caller in another organisation, or from another source.
             None => fingerprint(&[
                 self.source.label(),
                 self.source.place(),
@@ -271,7 +271,7 @@ impl<'e> Caller<'e> {
                 &String::from_utf8_lossy(&self.name),
             ]),
         };
-        // Neither of the organisation's.
+        // Any number except the organisation's two.
         (own ^ scope.0).max(2)
     }
 
@@ -280,44 +280,45 @@ impl<'e> Caller<'e> {
         match self.session {
             None => Home::Own(PageName::Identities(place(access.identity_pages))),
             Some(session) if session.is_fetched => Home::Own(PageName::Fetched(place(access.fetched_pages))),
-            // A key of no organisation may come by the APIs of several, and still has one quota.
+            // A key without an organisation may call the APIs of several organisations, and still has one quota.
             Some(session) if session.org.is_none() => Home::Own(PageName::Own(subject)),
             Some(_) => Home::OrgOr(PageName::Own(subject)),
         }
     }
 
-    /// The key or identity, and where it came from.
+    /// The key or identity, and its source.
     pub fn name(&self) -> (&'e IdentitySource, &[u8]) {
         (self.source, &self.name)
     }
 
-    /// Its key, where the next pass of the request would not find it: stripped, or in a query that a redirect replaces.
+    /// The key, if the next pass of the request would not find it: it was stripped, or it was in a query that a
+    /// redirect replaces.
     pub fn key_to_pass(&self, api: &Api) -> Option<PassedKey> {
         let place = self.place.filter(|place| api.strip_authorization_data || *place == KeyPlace::Parameter)?;
         PassedKey::new(&api.key_location, place, &self.name)
     }
 
-    /// The place of its organisation.
+    /// The index of the caller's organisation.
     pub fn org_index(&self) -> Option<OrgIndex> {
         self.org.map(|org| org.index)
     }
 
-    /// Whether it has a session of its own: a client cannot choose who has.
+    /// True if the caller has its own session. Clients cannot choose which callers have one.
     pub fn has_session(&self) -> bool {
         self.session.is_some()
     }
 
-    /// What its session, or the default one, says of itself.
+    /// Alias, tags and metadata of the caller's session or of the default session.
     pub fn about(&self) -> Option<&'e About> {
         self.session.or(self.default).and_then(|session| session.about.as_deref())
     }
 
-    /// The key as an event shows it: raw, or its fingerprint.
+    /// The key in the form for events: raw, or its fingerprint.
     pub fn key_text(&self, hash_keys: bool) -> String {
         if hash_keys { self.fingerprint() } else { client_text(&self.name) }
     }
 
-    /// The key as a log shows it; empty where there is none.
+    /// The key in the form for log lines; empty if there is none.
     pub fn fingerprint(&self) -> String {
         if self.name.is_empty() {
             return String::new();
@@ -326,7 +327,7 @@ impl<'e> Caller<'e> {
         of_session.or(self.hash).unwrap_or_else(|| KeyHash::of(&self.name)).fingerprint()
     }
 
-    /// The organisation's id; empty for none.
+    /// The organisation's id; empty if there is none.
     pub fn org_id(&self) -> &str {
         self.named_org.as_deref().or(self.org.map(|org| org.id.as_str())).unwrap_or_default()
     }
@@ -336,7 +337,7 @@ fn line<'c>(scope: LimitScope, subject: u64, quota: &'c Option<Quota>, home: Hom
     quota.as_ref().map(|quota| ChargeLine { scope, subject, quota, home })
 }
 
-/// The number of the rate's counter beside a quota's.
+/// The number of the rate's counter that belongs to a quota's counter.
 fn rate_subject(subject: u64) -> u64 {
     (subject ^ 0x9e37_79b9_7f4a_7c15).max(2)
 }

@@ -1,24 +1,24 @@
-//! What a 401 says of the credentials that it wants: `WWW-Authenticate` (RFC 9110, section 11.6.1).
+//! The challenge of a 401: `WWW-Authenticate` (RFC 9110, section 11.6.1).
 
 use crate::access::answer::RequestOutcome;
 use crate::access::identity::IdentitySource;
 use crate::access::key_location::KeyLocation;
 
-/// Characters of a name that a realm shows.
+/// Maximum characters of a name in a realm.
 const MAX_REALM: usize = 128;
 
 /// The challenge of an API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
-    /// `Authorization: Bearer <key>` is what the API takes (RFC 6750). Else the scheme is `ApiKey`, which is not
-    /// registered and which no browser answers with a login window.
+    /// True if the API takes `Authorization: Bearer <key>` (RFC 6750). Otherwise the scheme is `ApiKey`, which is not
+    /// registered. No browser opens a login window for it.
     is_bearer: bool,
     /// A quoted string.
     realm: String,
 }
 
 impl Challenge {
-    /// For an API with that name, whose callers are known by `sources` and whose keys stand at `location`.
+    /// Makes the challenge of the API `name`. `sources` identify its callers, and `location` says where its keys are.
     pub fn new(name: &str, sources: &[IdentitySource], location: &KeyLocation) -> Self {
         let takes_bearer = |source: &IdentitySource| match source {
             IdentitySource::Key => location.header == "authorization",
@@ -33,7 +33,7 @@ impl Challenge {
     pub fn value(&self, outcome: RequestOutcome) -> String {
         let scheme = if self.is_bearer { "Bearer" } else { "ApiKey" };
         let error = match outcome.refusal() {
-            // RFC 6750, section 3.1. Of a request without a key there is nothing more to say.
+            // RFC 6750, section 3.1: a request without a key gets no error code.
             Some((_, text)) if self.is_bearer && outcome == RequestOutcome::KeyExpired => {
                 format!(r#", error="invalid_token", error_description="{text}""#)
             }
@@ -43,8 +43,8 @@ impl Challenge {
     }
 }
 
-/// A quoted string of ASCII only. Other characters are percent-encoded, since clients read them in different charsets,
-/// and control characters are not allowed in a header.
+/// Makes a quoted string of ASCII only. Other characters are percent-encoded, because clients read them in different
+/// charsets, and control characters are not allowed in a header.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars().take(MAX_REALM) {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_fits_the_place_of_the_key() {
+    fn the_scheme_follows_from_the_place_of_the_key() {
         let of = |sources: &[IdentitySource], header| value("Orders", sources, header, RequestOutcome::MissingKey);
         let metadata = IdentitySource::Metadata { name: "metadata".into(), org: None };
         assert_eq!(of(&[IdentitySource::Key], "authorization"), r#"Bearer realm="Orders""#);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn any_name_is_a_legal_realm() {
+    fn any_name_makes_a_legal_realm() {
         for (name, realm) in [
             ("", r#""""#),
             ("a \"b\" \\c", r#""a \"b\" \\c""#),

@@ -1,20 +1,20 @@
-//! The host of a request, as the domains of APIs are compared with it.
+//! The host of a request, in the form in which it is compared with the domains of APIs.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The host that an authority names.
+/// The host in an authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostName<'r> {
     /// A name in lower case without its final dot, an IPv4 address, or an IPv6 address in brackets, in its shortest form.
     Known(Cow<'r, [u8]>),
-    /// None, or one that servers read in different ways: with a user, percent-encoded, of letters beyond ASCII, or an
-    /// address in an unusual form. It may be any.
+    /// No host, or one that servers read in different ways: it has a user, percent-encoding, characters outside ASCII,
+    /// or an address in an unusual form. It may mean any host.
     Unclear,
 }
 
 impl<'r> HostName<'r> {
-    /// Of a `Host` header or `:authority`, or a configured domain. A port is not part of it.
+    /// Reads a `Host` header, an `:authority` or a configured domain. The port is ignored.
     pub fn of(authority: &'r [u8]) -> Self {
         let authority = authority.trim_ascii();
         match authority.strip_prefix(b"[") {
@@ -44,7 +44,7 @@ impl<'r> HostName<'r> {
         }
         let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
         if last.first().is_some_and(u8::is_ascii_digit) {
-            // An address to some, also where it is written as `127.1` or `0x7f000001`.
+            // Some servers read this as an address, also if it is written as `127.1` or `0x7f000001`.
             let is_name = !is_number(last) && !last.starts_with(b"0x") && !last.starts_with(b"0X");
             let is_address = std::str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv4Addr>().is_ok());
             if !is_name && !is_address {
@@ -70,7 +70,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn port_case_and_final_dot_make_no_other_host() {
+    fn port_case_and_final_dot_do_not_change_the_host() {
         for (authority, expected) in [
             ("api.acme.test", "api.acme.test"),
             ("API.Acme.TEST", "api.acme.test"),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_read_in_different_ways_is_unclear() {
+    fn hosts_that_servers_read_in_different_ways_are_unclear() {
         for authority in [
             "",
             ".",

@@ -1,23 +1,23 @@
-//! Who is calling: a key that the request carries, or what another filter, a trusted hop or the connection established.
+//! Identities: a key in the request, or a name that another filter, a trusted hop or the connection established.
 
 use std::borrow::Cow;
 
 use crate::access::key_location::{KeyLocation, KeyPlace};
 use crate::access::request::Request;
 
-/// Where an identity may come from.
+/// A source of identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentitySource {
     /// The filter's own keys.
     Key,
     /// Dynamic metadata.
     Metadata {
-        /// The property, its names joined by NUL.
+        /// The property. Its names are joined by NUL.
         name: String,
         /// The property that names the organisation.
         org: Option<String>,
     },
-    /// A header of a trusted hop, lower case.
+    /// A header that a trusted hop sets, lower case.
     Header(String),
     /// A property of the client's certificate.
     PeerCertificate(&'static str),
@@ -25,21 +25,21 @@ pub enum IdentitySource {
     SourceAddress,
 }
 
-/// An identity as its source has it.
+/// An identity as its source gives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed<'r> {
     /// Never empty.
     pub name: Cow<'r, [u8]>,
-    /// The organisation, where the source names one.
+    /// The organisation, if the source names one.
     pub org: Option<String>,
-    /// Where a key stands.
+    /// The place of a key.
     pub place: Option<KeyPlace>,
-    /// It is a key that stands beside another one in the same place, so that an upstream could read the other.
+    /// True if another key is in the same place, so that an upstream could read the other one.
     pub is_ambiguous: bool,
 }
 
 impl IdentitySource {
-    /// What a certificate is known by, and the property that holds it.
+    /// The kinds of certificate identities, and the property of each.
     pub const CERTIFICATE_PROPERTIES: [(&str, &str); 4] = [
         ("uri_san", "connection\0uri_san_peer_certificate"),
         ("dns_san", "connection\0dns_san_peer_certificate"),
@@ -52,7 +52,7 @@ impl IdentitySource {
         format!("metadata\0filter_metadata\0{}", names.join("\0"))
     }
 
-    /// The source's name: what stands before the colon in the name of such an identity's session.
+    /// The name of the source. In the name of such an identity's session it is the part before the colon.
     pub fn label(&self) -> &'static str {
         match self {
             IdentitySource::Key => "key",
@@ -63,7 +63,7 @@ impl IdentitySource {
         }
     }
 
-    /// What tells it from other sources of the same label.
+    /// Distinguishes sources that have the same label.
     pub fn place(&self) -> &str {
         match self {
             IdentitySource::Key | IdentitySource::SourceAddress => "",
@@ -73,7 +73,7 @@ impl IdentitySource {
         }
     }
 
-    /// What it says of a request; `None` where it says nothing. Keys stand at `location`.
+    /// The identity of a request; `None` if this source has none. Keys are at `location`.
     pub fn claim<'r>(&self, request: &Request<'r>, location: &KeyLocation) -> Option<Claimed<'r>> {
         let name = match self {
             IdentitySource::Key => {
@@ -84,7 +84,7 @@ impl IdentitySource {
             IdentitySource::Metadata { name, .. } => {
                 request.text_property(name).map(|name| Cow::Owned(name.into_bytes()))
             }
-            // Of several values one may be the client's own, and nobody says which.
+            // One of several values may be the client's own, and it is unknown which.
             IdentitySource::Header(name) if request.lines(name).count() > 1 => None,
             IdentitySource::Header(name) => request.header(name).map(<[u8]>::trim_ascii).map(Cow::Borrowed),
             IdentitySource::PeerCertificate(property) => {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_answer_with_what_they_have() {
+    fn each_source_gives_its_identity() {
         let metadata = IdentitySource::Metadata {
             name: IdentitySource::metadata_property(&["jwt".into(), "sub".into()]),
             org: Some(IdentitySource::metadata_property(&["jwt".into(), "org".into()])),

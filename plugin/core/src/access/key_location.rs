@@ -1,7 +1,7 @@
-//! Where an API key may stand in a request, how it is found there, and how it is taken out.
+//! The places of API keys in a request: how a key is found and removed.
 //!
 //! A client can repeat a header line, a parameter and a cookie, and an upstream may read another occurrence than this
-//! filter. So all of them count: a place that holds two different keys holds no valid one, and every occurrence is
+//! filter. So all occurrences count: a place with two different keys has no valid key, and every occurrence is
 //! stripped.
 
 use std::borrow::Cow;
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::access::request::{Request, decode_query_part, split_once};
 use crate::host::HeaderChange;
 
-/// Where a key may stand. Of several places that hold a key, the cookie wins over the parameter, and the parameter over
-/// the header, as in Tyk.
+/// The places where a key may be. If several places have a key, the cookie wins over the parameter, and the parameter
+/// over the header, as in Tyk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyLocation {
     /// The header, lower case.
@@ -37,11 +37,10 @@ pub enum KeyPlace {
 /// A key that a request carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundKey<'r> {
-    /// Without `Bearer`; never empty.
+    /// The key without `Bearer`; never empty.
     pub key: Cow<'r, [u8]>,
-    /// Where it stands.
     pub place: KeyPlace,
-    /// The same place holds another key, too.
+    /// True if the same place has another key, too.
     pub is_ambiguous: bool,
 }
 
@@ -55,7 +54,7 @@ impl<'r> FoundKey<'r> {
 }
 
 impl KeyLocation {
-    /// The key that a request carries.
+    /// Finds the key that a request carries.
     pub fn find<'r>(&self, request: &Request<'r>) -> Option<FoundKey<'r>> {
         let cookie = self.cookie.as_deref().and_then(|name| FoundKey::among(KeyPlace::Cookie, cookies(request, name)));
         let parameter = || {
@@ -69,7 +68,7 @@ impl KeyLocation {
         cookie.or_else(parameter).or_else(header)
     }
 
-    /// The name of a kind of place; `None` where keys do not stand there.
+    /// The configured name of a place; `None` if keys are not in this kind of place.
     pub fn name(&self, place: KeyPlace) -> Option<&str> {
         match place {
             KeyPlace::Cookie => self.cookie.as_deref(),
@@ -78,7 +77,7 @@ impl KeyLocation {
         }
     }
 
-    /// What takes the key out of every configured place, and nothing else.
+    /// The changes that remove the key from every configured place, and nothing else.
     pub fn strip(&self, request: &Request<'_>) -> Vec<HeaderChange> {
         let mut changes = Vec::new();
         request.remove_all(&self.header, &mut changes);
@@ -98,7 +97,7 @@ impl KeyLocation {
     }
 }
 
-/// The other cookies stay as they were sent, joined in one line: HTTP/1 has no more than one.
+/// Removes one cookie. The others stay as they were sent, joined in one line, because HTTP/1 allows only one.
 fn strip_cookie(request: &Request<'_>, name: &str, changes: &mut Vec<HeaderChange>) {
     let is_named = |pair: &&[u8]| cookie_name(pair) == name.as_bytes();
     let pairs = |line: &'_ [u8]| line.split(|&byte| byte == b';').filter(is_named).count();
@@ -119,7 +118,7 @@ fn strip_cookie(request: &Request<'_>, name: &str, changes: &mut Vec<HeaderChang
     }
 }
 
-/// As Tyk drops it, with blanks around the key. `Bearer` alone stays, as a key that nobody has.
+/// Removes `Bearer` as Tyk does, with blanks around the key. `Bearer` alone stays, as a key that does not exist.
 fn without_bearer(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     fn key(value: &[u8]) -> &[u8] {
         let value = value.trim_ascii();

@@ -1,27 +1,27 @@
-//! The headers that tell a client of its limits.
+//! The headers that show a client its limits.
 
 use crate::access::quota::{LimitScope, Usage};
 use crate::base::UnixMillis;
 
-/// Which headers answers carry.
+/// The form of the headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitHeaders {
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the tighter quota. Where only rates apply, -1, 0 and 0, as Tyk
-    /// writes them.
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of the tighter quota. If only rates apply, the values are -1, 0
+    /// and 0, as in Tyk.
     #[default]
     Legacy,
-    /// `X-RateLimit-*` of the tighter rate, as Tyk writes them with `rate_limit_response_headers: rate_limits`.
+    /// `X-RateLimit-*` of the tighter rate, as in Tyk with `rate_limit_response_headers: rate_limits`.
     LegacyRates,
     /// `RateLimit-Policy` and `RateLimit` of every limit (draft-ietf-httpapi-ratelimit-headers-10).
     Ietf,
-    /// Both.
+    /// Both `Legacy` and `Ietf`.
     Both,
-    /// None. A refused request still gets its `Retry-After`.
+    /// No headers. A refused request still gets its `Retry-After`.
     None,
 }
 
 impl LimitHeaders {
-    /// By the word of the configuration.
+    /// Reads the word in the configuration.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "legacy" => LimitHeaders::Legacy,
@@ -33,12 +33,13 @@ impl LimitHeaders {
         })
     }
 
-    /// Whether the headers say how long a window lasts from now.
+    /// True if the headers say how many seconds remain in a window.
     pub fn tells_time(self) -> bool {
         matches!(self, LimitHeaders::Ietf | LimitHeaders::Both)
     }
 
-    /// Shows the headers of an answer to a request that was counted on these limits, names in lower case.
+    /// Calls `show` with each header of an answer to a request that was counted on these limits. Names are in lower
+    /// case.
     pub fn show(self, usages: &[(LimitScope, Usage)], now: UnixMillis, mut show: impl FnMut(&'static str, &str)) {
         match self {
             LimitHeaders::Legacy | LimitHeaders::Both if !usages.is_empty() => match tightest(usages, false) {
@@ -71,11 +72,11 @@ impl LimitHeaders {
     }
 }
 
-/// What Tyk says of a key that has a rate, and whose quota is unlimited.
+/// Tyk's headers for a key that has a rate and an unlimited quota.
 const NO_QUOTA: [(&str, &str); 3] =
     [("x-ratelimit-limit", "-1"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "0")];
 
-/// Of the quotas, or of the rates, the one with fewer requests left; of those alike the one that renews later.
+/// The quota, or the rate, that has the fewest requests left. If two have the same number, the one that renews later.
 fn tightest(usages: &[(LimitScope, Usage)], of_rates: bool) -> Option<&Usage> {
     let later = |usage: &Usage| std::cmp::Reverse(usage.renews.unwrap_or(UnixMillis(u64::MAX)));
     let wanted = usages.iter().filter(|(scope, _)| scope.is_rate() == of_rates).map(|(_, usage)| usage);
@@ -103,7 +104,7 @@ fn list(usages: &[(LimitScope, Usage)], item: impl Fn(LimitScope, &Usage) -> Str
     usages.iter().map(|(scope, usage)| item(*scope, usage)).collect::<Vec<_>>().join(", ")
 }
 
-/// Windows are whole seconds there: one of 500 ms is shown as 1 s.
+/// Windows are whole seconds in this header: a window of 500 ms is shown as 1 s.
 fn policy(scope: LimitScope, usage: &Usage) -> String {
     let window = usage.window_ms.map(|window| format!(";w={}", window.div_ceil(1000)));
     format!("\"{}\";q={}{}", scope.name(), usage.max, window.unwrap_or_default())
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_shows_what_it_can() {
+    fn each_form_has_its_headers() {
         let usages = [
             (LimitScope::OrgQuota, usage(1000, 10, Some(86_400_000))),
             (LimitScope::KeyRate, usage(5, 5, Some(500))),
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_quota_the_legacy_headers_are_tyks() {
+    fn without_a_quota_the_legacy_headers_are_as_in_tyk() {
         let rates = [(LimitScope::KeyRate, usage(5, 1, Some(1000))), (LimitScope::ApiRate, usage(50, 1, Some(1000)))];
         let now = UnixMillis(10_200);
         let values = |form: LimitHeaders, usages: &[(LimitScope, Usage)]| {
@@ -165,11 +166,11 @@ mod tests {
             assert_eq!(values(LimitHeaders::Legacy, of), ["-1", "0", "0"]);
             assert_eq!(values(LimitHeaders::Both, of)[..3], ["-1", "0", "0"]);
         }
-        assert!(values(LimitHeaders::Legacy, &[]).is_empty(), "nothing is counted, and no header costs anything");
+        assert!(values(LimitHeaders::Legacy, &[]).is_empty(), "nothing is counted, so there is no header");
         for form in [LimitHeaders::Legacy, LimitHeaders::LegacyRates] {
             let headers = form.of_refusal(&rates[0], now);
             let values: Vec<_> = headers.iter().map(|(_, value)| value.as_str()).collect();
-            assert_eq!(values, ["5", "4", "11"], "a refusal tells of what refused");
+            assert_eq!(values, ["5", "4", "11"], "a refusal shows the limit that refused");
         }
         assert!(LimitHeaders::None.of_refusal(&rates[0], now).is_empty());
     }

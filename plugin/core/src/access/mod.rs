@@ -1,4 +1,4 @@
-//! From a request to a verdict: which API it is for, who sends it, whether it may pass, and what it is counted on.
+//! From a request to a verdict: its API, its caller, the checks, and the limits that it counts on.
 
 pub mod allowed_urls;
 pub mod answer;
@@ -42,18 +42,17 @@ pub use session::{
 pub use tyk_tokens::TykTokens;
 pub use versioning::{Location, ROUTE_HEADER, Version, Versioning};
 
-/// Everything of a configuration that decides on a request, but for the sessions, which may be fetched.
+/// The part of a configuration that decides on requests, without the sessions, because sessions may be fetched.
 pub struct Access {
-    /// The APIs.
     pub routes: Routes,
-    /// The session of identities that have none of their own; `None`: they may do anything.
+    /// The session of identities without their own; `None` means that they may do everything.
     pub default_session: Option<Session>,
-    /// The pages of the table that counts such identities; at least 1.
+    /// The number of pages in the table that counts such identities; at least 1.
     pub identity_pages: u32,
-    /// The pages of the table that counts fetched sessions; at least 1.
+    /// The number of pages in the table that counts fetched sessions; at least 1.
     pub fetched_pages: u32,
-    /// Which headers tell a client of its limits.
+    /// The headers that show a client its limits.
     pub limit_headers: LimitHeaders,
-    /// Tyk's names for keys.
+    /// The forms of Tyk's names for keys.
     pub tyk_tokens: TykTokens,
 }

@@ -1,10 +1,10 @@
-//! Where a request came from, by a header that a trusted hop sets: `Forwarded` (RFC 7239), or a list of addresses such as
-//! `X-Forwarded-For`.
+//! The client's address according to a header that a trusted hop sets: `Forwarded` (RFC 7239), or a list of addresses
+//! such as `X-Forwarded-For`.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The first origin that the lines of a header name, `header` in lower case. `None` where they name none.
+/// The first origin in the lines of a header; `header` is in lower case. `None` if the lines name none.
 pub fn first<'l>(header: &str, lines: impl Iterator<Item = &'l [u8]>) -> Option<String> {
     let is_forwarded = header == "forwarded";
     lines.map(String::from_utf8_lossy).find_map(|line| {
@@ -18,8 +18,8 @@ pub fn first<'l>(header: &str, lines: impl Iterator<Item = &'l [u8]>) -> Option<
     })
 }
 
-/// The address of a node, without brackets and port. What is no address, such as `unknown` or an obfuscated `_hidden`,
-/// stays as it is.
+/// The address of a node, without brackets and port. Text that is not an address, such as `unknown` or an obfuscated
+/// `_hidden`, stays as it is.
 pub fn node(text: &str) -> &str {
     if is_address(text) {
         return text;
@@ -44,18 +44,18 @@ fn forwarded_for(element: &str) -> Option<&str> {
     })
 }
 
-/// An IP address, perhaps with a zone.
+/// True for an IP address, with or without a zone.
 pub fn is_address(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || is_ipv6(text)
 }
 
-/// With a zone, perhaps.
+/// True for an IPv6 address, with or without a zone.
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)));
     address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(|zone| !zone.is_empty())
 }
 
-/// A number, or an obfuscated port.
+/// True for a number or an obfuscated port.
 fn is_port(text: &str) -> bool {
     let is_number = (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_name = |name: &str| {
@@ -64,7 +64,7 @@ fn is_port(text: &str) -> bool {
     is_number || text.strip_prefix('_').is_some_and(is_name)
 }
 
-/// The parts between separators that stand outside quoted strings.
+/// The parts between separators outside quoted strings.
 fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |c| {
@@ -106,7 +106,7 @@ mod tests {
         first(header, lines.iter().map(|line| line.as_bytes()))
     }
 
-    /// What stands for a node, and what is shown of it.
+    /// Nodes as sent, and the text that is shown for each.
     const NODES: [(&str, &str); 27] = [
         ("192.0.2.43", "192.0.2.43"),
         ("192.0.2.43:47011", "192.0.2.43"),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_origin_leaves_it_to_the_trusted_address() {
+    fn without_an_origin_in_headers_the_trusted_address_counts() {
         for lines in [&[][..], &[""], &[" , "], &["\"\""]] {
             assert_eq!(of("x-forwarded-for", lines), None, "{lines:?}");
         }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_quotes_are_no_error() {
+    fn broken_quotes_are_not_an_error() {
         assert_eq!(of("x-forwarded-for", &["\"192.0.2.1, x"]).as_deref(), Some("\"192.0.2.1, x"));
         assert_eq!(of("forwarded", &["for=\"_a\\\\\\\"b\""]).as_deref(), Some("_a\\\"b"));
         assert_eq!(first("forwarded", [&b"for=\"\xff\\"[..]].into_iter()).as_deref(), Some("\"\u{fffd}\\"));

@@ -1,9 +1,10 @@
-//! What one pass of a request through this filter leaves for the next.
+//! The data that one pass of a request through this filter leaves for the next pass.
 //!
-//! Envoy can run all filters again for the same request of the client, on a new stream: when it follows an upstream's
-//! redirect itself (`internal_redirect_policy`), or has found a route on demand. The old stream ends without a response,
-//! and leaves a [`Pass`] in a property that only streams of the same request inherit. Nothing that a client sends can
-//! write one. The next pass counts on every limit that an earlier one has not counted on, and checks everything anew.
+//! Envoy can run all filters again for the same client request, on a new stream: when Envoy itself follows an
+//! upstream's redirect (`internal_redirect_policy`), or after it has found a route on demand. The old stream ends
+//! without a response, and leaves a [`Pass`] in a property that only streams of the same request inherit. Nothing that
+//! a client sends can write one. The next pass counts on every limit that no earlier pass has counted on, and repeats
+//! all other checks.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -15,45 +16,45 @@ use crate::access::request::Request;
 use crate::access::route::ApiIndex;
 use crate::access::session::OrgIndex;
 
-/// The header by which Envoy marks a redirect that it has followed. It is only a reason to look for a [`Pass`].
+/// The header by which Envoy marks a redirect that it has followed. It only causes a search for a [`Pass`].
 const REDIRECTED: &str = "x-envoy-original-url";
 
-/// Whether a request says that it has passed before.
+/// True if the request claims to have passed the filter before.
 pub fn says_so(request: &Request<'_>) -> bool {
     request.header(REDIRECTED).is_some()
 }
 
-/// What earlier passes of a request have settled.
+/// The results of a request's earlier passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pass {
     key: Option<PassedKey>,
     counted: Vec<Counted>,
-    /// The version that it was for: the place of the API, and the version's place there.
+    /// The version that the request was for: the index of the API, and the version's index there.
     version: Option<(usize, usize)>,
 }
 
-/// A key that the next pass no longer finds.
+/// A key that the next pass no longer finds in the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedKey {
     place: KeyPlace,
-    /// The name of the place.
+    /// The name of the header, the parameter or the cookie.
     name: String,
     key: Vec<u8>,
 }
 
-/// A limit that the request has been counted on.
+/// A limit that the request was counted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Counted {
     counter: Counter,
     usage: Usage,
 }
 
-/// One of the counters of a configuration.
+/// A counter of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Counter {
     scope: LimitScope,
     subject: u64,
-    /// The place of the API or organisation where its subject alone does not say whose counter it is.
+    /// The index of the API or organisation, if the subject alone does not identify the counter.
     owner: usize,
 }
 
@@ -69,19 +70,19 @@ impl Counter {
 }
 
 impl PassedKey {
-    /// A key that was found at a place of `location`.
+    /// Makes one from a key that was found at a place of `location`.
     pub fn new(location: &KeyLocation, place: KeyPlace, key: &[u8]) -> Option<Self> {
         Some(PassedKey { place, name: location.name(place)?.to_owned(), key: key.to_vec() })
     }
 }
 
 impl Pass {
-    /// From the property. What cannot be read is no pass.
+    /// Decodes the property's value. A value that does not decode counts as no pass.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         postcard::from_bytes(bytes).ok()
     }
 
-    /// For the property.
+    /// Encodes the value for the property.
     pub fn encode(&self) -> Option<Vec<u8>> {
         postcard::to_allocvec(self).ok()
     }
@@ -93,12 +94,12 @@ impl Pass {
         fits.then(|| Claimed { name: key.as_slice().into(), place: Some(*place), ..Claimed::default() })
     }
 
-    /// The version of an API that the request was for, by its place.
+    /// The index of the version of an API that the request was for.
     pub fn version_of(&self, api: ApiIndex) -> Option<usize> {
         self.version.filter(|(parent, _)| *parent == api.place()).map(|(_, place)| place)
     }
 
-    /// Takes the limits out of `lines` that the request has been counted on, and returns how far they were used.
+    /// Removes from `lines` the limits that the request was already counted on, and returns their usage.
     pub fn take(
         &self,
         lines: &mut List<ChargeLine<'_>>,
@@ -118,28 +119,28 @@ impl Pass {
     }
 }
 
-/// CountedOn by scope and number: see [`crate::access::quota::Usages`].
+/// Counted limits, by scope and the counter's number: see [`crate::access::quota::Usages`].
 pub type CountedOn = SmallVec<[(LimitScope, u64); 2]>;
 
-/// What a request that goes on remembers for its next pass, which hardly ever comes.
+/// The data of an admitted request for its next pass, which hardly ever comes.
 #[derive(Debug)]
 pub struct Passing {
-    /// Of the passes before.
+    /// The results of earlier passes.
     pub earlier: Option<Box<Pass>>,
-    /// A key that the next pass does not find.
+    /// A key that the next pass does not find in the request.
     pub key: Option<Box<PassedKey>>,
-    /// The limits that this pass has counted on, by scope and number.
+    /// The limits that this pass counted on, by scope and the counter's number.
     pub counted: CountedOn,
-    /// Where it was.
+    /// The API of this pass.
     pub api: ApiIndex,
     /// The caller's organisation.
     pub org: Option<OrgIndex>,
-    /// The version that it is for: the API that has it, and its place there.
+    /// The version that the request is for: the API that has it, and the version's index there.
     pub version: Option<(ApiIndex, usize)>,
 }
 
 impl Passing {
-    /// What the next pass gets. `usages` are those of the limits that this one was counted on.
+    /// Makes the data for the next pass. `usages` are those of the limits that this pass counted on.
     pub fn into_pass(self, usages: &[(LimitScope, Usage)]) -> Pass {
         let mut pass = self.earlier.map(|earlier| *earlier).unwrap_or_default();
         pass.version = self.version.map(|(api, place)| (api.place(), place)).or(pass.version);

@@ -1,11 +1,11 @@
-//! Every way in which a server may read the path of a request.
+//! All ways in which a server may read the path of a request.
 //!
-//! The filter and the upstream behind it need not agree on what a path means: whether `%2F` separates segments, whether
-//! `..;` goes up, whether `//` is one slash, whether a path is decoded once or twice. What the filter decides by a path,
-//! it therefore decides for every [reading](Readings) of it, and the strictest decision holds. Letter case is not part of
-//! this: paths are case-sensitive.
+//! The filter and the upstream may disagree on what a path means: whether `%2F` separates segments, whether `..;` goes
+//! up, whether `//` is one slash, whether a path is decoded once or twice. So the filter makes each decision on a path
+//! for every [reading](Readings) of it, and the strictest decision holds. Case is not part of this: paths are
+//! case-sensitive.
 //!
-//! Almost every path has one reading, which one look at its bytes shows; it is borrowed.
+//! Almost every path has only one reading, which one scan of its bytes shows. That reading is borrowed.
 
 mod prefix;
 mod steps;
@@ -14,22 +14,22 @@ use std::borrow::Cow;
 
 pub use prefix::{Prefix, respelled};
 
-/// The number of readings, before and after decoding, beyond which a path is [`Unclear`].
+/// The maximum number of readings, before and after decoding. A path with more is [`Unclear`].
 const MAX_READINGS: usize = 96;
 
-/// Their size together, in bytes: a path as long as Envoy admits may have an encoded slash.
+/// The maximum size of all readings together, in bytes. The longest path that Envoy admits may have an encoded slash.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// One way to read a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading<'r> {
-    /// The path. It begins with a slash, and has neither a query nor, in this reading, anything else behind it.
+    /// The path. It begins with a slash and has no query. In this reading, nothing else follows it.
     pub path: Cow<'r, [u8]>,
-    /// The host that the request's target names, if it is read as an absolute URL or as `//host/path`.
+    /// The host in the request's target, if the target is read as an absolute URL or as `//host/path`.
     pub authority: Option<Vec<u8>>,
 }
 
-/// Every way to read the path of one request: at least one.
+/// All readings of the path of a request; at least one.
 #[derive(Debug)]
 pub struct Readings<'r>(Inner<'r>);
 
@@ -39,16 +39,16 @@ enum Inner<'r> {
     Several { encoded: Vec<Reading<'r>>, decoded: Vec<Reading<'r>> },
 }
 
-/// A path has more readings than are looked at. No client sends such a path by accident.
+/// A path has more readings than the filter checks. No client sends such a path by accident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the path can be read in too many ways")]
 pub struct Unclear;
 
 impl<'r> Readings<'r> {
-    /// Of a request's path as sent, without its query.
+    /// Finds the readings of a request's path as sent, without its query.
     ///
     /// # Errors
-    /// When there are too many.
+    /// There are too many readings.
     pub fn of(path: &'r [u8]) -> Result<Self, Unclear> {
         let reading = |path| Reading { path, authority: None };
         if is_plain(path) {
@@ -70,10 +70,10 @@ impl<'r> Readings<'r> {
         Ok(Readings(Inner::Several { encoded: encoded.found, decoded: decoded.found }))
     }
 
-    /// The readings, percent-decoded at least once. The first is the nearest to what was sent: there, only `%2F` is not
-    /// decoded.
+    /// The readings, percent-decoded at least once. The first is the closest to the path as sent: only `%2F` is not
+    /// decoded in it.
     ///
-    /// A rule that admits requests by their path must admit all of these.
+    /// A rule that admits requests by their path must admit all of these readings.
     pub fn decoded(&self) -> &[Reading<'r>] {
         match &self.0 {
             Inner::One(reading) => std::slice::from_ref(reading),
@@ -81,8 +81,8 @@ impl<'r> Readings<'r> {
         }
     }
 
-    /// The readings before percent-decoding, for what takes a path apart before it decodes the parts. The first is what
-    /// was sent.
+    /// The readings before percent-decoding, for code that splits a path before it decodes the parts. The first is the
+    /// path as sent.
     pub fn encoded(&self) -> &[Reading<'r>] {
         match &self.0 {
             Inner::One(reading) => std::slice::from_ref(reading),
@@ -90,13 +90,13 @@ impl<'r> Readings<'r> {
         }
     }
 
-    /// Whether there is only one, which is the path as sent.
+    /// True if there is only one reading, the path as sent.
     pub fn is_one(&self) -> bool {
         matches!(self.0, Inner::One(_))
     }
 }
 
-/// Whether a path has one reading only: nothing in it is encoded, or has a meaning to some servers.
+/// True if a path has only one reading: nothing in it is encoded or has a special meaning to some servers.
 fn is_plain(path: &[u8]) -> bool {
     if path.first() != Some(&b'/') {
         return false;
@@ -114,11 +114,11 @@ fn is_plain(path: &[u8]) -> bool {
     true
 }
 
-/// What follows from readings by steps, in any order and any number.
+/// The readings that follow from others by steps, in any order and any number.
 #[derive(Default)]
 struct Search<'r> {
     found: Vec<Reading<'r>>,
-    /// Bytes of these and of those found earlier.
+    /// The bytes of these readings and of those found earlier.
     size: usize,
     earlier: usize,
 }

@@ -2,8 +2,8 @@
 
 use crate::access::request::{OTHER_METHODS, Request};
 
-/// Whether a request is a preflight (the Fetch standard, CORS-preflight request), and can be nothing else: a browser names
-/// no other method with it.
+/// True if a request is a preflight (the Fetch standard, CORS-preflight request) and cannot be anything else: browsers
+/// send no other method with these headers.
 pub fn is_preflight(request: &Request<'_>) -> bool {
     let has = |name| request.header(name).is_some_and(|value| !value.trim_ascii().is_empty());
     let has_body = request.header("transfer-encoding").is_some()
@@ -22,7 +22,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn only_what_a_browser_sends_is_a_preflight() {
+    fn only_requests_as_a_browser_sends_them_are_preflights() {
         let preflight =
             [(":method", "OPTIONS"), ("origin", "https://app.test"), ("access-control-request-method", "DELETE")];
         let is = |headers: &[(&str, &str)]| {

@@ -1,4 +1,4 @@
-//! A request as the core sees it: borrowed bytes, since a client may send what is not UTF-8.
+//! A request as the core sees it: borrowed bytes, because clients may send invalid UTF-8.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,13 @@ use crate::host::{HeaderChange, HeaderPair, is_header};
 /// Headers that name another method, for upstreams that honour one of them.
 pub const OTHER_METHODS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
-/// The facts about one request.
+/// The data of one request.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
     /// Pseudo-headers and headers, in their order.
     pub headers: &'r [HeaderPair<'r>],
-    /// Asks the host for a property, by the names on the way to it joined by NUL. Asked only where one is needed: each
-    /// costs as much as a read of shared data.
+    /// Asks the host for a property. The argument has the names of its path, joined by NUL. Each call costs as much as
+    /// a read of shared data, so it is made only if a property is needed.
     pub property: &'r dyn Fn(&str) -> Option<Vec<u8>>,
 }
 
@@ -29,7 +29,7 @@ impl<'r> Request<'r> {
         self.headers.iter().filter(move |(header, _)| is_header(header, name)).copied()
     }
 
-    /// Removes every line of a header, by the name that the host calls it.
+    /// Removes every line of a header, in the case that the host uses.
     pub fn remove_all(&self, name: &str, changes: &mut Vec<HeaderChange>) {
         for (spelling, _) in self.lines(name) {
             let removal = HeaderChange::Remove(String::from_utf8_lossy(spelling).into_owned());
@@ -39,13 +39,13 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// The methods that it is for: its own, and one that a header names for upstreams that honour that.
+    /// The methods that the request may mean: its own, and those in headers that some upstreams honour.
     pub fn methods(&self) -> impl Iterator<Item = &'r [u8]> {
         let others = OTHER_METHODS.iter().flat_map(|name| self.lines(name)).map(|(_, method)| method.trim_ascii());
         [self.header(":method").unwrap_or_default()].into_iter().chain(others)
     }
 
-    /// Whether the answer goes to a gRPC client: what Envoy, too, takes for one.
+    /// True if a gRPC client gets the answer, by the same rule as in Envoy.
     pub fn is_grpc(&self) -> bool {
         let rest = self.header("content-type").and_then(|value| value.strip_prefix(b"application/grpc"));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
@@ -56,18 +56,18 @@ impl<'r> Request<'r> {
         self.header(":path").unwrap_or_default()
     }
 
-    /// The path without its query.
+    /// The path without the query.
     pub fn path(&self) -> &'r [u8] {
         let target = self.target();
         split_once(target, b'?').map_or(target, |(path, _)| path)
     }
 
-    /// The query, without its question mark.
+    /// The query without the question mark.
     pub fn query(&self) -> Option<&'r [u8]> {
         split_once(self.target(), b'?').map(|(_, query)| query)
     }
 
-    /// The host asked for, with whatever stands beside its name.
+    /// The requested host, with a user or port if the client sent one.
     pub fn authority(&self) -> &'r [u8] {
         self.header(":authority").unwrap_or_default()
     }
@@ -77,14 +77,14 @@ impl<'r> Request<'r> {
         (self.property)(path).and_then(|value| String::from_utf8(value).ok()).filter(|value| !value.is_empty())
     }
 
-    /// The client's address as the proxy trusts it, without a port, which would make every connection look like another
-    /// client.
+    /// The client's address as the proxy trusts it. The port is removed, because it would make each connection look
+    /// like another client.
     pub fn source_address(&self) -> Option<String> {
         self.text_property("source\0address").map(|address| origin::node(&address).to_owned())
     }
 
-    /// Where the request came from: the first entry of the first of `headers` that has an address, else what one of them
-    /// says, else the client's trusted address.
+    /// The client's address for events: the first entry of the first of `headers` that has an address, else an entry
+    /// that is not an address, else the trusted address.
     pub fn origin(&self, headers: &[String]) -> String {
         let first = |name: &String| origin::first(name, self.lines(name).map(|(_, value)| value));
         let mut said = headers.iter().filter_map(first);
@@ -100,7 +100,7 @@ pub fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..at)?, bytes.get(at.saturating_add(1)..)?))
 }
 
-/// Undoes percent-encoding and `+` in one part of a query.
+/// Decodes percent-encoding and `+` in a part of a query.
 pub fn decode_query_part(part: &[u8]) -> Cow<'_, [u8]> {
     if !part.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(part);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn path_and_query_are_taken_apart() {
+    fn path_and_query_are_split() {
         with(&[(":path", "/a?b=c?d")], |request| {
             assert_eq!(request.path(), b"/a");
             assert_eq!(request.query(), Some(&b"b=c?d"[..]));

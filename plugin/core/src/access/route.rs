@@ -1,4 +1,4 @@
-//! Which API a request is for.
+//! Finds the API that a request is for.
 
 use enum_map::EnumMap;
 use litemap::LiteMap;
@@ -12,59 +12,59 @@ use crate::access::{
 use crate::base::HandlerIndex;
 use crate::event::EventKind;
 
-/// An API behind the listener.
+/// An API of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Api {
-    /// Its id.
     pub id: String,
-    /// The organisation that it belongs to, for requests whose key names none.
+    /// The organisation of the API, for requests whose key names none.
     pub org: Option<OrgIndex>,
-    /// No authentication and no key quota.
+    /// The API has no authentication and no key quota.
     pub use_keyless: bool,
-    /// Who is calling: the first source that answers.
+    /// The sources of identities. The first that answers decides who is calling.
     pub identity: Vec<IdentitySource>,
-    /// Where a key may stand.
+    /// The places where a key may be.
     pub key_location: KeyLocation,
-    /// A request without a key is an AuthFailure too.
+    /// A request without a key causes an AuthFailure.
     pub fire_on_missing_key: bool,
     /// A browser's preflight needs no key.
     pub allow_preflight: bool,
-    /// What a 401 asks for.
+    /// The challenge of a 401.
     pub challenge: Challenge,
-    /// The key does not go upstream.
+    /// The key is removed before a request goes upstream.
     pub strip_authorization_data: bool,
-    /// Requests per period of all callers together.
+    /// The rate of all callers together.
     pub rate: Option<Quota>,
     /// The shared-data key of its counter page.
     pub page: String,
-    /// Refusals by others are events.
+    /// Refusals by other filters and the upstream cause events.
     pub observe_failures: bool,
-    /// The proxy's verdicts on the upstream are events; it is down after so many failed connections in a row.
+    /// The proxy's verdicts on the upstream cause events. The number of failed connections in a row after which it is
+    /// down.
     pub observe_upstream: Option<u32>,
-    /// Its versions, where it has some.
+    /// The API's versions, if it has any.
     pub versioning: Option<Versioning>,
-    /// The handlers of its events.
+    /// The handlers of the API's events.
     pub handlers: EnumMap<EventKind, Vec<HandlerIndex>>,
 }
 
 impl Api {
-    /// The handlers of an event of this kind.
+    /// The handlers for events of this type.
     pub fn handlers(&self, kind: EventKind) -> &[HandlerIndex] {
         &self.handlers[kind]
     }
 
-    /// Whether requests are counted even without authentication.
+    /// True if requests are counted although the API has no authentication.
     fn is_limited(&self) -> bool {
         self.org.is_some() || self.rate.is_some()
     }
 }
 
-/// An API's place in [`Routes`].
+/// The index of an API in [`Routes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiIndex(usize);
 
 impl ApiIndex {
-    /// As a number, the same in every VM of a configuration.
+    /// The number, which is the same in every VM of a configuration.
     pub fn place(self) -> usize {
         self.0
     }
@@ -75,42 +75,39 @@ impl ApiIndex {
 pub struct Versioned<'c> {
     /// The API that has the versions.
     pub parent: ApiIndex,
-    /// The versions.
     pub versioning: &'c Versioning,
-    /// The one.
+    /// The chosen version.
     pub chosen: Chosen<'c>,
 }
 
 impl<'c> Versioned<'c> {
-    /// Where it stands: the API, and the version's place there.
+    /// The index of the API, and the version's index there.
     pub fn place(&self) -> (ApiIndex, usize) {
         (self.parent, self.chosen.place)
     }
 
-    /// Its name, where rights name versions.
+    /// The version's name, if rights name versions.
     pub fn name_in_rights(&self) -> Option<&'c str> {
         self.chosen.version.api.is_none().then_some(&self.chosen.version.name)
     }
 }
 
-/// Which API a request is for.
+/// The API that a request is for.
 #[derive(Debug)]
 pub enum Route<'a> {
-    /// It belongs to an API.
+    /// The request belongs to an API.
     Api {
-        /// Its place.
         index: ApiIndex,
-        /// The API.
         api: &'a Api,
-        /// To some servers the request is for something else, which is not open to all who may use this API: it must
+        /// Some servers may read the request differently, as one that not every caller of this API may send. So it must
         /// not pass. The outcome is [`RequestOutcome::Unmatched`] or [`RequestOutcome::AmbiguousPath`].
         doubt: Option<RequestOutcome>,
     },
-    /// It belongs to no API.
+    /// The request belongs to no API.
     None,
 }
 
-/// The APIs by domain and path.
+/// The APIs, by domain and path.
 #[derive(Debug, Default)]
 pub struct Routes {
     apis: Vec<Api>,
@@ -120,7 +117,7 @@ pub struct Routes {
     has_versions: bool,
 }
 
-/// The APIs of one domain, or of none, by path: the longest first.
+/// The APIs of one domain, or of no domain, by path. The longest comes first.
 #[derive(Debug, Default)]
 struct Paths(Vec<(Prefix, ApiIndex)>);
 
@@ -135,7 +132,7 @@ impl Paths {
     }
 }
 
-/// Different APIs, or none, in the order in which they were found.
+/// Different APIs, or `None` for no API, in the order in which they were found.
 #[derive(Default)]
 struct Found(SmallVec<[Option<ApiIndex>; 4]>);
 
@@ -148,12 +145,12 @@ impl Found {
 }
 
 impl Routes {
-    /// Without any API. Requests to none pass, or are refused.
+    /// A table without APIs, which passes or refuses requests to no API.
     pub fn new(refuses_unmatched: bool) -> Self {
         Routes { refuses_unmatched, ..Routes::default() }
     }
 
-    /// Adds an API. `domain` is empty for any host.
+    /// Adds an API. An empty `domain` means any host.
     pub fn add(&mut self, domain: &str, listen_path: Prefix, api: Api) -> ApiIndex {
         let index = ApiIndex(self.apis.len());
         self.apis.push(api);
@@ -165,14 +162,14 @@ impl Routes {
         index
     }
 
-    /// Adds an API that only versions of other APIs lead to.
+    /// Adds an API that is reachable only as a version of another API.
     pub fn add_internal(&mut self, api: Api) -> ApiIndex {
         let index = ApiIndex(self.apis.len());
         self.apis.push(api);
         index
     }
 
-    /// Gives an API its versions.
+    /// Sets the versions of an API.
     pub fn set_versioning(&mut self, index: ApiIndex, versioning: Versioning) {
         self.has_versions = true;
         if let Some(api) = self.apis.get_mut(index.0) {
@@ -180,21 +177,21 @@ impl Routes {
         }
     }
 
-    /// Whether any API has versions.
+    /// True if any API has versions.
     pub fn has_versions(&self) -> bool {
         self.has_versions
     }
 
-    /// Whether requests that belong to no API are refused.
+    /// True if requests that belong to no API are refused.
     pub fn refuses_unmatched(&self) -> bool {
         self.refuses_unmatched
     }
 
-    /// The API for a request: an exact domain wins over none, then the longest `listen_path`.
+    /// Finds the API of a request: an exact domain wins over none, then the longest `listen_path` wins.
     ///
-    /// Where the readings of its path or host disagree, the strictest holds. An API with authentication wins over one
-    /// without, which wins over none where requests to none pass. The request is in doubt where another API with
-    /// authentication is possible too, or none although requests to none are refused.
+    /// If the readings of the path or host disagree, the strictest reading holds. An API with authentication wins over
+    /// one without. If requests to no API pass, an API without authentication wins over no API. The request is in doubt
+    /// if another API with authentication is possible, too, or if no API is possible and such requests are refused.
     pub fn find(&self, readings: &Readings<'_>, authority: &[u8]) -> Route<'_> {
         let host = if self.by_domain.is_empty() { HostName::Unclear } else { HostName::of(authority) };
         let mut found = Found::default();
@@ -209,7 +206,7 @@ impl Routes {
         }
     }
 
-    /// What a path may be for on a request's host, and on the one that the reading itself names.
+    /// The APIs that a path may mean on the request's host, and on the host that the reading itself names.
     fn look(&self, host: &HostName<'_>, reading: &Reading<'_>, serves: impl Fn(&Prefix) -> bool, found: &mut Found) {
         self.look_at(host, &serves, found);
         if let Some(authority) = &reading.authority {
@@ -217,7 +214,7 @@ impl Routes {
         }
     }
 
-    /// What a path may be for on a host. On one that is unclear, every domain is possible.
+    /// The APIs that a path may mean on a host. If the host is unclear, every domain is possible.
     fn look_at(&self, host: &HostName<'_>, serves: impl Fn(&Prefix) -> bool, found: &mut Found) {
         let any = || self.any_domain.longest(&serves);
         match host {
@@ -234,8 +231,8 @@ impl Routes {
         }
     }
 
-    /// The APIs with authentication to a server to which `%40` is not `@`. It counts only where all others would let
-    /// the request pass, since an encoded character is the same as a plain one.
+    /// The APIs with authentication that a server finds if it distinguishes `%40` from `@`. They count only if all
+    /// others would admit the request, because normally an encoded character is the same as a plain one.
     fn of_spelling(&self, readings: &Readings<'_>, host: &HostName<'_>) -> Found {
         let mut found = Found::default();
         for reading in readings.encoded() {
@@ -272,25 +269,25 @@ impl Routes {
         self.get(index).map_or(Route::None, |api| Route::Api { index, api, doubt })
     }
 
-    /// Whether an API, or one of its versions, needs a key.
+    /// True if an API, or one of its versions, needs a key.
     fn is_keyed(&self, index: ApiIndex) -> bool {
         let needs_key = |index| self.get(index).is_some_and(|api: &Api| !api.use_keyless);
         let versions = self.get(index).and_then(|api| api.versioning.as_ref()).map(|versioning| &versioning.versions);
         needs_key(index) || versions.into_iter().flatten().filter_map(|version| version.api).any(needs_key)
     }
 
-    /// Of APIs without authentication. One without limits is as good as the stricter one that it is compared with.
+    /// Compares two APIs without authentication. An API without limits counts as equal to the stricter one.
     fn have_the_same_limits(&self, strict: ApiIndex, other: ApiIndex) -> bool {
         let (Some(strict), Some(other)) = (self.get(strict), self.get(other)) else { return false };
         !other.is_limited() || other.rate.is_none() && strict.org == other.org
     }
 
-    /// The API at a place.
+    /// The API at an index.
     pub fn get(&self, index: ApiIndex) -> Option<&Api> {
         self.apis.get(index.0)
     }
 
-    /// All of them, with their places.
+    /// All APIs with their indexes.
     pub fn iter(&self) -> impl Iterator<Item = (ApiIndex, &Api)> {
         self.apis.iter().enumerate().map(|(index, api)| (ApiIndex(index), api))
     }

@@ -1,4 +1,4 @@
-//! Sessions and organisations, ready to be looked up.
+//! Sessions and organisations, prepared for lookups.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use crate::access::allowed_urls::{AllowedUrls, UrlRule};
 use crate::access::quota::Quota;
 use crate::base::UnixMillis;
 
-/// The SHA-256 of a raw key: what sessions are stored under, and all that a log may show of a key.
+/// The SHA-256 of a raw key. Sessions are stored under it, and log lines show no more of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// Of a key as a client sends it.
+    /// Hashes a key as a client sends it.
     pub fn of(raw: &[u8]) -> Self {
         KeyHash(Sha256::digest(raw).into())
     }
 
-    /// From a configuration's map key: `sha256:<64 hex digits>`, or the raw key. `None` for a malformed hash.
+    /// Reads a map key of the configuration: `sha256:<64 hex digits>`, or the raw key. `None` for a malformed hash.
     pub fn from_config(name: &str) -> Option<Self> {
         let Some(digits) = name.strip_prefix("sha256:") else { return Some(KeyHash::of(name.as_bytes())) };
         let bytes = hex::decode(digits).ok()?;
         Some(KeyHash(bytes.try_into().ok()?))
     }
 
-    /// `sha256:<64 hex digits>`, the form that a configuration takes.
+    /// `sha256:<64 hex digits>`, as in a configuration.
     pub fn fingerprint(&self) -> String {
         let mut digits = [0; 64];
         // Only another length could fail.
@@ -39,50 +39,51 @@ impl KeyHash {
         self.0.first().copied().unwrap_or_default()
     }
 
-    /// A number for counters.
+    /// The subject number of its counters.
     pub fn subject(&self) -> u64 {
         let first = self.0.first_chunk().copied().unwrap_or_default();
         u64::from_le_bytes(first)
     }
 }
 
-/// What one subject may use.
+/// The limits of one subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Requests per period.
     pub rate: Option<Quota>,
-    /// Requests per window, monitored.
+    /// Requests per window, with monitors.
     pub quota: Option<Quota>,
 }
 
-/// Tells the counters of one key apart: 0 for the session's own, else what stands for a right's allowance scope.
+/// Distinguishes the counters of one key: 0 for the session's own, another number for a right's allowance scope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AllowanceScope(pub u64);
 
 /// The right to call an API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Right {
-    /// Whose counters it uses.
+    /// The scope of the counters that it uses.
     pub scope: AllowanceScope,
-    /// Its limits; `None` for the session's.
+    /// The right's own limits; `None` means the session's.
     pub limits: Option<Limits>,
-    /// The versions that it is for, where the API has versions.
+    /// The versions that the right is for, if the API has versions.
     pub versions: Vec<String>,
-    /// The paths and methods that it allows; `None`: all.
+    /// The paths and methods that the right allows; `None` means all.
     pub urls: Option<Arc<AllowedUrls>>,
 }
 
-/// What a session may do. Sessions that may do the same share one, since there can be a hundred thousand.
+/// The limits and rights of a session. Sessions with the same ones share one plan, because there can be a hundred
+/// thousand sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// The session's own limits.
     pub limits: Limits,
-    /// The APIs that it may call, by id; `None`: every one.
+    /// The APIs that the session may call, by id; `None` means all.
     pub rights: Option<LiteMap<String, Right>>,
 }
 
 impl Plan {
-    /// What it may do on an API; `None` without a right to it.
+    /// What the session may do on an API; `None` if it has no right to it.
     pub fn grant(&self, api_id: &str) -> Option<Grant<'_>> {
         let Some(rights) = &self.rights else {
             return Some(Grant { scope: AllowanceScope::default(), limits: &self.limits, right: None });
@@ -95,15 +96,15 @@ impl Plan {
 /// What a session may do on one API.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'p> {
-    /// Whose counters it uses.
+    /// The scope of the counters that it uses.
     pub scope: AllowanceScope,
     /// The limits that apply.
     pub limits: &'p Limits,
-    /// The right; `None` where a session has every right.
+    /// The right; `None` if the session has all rights.
     pub right: Option<&'p Right>,
 }
 
-/// What the sessions of one document have in common. It goes with the document.
+/// The parts that the sessions of one document share. It is dropped with the document.
 #[derive(Debug, Default)]
 pub struct Shared {
     plans: HashSet<Arc<Plan>>,
@@ -112,7 +113,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// One plan for all that are alike.
+    /// Returns one shared plan for all equal ones.
     pub fn plan(&mut self, plan: Plan) -> Arc<Plan> {
         if let Some(known) = self.plans.get(&plan) {
             return Arc::clone(known);
@@ -122,10 +123,10 @@ impl Shared {
         plan
     }
 
-    /// The same rules for all that are alike; `None` where there are none.
+    /// Returns one shared rule set for all equal ones; `None` if there are no rules.
     ///
     /// # Errors
-    /// The first rule that is wrong, by its place, and why.
+    /// The index of the first wrong rule, and the reason.
     pub fn urls(&mut self, rules: &[UrlRule]) -> Result<Option<Arc<AllowedUrls>>, (usize, String)> {
         if rules.is_empty() {
             return Ok(None);
@@ -138,7 +139,7 @@ impl Shared {
         Ok(Some(made))
     }
 
-    /// One text for all that are alike.
+    /// Returns one shared text for all equal ones.
     pub fn org_name(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.org_names.get(name) {
             return Arc::clone(known);
@@ -149,83 +150,78 @@ impl Shared {
     }
 }
 
-/// What a session says of itself, for templates.
+/// Alias, tags and metadata of a session, for templates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// A name for people.
     pub alias: String,
-    /// Words for people.
+    /// Labels for people.
     pub tags: Vec<String>,
-    /// Anything; what is not text is written as JSON.
+    /// Any data. Values that are not text are stored as JSON.
     pub meta_data: BTreeMap<String, String>,
 }
 
 /// A session.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// The key's hash.
     pub hash: KeyHash,
-    /// The organisation that it belongs to.
     pub org: Option<OrgIndex>,
     /// The id of an organisation that the configuration does not have.
     pub org_name: Option<Arc<str>>,
-    /// Not in the configuration but fetched, and perhaps gone tomorrow.
+    /// True if the session was fetched. Such a session may disappear at the next fetch.
     pub is_fetched: bool,
-    /// What it may do.
     pub plan: Arc<Plan>,
-    /// When it expires.
     pub expires: Option<UnixMillis>,
-    /// Switched off.
+    /// True if the key is inactive.
     pub is_inactive: bool,
-    /// What it says of itself; `None` for nothing.
+    /// Alias, tags and metadata; `None` if there are none.
     pub about: Option<Box<About>>,
 }
 
 /// An organisation.
 #[derive(Clone, Debug)]
 pub struct Org {
-    /// Its id.
     pub id: String,
-    /// Its limits; none where they are not enforced.
+    /// Its limits; empty if they are not enforced.
     pub limits: Limits,
-    /// Switched off.
+    /// True if the organisation is inactive.
     pub is_inactive: bool,
     /// The shared-data key of its counter page.
     pub page: String,
-    /// Its place in [`Directory`].
+    /// Its index in [`Directory`].
     pub index: OrgIndex,
 }
 
-/// An organisation's place in [`Directory`].
+/// The index of an organisation in [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OrgIndex(usize);
 
 impl OrgIndex {
-    /// As a number, the same in every VM of a configuration.
+    /// The number, which is the same in every VM of a configuration.
     pub fn place(self) -> usize {
         self.0
     }
 }
 
-/// A session's place in [`Directory`].
+/// The index of a session in [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionIndex {
-    /// Of a key in the configuration.
+    /// The session of a key in the configuration.
     Configured(SessionPlace),
-    /// Of a key that was fetched.
+    /// The session of a fetched key.
     Fetched(SessionPlace),
-    /// Of an identity that is no key.
+    /// The session of an identity that is not a key.
     Identity(usize),
 }
 
-/// A session's place in [`Sessions`].
+/// The index of a session in [`Sessions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionPlace {
     shard: u8,
     at: usize,
 }
 
-/// Sessions by their keys' hashes, in shards: a table of a hundred thousand would stop requests whenever it grows.
+/// Sessions by the hashes of their keys, in shards: when one table of a hundred thousand grows, requests would stop.
 #[derive(Debug, Default)]
 pub struct Sessions {
     shards: LiteMap<u8, Shard>,
@@ -239,7 +235,7 @@ struct Shard {
 }
 
 impl Sessions {
-    /// Adds a session. `false`: its hash is there already.
+    /// Adds a session. `false` means that its hash exists already.
     pub fn add(&mut self, session: Session) -> bool {
         let shard = self.shards.entry(session.hash.shard()).or_default();
         let is_new = shard.by_hash.insert(session.hash, shard.list.len()).is_none();
@@ -248,7 +244,7 @@ impl Sessions {
         is_new
     }
 
-    /// Drops a part of them, and returns whether any are left: dropping all at once would stop requests.
+    /// Drops some sessions, and returns whether any are left. Dropping all at once would stop requests.
     pub fn drop_some(&mut self) -> bool {
         if let Some((&first, _)) = self.shards.first() {
             self.shards.remove(&first);
@@ -256,17 +252,15 @@ impl Sessions {
         !self.shards.is_empty()
     }
 
-    /// All of them, in the order of their hashes' first bytes.
+    /// All sessions, in the order of the first bytes of their hashes.
     pub fn iter(&self) -> impl Iterator<Item = &Session> {
         self.shards.values().flat_map(|shard| &shard.list)
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -287,45 +281,44 @@ impl Sessions {
 pub struct Directory {
     configured: Sessions,
     fetched: Sessions,
-    /// Sessions of identities that are no keys, by source and name. No key finds them.
+    /// Sessions of identities that are not keys, by source and name. No key finds them.
     identities: Vec<Session>,
     by_identity: HashMap<String, SessionIndex>,
     orgs: Vec<Org>,
     org_by_id: HashMap<String, OrgIndex>,
-    /// Sessions are to be fetched, and have not come yet.
+    /// True while the sessions that are to be fetched have not arrived yet.
     is_incomplete: bool,
 }
 
 impl Directory {
-    /// Adds a session. `false`: its hash is there already.
+    /// Adds a session. `false` means that its hash exists already.
     pub fn add(&mut self, session: Session) -> bool {
         self.configured.add(session)
     }
 
-    /// Adds the session of an identity that is no key, such as `header:partner`.
+    /// Adds the session of an identity that is not a key, such as `header:partner`.
     pub fn add_identity(&mut self, name: &str, session: Session) {
         self.by_identity.insert(name.to_owned(), SessionIndex::Identity(self.identities.len()));
         self.identities.push(session);
     }
 
-    /// Sessions are to be fetched: until they come, an unknown key may be one of theirs.
+    /// Records that sessions are to be fetched. Until they arrive, an unknown key may belong to one of them.
     pub fn await_fetched(&mut self) {
         self.is_incomplete = true;
     }
 
-    /// Whether every session is known that there is.
+    /// True if all sessions are known.
     pub fn is_complete(&self) -> bool {
         !self.is_incomplete
     }
 
-    /// Puts other sessions in the place of those that were fetched before, and returns these. Places found before are no
-    /// longer valid.
+    /// Replaces the fetched sessions, and returns the former ones. Indexes that were found before are no longer valid.
     pub fn replace_fetched(&mut self, sessions: Sessions) -> Sessions {
         self.is_incomplete = false;
         std::mem::replace(&mut self.fetched, sessions)
     }
 
-    /// The organisation of that id, added with `org` where it is new. An empty id is no organisation.
+    /// The organisation with this id. If it is new, it is added. An empty id is not an organisation.
     pub fn org_or_insert(&mut self, id: &str, limits: Limits, is_inactive: bool) -> Option<OrgIndex> {
         if id.is_empty() {
             return None;
@@ -339,44 +332,40 @@ impl Directory {
         Some(index)
     }
 
-    /// The sessions of keys: those that are configured, then those that were fetched.
+    /// The sessions of keys: first the configured ones, then the fetched ones.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.configured.iter().chain(&self.identities).chain(self.fetched.iter())
     }
 
-    /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.configured.len().saturating_add(self.identities.len()).saturating_add(self.fetched.len())
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All organisations.
     pub fn orgs(&self) -> impl Iterator<Item = &Org> {
         self.orgs.iter()
     }
 
-    /// The place of an organisation.
+    /// The index of an organisation.
     pub fn org_index(&self, id: &str) -> Option<OrgIndex> {
         self.org_by_id.get(id).copied()
     }
 
-    /// The place of the session of that key: one that is configured, else one that was fetched.
+    /// The index of a key's session: a configured session first, then a fetched one.
     pub fn find(&self, hash: &KeyHash) -> Option<SessionIndex> {
         let configured = self.configured.find(hash).map(SessionIndex::Configured);
         configured.or_else(|| self.fetched.find(hash).map(SessionIndex::Fetched))
     }
 
-    /// The place of the session of an identity that is no key: by source and name, else by name alone.
+    /// The index of the session of an identity that is not a key, by source and name, else by the name alone.
     pub fn find_identity(&self, source: &str, name: &str) -> Option<SessionIndex> {
         let by_source = self.by_identity.get(&format!("{source}:{name}")).copied();
         by_source.or_else(|| self.find(&KeyHash::of(name.as_bytes())))
     }
 
-    /// The session at that place.
     pub fn session(&self, index: SessionIndex) -> Option<&Session> {
         match index {
             SessionIndex::Configured(place) => self.configured.get(place),
@@ -385,7 +374,6 @@ impl Directory {
         }
     }
 
-    /// The organisation at that place.
     pub fn org(&self, index: Option<OrgIndex>) -> Option<&Org> {
         self.orgs.get(index?.0)
     }

@@ -1,24 +1,24 @@
-//! Tyk's names for a key. Of a key that was made with an id of one's own, a client may send the id alone: Tyk makes the
-//! name of it and the organisation of the API.
+//! Tyk's names for keys. If a key was made with a custom id, a client may send the id alone. Tyk makes the key's name
+//! from the id and the organisation of the API.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// How Tyk makes the name of an organisation and an id.
+/// The form of a name that Tyk makes from an organisation and an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// One behind the other.
+    /// The organisation, then the id.
     Legacy,
-    /// JSON in base64, with the hash function by which Tyk stores it.
+    /// JSON in base64, with the hash function that Tyk uses for storage.
     Json(&'static str),
 }
 
 const HASH_FUNCTIONS: [&str; 4] = ["murmur32", "murmur64", "murmur128", "sha256"];
 
-/// A hexadecimal id of this length before a key is taken for its organisation.
+/// Tyk takes the first characters of a key for an organisation if they are a hexadecimal id of this length.
 const ORG_ID_LENGTH: usize = 24;
 
-/// The names that are tried for a key that is none itself.
+/// The forms of names that are tried for an unknown key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TykTokens {
     forms: Vec<Form>,
@@ -26,7 +26,8 @@ pub struct TykTokens {
 }
 
 impl TykTokens {
-    /// By the words of the configuration, which its schema has checked. Shorter keys than `min_length` have no other name.
+    /// Reads the words of the configuration, which the schema has checked. Keys shorter than `min_length` have no other
+    /// name.
     pub fn new(forms: &[String], min_length: usize) -> Self {
         let form = |word: &String| match word.as_str() {
             "legacy" => Some(Form::Legacy),
@@ -35,7 +36,6 @@ impl TykTokens {
         TykTokens { forms: forms.iter().filter_map(form).collect(), min_length }
     }
 
-    /// Whether there are any.
     pub fn is_empty(&self) -> bool {
         self.forms.is_empty()
     }
@@ -57,7 +57,7 @@ impl TykTokens {
     }
 }
 
-/// Tyk takes a key that begins with such an id for a whole name.
+/// True if Tyk would take a key that begins with this text for a complete name.
 fn is_org_id(org: &str) -> bool {
     org.len() == ORG_ID_LENGTH && org.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

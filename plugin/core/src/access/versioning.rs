@@ -1,7 +1,8 @@
-//! Versions of an API: which one a request names, and what its route and its upstream are told.
+//! Versions of an API: which version a request names, and what the route and the upstream see.
 //!
-//! The version that is chosen goes on in [`ROUTE_HEADER`], by which the proxy's routes choose the upstream. So the filter
-//! and the route cannot read a request in different ways. What names more than one version names none that exists.
+//! The filter puts the chosen version in [`ROUTE_HEADER`], and the proxy's routes choose the upstream by that header.
+//! So the filter and the routes cannot read a request differently. A request that names more than one version is
+//! treated as naming one that does not exist.
 
 use std::borrow::Cow;
 
@@ -12,68 +13,65 @@ use crate::access::route::ApiIndex;
 use crate::base::UnixMillis;
 use crate::host::HeaderChange;
 
-/// The header that tells routes the version. A client's own is replaced.
+/// The header that carries the version to the routes. It replaces a header of the client's.
 pub const ROUTE_HEADER: &str = "x-tollbell-version";
 
-/// Where a request names a version.
+/// The place where a request names a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// In a header, lower case.
     Header(String),
     /// In a parameter of the query.
     UrlParam(String),
-    /// In the path's first segment behind this.
+    /// In the first path segment after this prefix.
     Url(Prefix),
 }
 
 /// A version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
-    /// Its name, as requests and rights write it.
+    /// Its name in requests and rights.
     pub name: String,
-    /// When it ends.
     pub expires: Option<UnixMillis>,
-    /// The API that it is, if it is one of its own: then rights are those to that API.
+    /// The version's own API, if it has one. Then rights are those to that API.
     pub api: Option<ApiIndex>,
 }
 
 /// The versions of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioning {
-    /// Where a request names its version.
+    /// The place where a request names its version.
     pub location: Location,
-    /// Where a request names none; empty: it is refused.
+    /// The version of a request that names none; if empty, the request is refused.
     pub default: String,
-    /// An unknown version is the default one.
+    /// An unknown version means the default one.
     pub falls_back: bool,
-    /// The version's name does not go upstream.
+    /// The version's name is removed before the request goes upstream.
     pub strips: bool,
-    /// All of them.
     pub versions: Vec<Version>,
 }
 
 /// The version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen<'v> {
-    /// The version.
     pub version: &'v Version,
-    /// Its place among the versions.
+    /// Its index in the versions.
     pub place: usize,
-    /// The request names it.
+    /// True if the request names the version.
     is_named: bool,
 }
 
-/// What a request says of its version.
+/// The version that a request names.
 #[derive(PartialEq)]
 enum Named<'r> {
     Nothing,
     One(Cow<'r, [u8]>),
-    /// It can be read in more than one way.
+    /// The name can be read in more than one way.
     Unclear,
 }
 
 impl Versioning {
-    /// The version of a request.
+    /// Chooses the version of a request.
     ///
     /// # Errors
     /// The refusal.
@@ -81,8 +79,8 @@ impl Versioning {
         self.choose_after(request, None, now)
     }
 
-    /// The version of a request whose earlier pass was for one, by its place: that one holds where it names none that
-    /// exists, since the earlier pass may have taken the name out.
+    /// Chooses the version of a request whose earlier pass had one, given by its index. If the request names no
+    /// existing version, the earlier one holds, because the earlier pass may have removed the name.
     ///
     /// # Errors
     /// The refusal.
@@ -117,7 +115,7 @@ impl Versioning {
         if chosen.version.expires.is_some_and(|expires| expires <= now) {
             return Err(RequestOutcome::VersionExpired);
         }
-        // What stands in another spelling could not be taken out.
+        // A name in another spelling could not be removed.
         if let Location::Url(prefix) = &self.location
             && self.strips
             && chosen.is_named
@@ -128,7 +126,7 @@ impl Versioning {
         Ok(chosen)
     }
 
-    /// The first version that has not ended, of those that are wanted; the default one before the others.
+    /// The first wanted version that has not expired. The default version comes first.
     pub fn first(&self, now: UnixMillis, is_wanted: impl Fn(&Version) -> bool) -> Option<Chosen<'_>> {
         let is_live = |version: &Version| version.expires.is_none_or(|expires| expires > now);
         let mut wanted = self.places().filter(|(_, version)| is_live(version) && is_wanted(version));
@@ -147,7 +145,7 @@ impl Versioning {
             Location::UrlParam(name) => {
                 let query = request.query().unwrap_or_default();
                 let named = in_query(query, name, |byte| byte == b'&');
-                // Some servers separate parameters at semicolons too.
+                // Some servers also separate parameters at semicolons.
                 let is_clear =
                     !query.contains(&b';') || named == in_query(query, name, |byte| matches!(byte, b'&' | b';'));
                 if is_clear { named } else { Named::Unclear }
@@ -156,7 +154,8 @@ impl Versioning {
         }
     }
 
-    /// What the route is told, and what the upstream is not. `changes` are those to the request so far.
+    /// Adds the header for the route and removes the name before the upstream. `changes` are the changes to the request
+    /// so far.
     pub fn change(&self, request: &Request<'_>, chosen: Chosen<'_>, changes: &mut Vec<HeaderChange>) {
         request.remove_all(ROUTE_HEADER, changes);
         changes.push(HeaderChange::Replace(ROUTE_HEADER.to_owned(), chosen.version.name.clone().into_bytes()));
@@ -182,7 +181,7 @@ impl Versioning {
     }
 }
 
-/// What all say, if they agree; what is empty says nothing.
+/// The common value, if all values agree. Empty values are ignored.
 fn one<'r>(values: impl Iterator<Item = Cow<'r, [u8]>>) -> Named<'r> {
     let mut values = values.filter(|value| !value.is_empty());
     let Some(first) = values.next() else { return Named::Nothing };
@@ -197,7 +196,7 @@ fn in_query<'r>(query: &'r [u8], name: &str, separates: impl Fn(u8) -> bool) -> 
     one(named.map(|(_, value)| decode_query_part(value)))
 }
 
-/// The first segment of a path behind `prefix`, in every reading of the path.
+/// The first segment after `prefix`, in every reading of the path.
 fn in_path<'r>(prefix: &Prefix, path: &[u8]) -> Named<'r> {
     let Ok(readings) = Readings::of(path) else { return Named::Unclear };
     let mut found: Option<Vec<u8>> = None;
@@ -214,7 +213,7 @@ fn in_path<'r>(prefix: &Prefix, path: &[u8]) -> Named<'r> {
     one(found.map(Cow::Owned).into_iter())
 }
 
-/// The target as it stands after the changes so far.
+/// The request's target after the changes so far.
 fn changed_target(request: &Request<'_>, changes: &[HeaderChange]) -> Vec<u8> {
     let replaced = changes.iter().rev().find_map(|change| match change {
         HeaderChange::Replace(name, value) if name == ":path" => Some(value.clone()),
@@ -223,7 +222,7 @@ fn changed_target(request: &Request<'_>, changes: &[HeaderChange]) -> Vec<u8> {
     replaced.unwrap_or_else(|| request.target().to_vec())
 }
 
-/// `None` where there is nothing to take out.
+/// Removes a parameter; `None` if there is nothing to remove.
 fn without_parameter(target: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     let (path, query) = split_once(target, b'?')?;
     let is_named = |pair: &[u8]| {
@@ -239,7 +238,7 @@ fn without_parameter(target: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     Some([path, separator, &kept.join(&b'&')].concat())
 }
 
-/// `/orders/v1/7` becomes `/orders/7`. `None` where the version does not stand there letter by letter.
+/// Converts `/orders/v1/7` to `/orders/7`. `None` if the target does not have the version in exactly this spelling.
 fn without_segment(target: &[u8], prefix: &Prefix, version: &str) -> Option<Vec<u8>> {
     let target = std::str::from_utf8(target).ok()?;
     let (path, query) = target.split_at_checked(target.find('?').unwrap_or(target.len()))?;
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_names_the_version_where_all_its_lines_agree() {
+    fn a_header_names_the_version_if_all_its_lines_agree() {
         let versions = versioning(header());
         let named = |values: &[&str]| {
             let headers: Vec<_> = values.iter().map(|value| ("x-version", *value)).collect();
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_names_the_version_decoded() {
+    fn a_parameter_is_decoded_to_a_version() {
         let versions = versioning(Location::UrlParam("v".into()));
         let named = |target: &str| chosen(&versions, &[(":path", target)]);
         for v1 in ["/?v=v1", "/?a=b&v=v1", "/?%76=%761", "/?v=v1&v=v1", "/?v=&v=v1"] {
@@ -329,7 +328,7 @@ mod tests {
         for missing in ["/", "/?V=v1", "/?v", "/v1?a=v", "/?a=b;c=d"] {
             assert_eq!(named(missing), Err(RequestOutcome::VersionMissing), "{missing}");
         }
-        // To servers that separate at semicolons these name a version, or another one.
+        // For servers that separate parameters at semicolons, these name a version, or another one.
         let versions = Versioning { default: "v1".into(), ..versions };
         for unclear in ["/?a=b;v=v2", "/?v=v1;v=v2", "/?v=v1&a;v=v2"] {
             assert_eq!(chosen(&versions, &[(":path", unclear)]), Err(RequestOutcome::VersionUnknown), "{unclear}");
@@ -337,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn the_version_of_an_earlier_pass_holds_where_none_is_named() {
+    fn the_version_of_an_earlier_pass_holds_if_none_is_named() {
         let after = |versions: &Versioning, earlier, target: &str, headers: &[(&str, &str)]| {
             with(&[&[(":path", target)], headers].concat(), |request| {
                 versions.choose_after(request, earlier, NOW).map(|chosen| chosen.version.name.clone())
             })
         };
         let versions = Versioning { default: "v1".into(), ..versioning(header()) };
-        assert_eq!(after(&versions, Some(1), "/", &[]), Ok("v2".into()), "rather than the default");
+        assert_eq!(after(&versions, Some(1), "/", &[]), Ok("v2".into()), "not the default");
         assert_eq!(after(&versions, Some(1), "/", &[("x-version", "v1")]), Ok("v1".into()));
         assert_eq!(after(&versions, Some(1), "/", &[("x-version", "v9")]), Ok("v2".into()));
         assert_eq!(after(&versions, Some(1), "/", &[("x-version", "old")]), Err(RequestOutcome::VersionExpired));
@@ -370,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_serves_what_names_none_and_perhaps_what_is_unknown() {
+    fn the_default_serves_requests_without_a_version_and_optionally_unknown_ones() {
         let mut versions = Versioning { default: "v1".into(), ..versioning(header()) };
         assert_eq!(chosen(&versions, &[]), Ok("v1".into()));
         assert_eq!(chosen(&versions, &[("x-version", "v9")]), Err(RequestOutcome::VersionUnknown));
@@ -385,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_route_is_told_and_the_upstream_is_not() {
+    fn the_route_sees_the_version_and_the_upstream_does_not() {
         let route = (ROUTE_HEADER.to_owned(), "v1".to_owned());
         let removed = |name: &str| (name.to_owned(), "-".to_owned());
         let path = |path: &str| (":path".to_owned(), path.to_owned());

@@ -1,4 +1,4 @@
-//! Test Connection: a HEAD request to a webhook's target, without its configured headers, and what it tells.
+//! Test Connection: a HEAD request to a webhook's target, without its configured headers, and its result.
 
 use std::collections::HashMap;
 
@@ -10,17 +10,17 @@ use crate::base::UnixMillis;
 use crate::delivery::{Scheme, Target};
 use crate::host::{Callout, CalloutId, CalloutRefused, CalloutReply, Host, StreamId};
 
-/// The time for the request.
+/// The time-out of the request.
 const TIMEOUT_MS: u64 = 10_000;
 
-/// How long a name may take to be looked up: the proxy refuses what goes there until then, without saying why.
+/// The maximum time of a name look-up. Until then the proxy refuses requests to the name, without a reason.
 const LOOKUP_MS: u64 = 5000;
 
-/// Tests under way.
+/// The tests in progress.
 #[derive(Debug, Default)]
 pub struct ConnectionTests {
     in_flight: HashMap<CalloutId, Test>,
-    /// Refused at once, to be tried again.
+    /// Tests that were refused at once, to be tried again.
     waiting: Vec<Test>,
 }
 
@@ -35,20 +35,19 @@ struct Test {
     plain_cluster: String,
 }
 
-/// What a request of a test is for. The last two are sent only where no connection could be made, so that nobody but the
-/// proxy sees them as a rule. Should somebody do, a target's path and query can be all that keeps it secret: only the
-/// first has them.
+/// The purpose of a test's request. The last two are sent only if no connection could be made, so normally only the
+/// proxy sees them. A target's path and query may be its only secret; to be safe, only the first request has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// To ask the target.
+    /// Asks the target.
     Head,
-    /// To hear why there is no connection: the proxy's answer to a HEAD has no text.
+    /// Finds out why there is no connection: the proxy's answer to a HEAD has no text.
     Why,
-    /// To hear whether it is TLS that fails: the proxy does not say, so the same port is asked without.
+    /// Finds out whether TLS fails: the proxy does not say, so the same port is asked without TLS.
     Plain,
 }
 
-/// What a test found.
+/// The result of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Finding {
     Reachable(u16),
@@ -56,7 +55,7 @@ enum Finding {
 }
 
 impl ConnectionTests {
-    /// Begins one for a stream. `Some` is its answer already.
+    /// Begins a test for a stream. `Some` is its answer, if it is known already.
     pub fn begin(
         &mut self,
         host: &impl Host,
@@ -71,14 +70,14 @@ impl ConnectionTests {
         self.send(host, test, now)
     }
 
-    /// Tries again what was refused at once; returns what is answered with that.
+    /// Tries refused tests again. Returns the answers of those that end.
     pub fn on_tick(&mut self, host: &impl Host, now: UnixMillis) -> Vec<(StreamId, Answer)> {
         let waiting = std::mem::take(&mut self.waiting);
         let again = waiting.into_iter().map(|test| (test.stream, self.send(host, test, now)));
         again.filter_map(|(stream, answer)| Some((stream, answer?))).collect()
     }
 
-    /// The answer to the stream whose test this reply ends; `None` where it ends none.
+    /// The answer to the stream whose test ends with this reply; `None` if none does.
     pub fn on_reply(
         &mut self,
         host: &impl Host,
@@ -103,7 +102,9 @@ impl ConnectionTests {
             }
             (Step::Plain, _) => Finding::Unreachable(NO_TLS.to_owned()),
             (_, Some(status)) if is_proxys => Finding::Unreachable(why(status, &text()).to_owned()),
-            (Step::Why, _) => Finding::Unreachable("there was no connection, and now there is: try again".to_owned()),
+            (Step::Why, _) => Finding::Unreachable(
+                "the first request had no connection, but the second one had: try again".to_owned(),
+            ),
             (Step::Head, Some(status)) => Finding::Reachable(status),
         };
         Some((test.stream, test.answer(&finding, now)))
@@ -142,7 +143,7 @@ impl ConnectionTests {
                 self.waiting.push(test);
                 return None;
             }
-            // The cluster without TLS says nothing of the target's own.
+            // The cluster without TLS shows nothing about the target's own.
             Err(_) if test.step == Step::Plain => Finding::Unreachable(UNDECIDED.to_owned()),
             Err(CalloutRefused::Immediately) => Finding::Unreachable(NO_HOST.to_owned()),
             Err(unknown @ CalloutRefused::UnknownCluster) => Finding::Unreachable(unknown.to_string()),
@@ -179,8 +180,8 @@ fn with_port(authority: &str) -> String {
     if has_port { authority.to_owned() } else { format!("{authority}:443") }
 }
 
-/// What a proxy's own answer says, by its status and text. By default Envoy 1.40 says of a refused connection, and of TLS
-/// that fails, only that the connection failed.
+/// The reason in a proxy's own answer, from its status and text. By default Envoy 1.40 reports only a failed
+/// connection, both for a refused connection and for a failure of TLS.
 fn why(status: u16, text: &str) -> &'static str {
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -199,12 +200,12 @@ fn why(status: u16, text: &str) -> &'static str {
     }
 }
 
-/// What it means that the proxy has nothing but this to say of a port that was asked without TLS.
+/// The meaning of the proxy's answer for a port that was asked without TLS.
 fn without_tls(reason: &'static str) -> &'static str {
     match reason {
         NO_CONNECTION => NO_CONNECTION,
         NO_HOST | TOO_SLOW => UNDECIDED,
-        // Somebody takes connections there.
+        // Something accepts connections there.
         _ => NO_TLS,
     }
 }

@@ -1,6 +1,6 @@
-//! The admin endpoints: what the filter answers itself to whoever has the token.
+//! The admin endpoints: the filter's own answers to clients that have the token.
 //!
-//! Without it every path below the prefix gets the same answer, so that nobody learns what is there.
+//! Without the token every path below the prefix gets the same answer, so that it reveals nothing.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -16,55 +16,56 @@ use crate::host::Host;
 use crate::notify::{MessageOutcome, Notifications};
 use crate::observe;
 
-/// The largest body that is read.
+/// Maximum bytes of a body.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// How long the first piece of a body may take.
+/// How long the first part of a body may take to arrive.
 pub const BODY_PATIENCE_MS: u64 = 5000;
 
-/// Sessions that `status` shows unless asked for another number, and at most.
+/// The number of sessions in `status` by default.
 const STATUS_LIMIT: usize = 100;
 const STATUS_MOST: usize = 1000;
 
-/// Where the endpoints are, and who may ask.
+/// The configuration of the endpoints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// What their paths begin with, without a slash at its end.
+    /// The prefix of their paths, without a slash at its end.
     prefix: Prefix,
     token_sha256: [u8; 32],
 }
 
-/// What is asked for.
+/// A request to the endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Usage, deliveries, targets.
+    /// Shows usage, held messages and disabled targets.
     Status {
-        /// Sessions to pass over.
+        /// The number of sessions to skip.
         offset: usize,
-        /// Sessions to show.
+        /// The number of sessions to show.
         limit: usize,
     },
     /// A HEAD request to a named webhook's target.
     TestWebhook(String),
-    /// An application hands in events.
+    /// Takes events from an application.
     Events,
 }
 
 impl Admin {
-    /// The prefix has no slash at its end; the token is known by its SHA-256.
+    /// The prefix has no slash at its end. The token is given by its SHA-256.
     pub fn new(prefix: Prefix, token_sha256: [u8; 32]) -> Self {
         Admin { prefix, token_sha256 }
     }
 
-    /// Whether a path may be one of the endpoints', which exist on every host: in any reading, so that none of them
-    /// reaches an upstream.
+    /// True if a path may mean one of the endpoints, in any reading, so that no such request reaches an upstream. The
+    /// endpoints exist on every host.
     pub fn owns(&self, readings: &Readings<'_>) -> bool {
         let prefix = self.prefix.decoded();
         let is_below = |path: &[u8]| path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
         readings.decoded().iter().any(|reading| is_below(&reading.path))
     }
 
-    /// Whether the request carries the token. The time that this takes does not depend on how much of it is right.
+    /// True if the request has the token. The time that the check takes does not depend on how much of the token is
+    /// correct.
     pub fn allows(&self, request: &Request<'_>) -> bool {
         let value = request.header("authorization").unwrap_or_default().trim_ascii();
         let (scheme, token) = value.split_at_checked(7).unwrap_or_default();
@@ -72,10 +73,10 @@ impl Admin {
         scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(digest.ct_eq(&self.token_sha256))
     }
 
-    /// What a request that carries the token asks for.
+    /// The command of a request that has the token.
     ///
     /// # Errors
-    /// The answer to what is not there.
+    /// The answer to a request for an unknown endpoint.
     pub fn command(&self, request: &Request<'_>, readings: &Readings<'_>) -> Result<Command, Answer> {
         let paths = readings.encoded().iter().map(|reading| String::from_utf8_lossy(&reading.path));
         let rest = paths.filter_map(|path| self.prefix.rest(&path).map(str::to_owned)).next().unwrap_or_default();
@@ -90,7 +91,10 @@ impl Admin {
             ["events"] => ("POST", Command::Events),
             _ => {
                 let known = "GET status, POST webhooks/{name}/test, POST events";
-                return Err(answer(404, &json!({ "error": format!("there is nothing here; there are {known}") })));
+                return Err(answer(
+                    404,
+                    &json!({ "error": format!("there is no such endpoint; the endpoints are {known}") }),
+                ));
             }
         };
         match command {
@@ -111,7 +115,7 @@ fn number(request: &Request<'_>, name: &str, default: usize) -> usize {
     text.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).unwrap_or(default)
 }
 
-/// The answer to everybody who does not have the token.
+/// The answer to requests without the token.
 pub fn unauthorised() -> Answer {
     let mut answer = answer(401, &json!({ "error": "Unauthorised" }));
     answer.headers.push(("www-authenticate", r#"Bearer realm="tollbell""#.to_owned()));
@@ -128,10 +132,10 @@ pub fn answer(status: u16, body: &Value) -> Answer {
     }
 }
 
-/// The events that an application hands in: one, or a list. Either all of them are good, or none is taken.
+/// Reads posted events: one event, or a list. If any is wrong, none is taken.
 ///
 /// # Errors
-/// The answer that says what is wrong.
+/// The answer with all errors.
 pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<observe::Occurrence>, Answer> {
     let refuse = |status, errors: Vec<Value>| Err(answer(status, &json!({ "errors": errors })));
     if size > MAX_BODY_BYTES {
@@ -155,8 +159,8 @@ pub fn posted_events(body: &[u8], size: usize, now: UnixMillis) -> Result<Vec<ob
     if errors.is_empty() { Ok(occurrences) } else { refuse(422, errors) }
 }
 
-/// The answer to events that were posted: of each how many handlers it has, and how many of these will not send it, by
-/// the reason. The status is 503 where the outbox had no room for one.
+/// The answer to posted events: for each event the number of its handlers, and how many of these will not send it, by
+/// reason. The status is 503 if the outbox had no room for one.
 pub fn accepted(events: &[Vec<MessageOutcome>]) -> Answer {
     let count = |outcomes: &[MessageOutcome], reason| {
         outcomes.iter().filter(|outcome| outcome.reason() == Some(reason)).count()
@@ -171,32 +175,31 @@ pub fn accepted(events: &[Vec<MessageOutcome>]) -> Answer {
         })
         .collect();
     if events.iter().any(|outcomes| outcomes.contains(&MessageOutcome::Dropped)) {
-        let error = "the outbox has no room: post the events with \"dropped\" again, later; those of their handlers that \
-                     have taken them will send them twice";
+        let error = "the table of held messages has no room: post the events with \"dropped\" again later; handlers that \
+                     took such an event will send it twice";
         return answer(503, &json!({ "error": error, "accepted": accepted }));
     }
     answer(202, &json!({ "accepted": accepted }))
 }
 
-/// The answer where a body does not come.
+/// The answer if no body arrives.
 pub fn no_body() -> Answer {
-    let error = "no body came within 5 seconds; where one was sent, the proxy keeps it back: set \
+    let error = "no body came within 5 seconds; if the client sent one, the proxy does not pass it on: set \
                  allow_on_headers_stop_iteration: true beside the plugin's vm_config";
     answer(408, &json!({ "error": error }))
 }
 
-/// What the status is of.
+/// The parts that the status shows.
 #[derive(Clone, Copy)]
 pub struct Shown<'e> {
-    /// What decides on requests.
     pub access: &'e Access,
     /// Sessions and organisations.
     pub directory: &'e Directory,
-    /// Handlers, and what they have sent.
+    /// Handlers and held messages.
     pub notifications: &'e Notifications,
 }
 
-/// What `GET status` answers.
+/// The answer to `GET status`.
 pub fn status(host: &impl Host, scope: &Shown<'_>, (offset, limit): (usize, usize), now: UnixMillis) -> Value {
     let Shown { directory, notifications, .. } = *scope;
     let sessions: Vec<Value> =
@@ -263,7 +266,7 @@ fn shown(usages: Vec<(LimitScope, Usage)>) -> Vec<Value> {
     usages.into_iter().map(limit).collect()
 }
 
-/// The hosts of the URLs that have answered 410, and whose handlers' they are.
+/// The hosts of the URLs that answered 410, with the handlers that use them.
 fn disabled_targets(host: &impl Host, notifications: &Notifications) -> Vec<Value> {
     let disabled = disabled::disabled(host).unwrap_or_default();
     let of_handlers =

@@ -5,18 +5,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::json;
 
-/// In UTC with milliseconds, such as `2026-11-21T08:15:30.250Z`; `None` past the year 9999.
+/// UTC with milliseconds, such as `2026-11-21T08:15:30.250Z`; `None` past the year 9999.
 pub fn rfc3339_millis(unix_millis: u64) -> Option<String> {
     text(humantime::format_rfc3339_millis(system_time(unix_millis)?))
 }
 
-/// In UTC with whole seconds, such as `2026-11-21T08:15:30Z`; `None` past the year 9999.
+/// UTC with whole seconds, such as `2026-11-21T08:15:30Z`; `None` past the year 9999.
 pub fn rfc3339_seconds(unix_millis: u64) -> Option<String> {
     text(humantime::format_rfc3339_seconds(system_time(unix_millis)?))
 }
 
-/// A date and a time in UTC without seconds, as Tyk writes when a version ends: `2030-12-31 23:59`. In Unix milliseconds;
-/// `None` for anything else, and before 1970.
+/// Parses a UTC date and time without seconds, as in Tyk's expiry dates of versions: `2030-12-31 23:59`. Returns Unix
+/// milliseconds, or `None` for any other text and for dates before 1970.
 pub fn parse_minutes(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(' ').filter(|(date, time)| date.len() == 10 && time.len() == 5)?;
     let since = humantime::parse_rfc3339(&format!("{date}T{time}:00Z")).ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -30,7 +30,7 @@ pub fn basic_iso8601(unix_millis: u64) -> Option<String> {
 
 /// Whether `date` (`2026-11-21`) and `time` (`08:15:30`) exist.
 pub fn is_date_and_time(date: &str, time: &str) -> bool {
-    // humantime knows no date before 1970, and the calendar repeats itself every 400 years.
+    // humantime knows no date before 1970. The calendar repeats every 400 years.
     let Some((year, month_and_day)) = date.split_at_checked(4) else { return false };
     let Ok(year) = year.parse::<u16>() else { return false };
     humantime::parse_rfc3339(&format!("{}{month_and_day}T{time}Z", 2000_u16.saturating_add(year % 400))).is_ok()
@@ -45,13 +45,13 @@ pub fn is_offset(offset: &str) -> bool {
     offset == "Z" || parts.is_some_and(|(hours, minutes)| number(hours, 24) && number(minutes, 60))
 }
 
-/// One of the three forms of RFC 9110, section 5.6.7, as Unix milliseconds.
+/// Parses one of the three date forms of RFC 9110, section 5.6.7. Returns Unix milliseconds.
 pub fn parse_http_date(text: &str) -> Option<u64> {
     let since = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok()
 }
 
-/// A duration as Go writes it, such as `1m30s` or `1.5h`, in whole seconds; `None` for anything else.
+/// Parses a duration in Go's form, such as `1m30s` or `1.5h`. Returns whole seconds, or `None` for any other text.
 pub fn go_duration_secs(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 8] =
         [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("μs", 1e-6), ("ms", 1e-3), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
@@ -71,7 +71,7 @@ fn system_time(unix_millis: u64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(unix_millis))
 }
 
-/// `to_string` would panic past the year 9999.
+/// Formats without a panic: `to_string` panics past the year 9999.
 fn text(time: humantime::Rfc3339Timestamp) -> Option<String> {
     let mut text = String::new();
     write!(text, "{time}").ok().map(|()| text)
@@ -84,7 +84,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn instants_are_written_up_to_the_year_9999() {
+    fn times_are_formatted_up_to_the_year_9999() {
         let at = 1_795_249_000_250;
         assert_eq!(rfc3339_millis(at).as_deref(), Some("2026-11-21T08:16:40.250Z"));
         assert_eq!(rfc3339_seconds(at).as_deref(), Some("2026-11-21T08:16:40Z"));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_times_and_offsets_exist_or_not() {
+    fn dates_times_and_offsets_that_do_not_exist_are_refused() {
         for (date, time) in [("2024-02-29", "23:59:59"), ("0001-01-01", "00:00:00"), ("9999-12-31", "12:00:00")] {
             assert!(is_date_and_time(date, time), "{date} {time}");
         }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_end_at_a_minute() {
+    fn expiry_dates_of_versions_have_no_seconds() {
         assert_eq!(parse_minutes("1970-01-01 00:01"), Some(60_000));
         assert_eq!(parse_minutes("2024-02-29 23:59"), Some(1_709_251_140_000));
         for text in
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_those_of_go() {
+    fn durations_are_parsed_as_in_go() {
         for (text, seconds) in
             [("0s", 0), ("10s", 10), ("1m30s", 90), ("1.5h", 5400), ("999ms", 0), ("1h2m3s4ms", 3723)]
         {

@@ -1,5 +1,5 @@
-//! Numbers of things that are configured.
+//! Index types for configured objects.
 
-/// A handler's place in the list of all handlers of a configuration.
+/// The index of a handler in a configuration's list of handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandlerIndex(pub usize);

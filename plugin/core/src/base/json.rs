@@ -1,15 +1,15 @@
-//! What all readers of JSON share.
+//! JSON helpers that all readers share.
 
 use std::mem;
 
 pub use go_template::json::float;
 use serde_json::{Map, Value};
 
-/// Reads JSON text. Everything is read by this function: serde_json's parser is compiled anew for each kind of input and
-/// each type to read.
+/// Parses JSON text. All callers use this one function, because the compiler would generate serde_json's parser again
+/// for each type of input and output.
 ///
 /// # Errors
-/// Where it is none.
+/// The position at which the text stops being JSON.
 pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     let text = std::str::from_utf8(text).map_err(|error| {
         let before = text.get(..error.valid_up_to()).unwrap_or_default();
@@ -24,19 +24,19 @@ pub fn parse(text: &[u8]) -> Result<Value, NotJson> {
     })
 }
 
-/// Where a text is no JSON.
+/// The position at which a text stops being JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON from line {line}, column {column} on")]
 pub struct NotJson {
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The byte in the line, from 1; 0 for the end of the line before.
+    /// Byte in the line, from 1; 0 means the end of the line before.
     pub column: usize,
-    /// The text ends before the value does.
+    /// True if the text ends before its value is complete.
     pub ends_early: bool,
 }
 
-/// What an error calls a value.
+/// Names a value's type in error messages.
 pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -48,7 +48,7 @@ pub fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// An object of these members, whose values are taken. serde's derived code for a struct is ten times as long.
+/// Builds an object and takes the members' values. The code that serde derives for a struct is ten times as long.
 pub fn object(members: &mut [(&str, Value)]) -> Value {
     let mut object = Map::new();
     for (name, value) in members {

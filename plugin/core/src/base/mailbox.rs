@@ -1,4 +1,4 @@
-//! Addresses and the names beside them: what stands in one can end neither a header nor an address list.
+//! E-mail addresses and display names. A checked value can end neither a header nor an address list.
 
 use std::fmt;
 
@@ -9,59 +9,55 @@ use thiserror::Error;
 
 use crate::base::text::cut;
 
-/// Octets of the part before the @, of the part behind it, and of both ([RFC 5321, 4.5.3.1], as corrected by its
-/// erratum 1690).
+/// Length limits in bytes: the part before the @, the part after it, and the whole address ([RFC 5321, 4.5.3.1], as
+/// corrected by its erratum 1690).
 ///
 /// [RFC 5321, 4.5.3.1]: https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1
 const MAX_LOCAL: usize = 64;
 const MAX_DOMAIN: usize = 255;
 const MAX_ADDRESS: usize = 254;
 
-/// Octets of one label of a domain (RFC 1035, 2.3.4).
+/// Maximum bytes of one label of a domain (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// Octets of a name beside an address.
+/// Maximum bytes of a display name.
 const MAX_NAME: usize = 200;
 
-/// Why an address was refused. It does not repeat the address.
+/// Why an address was refused. The error does not repeat the address.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum AddressError {
-    /// No @.
     #[error("has no @")]
     NoAt,
-    /// Several of them.
     #[error("has more than one @")]
     SeveralAts,
     /// A space, a line break, NUL or another control character.
     #[error("has a space or a control character")]
     Blank,
-    /// Not ASCII.
     #[error("has characters other than ASCII: Amazon SES takes none before the @, and a domain is written as xn--…")]
     NotAscii,
-    /// The part before the @ is no dot-atom.
+    /// The part before the @ is not a dot-atom.
     #[error("its part before the @ is not letters, digits and !#$%&'*+-/=?^_`{{|}}~ with single dots between them")]
     Local,
-    /// The part behind the @ is no host name with a dot.
-    #[error("its part behind the @ is not a domain such as example.com")]
+    /// The part after the @ is not a host name with a dot.
+    #[error("its part after the @ is not a domain such as example.com")]
     Domain,
-    /// Too long.
-    #[error("is too long: 64 bytes before the @, 255 behind it, and 254 together are allowed")]
+    #[error("is too long: 64 bytes before the @, 255 after it, and 254 together are allowed")]
     TooLong,
 }
 
 /// An e-mail address, `local@domain`: a dot-atom and a host name with at least one dot.
 ///
-/// Quoted local parts (`"a b"@example.com`) and address literals (`a@[192.0.2.1]`) are legal and refused: nobody has
-/// one, and each provider reads them differently. ASCII only, since Amazon SES has no SMTPUTF8.
+/// Quoted local parts (`"a b"@example.com`) and address literals (`a@[192.0.2.1]`) are legal but refused: they are
+/// hardly used, and each provider reads them differently. Only ASCII is accepted, because Amazon SES has no SMTPUTF8.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Address(String);
 
 impl Address {
-    /// From an address without a name; white space around it is not taken off.
+    /// Parses an address without a display name. White space around it is not removed.
     ///
     /// # Errors
-    /// When it is none, see [`AddressError`].
+    /// [`AddressError`] says why the text is not an address.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(AddressError::Blank);
@@ -85,7 +81,6 @@ impl Address {
         Ok(Address(text.to_owned()))
     }
 
-    /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -110,7 +105,7 @@ fn is_atom(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c))
 }
 
-/// A host name of at least two labels: letters, digits and inner hyphens.
+/// True for a host name of at least two labels. A label has letters, digits and inner hyphens.
 pub fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=MAX_LABEL).contains(&label.len())
@@ -124,23 +119,22 @@ pub fn is_domain(text: &str) -> bool {
 /// Why a name was refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NameError {
-    /// A line break, NUL or another control character, or one that turns the direction of writing.
+    /// The name has a line break, NUL or another control character, or a character that changes the writing direction.
     #[error("has a line break or another control character")]
     Control,
-    /// Too long.
     #[error("is longer than {MAX_NAME} bytes")]
     TooLong,
 }
 
-/// What stands beside an address: one line of text, never empty.
+/// A display name beside an address: one line of text, never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name(String);
 
 impl Name {
-    /// From text that an operator wrote. `None` for nothing but white space.
+    /// Parses text that an operator wrote. Returns `None` for white space alone.
     ///
     /// # Errors
-    /// When it has control characters, or is longer than 200 bytes.
+    /// The name has control characters or is longer than 200 bytes.
     pub fn parse(text: &str) -> Result<Option<Self>, NameError> {
         let text = text.trim();
         if text.chars().any(breaks_a_line) {
@@ -152,25 +146,24 @@ impl Name {
         Ok((!text.is_empty()).then(|| Name(text.to_owned())))
     }
 
-    /// From text that an event brought: control characters and runs of white space become a space, and what is too long
-    /// is cut. `None` when nothing is left.
+    /// Makes a name from text of an event. Control characters and runs of white space become a space, and the name is
+    /// cut at its maximum length. Returns `None` if nothing is left.
     pub fn lossy(text: &str) -> Option<Self> {
         let line = one_line(text);
         let name = cut(&line, MAX_NAME).trim_end();
         (!name.is_empty()).then(|| Name(name.to_owned()))
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// For a header: quoted, or where it is not ASCII in encoded-words ([RFC 2047]), as Amazon SES asks for. Neither
-    /// form has a character that could end it.
+    /// The form for a header: a quoted string, or encoded-words ([RFC 2047]) if the name is not ASCII, as Amazon SES
+    /// requires. Neither form has a character that could end it.
     ///
     /// [RFC 2047]: https://www.rfc-editor.org/rfc/rfc2047
     fn in_header(&self) -> String {
-        /// An encoded-word has at most 75 characters, so that 45 bytes of text fit into its base64.
+        /// An encoded-word has at most 75 characters. 45 bytes of text in base64 fit into it.
         const MAX_WORD: usize = 45;
         if self.0.is_ascii() {
             return format!("\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\""));
@@ -186,30 +179,28 @@ impl Name {
     }
 }
 
-/// Text without line breaks and other control characters: they and runs of white space become one space.
+/// Replaces line breaks, other control characters and runs of white space by one space each.
 pub fn one_line(text: &str) -> String {
     let words = text.split(|c: char| breaks_a_line(c) || c.is_whitespace()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Control characters, Unicode's own line breaks, and what turns the direction of writing: it would show an address
-/// that is none.
+/// True for control characters, Unicode's line breaks, and characters that change the writing direction. The latter
+/// could make a reader see a different address.
 fn breaks_a_line(c: char) -> bool {
     let is_break = c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     is_break || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// An address and perhaps a name.
+/// An address with an optional display name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
-    /// The address.
     pub address: Address,
-    /// Whose it is.
     pub name: Option<Name>,
 }
 
 impl Mailbox {
-    /// As in a header of a message: `local@domain`, or `"Name" <local@domain>`. ASCII only.
+    /// The form for a header of an email: `local@domain`, or `"Name" <local@domain>`. ASCII only.
     pub fn in_header(&self) -> String {
         match &self.name {
             Some(name) => format!("{} <{}>", name.in_header(), self.address),

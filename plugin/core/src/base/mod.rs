@@ -1,4 +1,4 @@
-//! Values and texts that every other module may use.
+//! Values and text functions that all other modules may use.
 
 pub mod datetime;
 pub mod ids;

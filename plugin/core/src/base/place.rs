@@ -1,6 +1,6 @@
-//! Places in a JSON document, as error messages name them.
+//! Paths in a JSON document, as error messages show them.
 
-/// `path.name`, or `path["na.me"]` where the name is no plain word.
+/// `path.name`, or `path["na.me"]` if the name is not a plain word.
 pub fn member(path: &str, name: &str) -> String {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     match (path, plain) {
@@ -15,12 +15,12 @@ pub fn item(path: &str, index: usize) -> String {
     format!("{path}[{index}]")
 }
 
-/// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
+/// ` (did you mean "x"?)` with the closest of `known`, or an empty text if none is close.
 pub fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     nearest(name, &mut known.into_iter())
 }
 
-/// Compiled once for all kinds of lists.
+/// The part that is compiled once for all types of lists.
 fn nearest(name: &str, known: &mut dyn Iterator<Item = &str>) -> String {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.map(|candidate| (distance(candidate), candidate)).min();

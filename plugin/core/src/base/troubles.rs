@@ -1,13 +1,13 @@
-//! What fails at every tick is told once, and again when it has worked in between.
+//! Logs a failure that repeats at every tick once, and again only after a success.
 
 use std::fmt::Display;
 
-/// What fails at present.
+/// The operations that fail at present.
 #[derive(Debug, Default)]
 pub struct Troubles(Vec<&'static str>);
 
 impl Troubles {
-    /// Logs that `what` fails, unless it failed before.
+    /// Logs that `what` fails, unless it already failed at the last attempt.
     pub fn fails(&mut self, what: &'static str, error: &dyn Display) {
         if !self.0.contains(&what) {
             self.0.push(what);
@@ -15,7 +15,7 @@ impl Troubles {
         }
     }
 
-    /// `what` works.
+    /// Records that `what` works.
     pub fn works(&mut self, what: &'static str) {
         if !self.0.is_empty() {
             self.0.retain(|failing| *failing != what);
@@ -30,7 +30,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_trouble_is_new_when_it_has_been_over() {
+    fn a_failure_is_logged_again_after_a_success() {
         let mut troubles = Troubles::default();
         troubles.fails("a", &"x");
         troubles.fails("b", &"x");

@@ -1,4 +1,4 @@
-//! Checked units that the whole core passes around.
+//! Checked units that the whole core uses.
 
 use std::fmt;
 
@@ -9,29 +9,29 @@ use crate::base::datetime;
 
 /// A point in time: milliseconds since the Unix epoch.
 ///
-/// The adapter reads the clock once per callback and passes this down; the core never reads a clock.
+/// The adapter reads the clock once per callback and passes this value down. The core never reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
-    /// From the nanoseconds that a proxy-wasm host reports.
+    /// Converts the nanoseconds that a proxy-wasm host reports.
     pub fn from_nanos(nanos: u64) -> Self {
         UnixMillis(nanos / 1_000_000)
     }
 
-    /// Whether a clock that is right can show it. A host without one may give the time since its start, or a part of
-    /// the number; nobody can tell then what has expired.
+    /// True if a correct clock can show this time. A host without a clock may give the time since its start, or a part
+    /// of the number. Then it is unknown which keys have expired.
     pub fn is_of_a_clock(self) -> bool {
         const JANUARY_2020: u64 = 1_577_836_800_000;
         self.0 >= JANUARY_2020
     }
 
-    /// This time plus `millis`, or the end of time.
+    /// This time plus `millis`, or the largest time.
     pub fn plus(self, millis: u64) -> Self {
         UnixMillis(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds since `earlier`; 0 when `earlier` lies ahead, as after a clock that stepped back.
+    /// Milliseconds since `earlier`. The result is 0 if `earlier` is in the future, as after a clock was set back.
     pub fn since(self, earlier: UnixMillis) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -52,22 +52,22 @@ impl UnixMillis {
     }
 }
 
-/// How far ahead a time may lie that another VM has just read: VMs read the clock once per callback, and use what they
-/// have read until its end. A time further ahead is of a clock that has been set back since.
+/// How far in the future a time may be that another VM has just read. A VM reads the clock once per callback and uses
+/// that value until the callback ends. A time further in the future was read before the clock was set back.
 pub const CLOCK_SKEW_MS: u64 = 1000;
 
-/// Whether a lease that was last renewed for `length_ms` still runs.
+/// True while a lease that was last renewed for `length_ms` is valid.
 pub fn is_leased(until: UnixMillis, length_ms: u64, now: UnixMillis) -> bool {
     now < until && until.since(now) <= length_ms.saturating_add(CLOCK_SKEW_MS)
 }
 
-/// When something is due that was put off at `from` until `due`. Where the clock has been set back since, at once: too
-/// early is better than an hour late.
+/// When something is due that was delayed at `from` until `due`. If the clock has been set back since, it is due at
+/// once: too early is better than an hour late.
 pub fn set_right(due: UnixMillis, from: UnixMillis, now: UnixMillis) -> UnixMillis {
     if from.since(now) <= CLOCK_SKEW_MS { due } else { now }
 }
 
-/// A number that stands for these texts, in their order and apart from each other.
+/// A hash of these texts. Their order and their boundaries count.
 pub fn fingerprint(parts: &[&str]) -> u64 {
     let mut md5 = Md5::new();
     for part in parts {
@@ -78,7 +78,7 @@ pub fn fingerprint(parts: &[&str]) -> u64 {
     u64::from_le_bytes(digest.first_chunk().copied().unwrap_or_default())
 }
 
-/// A percentage in (0, 100], kept in millionths so that crossings are computed in integers.
+/// A percentage in (0, 100], stored in millionths, so that thresholds are computed with integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent {
     millionths: u32,
@@ -95,12 +95,12 @@ impl Percent {
         Some(Percent { millionths })
     }
 
-    /// From [`Percent::millionths`]; `None` for anything outside (0, 100] percent.
+    /// Converts from [`Percent::millionths`]; `None` for anything outside (0, 100] percent.
     pub fn from_millionths(millionths: u32) -> Option<Self> {
         (1..=100_000_000).contains(&millionths).then_some(Percent { millionths })
     }
 
-    /// In millionths of a percent.
+    /// Millionths of a percent.
     pub fn millionths(self) -> u32 {
         self.millionths
     }
@@ -113,7 +113,7 @@ impl Percent {
 }
 
 impl fmt::Display for Percent {
-    /// `80`, or `80.5` where the configuration said so.
+    /// `80`, or `80.5` if the configuration has decimals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, rest) = (self.millionths / 1_000_000, self.millionths % 1_000_000);
         if rest == 0 {
@@ -132,7 +132,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn time_is_written_as_rfc3339() {
+    fn time_is_formatted_as_rfc3339() {
         assert_eq!(UnixMillis(0).to_rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(UnixMillis(1_792_570_530_250).to_rfc3339(), "2026-10-21T08:15:30.250Z");
         assert_eq!(UnixMillis(u64::MAX).to_rfc3339(), "");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_does_not_wait_for_a_clock_that_is_set_back() {
+    fn delayed_work_is_due_at_once_after_the_clock_was_set_back() {
         let due = |now| set_right(UnixMillis(70_000), UnixMillis(60_000), UnixMillis(now));
         assert_eq!(due(60_000), UnixMillis(70_000));
         assert_eq!(due(59_500), UnixMillis(70_000));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_runs_although_its_holder_read_the_clock_later() {
+    fn a_lease_is_valid_although_its_holder_read_the_clock_later() {
         let runs = |now| is_leased(UnixMillis(62_000), 2000, UnixMillis(now));
         assert!(runs(61_999) && runs(60_000) && runs(59_999) && runs(59_000));
         assert!(!runs(62_000), "it is over");
@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_count_is_the_first_at_or_above_the_share(tenths in 1_u64..=1000, max in 1_u64..1_000_000_000) {
+        fn the_threshold_count_is_the_first_at_or_above_the_percentage(tenths in 1_u64..=1000, max in 1_u64..1_000_000_000) {
             #[allow(clippy::cast_precision_loss)]
             let at = Percent::new(tenths as f64 / 10.0).unwrap().count_of(max);
             prop_assert!(u128::from(at) * 1000 >= u128::from(tenths) * u128::from(max));

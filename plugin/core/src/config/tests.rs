@@ -30,7 +30,7 @@ fn api_with(handler: Value) -> Value {
     json!({ "apis": [{ "api_id": "a", "event_handlers": { "events": { "AuthFailure": [handler] } } }] })
 }
 
-/// The configuration of `product.md`, section 2.
+/// A configuration with every part of the main path.
 fn full() -> Value {
     json!({
         "apis": [{

@@ -1,4 +1,4 @@
-//! What an attempt came to, and when to try again.
+//! The result of an attempt, and the time of the next one.
 
 use std::fmt;
 
@@ -6,41 +6,41 @@ use super::{Delivery, Retries};
 use crate::base::{UnixMillis, datetime, fingerprint};
 use crate::host::{CalloutRefused, CalloutReply};
 
-/// How one attempt ended.
+/// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// 2xx.
     Delivered,
-    /// Worth another attempt.
+    /// The attempt failed, and another one may succeed.
     Failed(Failure),
-    /// A status that another attempt would not change: 4xx, but for 408, 425 and 429.
+    /// A status that another attempt would not change: 4xx except 408, 425 and 429.
     Refused(u16),
-    /// 410: the receiver wants nothing more, ever.
+    /// 410: the receiver wants no more messages.
     Gone,
 }
 
-/// Why an attempt failed that is worth another.
+/// Why an attempt failed that is repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The proxy did not start it.
     NotStarted(CalloutRefused),
-    /// No response headers came: the connection was reset, or the cluster went away.
+    /// No response headers came: the connection was reset, or the cluster was removed.
     NoResponse,
-    /// The proxy answered 503 in the target's place: no connection could be made.
+    /// The proxy answered 503 instead of the target, because it could make no connection.
     Unreachable,
-    /// The proxy answered 504 in the target's place: the time for the attempt was over.
+    /// The proxy answered 504 instead of the target, because the time-out passed.
     TimedOut,
-    /// Any other status: 408, 425, 429, 5xx, and redirects, which are not followed.
+    /// Any other status: 408, 425, 429, 5xx, or a redirect, which is not followed.
     Status {
         /// The status.
         status: u16,
-        /// The milliseconds that `Retry-After` asks for.
+        /// The delay that `Retry-After` asks for, in milliseconds.
         retry_after_ms: Option<u64>,
     },
 }
 
 impl DeliveryOutcome {
-    /// Of a reply that came `now`.
+    /// Judges a reply that came at `now`.
     pub fn of_reply(reply: &CalloutReply, now: UnixMillis) -> Self {
         match (reply.status, reply.by_proxy) {
             (None, _) => DeliveryOutcome::Failed(Failure::NoResponse),
@@ -58,7 +58,7 @@ impl DeliveryOutcome {
         }
     }
 
-    /// One word, for statistics.
+    /// The label in statistics.
     pub fn label(&self) -> &'static str {
         match self {
             DeliveryOutcome::Delivered => "delivered",
@@ -94,7 +94,7 @@ impl fmt::Display for DeliveryOutcome {
     }
 }
 
-/// Seconds, or a date as RFC 9110 writes it.
+/// Parses seconds, or a date in a form of RFC 9110.
 pub fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
@@ -104,11 +104,11 @@ pub fn retry_after_ms(value: &str, now: UnixMillis) -> Option<u64> {
 }
 
 impl Retries {
-    /// Milliseconds until the attempt after `delivery.attempts` failed ones; `None` when they were the last.
+    /// Milliseconds until the next attempt after `delivery.attempts` failed ones; `None` if these were the last.
     ///
-    /// The back-off doubles from `base_delay_ms` up to `max_delay_ms`, with full jitter. A row of short delays must not
-    /// use all attempts up while a receiver restarts: attempt n + 2 comes no sooner than the first n back-offs together
-    /// could have taken. A receiver's `Retry-After` is a lower bound, up to `max_delay_ms`.
+    /// The back-off doubles from `base_delay_ms` to `max_delay_ms`, with full jitter. Several short delays must not use
+    /// up all attempts while a receiver restarts: attempt n + 2 comes no sooner than the sum of the maximum of the
+    /// first n back-offs. A receiver's `Retry-After` is a lower bound, up to `max_delay_ms`.
     pub fn next_delay_ms(&self, delivery: &Delivery, failure: &Failure, now: UnixMillis) -> Option<u64> {
         if delivery.attempts >= self.max_attempts {
             return None;
@@ -125,15 +125,15 @@ impl Retries {
         Some(jittered.max(asked_for))
     }
 
-    /// The longest back-off after so many attempts.
+    /// The longest back-off after this number of attempts.
     fn back_off_ms(&self, attempts: u32) -> u64 {
         let doublings = attempts.saturating_sub(1).min(63);
         self.base_delay_ms.saturating_mul(1_u64.wrapping_shl(doublings)).min(self.max_delay_ms)
     }
 }
 
-/// A delay in 0..=`ceiling` that is the same for one attempt of one delivery, and spread over all of them: the core
-/// has no source of randomness, and needs none.
+/// A delay in 0..=`ceiling`. It is the same for one attempt of one message, and spread over all of them. The core has
+/// no source of randomness and needs none.
 fn jitter(delivery: &Delivery, ceiling: u64) -> u64 {
     let random = fingerprint(&[&delivery.id, &delivery.attempts.to_string()]);
     let scaled = u128::from(random).saturating_mul(u128::from(ceiling).saturating_add(1)) >> 64;

@@ -1,4 +1,4 @@
-//! What delivery asks of those who write messages.
+//! The interface through which delivery asks the code that makes messages.
 
 use crate::base::UnixMillis;
 use crate::delivery::{
@@ -6,21 +6,20 @@ use crate::delivery::{
 };
 use crate::host::{Callout, CalloutReply, Callouts, Host, StoreError};
 
-/// Knows the handlers of a configuration and what a message says. The dispatcher knows neither.
+/// Knows a configuration's handlers and the content of messages, which the dispatcher does not.
 pub trait Author {
-    /// The configuration.
     fn placement(&self) -> &Placement;
 
-    /// How many attempts may be under way.
+    /// The maximum numbers of attempts in flight.
     fn limits(&self) -> InFlightLimits;
 
-    /// What needs a cluster.
+    /// The settings and targets that need a cluster.
     fn use_of(&self, cluster: &str) -> Option<&ClusterUse>;
 
-    /// The request of an attempt that begins `now`; `None` where the content does not decode.
+    /// The request of an attempt that begins at `now`; `None` if the content does not decode.
     fn callout(&self, delivery: &Delivery, now: UnixMillis) -> Option<Callout>;
 
-    /// What the reply to an attempt means.
+    /// The meaning of the reply to an attempt.
     fn outcome(
         &self,
         host: &impl Callouts,
@@ -29,14 +28,14 @@ pub trait Author {
         now: UnixMillis,
     ) -> DeliveryOutcome;
 
-    /// A message of the configuration before, as this one sends it; `None` where it has no such handler.
+    /// Converts a message of the former configuration to the current one; `None` if it no longer has the handler.
     fn adopt(&self, delivery: Delivery, now: UnixMillis) -> Option<Delivery>;
 
-    /// Puts a tally's message in its place, and returns it. `None`: the tally is no longer there, belongs to another
-    /// configuration, or its handler was removed.
+    /// Replaces a tally by its message, and returns the message. `None` if the tally is no longer there, belongs to
+    /// another configuration, or an update removed its handler.
     ///
     /// # Errors
-    /// As for any update of shared data; the tally then stays.
+    /// Any error of an update of shared data. The tally stays then.
     fn close(
         &self,
         host: &impl Host,
@@ -45,9 +44,9 @@ pub trait Author {
         now: UnixMillis,
     ) -> Result<Option<Delivery>, StoreError>;
 
-    /// Gives the claim of a message back that was not delivered.
+    /// Releases the cool-down claim of a message that was not delivered.
     ///
     /// # Errors
-    /// As for any update of shared data; the claim then lasts to its end.
+    /// Any error of an update of shared data. The claim then lasts until its end.
     fn release(&self, host: &impl Host, claim: &Claim) -> Result<(), StoreError>;
 }

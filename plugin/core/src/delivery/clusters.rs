@@ -1,6 +1,6 @@
-//! Clusters that the proxy does not know, so that nothing reaches their targets: one error line for each, and a gauge.
+//! Clusters that the proxy does not have: one error line for each, and a gauge.
 //!
-//! One value in shared data: of all VMs, the one that is refused first logs the line.
+//! They are in one value in shared data. The VM that is refused first logs the line.
 
 use std::collections::BTreeSet;
 
@@ -13,23 +13,22 @@ use crate::host::{Change, Metrics, SharedData, StoreError, read, update};
 const KEY: &str = "tb1/x";
 const VERSION: u8 = 2;
 
-/// Clusters that are remembered.
+/// The maximum number of clusters that are stored.
 const CAPACITY: usize = 64;
 
-/// Targets that a message names.
+/// The maximum number of targets in a log line.
 const MAX_SHOWN: usize = 8;
 
-/// What needs a cluster.
+/// The settings and targets that need a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterUse {
-    /// The settings that name it.
     pub paths: Vec<String>,
     /// Host and port of each target.
     pub targets: BTreeSet<String>,
 }
 
 impl ClusterUse {
-    /// The targets, or the first of many.
+    /// The targets as text; if there are many, only the first.
     pub fn shown_targets(&self) -> String {
         let shown: Vec<&str> = self.targets.iter().take(MAX_SHOWN).map(String::as_str).collect();
         match self.targets.len().saturating_sub(shown.len()) {
@@ -39,20 +38,19 @@ impl ClusterUse {
     }
 }
 
-/// What is needed, by a cluster's name.
+/// The uses of clusters, by the cluster's name.
 pub type Clusters = LiteMap<String, ClusterUse>;
 
-/// What a VM knows of them, as of its last tick.
+/// The unknown clusters, as of this VM's last tick.
 #[derive(Debug, Default)]
 pub struct UnknownClusters(BTreeSet<u64>);
 
 impl UnknownClusters {
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Reads what all VMs have found out. Bytes that do not decode are none.
+    /// Reads the unknown clusters of all VMs. Bytes that do not decode count as none.
     ///
     /// # Errors
     /// When the host refuses.
@@ -61,7 +59,7 @@ impl UnknownClusters {
         Ok(())
     }
 
-    /// The proxy has refused a callout to a target because it does not know the cluster.
+    /// Called when the proxy refused a callout because it does not have the cluster.
     pub fn refused(&mut self, host: &(impl SharedData + Metrics), used: Option<&ClusterUse>, target: &Target) {
         let cluster = &target.cluster;
         let own = fingerprint(&[cluster]);
@@ -82,7 +80,7 @@ impl UnknownClusters {
         }
     }
 
-    /// The proxy has started a callout by that cluster.
+    /// Called when the proxy started a callout through a cluster.
     pub fn found(&mut self, host: &(impl SharedData + Metrics), cluster: &str) {
         let own = fingerprint(&[cluster]);
         if self.0.is_empty() || !self.0.remove(&own) {
@@ -98,7 +96,7 @@ impl UnknownClusters {
     }
 }
 
-/// A configuration begins: what was unknown to the one before may not be named any more.
+/// Called when a configuration begins. It may no longer name the clusters that were unknown before.
 ///
 /// # Errors
 /// When the host refuses.

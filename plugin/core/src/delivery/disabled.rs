@@ -1,7 +1,6 @@
-//! Endpoints that have answered 410 Gone: nothing is sent to them until there is another configuration.
+//! Endpoints that answered 410 Gone. Nothing is sent to them until the configuration changes.
 //!
-//! A configuration that is started anew begins without disabled
-//! endpoints of its own, even if it was in force before.
+//! A configuration that starts again has no disabled endpoints, even if it was in use before.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +11,14 @@ use crate::host::{Change, Metric, Metrics, SharedData, StoreError, read, update}
 const KEY: &str = "tb1/disabled";
 const VERSION: u8 = 2;
 
-/// Endpoints that are remembered. What is more pushes out the oldest, which is then asked again.
+/// The maximum number of endpoints. A further one evicts the oldest, which then gets messages again.
 pub const CAPACITY: usize = 256;
 
 /// A configuration's fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigId(pub u64);
 
-/// The endpoints that are disabled, each for a configuration.
+/// The disabled endpoints, each for one configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disabled {
     latest: Option<ConfigId>,
@@ -27,23 +26,22 @@ pub struct Disabled {
 }
 
 impl Disabled {
-    /// Whether one is.
+    /// True if the configuration's endpoint is disabled.
     pub fn contains(&self, config: ConfigId, endpoint: EndpointId) -> bool {
         self.entries.contains(&(config, endpoint))
     }
 
-    /// Whether no other configuration has begun since this one.
+    /// True if no other configuration has started since this one.
     pub fn is_latest(&self, config: ConfigId) -> bool {
         self.latest.is_none_or(|latest| latest == config)
     }
 
-    /// How many are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 }
 
-/// A VM starts with a configuration; returns whether another one began last.
+/// Called when a VM starts with a configuration. Returns true if another configuration started last.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -76,7 +74,7 @@ pub fn disable(host: &(impl SharedData + Metrics), config: ConfigId, endpoint: E
     changed.map(drop)
 }
 
-/// Those that are. A table that does not decode has none: the next 410 writes it anew.
+/// Reads the disabled endpoints. If the table does not decode, there are none, and the next 410 overwrites it.
 ///
 /// # Errors
 /// When the host refuses.
@@ -88,7 +86,7 @@ fn change(host: &(impl SharedData + Metrics), step: impl Fn(&mut Disabled) -> bo
     update(host, KEY, |stored| {
         let mut table = Disabled::decode(stored.as_deref()).unwrap_or_else(|| {
             host.count(Metric::CorruptRecords);
-            log::error!("{KEY}: the table of disabled endpoints does not decode; it begins anew");
+            log::error!("{KEY}: the table of disabled endpoints does not decode; it is replaced");
             Disabled::default()
         });
         Ok(if step(&mut table) { Change::Write(table.encode(), true) } else { Change::Keep(false) })
@@ -126,7 +124,7 @@ mod tests {
         begin(&host, A).unwrap();
         disable(&host, A, GONE).unwrap();
         begin(&host, A).unwrap();
-        assert!(is_disabled(&host, A), "a VM more of the same configuration");
+        assert!(is_disabled(&host, A), "another VM of the same configuration");
         begin(&host, B).unwrap();
         assert!(!is_disabled(&host, B));
         begin(&host, A).unwrap();
@@ -134,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_begins_anew_where_it_is_foreign() {
+    fn the_table_is_bounded_and_foreign_bytes_are_replaced() {
         let host = MemoryHost::default();
         for endpoint in 0..1000 {
             disable(&host, A, EndpointId(endpoint)).unwrap();

@@ -1,7 +1,7 @@
-//! The one VM that sends: it holds the lease, follows the taken slots, and sees every attempt to its end.
+//! The VM that sends: it holds the lease, follows the used slots, and finishes every attempt.
 //!
-//! What this VM knows in memory is a cache of what is in shared data. A VM that takes over starts from the slots alone
-//! and sends again what was in flight, with the same id.
+//! Its memory is a cache of shared data. A VM that takes over starts from the slots alone. It sends messages that were
+//! in flight again, with the same id.
 
 mod follow;
 mod settle;
@@ -19,20 +19,20 @@ use crate::delivery::{
 };
 use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
 
-/// How long a taken slot may stay without a message: whoever reserved it died before filling it.
+/// How long a slot may be reserved without a message. After that, the VM that reserved it has died.
 const ABANDONED_AFTER_MS: u64 = 10_000;
 
-/// How long attempts that are under way may hold up the handing over of the lease. Who takes over sends again what has
-/// not ended by then: such a message can arrive twice.
+/// How long attempts in flight may delay a handover of the lease. The new holder sends messages again whose attempts
+/// have not ended by then, so duplicates are possible.
 const HANDOVER_MS: u64 = 5000;
 
-/// How long after an attempt's time is over its reply may come.
+/// How long a reply may be late after an attempt's time-out.
 const REPLY_PATIENCE_MS: u64 = 5000;
 
-/// The VM that leads makes a digest first, if it can.
+/// How long other VMs wait until they make a digest that the leading VM has not made.
 const LEADER_FIRST_MS: u64 = 1500;
 
-// What can fail at every tick.
+// Operations that can fail at every tick.
 const CLUSTERS: &str = "the clusters that are unknown";
 const SUCCESSION: &str = "the configurations before this one";
 const LEASE: &str = "the dispatcher's lease";
@@ -40,16 +40,16 @@ const DISABLED: &str = "the disabled targets";
 const HELD: &str = "held messages cannot be listed";
 const WAKE_UPS: &str = "messages wait for the next tick";
 
-/// The dispatching side of one VM.
+/// The dispatching part of one VM.
 #[derive(Debug)]
 pub struct Dispatcher {
     vm: u64,
     config: ConfigId,
     lease_until: UnixMillis,
     last_tick: UnixMillis,
-    /// How many there were.
+    /// The number of ticks so far.
     ticks: u64,
-    /// Since when the lease is wanted by a VM of the latest configuration.
+    /// The time since which a VM of the latest configuration has wanted the lease.
     retiring: Option<UnixMillis>,
     schedule: Schedule,
     in_flight: HashMap<CalloutId, Attempt>,
@@ -58,11 +58,11 @@ pub struct Dispatcher {
     succession: Succession,
     lookups: Lookups,
     unknown: UnknownClusters,
-    /// Handlers of which it was said that they are gone, or send elsewhere.
+    /// Handlers for which a removal or a new URL was logged.
     said: BTreeSet<String>,
 }
 
-/// An attempt whose reply has not come.
+/// An attempt without a reply so far.
 #[derive(Debug)]
 struct Attempt {
     slot: Slot,
@@ -71,7 +71,7 @@ struct Attempt {
     began: u64,
 }
 
-/// Who has the lease, as a tick found it.
+/// The holder of the lease, as a tick found it.
 enum Leader {
     Own,
     /// A VM of this configuration.
@@ -79,7 +79,7 @@ enum Leader {
 }
 
 impl Dispatcher {
-    /// For the VM of that number (see [`lease::register_vm`]).
+    /// Made for the VM with this number (see [`lease::register_vm`]).
     pub fn new(vm: u64, config: ConfigId) -> Self {
         Dispatcher {
             vm,
@@ -99,11 +99,11 @@ impl Dispatcher {
         }
     }
 
-    /// Renews or takes the lease; its holder looks through all slots and sends what is due.
+    /// Renews or takes the lease. The holder checks all slots and sends the messages that are due.
     pub fn on_tick(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
         let held_before = self.leads(now);
         if now < self.last_tick {
-            // The clock has been set back: what waits is looked at anew.
+            // The clock was set back, so the waiting slots are read again.
             self.schedule.retain_idle(|_| false);
         }
         self.last_tick = now;
@@ -115,13 +115,13 @@ impl Dispatcher {
             Err(error) => self.troubles.fails(CLUSTERS, &error),
         }
         if let Leader::Other(leader) = self.hold_lease(host, now) {
-            // What is in flight stays known: should this VM lead again before the reply, it must not send it again.
+            // Attempts in flight stay known. If this VM leads again before the reply, it must not repeat them.
             self.schedule.retain_idle(|_| false);
             return self.mind_own(host, author, leader, now);
         }
         if !held_before {
             log::debug!("VM {} dispatches from now on", self.vm);
-            // Another VM may have had the lease between two ticks of this one, and used slots anew.
+            // Another VM may have held the lease between two ticks of this one, and may have used slots again.
             self.schedule.forget_waiting();
             if let Err(error) = host.listen() {
                 self.troubles.fails(WAKE_UPS, &error);
@@ -134,7 +134,7 @@ impl Dispatcher {
         self.report(host, held, now);
     }
 
-    /// Sends what it was woken for.
+    /// Sends the messages that wake-ups announced.
     pub fn on_wake(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
         if self.leads(now) {
             self.drain_wakeups(host, author, now);
@@ -142,7 +142,7 @@ impl Dispatcher {
         }
     }
 
-    /// Judges an attempt, unless the callout is not one of this dispatcher's.
+    /// Judges an attempt, unless the callout is another component's.
     pub fn on_reply(
         &mut self,
         host: &impl Host,
@@ -159,11 +159,11 @@ impl Dispatcher {
         }
     }
 
-    /// Gives up the lease, as the configuration that this VM works for goes.
+    /// Gives up the lease when this VM's configuration ends.
     pub fn on_shutdown(&mut self, host: &impl Host, author: &impl Author) {
         self.give_up_lease(host);
         if let Err(error) = succession::end(host, author.placement().scope, author.placement().id) {
-            log::warn!("what it still holds is not taken over: {error}");
+            log::warn!("its held messages are not taken over: {error}");
         }
     }
 
@@ -241,7 +241,7 @@ impl Dispatcher {
         }
         let mut is_fresh = false;
         while let Some(slot) = self.schedule.next(author.limits(), now) {
-            // An update may have begun since the last tick.
+            // An update may have started since the last tick.
             if !is_fresh {
                 self.look_at_succession(host, author);
                 is_fresh = true;
@@ -253,7 +253,7 @@ impl Dispatcher {
                     continue;
                 }
                 Err(error) => {
-                    // The next tick looks at it again, and frees it if it does not decode.
+                    // The next tick reads the slot again, and frees it if it does not decode.
                     log::error!("slot {}: {error}", slot.0);
                     self.schedule.forget(slot);
                     continue;
@@ -279,7 +279,7 @@ impl Dispatcher {
         }
         let Some(callout) = author.callout(&delivery, now) else {
             host.count(Metric::CorruptRecords);
-            log::error!("{}: what it says does not decode; its slot is freed", delivery);
+            log::error!("{}: its content does not decode; its slot is freed", delivery);
             return self.discard(host, slot);
         };
         let target = &delivery.target;
@@ -307,8 +307,8 @@ impl Dispatcher {
         }
     }
 
-    /// Makes the message that a count becomes when its time is over. Events that are counted meanwhile are in it, or
-    /// find that it is gone.
+    /// Makes the message of a tally whose time is over. An event that is counted meanwhile is included, or finds that
+    /// the tally no longer exists.
     fn close_tally(&mut self, host: &impl Host, author: &impl Author, slot: Slot, tally: &Tally, now: UnixMillis) {
         self.schedule.forget(slot);
         let made = author.close(host, &self.succession, (slot, tally), now);

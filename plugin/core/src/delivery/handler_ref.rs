@@ -1,20 +1,20 @@
-//! What a held message remembers of its handler, to find it in a later configuration.
+//! A held message's reference to its handler, which finds it in a later configuration.
 
 use serde::{Deserialize, Serialize};
 
-/// The list of the configuration that a handler is an entry of: `apis[orders].AuthFailure`.
+/// The path of the list that a handler is in, such as `apis[orders].AuthFailure`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ListPath(pub String);
 
 impl ListPath {
-    /// Of a handler's name: what stands before the brackets at its end, or all of it.
+    /// Taken from a handler's name: the part before the brackets at its end, or all of it.
     pub fn of(name: &str) -> Self {
         let (plain, _number) = name.rsplit_once('#').unwrap_or((name, ""));
         let list = plain.strip_suffix(']').and_then(|_| plain.rsplit_once('['));
         ListPath(list.map_or(name, |(list, _)| list).to_owned())
     }
 
-    /// Whether a name in this list is its entry's label, not its number.
+    /// True if a name in this list has a label, not a number.
     pub fn is_labelled(&self, name: &str) -> bool {
         let rest = name.strip_prefix(&self.0).unwrap_or_default();
         let entry = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -22,15 +22,15 @@ impl ListPath {
     }
 }
 
-/// What a held message remembers of its handler, to find it in a later configuration.
+/// A held message's reference to its handler, which finds it in a later configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandlerRef {
-    /// See [`Handler::name`].
+    /// The handler's name, see [`Handler::name`].
     pub name: String,
-    /// The list that it was in.
+    /// The list of the handler.
     pub place: ListPath,
-    /// See [`Handler::mark`].
+    /// The handler's mark, see [`Handler::mark`].
     pub mark: u64,
-    /// The others of that list: fingerprints of their names, and their marks.
+    /// The other handlers of the list: fingerprints of their names, and their marks.
     pub beside: Vec<(u64, u64)>,
 }

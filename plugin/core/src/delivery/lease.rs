@@ -1,8 +1,8 @@
-//! Which VM of the process dispatches: the holder of a lease in shared data.
+//! The lease in shared data. Its holder is the VM of the process that dispatches.
 //!
-//! The holder renews it at every tick. When it dies, the lease runs out and the first VM to tick takes over. After an
-//! update, the VMs of the configuration before live on for as long as Envoy drains their listener; one of the latest
-//! configuration then asks for the lease, and the holder hands it over when its attempts have ended.
+//! The holder renews the lease at every tick. If the holder dies, the lease expires and the first VM to tick takes
+//! over. After an update, the VMs of the former configuration live as long as Envoy drains their listener. A VM of the
+//! latest configuration then asks for the lease, and the holder hands it over after its attempts have ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,26 +20,25 @@ const VERSION: u8 = 2;
 /// A VM that can dispatch.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Its number, see [`register_vm`].
+    /// The VM's number, see [`register_vm`].
     pub vm: u64,
-    /// Its configuration.
     pub config: ConfigId,
-    /// Whether no other configuration has begun since.
+    /// True if no other configuration has started since.
     pub is_latest: bool,
 }
 
-/// What became of an attempt to hold the lease.
+/// The result of an attempt to hold the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// It is one's own until [`LEASE_MS`] from now.
+    /// This VM holds it until [`LEASE_MS`] from now.
     Held,
-    /// The same, and a VM of the latest configuration waits for it.
+    /// This VM holds it, and a VM of the latest configuration waits for it.
     Wanted,
-    /// A VM of this configuration has it, or is due it.
+    /// A VM of this configuration holds it, or is waiting for it.
     Taken(ConfigId),
 }
 
-/// A number for a VM that no other in this process has.
+/// Returns a number that no other VM in this process has.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -56,10 +55,10 @@ pub fn register_vm(host: &(impl SharedData + Metrics)) -> Result<u64, StoreError
     })
 }
 
-/// Takes a free lease, renews one's own, or asks for that of an older configuration.
+/// Takes a free lease, renews the VM's lease, or asks for the lease of an older configuration.
 ///
 /// # Errors
-/// As for any update of shared data; a lease that does not decode is taken.
+/// Any error of an update of shared data. A lease that does not decode is taken.
 pub fn hold(host: &(impl SharedData + Metrics), who: Candidate, now: UnixMillis) -> Result<Hold, StoreError> {
     update(host, KEY, |stored| {
         let lease = stored.and_then(|bytes| Lease::decode(&bytes)).unwrap_or_default();
@@ -83,10 +82,10 @@ pub fn hold(host: &(impl SharedData + Metrics), who: Candidate, now: UnixMillis)
     })
 }
 
-/// Gives up one's own lease, for the next VM to take at once.
+/// Gives up this VM's lease. The next VM takes it at once.
 ///
 /// # Errors
-/// As for any update of shared data; the lease then runs out by itself.
+/// Any error of an update of shared data. The lease then expires.
 pub fn give_up(host: &(impl SharedData + Metrics), vm: u64) -> Result<(), StoreError> {
     update(host, KEY, |stored| {
         let lease = stored.and_then(|bytes| Lease::decode(&bytes)).filter(|lease| lease.holder == vm);
@@ -128,20 +127,24 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_configuration_gets_the_lease_and_no_other_in_between() {
+    fn the_latest_configuration_gets_the_lease_before_any_other() {
         let host = MemoryHost::default();
         let [old, other_old] = [1, 2].map(|vm| Candidate { vm, config: ConfigId(1), is_latest: false });
         let new = Candidate { vm: 3, config: ConfigId(2), is_latest: true };
         assert_eq!(hold(&host, old, at(0)), Ok(Hold::Held));
         assert_eq!(hold(&host, other_old, at(1)), Ok(Hold::Taken(ConfigId(1))));
-        assert_eq!(hold(&host, old, at(2)), Ok(Hold::Held), "one of its own configuration asks for nothing");
+        assert_eq!(hold(&host, old, at(2)), Ok(Hold::Held), "a VM of the same configuration does not ask");
         assert_eq!(hold(&host, new, at(3)), Ok(Hold::Taken(ConfigId(1))));
         assert_eq!(hold(&host, old, at(4)), Ok(Hold::Wanted));
         give_up(&host, 1).unwrap();
         assert_eq!(hold(&host, other_old, at(5)), Ok(Hold::Taken(ConfigId(2))));
         assert_eq!(hold(&host, new, at(6)), Ok(Hold::Held));
         assert_eq!(hold(&host, old, at(7)), Ok(Hold::Taken(ConfigId(2))));
-        assert_eq!(hold(&host, old, at(2006)), Ok(Hold::Held), "it died, and an older one is better than none");
+        assert_eq!(
+            hold(&host, old, at(2006)),
+            Ok(Hold::Held),
+            "the waiting VM died, and an older configuration is better than none"
+        );
     }
 
     #[test]
@@ -149,7 +152,7 @@ mod tests {
         let host = MemoryHost::default();
         let [one, other] = [1, 2].map(|vm| Candidate { vm, config: ConfigId(1), is_latest: true });
         for tick in 0..20 {
-            // The other one has read the clock, then done something else, while the holder renewed.
+            // The other VM read the clock, then did something else while the holder renewed.
             assert_eq!(hold(&host, one, at(500 * tick)), Ok(Hold::Held));
             for late in [1, 10, 300] {
                 assert_eq!(hold(&host, other, UnixMillis(at(500 * tick).0 - late)), Ok(Hold::Taken(ConfigId(1))));
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_and_died_is_not_waited_for() {
+    fn the_lease_does_not_wait_for_a_vm_that_died() {
         let host = MemoryHost::default();
         let old = Candidate { vm: 1, config: ConfigId(1), is_latest: false };
         let new = Candidate { vm: 2, config: ConfigId(2), is_latest: true };

@@ -1,19 +1,21 @@
-//! Hosts whose names the proxy may still be looking up. It refuses a callout to such a host at once, and looks the name up:
-//! that is no attempt, or every fresh start would count a failure for each target. The same refusal can mean that no host is
-//! healthy or that a circuit breaker is open, so it is taken for a look-up only for a while.
+//! Hosts whose names the proxy may still be looking up. The proxy refuses a callout to such a host at once, and looks
+//! the name up. This does not count as an attempt, or each start would count a failure for every target. The same
+//! refusal can mean that no host is healthy or that a circuit breaker is open, so it counts as a look-up only for a
+//! limited time.
 
 use std::collections::HashMap;
 
 use super::target::Target;
 use crate::base::UnixMillis;
 
-/// How long a name may take to be looked up.
+/// The maximum time of a look-up.
 pub const LOOKUP_MS: u64 = 5000;
 
-/// When to try again.
+/// The delay until the callout is tried again.
 pub const AGAIN_MS: u64 = 100;
 
-/// Envoy forgets a name that was not used for five minutes. A host that was refused longer ago than this is looked up anew.
+/// Envoy forgets a name that was not used for five minutes. If a host was last refused longer ago than this, its name
+/// is looked up again.
 const FORGOTTEN_MS: u64 = 60_000;
 
 #[derive(Debug)]
@@ -22,12 +24,12 @@ struct Refused {
     last: UnixMillis,
 }
 
-/// The hosts that are refused at present, by cluster and authority.
+/// The hosts that the proxy refuses at present, by cluster and authority.
 #[derive(Debug, Default)]
 pub struct Lookups(HashMap<(String, String), Refused>);
 
 impl Lookups {
-    /// A callout to a target was refused at once; whether its name may still be looked up.
+    /// Called when a callout to a target was refused at once. Returns true if its name may still be looked up.
     pub fn refused(&mut self, target: &Target, now: UnixMillis) -> bool {
         self.0.retain(|_, refused| now.since(refused.last) < FORGOTTEN_MS && refused.last <= now);
         let key = (target.cluster.clone(), target.authority.clone());
@@ -36,7 +38,7 @@ impl Lookups {
         now.since(refused.since) < LOOKUP_MS
     }
 
-    /// A callout to a target was started.
+    /// Called when a callout to a target was started.
     pub fn started(&mut self, target: &Target) {
         if !self.0.is_empty() {
             self.0.remove(&(target.cluster.clone(), target.authority.clone()));
@@ -64,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_look_up_for_a_while() {
+    fn a_refusal_counts_as_a_look_up_for_a_limited_time() {
         let mut lookups = Lookups::default();
         let mut refused = |host: &str, at: u64| lookups.refused(&target(host), UnixMillis(1_000_000 + at));
         assert!(refused("a", 0) && refused("a", LOOKUP_MS - 1));

@@ -1,10 +1,11 @@
-//! From a written message to a receiver: held in shared data, dispatched by one VM of the process, tried again.
+//! Delivery: messages are held in shared data, sent by one VM of the process, and retried.
 //!
-//! [`outbox`] holds messages and tallies, [`succession`] says which configuration they belong to after an update, [`lease`]
-//! elects the VM that sends, [`schedule`] decides whose turn it is, [`dispatcher`] sends, [`attempt`] judges the reply,
-//! [`disabled`] remembers targets that answered 410, [`lookups`] and [`clusters`] those that the proxy cannot reach yet.
+//! [`outbox`] holds messages and tallies. [`succession`] decides which configuration they belong to after an update.
+//! [`lease`] elects the VM that sends, [`schedule`] orders the attempts, [`dispatcher`] sends, and [`attempt`] judges
+//! the replies. [`disabled`] stores targets that answered 410; [`lookups`] and [`clusters`] those that the proxy cannot
+//! reach yet.
 //!
-//! Delivery knows neither handlers nor what a message says: it asks an [`Author`].
+//! Delivery knows neither handlers nor the content of messages. It asks an [`Author`].
 
 pub mod attempt;
 mod author;
@@ -42,12 +43,12 @@ use crate::base::{UnixMillis, fingerprint, set_right};
 use crate::host::CorruptRecord;
 use succession::Origin;
 
-/// How often a message is tried.
+/// How often a message is attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retries {
-    /// Attempts before a message is given up; at least 1.
+    /// The maximum number of attempts; at least 1.
     pub max_attempts: u32,
-    /// The first back-off, doubled for each further one.
+    /// The first back-off. Each further one is twice as long.
     pub base_delay_ms: u64,
     /// The longest back-off.
     pub max_delay_ms: u64,
@@ -56,59 +57,55 @@ pub struct Retries {
 /// How messages are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryPolicy {
-    /// Attempts, and the time between them.
+    /// Attempts, and the delays between them.
     pub retries: Retries,
-    /// The time for one attempt; at least 1.
+    /// The time-out of one attempt; at least 1.
     pub timeout_ms: u64,
-    /// Messages held at a time.
+    /// The maximum number of held messages.
     pub capacity: u32,
-    /// Attempts under way.
+    /// The maximum numbers of attempts in flight.
     pub limits: InFlightLimits,
 }
 
-/// What a slot holds.
+/// The content of a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Held {
-    /// A message.
     Message(Delivery),
-    /// A count of events that became no message; it becomes one in time.
+    /// A count of events that were held back. It becomes a message later.
     Tally(Tally),
 }
 
-/// A message on its way: enough to be sent by any VM, whatever its configuration.
+/// A held message with all data that any VM needs to send it, whatever its configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// The message's id, the same in every attempt: the event's, and what tells one of its handlers from the others.
+    /// The message's id, which is the same in every attempt: the event's id, and a suffix that identifies the handler.
     pub id: String,
-    /// The event's type.
     pub event: String,
-    /// The handler that it is of.
+    /// The handler that made it.
     pub handler: HandlerRef,
     /// The configuration that it belongs to.
     pub origin: Origin,
     /// The cool-down claim that this message holds.
     pub claim: Option<Claim>,
-    /// Where to.
     pub target: Target,
-    /// What is sent.
     pub content: EncodedContent,
-    /// The time for one attempt.
+    /// The time-out of one attempt.
     pub timeout_ms: u64,
-    /// How often it is tried.
+    /// The number of attempts and their delays.
     pub retries: Retries,
-    /// Attempts made.
+    /// The number of attempts so far.
     pub attempts: u32,
-    /// When it was handed over, in Unix milliseconds.
+    /// When the message was held, in Unix milliseconds.
     pub since: u64,
-    /// When the first attempt ended, in Unix milliseconds; 0 before.
+    /// When the first attempt ended, in Unix milliseconds; 0 before that.
     pub first_attempt: u64,
     /// When the next attempt is due, in Unix milliseconds.
     pub due: u64,
-    /// When that was decided, in Unix milliseconds.
+    /// When `due` was decided, in Unix milliseconds.
     pub decided: u64,
 }
 
-/// What a message sends, as its [`Author`] has encoded it. It may hold secrets.
+/// The content of a message, as its [`Author`] has encoded it. It may contain secrets.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncodedContent(pub Vec<u8>);
 
@@ -121,26 +118,26 @@ impl fmt::Debug for EncodedContent {
 const VERSION: u8 = 2;
 
 impl Delivery {
-    /// An id for the message that a handler makes of an event.
+    /// The id of a handler's message for an event.
     pub fn id_of(event: &str, handler: &str) -> String {
         format!("{event}{:08x}", fingerprint(&[handler]) >> 32)
     }
 
-    /// When the next attempt is due, by a clock that may have been set back since that was decided.
+    /// When the next attempt is due. The clock may have been set back since that was decided.
     pub fn due(&self, now: UnixMillis) -> UnixMillis {
         set_right(UnixMillis(self.due), UnixMillis(self.decided), now)
     }
 }
 
 impl fmt::Display for Delivery {
-    /// For logs: no path, query or header of the target, which may be secrets.
+    /// The form for log lines, without path, query and headers of the target, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} by {} to {}", self.event, self.id, self.handler.name, self.target.authority)
     }
 }
 
 impl Held {
-    /// The id of the message that it is or becomes.
+    /// The id of the message, or of the message that the tally becomes.
     pub fn id(&self) -> &str {
         match self {
             Held::Message(delivery) => &delivery.id,
@@ -156,7 +153,7 @@ impl Held {
         }
     }
 
-    /// When it was handed over, in Unix milliseconds; of a tally, its first event.
+    /// When the message was held, or the first event of the tally counted, in Unix milliseconds.
     pub fn since(&self) -> u64 {
         match self {
             Held::Message(delivery) => delivery.since,
@@ -164,16 +161,12 @@ impl Held {
         }
     }
 
-    /// The bytes to store: a version byte, then postcard.
+    /// Encodes it as a version byte and postcard.
     pub fn encode(&self) -> Vec<u8> {
-        // Serializing plain data into a growing vector has no way to fail.
+        // Serializing plain data into a growing vector cannot fail.
         postcard::to_extend(self, vec![VERSION]).unwrap_or_default()
     }
 
-    /// From stored bytes.
-    ///
-    /// # Errors
-    /// When they are not whole.
     pub fn decode(bytes: &[u8]) -> Result<Self, CorruptRecord> {
         match bytes.split_first() {
             Some((&VERSION, rest)) => postcard::from_bytes(rest).ok(),

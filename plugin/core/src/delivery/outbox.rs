@@ -1,18 +1,19 @@
-//! The table of held messages: a fixed number of slots in shared data, and an index of those that are taken.
+//! The table of held messages: a fixed number of slots in shared data, and an index of the used slots.
 //!
 //! ```text
 //! index   = version u8 = 2, (for whom u8, of which line u8)*      a slot each; 0: free
 //! slot    = a Held, or empty
 //! ```
-//! Each line of configurations (see [`super::succession`]) has a table of its own size: it counts its own slots only.
+//! Each line of configurations (see [`super::succession`]) has its own table size and counts only its own slots.
 //!
-//! A slot is reserved in the index, then filled; emptied, then freed. Whoever dies in between leaves a taken slot
-//! that holds nothing, which the dispatcher frees after a while.
+//! A slot is reserved in the index, then filled. At its end it is emptied, then freed. A VM that dies between these
+//! steps leaves a reserved slot without content, which the dispatcher frees later.
 //!
-//! What clients can repeat at will gets three quarters of the table, and a sixteenth more for targets that have few
-//! messages here: a stalled target cannot keep others out. Management events may fill seven eighths. The rest is for what
-//! comes only once: crossed thresholds, and verdicts on upstreams. Tallies of cool-downs, which clients can begin at will,
-//! get a quarter of the table at most; what finds it full is counted in its handler's own.
+//! Events that clients can repeat without limit get three quarters of the table, and a sixteenth more for targets that
+//! have few messages here: a stalled target cannot keep others out. Management events can fill seven eighths. The rest
+//! is for events that happen only once: crossed thresholds, and verdicts on upstreams. Clients can start tallies of
+//! cool-downs without limit, so these get at most a quarter of the table. Events beyond that are counted in one tally
+//! of their handler.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -25,7 +26,7 @@ use crate::host::{Change, CorruptRecord, Entry, Metric, Metrics, SharedData, Sto
 const INDEX_KEY: &str = "tb1/d";
 const VERSION: u8 = 2;
 
-/// Slots in a row that were never used, behind which there are no others.
+/// The number of unused slots in a row after which no slot was ever used.
 const MAX_UNUSED: u32 = 64;
 
 /// A slot's number.
@@ -38,35 +39,35 @@ impl Slot {
     }
 }
 
-/// For whom a slot is taken: two targets may share a tag.
+/// The target of a slot. Two targets may have the same tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag(u8);
 
 impl Tag {
-    /// A tally's.
+    /// The tag of a tally.
     pub const TALLY: Tag = Tag(1);
 
-    /// Of a target's host and port.
+    /// The tag of a target's host and port.
     pub fn of(target: &str) -> Self {
         let number = u8::try_from(fingerprint(&[target]) % 254).unwrap_or_default();
         Tag(number.saturating_add(2))
     }
 }
 
-/// How much of the table a message may claim.
+/// The part of the table that a message may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// Any free slot: for what comes only once.
+    /// Any free slot, for events that happen only once.
     All,
     /// While an eighth stays free.
     Management,
-    /// While a quarter stays free, or a little less of it for the first messages to a target.
+    /// While a quarter stays free; a little less for the first messages to a target.
     Common,
-    /// As for a target's first messages, while no more than a quarter of the table holds tallies.
+    /// As for the first messages to a target, while tallies hold no more than a quarter of the table.
     Tally,
 }
 
-/// Why no slot could be had.
+/// Why no slot was reserved.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ReserveError {
     /// Every slot is taken.
@@ -77,19 +78,18 @@ pub enum ReserveError {
     Store(#[from] StoreError),
 }
 
-/// The slots that a line of configurations may take.
+/// The slots that a line of configurations may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The line.
     pub line: Line,
-    /// How many there are.
+    /// Their number.
     pub capacity: u32,
 }
 
-/// Takes a free slot for a line that may have `capacity` of them.
+/// Reserves a free slot for a line whose table has `capacity` slots.
 ///
 /// # Errors
-/// When there is none for this share, or shared data fails.
+/// No slot is free for this share, or shared data fails.
 pub fn reserve(host: &(impl SharedData + Metrics), table: Table, tag: Tag, share: Share) -> Result<Slot, ReserveError> {
     let reserved = update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
@@ -103,7 +103,7 @@ pub fn reserve(host: &(impl SharedData + Metrics), table: Table, tag: Tag, share
     reserved.ok_or(ReserveError::Full)
 }
 
-/// Fills a slot that one has reserved.
+/// Fills a reserved slot.
 ///
 /// # Errors
 /// When the host refuses.
@@ -111,7 +111,7 @@ pub fn fill(host: &impl SharedData, slot: Slot, held: &Held) -> Result<(), Store
     Ok(host.put(&slot.key(), &held.encode())?)
 }
 
-/// What a taken slot holds.
+/// Reads the content of a used slot.
 ///
 /// # Errors
 /// When the host refuses, or the bytes do not decode.
@@ -122,7 +122,7 @@ pub fn held(host: &(impl SharedData + Metrics), slot: Slot) -> Result<Option<Hel
     })
 }
 
-/// Changes what a slot holds, in a bounded loop; `false` where `step` found something else than it wanted.
+/// Changes the content of a slot, in a bounded loop. `false` if `step` found other content than expected.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -140,7 +140,7 @@ pub fn change(
     })
 }
 
-/// Frees the slot of what is done with, by its id; `false` where the slot no longer holds it.
+/// Frees the slot of a finished message, given by its id; `false` if the slot no longer holds it.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -148,7 +148,7 @@ pub fn finish(host: &(impl SharedData + Metrics), slot: Slot, id: &str) -> Resul
     finish_if(host, slot, |held| held.id() == id)
 }
 
-/// Frees a slot that holds what is meant; `false` where it holds something else.
+/// Frees a slot if its content matches; `false` if it does not.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -170,7 +170,7 @@ pub fn finish_if(
     Ok(is_held)
 }
 
-/// Frees a slot whatever it holds.
+/// Frees a slot with any content.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -179,7 +179,7 @@ pub fn free(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreE
     release(host, slot)
 }
 
-/// Gives back a slot that has been emptied.
+/// Removes an emptied slot from the index.
 fn release(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreError> {
     update(host, INDEX_KEY, |stored| {
         let mut index = Index::decode(stored)?;
@@ -188,7 +188,7 @@ fn release(host: &(impl SharedData + Metrics), slot: Slot) -> Result<(), StoreEr
     })
 }
 
-/// The slots that are taken, in order.
+/// The used slots, in order.
 ///
 /// # Errors
 /// When the host refuses, or the index does not decode.
@@ -196,7 +196,7 @@ pub fn taken(host: &impl SharedData) -> Result<Vec<Slot>, StoreError> {
     Ok(Index::decode(read(host, INDEX_KEY)?)?.taken().collect())
 }
 
-/// The slots that a line has taken, in order, and whether each is for a tally. Another line may have the same mark.
+/// The slots that a line uses, in order, and whether each holds a tally. Another line may have the same mark.
 ///
 /// # Errors
 /// As for [`taken`].
@@ -206,7 +206,7 @@ pub fn taken_by(host: &impl SharedData, line: Line) -> Result<Vec<(Slot, bool)>,
     Ok(own.map(|(slot, [tag, _])| (slot, tag == Tag::TALLY.0)).collect())
 }
 
-/// Makes an index that does not decode anew, from what the slots hold.
+/// Rebuilds an index that does not decode, from the content of the slots.
 ///
 /// # Errors
 /// When the host refuses.
@@ -229,14 +229,14 @@ pub fn rebuild(host: &(impl SharedData + Metrics)) -> Result<(), StoreError> {
         };
         index.set(slot, own);
     }
-    // Another VM may have been quicker.
+    // Another VM may have been faster.
     host.replace(INDEX_KEY, &index.0, foreign.cas)?;
     Ok(())
 }
 
 struct Index(Vec<u8>);
 
-/// An entry of the index: for whom, and of which line.
+/// An entry of the index: the target's tag and the line's mark.
 type Mark = [u8; 2];
 
 const FREE: Mark = [0, 0];
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_leaves_room_for_other_targets_and_for_what_comes_only_once() {
+    fn repeated_events_leave_room_for_other_targets_and_for_single_events() {
         let host = MemoryHost::default();
         let took = |target: &str, share| {
             (0..64)
@@ -325,8 +325,8 @@ mod tests {
                 .count()
         };
         assert_eq!(took("stalled", Share::Common), 48);
-        assert_eq!(took("healthy", Share::Common), 4, "a sixteenth is its due");
-        assert_eq!(took("another", Share::Common), 0, "of all such targets together");
+        assert_eq!(took("healthy", Share::Common), 4, "a sixteenth is reserved");
+        assert_eq!(took("another", Share::Common), 0, "shared by all such targets");
         assert_eq!(
             (0..64)
                 .filter(|_| reserve(&host, Table { line: LINE, capacity: 64 }, Tag::TALLY, Share::Tally).is_ok())
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn tallies_are_a_quarter_of_the_table() {
+    fn tallies_use_at_most_a_quarter_of_the_table() {
         let host = MemoryHost::default();
         assert_eq!(
             (0..64)

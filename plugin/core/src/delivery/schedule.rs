@@ -1,4 +1,4 @@
-//! Whose turn it is: what the dispatching VM knows of the taken slots, ordered by target and time.
+//! The order of attempts: the used slots that the dispatching VM knows, by target and time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +6,16 @@ use super::lookups::AGAIN_MS;
 use super::outbox::Slot;
 use crate::base::{UnixMillis, is_leased};
 
-/// How many attempts may be under way.
+/// The maximum numbers of attempts in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlightLimits {
-    /// At a time.
+    /// For all targets together.
     pub total: usize,
-    /// To one target at a time.
+    /// For one target.
     pub per_target: usize,
 }
 
-/// The slots that are followed.
+/// The slots that the dispatcher follows.
 #[derive(Debug, Default)]
 pub struct Schedule {
     slots: BTreeMap<Slot, State>,
@@ -34,26 +34,26 @@ enum State {
 struct Queue {
     waiting: BTreeSet<(UnixMillis, Slot)>,
     under_way: usize,
-    /// Nothing is sent before.
+    /// The time before which nothing is sent to the target.
     put_off: UnixMillis,
 }
 
 impl Schedule {
-    /// A slot waits for its time; `held_since` is for [`Schedule::oldest`].
+    /// A slot waits until it is due; `held_since` is for [`Schedule::oldest`].
     pub fn wait(&mut self, slot: Slot, target: &str, due: UnixMillis, held_since: UnixMillis) {
         self.forget(slot);
         self.targets.entry(target.to_owned()).or_default().waiting.insert((due, slot));
         self.slots.insert(slot, State::Waiting { target: target.to_owned(), due, held_since });
     }
 
-    /// Sends nothing to a target that something waits for before a time.
+    /// Sends nothing to a target before `until`, if a slot waits for the target.
     pub fn put_off(&mut self, target: &str, until: UnixMillis) {
         if let Some(queue) = self.targets.get_mut(target) {
             queue.put_off = until;
         }
     }
 
-    /// A slot is taken and holds nothing yet; returns since when that is known.
+    /// A slot is reserved and has no content yet. Returns the time since which this is known.
     pub fn empty(&mut self, slot: Slot, now: UnixMillis) -> UnixMillis {
         let since = match self.slots.get(&slot) {
             Some(State::Empty { since }) => *since,
@@ -64,7 +64,7 @@ impl Schedule {
         since
     }
 
-    /// An attempt of a waiting slot is under way.
+    /// The attempt of a waiting slot starts.
     pub fn start(&mut self, slot: Slot) {
         let Some(State::Waiting { target, due, held_since }) = self.slots.get(&slot).cloned() else { return };
         if let Some(queue) = self.targets.get_mut(&target) {
@@ -75,7 +75,7 @@ impl Schedule {
         self.slots.insert(slot, State::UnderWay { target, held_since });
     }
 
-    /// A slot is no longer of interest.
+    /// Removes a slot.
     pub fn forget(&mut self, slot: Slot) {
         let target = match self.slots.remove(&slot) {
             Some(State::Waiting { target, due, .. }) => {
@@ -98,12 +98,12 @@ impl Schedule {
         }
     }
 
-    /// Keeps of what is not under way only the slots that are chosen.
+    /// Keeps all slots in flight, and of the others only those for which `keep` returns true.
     pub fn retain_idle(&mut self, keep: impl Fn(Slot) -> bool) {
         self.forget_all(|slot, state| !matches!(state, State::UnderWay { .. }) && !keep(slot));
     }
 
-    /// Forgets what waits, but neither what is under way nor since when a slot is empty.
+    /// Removes the waiting slots. Slots in flight stay, and so do the times of reserved slots without content.
     pub fn forget_waiting(&mut self) {
         self.forget_all(|_, state| matches!(state, State::Waiting { .. }));
     }
@@ -114,40 +114,40 @@ impl Schedule {
         gone.into_iter().for_each(|slot| self.forget(slot));
     }
 
-    /// The slot whose turn it is: of the targets that have room, the one that is due the longest.
+    /// The slot to send next: of the targets that have room, the one that has been due the longest.
     pub fn next(&self, limits: InFlightLimits, now: UnixMillis) -> Option<Slot> {
         if self.under_way >= limits.total {
             return None;
         }
         let first = |queue: &Queue| queue.waiting.first().copied().filter(|(due, _)| *due <= now);
-        // What lies further ahead was written before the clock was set back.
+        // A delay that ends further in the future was set before the clock was set back.
         let is_put_off = |queue: &Queue| is_leased(queue.put_off, AGAIN_MS, now);
         let has_room = |queue: &&Queue| queue.under_way < limits.per_target && !is_put_off(queue);
         let queues = self.targets.values().filter(has_room);
         queues.filter_map(first).min().map(|(_, slot)| slot)
     }
 
-    /// Whether a slot waits in a target's queue.
+    /// True if a slot waits in a target's queue.
     pub fn is_waiting_for(&self, slot: Slot, wanted: &str) -> bool {
         matches!(self.slots.get(&slot), Some(State::Waiting { target, .. }) if target == wanted)
     }
 
-    /// Whether a slot waits or is under way.
+    /// True if a slot waits or is in flight.
     pub fn knows(&self, slot: Slot) -> bool {
         matches!(self.slots.get(&slot), Some(State::Waiting { .. } | State::UnderWay { .. }))
     }
 
-    /// Whether an attempt of a slot is under way.
+    /// True if an attempt of a slot is in flight.
     pub fn is_under_way(&self, slot: Slot) -> bool {
         matches!(self.slots.get(&slot), Some(State::UnderWay { .. }))
     }
 
-    /// Attempts under way.
+    /// The number of attempts in flight.
     pub fn under_way(&self) -> usize {
         self.under_way
     }
 
-    /// When the oldest message that is held began to be.
+    /// When the oldest held message was held.
     pub fn oldest(&self) -> Option<UnixMillis> {
         let held_since = |state: &State| match state {
             State::Waiting { held_since, .. } | State::UnderWay { held_since, .. } => Some(*held_since),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_due_goes_first_and_a_target_without_room_is_passed_over() {
+    fn the_longest_due_goes_first_and_a_target_without_room_is_skipped() {
         let mut schedule = Schedule::default();
         for (slot, target, due) in [(0, "slow", 1), (1, "slow", 2), (2, "slow", 3), (3, "quick", 5), (4, "quick", 99)] {
             schedule.wait(Slot(slot), target, at(due), at(0));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_put_off_waits_as_a_whole() {
+    fn a_delayed_target_sends_nothing() {
         let mut schedule = Schedule::default();
         for slot in 0..100 {
             schedule.wait(Slot(slot), "unknown", at(1), at(0));
@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_counts_are_those_of_the_slots(steps in prop::collection::vec((0_u32..8, 0_u8..4, 0_u8..3), 0..200)) {
+        fn the_counts_match_the_slots(steps in prop::collection::vec((0_u32..8, 0_u8..4, 0_u8..3), 0..200)) {
             let mut schedule = Schedule::default();
             for (slot, step, target) in steps {
                 match step {

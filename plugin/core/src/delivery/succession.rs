@@ -1,15 +1,16 @@
-//! Which configuration takes over what another one has made.
+//! Decides which configuration takes over another's messages.
 //!
-//! A message belongs to the configuration that made it. An update of that configuration takes it over: its present URL,
-//! headers and secrets count. Another configuration that lives beside it does not, whatever its handlers are called. Envoy
-//! tells a filter neither which listener it is of nor that it is drained, so this module goes by what it does tell (the
-//! *scope*: `name` and `root_id` of the plugin) and by the order of events:
+//! A message belongs to the configuration that made it. An update of that configuration takes it over and sends it with
+//! its own URL, headers and secrets. Another configuration that lives beside it does not, whatever its handlers are
+//! called. Envoy tells a filter neither its listener nor that the listener is drained. So this module uses the *scope*,
+//! which Envoy does tell (`name` and `root_id` of the plugin), and the order of events:
 //!
-//! - A configuration that begins in a scope where all have ticked is an update of the one that began last.
-//! - One that begins before the others of its scope have ticked stands beside them: Envoy starts all its listeners before
-//!   it serves anything. From then on the scope has several *lines*, and nothing says which of them an update belongs to:
-//!   it begins a line of its own and takes nothing over. Placements with names of their own do not come to this.
-//! - One that never ticks was only tried: Envoy has refused the update for another reason.
+//! - A configuration that starts in a scope where all others have ticked is an update of the one that started last.
+//! - A configuration that starts before the others of its scope have ticked lives beside them: Envoy starts all its
+//!   listeners before it serves anything. From then on the scope has several *lines*, and it is unknown which of them
+//!   an update belongs to. So an update starts its own line and takes over nothing. Placements with different names do
+//!   not have this problem.
+//! - A configuration that never ticks was only tested: Envoy refused the update for another reason.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,21 +22,21 @@ const VERSION: u8 = 2;
 const TICKED: u8 = 1;
 const ENDED: u8 = 2;
 
-/// How long a configuration may take to its first tick. One that has not ticked by then never lived.
+/// How long a configuration may take until its first tick. One that has not ticked by then was never used.
 const START_MS: u64 = 5000;
 
-/// How long what an update is due waits for it, where its predecessor still leads.
+/// How long messages wait for an update that takes them over, while its predecessor still leads.
 const HANDOVER_MS: u64 = 10_000;
 
-/// Configurations of a scope that are remembered.
+/// The maximum number of configurations in a scope.
 const CAPACITY: usize = 16;
 
-/// What the proxy calls the plugin, as a fingerprint.
+/// A fingerprint of the plugin's name and root id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PluginScope(pub u64);
 
 impl PluginScope {
-    /// Of the proxy's properties.
+    /// Made from the proxy's properties.
     pub fn of(property: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
         let names = ["plugin_name", "plugin_root_id"].map(|name| property(name).unwrap_or_default());
         let [name, root_id] = &names.map(|name| String::from_utf8_lossy(&name).into_owned());
@@ -47,39 +48,36 @@ impl PluginScope {
     }
 }
 
-/// A configuration and its updates, one after the other.
+/// A configuration and its updates, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line(pub u64);
 
 impl Line {
-    /// What its slots are marked with in the outbox; two lines may share a mark.
+    /// The mark of its slots in the outbox. Two lines may have the same mark.
     pub fn mark(self) -> u8 {
         u8::try_from(self.0 % 255).unwrap_or_default().saturating_add(1)
     }
 }
 
-/// What made a message.
+/// The maker of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The configuration.
     pub config: ConfigId,
-    /// Its line.
     pub line: Line,
 }
 
-/// Where a configuration stands among others.
+/// The place of a configuration among others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// What tells the configuration from others.
     pub id: ConfigId,
-    /// What the proxy calls the plugin.
+    /// The scope of the plugin.
     pub scope: PluginScope,
-    /// The configurations before and after it.
+    /// The line of the configuration and its updates.
     pub line: Line,
 }
 
 impl Placement {
-    /// What the configuration's messages belong to.
+    /// The origin of the configuration's messages.
     pub fn origin(&self) -> Origin {
         Origin { config: self.id, line: self.line }
     }
@@ -118,25 +116,26 @@ pub struct Succession {
 }
 
 impl Succession {
-    /// Whether `own` takes over what `origin` made at `made`.
+    /// True if `own` takes over the messages that `origin` made at `made`.
     pub fn takes_over(&self, own: ConfigId, origin: Origin, made: UnixMillis) -> bool {
         self.heir(origin, made).is_some_and(|heir| heir.config == own)
     }
 
-    /// Whether another configuration than `own` is about to take that over.
+    /// True if a configuration other than `own` will soon take them over.
     pub fn is_due_to_another(&self, own: ConfigId, origin: Origin, made: UnixMillis, now: UnixMillis) -> bool {
         self.heir(origin, made).is_some_and(|heir| heir.config != own && now.since(heir.began) < HANDOVER_MS)
     }
 
-    /// Who takes over what `origin` made at `made`: the latest that lives of its line, if that began since then, or if the
-    /// maker has ended. What a maker still makes is its own: it may be there for a rollback, of which nothing tells.
+    /// The configuration that takes over what `origin` made at `made`: the latest living one of its line, if it started
+    /// after that, or if the maker has ended. A maker keeps what it makes after an update started, because Envoy may
+    /// return to it (a rollback), and does not tell.
     fn heir(&self, origin: Origin, made: UnixMillis) -> Option<&Entry> {
         let latest = self.entries.iter().rev().find(|entry| entry.line == origin.line && entry.lives())?;
         let has_ended = || self.find(origin.config).is_none_or(|maker| maker.has(ENDED));
         (latest.config != origin.config && (made <= latest.began || has_ended())).then_some(latest)
     }
 
-    /// Whether `own` may have to take something over.
+    /// True if `own` may have to take over messages.
     pub fn has_predecessor(&self, own: ConfigId) -> bool {
         let line = self.find(own).map(|entry| entry.line);
         self.entries.iter().any(|entry| Some(entry.line) == line && entry.config != own)
@@ -146,7 +145,7 @@ impl Succession {
         self.entries.iter().find(|entry| entry.config == config)
     }
 
-    /// Adds a configuration, unless it is there. One that has ended, or was only tried, begins anew, as the latest.
+    /// Adds a configuration, unless it exists. One that has ended, or was only tested, starts again as the latest.
     fn begin(&mut self, config: ConfigId, now: UnixMillis) -> Began {
         let known = self.entries.iter().position(|entry| entry.config == config);
         if let Some(entry) = self.find(config).filter(|entry| entry.is_present(now)) {
@@ -178,14 +177,14 @@ impl Succession {
         Began { line, is_new: true, is_beside }
     }
 
-    /// Sets the flags of a configuration; `false` where nothing changes.
+    /// Sets the flags of a configuration; `false` if nothing changes.
     fn mark(&mut self, config: ConfigId, change: impl Fn(u8) -> u8) -> bool {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.config == config) else { return false };
         let flags = change(entry.flags);
         std::mem::replace(&mut entry.flags, flags) != flags
     }
 
-    /// Bytes that do not decode are none: the next to begin writes them anew.
+    /// Bytes that do not decode count as empty. The next configuration that starts overwrites them.
     fn decode(stored: Option<&[u8]>) -> Self {
         stored.and_then(|bytes| record::decode(VERSION, bytes)).unwrap_or_default()
     }
@@ -195,18 +194,17 @@ impl Succession {
     }
 }
 
-/// What a configuration finds that begins.
+/// The result of starting a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Began {
-    /// Its line.
     pub line: Line,
-    /// It was not there before: this is not only a further VM of it, or one that takes the place of another.
+    /// True if the configuration is new, not only another VM or a replacement of a VM.
     pub is_new: bool,
-    /// Others of its scope live, and nothing says which of them it replaces.
+    /// True if others of its scope are alive, and it is unknown which of them it replaces.
     is_beside: bool,
 }
 
-/// A VM starts with a configuration.
+/// Called when a VM starts with a configuration.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -230,7 +228,7 @@ pub fn begin(
     Ok(began)
 }
 
-/// A VM ticks: its configuration lives. Returns all of the scope.
+/// Called when a VM ticks, which shows that its configuration is alive. Returns the configurations of its scope.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -250,7 +248,7 @@ pub fn tick(
     })
 }
 
-/// The proxy deletes a configuration.
+/// Called when the proxy deletes a configuration.
 ///
 /// # Errors
 /// As for any update of shared data.

@@ -1,4 +1,4 @@
-//! A count of events that were held back, which takes a slot until it becomes a message.
+//! A count of events that were held back. It uses a slot until it becomes a message.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,12 +9,12 @@ use super::succession::{Origin, Placement, Succession};
 use crate::base::{Address, UnixMillis, set_right};
 use crate::event::Crossed;
 
-/// Where events are counted, and until when.
+/// The tally that counts further events, and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The tally's slot.
     pub slot: Slot,
-    /// When it becomes a message; with the cause, it tells this tally from a later one in the same slot.
+    /// When it becomes a message. With the cause, this distinguishes the tally from a later one in the same slot.
     pub until: UnixMillis,
 }
 
@@ -23,21 +23,20 @@ pub struct Link {
 pub struct Tally {
     /// The id of the message that it becomes.
     pub id: String,
-    /// The events' type.
     pub event: String,
-    /// The handler that it is of.
+    /// The handler of the message.
     pub handler: HandlerRef,
     /// The configuration that it belongs to.
     pub origin: Origin,
-    /// Of letters: whose they are.
+    /// For emails: the recipient.
     pub to: Option<Address>,
-    /// Why they were held back.
+    /// The cause that held the events back.
     pub cause: CauseDigest,
-    /// What the first of them said: a stored [`Meta`], which is read only when the message is written.
+    /// The first event's [`Meta`] in stored form. It is read only when the message is made.
     pub meta: Vec<u8>,
-    /// Of crossed thresholds: each of them, as many as a digest names.
+    /// For crossed thresholds: the crossings that a digest lists, up to its limit.
     pub crossings: Vec<Crossed>,
-    /// How many there are.
+    /// The number of events.
     pub suppressed: u64,
     /// When the first happened, in Unix milliseconds.
     pub first: u64,
@@ -53,12 +52,12 @@ impl Tally {
         UnixMillis(self.until)
     }
 
-    /// When it becomes a message, by a clock that may have been set back since it began.
+    /// When it becomes a message. The clock may have been set back since it began.
     pub fn due(&self, now: UnixMillis) -> UnixMillis {
         set_right(self.until(), UnixMillis(self.first), now)
     }
 
-    /// Whether it is for this configuration to write its message.
+    /// True if this configuration makes its message.
     pub fn belongs_to(&self, placement: &Placement, succession: &Succession) -> bool {
         self.origin == placement.origin() || succession.takes_over(placement.id, self.origin, UnixMillis(self.first))
     }

@@ -1,4 +1,4 @@
-//! Where messages go.
+//! The targets of messages.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::outbox::Tag;
 use crate::base::fingerprint;
 
-/// What tollbell calls itself in a request.
+/// The `User-Agent` of tollbell's requests.
 pub const USER_AGENT: &str = concat!("tollbell/", env!("CARGO_PKG_VERSION"));
 
-/// What a target's URL stands for where URLs must not be shown: two are alike only if the URLs are.
+/// Identifies a URL where it must not be shown. Equal URLs have equal ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointId(pub u64);
 
 impl EndpointId {
-    /// Of a URL's parts.
+    /// Made from the parts of a URL.
     pub fn new(scheme: &str, authority: &str, path_and_query: &str) -> Self {
         EndpointId(fingerprint(&[scheme, authority, path_and_query]))
     }
 }
 
-/// What a URL begins with.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scheme {
     /// Without TLS.
@@ -31,7 +31,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// As a URL has it.
+    /// The scheme as in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",
@@ -43,17 +43,16 @@ impl Scheme {
 /// An absolute URL, and the cluster that reaches it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// With or without TLS.
     pub scheme: Scheme,
-    /// Host, and port where the URL names one.
+    /// The host, with the port if the URL has one.
     pub authority: String,
     /// Path and query; at least `/`.
     pub path_and_query: String,
-    /// The Envoy cluster.
+    /// The Envoy cluster that reaches it.
     pub cluster: String,
-    /// What the URL is known by where it must not be shown.
+    /// Identifies the URL where it must not be shown.
     pub endpoint: EndpointId,
-    /// Whose slots of the outbox its messages take.
+    /// The tag of its messages in the outbox.
     pub tag: Tag,
 }
 
@@ -64,7 +63,7 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// The pseudo-headers of a request to it.
+    /// The pseudo-headers of a request to the target.
     pub fn pseudo_headers(&self, method: &str) -> [(String, String); 4] {
         let pseudo = [
             (":method", method),

@@ -120,7 +120,7 @@ fn a_message_is_sent_once_and_its_slot_freed() {
 }
 
 #[test]
-fn a_failure_is_retried_until_the_attempts_are_used_up_and_then_releases_its_claim() {
+fn a_failure_is_retried_and_the_last_one_releases_the_claim() {
     let host = MemoryHost::default();
     let mut dispatcher = Vm::new(1);
     let cause = CauseDigest::new("h", 1, [0; 16]);
@@ -145,7 +145,7 @@ fn a_failure_is_retried_until_the_attempts_are_used_up_and_then_releases_its_cla
 }
 
 #[test]
-fn a_name_that_is_looked_up_is_no_attempt() {
+fn a_name_look_up_is_not_an_attempt() {
     let host = MemoryHost::default();
     let mut dispatcher = Vm::new(1);
     host.refuse_next_callout(CalloutRefused::Immediately);
@@ -178,7 +178,7 @@ fn a_target_that_is_refused_for_long_uses_its_attempts_up() {
 }
 
 #[test]
-fn an_unknown_cluster_is_told_once_and_counted_until_it_is_there() {
+fn an_unknown_cluster_is_logged_once_and_counted_until_it_exists() {
     let host = MemoryHost::default();
     let mut vm = Vm::new(1);
     for _ in 0..2 {
@@ -190,7 +190,7 @@ fn an_unknown_cluster_is_told_once_and_counted_until_it_is_there() {
     assert_eq!(host.metric_named("tollbell_unknown_clusters"), Some(1));
     let mut other = clusters::UnknownClusters::default();
     other.refresh(&host).unwrap();
-    assert_eq!(other.len(), 1, "other VMs know it, and say nothing");
+    assert_eq!(other.len(), 1, "other VMs know it and log nothing");
     for tick in 1..5 {
         vm.on_tick(&host, at(tick * 500));
     }
@@ -219,11 +219,11 @@ fn another_vm_takes_over_what_a_dead_one_held() {
 
     let slot = hold(&host, &delivery("b", "x"));
     first.on_reply(&host, by_first[0].0, &answer(200), at(3001));
-    assert_eq!(outbox::taken(&host).unwrap(), [slot], "a late reply does not free somebody else's slot");
+    assert_eq!(outbox::taken(&host).unwrap(), [slot], "a late reply does not free another message's slot");
 }
 
 #[test]
-fn a_lease_that_is_given_up_is_taken_at_once() {
+fn a_released_lease_is_taken_at_once() {
     let host = MemoryHost::default();
     let (mut first, mut second) = (Vm::new(1), Vm::new(2));
     first.on_tick(&host, at(0));
@@ -244,7 +244,7 @@ fn a_lease_from_the_future_does_not_block() {
 }
 
 #[test]
-fn no_target_takes_all_places() {
+fn no_target_uses_all_places() {
     let host = MemoryHost::default();
     let mut dispatcher = Vm::new(1);
     for id in ["a", "b", "c", "d", "e"] {
@@ -257,7 +257,7 @@ fn no_target_takes_all_places() {
 }
 
 #[test]
-fn slots_that_hold_nothing_or_nonsense_are_freed() {
+fn slots_without_valid_content_are_freed() {
     let host = MemoryHost::default();
     let mut dispatcher = Vm::new(1);
     let nonsense = reserve(&host).unwrap();
@@ -271,7 +271,7 @@ fn slots_that_hold_nothing_or_nonsense_are_freed() {
         dispatcher.on_tick(&host, at(tick * 500));
     }
     assert!(outbox::taken(&host).unwrap().is_empty());
-    assert_eq!(host.metric(Metric::Failed), 2, "neither is lost without a count");
+    assert_eq!(host.metric(Metric::Failed), 2, "both losses are counted");
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_receiver_may_ask_for_time_up_to_the_longest_back_off() {
 }
 
 #[test]
-fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
+fn a_target_that_is_gone_gets_no_more_messages_and_releases_its_claims() {
     let host = MemoryHost::default();
     let mut vm = Vm::new(1);
     let cause = CauseDigest::new("h", 1, [0; 16]);
@@ -345,7 +345,7 @@ fn a_target_that_is_gone_gets_nothing_more_and_frees_its_claims() {
 }
 
 #[test]
-fn who_does_not_lead_any_more_judges_nothing_but_a_delivery() {
+fn a_vm_that_lost_the_lease_records_only_deliveries() {
     let host = MemoryHost::default();
     let (mut first, mut second) = (Vm::new(1), Vm::new(2));
     let cause = CauseDigest::new("h", 1, [0; 16]);
@@ -370,7 +370,7 @@ fn who_does_not_lead_any_more_judges_nothing_but_a_delivery() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_does_not_hold_messages_up() {
+fn a_clock_that_is_set_back_does_not_delay_messages() {
     let host = MemoryHost::default();
     let mut vm = Vm::new(1);
     let far = 3_600_000;
@@ -383,7 +383,7 @@ fn a_clock_that_is_set_back_does_not_hold_messages_up() {
 }
 
 #[test]
-fn an_index_of_foreign_bytes_is_made_anew_from_the_slots() {
+fn an_index_of_foreign_bytes_is_rebuilt_from_the_slots() {
     let host = MemoryHost::default();
     let mut vm = Vm::new(1);
     hold(&host, &delivery("a", "x"));
@@ -396,7 +396,7 @@ fn an_index_of_foreign_bytes_is_made_anew_from_the_slots() {
 
 proptest! {
     #[test]
-    fn the_back_off_is_bounded_and_uses_no_attempt_up_too_soon(id in "[a-f0-9]{8}", max_attempts in 3_u32..20) {
+    fn the_back_off_is_bounded_and_spreads_the_attempts(id in "[a-f0-9]{8}", max_attempts in 3_u32..20) {
         let policy = Retries { max_attempts, ..POLICY.retries };
         let ceiling = |attempts: u32| 1000_u64.saturating_mul(2_u64.pow(attempts - 1)).min(60_000);
         let mut failed = Delivery { first_attempt: at(0).0, ..delivery(&id, "x") };
@@ -414,7 +414,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_held_is_read_back(id in ".*", body in ".*", attempts in any::<u32>(), due in any::<u64>()) {
+    fn held_messages_are_read_back(id in ".*", body in ".*", attempts in any::<u32>(), due in any::<u64>()) {
         let content = Content::Webhook(WebhookRequest { body, ..WebhookRequest::default() }).encode();
         let held = Held::Message(Delivery { content, attempts, due, ..delivery(&id, "x") });
         prop_assert_eq!(Held::decode(&held.encode()), Ok(held));

@@ -61,7 +61,9 @@ impl Judgement {
 
     /// Whether the request goes on, and no one is notified.
     pub(super) fn is_quiet(&self) -> bool {
-        self.outcome == RequestOutcome::Admitted && self.charged.crossings.is_empty()
+        self.outcome == RequestOutcome::Admitted
+            && self.charged.crossings.is_empty()
+            && self.charged.renewals.is_empty()
     }
 
     /// Everything that someone may have to be notified of.
@@ -71,7 +73,8 @@ impl Judgement {
         let refused =
             self.outcome.event().filter(|_| self.outcome != RequestOutcome::MissingKey || api.fire_on_missing_key);
         let refused = refused.map(|(kind, message)| Incident::Refusal { kind, message, outcome: self.outcome });
+        let renewals = self.charged.renewals.iter().map(|renewal| Incident::Renewal(*renewal));
         let crossings = self.charged.crossings.iter().map(|crossing| Incident::Crossing(*crossing));
-        crossings.chain(refused).collect()
+        renewals.chain(crossings).chain(refused).collect()
     }
 }

@@ -12,28 +12,28 @@ mod administer;
 mod exchanges;
 mod judgement;
 mod keys;
+mod metrics;
 pub mod preview;
 mod request;
 mod response;
 mod version;
 mod waiting;
 
-use crate::access::{
-    Access, Answer, Api, CompiledUrls, Counters, Directory, KnownKeys, LocalCounters, Request, RequestOutcome,
-};
+pub use crate::access::LocalCounters;
+use crate::access::{Access, Answer, Api, CompiledUrls, Counters, Directory, KnownKeys, Request};
 use crate::admin::{Admin, ConnectionTests, MAX_BODY_BYTES};
 use crate::base::UnixMillis;
 use crate::config::Config;
 use crate::delivery::{
     ConfigId, Dispatcher, Line, Placement, PluginScope, Target, clusters, disabled, lease, succession,
 };
-use crate::event::EventKind;
-use crate::host::{CalloutId, CalloutReply, Flow, Host, Metric, Stream, StreamId, Streams, TICK_MS};
+use crate::host::{CalloutId, CalloutReply, Flow, Host, Stream, StreamId, Streams, TICK_MS};
 use crate::notify::{Notifications, Notifier};
 use crate::observe::{BodyPool, Observation, Upstreams};
 use exchanges::{OpenStream, OpenStreams, Phase};
 use keys::{KeyFetcher, LOADING_TICK_MS};
 use litemap::LiteMap;
+pub use metrics::metrics;
 use request::Decision;
 
 /// tollbell for one configuration in one VM.
@@ -67,12 +67,6 @@ pub struct Engine<C = LocalCounters> {
     was_cut_off: bool,
     last_tick: UnixMillis,
     tick_ms: u64,
-}
-
-/// Every counter that tollbell keeps.
-pub fn metrics() -> impl Iterator<Item = Metric> {
-    let requests = RequestOutcome::all().map(RequestOutcome::metric);
-    Metric::plain().chain(requests).chain(EventKind::all().map(EventKind::metric))
 }
 
 impl Engine {

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::access::RequestOutcome;
 use crate::event::EventKind;
+use crate::host::Metric;
 use crate::host::{Callout, HeaderChange, SharedData};
 use crate::testing::{MemoryHost, TestStream, TestStreams};
 
@@ -20,6 +22,7 @@ mod emails;
 mod gateway;
 mod kinds;
 mod passes;
+mod renewals;
 mod tyk;
 mod updates;
 mod versions;

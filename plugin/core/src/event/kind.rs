@@ -1,4 +1,4 @@
-//! The types of event: one row each.
+//! The types of events, one row each.
 
 use std::fmt;
 
@@ -8,25 +8,25 @@ use strum::{EnumCount, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
 use crate::host::{Label, Metric};
 use ManagementAction::{Add, Approved, Delete, Deleted, Submitted, Update, Updated};
 
-/// Where a type of event comes from.
+/// The source of an event type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// A client's request was refused: clients can repeat these at will.
+    /// A client's request was refused. Clients can repeat these events without limit.
     Request,
-    /// A quota crossed a threshold of a monitor.
+    /// The use of a quota crossed a threshold of a monitor.
     Threshold,
     /// The proxy's verdict on an upstream changed.
     Upstream,
-    /// The dashboard's management events, which an organisation's `event_options` name. A payload has `event` and
+    /// Management events of the dashboard, which an organisation's `event_options` name. A payload has `event` and
     /// `data`.
     Dashboard,
-    /// The Enterprise Developer Portal's. A payload has `Event`, `Message` and `Timestamp`.
+    /// Events of the Enterprise Developer Portal. A payload has `Event`, `Message` and `Timestamp`.
     Portal,
 }
 
 macro_rules! event_types {
     ($($(#[doc = $doc:literal])* $kind:ident = $name:literal $(| $alias:literal)?, $family:ident $(, $actions:expr)?;)*) => {
-        /// The types of event that tollbell fires. Names are Tyk's.
+        /// The types of events that tollbell fires. The names are Tyk's.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, EnumCount, EnumIter, EnumString, IntoStaticStr,
         )]
@@ -35,15 +35,15 @@ macro_rules! event_types {
         }
 
         impl EventKind {
-            /// Where it comes from.
+            /// The source of this type.
             pub fn family(self) -> Family {
                 match self { $(EventKind::$kind => Family::$family,)* }
             }
 
-            /// What can have happened; none where the name says it all.
+            /// The actions of this type; empty if the event's name includes the action.
             ///
-            /// `submitted` stands in Tyk's documentation, `add`, `update` and `delete` of APIs in code of Tyk's that
-            /// receives them; the rest is by analogy.
+            /// Tyk's documentation has `submitted`. Code of Tyk's that receives events has `add`, `update` and `delete`
+            /// of APIs. The other actions follow by analogy.
             pub fn actions(self) -> &'static [ManagementAction] {
                 match self { $($(EventKind::$kind => $actions,)?)* _ => &[] }
             }
@@ -51,18 +51,20 @@ macro_rules! event_types {
     };
 }
 
-// The spelling with an s is that of the samples in Tyk's documentation, the one with a z that of its list.
+// Tyk's documentation spells these names with an s in its samples and with a z in its list.
 event_types! {
     /// A request carried a key that is unknown or has no right to the API.
     AuthFailure = "AuthFailure", Request;
-    /// A request carried a key that has expired or is switched off.
+    /// A request carried a key that has expired or is inactive.
     KeyExpired = "KeyExpired", Request;
     /// A key's quota refused a request.
     QuotaExceeded = "QuotaExceeded", Request;
     /// An organisation's quota refused a request.
     OrgQuotaExceeded = "OrgQuotaExceeded", Request;
-    /// A quota's usage crossed a monitor's threshold.
+    /// The use of a quota crossed a monitor's threshold.
     TriggerExceeded = "TriggerExceeded", Threshold;
+    /// The window of a quota ended in which a threshold was reported. The first request of the next window says so.
+    QuotaRenewed = "QuotaRenewed", Threshold;
     /// A key's or an API's rate refused a request, or another filter or the upstream answered 429.
     RatelimitExceeded = "RatelimitExceeded", Request;
     /// An organisation's rate refused a request.
@@ -73,17 +75,17 @@ event_types! {
     HostUp = "HostUp", Upstream;
     /// The proxy's circuit breaker refused a request.
     BreakerTripped = "BreakerTripped", Upstream;
-    /// It lets requests through again.
+    /// The proxy's circuit breaker lets requests pass again.
     BreakerReset = "BreakerReset", Upstream;
-    /// Either of the two.
+    /// Either `BreakerTripped` or `BreakerReset` happened.
     BreakerTriggered = "BreakerTriggered", Upstream;
-    /// A request named a version of an API that does not exist, or has ended.
+    /// A request named no version, a version that does not exist, or one that has ended.
     VersionFailure = "VersionFailure", Request;
     /// An API was created, updated or deleted.
     ApiEvent = "api_event", Dashboard, &[Add, Update, Delete];
     /// A key was created, updated or deleted.
     KeyEvent = "key_event", Dashboard, &[Add, Update, Delete];
-    /// The same, where the operation named the key by its hash.
+    /// The same as `KeyEvent`, where the operation named the key by its hash.
     HashedKeyEvent = "hashed_key_event", Dashboard, &[Add, Update, Delete];
     /// A portal key request was created or updated.
     KeyRequestEvent = "key_request_event", Dashboard, &[Submitted, Approved, Updated, Deleted];
@@ -113,14 +115,14 @@ event_types! {
     OrganisationRegistered = "OrganisationRegistered" | "OrganizationRegistered", Portal;
     /// A developer requested an organisation.
     OrganisationRequestCreated = "OrganisationRequestCreated" | "OrganizationRequestCreated", Portal;
-    /// The organisation was granted.
+    /// The request for an organisation was granted.
     OrganisationRequestApproved = "OrganisationRequestApproved" | "OrganizationRequestApproved", Portal;
-    /// The organisation was refused.
+    /// The request for an organisation was refused.
     OrganisationRequestRejected = "OrganisationRequestRejected" | "OrganizationRequestRejected", Portal;
 }
 
 impl EventKind {
-    /// Tyk's other event names: handlers for them are accepted, and never called.
+    /// Tyk's other event names. Handlers for them are accepted and never called.
     pub const NEVER_FIRED: [&str; 12] = [
         "ApiUpdated",
         "CertificateExpired",
@@ -136,17 +138,17 @@ impl EventKind {
         "UpstreamOAuthError",
     ];
 
-    /// All of them, in the order of the table.
+    /// All types, in the order of the table.
     pub fn all() -> impl Iterator<Item = EventKind> + Clone {
         EventKind::iter()
     }
 
-    /// Those that requests, quotas and upstreams cause.
+    /// The types that requests, quotas and upstreams cause.
     pub fn of_gateway() -> impl Iterator<Item = EventKind> + Clone {
         EventKind::iter().filter(|kind| !kind.is_management())
     }
 
-    /// Those of an admin API or a developer portal.
+    /// The management events: those of an admin API or a developer portal.
     pub fn of_management() -> impl Iterator<Item = EventKind> + Clone {
         EventKind::iter().filter(|kind| kind.is_management())
     }
@@ -156,32 +158,32 @@ impl EventKind {
         self.into()
     }
 
-    /// The counter of events of this type.
+    /// The metric that counts events of this type.
     pub fn metric(self) -> Metric {
         Metric::Events(Label { place: self as usize, text: self.name() })
     }
 
-    /// The kind of that name, where tollbell fires it.
+    /// The type with this name; `None` if tollbell never fires it.
     pub fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
 
-    /// The same, for management events alone.
+    /// The management event type with this name.
     pub fn of_management_name(name: &str) -> Option<Self> {
         EventKind::from_name(name).filter(|kind| kind.is_management())
     }
 
-    /// Whether it is a verdict on an upstream.
+    /// True for the proxy's verdicts on an upstream.
     pub fn is_of_upstream(self) -> bool {
         self.family() == Family::Upstream
     }
 
-    /// Whether something happened in an admin API or a developer portal.
+    /// True for events of an admin API or a developer portal.
     pub fn is_management(self) -> bool {
         matches!(self.family(), Family::Dashboard | Family::Portal)
     }
 
-    /// Whether it is one of the Enterprise Developer Portal.
+    /// True for events of the Enterprise Developer Portal.
     pub fn is_portal(self) -> bool {
         self.family() == Family::Portal
     }
@@ -193,38 +195,35 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// What happened to an API, a key or a key request: the word behind the dot of a payload's `event`.
+/// What happened to an API, a key or a key request: the word after the dot in a payload's `event`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum ManagementAction {
-    /// An API or a key is new.
+    /// An API or a key was created.
     Add,
-    /// An API or a key is changed.
+    /// An API or a key was changed.
     Update,
-    /// An API or a key is gone.
+    /// An API or a key was deleted.
     Delete,
-    /// A key request is new.
+    /// A key request was created.
     Submitted,
     /// A key request was granted.
     Approved,
-    /// A key request is changed.
+    /// A key request was changed.
     Updated,
-    /// A key request is gone, which is also how one is declined.
+    /// A key request was deleted. Declining one deletes it, too.
     Deleted,
 }
 
 impl ManagementAction {
-    /// All of them.
     pub fn all() -> impl Iterator<Item = ManagementAction> {
         ManagementAction::iter()
     }
 
-    /// The word.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// The action of that word.
     pub fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn each_action_is_of_some_type() {
+    fn each_action_belongs_to_a_type() {
         for action in ManagementAction::all() {
             assert_eq!(ManagementAction::from_name(action.name()), Some(action));
             assert!(EventKind::all().any(|kind| kind.actions().contains(&action)), "{action:?}");

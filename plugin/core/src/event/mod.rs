@@ -1,4 +1,4 @@
-//! Events, and what a template can say about one.
+//! Events and the variables that templates can show.
 
 mod kind;
 
@@ -12,50 +12,45 @@ use serde_json::{Map, Value};
 
 use crate::base::{Mailbox, Percent, UnixMillis, fingerprint, json};
 
-/// Something that happened.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its type.
     pub kind: EventKind,
-    /// Unique per event: lower-case hex, no dot.
+    /// Unique for each event: lower-case hex without a dot.
     pub id: String,
-    /// When it happened.
     pub at: UnixMillis,
-    /// What it says.
+    /// The values that templates can show.
     pub meta: Meta,
-    /// The key's fingerprint, for logs, whatever `meta.key` shows.
+    /// The key's fingerprint for log lines, even if `meta.key` shows the raw key.
     pub fingerprint: String,
-    /// Of a management event: all that it says.
+    /// The payload of a management event; `None` for other events.
     pub management: Option<Box<Management>>,
-    /// Of a crossed threshold: whose it was.
+    /// The details of a crossed threshold; `None` for other events.
     pub crossed: Option<Box<Crossed>>,
 }
 
-/// A threshold that somebody's quota crossed: an entry of `Meta.Crossings`.
+/// A quota's crossing of a threshold: an entry of `Meta.Crossings`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crossed {
-    /// Whose quota it is.
+    /// The owner of the quota.
     pub subject: Subject,
-    /// The key as events show it; in an email its fingerprint. Empty for an organisation.
+    /// The key as events show it, or its fingerprint in an email. Empty for an organisation.
     pub key: String,
-    /// The session's alias.
     pub alias: String,
-    /// The organisation's id.
     pub org_id: String,
-    /// The API of the request that crossed it.
+    /// The API of the request that crossed the threshold.
     pub api_id: String,
-    /// The threshold in percent: `80`.
+    /// The threshold in percent, such as `80`.
     pub trigger_limit: String,
-    /// Requests counted when it was crossed.
+    /// The count when the threshold was crossed.
     pub used: u64,
-    /// The quota.
+    /// The quota's limit.
     pub max: u64,
 }
 
-/// Who has a quota.
+/// The owner of a quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
-    /// A session: a key, or an identity that has one of its own.
+    /// A session: a key, or an identity that has its own session.
     #[default]
     Key,
     /// An organisation.
@@ -99,9 +94,9 @@ impl fmt::Display for Crossed {
 }
 
 impl Event {
-    /// What a handler's cap and its digests are of: events of different kinds never share one. Of what comes only once,
-    /// neither do those of different upstreams or actions, nor do the crossings of identities that clients can choose
-    /// with those of keys and organisations.
+    /// The group that shares a cap and digests. Events of different types are in different groups. Events that happen
+    /// only once are also grouped by upstream or action. Crossings of identities, which clients can choose, are in a
+    /// different group from those of keys and organisations.
     pub fn group(&self) -> u64 {
         let name = self.kind.name();
         match self.kind.family() {
@@ -116,29 +111,29 @@ impl Event {
     }
 }
 
-/// What a management event says.
+/// The data of a management event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Management {
-    /// `key_event.add`.
+    /// The name with its action, such as `key_event.add`.
     pub name: String,
-    /// `add`; empty where the name says it all.
+    /// The action, such as `add`; empty if the event's name includes it.
     pub action: &'static str,
-    /// The message as Tyk's documentation has it.
+    /// The payload as in Tyk's documentation.
     pub body: String,
-    /// The same for two events of one cause.
+    /// A text that is the same for two events of one cause.
     pub stable: String,
-    /// A dashboard event's `data`, a portal event's `Message`.
+    /// `data` of a dashboard event, `Message` of a portal event.
     pub payload: Value,
-    /// The person whom it concerns.
+    /// The developer concerned.
     pub concerned: Option<Mailbox>,
 }
 
-/// Tyk's event metadata: `{{Meta.Message}}` and so on in a template.
+/// Tyk's event metadata: `{{Meta.Message}}` and the other variables of a template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// Tyk's text for this type of event.
     pub message: String,
-    /// The request's path, without its query.
+    /// The request's path without the query.
     pub path: String,
     /// The client's address, without a port.
     pub origin: String,
@@ -148,15 +143,16 @@ pub struct Meta {
     pub org_id: String,
     /// The API's id.
     pub api_id: String,
-    /// Why somebody else refused the request, from the proxy's response code details: `Jwt_is_expired`.
+    /// Why another filter or the upstream refused the request, from the proxy's response code details, such as
+    /// `Jwt_is_expired`.
     pub reason: String,
-    /// The organisation's id again, by Tyk's older name.
+    /// The organisation's id again, under Tyk's older name.
     pub org: String,
-    /// Of a host: what the proxy found.
+    /// The proxy's findings about a host, for `HostDown` and `HostUp`.
     pub host_info: HostInfo,
-    /// Of a circuit breaker: `0` tripped, `1` reset, as Tyk numbers them.
+    /// The state of a circuit breaker: `0` tripped, `1` reset, as in Tyk.
     pub circuit_event: String,
-    /// The cluster that the verdict is on.
+    /// The cluster of the upstream.
     pub cluster: String,
     /// The session's alias.
     pub alias: String,
@@ -164,32 +160,32 @@ pub struct Meta {
     pub tags: Vec<String>,
     /// The session's metadata.
     pub meta_data: BTreeMap<String, String>,
-    /// The threshold that was crossed, in percent: `80`.
+    /// The crossed threshold in percent, such as `80`.
     pub trigger_limit: String,
-    /// The quota in use when it was crossed, in whole percent: `80`.
+    /// The use of the quota at the crossing, in whole percent, such as `80`.
     pub usage_percentage: String,
-    /// Of a digest: the events that it stands for. 0 for an event of its own.
+    /// In a digest, the number of events that it stands for; 0 in an event that is not a digest.
     pub suppressed: u64,
-    /// Of a digest: when the first of them happened, in RFC 3339.
+    /// In a digest, the time of its first event as RFC 3339.
     pub first_seen: String,
-    /// Of a digest: when the last of them happened, in RFC 3339.
+    /// In a digest, the time of its last event as RFC 3339.
     pub last_seen: String,
-    /// Of a digest of crossed thresholds: each of them, the first 1,000.
+    /// In a digest of crossed thresholds, the crossings; at most 1,000.
     pub crossings: Vec<Crossed>,
-    /// Of such a digest: those beyond that.
+    /// In such a digest, the number of crossings that are not listed.
     pub unnamed: u64,
 }
 
-/// What the proxy found of a host.
+/// The proxy's findings about a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostInfo {
-    /// What was asked for: the request's path.
+    /// The path of the request.
     pub check_url: String,
-    /// The status that the client got.
+    /// The status that the client received.
     pub response_code: u16,
-    /// Whether the connection failed rather than the answer.
+    /// True if the connection failed, false if the host answered with a failure.
     pub is_tcp_error: bool,
-    /// Where.
+    /// The host's cluster and API.
     pub meta_data: HostPlace,
 }
 
@@ -208,17 +204,15 @@ impl HostInfo {
     }
 }
 
-/// Where a host stands.
+/// The cluster and the API of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPlace {
-    /// The cluster.
     pub host_name: String,
-    /// The API's id.
     pub api_id: String,
 }
 
 impl Meta {
-    /// Everything, as a template sees it.
+    /// All variables of a template.
     pub fn view(&self) -> Value {
         let text = |text: &String| Value::from(text.as_str());
         json::object(&mut [
@@ -249,7 +243,7 @@ impl Meta {
         ])
     }
 
-    /// What the built-in templates show, without what is empty.
+    /// The non-empty variables that the built-in templates show.
     fn brief_view(&self, kind: EventKind) -> Value {
         let mut brief = Map::new();
         for (name, text) in [
@@ -269,6 +263,9 @@ impl Meta {
         }
         if matches!(kind, EventKind::HostDown | EventKind::HostUp) {
             brief.insert("HostInfo".to_owned(), self.host_info.view());
+        }
+        if kind == EventKind::QuotaRenewed {
+            brief.insert("UsagePercentage".to_owned(), self.usage_percentage.as_str().into());
         }
         if !self.crossings.is_empty() {
             brief.insert("Crossings".to_owned(), self.crossings.iter().map(Crossed::view).collect());
@@ -295,7 +292,7 @@ impl Meta {
 }
 
 impl Event {
-    /// An event to try a template with.
+    /// A sample event to test a template with.
     pub fn sample(kind: EventKind) -> Self {
         let text = "sample".to_owned();
         let meta = Meta {
@@ -316,17 +313,18 @@ impl Event {
         Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text, management: None, crossed: None }
     }
 
-    /// Everything, as a template sees it.
+    /// All variables of a template.
     pub fn view(&self) -> Value {
         self.shown(self.at.to_rfc3339(), &self.id, self.meta.view())
     }
 
-    /// What the built-in templates show: to write out all the rest would cost as much as the message.
+    /// The variables that the built-in templates show. Serializing the others would cost as much as the message itself.
     pub fn brief_view(&self) -> Value {
         json::object(&mut [("Type", self.kind.name().into()), ("Meta", self.meta.brief_view(self.kind))])
     }
 
-    /// Everything that a management event says; `stable` blanks what differs between two events of one cause.
+    /// All variables of a management event. With `stable`, the values are blank that differ between two events of one
+    /// cause.
     pub fn management_view(&self, management: &Management, stable: bool) -> Value {
         json::object(&mut [
             ("Type", self.kind.name().into()),
@@ -341,7 +339,7 @@ impl Event {
         ])
     }
 
-    /// The same with the values blanked that differ between two events of one cause (see [`VOLATILE`]).
+    /// The variables with those values blank that differ between two events of one cause (see [`VOLATILE`]).
     pub fn stable_view(&self) -> Value {
         let mut meta = self.meta.view();
         if let Some(usage) = meta.get_mut("UsagePercentage") {

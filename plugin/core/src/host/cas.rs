@@ -1,60 +1,60 @@
-//! Compare-and-swap as hosts have it, found out once at configuration.
+//! How a host does compare-and-swap. Each VM tests it once, when it is configured.
 //!
-//! What a write with a number does to an absent key, the ABI does not say. Envoy writes it whatever the number, so a
-//! number that no key has makes a write a create-if-absent. Other hosts answer that the number does not match, or look
-//! at no number at all; and some only pretend to keep what they are given.
+//! The ABI does not say what a write with a CAS number does to an absent key. Envoy ignores the number then and writes,
+//! so a write with a number that no key has is a create-if-absent. Other hosts answer that the number does not match,
+//! or ignore all numbers. Some only pretend to store a value.
 
 use crate::host::ports::{Entry, HostError};
 use crate::host::store::MAX_ATTEMPTS;
 
-/// Envoy counts from 1 and would need four billion writes to get here.
+/// Envoy counts from 1. It would need four billion writes to reach this number.
 const NO_KEYS_CAS: u32 = u32::MAX;
 
-/// The number for a write whatever the key holds.
+/// The number for an unconditional write.
 const ANY_CAS: u32 = 0;
 
-/// What was found out stands here, for all VMs that share the data: the first of them to write it saw the key absent.
+/// Holds the result of the test for all VMs that share the data. The VM that writes it first saw the key absent.
 const KEY: &str = "tb1/cas";
 
-/// Two keys whose numbers tell whether a host numbers all writes in one sequence.
+/// Two keys whose numbers show whether a host numbers all writes in one sequence.
 const SELDOM_KEY: &str = "tb1/cas/1";
 const OFTEN_KEY: &str = "tb1/cas/2";
 
-/// Writes to the second between two to the first: where each key is numbered by itself, its numbers get ahead of those
-/// of the first, unless more VMs than this begin at the same moment.
+/// Writes to the second key between two writes to the first. If each key has its own numbers, the second key's get
+/// ahead of the first key's, unless more VMs than this start at the same moment.
 const OFTEN: u32 = 64;
 
-/// The host's own two calls on shared data.
+/// The host's two calls for shared data.
 pub trait RawData {
     /// Reads a key.
     ///
     /// # Errors
-    /// What the host answers, but that there is no such key.
+    /// Any error of the host, except that the key does not exist.
     fn get(&self, key: &str) -> Result<Entry, HostError>;
 
-    /// Writes a key. `false`: its number is not `cas`, or so the host says.
+    /// Writes a key. `false` means that, according to the host, its number is not `cas`.
     ///
     /// # Errors
-    /// What else the host answers.
+    /// Any other error of the host.
     fn set(&self, key: &str, value: &[u8], cas: u32) -> Result<bool, HostError>;
 }
 
-/// What a host makes of compare-and-swap.
+/// What a host does with the number of a compare-and-swap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CompareAndSwap {
-    /// As in Envoy: every write is exact.
+    /// As in Envoy: no write is lost.
     #[default]
     Exact,
-    /// An absent key has no number, so that none matches: a first write can replace that of another VM.
+    /// An absent key has no number, so no number matches. The first write to a key can overwrite another VM's.
     NotForNewKeys,
-    /// Numbers are not looked at: any write can replace that of another VM.
+    /// The host ignores the numbers. Any write can overwrite another VM's.
     Ignored,
-    /// Nothing can be written, or what was written is not there.
+    /// Nothing can be written, or a written value cannot be read.
     Unusable(HostError),
 }
 
 impl CompareAndSwap {
-    /// Tries it, and logs what follows where it is not as in Envoy.
+    /// Tests the host, and logs a warning or an error if it does not do as Envoy does.
     pub fn find_out(data: &impl RawData) -> Self {
         let found = Self::tried(data).unwrap_or_else(Self::Unusable);
         match found {
@@ -80,7 +80,7 @@ impl CompareAndSwap {
             return Ok(known);
         }
         if !data.set(KEY, Self::Exact.code(), NO_KEYS_CAS)? {
-            // Another VM was faster, or the key is absent still.
+            // Another VM was faster, or the key is still absent.
             if let Some(known) = Self::known(data)? {
                 return Ok(known);
             }
@@ -108,8 +108,8 @@ impl CompareAndSwap {
         }
     }
 
-    /// Whether each write gets a greater number than every write before it, whatever their keys and VMs are. What
-    /// [`crate::host::guess::Guesses`] are exact with.
+    /// True if each write gets a greater number than every write before it, of any key and any VM.
+    /// [`crate::host::guess::Guesses`] need this.
     pub fn numbers_all_writes(self, data: &impl RawData) -> bool {
         self == Self::Exact && self.numbers_rise(data).unwrap_or_default()
     }
@@ -135,7 +135,7 @@ impl CompareAndSwap {
     /// [`crate::host::ports::SharedData::insert`].
     ///
     /// # Errors
-    /// What the host answers; always where shared data cannot be used, since every key is absent then for ever.
+    /// Any error of the host. Without usable shared data this always fails, because every key would be absent for ever.
     pub fn insert(self, data: &impl RawData, key: &str, value: &[u8]) -> Result<bool, HostError> {
         match self {
             Self::Exact | Self::Ignored => data.set(key, value, NO_KEYS_CAS),
@@ -147,10 +147,10 @@ impl CompareAndSwap {
         }
     }
 
-    /// [`crate::host::ports::SharedData::put`]. Some hosts have no write without a number.
+    /// [`crate::host::ports::SharedData::put`]. Some hosts have no unconditional write.
     ///
     /// # Errors
-    /// What the host answers, or that other VMs have written in between each time.
+    /// An error of the host, or other VMs wrote between the read and the write each time.
     pub fn put(self, data: &impl RawData, key: &str, value: &[u8]) -> Result<(), HostError> {
         for _ in 0..MAX_ATTEMPTS {
             if data.set(key, value, ANY_CAS)? {
@@ -169,7 +169,7 @@ impl CompareAndSwap {
     }
 }
 
-/// The ABI's status for a number that does not match.
+/// The ABI's status for a CAS number that does not match.
 const CAS_MISMATCH: u32 = 8;
 
 #[cfg(test)]

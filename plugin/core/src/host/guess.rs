@@ -1,31 +1,31 @@
-//! Guesses: a compare-and-swap on what this VM wrote last, without reading it again.
+//! Guesses: a compare-and-swap on this VM's last written value, without reading it again.
 //!
-//! Envoy numbers all writes of a process in one sequence, and does not tell a VM the number of its own write. But the
-//! write got a greater number than every one that was given out before, so that the VM knows the least number that it
-//! can have got, and remembers that with the value. Where the key still has this least number, it still holds this
-//! value: a write after it has a greater number, and a value from before it was replaced by it. So a compare-and-swap
-//! that names the least number either counts on the current value, or fails and changes nothing.
+//! Envoy numbers all writes of a process in one sequence, and does not give a VM the number of its own write. But the
+//! write got a greater number than every number that was given out before. So the VM knows the lowest number that its
+//! write can have, and stores it with the value. If the key still has this lowest number, it still holds this value: a
+//! later write would have a greater number, and this write has replaced any earlier value. So a compare-and-swap with
+//! the lowest number either counts on the current value, or fails and changes nothing.
 //!
 //! With one busy VM almost every guess is right. Another VM's write to any key makes the next numbers greater than the
-//! least ones, and one guess fails; with several busy VMs most do. A failure costs a write, and a guess that is right
-//! saves a read, which takes about twice as long. So guessing pauses after a failure, for longer each time, and goes on
+//! lowest ones, and one guess fails. With several busy VMs most guesses fail. A failure costs a write. A right guess
+//! saves a read, which takes about twice as long. So guessing pauses after a failure, longer each time, and continues
 //! where more than one of three guesses is right.
 
 use std::cell::RefCell;
 
-/// Values that are remembered.
+/// The number of values that are kept.
 const MAX_VALUES: usize = 32;
 
-/// Longer values are not remembered.
+/// Longer values are not kept.
 const MAX_BYTES: usize = 4096;
 
-/// Failures in a row of which each makes the pause twice as long.
+/// The number of failures in a row that each double the pause.
 const MAX_LEVEL: u32 = 10;
 
-/// A failure outweighs half a success.
+/// One success compensates two failures.
 const LEVELS_OF_A_HIT: u32 = 2;
 
-/// What a VM remembers of its own writes. Only for a host that gives each write of a process a greater number than all
+/// This VM's own last writes. They are only for a host that gives each write of a process a greater number than all
 /// writes before: see [`crate::host::cas::CompareAndSwap::numbers_all_writes`].
 #[derive(Debug, Default)]
 pub struct Guesses(RefCell<Inner>);
@@ -33,15 +33,15 @@ pub struct Guesses(RefCell<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     values: Vec<Remembered>,
-    /// Where the value was found that was asked for last.
+    /// The index of the value that was used last.
     latest: usize,
-    /// No number beyond this one is known to have been given out. `None`: nothing is known yet.
+    /// The greatest number that is known to be given out; `None` if none is known yet.
     newest: Option<u32>,
     /// The logarithm of the next pause.
     level: u32,
-    /// Updates that are left of a pause.
+    /// The updates that remain of a pause.
     pause: u32,
-    /// Updates so far, to tell which value was not asked for the longest.
+    /// The number of updates so far, from which the least recently used value follows.
     updates: u64,
     /// Whether a guess was right since the last tick.
     has_hit: bool,
@@ -51,24 +51,24 @@ struct Inner {
 struct Remembered {
     key: String,
     value: Vec<u8>,
-    /// The least number that the write of the value can have got; `None`: no guess.
+    /// The lowest number that the write of the value can have; `None` if no guess is possible.
     number: Option<u32>,
     used: u64,
-    /// It has been there for a tick.
+    /// True if the value was not written since the tick before the last.
     is_old: bool,
 }
 
-/// A value, and the number of its write if nobody wrote since.
+/// A value, and the number of its write if no other VM wrote since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guess {
-    /// Not empty.
+    /// Never empty.
     pub value: Vec<u8>,
-    /// Not 0.
+    /// Never 0.
     pub number: u32,
 }
 
 impl Guesses {
-    /// Takes out what is remembered of a key. It is a guess: only a compare-and-swap with its number may follow from it.
+    /// Takes the stored value of a key. It is a guess: use it only for a compare-and-swap with its number.
     pub fn take(&self, key: &str) -> Option<Guess> {
         let mut inner = self.0.try_borrow_mut().ok()?;
         inner.updates = inner.updates.saturating_add(1);
@@ -81,7 +81,7 @@ impl Guesses {
         Some(Guess { value: std::mem::take(&mut remembered.value), number })
     }
 
-    /// A guess was right, and this value has been written in its place.
+    /// Records that a guess was right and that `value` was written in its place.
     pub fn hit(&self, key: &str, value: Vec<u8>) {
         if let Ok(mut inner) = self.0.try_borrow_mut() {
             inner.level = inner.level.saturating_sub(LEVELS_OF_A_HIT);
@@ -90,7 +90,7 @@ impl Guesses {
         }
     }
 
-    /// A guess was wrong. The others, of which each would fail for the same reason, are forgotten.
+    /// Records that a guess was wrong. All others are forgotten, because they would fail for the same reason.
     pub fn miss(&self) {
         if let Ok(mut inner) = self.0.try_borrow_mut() {
             inner.level = inner.level.saturating_add(1).min(MAX_LEVEL);
@@ -101,22 +101,22 @@ impl Guesses {
         }
     }
 
-    /// A value with this number was read.
+    /// Records that a value with this number was read.
     pub fn saw(&self, number: u32) {
         if let Ok(mut inner) = self.0.try_borrow_mut() {
             inner.newest = Some(inner.newest.filter(|newest| !is_after(number, *newest)).unwrap_or(number));
         }
     }
 
-    /// This value has been written.
+    /// Records that this value was written.
     pub fn wrote(&self, key: &str, value: Vec<u8>) {
         if let Ok(mut inner) = self.0.try_borrow_mut() {
             inner.write(key, value);
         }
     }
 
-    /// Forgets what has not been written since the last tick: numbers begin anew after four billion writes, and no guess
-    /// may be that old.
+    /// Forgets each value that was not written since the last tick. Numbers start again after four billion writes, and
+    /// no guess may be that old.
     pub fn tick(&self) {
         let Ok(mut inner) = self.0.try_borrow_mut() else { return };
         inner.values.retain(|remembered| !remembered.is_old);
@@ -157,12 +157,12 @@ impl Inner {
     }
 }
 
-/// The number after `number`; 0 is none.
+/// The number after `number`, skipping 0, which no write has.
 fn after(number: u32) -> u32 {
     number.wrapping_add(1).max(1)
 }
 
-/// Whether a number was given out later than another. They begin anew at their end.
+/// True if a number was given out later than another. Numbers start again after the last.
 fn is_after(number: u32, other: u32) -> bool {
     matches!(number.wrapping_sub(other), 1..=0x7fff_ffff)
 }

@@ -1,20 +1,20 @@
-//! Headers as a host hands them over.
+//! Headers in the form in which a host passes them.
 
 use smallvec::SmallVec;
 
 /// A header's name and value. Envoy's names are in lower case; other hosts keep the client's case.
 pub type HeaderPair<'r> = (&'r [u8], &'r [u8]);
 
-/// As many as most requests have need no allocation.
+/// A list of header pairs. Most requests fit into it without an allocation.
 pub type HeaderPairs<'r> = SmallVec<[HeaderPair<'r>; 32]>;
 
-/// Serialized headers: a count, the lengths of names and values, then both, each with a NUL behind it. Numbers are 32 bits,
-/// little endian.
+/// Serialized headers: a count, then the lengths of names and values, then the names and values, each with a NUL after
+/// it. Numbers are 32-bit little endian.
 #[derive(Clone, Debug, Default)]
 pub struct Headers(pub Vec<u8>);
 
 impl Headers {
-    /// Names and values in their order. What is cut short ends the list.
+    /// Returns names and values in their order. A truncated pair ends the list.
     pub fn pairs(&self) -> HeaderPairs<'_> {
         let mut pairs = HeaderPairs::new();
         let Some((count, rest)) = self.0.split_first_chunk::<4>() else { return pairs };
@@ -34,8 +34,8 @@ impl Headers {
         pairs
     }
 
-    /// Serializes some.
     #[allow(clippy::cast_possible_truncation)]
+    /// Serializes header pairs.
     pub fn serialize<'h>(pairs: impl Iterator<Item = HeaderPair<'h>> + Clone) -> Self {
         let mut bytes = (pairs.clone().count() as u32).to_le_bytes().to_vec();
         for (name, value) in pairs.clone() {
@@ -50,17 +50,17 @@ impl Headers {
     }
 }
 
-/// Whether a host's name of a header is `name`, which is in lower case.
+/// True if `header`, in any case, is `name`, which is in lower case.
 pub fn is_header(header: &[u8], name: &str) -> bool {
     header == name.as_bytes() || header.eq_ignore_ascii_case(name.as_bytes())
 }
 
-/// A change to the request's headers before it goes upstream.
+/// A change to the request's headers before the request goes upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderChange {
-    /// The header goes.
+    /// Removes the header.
     Remove(String),
-    /// The header gets another value.
+    /// Gives the header another value.
     Replace(String, Vec<u8>),
 }
 
@@ -73,14 +73,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_serialized_is_read_back(pairs in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..9)) {
+        fn serialized_headers_are_read_back(pairs in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..9)) {
             let pairs: Vec<HeaderPair<'_>> = pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
             let headers = Headers::serialize(pairs.iter().copied());
             prop_assert_eq!(headers.pairs().to_vec(), pairs);
         }
 
         #[test]
-        fn any_bytes_are_some_headers(bytes in any::<Vec<u8>>()) {
+        fn any_bytes_can_be_read_as_headers(bytes in any::<Vec<u8>>()) {
             let _ = Headers(bytes).pairs();
         }
     }

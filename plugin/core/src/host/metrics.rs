@@ -1,12 +1,12 @@
-//! The counters that tollbell keeps, and their names.
+//! The counters and gauges of tollbell, and their names.
 //!
-//! Names have a fixed part and labels, packed as `.label=value`; `stats_tags` in Envoy's configuration turn them into
-//! Prometheus labels. The set follows from the configuration: of a target its host is in a name, and never a client, a key,
-//! a path or a URL.
+//! A name has a fixed part and labels in the form `.label=value`. `stats_tags` in Envoy's configuration turn them into
+//! Prometheus labels. The configuration bounds the set of names. A target appears with its host; a client, a key, a
+//! path or a URL never appears.
 
 use strum::IntoStaticStr;
 
-/// The value of a label, with its place among all values of that label.
+/// A value of a label, and its place among all values of that label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
     /// Less than [`Label::MOST`].
@@ -16,60 +16,60 @@ pub struct Label {
 }
 
 impl Label {
-    /// How many values a label can have.
+    /// The maximum number of values of a label.
     pub const MOST: usize = 64;
 }
 
 /// A counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Requests to an API and refused requests to none, by what became of them.
+    /// Requests to an API, and refused requests to none, by outcome.
     Requests(Label),
-    /// Events that happened, whether or not anybody handles them, by type.
+    /// Events by type, whether or not a handler exists.
     Events(Label),
-    /// Messages held back by a cool-down.
+    /// Messages that a cool-down held back.
     Suppressed,
-    /// Messages held back by a handler's `max_per_minute`; a digest counts them.
+    /// Messages that a handler's `max_per_minute` held back. A digest counts them.
     Capped,
     /// Digests that were made.
     Digests,
-    /// Messages for a target that has answered 410 Gone: they are not sent.
+    /// Messages for a target that answered 410 Gone. They are not sent.
     Disabled,
     /// Messages that a receiver answered with 2xx.
     Delivered,
     /// Attempts that failed and will be repeated.
     Retried,
-    /// Messages given up: refused for good, or out of attempts.
+    /// Messages that failed for good: refused, or out of attempts.
     Failed,
-    /// Held messages that an update of the configuration has sent to their handler's new URL.
+    /// Held messages that an update of the configuration sent to their handler's new URL.
     Readdressed,
-    /// Held messages whose handler an update has removed: they are not sent.
+    /// Held messages whose handler an update removed. They are not sent.
     Withdrawn,
-    /// Messages that found the table of held deliveries full.
+    /// Messages that found the table of held messages full.
     Dropped,
-    /// Cool-down claims that a newer claim pushed out before their period ended.
+    /// Cool-downs that ended early, because the table of cool-downs was full.
     CooldownEvicted,
-    /// Counters of identities without a session that made room for others.
+    /// Counters that were evicted from the table of identities or of fetched keys.
     IdentitiesEvicted,
-    /// Looks at `keys_from`, by what came of them.
+    /// Fetches of `keys_from`, by result.
     KeysFetched(Fetch),
-    /// Lost compare-and-swap races, each of which was tried again.
+    /// Lost compare-and-swap races. Each update was tried again.
     CasRetries,
-    /// Updates given up after too many lost races.
+    /// Updates that were given up after too many lost races.
     CasExhausted,
     /// Stored values that did not decode.
     CorruptRecords,
 }
 
-/// What came of a look at `keys_from`.
+/// The result of a fetch of `keys_from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Fetch {
-    /// Sessions that differ were loaded.
+    /// New or changed sessions were loaded.
     Loaded,
-    /// They were the same.
+    /// The sessions were the same as before.
     Unchanged,
-    /// No good answer: the former sessions stay.
+    /// There was no good answer. The former sessions stay.
     Failed,
 }
 
@@ -95,15 +95,15 @@ const PLAIN: [Metric; 18] = [
 ];
 
 impl Metric {
-    /// [`Metric::index`] is less.
+    /// An upper bound of [`Metric::index`].
     pub const MOST: usize = 2 * Label::MOST + PLAIN.len();
 
-    /// The counters whose names have no label of another module.
+    /// The counters whose names have no labels from another module.
     pub fn plain() -> impl Iterator<Item = Metric> {
         PLAIN.into_iter()
     }
 
-    /// A number of its own.
+    /// A unique number.
     pub fn index(self) -> usize {
         match self {
             Metric::Requests(Label { place, .. }) => place,
@@ -115,7 +115,7 @@ impl Metric {
         }
     }
 
-    /// The name under which the proxy knows it.
+    /// The name of the statistic in the proxy.
     pub fn name(self) -> String {
         match self {
             Metric::Requests(outcome) => format!("tollbell_requests.outcome={}", outcome.text),
@@ -140,27 +140,27 @@ impl Metric {
     }
 }
 
-/// A gauge. The VM that dispatches sets them, at every tick.
+/// A gauge. The VM that dispatches sets all gauges at every tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
-    /// Slots of the table of held messages that are taken.
+    /// Used slots in the table of held messages.
     Held,
     /// Attempts under way.
     InFlight,
     /// The age of the oldest held message, in seconds.
     OldestAge,
-    /// Targets that have answered 410 Gone.
+    /// Targets that answered 410 Gone.
     DisabledTargets,
     /// Sessions that were fetched from `keys_from`.
     FetchedKeys,
-    /// Those of them that something closes which is not honoured, for every API or for some.
+    /// The fetched sessions that are closed, for every API or for some.
     ClosedKeys,
-    /// Clusters that the proxy does not know, so that nothing reaches their targets.
+    /// Clusters that the proxy does not have. Their targets cannot be reached.
     UnknownClusters,
 }
 
 impl Gauge {
-    /// All of them, in the order of their discriminants.
+    /// All gauges, in the order of their discriminants.
     pub const ALL: [Gauge; 7] = [
         Gauge::Held,
         Gauge::InFlight,
@@ -171,7 +171,7 @@ impl Gauge {
         Gauge::UnknownClusters,
     ];
 
-    /// The name under which the proxy knows it.
+    /// The name of the statistic in the proxy.
     pub fn name(self) -> &'static str {
         match self {
             Gauge::Held => "tollbell_held",
@@ -185,9 +185,9 @@ impl Gauge {
     }
 }
 
-/// The counter of attempts to a target (its host and port, as configured), by what came of them.
+/// The counter of attempts to a target (its host and port, as configured), by outcome.
 ///
-/// The host comes last, because it has dots; characters that a statistic's name cannot have become underscores.
+/// The host comes last, because it has dots. Characters that the name of a statistic cannot have become underscores.
 pub fn attempts_name(target: &str, outcome: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' };
     let target: String = target.chars().map(plain).collect();
@@ -201,7 +201,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn gauges_stand_in_the_order_of_their_discriminants() {
+    fn gauges_are_in_the_order_of_their_discriminants() {
         for (place, gauge) in Gauge::ALL.into_iter().enumerate() {
             assert_eq!(gauge as usize, place);
         }

@@ -1,4 +1,4 @@
-//! The proxy that hosts the core, as the core sees it: [`ports`], and what is built directly on them.
+//! The core's view of the proxy that hosts it: [`ports`], and the modules that use the ports directly.
 
 pub mod cas;
 pub mod guess;

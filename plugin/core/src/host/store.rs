@@ -1,8 +1,8 @@
 //! Read-modify-write on shared data: create-if-absent, then compare-and-swap, in a bounded loop.
 //!
-//! tollbell's keys begin with `tb1/`, 1 being the version of what is stored: a later format starts anew instead of
-//! tripping over an older one. They are short because Envoy makes a string of each at every access, and one of up to
-//! 15 bytes costs no allocation.
+//! The keys begin with `tb1/`, where 1 is the version of the format: a later format uses other keys and never reads an
+//! older one. The keys are short because Envoy makes a string of the key at every access, and a string of up to 15
+//! bytes needs no allocation.
 
 use thiserror::Error;
 
@@ -10,51 +10,51 @@ use crate::host::guess::Guesses;
 use crate::host::metrics::Metric;
 use crate::host::ports::{Entry, HostError, Metrics, SharedData};
 
-/// Lost races after which an update gives up.
+/// The number of lost races after which an update gives up.
 ///
-/// Every lost race means that another VM's write went through, so exhaustion takes as many winners in the time of
-/// one microsecond each: it is not seen in practice, but a loop without an end would hang a worker.
+/// Each lost race means that another VM's write succeeded. So exhaustion needs that many winners within about a
+/// microsecond each. This does not happen in practice, but a loop without an end would hang a worker.
 pub const MAX_ATTEMPTS: u32 = 128;
 
-/// Bytes in shared data that no version of tollbell wrote, or that were cut short.
+/// Bytes in shared data that no version of tollbell wrote, or that are incomplete.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("a stored {record} of {len} bytes does not decode")]
 pub struct CorruptRecord {
-    /// What the bytes should have been.
+    /// The kind of record that was expected.
     pub record: &'static str,
-    /// How many there were.
+    /// The number of bytes.
     pub len: usize,
 }
 
-/// Why an update did not happen.
+/// Why an update failed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
     /// The host refused.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The value in place is not ours; it is left as it is.
+    /// The stored value is not tollbell's. It stays as it is.
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
-    /// Other VMs won every one of [`MAX_ATTEMPTS`] races.
+    /// Other VMs won [`MAX_ATTEMPTS`] races in a row.
     #[error("lost {MAX_ATTEMPTS} races in a row for one value in shared data")]
     Exhausted,
-    /// A store outside of the process owes its answer for too long.
+    /// A store outside of the process did not answer in time.
     #[error("the store of counters does not answer in time")]
     Late,
 }
 
-/// What an update step wants done with the value it was shown.
+/// The result of an update step.
 #[derive(Debug)]
 pub enum Change<T> {
-    /// Nothing is to be written.
+    /// Write nothing.
     Keep(T),
-    /// This is to be written, if nobody wrote in between; else the step runs again.
+    /// Write this value. If another VM wrote since the read, the step runs again.
     Write(Vec<u8>, T),
 }
 
 /// Applies `step` to the value at `key` until its write wins, and returns what the winning step returned.
 ///
-/// `step` gets `None` for a key without a value. It may run several times and must have no other effect.
+/// `step` gets `None` for a key without a value. It may run several times, so it must have no side effects.
 pub fn update<T>(
     host: &(impl SharedData + Metrics),
     key: &str,
@@ -63,9 +63,11 @@ pub fn update<T>(
     update_read(host, key, None, &mut step)
 }
 
-/// As [`update`], for a value that this VM writes again and again: what it wrote last is tried first, without a read.
+/// As [`update`], for a value that this VM writes often: the update first tries this VM's last written value, without a
+/// read.
 ///
-/// A step that would write nothing runs again on what is read, since only a write shows that the guess was right.
+/// A step that would write nothing runs again on a value that was read, because only a successful write shows that the
+/// guess was right.
 pub fn update_often<T>(
     host: &(impl SharedData + Metrics),
     key: &str,
@@ -94,7 +96,7 @@ fn update_read<T>(
 ) -> Result<T, StoreError> {
     for _ in 0..MAX_ATTEMPTS {
         let (value, cas) = match host.get(key)? {
-            // No key has the number 0: a host may show an absent key so.
+            // No key has the number 0. A host may show an absent key in this form.
             Entry::Absent | Entry::Emptied { cas: 0 } => (None, None),
             Entry::Emptied { cas } => (None, Some(cas)),
             Entry::Present(stored) => (Some(stored.value), Some(stored.cas)),
@@ -132,7 +134,7 @@ fn left_alone(host: &impl Metrics, key: &str, corrupt: CorruptRecord) -> StoreEr
     corrupt.into()
 }
 
-/// The value at `key`, `None` where there is none.
+/// The value at `key`; `None` if there is none.
 pub fn read(host: &impl SharedData, key: &str) -> Result<Option<Vec<u8>>, HostError> {
     Ok(match host.get(key)? {
         Entry::Absent | Entry::Emptied { .. } => None,
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_race_runs_the_step_again() {
+    fn a_lost_race_repeats_the_step() {
         let host = MemoryHost::default();
         host.fail_next_writes(3);
         assert_eq!(update(&host, "k", append), Ok(1));
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn losing_every_race_ends() {
+    fn an_update_gives_up_after_too_many_lost_races() {
         let host = MemoryHost::default();
         host.fail_next_writes(u32::MAX);
         assert_eq!(update(&host, "k", append), Err(StoreError::Exhausted));
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_key_is_written_again() {
+    fn an_emptied_key_can_be_written_again() {
         let host = MemoryHost::default();
         host.put("k", b"").unwrap();
         assert_eq!(read(&host, "k"), Ok(None));

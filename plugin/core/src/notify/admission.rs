@@ -1,7 +1,8 @@
-//! Whether a message may go out: its cool-down, its handler's cap, and room in the outbox.
+//! Admission: decides whether a message may go out, by its cool-down, its handler's cap, and the room in the outbox.
 //!
-//! What may go out gets a [`Permit`]: a slot of the outbox, a turn of the cap and a claim of the cool-down. A permit that
-//! is dropped unused gives all three back. What a cool-down or a cap holds back is counted in a tally ([`digest`]).
+//! An admitted message gets a [`Permit`]: a slot of the outbox, a turn of the cap and a claim of the cool-down. A
+//! permit that is dropped unused gives all three back. A tally counts the events that a cool-down or a cap holds back
+//! ([`digest`]).
 
 pub mod cap;
 pub mod cooldown;
@@ -20,10 +21,10 @@ use crate::notify::{Channel, MessageOutcome, Notifications};
 use cap::{Budget, Turn};
 use cooldown::LiveClaim;
 
-/// Times that a claim is looked for anew: each means that another VM was quicker.
+/// The maximum number of attempts to claim. Each repetition means that another VM was faster.
 const MAX_LOOKS: usize = 16;
 
-/// One message that asks to go out.
+/// A message that asks for admission.
 pub struct Admission<'m, H: Host> {
     host: &'m H,
     notifications: &'m Notifications,
@@ -36,7 +37,7 @@ pub struct Admission<'m, H: Host> {
 }
 
 impl<'m, H: Host> Admission<'m, H> {
-    /// Of the message whose request has this checksum.
+    /// Made for the message whose request has this checksum.
     pub fn new(
         host: &'m H,
         notifications: &'m Notifications,
@@ -51,7 +52,7 @@ impl<'m, H: Host> Admission<'m, H> {
         Admission { host, notifications, handler, channel, event, cause, budget, now }
     }
 
-    /// What holds the message back, as far as reading tells: nothing is claimed.
+    /// The reason to hold the message back, if reading alone shows one. Nothing is claimed.
     pub fn refused_at_sight(&self) -> Option<MessageOutcome> {
         let Admission { host, notifications, channel, now, .. } = *self;
         if channel.event_timeout_ms > 0
@@ -70,17 +71,17 @@ impl<'m, H: Host> Admission<'m, H> {
         }
     }
 
-    /// Takes all that the message needs to go out.
+    /// Takes everything that the message needs to go out.
     ///
     /// # Errors
-    /// What holds it back.
+    /// The reason to hold the message back.
     pub fn admit(&self) -> Result<Permit<'_, H>, MessageOutcome> {
         let Admission { host, notifications, channel, now, .. } = *self;
         let slot = outbox::reserve(host, notifications.table(), channel.target.tag, share_of(self.event));
         let slot = slot.map_err(|error| self.drop(&error))?;
         let mut permit = Permit { admission: self, slot: Some(slot), has_turn: false, claim: None };
-        // The turn comes before the claim: one that is not used can be given back, whereas a claim that was released
-        // could have held an event back for nothing.
+        // The turn is taken before the claim. An unused turn can be given back, but a released claim could have held an
+        // event back without need.
         match self.budget.take(host, now) {
             Ok(Turn::Free) => permit.has_turn = true,
             Ok(Turn::Capped(seen)) => {
@@ -99,7 +100,7 @@ impl<'m, H: Host> Admission<'m, H> {
         Ok(permit)
     }
 
-    /// Claims the cause, if the channel cools down.
+    /// Claims the cause, if the channel has a cool-down.
     ///
     /// # Errors
     /// The claim of another message.
@@ -111,7 +112,7 @@ impl<'m, H: Host> Admission<'m, H> {
         for _ in 0..MAX_LOOKS {
             match cooldown::claim(host, cause, channel.event_timeout_ms, now) {
                 Ok(Some(claim)) => return Ok(Some(claim)),
-                // Another VM has it, and may release it before it is looked at.
+                // Another VM has the claim, and may release it before this VM reads it.
                 Ok(None) => {
                     if let Ok(Some(live)) = cooldown::look(host, cause, now) {
                         return Err(live);
@@ -139,17 +140,17 @@ impl<'m, H: Host> Admission<'m, H> {
     }
 }
 
-/// The right of one message to go out.
+/// The permission for one message to go out.
 pub struct Permit<'a, H: Host> {
     admission: &'a Admission<'a, H>,
-    /// `None` once a message fills it.
+    /// `None` after a message has filled it.
     slot: Option<Slot>,
     has_turn: bool,
     claim: Option<Claim>,
 }
 
 impl<H: Host> Permit<'_, H> {
-    /// The claim of its cool-down.
+    /// The claim of the message's cool-down.
     pub fn claim(&self) -> Option<Claim> {
         self.claim
     }
@@ -170,13 +171,13 @@ impl<H: Host> Permit<'_, H> {
 }
 
 impl<H: Host> Drop for Permit<'_, H> {
-    /// Where the host refuses one write, it may refuse these too: the slot is then freed by the dispatcher, the claim ends
+    /// If the host refuses one write, it may refuse these, too. Then the dispatcher frees the slot, and the claim ends
     /// with its period.
     fn drop(&mut self) {
         let Some(slot) = self.slot else { return };
         let Admission { host, now, budget, .. } = self.admission;
         if let Err(error) = outbox::free(*host, slot) {
-            log::error!("slot {} stays taken for a while: {error}", slot.0);
+            log::error!("slot {} is not freed yet: {error}", slot.0);
         }
         if self.has_turn
             && let Err(error) = budget.give_back(*host, *now)
@@ -185,18 +186,18 @@ impl<H: Host> Drop for Permit<'_, H> {
         }
         if let Some(Err(error)) = self.claim.map(|claim| cooldown::release(*host, &claim)) {
             self.admission
-                .log(log::Level::Warn, &format!("did not go out, and its cool-down lasts to its end: {error}"));
+                .log(log::Level::Warn, &format!("did not go out, and its cool-down is not released: {error}"));
         }
     }
 }
 
-/// Whether no other caller has asked for this cause in so many milliseconds.
+/// True if no other caller has asked for this cause within `period_ms`.
 pub fn is_first(host: &impl Host, cause: &str, period_ms: u64, now: UnixMillis) -> bool {
     let cause = CauseDigest::new(cause, 0, [0; 16]);
     matches!(cooldown::claim(host, cause, period_ms, now), Ok(Some(_)))
 }
 
-/// How much of the outbox the messages of an event may take.
+/// The part of the outbox that messages of an event may use.
 fn share_of(event: &Event) -> Share {
     match event.kind.family() {
         Family::Threshold if event.crossed.as_ref().is_some_and(|crossed| crossed.subject == Subject::Identity) => {

@@ -1,4 +1,4 @@
-//! What delivery asks of a configuration's notifications.
+//! Implements delivery's [`Author`] for a configuration's notifications.
 
 use crate::base::UnixMillis;
 use crate::delivery::{

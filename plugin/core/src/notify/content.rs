@@ -1,7 +1,7 @@
-//! What a message says: a request to a webhook's target, or an email that a provider sends.
+//! The content of a message: a request to a webhook's target, or an email for a provider to send.
 //!
-//! A message is written in two steps. Its [`Draft`] tells whether a message of the same cause went out before; only what
-//! may go out becomes [`Content`], which is held until it is delivered.
+//! A message is made in two steps. Its [`Draft`] shows whether a message of the same cause went out before. Only an
+//! admitted message becomes [`Content`], which is held until it is delivered.
 
 mod adopt;
 mod draft;
@@ -24,30 +24,30 @@ use mail::verdict::{MAX_ANSWER_BYTES, ProviderAnswer};
 use mail::{Account, EmailMessage};
 use signature::SigningKey;
 
-/// What a message sends.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// A request to a webhook's target.
     Webhook(WebhookRequest),
-    /// An email, of which each attempt makes a request to the provider.
+    /// An email. Each attempt makes a request to the provider.
     Email(Box<Email>),
 }
 
-/// A webhook's request, without what its target says.
+/// A webhook's request, without the parts that its target determines.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookRequest {
     /// GET, PUT, POST, PATCH or DELETE.
     pub method: String,
-    /// Every header but the pseudo-headers, lower case.
+    /// All headers except the pseudo-headers, lower case.
     pub headers: Vec<(String, String)>,
-    /// The body, which a GET leaves out.
+    /// The body. A GET request is sent without it.
     pub body: String,
-    /// What it is signed with.
+    /// The keys that sign the message.
     pub keys: Vec<SigningKey>,
 }
 
 impl fmt::Debug for WebhookRequest {
-    /// Without header values and the body, which may be secrets.
+    /// The form for log lines, without header values and the body, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookRequest").field("method", &self.method).finish_non_exhaustive()
     }
@@ -57,22 +57,22 @@ impl fmt::Debug for WebhookRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Email {
     pub account: Account,
-    pub letter: EmailMessage,
+    pub message: EmailMessage,
 }
 
 impl Content {
-    /// As delivery holds it.
+    /// Encodes the content for delivery.
     pub fn encode(&self) -> delivery::EncodedContent {
-        // Serializing plain data into a growing vector has no way to fail.
+        // Serializing plain data into a growing vector cannot fail.
         delivery::EncodedContent(postcard::to_allocvec(self).unwrap_or_default())
     }
 
-    /// From what delivery held; `None` where that is not whole.
+    /// Decodes held content; `None` if it is incomplete.
     pub fn decode(held: &delivery::EncodedContent) -> Option<Self> {
         postcard::from_bytes(&held.0).ok()
     }
 
-    /// The request of an attempt that begins `now`.
+    /// The request of an attempt that begins at `now`.
     pub fn callout(&self, delivery: &Delivery, now: UnixMillis) -> Callout {
         let target = &delivery.target;
         let (headers, body) = match self {
@@ -83,9 +83,9 @@ impl Content {
                 (headers.chain(signature).collect(), body.to_owned())
             }
             Content::Email(email) => {
-                let request = email.account.request(&email.letter);
+                let request = email.account.request(&email.message);
                 let headers = request.request_headers();
-                // A provider is no receiver of webhooks.
+                // A provider is not a receiver of webhooks.
                 let signature = email.account.sign(&headers, request.body.as_bytes(), now);
                 (headers.into_iter().chain(signature).collect(), request.body)
             }
@@ -95,7 +95,7 @@ impl Content {
     }
 }
 
-/// What the reply to an attempt means: of an email, the body of the provider's answer says so too.
+/// Judges the reply to an attempt. For an email, the body of the provider's answer counts, too.
 pub fn outcome(host: &impl Callouts, delivery: &Delivery, reply: &CalloutReply, now: UnixMillis) -> DeliveryOutcome {
     let outcome = DeliveryOutcome::of_reply(reply, now);
     let is_by_proxy =

@@ -10,7 +10,7 @@ use super::content::template::TemplateName;
 use crate::base::{HandlerIndex, Mailbox, fingerprint};
 use crate::delivery::{HandlerRef, ListPath, Target};
 
-/// Every handler of a configuration.
+/// All handlers of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Handlers {
     list: Vec<Handler>,
@@ -19,12 +19,12 @@ pub struct Handlers {
 }
 
 impl Handlers {
-    /// A name that no other has: where it is taken, a number tells them apart.
+    /// A unique name. If `name` is in use, a number is appended.
     pub fn free_name(&self, name: String) -> String {
         if self.by_name.contains_key(&name) { format!("{name}#{}", self.list.len()) } else { name }
     }
 
-    /// Adds one, of a name that is free.
+    /// Adds a handler. Its name must be free.
     pub fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
         let (index, place) = (HandlerIndex(self.list.len()), ListPath::of(name));
         self.by_name.insert(name.to_owned(), index);
@@ -33,24 +33,23 @@ impl Handlers {
         index
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Handler> {
         self.list.iter()
     }
 
-    /// The one at a place.
+    /// The handler at an index.
     pub fn get(&self, index: HandlerIndex) -> Option<&Handler> {
         self.list.get(index.0)
     }
 
-    /// The one of that name.
+    /// The handler with this name.
     pub fn named(&self, name: &str) -> Option<&Handler> {
         self.get(*self.by_name.get(name)?)
     }
 }
 
 impl Handlers {
-    /// What a message remembers of its handler.
+    /// The reference that a message stores to find its handler later.
     pub fn reference(&self, handler: &Handler) -> HandlerRef {
         let beside = self.beside(&handler.place).filter(|other| other.name != handler.name);
         HandlerRef {
@@ -61,8 +60,8 @@ impl Handlers {
         }
     }
 
-    /// The handler that a message's is in this configuration, whatever has become of its URL, its place in a list and its
-    /// label; `None` where it was removed.
+    /// Finds the handler of a message in this configuration, even if its URL, its place in the list or its label has
+    /// changed; `None` if it was removed.
     pub fn find(&self, sought: &HandlerRef) -> Option<&Handler> {
         let named = self.named(&sought.name).filter(|handler| handler.place == sought.place);
         if sought.place.is_labelled(&sought.name)
@@ -70,7 +69,7 @@ impl Handlers {
         {
             return Some(named);
         }
-        // Where it has no label, its URL tells more than its place in the list.
+        // Without a label, the URL identifies a handler better than its place in the list.
         let was_beside = |handler: &Handler| sought.beside.contains(&(fingerprint(&[&handler.name]), handler.mark()));
         let same = |handler: &&Handler| handler.mark() == sought.mark;
         let moved = self.beside(&sought.place).filter(same).find(|handler| !was_beside(handler));
@@ -83,23 +82,22 @@ impl Handlers {
     }
 }
 
-/// Handlers beside another one that a message remembers.
+/// The maximum number of neighbours that a reference stores.
 const MAX_BESIDE: usize = 64;
 
 /// One handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handler {
-    /// Where it stands in the configuration: `apis[orders].AuthFailure[0]`. For logs, and for the cool-down: two
-    /// handlers with the same target and body do not silence each other.
+    /// The handler's place in the configuration, such as `apis[orders].AuthFailure[0]`. It is used in logs and for
+    /// cool-downs: two handlers with the same target and body do not suppress each other's messages.
     pub name: String,
-    /// The list that it is in.
+    /// The list that contains the handler.
     pub place: ListPath,
-    /// What it does.
     pub action: Action,
 }
 
 impl Handler {
-    /// What tells it from others that stand in its place: its URL, or whom it writes to.
+    /// Distinguishes the handler from others in its place: its URL, or its recipient.
     pub fn mark(&self) -> u64 {
         match &self.action {
             Action::Log { .. } => fingerprint(&["log"]),
@@ -112,12 +110,12 @@ impl Handler {
     }
 }
 
-/// What a handler does with an event.
+/// The action of a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Writes one structured line to the proxy's log.
     Log {
-        /// Stands before the line.
+        /// The text before the line.
         prefix: String,
     },
     /// Sends a message.
@@ -125,7 +123,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The way by which it sends messages.
+    /// The channel that sends its messages; `None` for a log handler.
     pub fn channel(&self) -> Option<&Channel> {
         match self {
             Action::Send(channel) => Some(channel),
@@ -134,20 +132,20 @@ impl Action {
     }
 }
 
-/// One way to notify someone.
+/// A way to notify someone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
-    /// Where the request goes: of an email, to the provider.
+    /// The target of the request. For an email, this is the provider.
     pub target: Target,
-    /// The time for one attempt, where it is not that of the delivery policy.
+    /// The time-out of one attempt, if it differs from the delivery policy's.
     pub timeout_ms: Option<u64>,
     /// The cool-down in milliseconds; 0 for none.
     pub event_timeout_ms: u64,
-    /// Whether what a cool-down holds back is reported when it ends.
+    /// The cool-down in milliseconds; 0 for none.
     pub digest: bool,
-    /// How many messages a minute go out; of emails whose recipient varies, any number.
+    /// True if a digest reports the events that a cool-down held back.
     pub cap: Cap,
-    /// What is sent.
+    /// The maximum number of messages per minute. Emails to varying recipients have no limit.
     pub form: Form,
 }
 
@@ -161,21 +159,21 @@ impl Channel {
     }
 }
 
-/// What a channel sends.
+/// The kind of message that a channel sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A request that a template writes.
+    /// A request whose body a template renders.
     Webhook(Webhook),
     /// An email to this recipient.
     Email(Recipient),
 }
 
-/// Who gets an email.
+/// The recipient of an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipient {
-    /// Always the same.
+    /// The same address for all events.
     Fixed(Mailbox),
-    /// The developer whom the event concerns: `meta_data.email` of the key, or whom the payload names.
+    /// The developer concerned: `meta_data.email` of the key's session, or the person in the payload.
     Developer,
 }
 
@@ -184,23 +182,23 @@ pub enum Recipient {
 pub struct Webhook {
     /// GET, PUT, POST, PATCH or DELETE.
     pub method: &'static str,
-    /// What writes the body.
+    /// The template of the body.
     pub template: TemplateName,
-    /// Every header but the pseudo-headers, lower case: those of `header_map`, `content-type`, `user-agent`.
+    /// All headers except the pseudo-headers, lower case: those of `header_map`, `content-type`, `user-agent`.
     pub headers: Vec<(String, String)>,
-    /// What messages are signed with; several while secrets rotate.
+    /// The keys that sign messages. There are several while secrets rotate.
     pub keys: Vec<SigningKey>,
 }
 
 impl Webhook {
-    /// Whether the method carries a body.
+    /// True if requests with this method have a body.
     pub fn has_body(&self) -> bool {
         self.method != "GET"
     }
 }
 
 impl fmt::Debug for Webhook {
-    /// Without header values, which may be secrets.
+    /// The form for log lines, without header values, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhook").field("method", &self.method).finish_non_exhaustive()
     }

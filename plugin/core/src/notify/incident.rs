@@ -1,43 +1,51 @@
-//! What happens to a request that someone may have to be notified of, and what its event says.
+//! Incidents of requests that cause events, and the metadata of these events.
 
 use crate::access::{AUTH_FAILURE, Api, Caller, Crossing, LimitScope, RATE_LIMITED, Request, RequestOutcome};
 use crate::base::client_text;
 use crate::event::{Crossed, EventKind, HostInfo, HostPlace, Meta, Subject};
 
-/// Something that someone may have to be notified of.
+/// The message of TriggerExceeded.
+const CROSSED: &str = "Quota trigger reached";
+
+/// The message of QuotaRenewed.
+const RENEWED: &str = "Quota renewed";
+
+/// An incident that may cause an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incident {
     /// A request was refused.
     Refusal {
-        /// As what.
+        /// The event's type.
         kind: EventKind,
         /// The event's message.
         message: &'static str,
-        /// Why.
+        /// The reason.
         outcome: RequestOutcome,
     },
     /// Another filter or the upstream refused a request.
     Observed {
-        /// As what.
+        /// The event's type.
         kind: EventKind,
         /// The event's message.
         message: &'static str,
-        /// Why, in the proxy's words.
+        /// The reason in the proxy's response code details.
         reason: String,
     },
     /// The proxy's verdict on the upstream changed.
     Verdict {
-        /// To what.
+        /// The event's type.
         kind: EventKind,
         /// The status of the response that showed it.
         status: u16,
     },
-    /// A quota's usage crossed a threshold.
+    /// The use of a quota crossed a threshold.
     Crossing(Crossing),
+    /// The window of a quota ended in which a threshold was reported: the highest one, and the final count.
+    Renewal(Crossing),
 }
 
 impl Incident {
-    /// What a response is that is not this filter's, by its status.
+    /// The incident of a response that this filter did not make, by its status.
     pub fn of_status(status: u16, reason: &str) -> Option<Self> {
         let (kind, message) = match status {
             401 | 403 => (EventKind::AuthFailure, AUTH_FAILURE),
@@ -47,27 +55,34 @@ impl Incident {
         Some(Incident::Observed { kind, message, reason: client_text(reason.as_bytes()) })
     }
 
-    /// The type of its event.
+    /// The type of the event.
     pub fn kind(&self) -> EventKind {
         match self {
             Incident::Refusal { kind, .. } | Incident::Observed { kind, .. } | Incident::Verdict { kind, .. } => *kind,
             Incident::Crossing(_) => EventKind::TriggerExceeded,
+            Incident::Renewal(_) => EventKind::QuotaRenewed,
+        }
+    }
+
+    /// The limit that it is about, where it is about one and not about a request.
+    pub fn of_limit(&self) -> Option<Crossing> {
+        match self {
+            Incident::Crossing(crossing) | Incident::Renewal(crossing) => Some(*crossing),
+            _ => None,
         }
     }
 }
 
-/// The request at which it happened.
+/// The request of an incident.
 #[derive(Clone, Copy)]
 pub struct Scene<'s> {
-    /// The API that it was for.
     pub api: &'s Api,
-    /// The request.
     pub request: &'s Request<'s>,
-    /// Who sent it.
+    /// The caller of the request.
     pub caller: &'s Caller<'s>,
 }
 
-/// What an event says of an incident.
+/// The event metadata of an incident.
 pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &str) -> Meta {
     let Scene { api, request, caller } = scene;
     let about = caller.about().cloned().unwrap_or_default();
@@ -92,11 +107,11 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
         Incident::Refusal { message, outcome, .. } => {
             let key = match outcome {
                 RequestOutcome::OrgQuotaExceeded | RequestOutcome::OrgRateLimited => caller.org_id().to_owned(),
-                // As Tyk names the limit of an API.
+                // Tyk names the limit of an API in this form.
                 RequestOutcome::ApiRateLimited => format!("apilimiter-{}{}", caller.org_id(), api.id),
                 _ => key_text(),
             };
-            // As Tyk says why a version is refused.
+            // Tyk gives the reason for refusing a version in this form.
             let is_reason = incident.kind() == EventKind::VersionFailure;
             let reason = outcome.refusal().filter(|_| is_reason).map(|(_, text)| text.to_owned());
             Meta { reason: reason.unwrap_or_default(), ..of_request(message, key, base) }
@@ -121,20 +136,22 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
             let circuit_event = circuit_event.to_owned();
             Meta { circuit_event, cluster, host_info, ..of_request(message, String::new(), base) }
         }
-        Incident::Crossing(crossing) => {
+        Incident::Crossing(crossing) | Incident::Renewal(crossing) => {
+            let message = if incident.kind() == EventKind::QuotaRenewed { RENEWED } else { CROSSED };
             let key = if crossing.scope == LimitScope::KeyQuota { key_text() } else { String::new() };
             Meta {
                 tags: base.tags,
                 meta_data: base.meta_data,
                 alias: base.alias,
                 api_id: base.api_id,
+                message: message.to_owned(),
                 ..Meta::trigger(&base.org_id, &key, crossing.limit, crossing.count, crossing.max)
             }
         }
     }
 }
 
-/// Whose threshold was crossed.
+/// The details of a crossed threshold.
 pub fn crossed(meta: &Meta, caller: &Caller<'_>, crossing: Crossing) -> Crossed {
     Crossed {
         subject: match crossing.scope {

@@ -1,4 +1,4 @@
-//! From something that happened in an admin API or a developer portal to an event, and to each of its handlers.
+//! Makes an event of an occurrence in an admin API or a developer portal, and passes it to its handlers.
 
 use crate::access::{Api, Directory};
 use crate::base::UnixMillis;
@@ -8,12 +8,13 @@ use crate::notify::notifier::notify_handler;
 use crate::notify::{MessageOutcome, Notifications, Notifier};
 use crate::observe::Occurrence;
 
-/// A management event that says more is not sent: what is held takes memory until it is delivered.
+/// The maximum size of a management event. A larger one is not sent, because held messages use memory until they are
+/// delivered.
 const MAX_MANAGEMENT_BYTES: usize = 256 * 1024;
 
 impl Notifier {
-    /// Notifies every handler of a management event: those of the API that it was seen on, or of all APIs, and those that
-    /// the organisation has named. Returns what became of it at each.
+    /// Passes a management event to its handlers: those of the API on which it was observed, or of all APIs, and those
+    /// of the organisation. Returns the outcome of each handler.
     pub fn notify_management(
         &mut self,
         host: &impl Host,
@@ -35,7 +36,7 @@ impl Notifier {
         let body = occurrence.body(now);
         if body.len() > MAX_MANAGEMENT_BYTES {
             host.count(Metric::Failed);
-            log::error!("{} of {org:?}: {} bytes are too many for a message", occurrence.name(), body.len());
+            log::error!("{} of {org:?}: {} bytes are more than a message may have", occurrence.name(), body.len());
             return vec![MessageOutcome::Failed; handlers.len()];
         }
         let event = Event {

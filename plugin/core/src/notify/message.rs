@@ -1,4 +1,4 @@
-//! From an event to the message of one handler: content, admission, outbox.
+//! From an event to one handler's message: content, admission, outbox.
 
 use crate::base::UnixMillis;
 use crate::delivery::{Claim, Delivery};
@@ -9,8 +9,8 @@ use crate::notify::content::{ContentError, draft};
 use crate::notify::handler::Handler;
 use crate::notify::{Channel, Content, MessageOutcome, Notifications};
 
-/// Hands the message over that a handler sends of an event, unless something holds it back. Whatever fails is logged and
-/// counted.
+/// Makes a handler's message for an event and holds it for delivery, unless admission refuses it. Failures are logged
+/// and counted.
 pub fn send(
     host: &impl Host,
     notifications: &Notifications,
@@ -29,7 +29,7 @@ pub fn send(
         Err(error) => return fail(error),
     };
     let admission = Admission::new(host, notifications, (handler, channel), event, draft.checksum, now);
-    // A flood, most of which is held back, must write nothing.
+    // In a flood most messages are held back, so this path must not write.
     if let Some(outcome) = admission.refused_at_sight() {
         return outcome;
     }
@@ -46,7 +46,7 @@ pub fn send(
     }
 }
 
-/// A message with everything that does not change from attempt to attempt.
+/// Makes a message with all data that stays the same in every attempt.
 pub fn delivery(
     notifications: &Notifications,
     (handler, channel): (&Handler, &Channel),

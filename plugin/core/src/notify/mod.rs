@@ -1,10 +1,10 @@
-//! From something that happened to messages in the outbox.
+//! From an incident to messages in the outbox.
 //!
 //! ```text
 //! incident → event → handlers → content (draft) → admission (cool-down, cap) → content (written) → outbox
 //! ```
-//! [`notifier`] makes an event of an incident, and [`message`] takes the event to one handler. [`admission`] decides
-//! whether its message may go out; [`content`] writes it, as a webhook or an email.
+//! [`notifier`] makes an event of an incident. [`message`] takes the event to one handler. [`admission`] decides
+//! whether its message may go out, and [`content`] writes it, as a webhook or an email.
 
 pub mod admission;
 mod author;
@@ -20,14 +20,8 @@ pub use admission::cap::Cap;
 pub use admission::cooldown;
 #[cfg(test)]
 pub use admission::digest::MAX_NAMED;
-pub use content::mail::mailgun::Mailgun;
-pub use content::mail::mandrill::Mandrill;
-pub use content::mail::sendgrid::SendGrid;
-pub use content::mail::ses::AmazonSes;
 pub use content::mail::templates::{MailTemplates, Part};
-pub use content::mail::{
-    Account, AwsKey, Backend, Mail, Provider, Secret, mailgun, mandrill, sendgrid, ses, templates,
-};
+pub use content::mail::{Account, Backend, Mail, Provider, Settings, templates};
 pub use content::signature;
 pub use content::signature::SigningKey;
 pub use content::template::Templates;
@@ -44,35 +38,34 @@ use crate::base::HandlerIndex;
 use crate::delivery::{Clusters, DeliveryPolicy, Placement, Table};
 use crate::event::{Event, EventKind};
 
-/// Everything of a configuration that is about notifying someone.
+/// The part of a configuration that controls notifications.
 pub struct Notifications {
-    /// Where the configuration stands among others: its messages are told apart by it.
+    /// The place of the configuration among others, which separates its messages from theirs.
     pub placement: Placement,
-    /// Every event handler, the monitor's included.
+    /// All event handlers, including the monitor's.
     pub handlers: Handlers,
-    /// The handlers of an organisation's dashboard events, by its id.
+    /// The handlers of an organisation's dashboard events, by the organisation's id.
     pub org_handlers: LiteMap<String, EnumMap<EventKind, Vec<HandlerIndex>>>,
-    /// Every template.
     pub templates: Templates,
-    /// How emails are written and sent; `None`: none are.
+    /// How emails are written and sent; `None` if email is not configured.
     pub mail: Option<Mail>,
     /// How messages are delivered.
     pub delivery: DeliveryPolicy,
-    /// What needs which of the proxy's clusters.
+    /// The proxy's clusters, with the settings and targets that need them.
     pub clusters: Clusters,
-    /// Events show a key's fingerprint instead of the key.
+    /// True if events show a key's fingerprint instead of the key.
     pub hash_keys: bool,
-    /// The headers that name the client's address, lower case, where any is trusted.
+    /// The trusted headers that name the client's address, lower case.
     pub origin_headers: Vec<String>,
 }
 
 impl Notifications {
-    /// Whose slots of the outbox its messages take, and how many there are.
+    /// The outbox table of its messages.
     pub fn table(&self) -> Table {
         Table { line: self.placement.line, capacity: self.delivery.capacity }
     }
 
-    /// What tells an event's caps, claims and digests from those of other groups and other configurations.
+    /// Separates an event's caps, claims and digests from those of other groups and other configurations.
     pub fn group(&self, event: &Event) -> u64 {
         event.group() ^ self.placement.line.0.rotate_left(17)
     }

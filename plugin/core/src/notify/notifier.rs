@@ -1,4 +1,4 @@
-//! From an incident to an event, and to each of its handlers.
+//! Makes an event of an incident, and passes it to each handler.
 
 use crate::access::Api;
 use crate::base::UnixMillis;
@@ -9,7 +9,7 @@ use crate::notify::handler::{Action, Handler};
 use crate::notify::incident::{Incident, Scene, crossed, meta};
 use crate::notify::{MessageOutcome, Notifications, admission, message};
 
-/// Makes events and hands their messages over.
+/// Makes events, and holds their messages for delivery.
 #[derive(Debug)]
 pub struct Notifier {
     pub(super) ids: EventIds,
@@ -17,17 +17,18 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// `now` and `salt` make event ids differ from those of other processes.
+    /// `now` and `salt` make the event ids of this process unique.
     pub fn new(vm: u64, now: UnixMillis, salt: u64) -> Self {
         Notifier { ids: EventIds { vm, started: now, salt, made: 0 }, repeats: Repeats::default() }
     }
 
-    /// Forgets which events are held back: another VM may have released a claim.
+    /// Forgets which events are held back, because another VM may have released a claim.
     pub fn forget_repeats(&mut self) {
         self.repeats.clear();
     }
 
-    /// Notifies every handler of each. Whatever fails is logged and counted, and changes nothing for the request.
+    /// Passes each incident to its handlers. Failures are logged and counted; they never change the answer to the
+    /// request.
     #[cold]
     #[inline(never)]
     pub fn notify_all(
@@ -43,7 +44,8 @@ impl Notifier {
         }
     }
 
-    /// Notifies of no more than one incident of a cause in so many milliseconds, whatever the handlers' cool-downs are.
+    /// Passes at most one incident of a cause to its handlers within the given milliseconds, whatever their cool-downs
+    /// are.
     pub fn notify_once(
         &mut self,
         host: &impl Host,
@@ -72,9 +74,10 @@ impl Notifier {
         if handlers.is_empty() {
             return;
         }
-        // It costs a hostcall, and a threshold has none.
-        let is_of_request = !matches!(incident, Incident::Crossing(_));
-        let origin = if is_of_request { scene.request.origin(&notifications.origin_headers) } else { String::new() };
+        // This costs a hostcall, and thresholds do not need it.
+        let of_limit = incident.of_limit();
+        let origin =
+            if of_limit.is_none() { scene.request.origin(&notifications.origin_headers) } else { String::new() };
         if let Some(messages) = self.repeats.held_back(scene, incident, &origin, now) {
             host.add(Metric::Suppressed, messages);
             return;
@@ -88,8 +91,8 @@ impl Notifier {
             management: None,
             crossed: None,
         };
-        if let Incident::Crossing(crossing) = incident {
-            event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, *crossing)));
+        if let Some(crossing) = of_limit {
+            event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, crossing)));
         }
         let mut held_back = HeldBack::default();
         for handler in handlers.iter().filter_map(|index| notifications.handlers.get(*index)) {
@@ -99,7 +102,7 @@ impl Notifier {
     }
 }
 
-/// Hands one event to one handler.
+/// Passes one event to one handler.
 pub(super) fn notify_handler(
     host: &impl Host,
     notifications: &Notifications,
@@ -117,7 +120,7 @@ pub(super) fn notify_handler(
     }
 }
 
-/// One line of JSON. It carries the key's fingerprint, never the key.
+/// Writes one line of JSON. It contains the key's fingerprint, never the key.
 fn log_event(prefix: &str, api: &Api, event: &Event) {
     let line = serde_json::json!({
         "event": event.kind.name(),
@@ -136,7 +139,7 @@ fn log_event(prefix: &str, api: &Api, event: &Event) {
     log::warn!("{prefix}{separator}{line}");
 }
 
-/// Ids for events: the VM's start in milliseconds, a salt, the VM's number and a running number, in hex.
+/// Ids of events: the VM's start in milliseconds, a salt, the VM's number and a running number, in hex.
 #[derive(Debug)]
 pub(super) struct EventIds {
     vm: u64,

@@ -1,34 +1,34 @@
-//! What becomes of an event at one handler.
+//! The outcome of an event at one handler.
 
 use crate::base::UnixMillis;
 
-/// What became of an event on its way to one handler.
+/// The outcome of an event at one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageOutcome {
-    /// It was logged, or its message is held until it is delivered.
+    /// The event was logged, or its message is held until it is delivered.
     Taken,
     /// A message of the same cause went out less than its cool-down ago.
     Suppressed {
-        /// When that ends; `None` where a digest counts what is held back.
+        /// When the cool-down ends; `None` if a digest counts the events that it holds back.
         until: Option<UnixMillis>,
     },
     /// The handler has sent as many messages in the last minute as its cap allows.
     Capped,
-    /// Its target answered 410.
+    /// The handler's target answered 410.
     Disabled,
-    /// There is no one to send it to.
+    /// The event names no recipient.
     NoRecipient,
-    /// It cannot be written.
+    /// The message could not be made.
     Failed,
-    /// The outbox had no room for it.
+    /// The outbox had no room for the message.
     Dropped,
 }
 
 impl MessageOutcome {
-    /// The words of [`MessageOutcome::reason`].
+    /// The possible results of [`MessageOutcome::reason`].
     pub const REASONS: [&'static str; 6] = ["suppressed", "capped", "disabled", "no_recipient", "failed", "dropped"];
 
-    /// Why it is not sent, in one word; `None` where it is.
+    /// The reason in one word if the message is not sent; `None` if it is.
     pub fn reason(self) -> Option<&'static str> {
         Some(match self {
             MessageOutcome::Taken => return None,

@@ -1,7 +1,7 @@
-//! Reads one body, up to a limit: JSON, or a form.
+//! Reads a body up to a size limit: JSON or a form.
 //!
-//! What a body is follows from its content-type, its content-encoding and its bytes. One that cannot be read for
-//! certain is not read, and says why.
+//! The content-type, the content-encoding and the bytes decide what a body is. A body that cannot be read with
+//! certainty is not read; the result says why.
 
 mod multipart;
 mod pool;
@@ -17,22 +17,22 @@ use self::pool::Pooled;
 use super::exchange::BodyView;
 use crate::access::decode_query_part;
 
-/// A body that was read.
+/// A body after reading.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Body {
-    /// It is JSON.
+    /// JSON.
     Json(Value),
-    /// It is a form: names and values in their order. Files of a multipart form are left out.
+    /// A form: names and values in their order. Files of a multipart form are left out.
     Form(Vec<(String, String)>),
-    /// There is none.
+    /// No body.
     #[default]
     None,
-    /// It cannot be read. The text says why, and shows nothing of it.
+    /// The body cannot be read. The text says why, without any of the body's content.
     Unreadable(String),
 }
 
 impl Body {
-    /// What rules look at.
+    /// The form in which rules use the body.
     pub fn view(&self) -> BodyView<'_> {
         match self {
             Body::Json(value) => BodyView::Json(value),
@@ -43,24 +43,24 @@ impl Body {
     }
 }
 
-/// Collects one direction's body.
+/// Collects the body of one direction.
 #[derive(Debug)]
 pub struct Collector {
     form: Form,
     encoding: Encoding,
     limit: usize,
     bytes: Pooled,
-    /// Why nothing more is collected.
+    /// The reason why no more of the body is collected.
     given_up: Option<String>,
 }
 
 #[derive(Debug)]
 enum Form {
     Json,
-    /// An urlencoded form, or JSON: curl calls everything a form that it is not told about.
+    /// An urlencoded form, or JSON: curl sends a form's content type unless it is given another.
     UrlEncoded,
     Multipart(Vec<u8>),
-    /// JSON, if it is.
+    /// JSON, if the bytes are.
     Unsaid,
 }
 
@@ -72,7 +72,7 @@ enum Encoding {
 }
 
 impl Collector {
-    /// For a body with these headers. `limit` bounds what is kept, and what it may be decoded to, in bytes.
+    /// Starts a body with these headers. `limit` is the maximum size in bytes, both as sent and decompressed.
     pub fn new(content_type: Option<&str>, content_encoding: Option<&str>, limit: usize, pool: &BodyPool) -> Self {
         let form = Form::of(content_type.unwrap_or_default());
         let encoding = Encoding::of(content_encoding.unwrap_or_default());
@@ -83,12 +83,12 @@ impl Collector {
         Collector { form, encoding, limit, bytes: pool.begin(), given_up }
     }
 
-    /// Whether more of the body is of use.
+    /// True if more of the body is useful.
     pub fn wants_more(&self) -> bool {
         self.given_up.is_none()
     }
 
-    /// Takes the next piece. Beyond the limit everything is forgotten.
+    /// Takes the next part. If the body exceeds the limit, all of it is dropped.
     pub fn push(&mut self, chunk: &[u8]) {
         if self.given_up.is_some() {
             return;
@@ -101,7 +101,7 @@ impl Collector {
         }
     }
 
-    /// What the body is, now that it is complete.
+    /// Returns the complete body.
     pub fn finish(self) -> Body {
         if let Some(reason) = self.given_up {
             return Body::Unreadable(reason);
@@ -121,7 +121,7 @@ fn pushed_out() -> String {
 
 impl Form {
     /// # Errors
-    /// Of which type it is instead.
+    /// The type that the body has instead.
     fn of(content_type: &str) -> Result<Self, String> {
         let mut parts = multipart::parameters(content_type);
         let essence = parts.next().map(|(essence, _)| essence.to_ascii_lowercase()).unwrap_or_default();
@@ -138,19 +138,19 @@ impl Form {
             "application/json" | "text/json" => Ok(Form::Json),
             json if json.ends_with("+json") => Ok(Form::Json),
             other if is_token(other) => Err(format!("of the type {other}")),
-            _ => Err("of a type that is none".to_owned()),
+            _ => Err("of an invalid type".to_owned()),
         }
     }
 
     fn read(&self, bytes: &[u8]) -> Result<Body, String> {
-        // What is empty once it is decompressed is no body either.
+        // A body that is empty after decompression counts as no body, too.
         if bytes.is_empty() {
             return Ok(Body::None);
         }
         match self {
             Form::Json => crate::base::json::parse(bytes).map(Body::Json).map_err(|_| "not JSON".to_owned()),
             Form::Unsaid => {
-                compound(bytes).map(Body::Json).ok_or_else(|| "neither said to be JSON nor JSON".to_owned())
+                compound(bytes).map(Body::Json).ok_or_else(|| "not JSON, and without a content type".to_owned())
             }
             Form::UrlEncoded => match compound(bytes) {
                 Some(value) => Ok(Body::Json(value)),
@@ -163,7 +163,7 @@ impl Form {
     }
 }
 
-/// JSON that is an object or a list, which nothing else looks like.
+/// JSON that is an object or a list, which cannot be confused with other formats.
 fn compound(bytes: &[u8]) -> Option<Value> {
     let first = bytes.trim_ascii_start().first()?;
     if matches!(first, b'{' | b'[') { crate::base::json::parse(bytes).ok() } else { None }
@@ -184,7 +184,7 @@ fn url_encoded(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
 
 impl Encoding {
     /// # Errors
-    /// With what it is compressed instead.
+    /// The compression that the body has instead.
     fn of(content_encoding: &str) -> Result<Self, String> {
         let named: Vec<String> = content_encoding
             .split(',')
@@ -196,7 +196,7 @@ impl Encoding {
             ["gzip" | "x-gzip"] => Ok(Encoding::Gzip),
             ["deflate"] => Ok(Encoding::Deflate),
             [other] if is_token(other) => Err(format!("compressed with {other}")),
-            [_] => Err("compressed with what is none".to_owned()),
+            [_] => Err("compressed with an invalid encoding".to_owned()),
             _ => Err("compressed more than once".to_owned()),
         }
     }
@@ -206,13 +206,13 @@ fn decode(encoding: Encoding, bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>, S
     match encoding {
         Encoding::Identity => Ok(bytes),
         Encoding::Gzip => bounded(&mut MultiGzDecoder::new(bytes.as_slice()), limit, "gzip"),
-        // By its specification it is zlib's format; some servers send the bare one.
+        // The specification says zlib's format; some servers send raw deflate.
         Encoding::Deflate if is_zlib(&bytes) => bounded(&mut ZlibDecoder::new(bytes.as_slice()), limit, "deflate"),
         Encoding::Deflate => bounded(&mut DeflateDecoder::new(bytes.as_slice()), limit, "deflate"),
     }
 }
 
-/// The two bytes of zlib's header: the method, and a number that 31 divides.
+/// Checks the two bytes of zlib's header: the method, and a number that is divisible by 31.
 fn is_zlib(bytes: &[u8]) -> bool {
     match bytes {
         [method, flags, ..] => method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31),
@@ -223,11 +223,14 @@ fn is_zlib(bytes: &[u8]) -> bool {
 fn bounded(decoder: &mut dyn Read, limit: usize, name: &str) -> Result<Vec<u8>, String> {
     let mut decoded = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    decoder.take(most).read_to_end(&mut decoded).map_err(|_| format!("said to be {name}, and not"))?;
+    decoder
+        .take(most)
+        .read_to_end(&mut decoded)
+        .map_err(|_| format!("not {name}, although its content-encoding says so"))?;
     if decoded.len() > limit { Err(format!("larger than {limit} bytes, decompressed")) } else { Ok(decoded) }
 }
 
-/// A short name of a type or an encoding, which can be shown.
+/// True for a short name of a type or an encoding, which may be shown.
 fn is_token(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '+' | '.' | '_');
     text.len() <= 64 && text.chars().all(is_plain)

@@ -1,4 +1,4 @@
-//! One exchange: a request, its response, and what can be looked up in them.
+//! One exchange: a request and its response, with lookups in both.
 
 use serde_json::{Map, Value};
 
@@ -7,43 +7,43 @@ use super::path::{Captures, query_value};
 /// A request and the upstream's response to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'e> {
-    /// The request's method, in capitals.
+    /// The request's method, in upper case.
     pub method: &'e str,
-    /// Its path as sent, without the query.
+    /// The request's path as sent, without the query.
     pub path: &'e str,
-    /// Its query, without the question mark; empty for none.
+    /// The request's query without the question mark; empty if there is none.
     pub query: &'e str,
-    /// Its content-type.
+    /// The request's content-type.
     pub request_type: Option<&'e str>,
-    /// Its body.
+    /// The request's body.
     pub request: BodyView<'e>,
     /// The response's status.
     pub status: u16,
-    /// Its `location`, which tells a portal's success from a way back to the form.
+    /// The response's `location`. It distinguishes a success of the portal from a redirect back to the form.
     pub location: Option<&'e str>,
-    /// Its content-type.
+    /// The response's content-type.
     pub response_type: Option<&'e str>,
-    /// Its body.
+    /// The response's body.
     pub response: BodyView<'e>,
 }
 
-/// What is known of a body; see [`super::body`].
+/// The readable content of a body; see [`super::body`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum BodyView<'e> {
-    /// It is JSON.
+    /// JSON.
     Json(&'e Value),
-    /// It is a form: names and values in their order, files left out.
+    /// A form: names and values in their order, without files.
     Form(&'e [(String, String)]),
-    /// There is none, or it was not needed.
+    /// No body, or one that was not needed.
     #[default]
     None,
-    /// It cannot be read, and why.
+    /// The body cannot be read; the text says why.
     Unreadable(&'e str),
 }
 
 impl<'e> BodyView<'e> {
-    /// The value at a JSON pointer. Of a form, `""` is an object of its fields, and `/name` the first field of that
-    /// name.
+    /// The value at a JSON pointer. In a form, `""` is an object of its fields, and `/name` is the first field with
+    /// that name.
     pub fn at(self, pointer: &str) -> Option<Value> {
         match self {
             BodyView::Json(value) => value.pointer(pointer).cloned(),
@@ -75,7 +75,7 @@ impl<'e> BodyView<'e> {
         self.json(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
-    /// A form's first field of that name, unless it is empty.
+    /// A form's first field with this name, unless it is empty.
     pub fn field(self, name: &str) -> Option<&'e str> {
         self.fields()
             .iter()
@@ -93,7 +93,7 @@ impl<'e> BodyView<'e> {
     }
 }
 
-/// An exchange whose path a rule has taken apart.
+/// An exchange with the values that a rule found in its path.
 #[derive(Debug)]
 pub(super) struct Seen<'e> {
     pub(super) exchange: &'e Exchange<'e>,
@@ -101,7 +101,7 @@ pub(super) struct Seen<'e> {
 }
 
 impl<'e> Seen<'e> {
-    /// What stands in the path at a named place; empty where the rule has none of that name.
+    /// The value at a named place of the path; empty if the rule has no such place.
     pub(super) fn path(&self, name: &str) -> &str {
         self.captures.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Which fields of a payload each operation brings: what the documentation says, and what tests hold the presets to.
+//! The payload fields of each operation. The documentation shows this table, and tests compare the presets with it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -7,19 +7,19 @@ use super::presets::Preset;
 use super::shapes;
 use crate::event::{EventKind, ManagementAction};
 
-/// What one operation says of one event.
+/// The fields that one operation has for one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Brings {
-    /// Whose operation it is.
+    /// The application.
     pub preset: Preset,
-    /// Method and path.
+    /// The method and the path.
     pub operation: &'static str,
-    /// The event.
+    /// The event's type.
     pub kind: EventKind,
-    /// What happened.
+    /// The event's action, if its type has actions.
     pub action: Option<ManagementAction>,
-    /// The members of the payload. A question mark behind one says that it is there where the exchange has it; a point
-    /// stands before a member of a member.
+    /// The fields of the payload. A question mark after a field means that it is present if the exchange has it. A dot
+    /// separates a field from its own fields.
     pub fields: &'static [&'static str],
 }
 
@@ -94,7 +94,7 @@ const fn key(
     brings(preset, operation, EventKind::KeyEvent, Some(action), fields)
 }
 
-/// Where the operation names the key by its hash (`?hashed=…`).
+/// An operation that names the key by its hash (`?hashed=…`).
 const fn hashed(
     preset: Preset,
     operation: &'static str,
@@ -112,7 +112,7 @@ const fn portal(operation: &'static str, kind: EventKind, fields: &'static [&'st
     brings(Portal, operation, kind, None, fields)
 }
 
-/// Every operation that is recognised.
+/// All recognised operations.
 pub const TABLE: &[Brings] = &[
     key(Gateway, "POST /keys/create", Add, KEY_MADE),
     key(Gateway, "POST /keys", Add, KEY_MADE),
@@ -192,7 +192,7 @@ pub const TABLE: &[Brings] = &[
     portal("POST /portal/private/organisation", EventKind::OrganisationRequestCreated, &["Name"]),
 ];
 
-/// The table in Markdown: a row for each event and operation, and one for each event that no operation shows.
+/// The table in Markdown: a row for each event and operation, and a row for each event that no operation shows.
 pub fn markdown() -> String {
     let mut text = String::from("| Event | Preset | Operation | In the payload | Not in it |\n|---|---|---|---|---|\n");
     for kind in EventKind::of_management() {

@@ -1,4 +1,4 @@
-//! Holds values to the types that the payloads of Tyk's documentation have.
+//! Converts values to the types in the payloads of Tyk's documentation.
 
 use serde_json::Value;
 
@@ -7,8 +7,8 @@ use super::shapes::FieldType::{self, Boolean, Integer, Integers};
 use super::shapes::fields;
 use crate::event::EventKind;
 
-/// A value as a field has it, converted where it is text that says such a value: paths, queries and forms have nothing
-/// else. `None` where it does not fit, as a time without a zone does not: which moment that is, nobody can know.
+/// The value in the field's type. Text is converted, because paths, queries and forms have only text. `None` if it does
+/// not fit, such as a time without a zone: its moment is unknown.
 pub fn fitted(of: FieldType, value: Value) -> Option<Value> {
     let value = match (of, value) {
         (Integer, Value::String(text)) => whole_number(&text)?,
@@ -26,8 +26,8 @@ fn whole_number(text: &str) -> Option<Value> {
     text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).ok()
 }
 
-/// Leaves out of a portal event's `Message` what is not of its field's type. Nothing is required of the dashboard's,
-/// whose forms are the application's.
+/// Removes fields of a wrong type from a portal event's `Message`. Dashboard events are not changed, because the
+/// application defines their form.
 pub(super) fn fit(kind: EventKind, message: &mut Value) {
     let Value::Object(members) = message else { return };
     if kind.is_portal() {

@@ -5,11 +5,11 @@
 //! end of exchange → Rules::occurrences ─▶ Occurrence ─▶ body
 //! admin endpoint  → posted::posted     ─▶ Occurrence ─▶ body
 //! ```
-//! An event has two sources: traffic that is observed ([`rules`], with the [`presets`] for Tyk's gateway, its dashboard
-//! and its Enterprise Developer Portal), and the application itself, which posts it ([`mod@posted`]). What an exchange
-//! does not carry is left out of a payload, never invented; [`fields`] says what each carries.
+//! An event has two sources: observed traffic ([`rules`], with the [`presets`] for Tyk's gateway, its dashboard and its
+//! Enterprise Developer Portal), and the application itself, which posts it ([`mod@posted`]). A payload leaves out what
+//! an exchange does not carry; nothing is invented. [`fields`] lists the fields of each operation.
 //!
-//! Payloads are those of Tyk's documentation: "Portal events and notifications" for the dashboard, "Configure webhooks"
+//! Payloads are as in Tyk's documentation: "Portal events and notifications" for the dashboard, "Configure webhooks"
 //! for the portal.
 
 pub mod body;
@@ -47,12 +47,12 @@ use litemap::LiteMap;
 
 use crate::access::ApiIndex;
 
-/// Which exchanges are management events, by API.
+/// The observing rules, by API.
 #[derive(Default)]
 pub struct Observation(LiteMap<ApiIndex, Rules>);
 
 impl Observation {
-    /// Observes an API.
+    /// Adds the rules of an API.
     pub fn insert(&mut self, api: ApiIndex, rules: Rules) {
         self.0.insert(api, rules);
     }

@@ -1,4 +1,4 @@
-//! Something that happened, and the message that says so.
+//! A management event and its payload.
 
 use serde_json::{Map, Value};
 
@@ -10,36 +10,35 @@ use crate::event::{EventKind, ManagementAction};
 /// A management event that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Occurrence {
-    /// What it is.
     pub kind: EventKind,
-    /// What happened; `None` where the name says it all, as for the portal's events.
+    /// The action; `None` if the event's name includes it, as in the portal's events.
     pub action: Option<ManagementAction>,
-    /// The organisation whose `event_options` say who hears of it.
+    /// The organisation. Its `event_options` decide who is notified.
     pub org_id: OrgId,
-    /// A dashboard event's `data`, a portal event's `Message`.
+    /// `data` of a dashboard event, `Message` of a portal event.
     pub payload: Value,
-    /// A portal event's `Timestamp`, where whoever posted it said one.
+    /// `Timestamp` of a portal event, if the application posted one.
     pub timestamp: Option<String>,
-    /// The person whom it concerns, whom `notify_users` tells, where the payload says who.
+    /// The developer concerned, if the payload names one. With `notify_users`, this person gets an email.
     pub concerned: Option<Mailbox>,
 }
 
-/// Whose event it is.
+/// The organisation of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OrgId {
-    /// That of the API on which it happened: nothing else is said.
+    /// The API's organisation, because the event names none.
     #[default]
     OfApi,
-    /// This one.
+    /// This organisation.
     Named(String),
-    /// This one, if there is such a one: a key begins with what would be its id.
+    /// This organisation, if it exists. The id is the beginning of a key.
     Supposed(String),
-    /// Nobody knows. A rule says where it stands, and there is nothing: any other would be the wrong one.
+    /// Unknown. A rule's `org_id` found nothing, and any other organisation would be wrong.
     Missing,
 }
 
 impl OrgId {
-    /// The id, where the API's organisation has that of `api`.
+    /// The organisation's id; `api` is the id of the API's organisation.
     pub fn or<'o>(&'o self, api: Option<&'o str>, is_known: impl FnOnce(&str) -> bool) -> Option<&'o str> {
         match self {
             OrgId::Named(id) => Some(id),
@@ -49,12 +48,12 @@ impl OrgId {
         }
     }
 
-    /// That of the organisation whose key this seems to be.
+    /// The organisation whose id the key seems to begin with.
     pub(super) fn of_key(key: &str) -> Self {
         org_of_key(key).map_or(OrgId::OfApi, OrgId::Supposed)
     }
 
-    /// The id that is named.
+    /// The id that the event names.
     pub fn named(&self) -> Option<&str> {
         self.or(None, |_| true)
     }
@@ -67,14 +66,14 @@ impl From<Option<String>> for OrgId {
 }
 
 impl Occurrence {
-    /// One whose concerned person is the one of its payload.
+    /// Makes an occurrence. The payload says which person is concerned.
     pub fn new(kind: EventKind, action: Option<ManagementAction>, org_id: impl Into<OrgId>, payload: Value) -> Self {
         let concerned = concerned(&payload);
         let org_id = org_id.into();
         Occurrence { kind, action, org_id, payload, timestamp: None, concerned }
     }
 
-    /// `key_request_event.submitted`, or the name alone.
+    /// The name with its action, such as `key_request_event.submitted`, or the name alone.
     pub fn name(&self) -> String {
         match self.action {
             Some(action) => format!("{}.{}", self.kind.name(), action.name()),
@@ -82,8 +81,8 @@ impl Occurrence {
         }
     }
 
-    /// The message: `{"event", "data"}` or `{"Event", "Message", "Timestamp"}`, with the members in the order of the
-    /// samples in Tyk's documentation. `now` is the timestamp of an event that brought none.
+    /// The payload text: `{"event", "data"}` or `{"Event", "Message", "Timestamp"}`, with the fields in the order of
+    /// the samples in Tyk's documentation. An event without a timestamp gets `now`.
     pub fn body(&self, now: UnixMillis) -> String {
         match &self.timestamp {
             Some(timestamp) => self.write(timestamp),
@@ -91,7 +90,8 @@ impl Occurrence {
         }
     }
 
-    /// The message with an empty timestamp: alike for two events of one cause, for a cool-down's checksum.
+    /// The payload text with an empty timestamp, for the checksum of a cool-down: it is the same for two events of one
+    /// cause.
     pub fn stable_body(&self) -> String {
         self.write("")
     }
@@ -117,8 +117,8 @@ impl Occurrence {
     }
 }
 
-/// The person of a payload: a portal's user, the developer of a key request, or who asked for an organisation. `None`
-/// where the address is none that mail can be sent to.
+/// The person in a payload: a portal's user, the developer of a key request, or the person who asked for an
+/// organisation. `None` if the address cannot receive email.
 fn concerned(payload: &Value) -> Option<Mailbox> {
     const ADDRESSES: [&str; 4] = ["/Email", "/portal_developer/email", "/AdminEmail", "/email"];
     let text = |pointer| payload.pointer(pointer).and_then(Value::as_str);
@@ -127,8 +127,8 @@ fn concerned(payload: &Value) -> Option<Mailbox> {
     Some(Mailbox { address, name: Name::lossy(&names.join(" ")) })
 }
 
-/// Writes a tree whose objects' members come in the documented order, then what is left by name. `parent` is the name
-/// of the member that it is.
+/// Writes a tree. The fields of objects come in the documented order, then the others by name. `parent` is the name of
+/// the field that the tree belongs to.
 fn write_ordered(out: &mut String, value: &Value, kind: EventKind, parent: &str) {
     match value {
         Value::Object(members) => {
@@ -154,7 +154,7 @@ fn write_ordered(out: &mut String, value: &Value, kind: EventKind, parent: &str)
     }
 }
 
-/// A member's name, with the colon.
+/// Writes a field's name and the colon.
 fn write_name(out: &mut String, name: &str) {
     write_text(out, name);
     out.push(':');

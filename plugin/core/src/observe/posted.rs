@@ -1,4 +1,4 @@
-//! Reads what an application posts to say that something happened.
+//! Reads the events that an application posts.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use super::shapes::{ATTRIBUTE, Field, FieldType, fields, is_rfc3339};
 use crate::base::{UnixMillis, hint, item, member, type_name};
 use crate::event::{EventKind, ManagementAction};
 
-/// What is wrong with what was posted, and where.
+/// An error in a posted event, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeError {
-    /// The JSON path, such as `Message.CustomAttributes[0].Value`; empty for the whole.
+    /// The JSON path, such as `Message.CustomAttributes[0].Value`; empty for the whole event.
     pub path: String,
-    /// What is wrong, and what would be right. No value of the payload's is in it, only names.
+    /// The error, and the correct form. It contains only names, no values of the payload.
     pub message: String,
 }
 
@@ -28,14 +28,14 @@ impl fmt::Display for ShapeError {
     }
 }
 
-/// Reads what an application posts.
+/// Reads a posted event.
 ///
-/// Dashboard events: `{"event": "key_event.add", "org_id", "data"}`, or the action apart, as `action`; `org_id` may
-/// stand in `data` instead. Portal events: `{"Event", "Message", "Timestamp"}` as the portal itself sends, or
-/// `{"event", "data"}`; `org_id` is possible beside either. A timestamp that is missing becomes `now`.
+/// Dashboard events: `{"event": "key_event.add", "org_id", "data"}`. The action can be separate as `action`, and
+/// `org_id` can be in `data`. Portal events: `{"Event", "Message", "Timestamp"}` as the portal sends them, or
+/// `{"event", "data"}`. Both forms can have `org_id`. A missing timestamp becomes `now`.
 ///
 /// # Errors
-/// All of them: unknown fields, missing ones, wrong types.
+/// All errors: unknown fields, missing fields, wrong types.
 pub fn posted(json: &Value, now: UnixMillis) -> Result<Occurrence, Vec<ShapeError>> {
     let mut check = Check::default();
     let occurrence = match json {
@@ -62,7 +62,7 @@ pub fn posted(json: &Value, now: UnixMillis) -> Result<Occurrence, Vec<ShapeErro
     }
 }
 
-/// What of a value is not of a type. `path` is the value's own.
+/// The parts of a value that do not have the right type. `path` is the value's own path.
 pub fn mismatches(path: &str, of: FieldType, value: &Value) -> Vec<ShapeError> {
     let mut check = Check::default();
     check.is_of(path, of, value);
@@ -203,7 +203,7 @@ impl Check {
         }
     }
 
-    /// Whether a value is of a type; errors within it are added too.
+    /// True if a value has the type. Errors within the value are added, too.
     fn is_of(&mut self, path: &str, of: FieldType, value: &Value) -> bool {
         let before = self.errors.len();
         match (of, value) {

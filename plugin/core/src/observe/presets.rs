@@ -1,9 +1,9 @@
-//! What is known of Tyk's own applications: which of their operations are management events.
+//! The operations of Tyk's own applications that are management events.
 //!
-//! From Tyk's code for the gateway, from its OpenAPI documents and its documentation for the dashboard and the portals,
-//! which are closed source. Presets are chosen per upstream, since the portal and the dashboard share paths. They are
-//! matched against the path below the API's `listen_path` and against the whole path, so that it does not matter
-//! whether the proxy rewrites it; a slash at its end does not count.
+//! The gateway's operations come from Tyk's code. Those of the dashboard and the portals, which are closed source, come
+//! from their OpenAPI documents and documentation. Each upstream chooses its preset, because the portal and the
+//! dashboard share paths. A row is matched against the path below the API's `listen_path` and against the whole path,
+//! so it does not matter whether the proxy rewrites paths. A slash at the end does not count.
 
 mod dashboard;
 mod gateway;
@@ -14,19 +14,19 @@ use serde_json::{Map, Value};
 use super::exchange::Seen;
 use super::occurrence::Occurrence;
 
-/// An application of Tyk's.
+/// One of Tyk's applications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Preset {
-    /// The gateway's API, below `/tyk` or not.
+    /// The gateway's API, with or without `/tyk` in front.
     Gateway,
-    /// The dashboard's API, below `/api`, which also serves the classic portal.
+    /// The dashboard's API below `/api`, which also serves the classic portal.
     Dashboard,
     /// The Enterprise Developer Portal: its admin API below `/portal-api`, and its pages.
     Portal,
 }
 
 impl Preset {
-    /// All of them.
+    /// All presets.
     pub const ALL: [Preset; 3] = [Preset::Gateway, Preset::Dashboard, Preset::Portal];
 
     /// The name in configurations.
@@ -38,7 +38,7 @@ impl Preset {
         }
     }
 
-    /// The preset of that name.
+    /// The preset with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Preset::ALL.into_iter().find(|preset| preset.name() == name)
     }
@@ -51,7 +51,7 @@ impl Preset {
         }
     }
 
-    /// The paths that a row may match.
+    /// The paths that are compared with a row.
     pub(super) fn candidates<'p>(self, path: &'p str, relative: Option<&'p str>) -> [Option<&'p str>; 3] {
         let trimmed = |path: &'p str| path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
         let (path, relative) = (trimmed(path), relative.map(trimmed));
@@ -72,7 +72,7 @@ const RESPONSE: Needs = Needs { request: false, response: true };
 const BOTH: Needs = Needs { request: true, response: true };
 const NEITHER: Needs = Needs { request: false, response: false };
 
-/// An operation that is known.
+/// A known operation.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) is_event: bool,
@@ -94,24 +94,24 @@ impl Row {
         Row { is_event: true, methods, path, needs, succeeded, make }
     }
 
-    /// A path that is no management event, although a more general one is.
+    /// A path that is not a management event, although a more general path is.
     const fn none(methods: &'static [&'static str], path: &'static str) -> Self {
         Row { is_event: false, methods, path, needs: NEITHER, succeeded: |_| false, make: |_, _| {} }
     }
 
-    /// `PUT /keys/{name}`, as the table of fields names it.
+    /// The operation in the form of the table of fields, such as `PUT /keys/{name}`.
     #[cfg(test)]
     pub(super) fn operation(&self) -> String {
         format!("{} {}", self.methods.join(", "), self.path)
     }
 }
 
-/// An object of the members that are there.
+/// An object of the members that have a value.
 fn object<const N: usize>(mut members: [(&str, Option<Value>); N]) -> Value {
     taken(&mut members)
 }
 
-/// The same, compiled once for every number of members.
+/// The part of `object` that is compiled once for every number of members.
 fn taken(members: &mut [(&str, Option<Value>)]) -> Value {
     let mut object = Map::new();
     for (name, value) in members {

@@ -1,4 +1,4 @@
-//! Which exchanges are management events, and what of them a payload gets.
+//! The rules that decide which exchanges are management events and what their payloads contain.
 
 use std::cell::Cell;
 
@@ -13,19 +13,19 @@ use super::secrets::{fingerprint, scrub};
 use crate::access::Prefix;
 use crate::event::{EventKind, ManagementAction};
 
-/// What an API's exchanges are held against.
+/// The rules for an API's exchanges.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// What a free rule's path may be relative to.
+    /// The prefix that a free rule's path may be relative to.
     listen_path: Prefix,
     preset: Option<Preset>,
     list: Vec<Rule>,
     max_body_bytes: usize,
-    /// It has been said that an organisation is missing: once is enough, since clients can make it so.
+    /// True if a missing organisation was logged. It is logged once, because clients can cause it.
     misses_org: Cell<bool>,
 }
 
-/// What is to be read of an exchange that a rule is about.
+/// The parts of an exchange that a rule needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
     /// The request's body is needed.
@@ -46,38 +46,37 @@ enum What {
     Free(Box<FreeRule>),
 }
 
-/// A rule of the configuration's.
+/// A rule of the configuration.
 #[derive(Clone, Debug)]
 pub struct FreeRule {
-    /// The event.
     pub kind: EventKind,
-    /// What happened, for an event that has actions.
+    /// The action, for an event that has actions.
     pub action: Option<ManagementAction>,
     /// The request's method.
     pub method: String,
-    /// Its path, below the API's `listen_path` or as a whole.
+    /// The request's path, below the API's `listen_path` or as a whole.
     pub path: Template,
-    /// The statuses of success; none: every 2xx.
+    /// The statuses that mean success; empty for every 2xx.
     pub status: Vec<u16>,
-    /// Where the organisation stands. Should it not stand there, no organisation hears of the event; without a place it
-    /// is that of the API.
+    /// The place of the organisation's id. If it finds nothing, no organisation is notified. Without a place, the
+    /// organisation is the API's.
     pub org_id: Option<ValueSource>,
-    /// What the payload is made of.
+    /// The source of the payload.
     pub payload: Payload,
-    /// JSON pointers into the payload to texts that are raw keys, and are shown as their fingerprints.
+    /// JSON pointers into the payload. They point to raw keys, which are shown as their fingerprints.
     pub fingerprints: Vec<String>,
 }
 
-/// What a payload is made of.
+/// The source of a payload.
 #[derive(Clone, Debug)]
 pub enum Payload {
-    /// One value. An empty object, where it is not there.
+    /// A single value. If it is missing, the payload is an empty object.
     Whole(ValueSource),
-    /// Values by the names of members. One that is not there, or not of the member's type, is left out.
+    /// Values by the names of the payload's fields. A value that is missing or has the wrong type is left out.
     Members(Vec<(String, ValueSource)>),
 }
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueSource {
     /// In the request's body, at a JSON pointer.
@@ -86,18 +85,18 @@ pub enum ValueSource {
     Response(String),
     /// At a named place of the path.
     Path(String),
-    /// In a parameter of the query.
+    /// In a query parameter.
     Query(String),
-    /// Here.
+    /// In the rule itself.
     Value(Value),
 }
 
 impl Rules {
-    /// For an API: the `listen_path` of which, what a preset knows, and rules beside it. Bodies are read up to
+    /// Makes the rules of an API from its `listen_path`, a preset and free rules. Bodies are read up to
     /// `max_body_bytes`.
     pub fn new(listen_path: Prefix, preset: Option<Preset>, free: Vec<FreeRule>, max_body_bytes: usize) -> Self {
         let rows = preset.map(Preset::rows).unwrap_or_default().iter();
-        // A test holds every row to having a path that can be read.
+        // A test checks that the path of every row can be parsed.
         let known =
             rows.filter_map(|row| Some(Rule { path: Template::parse(row.path).ok()?, what: What::Preset(row) }));
         let own = free.into_iter().map(|rule| Rule { path: rule.path.clone(), what: What::Free(Box::new(rule)) });
@@ -105,24 +104,24 @@ impl Rules {
         Rules { listen_path, preset, list, max_body_bytes, misses_org }
     }
 
-    /// What a log shows of a path: the API's part, because what follows may hold a key.
+    /// The part of a path that log lines show: the API's own, because the rest may contain a key.
     pub fn shown_path(&self) -> String {
         format!("{}/…", String::from_utf8_lossy(self.listen_path.decoded()).trim_end_matches('/'))
     }
 
-    /// How much of a body is read.
+    /// The maximum number of bytes that are read of a body.
     pub fn max_body_bytes(&self) -> usize {
         self.max_body_bytes
     }
 
-    /// Whether there is nothing to look for.
+    /// True if there are no rules.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// At a request's headers: whether the exchange is of interest, and what is to be read of it. `path` is the whole
-    /// path as sent, without the query.
-    pub fn watch(&self, method: &str, path: &str, _query: &str) -> Option<Watch> {
+    /// Called at a request's headers. Returns the parts of the exchange to read, if a rule is for it. `path` is the
+    /// whole path as sent, without the query.
+    pub fn watch(&self, method: &str, path: &str) -> Option<Watch> {
         let mut watch: Option<Watch> = None;
         for (rule, _) in self.matching(method, path) {
             let (request, response) = rule.what.needs();
@@ -133,7 +132,7 @@ impl Rules {
         watch
     }
 
-    /// At the end of an exchange: what it was. Nothing, unless it succeeded.
+    /// Called at the end of an exchange. Returns its events; none if the exchange failed.
     pub fn occurrences(&self, exchange: &Exchange<'_>) -> Vec<Occurrence> {
         let mut found = Vec::new();
         for (rule, path) in self.matching(exchange.method, exchange.path) {
@@ -150,20 +149,20 @@ impl Rules {
             if occurrence.org_id == OrgId::Missing && !self.misses_org.replace(true) {
                 let (method, path, name) = (exchange.method, self.shown_path(), occurrence.name());
                 log::warn!(
-                    "{method} {path}: nothing stands where a rule has its org_id: no organisation hears of {name}"
+                    "{method} {path}: the org_id of a rule finds nothing: no organisation is notified of {name}"
                 );
             }
         }
         found
     }
 
-    /// Whether a free rule counts for such a request: where a preset knows it more particularly, none does.
+    /// True if a free rule counts for such a request. It does not if the preset has a more specific path.
     pub fn heeds(&self, method: &str, path: &str) -> bool {
         self.matching(method, path).iter().any(|(rule, _)| matches!(rule.what, What::Free(_)))
     }
 
-    /// The rules about such a request, each with the path that it matches. Of the paths that match, the most particular
-    /// one counts, so that `/keys/{name}` is not about `/keys/preview` where that has a rule.
+    /// The rules for such a request, each with the path that it matches. Of the matching paths the most specific one
+    /// counts: `/keys/{name}` is not for `/keys/preview` if that has its own rule.
     fn matching<'r, 'p>(&'r self, method: &str, path: &'p str) -> Vec<(&'r Rule, &'p str)> {
         let relative = self.listen_path.rest(path);
         let candidates = self.preset.map(|preset| preset.candidates(path, relative)).unwrap_or_default();
@@ -241,7 +240,7 @@ impl FreeRule {
                 *place = Value::from(fingerprint(key));
             }
         }
-        // What it was called is forgotten from here on.
+        // The original name of the value is lost after this.
         if let Payload::Whole(source) = &self.payload {
             scrub(source.name(), &mut payload);
         }
@@ -250,7 +249,7 @@ impl FreeRule {
 }
 
 impl ValueSource {
-    /// What the value is called where it stands; empty for the whole of something.
+    /// The name of the value at its source; empty for a whole document.
     fn name(&self) -> &str {
         match self {
             ValueSource::Request(pointer) | ValueSource::Response(pointer) => {

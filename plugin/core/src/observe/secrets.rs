@@ -1,7 +1,8 @@
-//! What of an exchange no payload may show: credentials, the values of headers, users and passwords in URLs, raw keys.
+//! Removes secrets from the payloads of observed exchanges: credentials, values of headers, users and passwords in
+//! URLs, raw keys.
 //!
-//! An exchange is other people's business, which nobody has looked through. What an application posts itself, it has
-//! chosen: that is passed on complete.
+//! An observed exchange contains other people's data, which no one has checked. An application that posts an event has
+//! chosen its content, so posted events are passed on completely.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -9,8 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::access::KeyHash;
 
-/// Members that are credentials wherever they stand: of Tyk's sessions (`basic_auth_data.password`, `jwt_data.secret`),
-/// of its API definitions (`request_signing.secret`), of portal users (`JWTToken`). As [`plain`] writes them.
+/// Fields that are always credentials: of Tyk's sessions (`basic_auth_data.password`, `jwt_data.secret`), of its API
+/// definitions (`request_signing.secret`) and of portal users (`JWTToken`). The names are in the form of [`plain`].
 const CREDENTIALS: [&str; 17] = [
     "accesstoken",
     "clientsecret",
@@ -31,10 +32,10 @@ const CREDENTIALS: [&str; 17] = [
     "ssokey",
 ];
 
-/// Those of them of which not even the shape is shown: the names of the members of `oauth_keys` are keys.
+/// The credentials whose structure is not shown either: the names of the fields of `oauth_keys` are keys.
 const WITHHELD_WHOLE: [&str; 2] = ["oauthkeys", "pwhistory"];
 
-/// How the names of other credentials end, such as `shared_secret` and `X-Api-Key`.
+/// The endings of the names of other credentials, such as `shared_secret` and `X-Api-Key`.
 const ENDINGS: [&str; 16] = [
     "accesskey",
     "apikey",
@@ -54,7 +55,7 @@ const ENDINGS: [&str; 16] = [
     "token",
 ];
 
-/// What stands in the `components` of an OpenAPI document, as [`plain`] writes it.
+/// The sections in `components` of an OpenAPI document, in the form of [`plain`].
 const COMPONENTS: [&str; 10] = [
     "callbacks",
     "examples",
@@ -68,13 +69,13 @@ const COMPONENTS: [&str; 10] = [
     "securityschemes",
 ];
 
-/// Takes secrets out of a tree. `name` is that of the member that it is, empty for none.
+/// Removes secrets from a tree. `name` is the name of the field that holds it, or empty.
 pub(super) fn scrub(name: &str, value: &mut Value) {
     if is_withheld(name, value) {
         *value = Value::Object(Map::new());
         return;
     }
-    // A rule may have picked these out of a developer.
+    // A rule may have taken these fields from a developer.
     let is_of_policies = |value: &Value| value.is_array() || value.is_null();
     let is_of_keys = match value.as_object() {
         Some(members) if plain(name) == "keys" => members.values().all(is_of_policies),
@@ -86,8 +87,8 @@ pub(super) fn scrub(name: &str, value: &mut Value) {
     scrub_member(name, value, false);
 }
 
-/// Of a member that is not withheld. In a document of OpenAPI's the names are an API's vocabulary, which say nothing of
-/// what the document itself holds.
+/// Removes secrets from a field that is not withheld. In an OpenAPI document the names are an API's vocabulary, so they
+/// do not say what the document itself contains.
 fn scrub_member(name: &str, value: &mut Value, is_in_document: bool) {
     let is_in_document = !name.starts_with("x-") && is_in_document || is_document(name, value);
     if !is_in_document && is_header_map(name, value) {
@@ -119,8 +120,8 @@ fn scrub_member(name: &str, value: &mut Value, is_in_document: bool) {
     }
 }
 
-/// Whether what stands below a member is OpenAPI's. Other people's payloads have members of these names, too, so it has
-/// to look like it.
+/// True if the content of a field is OpenAPI. Other payloads have fields with these names, too, so the content must
+/// look like OpenAPI.
 fn is_document(name: &str, value: &Value) -> bool {
     let Value::Object(members) = value else { return false };
     let all_names = |is_right: fn(&str) -> bool| members.keys().all(|name| is_right(name) || name.starts_with("x-"));
@@ -136,13 +137,13 @@ fn is_document(name: &str, value: &Value) -> bool {
     }
 }
 
-/// Whether the members of an object have names of an author's choice, which are those of no credentials: security
-/// schemes, the grants of OAuth and the operations of an API.
+/// True if the author chooses the names of an object's fields, so that they do not mean credentials: security schemes,
+/// OAuth grants, and the operations of an API.
 fn names_freely(name: &str) -> bool {
     matches!(plain(name).as_str(), "securityschemes" | "flows" | "operations")
 }
 
-/// Whether an object describes values, as a schema, a header, a parameter or a grant of OAuth does, and has none.
+/// True if an object describes values without containing them, like a schema, a header, a parameter or an OAuth grant.
 fn is_schema(value: &Value) -> bool {
     const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
     let is_type = |value: &Value| value.as_str().is_some_and(|name| TYPES.contains(&name));
@@ -153,7 +154,7 @@ fn is_schema(value: &Value) -> bool {
         || ["allOf", "anyOf", "enum", "oneOf"].iter().any(|name| has(name, &Value::is_array))
 }
 
-/// Leaves of an object that is named as a credential its shape only, since any text in it can be that credential.
+/// Keeps only the structure of an object whose name is a credential's, because any text in it may be the credential.
 fn withhold_texts(value: &mut Value) {
     match value {
         Value::Object(members) => members.retain(|_, value| !holds_text(value)),
@@ -162,19 +163,19 @@ fn withhold_texts(value: &mut Value) {
     }
 }
 
-/// Whether a member of that name is a credential, should its value be a text.
+/// True if a field with this name is a credential if its value is text.
 pub fn is_secret(name: &str) -> bool {
     let name = plain(name);
     is_credential(&name) || ends_as_secret(singular(&name))
 }
 
-/// Whether a JSON pointer leads to a credential, or into one, of which not even a fingerprint is shown.
+/// True if a JSON pointer leads to a credential or into one. Not even a fingerprint of it is shown.
 pub fn leads_to_credential(pointer: &str) -> bool {
     let exactly = |name: &str| CREDENTIALS.contains(&plain(name).as_str());
     names_of(pointer).any(exactly) || last_name(pointer).is_some_and(|name| is_credential(&plain(name)))
 }
 
-/// Whether a JSON pointer leads to a secret: a credential, the value of a header, or a developer's keys.
+/// True if a JSON pointer leads to a secret: a credential, the value of a header, or a developer's keys.
 pub fn leads_to_secret(pointer: &str) -> bool {
     let is_in_headers = || names_of(pointer).rev().skip(1).any(|name| names_headers(&plain(name)));
     let is_in_keys = || {
@@ -184,23 +185,23 @@ pub fn leads_to_secret(pointer: &str) -> bool {
     leads_to_credential(pointer) || last_name(pointer).is_some_and(is_secret) || is_in_headers() || is_in_keys()
 }
 
-/// The names of which a JSON pointer consists, but for paths.
+/// The names in a JSON pointer, without paths.
 fn names_of(pointer: &str) -> impl DoubleEndedIterator<Item = &str> {
     pointer.split('/').filter(|name| !is_path(name))
 }
 
-/// The name of what a JSON pointer leads to, or of the list that has it.
+/// The name of the field that a JSON pointer leads to, or of the list that contains the value.
 fn last_name(pointer: &str) -> Option<&str> {
     let name = pointer.rsplit('/').find(|name| name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_digit()));
     name.filter(|name| !is_path(name))
 }
 
-/// Whether a name is a path of an API's, perhaps as a JSON pointer writes it.
+/// True if a name is a path of an API, possibly in the escaped form of JSON pointers.
 fn is_path(name: &str) -> bool {
     name.starts_with('/') || name.starts_with("~1")
 }
 
-/// In lower case, of letters and digits only, without a number at its end: `password_2` is a `password`.
+/// The name in lower case, only letters and digits, without a number at its end: `password_2` is a `password`.
 fn plain(name: &str) -> String {
     let kept: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     kept.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
@@ -218,8 +219,9 @@ fn ends_as_secret(plain: &str) -> bool {
     ENDINGS.iter().any(|ending| plain.ends_with(ending))
 }
 
-/// By a name alone, only what can hold a secret goes, which is text and numbers, and lists of them: `true` says whether
-/// there is one, and an object says by its own members what is secret, as that of the security scheme `authToken` does.
+/// By its name alone, only a value that can contain a secret is withheld: text, numbers, and lists of them. A boolean
+/// only says whether a secret exists. The fields of an object show what is secret in it, as in the security scheme
+/// `authToken`.
 fn is_withheld(name: &str, value: &Value) -> bool {
     if is_path(name) {
         return false;
@@ -232,9 +234,9 @@ fn is_withheld(name: &str, value: &Value) -> bool {
         return holds_text(value);
     }
     match value {
-        // Of JWTs that are signed with a shared secret it is that secret.
+        // For JWTs that are signed with a shared secret, this is the secret.
         Value::String(_) if plain == "jwtsource" => !is_url(value),
-        // Of `max_tokens` it is how many.
+        // In `max_tokens`, this is a number of tokens.
         Value::Number(_) => ends_as_secret(&plain),
         value => holds_raw_text(value) && ends_as_secret(singular(&plain)),
     }
@@ -247,7 +249,7 @@ fn holds_text(value: &Value) -> bool {
     }
 }
 
-/// Whether there is text but for what a rule has made a fingerprint.
+/// True if there is text that no rule has turned into a fingerprint.
 fn holds_raw_text(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().any(holds_raw_text),
@@ -264,22 +266,21 @@ fn names_headers(plain: &str) -> bool {
     plain.ends_with("headers") || plain.ends_with("headermap")
 }
 
-/// Whether a member is headers: `header_map`, `global_headers`, `add_headers`. Tyk's `transform_headers` is a list of
-/// rules, which have such members; and a schema describes something that is called so.
+/// True if a field contains headers: `header_map`, `global_headers`, `add_headers`. Tyk's `transform_headers` is a list
+/// of rules that have such fields. A schema only describes a field with this name.
 fn is_header_map(name: &str, value: &Value) -> bool {
     let plain = plain(name);
     let is_of_rules = value.is_array() && plain.starts_with("transform");
     names_headers(&plain) && !is_path(name) && !is_of_rules && !is_schema(value)
 }
 
-/// Blanks the values of headers and keeps their names, whatever the headers are called. Objects are no values: OpenAPI
-/// describes headers by them.
+/// Blanks the values of headers and keeps their names. Objects are not values: OpenAPI describes headers with them.
 fn blank_headers(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, value) in members.iter_mut() {
                 match value {
-                    // Of names, whose headers are taken away.
+                    // The names of headers to remove.
                     Value::Array(_) if name == "remove" => {}
                     value if is_header_map(name, value) => blank_headers(value),
                     Value::Array(items) => items.iter_mut().for_each(blank_header),
@@ -290,7 +291,7 @@ fn blank_headers(value: &mut Value) {
         Value::Array(items) => {
             for item in items {
                 match item {
-                    // A name, or a line.
+                    // A name, or a whole line.
                     Value::String(line) => line.truncate(line.find(':').unwrap_or(line.len())),
                     Value::Object(members) if !is_pair(members) => blank_headers(item),
                     item => blank_header(item),
@@ -317,20 +318,20 @@ fn blank_header(value: &mut Value) {
     }
 }
 
-/// A header as an object of its name and value.
+/// True for a header in the form of an object with its name and value.
 fn is_pair(members: &Map<String, Value>) -> bool {
     let has = |wanted: &str| members.keys().any(|name| name.eq_ignore_ascii_case(wanted));
     has("value") && (has("name") || has("key"))
 }
 
-/// Whether an object is a portal's developer, whatever it is called.
+/// True if an object is a portal's developer, whatever its name is.
 fn is_developer(members: &Map<String, Value>) -> bool {
     let has = |wanted: &str| members.keys().any(|name| plain(name) == wanted);
     has("subscriptions") && ["keys", "apikeys", "ssokey", "pwhistory"].into_iter().any(has)
 }
 
-/// Of a portal's developer: `keys` are policies by key, `subscriptions` keys by policy, and of `api_keys` nothing says
-/// which are the keys. The keys are hashes, or raw where Tyk does not hash them.
+/// Shows keys of a portal's developer as fingerprints: `keys` are policies by key, `subscriptions` keys by policy, and
+/// in `api_keys` either side may be the keys. The keys are hashes, or raw if Tyk does not hash them.
 fn show_fingerprints(name: &str, value: &mut Value) {
     let (are_names, are_values) = match plain(name).as_str() {
         "keys" => (true, false),
@@ -355,7 +356,8 @@ fn shown(key: &str) -> String {
     if key.is_empty() || is_hash(key) || is_fingerprint(key) { key.to_owned() } else { fingerprint(key) }
 }
 
-/// A text without what stands before the `@` of the URLs in it. A comma can stand in a password, so it ends no host.
+/// The text without the part before the `@` of each URL. A password can contain a comma, so a comma does not end a
+/// host.
 fn without_user_info(text: &str) -> String {
     let mut pieces = text.split("://");
     let first = pieces.next().unwrap_or_default();
@@ -367,7 +369,7 @@ fn without_user_info(text: &str) -> String {
     std::iter::once(first).chain(rest).collect::<Vec<_>>().join("://")
 }
 
-/// Whether a text has the form of a hash of Tyk's: murmur32, murmur64, murmur128 or SHA-256, in hex.
+/// True if a text has the form of one of Tyk's hashes: murmur32, murmur64, murmur128 or SHA-256, in hex.
 pub(super) fn is_hash(text: &str) -> bool {
     matches!(text.len(), 8 | 16 | 32 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -376,13 +378,13 @@ fn is_fingerprint(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hash(digits))
 }
 
-/// A key as a payload shows it.
+/// A key in the form for payloads.
 pub(super) fn fingerprint(key: &str) -> String {
     KeyHash::of(key.as_bytes()).fingerprint()
 }
 
-/// The organisation that a key of Tyk's names: its first 24 characters, in hex, or the `org` of the JSON object that it
-/// is in base64.
+/// The organisation in a Tyk key: its first 24 characters, in hex, or the `org` of the base64 JSON object that the key
+/// is.
 pub(super) fn org_of_key(key: &str) -> Option<String> {
     const ORG_ID_LEN: usize = 24;
     let prefix = key.get(..ORG_ID_LEN)?;

@@ -1,8 +1,8 @@
-//! The shape of each event.
+//! The fields of each event's payload.
 //!
-//! The portal's thirteen are documented by samples ("Configure webhooks"), each field of which has its type here. Of
-//! the dashboard's there is one sample, of a submitted key request ("Portal events and notifications"): the types of
-//! its fields are held to where they are there, and everything else is free.
+//! Tyk documents the portal's thirteen events by samples ("Configure webhooks"); each field has its type here. Of the
+//! dashboard's events it documents one, a submitted key request ("Portal events and notifications"). Its fields must
+//! have their types if present; all other fields are free.
 
 use std::fmt;
 
@@ -26,20 +26,19 @@ pub enum FieldType {
     Texts,
     /// A list of objects with the strings `Identifier` and `Value`.
     Attributes,
-    /// An object of anything.
+    /// An object with any fields.
     Object,
-    /// An object of these.
+    /// An object with these fields.
     Fields(&'static [Field]),
 }
 
 /// A field of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// Its type.
     pub of: FieldType,
-    /// Whether a payload must have it.
+    /// True if a payload must have it.
     pub required: bool,
 }
 
@@ -70,7 +69,7 @@ const fn user(by_user: Field) -> [Field; 10] {
 
 const USER: [Field; 10] = user(field("ByUser", Integer));
 
-/// The samples of a reset password and of a granted organisation have no acting user.
+/// The samples of a reset password and of an approved organisation have no acting user.
 const USER_ALONE: [Field; 10] = user(optional("ByUser", Integer));
 
 const APPLICATION: [Field; 4] =
@@ -145,7 +144,7 @@ const KEY_REQUEST: [Field; 9] = [
 /// An item of `CustomAttributes`.
 pub const ATTRIBUTE: &[Field] = &[field("Identifier", Text), field("Value", Text)];
 
-/// The fields of an event's payload, in the order of its sample; none for the events that have no sample.
+/// The fields of an event's payload, in the order of its sample; empty for events without a sample.
 pub fn fields(kind: EventKind) -> &'static [Field] {
     match kind {
         EventKind::KeyRequestEvent => &KEY_REQUEST,
@@ -162,7 +161,7 @@ pub fn fields(kind: EventKind) -> &'static [Field] {
     }
 }
 
-/// The order of the members of a payload, or of the member of it that is called `parent`.
+/// The order of the fields of a payload, or of its field `parent`.
 pub(super) fn order(kind: EventKind, parent: &str) -> Vec<&'static str> {
     let all = fields(kind);
     let below = all.iter().find(|field| field.name == parent).and_then(|field| match field.of {
@@ -188,7 +187,7 @@ impl fmt::Display for FieldType {
     }
 }
 
-/// Whether a text is a date, `T`, a time to the second or finer, and `Z` or an offset, that exist.
+/// True for an existing RFC 3339 time: a date, `T`, a time with seconds or finer, and `Z` or an offset.
 pub fn is_rfc3339(text: &str) -> bool {
     let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     let Some(rest) = shape.strip_prefix("0000-00-00T00:00:00") else { return false };

@@ -45,7 +45,7 @@ fn portal_events_have_samples_and_two_spellings() {
 }
 
 #[test]
-fn the_portals_samples_are_read_and_written_as_they_are() {
+fn the_portals_samples_are_read_and_written_unchanged() {
     let mut seen = BTreeSet::new();
     for sample in samples::portal() {
         let occurrence = posted(&read(sample), NOW).unwrap_or_else(|errors| panic!("{sample}: {errors:?}"));
@@ -58,7 +58,7 @@ fn the_portals_samples_are_read_and_written_as_they_are() {
 }
 
 #[test]
-fn the_key_requests_sample_is_read_and_written_as_it_is() {
+fn the_sample_of_a_key_request_is_read_and_written_unchanged() {
     let occurrence = posted(&read(samples::key_request()), NOW).unwrap();
     assert_eq!(occurrence.body(NOW), samples::key_request());
     assert_eq!(occurrence.stable_body(), samples::key_request());
@@ -133,7 +133,7 @@ fn the_person_concerned_is_the_one_of_the_payload() {
 }
 
 #[test]
-fn every_field_of_every_portal_event_is_held_to_its_type_and_its_presence() {
+fn each_field_of_a_portal_event_is_checked_for_type_and_presence() {
     for sample in samples::portal() {
         let full = read(sample);
         let kind = EventKind::from_name(full["Event"].as_str().unwrap()).unwrap();
@@ -160,7 +160,7 @@ fn every_field_of_every_portal_event_is_held_to_its_type_and_its_presence() {
 }
 
 #[test]
-fn what_is_wrong_with_a_post_is_named_all_at_once() {
+fn all_errors_of_a_posted_event_are_reported_at_once() {
     let mut sample = read(samples::portal_at(0));
     sample["Timestamp"] = "yesterday".into();
     sample["Massage"] = 1.into();
@@ -219,7 +219,7 @@ fn what_is_wrong_with_a_post_is_named_all_at_once() {
 }
 
 #[test]
-fn times_are_those_of_rfc_3339() {
+fn times_must_be_rfc_3339() {
     for good in ["0001-01-01T00:00:00Z", "2024-04-24T15:26:04.312618088Z", "2020-02-24T16:19:12.175113-05:00"] {
         assert!(shapes::is_rfc3339(good), "{good}");
     }
@@ -256,7 +256,7 @@ fn the_documentation_has_the_table_of_fields() {
 }
 
 #[test]
-fn a_key_says_its_organisation_only_if_there_is_such_a_one() {
+fn a_key_names_its_organisation_only_if_that_exists() {
     let of_tyk = OrgId::of_key("5e2743567c1f8800018bdf35f00");
     let is_known = |id: &str| id == "5e2743567c1f8800018bdf35";
     assert_eq!(of_tyk.or(Some("acme"), is_known), Some("5e2743567c1f8800018bdf35"));
@@ -265,7 +265,7 @@ fn a_key_says_its_organisation_only_if_there_is_such_a_one() {
 }
 
 #[test]
-fn a_path_is_compared_as_it_is_decoded() {
+fn paths_are_compared_decoded() {
     let template = Template::parse("/a%20b/{id}").unwrap();
     assert!(template.matches("/a%20b/1") && template.matches("/a b/1") && !template.matches("/a%2520b/1"));
 }

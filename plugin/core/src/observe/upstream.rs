@@ -1,7 +1,7 @@
-//! Envoy's verdicts on an API's upstream, as events: once when they change.
+//! Envoy's verdicts on an API's upstream. Each change of a verdict is one event.
 //!
-//! One value in shared data for each API that is observed. Each VM keeps a copy, read anew at every tick, so that a
-//! response of an API whose upstream is well costs nothing.
+//! Each observed API has one value in shared data. Each VM keeps a copy, which it reads again at every tick. So a
+//! response costs nothing while the upstream works.
 
 use rustc_hash::FxHashMap;
 
@@ -14,22 +14,23 @@ use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, read, 
 
 const VERSION: u8 = 3;
 
-/// Failed connections in a row after which an upstream counts as down, where the API does not say.
+/// The number of failed connections in a row after which an upstream is down, unless the API sets another.
 pub const DEFAULT_FAILURES: u32 = 3;
 
-/// How long a verdict must not have come before the opposite is told. Under load Envoy's breaker refuses some requests and
-/// lets others through, many times a second; and an API can have several clusters, of which one is down.
+/// How long a verdict must not occur before the opposite event fires. Under load, Envoy's circuit breaker refuses some
+/// requests and passes others many times a second, and an API can have several clusters of which one is down.
 const QUIET_MS: u64 = 5000;
 
-/// A verdict sooner than this after the last one needs no note.
+/// A verdict that comes sooner than this after the last one is not stored.
 const NOTE_EVERY_MS: u64 = 1000;
 
-/// What a response says of the upstream.
+/// The verdict that a response gives on the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamVerdict {
     /// No healthy host: the response flag UH.
     NoHealthyHost,
-    /// No connection, or one that ended before the answer: the response flags UF and UC, or a name without an address.
+    /// No connection, or one that was closed before the answer: the response flags UF and UC, or a name without an
+    /// address.
     ConnectionFailed,
     /// The circuit breaker is open: the response flag UO.
     Overflow,
@@ -38,7 +39,7 @@ pub enum UpstreamVerdict {
 }
 
 impl UpstreamVerdict {
-    /// From Envoy's response flags, a bit each, and its response code details.
+    /// Derives the verdict from Envoy's response flags, one bit each, and its response code details.
     pub fn of(flags: u64, details: &str) -> Option<Self> {
         const NO_HEALTHY_UPSTREAM: u64 = 1 << 1;
         const CONNECTION_FAILURE: u64 = 1 << 5;
@@ -58,13 +59,13 @@ impl UpstreamVerdict {
     }
 }
 
-/// When each verdict came last; 0 where the upstream is well.
+/// The time of the last verdict of each kind; 0 while the upstream works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
-    /// No healthy host, or as many failed connections in a row as it takes.
+    /// The upstream is down: it has no healthy host, or enough connections failed in a row.
     down: u64,
     overflow: u64,
-    /// Failed connections since the last answer, while that is not enough for the upstream to be down.
+    /// Failed connections since the last answer, while there are too few for the upstream to be down.
     failures: u32,
 }
 
@@ -78,7 +79,7 @@ impl State {
         record::encode(VERSION, self)
     }
 
-    /// The state after a verdict, and what has changed. `failures` failed connections in a row mean that it is down.
+    /// The state after a verdict, and the changes. After `failures` failed connections in a row, the upstream is down.
     fn after(self, verdict: UpstreamVerdict, failures: u32, now: UnixMillis) -> (Self, Vec<EventKind>) {
         let (mut state, mut events) = (self, Vec::new());
         if verdict == UpstreamVerdict::ConnectionFailed && state.down == 0 {
@@ -113,7 +114,7 @@ impl State {
     }
 }
 
-/// Notes a verdict; `true` for the first.
+/// Stores the time of a verdict. `true` means that it is the first.
 fn note(last: &mut u64, now: UnixMillis) -> bool {
     let is_first = *last == 0;
     if is_first || now.since(UnixMillis(*last)) >= NOTE_EVERY_MS || *last > now.0 {
@@ -123,21 +124,21 @@ fn note(last: &mut u64, now: UnixMillis) -> bool {
 }
 
 fn is_over(last: u64, now: UnixMillis) -> bool {
-    // A note from a clock that has been set back since is an old one.
+    // A time in the future is from a clock that was set back since, so it counts as old.
     last != 0 && (now.since(UnixMillis(last)) >= QUIET_MS || UnixMillis(last).since(now) > QUIET_MS)
 }
 
-/// What one VM knows of the upstreams.
+/// The states of the upstreams that this VM knows.
 #[derive(Debug, Default)]
 pub struct Upstreams(FxHashMap<ApiIndex, State>);
 
 impl Upstreams {
-    /// Whether a response with this status can change anything.
+    /// True if a response with this status can change the state.
     pub fn minds(&self, index: ApiIndex, status: u16) -> bool {
         status == 503 || self.0.get(&index).is_some_and(|state| *state != State::default())
     }
 
-    /// Reads what other VMs have found out.
+    /// Reads the states that other VMs have written.
     pub fn refresh<'a>(&mut self, host: &impl SharedData, observed: impl Iterator<Item = (ApiIndex, &'a Api)>) {
         for (index, api) in observed {
             if let Ok(state) =
@@ -148,7 +149,7 @@ impl Upstreams {
         }
     }
 
-    /// Judges a response; returns the events that it makes, which no other VM returns.
+    /// Judges a response. Returns the events that it causes; no other VM returns the same ones.
     ///
     /// # Errors
     /// As for any update of shared data.
@@ -182,7 +183,8 @@ fn key(api: &Api) -> String {
     format!("tb1/u/{}", api.id)
 }
 
-/// The reason in Envoy's response code details: what stands in braces, as in `jwt_authn_access_denied{Jwt_is_expired}`,
+/// The reason in Envoy's response code details: the text in braces, as in `jwt_authn_access_denied{Jwt_is_expired}`, or
+/// else all of it.
 /// else all of it.
 pub fn reason(details: &str) -> &str {
     let inner = details.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
@@ -214,7 +216,7 @@ mod tests {
             );
         }
         assert_eq!(UpstreamVerdict::of(0x22, ""), Some(UpstreamVerdict::NoHealthyHost));
-        // The upstream's own 503, a time-out, a reset stream, no route, and what another filter refused.
+        // The upstream's own 503, a time-out, a reset stream, a missing route, and a refusal by another filter.
         for (flags, details) in
             [(0x4, "response_timeout"), (0x10, "remote_reset"), (0x100, "route_not_found"), (0, "x")]
         {
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_told_once() {
+    fn each_change_is_reported_once() {
         use EventKind::{BreakerReset, BreakerTriggered, BreakerTripped, HostDown, HostUp};
         let well = State::default();
         for (verdict, fell, rose) in [
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_connections_in_a_row_are_a_host_that_is_down() {
+    fn a_host_is_down_after_failed_connections_in_a_row() {
         use UpstreamVerdict::{Answered, ConnectionFailed as Failed, NoHealthyHost, Overflow};
         let told = |failures: u32, verdicts: &[(u64, UpstreamVerdict)]| {
             let (mut state, mut told) = (State::default(), Vec::new());
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_stored_and_foreign_bytes_are_refused() {
+    fn the_state_is_read_back_and_foreign_bytes_are_refused() {
         let state = State { down: 5, overflow: 7, failures: 2 };
         assert_eq!(State::decode(Some(state.encode())), Ok(state));
         for bytes in [vec![], vec![2, 0], vec![1; 21], vec![2; 22]] {
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_stands_in_braces() {
+    fn the_reason_is_the_text_in_braces() {
         assert_eq!(reason("jwt_authn_access_denied{Jwt_is_expired}"), "Jwt_is_expired");
         assert_eq!(reason("rbac_access_denied_matched_policy[p]"), "rbac_access_denied_matched_policy[p]");
         assert_eq!(reason("odd{}"), "odd{}");

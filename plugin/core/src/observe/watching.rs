@@ -1,11 +1,11 @@
-//! An exchange that is watched on its way, for what it says of an admin API or a portal. Nothing of it is held up.
+//! An exchange that a rule watches while it passes. The exchange is not delayed.
 
 use crate::access::{ApiIndex, Readings, Request};
 use crate::host::is_header;
 use crate::observe::body::{Body, BodyPool, Collector};
 use crate::observe::{Exchange, Occurrence, Rules};
 
-/// What is remembered of an exchange until its end.
+/// The state of a watched exchange.
 #[derive(Debug)]
 pub struct Watched {
     api: ApiIndex,
@@ -29,7 +29,7 @@ struct Answered {
 }
 
 impl Watched {
-    /// For a request that a rule is about, in the first of its readings.
+    /// Starts watching a request if a rule is for it, by the first reading of its path.
     pub fn begin(
         api: ApiIndex,
         rules: &Rules,
@@ -43,7 +43,7 @@ impl Watched {
         let query = text(request.query().unwrap_or_default());
         let (path, watch) = readings.encoded().iter().find_map(|reading| {
             let path = text(&reading.path);
-            let watch = rules.watch(&method, &path, &query)?;
+            let watch = rules.watch(&method, &path)?;
             Some((path, watch))
         })?;
         let request_type = header("content-type");
@@ -56,22 +56,22 @@ impl Watched {
         Some(Watched { api, method, path, query, request_type, request, needs_response, limit, pool, answer: None })
     }
 
-    /// Where it is.
+    /// The API of the exchange.
     pub fn api(&self) -> ApiIndex {
         self.api
     }
 
-    /// Where more of the request's body is to go, if that is of use.
+    /// The collector of the request's body, if more of the body is useful.
     pub fn request_body(&mut self) -> Option<&mut Collector> {
         self.request.as_mut().filter(|collector| collector.wants_more())
     }
 
-    /// Where more of the response's body is to go, if that is of use.
+    /// The collector of the response's body, if more of the body is useful.
     pub fn response_body(&mut self) -> Option<&mut Collector> {
         self.answer.as_mut()?.body.as_mut().filter(|collector| collector.wants_more())
     }
 
-    /// The response's headers have come.
+    /// Called at the response's headers.
     pub fn on_response(&mut self, headers: &[(&[u8], &[u8])]) {
         let header = |name: &str| {
             let value = headers.iter().find(|(known, _)| is_header(known, name)).map(|(_, value)| *value)?;
@@ -88,7 +88,7 @@ impl Watched {
         });
     }
 
-    /// What happened, now that it has ended. Nothing where no response came.
+    /// Returns the events of the exchange, which has ended; none if no response came.
     pub fn finish(self, rules: &Rules) -> Vec<Occurrence> {
         let Some(answer) = self.answer else { return Vec::new() };
         let request = self.request.map(Collector::finish).unwrap_or_default();

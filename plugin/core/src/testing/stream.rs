@@ -1,4 +1,4 @@
-//! Streams in memory: what a filter does to one is observed after the fact.
+//! Streams in memory. A test reads afterwards what the filter did to a stream.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,26 +7,25 @@ use std::rc::Rc;
 use super::vm::uncounted;
 use crate::host::{Answer, HeaderChange, HeaderPair, Headers, HostError, Stream, StreamId, Streams, is_header};
 
-/// A stream.
 #[derive(Debug, Default)]
 pub struct TestStream {
     id: u32,
     request: Headers,
-    /// The piece of the request's body that is shown.
+    /// The part of the request's body that the stream shows.
     pub request_body: RefCell<Vec<u8>>,
     /// Headers of the response.
     pub response: RefCell<Vec<(String, Vec<u8>)>>,
-    /// The piece of the response's body that is shown.
+    /// The part of the response's body that the stream shows.
     pub response_body: RefCell<Vec<u8>>,
-    /// By their paths.
+    /// Properties by their paths.
     pub properties: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Changes of the request's headers.
     pub changes: RefCell<Vec<HeaderChange>>,
-    /// What the filter answered.
+    /// The filter's answer.
     pub answered: RefCell<Option<Answer>>,
-    /// The filter has let the paused request go on.
+    /// True if the filter resumed the paused request.
     pub is_resumed: Cell<bool>,
-    /// The host takes no change of the request's headers.
+    /// True if the host refuses changes of the request's headers.
     pub refuses_changes: Cell<bool>,
     calls: RefCell<Vec<&'static str>>,
     asked: RefCell<Vec<String>>,
@@ -44,12 +43,12 @@ impl TestStream {
         }
     }
 
-    /// The calls about this stream since the last time, by their ABI names.
+    /// The calls for this stream since the last call, by their ABI names.
     pub fn take_calls(&self) -> Vec<&'static str> {
         self.calls.take()
     }
 
-    /// The properties that were asked for since the last time.
+    /// The properties that were requested since the last call.
     pub fn take_asked(&self) -> Vec<String> {
         self.asked.take()
     }
@@ -142,19 +141,19 @@ impl Stream for TestStream {
     }
 }
 
-/// The streams that a host has open.
+/// The open streams of a host.
 #[derive(Debug, Default)]
 pub struct TestStreams(pub RefCell<Vec<Rc<TestStream>>>);
 
 impl TestStreams {
-    /// Opens one.
+    /// Opens a stream.
     pub fn open(&self, stream: TestStream) -> Rc<TestStream> {
         let stream = Rc::new(stream);
         self.0.borrow_mut().push(Rc::clone(&stream));
         stream
     }
 
-    /// Closes one.
+    /// Closes a stream.
     pub fn close(&self, stream: StreamId) {
         self.0.borrow_mut().retain(|open| open.id() != stream);
     }

@@ -1,4 +1,4 @@
-//! One VM of a host: it remembers its own writes, and counts its hostcalls.
+//! One VM of a host, which remembers its own writes and counts its hostcalls.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,6 @@ use crate::host::{
     Setup, SharedData, Wakeups,
 };
 
-/// The VM.
 pub struct Vm<'h> {
     host: &'h MemoryHost,
     guesses: Guesses,
@@ -17,17 +16,17 @@ pub struct Vm<'h> {
 }
 
 impl<'h> Vm<'h> {
-    /// On this host.
+    /// A VM on this host.
     pub fn on(host: &'h MemoryHost) -> Self {
         Vm { host, guesses: Guesses::default(), calls: RefCell::default() }
     }
 
-    /// The calls since the last time, by their ABI names. Statistics are none: a host gets them at ticks.
+    /// The hostcalls since the last call, by their ABI names, without statistics, which the host gets at ticks.
     pub fn take_calls(&self) -> Vec<&'static str> {
         self.calls.take()
     }
 
-    /// Tests count what the engine allocates, not what the host does.
+    /// Tests count the engine's allocations, not the host's.
     fn call<T>(&self, name: &'static str, work: impl FnOnce(&MemoryHost) -> T) -> T {
         uncounted(|| {
             self.calls.borrow_mut().push(name);

@@ -27,7 +27,7 @@ pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// `None` where Go refuses to compare. A number can be compared to text that is one: Tyk's percentages are numbers.
+/// `None` where Go refuses to compare. A number can be compared to text that is one.
 pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),

@@ -166,7 +166,7 @@ fn digits(text: &str) -> (usize, &str) {
     (number, rest)
 }
 
-/// Tyk's percentages are whole numbers, so that a fraction is left out.
+/// A fraction is left out.
 fn integer(value: &Value) -> Option<i128> {
     // No JSON number that is finite is beyond `i128` and says anything there.
     #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]

@@ -1,4 +1,4 @@
-//! Who gets a letter, and what it says.
+//! Who gets an email, and what it says.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ const CODE: &str = "sendgrid";
 const OPS: &str = "ops@acme.test";
 const DEVELOPER: &str = "ada@acme.test";
 
-/// A letter by SendGrid.
+/// An email by SendGrid.
 #[derive(Clone, Debug)]
-struct Letter {
+struct Email {
     to: String,
     subject: String,
     text: String,
 }
 
-fn letters(provider: &Provider) -> Result<Vec<Letter>> {
-    let letter = |seen: &Seen| {
+fn emails(provider: &Provider) -> Result<Vec<Email>> {
+    let email = |seen: &Seen| {
         let body: Value = serde_json::from_slice(&seen.body)?;
-        Ok(Letter {
+        Ok(Email {
             to: text(&body, "/personalizations/0/to/0/email")?.to_owned(),
             subject: text(&body, "/subject")?.to_owned(),
             text: text(&body, "/content/0/value")?.to_owned(),
         })
     };
-    provider.stand_in.seen().iter().map(letter).collect()
+    provider.stand_in.seen().iter().map(email).collect()
 }
 
 /// A dashboard and a portal behind Envoy, as far as they are asked here.
@@ -57,7 +57,7 @@ struct Portal {
     envoy: Envoy,
     provider: Provider,
     _upstream: StandIn,
-    /// The letters that were looked at.
+    /// The emails that were looked at.
     known: usize,
 }
 
@@ -83,13 +83,13 @@ impl Portal {
         Ok(())
     }
 
-    /// The letters that have come since the last call: so many.
-    async fn letters(&mut self, count: usize) -> Result<Vec<Letter>> {
-        eventually(&format!("{count} letters after {}", self.known), async || {
-            Ok(letters(&self.provider)?.len() >= self.known + count)
+    /// The emails that have come since the last call: so many.
+    async fn emails(&mut self, count: usize) -> Result<Vec<Email>> {
+        eventually(&format!("{count} emails after {}", self.known), async || {
+            Ok(emails(&self.provider)?.len() >= self.known + count)
         })
         .await?;
-        let mut new = letters(&self.provider)?.split_off(self.known);
+        let mut new = emails(&self.provider)?.split_off(self.known);
         assert_eq!(new.len(), count, "{new:?}");
         self.known += count;
         new.sort_by(|a, b| a.to.cmp(&b.to));
@@ -100,7 +100,7 @@ impl Portal {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_developer_hears_of_the_account() -> Result<()> {
     const READY: &str = "Your account is ready: you can sign in now.";
-    const WAITING: &str = "We write to you when it can be used.";
+    const WAITING: &str = "We will write to you when it is active.";
     let _shared = shared().await;
     let mut portal = Portal::start().await?;
     let json = "application/json";
@@ -113,7 +113,7 @@ async fn a_developer_hears_of_the_account() -> Result<()> {
         ("POST /dev/auth/password/register", form, signed_up, false, false),
     ] {
         portal.exchange(operation, kind, body).await?;
-        let [own, told] = &portal.letters(2).await?[..] else { bail!("not two") };
+        let [own, told] = &portal.emails(2).await?[..] else { bail!("not two") };
         assert_eq!([own.to.as_str(), told.to.as_str()], [DEVELOPER, OPS]);
         assert_eq!(own.subject, "Welcome to our developer portal");
         assert!(own.text.starts_with("Hello Ada,\n\n") && own.text.contains("Account: ada@acme.test"), "{own:?}");
@@ -123,14 +123,14 @@ async fn a_developer_hears_of_the_account() -> Result<()> {
     }
 
     portal.exchange("PUT /dev/portal-api/users/7", json, r#"{"Active": true}"#).await?;
-    let [letter] = &portal.letters(1).await?[..] else { bail!("not one") };
-    assert_eq!((letter.to.as_str(), letter.subject.as_str()), (DEVELOPER, "Your account can be used"));
-    assert!(letter.text.contains("you can sign in now"), "{letter:?}");
+    let [email] = &portal.emails(1).await?[..] else { bail!("not one") };
+    assert_eq!((email.to.as_str(), email.subject.as_str()), (DEVELOPER, "Your account is active"));
+    assert!(email.text.contains("You can sign in now"), "{email:?}");
     // Of this operation nobody can tell whose account it is.
     portal.exchange("PUT /dev/admin/users/7/activate", json, "").await?;
     portal.exchange("PUT /dev/portal-api/users/7", json, r#"{"Active": false}"#).await?;
-    let [letter] = &portal.letters(1).await?[..] else { bail!("not one") };
-    assert_eq!((letter.to.as_str(), letter.subject.as_str()), (DEVELOPER, "Your account has been deactivated"));
+    let [email] = &portal.emails(1).await?[..] else { bail!("not one") };
+    assert_eq!((email.to.as_str(), email.subject.as_str()), (DEVELOPER, "Your account has been deactivated"));
     assert_eq!(portal.provider.complaints(), Vec::<String>::new());
     Ok(())
 }
@@ -145,22 +145,24 @@ async fn a_developer_hears_of_a_key_request() -> Result<()> {
         .to_string()
     };
     portal.exchange("POST /db/api/portal/requests", "application/json", &request(false)).await?;
-    let [letter] = &portal.letters(1).await?[..] else { bail!("not one") };
-    assert_eq!((letter.to.as_str(), letter.subject.as_str()), (DEVELOPER, "We have your request for an API key"));
-    assert!(letter.text.contains("We write to you when it is decided.") && letter.text.contains("API: Orders\n"));
+    let [email] = &portal.emails(1).await?[..] else { bail!("not one") };
+    assert_eq!((email.to.as_str(), email.subject.as_str()), (DEVELOPER, "We received your request for an API key"));
+    assert!(
+        email.text.contains("We will write to you when a decision is made.") && email.text.contains("API: Orders\n")
+    );
     // The approval carries the request's id, and nothing of who has made it.
     portal.exchange("PUT /db/api/portal/requests/approve/r1", "application/json", "").await?;
     portal.exchange("POST /db/api/portal/requests", "application/json", &request(true)).await?;
-    let mut subjects: Vec<_> = portal.letters(2).await?.into_iter().map(|letter| (letter.to, letter.subject)).collect();
+    let mut subjects: Vec<_> = portal.emails(2).await?.into_iter().map(|email| (email.to, email.subject)).collect();
     subjects.sort();
-    let expected = ["We have your request for an API key", "Your request for an API key is approved"];
+    let expected = ["We received your request for an API key", "Your request for an API key was approved"];
     assert_eq!(subjects, expected.map(|subject| (DEVELOPER.to_owned(), subject.to_owned())));
     assert_eq!(portal.provider.complaints(), Vec::<String>::new());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_wrong_keys_is_few_letters_and_one_that_counts_the_others() -> Result<()> {
+async fn a_flood_of_wrong_keys_is_few_emails_and_one_that_counts_the_others() -> Result<()> {
     const MOST: usize = 5;
     const FLOOD: usize = 400;
     let provider = Provider::start(CODE).await?;
@@ -172,23 +174,26 @@ async fn a_flood_of_wrong_keys_is_few_letters_and_one_that_counts_the_others() -
     let replies: Vec<Reply> =
         load(world.envoy.port, 8, FLOOD, |n| (format!("/of/{n}"), format!("wrong-key-{n}"))).await?;
     assert!(replies.iter().all(|reply| reply.status == 403));
-    eventually("the letters before the cap", async || Ok(counts(&world).await?[0] >= MOST as u64)).await?;
-    assert_eq!(letters(&provider)?.len(), MOST);
+    eventually("the emails before the cap", async || Ok(counts(&world).await?[0] >= MOST as u64)).await?;
+    assert_eq!(emails(&provider)?.len(), MOST);
     // A minute after the first that was held back.
     tokio::time::sleep(Duration::from_secs(30)).await;
     eventually("the digest", async || Ok(counts(&world).await?[0] > MOST as u64)).await?;
     assert_eq!(counts(&world).await?[..2], [MOST as u64 + 1, 0]);
-    let letters = letters(&provider)?;
+    let emails = emails(&provider)?;
     assert_eq!(provider.complaints(), Vec::<String>::new());
-    assert!(letters.iter().all(|letter| letter.to == OPS && !letter.text.contains("wrong-key")), "{letters:?}");
-    let (digest, single) = letters.split_last().context("a letter")?;
-    assert!(single.iter().all(|letter| letter.subject == "AuthFailure: Auth Failure (orders)"), "{single:?}");
+    assert!(emails.iter().all(|email| email.to == OPS && !email.text.contains("wrong-key")), "{emails:?}");
+    let (digest, single) = emails.split_last().context("an email")?;
+    assert!(single.iter().all(|email| email.subject == "AuthFailure: Auth Failure (orders)"), "{single:?}");
     let others = FLOOD - MOST;
     assert_eq!(
         (single.len(), &digest.subject),
         (MOST, &format!("{others} events: AuthFailure: Auth Failure (orders)"))
     );
-    assert!(digest.text.contains(&format!("This letter stands for {others} events, the first at 20")), "{digest:?}");
+    assert!(
+        digest.text.contains(&format!("This email reports {others} events. The first happened at 20")),
+        "{digest:?}"
+    );
     eventually("nothing is held", async || Ok(world.envoy.metric("tollbell_held{}").await? == 0)).await?;
     Ok(())
 }
@@ -212,13 +217,10 @@ async fn a_developer_hears_of_the_own_quota_and_not_of_the_organisations() -> Re
     let mut told: Vec<Value> = messages.iter().map(|message| message.json()).collect::<Result<_>>()?;
     told.sort_by_key(|message| message["trigger_limit"].to_string());
     assert_eq!([&told[0]["key"], &told[1]["key"]], ["k", ""], "both were crossed");
-    eventually("a letter", async || Ok(counts(&world).await?[0] == 3)).await?;
+    eventually("an email", async || Ok(counts(&world).await?[0] == 3)).await?;
     assert_eq!(counts(&world).await?[1], 0);
-    let [letter] = &letters(&provider)?[..] else { bail!("not one") };
-    assert_eq!(
-        (letter.to.as_str(), letter.subject.as_str()),
-        (DEVELOPER, "50% of the quota of API key billing is used")
-    );
+    let [email] = &emails(&provider)?[..] else { bail!("not one") };
+    assert_eq!((email.to.as_str(), email.subject.as_str()), (DEVELOPER, "50% of the quota of API key billing is used"));
     eventually("nothing is held", async || Ok(world.envoy.metric("tollbell_held{}").await? == 0)).await?;
     assert_eq!(provider.complaints(), Vec::<String>::new());
     Ok(())

@@ -1,4 +1,4 @@
-//! Raw keys that were looked up before, so that a key which comes again is not hashed again.
+//! A cache of raw keys, so that a repeated key is not hashed again.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -9,42 +9,39 @@ use crate::access::Access;
 use crate::access::route::Api;
 use crate::access::session::{Directory, KeyHash, OrgIndex, SessionIndex};
 
-/// Unknown keys that are remembered.
+/// The maximum number of unknown keys in the cache.
 const UNKNOWN: usize = 64;
 
-/// Longer ones are not.
+/// Longer unknown keys are not kept.
 const MAX_UNKNOWN_BYTES: usize = 256;
 
-/// Sessions of raw keys that were found before, and keys that nobody has. To be emptied when the list of sessions
-/// changes.
+/// Sessions of raw keys that were found before, and keys that are known not to exist. The cache must be cleared when
+/// the list of sessions changes.
 ///
-/// The hash function of the maps is not one for what clients choose, and need not be: only keys that exist are put in.
+/// The maps' hash function is weak against chosen input. That is safe here: only keys that exist are inserted.
 #[derive(Debug, Default)]
 pub struct KnownKeys {
     whole: FxHashMap<Vec<u8>, SessionIndex>,
-    /// By the organisation of the API: keys of which Tyk has another name, and that name.
+    /// Keys that have another name in Tyk, with that name, by the organisation of the API.
     named: FxHashMap<OrgIndex, FxHashMap<Vec<u8>, Named>>,
-    /// Each at the place of its hash, where the next one pushes it out.
+    /// Unknown keys, each at a slot that its hash determines. The next key of the same slot replaces it.
     unknown: Vec<Option<(Vec<u8>, KeyHash)>>,
 }
 
-/// The session of a key, and Tyk's name for it.
+/// The session of a key, and Tyk's name for the key.
 type Named = (SessionIndex, Vec<u8>);
 
 impl KnownKeys {
-    /// Whether none is known.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.named.is_empty()
     }
 
-    /// Forgets all of them.
     pub fn clear(&mut self) {
         *self = KnownKeys::default();
     }
 
-    /// The session of a key, and Tyk's name for it where that is another. `hash` becomes that of the key, if it had to be
-    /// hashed.
+    /// The session of a key, and Tyk's name for it if that differs. `hash` is set if the key had to be hashed.
     pub(super) fn find<'k>(
         &mut self,
         (access, directory): (&Access, &Directory),

@@ -15,7 +15,7 @@ fn with<T>(headers: Headers<'_>, look: impl FnOnce(Request<'_>) -> T) -> T {
     look(Request { headers: &headers, property: &|_| None })
 }
 
-/// The key, and with a `?` behind it one that is ambiguous.
+/// The key, with a `?` after it if it is ambiguous.
 fn key(headers: Headers<'_>) -> Option<String> {
     with(headers, |request| {
         let found = location().find(&request)?;
@@ -23,14 +23,14 @@ fn key(headers: Headers<'_>) -> Option<String> {
     })
 }
 
-/// The request's headers when the key is out of it, as `name: value`.
+/// The request's headers after the key was removed, as `name: value`.
 fn stripped(headers: Headers<'_>) -> Vec<String> {
     let mut kept: Vec<(String, String)> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     for change in with(headers, |request| location().strip(&request)) {
         match change {
             HeaderChange::Remove(name) => kept.retain(|(known, _)| *known != name),
-            // As Envoy replaces: the first line gets the value, and other lines stay.
+            // Envoy replaces like this: the first line gets the value, and the other lines stay.
             HeaderChange::Replace(name, value) => {
                 let value = String::from_utf8(value).unwrap();
                 match kept.iter_mut().find(|(known, _)| *known == name) {
@@ -67,7 +67,7 @@ fn a_leading_bearer_is_dropped_in_every_place_whatever_its_case() {
 }
 
 #[test]
-fn bearer_alone_is_a_key_and_nothing_at_all_is_none() {
+fn bearer_alone_is_a_key_and_an_empty_value_is_none() {
     for value in ["Bearer", "Bearer ", "bearer", "BEARER \t "] {
         assert_eq!(key(&[("authorization", value)]), Some(value.trim().to_owned()), "{value:?}");
     }
@@ -115,7 +115,7 @@ fn header_names_have_no_case() {
 }
 
 #[test]
-fn stripping_takes_every_occurrence_and_nothing_else() {
+fn stripping_removes_every_occurrence_and_nothing_else() {
     let cases: [(Headers<'_>, &[&str]); 15] = [
         (&[("authorization", "k"), ("accept", "a"), ("authorization", "other")], &["accept: a"]),
         (&[(":path", "/x?a=1&api_key=p&b=%20")], &[":path: /x?a=1&b=%20"]),
@@ -142,9 +142,9 @@ fn stripping_takes_every_occurrence_and_nothing_else() {
 }
 
 proptest! {
-    /// Whatever a client sends: when the key is out, no place has one, and all other cookies are there in their order.
+    /// For any request: after stripping, no place has a key, and all other cookies are there in their order.
     #[test]
-    fn what_is_stripped_is_found_no_more_and_no_other_cookie_is_lost(
+    fn a_stripped_key_is_not_found_again_and_other_cookies_stay(
         lines in proptest::collection::vec("[ a-c=;\"]{0,12}(; ?session=[a-c\"]{0,3})?(; ?d=e)?", 0..4),
         query in "[a-c=&%]{0,8}(&api(_|%5f|%5F)key=[a-c]{0,3})?(&x=y)?",
     ) {

@@ -1,9 +1,32 @@
-//! Paths of the configuration: what the paths of requests begin with.
+//! Paths in the configuration: prefixes of request paths.
 
-use super::Readings;
 use super::steps::{AFTER_DECODING, decode, escape, is_unreserved};
+use super::{Readings, Unclear};
 
-/// The beginning of paths, such as a `listen_path`. It has one reading only.
+/// The reason why a text is not a prefix of paths, with the text to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    #[error("{0:?} does not start with /")]
+    NoSlash(String),
+    #[error("{0:?} does not start with /; it is a path, not a URL")]
+    Url(String),
+    #[error("{text:?} has a {part}, which no request's path has: write {path:?}")]
+    NotOnlyPath { text: String, part: &'static str, path: String },
+    #[error("{text:?} has braces; a pattern is not supported here, only the beginning of a path: write {before:?}")]
+    Pattern { text: String, before: String },
+    #[error("{0:?} has a control character, which no path has")]
+    ControlCharacter(String),
+    #[error("{text:?} has a blank, which clients send encoded: write {encoded:?}")]
+    Blank { text: String, encoded: String },
+    #[error("{text:?} has a percent sign that encodes nothing: write {encoded:?} to mean the sign itself")]
+    PercentSign { text: String, encoded: String },
+    #[error("{text:?}: {reason}")]
+    Unclear { text: String, reason: Unclear },
+    #[error("{text:?} means different paths to different servers: write {plain:?}")]
+    Ambiguous { text: String, plain: String },
+}
+
+/// A prefix of paths, such as a `listen_path`. It has only one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
     decoded: Vec<u8>,
@@ -19,79 +42,78 @@ impl Default for Prefix {
 }
 
 impl Prefix {
-    /// From its text, percent-encoded or not: `/café/` and `/caf%C3%A9/` are the same.
+    /// Parses a prefix, percent-encoded or not: `/café/` and `/caf%C3%A9/` are the same.
     ///
     /// # Errors
-    /// Why no path begins with it, or why servers do not agree on which do, and what to write instead.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Why no path begins with the prefix, or why servers disagree on which paths do, with the text to write instead.
+    pub fn parse(text: &str) -> Result<Self, PrefixError> {
+        let owned = || text.to_owned();
         if !text.starts_with('/') {
-            let url = if text.contains("://") { "; it is a path, not a URL" } else { "" };
-            return Err(format!("{text:?} does not start with /{url}"));
+            return Err(if text.contains("://") { PrefixError::Url(owned()) } else { PrefixError::NoSlash(owned()) });
         }
-        for (mark, name) in [('?', "query"), ('#', "fragment")] {
+        for (mark, part) in [('?', "query"), ('#', "fragment")] {
             if let Some((path, _)) = text.split_once(mark) {
-                return Err(format!("{text:?} has a {name}, and no request's path does: write {path:?}"));
+                return Err(PrefixError::NotOnlyPath { text: owned(), part, path: path.to_owned() });
             }
         }
         if let Some((before, _)) = text.split_once(['{', '}']) {
-            return Err(format!(
-                "{text:?} has braces, and a pattern is not understood here, only the beginning of a path: write {before:?}"
-            ));
+            return Err(PrefixError::Pattern { text: owned(), before: before.to_owned() });
         }
         if text.contains(char::is_control) {
-            return Err(format!("{text:?} has a control character, and no path has one"));
+            return Err(PrefixError::ControlCharacter(owned()));
         }
         if text.contains(char::is_whitespace) {
             let encoded: String =
                 text.chars().map(|c| if c == ' ' { "%20".to_owned() } else { c.to_string() }).collect();
-            return Err(format!("{text:?} has a blank, which clients send encoded: write {encoded:?}"));
+            return Err(PrefixError::Blank { text: owned(), encoded });
         }
         let bytes = text.as_bytes();
         let is_sign = |rest: &[u8]| rest.first() == Some(&b'%') && escape(rest).is_none();
         if let Some(at) = (0..bytes.len()).find(|at| bytes.get(*at..).is_some_and(is_sign)) {
             let (before, rest) = text.split_at_checked(at).unwrap_or_default();
             let encoded = format!("{before}%25{}", rest.get(1..).unwrap_or_default());
-            return Err(format!("{text:?} has a percent sign that encodes nothing: write {encoded:?} if it is one"));
+            return Err(PrefixError::PercentSign { text: owned(), encoded });
         }
-        let readings = Readings::of(bytes).map_err(|unclear| format!("{text:?}: {unclear}"))?;
+        let readings = Readings::of(bytes).map_err(|reason| PrefixError::Unclear { text: owned(), reason })?;
         let mut paths: Vec<&[u8]> = readings.decoded().iter().map(|reading| reading.path.as_ref()).collect();
         paths.sort_unstable();
         paths.dedup();
         if let [path] = paths[..] {
             return Ok(Prefix { decoded: path.to_vec(), written: respelled(bytes), is_strict: false });
         }
-        let plain = plainest(bytes);
-        Err(format!("{text:?} means different paths to different servers: write {:?}", String::from_utf8_lossy(&plain)))
+        let plain = String::from_utf8_lossy(&plainest(bytes)).into_owned();
+        Err(PrefixError::Ambiguous { text: owned(), plain })
     }
 
-    /// With a slash at its end, it is not the path without that slash; without one, only whole segments continue it.
+    /// Makes the prefix strict. With a slash at its end, it does not match the path without that slash. Without one, it
+    /// matches only whole segments.
     #[must_use]
     pub fn strict(self) -> Self {
         Prefix { is_strict: true, ..self }
     }
 
-    /// Percent-decoded.
+    /// The prefix, percent-decoded.
     pub fn decoded(&self) -> &[u8] {
         &self.decoded
     }
 
-    /// As text that may stand in a URL.
+    /// The prefix in the form of a URL.
     pub fn respelled(&self) -> &[u8] {
         &self.written
     }
 
-    /// Whether a path that is percent-decoded begins with it. Unless it is strict, `/orders/` also serves `/orders`: an
-    /// upstream that treats both alike must not be reachable around the filter.
+    /// True if a percent-decoded path begins with the prefix. Unless the prefix is strict, `/orders/` also matches
+    /// `/orders`: an upstream that treats both alike must not be reachable around the filter.
     pub fn serves(&self, path: &[u8]) -> bool {
         begins(path, &self.decoded, self.is_strict)
     }
 
-    /// Whether a path that is [`respelled`] begins with it, to a server that decodes none of what separates parts.
+    /// True if a [`respelled`] path begins with the prefix, for a server that does not decode separators.
     pub fn serves_respelled(&self, path: &[u8]) -> bool {
         begins(path, &self.written, self.is_strict)
     }
 
-    /// What follows in a path that is not decoded, segment by segment; it begins with a slash.
+    /// The rest of an encoded path after the prefix, compared segment by segment; it begins with a slash.
     pub fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
         let mut rest = path;
         for segment in self.decoded.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()) {
@@ -113,8 +135,8 @@ fn begins(path: &[u8], prefix: &[u8], is_strict: bool) -> bool {
     }
 }
 
-/// A path in the one spelling that RFC 3986 makes of those that are equivalent: unreserved characters plain, what cannot
-/// stand in a path encoded, reserved characters as they are, the digits of an encoding in upper case.
+/// Converts a path to the canonical form of RFC 3986: unreserved characters plain, characters that a path cannot have
+/// encoded, reserved characters unchanged, and hex digits in upper case.
 pub fn respelled(path: &[u8]) -> Vec<u8> {
     let mut spelled = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -133,15 +155,15 @@ pub fn respelled(path: &[u8]) -> Vec<u8> {
     spelled
 }
 
-/// The characters that may stand in a path and are not unreserved; the percent sign begins an encoding.
+/// True for the characters that a path may have and that are not unreserved. The percent sign begins an encoding.
 fn is_reserved(byte: u8) -> bool {
     matches!(byte, b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
-/// What is left of a path when a server does everything to it that servers do.
+/// The path after every step that any server applies.
 fn plainest(path: &[u8]) -> Vec<u8> {
     let mut path = path.to_vec();
-    // Each step makes it shorter, or has nothing more to do.
+    // Each step makes the path shorter or changes nothing.
     while let Some(next) = AFTER_DECODING.iter().find_map(|step| step(&path)) {
         path = next;
     }

@@ -1,11 +1,10 @@
-//! What servers do to a path before they look at it, each step by itself. A step returns nothing where it changes nothing.
+//! The steps that servers apply to a path before they use it. A step returns `None` if it changes nothing.
 
 use std::borrow::Cow;
 
-/// A step.
 pub(super) type Step = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// What may happen to a path that is still encoded.
+/// The steps for a path that is still encoded.
 pub(super) const BEFORE_DECODING: &[Step] = &[
     decode_unreserved,
     decode_slashes,
@@ -22,7 +21,7 @@ pub(super) const BEFORE_DECODING: &[Step] = &[
     before_nul,
 ];
 
-/// What may happen to a path that is decoded; it may be decoded again.
+/// The steps for a decoded path, which may be decoded again.
 pub(super) const AFTER_DECODING: &[Step] = &[
     decode_all_but_slashes,
     decode,
@@ -40,7 +39,7 @@ pub(super) const AFTER_DECODING: &[Step] = &[
     before_nul,
 ];
 
-/// What a target that does not begin with a slash, such as `*` or an absolute URL, is the beginning of.
+/// The paths that a target without a slash at its start may mean, such as `*` or an absolute URL.
 pub(super) fn beginnings(path: &[u8]) -> Vec<Cow<'_, [u8]>> {
     if path.starts_with(b"/") {
         return vec![Cow::Borrowed(path)];
@@ -60,12 +59,12 @@ pub(super) fn beginnings(path: &[u8]) -> Vec<Cow<'_, [u8]>> {
     all
 }
 
-/// With a slash in front.
+/// The path with a slash in front.
 fn rooted(path: &[u8]) -> Cow<'_, [u8]> {
     if path.starts_with(b"/") { Cow::Borrowed(path) } else { Cow::Owned([b"/", path].concat()) }
 }
 
-/// `//host/path` and `///host/path` to `host` and `/path`, as a URL that is relative to a scheme.
+/// Splits `//host/path` and `///host/path` into `host` and `/path`, as in a URL that is relative to a scheme.
 pub(super) fn take_authority(path: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if !path.starts_with(b"//") {
         return None;
@@ -77,12 +76,12 @@ pub(super) fn take_authority(path: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((authority.to_vec(), rooted(path).into_owned()))
 }
 
-/// Undoes the encoding of every byte.
+/// Decodes every byte.
 pub(super) fn decode(path: &[u8]) -> Option<Vec<u8>> {
     decode_if(path, |_| true)
 }
 
-/// Undoes the encoding of every byte but the slash, as servers do that keep `%2F` within a segment.
+/// Decodes every byte except the slash, like servers that keep `%2F` within a segment.
 pub(super) fn decode_all_but_slashes(path: &[u8]) -> Option<Vec<u8>> {
     decode_if(path, |byte| byte != b'/')
 }
@@ -95,7 +94,7 @@ fn decode_slashes(path: &[u8]) -> Option<Vec<u8>> {
     decode_if(path, |byte| matches!(byte, b'/' | b'\\'))
 }
 
-/// The characters that mean the same encoded or not, by RFC 3986, section 2.3.
+/// True for characters that mean the same whether encoded or not (RFC 3986, section 2.3).
 pub(super) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
@@ -121,14 +120,15 @@ fn decode_if(path: &[u8], wanted: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
     changed.then_some(decoded)
 }
 
-/// The byte that a percent sign and two digits at the beginning stand for, and what follows.
+/// The byte that a percent sign and two digits at the beginning encode, and the rest.
 pub(super) fn escape(rest: &[u8]) -> Option<(u8, &[u8])> {
     let [b'%', high, low, after @ ..] = rest else { return None };
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(((digit(high)? << 4) | digit(low)?, after))
 }
 
-/// `%u002F`, as some servers decode it, and `%uFF0F`, the full-width form, which some of them map to the plain character.
+/// Decodes `%u002F`, as some servers do, and `%uFF0F`, the full-width form, which some of them map to the plain
+/// character.
 fn decode_units(path: &[u8]) -> Option<Vec<u8>> {
     let unit = |rest: &[u8]| match rest {
         [b'%', b'u' | b'U', b'0', b'0', high, low, ..] => escape(&[b'%', *high, *low]).map(|(value, _)| value),
@@ -141,7 +141,7 @@ fn decode_units(path: &[u8]) -> Option<Vec<u8>> {
     replace(path, |rest| unit(rest).map(|byte| (byte, 6)))
 }
 
-/// A character of ASCII in more bytes than one, which is no UTF-8, and which some servers take for it.
+/// Decodes an ASCII character in more than one byte. This is invalid UTF-8, but some servers accept it.
 fn decode_overlong(path: &[u8]) -> Option<Vec<u8>> {
     let (tail, last) = (|byte: u8| matches!(byte, 0x80..=0xbf), |byte: u8| byte & 0x3f);
     replace(path, |rest| match *rest {
@@ -152,7 +152,7 @@ fn decode_overlong(path: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Puts a byte in the place of some, wherever `find` says so of what begins with them.
+/// Replaces byte sequences by one byte. `find` returns the byte and the length of a sequence at the start of its input.
 fn replace(path: &[u8], find: impl Fn(&[u8]) -> Option<(u8, usize)>) -> Option<Vec<u8>> {
     if !path.iter().any(|byte| matches!(byte, b'%' | 0xc0..)) {
         return None;
@@ -174,13 +174,13 @@ fn backslashes(path: &[u8]) -> Option<Vec<u8>> {
     path.contains(&b'\\').then(|| path.iter().map(slash).collect())
 }
 
-/// `/a;b=c/d` to `/a/d`.
+/// Converts `/a;b=c/d` to `/a/d`.
 fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
     let name = |segment: &[u8]| segment.split(|byte| *byte == b';').next().unwrap_or_default().to_vec();
     path.contains(&b';').then(|| path.split(|byte| *byte == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
 }
 
-/// As RFC 3986, section 5.2.4.
+/// Removes dot segments as in RFC 3986, section 5.2.4.
 fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
     let all: Vec<&[u8]> = path.split(|byte| *byte == b'/').skip(1).collect();
     if !all.iter().any(|segment| matches!(*segment, b"." | b"..")) {
@@ -204,19 +204,19 @@ fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
     Some([b"/", kept.join(&b'/').as_slice()].concat())
 }
 
-/// `/a./b%20/c` to `/a/b/c`, as Windows drops dots and blanks at the end of a name.
+/// Converts `/a./b%20/c` to `/a/b/c`, like Windows, which drops dots and blanks at the end of a name.
 fn without_endings(path: &[u8]) -> Option<Vec<u8>> {
     let name = |segment: &[u8]| -> Vec<u8> {
         let end =
             segment.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last.saturating_add(1));
-        // What consists of dots goes up, or is no name.
+        // A segment of dots alone goes up, or is no name.
         segment.get(..end).filter(|name| !name.is_empty()).unwrap_or(segment).to_vec()
     };
     let named = path.split(|byte| *byte == b'/').map(name).collect::<Vec<_>>().join(&b'/');
     (named != path).then_some(named)
 }
 
-/// `//` to `/`.
+/// Converts `//` to `/`.
 fn merged(path: &[u8]) -> Option<Vec<u8>> {
     if !path.windows(2).any(|pair| pair == b"//") {
         return None;
@@ -226,7 +226,7 @@ fn merged(path: &[u8]) -> Option<Vec<u8>> {
     Some(merged)
 }
 
-/// As WHATWG's URLs: no tabs and line ends, and no controls and blanks at either end.
+/// Removes tabs and line ends, and controls and blanks at either end, as in WHATWG's URLs.
 fn without_blanks(path: &[u8]) -> Option<Vec<u8>> {
     if !path.iter().any(|byte| *byte <= b' ') {
         return None;
@@ -235,7 +235,7 @@ fn without_blanks(path: &[u8]) -> Option<Vec<u8>> {
     while kept.last().is_some_and(|byte| *byte <= b' ') {
         kept.pop();
     }
-    // In front of them is the slash that a target without one was given.
+    // The slash in front of them was added to a target that had none.
     let blanks = kept.iter().skip(1).take_while(|byte| **byte <= b' ').count();
     if blanks > 0 && matches!(kept.get(blanks.saturating_add(1)), Some(b'/' | b'\\')) {
         kept.drain(..=blanks);
@@ -252,12 +252,12 @@ fn before_fragment(path: &[u8]) -> Option<Vec<u8>> {
     before(path, b'#')
 }
 
-/// As servers that know of parameters at the end of a path only.
+/// Cuts the path at a parameter, like servers that know parameters only at the end of a path.
 fn before_parameters(path: &[u8]) -> Option<Vec<u8>> {
     before(path, b';')
 }
 
-/// As where paths are strings of C.
+/// Cuts the path at NUL, like servers whose paths are C strings.
 fn before_nul(path: &[u8]) -> Option<Vec<u8>> {
     before(path, 0)
 }

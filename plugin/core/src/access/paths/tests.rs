@@ -21,7 +21,7 @@ fn a_plain_path_is_borrowed() {
 }
 
 #[test]
-fn the_first_reading_keeps_encoded_slashes_and_each_is_there_once() {
+fn the_first_reading_keeps_encoded_slashes_and_readings_are_unique() {
     for (path, expected) in [
         ("/%40acme/1", &["/@acme/1"][..]),
         ("/caf%C3%A9/1", &["/café/1"]),
@@ -38,9 +38,9 @@ fn the_first_reading_keeps_encoded_slashes_and_each_is_there_once() {
     }
 }
 
-/// Of each path, what some server makes of it.
+/// Paths, each with readings of it by some server.
 #[test]
-fn what_servers_make_of_a_path_is_a_reading() {
+fn each_interpretation_by_a_server_is_a_reading() {
     for path in [
         "/%6frders/1",
         "/%6Frders/1",
@@ -108,7 +108,7 @@ fn what_servers_make_of_a_path_is_a_reading() {
 }
 
 #[test]
-fn what_a_target_names_as_its_host_is_kept() {
+fn the_host_in_a_target_is_kept() {
     for (path, host) in
         [("http://h.test:80/orders/1", "h.test:80"), ("//u@h/orders/1", "u@h"), ("/%2F/h/orders/1", "h")]
     {
@@ -120,7 +120,7 @@ fn what_a_target_names_as_its_host_is_kept() {
 }
 
 #[test]
-fn what_has_too_many_readings_is_unclear() {
+fn a_path_with_too_many_readings_is_unclear() {
     let nested = format!("/%{}40", "25".repeat(200));
     assert!(matches!(Readings::of(nested.as_bytes()), Err(Unclear)));
     let long = format!("/{}%2F;//..\\/", "a".repeat(60_000));
@@ -132,7 +132,7 @@ fn what_has_too_many_readings_is_unclear() {
 }
 
 #[test]
-fn a_prefix_says_what_to_write_instead() {
+fn an_error_in_a_prefix_says_what_to_write_instead() {
     for text in [
         "/",
         "/orders/",
@@ -169,7 +169,7 @@ fn a_prefix_says_what_to_write_instead() {
         ("/a%09b/", "/ab/"),
         ("/orders/{id}/", "/orders/"),
     ] {
-        let error = Prefix::parse(text).unwrap_err();
+        let error = Prefix::parse(text).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{text:?}")) && error.contains(&format!("{instead:?}")), "{error}");
     }
     for text in ["", "a", "https://h/a", "*", "\t/a", "/a\tb"] {

@@ -1,4 +1,4 @@
-//! Where requests are counted: in the process, or in a store that answers later.
+//! The stores that count requests: in the process, or in a store that answers later.
 
 use std::task::Poll;
 
@@ -6,16 +6,16 @@ use super::ledger::{self, Charge, Charged};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId};
 
-/// What came of a charge.
+/// The result of a charge.
 ///
 /// # Errors
-/// When a counter cannot be read or written; the request is then counted on none.
+/// A counter cannot be read or written. The request is then counted on no limit.
 pub type ChargeResult = Result<Charged, StoreError>;
 
 /// A store of counters.
 ///
-/// A store that answers later returns [`Poll::Pending`] for a charge. The request then waits, and its stream is one that
-/// [`Counters::take_settled`] names with the answer: after any other call of this trait, and once for each charge.
+/// A store that answers later returns [`Poll::Pending`] for a charge, and the request waits. [`Counters::take_settled`]
+/// returns its stream with the answer, once for each charge. It is called after any other call of this trait.
 pub trait Counters {
     /// Counts the request of a stream on all its limits, or finds the limit that refuses it.
     fn charge(
@@ -26,15 +26,15 @@ pub trait Counters {
         now: UnixMillis,
     ) -> Poll<ChargeResult>;
 
-    /// Answers that have come, by the streams that wait for them.
+    /// The answers that have arrived, with the streams that wait for them.
     fn take_settled(&mut self) -> Vec<(StreamId, ChargeResult)> {
         Vec::new()
     }
 
-    /// Work at every tick.
+    /// Called at every tick.
     fn on_tick(&mut self, _host: &(impl SharedData + Callouts + Metrics), _now: UnixMillis) {}
 
-    /// A callout ended. `true`: it was one of the store.
+    /// Called when a callout ends. `true` means that the callout was the store's.
     fn on_callout_reply(
         &mut self,
         _host: &(impl SharedData + Callouts + Metrics),
@@ -45,10 +45,10 @@ pub trait Counters {
         false
     }
 
-    /// A stream that waits is gone, or waits no longer: its charge may have been counted or not.
+    /// Called when a waiting stream ended or stopped waiting. Its charge may or may not have been counted.
     fn forget(&mut self, _stream: StreamId) {}
 
-    /// How long a request may wait.
+    /// The maximum time that a request may wait.
     fn patience_ms(&self) -> u64 {
         0
     }

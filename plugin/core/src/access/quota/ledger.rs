@@ -1,9 +1,9 @@
-//! Counting a request on everything that limits it: rates and quotas of its organisation, its key and its API.
+//! Counts a request on all its limits: rates and quotas of its organisation, its key and its API.
 //!
-//! An organisation's page holds its own counters and those of the first keys that were seen: for them one
-//! compare-and-swap counts all, or none. Entries are never removed there, so a key that once found the page full finds
-//! it full for ever, and has a page of its own. Where a request is counted on several pages, they are counted on one
-//! after the other, and those before are refunded when a later one refuses.
+//! An organisation's page has its own counters and those of the first keys that were seen. For those keys, one
+//! compare-and-swap counts all limits or none. Entries of this page are never removed. So if the page is full for a key
+//! once, it is always full for it, and the key has its own page. If a request is counted on several pages, they are
+//! counted one after the other. If a later page refuses, the earlier ones are refunded.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ use super::{Alerts, Quota, Usage};
 use crate::base::{Percent, UnixMillis};
 use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update_often};
 
-/// Two places of every organisation's page are kept for the organisation itself.
+/// Two entries of every organisation's page are reserved for the organisation itself.
 const MAX_SHARED: usize = MAX_ENTRIES - 2;
 
-/// Whose limit.
+/// The owner and kind of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitScope {
     /// The organisation's rate.
@@ -45,7 +45,7 @@ impl LimitScope {
         }
     }
 
-    /// Whether it is a rate, not a quota.
+    /// True for a rate, false for a quota.
     pub fn is_rate(self) -> bool {
         matches!(self, LimitScope::OrgRate | LimitScope::KeyRate | LimitScope::ApiRate)
     }
@@ -54,11 +54,11 @@ impl LimitScope {
 /// A value in shared data that holds counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageName<'c> {
-    /// One that keeps its entries, by its shared-data key.
+    /// A page that keeps its entries, by its shared-data key.
     Kept(&'c str),
-    /// The page of one subject, which keeps it.
+    /// The page of a single subject, which keeps its entry.
     Own(u64),
-    /// A page of the table of identities that traffic can invent, by its number.
+    /// A page of the table of identities that clients can choose, by its number.
     Identities(u64),
     /// A page of the table of fetched keys, by its number.
     Fetched(u64),
@@ -89,55 +89,53 @@ impl<'c> PageName<'c> {
     }
 }
 
-/// Where a counter stands.
+/// The page of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home<'c> {
-    /// On the organisation's page.
+    /// The organisation's page.
     Org,
-    /// On the organisation's page while that has room, else on this one. For keys of that organisation only: a key of
-    /// none may come by the APIs of several, and still has one quota.
+    /// The organisation's page while it has room, else this page. Only for keys of that organisation: a key without an
+    /// organisation may call the APIs of several, and still has one quota.
     OrgOr(PageName<'c>),
-    /// On this page.
+    /// This page.
     Own(PageName<'c>),
 }
 
-/// One limit that a request is counted on.
+/// A limit that a request is counted on.
 #[derive(Clone, Debug)]
 pub struct ChargeLine<'c> {
-    /// Whose.
+    /// The owner and kind of the limit.
     pub scope: LimitScope,
     /// The counter's number, unique on its page.
     pub subject: u64,
-    /// The limit.
     pub quota: &'c Quota,
-    /// Where its counter stands.
+    /// The page of the counter.
     pub home: Home<'c>,
 }
 
-/// What one request is to be counted on.
+/// The limits that one request is counted on.
 #[derive(Clone, Debug, Default)]
 pub struct Charge<'c> {
-    /// The shared-data key of the organisation's page; `None` for a request of no organisation.
+    /// The shared-data key of the organisation's page; `None` for a request without an organisation.
     pub org_page: Option<&'c str>,
     /// The limits, in the order in which they refuse.
     pub lines: List<ChargeLine<'c>>,
 }
 
-/// A list that needs no allocation for as many limits as a request has at most: one of each [`LimitScope`].
+/// A list that needs no allocation: it has room for one of each [`LimitScope`], the most that a request can have.
 pub type List<T> = SmallVec<[T; 5]>;
 
-/// How far limits are used. It needs no allocation for two, which is what most requests are counted on: unlike a [`List`]
-/// it is moved around and kept until the response, so that its size counts.
+/// The usage of limits. It needs no allocation for two limits, which is what most requests have. Unlike a [`List`] it
+/// is moved around and kept until the response, so its size matters.
 pub type Usages = SmallVec<[(LimitScope, Usage); 2]>;
 
-/// A threshold that this request is the first to find passed: no other request reports it.
+/// A threshold that this request crosses first: no other request reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crossing {
-    /// Whose quota.
+    /// The quota that was crossed.
     pub scope: LimitScope,
-    /// The threshold.
     pub limit: Percent,
-    /// Requests counted; this one included, unless it was refused.
+    /// The count, which includes this request unless it was refused.
     pub count: u64,
     /// The quota's maximum.
     pub max: u64,
@@ -146,27 +144,30 @@ pub struct Crossing {
 /// The outcome of a charge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charged {
-    /// The limit that refused the request, which then counts on none.
+    /// The limit that refused the request. The request then counts on no limit.
     pub refused_by: Option<LimitScope>,
-    /// The refusing limit, else all of them.
+    /// The refusing limit alone, else all limits.
     pub usages: Usages,
     /// At most one per scope.
     pub crossings: Vec<Crossing>,
+    /// Windows that ended before this request and in which a threshold was reported: the highest one, and the final count.
+    pub renewals: Vec<Crossing>,
 }
 
 impl Charged {
     fn and(mut self, other: Self) -> Self {
         self.usages.extend(other.usages);
         self.crossings.extend(other.crossings);
+        self.renewals.extend(other.renewals);
         self
     }
 }
 
-/// Counts a request, or finds that a limit refuses it.
+/// Counts a request, or finds the limit that refuses it.
 ///
 /// # Errors
-/// When a counter cannot be read or written; the request is then counted on none, or, where a refund failed too, on
-/// some, which is logged.
+/// A counter cannot be read or written. The request is then counted on no limit. If a refund failed too, it stays
+/// counted on some, which is logged.
 pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: UnixMillis) -> Result<Charged, StoreError> {
     let mut waiting: List<&ChargeLine<'_>> = charge.lines.iter().collect();
     let mut done: SmallVec<[PageCharge<'_>; 2]> = SmallVec::new();
@@ -179,7 +180,7 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
                 (page, here, later)
             }
             None => {
-                // An organisation's line that has no page to stand on cannot be: its page keeps places for it.
+                // The organisation's own lines always find room, because its page reserves entries for them.
                 let Some(page) = first.own_page() else { break };
                 let (here, later) = waiting.iter().copied().partition(|line| line.own_page() == Some(page));
                 (page, here, later)
@@ -188,6 +189,8 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
         match count_on(host, page, &here, &later, now) {
             Ok(Counted { page: PageCharge { mut charged, .. }, due_on, .. }) if charged.refused_by.is_some() => {
                 charged.crossings.extend(refund_all(host, &done));
+                // The refund leaves the new windows in place.
+                charged.renewals.extend(done.into_iter().flat_map(|page| page.charged.renewals));
                 charged.crossings.extend(due_on.and_then(|line| line.ring(host, now)));
                 return Ok(charged);
             }
@@ -201,7 +204,7 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
             }
             Err(error) => {
                 for crossing in refund_all(host, &done) {
-                    log::error!("nobody is told that {} % of a quota were reached", crossing.limit);
+                    log::error!("no one is notified that {} % of a quota were reached", crossing.limit);
                 }
                 return Err(error);
             }
@@ -211,7 +214,7 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
     Ok(each.reduce(Charged::and).unwrap_or_default())
 }
 
-/// How far limits are used, without counting. One that cannot be read is left out.
+/// The usage of limits, without counting. Limits that cannot be read are left out.
 pub fn usages(host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(LimitScope, Usage)> {
     let page = |key: &str, kind| Page::decode(read(host, key).ok()?, kind).ok();
     let org_page = charge.org_page.and_then(|key| page(key, PageKind::Kept));
@@ -240,15 +243,15 @@ impl<'c> ChargeLine<'c> {
         }
     }
 
-    /// The refusal of a limit whose own page says that it is used up. A page that cannot be read refuses nothing here:
-    /// counting on it will say why.
+    /// The refusal of a limit whose own page shows that it is used up. A page that cannot be read does not refuse here:
+    /// the count on it will return the error.
     fn peek(&self, host: &impl SharedData, now: UnixMillis) -> Option<Tally<'_, 'c>> {
         let page = self.own_page()?;
         let stored = Page::decode(read(host, &page.key()).ok()?, page.kind()).ok()?;
         Some(Tally::find(&stored, self, now)?).filter(Tally::is_used_up)
     }
 
-    /// Reports what a used-up limit on a page of its own has not reported yet.
+    /// Reports a threshold of a used-up limit on its own page that has not been reported yet.
     fn ring(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Option<Crossing> {
         let page = self.own_page()?;
         let rung = update_often(host, &page.key(), |stored| {
@@ -257,13 +260,13 @@ impl<'c> ChargeLine<'c> {
             Ok(if crossing.is_some() { Change::Write(counters.encode(), crossing) } else { Change::Keep(None) })
         });
         rung.unwrap_or_else(|error| {
-            log::error!("{}: a threshold that was passed is not reported yet: {error}", page.key());
+            log::error!("{}: a threshold was crossed but is not reported yet: {error}", page.key());
             None
         })
     }
 }
 
-/// A charge on one page, with what it takes to undo it.
+/// A charge on one page, with the data to undo it.
 struct PageCharge<'c> {
     page: PageName<'c>,
     charged: Charged,
@@ -272,24 +275,24 @@ struct PageCharge<'c> {
 
 struct Undo {
     subject: u64,
-    /// The window in which it was counted.
+    /// The start of the window in which it was counted.
     started: UnixMillis,
-    /// Those before this charge.
+    /// The alerts before this charge.
     alerts: Alerts,
     crossing: Option<Crossing>,
 }
 
-/// What [`count_on`] came to.
+/// The result of [`count_on`].
 struct Counted<'c, 'l> {
     page: PageCharge<'c>,
-    /// What found no room on the page, and is still to be counted.
+    /// Lines that found no room on the page and must still be counted.
     elsewhere: List<&'l ChargeLine<'c>>,
-    /// The limit on another page that refused, where it has a threshold to report.
+    /// The limit on another page that refused, if it has a threshold to report.
     due_on: Option<&'l ChargeLine<'c>>,
 }
 
-/// Counts on all of `here` that find room on the page, or on none. `later` are looked at: a key that is used up must not
-/// take the organisation's last request even for a moment.
+/// Counts on all lines of `here` that find room on the page, or on none. `later` is peeked at first: a request of a
+/// used-up key must not take the organisation's last request, not even for a moment.
 fn count_on<'c, 'l>(
     host: &(impl SharedData + Metrics),
     page: PageName<'c>,
@@ -297,7 +300,7 @@ fn count_on<'c, 'l>(
     later: &[&'l ChargeLine<'c>],
     now: UnixMillis,
 ) -> Result<Counted<'c, 'l>, StoreError> {
-    // Not handed through the update, which would copy it from one frame to the next.
+    // A variable outside the closure, because a returned value would be copied from frame to frame.
     let mut counted = None;
     let evicted = update_often(host, &page.key(), |stored| {
         let mut counters = Page::decode(stored, page.kind())?;
@@ -306,14 +309,14 @@ fn count_on<'c, 'l>(
             match Tally::open(&mut counters, line, now) {
                 Some(tally) => tallies.push(tally),
                 None if matches!(line.home, Home::OrgOr(_)) && line.own_page() != Some(page) => elsewhere.push(*line),
-                // A page of its own has room for it, unless it is not the page that it should be.
+                // A subject's own page has room for it, unless the page is foreign data.
                 None => return Err(CorruptRecord { record: "counter page", len: counters.encode().len() }),
             }
         }
         let here = tallies.iter_mut().find(|tally| tally.is_used_up());
         let refused = match here {
             Some(used_up) => {
-                // A limit that was lowered below the count reports it by a refusal, or never.
+                // A limit that was lowered below the count reports this with a refusal, or never.
                 let crossing = used_up.ring(&mut counters);
                 Some((used_up.refusal(crossing), None, crossing.is_some()))
             }
@@ -340,12 +343,12 @@ fn count_on<'c, 'l>(
     if evicted > 0 {
         host.add(Metric::IdentitiesEvicted, evicted);
     }
-    // The step that won has run.
+    // The winning step has set it.
     counted.ok_or(StoreError::Exhausted)
 }
 
-/// Takes a request off every page that it was counted on. Returns the crossings that must be reported although the
-/// request that made them was refused: others counted past the threshold meanwhile, and they saw it as already rung.
+/// Removes a request from every page that it was counted on. Returns the crossings that must be reported although their
+/// request was refused: meanwhile other requests counted past the threshold, and found it reported already.
 fn refund_all(host: &(impl SharedData + Metrics), done: &[PageCharge<'_>]) -> Vec<Crossing> {
     done.iter().flat_map(|page| refund(host, page)).collect()
 }
@@ -379,26 +382,39 @@ impl Undo {
     }
 }
 
-/// One counter of a page, opened to count a request on.
+/// One counter of a page, opened to count a request.
 struct Tally<'t, 'c> {
     place: PagePlace,
     line: &'t ChargeLine<'c>,
-    /// As of now: an ended window is already replaced by a new one.
+    /// The counter as of now: a window that ended is already replaced by a new one.
     counter: Counter,
+    /// What the ended window has to report.
+    renewal: Option<Crossing>,
 }
 
 impl<'t, 'c> Tally<'t, 'c> {
-    /// `None` where the page has neither the subject nor room for it.
+    /// `None` if the page has neither the subject nor room for it.
     fn open(page: &mut Page, line: &'t ChargeLine<'c>, now: UnixMillis) -> Option<Self> {
         let capacity = if matches!(line.home, Home::OrgOr(_)) { MAX_SHARED } else { MAX_ENTRIES };
         let place = page.open(line.subject, capacity, now)?;
-        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
+        Some(Tally::at(page, place, line, now))
     }
 
-    /// Of a subject that has a counter on the page.
+    /// Opens the counter of a subject that is on the page.
     fn find(page: &Page, line: &'t ChargeLine<'c>, now: UnixMillis) -> Option<Self> {
-        let place = page.find(line.subject)?;
-        Some(Tally { place, line, counter: line.quota.as_of(page.counter(place), now) })
+        Some(Tally::at(page, page.find(line.subject)?, line, now))
+    }
+
+    fn at(page: &Page, place: PagePlace, line: &'t ChargeLine<'c>, now: UnixMillis) -> Self {
+        let stored = page.counter(place);
+        let counter = line.quota.as_of(stored, now);
+        let renewal = stored.alerts.highest().filter(|_| counter.started != stored.started).map(|limit| Crossing {
+            scope: line.scope,
+            limit,
+            count: stored.count,
+            max: line.quota.max,
+        });
+        Tally { place, line, counter, renewal }
     }
 
     fn usage(&self) -> (LimitScope, Usage) {
@@ -411,7 +427,8 @@ impl<'t, 'c> Tally<'t, 'c> {
 
     fn refusal(&self, crossing: Option<Crossing>) -> Charged {
         let crossings = crossing.into_iter().collect();
-        Charged { refused_by: Some(self.line.scope), usages: Usages::from_iter([self.usage()]), crossings }
+        let usages = Usages::from_iter([self.usage()]);
+        Charged { refused_by: Some(self.line.scope), usages, crossings, ..Charged::default() }
     }
 
     fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {
@@ -421,6 +438,7 @@ impl<'t, 'c> Tally<'t, 'c> {
         page.set(self.place, self.counter);
         let crossing = self.ring(page);
         charged.crossings.extend(crossing);
+        charged.renewals.extend(self.renewal);
         charged.usages.push(self.usage());
         Undo { subject: self.line.subject, started: self.counter.started, alerts, crossing }
     }
@@ -429,7 +447,7 @@ impl<'t, 'c> Tally<'t, 'c> {
         self.line.quota.due(&self.counter).is_some()
     }
 
-    /// The threshold that is to be reported now, noted on the page as reported.
+    /// The threshold that must be reported now. It is recorded on the page as reported.
     fn ring(&mut self, page: &mut Page) -> Option<Crossing> {
         let quota = self.line.quota;
         let trigger = quota.due(&self.counter)?;

@@ -1,11 +1,11 @@
-//! Quotas and rates: a fixed window that starts at its first counted request, counted exactly across all workers.
+//! Quotas and rates: fixed windows that start at their first counted request, counted exactly across all workers.
 //!
-//! A rate is a quota with a short window. Its window is fixed too: two numbers count it exactly at any rate, and the
-//! same compare-and-swap counts it with the quota, whereas a window that slides exactly would keep the time of each
-//! request in it. Up to twice the rate can pass in a period that lies across the end of a window.
+//! A rate is a quota with a short window. Its window is fixed, too: two numbers count it exactly at any rate, and one
+//! compare-and-swap counts it together with the quota. An exact sliding window would have to store the time of each
+//! request. Up to twice the rate can pass in a period that lies across the end of a window.
 //!
-//! [`Counters`] is a store of counters, [`ledger`] the one of this process, with [`page`] as its stored form; [`alerts`]
-//! says which thresholds were reported.
+//! [`Counters`] is a store of counters. [`ledger`] is the store of this process, [`page`] its stored form, and
+//! [`alerts`] records which thresholds were reported.
 
 mod alerts;
 mod counters;
@@ -21,14 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Percent, UnixMillis};
 
-/// A quota as configured: how much, for how long, and when to ring.
+/// A configured quota: its maximum, its window and its thresholds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
     /// Requests per window; at least 1.
     pub max: u64,
-    /// The window in milliseconds; `None` never renews.
+    /// The window in milliseconds; `None` means that it never renews.
     pub window_ms: Option<u64>,
-    /// The monitor's thresholds, ascending by count, one per count.
+    /// The monitor's thresholds in ascending order, at most one for each count.
     triggers: Vec<Trigger>,
 }
 
@@ -39,7 +39,7 @@ struct Trigger {
 }
 
 impl Quota {
-    /// `limits` in any order. Where two fall on the same count, the higher one rings.
+    /// Accepts `limits` in any order. If two thresholds have the same count, the higher percentage is reported.
     pub fn new(max: u64, window_ms: Option<u64>, limits: impl IntoIterator<Item = Percent>) -> Self {
         let max = max.max(1);
         let mut triggers: Vec<Trigger> =
@@ -49,8 +49,8 @@ impl Quota {
         Quota { max, window_ms, triggers }
     }
 
-    /// `rate` requests per `per` seconds; `None` where either is 0 or less. Less than one request a period is one request
-    /// in a longer one.
+    /// `rate` requests per `per` seconds; `None` if either is 0 or less. Less than one request per period becomes one
+    /// request in a longer period.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn of_rate(rate: f64, per: f64) -> Option<Self> {
         let is_limit = rate > 0.0 && per > 0.0 && rate.is_finite() && per.is_finite();
@@ -59,17 +59,18 @@ impl Quota {
         is_limit.then(|| Quota::new(max as u64, Some(((seconds * 1000.0).round() as u64).max(1)), []))
     }
 
-    /// A counter as of now: an ended window is replaced by a new one.
+    /// The counter as of now: a window that ended is replaced by a new one.
     fn as_of(&self, counter: Counter, now: UnixMillis) -> Counter {
-        // A window that starts further ahead than it is long was begun by a clock that has been set right since.
+        // If the window starts further in the future than its length, a wrong clock started it that has been corrected
+        // since.
         let is_over = |window| now.since(counter.started) >= window || counter.started.since(now) > window;
         if self.window_ms.is_some_and(is_over) { Counter { started: now, ..Counter::default() } } else { counter }
     }
 
-    /// The highest threshold that a counter is at or above, unless it has been reported.
+    /// The highest threshold that the counter has reached, unless it was reported.
     fn due(&self, counter: &Counter) -> Option<Trigger> {
         let reached = self.triggers.iter().rev().find(|trigger| trigger.at <= counter.count)?;
-        // What covers the highest covers those below it.
+        // An alert that covers the highest covers those below it.
         (!counter.alerts.cover(*reached)).then_some(*reached)
     }
 
@@ -79,21 +80,21 @@ impl Quota {
     }
 }
 
-/// How far a quota is used.
+/// The usage of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Requests per window.
     pub max: u64,
-    /// Requests counted in this window.
+    /// The count in this window.
     pub count: u64,
-    /// The window in milliseconds; `None` never renews.
+    /// The window in milliseconds; `None` means that it never renews.
     pub window_ms: Option<u64>,
-    /// When the window ends; `None` never.
+    /// The end of the window; `None` means never.
     pub renews: Option<UnixMillis>,
 }
 
 impl Usage {
-    /// Requests left in this window.
+    /// The requests that are left in this window.
     pub fn remaining(&self) -> u64 {
         self.max.saturating_sub(self.count)
     }
@@ -114,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_of_several_crossed_thresholds_rings() {
+    fn the_highest_of_several_crossed_thresholds_is_reported() {
         let quota = quota(3, &[50.0, 80.0, 60.0]);
         let due = |count| due(&quota, count, Alerts::default());
         assert_eq!([due(1), due(2), due(3)], [None, Some("60".into()), Some("80".into())]);
     }
 
     #[test]
-    fn rates_become_whole_requests() {
+    fn rates_are_rounded_to_whole_requests() {
         let rate = |rate, per| Quota::of_rate(rate, per).map(|quota| (quota.max, quota.window_ms));
         assert_eq!(rate(100.0, 1.0), Some((100, Some(1000))));
         assert_eq!(rate(2.5, 0.5), Some((2, Some(500))));
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_that_rang_stays_silent() {
+    fn a_reported_threshold_is_not_reported_again() {
         let quota = quota(10, &[50.0, 80.0]);
         let mut alerts = Alerts::default();
         alerts.add(Percent::new(50.0).unwrap(), 5);

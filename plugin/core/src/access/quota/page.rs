@@ -1,4 +1,4 @@
-//! The stored form of counters: several in one value, so that one compare-and-swap counts them together.
+//! The stored form of counters: one value has several, so that one compare-and-swap counts them together.
 //!
 //! ```text
 //! page    = version u8, entry*                                   at most 32
@@ -6,30 +6,31 @@
 //!           and, where the version is 4, used u64
 //! alert   = percent u32, count u64
 //! ```
-//! `started` is the window's start in Unix milliseconds: the window lives in the value, never in the key.
-//! The alerts are those of [`Alerts`], the latest first, the percentage in millionths; zeros stand for none.
+//! `started` is the window's start in Unix milliseconds. It is in the value, never in the key. The alerts are those of
+//! [`Alerts`], the latest first, with the percentage in millionths; zeros mean no alert.
 //!
-//! Entries of a page of version 3 are kept for ever. Version 4 is for subjects that traffic can invent: a full page
-//! drops an entry for each new one. `used` is twice the time of the last use, and 1 more for an entry that is settled:
-//! used again since it came. Newcomers push out newcomers only, so that a flood of subjects that come once leaves alone
+//! Pages of version 3 keep their entries for ever. Version 4 is for subjects that clients can choose: a full page
+//! evicts an entry for each new one. `used` is twice the time of the last use, plus 1 for a settled entry, which was
+//! used again after it came. Newcomers evict only newcomers, so a flood of subjects that come once does not evict
+//! subjects that come regularly (segmented LRU; Karedla, Love, Wherry, 1994).
 //! whoever comes regularly (segmented LRU; Karedla, Love, Wherry, 1994).
 
 use super::alerts::{Alert, Alerts};
 use crate::base::{Percent, UnixMillis};
 use crate::host::CorruptRecord;
 
-/// Entries that a page takes. More would make every read of the page dearer.
+/// The maximum number of entries of a page. More would make every read of the page slower.
 pub const MAX_ENTRIES: usize = 32;
 
-/// Settled entries of a page; the other places are for newcomers.
+/// The maximum number of settled entries of a page. The other places are for newcomers.
 const MAX_SETTLED: usize = 24;
 
 /// Whether a page keeps its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageKind {
-    /// For ever.
+    /// It keeps them for ever.
     Kept,
-    /// Until others need the place.
+    /// It evicts them when others need the place.
     Table,
 }
 
@@ -49,33 +50,33 @@ impl PageKind {
     }
 }
 
-/// A page's bytes, known to be well-formed.
+/// A page's bytes, checked to be well-formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     bytes: Vec<u8>,
     kind: PageKind,
-    /// The places that were found or added since it was decoded, a bit each: they are in use and stay.
+    /// A bit for each entry that was found or added since the page was decoded. These entries are in use and stay.
     opened: u32,
     evicted: u64,
-    /// Whether an entry was used that had not been for a while.
+    /// True if an entry was used that had not been used for a while.
     is_renewed: bool,
 }
 
-/// How long after its last use a use is worth a write by itself.
+/// How long after its last use the next use alone is worth a write.
 const RENEW_MS: u64 = 1000;
 
 /// One subject's counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
-    /// When the window began.
+    /// The start of the window.
     pub started: UnixMillis,
-    /// Requests counted since.
+    /// The requests counted since the start.
     pub count: u64,
-    /// The thresholds that were reported since.
+    /// The thresholds reported since the start.
     pub alerts: Alerts,
 }
 
-/// An entry's place in its page.
+/// The index of an entry in its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PagePlace(usize);
 
@@ -95,7 +96,7 @@ impl Page {
         Page { bytes, kind, opened: 0, evicted: 0, is_renewed: false }
     }
 
-    /// Checks stored bytes; `None` stands for a key that was never written.
+    /// Checks stored bytes; `None` means a key that was never written.
     pub fn decode(stored: Option<Vec<u8>>, kind: PageKind) -> Result<Self, CorruptRecord> {
         let Some(bytes) = stored else { return Ok(Page::new(kind)) };
         match bytes.split_first() {
@@ -110,28 +111,28 @@ impl Page {
         }
     }
 
-    /// The bytes to store.
     pub fn encode(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// How many entries made room for others since it was decoded.
+    /// The number of entries evicted since the page was decoded.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Whether it is worth writing although nothing was counted: who is refused all the time is no less active.
+    /// True if the page should be written although nothing was counted: a subject whose requests are all refused is
+    /// active, too.
     pub fn is_renewed(&self) -> bool {
         self.is_renewed
     }
 
-    /// Where `subject` stands, if it does.
+    /// The place of `subject`, if the page has it.
     pub fn find(&self, subject: u64) -> Option<PagePlace> {
         let subject = subject.to_le_bytes();
         self.entries().position(|entry| entry.starts_with(&subject)).map(PagePlace)
     }
 
-    /// Where `subject` stands, or a new place with a counter at 0 whose window starts at `now`. `None` on a page that
+    /// The place of `subject`, or a new place with a counter at 0 whose window starts at `now`. `None` if the page
     /// keeps its entries and has `capacity` of them.
     pub fn open(&mut self, subject: u64, capacity: usize, now: UnixMillis) -> Option<PagePlace> {
         let known = self.find(subject);
@@ -162,7 +163,6 @@ impl Page {
         Some(place)
     }
 
-    /// The counter at `place`.
     pub fn counter(&self, place: PagePlace) -> Counter {
         let Some(entry) = self.entry(place) else { return Counter::default() };
         let alert = |at: usize| Alert {
@@ -176,7 +176,6 @@ impl Page {
         }
     }
 
-    /// Replaces the counter at `place`.
     pub fn set(&mut self, place: PagePlace, counter: Counter) {
         let Some(entry) = self.entry_mut(place) else { return };
         set_field(entry, STARTED_AT, counter.started.0.to_le_bytes());
@@ -187,8 +186,8 @@ impl Page {
         }
     }
 
-    /// Notes a use; a second one settles the entry, for which the settled one that was used longest ago may have to
-    /// become a newcomer again.
+    /// Records a use. The second use settles the entry. For that, the least recently used settled entry may become a
+    /// newcomer again.
     fn use_again(&mut self, place: PagePlace, settles: bool, now: UnixMillis) {
         let used = self.used(place);
         let is_settled = used & 1 == 1;
@@ -204,7 +203,7 @@ impl Page {
         self.set_used(place, now.0.saturating_mul(2) | u64::from(settles || is_settled));
     }
 
-    /// The entry that was used longest ago, of the settled ones or of the newcomers.
+    /// The least recently used entry among the settled ones or among the newcomers.
     fn oldest(&self, settled: bool) -> Option<PagePlace> {
         (0..self.entries().count())
             .map(PagePlace)
@@ -243,7 +242,7 @@ impl Page {
     }
 }
 
-/// The part that every entry has.
+/// The part that all entries have.
 type Entry = [u8; 48];
 
 #[inline]
@@ -274,7 +273,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// As the next update finds it.
+    /// The page as the next update reads it.
     fn stored(page: Page) -> Page {
         let kind = page.kind;
         Page::decode(Some(page.encode()), kind).unwrap()
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_regularly_outlives_any_number_that_come_once() {
+    fn regular_subjects_outlive_any_number_that_come_once() {
         let mut page = Page::new(PageKind::Table);
         let mut time = 0;
         let regular = 7;
@@ -314,7 +313,7 @@ mod tests {
             page = stored(page);
             let is_known = page.find(regular).is_some();
             assert_eq!(is_known, visit > 0, "visit {visit}");
-            // At first twice in a row, then once at a time.
+            // First twice in a row, then once at a time.
             for _ in 0..=u8::from(visit == 0) {
                 page = stored(page);
                 page.open(regular, MAX_ENTRIES, UnixMillis(time)).unwrap();
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn two_counters_of_one_request_do_not_push_each_other_out() {
+    fn two_counters_of_one_request_do_not_evict_each_other() {
         let mut page = Page::new(PageKind::Table);
         for subject in 0..32 {
             page.open(subject, MAX_ENTRIES, UnixMillis(1)).unwrap();
@@ -353,7 +352,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_set_is_read_back(
+        fn counters_are_read_back_as_set(
             counters in prop::collection::btree_map(any::<u64>(), counter(), 0..32),
             kind in prop::sample::select(&[PageKind::Kept, PageKind::Table][..]),
         ) {

@@ -5,7 +5,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod upstreams;
 
-/// An API by its name, which says what it is: `open…` has no authentication, `limited…` counts nevertheless.
+/// Routes for APIs whose names say their kind: `open…` has no authentication, and `limited…` counts requests without
+/// it.
 fn routes(unmatched: &str, apis: &[(&str, &str, &str)]) -> Routes {
     let mut routes = Routes::new(unmatched == "refuse");
     for (id, domain, listen_path) in apis {
@@ -17,7 +18,7 @@ fn routes(unmatched: &str, apis: &[(&str, &str, &str)]) -> Routes {
     routes
 }
 
-/// The API's name, behind it what is in doubt; `-` for none.
+/// The API's name and the doubt, if any; `-` for no API.
 fn found(routes: &Routes, authority: &str, path: &str) -> String {
     match routes.find(&Readings::of(path.as_bytes()).unwrap(), authority.as_bytes()) {
         Route::Api { api, doubt: None, .. } => api.id.clone(),
@@ -88,7 +89,7 @@ fn a_strict_listen_path_is_whole_segments() {
 }
 
 #[test]
-fn an_exact_domain_wins_over_none_and_what_is_no_plain_host_may_be_any() {
+fn an_exact_domain_wins_and_an_unclear_host_may_be_any() {
     let apis = [("open any", "", "/orders/"), ("ours", "API.acme.test", "/"), ("six", "[2001:db8::1]", "/six/")];
     let routes = routes("pass", &apis);
     for (authority, path, api) in [
@@ -112,7 +113,7 @@ fn an_exact_domain_wins_over_none_and_what_is_no_plain_host_may_be_any() {
 }
 
 #[test]
-fn where_readings_disagree_the_strictest_holds() {
+fn the_strictest_reading_holds() {
     let apis = [
         ("orders", "", "/orders/"),
         ("admins", "", "/orders/admin/"),
@@ -123,25 +124,25 @@ fn where_readings_disagree_the_strictest_holds() {
         ("at", "", "/@acme/"),
     ];
     for (path, passing, refusing) in [
-        // What is the same is the same.
+        // Different spellings of the same path.
         ("/orders/a%2Fb", "orders", "orders"),
         ("/orders/a/../b", "orders", "orders"),
         ("/docs/a%2Fb//c;d", "open docs", "open docs"),
         ("/%40acme/1", "at", "at"),
         ("/docs/drafts%2F1", "open docs", "open docs"),
         ("/limited/a%2F1", "limited", "limited"),
-        // Protected or open: protected.
+        // Protected or open: the result is protected.
         ("/docs/..%2Forders/1", "orders", "orders"),
         ("/orders/../docs/1", "orders", "orders"),
         ("/docs/../limited/1", "limited", "limited"),
         ("/limited/..%2forders/1", "orders", "orders"),
-        // Protected or none: protected, and refused where none is.
+        // Protected or none: the result is protected, or refused if requests to none are.
         ("/orders%2F1", "orders", "orders unmatched"),
         ("/docs%2F1", "open docs", "open docs unmatched"),
         ("/orders/..%2Fsecret", "orders", "orders unmatched"),
         ("/x/../orders/1", "orders", "orders unmatched"),
         ("/x%2F..%2Fy", "-", "-"),
-        // Two that are protected: neither.
+        // Two protected APIs: the result is neither.
         ("/orders/admin%2F1", "orders ambiguous_path", "orders ambiguous_path"),
         ("/orders/a/..;/admin/1", "orders ambiguous_path", "orders ambiguous_path"),
         ("/@acme/..%2Forders/1", "at ambiguous_path", "at ambiguous_path"),

@@ -18,7 +18,7 @@ fn target() -> Target {
 const FAILURE: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
 
-/// By the proxy itself, of a connection that it could not make.
+/// The proxy's own answer, because it could make no connection.
 fn refused() -> CalloutReply {
     CalloutReply { status: Some(503), by_proxy: true, ..CalloutReply::default() }
 }
@@ -28,7 +28,7 @@ fn body(answer: &Answer) -> Value {
 }
 
 #[test]
-fn a_head_request_without_headers_tells_status_and_time() {
+fn a_head_request_without_headers_returns_status_and_time() {
     let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
     assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(1000)), None);
     let (id, callout) = host.take_sent().pop().unwrap();
@@ -43,7 +43,7 @@ fn a_head_request_without_headers_tells_status_and_time() {
     assert_eq!(body(&answer), expected);
 }
 
-/// A test that has come to asking the port without TLS, and what it has sent.
+/// A test that has asked the port without TLS, and the requests that it has sent.
 fn without_connection(host: &MemoryHost) -> (ConnectionTests, Vec<(CalloutId, Callout)>) {
     let mut tests = ConnectionTests::default();
     host.set_reply(&[], FAILURE.as_bytes());
@@ -56,7 +56,7 @@ fn without_connection(host: &MemoryHost) -> (ConnectionTests, Vec<(CalloutId, Ca
 }
 
 #[test]
-fn where_there_is_no_connection_the_proxy_is_asked_why() {
+fn without_a_connection_the_proxy_is_asked_for_the_reason() {
     for (reply, text, expected) in [
         (refused(), FAILURE, "the connection was refused"),
         (refused(), "… reset reason: connection termination", NO_TLS),
@@ -88,13 +88,13 @@ fn where_there_is_no_connection_the_proxy_is_asked_why() {
                 ("c", vec!["OPTIONS", "/", "crm.test", "https"], 5),
                 ("plain", vec!["OPTIONS", "/", "crm.test:443", "http"], 5),
             ],
-            "the path is a secret that only the target is to see"
+            "the path may be a secret that only the target may see"
         );
     }
 }
 
 #[test]
-fn without_a_cluster_to_ask_without_tls_what_is_known_is_told() {
+fn without_a_plain_cluster_the_known_reason_is_returned() {
     for (why, later) in [(CalloutRefused::UnknownCluster, None), (CalloutRefused::Immediately, Some(LOOKUP_MS))] {
         let host = MemoryHost::default();
         let (mut tests, sent) = without_connection(&host);
@@ -114,7 +114,7 @@ fn without_a_cluster_to_ask_without_tls_what_is_known_is_told() {
 }
 
 #[test]
-fn what_is_not_reachable_is_told_apart() {
+fn reasons_for_no_connection_are_distinguished() {
     for (status, text, expected) in [
         (504, "upstream request timeout", "no answer in time"),
         (503, "… transport failure reason: delayed connect error: Connection refused", "the connection was refused"),
@@ -132,7 +132,7 @@ fn what_is_not_reachable_is_told_apart() {
 }
 
 #[test]
-fn a_name_that_is_being_looked_up_is_tried_again_for_a_while() {
+fn a_request_is_repeated_while_its_name_is_looked_up() {
     let (host, mut tests) = (MemoryHost::default(), ConnectionTests::default());
     host.refuse_next_callout(CalloutRefused::Immediately);
     assert_eq!(tests.begin(&host, StreamId(3), "crm", &target(), "plain", UnixMillis(0)), None);

@@ -156,8 +156,8 @@ impl Check<'_> {
     fn template(&mut self) -> Option<Template> {
         match Template::parse(&self.raw.path) {
             Ok(template) => Some(template),
-            Err(message) => {
-                self.add("path", message);
+            Err(error) => {
+                self.add("path", error.to_string());
                 None
             }
         }

@@ -20,8 +20,8 @@ impl SeenApis {
         let listen_path = match Prefix::parse(&api.listen_path) {
             Ok(listen_path) if api.strict_listen_path => Some(listen_path.strict()),
             Ok(listen_path) => Some(listen_path),
-            Err(message) => {
-                errors.add(member(path, "listen_path"), message);
+            Err(error) => {
+                errors.add(member(path, "listen_path"), error.to_string());
                 None
             }
         };

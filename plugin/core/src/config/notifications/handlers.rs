@@ -99,7 +99,7 @@ pub struct HandlerList<'c> {
     callouts: &'c raw::Callouts,
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
-    /// What letters are sent by; `None` where e-mail is switched off, or something is wrong with it.
+    /// What emails are sent by; `None` where e-mail is switched off, or something is wrong with it.
     mail: Option<&'c Mail>,
     mail_is_enabled: bool,
     list: Handlers,

@@ -1,4 +1,4 @@
-//! Event handlers as Tyk writes them: the classic form, the OAS form, and named webhooks.
+//! Event handlers in Tyk's forms: the classic form, the OAS form, and named webhooks.
 
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -10,9 +10,9 @@ use crate::config::ConfigError;
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub enum EventHandlers {
-    /// As in a Tyk OAS definition's server.eventHandlers.
+    /// The form of server.eventHandlers in a Tyk OAS definition.
     Oas(Vec<OasHandler>),
-    /// As in a classic API definition.
+    /// The form of a classic API definition.
     Classic(ClassicHandlers),
 }
 
@@ -36,11 +36,11 @@ settings! {
     /// Event handlers in Tyk's classic form.
     #[derive(Debug)]
     pub struct ClassicHandlers {
-        /// Handlers by the event's name.
+        /// Handlers by the name of the event.
         pub events: Named<Vec<Handler>>,
     }
 
-    /// The part of a Tyk OAS definition's server that says who is notified of events.
+    /// The part of a Tyk OAS definition's server that configures event handlers.
     #[derive(Debug)]
     pub struct OasServer in "camelCase" {
         /// Event handlers.
@@ -51,47 +51,47 @@ settings! {
     #[derive(Debug)]
     #[schemars(extend("required" = ["trigger", "type"]))]
     pub struct OasHandler in "camelCase" {
-        /// Switched on.
+        /// True if the handler is active.
         pub enabled: bool,
-        /// The event's name.
+        /// The name of the event.
         pub trigger: String,
         /// webhook, log or custom.
         pub r#type: String,
-        /// An id, for logs.
+        /// An id for log lines.
         pub id: String,
-        /// A name, for logs.
+        /// A name for log lines.
         pub name: String,
-        /// Of a webhook: the request's method. GET sends no body.
+        /// For a webhook: the method of the request. GET sends no body.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "String", extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"], "default" = "POST"))]
         pub method: Option<String>,
-        /// Of a webhook: the absolute URL to send to.
+        /// For a webhook: the absolute URL of the target.
         pub url: String,
-        /// Of a webhook: the name of an entry of webhooks that this handler sends to.
+        /// For a webhook: the name of an entry of webhooks, as the target.
         pub webhook: String,
-        /// Of a webhook: the name of an entry of templates, or of a built-in one; empty for the default.
+        /// For a webhook: the name of an entry of templates or of a built-in template; empty for the default.
         pub body_template: String,
-        /// Of a webhook: headers of the request.
+        /// For a webhook: headers of the request.
         pub headers: Vec<OasHeader>,
-        /// Of a webhook: the cool-down, such as 1m30s; empty for none.
+        /// For a webhook: the cool-down, such as 1m30s; empty for none.
         pub cooldown_period: String,
-        /// Of a webhook: signs messages by Standard Webhooks.
+        /// For a webhook: the secrets that sign messages by Standard Webhooks.
         #[schemars(schema_with = "one_or_many_schema")]
         pub secret: Vec<String> | String,
-        /// Of a webhook: when a cool-down ends that held messages back, one more message says how many.
+        /// For a webhook: after a cool-down that held messages back, one digest reports their number.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "bool", extend("default" = false))]
         pub digest: Option<bool>,
-        /// Of a webhook: messages of one kind of event that go out in any minute; one digest reports the excess. 0 for no
-        /// limit. By default 120, and for management events none.
+        /// For a webhook: the maximum number of messages per minute for each type of event. One digest reports the
+        /// excess. 0 means no limit. The default is 120, and no limit for management events.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u32", range(min = 0, max = 6000))]
         pub max_per_minute: Option<u32>,
-        /// Of a log handler: stands before the line.
+        /// For a log handler: the text before each line.
         pub log_prefix: String,
-        /// Of a custom handler, as Tyk writes it.
+        /// For a custom handler, as in Tyk.
         pub function_name: String,
-        /// Of a custom handler, as Tyk writes it.
+        /// For a custom handler, as in Tyk.
         pub path: String,
     }
 
@@ -99,9 +99,9 @@ settings! {
     #[derive(Debug)]
     #[schemars(extend("required" = ["name"]))]
     pub struct OasHeader {
-        /// Its name.
+        /// The name.
         pub name: String,
-        /// Its value.
+        /// The value.
         pub value: String,
     }
 
@@ -111,28 +111,28 @@ settings! {
     pub struct Handler {
         /// eh_web_hook_handler, eh_email_handler or eh_log_handler.
         pub handler_name: String,
-        /// Its settings.
+        /// The settings of the handler.
         pub handler_meta: HandlerMeta,
     }
 
     /// The settings of a handler.
     #[derive(Clone, Debug)]
     pub struct HandlerMeta {
-        /// Switched off.
+        /// True if the handler is inactive.
         pub disabled: bool,
-        /// An id, for logs.
+        /// An id for log lines.
         pub id: String,
-        /// A name, for logs.
+        /// A name for log lines.
         pub name: String,
-        /// The request's method. GET sends no body.
+        /// The method of the request. GET sends no body.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "String", extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"], "default" = "POST"))]
         pub method: Option<String>,
-        /// The absolute URL to send to.
+        /// The absolute URL of the target.
         pub target_path: String,
-        /// Instead of a target of its own: the name of an entry of webhooks.
+        /// The name of an entry of webhooks, instead of a target_path.
         pub webhook: String,
-        /// The name of an entry of templates, or of a built-in one; empty for the default.
+        /// The name of an entry of templates or of a built-in template; empty for the default.
         pub template_path: String,
         /// Headers of the request.
         pub header_map: Named<String>,
@@ -140,64 +140,66 @@ settings! {
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64", range(min = 0, max = 315_360_000), extend("default" = 0))]
         pub event_timeout: Option<u64>,
-        /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
+        /// The secret that signs messages by Standard Webhooks: "whsec_" and base64, or a list of secrets during a
+        /// rotation.
         #[schemars(schema_with = "one_or_many_schema")]
         pub secret: Vec<String> | String,
-        /// When a cool-down ends that held messages back, one more message says how many.
+        /// After a cool-down that held messages back, one digest reports their number.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "bool", extend("default" = false))]
         pub digest: Option<bool>,
-        /// Messages of one kind of event that go out in any minute; one digest reports the excess. 0 for no limit. By default
-        /// 120, and for management events none.
+        /// The maximum number of messages per minute for each type of event. One digest reports the excess. 0 means no
+        /// limit. The default is 120, and no limit for management events.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u32", range(min = 0, max = 6000))]
         pub max_per_minute: Option<u32>,
-        /// Of an eh_log_handler: stands before the line.
+        /// For an eh_log_handler: the text before each line.
         pub prefix: String,
-        /// Of an eh_email_handler: the address that is told, by way of email_backend. Beside it count disabled, id, name,
-        /// event_timeout, digest, max_per_minute and timeout.
+        /// For an eh_email_handler: the address that gets the emails, through email_backend. Such a handler also uses
+        /// disabled, id, name, event_timeout, digest, max_per_minute and timeout.
         pub email: String,
-        /// The time for one attempt in seconds; 0 for delivery.timeout_ms.
+        /// The time-out of one attempt in seconds; 0 for delivery.timeout_ms.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64", range(min = 0, max = 600), extend("default" = 0))]
         pub timeout: Option<u64>,
     }
 
-    /// A target with a name, for handlers to send to.
+    /// A target with a name, which handlers can use.
     #[derive(Clone, Debug)]
     #[schemars(extend("required" = ["name", "target_url"]))]
     pub struct NamedWebhook {
-        /// Its name.
+        /// The name.
         pub name: String,
-        /// The absolute URL to send to.
+        /// The absolute URL of the target.
         pub target_url: String,
-        /// The request's method. GET sends no body.
+        /// The method of the request. GET sends no body.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "String", extend("enum" = ["GET", "PUT", "POST", "PATCH", "DELETE"], "default" = "POST"))]
         pub method: Option<String>,
-        /// The time for one attempt in seconds; 0 for delivery.timeout_ms.
+        /// The time-out of one attempt in seconds; 0 for delivery.timeout_ms.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64", range(min = 0, max = 600), extend("default" = 0))]
         pub timeout: Option<u64>,
         /// Headers of the request.
         pub headers: Named<String>,
-        /// The events that it is sent, on every API, beside those whose handlers name it.
+        /// The events that the target gets from every API, in addition to those of handlers that name it.
         pub events: Vec<String>,
-        /// The name of an entry of templates, or of a built-in one; empty for the default.
+        /// The name of an entry of templates or of a built-in template; empty for the default.
         pub template_path: String,
         /// The cool-down in seconds; 0 for none.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64", range(min = 0, max = 315_360_000), extend("default" = 0))]
         pub event_timeout: Option<u64>,
-        /// Signs messages by Standard Webhooks: "whsec_" and base64, or a list of them while secrets rotate.
+        /// The secret that signs messages by Standard Webhooks: "whsec_" and base64, or a list of secrets during a
+        /// rotation.
         #[schemars(schema_with = "one_or_many_schema")]
         pub secret: Vec<String> | String,
-        /// When a cool-down ends that held messages back, one more message says how many.
+        /// After a cool-down that held messages back, one digest reports their number.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "bool", extend("default" = false))]
         pub digest: Option<bool>,
-        /// Messages of one kind of event that go out in any minute; one digest reports the excess. 0 for no limit. By default
-        /// 120, and for management events none.
+        /// The maximum number of messages per minute for each type of event. One digest reports the excess. 0 means no
+        /// limit. The default is 120, and no limit for management events.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u32", range(min = 0, max = 6000))]
         pub max_per_minute: Option<u32>,

@@ -1,40 +1,41 @@
-//! E-mail: Tyk's `email_backend`, and letters.
+//! E-mail: Tyk's `email_backend`, and email templates.
 
 use std::fmt;
 
 use super::Named;
 
 settings! {
-    /// The account with an e-mail provider, whose HTTP API takes letters.
+    /// The account with an e-mail provider. Emails are sent through the provider's HTTP API.
     #[derive(Clone)]
     pub struct EmailBackend {
         /// Switches e-mail on.
         pub enable_email_notifications: bool,
-        /// The provider: mandrill, sendgrid, mailgun or amazonses. There is no smtp: a proxy's filter can only speak HTTP.
+        /// The provider: mandrill, sendgrid, mailgun or amazonses. smtp is not available, because a proxy's filter can
+        /// only use HTTP.
         pub code: String,
-        /// What the provider asks for. mandrill: ClientKey. sendgrid: ClientKey, Region. mailgun: Domain, PrivateKey,
+        /// The settings of the provider. mandrill: ClientKey. sendgrid: ClientKey, Region. mailgun: Domain, PrivateKey,
         /// PublicKey (not used), Region. amazonses: Region, AccessKeyId, SecretAccessKey, CharSet (UTF-8 by default).
-        /// Region is eu or us, and for amazonses one of AWS's, which need not be given where Endpoint tells it. Endpoint,
-        /// for each of them, is the URL that stands before the API's own path, such as that of a proxy; without a scheme it
-        /// is https.
+        /// Region is eu or us; for amazonses it is a region of AWS, and can be left out if Endpoint contains it. Every
+        /// provider has Endpoint: the URL before the API's own path, such as that of a proxy. Without a scheme it is
+        /// https.
         pub settings: Named<String>,
         /// The sender's address.
         pub default_from_email: String,
         /// The sender's name.
         pub default_from_name: String,
-        /// As Tyk writes it; not used.
+        /// As in Tyk; not used.
         pub dashboard_hostname: String,
-        /// The developer concerned is notified of sign-ups, of accounts that are switched on or off, of key requests, and of
+        /// Notifies the developer concerned of sign-ups, activated and deactivated accounts, key requests, and
         /// thresholds of their quota, at their own address.
         pub notify_users: bool = true,
-        /// The cool-down of letters to developers in seconds; 0 for none.
+        /// The cool-down of emails to developers in seconds; 0 for none.
         #[schemars(range(min = 0, max = 315_360_000))]
         pub event_timeout: u64,
     }
 }
 
 impl fmt::Debug for EmailBackend {
-    /// Without the settings' values, which are secrets.
+    /// The form for log lines, without the values of the settings, which are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmailBackend")
             .field("enable_email_notifications", &self.enable_email_notifications)
@@ -45,15 +46,15 @@ impl fmt::Debug for EmailBackend {
 }
 
 settings! {
-    /// A letter: Handlebars or a Go template for each of its parts. A part that is not given stays the built-in one; a text
-    /// without HTML is sent without HTML.
+    /// An email: a Handlebars or Go template for each part. A part that is left out stays the built-in one. If there is
+    /// a text but no HTML, the email is sent without HTML.
     #[derive(Clone, Debug)]
     pub struct EmailTemplate {
-        /// What it is about; one line.
+        /// The subject; one line.
         pub subject: String,
-        /// Plain text.
+        /// The plain text.
         pub text: String,
-        /// HTML: values are escaped for it.
+        /// The HTML. Values are escaped for HTML.
         pub html: String,
     }
 }

@@ -1,7 +1,7 @@
-//! Sessions, policies and organisations as Tyk writes them.
+//! Sessions, policies and organisations in Tyk's form.
 //!
-//! A configuration is held against the schema first, which names each unknown field; a session that is fetched, against
-//! the lists of [`super::super::fields`], since an export of Tyk's has more fields than are honoured here.
+//! A configuration is first checked against the schema, which reports each unknown field. A fetched session is checked
+//! against the lists of [`super::super::fields`], because an export of Tyk's has more fields than tollbell honours.
 
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
@@ -12,58 +12,58 @@ use crate::access::UrlRule;
 use crate::config::ConfigError;
 
 settings! {
-    /// What a key may do.
+    /// The limits and rights of a key.
     #[derive(Clone, Debug)]
     pub struct Session {
-        /// The organisation that the key belongs to.
+        /// The organisation of the key.
         pub org_id: String,
         /// A name for people.
         pub alias: String,
-        /// Requests per window; -1 or 0: unlimited.
+        /// Requests per window; -1 or 0 means unlimited.
         #[schemars(range(min = -1))]
         pub quota_max: i64,
-        /// The window in seconds, from the first request; -1 or 0: never renews.
+        /// The window in seconds, from the first request; -1 or 0 means that it never renews.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub quota_renewal_rate: i64,
-        /// Requests per period; -1 or 0: unlimited.
+        /// Requests per period; -1 or 0 means unlimited.
         #[schemars(range(min = -1))]
         pub rate: f64,
-        /// The period in seconds; -1 or 0: no rate limit.
+        /// The period in seconds; -1 or 0 means no rate limit.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub per: f64,
-        /// When the key expires, in Unix seconds; -1 or 0: never.
+        /// When the key expires, in Unix seconds; -1 or 0 means never.
         #[schemars(range(min = -1, max = 253_402_300_799_i64), extend("x-hint" = UNIX_SECONDS))]
         pub expires: i64,
-        /// Switched off.
+        /// True if the key is inactive.
         pub is_inactive: bool,
-        /// Thresholds of this key's own.
+        /// The thresholds of this key.
         pub monitor: Triggers | null,
-        /// The APIs that the key may call, by id; none: every one.
+        /// The APIs that the key may call, by id; none means all.
         pub access_rights: Named<AccessRight> | null,
-        /// The policies that say what the key may do, by id. What they say replaces what stands here, as in Tyk.
+        /// The policies of the key, by id. A policy's values replace the session's, as in Tyk.
         pub apply_policies: Vec<String> | null,
-        /// One policy, by id, where apply_policies is empty: Tyk's older form.
+        /// The policy of the key, if apply_policies is empty: Tyk's older form.
         pub apply_policy_id: String | null,
-        /// Anything; of use to templates as Meta.MetaData.
+        /// Any data. Templates see it as Meta.MetaData.
         pub meta_data: Map<String, Value> | null,
-        /// Words for people; of use to templates as Meta.Tags.
+        /// Labels for people. Templates see them as Meta.Tags.
         pub tags: Vec<String> | null,
     }
 
     /// The right to call an API.
     #[derive(Clone, Debug)]
     pub struct AccessRight {
-        /// The API's id again, as Tyk writes it.
+        /// The id of the API again, as in Tyk.
         pub api_id: String,
-        /// The API's name, as Tyk writes it.
+        /// The name of the API, as in Tyk.
         pub api_name: String,
-        /// The API's versions that may be called, where it has versions that are not APIs of their own.
+        /// The versions of the API that may be called, if it has versions that are not APIs of their own.
         pub versions: Vec<String> | null,
-        /// The paths and methods that may be called; none: all.
+        /// The paths and methods that may be called; none means all.
         pub allowed_urls: Vec<AllowedUrl> | null,
-        /// Limits for this API instead of the session's; in a policy only with partitions.per_api.
+        /// Limits for this API instead of the session's. In a policy they count only with partitions.per_api.
         pub limit: Limit | null,
-        /// Rights of a session with the same scope are counted together; by default each API's limit is counted by itself. In
+        /// Rights of a session with the same scope share a counter. By default each API's limit has its own counter. In
         /// a policy it has no effect.
         pub allowance_scope: String,
     }
@@ -72,8 +72,8 @@ settings! {
     #[derive(Clone, Debug)]
     #[schemars(extend("required" = ["url", "methods"]))]
     pub struct AllowedUrl {
-        /// A regular expression that is found in the path, the listen_path included. {id} stands for one segment and /* for
-        /// any number of them, as in Tyk. Without ^ and $ it may be found anywhere.
+        /// A regular expression that must match somewhere in the path, which includes the listen_path. Use ^ and $ to
+        /// match the whole path. {id} means one segment and /* any number of segments, as in Tyk.
         pub url: String,
         /// The methods, in upper case.
         pub methods: Vec<String> | null,
@@ -82,57 +82,57 @@ settings! {
     /// The limits of a right.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub struct Limit {
-        /// Requests per window; -1 or 0: unlimited.
+        /// Requests per window; -1 or 0 means unlimited.
         #[schemars(range(min = -1))]
         pub quota_max: i64,
-        /// The window in seconds, from the first request; -1 or 0: never renews.
+        /// The window in seconds, from the first request; -1 or 0 means that it never renews.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub quota_renewal_rate: i64,
-        /// Requests per period; -1 or 0: unlimited.
+        /// Requests per period; -1 or 0 means unlimited.
         #[schemars(range(min = -1))]
         pub rate: f64,
-        /// The period in seconds; -1 or 0: no rate limit.
+        /// The period in seconds; -1 or 0 means no rate limit.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub per: f64,
     }
 
-    /// What the keys that name it may do.
+    /// Limits and rights for the keys that name the policy.
     #[derive(Clone, Debug)]
     pub struct Policy {
         /// A name for people.
         pub name: String,
-        /// The organisation that it belongs to, as Tyk writes it; keys of another one cannot have it.
+        /// The organisation of the policy, as in Tyk. Keys of another organisation cannot use it.
         pub org_id: String,
-        /// Requests per window; 0: unlimited, unless another policy of the key says more; -1: unlimited.
+        /// Requests per window; -1 means unlimited; 0 means unlimited unless another policy of the key has a limit.
         #[schemars(range(min = -1))]
         pub quota_max: i64,
-        /// The window in seconds, from the first request; -1 or 0: never renews.
+        /// The window in seconds, from the first request; -1 or 0 means that it never renews.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub quota_renewal_rate: i64,
-        /// Requests per period; -1 or 0: unlimited.
+        /// Requests per period; -1 or 0 means unlimited.
         #[schemars(range(min = -1))]
         pub rate: f64,
-        /// The period in seconds; -1 or 0: no rate limit.
+        /// The period in seconds; -1 or 0 means no rate limit.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub per: f64,
-        /// Its keys are switched off.
+        /// True if its keys are inactive.
         pub is_inactive: bool,
-        /// As Tyk writes it: the time that a new key lives, in seconds. Used only when Tyk creates a key.
+        /// As in Tyk: the lifetime of a new key in seconds. Only Tyk uses it, when it creates a key.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub key_expires_in: i64,
-        /// Thresholds of its keys.
+        /// The thresholds of its keys.
         pub monitor: Triggers,
         /// The APIs that its keys may call, by id.
         pub access_rights: Named<AccessRight>,
-        /// Which part of a key it says; none: all.
+        /// The parts of a key that the policy sets; none means all.
         pub partitions: Partitions,
-        /// Words for people, added to its keys'.
+        /// Labels for people, added to those of its keys.
         pub tags: Vec<String>,
-        /// Anything, added to its keys'.
+        /// Any data, added to that of its keys.
         pub meta_data: Map<String, Value>,
     }
 
-    /// Which part of a key a policy says.
+    /// The parts of a key that a policy sets.
     #[derive(Clone, Copy, Debug)]
     pub struct Partitions {
         /// The quota.
@@ -141,39 +141,39 @@ settings! {
         pub rate_limit: bool,
         /// The access rights.
         pub acl: bool,
-        /// As Tyk writes it. Not looked at: it limits GraphQL queries.
+        /// As in Tyk. It is ignored, because it limits GraphQL queries.
         pub complexity: bool,
-        /// Each API's right has its own limits, or the policy's.
+        /// Each API's right has its own limits, or else the policy's.
         pub per_api: bool,
     }
 
     /// An organisation.
     #[derive(Clone, Debug)]
     pub struct Org {
-        /// Requests per window of all its keys together; -1 or 0: unlimited.
+        /// Requests per window of all its keys together; -1 or 0 means unlimited.
         #[schemars(range(min = -1))]
         pub quota_max: i64,
-        /// The window in seconds, from the first request; -1 or 0: never renews.
+        /// The window in seconds, from the first request; -1 or 0 means that it never renews.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub quota_renewal_rate: i64,
-        /// Requests per period of all its keys together; -1 or 0: unlimited.
+        /// Requests per period of all its keys together; -1 or 0 means unlimited.
         #[schemars(range(min = -1))]
         pub rate: f64,
-        /// The period in seconds; -1 or 0: no rate limit.
+        /// The period in seconds; -1 or 0 means no rate limit.
         #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
         pub per: f64,
-        /// Switched off: its requests are refused.
+        /// True if the organisation is inactive. Its requests are refused.
         pub is_inactive: bool,
-        /// Thresholds of this organisation's own.
+        /// The thresholds of this organisation.
         pub monitor: Triggers,
-        /// Who is notified of its management events, by event: api_event, key_event, hashed_key_event, key_request_event,
-        /// password_reset_event, portal_password_reset_event.
+        /// Who is notified of its management events, by event: api_event, key_event, hashed_key_event,
+        /// key_request_event, password_reset_event, portal_password_reset_event.
         pub event_options: Named<EventOption> | null,
     }
 }
 
 impl AccessRight {
-    /// Its `allowed_urls`.
+    /// The rules in `allowed_urls`.
     pub fn urls(&self) -> Vec<UrlRule> {
         let rule = |rule: &AllowedUrl| UrlRule { url: rule.url.clone(), methods: rule.methods.clone() };
         self.allowed_urls.iter().map(rule).collect()
@@ -181,7 +181,7 @@ impl AccessRight {
 }
 
 impl Session {
-    /// Its policies, by id.
+    /// The policies, by id.
     pub fn policies(&self) -> &[String] {
         match self.apply_policies.is_empty() && !self.apply_policy_id.is_empty() {
             true => std::slice::from_ref(&self.apply_policy_id),
@@ -193,7 +193,7 @@ impl Session {
 macro_rules! own_limit {
     ($($owner:ty),*) => { $(
         impl $owner {
-            /// Its own limits.
+            /// The session's own limits.
             pub fn limit(&self) -> Limit {
                 let Self { quota_max, quota_renewal_rate, rate, per, .. } = *self;
                 Limit { quota_max, quota_renewal_rate, rate, per }
@@ -205,7 +205,7 @@ macro_rules! own_limit {
 own_limit!(Session, Policy, Org);
 
 settings! {
-    /// Thresholds beside the global one.
+    /// Thresholds in addition to the global one.
     #[derive(Clone, Debug)]
     pub struct Triggers {
         /// Percentages of the quota, in any order.

@@ -1,7 +1,8 @@
 //! Reads settings from JSON.
 //!
-//! serde's derived code would take a tenth of the module: it is generated for every struct, for more than JSON, and for
-//! errors that the schema has ruled out. Here a struct lists its fields, and one function reads any of them.
+//! serde's derived code would take a tenth of the module: it is generated for every struct, for more formats than JSON,
+//! and for errors that the schema has already ruled out. Here a struct lists its fields, and one function reads all of
+//! them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,16 +16,17 @@ use serde_json::{Map, Value};
 use crate::base::{item, member, type_name};
 use crate::config::error::ConfigError;
 
-/// What JSON can be read into.
+/// A type that can be read from JSON.
 pub trait Setting {
-    /// Takes the value. What was there before is the default of fields that an object leaves out.
+    /// Takes the value. If an object leaves out a field, the field keeps its value.
     ///
     /// # Errors
-    /// A value of another type, by its path from here; then half of an object may be read. No error shows a value.
+    /// The value has another type. The error has the path from here and never shows a value. A part of an object may
+    /// have been read.
     fn read(&mut self, value: Value) -> Result<(), ConfigError>;
 }
 
-/// Reads a whole.
+/// Reads a whole value.
 ///
 /// # Errors
 /// See [`Setting::read`].
@@ -33,8 +35,8 @@ pub fn read<T: Setting + Default>(value: Value) -> Result<T, ConfigError> {
     whole.read(value).map(|()| whole)
 }
 
-/// Entries by name, in the order of names. Code for a `BTreeMap` is compiled anew for each type of its values, and is five
-/// times as long.
+/// Entries by name, in the order of names. The code of a `BTreeMap` is compiled again for each type of its values, and
+/// is five times as long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named<T>(LiteMap<String, T>);
 
@@ -96,9 +98,9 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
 
 /// Declares structs of settings.
 ///
-/// After a field's type, `| null` says that null stands for the default, which Tyk writes for what is empty, and
-/// `| String` that one text may stand for a list of one; then comes the default where it is not the type's own. `in
-/// "camelCase"` says that the fields are so named in JSON.
+/// After a field's type, `| null` means that null counts as the default, because Tyk writes null for empty values. `|
+/// String` means that one text may replace a list of one. Then comes the default, if it is not the type's own. `in
+/// "camelCase"` means that the fields have such names in JSON.
 macro_rules! settings {
     ($(
         $(#[$meta:meta])*
@@ -160,7 +162,7 @@ macro_rules! settings {
     (@read $fields:ident $place:tt String) => { $fields.read_one_or_many $place };
 }
 
-/// The fields of an object that are still to be read, and the first error.
+/// The fields of an object that have not been read yet, and the first error.
 pub struct Fields {
     left: Map<String, Value>,
     in_camel_case: bool,
@@ -179,7 +181,7 @@ impl Fields {
         self.in_camel_case = case == "camelCase";
     }
 
-    /// Reads the field of that name in Rust, if it is there.
+    /// Reads the field with this Rust name, if it is present.
     pub fn read(&mut self, field: &str, setting: &mut dyn Setting) {
         self.take(field, setting, |value| value);
     }
@@ -208,7 +210,7 @@ impl Fields {
     }
 }
 
-/// Leaves the default where null stands.
+/// Keeps the default if the value is null.
 struct UnlessNull<'s>(&'s mut dyn Setting);
 
 impl Setting for UnlessNull<'_> {
@@ -233,7 +235,7 @@ fn expected(what: &str, found: &Value) -> ConfigError {
     ConfigError { path: String::new(), message: ["expected ", what, ", found ", type_name(found)].concat() }
 }
 
-/// Hands over the items of a list, one after the other.
+/// Calls `read` with each item of a list.
 fn each_item(list: Value, read: &mut dyn FnMut(Value) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
     let items = match list {
         Value::Array(items) => items,
@@ -245,7 +247,7 @@ fn each_item(list: Value, read: &mut dyn FnMut(Value) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// Hands over the members of an object, one after the other.
+/// Calls `read` with each member of an object.
 fn each_member(object: Value, read: &mut dyn FnMut(&str, Value) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
     let members = match object {
         Value::Object(members) => members,
@@ -308,7 +310,7 @@ macro_rules! unsigned_settings {
         impl Setting for $type {
             fn read(&mut self, value: Value) -> Result<(), ConfigError> {
                 let most = i64::try_from(<$type>::MAX).unwrap_or(i64::MAX);
-                // One of that range is of the type.
+                // A number in that range fits the type.
                 *self = unsigned(&value, most)?.try_into().unwrap_or_default();
                 Ok(())
             }
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_stays_the_default() {
+    fn a_field_that_is_left_out_keeps_its_default() {
         let outer: Outer = read(json!({ "unknown": 1 })).unwrap();
         assert_eq!(outer, Outer { text: "default".into(), texts: vec![], things: Named::default(), r#type: None });
         let inner = Inner { the_number: 1.0, whole_ones: vec![-1, 2] };
@@ -411,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_place_and_show_no_value() {
+    fn errors_show_the_path_and_no_value() {
         for (value, message) in [
             (json!(["SECRET"]), "expected an object, found a list"),
             (json!({ "text": null }), "text: expected a string, found null"),

@@ -1,4 +1,4 @@
-//! Settings as the JSON that they are read from.
+//! Writes settings as the JSON that they are read from.
 
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
@@ -6,22 +6,22 @@ use serde_json::{Map, Value};
 
 use super::setting::{Named, camel_case};
 
-/// What can be written as the JSON that [`Setting::read`](super::Setting::read) reads. Fields that have their default are
-/// left out.
+/// A type that can be written as the JSON that [`Setting::read`](super::Setting::read) reads. Fields with their default
+/// are left out.
 ///
-/// serde's own trait would change the schema, which shows the defaults of what implements it.
+/// serde's own trait would change the schema, because the schema shows the defaults of types that implement it.
 pub trait Written {
-    /// The names in Rust of a struct's fields, in the order of the schema.
+    /// The Rust names of a struct's fields, in the order of the schema.
     const FIELDS: &'static [&'static str] = &[];
 
-    /// Hands it to serde.
+    /// Passes the value to serde.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// An error of the serializer.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
-/// Settings, for serde.
+/// Settings in a form for serde.
 pub struct AsWritten<'s, T>(pub &'s T);
 
 impl<T: Written> Serialize for AsWritten<'_, T> {
@@ -30,7 +30,7 @@ impl<T: Written> Serialize for AsWritten<'_, T> {
     }
 }
 
-/// One text for a list of one.
+/// Writes a list of one as a single text.
 pub(super) struct OneOrMany<'s>(pub(super) &'s Vec<String>);
 
 impl Written for OneOrMany<'_> {
@@ -42,7 +42,7 @@ impl Written for OneOrMany<'_> {
     }
 }
 
-/// Whether a field has another value than its default.
+/// True if a field does not have its default.
 pub(super) fn differs<T: Written>(value: &T, default: &T) -> bool {
     let value_of = |setting: &T| serde_json::to_value(AsWritten(setting)).ok();
     value_of(value) != value_of(default)
@@ -91,7 +91,7 @@ impl<T: Written> Written for Named<T> {
     }
 }
 
-/// Enums of settings: each variant is written as what it holds.
+/// Enums of settings: a variant is written as its content.
 macro_rules! written_by_variant {
     ($($name:ident { $($variant:ident),+ })+) => { $(
         impl Written for super::$name {
@@ -132,7 +132,7 @@ mod tests {
     use crate::config::raw::{Config, OasServer, read};
 
     #[test]
-    fn what_is_written_reads_back_without_its_defaults() {
+    fn written_settings_are_read_back_without_defaults() {
         let given = json!({
             "apis": [{
                 "api_id": "a", "listen_path": "/a/", "auth": { "auth_header_name": "" }, "observe_upstream": true,

@@ -19,7 +19,7 @@ use crate::config::raw;
 use crate::config::read::decode::number;
 use crate::config::read::duplicates;
 use crate::config::sessions::fields::Closed;
-use crate::config::sessions::policies::merge;
+use crate::config::sessions::policies::{PolicyError, merge};
 
 /// The sources of [`crate::access::identity`] that are no keys: what stands before the colon of such a session's name.
 const IDENTITY_SOURCES: [&str; 4] = ["header", "metadata", "peer_certificate", "source_address"];
@@ -95,14 +95,14 @@ impl SessionMaker {
     /// What is wrong with it closes it, so that the sessions beside it are still of use.
     ///
     /// # Errors
-    /// When it is no object.
+    /// A policy does not apply to a session without policies, which cannot happen.
     pub fn read(
         &self,
         hash: KeyHash,
         json: &[u8],
         directory: &Directory,
         shared: &mut Shared,
-    ) -> Result<(Session, Vec<String>), String> {
+    ) -> Result<(Session, Vec<String>), PolicyError> {
         let (mut value, malformed) = match json::parse(json) {
             Ok(value) => (value, None),
             Err(fault) => (Value::Object(Map::new()), Some(fault.to_string())),
@@ -163,7 +163,7 @@ impl SessionMaker {
         closed: &[&str],
         org: Option<OrgIndex>,
         shared: &mut Shared,
-    ) -> Result<Session, String> {
+    ) -> Result<Session, PolicyError> {
         let mut merged = merge(raw, &self.policies)?;
         for api in closed {
             merged.rights.as_mut().map(|rights| rights.remove(*api));
@@ -253,8 +253,8 @@ impl SessionMaker {
             }
             let made = match self.make(hash, session, &[], org, &mut shared) {
                 Ok(made) => made,
-                Err(message) => {
-                    errors.add(member(&path, "apply_policies"), message);
+                Err(error) => {
+                    errors.add(member(&path, "apply_policies"), error.to_string());
                     continue;
                 }
             };

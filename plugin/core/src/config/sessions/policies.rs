@@ -49,20 +49,30 @@ pub struct MergedRight {
     pub urls: Vec<UrlRule>,
 }
 
-/// Merges.
-///
-/// # Errors
-/// A policy that does not exist, belongs to another organisation, or cannot be mixed; the text says which.
-pub fn merge(session: &Session, policies: &Named<Policy>) -> Result<Merged, String> {
+/// A policy that cannot apply to a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("no policy has the id {0:?}")]
+    Unknown(String),
+    #[error("the policy {id:?} belongs to the organisation {org:?}")]
+    OtherOrganisation { id: String, org: String },
+    #[error("the policy {0:?} has per_api and another partition, which cannot be mixed")]
+    MixedPartitions(String),
+    #[error("the policy {0:?} cannot be mixed with those before: some are per_api, some partitioned")]
+    MixedPolicies(String),
+}
+
+/// Merges a session with its policies.
+pub fn merge(session: &Session, policies: &Named<Policy>) -> Result<Merged, PolicyError> {
     let mut merge = Merge::new(session);
     let mut applied = Vec::new();
     for id in session.policies() {
-        let policy = policies.get(id).ok_or_else(|| format!("no policy has the id {id:?}"))?;
+        let policy = policies.get(id).ok_or_else(|| PolicyError::Unknown(id.to_owned()))?;
         if !policy.org_id.is_empty() && !session.org_id.is_empty() && policy.org_id != session.org_id {
-            return Err(format!("the policy {id:?} belongs to the organisation {:?}", policy.org_id));
+            return Err(PolicyError::OtherOrganisation { id: id.to_owned(), org: policy.org_id.clone() });
         }
         if policy.partitions.per_api && policy.partitions.is_partitioned() {
-            return Err(format!("the policy {id:?} has per_api and another partition, which cannot be mixed"));
+            return Err(PolicyError::MixedPartitions(id.to_owned()));
         }
         applied.push((id, policy));
     }
@@ -77,9 +87,7 @@ pub fn merge(session: &Session, policies: &Named<Policy>) -> Result<Merged, Stri
             policy.partitions.is_partitioned() && merge.has_per_api
         };
         if mixes {
-            return Err(format!(
-                "the policy {id:?} cannot be mixed with those before: some are per_api, some partitioned"
-            ));
+            return Err(PolicyError::MixedPolicies(id.to_owned()));
         }
         if policy.partitions.per_api {
             merge.add_per_api(id, policy);

@@ -1,4 +1,4 @@
-//! What the slots hold, as the dispatcher learns of it.
+//! How the dispatcher follows the content of slots.
 
 use crate::base::UnixMillis;
 use crate::delivery::dispatcher::{ABANDONED_AFTER_MS, HELD, LEADER_FIRST_MS, WAKE_UPS};
@@ -6,8 +6,8 @@ use crate::delivery::{Author, ConfigId, Delivery, Dispatcher, Held, Slot, Succes
 use crate::host::{Host, Metric, StoreError};
 
 impl Dispatcher {
-    /// The VM that leads may be of another configuration: then it cannot write this one's digests, nor take over what
-    /// this one's predecessor has made.
+    /// Does the work for this VM's own configuration. The leading VM may have another configuration; then it can
+    /// neither make this one's digests nor take over messages of this one's predecessor.
     pub(super) fn mind_own(&mut self, host: &impl Host, author: &impl Author, leader: ConfigId, now: UnixMillis) {
         let takes_over = leader != author.placement().id && self.succession.has_predecessor(author.placement().id);
         for (slot, is_tally) in outbox::taken_by(host, author.placement().line).unwrap_or_default() {
@@ -32,8 +32,8 @@ impl Dispatcher {
         self.succession.is_due_to_another(author.placement().id, held.origin(), UnixMillis(held.since()), now)
     }
 
-    /// What a slot holds after this configuration has taken over a message of its predecessor; `None`: nothing that can be
-    /// sent now.
+    /// The content of a slot after this configuration has taken over its predecessor's message; `None` if nothing can
+    /// be sent now.
     pub(super) fn taken_over(
         &mut self,
         host: &impl Host,
@@ -52,10 +52,7 @@ impl Dispatcher {
         let (handler, url) = (before.handler.name.clone(), before.target.endpoint);
         let Some(after) = author.adopt(before.clone(), now) else {
             if self.said.insert(handler) {
-                log::warn!(
-                    "{}: the configuration no longer has it: what it still held is not sent",
-                    before.handler.name
-                );
+                log::warn!("{}: an update removed this handler: its held messages are not sent", before.handler.name);
             }
             if self.end(host, author, slot, &before) {
                 host.count(Metric::Withdrawn);
@@ -72,11 +69,11 @@ impl Dispatcher {
                 host.count(Metric::Readdressed);
                 if self.said.insert(handler) {
                     let name = &after.handler.name;
-                    log::info!("{name}: what it still held goes to its new URL, at {}", after.target.authority);
+                    log::info!("{name}: its held messages go to its new URL, at {}", after.target.authority);
                 }
             }
             Ok(true) => {}
-            // Another VM has ended it: the next tick looks at the slot again.
+            // Another VM has finished it. The next tick reads the slot again.
             Ok(false) => {
                 self.schedule.forget(slot);
                 return None;
@@ -104,14 +101,14 @@ impl Dispatcher {
         }
     }
 
-    /// Looks for what no wake-up told of; returns how many slots are taken.
+    /// Finds slots that no wake-up announced. Returns the number of used slots.
     pub(super) fn follow_taken(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) -> usize {
         let taken = match outbox::taken(host) {
             Ok(taken) => taken,
             Err(StoreError::Corrupt(corrupt)) => {
-                log::error!("held messages cannot be listed: {corrupt}; the index is made anew");
+                log::error!("held messages cannot be listed: {corrupt}; the index is rebuilt");
                 if let Err(error) = outbox::rebuild(host) {
-                    log::error!("it cannot be made anew: {error}");
+                    log::error!("the index cannot be rebuilt: {error}");
                 }
                 outbox::taken(host).unwrap_or_default()
             }
@@ -130,7 +127,7 @@ impl Dispatcher {
         taken.len()
     }
 
-    /// Learns what a taken slot holds.
+    /// Reads the content of a used slot.
     pub(super) fn follow(&mut self, host: &impl Host, author: &impl Author, slot: Slot, now: UnixMillis) {
         if self.schedule.is_under_way(slot) {
             return;
@@ -162,8 +159,8 @@ impl Dispatcher {
         self.schedule.wait(slot, target, due, UnixMillis(held.since()));
     }
 
-    /// Whether a slot still holds what this VM has scheduled; if not, that is put right. Another VM may have made a
-    /// digest of a tally, or used the slot anew.
+    /// True if a slot still holds what this VM has scheduled. If not, the schedule is corrected: another VM may have
+    /// made a digest of a tally, or may have used the slot again.
     pub(super) fn is_as_scheduled(&mut self, slot: Slot, held: &Held, now: UnixMillis) -> bool {
         let (target, due) = turn(held, now);
         let is_as_scheduled = due <= now && self.schedule.is_waiting_for(slot, target);
@@ -182,7 +179,7 @@ impl Dispatcher {
     }
 }
 
-/// Whose turn it is to get what is held, and when; a tally has no target.
+/// The target and the time of a slot's content; a tally has no target.
 fn turn(held: &Held, now: UnixMillis) -> (&str, UnixMillis) {
     match held {
         Held::Message(delivery) => (delivery.target.authority.as_str(), delivery.due(now)),

@@ -1,4 +1,4 @@
-//! What becomes of a message after an attempt.
+//! What happens to a message after an attempt.
 
 use crate::base::UnixMillis;
 use crate::delivery::dispatcher::{Attempt, REPLY_PATIENCE_MS};
@@ -6,9 +6,9 @@ use crate::delivery::{Author, Delivery, DeliveryOutcome, Dispatcher, Failure, He
 use crate::host::{CalloutId, CalloutRefused, Host, Metric, TICK_MS};
 
 impl Dispatcher {
-    /// Ends the attempts whose replies the host owes for too long: they would hold up their target for ever.
+    /// Ends attempts whose reply is too late, because they would block their target for ever.
     pub(super) fn end_overdue(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
-        // By ticks: a clock that is set forward must not end what is under way.
+        // Measured in ticks, because a clock that is set forward must not end attempts in flight.
         let is_overdue = |attempt: &Attempt| {
             let lasted_ms = self.ticks.saturating_sub(attempt.began).saturating_mul(TICK_MS);
             lasted_ms > attempt.delivery.timeout_ms.saturating_add(REPLY_PATIENCE_MS)
@@ -17,7 +17,7 @@ impl Dispatcher {
             self.in_flight.iter().filter(|(_, attempt)| is_overdue(attempt)).map(|(id, _)| *id).collect();
         for id in overdue {
             let Some(Attempt { slot, delivery, .. }) = self.in_flight.remove(&id) else { continue };
-            log::error!("{}: the proxy never said what became of an attempt", delivery);
+            log::error!("{}: the proxy never reported the result of an attempt", delivery);
             self.settle(host, author, slot, delivery, &DeliveryOutcome::Failed(Failure::NoResponse), now);
         }
     }
@@ -37,7 +37,7 @@ impl Dispatcher {
             delivery.first_attempt = now.0;
         }
         if *outcome != DeliveryOutcome::Delivered && !self.leads(now) {
-            // Whoever leads now sends it again, and judges that.
+            // The VM that leads now sends it again and judges that attempt.
             return self.schedule.forget(slot);
         }
         let delay = match outcome {
@@ -72,7 +72,7 @@ impl Dispatcher {
         host.count(Metric::Retried);
         (delivery.due, delivery.decided) = (now.plus(delay).0, now.0);
         let (attempts, most) = (delivery.attempts, delivery.retries.max_attempts);
-        // An unknown cluster has a line of its own.
+        // An unknown cluster has its own log line.
         let is_said = *outcome == DeliveryOutcome::Failed(Failure::NotStarted(CalloutRefused::UnknownCluster));
         let level = if is_said { log::Level::Debug } else { log::Level::Info };
         log::log!(level, "{}: attempt {attempts} of {most}: {outcome}; next in {delay} ms", delivery);
@@ -99,7 +99,7 @@ impl Dispatcher {
         }
     }
 
-    /// Ends a message that has failed for good, unless an update has given it another URL since the attempt began.
+    /// Ends a message that failed for good, unless an update has changed its URL since the attempt began.
     pub(super) fn give_up(
         &mut self,
         host: &impl Host,
@@ -113,7 +113,8 @@ impl Dispatcher {
         if !matches!(outbox::held(host, slot), Ok(Some(held)) if is_meant(&held)) {
             return self.schedule.forget(slot);
         }
-        // Before it is ended: should the VM die in between, it is reported again rather than never.
+        // This comes before the end of the message: if the VM dies in between, the failure is reported twice, not
+        // never.
         host.count(Metric::Failed);
         log::error!("{}: failed for good after {} attempts: {outcome}", delivery, delivery.attempts);
         if self.finish_if(host, slot, delivery, is_meant) {
@@ -121,7 +122,7 @@ impl Dispatcher {
         }
     }
 
-    /// Ends a message that is not to be sent; `false` where another VM has done so.
+    /// Ends a message that is not to be sent; `false` if another VM has done so.
     pub(super) fn end(&mut self, host: &impl Host, author: &impl Author, slot: Slot, delivery: &Delivery) -> bool {
         let is_held = self.finish(host, slot, delivery);
         if is_held {
@@ -132,11 +133,11 @@ impl Dispatcher {
 
     pub(super) fn release(&self, host: &impl Host, author: &impl Author, delivery: &Delivery) {
         if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| author.release(host, claim)) {
-            log::warn!("{}: its cool-down lasts to its end: {error}", delivery);
+            log::warn!("{}: its cool-down is not released: {error}", delivery);
         }
     }
 
-    /// Frees a message's slot; `false` where another VM has done so, which then has counted it.
+    /// Frees a message's slot; `false` if another VM has done so, which has counted it then.
     pub(super) fn finish(&mut self, host: &impl Host, slot: Slot, delivery: &Delivery) -> bool {
         self.finish_if(host, slot, delivery, |held| held.id() == delivery.id)
     }
@@ -157,12 +158,12 @@ impl Dispatcher {
 
     pub(super) fn disable_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
         log::error!(
-            "{}: the target of {} answers 410 Gone: it gets nothing more until the configuration changes",
+            "{}: the target of {} answered 410 Gone: nothing more is sent to it until the configuration changes",
             delivery.target.authority,
             delivery.handler.name
         );
         if let Err(error) = disabled::disable(host, delivery.origin.config, delivery.target.endpoint) {
-            log::error!("{}: it is asked again: {error}", delivery.target.authority);
+            log::error!("{}: it will get messages again: {error}", delivery.target.authority);
         }
         self.look_at_disabled(host);
     }

@@ -11,7 +11,7 @@ const B: ConfigId = ConfigId(2);
 const C: ConfigId = ConfigId(3);
 const D: ConfigId = ConfigId(4);
 
-/// What happens to a scope, in order; a step is a millisecond.
+/// The events of a scope, in order. Each step takes a millisecond.
 struct Scene(MemoryHost, u64);
 
 impl Scene {
@@ -34,7 +34,7 @@ impl Scene {
         end(&self.0, SCOPE, config).unwrap();
     }
 
-    /// Who of all takes over what `config` of this line made now.
+    /// The configurations that would take over what `config` of this line made now.
     fn heirs(&self, config: ConfigId, line: Line) -> Vec<ConfigId> {
         self.heirs_of(config, line, self.1)
     }
@@ -54,37 +54,37 @@ fn an_update_takes_over_what_was_made_before() {
     assert_eq!(scene.heirs(A, line), []);
     let made = scene.1;
     assert_eq!(scene.begin(B), line);
-    assert_eq!(scene.heirs_of(A, line, made), [], "it may only have been tried");
+    assert_eq!(scene.heirs_of(A, line, made), [], "it may only have been tested");
     scene.tick(B);
     assert_eq!(scene.heirs_of(A, line, made), [B]);
-    assert_eq!(scene.heirs(A, line), [], "what A makes while it is drained is A's, or a rollback would not be heeded");
+    assert_eq!(scene.heirs(A, line), [], "A keeps what it makes while it is drained, for a rollback");
     assert_eq!(scene.begin(C), line);
     scene.tick(C);
-    assert_eq!(scene.heirs_of(A, line, made), [C], "the latest, also of what B has not taken over");
+    assert_eq!(scene.heirs_of(A, line, made), [C], "the latest, also for messages that B has not taken over");
     scene.end(A);
-    assert_eq!(scene.heirs(A, line), [C], "nobody else is left to send it");
+    assert_eq!(scene.heirs(A, line), [C], "no other configuration is left to send it");
     assert_eq!(scene.heirs_of(C, line, made), []);
 }
 
 #[test]
-fn an_update_that_was_only_tried_is_none() {
+fn an_update_that_was_only_tested_does_not_count() {
     let mut scene = Scene::new();
     let line = scene.begin(A);
     scene.tick(A);
     scene.begin(B);
     let made = scene.1;
     scene.1 += START_MS;
-    assert_eq!(scene.begin(C), line, "nor does it stand beside the next");
+    assert_eq!(scene.begin(C), line, "nor does it live beside the next");
     scene.tick(C);
     assert_eq!(scene.heirs_of(A, line, made), [C]);
-    // Tried again, and put into force.
+    // It is tested again, and takes effect.
     assert_eq!(scene.begin(B), line);
     scene.tick(B);
     assert_eq!(scene.heirs_of(A, line, made), [B]);
 }
 
 #[test]
-fn the_former_one_waits_a_while_for_the_update() {
+fn the_former_configuration_waits_a_limited_time_for_the_update() {
     let mut scene = Scene::new();
     let line = scene.begin(A);
     scene.tick(A);
@@ -93,12 +93,12 @@ fn the_former_one_waits_a_while_for_the_update() {
     let all = scene.tick(B);
     let origin = Origin { config: A, line };
     let waits = |ms: u64| all.is_due_to_another(A, origin, made, UnixMillis(made.0 + ms));
-    assert_eq!([waits(100), waits(2 * HANDOVER_MS)], [true, false], "an update whose VMs die holds nothing up");
+    assert_eq!([waits(100), waits(2 * HANDOVER_MS)], [true, false], "an update whose VMs die delays nothing");
     assert!(!all.is_due_to_another(B, origin, made, made));
 }
 
 #[test]
-fn configurations_that_start_together_take_nothing_over() {
+fn configurations_that_start_together_take_over_nothing() {
     let mut scene = Scene::new();
     let lines = [A, B, C].map(|config| scene.begin(config));
     assert!(lines[0] != lines[1] && lines[1] != lines[2] && lines[0] != lines[2]);
@@ -110,7 +110,7 @@ fn configurations_that_start_together_take_nothing_over() {
     scene.tick(D);
     let made = 1;
     for (config, line) in [A, B, C].into_iter().zip(lines) {
-        assert_eq!(scene.heirs_of(config, line, made), [], "nothing says whose update D is");
+        assert_eq!(scene.heirs_of(config, line, made), [], "it is unknown whose update D is");
     }
 }
 
@@ -122,7 +122,7 @@ fn a_rollback_is_an_update_when_the_former_one_has_ended() {
     scene.begin(B);
     scene.tick(B);
     let made = scene.1;
-    // Its VM died and came back while it was drained.
+    // Its VM died and was replaced while it was drained.
     scene.begin(A);
     assert_eq!(scene.heirs_of(B, line, made), []);
     scene.end(A);
@@ -140,7 +140,7 @@ fn a_rollback_is_an_update_when_the_former_one_has_ended() {
 }
 
 #[test]
-fn one_that_lives_is_not_ended_by_another_of_its_vms() {
+fn one_vm_does_not_end_a_configuration_that_others_keep_alive() {
     let mut scene = Scene::new();
     let line = scene.begin(A);
     scene.tick(A);
@@ -152,7 +152,7 @@ fn one_that_lives_is_not_ended_by_another_of_its_vms() {
 }
 
 #[test]
-fn scopes_are_apart_and_foreign_bytes_are_none() {
+fn scopes_are_separate_and_foreign_bytes_count_as_empty() {
     let host = MemoryHost::default();
     let first = begin(&host, PluginScope(1 << 40), A, UnixMillis(1)).unwrap();
     tick(&host, PluginScope(1 << 40), A).unwrap();
@@ -164,9 +164,9 @@ fn scopes_are_apart_and_foreign_bytes_are_none() {
 }
 
 proptest! {
-    /// Whatever happens: at most one configuration takes a thing over, and never across lines.
+    /// In any history, at most one configuration takes over a message, and never across lines.
     #[test]
-    fn nobody_takes_over_what_is_anothers(steps in prop::collection::vec((0_u8..3, 1_u64..30), 0..80)) {
+    fn no_configuration_takes_over_messages_of_another_line(steps in prop::collection::vec((0_u8..3, 1_u64..30), 0..80)) {
         let mut scene = Scene::new();
         let mut lines = std::collections::BTreeMap::new();
         for (step, config) in steps {

@@ -6,7 +6,9 @@ use super::{PreviewError, Wanted};
 use crate::access::{Api, KeyHash, RequestOutcome};
 use crate::base::{UnixMillis, hint};
 use crate::config::Config;
-use crate::event::{Crossed, Event, EventKind, HostInfo, HostPlace, Management, ManagementAction, Meta, Subject};
+use crate::event::{
+    Crossed, Event, EventKind, Family, HostInfo, HostPlace, Management, ManagementAction, Meta, Subject,
+};
 use crate::observe::posted;
 use crate::observe::shapes::{Field, FieldType, fields};
 
@@ -44,7 +46,7 @@ fn of_gateway(event: &mut Event, kind: EventKind, wanted: &Wanted, hash_keys: bo
     let meta = &mut event.meta;
     message(kind).clone_into(&mut meta.message);
     match kind {
-        EventKind::TriggerExceeded => {
+        EventKind::TriggerExceeded | EventKind::QuotaRenewed => {
             "80".clone_into(&mut meta.trigger_limit);
             "80".clone_into(&mut meta.usage_percentage);
         }
@@ -57,7 +59,7 @@ fn of_gateway(event: &mut Event, kind: EventKind, wanted: &Wanted, hash_keys: bo
         }
         _ => {}
     }
-    if kind != EventKind::TriggerExceeded {
+    if kind.family() != Family::Threshold {
         "/sample".clone_into(&mut meta.path);
         "192.0.2.1".clone_into(&mut meta.origin);
     }
@@ -73,7 +75,7 @@ fn of_gateway(event: &mut Event, kind: EventKind, wanted: &Wanted, hash_keys: bo
             _ => set(&mut event.meta, name, value)?,
         }
     }
-    if kind == EventKind::TriggerExceeded {
+    if kind.family() == Family::Threshold {
         let meta = &event.meta;
         event.crossed = Some(Box::new(Crossed {
             subject: if meta.key.is_empty() { Subject::Organisation } else { Subject::Key },
@@ -93,6 +95,7 @@ fn of_gateway(event: &mut Event, kind: EventKind, wanted: &Wanted, hash_keys: bo
 fn message(kind: EventKind) -> &'static str {
     match kind {
         EventKind::TriggerExceeded => "Quota trigger reached",
+        EventKind::QuotaRenewed => "Quota renewed",
         EventKind::HostDown => "Uptime test failed",
         EventKind::HostUp => "Uptime test succeeded",
         EventKind::BreakerReset => "Breaker Reset",

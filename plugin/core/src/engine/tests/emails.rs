@@ -1,4 +1,4 @@
-//! Letters: to whom, when, and what an answer means for them.
+//! Emails: to whom, when, and what an answer means for them.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -31,7 +31,7 @@ fn a_developer_hears_of_a_crossed_threshold() {
     let mut world = World::new(&config("sendgrid", json!({ "ClientKey": "SG.secret" })));
     world.host.set_reply(&[], b"");
     world.get("/", "k");
-    let [callout] = &world.deliver(10, 202)[..] else { panic!("not one letter") };
+    let [callout] = &world.deliver(10, 202)[..] else { panic!("not one email") };
     let header = |name: &str| callout.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     assert_eq!([header(":authority"), header(":path")], [Some("api.sendgrid.com"), Some("/v3/mail/send")]);
     assert_eq!([header("authorization"), header("webhook-id")], [Some("Bearer SG.secret"), None]);
@@ -98,7 +98,7 @@ fn notify_users_can_be_switched_off() {
     assert!(callout.headers.contains(&(":authority".into(), "hooks.test".into())));
 }
 
-/// Whom a letter by SendGrid is for.
+/// Whom an email by SendGrid is for.
 fn recipient(callout: &Callout) -> String {
     let body: Value = serde_json::from_slice(&callout.body).unwrap();
     body["personalizations"][0]["to"][0]["email"].as_str().unwrap().to_owned()
@@ -154,7 +154,7 @@ fn an_organisations_threshold_is_not_for_whoever_crossed_it() {
 }
 
 #[test]
-fn a_developer_hears_of_the_account_at_the_address_of_the_payload() {
+fn a_developer_is_notified_of_the_account_at_the_address_of_the_payload() {
     let mut world = World::mailing(&sendgrid());
     let user = |event: &str, status: &str| {
         json!({ "Event": event, "Timestamp": "2024-04-22T16:38:54Z", "Message": { "ID": 1, "Email": "ada@acme.test",
@@ -163,9 +163,9 @@ fn a_developer_hears_of_the_account_at_the_address_of_the_payload() {
     };
     for (event, status, subject, says) in [
         ("UserRegistered", "active", "Welcome to our developer portal", "Your account is ready"),
-        ("UserRegistered", "inactive", "Welcome to our developer portal", "We write to you when it can be used"),
-        ("UserAccountActivated", "active", "Your account can be used", "you can sign in now"),
-        ("UserAccountDeactivated", "inactive", "Your account has been deactivated", "you cannot sign in"),
+        ("UserRegistered", "inactive", "Welcome to our developer portal", "We will write to you when it is active"),
+        ("UserAccountActivated", "active", "Your account is active", "You can sign in now"),
+        ("UserAccountDeactivated", "inactive", "Your account has been deactivated", "You cannot sign in"),
     ] {
         world.post(&user(event, status));
         let sent = world.deliver(10, 202);
@@ -183,14 +183,14 @@ fn a_threshold_is_a_cause_and_another_one_is_another() {
     config["email_backend"]["event_timeout"] = json!(3600);
     config["keys"]["k"] = json!({ "quota_max": 10, "quota_renewal_rate": 60, "meta_data": { "email": "dev@acme.test" },
         "monitor": { "trigger_limits": [80, 90] } });
-    // A letter that does not say which.
+    // An email that does not say which.
     config["email_templates"] = json!({ "TriggerExceeded": { "subject": "s", "text": "t" } });
     let mut world = World::mailing(&config);
     let mut use_up = || {
         (0..10).for_each(|_| drop(world.get("/", "k")));
-        let letters = world.deliver(10, 202).len();
+        let emails = world.deliver(10, 202).len();
         world.deliver(60_000, 202);
-        letters
+        emails
     };
     assert_eq!([use_up(), use_up()], [2, 0], "of two windows within the period");
     assert_eq!(world.host.metric(Metric::Suppressed), 2);

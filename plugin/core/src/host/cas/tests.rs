@@ -9,24 +9,24 @@ use crate::host::store::{Change, StoreError, update, update_often};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// A host as somebody could write it.
+/// A host with any deviation from Envoy.
 #[derive(Clone, Debug, Default)]
 struct Host {
     data: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
     last: Cell<u32>,
     /// No number matches an absent key.
     absent_mismatches: bool,
-    /// An absent key is an empty value with the number 0.
+    /// An absent key reads as an empty value with the number 0.
     absent_is_empty: bool,
-    /// Writes whatever the number.
+    /// Writes with any number.
     ignores_numbers: bool,
-    /// 0 is a number as any other.
+    /// 0 is a number like any other.
     has_no_plain_write: bool,
-    /// Says that it has written, and has not.
+    /// Reports a write that it did not do.
     forgets: bool,
-    /// Each key has numbers of its own.
+    /// Each key has its own sequence of numbers.
     numbers_each_key: bool,
-    /// The status of every call.
+    /// The status that every call returns.
     status: Option<u32>,
 }
 
@@ -68,7 +68,7 @@ impl RawData for Host {
     }
 }
 
-/// A VM on it.
+/// A VM on this host.
 struct Vm<'h> {
     host: &'h Host,
     cas: CompareAndSwap,
@@ -117,7 +117,7 @@ impl Metrics for Vm<'_> {
     fn set(&self, _: Gauge, _: u64) {}
 }
 
-/// Every mixture of what a host can do otherwise and still be of use.
+/// All combinations of deviations with which the host is still usable.
 fn usable() -> impl Iterator<Item = Host> {
     (0..16).map(|bits| Host {
         absent_mismatches: bits & 1 != 0,
@@ -143,7 +143,7 @@ fn each_kind_of_host_is_recognised_by_every_vm() {
 }
 
 #[test]
-fn one_vm_after_the_other_counts_exactly_on_every_usable_host() {
+fn vms_that_take_turns_count_exactly_on_every_usable_host() {
     for host in usable() {
         let vms = [Vm::on(&host), Vm::on(&host)];
         for count in 1..=20 {
@@ -156,12 +156,12 @@ fn one_vm_after_the_other_counts_exactly_on_every_usable_host() {
         vms[0].put("a", &7u32.to_le_bytes()).unwrap();
         assert_eq!(vms[1].count("a"), Ok(8), "{host:?}");
         let own = if vms[0].guesses.is_some() { 3 } else { 1 };
-        assert_eq!(host.data.borrow().len(), 2 + own, "what was found out");
+        assert_eq!(host.data.borrow().len(), 2 + own, "the result of the test");
     }
 }
 
 #[test]
-fn nothing_counts_as_counted_on_a_host_that_keeps_nothing() {
+fn nothing_is_counted_on_a_host_that_stores_nothing() {
     let unusable = [
         Host { forgets: true, ..Host::default() },
         Host { forgets: true, absent_mismatches: true, ..Host::default() },
@@ -178,7 +178,7 @@ fn nothing_counts_as_counted_on_a_host_that_keeps_nothing() {
     }
 }
 
-/// Where a new key has no number, the VM that wrote last is the one that counted; from then on nothing is lost.
+/// If a new key has no number, the last VM to write is the one that counts. After that, no count is lost.
 #[test]
 fn after_the_first_write_no_race_is_lost() {
     for host in usable().filter(|host| !host.ignores_numbers) {

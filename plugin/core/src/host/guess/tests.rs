@@ -10,7 +10,7 @@ use crate::testing::{MemoryHost, Vm};
 const READ: &str = "get_shared_data";
 const WRITE: &str = "set_shared_data";
 
-/// Adds 1 to the number at a key, up to `most`. Returns whether it did.
+/// Adds 1 to the number at a key, up to `most`. Returns whether it added.
 fn count_to(vm: &Vm<'_>, key: &str, most: u64) -> Result<bool, StoreError> {
     update_often(vm, key, |stored| {
         let count = stored.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
@@ -66,7 +66,7 @@ fn a_write_of_another_vm_costs_one_failure_whatever_its_key() {
 }
 
 #[test]
-fn among_many_busy_vms_hardly_anything_is_guessed() {
+fn several_busy_vms_hardly_ever_guess() {
     let host = MemoryHost::default();
     let vms: Vec<Vm<'_>> = (0..8).map(|_| Vm::on(&host)).collect();
     for round in 0..2000 {
@@ -83,13 +83,13 @@ fn among_many_busy_vms_hardly_anything_is_guessed() {
 }
 
 #[test]
-fn what_is_refused_is_read_before() {
+fn a_value_is_read_before_a_request_is_refused_on_it() {
     let host = MemoryHost::default();
     let (vm, other) = (Vm::on(&host), Vm::on(&host));
     for _ in 0..10 {
         assert_eq!(count_to(&vm, "a", 10), Ok(true));
     }
-    // As a refund does.
+    // A refund does this.
     update(&other, "a", |_| Ok(Change::Write(9_u64.to_le_bytes().to_vec(), ()))).unwrap();
     vm.take_calls();
     assert_eq!(count_to(&vm, "a", 10), Ok(true), "the guess says that 10 are counted");
@@ -99,7 +99,7 @@ fn what_is_refused_is_read_before() {
 }
 
 #[test]
-fn numbers_begin_anew_after_the_last() {
+fn numbers_start_again_after_the_last() {
     for last in (u32::MAX - 20)..=u32::MAX {
         let host = MemoryHost::with_last_number(last);
         let vm = Vm::on(&host);
@@ -114,7 +114,7 @@ fn numbers_begin_anew_after_the_last() {
 }
 
 #[test]
-fn what_was_not_written_for_a_tick_is_forgotten() {
+fn values_that_are_not_written_for_a_tick_are_forgotten() {
     let host = MemoryHost::default();
     let vm = Vm::on(&host);
     let guesses = vm.guesses().unwrap();
@@ -132,7 +132,7 @@ fn what_was_not_written_for_a_tick_is_forgotten() {
 }
 
 #[test]
-fn a_vm_that_starts_anew_has_no_guess() {
+fn a_new_vm_has_no_guess() {
     let host = MemoryHost::default();
     let former = Vm::on(&host);
     for _ in 0..3 {
@@ -166,7 +166,7 @@ enum Step {
         vm: usize,
         key: usize,
     },
-    /// Between the look of one VM and its write.
+    /// Between the read of one VM and its write.
     Race {
         vm: usize,
         other: usize,
@@ -192,7 +192,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever the VMs do and wherever the numbers stand, each count is counted once, and none beyond the limit.
+    /// Whatever the VMs do and whatever the numbers are, each count is counted once and never beyond the limit.
     #[test]
     fn vms_with_guesses_count_exactly(
         steps in prop::collection::vec(step(), 1..400),

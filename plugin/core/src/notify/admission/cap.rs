@@ -1,12 +1,13 @@
-//! A handler's `max_per_minute`: in any 60 seconds, no more of its messages of one kind than that are handed over. The
-//! excess is counted and reported in one digest (see [`crate::notify::admission::digest`]).
+//! Caps: a handler sends at most `max_per_minute` messages of one group in any 60 seconds. One digest counts and
+//! reports the excess (see [`crate::notify::admission::digest`]).
 //!
-//! Each kind of event has a budget of its own (see [`Event::group`]): what clients can repeat at will never spends that of
-//! what comes only once. Events of the gateway have a cap unless the handler says that there is none. No client can make
-//! management events, each of which has its own payload: for these there is a cap only where the handler says so.
+//! Each group of events has its own budget (see [`Event::group`]), so events that clients can repeat never use up the
+//! budget of events that happen only once. Events of the gateway have a cap unless the handler sets it to 0. Clients
+//! cannot cause management events, and each of these has its own payload, so they have a cap only if the handler sets
+//! one.
 //!
-//! One value for a handler, its URL and a group of events in shared data, with the times of its last messages and the
-//! tally that counts the excess.
+//! Shared data has one value for a handler, its URL and a group of events. It contains the times of the last messages
+//! and the tally that counts the excess.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +16,10 @@ use crate::delivery::{EndpointId, Link};
 use crate::event::Event;
 use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update};
 
-/// The time in which a handler's messages are limited.
+/// The window in which a cap limits messages.
 pub const WINDOW_MS: u64 = 60_000;
 
-/// What `max_per_minute` is for gateway events where it is not given.
+/// The default of `max_per_minute` for events of the gateway.
 pub const DEFAULT_MAX_PER_MINUTE: u32 = 120;
 
 const VERSION: u8 = 2;
@@ -27,40 +28,40 @@ const VERSION: u8 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cap {
     number: u64,
-    /// 0: no limit; `None`: the default.
+    /// 0 means no limit, `None` means the default.
     most: Option<u32>,
 }
 
-/// What a handler's cap allows to one group of events.
+/// The limit of a handler's cap for one group of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     key: String,
     number: u64,
-    /// 0: no limit.
+    /// 0 means no limit.
     most: usize,
 }
 
-/// Whether a message may go out.
+/// The answer to a message that asks for a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// It may.
+    /// The message may go out.
     Free,
-    /// There were as many as may be; the tally that counts the excess, if there is one.
+    /// The limit is reached. The tally that counts the excess, if there is one.
     Capped(Option<Link>),
 }
 
 impl Cap {
-    /// Of what the parts of `handler` name; 0 is no limit, and `None` the default.
+    /// Made for the handler that these texts identify. 0 means no limit, and `None` the default.
     pub fn new(handler: &[&str], endpoint: EndpointId, max_per_minute: Option<u32>) -> Self {
         let endpoint = endpoint.0.to_string();
         let parts: Vec<&str> = handler.iter().copied().chain([endpoint.as_str()]).collect();
         Cap { number: fingerprint(&parts), most: max_per_minute }
     }
 
-    /// The budget that an event of this group has: see [`crate::config::Config::group`].
+    /// The budget of an event's group: see [`crate::config::Config::group`].
     pub fn budget(&self, event: &Event, group: u64) -> Budget {
         let default = if event.kind.is_management() { 0 } else { DEFAULT_MAX_PER_MINUTE };
-        // An odd factor spreads small numbers over all bits, of which the key shows the upper half.
+        // An odd factor spreads small numbers over all bits. The key shows the upper half.
         let number = self.number ^ group.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Budget {
             key: format!("tb1/m/{:08x}", number >> 32),
@@ -71,12 +72,12 @@ impl Cap {
 }
 
 impl Budget {
-    /// What tells it from another handler's, and from another group's.
+    /// Distinguishes the budget from those of other handlers and groups.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Looks, without taking a turn. A record that does not decode is none.
+    /// Peeks without taking a turn. A record that does not decode counts as empty.
     ///
     /// # Errors
     /// When the host refuses.
@@ -90,7 +91,7 @@ impl Budget {
     /// Takes a turn.
     ///
     /// # Errors
-    /// As for any update of shared data.
+    /// Any error of an update of shared data.
     pub fn take(&self, host: &(impl SharedData + Metrics), now: UnixMillis) -> Result<Turn, StoreError> {
         if self.most == 0 {
             return Ok(Turn::Free);
@@ -105,7 +106,7 @@ impl Budget {
         })
     }
 
-    /// Gives back a turn that was taken `at` and is not used.
+    /// Gives back a turn that was taken at `at` and is not used.
     ///
     /// # Errors
     /// As for any update of shared data.
@@ -127,10 +128,10 @@ impl Budget {
         Ok(Record::decode(read(host, &self.key)?).unwrap_or_default().tally)
     }
 
-    /// Makes `link` the tally that counts the excess, unless somebody has put another one in the place of `seen`.
+    /// Makes `link` the tally that counts the excess, unless another VM has replaced `seen` since.
     ///
     /// # Errors
-    /// As for any update of shared data.
+    /// Any error of an update of shared data.
     pub fn link(&self, host: &(impl SharedData + Metrics), seen: Option<Link>, link: Link) -> Result<bool, StoreError> {
         self.change(host, |record| {
             let is_unchanged = record.tally == seen;
@@ -149,7 +150,7 @@ impl Budget {
         update(host, &self.key, |stored| {
             let mut record = Record::decode(stored).unwrap_or_else(|corrupt| {
                 host.count(Metric::CorruptRecords);
-                log::error!("{}: {corrupt}; it begins anew", self.key);
+                log::error!("{}: {corrupt}; it is replaced", self.key);
                 Record::default()
             });
             let (is_changed, result) = step(&mut record);
@@ -158,7 +159,7 @@ impl Budget {
     }
 }
 
-/// One from further ahead than a window was made by a clock that has been set right since.
+/// A time further in the future than a window was stored by a wrong clock that has been corrected since.
 fn is_recent(at: UnixMillis, now: UnixMillis) -> bool {
     now.since(at) < WINDOW_MS && at.since(now) < WINDOW_MS
 }
@@ -204,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_no_limit_and_writes_nothing() {
+    fn zero_means_no_limit_and_writes_nothing() {
         let host = MemoryHost::default();
         assert!((0..1000).all(|_| cap(0).take(&host, UnixMillis(0)) == Ok(Turn::Free)));
         assert_eq!(host.key_count(), 0);
     }
 
     #[test]
-    fn management_events_have_a_cap_only_where_one_is_asked_for() {
+    fn management_events_have_a_cap_only_if_it_is_configured() {
         let management = EventKind::KeyEvent;
         let host = MemoryHost::default();
         let free = |cap: &Cap, kind| {
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn no_kind_spends_what_another_needs() {
+    fn each_kind_has_its_own_budget() {
         let crossing = |subject| {
             let crossed = Crossed { subject, ..Crossed::default() };
             Event { crossed: Some(Box::new(crossed)), ..event(EventKind::TriggerExceeded) }
@@ -245,11 +246,11 @@ mod tests {
             let free = (0..9).filter(|_| budget.take(&host, UnixMillis(0)) == Ok(Turn::Free)).count();
             assert_eq!(free, 2, "{event:?}");
         }
-        assert_eq!(host.key_count(), kinds.len(), "a value each");
+        assert_eq!(host.key_count(), kinds.len(), "one value each");
     }
 
     #[test]
-    fn a_turn_that_is_given_back_can_be_taken_again() {
+    fn a_returned_turn_can_be_taken_again() {
         let host = MemoryHost::default();
         let cap = cap(1);
         cap.take(&host, UnixMillis(5)).unwrap();
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_foreign_bytes_begins_anew() {
+    fn a_record_of_foreign_bytes_is_replaced() {
         let host = MemoryHost::default();
         let cap = cap(1);
         host.put(&cap.key, b"not ours").unwrap();

@@ -1,9 +1,9 @@
-//! Cool-downs: of events with the same cause, one message per period.
+//! Cool-downs: events with the same cause send one message per period.
 //!
-//! Claims live in a table of fixed size in shared data: [`BUCKETS`] values of up to [`CLAIMS_PER_BUCKET`] claims.
+//! Claims are in a table of fixed size in shared data: [`BUCKETS`] values with up to [`CLAIMS_PER_BUCKET`] claims each.
 //!
-//! A claim is made before its message goes out, by compare-and-swap, so that of concurrent workers one sends. A full
-//! bucket gives up its oldest claim, which is counted.
+//! A claim is made by compare-and-swap before its message goes out, so only one of several concurrent workers sends. A
+//! full bucket evicts its oldest claim, which is counted.
 
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -12,17 +12,18 @@ use crate::base::{UnixMillis, record};
 use crate::delivery::{CauseDigest, Claim, outbox};
 use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update};
 
-/// Buckets of the table.
+/// The number of buckets.
 pub const BUCKETS: u16 = 512;
 
-/// Claims that a bucket holds.
+/// The number of claims in a bucket.
 pub const CLAIMS_PER_BUCKET: usize = 16;
 
 const VERSION: u8 = 2;
 
-/// The MD5 of a webhook request in Tyk's form: the wire form of Go's HTTP client, without the configured headers.
+/// The MD5 of a webhook request in Tyk's form: the request as Go's HTTP client would write it, without the configured
+/// headers.
 ///
-/// The body counts for GET too, which sends none: without it all events of a handler would be one.
+/// The body counts for GET, too, although GET sends none: otherwise all events of a handler would have the same cause.
 pub fn request_checksum(method: &str, path_and_query: &str, host: &str, body: &str) -> [u8; 16] {
     let mut md5 = Md5::new();
     md5.update(format!(
@@ -33,12 +34,12 @@ pub fn request_checksum(method: &str, path_and_query: &str, host: &str, body: &s
     md5.finalize().into()
 }
 
-/// What is known of a claim that somebody has.
+/// A claim that another message holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveClaim {
     /// When its period ends.
     pub until: UnixMillis,
-    /// Where the events are counted that it holds back, if they are.
+    /// The tally that counts the events it holds back, if there is one.
     pub tally: Option<outbox::Slot>,
 }
 
@@ -47,7 +48,7 @@ fn bucket_key(digest: &[u8; 16]) -> String {
     format!("tb1/c/{}", u16::from_le_bytes([low, high]) % BUCKETS)
 }
 
-/// The claim of a message of this cause that went out less than its period ago. A bucket that does not decode has none.
+/// Peeks at the claim of a cause, if its period has not ended. A bucket that does not decode counts as empty.
 ///
 /// # Errors
 /// When the host refuses.
@@ -57,8 +58,8 @@ pub fn look(host: &impl SharedData, cause: CauseDigest, now: UnixMillis) -> Resu
     Ok(live.map(|entry| LiveClaim { until: entry.until, tally: entry.tally }))
 }
 
-/// Makes `tally` the place where a claim (by its cause and end) counts what it holds back, unless that has changed from
-/// what was `seen`: then the inner error is what is there. A claim that is gone is left alone.
+/// Makes `tally` the tally of a claim, which is given by its cause and end. If the claim's tally is no longer `seen`,
+/// the inner error is the current one. A claim that no longer exists is not changed.
 ///
 /// # Errors
 /// As for any update of shared data.
@@ -82,13 +83,13 @@ pub fn link(
     })
 }
 
-/// Claims a cause for `period_ms` from `now`. `None`: somebody else has it.
+/// Claims a cause for `period_ms` from `now`. `None` means that another message has claimed it.
 ///
-/// A bucket that does not decode begins anew, which is counted: the worst that comes of it is a message too early, and
-/// leaving it would be a flood.
+/// A bucket that does not decode is replaced, and this is counted. Replacing it can at worst send a message too early.
+/// Leaving it would cause a flood of messages.
 ///
 /// # Errors
-/// As for any update of shared data; nothing is claimed then.
+/// Any error of an update of shared data. Nothing is claimed then.
 pub fn claim(
     host: &(impl SharedData + Metrics),
     cause: CauseDigest,
@@ -99,7 +100,7 @@ pub fn claim(
     let (claimed, evicted) = update(host, &bucket_key(&cause.0), |stored| {
         let mut bucket = Bucket::decode(stored).unwrap_or_else(|corrupt| {
             host.count(Metric::CorruptRecords);
-            log::error!("{corrupt}; it begins anew");
+            log::error!("{corrupt}; it is replaced");
             Bucket::default()
         });
         if bucket.find(&cause.0).is_some_and(|entry| entry.is_live(now)) {
@@ -116,10 +117,10 @@ pub fn claim(
     Ok(claimed.then_some(Claim { digest: cause.0, at: now.0 }))
 }
 
-/// Gives a claim back, unless it has ended or been made anew since.
+/// Releases a claim, unless it has ended or was claimed again since.
 ///
 /// # Errors
-/// As for any update of shared data; the claim then lasts until its period ends.
+/// Any error of an update of shared data. The claim then lasts until its period ends.
 pub fn release(host: &(impl SharedData + Metrics), claim: &Claim) -> Result<(), StoreError> {
     update(host, &bucket_key(&claim.digest), |stored| {
         let mut bucket = Bucket::decode(stored)?;
@@ -138,7 +139,7 @@ struct ClaimEntry {
 }
 
 impl ClaimEntry {
-    /// A claim from further ahead than it is long was made by a clock that has been set right since.
+    /// A claim that ends further in the future than its period was made by a wrong clock that has been corrected since.
     fn is_live(&self, now: UnixMillis) -> bool {
         now < self.until && self.at.since(now) <= self.until.since(self.at)
     }
@@ -163,7 +164,7 @@ impl Bucket {
         self.claims.iter().find(|entry| entry.digest == *digest)
     }
 
-    /// Drops the oldest claims until one more fits; returns how many.
+    /// Evicts the oldest claims until one more fits. Returns the number of evicted claims.
     fn make_room(&mut self) -> u64 {
         let mut evicted = 0_u64;
         while self.claims.len() >= CLAIMS_PER_BUCKET {
@@ -192,11 +193,11 @@ pub mod tests {
     }
 
     #[test]
-    fn the_checksum_is_tyks() {
+    fn the_checksum_is_the_same_as_tyks() {
         tyks_checksum();
     }
 
-    /// The vector of Tyk's own test of its webhook handler.
+    /// The example of Tyk's own test of its webhook handler.
     pub fn tyks_checksum() {
         let fields = [
             r#""event": "QuotaExceeded","#,
@@ -223,14 +224,14 @@ pub mod tests {
     }
 
     #[test]
-    fn handlers_and_kinds_do_not_silence_each_other() {
+    fn handlers_and_kinds_do_not_suppress_each_other() {
         let checksum = request_checksum("POST", "/", "a.test", "{}");
         assert_ne!(CauseDigest::new("a", 1, checksum), CauseDigest::new("b", 1, checksum));
         assert_ne!(CauseDigest::new("a", 1, checksum), CauseDigest::new("a", 2, checksum));
     }
 
     #[test]
-    fn a_released_claim_can_be_made_again_and_a_newer_one_is_left_alone() {
+    fn a_released_claim_can_be_made_again_and_a_newer_one_stays() {
         let host = MemoryHost::default();
         let first = claim(&host, cause(1), 10, UnixMillis(5)).unwrap().unwrap();
         release(&host, &first).unwrap();
@@ -254,7 +255,7 @@ pub mod tests {
     }
 
     #[test]
-    fn a_bucket_of_foreign_bytes_begins_anew() {
+    fn a_bucket_of_foreign_bytes_is_replaced() {
         let host = MemoryHost::default();
         host.put(&bucket_key(&cause(1).0), b"not ours").unwrap();
         assert!(!is_claimed(&host, cause(1), UnixMillis(0)).unwrap());

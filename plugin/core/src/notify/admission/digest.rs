@@ -1,8 +1,8 @@
-//! Digests: one message for events that a cool-down or a cap held back.
+//! Digests: one message for the events that a cool-down or a cap held back.
 //!
-//! The count is a [`Tally`] in a slot of the outbox, where it survives the VM that began it. A VM that holds an event back
-//! adds to it, by compare-and-swap; when its time is over, the dispatching VM puts the message in its place, by another,
-//! so that every event is in one digest or the next.
+//! The count is a [`Tally`] in a slot of the outbox, so it survives the VM that started it. A VM that holds an event
+//! back adds to it by compare-and-swap. When the tally's time is over, the dispatching VM replaces it by its message
+//! with another compare-and-swap. So every event is in exactly one digest.
 
 use serde_json::Value;
 use thiserror::Error;
@@ -18,13 +18,13 @@ use crate::notify::handler::Handler;
 use crate::notify::{Form, Notifications, Recipient, message};
 use crate::observe::Occurrence;
 
-/// Bytes of one value of an event that a tally keeps: it is written again for every event that it counts.
+/// Maximum bytes of one value of an event in a tally, which is written again for every event that it counts.
 const MAX_VALUE_BYTES: usize = 512;
 
-/// Crossed thresholds that a digest names. Those beyond are a number.
+/// The maximum number of crossed thresholds that a digest lists. It counts the others.
 pub const MAX_NAMED: usize = 1000;
 
-/// Bytes that the names in a digest take together.
+/// Maximum bytes of all listed crossings together.
 const MAX_NAMED_BYTES: usize = 128 * 1024;
 
 /// A tally that has counted `event`.
@@ -61,10 +61,10 @@ pub fn begin(
     }
 }
 
-/// Puts a tally into a slot of its own.
+/// Puts a tally into its own slot.
 ///
 /// # Errors
-/// When no slot is free for this share, or shared data fails.
+/// No slot is free for this share, or shared data fails.
 pub fn hold(
     tally: Tally,
     host: &(impl SharedData + Metrics),
@@ -80,7 +80,7 @@ pub fn hold(
     Ok(Link { slot, until })
 }
 
-/// The event that a tally's message tells of.
+/// The event that a tally's message reports.
 fn event(tally: &Tally, now: UnixMillis) -> Option<Event> {
     let kind = EventKind::from_name(&tally.event)?;
     let mut meta = Meta {
@@ -102,14 +102,14 @@ fn event(tally: &Tally, now: UnixMillis) -> Option<Event> {
     Some(Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new(), management, crossed: None })
 }
 
-/// A text of an event, short enough to be kept.
+/// A text of an event, cut to the size for tallies.
 fn short(text: &str) -> String {
     cut(text, MAX_VALUE_BYTES).to_owned()
 }
 
-/// What a digest says of a crossed threshold. No email shows a key.
+/// A crossed threshold in the form for digests. No email shows a key.
 fn named(event: &Event, is_email: bool) -> Option<Crossed> {
-    let crossed = event.crossed.as_deref()?;
+    let crossed = event.crossed.as_deref().filter(|_| event.kind == EventKind::TriggerExceeded)?;
     let key = if is_email && !crossed.key.is_empty() { &event.fingerprint } else { &crossed.key };
     Some(Crossed {
         key: short(key),
@@ -120,16 +120,16 @@ fn named(event: &Event, is_email: bool) -> Option<Crossed> {
     })
 }
 
-/// Bytes that a crossing takes in a tally, at most.
+/// Maximum bytes of a crossing in a tally.
 fn size(crossed: &Crossed) -> usize {
     let texts = [&crossed.key, &crossed.alias, &crossed.org_id, &crossed.api_id, &crossed.trigger_limit];
     texts.into_iter().fold(32_usize, |sum, text| sum.saturating_add(text.len()))
 }
 
-/// Counts an event in a tally; `false` where it has become a message since.
+/// Counts an event in a tally; `false` if the tally has become a message since.
 ///
 /// # Errors
-/// As for any update of shared data.
+/// Any error of an update of shared data.
 pub fn count(
     host: &(impl SharedData + Metrics),
     link: Link,
@@ -152,14 +152,14 @@ pub fn count(
     })
 }
 
-/// How long after its time a tally waits for a VM of its configuration: several can share a `vm_id`.
+/// How long a tally waits after its time for a VM of its own configuration; several configurations can share a `vm_id`.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Puts the message in the tally's place. `None`: the tally is not there any more, or is another configuration's, or its
+/// Replaces a tally by its message. `None` if the tally is no longer there, belongs to another configuration, or its
 /// handler was removed.
 ///
 /// # Errors
-/// As for any update of shared data; the tally then stays.
+/// Any error of an update of shared data. The tally stays then.
 pub fn close(
     host: &impl Host,
     notifications: &Notifications,
@@ -171,7 +171,7 @@ pub fn close(
         Some(DigestError::Foreign)
     } else if notifications.handlers.find(&seen.handler).is_none() {
         log::warn!(
-            "{}: removed from the configuration: a digest of {} events is not sent",
+            "{}: an update removed this handler: its digest of {} events is not sent",
             seen.handler.name,
             seen.suppressed
         );
@@ -204,7 +204,7 @@ pub fn close(
     Ok(None)
 }
 
-/// A payload in the form of its kind, with the count in the place of what a single event says.
+/// A payload in the form of its type, with the counts instead of a single event's data.
 fn management(kind: EventKind, meta: &Meta, now: UnixMillis) -> Management {
     let names = match kind.is_portal() {
         true => ["Suppressed", "FirstSeen", "LastSeen"],
@@ -225,27 +225,27 @@ fn management(kind: EventKind, meta: &Meta, now: UnixMillis) -> Management {
     }
 }
 
-/// Why a tally's message cannot be written.
+/// Why the message of a tally cannot be made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 enum DigestError {
-    #[error("its configuration is gone")]
+    #[error("its configuration no longer exists")]
     Foreign,
-    #[error("its handler does something else now")]
+    #[error("an update changed the kind of its handler")]
     OtherHandler,
-    #[error("there is no such event any more")]
+    #[error("its event type no longer exists")]
     NoEvent,
     #[error(transparent)]
     Content(#[from] ContentError),
 }
 
-/// The message of a digest: a digest of emails is an email.
+/// Makes the message of a digest. A digest of emails is an email.
 fn compose(notifications: &Notifications, tally: &Tally, now: UnixMillis) -> Result<Delivery, DigestError> {
     let handler = notifications.handlers.find(&tally.handler).ok_or(DigestError::OtherHandler)?;
     let channel = handler.action.channel().ok_or(DigestError::OtherHandler)?;
     let event = event(tally, now).ok_or(DigestError::NoEvent)?;
     let content = match (&channel.form, &tally.to) {
         (Form::Webhook(webhook), None) => {
-            let rendered = notifications.templates.render(&webhook.template, &event).map_err(ContentError::Template)?;
+            let rendered = notifications.templates.render(&webhook.template, &event).map_err(ContentError::from)?;
             webhook_request(webhook, rendered)
         }
         (Form::Email(Recipient::Fixed(to)), Some(_)) => {

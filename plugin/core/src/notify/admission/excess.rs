@@ -1,4 +1,4 @@
-//! What becomes of a message that is held back: it is counted, in a tally where a digest reports it.
+//! Counts messages that are held back, in a tally if a digest reports them.
 
 use crate::base::UnixMillis;
 use crate::delivery::{CauseDigest, Delivery, Link, ReserveError, Share, Slot, outbox};
@@ -9,7 +9,7 @@ use crate::notify::admission::{Admission, MAX_LOOKS, digest, share_of};
 use crate::notify::{Form, MessageOutcome, Recipient, cooldown};
 
 impl<H: Host> Admission<'_, H> {
-    /// A message of the same cause went out less than its period ago.
+    /// The outcome of a message that a cool-down holds back.
     pub(super) fn suppressed(&self, live: &LiveClaim) -> MessageOutcome {
         let Admission { host, channel, cause, now, .. } = *self;
         host.count(Metric::Suppressed);
@@ -24,7 +24,7 @@ impl<H: Host> Admission<'_, H> {
         })
     }
 
-    /// The handler has sent as many messages in the last minute as its cap allows.
+    /// The outcome of a message that the handler's cap holds back.
     pub(super) fn capped(&self, seen: Option<Link>) -> MessageOutcome {
         self.host.count(Metric::Capped);
         self.tally_of_handler(seen, MessageOutcome::Capped)
@@ -33,7 +33,7 @@ impl<H: Host> Admission<'_, H> {
     /// Counts the event in the handler's own tally for its group.
     fn tally_of_handler(&self, seen: Option<Link>, outcome: MessageOutcome) -> MessageOutcome {
         let Admission { host, notifications, handler, event, now, ref budget, .. } = *self;
-        // There are few of these: the configuration says how many.
+        // There are few of these tallies: the configuration bounds their number.
         let share = if share_of(event) == Share::All { Share::All } else { Share::Management };
         let group = notifications.group(event);
         let cause = CauseDigest::new(&handler.name, group, u128::from(budget.number()).to_le_bytes());
@@ -42,8 +42,8 @@ impl<H: Host> Admission<'_, H> {
         })
     }
 
-    /// Counts the event in the tally that is linked, or in a new one, which is then linked in the place of the old. `link`
-    /// returns the one that it found instead. Returns `outcome`, unless there was no room for the count.
+    /// Counts the event in the linked tally, or in a new one, which then replaces the link. `link` returns the tally
+    /// that it found instead. Returns `outcome`, unless there was no room for a tally.
     fn tally(
         &self,
         cause: CauseDigest,
@@ -56,14 +56,14 @@ impl<H: Host> Admission<'_, H> {
         let to = match &channel.form {
             Form::Webhook(_) => None,
             Form::Email(Recipient::Fixed(to)) => Some(&to.address),
-            // One digest cannot be for several.
+            // One digest cannot have several recipients.
             Form::Email(Recipient::Developer) => return outcome,
         };
         let mut own = None;
         for _ in 0..MAX_LOOKS {
             match seen.map(|link| digest::count(host, link, cause, event)) {
                 Some(Ok(true)) => {
-                    // Unless it is a digest of its own by now.
+                    // Unless it has already become a digest.
                     if let Some(Link { slot, .. }) = own
                         && let Err(error) = outbox::finish(host, slot, &Delivery::id_of(&event.id, &handler.name))
                     {
@@ -89,7 +89,7 @@ impl<H: Host> Admission<'_, H> {
             };
             match link(seen, mine) {
                 Ok(Err(found)) if found != seen => seen = found,
-                // It stands: linked, or by itself, as a digest of one event.
+                // The tally stays: linked, or unlinked as a digest of one event.
                 Ok(_) => return outcome,
                 Err(error) => {
                     self.log(log::Level::Error, &format!("has a digest of its own: {error}"));

@@ -1,29 +1,29 @@
-//! Events like one that was held back by cool-downs a moment ago: they are counted without being rendered.
+//! Repeated events that cool-downs hold back. They are counted without being rendered.
 //!
-//! A message is rendered from its event, and an event is made of a few facts about the request, the time and an id. What
-//! cool-downs compare has neither the time nor the id in it. So where all messages of an event are held back, those of an
-//! event with the same facts are too, until the first of the cool-downs ends. The facts themselves are compared, not a
-//! digest of them, so that no client can choose some that are taken for others.
+//! A message is rendered from its event, and an event is made from a few facts about the request, the time and an id.
+//! Cool-downs compare neither the time nor the id. So if all messages of an event are held back, those of an event with
+//! the same facts are held back, too, until the first of the cool-downs ends. The facts themselves are compared, not a
+//! hash, so no client can choose facts that match another event's.
 //!
-//! A VM forgets this at every tick, because a claim ends early where its message could not be delivered.
+//! A VM forgets these events at every tick, because a claim ends early if its message could not be delivered.
 
 use crate::base::UnixMillis;
 use crate::notify::incident::{Incident, Scene};
 use crate::notify::outcome::MessageOutcome;
 
-/// Events that are remembered.
+/// The maximum number of stored events.
 const MAX_EVENTS: usize = 64;
 
-/// Events with more facts are not.
+/// Events with more facts are not stored.
 const MAX_BYTES: usize = 1024;
 
-/// What one VM knows.
+/// The repeated events that one VM knows.
 #[derive(Debug, Default)]
 pub struct Repeats {
     events: Vec<Repeat>,
-    /// Which one gives way to the next.
+    /// The index of the entry that is replaced next.
     next: usize,
-    /// The facts of the event that is looked at; empty where they are not all there is to it.
+    /// The facts of the current event; empty if it has other facts, too.
     facts: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ struct Repeat {
     messages: u64,
 }
 
-/// Messages of one event, all of which are held back until a time.
+/// The messages of one event, all of which are held back until a certain time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
     messages: u64,
@@ -44,7 +44,7 @@ pub struct HeldBack {
 }
 
 impl HeldBack {
-    /// Adds the message to one more handler.
+    /// Adds the outcome at one more handler.
     pub fn add(&mut self, outcome: MessageOutcome) {
         match outcome {
             MessageOutcome::Suppressed { until: Some(until) } => {
@@ -57,7 +57,7 @@ impl HeldBack {
 }
 
 impl Repeats {
-    /// How many messages of an event are held back, if all are and this VM knows it.
+    /// The number of held-back messages of an event, if all are held back and this VM knows it.
     pub fn held_back(&mut self, scene: &Scene<'_>, incident: &Incident, origin: &str, now: UnixMillis) -> Option<u64> {
         self.facts.clear();
         add_facts(&mut self.facts, scene, incident, origin);
@@ -65,7 +65,7 @@ impl Repeats {
         (known.seen <= now && now < known.until).then_some(known.messages)
     }
 
-    /// What became of the messages of the event that was looked at last.
+    /// Stores the outcome of the current event's messages.
     pub fn remember(&mut self, held_back: &HeldBack, now: UnixMillis) {
         let Some(until) = held_back.until.filter(|_| !held_back.has_others && !self.facts.is_empty()) else { return };
         let facts = std::mem::take(&mut self.facts);
@@ -81,18 +81,17 @@ impl Repeats {
         self.next = self.next.saturating_add(1).checked_rem(MAX_EVENTS).unwrap_or_default();
     }
 
-    /// Forgets all of them.
     pub fn clear(&mut self) {
         self.events.clear();
         self.next = 0;
     }
 }
 
-/// Everything that an event shows besides its time and id; nothing where it shows more.
+/// Collects all facts that an event shows besides its time and id; empty if it shows more.
 fn add_facts(facts: &mut Vec<u8>, scene: &Scene<'_>, incident: &Incident, origin: &str) {
     let Scene { api, request, caller } = scene;
     let Incident::Refusal { outcome, .. } = incident else { return };
-    // What a session says of itself is shown too.
+    // Events also show the session's alias, tags and metadata.
     if caller.about().is_some() {
         return;
     }
@@ -117,7 +116,7 @@ mod tests {
 
     const HELD_BACK: MessageOutcome = MessageOutcome::Suppressed { until: Some(UnixMillis(5000)) };
 
-    /// An event of this path, origin and outcome, seen by one VM.
+    /// An event with this path, origin and outcome, seen by one VM.
     fn held_back(
         repeats: &mut Repeats,
         (path, origin, outcome): (&str, &str, RequestOutcome),
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_differs_in_anything_that_is_shown_is_another() {
+    fn an_event_that_differs_in_any_shown_fact_is_another() {
         let mut repeats = Repeats::default();
         held_back(&mut repeats, EVENT, 0);
         remember(&mut repeats, &[HELD_BACK], 0);
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_handler_takes_or_a_digest_counts_is_not_remembered() {
+    fn an_event_that_a_handler_takes_or_a_digest_counts_is_not_stored() {
         let in_digest = MessageOutcome::Suppressed { until: None };
         for fates in [
             &[HELD_BACK, MessageOutcome::Taken][..],

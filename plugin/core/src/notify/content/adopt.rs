@@ -1,7 +1,7 @@
-//! What an update of the configuration makes of the messages that are still held.
+//! Adapts held messages to an updated configuration.
 //!
-//! They go where their handler sends now, with its present headers and secrets, as often as is configured now. What they
-//! say stays as it was written. A handler that was removed sends nothing more.
+//! A message goes to the current target of its handler, with the current headers and secrets, and is retried by the
+//! current policy. Its text stays as it was written. A removed handler sends nothing more.
 
 use super::{Content, WebhookRequest};
 use crate::base::UnixMillis;
@@ -9,7 +9,7 @@ use crate::delivery::Delivery;
 use crate::notify::Notifications;
 use crate::notify::handler::{Channel, Form, Recipient, Webhook};
 
-/// The message as this configuration sends it; `None` where it has no such handler.
+/// The message as this configuration sends it; `None` if it no longer has the handler.
 pub fn adopt(notifications: &Notifications, delivery: Delivery, now: UnixMillis) -> Option<Delivery> {
     let Notifications { handlers, mail, placement, delivery: policy, .. } = notifications;
     let handler = handlers.find(&delivery.handler)?;
@@ -19,13 +19,13 @@ pub fn adopt(notifications: &Notifications, delivery: Delivery, now: UnixMillis)
         (Form::Email(to), Content::Email(mut email)) => {
             email.account = mail.as_ref()?.backend.account.clone();
             if let Recipient::Fixed(to) = to {
-                email.letter.to = to.clone();
+                email.message.to = to.clone();
             }
             Content::Email(email)
         }
         _ => return None,
     };
-    // Another receiver has not been asked yet.
+    // The new receiver has not got an attempt yet.
     let is_elsewhere = target.endpoint != delivery.target.endpoint;
     let (attempts, first_attempt, due, decided) = match is_elsewhere {
         true => (0, 0, now.0, now.0),
@@ -46,7 +46,7 @@ pub fn adopt(notifications: &Notifications, delivery: Delivery, now: UnixMillis)
     })
 }
 
-/// The body was written in its own format, whatever the handler's template is now.
+/// The body keeps the format in which it was written, even if the handler's template has changed.
 fn readdressed(webhook: &Webhook, request: WebhookRequest) -> WebhookRequest {
     let is_type = |(name, _): &(String, String)| name == "content-type";
     let written = request.headers.into_iter().find(is_type).filter(|_| webhook.has_body());

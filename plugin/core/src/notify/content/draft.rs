@@ -1,4 +1,4 @@
-//! A message before it is known whether it may go out.
+//! A message before its admission is decided.
 
 use thiserror::Error;
 
@@ -9,16 +9,16 @@ use crate::notify::content::Email;
 use crate::notify::content::mail::templates::{
     EmailFacts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP,
 };
-use crate::notify::content::template::Rendered;
+use crate::notify::content::template::{RenderError, Rendered};
 use crate::notify::{Channel, Content, Form, Mail, Notifications, Recipient, Webhook, WebhookRequest};
 
-/// Why a message cannot be written.
+/// Why a message cannot be made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ContentError {
-    /// A template failed; which one, and why.
+    /// A template failed.
     #[error("{0}")]
-    Template(String),
-    /// The key's metadata has no address to write to.
+    Template(#[from] RenderError),
+    /// The key's metadata has no valid address.
     #[error("meta_data.email of the key {0}")]
     Address(AddressError),
     /// The configuration has no `email_backend`.
@@ -26,23 +26,23 @@ pub enum ContentError {
     NoMail,
 }
 
-/// A message that is not written yet, where that is work.
+/// A message whose content is written only after admission, if writing it is expensive.
 pub struct Draft<'n> {
-    /// The MD5 of the request that the message is, with what is volatile blanked: alike for two messages of one cause.
+    /// The MD5 of the message's request with volatile values blanked. It is the same for two messages of one cause.
     pub checksum: [u8; 16],
     unwritten: Unwritten<'n>,
 }
 
-/// An email takes three templates, too much for what is only counted: it is written when it can go out.
+/// An email needs three templates, too much for an event that is only counted. So it is written after admission.
 enum Unwritten<'n> {
     Webhook(&'n Webhook, Rendered),
     Email { mail: &'n Mail, name: &'static str, to: Mailbox },
 }
 
-/// What a channel is to send of an event; `None` where there is no one to send it to.
+/// The message that a channel sends for an event; `None` if there is no recipient.
 ///
 /// # Errors
-/// When it cannot be written.
+/// The message cannot be made.
 pub fn draft<'n>(
     notifications: &'n Notifications,
     channel: &'n Channel,
@@ -50,7 +50,7 @@ pub fn draft<'n>(
 ) -> Result<Option<Draft<'n>>, ContentError> {
     let (stable, unwritten) = match &channel.form {
         Form::Webhook(webhook) => {
-            let rendered = notifications.templates.render(&webhook.template, event).map_err(ContentError::Template)?;
+            let rendered = notifications.templates.render(&webhook.template, event)?;
             (rendered.stable().to_owned(), Unwritten::Webhook(webhook, rendered))
         }
         Form::Email(recipient) => {
@@ -68,10 +68,10 @@ pub fn draft<'n>(
 }
 
 impl Draft<'_> {
-    /// Writes it.
+    /// Writes the content.
     ///
     /// # Errors
-    /// When a template fails.
+    /// A template fails.
     pub fn write(self, event: &Event) -> Result<Content, ContentError> {
         match self.unwritten {
             Unwritten::Webhook(webhook, rendered) => Ok(webhook_request(webhook, rendered)),
@@ -80,7 +80,7 @@ impl Draft<'_> {
     }
 }
 
-/// What a webhook sends of this.
+/// The content of a webhook with this body.
 pub fn webhook_request(webhook: &Webhook, rendered: Rendered) -> Content {
     Content::Webhook(WebhookRequest {
         method: webhook.method.to_owned(),
@@ -90,22 +90,22 @@ pub fn webhook_request(webhook: &Webhook, rendered: Rendered) -> Content {
     })
 }
 
-/// An email to this recipient.
+/// Makes an email to this recipient.
 ///
 /// # Errors
-/// When a template fails.
+/// A template fails.
 pub fn email(mail: &Mail, name: &str, event: &Event, to: Mailbox) -> Result<Content, ContentError> {
-    let letter = mail.letter(name, &EmailFacts::of_event(event), to).map_err(ContentError::Template)?;
-    Ok(Content::Email(Box::new(Email { account: mail.backend.account.clone(), letter })))
+    let message = mail.message(name, &EmailFacts::of_event(event), to)?;
+    Ok(Content::Email(Box::new(Email { account: mail.backend.account.clone(), message })))
 }
 
-/// Who gets an email about an event.
+/// The recipient of an email about an event.
 fn mailbox(recipient: &Recipient, event: &Event) -> Result<Option<Mailbox>, ContentError> {
     match recipient {
         Recipient::Fixed(to) => Ok(Some(to.clone())),
         Recipient::Developer => match &event.management {
             Some(management) => Ok(management.concerned.clone()),
-            // An organisation's threshold is no business of the client whose request crossed it.
+            // The client whose request crossed an organisation's threshold is not notified of it.
             None if event.meta.key.is_empty() => Ok(None),
             None => event.meta.meta_data.get("email").map(|email| mailbox_of_key(email, event)).transpose(),
         },
@@ -117,7 +117,7 @@ fn mailbox_of_key(email: &str, event: &Event) -> Result<Mailbox, ContentError> {
     Ok(Mailbox { address, name: Name::lossy(&event.meta.alias) })
 }
 
-/// The email's name in `email_templates`: a developer is told in other words than the operator of the portal.
+/// The email's name in `email_templates`. Developers get other texts than the operator of the portal.
 fn template_name(kind: EventKind, recipient: &Recipient) -> &'static str {
     match (recipient, kind) {
         (Recipient::Developer, EventKind::UserRegistered) => USER_SIGN_UP,
@@ -128,9 +128,9 @@ fn template_name(kind: EventKind, recipient: &Recipient) -> &'static str {
     }
 }
 
-/// What is alike for two emails of one cause: their recipient, and what they say but for volatile values. An email says
-/// less than its event, so two of these are told apart by more: a management event's whole payload, and of a threshold
-/// whose it is and which.
+/// A text that is the same for two emails of one cause: the recipient and the email without volatile values. An email
+/// shows less than its event, so more is included: the whole payload of a management event, and the subject and
+/// threshold of a crossing.
 fn cause_of_email(mail: &Mail, name: &str, event: &Event, to: &Mailbox) -> Result<String, ContentError> {
     let text = match &event.management {
         Some(management) => management.stable.clone(),
@@ -139,7 +139,7 @@ fn cause_of_email(mail: &Mail, name: &str, event: &Event, to: &Mailbox) -> Resul
             let facts = EmailFacts::of_event(&stable);
             let meta = Meta { usage_percentage: String::new(), ..event.meta.clone() };
             let facts = EmailFacts { meta: Some(&meta), ..facts };
-            let draft = mail.templates.draft(name, &facts).map_err(ContentError::Template)?;
+            let draft = mail.templates.draft(name, &facts)?;
             let Meta { org_id, key, api_id, trigger_limit, .. } = &meta;
             let threshold = if trigger_limit.is_empty() { None } else { Some([org_id, key, api_id, trigger_limit]) };
             format!("{threshold:?}\n{draft:?}")

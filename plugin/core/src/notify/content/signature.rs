@@ -1,4 +1,4 @@
-//! Signatures by [Standard Webhooks](https://www.standardwebhooks.com): `webhook-id`, `webhook-timestamp` and
+//! Signatures as in [Standard Webhooks](https://www.standardwebhooks.com): `webhook-id`, `webhook-timestamp` and
 //! `webhook-signature`.
 
 use std::fmt;
@@ -15,12 +15,12 @@ const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
 
-/// The headers that are tollbell's own; a configuration cannot set them.
+/// The headers that tollbell sets itself. A configuration cannot set them.
 pub const HEADERS: [&str; 3] = [ID, TIMESTAMP, SIGNATURE];
 
 const PREFIX: &str = "whsec_";
 
-/// The lengths that the standard allows, in bytes.
+/// The lengths of secrets that the standard allows, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -33,13 +33,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct SigningKey(Vec<u8>);
 
 impl SigningKey {
-    /// From `whsec_` and base64. `None` where it is none, or empty.
+    /// Parses `whsec_` and base64. `None` for any other text, and for an empty secret.
     pub fn parse(secret: &str) -> Option<Self> {
         let key = BASE64.decode(secret.strip_prefix(PREFIX)?).ok()?;
         (!key.is_empty()).then_some(SigningKey(key))
     }
 
-    /// Whether the standard allows a secret of this length.
+    /// True if the standard allows a secret of this length.
     pub fn has_standard_length(&self) -> bool {
         LENGTHS.contains(&self.0.len())
     }
@@ -50,13 +50,13 @@ impl SigningKey {
 }
 
 impl fmt::Debug for SigningKey {
-    /// Without the secret.
+    /// The form for log lines, without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey(…)")
     }
 }
 
-/// The headers of one attempt: the id always, so that a receiver can tell a repetition, the others with any key.
+/// The headers of one attempt. The id is always set, so that a receiver recognises duplicates; the others need a key.
 pub fn headers(keys: &[SigningKey], id: &str, body: &str, now: UnixMillis) -> Vec<(String, String)> {
     let mut headers = vec![(ID.to_owned(), id.to_owned())];
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_none_and_a_key_is_never_shown() {
+    fn invalid_secrets_are_refused_and_a_key_is_never_shown() {
         for bad in ["", "whsec_", "whsec_!", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
             assert_eq!(SigningKey::parse(bad), None, "{bad}");
         }

@@ -1,7 +1,7 @@
-//! Multipart forms (RFC 7578), read strictly: what deviates is refused, since a lenient reader may see other fields
-//! than the application does.
+//! A strict reader of multipart forms (RFC 7578). It refuses all deviations, because a lenient reader may see other
+//! fields than the application.
 
-/// The parts of a header such as `form-data; name="a"`: what it begins with, then its parameters, unquoted.
+/// The parts of a header such as `form-data; name="a"`: its value, then its parameters, unquoted.
 pub(super) fn parameters(header: &str) -> impl Iterator<Item = (String, String)> {
     let mut parts = Vec::new();
     let (mut part, mut quoted, mut escaped) = (String::new(), false, false);
@@ -37,7 +37,7 @@ fn unquoted(value: &str) -> String {
     let mut chars = inner.chars().peekable();
     while let Some(c) = chars.next() {
         match (c, chars.peek()) {
-            // Old browsers put a path of theirs here, whose backslashes escape nothing.
+            // Old browsers put a file path here, whose backslashes escape nothing.
             ('\\', Some('"' | '\\')) => text.extend(chars.next()),
             _ => text.push(c),
         }
@@ -45,20 +45,20 @@ fn unquoted(value: &str) -> String {
     text
 }
 
-/// The fields that are no files.
+/// The fields that are not files.
 ///
 /// # Errors
-/// What is wrong.
+/// The reason why the form is invalid.
 pub(super) fn read(boundary: &[u8], bytes: &[u8]) -> Result<Vec<(String, String)>, &'static str> {
     let delimiter = [b"\r\n--", boundary].concat();
     let opening = delimiter.get(2..).unwrap_or_default();
-    let mut rest = bytes.strip_prefix(opening).ok_or("it does not begin with its boundary")?;
+    let mut rest = bytes.strip_prefix(opening).ok_or("it does not start with its boundary")?;
     let mut fields = Vec::new();
     loop {
         if let Some(end) = rest.strip_prefix(b"--") {
-            return if end.is_empty() || end == b"\r\n" { Ok(fields) } else { Err("something follows its end") };
+            return if end.is_empty() || end == b"\r\n" { Ok(fields) } else { Err("there is data after its end") };
         }
-        let part = rest.strip_prefix(b"\r\n").ok_or("a boundary is not a line")?;
+        let part = rest.strip_prefix(b"\r\n").ok_or("a boundary is not on a line of its own")?;
         let end = find(part, &delimiter).ok_or("a part has no end")?;
         let (part, behind) = part.split_at_checked(end).ok_or("a part has no end")?;
         fields.extend(field(part)?);
@@ -66,7 +66,7 @@ pub(super) fn read(boundary: &[u8], bytes: &[u8]) -> Result<Vec<(String, String)
     }
 }
 
-/// A part's name and value; `None` for a file.
+/// The name and value of a part; `None` for a file.
 fn field(part: &[u8]) -> Result<Option<(String, String)>, &'static str> {
     let end = find(part, b"\r\n\r\n").ok_or("a part has no headers")?;
     let (headers, value) = part.split_at_checked(end).ok_or("a part has no headers")?;
@@ -74,11 +74,11 @@ fn field(part: &[u8]) -> Result<Option<(String, String)>, &'static str> {
     let headers = std::str::from_utf8(headers).map_err(|_| "a header is not UTF-8")?;
     let (mut name, mut is_file) = (None, false);
     for line in headers.split("\r\n") {
-        let (header, content) = line.split_once(':').ok_or("a line of a part's headers is none")?;
+        let (header, content) = line.split_once(':').ok_or("a line of a part's headers is invalid")?;
         if header.eq_ignore_ascii_case("content-disposition") {
             let mut parts = parameters(content);
             if !parts.next().is_some_and(|(kind, _)| kind.eq_ignore_ascii_case("form-data")) || name.is_some() {
-                return Err("a part is not one of a form");
+                return Err("a part does not belong to a form");
             }
             for (parameter, value) in parts {
                 match parameter.to_ascii_lowercase().as_str() {
@@ -91,7 +91,7 @@ fn field(part: &[u8]) -> Result<Option<(String, String)>, &'static str> {
         } else if header.eq_ignore_ascii_case("content-transfer-encoding") {
             let plain = ["7bit", "8bit", "binary"].iter().any(|plain| content.trim().eq_ignore_ascii_case(plain));
             if !plain {
-                return Err("a part is encoded");
+                return Err("a part has a transfer encoding");
             }
         }
     }
@@ -103,7 +103,7 @@ fn field(part: &[u8]) -> Result<Option<(String, String)>, &'static str> {
     Ok(Some((name, value.to_owned())))
 }
 
-/// Where `needle` first stands.
+/// The first position of `needle`.
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len().max(1)).position(|window| window == needle)
 }

@@ -1,29 +1,29 @@
-//! The memory for bodies that are being collected: so much for all of a VM together.
+//! The memory for bodies that are being collected, shared by all exchanges of a VM.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use litemap::LiteMap;
 
-/// Bytes of all bodies together.
+/// Maximum bytes of all bodies together.
 pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// The memory. Clones are the same one.
+/// The memory. All clones share it.
 ///
-/// Where it is used up, the body that began first is given up: who begins many and ends none does not keep others from
-/// being read.
+/// If it is full, the body that began first is dropped. So a client that begins many bodies and ends none does not
+/// prevent others from being read.
 #[derive(Clone, Debug, Default)]
 pub struct BodyPool(Rc<RefCell<Bodies>>);
 
 #[derive(Debug, Default)]
 struct Bodies {
-    /// By the order in which they began.
+    /// The bodies in the order in which they began.
     by_number: LiteMap<u64, Vec<u8>>,
     begun: u64,
     bytes: usize,
 }
 
-/// One body in a pool. What it takes is given back when it is dropped.
+/// One body in a pool. Dropping it frees its memory.
 #[derive(Debug)]
 pub(super) struct Pooled {
     pool: BodyPool,
@@ -31,7 +31,7 @@ pub(super) struct Pooled {
 }
 
 impl BodyPool {
-    /// A body, which is empty.
+    /// Starts an empty body.
     pub(super) fn begin(&self) -> Pooled {
         let number = self.0.try_borrow_mut().map(|mut bodies| bodies.begin()).unwrap_or_default();
         Pooled { pool: self.clone(), number }
@@ -39,17 +39,17 @@ impl BodyPool {
 }
 
 impl Pooled {
-    /// How long it is; `None` where it had to be given up.
+    /// The length of the body; `None` if the pool dropped it.
     pub(super) fn len(&self) -> Option<usize> {
         self.pool.0.try_borrow().ok()?.by_number.get(&self.number).map(Vec::len)
     }
 
-    /// Adds to it. `false`: it had to be given up.
+    /// Adds bytes to the body. `false` means that the pool dropped it.
     pub(super) fn push(&self, chunk: &[u8]) -> bool {
         self.pool.0.try_borrow_mut().is_ok_and(|mut bodies| bodies.push(self.number, chunk))
     }
 
-    /// Takes it out; `None` where it had to be given up.
+    /// Takes the body out; `None` if the pool dropped it.
     pub(super) fn take(&self) -> Option<Vec<u8>> {
         self.pool.0.try_borrow_mut().ok()?.remove(self.number)
     }
@@ -70,7 +70,7 @@ impl Bodies {
 
     fn push(&mut self, number: u64, chunk: &[u8]) -> bool {
         while self.bytes.saturating_add(chunk.len()) > MAX_BYTES {
-            // One that is empty gives no room.
+            // Dropping an empty body would free no memory.
             let first = self.by_number.iter().find(|(_, body)| !body.is_empty()).map(|(number, _)| *number);
             let Some(first) = first else { return false };
             self.remove(first);
@@ -97,7 +97,7 @@ mod tests {
     static CHUNK: [u8; 1024 * 1024] = [b'x'; 1024 * 1024];
 
     #[test]
-    fn those_that_began_first_are_given_up() {
+    fn the_bodies_that_began_first_are_dropped() {
         let pool = BodyPool::default();
         let (awaited, stalled, ours) = (pool.begin(), pool.begin(), pool.begin());
         assert!(stalled.push(&CHUNK) && ours.push(b"ours"));
@@ -105,14 +105,14 @@ mod tests {
         assert!(others.iter().all(|other| other.push(&CHUNK)));
         assert_eq!((stalled.len(), stalled.push(b"x"), stalled.take()), (None, false, None));
         assert_eq!(ours.take(), Some(b"ours".to_vec()));
-        assert!(awaited.push(b"an answer"), "what is empty stays");
+        assert!(awaited.push(b"an answer"), "an empty body stays");
         drop((awaited, stalled, ours, others));
         assert_eq!(pool.0.borrow().bytes, 0);
         assert!(pool.0.borrow().by_number.is_empty());
     }
 
     #[test]
-    fn one_that_alone_is_too_large_is_given_up() {
+    fn a_body_that_alone_is_too_large_is_dropped() {
         let pool = BodyPool::default();
         let body = pool.begin();
         assert!((0..32).all(|_| body.push(&CHUNK)));

@@ -1,8 +1,8 @@
 //! The dashboard's API, from the OpenAPI document "Tyk Dashboard API" and the pages on key requests, portal keys and
 //! portal developers.
 //!
-//! Success is 200; most answers are `{"Status": "OK", "Message", "Meta"[, "ID"]}`, and `Message` says what was done.
-//! The classic portal's own forms are not documented, so what developers do there is not seen.
+//! Success is 200. Most answers are `{"Status": "OK", "Message", "Meta"[, "ID"]}`, and `Message` names the operation.
+//! The classic portal's own forms are not documented, so actions of developers there are not recognised.
 
 use serde_json::{Map, Value};
 
@@ -58,7 +58,7 @@ fn is_ok(seen: &Seen<'_>) -> bool {
     seen.status() == 200 && seen.response().text("/Status") == Some("OK")
 }
 
-/// Whether `Message` begins so: some have a full stop, some have not.
+/// True if `Message` begins with this text. Some messages end with a full stop, some do not.
 fn says(seen: &Seen<'_>, beginning: &str) -> bool {
     seen.response().text("/Message").is_some_and(|message| message.starts_with(beginning))
 }
@@ -85,7 +85,7 @@ fn is_key_deleted(seen: &Seen<'_>) -> bool {
     seen.status() == 200 && is_no_error(seen) && says(seen, "Key deleted")
 }
 
-/// What is granted answers with a key, with a client, or for basic authentication with a password alone.
+/// An approval answers with a key, with a client, or for basic authentication with a password alone.
 fn is_approved(seen: &Seen<'_>) -> bool {
     let granted = ["/RawKey", "/Password", "/client_id"].into_iter().any(|place| seen.response().text(place).is_some());
     seen.status() == 200 && is_no_error(seen) && granted
@@ -128,8 +128,8 @@ fn api_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     found.push(Occurrence::new(EventKind::ApiEvent, Some(ManagementAction::Delete), OrgId::OfApi, data));
 }
 
-/// A created API's ids are in the answer: `ID`, and the database's in `Meta`. Others are named by the path, which takes
-/// either; an id of 24 hex digits has the form of the database's.
+/// Adds an API's ids. For a created API they are in the answer: `ID`, and the database's id in `Meta`. Otherwise the
+/// path has one of the two; 24 hex digits are the form of the database's id.
 fn name_api(seen: &Seen<'_>, definition: &mut Map<String, Value>) {
     let response = seen.response();
     let named = seen.path("id");
@@ -145,7 +145,7 @@ fn name_api(seen: &Seen<'_>, definition: &mut Map<String, Value>) {
     }
 }
 
-/// A key as the dashboard answers: the raw key under `key_id`, unless the request named its hash.
+/// A key in the dashboard's answer: the raw key is in `key_id`, unless the request named its hash.
 fn answered(seen: &Seen<'_>, action: ManagementAction, found: &mut Vec<Occurrence>) {
     let response = seen.response();
     let text = |place| response.text(place).map(str::to_owned);
@@ -163,16 +163,16 @@ fn key_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     named(seen).tell(seen, ManagementAction::Delete, found);
 }
 
-/// The key that the path names. Unlike the gateway, the dashboard is not known to take `hashed=false` for true.
+/// The key in the path. Unlike the gateway, the dashboard is not known to treat `hashed=false` as true.
 fn named<'e>(seen: &Seen<'_>) -> Key<'e> {
     let says_no = |text: &str| ["0", "f", "false"].iter().any(|no| text.eq_ignore_ascii_case(no));
     Key::named(seen.path("key"), seen.query("hashed").is_some_and(|text| !says_no(&text)))
 }
 
-/// A request that is granted as it is made is two events.
+/// A request that is granted at once is two events.
 fn request_submitted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let mut data = request_object(seen);
-    // An older dashboard answers this instead of the request's id.
+    // An older dashboard answers with this instead of the request's id.
     set(&mut data, "id", seen.response().text("/Message").filter(|message| *message != "Data updated"));
     let is_approved = data.get("approved") == Some(&Value::Bool(true));
     let org_id = org_of_request(seen);
@@ -193,7 +193,7 @@ fn org_of_request(seen: &Seen<'_>) -> Option<String> {
     request.text("/org_id").or_else(|| request.text("/portal_developer/org_id")).map(str::to_owned)
 }
 
-/// A request that is granted makes a key, unless it is one for an OAuth client.
+/// Approving a request creates a key, unless the request is for an OAuth client.
 fn request_approved(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let response = seen.response();
     let key = response.text("/RawKey");

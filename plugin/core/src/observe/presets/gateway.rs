@@ -1,10 +1,10 @@
 //! The gateway's API, from Tyk's code (`gateway/api.go`, `server.go`, `mcp_api.go`).
 //!
-//! Success is 200 with `"status": "ok"`, or with `null` where a key was deleted with `api_id=-1`. Organisations' keys
-//! and `/keys/preview` are no events.
+//! Success is 200 with `"status": "ok"`, or with `null` after a key was deleted with `api_id=-1`. Keys of organisations
+//! and `/keys/preview` are not events.
 //!
-//! `data` of a key event is not documented. It has the form of the dashboard's own answers: `key_id` and `key_hash`,
-//! and under `data` the session; that of an API event has the form of the dashboard's API objects.
+//! `data` of a key event is not documented. It has the form of the dashboard's own answers: `key_id`, `key_hash`, and
+//! the session in `data`. `data` of an API event has the form of the dashboard's API objects.
 
 use serde_json::{Map, Value};
 
@@ -73,12 +73,12 @@ fn session<'e>(seen: &Seen<'e>) -> Option<&'e Value> {
     seen.request().json("").filter(|session| session.is_object())
 }
 
-/// What is known of a key.
+/// The known parts of a key.
 #[derive(Default)]
 pub(super) struct Key<'e> {
-    /// Raw; an empty one is none.
+    /// The raw key; `None` if it is empty.
     pub(super) raw: Option<String>,
-    /// What has not the form of a hash, or is the raw key, is none.
+    /// The hash; `None` for text that does not have the form of a hash, or that is the raw key.
     pub(super) hash: Option<String>,
     /// The operation named the key by its hash.
     pub(super) is_named_by_hash: bool,
@@ -87,13 +87,14 @@ pub(super) struct Key<'e> {
 }
 
 impl Key<'_> {
-    /// As the gateway answers: `key` is empty for basic authentication, and the hash where the request named that.
+    /// Reads the gateway's answer: `key` is empty for basic authentication, and has the hash if the request named the
+    /// key by it.
     fn answered(seen: &Seen<'_>) -> Self {
         let named = match seen.response() {
             BodyView::Json(Value::Object(_)) => seen.response().text("/key").map(str::to_owned),
             _ => text_of(seen.path("name")),
         };
-        // Tyk's code takes any value of `hashed` for true.
+        // Tyk's code takes any value of `hashed` as true.
         let by_path = Key::named(seen.path("name"), seen.query("hashed").is_some());
         if by_path.is_named_by_hash {
             return by_path;
@@ -101,8 +102,8 @@ impl Key<'_> {
         Key { raw: named, hash: seen.response().text("/key_hash").map(str::to_owned), ..Key::default() }
     }
 
-    /// One that a path names, by its hash where the request says so and the name has the form of one. Anything else can
-    /// be the raw key: it is where Tyk does not hash keys, or where `hashed` was said by mistake.
+    /// A key in a path. It counts as a hash if the request says so and the name has the form of one. Otherwise it may
+    /// be a raw key: Tyk may not hash keys, or `hashed` may be a mistake.
     pub(super) fn named(name: &str, is_hashed: bool) -> Self {
         match text_of(name) {
             Some(hash) if is_hashed && is_hash(&hash) => {
@@ -112,8 +113,8 @@ impl Key<'_> {
         }
     }
 
-    /// A key event, and, where the operation named a key by its hash, a hashed key event beside it: the former is
-    /// documented for every key, the latter is what the documentation of `event_options` has for these.
+    /// Adds a key event. If the operation named the key by its hash, it adds a hashed key event, too: the key event is
+    /// documented for every key, and the documentation of `event_options` has the other for hashed keys.
     pub(super) fn tell(self, seen: &Seen<'_>, action: ManagementAction, found: &mut Vec<Occurrence>) {
         let stated =
             [seen.response().text("/data/org_id"), seen.request().text("/org_id")].into_iter().flatten().next();
@@ -159,7 +160,7 @@ fn api_deleted(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     found.push(Occurrence::new(EventKind::ApiEvent, Some(ManagementAction::Delete), OrgId::OfApi, data));
 }
 
-/// What Tyk's part of an OpenAPI document says of the API, in the words of a definition; and its organisation.
+/// The API in Tyk's part of an OpenAPI document, with the field names of a definition; and its organisation.
 pub(super) fn of_oas(seen: &Seen<'_>) -> (Map<String, Value>, Option<String>) {
     const PLACES: [(&str, &str); 5] = [
         ("api_id", "/x-tyk-api-gateway/info/id"),
@@ -177,7 +178,7 @@ pub(super) fn of_oas(seen: &Seen<'_>) -> (Map<String, Value>, Option<String>) {
     (PLACES.into_iter().filter_map(member).collect(), org_id)
 }
 
-/// Sets a member, where there is a value for it.
+/// Sets a field if there is a value for it.
 pub(super) fn set(members: &mut Map<String, Value>, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         members.insert(name.to_owned(), Value::from(value));

@@ -1,10 +1,10 @@
-//! The Enterprise Developer Portal, from its OpenAPI document, the documentation's list of endpoints, and the forms
-//! of its default theme.
+//! The Enterprise Developer Portal, from its OpenAPI document, the documentation's list of endpoints, and the forms of
+//! its default theme.
 //!
-//! The admin API answers 200 with what was made, or with `{"status", "message"}`. Its times have no zone, so that no
-//! payload has them. Pages answer a form with a redirect: one that leads back to the form, or to the login, is a
-//! failure. Organisation requests are granted and refused on a page that is not documented; a credential that a granted
-//! request makes, a sign-up by single sign-on, and what the portal does by itself, are not in any exchange as such.
+//! The admin API answers 200 with the created object, or with `{"status", "message"}`. Its times have no zone, so
+//! payloads do not contain them. Pages answer a form with a redirect; a redirect back to the form or to the login is a
+//! failure. The page that approves or rejects organisation requests is not documented. Some events appear in no
+//! exchange: a credential that an approved request creates, a sign-up by single sign-on, and the portal's own actions.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::observe::exchange::{BodyView, Seen};
 use crate::observe::occurrence::{Occurrence, OrgId};
 use crate::observe::secrets::is_secret;
 
-/// A form may name the method that it means in `_method`.
+/// A form may name the intended method in `_method`.
 const FORM: &[&str] = &["POST", "PUT"];
 
 pub(super) const ROWS: &[Row] = &[
@@ -45,12 +45,12 @@ pub(super) const ROWS: &[Row] = &[
     Row::new(&["POST"], "/portal/private/organisation", REQUEST, is_moved_on, organisation_requested),
 ];
 
-/// Something new, which has its id.
+/// The answer has the id of a new object.
 fn is_made(seen: &Seen<'_>) -> bool {
     matches!(seen.status(), 200 | 201) && seen.response().json("/ID").is_some_and(Value::is_number)
 }
 
-/// Something done, about which the answer says nothing else.
+/// The answer says only that the operation succeeded.
 fn is_done(seen: &Seen<'_>) -> bool {
     const FAILURES: [&str; 3] = ["error", "failed", "failure"];
     let says =
@@ -59,12 +59,12 @@ fn is_done(seen: &Seen<'_>) -> bool {
     seen.status() == 200 && is_object && !FAILURES.iter().any(says)
 }
 
-/// Where a page redirects to.
+/// The path that a page redirects to.
 fn moved<'e>(seen: &Seen<'e>) -> Option<&'e str> {
     seen.location().filter(|location| matches!(seen.status(), 302 | 303) && !location.is_empty())
 }
 
-/// To the page that follows, not to the login of somebody who is not logged in.
+/// The redirect leads to the next page, not to the login of a user who is not logged in.
 fn is_moved_on(seen: &Seen<'_>) -> bool {
     moved(seen).is_some_and(|location| !location.starts_with("/auth/") && !location.contains("/login"))
 }
@@ -81,14 +81,14 @@ fn is_registered(seen: &Seen<'_>) -> bool {
     moved(seen).is_some_and(|location| !is_back(location))
 }
 
-/// A failure leads back to the form.
+/// The redirect does not lead back to the form, as it does after a failure.
 fn is_recovering(seen: &Seen<'_>) -> bool {
     let is_back = |location: &str| matches!(location, "/auth/password/new" | "/auth/password/recover");
     moved(seen).is_some_and(|location| !is_back(location))
 }
 
-/// Whether a request says that a user is to be active or not, and nothing else, and the answer agrees. The exchange does
-/// not tell whether the user was so before: one that saves the whole user says `Active`, too, and is no event.
+/// True if a request sets only whether a user is active, and the answer agrees. An exchange does not show the earlier
+/// state. So a request that saves the whole user, which has `Active`, too, is not an event.
 fn is_switched(seen: &Seen<'_>) -> bool {
     let Some(wanted) = seen.request().json("").and_then(Value::as_object) else { return false };
     let is_all = wanted.keys().all(|name| name == "Active" || name == "ID");
@@ -113,7 +113,7 @@ fn filled_in(seen: &Seen<'_>, field: &str) -> Option<Value> {
     seen.request().field(field).map(Value::from)
 }
 
-/// An id that stands in a path or in a form.
+/// An id in a path or in a form.
 fn id(text: &str) -> Option<Value> {
     text.parse::<u64>().ok().map(Value::from)
 }
@@ -183,8 +183,8 @@ fn signed_up(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     tell(found, EventKind::UserRegistered, message);
 }
 
-/// The form has a field for each custom attribute, named by its identifier, beside those that every user has. Fields by
-/// which pages keep secrets or their own state are neither.
+/// The form has a field for each custom attribute, named by its identifier, beside the fields that every user has.
+/// Fields for secrets or for the page's own state are neither.
 fn attributes(form: BodyView<'_>) -> Option<Value> {
     const OWN: [&str; 5] = ["email", "first", "last", "invite_id", "utf8"];
     let is_attribute = |name: &str| {
@@ -215,7 +215,7 @@ fn application_form(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     }
 }
 
-/// A cart asks for access, for an application that may be made with it.
+/// A cart requests access for an application, which may be created with the request.
 fn cart(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let form = seen.request();
     let is_new = form.field("app-action") == Some("create");
@@ -227,7 +227,7 @@ fn cart(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     tell(found, EventKind::AccessRequestCreated, message);
 }
 
-/// The plan for the cart's catalogue, or the only one.
+/// The plan for the cart's catalogue, or the only plan.
 fn plan(form: BodyView<'_>) -> Option<Value> {
     let of_catalogue = form.field("catalogue-id").and_then(|catalogue| form.field(&format!("plan-for-{catalogue}")));
     let plans =
@@ -238,7 +238,7 @@ fn plan(form: BodyView<'_>) -> Option<Value> {
 
 fn organisation_form(seen: &Seen<'_>, found: &mut Vec<Occurrence>) {
     let form = seen.request();
-    // The administration's forms name their fields by the kind of thing that they are about.
+    // The administration's forms put the type of object into the names of their fields.
     let name = form.field("QorResource.Name").or_else(|| form.field("name"));
     if form.field("_method").is_none_or(|method| method.eq_ignore_ascii_case("POST")) {
         tell(found, EventKind::OrganisationRegistered, [("Name", name.map(Value::from))]);

@@ -52,9 +52,9 @@ fn json_is_read() {
     assert_eq!(body("application/json", "", b"{\"a\": [1]"), unreadable("not JSON"));
     assert_eq!(body("application/json", "", b"{}{}"), unreadable("not JSON"));
     assert_eq!(body("application/json", "", &[b'['; 200]), unreadable("not JSON"));
-    assert_eq!(body("", "", b"12"), unreadable("neither said to be JSON nor JSON"));
+    assert_eq!(body("", "", b"12"), unreadable("not JSON, and without a content type"));
     assert_eq!(body("text/html", "", b"{}"), unreadable("of the type text/html"));
-    assert_eq!(body("<b>\r\n", "", b"{}"), unreadable("of a type that is none"));
+    assert_eq!(body("<b>\r\n", "", b"{}"), unreadable("of an invalid type"));
 }
 
 #[test]
@@ -78,15 +78,15 @@ fn multipart_forms_are_read_without_their_files() {
     assert_eq!(body(kind, "", text.as_bytes()), form(&[("a\"b", "1\r\n2"), ("c", "")]));
     assert_eq!(body(kind, "", b"--b--"), form(&[]));
     for (bad, why) in [
-        ("x--b--", "it does not begin with its boundary"),
-        ("--b--x", "something follows its end"),
-        ("--bx", "a boundary is not a line"),
+        ("x--b--", "it does not start with its boundary"),
+        ("--b--x", "there is data after its end"),
+        ("--bx", "a boundary is not on a line of its own"),
         ("--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1", "a part has no end"),
         ("--b\r\nContent-Disposition: form-data; name=a\r\n--b--", "a part has no headers"),
-        ("--b\r\nContent-Disposition: attachment; name=a\r\n\r\n\r\n--b--", "a part is not one of a form"),
+        ("--b\r\nContent-Disposition: attachment; name=a\r\n\r\n\r\n--b--", "a part does not belong to a form"),
         ("--b\r\nContent-Disposition: form-data\r\n\r\n\r\n--b--", "a part has no name"),
         ("--b\r\nContent-Disposition: form-data; name=a; name=b\r\n\r\n\r\n--b--", "a part has two names"),
-        ("--b\r\nContent-Transfer-Encoding: base64\r\n\r\n\r\n--b--", "a part is encoded"),
+        ("--b\r\nContent-Transfer-Encoding: base64\r\n\r\n\r\n--b--", "a part has a transfer encoding"),
     ] {
         assert_eq!(body(kind, "", bad.as_bytes()), unreadable(&format!("not a multipart form: {why}")), "{bad:?}");
     }
@@ -105,16 +105,19 @@ fn compressed_bodies_are_read() {
     let mut bare = DeflateEncoder::new(Vec::new(), Compression::best());
     bare.write_all(text).unwrap();
     assert_eq!(body("application/json", "deflate", &bare.finish().unwrap()), value);
-    assert_eq!(body("application/json", "gzip", text), unreadable("said to be gzip, and not"));
+    assert_eq!(body("application/json", "gzip", text), unreadable("not gzip, although its content-encoding says so"));
     let whole = gzip(text);
-    assert_eq!(body("application/json", "gzip", &whole[..whole.len() - 4]), unreadable("said to be gzip, and not"));
+    assert_eq!(
+        body("application/json", "gzip", &whole[..whole.len() - 4]),
+        unreadable("not gzip, although its content-encoding says so")
+    );
     assert_eq!(body("application/json", "br", text), unreadable("compressed with br"));
     assert_eq!(body("application/json", "zstd", text), unreadable("compressed with zstd"));
     assert_eq!(body("application/json", "gzip, gzip", text), unreadable("compressed more than once"));
 }
 
 #[test]
-fn what_is_too_large_is_forgotten() {
+fn a_body_that_is_too_large_is_dropped() {
     assert_eq!(body("application/json", "", &[b' '; LIMIT + 1]), unreadable("larger than 256 bytes"));
     let bomb = gzip(&vec![b' '; 100_000]);
     assert!(bomb.len() < LIMIT, "{}", bomb.len());
@@ -146,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn pieces_make_no_difference(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 1_usize..64) {
+    fn the_size_of_the_parts_makes_no_difference(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 1_usize..64) {
         let mut collector = Collector::new(Some(URL_ENCODED), None, LIMIT, &BodyPool::default());
         bytes.chunks(size).for_each(|chunk| collector.push(chunk));
         prop_assert_eq!(collector.finish(), body(URL_ENCODED, "", &bytes));

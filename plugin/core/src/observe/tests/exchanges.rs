@@ -1,4 +1,4 @@
-//! An exchange, and what it comes to, for each operation of the presets; and those that come to nothing.
+//! For each operation of the presets, an exchange and its events; and exchanges without events.
 
 use super::*;
 use crate::access::Prefix;
@@ -7,19 +7,19 @@ mod dashboard;
 mod gateway;
 mod portal;
 
-/// An exchange with a body in JSON or of a form, or without one.
+/// An exchange with a body of JSON or of a form, or without a body.
 pub(super) struct Case {
     pub(super) preset: Preset,
-    /// The row of the table that it is about; empty for those that are about none.
+    /// The row of the table that the case is for; empty if it is for none.
     pub(super) operation: &'static str,
     pub(super) method: &'static str,
-    /// Path and query.
+    /// The path and the query.
     pub(super) target: String,
     pub(super) request: Body,
     pub(super) status: u16,
     pub(super) location: Option<&'static str>,
     pub(super) response: Body,
-    /// Name, organisation and payload of each event.
+    /// The name, organisation and payload of each event.
     pub(super) expected: Vec<(&'static str, Option<&'static str>, Value)>,
 }
 
@@ -28,8 +28,8 @@ impl Case {
         let rules = Rules::new(Prefix::parse(listen_path).unwrap(), Some(self.preset), Vec::new(), 1024);
         let target = format!("{before}{}", self.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let needs = rules.watch(self.method, path, query).unwrap_or_default();
-        // What is not asked for is not there.
+        let needs = rules.watch(self.method, path).unwrap_or_default();
+        // Bodies that are not needed are not there.
         let request = if needs.needs_request { self.request.view() } else { BodyView::None };
         let response = if needs.needs_response { self.response.view() } else { BodyView::None };
         let response_type = match &self.response {
@@ -58,14 +58,14 @@ fn sha(key: &str) -> String {
 
 const ORG: &str = "5e2743567c1f8800018bdf35";
 const RAW: &str = "5e2743567c1f8800018bdf35f00";
-/// A key without an organisation, as Tyk makes them.
+/// A key without an organisation, in Tyk's form.
 const UUID: &str = "0b6a4f0e5d5c4e0f9a3c2d1e4b5a6978";
 
 fn form(fields: &[(&str, &str)]) -> Body {
     Body::Form(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
 }
 
-/// The three presets' cases.
+/// The cases of the three presets.
 pub(super) fn all() -> Vec<Case> {
     [gateway::gateway(), dashboard::dashboard(), portal::admin_api(), portal::pages()].into_iter().flatten().collect()
 }

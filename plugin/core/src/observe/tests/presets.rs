@@ -1,4 +1,4 @@
-//! The presets, held to the exchanges and to the table of fields.
+//! Compares the presets with the exchanges and with the table of fields.
 
 use proptest::prelude::*;
 #[cfg(target_arch = "wasm32")]
@@ -19,7 +19,7 @@ fn as_found(list: Vec<Occurrence>) -> Vec<(String, Option<String>, Value)> {
     list.into_iter().map(|occurrence| (occurrence.name(), org(&occurrence), occurrence.payload)).collect()
 }
 
-/// The members of a payload as the table names them: of a member of which the table has members, those.
+/// The fields of a payload in the table's form: a field with fields of its own in the table is replaced by those.
 fn members(payload: &Value, fields: &[&str]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (name, value) in payload.as_object().unwrap() {
@@ -34,13 +34,13 @@ fn members(payload: &Value, fields: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_operation_comes_to_its_events() {
+fn every_operation_has_its_events() {
     for case in all() {
         let expected = as_expected(&case);
         for (listen_path, before) in [("/", ""), ("/in/", "/in"), ("/in", "/in")] {
             assert_eq!(as_found(case.run(listen_path, before)), expected, "{} {}", case.operation, case.target);
         }
-        // Where the listen_path is a part of the application's own path.
+        // The listen_path is a part of the application's own path.
         let first = case.target.split('/').nth(1).unwrap();
         let listen_path = format!("/{}/", first.split('?').next().unwrap());
         assert_eq!(as_found(case.run(&listen_path, "")), expected, "{} {}", case.operation, case.target);
@@ -48,7 +48,7 @@ fn every_operation_comes_to_its_events() {
 }
 
 #[test]
-fn every_operation_is_in_the_table_and_every_line_of_it_is_an_operation() {
+fn the_table_has_every_operation_and_no_others() {
     for preset in Preset::ALL {
         let mut operations = BTreeSet::new();
         for row in preset.rows() {
@@ -64,7 +64,7 @@ fn every_operation_is_in_the_table_and_every_line_of_it_is_an_operation() {
 }
 
 #[test]
-fn payloads_have_the_fields_that_the_table_promises_and_no_others() {
+fn payloads_have_the_fields_of_the_table_and_no_others() {
     let cases = all();
     for row in TABLE {
         let name = row.action.map_or_else(|| row.kind.to_string(), |action| format!("{}.{}", row.kind, action.name()));
@@ -79,7 +79,7 @@ fn payloads_have_the_fields_that_the_table_promises_and_no_others() {
         for names in &seen {
             assert!(always.is_subset(names), "{} {name}: {names:?}", row.operation);
         }
-        // What may be there is there in some case, but for what depends on how an API is described.
+        // An optional field is present in some case, except those that depend on how an API is described.
         let union: BTreeSet<String> = seen.into_iter().flatten().collect();
         assert!(union.is_subset(&ever), "{} {name}: {union:?}", row.operation);
         let unseen: BTreeSet<_> = ever.difference(&union).collect();
@@ -92,7 +92,7 @@ fn payloads_have_the_fields_that_the_table_promises_and_no_others() {
 }
 
 #[test]
-fn what_failed_is_no_event() {
+fn a_failed_operation_is_no_event() {
     for case in all() {
         let what = format!("{} {}", case.operation, case.target);
         for status in [400, 401, 403, 404, 422, 500, 502] {
@@ -133,9 +133,9 @@ impl Case {
 }
 
 #[test]
-fn what_is_no_event_is_not_watched() {
+fn exchanges_without_events_are_not_watched() {
     let watch = |preset, method: &str, path: &str| {
-        Rules::new(Prefix::default(), Some(preset), Vec::new(), 1).watch(method, path, "")
+        Rules::new(Prefix::default(), Some(preset), Vec::new(), 1).watch(method, path)
     };
     for (preset, method, path) in [
         (Preset::Gateway, "GET", "/tyk/keys/mine"),
@@ -159,7 +159,7 @@ fn what_is_no_event_is_not_watched() {
 }
 
 #[test]
-fn a_preview_of_a_key_is_none() {
+fn a_preview_of_a_key_is_no_event() {
     let mut case = all().into_iter().find(|case| case.operation == "POST /keys/{name}").unwrap();
     assert_eq!(case.run("/", "").len(), 1);
     case.target = "/tyk/keys/preview".to_owned();
@@ -167,9 +167,9 @@ fn a_preview_of_a_key_is_none() {
 }
 
 #[test]
-fn a_user_that_is_not_switched_and_nothing_else_is_no_event() {
+fn saving_a_whole_user_is_no_event() {
     let case = all().into_iter().find(|case| case.operation == "PUT /portal-api/users/{id}").unwrap();
-    // Last, the whole user, as the portal's own page saves it: who was active before is so still.
+    // Last, the whole user, as the portal's own page saves it: an active user is still active.
     let whole = json!({ "ID": 7, "Email": "dev@acme.test", "First": "Test", "Last": "User", "Active": true });
     let named = json!({ "Last": "User", "Active": true });
     for request in [json!({}), json!({ "Active": "true" }), json!({ "Active": false }), json!([]), named, whole] {
@@ -198,7 +198,7 @@ fn the_developer_of_a_form_is_the_person_concerned() {
     assert_eq!(person.name.unwrap().as_str(), "Test User");
 }
 
-/// JSON in which the names occur that rules look for.
+/// JSON with the names that the rules look for.
 fn json() -> impl Strategy<Value = Value> {
     let name = "Status|status|Message|ID|key|key_id|data|org_id|api_definition|RawKey|Active|Email|event|Event";
     let leaf = prop_oneof![

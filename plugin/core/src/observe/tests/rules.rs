@@ -1,4 +1,4 @@
-//! Rules of the configuration's.
+//! Rules of the configuration.
 
 use proptest::prelude::*;
 #[cfg(target_arch = "wasm32")]
@@ -60,7 +60,7 @@ fn a_rule_takes_values_from_everywhere() {
             (json!({ "x": "from-request" }), json!({ "org": { "id": 7 }, "key": "raw", "password": "p" }));
         let list = rules.occurrences(&exchange("POST", "/in/v1/keys/k%201", &request, &response));
         assert_eq!(list.len(), 1);
-        // Where a place is said and nothing stands there, it is nobody's: the API's would be another one.
+        // If the rule's org_id finds nothing, the event has no organisation; the API's would be wrong.
         assert_eq!(list[0].org_id.or(Some("of the API"), |_| true).or(Some("")), found);
         let shown = json!({ "org": { "id": 7 }, "key": crate::access::KeyHash::of(b"raw").fingerprint() });
         assert_eq!(list[0].payload, shown);
@@ -69,12 +69,12 @@ fn a_rule_takes_values_from_everywhere() {
 }
 
 #[test]
-fn a_portal_rule_fills_the_message_and_leaves_out_what_is_not_there() {
+fn a_portal_rule_fills_the_message_and_leaves_out_missing_values() {
     let rules = rules(json!({ "rules": [{
         "event": "OrganizationRegistered", "method": "POST", "path": "/orgs",
         "message": { "ID": { "response": "/id" }, "Name": { "request": "/name" }, "CreatedAt": { "response": "/at" } }
     }] }));
-    let watch = rules.watch("POST", "/in/orgs", "").unwrap();
+    let watch = rules.watch("POST", "/in/orgs").unwrap();
     assert!(watch.needs_request && watch.needs_response);
     let (request, response) = (json!({ "name": "Acme" }), json!({ "id": 3 }));
     let list = rules.occurrences(&exchange("POST", "/in/orgs", &request, &response));
@@ -112,7 +112,7 @@ fn a_portal_rules_values_have_the_types_of_the_message() {
         json!({ "ID": 29, "AppID": 3, "ByUser": 7, "ProductIDs": [1, 2], "PlanID": 5_000_000_000_u64,
             "Status": "pending", "CreatedAt": "2026-01-01T00:00:00Z" })
     );
-    // What is of another type is not there: whoever reads it relies on the type.
+    // A value of another type is left out, because receivers rely on the type.
     assert_eq!(
         message("/in/users/me", "app=1.5", json!({ "by": 1.5, "products": [1, "x"], "status": 5 }), "2026-01-01 00:00"),
         json!({ "PlanID": 5_000_000_000_u64 })
@@ -123,12 +123,12 @@ fn a_portal_rules_values_have_the_types_of_the_message() {
     assert_eq!(
         rules.occurrences(&posted)[0].payload,
         json!({ "ID": 1, "ByUser": 7, "PlanID": 5_000_000_000_u64 }),
-        "a text is no list"
+        "text is not a list"
     );
 }
 
 #[test]
-fn a_key_that_a_rule_names_is_shown_as_its_fingerprint_whatever_it_is_called() {
+fn a_key_that_a_rule_names_is_shown_as_its_fingerprint() {
     let shown = |rule: Value, response: &Value| {
         let mut full = json!({ "event": "key_event", "action": "add", "method": "POST", "path": "/k" });
         full.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
@@ -147,13 +147,13 @@ fn a_key_that_a_rule_names_is_shown_as_its_fingerprint_whatever_it_is_called() {
 }
 
 #[test]
-fn only_what_is_asked_for_is_watched() {
+fn only_the_exchanges_of_rules_are_watched() {
     let rules = rules(json!({ "rules": [
         { "event": "api_event", "action": "delete", "method": "DELETE", "path": "/a/{id}", "data": { "path": "id" } },
         { "event": "key_event", "action": "add", "method": "POST", "path": "/a/{id}", "data": { "request": "" } },
         { "event": "key_event", "action": "update", "method": "POST", "path": "/a/special", "data": { "response": "" } }
     ] }));
-    let watch = |method, path| rules.watch(method, path, "").map(|watch| (watch.needs_request, watch.needs_response));
+    let watch = |method, path| rules.watch(method, path).map(|watch| (watch.needs_request, watch.needs_response));
     assert_eq!(watch("DELETE", "/in/a/1"), Some((false, false)));
     assert_eq!(watch("POST", "/in/a/1"), Some((true, false)));
     assert_eq!(watch("POST", "/in/a/special"), Some((false, true)));
@@ -175,7 +175,7 @@ fn a_failed_exchange_is_no_event() {
 }
 
 #[test]
-fn mistakes_in_rules_are_named_with_their_paths() {
+fn mistakes_in_rules_are_reported_with_their_paths() {
     let rule = json!({
         "event": "UserRegistred", "action": "add", "method": "POST", "path": "v1", "status": [99],
         "org_id": { "path": "id", "query": "x" }
@@ -271,10 +271,10 @@ fn mistakes_in_rules_are_named_with_their_paths() {
             json!({ "event": "password_reset_event", "path": "/a/{}" }),
             "path: \"{}\" is neither literal nor a name in braces, such as {id}",
         ),
-        (json!({ "event": "password_reset_event", "path": "/{a}/{a}" }), "path: \"{a}\" stands in it twice"),
+        (json!({ "event": "password_reset_event", "path": "/{a}/{a}" }), "path: \"{a}\" is used twice"),
         (
             json!({ "event": "password_reset_event", "path": "/a?b" }),
-            "path: \"/a?b\" is no path: it has blanks, a query or a fragment",
+            "path: \"/a?b\" is not a path: it has blanks, a query or a fragment",
         ),
         (
             json!({ "event": "password_reset_event", "fingerprints": ["x"] }),
@@ -292,7 +292,7 @@ fn mistakes_in_rules_are_named_with_their_paths() {
 }
 
 #[test]
-fn what_is_of_no_use_is_a_warning() {
+fn a_rule_without_effect_is_a_warning() {
     let warnings = |config: Value| -> Vec<String> {
         let (_, warnings) =
             Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{config}: {errors:?}"));
@@ -360,7 +360,7 @@ fn what_is_of_no_use_is_a_warning() {
 }
 
 #[test]
-fn a_rules_path_is_below_the_listen_path_or_whole() {
+fn a_rules_path_is_below_the_listen_path_or_complete() {
     let post = |path: &str| json!({ "rules": [{ "event": "OrganizationRegistered", "method": "POST", "path": path }] });
     for (path, matching, others) in [
         ("/orgs/{id}", &["/in/orgs/1"][..], &["/in/orgs", "/orgs/1", "/in/in/orgs/1", "/inorgs/1"][..]),
@@ -369,10 +369,10 @@ fn a_rules_path_is_below_the_listen_path_or_whole() {
     ] {
         let rules = rules(post(path));
         for request in matching {
-            assert!(rules.watch("POST", request, "").is_some(), "{path} is about {request}");
+            assert!(rules.watch("POST", request).is_some(), "{path} is for {request}");
         }
         for request in others {
-            assert!(rules.watch("POST", request, "").is_none(), "{path} is not about {request}");
+            assert!(rules.watch("POST", request).is_none(), "{path} is not for {request}");
         }
     }
 }
@@ -407,7 +407,7 @@ fn a_rule_whose_requests_belong_to_another_api_is_a_warning() {
 }
 
 #[test]
-fn event_options_are_read_as_tyk_writes_them() {
+fn event_options_are_read_in_tyks_form() {
     let options = json!({
         "api_event": { "webhook": "http://u:p@hooks.example.com/api?x=1", "email": "ops@acme.test" },
         "key_event": { "webhook": "", "email": "", "redis": true },
@@ -437,7 +437,7 @@ fn event_options_are_read_as_tyk_writes_them() {
 }
 
 #[test]
-fn mistakes_in_event_options_are_named_with_their_paths() {
+fn mistakes_in_event_options_are_reported_with_their_paths() {
     let options = json!({
         "api_evnt": {}, "PasswordReset": {}, "key_event": { "webhook": "hooks", "email": "ops", "mail": "x" }
     });
@@ -455,7 +455,7 @@ fn mistakes_in_event_options_are_named_with_their_paths() {
 proptest! {
     #[test]
     fn no_path_and_no_template_panics(
-        template in "[/a{}%?]{0,12}", path in ".{0,20}", query in ".{0,20}", listen in "/[a/]{0,4}",
+        template in "[/a{}%?]{0,12}", path in ".{0,20}", listen in "/[a/]{0,4}",
     ) {
         if let Ok(template) = Template::parse(&template) {
             let _ = template.matches(&path);
@@ -464,7 +464,7 @@ proptest! {
         for preset in Preset::ALL {
             let rules = Rules::new(Prefix::parse(&listen).unwrap_or_default(), Some(preset), Vec::new(), 1024);
             for method in ["POST", "PUT", "DELETE"] {
-                let _ = rules.watch(method, &path, &query);
+                let _ = rules.watch(method, &path);
             }
         }
     }

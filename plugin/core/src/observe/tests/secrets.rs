@@ -1,4 +1,4 @@
-//! What no payload shows.
+//! The secrets that no payload shows.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -18,7 +18,7 @@ fn fingerprint(key: &str) -> String {
 }
 
 #[test]
-fn a_definition_shows_none_of_its_secrets_and_all_else() {
+fn a_definition_shows_everything_but_its_secrets() {
     let shown = scrubbed(json!({
         "name": "Orders",
         "use_basic_auth": true,
@@ -114,7 +114,7 @@ fn the_secret_that_signs_jwts_is_not_shown_in_any_spelling() {
 }
 
 #[test]
-fn by_its_name_alone_only_text_is_withheld() {
+fn a_name_alone_withholds_only_text() {
     let kept = json!({
         "paths": {
             "/password": { "get": { "summary": "Says it" } }, "/secret": { "$ref": "#/x" }, "/refresh-token": {},
@@ -150,7 +150,7 @@ fn by_its_name_alone_only_text_is_withheld() {
         }
     });
     assert_eq!(scrubbed(kept.clone()), kept);
-    // What a rule takes out of a document has nothing around it.
+    // A part that a rule takes out of a document has no context.
     let within = ["/paths", "/paths/~1headers", "/components/schemas", "/components/schemas/User/properties"];
     for pointer in within.into_iter().chain(["/components/securitySchemes/o/flows"]) {
         let mut part = kept.pointer(pointer).unwrap().clone();
@@ -165,7 +165,7 @@ fn by_its_name_alone_only_text_is_withheld() {
 }
 
 #[test]
-fn what_only_sounds_like_a_document_shows_no_secrets() {
+fn a_payload_that_only_resembles_a_document_shows_no_secrets() {
     let shown = scrubbed(json!({
         "paths": { "in": { "headers": { "X-A": "S7" } }, "/x": {} },
         "components": { "input": { "headers": { "X-A": "S7" } } },
@@ -184,7 +184,7 @@ fn what_only_sounds_like_a_document_shows_no_secrets() {
 }
 
 #[test]
-fn a_developers_record_shows_no_credentials_and_all_else() {
+fn a_developers_record_shows_everything_but_credentials() {
     let developer = |raw: &str| {
         json!({
             "id": "5e430ef68131890001b83d2e",
@@ -217,7 +217,7 @@ fn a_developers_record_shows_no_credentials_and_all_else() {
 }
 
 #[test]
-fn what_a_rule_takes_from_a_secrets_place_is_scrubbed_by_its_name() {
+fn a_value_that_a_rule_takes_from_a_secrets_place_is_removed_by_its_name() {
     for (name, value) in
         [("api_keys", json!(["S7"])), ("tokens", json!([7])), ("api_key", json!(7)), ("password", json!("S7"))]
     {
@@ -247,27 +247,27 @@ fn a_developers_raw_keys_are_shown_as_fingerprints_and_hashes_as_they_are() {
         scrubbed(json!({ "portal_developer": { "keys": { "raw-key": null } } })),
         json!({ "portal_developer": { "keys": { (fingerprint("raw-key")): null } } })
     );
-    // Somebody else's members of these names.
+    // Fields with these names in another application.
     let other = json!({ "keys": { "a": 1 }, "nested": { "subscriptions": { "a": "b" } } });
     assert_eq!(scrubbed(other.clone()), other);
 }
 
 #[test]
-fn the_documented_samples_have_nothing_that_is_not_shown() {
+fn the_documented_samples_are_shown_completely() {
     for sample in samples::portal().chain([samples::key_request()]) {
         assert_eq!(scrubbed(read(sample)), read(sample));
     }
 }
 
-/// That path serves payloads as the application makes them.
+/// The application decides the payload of an event that it posts.
 #[test]
-fn what_is_posted_is_passed_on_as_it_is() {
+fn a_posted_payload_is_passed_on_unchanged() {
     let data = json!({ "api_key": "k", "header_map": { "X": "y" }, "url": "http://u:p@h/", "password": "p" });
     let posted = posted(&json!({ "event": "api_event.add", "data": data }), NOW).unwrap();
     assert_eq!(read(&posted.body(NOW)), json!({ "event": "api_event.add", "data": data }));
 }
 
-/// `FIELDS.md` says so.
+/// `FIELDS.md` documents this.
 #[test]
 fn a_whole_number_beyond_64_bits_is_rounded() {
     let posted =
@@ -278,7 +278,7 @@ fn a_whole_number_beyond_64_bits_is_rounded() {
 }
 
 #[test]
-fn hashes_are_of_the_lengths_of_tyks_algorithms() {
+fn hashes_have_the_lengths_of_tyks_algorithms() {
     for length in [8, 16, 32, 64] {
         assert!(is_hash(&"0a".repeat(length / 2)));
         assert!(!is_hash(&"0A".repeat(length / 2)) && !is_hash(&"0g".repeat(length / 2)));
@@ -287,7 +287,7 @@ fn hashes_are_of_the_lengths_of_tyks_algorithms() {
 }
 
 #[test]
-fn a_pointer_to_a_secret_is_told_from_others() {
+fn a_pointer_to_a_secret_is_recognised() {
     for pointer in [
         "/shared_secret",
         "/a/API-Key",

@@ -26,7 +26,7 @@ fn on<'c>(org: Option<&'c Quota>, key_page: &'c str, subject: u64, key: Option<&
     Charge { org_page: Some("org"), lines: org.into_iter().chain(key).collect() }
 }
 
-/// Of the quota with the fewest requests left.
+/// The remaining requests of the tightest quota.
 fn left(charged: &Charged) -> u64 {
     charged.usages.iter().map(|(_, usage)| usage.remaining()).min().unwrap()
 }
@@ -75,7 +75,7 @@ fn a_window_starts_at_its_first_request_and_ends_on_time() {
     let renewed = at(1300);
     assert_eq!(renewed.refused_by, None);
     assert_eq!(renewed.usages[0].1.renews, Some(UnixMillis(2300)));
-    assert_eq!(renewed.crossings.len(), 1, "a new window rings again");
+    assert_eq!(renewed.crossings.len(), 1, "a new window reports again");
     assert_eq!(at(400).refused_by, Some(LimitScope::KeyQuota), "a clock that steps back does not renew");
     assert_eq!(at(200).refused_by, None, "a window from a clock that was far ahead does not hold");
 }
@@ -120,7 +120,7 @@ fn the_organisation_refuses_before_the_key() {
 }
 
 #[test]
-fn each_threshold_rings_once_though_refunds_move_the_count_back_and_forth() {
+fn each_threshold_is_reported_once_although_refunds_move_the_count() {
     let host = MemoryHost::default();
     fill_org_page(&host);
     let org = quota(10, &[50.0]);
@@ -134,7 +134,7 @@ fn each_threshold_rings_once_though_refunds_move_the_count_back_and_forth() {
     for _ in 0..3 {
         send("open", 7, &open);
     }
-    // Each of these takes the organisation from 4 to 5 and back: the threshold is not reached.
+    // Each of these takes the organisation from 4 to 5 and back. The threshold is not reached.
     for _ in 0..3 {
         send("closed", 8, &closed);
     }
@@ -149,7 +149,7 @@ fn each_threshold_rings_once_though_refunds_move_the_count_back_and_forth() {
 }
 
 #[test]
-fn a_crossing_is_reported_by_the_refused_request_when_others_counted_past_it() {
+fn a_refused_request_reports_its_crossing_if_others_counted_past_it() {
     let host = MemoryHost::default();
     fill_org_page(&host);
     let (org, key) = (quota(2, &[50.0]), quota(1, &[]));
@@ -159,7 +159,7 @@ fn a_crossing_is_reported_by_the_refused_request_when_others_counted_past_it() {
     assert_eq!(elsewhere.len(), 1);
     assert_eq!(first.charged.crossings.len(), 1);
     let other = charge(&host, &on(Some(&org), "k2", 9, Some(&key)), UnixMillis(5)).unwrap();
-    assert!(other.crossings.is_empty(), "it has rung for this one already");
+    assert!(other.crossings.is_empty(), "it was already reported for this one");
     assert_eq!(refund(&host, &first).len(), 1);
     assert_eq!(org_count(&host), 1);
 }
@@ -180,7 +180,7 @@ fn a_key_of_no_organisation_has_one_quota_wherever_it_goes() {
     assert_eq!(outcomes, [None, None, Some(LimitScope::KeyQuota), Some(LimitScope::KeyQuota)]);
 }
 
-/// Everything that can limit a request, on three pages.
+/// All possible limits of a request, on three pages.
 fn everything<'c>(limits: [&'c Quota; 5], shares: bool) -> Charge<'c> {
     let [org_rate, org_quota, key_rate, key_quota, api_rate] = limits;
     let key_home = || if shares { Home::OrgOr(own("k")) } else { Home::Own(own("k")) };
@@ -203,7 +203,7 @@ fn counts(host: &MemoryHost) -> u64 {
 }
 
 #[test]
-fn whichever_limit_refuses_the_request_counts_on_none() {
+fn a_refused_request_counts_on_no_limit() {
     let scopes =
         [LimitScope::OrgRate, LimitScope::OrgQuota, LimitScope::KeyRate, LimitScope::KeyQuota, LimitScope::ApiRate];
     for shares in [true, false] {
@@ -222,8 +222,8 @@ fn whichever_limit_refuses_the_request_counts_on_none() {
 }
 
 #[test]
-fn a_refusal_that_nobody_foresaw_is_refunded_everywhere() {
-    // Another VM takes the API's last request between the look at its page and the count on it.
+fn an_unexpected_refusal_is_refunded_on_all_pages() {
+    // Another VM takes the API's last request between the peek at its page and the count on it.
     let host = MemoryHost::default();
     let (wide, tight) = (quota(100, &[]), quota(1, &[]));
     let all = everything([&wide, &wide, &wide, &wide, &tight], false);
@@ -239,7 +239,7 @@ fn a_refusal_that_nobody_foresaw_is_refunded_everywhere() {
 }
 
 #[test]
-fn a_page_of_its_own_that_is_full_of_others_refuses() {
+fn a_subjects_own_page_that_is_full_of_others_is_an_error() {
     let host = MemoryHost::default();
     let key = quota(9, &[]);
     for subject in 0..32 {
@@ -263,7 +263,7 @@ fn a_used_up_key_never_takes_the_organisations_last_request() {
 }
 
 #[test]
-fn an_organisation_that_gets_a_quota_later_finds_its_place() {
+fn an_organisation_that_gets_a_quota_later_finds_room() {
     let host = MemoryHost::default();
     fill_org_page(&host);
     let org = quota(1, &[]);
@@ -286,7 +286,7 @@ fn a_page_that_does_not_decode_is_an_error_and_stays() {
 }
 
 #[test]
-fn a_key_page_that_cannot_be_read_gives_the_organisation_its_request_back() {
+fn a_key_page_that_cannot_be_read_refunds_the_organisation() {
     let host = MemoryHost::default();
     fill_org_page(&host);
     host.put("k", b"not ours").unwrap();
@@ -313,7 +313,7 @@ fn lost_races_neither_lose_nor_double_a_count() {
 
 proptest! {
     #[test]
-    fn any_mix_admits_exactly_the_minimum_and_rings_each_threshold_once(
+    fn any_mix_admits_exactly_the_minimum_and_reports_each_threshold_once(
         split in any::<bool>(),
         org_max in 1_u64..30,
         key_max in 1_u64..30,

@@ -1,5 +1,5 @@
-//! What upstreams make of a path, written without the filter's own code: the crate `url` for WHATWG's URLs, RFC 3986 by
-//! itself, and the habits of servers, in any order.
+//! Interpretations of a path by upstreams, written without the filter's own code: the crate `url` for WHATWG's URLs,
+//! RFC 3986 by itself, and the habits of servers, in any order.
 
 use proptest::prelude::*;
 use url::Url;
@@ -64,7 +64,7 @@ fn rfc3986(target: &str) -> Option<String> {
     Some(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }
 
-/// Section 5.2.4, letter by letter.
+/// Section 5.2.4, step by step.
 fn rfc3986_dots(path: &str) -> Option<String> {
     let (mut input, mut output) = (path.to_owned(), String::new());
     while !input.is_empty() {
@@ -96,12 +96,12 @@ fn decode(path: &str) -> Option<String> {
     Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
 
-/// As servers that keep an encoded slash.
+/// Decodes like servers that keep an encoded slash.
 fn decode_segments(path: &str) -> Option<String> {
     Some(decode(&path.replace("%2F", "%252F").replace("%2f", "%252f")).unwrap_or_default())
 }
 
-/// As Go's path.Clean, but for a final slash.
+/// Cleans like Go's path.Clean, but keeps a final slash.
 fn go_clean(path: &str) -> Option<String> {
     let mut kept: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -123,7 +123,7 @@ fn is_below(path: &str, listen_path: &str) -> bool {
 
 const PROTECTED: [&str; 3] = ["/orders/", "/café/", "/@acme/x/"];
 
-/// The target with some of it in another spelling.
+/// The target with some parts in another spelling.
 fn respelled(path: &str) -> impl Strategy<Value = String> + use<> {
     let inserted = prop::sample::select(
         &[
@@ -229,7 +229,7 @@ fn anything() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(parts), 1..14).prop_map(|parts| format!("/{}", parts.concat()))
 }
 
-/// Whether nobody is asked for a key.
+/// True if no key is required.
 fn is_open(routes: &Routes, target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
     let Ok(readings) = Readings::of(path.as_bytes()) else { return false };
@@ -240,7 +240,7 @@ fn is_open(routes: &Routes, target: &str) -> bool {
 }
 
 fn check(target: &str, habits: &[usize]) -> Result<(), TestCaseError> {
-    // The query is not part of a path: an upstream that is a URL parser sees it, others are shown the path.
+    // The query is not part of a path. An upstream that is a URL parser sees it, others get the path.
     let mut path = target.split('?').next().unwrap_or_default().to_owned();
     for habit in habits {
         match HABITS[*habit](&path) {
@@ -264,7 +264,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn no_request_reaches_an_upstream_unchecked_that_it_takes_for_a_protected_path(
+    fn no_unchecked_request_reaches_a_path_that_the_upstream_reads_as_protected(
         target in prop_oneof![
             PROTECTED.map(|path| respelled(&format!("{path}1")).boxed()).into_iter().reduce(|a, b| prop_oneof![a, b].boxed()).unwrap(),
             anything(),
@@ -275,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn what_only_needs_its_encoding_stays_where_it_is(name in "[a-zA-Z0-9 @:+,=!$'()*~_é-]{1,12}") {
+    fn necessary_encoding_does_not_change_the_api(name in "[a-zA-Z0-9 @:+,=!$'()*~_é-]{1,12}") {
         let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let routes = routes("refuse", &[("keyed", "", "/orders/"), ("open", "", "/open/")]);
         for (path, api) in [("/orders/", "keyed"), ("/open/", "open")] {

@@ -52,7 +52,7 @@ impl HandlerList<'_> {
         by_event
     }
 
-    /// Adds the letters by which developers hear of their accounts and of what they asked for.
+    /// Adds the emails by which developers hear of their accounts and of what they asked for.
     pub fn add_developers(&mut self, mail: &Mail) -> ByEvent {
         let mut by_event = ByEvent::default();
         for kind in [
@@ -67,7 +67,7 @@ impl HandlerList<'_> {
         by_event
     }
 
-    /// Adds letters to the developer whom an event concerns. They have no cap: what exceeds one is told in one digest,
+    /// Adds emails to the developer whom an event concerns. They have no cap: what exceeds one is told in one digest,
     /// which could be for one of them only.
     pub fn add_developer(&mut self, name: &str, mail: &Mail) -> Option<HandlerIndex> {
         let target = mail.backend.target();

@@ -48,7 +48,7 @@ fn each_provider_has_its_place() {
 }
 
 #[test]
-fn an_endpoint_stands_before_the_path() {
+fn an_endpoint_comes_before_the_path() {
     for (code, path) in [
         ("mandrill", "/api/1.0/messages/send.json"),
         ("sendgrid", "/v3/mail/send"),
@@ -69,7 +69,7 @@ fn an_endpoint_stands_before_the_path() {
         {
             let found = errors(&with(code, json!({ "Endpoint": bad })));
             assert_eq!(found.len(), 1, "{found:?}");
-            assert!(found[0].starts_with("email_backend.settings.Endpoint: is "), "{found:?}");
+            assert!(found[0].starts_with("email_backend.settings.Endpoint: "), "{found:?}");
             assert!(!found[0].contains("KEY"), "{found:?}");
         }
     }
@@ -83,10 +83,10 @@ fn clusters_are_chosen_as_for_webhooks() {
 }
 
 #[test]
-fn the_region_of_ses_is_given_or_told() {
+fn the_region_of_ses_is_given_or_in_the_endpoint() {
     let region = |changes| {
         let mail = load(&with("amazonses", changes));
-        let request = mail.backend.account.request(&crate::notify::content::mail::testing::letter());
+        let request = mail.backend.account.request(&crate::notify::content::mail::testing::email());
         let signed = mail.backend.account.sign(&request.request_headers(), b"", crate::base::UnixMillis(0));
         signed[1].1.split('/').nth(2).unwrap().to_owned()
     };
@@ -108,9 +108,12 @@ fn the_region_of_ses_is_given_or_told() {
         (json!({ "Region": "" }), "missing: give Region, Endpoint or both"),
         (
             json!({ "Region": null, "Endpoint": "http://localhost:4566" }),
-            "missing: Endpoint does not tell it, as email.eu-west-1.amazonaws.com would",
+            "missing: the host of Endpoint does not contain it, as email.eu-west-1.amazonaws.com does",
         ),
-        (json!({ "Endpoint": "email.us-east-1.amazonaws.com" }), "differs from that of Endpoint, which is us-east-1"),
+        (
+            json!({ "Endpoint": "email.us-east-1.amazonaws.com" }),
+            "differs from the region of Endpoint, which is us-east-1",
+        ),
         (json!({ "Region": "Ireland" }), "is not a region of AWS such as eu-west-1"),
         (json!({ "Region": "eu-west-1/x" }), "is not a region of AWS such as eu-west-1"),
     ] {
@@ -157,10 +160,10 @@ fn settings_that_are_missing_or_unknown_are_named() {
     );
 }
 
-const NO_KEY: &str = "has characters that no key has (a space, a line break at its end, …)";
+const NO_KEY: &str = "has characters that no key has, such as a space or a line break at its end";
 
 #[test]
-fn settings_that_are_wrong_are_named_and_never_shown() {
+fn wrong_settings_are_reported_without_their_values() {
     for (code, name, value, message) in [
         ("mandrill", "ClientKey", "md-SECRET\n", NO_KEY),
         ("sendgrid", "ClientKey", "SG SECRET", NO_KEY),
@@ -206,7 +209,7 @@ fn the_sender_is_needed_and_legal() {
         config
     };
     for (name, value, message) in [
-        ("default_from_email", "", "missing: the address that letters come from"),
+        ("default_from_email", "", "missing: the address that emails come from"),
         ("default_from_email", "acme.test", "\"acme.test\" has no @"),
         (
             "default_from_email",
@@ -244,7 +247,7 @@ fn what_is_switched_off_may_lack_anything_and_may_be_smtp() {
 }
 
 #[test]
-fn letters_that_are_unknown_or_do_not_compile_are_named() {
+fn emails_that_are_unknown_or_do_not_compile_are_named() {
     let with = |templates: Value| {
         let mut config = config("mandrill", settings("mandrill"));
         config["email_templates"] = templates;
@@ -276,7 +279,7 @@ fn letters_that_are_unknown_or_do_not_compile_are_named() {
 }
 
 #[test]
-fn a_shared_letter_is_replaced_before_those_that_share_it() {
+fn a_shared_email_is_replaced_before_those_that_share_it() {
     let mut config = config("mandrill", settings("mandrill"));
     config["email_templates"] = json!({
         "AuthFailure": { "subject": "Own" }, "gateway_event": { "text": "all: {{Type}}" },
@@ -284,9 +287,9 @@ fn a_shared_letter_is_replaced_before_those_that_share_it() {
     });
     let mail = load(&config);
     let event = crate::event::Event::sample(crate::event::EventKind::AuthFailure);
-    let letter = |name| {
+    let email = |name| {
         let to = crate::notify::content::mail::testing::mailbox("", "dev@acme.test");
-        mail.letter(
+        mail.message(
             name,
             &crate::notify::templates::EmailFacts {
                 action: "add",
@@ -296,11 +299,11 @@ fn a_shared_letter_is_replaced_before_those_that_share_it() {
         )
         .unwrap()
     };
-    let failure = letter("AuthFailure");
+    let failure = email("AuthFailure");
     assert_eq!((failure.subject.as_str(), failure.text.as_str(), failure.html), ("Own", "all: AuthFailure", None));
     assert_eq!(failure.from, mail.backend.from);
-    assert_eq!(letter("KeyExpired").text.as_str(), "all: AuthFailure");
-    let hashed = letter("hashed_key_event");
+    assert_eq!(email("KeyExpired").text.as_str(), "all: AuthFailure");
+    let hashed = email("hashed_key_event");
     assert_eq!((hashed.subject.as_str(), hashed.html.unwrap().as_str()), ("Hashed", "<b>add</b>"));
     assert!(hashed.text.as_str().starts_with("An API key was created."));
 }
@@ -311,7 +314,7 @@ fn no_secret_is_in_what_is_shown() {
         let code = provider.code();
         let raw: crate::config::raw::Config = crate::config::raw::read(config(code, settings(code))).unwrap();
         let mail = load(&config(code, settings(code)));
-        let request = mail.backend.account.request(&crate::notify::content::mail::testing::letter());
+        let request = mail.backend.account.request(&crate::notify::content::mail::testing::email());
         assert!(format!("{request:?}{:?}", request.headers).len() > 20);
         let shown = format!("{raw:?} {:?} {request:?}", mail.backend);
         assert!(!shown.contains("SECRET") && !shown.contains("AKID"), "{shown}");

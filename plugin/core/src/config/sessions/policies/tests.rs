@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::config::raw::read;
 
-fn merged(session: Value, policies: Value) -> Result<Merged, String> {
+fn merged(session: Value, policies: Value) -> Result<Merged, PolicyError> {
     let session: Session = read(session).unwrap();
     merge(&session, &read(policies).unwrap())
 }
@@ -109,6 +109,7 @@ fn what_cannot_be_merged_is_named() {
         (json!(["acl", "each"]), "\"each\" cannot be mixed"),
     ] {
         let error = merged(json!({ "org_id": "acme", "apply_policies": names }), policies.clone()).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains(part), "{error}");
     }
 }

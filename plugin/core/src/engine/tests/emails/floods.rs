@@ -1,4 +1,4 @@
-//! Many letters: caps, digests and cool-downs.
+//! Many emails: caps, digests and cool-downs.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -23,10 +23,10 @@ fn body(callout: &Callout) -> Value {
     serde_json::from_slice(&callout.body).unwrap()
 }
 
-/// The events that a letter stands for.
+/// The events that an email stands for.
 fn stands_for(callout: &Callout) -> u64 {
     let text = body(callout)["content"][0]["value"].as_str().unwrap().to_owned();
-    let count = text.split_once("stands for ").and_then(|(_, rest)| rest.split_once(" events"));
+    let count = text.split_once("This email reports ").and_then(|(_, rest)| rest.split_once(" events"));
     count.map_or(1, |(count, _)| count.parse().unwrap())
 }
 
@@ -41,7 +41,7 @@ fn with_options(options: Value) -> Value {
 }
 
 #[test]
-fn what_exceeds_a_cap_on_letters_is_one_letter_to_the_same_address() {
+fn the_excess_over_a_cap_is_one_email_to_the_same_address() {
     let mut world = World::mailing(&watched("ops@acme.test", json!({ "max_per_minute": 5 })));
     (0..300).for_each(|n| drop(world.get("/", &format!("bad-{n}"))));
     let sent = sent_within(&mut world, 90_000);
@@ -66,7 +66,7 @@ fn a_providers_answer_is_judged_by_its_rule_for_a_digest_too() {
     let mut world = World::mailing(&watched("ops@acme.test", json!({ "max_per_minute": 1 })));
     (0..3).for_each(|n| drop(world.get("/", &format!("bad-{n}"))));
     world.deliver(10, 202);
-    // Of SendGrid only 202 is a letter that was taken.
+    // Of SendGrid only 202 is an email that was taken.
     (0..130).for_each(|_| drop(world.deliver(500, 200)));
     assert_eq!([world.host.metric(Metric::Digests), world.host.metric(Metric::Delivered)], [1, 1]);
     assert!(world.host.metric(Metric::Retried) > 0);
@@ -87,7 +87,7 @@ fn two_configurations_with_the_same_names_write_to_their_own_addresses() {
 }
 
 #[test]
-fn a_cool_down_lets_one_letter_of_a_cause_through_and_tells_of_the_others() {
+fn a_cool_down_passes_one_email_of_a_cause_and_reports_the_others() {
     let mut world = World::mailing(&watched("ops@acme.test", json!({ "event_timeout": 60, "digest": true })));
     for key in ["bad", "bad", "other", "bad"] {
         world.get("/", key);
@@ -134,10 +134,10 @@ fn management_events_are_capped_only_where_somebody_says_so() {
 
     let mut world = World::mailing(&options(json!(10)));
     world.post(&json!(flood));
-    let [letters, hooks, channel] = split(sent_within(&mut world, 90_000));
-    assert_eq!(letters.iter().map(stands_for).collect::<Vec<_>>(), [vec![1; 10], vec![190]].concat());
-    assert_eq!(recipients(&letters), vec!["ops@acme.test"; 11]);
-    let digest = body(&letters[10]);
+    let [emails, hooks, channel] = split(sent_within(&mut world, 90_000));
+    assert_eq!(emails.iter().map(stands_for).collect::<Vec<_>>(), [vec![1; 10], vec![190]].concat());
+    assert_eq!(recipients(&emails), vec!["ops@acme.test"; 11]);
+    let digest = body(&emails[10]);
     assert_eq!(digest["subject"], "190 events: key_event");
     let text = digest["content"][0]["value"].as_str().unwrap();
     assert!(text.trim().ends_with('.') && !text.contains("of the first"), "nothing is said of a key: {text}");
@@ -157,13 +157,9 @@ fn management_events_are_capped_only_where_somebody_says_so() {
         "Status": "inactive", "CreatedAt": "2024-04-22T16:38:54Z", "ByUser": 1, "CustomAttributes": [] });
     let event = json!({ "Event": "UserAccountDeactivated", "org_id": "acme", "Message": message });
     world.post(&json!(vec![event; 15]));
-    let [letters, hooks, _] = split(sent_within(&mut world, 90_000));
-    assert_eq!(
-        letters.iter().filter(|letter| recipient(letter) == "ada@acme.test").count(),
-        15,
-        "developers have no cap"
-    );
-    let told: Vec<u64> = letters.iter().filter(|letter| recipient(letter) == "ops@acme.test").map(stands_for).collect();
+    let [emails, hooks, _] = split(sent_within(&mut world, 90_000));
+    assert_eq!(emails.iter().filter(|email| recipient(email) == "ada@acme.test").count(), 15, "developers have no cap");
+    let told: Vec<u64> = emails.iter().filter(|email| recipient(email) == "ops@acme.test").map(stands_for).collect();
     assert_eq!(told, [vec![1; 10], vec![5]].concat());
     let digest = body(&hooks[10]);
     assert_eq!([&digest["Event"], &digest["Message"]["Suppressed"]], [&json!("UserAccountDeactivated"), &json!(5)]);
@@ -175,13 +171,13 @@ fn management_events_are_capped_only_where_somebody_says_so() {
 fn the_cool_down_of_event_options_tells_payloads_apart_and_ends_with_a_failure() {
     let option = json!({ "email": "ops@acme.test", "webhook": "http://hooks.test/key", "event_timeout": 60 });
     let mut config = with_options(json!({ "key_event": option }));
-    // A letter that says nothing of the payload.
+    // An email that says nothing of the payload.
     config["email_templates"] = json!({ "key_event": { "subject": "s", "text": "t" } });
     let mut world = World::mailing(&config);
     for id in ["a", "a", "b", "a"] {
         world.post(&key_event(id));
     }
-    assert_eq!(world.deliver(10, 202).len(), 4, "a letter and a message for each of two");
+    assert_eq!(world.deliver(10, 202).len(), 4, "an email and a message for each of two");
     assert_eq!(world.host.metric(Metric::Suppressed), 4);
     world.post(&key_event("c"));
     assert_eq!(world.deliver(10, 400).len(), 2);

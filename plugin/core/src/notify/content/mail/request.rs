@@ -1,4 +1,4 @@
-//! The HTTP request that hands a letter to a provider.
+//! The HTTP request that passes an email to a provider.
 
 use std::fmt;
 
@@ -6,14 +6,13 @@ use serde_json::Value;
 
 use crate::delivery::{Target, USER_AGENT};
 
-/// A POST. The signature of Amazon SES is not in it: each attempt is signed anew.
+/// A POST request. The signature of Amazon SES is not part of it, because each attempt has its own.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MailRequest {
-    /// Where to.
     pub target: Target,
-    /// Every header but the pseudo-headers, lower case. They may hold the key.
+    /// All headers except the pseudo-headers, lower case. They may contain the key.
     pub headers: Vec<(String, String)>,
-    /// UTF-8 with all four providers. It may hold the key.
+    /// UTF-8 for all four providers. It may contain the key.
     pub body: String,
 }
 
@@ -36,14 +35,14 @@ impl MailRequest {
         self
     }
 
-    /// Pseudo-headers and headers, as a held message has them.
+    /// The pseudo-headers and headers in the form of a held message.
     pub fn request_headers(&self) -> Vec<(String, String)> {
         self.target.pseudo_headers("POST").into_iter().chain(self.headers.iter().cloned()).collect()
     }
 }
 
 impl fmt::Debug for MailRequest {
-    /// Without header values and the body, which have keys and letters.
+    /// The form for log lines, without header values and the body, which contain keys and emails.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MailRequest").field("target", &self.target).finish_non_exhaustive()
     }

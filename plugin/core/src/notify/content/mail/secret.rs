@@ -13,14 +13,14 @@ impl Secret {
         Secret(text.to_owned())
     }
 
-    /// The text, for a request.
+    /// The text, for use in a request.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
 }
 
 impl fmt::Debug for Secret {
-    /// Without the text.
+    /// The form for log lines, without the text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }

@@ -3,40 +3,67 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::letter::EmailMessage;
-use super::request::MailRequest;
+use super::providers::MailProvider;
 use super::secret::Secret;
+use super::{EmailMessage, MailRequest, ProviderAnswer, ProviderVerdict, Settings};
+use crate::base::UnixMillis;
 use crate::base::{Mailbox, Name, object};
 use crate::delivery::Target;
 
-/// Where the API is.
-pub const BASE: &str = "https://api.sendgrid.com";
-/// Where it is for the EU.
-pub const EU_BASE: &str = "https://api.eu.sendgrid.com";
-/// What to post to.
-pub const PATH: &str = "/v3/mail/send";
+/// The URL of the API.
+const BASE: &str = "https://api.sendgrid.com";
+/// The URL of the API in the EU.
+const EU_BASE: &str = "https://api.eu.sendgrid.com";
+/// The path of the API's request.
+const PATH: &str = "/v3/mail/send";
 
-/// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendGrid {
-    pub target: Target,
-    pub client_key: Secret,
+    target: Target,
+    client_key: Secret,
 }
 
-impl SendGrid {
-    pub(super) fn request(&self, letter: &EmailMessage) -> MailRequest {
-        let parts = [("text/plain", letter.text_part()), ("text/html", letter.html_part())];
+impl MailProvider for SendGrid {
+    const CODE: &'static str = "sendgrid";
+    const SETTINGS: &'static [&'static str] = &["ClientKey", "Endpoint", "Region"];
+
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let client_key = settings.key("ClientKey");
+        let base = settings.us_or_eu(BASE, EU_BASE);
+        let target = settings.target(base, PATH);
+        Some(SendGrid { target: target?, client_key: client_key? })
+    }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn request(&self, email: &EmailMessage) -> MailRequest {
+        let parts = [("text/plain", email.text_part()), ("text/html", email.html_part())];
         let part =
             |(name, value): (&str, Option<&str>)| Some(object(&mut [("type", name.into()), ("value", value?.into())]));
-        let to = Value::Array(vec![recipient(&letter.to)]);
+        let to = Value::Array(vec![recipient(&email.to)]);
         let send = object(&mut [
             ("personalizations", Value::Array(vec![object(&mut [("to", to)])])),
-            ("from", person(&letter.from, letter.from.name.as_ref().map(Name::as_str))),
-            ("subject", letter.subject.as_str().into()),
+            ("from", person(&email.from, email.from.name.as_ref().map(Name::as_str))),
+            ("subject", email.subject.as_str().into()),
             // Plain text must come first, or the API answers 400.
             ("content", parts.into_iter().filter_map(part).collect()),
         ]);
         MailRequest::json(&self.target, &send).with_authorization(format!("Bearer {}", self.client_key.reveal()))
+    }
+
+    /// Success is 202. A 429 has `X-RateLimit-Reset` in Unix seconds.
+    fn judge(answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
+        match (answer.status, answer.by_status(now)) {
+            (202, _) => ProviderVerdict::Delivered,
+            (429, ProviderVerdict::Retry { reason, after_ms: None }) => {
+                let reset = (answer.header)("x-ratelimit-reset").and_then(|value| value.trim().parse::<u64>().ok());
+                let after_ms = reset.map(|seconds| UnixMillis(seconds.saturating_mul(1000)).since(now));
+                ProviderVerdict::Retry { reason, after_ms: after_ms.filter(|ms| *ms > 0) }
+            }
+            (_, verdict) => verdict,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! AWS [Signature Version 4][1], for any service but S3, which treats paths in its own way.
+//! AWS [Signature Version 4][1] for any service except S3, which treats paths differently.
 //!
 //! [1]: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
@@ -14,10 +14,10 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const END: &str = "aws4_request";
 const DATE: &str = "x-amz-date";
 
-/// What AWS calls unreserved stays as it is.
+/// The characters that AWS calls unreserved are not encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Who signs, and for what.
+/// The signer, and the service and region.
 pub(super) struct Credentials<'c> {
     pub(super) access_key_id: &'c str,
     pub(super) secret_access_key: &'c str,
@@ -25,19 +25,18 @@ pub(super) struct Credentials<'c> {
     pub(super) service: &'c str,
 }
 
-/// What is signed.
+/// The parts of a request that are signed.
 pub(super) struct UnsignedRequest<'r> {
     pub(super) method: &'r str,
-    /// As it is sent.
+    /// The path and query as sent.
     pub(super) path_and_query: &'r str,
-    /// Those to sign, without `x-amz-date`; `host` must be among them. A name that stands there twice has both values.
+    /// The headers to sign, without `x-amz-date`; `host` must be among them. A name that occurs twice has both values.
     pub(super) headers: &'r [(&'r str, &'r str)],
     pub(super) body: &'r [u8],
 }
 
 impl Credentials<'_> {
-    /// The headers that sign a request which is sent `now`: `x-amz-date` and `authorization`. `None` past the year
-    /// 9999.
+    /// The headers that sign a request sent at `now`: `x-amz-date` and `authorization`. `None` past the year 9999.
     pub(super) fn sign(&self, request: &UnsignedRequest<'_>, now: UnixMillis) -> Option<Vec<(String, String)>> {
         let stamp = datetime::basic_iso8601(now.0)?;
         let day = stamp.get(..8)?;
@@ -52,7 +51,7 @@ impl Credentials<'_> {
         Some(vec![(DATE.to_owned(), stamp), ("authorization".to_owned(), authorization)])
     }
 
-    /// The key of one day, region and service.
+    /// The key for one day, region and service.
     fn signing_key(&self, day: &str) -> [u8; 32] {
         let secret = HMAC::mac(day, format!("AWS4{}", self.secret_access_key));
         [self.region, self.service, END].into_iter().fold(secret, |key, part| HMAC::mac(part, key))
@@ -86,8 +85,8 @@ fn encode(bytes: &[u8]) -> String {
     percent_encode(bytes, RESERVED).to_string()
 }
 
-/// Without empty, `.` and `..` segments, and encoded: for every service but S3, a path that is sent encoded is encoded
-/// once more.
+/// Removes empty, `.` and `..` segments, and encodes the path. For every service except S3, a path that is sent encoded
+/// is encoded again.
 fn canonical_path(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -100,11 +99,11 @@ fn canonical_path(path: &str) -> String {
         }
     }
     let joined: String = segments.iter().map(|segment| format!("/{}", encode(segment.as_bytes()))).collect();
-    // A slash at the end stays, and is all that is left of nothing.
+    // A slash at the end stays. An empty path becomes a slash.
     if path.ends_with('/') || joined.is_empty() { format!("{joined}/") } else { joined }
 }
 
-/// Parameters in the order of their encoded names, then values.
+/// The parameters, ordered by their encoded names, then by values.
 fn canonical_query(query: &str) -> String {
     let again = |text: &str| encode(&percent_decode_str(text).collect::<Vec<u8>>());
     let mut pairs: Vec<(String, String)> = query

@@ -1,32 +1,32 @@
-//! What letters say: a template for the subject, one for the text, one for HTML, for each event.
+//! The texts of emails: for each event a template for the subject, one for the plain text and one for HTML.
 //!
-//! They are kept as `email/<name>/subject.txt`, `body.txt` and `body.html`, so that values are escaped by the ending of
-//! a name. Gateway and portal events that have no letter of their own share one.
+//! They are stored as `email/<name>/subject.txt`, `body.txt` and `body.html`, because the ending of a name decides how
+//! values are escaped. Gateway and portal events without their own email share one.
 
 mod builtin;
 
 use litemap::LiteMap;
 use serde_json::Value;
 
-use super::letter::{EmailBody, EmailSubject};
+use super::message::{EmailBody, EmailSubject};
 use crate::base::json;
 use crate::event::{Event, EventKind, Meta};
-use crate::notify::content::template::{TemplateError, TemplateName, Templates};
+use crate::notify::content::template::{RenderError, TemplateError, TemplateName, Templates};
 
-/// The letter of gateway events that have none of their own.
+/// The email for gateway events that have none of their own.
 pub const GATEWAY_EVENT: &str = "gateway_event";
-/// The letter of portal events that have none of their own.
+/// The email for portal events that have none of their own.
 pub const PORTAL_EVENT: &str = "portal_event";
-/// To a developer who has signed up.
+/// To a developer who signed up.
 pub const USER_SIGN_UP: &str = "user_sign_up";
-/// To a developer whose account can be used now.
+/// To a developer whose account was activated.
 pub const USER_ACTIVATED: &str = "user_activated";
-/// To a developer whose account cannot be used any more.
+/// To a developer whose account was deactivated.
 pub const USER_DEACTIVATED: &str = "user_deactivated";
 /// To the developer whose key request was submitted, approved, updated or deleted.
 pub const USER_KEY_REQUEST: &str = "user_key_request";
 
-/// A dashboard's event; that of hashed keys has the same letter.
+/// The email of a key event. Hashed key events use it, too.
 const KEY_EVENT: &str = "key_event";
 
 /// The dashboard's events.
@@ -39,7 +39,7 @@ pub const DASHBOARD_EVENTS: [&str; 6] = [
     "portal_password_reset_event",
 ];
 
-/// The portal's events, as its messages spell them.
+/// The portal's events, in the spelling of its messages.
 pub const PORTAL_EVENTS: [&str; 13] = [
     "UserRegistered",
     "UserAccountActivated",
@@ -56,17 +56,17 @@ pub const PORTAL_EVENTS: [&str; 13] = [
     "OrganisationRequestRejected",
 ];
 
-/// The letters that only developers get; an event's own letter is for whoever runs the gateway or the portal.
+/// The emails that only developers get. The email of an event itself is for the operator of the gateway or the portal.
 pub const TO_DEVELOPERS: [&str; 4] = [USER_SIGN_UP, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST];
 
-/// The names of all letters: what `email_templates` can replace.
+/// The names of all emails, which `email_templates` can replace.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let gateway = EventKind::of_gateway().map(EventKind::name).chain(EventKind::NEVER_FIRED);
     let shared = [GATEWAY_EVENT, PORTAL_EVENT];
     DASHBOARD_EVENTS.into_iter().chain(gateway).chain(PORTAL_EVENTS).chain(shared).chain(TO_DEVELOPERS)
 }
 
-/// The name of a letter as it is kept: portal events can be spelled with a z too.
+/// The name under which an email is stored. Portal events can also be spelled with a z.
 pub fn known(name: &str) -> Option<&'static str> {
     let spelled = match name.strip_prefix("Organization") {
         Some(rest) => format!("Organisation{rest}"),
@@ -75,12 +75,12 @@ pub fn known(name: &str) -> Option<&'static str> {
     names().find(|known| *known == spelled)
 }
 
-/// Whether letters that are not replaced themselves follow this one.
+/// True if other emails use this one unless they are replaced themselves.
 pub fn is_shared(name: &str) -> bool {
     [GATEWAY_EVENT, PORTAL_EVENT, KEY_EVENT].contains(&name)
 }
 
-/// The letter that an event without one of its own gets.
+/// The email for an event without its own.
 fn shared(name: &'static str) -> &'static str {
     match name {
         "hashed_key_event" => KEY_EVENT,
@@ -89,10 +89,10 @@ fn shared(name: &'static str) -> &'static str {
     }
 }
 
-/// A part of a letter.
+/// A part of an email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// One line.
+    /// A single line.
     Subject,
     /// Plain text.
     Text,
@@ -120,13 +120,13 @@ impl Part {
     }
 }
 
-/// What a letter is written of. Templates see it as `Type`, `action`, `TimeStamp`, `ID`, `OrgID`, `Fingerprint`,
-/// `Meta.*`, `data.*` and `Message.*`.
+/// The data of an email. Templates see it as `Type`, `action`, `TimeStamp`, `ID`, `OrgID`, `Fingerprint`, `Meta.*`,
+/// `data.*` and `Message.*`.
 #[derive(Clone, Debug)]
 pub struct EmailFacts<'f> {
     /// The event's name.
     pub kind: &'f str,
-    /// Of a dashboard event: what was done, such as `add` or `approved`. Else empty.
+    /// The action of a dashboard event, such as `add` or `approved`; otherwise empty.
     pub action: &'f str,
     /// RFC 3339.
     pub time_stamp: String,
@@ -134,13 +134,13 @@ pub struct EmailFacts<'f> {
     pub id: &'f str,
     /// The organisation's id.
     pub org_id: &'f str,
-    /// What stands for the key of a gateway event: built-in letters never show a key.
+    /// Shown instead of the key of a gateway event. Built-in emails never show a key.
     pub fingerprint: &'f str,
-    /// Of a gateway event, and of every digest.
+    /// The metadata of a gateway event and of every digest.
     pub meta: Option<&'f Meta>,
-    /// Of a dashboard event: its `data`.
+    /// The `data` of a dashboard event.
     pub data: &'f Value,
-    /// Of a portal event: its `Message`.
+    /// The `Message` of a portal event.
     pub message: &'f Value,
 }
 
@@ -159,7 +159,7 @@ impl<'f> EmailFacts<'f> {
         ])
     }
 
-    /// Of an event.
+    /// The data of an event.
     pub fn of_event(event: &'f Event) -> Self {
         if let Some(said) = &event.management {
             return EmailFacts {
@@ -188,18 +188,17 @@ impl<'f> EmailFacts<'f> {
     }
 }
 
-/// What a letter says, before it has a sender and a recipient.
+/// The text of an email without sender and recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailDraft {
-    /// What it is about.
     pub subject: EmailSubject,
-    /// What it says.
+    /// The plain text.
     pub text: EmailBody,
-    /// The same in HTML.
+    /// The HTML form of the same text.
     pub html: Option<EmailBody>,
 }
 
-/// The templates of a letter.
+/// The templates of an email.
 #[derive(Clone)]
 struct Parts {
     subject: TemplateName,
@@ -207,34 +206,34 @@ struct Parts {
     html: Option<TemplateName>,
 }
 
-/// Every letter of a configuration, and the built-in ones.
+/// All emails of a configuration, including the built-in ones.
 pub struct MailTemplates {
     templates: Templates,
-    letters: LiteMap<&'static str, Parts>,
+    emails: LiteMap<&'static str, Parts>,
 }
 
 impl MailTemplates {
-    /// Only the built-in letters.
+    /// Only the built-in emails.
     pub fn builtin() -> Self {
-        let mut all = MailTemplates { templates: Templates::builtin(), letters: LiteMap::new() };
-        for letter in builtin::ALL {
-            let sources = [(Part::Subject, letter.subject()), (Part::Text, letter.text()), (Part::Html, letter.html())];
-            let added = sources.map(|(part, source)| all.add(letter.name, part, &source));
+        let mut all = MailTemplates { templates: Templates::builtin(), emails: LiteMap::new() };
+        for email in builtin::ALL {
+            let sources = [(Part::Subject, email.subject()), (Part::Text, email.text()), (Part::Html, email.html())];
+            let added = sources.map(|(part, source)| all.add(email.name, part, &source));
             match added {
                 [Ok(Some(subject)), Ok(Some(text)), Ok(html)] => {
-                    all.letters.insert(letter.name, Parts { subject, text, html });
+                    all.emails.insert(email.name, Parts { subject, text, html });
                 }
-                others => log::error!("built-in letter {}: {others:?}", letter.name),
+                others => log::error!("built-in email {}: {others:?}", email.name),
             }
         }
         all
     }
 
-    /// Replaces parts of a letter; a name that none has does nothing. What is not given stays as it was, but for the
-    /// HTML beside a text that is: it would say something else.
+    /// Replaces parts of an email; an unknown name has no effect. The other parts stay. But if a text is given without
+    /// HTML, the HTML is removed, because its text would differ.
     ///
     /// # Errors
-    /// Each part whose template is refused, and why.
+    /// The parts whose templates are refused, each with the reason.
     pub fn replace(&mut self, name: &str, given: &[(Part, &str)]) -> Vec<(Part, TemplateError)> {
         let mut errors = Vec::new();
         let Some((name, mut parts)) = known(name).and_then(|name| Some((name, self.parts(name)?.clone()))) else {
@@ -252,7 +251,7 @@ impl MailTemplates {
                 (_, Ok(None)) => {}
             }
         }
-        self.letters.insert(name, parts);
+        self.emails.insert(name, parts);
         errors
     }
 
@@ -262,17 +261,18 @@ impl MailTemplates {
         Ok(self.templates.find(&template))
     }
 
-    /// Those of a letter, or of the one that it shares.
+    /// The templates of an email, or of the one that it shares.
     fn parts(&self, name: &'static str) -> Option<&Parts> {
-        self.letters.get(name).or_else(|| self.letters.get(shared(name)))
+        self.emails.get(name).or_else(|| self.emails.get(shared(name)))
     }
 
-    /// Writes the letter of that name, in either spelling of portal events.
+    /// Writes the email with this name, in either spelling of portal events.
     ///
     /// # Errors
-    /// When there is none, or a template fails at run time; the text says which and why.
-    pub fn draft(&self, name: &str, facts: &EmailFacts<'_>) -> Result<EmailDraft, String> {
-        let parts = known(name).and_then(|name| self.parts(name)).ok_or_else(|| format!("no letter {name:?}"))?;
+    /// The name is unknown, or a template fails at run time.
+    pub fn draft(&self, name: &str, facts: &EmailFacts<'_>) -> Result<EmailDraft, RenderError> {
+        let parts =
+            known(name).and_then(|name| self.parts(name)).ok_or_else(|| RenderError::Unknown(name.to_owned()))?;
         let view = facts.view();
         let render = |part: &TemplateName| self.templates.render_value(part, view.clone());
         Ok(EmailDraft {

@@ -1,4 +1,4 @@
-//! Letters and accounts for tests.
+//! Emails and accounts for tests.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ pub fn mailbox(name: &str, address: &str) -> Mailbox {
     Mailbox { address: Address::parse(address).unwrap(), name: Name::parse(name).unwrap() }
 }
 
-pub fn letter() -> EmailMessage {
+pub fn email() -> EmailMessage {
     EmailMessage {
         to: mailbox("Jörg <x>, \"dev\"", "dev@acme.test"),
         from: mailbox("Acme APIs", "no-reply@acme.test"),
@@ -20,7 +20,7 @@ pub fn letter() -> EmailMessage {
     }
 }
 
-/// The settings that each provider asks for.
+/// The settings that each provider needs.
 pub fn settings(code: &str) -> Value {
     match code {
         "mailgun" => json!({ "Domain": "mg.acme.test", "PrivateKey": "key-SECRET", "PublicKey": "pubkey-SECRET" }),

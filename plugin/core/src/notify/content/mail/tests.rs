@@ -1,13 +1,13 @@
-//! What each provider's documentation demands of a request, field by field.
+//! Compares requests with each provider's documentation, field by field.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::testing::{config, letter, load, mailbox, settings};
+use super::testing::{config, email, load, mailbox, settings};
 use super::*;
-use crate::base::Name;
+use crate::base::{Name, UnixMillis};
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 
@@ -19,8 +19,8 @@ thread_local! {
     static ACCOUNTS: Vec<Account> = Provider::ALL.iter().map(|provider| account(provider.code())).collect();
 }
 
-fn request(code: &str, letter: &EmailMessage) -> MailRequest {
-    ACCOUNTS.with(|all| all.iter().find(|account| account.provider().code() == code).unwrap().request(letter))
+fn request(code: &str, email: &EmailMessage) -> MailRequest {
+    ACCOUNTS.with(|all| all.iter().find(|account| account.provider().code() == code).unwrap().request(email))
 }
 
 fn json_of(request: &MailRequest) -> Value {
@@ -34,12 +34,12 @@ fn header<'h>(headers: &'h [(String, String)], name: &str) -> &'h str {
     found[0]
 }
 
-/// Without names and HTML.
+/// An email without names and HTML.
 fn plain() -> EmailMessage {
-    EmailMessage { to: mailbox("", "dev@acme.test"), from: mailbox("", "no-reply@acme.test"), html: None, ..letter() }
+    EmailMessage { to: mailbox("", "dev@acme.test"), from: mailbox("", "no-reply@acme.test"), html: None, ..email() }
 }
 
-/// The fields of a multipart form, read by the rules of RFC 7578 and RFC 2046.
+/// The fields of a multipart form, parsed by the rules of RFC 7578 and RFC 2046.
 fn form(request: &MailRequest) -> Vec<(String, String)> {
     let boundary = header(&request.headers, "content-type").strip_prefix("multipart/form-data; boundary=").unwrap();
     assert!((1..=70).contains(&boundary.len()) && boundary.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
@@ -58,7 +58,7 @@ fn form(request: &MailRequest) -> Vec<(String, String)> {
 #[test]
 fn every_request_is_a_post_with_lower_case_headers_and_no_second_authorization() {
     for provider in Provider::ALL {
-        let request = request(provider.code(), &letter());
+        let request = request(provider.code(), &email());
         let headers = request.request_headers();
         assert_eq!(header(&headers, ":method"), "POST");
         assert_eq!(header(&headers, ":scheme"), "https");
@@ -76,7 +76,7 @@ fn every_request_is_a_post_with_lower_case_headers_and_no_second_authorization()
 
 #[test]
 fn mandrill_gets_the_key_and_the_message() {
-    let request = request("mandrill", &letter());
+    let request = request("mandrill", &email());
     assert_eq!(request.target.path_and_query, "/api/1.0/messages/send.json");
     assert_eq!(
         json_of(&request),
@@ -102,7 +102,7 @@ fn mandrill_gets_the_key_and_the_message() {
 
 #[test]
 fn sendgrid_gets_text_before_html() {
-    let request = request("sendgrid", &letter());
+    let request = request("sendgrid", &email());
     assert_eq!(header(&request.headers, "authorization"), "Bearer SG.SECRET_key-1");
     assert_eq!(
         json_of(&request),
@@ -126,7 +126,7 @@ fn sendgrid_gets_text_before_html() {
 
 #[test]
 fn mailgun_gets_a_form() {
-    let request = request("mailgun", &letter());
+    let request = request("mailgun", &email());
     assert_eq!(request.target.path_and_query, "/v3/mg.acme.test/messages");
     assert_eq!(header(&request.headers, "authorization"), "Basic YXBpOmtleS1TRUNSRVQ=");
     let fields = form(&request);
@@ -145,7 +145,7 @@ fn mailgun_gets_a_form() {
 
 #[test]
 fn ses_gets_content_with_its_charset() {
-    let request = request("amazonses", &letter());
+    let request = request("amazonses", &email());
     let charset = "UTF-8";
     assert_eq!(
         json_of(&request),
@@ -172,13 +172,13 @@ fn ses_gets_content_with_its_charset() {
 #[test]
 fn ses_is_signed_at_each_attempt_by_any_vm() {
     let account = account("amazonses");
-    let request = account.request(&letter());
+    let request = account.request(&email());
     let headers = request.request_headers();
     assert!(!headers.iter().any(|(name, _)| name == "authorization" || name == "x-amz-date"));
-    // As the outbox holds it.
-    let held = postcard::to_allocvec(&(&account, letter())).unwrap();
-    let (account, letter): (Account, EmailMessage) = postcard::from_bytes(&held).unwrap();
-    assert_eq!(account.request(&letter), request);
+    // The form in which the outbox holds it.
+    let held = postcard::to_allocvec(&(&account, email())).unwrap();
+    let (account, email): (Account, EmailMessage) = postcard::from_bytes(&held).unwrap();
+    assert_eq!(account.request(&email), request);
     let sign = |now| account.sign(&headers, request.body.as_bytes(), now);
     let first = sign(NOW);
     assert_eq!(first, sign(NOW));
@@ -190,7 +190,7 @@ fn ses_is_signed_at_each_attempt_by_any_vm() {
     let later = sign(NOW.plus(3_600_000));
     assert_eq!(header(&later, "x-amz-date"), "20261021T091530Z");
     assert_ne!(header(&later, "authorization"), authorization);
-    // The body and the host are signed, a header that a proxy adds is not.
+    // The body and the host are signed; a header that a proxy adds is not.
     assert_ne!(header(&account.sign(&headers, b"{}", NOW), "authorization"), authorization);
     let mut elsewhere = headers.clone();
     elsewhere.iter_mut().find(|(name, _)| name == ":authority").unwrap().1 = "other.test".into();
@@ -202,7 +202,7 @@ fn ses_is_signed_at_each_attempt_by_any_vm() {
 }
 
 #[test]
-fn the_others_sign_nothing() {
+fn other_providers_sign_nothing() {
     for code in ["mandrill", "sendgrid", "mailgun"] {
         let account = account(code);
         assert_eq!(account.provider().code(), code);
@@ -211,19 +211,19 @@ fn the_others_sign_nothing() {
 }
 
 #[test]
-fn a_letter_without_text_has_no_empty_part() {
-    let mut letter = letter();
-    letter.text = EmailBody::new(String::new());
-    assert_eq!(json_of(&request("sendgrid", &letter))["content"].as_array().unwrap().len(), 1);
-    assert!(json_of(&request("amazonses", &letter))["Content"]["Simple"]["Body"].get("Text").is_none());
-    assert!(json_of(&request("mandrill", &letter))["message"].get("text").is_none());
-    assert_eq!(form(&request("mailgun", &letter)).last().unwrap().0, "html");
+fn an_email_without_text_has_no_empty_part() {
+    let mut email = email();
+    email.text = EmailBody::new(String::new());
+    assert_eq!(json_of(&request("sendgrid", &email))["content"].as_array().unwrap().len(), 1);
+    assert!(json_of(&request("amazonses", &email))["Content"]["Simple"]["Body"].get("Text").is_none());
+    assert!(json_of(&request("mandrill", &email))["message"].get("text").is_none());
+    assert_eq!(form(&request("mailgun", &email)).last().unwrap().0, "html");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn hostile_letters_stay_letters(text in any::<String>(), name in any::<String>(), line in "[-a\r\n\":;=. ]{0,30}") {
+    fn hostile_values_cannot_break_an_email(text in any::<String>(), name in any::<String>(), line in "[-a\r\n\":;=. ]{0,30}") {
         let subject = EmailSubject::new(&format!("{line}{text}"));
         let hostile = EmailMessage {
             to: Mailbox { name: Name::lossy(&format!("{name}{line}")), ..mailbox("", "dev@acme.test") },

@@ -1,46 +1,44 @@
-//! What a provider's answer means.
+//! Judges a provider's answer.
 //!
-//! A reason is one of a fixed set of texts: what a provider writes in its own words can repeat keys and addresses.
+//! A reason is one of a fixed set of texts, because a provider's own words can repeat keys and addresses.
 
 use std::fmt;
 
 use serde_json::Value;
 
-use super::Provider;
 use crate::base::UnixMillis;
 use crate::delivery::{DeliveryOutcome, Failure, retry_after_ms};
 
-/// The largest answer that is of use: a longer one counts as an empty one.
+/// The largest answer that is read. A larger one counts as empty.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// What came back from the provider itself, not from the proxy in its place.
+/// An answer from the provider itself, not from the proxy in its place.
 pub struct ProviderAnswer<'a> {
     /// The status.
     pub status: u16,
     /// A header by its name in lower case.
     pub header: &'a dyn Fn(&str) -> Option<String>,
-    /// The body; empty where it could not be read.
+    /// The body; empty if it could not be read.
     pub body: &'a [u8],
 }
 
-/// What becomes of a letter.
+/// The result for an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProviderVerdict {
-    /// The provider has taken it.
+    /// The provider has accepted it.
     Delivered,
-    /// Another attempt would change nothing.
+    /// Another attempt would not change the result.
     Refused(Reason),
-    /// Worth another attempt.
+    /// Another attempt may succeed.
     Retry {
-        /// Why.
         reason: Reason,
-        /// The milliseconds that the provider asks for.
+        /// The delay that the provider asks for, in milliseconds.
         after_ms: Option<u64>,
     },
 }
 
 impl ProviderVerdict {
-    /// The same for the delivery policy, which backs off and gives up as for any message.
+    /// The result in the form for the delivery policy, which retries and gives up as for any message.
     pub fn outcome(&self) -> DeliveryOutcome {
         match *self {
             ProviderVerdict::Delivered => DeliveryOutcome::Delivered,
@@ -51,7 +49,7 @@ impl ProviderVerdict {
         }
     }
 
-    /// Why it is not delivered.
+    /// The reason why the email is not delivered.
     pub fn reason(&self) -> Option<Reason> {
         match *self {
             ProviderVerdict::Delivered => None,
@@ -60,12 +58,12 @@ impl ProviderVerdict {
     }
 }
 
-/// A status, and what it means. It shows no key, no address and nothing of the letter.
+/// A status and its meaning. It contains no key, no address and no text of the email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// The status.
     pub status: u16,
-    /// The error's name at the provider, or a few words; empty where the status says all.
+    /// The provider's name of the error, or a short text; empty if the status says enough.
     pub text: &'static str,
 }
 
@@ -78,124 +76,37 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a named error comes to.
+/// The consequence of a named error.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Final,
     Passing,
 }
 
-use Kind::{Final, Passing};
-
-/// Mandrill's errors, by the `name` in its answer, whose status is 500 for most. Those that speak of things that a
-/// letter does not use, such as webhooks, are left out.
-const MANDRILL: [(&str, Kind); 9] = [
-    ("Invalid_Key", Final),
-    ("PaymentRequired", Final),
-    ("PoorReputation", Final),
-    ("Unknown_Subaccount", Final),
-    ("Unknown_Template", Final),
-    ("ValidationError", Final),
-    ("GeneralError", Passing),
-    ("ServiceUnavailable", Passing),
-    ("RateLimitExceeded", Passing),
-];
-
-/// Why Mandrill rejected a recipient.
-const MANDRILL_REJECTS: [&str; 10] = [
-    "hard-bounce",
-    "soft-bounce",
-    "spam",
-    "unsub",
-    "custom",
-    "invalid-sender",
-    "invalid",
-    "test-mode-limit",
-    "unsigned",
-    "rule",
-];
-
-/// Errors of SES's `SendEmail` and those common to AWS, by type.
-const SES: [(&str, Kind); 37] = [
-    ("AccountSuspendedException", Final),
-    ("BadRequestException", Final),
-    ("MailFromDomainNotVerifiedException", Final),
-    ("MessageRejected", Final),
-    ("NotFoundException", Final),
-    ("AccessDeniedException", Final),
-    ("ExpiredTokenException", Final),
-    ("IncompleteSignature", Final),
-    ("IncompleteSignatureException", Final),
-    ("InvalidAction", Final),
-    ("InvalidClientTokenId", Final),
-    ("MalformedHttpRequestException", Final),
-    ("MissingAuthenticationToken", Final),
-    ("MissingAuthenticationTokenException", Final),
-    ("NotAuthorized", Final),
-    ("OptInRequired", Final),
-    ("RequestEntityTooLargeException", Final),
-    ("SerializationException", Final),
-    ("UnknownOperationException", Final),
-    ("UnrecognizedClientException", Final),
-    ("ValidationError", Final),
-    ("ValidationException", Final),
-    // A wrong secret, unless the message speaks of the time.
-    ("InvalidSignatureException", Final),
-    ("SignatureDoesNotMatch", Final),
-    ("LimitExceededException", Passing),
-    ("SendingPausedException", Passing),
-    ("Throttling", Passing),
-    ("ThrottlingException", Passing),
-    ("TooManyRequestsException", Passing),
-    ("InternalFailure", Passing),
-    ("InternalServiceErrorException", Passing),
-    ("RequestAbortedException", Passing),
-    ("RequestTimeoutException", Passing),
-    ("ServiceUnavailable", Passing),
-    ("ServiceUnavailableException", Passing),
-    // The clock may be set right before the next attempt, which is signed with its own time.
-    ("RequestExpired", Passing),
-    ("RequestTimeTooSkewed", Passing),
-];
-
-const CLOCK: &str = "the proxy's clock and that of AWS differ too much";
-
-impl Provider {
-    /// What an answer that came `now` means.
-    pub fn judge(self, answer: &ProviderAnswer<'_>, now: UnixMillis) -> ProviderVerdict {
-        match self {
-            Provider::Mandrill => answer.by_mandrill(now),
-            Provider::SendGrid => answer.by_sendgrid(now),
-            Provider::Mailgun => answer.by_mailgun(now),
-            Provider::AmazonSes => answer.by_ses(now),
-        }
-    }
-}
-
 impl ProviderAnswer<'_> {
-    fn reason(&self, text: &'static str) -> Reason {
+    pub(super) fn reason(&self, text: &'static str) -> Reason {
         Reason { status: self.status, text }
     }
 
-    fn refused(&self, text: &'static str) -> ProviderVerdict {
+    pub(super) fn refused(&self, text: &'static str) -> ProviderVerdict {
         ProviderVerdict::Refused(self.reason(text))
     }
 
-    fn retry(&self, text: &'static str, now: UnixMillis) -> ProviderVerdict {
+    pub(super) fn retry(&self, text: &'static str, now: UnixMillis) -> ProviderVerdict {
         let after = (self.header)("retry-after").and_then(|value| retry_after_ms(&value, now));
         ProviderVerdict::Retry { reason: self.reason(text), after_ms: after }
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         crate::base::json::parse(self.body).unwrap_or_default()
     }
 
-    /// Where the status is all that is known: as for webhooks, a 4xx is final but for 408, 425 and 429. A 2xx that is
-    /// not what the provider documents is tried again: a letter may arrive twice, and never not at all.
-    fn by_status(&self, now: UnixMillis) -> ProviderVerdict {
+    /// Judges by the status alone. As for webhooks, a 4xx is final except 408, 425 and 429. A 2xx that the provider
+    /// does not document is retried: delivery is at least once, and duplicates are possible.
+    pub(super) fn by_status(&self, now: UnixMillis) -> ProviderVerdict {
         match self.status {
             401 | 403 => self.refused("the key is not accepted, or may not send from this address"),
-            413 => self.refused("the letter is too large"),
+            413 => self.refused("the email is too large"),
             429 => self.retry("too many requests", now),
             408 | 425 => self.retry("", now),
             400..=499 => self.refused(""),
@@ -205,86 +116,16 @@ impl ProviderAnswer<'_> {
         }
     }
 
-    fn by_name(&self, name: &'static str, kind: Kind, now: UnixMillis) -> ProviderVerdict {
+    pub(super) fn by_name(&self, name: &'static str, kind: Kind, now: UnixMillis) -> ProviderVerdict {
         match kind {
-            Final => self.refused(name),
-            Passing => self.retry(name, now),
-        }
-    }
-
-    /// 200 with a status for each recipient, of which there is one; errors have a name.
-    fn by_mandrill(&self, now: UnixMillis) -> ProviderVerdict {
-        let json = self.json();
-        if let Some((name, kind)) = find(&MANDRILL, json.get("name").and_then(Value::as_str)) {
-            return self.by_name(name, kind, now);
-        }
-        let results = json.as_array().filter(|_| self.status == 200);
-        let Some(first) = results.and_then(|results| results.first()) else { return self.by_status(now) };
-        let text = |name: &str| first.get(name).and_then(Value::as_str).unwrap_or_default();
-        match text("status") {
-            "sent" | "queued" | "scheduled" => ProviderVerdict::Delivered,
-            "invalid" => self.refused("the recipient is invalid"),
-            "rejected" => {
-                let given = text("reject_reason");
-                let known = MANDRILL_REJECTS.into_iter().find(|reason| *reason == given);
-                self.refused(known.unwrap_or("the recipient is rejected"))
-            }
-            _ => self.by_status(now),
-        }
-    }
-
-    /// 202; 429 with `X-RateLimit-Reset` in Unix seconds.
-    fn by_sendgrid(&self, now: UnixMillis) -> ProviderVerdict {
-        match (self.status, self.by_status(now)) {
-            (202, _) => ProviderVerdict::Delivered,
-            (429, ProviderVerdict::Retry { reason, after_ms: None }) => {
-                let reset = (self.header)("x-ratelimit-reset").and_then(|value| value.trim().parse::<u64>().ok());
-                let after_ms = reset.map(|seconds| UnixMillis(seconds.saturating_mul(1000)).since(now));
-                ProviderVerdict::Retry { reason, after_ms: after_ms.filter(|ms| *ms > 0) }
-            }
-            (_, verdict) => verdict,
-        }
-    }
-
-    /// 200.
-    fn by_mailgun(&self, now: UnixMillis) -> ProviderVerdict {
-        match self.status {
-            200 => ProviderVerdict::Delivered,
-            402 => self.refused("the account must pay, or has reached its limit"),
-            404 => self.refused("no such domain, or it is in the other region"),
-            _ => self.by_status(now),
-        }
-    }
-
-    /// 200 with a `MessageId`; errors have a type, in a header or in the body.
-    fn by_ses(&self, now: UnixMillis) -> ProviderVerdict {
-        let json = self.json();
-        let text = |name: &str| json.get(name).and_then(Value::as_str);
-        if self.status == 200 {
-            let id = text("MessageId").is_some_and(|id| !id.is_empty());
-            return if id { ProviderVerdict::Delivered } else { self.by_status(now) };
-        }
-        let r#type = (self.header)("x-amzn-errortype").or_else(|| text("__type").or(text("code")).map(str::to_owned));
-        // `Name:http://…` and `namespace#Name`.
-        let r#type = r#type.as_deref().and_then(|name| name.split(':').next()?.rsplit('#').next());
-        let message = text("message").or(text("Message")).unwrap_or_default();
-        match find(&SES, r#type) {
-            Some(("InvalidSignatureException" | "SignatureDoesNotMatch", _)) if speaks_of_time(message) => {
-                self.retry(CLOCK, now)
-            }
-            Some(("RequestExpired" | "RequestTimeTooSkewed", _)) => self.retry(CLOCK, now),
-            Some((name, kind)) => self.by_name(name, kind, now),
-            None => self.by_status(now),
+            Kind::Final => self.refused(name),
+            Kind::Passing => self.retry(name, now),
         }
     }
 }
 
-/// AWS gives a signature of another time the same type as a wrong one, and tells them apart in words.
-fn speaks_of_time(message: &str) -> bool {
-    message.contains("Signature expired") || message.contains("Signature not yet current")
-}
-
-fn find(known: &[(&'static str, Kind)], name: Option<&str>) -> Option<(&'static str, Kind)> {
+/// Finds a named error.
+pub(super) fn find(known: &[(&'static str, Kind)], name: Option<&str>) -> Option<(&'static str, Kind)> {
     let name = name?.trim();
     known.iter().find(|(candidate, _)| *candidate == name).copied()
 }

@@ -1,27 +1,30 @@
-//! The templates that come with tollbell, under Tyk's file names.
+//! The built-in templates, under Tyk's file names.
 
-/// What a handler without a `template_path` uses.
+/// The template of handlers without a `template_path`.
 pub(super) const DEFAULT: &str = "templates/default_webhook.json";
 
-/// Name and source. The bodies are those of Tyk's documentation; a digest says more.
+/// Name and source. The bodies are those of Tyk's documentation, with additional fields for digests.
 pub(super) const ALL: [(&str, &str); 2] =
     [(DEFAULT, DEFAULT_WEBHOOK), ("templates/monitor_template.json", MONITOR_TEMPLATE)];
 
-/// The types of event for which the default template shows values that differ between two events of one cause; for the
-/// others, which come by the thousand, it need not be rendered twice.
-pub(super) const DEFAULT_IS_VOLATILE_FOR: [&str; 2] = ["CertificateExpired", "CertificateExpiringSoon"];
+/// The types of events for which the default template shows values that differ between two events of one cause. For the
+/// others, which come in large numbers, it need not be rendered twice.
+pub(super) const DEFAULT_IS_VOLATILE_FOR: [&str; 3] = ["CertificateExpired", "CertificateExpiringSoon", "QuotaRenewed"];
 
-/// As Tyk's: an event that is not about a client's request has its own fields. One comparison tells all the
-/// others.
+/// As in Tyk, an event that is not about a client's request has its own fields. One comparison covers all others.
 const DEFAULT_WEBHOOK: &str = r#"{
     "event": "{{Type}}",
     "message": "{{Meta.Message}}",
-{{#if (go_eq Type "TriggerExceeded" "HostDown" "HostUp" "BreakerTripped" "BreakerReset" "BreakerTriggered"
+{{#if (go_eq Type "TriggerExceeded" "QuotaRenewed" "HostDown" "HostUp" "BreakerTripped" "BreakerReset" "BreakerTriggered"
   "UpstreamOAuthError" "CertificateExpiringSoon" "CertificateExpired" "TokenCreated" "TokenUpdated" "TokenDeleted")}}
 {{#if (eq Type "TriggerExceeded")}}
     "org": "{{Meta.OrgID}}",
     "key": "{{Meta.Key}}",
     "trigger_limit": "{{Meta.TriggerLimit}}"
+{{~else if (eq Type "QuotaRenewed")}}
+    "org": "{{Meta.OrgID}}",
+    "key": "{{Meta.Key}}",
+    "usage_percentage": "{{Meta.UsagePercentage}}"
 {{~else if (go_eq Type "HostDown" "HostUp")}}
     "url": "{{Meta.HostInfo.CheckURL}}",
     "response_code": "{{Meta.HostInfo.ResponseCode}}",

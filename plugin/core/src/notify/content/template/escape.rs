@@ -1,4 +1,4 @@
-//! What escaping each format needs.
+//! The escaping of each format.
 
 use std::fmt::Write;
 
@@ -6,8 +6,8 @@ use go_template::Format;
 
 use super::json::VALUE_MARK;
 
-/// Escapes a value for the place of a tag: in XML or HTML text or a quoted attribute, as a whole CSV field. In JSON
-/// the place is only known when the message is written: see [`JsonWriter`](super::json::JsonWriter).
+/// Escapes a value for the place of its tag: in XML or HTML text or a quoted attribute, or as a whole CSV field. In
+/// JSON the place is known only when the message is written: see [`JsonWriter`](super::json::JsonWriter).
 pub(super) fn escape(format: Format, value: &str) -> String {
     match format {
         Format::Csv => csv_field(value),
@@ -17,7 +17,7 @@ pub(super) fn escape(format: Format, value: &str) -> String {
     }
 }
 
-/// Text or a quoted attribute value. What XML 1.0 has no way to write becomes U+FFFD.
+/// Escapes for text or a quoted attribute value. Characters that XML 1.0 cannot represent become U+FFFD.
 fn markup(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
@@ -37,7 +37,7 @@ fn markup(value: &str) -> String {
     out
 }
 
-/// Quoted where it must be.
+/// Quotes the field if necessary.
 fn csv_field(value: &str) -> String {
     if value.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", value.replace('"', "\"\""))

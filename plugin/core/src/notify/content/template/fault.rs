@@ -1,11 +1,11 @@
-//! What is wrong with a template, in the template's terms: no word of the parser's reaches its author.
+//! Describes an error of a template in the template's own terms, without the parser's words.
 
 use go_template::Function;
 use handlebars::{RenderErrorReason, TemplateErrorReason};
 
 use super::tyk::DIALECT;
 
-/// What the parser's rules stand for, the more telling first.
+/// The meaning of the parser's rules, the most helpful first.
 const EXPECTED: [(&[&str], &str); 8] = [
     (&["trailing_tilde_to_omit_whitespace"], "}}"),
     (&["hash"], "name=value"),
@@ -23,7 +23,7 @@ const EXPECTED: [(&[&str], &str); 8] = [
     (&["EOI"], "the end of the text"),
 ];
 
-/// What Handlebars says of a template that it cannot read.
+/// Describes an error of Handlebars when it reads a template.
 pub(super) fn unread(reason: &TemplateErrorReason) -> String {
     match reason {
         TemplateErrorReason::MismatchingClosedHelper(opened, closing)
@@ -49,7 +49,7 @@ pub(super) fn unread(reason: &TemplateErrorReason) -> String {
     }
 }
 
-/// What Handlebars says of a template that it cannot render.
+/// Describes an error of Handlebars when it renders a template.
 pub(super) fn unrendered(reason: &RenderErrorReason) -> String {
     match reason {
         RenderErrorReason::TemplateError(error) => unread(error.reason()),

@@ -1,36 +1,37 @@
-//! Writes a JSON message: each value is written as the place where it stands asks for, inside a string or outside.
+//! Writes a JSON message. Each value is written in the way its place needs, inside or outside a string.
 //!
-//! Inside a string a value is escaped. Outside, a number, a boolean, `null` or a JSON string, such as `printf "%q"`
-//! gives, stays as it is, and anything else becomes a JSON string. So a template that is JSON with harmless values is
-//! JSON with any. What is empty becomes `null` where a value must stand, and `""` where a name must.
+//! Inside a string a value is escaped. Outside, a number, a boolean, `null` or a JSON string, such as the output of
+//! `printf "%q"`, stays as it is, and anything else becomes a JSON string. So a template that writes valid JSON with
+//! harmless values writes valid JSON with any values. An empty value becomes `null` in the place of a value, and `""`
+//! in the place of a name.
 
 use go_template::json::push_escaped;
 
-/// Stands before a value in what the template writes: Handlebars hands over text and values alike. No text has it,
-/// since it is no character.
+/// Marks the beginning of a value in the template's output, because Handlebars passes on text and values in the same
+/// way. No text contains the mark, because it is not a character.
 pub(super) const VALUE_MARK: char = '\u{fdd0}';
 
-/// The message so far, and where in it the next piece comes.
+/// The message so far, and the place of the next part.
 #[derive(Debug, Default)]
 pub(super) struct JsonWriter {
     out: String,
     place: Place,
-    /// The objects (`true`) and lists that are open.
+    /// The open objects (`true`) and lists.
     open: Vec<bool>,
-    /// A value that was empty stands where a value is wanted: what comes next decides.
+    /// An empty value is in the place of a value. The next text decides how it is written.
     is_blank: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
-    /// Nothing has come yet.
+    /// Before the first text.
     #[default]
     Start,
-    /// After `{`, or a comma in an object.
+    /// After `{`, or after a comma in an object.
     Name,
-    /// After a colon, `[`, or a comma in a list.
+    /// After a colon, after `[`, or after a comma in a list.
     Value,
-    /// After a value, or within one that has no quotes.
+    /// After a value, or within a value without quotes.
     After,
     /// In a string; `true` after a backslash.
     String(bool),
@@ -50,7 +51,7 @@ impl JsonWriter {
         self.out
     }
 
-    /// Text of the template, or a value with its mark.
+    /// Takes text of the template, or a value with its mark.
     pub(super) fn write(&mut self, piece: &str) {
         match piece.strip_prefix(VALUE_MARK) {
             Some(value) => self.value(value),
@@ -117,7 +118,7 @@ impl JsonWriter {
         self.place = Place::After;
     }
 
-    /// What comes after an empty value says whether a value was wanted there.
+    /// The text after an empty value shows whether a value was needed there.
     fn fill_blank(&mut self, next: Option<u8>) {
         if !std::mem::take(&mut self.is_blank) {
             return;
@@ -126,7 +127,7 @@ impl JsonWriter {
             (Place::Name, Some(b':')) => "\"\"",
             (Place::Value | Place::Start, Some(b',') | None) => "null",
             (Place::Value, Some(b'}')) => "null",
-            // `[` and an empty value and `]` is an empty list, but after a comma something must come.
+            // `[`, an empty value and `]` make an empty list, but after a comma there must be a value.
             (Place::Value, Some(b']')) if !self.out.trim_ascii_end().ends_with('[') => "null",
             _ => return,
         };
@@ -139,8 +140,8 @@ fn is_string(value: &str) -> bool {
     value.trim_ascii_start().starts_with('"') && crate::base::json::parse(value.as_bytes()).is_ok()
 }
 
-/// A number, a boolean, `null` or a string. Objects and lists are left out: a client that sends such text as its key
-/// must not add members to a message.
+/// True for a number, a boolean, `null` or a string. Objects and lists do not count: a client that sends such text as
+/// its key must not add fields to a message.
 fn is_scalar(value: &str) -> bool {
     match value.trim_ascii_start().as_bytes().first() {
         Some(b'{' | b'[') | None => false,

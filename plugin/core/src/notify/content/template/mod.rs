@@ -1,8 +1,9 @@
-//! Message templates: Handlebars, and Go's templates, which are translated; both escaped for the format being written.
+//! Message templates in Handlebars, and in Go's language, which is translated. Values are escaped for the format of the
+//! message.
 //!
-//! A variable that an event does not have prints nothing, in both languages, and in Go it is false, equal to `""` and
-//! to `0`, and an empty list for `range`; rendering goes on after it. Tyk prints nothing too where it looks in a map,
-//! and cuts the message off where it looks in a struct.
+//! A variable that an event does not have prints nothing in both languages. In Go's language it is false, equal to `""`
+//! and to `0`, and an empty list for `range`. Rendering continues after it. Tyk prints nothing, too, for a missing
+//! entry of a map, and cuts the message off for a missing field of a struct.
 
 mod builtin;
 mod escape;
@@ -22,9 +23,9 @@ use serde_json::Value;
 use crate::event::{Event, Management};
 use trial::{Failed, try_out};
 
-/// Every template of a configuration, and the built-in ones.
+/// All templates of a configuration, including the built-in ones.
 pub struct Templates {
-    /// One registry per format, because a registry has one escape function.
+    /// One registry for each format, because a registry has one escape function.
     registries: LiteMap<Format, Handlebars<'static>>,
     known: LiteMap<String, Known>,
 }
@@ -32,12 +33,12 @@ pub struct Templates {
 struct Known {
     format: Format,
     volatile: Volatile,
-    /// Where the first message of the trial that is not JSON is none.
+    /// The place of the first error in the JSON of the trial, if there is one.
     not_json: Option<String>,
     is_builtin: bool,
 }
 
-/// For which events a template shows values that differ between two events of one cause.
+/// The events for which a template shows values that differ between two events of one cause.
 #[derive(Clone, Copy)]
 enum Volatile {
     Never,
@@ -45,7 +46,17 @@ enum Volatile {
     For(&'static [&'static str]),
 }
 
-/// A template that is known to exist.
+/// A template that gives no text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("no template or email {0:?}")]
+    Unknown(String),
+    /// A helper failed at run time.
+    #[error("template {name:?}: {reason}")]
+    Failed { name: String, reason: String },
+}
+
+/// The name of an existing template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateName(String);
 
@@ -65,13 +76,14 @@ impl Templates {
         templates
     }
 
-    /// Compiles a template; its format follows from the ending of its name. A built-in one of that name is replaced.
+    /// Compiles a template. The ending of its name decides its format. It replaces a built-in template of the same
+    /// name.
     ///
     /// # Errors
-    /// When the text does not parse, or uses what cannot be translated.
+    /// The text does not parse, or has parts that cannot be translated.
     pub fn add(&mut self, name: &str, source: &str) -> Result<(), TemplateError> {
         let format = Format::of_name(name);
-        // It is known from here on, so that its handlers do not report it missing when only its text is wrong.
+        // The name is known from now on, so that handlers do not report it as missing if only its text is wrong.
         self.known
             .insert(name.to_owned(), Known { format, volatile: Volatile::Perhaps, not_json: None, is_builtin: false });
         if let Some(at) = source.find(json::VALUE_MARK) {
@@ -93,32 +105,33 @@ impl Templates {
         Ok(())
     }
 
-    /// For which event a `.json` template writes no valid JSON, given harmless values, and where; `None` for other formats.
+    /// The event for which a `.json` template writes invalid JSON from harmless values, and the place; `None` for other
+    /// formats.
     pub fn json_fault(&self, name: &str) -> Option<&str> {
         self.known.get(name).filter(|known| known.format == Format::Json)?.not_json.as_deref()
     }
 
-    /// The template of that name: a configured one, a built-in one, or for an empty name the default.
+    /// The template with this name: a configured one, a built-in one, or for an empty name the default.
     pub fn find(&self, name: &str) -> Option<TemplateName> {
         let name = if name.is_empty() { builtin::DEFAULT } else { name };
         self.known.contains_key(name).then(|| TemplateName(name.to_owned()))
     }
 
-    /// The names that [`Templates::find`] knows.
+    /// All names that [`Templates::find`] accepts.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.known.keys().map(String::as_str)
     }
 
-    /// The format that a template writes.
+    /// The format of a template's messages.
     pub fn format(&self, name: &TemplateName) -> Format {
         self.known.get(&name.0).map_or(Format::Text, |known| known.format)
     }
 
-    /// Renders a message, and the form of it that is alike for two events of one cause.
+    /// Renders a message, and the form of it that is the same for two events of one cause.
     ///
     /// # Errors
-    /// When a helper fails at run time; the text says which.
-    pub fn render(&self, name: &TemplateName, event: &Event) -> Result<Rendered, String> {
+    /// A helper fails at run time.
+    pub fn render(&self, name: &TemplateName, event: &Event) -> Result<Rendered, RenderError> {
         if let Some(management) = &event.management {
             return self.render_management(name, event, management);
         }
@@ -136,8 +149,13 @@ impl Templates {
         Ok(Rendered { body, stable })
     }
 
-    /// The documented message, unless a template of one's own says another.
-    fn render_management(&self, name: &TemplateName, event: &Event, said: &Management) -> Result<Rendered, String> {
+    /// Renders the documented message, unless the handler has its own template.
+    fn render_management(
+        &self,
+        name: &TemplateName,
+        event: &Event,
+        said: &Management,
+    ) -> Result<Rendered, RenderError> {
         if name.0 == builtin::DEFAULT {
             return Ok(Rendered { body: said.body.clone(), stable: Some(said.stable.clone()) });
         }
@@ -145,33 +163,33 @@ impl Templates {
         Ok(Rendered { body, stable: Some(self.render_with(&name.0, event.management_view(said, true))?) })
     }
 
-    /// Renders something that is no event, whose fields the template names.
+    /// Renders a value that is not an event. The template names its fields.
     ///
     /// # Errors
-    /// When a helper fails at run time; the text says which.
-    pub fn render_value(&self, name: &TemplateName, value: Value) -> Result<String, String> {
+    /// A helper fails at run time.
+    pub fn render_value(&self, name: &TemplateName, value: Value) -> Result<String, RenderError> {
         self.render_with(&name.0, value)
     }
 
-    fn render_with(&self, name: &str, data: Value) -> Result<String, String> {
-        let known = self.known.get(name).ok_or_else(|| format!("no template {name:?}"))?;
-        let registry = self.registries.get(&known.format).ok_or_else(|| format!("no template {name:?}"))?;
+    fn render_with(&self, name: &str, data: Value) -> Result<String, RenderError> {
+        let unknown = || RenderError::Unknown(name.to_owned());
+        let known = self.known.get(name).ok_or_else(unknown)?;
+        let registry = self.registries.get(&known.format).ok_or_else(unknown)?;
         registry::render(registry, name, known.format, data)
-            .map_err(|error| format!("template {name:?}: {}", fault::unrendered(error.reason())))
+            .map_err(|error| RenderError::Failed { name: name.to_owned(), reason: fault::unrendered(error.reason()) })
     }
 }
 
 /// A rendered message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// What is sent.
     pub body: String,
-    /// The body with volatile values blanked, where the template uses any.
+    /// The body with volatile values blanked, if the template uses any.
     stable: Option<String>,
 }
 
 impl Rendered {
-    /// What the cool-down's checksum is taken of.
+    /// The text for the cool-down's checksum.
     pub fn stable(&self) -> &str {
         self.stable.as_deref().unwrap_or(&self.body)
     }

@@ -1,4 +1,4 @@
-//! Handlebars, set up for a format.
+//! Handlebars, configured for a format.
 
 use std::io;
 
@@ -12,24 +12,24 @@ use super::escape::escape;
 use super::json::{JsonWriter, VALUE_MARK};
 use super::tyk::DIALECT;
 
-/// A longer message is an error. It bounds what loops can write.
+/// Maximum bytes of a message. It bounds the output of loops. A longer message is an error.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// A registry for templates that write `format`.
+/// A registry for templates of a format.
 pub(super) fn of(format: Format, branches: Branches) -> Handlebars<'static> {
     let mut registry = Handlebars::new();
     registry.register_escape_fn(move |value| escape(format, value));
     if format == Format::Json {
-        // Where a value is wanted, nothing must be written as null.
+        // In the place of a JSON value, an empty value must be written as null.
         registry.register_helper("helperMissing", Box::new(nothing));
     }
-    // It would write keys to the proxy's log.
+    // The helper `log` would write keys to the proxy's log.
     registry.unregister_helper("log");
     go_template::register(&mut registry, Environment { format, dialect: &DIALECT }, branches);
     registry
 }
 
-/// Stands for a variable that an event does not have.
+/// Prints nothing for a variable that an event does not have.
 fn nothing(
     helper: &Helper<'_>,
     _: &Handlebars<'_>,
@@ -43,7 +43,7 @@ fn nothing(
     Ok(out.write(VALUE_MARK.encode_utf8(&mut [0; 4]))?)
 }
 
-/// Renders a message of bounded length.
+/// Renders a message up to the maximum length.
 pub(super) fn render(
     registry: &Handlebars<'_>,
     name: &str,

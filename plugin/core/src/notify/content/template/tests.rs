@@ -35,7 +35,7 @@ fn error(name: &str, source: &str) -> TemplateError {
 }
 
 #[test]
-fn the_default_template_is_tyks() {
+fn the_default_template_is_the_same_as_tyks() {
     let templates = Templates::builtin();
     let default = templates.find("").unwrap();
     let body = templates.render(&default, &event("k1")).unwrap().body;
@@ -123,7 +123,7 @@ fn raw_tags_in_any_spelling_are_escaped_in_json() {
     }
 }
 
-/// A template, and what is said of it, in Handlebars and in Go's form.
+/// A template and its error, in Handlebars and in Go's language.
 const FAULTS: [(&str, &str); 30] = [
     ("ab {{Type", "line 1, column 4: a tag {{ has no end }}\n    ab {{Type\n       ^"),
     ("{\n  {{#if Type}}\n", "line 2, column 3: {{#if}} has no {{/if}}\n      {{#if Type}}\n      ^"),
@@ -158,7 +158,7 @@ const FAULTS: [(&str, &str); 30] = [
 ];
 
 #[test]
-fn what_is_wrong_is_said_in_the_templates_terms() {
+fn errors_are_described_in_the_templates_terms() {
     let foreign = ["tilde", "identifier", "_text", "_block", "Helper/Decorator", "syntax", "EOI", "param "];
     let mut bad = Vec::new();
     for (source, expected) in FAULTS {
@@ -174,7 +174,7 @@ fn what_is_wrong_is_said_in_the_templates_terms() {
 }
 
 #[test]
-fn a_long_line_is_shown_around_the_place() {
+fn a_long_line_is_cut_around_the_place() {
     let said = error("t.json", &format!("{}{{{{upper x}}}}{}", "é".repeat(200), "b".repeat(200))).to_string();
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 3);
@@ -184,7 +184,7 @@ fn a_long_line_is_shown_around_the_place() {
 }
 
 #[test]
-fn what_would_fail_at_the_event_is_refused_at_once() {
+fn templates_that_would_fail_at_an_event_are_refused() {
     for source in [
         "{{upper Meta.Key}}",
         "{{> other.json}}",
@@ -200,7 +200,7 @@ fn what_would_fail_at_the_event_is_refused_at_once() {
 }
 
 #[test]
-fn a_template_that_writes_no_json_is_noticed() {
+fn a_template_that_writes_invalid_json_is_reported() {
     let mut templates = Templates::builtin();
     templates.add("good.json", r#"{"a": "{{Meta.Key}}", "n": {{Meta.UsagePercentage}}}"#).unwrap();
     templates.add("bad.json", r#"{"a": "{{Meta.Key}}",}"#).unwrap();
@@ -214,7 +214,7 @@ fn a_template_that_writes_no_json_is_noticed() {
 }
 
 #[test]
-fn the_stable_form_leaves_out_what_changes() {
+fn the_stable_form_leaves_out_volatile_values() {
     let mut templates = Templates::builtin();
     templates.add("t.txt", "{{Type}} {{TimeStamp}} {{ID}} {{Meta.UsagePercentage}}").unwrap();
     let rendered = templates.render(&templates.find("t.txt").unwrap(), &event("k")).unwrap();
@@ -226,7 +226,7 @@ fn the_stable_form_leaves_out_what_changes() {
 
 proptest! {
     #[test]
-    fn json_stays_valid_and_says_what_was_sent(key in any::<Vec<u8>>()) {
+    fn json_stays_valid_and_shows_the_sent_value(key in any::<Vec<u8>>()) {
         let key = crate::base::client_text(&key);
         let templates = Templates::builtin();
         let body = templates.render(&templates.find("").unwrap(), &event(&key)).unwrap().body;
@@ -249,7 +249,7 @@ proptest! {
 }
 
 #[test]
-fn built_in_templates_show_nothing_that_is_left_out_for_them() {
+fn built_in_templates_use_only_the_variables_that_they_get() {
     let templates = Templates::builtin();
     let host_info = HostInfo { check_url: "u".into(), response_code: 503, is_tcp_error: true, ..HostInfo::default() };
     for (kind, suppressed) in EventKind::of_gateway().flat_map(|kind| [(kind, 0), (kind, 3)]) {

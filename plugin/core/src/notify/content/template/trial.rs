@@ -1,4 +1,4 @@
-//! A template is rendered before any event does, because Handlebars finds some faults only then.
+//! Renders a template before any event does, because Handlebars finds some errors only at rendering.
 
 use go_template::{Branches, Format, excerpt};
 use handlebars::{Handlebars, RenderError};
@@ -10,15 +10,15 @@ use crate::event::{Event, EventKind};
 
 /// Why a trial failed.
 pub(super) enum Failed {
-    /// While rendering.
+    /// An error while rendering.
     Render(RenderError),
-    /// While reading: it does not happen to what has been read before.
+    /// An error while reading. It does not happen to a template that was read before.
     Read(handlebars::TemplateError),
 }
 
-/// Renders a template once for each type of event, and once with every branch of every block: what Handlebars finds out
-/// only then, such as the name of a helper that does not exist, must not be found out by an event. Returns where the
-/// first output that is not JSON is none.
+/// Renders a template once for each type of event, and once with every branch of every block. So errors that Handlebars
+/// finds only at rendering, such as an unknown helper, do not wait for an event. Returns the place of the first output
+/// that is not JSON.
 pub(super) fn try_out(
     handlebars: &Handlebars<'_>,
     name: &str,

@@ -1,6 +1,6 @@
-//! What Tyk's templates have beside Go's: the functions `as_rfc3339` and `as_rfc3339_from_string`. One takes a time and the other the text that Go prints for one;
-//! here times are text or Unix seconds, and both functions take them all. They give whole seconds, in the offset that
-//! the text has, and any other text as it is.
+//! The functions that Tyk's templates have beside Go's: `as_rfc3339` and `as_rfc3339_from_string`. In Tyk one takes a
+//! time, and the other the text that Go prints for a time. Here times are text or Unix seconds, and both functions take
+//! all forms. They return whole seconds in the offset of the text. Any other text stays as it is.
 
 use go_template::{Dialect, Function, display};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::base::datetime;
 use crate::event::VOLATILE;
 
-/// Go's templates as Tyk has them, with the names of tollbell's events.
+/// Tyk's dialect of Go's templates, with the names of tollbell's events.
 pub(super) static DIALECT: Dialect = Dialect {
     functions: &[
         Function::new("as_rfc3339", "as_rfc3339", 1, 1, |_, values| Value::String(as_rfc3339(values))),
@@ -16,7 +16,7 @@ pub(super) static DIALECT: Dialect = Dialect {
             Value::String(as_rfc3339(values))
         }),
     ],
-    // Names of Tyk's first documentation, and today's.
+    // Names in Tyk's first documentation, and their current names.
     renamed: &[("EventType", "Type"), ("EventMetaData", "Meta")],
     printed_by_go: Some(&["Meta", "HostInfo", "MetaData"]),
     watched: &VOLATILE,

@@ -279,7 +279,7 @@ pub(super) fn dashboard() -> Vec<Case> {
             let expected = [("key_event.delete", Some(ORG), json!({ "key_id": sha(RAW) }))];
             let target = format!("{path}/{RAW}?hashed={hashed}");
             cases.push(of(operation, &target, Value::Null, deleted(), &expected));
-            // Without hyphens a UUID has the form of a hash, too.
+            // A UUID without hyphens has the form of a hash, too.
             if hashed != "true" {
                 let expected = [("key_event.delete", Some("acme"), json!({ "key_id": sha(UUID) }))];
                 let target = format!("{path}/{UUID}?hashed={hashed}&org_id=acme");

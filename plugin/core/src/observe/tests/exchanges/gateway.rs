@@ -94,7 +94,7 @@ pub(super) fn gateway() -> Vec<Case> {
                 ("key_event.delete", Some("acme"), json!({ "key_hash": "6dc2dfc0" })),
             ],
         ),
-        // Where Tyk does not hash keys, they are named raw. A new key has a name of its own only afterwards.
+        // If Tyk does not hash keys, requests name raw keys. A new key gets its name only afterwards.
         of(
             "DELETE /keys/{name}",
             &format!("/keys/{RAW}?hashed=true"),

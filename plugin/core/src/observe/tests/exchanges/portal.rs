@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// As the portal's admin API writes its times.
+/// A time in the form of the portal's admin API.
 const ZONELESS: &str = "2024-04-22 16:38";
 
 pub(super) fn admin_api() -> Vec<Case> {
@@ -89,7 +89,7 @@ pub(super) fn admin_api() -> Vec<Case> {
             ("OrganisationRegistered", json!({ "ID": 8, "Name": "O" })),
         ),
     ];
-    // A portal that told its times with their zone.
+    // A portal that gives its times with their zone.
     let with_time: Vec<Case> = cases.iter().filter_map(Case::with_time).collect();
     cases.extend(with_time);
     cases

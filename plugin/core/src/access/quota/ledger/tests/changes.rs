@@ -6,18 +6,18 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
-/// Requests, each with the limit and the thresholds that hold then, and what must ring at it.
+/// Requests, each with the limit and the thresholds at that time, and the thresholds that must be reported.
 type Case<'c> = (&'c str, &'c [(u64, u64, &'c [f64], &'c [&'c str])]);
 
-/// So many requests under a limit with these thresholds, and the thresholds that ring meanwhile.
+/// The number of requests under a limit with these thresholds, and the thresholds that are reported meanwhile.
 const CASES: [Case<'_>; 15] = [
-    ("lowered: the next request passes the threshold", &[(6, 10, &[80.0], &[]), (1, 7, &[80.0], &["80"])]),
+    ("lowered: the next request crosses the threshold", &[(6, 10, &[80.0], &[]), (1, 7, &[80.0], &["80"])]),
     ("lowered to the count: a refusal reports it", &[(6, 10, &[80.0], &[]), (2, 6, &[80.0], &["80"])]),
     ("lowered below the count: a refusal reports it", &[(6, 10, &[80.0], &[]), (3, 5, &[80.0, 50.0], &["80"])]),
     ("lowered, and the threshold is still ahead", &[(6, 10, &[80.0], &[]), (2, 9, &[80.0], &["80"])]),
-    ("lowered after it rang", &[(8, 10, &[80.0], &["80"]), (1, 9, &[80.0], &[])]),
-    ("lowered: a higher one is passed now", &[(80, 100, &[80.0, 90.0], &["80"]), (1, 85, &[80.0, 90.0], &["90"])]),
-    ("raised: its threshold rings again", &[(8, 10, &[80.0], &["80"]), (92, 100, &[80.0], &["80"])]),
+    ("lowered after a report", &[(8, 10, &[80.0], &["80"]), (1, 9, &[80.0], &[])]),
+    ("lowered: a higher one is crossed now", &[(80, 100, &[80.0, 90.0], &["80"]), (1, 85, &[80.0, 90.0], &["90"])]),
+    ("raised: its threshold is reported again", &[(8, 10, &[80.0], &["80"]), (92, 100, &[80.0], &["80"])]),
     ("raised a little: usage never fell below", &[(10, 10, &[80.0], &["80"]), (2, 12, &[80.0], &[])]),
     ("raised and lowered again", &[(8, 10, &[80.0], &["80"]), (1, 100, &[80.0], &[]), (1, 10, &[80.0], &[])]),
     (
@@ -25,10 +25,10 @@ const CASES: [Case<'_>; 15] = [
         &[(8, 10, &[80.0], &["80"]), (492, 1000, &[50.0], &["50"]), (1, 600, &[80.0], &["80"])],
     ),
     ("added below the count", &[(6, 10, &[], &[]), (1, 10, &[50.0], &["50"])]),
-    ("added below one that rang", &[(8, 10, &[80.0], &["80"]), (1, 10, &[80.0, 50.0], &[])]),
+    ("added below a reported one", &[(8, 10, &[80.0], &["80"]), (1, 10, &[80.0, 50.0], &[])]),
     ("raised threshold", &[(8, 10, &[80.0], &["80"]), (2, 10, &[90.0], &["90"])]),
     ("lowered threshold", &[(6, 10, &[80.0], &[]), (2, 10, &[60.0], &["60"])]),
-    ("several are passed at once: the highest", &[(7, 100, &[50.0], &[]), (1, 10, &[50.0, 60.0, 75.0], &["75"])]),
+    ("several are crossed at once: the highest", &[(7, 100, &[50.0], &[]), (1, 10, &[50.0, 60.0, 75.0], &["75"])]),
 ];
 
 fn send(host: &MemoryHost, quota: &Quota, split: bool) -> Vec<String> {
@@ -40,7 +40,7 @@ fn send(host: &MemoryHost, quota: &Quota, split: bool) -> Vec<String> {
 }
 
 #[test]
-fn whatever_moves_a_limit_each_threshold_rings_when_it_is_passed() {
+fn each_threshold_is_reported_when_it_is_crossed_however_a_limit_changes() {
     for split in [false, true] {
         for (name, phases) in CASES {
             let host = MemoryHost::default();
@@ -54,7 +54,7 @@ fn whatever_moves_a_limit_each_threshold_rings_when_it_is_passed() {
 }
 
 #[test]
-fn two_configurations_that_count_in_turn_ring_each_of_their_thresholds_once() {
+fn two_configurations_that_count_in_turn_report_each_threshold_once() {
     let host = MemoryHost::default();
     let (small, large) = (quota(120, &[50.0, 80.0, 100.0]), quota(200, &[25.0, 50.0, 80.0]));
     let mut rung = Vec::new();
@@ -67,8 +67,8 @@ fn two_configurations_that_count_in_turn_ring_each_of_their_thresholds_once() {
 }
 
 #[test]
-fn a_refusal_on_another_page_reports_what_a_lowered_limit_has_passed() {
-    // The organisation's page is counted on first, and the key's own is only looked at.
+fn a_refusal_on_another_page_reports_the_threshold_of_a_lowered_limit() {
+    // The organisation's page is counted first, and the key's own page is only peeked at.
     let host = MemoryHost::default();
     fill_org_page(&host);
     let org = quota(100, &[]);
@@ -85,7 +85,7 @@ fn a_refusal_on_another_page_reports_what_a_lowered_limit_has_passed() {
 }
 
 #[test]
-fn a_refunded_request_hands_back_what_a_lowered_limit_reported() {
+fn a_refunded_request_returns_the_report_of_a_lowered_limit() {
     let host = MemoryHost::default();
     fill_org_page(&host);
     let (wide, tight, key) = (quota(10, &[80.0]), quota(7, &[80.0]), quota(1, &[]));
@@ -96,7 +96,7 @@ fn a_refunded_request_hands_back_what_a_lowered_limit_reported() {
     let lines: Vec<&ChargeLine<'_>> = both.lines.iter().collect();
     let (first, _) = counted(count_on(&host, own("org"), &lines, &[], UnixMillis(5)));
     assert_eq!(first.charged.crossings.len(), 1);
-    assert!(refund(&host, &first).is_empty(), "it is handed back");
+    assert!(refund(&host, &first).is_empty(), "it is returned");
     let next = charge(&host, &on(Some(&tight), "k", 8, Some(&key)), UnixMillis(5)).unwrap();
     assert_eq!(next.crossings.len(), 1, "and the next request reports it");
 }
@@ -104,11 +104,11 @@ fn a_refunded_request_hands_back_what_a_lowered_limit_reported() {
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Under one of the two configurations that count just now.
+    /// A request under one of the two current configurations.
     Request(usize),
-    /// One that another limit refuses after it was counted.
+    /// A request that another limit refuses after it was counted.
     Refunded(usize),
-    /// One of the two gets other thresholds.
+    /// One of the two configurations gets other thresholds.
     Configure(usize, Vec<u32>),
     WindowEnds,
 }
@@ -124,7 +124,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
-/// A counter with a memory of alerts that has no bound: each with the count up to which it still holds.
+/// A counter with unlimited memory for alerts, each with the count up to which it holds.
 #[derive(Clone, Default)]
 struct Model {
     count: u64,
@@ -132,7 +132,7 @@ struct Model {
 }
 
 impl Model {
-    /// Whether the request is admitted, and what rings.
+    /// Whether the request is admitted, and the reported threshold.
     fn request(&mut self, max: u64, limits: &[Percent]) -> (bool, Option<Percent>) {
         let is_admitted = self.count < max;
         if is_admitted {
@@ -151,7 +151,7 @@ impl Model {
         (is_admitted, rung)
     }
 
-    /// One that is taken back: what it would have reported is left to the next.
+    /// A request that is refunded. The next request reports what it would have reported.
     fn refunded(&mut self, max: u64, limits: &[Percent]) {
         let before = self.clone();
         match self.request(max, limits) {
@@ -163,9 +163,9 @@ impl Model {
 }
 
 proptest! {
-    /// Two limits in a window, whatever thresholds they have in turn: the same rings as with a memory without a bound.
+    /// With two limits in a window and any thresholds in turn, the reports are the same as with unlimited memory.
     #[test]
-    fn a_random_history_rings_as_the_model(
+    fn a_random_history_reports_the_same_as_the_model(
         maxima in prop::array::uniform2(1_u64..40),
         steps in steps(),
         split in any::<bool>(),
@@ -199,7 +199,7 @@ proptest! {
                 let page = own(if split { "k" } else { "org" });
                 let counted = count_on(&host, page, &[&line], &[], now).unwrap().page;
                 if counted.charged.refused_by.is_none() {
-                    prop_assert!(refund(&host, &counted).is_empty(), "nobody counted past it");
+                    prop_assert!(refund(&host, &counted).is_empty(), "no other request counted past it");
                 }
                 model.refunded(quota.max, &limits[which]);
                 continue;

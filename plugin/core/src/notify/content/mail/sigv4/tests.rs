@@ -1,8 +1,8 @@
 //! AWS's published test suite for Signature Version 4 (`aws-sig-v4-test-suite`), each case by its name, and the
 //! examples of AWS's documentation.
 //!
-//! Of the suite are left out `get-header-value-multiline`, since HTTP/2 has no folded headers, and the cases with a
-//! session token, since `email_backend` has no setting for one.
+//! Two kinds of cases are left out: `get-header-value-multiline`, because HTTP/2 has no folded headers, and those with
+//! a session token, because `email_backend` has no setting for one.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -198,7 +198,7 @@ fn the_documented_request_is_signed() {
 }
 
 #[test]
-fn what_is_sent_encoded_is_encoded_once_more_in_a_path_and_not_in_a_query() {
+fn an_encoded_path_is_encoded_again_and_an_encoded_query_is_not() {
     assert_eq!(canonical_path("/a%20b"), "/a%2520b");
     assert_eq!(canonical_query("a%20b=c%2Fd&e"), "a%20b=c%2Fd&e=");
 }

@@ -1,16 +1,16 @@
-//! The letters that come with tollbell. Each is written once, as paragraphs and a list of facts, and becomes text and
-//! HTML. None shows a key.
+//! The built-in emails. Each is written once, as paragraphs and a list of facts, from which the text and the HTML are
+//! made. None shows a key.
 
 use super::{GATEWAY_EVENT, KEY_EVENT, PORTAL_EVENT, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP};
 
-/// What a digest says besides.
-const DIGEST: &str = "This letter stands for {{Meta.Suppressed}} events, the first at {{Meta.FirstSeen}}, the last at \
+/// The paragraph of a digest.
+const DIGEST: &str = "This email reports {{Meta.Suppressed}} events. The first happened at {{Meta.FirstSeen}}, the last at \
                       {{Meta.LastSeen}}.";
 
-/// Of a gateway event, whose digest has what the first one said.
-const OF_THE_FIRST: &str = " What else it says is of the first.";
+/// The end of that paragraph in an email about a gateway event, whose digest also has the first event's details.
+const OF_THE_FIRST: &str = " The other details are those of the first event.";
 
-/// Each crossed threshold of a digest, with what stands around all and around one.
+/// The list of crossed thresholds in a digest, with the markup around the list and around each item.
 fn crossings([begin, before, after, end]: [&str; 4]) -> String {
     let who = "{{#if (eq Subject \"organisation\")}}organisation {{OrgID}}\
                {{else}}{{#if Alias}}{{Alias}}{{else}}{{Key}}{{/if}}{{#if OrgID}} of {{OrgID}}{{/if}}{{/if}}";
@@ -21,31 +21,32 @@ fn crossings([begin, before, after, end]: [&str; 4]) -> String {
     )
 }
 
-/// One template for a digest of management events, which has nothing but their number and times, and one for all others.
+/// Combines a template for digests of management events, which contain only their number and times, with one for all
+/// other events.
 fn either(of_management: &str, of_others: &str) -> String {
     format!("{{{{#if (or data.suppressed Message.Suppressed)}}}}{of_management}{{{{else}}}}{of_others}{{{{/if}}}}")
 }
 
-/// A letter.
+/// A built-in email.
 pub(super) struct Builtin {
     pub(super) name: &'static str,
-    /// A template.
+    /// The template of the subject.
     subject: &'static str,
-    /// Templates for text and for HTML alike: no markup, and nothing that HTML would need escaped. Empty ones are left
-    /// out.
+    /// The paragraphs, as templates for both text and HTML: no markup, and no character that needs escaping in HTML.
+    /// Empty ones are left out.
     paragraphs: &'static [&'static str],
-    /// What the reader may look up: a label, and the variable that is shown where it has a value.
+    /// Details: a label, and the variable that is shown if it has a value.
     facts: &'static [(&'static str, &'static str)],
 }
 
 impl Builtin {
-    /// The template of its subject.
+    /// The template of the subject.
     pub(super) fn subject(&self) -> String {
         let count = "{{#if Meta.Suppressed}}{{Meta.Suppressed}} events: {{/if}}";
         either("{{Meta.Suppressed}} events: {{Type}}", &format!("{count}{}", self.subject))
     }
 
-    /// The template of its text.
+    /// The template of the plain text.
     pub(super) fn text(&self) -> String {
         let mut out = self.paragraphs.join("\n\n");
         out.push_str(&format!("\n\n{{{{#if Meta.Suppressed}}}}{DIGEST}{OF_THE_FIRST}\n\n{{{{/if}}}}"));
@@ -56,7 +57,7 @@ impl Builtin {
         either(DIGEST, &out)
     }
 
-    /// The template of its HTML.
+    /// The template of the HTML.
     pub(super) fn html(&self) -> String {
         let mut paragraphs: String = self.paragraphs.iter().map(|text| format!("<p>{text}</p>\n")).collect();
         paragraphs.push_str(&format!("{{{{#if Meta.Suppressed}}}}<p>{DIGEST}{OF_THE_FIRST}</p>\n{{{{/if}}}}"));
@@ -78,7 +79,7 @@ impl Builtin {
     }
 }
 
-/// What was done, in a past participle.
+/// The action as a past participle.
 macro_rules! done {
     () => {
         "{{#if (go_eq action \"add\" \"added\" \"created\")}}created\
@@ -87,7 +88,7 @@ macro_rules! done {
     };
 }
 
-/// What became of a key request.
+/// The result of a key request.
 macro_rules! request_is {
     () => {
         "{{#if (eq action \"deleted\")}}removed{{else}}{{action}}{{/if}}"
@@ -102,10 +103,10 @@ const STATUS: (&str, &str) = ("Status", "Message.Status");
 const TIME: (&str, &str) = ("Time", "TimeStamp");
 const ORG: (&str, &str) = ("Organisation", "OrgID");
 
-/// To a portal's user, whose name it may not know.
+/// The greeting of a portal's user. The event may not contain the name.
 const GREETING: &str = "Hello{{#if Message.First}} {{Message.First}}{{/if}},";
 
-/// Whose quota it is. The letter is for developers and for whoever runs the gateway.
+/// The owner of the quota. Both developers and the operator of the gateway get this email.
 macro_rules! quota {
     () => {
         "the quota of {{#unless Meta.Key}}organisation {{Meta.OrgID}}{{else}}{{#if Meta.Alias}}API key \
@@ -113,7 +114,7 @@ macro_rules! quota {
     };
 }
 
-/// All of them.
+/// All built-in emails.
 pub(super) const ALL: [Builtin; 16] = [
     Builtin {
         name: "api_event",
@@ -150,13 +151,13 @@ pub(super) const ALL: [Builtin; 16] = [
     Builtin {
         name: "password_reset_event",
         subject: "A password was reset",
-        paragraphs: &["The password of a dashboard user was reset, or its reset was asked for."],
+        paragraphs: &["The password of a dashboard user was reset, or a reset was requested."],
         facts: &[("User", "data.email"), ("User", "data.email_address"), ORG, TIME],
     },
     Builtin {
         name: "portal_password_reset_event",
         subject: "A developer's password was reset",
-        paragraphs: &["The password of a portal developer was reset, or its reset was asked for."],
+        paragraphs: &["The password of a portal developer was reset, or a reset was requested."],
         facts: &[("Developer", "data.email"), ORG, TIME],
     },
     Builtin {
@@ -167,12 +168,12 @@ pub(super) const ALL: [Builtin; 16] = [
             concat!(
                 "The use of ",
                 quota!(),
-                " has reached {{Meta.TriggerLimit}}%. When all of it is used, requests are refused until it renews."
+                " has reached {{Meta.TriggerLimit}}%. When the quota is used up, the gateway refuses requests until it renews."
             ),
         ],
         facts: &[
             ("Threshold in percent", "Meta.TriggerLimit"),
-            ("In use, in percent", "Meta.UsagePercentage"),
+            ("Use in percent", "Meta.UsagePercentage"),
             ("API", "Meta.APIID"),
             ("Organisation", "Meta.OrgID"),
             ("Key", "Fingerprint"),
@@ -219,7 +220,7 @@ pub(super) const ALL: [Builtin; 16] = [
     },
     Builtin {
         name: "UserRegistered",
-        subject: "Developer portal: {{#if Message.Email}}{{Message.Email}}{{else}}somebody{{/if}} has signed up",
+        subject: "Developer portal: {{#if Message.Email}}{{Message.Email}}{{else}}a user{{/if}} has signed up",
         paragraphs: &["A user has signed up to the developer portal, or was added to it."],
         facts: &[
             ("Id", "Message.ID"),
@@ -233,10 +234,10 @@ pub(super) const ALL: [Builtin; 16] = [
     },
     Builtin {
         name: "AccessRequestCreated",
-        subject: "Developer portal: access is asked for",
+        subject: "Developer portal: access was requested",
         paragraphs: &[
-            "Access to APIs is asked for in the developer portal.{{#if (eq Message.Status \"approved\")}} The request \
-             is approved already.{{/if}}",
+            "Access to APIs was requested in the developer portal.{{#if (eq Message.Status \"approved\")}} The request \
+             is already approved.{{/if}}",
         ],
         facts: &[REQUEST, APP, PLAN, PRODUCTS, STATUS, TIME],
     },
@@ -258,32 +259,32 @@ pub(super) const ALL: [Builtin; 16] = [
         paragraphs: &[
             GREETING,
             "Welcome to our developer portal. {{#if (eq Message.Status \"active\")}}Your account is ready: you can \
-             sign in now.{{else if (eq Message.Status \"inactive\")}}Your account has been registered. We write to you \
-             when it can be used.{{else}}Your account has been registered.{{/if}}",
+             sign in now.{{else if (eq Message.Status \"inactive\")}}Your account has been registered. We will write to \
+             you when it is active.{{else}}Your account has been registered.{{/if}}",
         ],
         facts: &[("Account", "Message.Email")],
     },
     Builtin {
         name: USER_ACTIVATED,
-        subject: "Your account can be used",
-        paragraphs: &[GREETING, "Your account with our developer portal is active: you can sign in now."],
+        subject: "Your account is active",
+        paragraphs: &[GREETING, "Your account with our developer portal is active. You can sign in now."],
         facts: &[("Account", "Message.Email"), TIME],
     },
     Builtin {
         name: USER_DEACTIVATED,
         subject: "Your account has been deactivated",
-        paragraphs: &[GREETING, "Your account with our developer portal is not active any more: you cannot sign in."],
+        paragraphs: &[GREETING, "Your account with our developer portal is no longer active. You cannot sign in."],
         facts: &[("Account", "Message.Email"), TIME],
     },
     Builtin {
         name: USER_KEY_REQUEST,
-        subject: "{{#if (eq action \"submitted\")}}We have your request for an API key{{else if (eq action \
-                  \"approved\")}}Your request for an API key is approved{{else if (eq action \"deleted\")}}Your \
-                  request for an API key is removed{{else}}Your request for an API key has changed{{/if}}",
+        subject: "{{#if (eq action \"submitted\")}}We received your request for an API key{{else if (eq action \
+                  \"approved\")}}Your request for an API key was approved{{else if (eq action \"deleted\")}}Your \
+                  request for an API key was removed{{else}}Your request for an API key was changed{{/if}}",
         paragraphs: &[
             "Hello,",
-            "{{#if (eq action \"submitted\")}}Your request for an API key has arrived. We write to you when it is \
-             decided.{{else if (eq action \"approved\")}}Your request for an API key is approved. You find the key in \
+            "{{#if (eq action \"submitted\")}}We received your request for an API key. We will write to you when a \
+             decision is made.{{else if (eq action \"approved\")}}Your request for an API key was approved. You can find the key in \
              the developer portal.{{else if (eq action \"deleted\")}}Your request for an API key was declined or \
              removed.{{else}}Your request for an API key was changed.{{/if}}",
         ],

@@ -38,26 +38,29 @@ fn check_html(html: &str) {
 }
 
 #[test]
-fn every_event_has_a_letter() {
-    let letters = MailTemplates::builtin();
+fn every_event_has_an_email() {
+    let emails = MailTemplates::builtin();
     let nothing = Value::Null;
     let gateway = EventKind::of_gateway().count() + EventKind::NEVER_FIRED.len();
     assert_eq!(names().count(), DASHBOARD_EVENTS.len() + gateway + PORTAL_EVENTS.len() + 2 + TO_DEVELOPERS.len());
     for name in names() {
-        let draft = letters.draft(name, &facts(name, "add", &nothing, &nothing)).unwrap();
+        let draft = emails.draft(name, &facts(name, "add", &nothing, &nothing)).unwrap();
         assert!(!draft.subject.as_str().contains("(no subject)"), "{name}");
         assert!(draft.text.as_str().len() > 10, "{name}: {:?}", draft.text);
         check_html(draft.html.unwrap().as_str());
     }
-    assert!(letters.draft("OrganizationRegistered", &facts("OrganizationRegistered", "", &nothing, &nothing)).is_ok());
-    assert_eq!(letters.draft("nope", &facts("nope", "", &nothing, &nothing)), Err("no letter \"nope\"".to_owned()));
+    assert!(emails.draft("OrganizationRegistered", &facts("OrganizationRegistered", "", &nothing, &nothing)).is_ok());
+    assert_eq!(
+        emails.draft("nope", &facts("nope", "", &nothing, &nothing)),
+        Err(RenderError::Unknown("nope".to_owned()))
+    );
 }
 
 #[test]
 fn html_escapes_what_text_does_not() {
-    let letters = MailTemplates::builtin();
+    let emails = MailTemplates::builtin();
     let event = hostile_event();
-    let draft = letters.draft("AuthFailure", &EmailFacts::of_event(&event)).unwrap();
+    let draft = emails.draft("AuthFailure", &EmailFacts::of_event(&event)).unwrap();
     assert_eq!(
         draft.subject.as_str(),
         "AuthFailure: <script>alert(\"1\")</script> Bcc: x@y.test & 'q' (sample)",
@@ -71,8 +74,8 @@ fn html_escapes_what_text_does_not() {
 }
 
 #[test]
-fn hostile_names_stay_names_in_every_letter() {
-    let letters = MailTemplates::builtin();
+fn hostile_names_stay_names_in_every_email() {
+    let emails = MailTemplates::builtin();
     let value = json!({
         "api_definition": { "name": HOSTILE, "api_id": HOSTILE }, "data": { "alias": HOSTILE }, "email": HOSTILE,
         "catalogue_entry": { "name": HOSTILE }, "portal_developer": { "email": HOSTILE }, "id": HOSTILE,
@@ -82,7 +85,7 @@ fn hostile_names_stay_names_in_every_letter() {
     for name in names() {
         let facts =
             EmailFacts { data: &value, message: &value, action: HOSTILE, kind: name, ..EmailFacts::of_event(&event) };
-        let draft = letters.draft(name, &facts).unwrap();
+        let draft = emails.draft(name, &facts).unwrap();
         assert!(!draft.subject.as_str().contains(['\r', '\n']));
         check_html(draft.html.as_ref().unwrap().as_str());
         assert!(!format!("{draft:?}").contains("RAWKEY"), "{name} shows a key");
@@ -90,32 +93,32 @@ fn hostile_names_stay_names_in_every_letter() {
 }
 
 #[test]
-fn a_threshold_is_told_to_a_developer_and_to_an_organisation() {
-    let letters = MailTemplates::builtin();
+fn a_threshold_email_suits_a_developer_and_an_organisation() {
+    let emails = MailTemplates::builtin();
     let mut event = Event::sample(EventKind::TriggerExceeded);
     event.at = UnixMillis(1_792_570_530_250);
     event.meta = Meta::trigger("acme", "k1", Percent::new(80.0).unwrap(), 8, 10);
     event.meta.alias = "billing".into();
     event.fingerprint = "sha256:01".into();
-    let draft = letters.draft("TriggerExceeded", &EmailFacts::of_event(&event)).unwrap();
+    let draft = emails.draft("TriggerExceeded", &EmailFacts::of_event(&event)).unwrap();
     assert_eq!(draft.subject.as_str(), "80% of the quota of API key billing is used");
     assert_eq!(
         draft.text.as_str(),
-        "Hello,\n\nThe use of the quota of API key billing has reached 80%. When all of it is used, requests are \
-         refused until it renews.\n\nThreshold in percent: 80\nIn use, in percent: 80\nOrganisation: acme\n\
+        "Hello,\n\nThe use of the quota of API key billing has reached 80%. When the quota is used up, the \
+         gateway refuses requests until it renews.\n\nThreshold in percent: 80\nUse in percent: 80\nOrganisation: acme\n\
          Key: sha256:01\nTime: 2026-10-21T08:15:30.250Z\n"
     );
     (event.fingerprint, event.meta.key) = (String::new(), String::new());
-    let draft = letters.draft("TriggerExceeded", &EmailFacts::of_event(&event)).unwrap();
+    let draft = emails.draft("TriggerExceeded", &EmailFacts::of_event(&event)).unwrap();
     assert_eq!(draft.subject.as_str(), "80% of the quota of organisation acme is used");
 }
 
 #[test]
-fn dashboard_events_say_what_was_done() {
-    let letters = MailTemplates::builtin();
+fn emails_about_dashboard_events_name_the_action() {
+    let emails = MailTemplates::builtin();
     let data = json!({ "api_definition": { "name": "Orders", "api_id": "orders" } });
     let subject = |name: &str, action: &str, data: &Value| {
-        letters.draft(name, &facts(name, action, data, &Value::Null)).unwrap().subject.as_str().to_owned()
+        emails.draft(name, &facts(name, action, data, &Value::Null)).unwrap().subject.as_str().to_owned()
     };
     assert_eq!(subject("api_event", "add", &data), "API Orders was created");
     assert_eq!(subject("api_event", "update", &data), "API Orders was changed");
@@ -123,22 +126,22 @@ fn dashboard_events_say_what_was_done() {
     assert_eq!(subject("key_event", "delete", &data), "An API key was removed");
     assert_eq!(subject("hashed_key_event", "add", &data), "An API key was created");
     assert_eq!(subject("key_request_event", "submitted", &data), "A key request was submitted");
-    // The sample of the portal's documentation.
+    // The sample in the portal's documentation.
     let request = json!({
         "id": "5e543dd0f56e1a4affdd7acd", "org_id": "5e2743567c1f8800018bdf35", "for_plan": "5e2744897c1f8800018bdf3b",
         "approved": false, "portal_developer": { "email": "dev@acme.test", "inactive": false },
         "catalogue_entry": { "name": "frontend APIs" }
     });
     for (action, expected) in [
-        ("submitted", "We have your request for an API key"),
-        ("approved", "Your request for an API key is approved"),
-        ("updated", "Your request for an API key has changed"),
-        ("deleted", "Your request for an API key is removed"),
+        ("submitted", "We received your request for an API key"),
+        ("approved", "Your request for an API key was approved"),
+        ("updated", "Your request for an API key was changed"),
+        ("deleted", "Your request for an API key was removed"),
     ] {
         assert_eq!(subject(USER_KEY_REQUEST, action, &request), expected);
     }
     let facts = facts("key_request_event", "submitted", &request, &Value::Null);
-    let text = letters.draft("key_request_event", &facts).unwrap().text;
+    let text = emails.draft("key_request_event", &facts).unwrap().text;
     assert_eq!(
         text.as_str(),
         "A developer's request for an API key was submitted.\n\nDeveloper: dev@acme.test\nAPI: frontend APIs\n\
@@ -148,40 +151,40 @@ fn dashboard_events_say_what_was_done() {
 }
 
 #[test]
-fn a_digest_says_how_many_events_it_stands_for() {
-    let letters = MailTemplates::builtin();
+fn a_digest_says_how_many_events_it_reports() {
+    let emails = MailTemplates::builtin();
     let mut event = hostile_event();
     event.meta.suppressed = 4880;
     event.meta.first_seen = "2026-10-21T08:15:30Z".into();
     event.meta.last_seen = "2026-10-21T08:16:29Z".into();
-    let says = "This letter stands for 4880 events, the first at 2026-10-21T08:15:30Z, the last at \
+    let says = "This email reports 4880 events. The first happened at 2026-10-21T08:15:30Z, the last at \
                 2026-10-21T08:16:29Z.";
     for name in names() {
-        let draft = letters.draft(name, &EmailFacts { kind: name, ..EmailFacts::of_event(&event) }).unwrap();
+        let draft = emails.draft(name, &EmailFacts { kind: name, ..EmailFacts::of_event(&event) }).unwrap();
         assert!(draft.subject.as_str().starts_with("4880 events: "), "{name}: {:?}", draft.subject);
         assert!(draft.text.as_str().contains(says), "{name}: {:?}", draft.text);
         let html = draft.html.unwrap();
         check_html(html.as_str());
         assert!(html.as_str().contains(says), "{name}: {html:?}");
         event.meta.suppressed = 0;
-        let draft = letters.draft(name, &EmailFacts { kind: name, ..EmailFacts::of_event(&event) }).unwrap();
-        assert!(!format!("{draft:?}").contains("stands for"), "{name}: {draft:?}");
+        let draft = emails.draft(name, &EmailFacts { kind: name, ..EmailFacts::of_event(&event) }).unwrap();
+        assert!(!format!("{draft:?}").contains("This email reports"), "{name}: {draft:?}");
         event.meta.suppressed = 4880;
     }
 }
 
 #[test]
-fn whoever_runs_the_portal_is_told_of_it() {
-    let letters = MailTemplates::builtin();
+fn the_operator_of_the_portal_is_notified() {
+    let emails = MailTemplates::builtin();
     let draft =
-        |name: &'static str, message: &Value| letters.draft(name, &facts(name, "", &Value::Null, message)).unwrap();
+        |name: &'static str, message: &Value| emails.draft(name, &facts(name, "", &Value::Null, message)).unwrap();
     let user = json!({ "ID": 29, "Email": "dev@acme.test", "First": "Ada", "Last": "L", "Status": "active" });
     let registered = draft("UserRegistered", &user);
     assert_eq!(registered.subject.as_str(), "Developer portal: dev@acme.test has signed up");
     assert!(registered.text.as_str().contains("First name: Ada\n") && !registered.text.as_str().contains("Welcome"));
     let request = json!({ "ID": 6, "AppID": 7, "Status": "pending", "ProductIDs": [1, 2], "PlanID": 2 });
     let created = draft("AccessRequestCreated", &request);
-    assert_eq!(created.subject.as_str(), "Developer portal: access is asked for");
+    assert_eq!(created.subject.as_str(), "Developer portal: access was requested");
     assert!(created.text.as_str().contains("Products: [1, 2]\n"), "{:?}", created.text);
     let subject = |name| draft(name, &request).subject.as_str().to_owned();
     assert_eq!(subject("AccessRequestApproved"), "Developer portal: a request for access was approved");
@@ -191,11 +194,11 @@ fn whoever_runs_the_portal_is_told_of_it() {
 }
 
 #[test]
-fn a_developer_hears_of_an_account_only_what_is_known_of_it() {
+fn an_email_about_an_account_says_only_what_is_known() {
     const READY: &str = "Your account is ready";
-    const WAITING: &str = "We write to you when it can be used.";
-    let letters = MailTemplates::builtin();
-    let draft = |name, message: Value| letters.draft(name, &facts(name, "", &message, &message)).unwrap();
+    const WAITING: &str = "We will write to you when it is active.";
+    let emails = MailTemplates::builtin();
+    let draft = |name, message: Value| emails.draft(name, &facts(name, "", &message, &message)).unwrap();
     for (status, ready, waiting) in
         [(json!("active"), true, false), (json!("inactive"), false, true), (Value::Null, false, false)]
     {
@@ -209,39 +212,39 @@ fn a_developer_hears_of_an_account_only_what_is_known_of_it() {
         }
     }
     let active = draft(USER_ACTIVATED, json!({ "Email": "dev@acme.test", "Status": "active" }));
-    assert_eq!(active.subject.as_str(), "Your account can be used");
+    assert_eq!(active.subject.as_str(), "Your account is active");
     assert!(active.text.as_str().starts_with("Hello,\n\nYour account with our developer portal is active"));
     let inactive = draft(USER_DEACTIVATED, json!({ "Email": "dev@acme.test", "Status": "inactive" }));
     assert_eq!(inactive.subject.as_str(), "Your account has been deactivated");
 }
 
 #[test]
-fn letters_are_replaced_by_name_and_part() {
-    let mut letters = MailTemplates::builtin();
+fn emails_are_replaced_by_name_and_part() {
+    let mut emails = MailTemplates::builtin();
     let data = json!({ "email": HOSTILE });
     let facts = facts("key_event", "add", &data, &Value::Null);
-    assert_eq!(letters.replace("key_event", &[(Part::Subject, "{{.Type}} {{.data.email}}")]), []);
-    let draft = letters.draft("key_event", &facts).unwrap();
+    assert_eq!(emails.replace("key_event", &[(Part::Subject, "{{.Type}} {{.data.email}}")]), []);
+    let draft = emails.draft("key_event", &facts).unwrap();
     assert!(draft.subject.as_str().starts_with("key_event <script>") && !draft.subject.as_str().contains('\n'));
     assert!(draft.text.as_str().contains("was created") && draft.html.is_some());
 
-    // Go's templates, and HTML that goes with the text.
+    // Go's templates, and HTML that belongs to the text.
     let text = "{{if eq .action \"add\"}}new{{else}}old{{end}}: {{.data.email}}";
-    assert_eq!(letters.replace("key_event", &[(Part::Text, text)]), []);
-    let draft = letters.draft("key_event", &facts).unwrap();
+    assert_eq!(emails.replace("key_event", &[(Part::Text, text)]), []);
+    let draft = emails.draft("key_event", &facts).unwrap();
     assert_eq!(draft.text.as_str(), format!("new: {HOSTILE}"));
     assert_eq!(draft.html, None);
-    assert_eq!(letters.replace("key_event", &[(Part::Text, text), (Part::Html, "<b>{{data.email}}</b>")]), []);
-    let html = letters.draft("key_event", &facts).unwrap().html.unwrap();
+    assert_eq!(emails.replace("key_event", &[(Part::Text, text), (Part::Html, "<b>{{data.email}}</b>")]), []);
+    let html = emails.draft("key_event", &facts).unwrap().html.unwrap();
     assert!(html.as_str().starts_with("<b>&lt;script&gt;"));
 
-    // One that shared a letter gets its own, and the others keep theirs.
-    assert_eq!(letters.replace("OrganizationRegistered", &[(Part::Subject, "Own")]), []);
-    let subject = |name| letters.draft(name, &facts).unwrap().subject.as_str().to_owned();
+    // An email that was shared gets its own text, and the others stay.
+    assert_eq!(emails.replace("OrganizationRegistered", &[(Part::Subject, "Own")]), []);
+    let subject = |name| emails.draft(name, &facts).unwrap().subject.as_str().to_owned();
     assert_eq!(subject("OrganisationRegistered"), "Own");
     assert_eq!(subject("OrganisationRequestCreated"), "Developer portal: key_event");
 
-    let errors = letters.replace("api_event", &[(Part::Text, "{{#if}}"), (Part::Html, "\n{{/if}}")]);
+    let errors = emails.replace("api_event", &[(Part::Text, "{{#if}}"), (Part::Html, "\n{{/if}}")]);
     assert_eq!(errors.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::Text, Part::Html]);
-    assert_eq!(letters.replace("nope", &[(Part::Text, "x")]), []);
+    assert_eq!(emails.replace("nope", &[(Part::Text, "x")]), []);
 }

@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use proptest::prelude::*;
 
 use super::*;
-use Provider::{AmazonSes, Mailgun, Mandrill, SendGrid};
+use crate::notify::content::mail::Provider::{self, AmazonSes, Mailgun, Mandrill, SendGrid};
 
 const NOW: UnixMillis = UnixMillis(1_792_570_530_250);
 
@@ -13,7 +13,7 @@ fn judge(provider: Provider, status: u16, headers: &[(&str, &str)], body: &str) 
     provider.judge(&ProviderAnswer { status, header: &header, body: body.as_bytes() }, NOW)
 }
 
-/// `+` delivered, `-` refused, `~` to be retried; and the reason.
+/// `+` for delivered, `-` for refused, `~` for retry; and the reason.
 fn in_short(verdict: &ProviderVerdict) -> (char, String) {
     let sign = match verdict.outcome() {
         DeliveryOutcome::Delivered => '+',
@@ -88,7 +88,7 @@ fn sendgrid() {
             (405, "", '-', "status 405"),
             (406, "", '-', "status 406"),
             (408, "", '~', "status 408"),
-            (413, "", '-', "status 413, the letter is too large"),
+            (413, "", '-', "status 413, the email is too large"),
             (425, "", '~', "status 425"),
             (429, "", '~', "status 429, too many requests"),
             (451, "", '-', "status 451"),
@@ -110,7 +110,7 @@ fn mailgun() {
             (402, "", '-', "status 402, the account must pay, or has reached its limit"),
             (403, "", '-', "status 403, the key is not accepted, or may not send from this address"),
             (404, "", '-', "status 404, no such domain, or it is in the other region"),
-            (413, "", '-', "status 413, the letter is too large"),
+            (413, "", '-', "status 413, the email is too large"),
             (429, "", '~', "status 429, too many requests"),
             (500, "", '~', "status 500"),
             (504, "", '~', "status 504"),
@@ -151,12 +151,12 @@ fn amazon_ses() {
             (418, "", '-', "status 418"),
         ],
     );
-    for (name, kind) in SES {
+    for (name, kind) in crate::notify::content::mail::ses::SES {
         for status in [400, 403, 404, 429, 500, 503] {
             let typed = format!("{name}:http://internal.amazon.com/coral/com.amazon.coral.service/");
             for value in [name, &typed] {
                 let verdict = judge(AmazonSes, status, &[("x-amzn-errortype", value)], "");
-                let sign = if kind == Final { '-' } else { '~' };
+                let sign = if kind == Kind::Final { '-' } else { '~' };
                 assert_eq!(in_short(&verdict).0, sign, "{name} {status}");
             }
         }
@@ -179,7 +179,7 @@ fn amazon_ses() {
 }
 
 #[test]
-fn providers_say_when_to_come_back() {
+fn providers_ask_for_a_delay() {
     let after = |provider, status, headers: &[(&str, &str)]| match judge(provider, status, headers, "").outcome() {
         DeliveryOutcome::Failed(Failure::Status { status: told, retry_after_ms }) if told == status => retry_after_ms,
         other => panic!("{other:?}"),
@@ -197,7 +197,7 @@ fn providers_say_when_to_come_back() {
 }
 
 #[test]
-fn no_reason_repeats_what_an_answer_says() {
+fn no_reason_repeats_text_of_an_answer() {
     let body = r#"{"name":"md-KEY","status":"error","message":"md-KEY a@b.test","__type":"md-KEY","code":"md-KEY"}"#;
     for provider in [Mandrill, SendGrid, Mailgun, AmazonSes] {
         for status in [200, 202, 302, 400, 401, 403, 404, 429, 500] {

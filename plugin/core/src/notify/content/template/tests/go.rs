@@ -1,4 +1,4 @@
-//! Go's templates, as Tyk's users have them.
+//! Go's templates, as users of Tyk write them.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -7,7 +7,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
-/// An event with more than today's events say: lists, numbers, truths, text that each format must escape.
+/// An event with more types of values than current events: lists, numbers, booleans, and text that each format must
+/// escape.
 fn data(kind: &str) -> serde_json::Value {
     json!({
         "Type": kind, "TimeStamp": "2026-10-21T08:15:30.250Z", "ID": "0a1b",
@@ -31,7 +32,7 @@ fn render_with(name: &str, source: &str, data: &serde_json::Value) -> String {
     templates.render_with(name, data.clone()).unwrap_or_else(|error| panic!("{source}: {error}"))
 }
 
-/// Tyk's own templates as its users have them: chains of types, one body each.
+/// A template as users of Tyk write it: a chain of event types with one body each.
 const TYKS: &str = r#"{{- /* One body for each type of event. */ -}}
 {{ if eq .Type "HostDown"}}
 {
@@ -103,6 +104,7 @@ fn the_default_template_has_tyks_fields_for_each_type() {
             "BreakerTripped" | "BreakerReset" | "BreakerTriggered" => &["Status", "api_id", "event", "message", "path"],
             "UpstreamOAuthError" => &["api_id", "event", "message"],
             "TriggerExceeded" => &["event", "key", "message", "org", "trigger_limit"],
+            "QuotaRenewed" => &["event", "key", "message", "org", "usage_percentage"],
             "TokenCreated" | "TokenUpdated" | "TokenDeleted" => &["event", "key", "message", "org"],
             "CertificateExpiringSoon" => &[
                 "api_id",
@@ -130,7 +132,7 @@ fn the_default_template_has_tyks_fields_for_each_type() {
         };
         assert_eq!(fields, expected, "{kind}");
         assert_eq!(read(data(kind), 3)["suppressed"], 3, "{kind}");
-        // Nothing but a type.
+        // An event with a type alone.
         assert_eq!(read(json!({ "Type": kind, "Meta": {} }), 0)["event"], kind);
         let mut stable = data(kind);
         for path in ["/TimeStamp", "/ID", "/Meta/UsagePercentage"] {
@@ -169,7 +171,7 @@ fn each_format_escapes_what_go_tags_print() {
 }
 
 #[test]
-fn tyks_functions_write_times() {
+fn tyks_functions_format_times() {
     for (source, expected) in [
         (
             "{{as_rfc3339 .TimeStamp}} {{.TimeStamp | as_rfc3339_from_string}}",
@@ -189,7 +191,7 @@ fn tyks_functions_write_times() {
 }
 
 #[test]
-fn a_message_is_bounded() {
+fn a_message_has_a_maximum_length() {
     let source = format!(
         "{{{{range .}}}}{{{{range $.Meta}}}}{{{{range $.Meta}}}}{}{{{{end}}}}{{{{end}}}}{{{{end}}}}",
         "x".repeat(5000)

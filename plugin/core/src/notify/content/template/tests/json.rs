@@ -1,4 +1,4 @@
-//! JSON messages: values inside strings and outside, whatever they are.
+//! JSON messages: any values inside and outside strings.
 
 use std::sync::LazyLock;
 
@@ -28,21 +28,21 @@ fn data(text: &str) -> Value {
 }
 
 #[test]
-fn a_value_is_written_as_its_place_asks_for() {
+fn a_value_is_written_in_the_way_its_place_needs() {
     for (source, expected) in [
         // Strings that Go has quoted.
         (r#"{"a": {{ printf "%q" .Meta.Key }}}"#, json!({ "a": "acme" })),
         (r#"{"a": {{ .Meta.Key | printf "%q" }}, "b": 1}"#, json!({ "a": "acme", "b": 1 })),
         (r#"{"a": "{{ printf "%q" .Meta.Key }}"}"#, json!({ "a": "\"acme\"" })),
         (r#"{ {{ printf "%q" .Meta.Key }}: {{ printf "%q" .Type }} }"#, json!({ "acme": "KeyExpired" })),
-        // Without any quotes.
+        // Without quotes.
         (
             r#"{"a": {{ .Meta.Key }}, "b": {{Meta.Key}}, "c": {{{Meta.Key}}}}"#,
             json!({ "a": "acme", "b": "acme", "c": "acme" }),
         ),
         (r#"{"a": {{js .Meta.Key}}, "b": {{print .Meta.Key "!"}}}"#, json!({ "a": "acme", "b": "acme!" })),
         (r#"{ {{.Meta.Key}}: 1, {{.Meta.Number}}: 2 }"#, json!({ "acme": 1, "80": 2 })),
-        // Numbers and truths.
+        // Numbers and booleans.
         (r#"{"a": {{.Meta.Count}}, "b": {{Meta.Ratio}}, "c": {{.Meta.Yes}}}"#, json!({ "a": 80, "b": 0.5, "c": true })),
         (
             r#"{"a": {{.Meta.Number}}, "b": -{{.Meta.Number}}, "c": {{.Meta.Number}}.5}"#,
@@ -50,7 +50,7 @@ fn a_value_is_written_as_its_place_asks_for() {
         ),
         (r#"{"a": {{.Meta.Digits}}}"#, json!({ "a": "081" })),
         (r#"{"a": {{len .Meta.Key}}, "b": {{eq .Type "x"}}}"#, json!({ "a": 4, "b": false })),
-        // Nothing.
+        // Empty values.
         (
             r#"{"a": {{.Meta.Gone}}, "b": {{Meta.Empty}}, "c": [{{.Meta.Gone}}], "d": [1, {{.Meta.Gone}}]}"#,
             json!({ "a": null, "b": null, "c": [], "d": [1, null] }),
@@ -66,7 +66,7 @@ fn a_value_is_written_as_its_place_asks_for() {
             json!({ "m": { "x": "acme" }, "z": [{ "y": "KeyExpired" }] }),
         ),
         (r#"{"a": "b\"{{.Meta.Key}}\\", "c": {{.Meta.Key}}}"#, json!({ "a": "b\"acme\\", "c": "acme" })),
-        // A part of it.
+        // A part of a value.
         (
             r#"{"a": "{{slice .Meta.Key 1 3}}", "b": {{slice .Meta.Key 2}}, "c": {{index (slice .Meta.List 1) 0}}}"#,
             json!({ "a": "cm", "b": "me", "c": "b" }),
@@ -82,7 +82,7 @@ fn a_value_is_written_as_its_place_asks_for() {
 
 /// The table of `docs/templates.md`.
 #[test]
-fn what_the_page_shows_is_what_is_written() {
+fn the_documented_examples_are_correct() {
     let page = include_str!("../../../../../../../docs/templates.md");
     let mut rows = 0;
     for line in page.lines().filter(|line| line.starts_with("| `{")) {
@@ -127,7 +127,7 @@ const PLACES: [&str; 12] = [
     r#"{{.Meta.Key}}"#,
 ];
 
-/// Read once: that takes longer than any rendering.
+/// Parsed once, because parsing takes longer than any rendering.
 static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
     let mut templates = Templates::builtin();
     for source in PLACES {

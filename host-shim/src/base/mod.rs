@@ -1,0 +1,15 @@
+//! What every room uses: header maps, the numbers of the ABI, a lock.
+
+mod codes;
+mod headers;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) use codes::from_code;
+pub use codes::{LogLevel, MetricType, Status};
+pub use headers::Headers;
+
+/// A lock whose owner panicked still guards whole values: every update here is one assignment.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

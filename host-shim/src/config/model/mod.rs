@@ -1,0 +1,130 @@
+//! What the shim runs of an Envoy configuration, checked.
+//!
+//! Names are Envoy's. Each type says what it leaves out by not having it: the reader warns of what is not here.
+
+mod cluster;
+mod plugin;
+mod route;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use cluster::{Cluster, Discovery, HostPort, TrustedRoots, UpstreamTls};
+pub use plugin::{Code, FailurePolicy, Plugin, VmConfig, WasmFilter};
+pub use route::{
+    AppendAction, Forward, HeaderChanges, HeaderMatch, HeaderToAdd, PathMatch, QueryMatch, Redirect, Route,
+    RouteAction, RouteMatch, ValueMatch, VirtualHost,
+};
+
+/// The bootstrap.
+#[derive(Clone, Debug, Default)]
+pub struct Bootstrap {
+    /// `node.id`, empty if not given.
+    pub node_id: String,
+    /// `node.cluster`, empty if not given.
+    pub node_cluster: String,
+    /// `node.metadata`, as JSON.
+    pub node_metadata: serde_json::Map<String, serde_json::Value>,
+    /// Where the admin interface listens.
+    pub admin: Option<SocketAddr>,
+    /// `stats_config.stats_tags` in their order.
+    pub stats_tags: Vec<StatsTag>,
+    /// The static listeners.
+    pub listeners: Vec<Listener>,
+    /// The static clusters.
+    pub clusters: Vec<Cluster>,
+}
+
+/// A rule that makes a tag of a part of a statistic's name.
+#[derive(Clone, Debug)]
+pub struct StatsTag {
+    /// The tag's name.
+    pub name: String,
+    /// Its first group is cut out of the name, its second (or else the first) is the value.
+    pub regex: regex::Regex,
+}
+
+/// A listener with one HTTP connection manager.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name, empty if not given.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `traffic_direction`: 0 unspecified, 1 inbound, 2 outbound.
+    pub direction: u8,
+    /// `metadata.filter_metadata`, as JSON.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// The certificate and key, where the listener speaks TLS.
+    pub tls: Option<DownstreamTls>,
+    /// What handles its connections.
+    pub manager: ConnectionManager,
+}
+
+/// A server's certificate.
+#[derive(Clone, Debug)]
+pub struct DownstreamTls {
+    /// The chain, PEM.
+    pub certificate_chain: Vec<u8>,
+    /// The key, PEM. Never shown.
+    pub private_key: Secret,
+    /// `alpn_protocols`, in their order.
+    pub alpn: Vec<String>,
+}
+
+/// Bytes that `Debug` does not show.
+#[derive(Clone)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// An HTTP connection manager.
+#[derive(Clone, Debug)]
+pub struct ConnectionManager {
+    /// `stat_prefix`.
+    pub stat_prefix: String,
+    /// `normalize_path`: RFC 3986 normalization.
+    pub normalize_path: bool,
+    /// `merge_slashes`.
+    pub merge_slashes: bool,
+    /// `path_with_escaped_slashes_action`.
+    pub escaped_slashes: EscapedSlashes,
+    /// `use_remote_address`: the client's address is the peer's, and `x-forwarded-for` is extended with it.
+    pub use_remote_address: bool,
+    /// `generate_request_id`, true unless given.
+    pub generate_request_id: bool,
+    /// The router's `suppress_envoy_headers`.
+    pub suppress_envoy_headers: bool,
+    /// `http_protocol_options.enable_trailers`: trailers of HTTP/1.1 requests are not dropped.
+    pub trailers: bool,
+    /// `xff_num_trusted_hops`.
+    pub xff_num_trusted_hops: u32,
+    /// `server_name`; Envoy's default is `envoy`.
+    pub server_name: String,
+    /// The name of the route configuration.
+    pub route_config_name: String,
+    /// `route_config.virtual_hosts`.
+    pub virtual_hosts: Vec<VirtualHost>,
+    /// The wasm filters before the router, in their order.
+    pub filters: Vec<WasmFilter>,
+    /// `stream_idle_timeout`; zero for none. Envoy's default is 5 minutes.
+    pub stream_idle_timeout: Duration,
+}
+
+/// What happens to `%2F` and `%5C` in a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EscapedSlashes {
+    /// Nothing.
+    #[default]
+    KeepUnchanged,
+    /// 400.
+    RejectRequest,
+    /// 307 to the path with slashes.
+    UnescapeAndRedirect,
+    /// They become slashes.
+    UnescapeAndForward,
+}

@@ -1,0 +1,184 @@
+//! What a gateway is made of, and how it starts.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use super::events::Events;
+use super::network::SimUpstreams;
+use super::thread::{SimThread, ThreadHandle};
+use super::{Gateway, Handler, Reply, Request, Shared};
+use crate::base::LogLevel;
+use crate::config::{self, defaults, model};
+use crate::state::clock::Clock;
+use crate::state::logs::Logs;
+use crate::state::quirks::Quirk;
+use crate::state::{Host, Limits};
+use crate::worker::{Modules, Program};
+
+/// How a gateway starts.
+pub struct Builder {
+    modules: Modules,
+    bootstrap: model::Bootstrap,
+    workers: usize,
+    limits: Limits,
+    log_level: LogLevel,
+    upstreams: Vec<(String, Handler)>,
+    quirks: Vec<Quirk>,
+}
+
+impl Builder {
+    pub(super) fn new(modules: Modules) -> Self {
+        Builder {
+            modules,
+            bootstrap: defaults::bootstrap(),
+            workers: 1,
+            limits: Limits { callback: Some(Duration::from_secs(10)), ..Limits::default() },
+            log_level: LogLevel::Info,
+            upstreams: Vec::new(),
+            quirks: Vec::new(),
+        }
+    }
+
+    /// The plugin's configuration, as the module gets it.
+    #[must_use]
+    pub fn config(mut self, configuration: impl Into<Vec<u8>>) -> Self {
+        let configuration = configuration.into();
+        self.edit_plugins(|plugin| plugin.configuration = configuration.clone());
+        self
+    }
+
+    /// The VM's configuration, as the module gets it.
+    #[must_use]
+    pub fn vm_config(mut self, configuration: impl Into<Vec<u8>>) -> Self {
+        let configuration = configuration.into();
+        self.edit_plugins(|plugin| plugin.vm.configuration = configuration.clone());
+        self
+    }
+
+    /// Changes each plugin's settings: name, root id, failure policy and so on.
+    #[must_use]
+    pub fn plugin(mut self, edit: impl Fn(&mut model::Plugin)) -> Self {
+        self.edit_plugins(edit);
+        self
+    }
+
+    fn edit_plugins(&mut self, edit: impl Fn(&mut model::Plugin)) {
+        for listener in &mut self.bootstrap.listeners {
+            listener.manager.filters.iter_mut().for_each(|filter| edit(&mut filter.plugin));
+        }
+    }
+
+    /// An Envoy configuration, instead of one listener with one filter. The module given replaces those it names.
+    #[must_use]
+    pub fn bootstrap(mut self, bootstrap: model::Bootstrap) -> Self {
+        self.bootstrap = bootstrap;
+        self
+    }
+
+    /// Where the modules come from that the configuration names.
+    #[must_use]
+    pub fn modules(mut self, modules: Modules) -> Self {
+        self.modules = modules;
+        self
+    }
+
+    /// The Envoy configuration as it is so far: what [`Gateway::update`] can be given, changed.
+    pub fn get_bootstrap(&self) -> &model::Bootstrap {
+        &self.bootstrap
+    }
+
+    /// The same from a file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn envoy(self, path: impl AsRef<Path>) -> Result<Self> {
+        let loaded = config::read(path.as_ref()).map_err(|errors| anyhow!("{errors}"))?;
+        Ok(self.bootstrap(loaded.bootstrap))
+    }
+
+    /// The number of workers, each with a VM, beside the main thread's VM.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// How long a callback may take; 10 s unless given.
+    #[must_use]
+    pub fn callback_limit(mut self, limit: Duration) -> Self {
+        self.limits.callback = Some(limit);
+        self
+    }
+
+    /// The most memory that a guest can have, in bytes.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.limits.memory = bytes;
+        self
+    }
+
+    /// The lowest level that is logged; info unless given.
+    #[must_use]
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.log_level = level;
+        self
+    }
+
+    /// Answers what is sent to a cluster, or to an authority (`host:port`) by any cluster. `*` is for all others.
+    #[must_use]
+    pub fn upstream(mut self, name: &str, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        self.upstreams.push((name.to_owned(), Arc::new(handler)));
+        self
+    }
+
+    /// Makes it differ from Envoy, as other hosts do.
+    #[must_use]
+    pub fn quirk(mut self, quirk: Quirk) -> Self {
+        self.quirks.push(quirk);
+        self
+    }
+
+    /// Starts canary, main thread and workers.
+    ///
+    /// # Errors
+    /// When the module does not load, or refuses its configuration; the text has what it logged.
+    pub fn start(self) -> Result<Gateway> {
+        let host = Host::new(Clock::manual(), Logs::kept(self.log_level), self.limits);
+        host.quirks.set(self.quirks);
+        let program = Program::load(&self.bootstrap, &self.modules)?;
+        let shared = Arc::new(Shared {
+            host,
+            events: Events::default(),
+            upstreams: SimUpstreams::default(),
+            program: Mutex::new(Arc::new(program)),
+            empty_listener: Arc::new(defaults::listener()),
+            requests: AtomicU64::new(1),
+        });
+        for (name, handler) in self.upstreams {
+            shared.upstreams.set(&name, handler);
+        }
+        let threads: Vec<ThreadHandle> =
+            (0..=self.workers).map(|number| ThreadHandle::start(number, &shared)).collect::<std::io::Result<_>>()?;
+        for number in 0..threads.len() {
+            let for_events = Arc::downgrade(&shared);
+            shared.host.set_mailbox(
+                number,
+                Box::new(move |ready| {
+                    if let Some(shared) = for_events.upgrade() {
+                        shared
+                            .events
+                            .push(number, Box::new(move |thread: &SimThread| thread.worker.queue_ready(&ready)));
+                    }
+                }),
+            );
+        }
+        let gateway = Gateway { shared, threads, next_worker: AtomicUsize::new(0), modules: self.modules };
+        gateway.configure()?;
+        gateway.settle()?;
+        Ok(gateway)
+    }
+}

@@ -1,0 +1,146 @@
+//! The enumerations of the ABI that only a guest and its callers know. `base` has those that the state knows too.
+
+use crate::base::{Status, from_code};
+
+/// What `proxy_get_status` tells after a callout that was reset.
+pub const BROKEN_CONNECTION: u32 = 11;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AbiVersion {
+    V0_1_0,
+    V0_2_0,
+    V0_2_1,
+}
+
+impl AbiVersion {
+    /// The marker exports, with what they mean.
+    pub const MARKERS: [(&'static str, AbiVersion); 3] = [
+        ("proxy_abi_version_0_1_0", AbiVersion::V0_1_0),
+        ("proxy_abi_version_0_2_0", AbiVersion::V0_2_0),
+        ("proxy_abi_version_0_2_1", AbiVersion::V0_2_1),
+    ];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapType {
+    RequestHeaders,
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseTrailers,
+    GrpcInitialMetadata,
+    GrpcTrailingMetadata,
+    CallResponseHeaders,
+    CallResponseTrailers,
+}
+
+impl MapType {
+    const ALL: [MapType; 8] = [
+        MapType::RequestHeaders,
+        MapType::RequestTrailers,
+        MapType::ResponseHeaders,
+        MapType::ResponseTrailers,
+        MapType::GrpcInitialMetadata,
+        MapType::GrpcTrailingMetadata,
+        MapType::CallResponseHeaders,
+        MapType::CallResponseTrailers,
+    ];
+
+    pub fn from_code(code: u32) -> Result<Self, Status> {
+        from_code(&Self::ALL, code)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferType {
+    RequestBody,
+    ResponseBody,
+    DownstreamData,
+    UpstreamData,
+    CallResponseBody,
+    GrpcMessage,
+    VmConfiguration,
+    PluginConfiguration,
+    CallData,
+}
+
+impl BufferType {
+    const ALL: [BufferType; 9] = [
+        BufferType::RequestBody,
+        BufferType::ResponseBody,
+        BufferType::DownstreamData,
+        BufferType::UpstreamData,
+        BufferType::CallResponseBody,
+        BufferType::GrpcMessage,
+        BufferType::VmConfiguration,
+        BufferType::PluginConfiguration,
+        BufferType::CallData,
+    ];
+
+    pub fn from_code(code: u32) -> Result<Self, Status> {
+        from_code(&Self::ALL, code)
+    }
+}
+
+/// A stream's half, or a connection's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamType {
+    Request,
+    Response,
+    Downstream,
+    Upstream,
+}
+
+impl StreamType {
+    const ALL: [StreamType; 4] =
+        [StreamType::Request, StreamType::Response, StreamType::Downstream, StreamType::Upstream];
+
+    pub fn from_code(code: u32) -> Result<Self, Status> {
+        from_code(&Self::ALL, code)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadersStatus {
+    Continue,
+    /// The headers wait, the body goes on to this filter.
+    StopIteration,
+    /// Everything waits.
+    StopAll,
+}
+
+impl HeadersStatus {
+    /// `allow_stop_iteration` is the plugin's `allow_on_headers_stop_iteration`: without it, Pause stops all.
+    pub fn from_code(code: u32, stopped: bool, allow_stop_iteration: bool) -> Self {
+        match code {
+            _ if stopped => HeadersStatus::StopAll,
+            0 => HeadersStatus::Continue,
+            1 if allow_stop_iteration => HeadersStatus::StopIteration,
+            // Envoy knows 2 as ContinueAndEndStream, and its conversion makes Continue of it.
+            2 => HeadersStatus::Continue,
+            _ => HeadersStatus::StopAll,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataStatus {
+    Continue,
+    /// 1 StopIterationAndBuffer: more than the buffer's limit is an error.
+    Buffer,
+    /// 2 StopIterationAndWatermark: at the limit, the peer is slowed down.
+    Watermark,
+    /// 3 StopIterationNoBuffer: what is left of the chunk is dropped.
+    NoBuffer,
+}
+
+impl DataStatus {
+    pub fn from_code(code: u32, stopped: bool) -> Self {
+        match code {
+            _ if stopped => DataStatus::NoBuffer,
+            0 => DataStatus::Continue,
+            1 => DataStatus::Buffer,
+            2 => DataStatus::Watermark,
+            _ => DataStatus::NoBuffer,
+        }
+    }
+}

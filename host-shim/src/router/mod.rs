@@ -1,0 +1,272 @@
+//! The connection manager's and the router's decisions: which route, what it changes, what is answered here.
+
+mod matching;
+pub mod paths;
+mod replies;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use replies::{NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, tls_failure};
+
+use crate::base::Headers;
+use crate::config::model::{
+    AppendAction, Cluster, Forward, HeaderToAdd, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch,
+};
+use crate::traffic::{LocalReply, StreamData, flags};
+use matching::matches;
+
+pub struct Site {
+    pub listener: Arc<Listener>,
+    hosts: Vec<SiteHost>,
+}
+
+struct SiteHost {
+    name: Arc<str>,
+    domains: Vec<String>,
+    routes: Vec<Arc<Route>>,
+    number: usize,
+}
+
+pub struct Target {
+    pub cluster: Arc<Cluster>,
+    pub timeout: Option<Duration>,
+    pub auto_host_rewrite: bool,
+}
+
+impl Site {
+    pub fn new(listener: Arc<Listener>) -> Self {
+        let hosts = listener.manager.virtual_hosts.iter().enumerate().map(|(number, host)| SiteHost {
+            name: host.name.as_str().into(),
+            domains: host.domains.clone(),
+            routes: host.routes.iter().cloned().map(Arc::new).collect(),
+            number,
+        });
+        let hosts = hosts.collect();
+        Site { listener, hosts }
+    }
+
+    /// Chooses the route of a request, and notes it.
+    pub fn choose(&self, data: &mut StreamData) {
+        data.route_is_stale = false;
+        let headers = &data.request_headers;
+        let host = self.host_of(headers);
+        data.info.virtual_host = host.map(|host| Arc::clone(&host.name));
+        let route = host.and_then(|host| host.routes.iter().find(|route| matches(&route.matches, headers)));
+        data.info.route = route.cloned();
+    }
+
+    fn host_of(&self, headers: &Headers) -> Option<&SiteHost> {
+        // Envoy routes nothing whose scheme it does not know.
+        headers.get("x-forwarded-proto").filter(|scheme| !scheme.is_empty())?;
+        let authority =
+            headers.get(":authority").map(|host| String::from_utf8_lossy(host).to_lowercase()).unwrap_or_default();
+        self.host(&authority)
+    }
+
+    /// Envoy's order: exact, longest suffix, longest prefix, everything.
+    fn host(&self, authority: &str) -> Option<&SiteHost> {
+        let rank = |domain: &str| match domain {
+            "*" => Some((0, 0)),
+            _ if domain == authority => Some((3, 0)),
+            _ => {
+                let suffix = domain
+                    .strip_prefix('*')
+                    .filter(|suffix| authority.len() > suffix.len() && authority.ends_with(suffix));
+                let prefix = domain
+                    .strip_suffix('*')
+                    .filter(|prefix| authority.len() > prefix.len() && authority.starts_with(prefix));
+                suffix.map(|suffix| (2, suffix.len())).or(prefix.map(|prefix| (1, prefix.len())))
+            }
+        };
+        let ranked = self
+            .hosts
+            .iter()
+            .filter_map(|host| Some((host.domains.iter().filter_map(|domain| rank(domain)).max()?, host)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, host)| host)
+    }
+
+    fn header_changes<'s>(
+        &'s self,
+        data: &StreamData,
+    ) -> impl Iterator<Item = &'s crate::config::model::HeaderChanges> {
+        let host = data
+            .info
+            .virtual_host
+            .as_ref()
+            .and_then(|name| self.hosts.iter().find(|host| Arc::ptr_eq(&host.name, name)));
+        host.and_then(|host| self.listener.manager.virtual_hosts.get(host.number)).map(|host| &host.headers).into_iter()
+    }
+
+    /// What the router does with a request whose headers have passed the filters.
+    ///
+    /// # Errors
+    /// The reply, where the request is answered here.
+    pub fn route(
+        &self,
+        data: &mut StreamData,
+        cluster: impl Fn(&str) -> Option<Arc<Cluster>>,
+    ) -> Result<Target, LocalReply> {
+        if data.route_is_stale {
+            self.choose(data);
+        }
+        let Some(route) = data.info.route.clone() else {
+            return Err(reply(404, "", "route_not_found", flags::NO_ROUTE_FOUND));
+        };
+        match &route.action {
+            RouteAction::DirectResponse { status, body } => {
+                let body = String::from_utf8_lossy(body).into_owned();
+                let mut answer = reply(u32::from(*status), &body, "direct_response", 0);
+                if *status == 201 || (300..400).contains(status) {
+                    let here = redirect_to(&Redirect::default(), &route.matches, &data.request_headers);
+                    answer.headers.add("location", here);
+                }
+                self.change_response(data, &mut answer.headers);
+                Err(answer)
+            }
+            RouteAction::Redirect(redirect) => {
+                let mut answer = reply(u32::from(redirect.status), "", "direct_response", 0);
+                answer.headers.add("location", redirect_to(redirect, &route.matches, &data.request_headers));
+                self.change_response(data, &mut answer.headers);
+                Err(answer)
+            }
+            RouteAction::Forward(forward) => {
+                let name = pick(forward, data.info.started);
+                let Some(cluster) = cluster(name) else {
+                    let mut answer = reply(503, "", "cluster_not_found", flags::NO_CLUSTER_FOUND);
+                    self.change_response(data, &mut answer.headers);
+                    return Err(answer);
+                };
+                self.change_request(data, &route, forward);
+                data.info.cluster = Some(Arc::clone(&cluster));
+                let timeout = (!forward.timeout.is_zero()).then_some(forward.timeout);
+                Ok(Target { cluster, timeout, auto_host_rewrite: forward.auto_host_rewrite })
+            }
+        }
+    }
+
+    fn change_request(&self, data: &mut StreamData, route: &Route, forward: &Forward) {
+        let hosts: Vec<_> = self.header_changes(data).collect();
+        let headers = &mut data.request_headers;
+        let tells = !self.listener.manager.suppress_envoy_headers;
+        if tells && !forward.timeout.is_zero() {
+            headers.set("x-envoy-expected-rq-timeout-ms", forward.timeout.as_millis().to_string());
+        }
+        for changes in std::iter::once(&route.headers).chain(hosts) {
+            changes.request_remove.iter().for_each(|name| {
+                headers.remove(name);
+            });
+            changes.request_add.iter().for_each(|change| add(headers, change));
+        }
+        if let Some(replacement) = &forward.prefix_rewrite
+            && let Some(path) = headers.get_str(":path").map(str::to_owned)
+            && let Some(rewritten) = rewrite_prefix(&route.matches.path, &path, replacement)
+        {
+            if tells {
+                headers.set("x-envoy-original-path", path);
+            }
+            headers.set_in_place(":path", rewritten);
+        }
+        if let Some((regex, replacement)) = &forward.regex_rewrite
+            && let Some(path) = headers.get_str(":path").map(str::to_owned)
+        {
+            let (only, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+            let rewritten = format!("{}{query}", regex.replace_all(only, replacement));
+            if tells {
+                headers.set("x-envoy-original-path", path);
+            }
+            headers.set_in_place(":path", rewritten);
+        }
+        if let Some(host) = &forward.host_rewrite {
+            rewrite_host(headers, host);
+        }
+    }
+
+    /// The changes that the route and its host make to a response.
+    pub fn change_response(&self, data: &StreamData, headers: &mut Headers) {
+        let route = data.info.route.as_ref().map(|route| &route.headers);
+        for changes in route.into_iter().chain(self.header_changes(data)) {
+            changes.response_remove.iter().for_each(|name| {
+                headers.remove(name);
+            });
+            changes.response_add.iter().for_each(|change| add(headers, change));
+        }
+    }
+}
+
+/// Changes a request's host, and notes the one before.
+pub fn rewrite_host(headers: &mut Headers, host: &str) {
+    let before = headers.get(":authority").unwrap_or_default().to_vec();
+    headers.set("x-envoy-original-host", before);
+    headers.set_in_place(":authority", host);
+}
+
+fn add(headers: &mut Headers, change: &HeaderToAdd) {
+    let is_there = headers.get(&change.name).is_some();
+    match change.action {
+        AppendAction::Append => headers.append(change.name.as_bytes(), change.value.as_bytes()),
+        AppendAction::AddIfAbsent if !is_there => headers.add(&change.name, &change.value),
+        AppendAction::OverwriteOrAdd => headers.set(&change.name, &change.value),
+        AppendAction::OverwriteIfExists if is_there => headers.set(&change.name, &change.value),
+        AppendAction::AddIfAbsent | AppendAction::OverwriteIfExists => {}
+    }
+}
+
+/// One of the clusters, by weight; the time chooses.
+fn pick(forward: &Forward, started: u64) -> &str {
+    let total: u64 = forward.clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let mut chosen = if total == 0 { 0 } else { started.wrapping_mul(0x9e37_79b9_7f4a_7c15) % total };
+    for (name, weight) in &forward.clusters {
+        let weight = u64::from(*weight);
+        if chosen < weight || total == 0 {
+            return name;
+        }
+        chosen -= weight;
+    }
+    ""
+}
+
+fn rewrite_prefix(matched: &PathMatch, path: &str, replacement: &str) -> Option<String> {
+    let prefix = match matched {
+        PathMatch::Prefix(prefix) | PathMatch::Exact(prefix) | PathMatch::PathSeparatedPrefix(prefix) => prefix,
+        PathMatch::Regex(_) => return None,
+    };
+    Some(format!("{replacement}{}", path.get(prefix.len()..)?))
+}
+
+/// A host and its port; the colons of an IPv6 address stand in brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+fn redirect_to(redirect: &Redirect, matched: &RouteMatch, headers: &Headers) -> String {
+    let authority = headers.get_str(":authority").unwrap_or_default();
+    let old_scheme = headers.get_str("x-forwarded-proto").or_else(|| headers.get_str(":scheme")).unwrap_or("http");
+    let scheme = redirect.scheme.as_deref().unwrap_or(old_scheme);
+    let (name, port) = split_port(authority);
+    let host = match (redirect.host.as_deref(), redirect.port) {
+        (host, Some(port)) => format!("{}:{port}", host.unwrap_or(name)),
+        (Some(host), None) => host.to_owned(),
+        // A standard port goes with its scheme.
+        (None, None) => match (scheme, port) {
+            ("https", Some("80")) | ("http", Some("443")) => name.to_owned(),
+            _ => authority.to_owned(),
+        },
+    };
+    let full = headers.get_str(":path").unwrap_or("/");
+    let (path, query) = full.split_once('?').unwrap_or((full, ""));
+    let new_path = redirect
+        .path
+        .clone()
+        .or_else(|| redirect.prefix.as_ref().and_then(|prefix| rewrite_prefix(&matched.path, path, prefix)))
+        .unwrap_or_else(|| path.to_owned());
+    let query = if query.is_empty() || redirect.strip_query || new_path.contains('?') {
+        String::new()
+    } else {
+        format!("?{query}")
+    };
+    format!("{scheme}://{host}{new_path}{query}")
+}

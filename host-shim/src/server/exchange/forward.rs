@@ -1,0 +1,143 @@
+//! A request on its way to an upstream, and the answer on its way to the filters.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+
+use super::ServerExchange;
+use crate::base::Headers;
+use crate::router::{self, Target};
+use crate::server::body::{Sink, UpstreamBody};
+use crate::server::connect::Peer;
+use crate::server::convert;
+use crate::traffic::{LocalReply, flags};
+use crate::worker::Stream;
+
+/// How often a full buffer is looked at.
+const FULL: Duration = Duration::from_millis(10);
+
+/// Sends a request on, and its answer to the filters, within the route's timeout.
+pub async fn forward(
+    exchange: Rc<ServerExchange>,
+    stream: Rc<RefCell<Stream>>,
+    headers: Headers,
+    target: Target,
+    body: UpstreamBody,
+) {
+    let Some(_open) = exchange.network.begin(&target.cluster) else {
+        let details = "upstream_reset_before_response_started{overflow}";
+        let reply = router::reply(503, &router::reset_body("overflow"), details, flags::UPSTREAM_OVERFLOW);
+        return fail(reply, &exchange, &stream);
+    };
+    let is_answered = Cell::new(false);
+    let exchanged = async {
+        match send(&exchange, &headers, &target, body).await {
+            Ok(response) => {
+                is_answered.set(true);
+                deliver(response, &exchange, &stream).await;
+            }
+            Err(reply) => fail(reply, &exchange, &stream),
+        }
+    };
+    tokio::select! {
+        () = exchanged => {}
+        () = exchange.timed_out(target.timeout) => {
+            if is_answered.get() {
+                stream.borrow_mut().reset();
+            } else {
+                let flags = flags::UPSTREAM_REQUEST_TIMEOUT;
+                fail(router::reply(504, router::TIMEOUT_BODY, "response_timeout", flags), &exchange, &stream);
+            }
+        }
+    }
+}
+
+/// The router's own answers have what the route adds to a response.
+fn fail(mut reply: LocalReply, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+    let data = stream.borrow().data();
+    exchange.site.change_response(&data.borrow(), &mut reply.headers);
+    stream.borrow_mut().upstream_failed(reply);
+    exchange.worker.drain();
+}
+
+/// Waits for the answer's head.
+async fn send(
+    exchange: &Rc<ServerExchange>,
+    headers: &Headers,
+    target: &Target,
+    body: UpstreamBody,
+) -> Result<Response<Incoming>, LocalReply> {
+    let (network, stats) = (&exchange.network, &exchange.stats);
+    stats.upstream_request(&target.cluster.name);
+    let upstreams = Rc::clone(&network.upstreams);
+    let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, body).await?;
+    stats.upstream_response(&target.cluster.name, response.status().as_u16());
+    Ok(response)
+}
+
+async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+    exchange.touch();
+    let (parts, body) = response.into_parts();
+    let mut headers = convert::response(&parts);
+    let tells = !exchange.site.listener.manager.suppress_envoy_headers;
+    if let (true, Some(waited)) = (tells, exchange.waited()) {
+        headers.set("x-envoy-upstream-service-time", waited.as_millis().to_string());
+    }
+    let data = stream.borrow().data();
+    data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    data.borrow_mut().info.details = Some("via_upstream".to_owned());
+    exchange.site.change_response(&data.borrow(), &mut headers);
+    let end = body.is_end_stream();
+    stream.borrow_mut().response_headers(headers, end);
+    exchange.worker.drain();
+    if !end {
+        pump(body, parts.version == http::Version::HTTP_2, exchange, stream).await;
+    }
+}
+
+/// The response's body on its way to the filters, no faster than the client takes it.
+///
+/// In HTTP/1 the end comes by itself, behind the last data; in HTTP/2 the last data can carry it.
+async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+    let worker = &exchange.worker;
+    let takes_trailers = is_http2 || exchange.upstream_trailers();
+    loop {
+        exchange.client.room().await;
+        while stream.borrow().response_is_full() {
+            tokio::time::sleep(FULL).await;
+        }
+        let Some(frame) = body.frame().await else { break };
+        exchange.touch();
+        let Ok(frame) = frame else {
+            let data = stream.borrow().data();
+            data.borrow_mut().info.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
+            data.borrow_mut().info.flags |= flags::UPSTREAM_PROTOCOL_ERROR;
+            stream.borrow_mut().reset();
+            return;
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let end = is_http2 && body.is_end_stream();
+                stream.borrow_mut().response_data(data.into(), end);
+                worker.drain();
+                if end {
+                    return;
+                }
+            }
+            // Envoy drops the trailers of HTTP/1, unless it is told to pass them.
+            Err(_) if !takes_trailers => break,
+            Err(frame) => {
+                let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
+                stream.borrow_mut().response_trailers(trailers);
+                worker.drain();
+                return;
+            }
+        }
+    }
+    stream.borrow_mut().response_data(Vec::new(), true);
+    worker.drain();
+}

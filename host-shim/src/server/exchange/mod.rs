@@ -1,0 +1,331 @@
+//! One request on a real connection: the client's side, and the upstream's.
+
+mod forward;
+mod upload;
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use hyper::body::Incoming;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+
+use super::body::{ClientBody, ClientSink, Sink, UpstreamSink};
+use super::convert;
+use super::network::ServerNetwork;
+use super::stats::ListenerStats;
+use crate::base::Headers;
+use crate::router::{self, Site, Target};
+use crate::traffic::{StreamData, flags};
+use crate::worker::{Exchange, Routed, Stream, Worker};
+
+/// A head is written by then.
+const HEAD_FIRST: Duration = Duration::from_millis(20);
+
+pub(super) type ClientResponse = Response<ClientBody>;
+
+pub(super) struct ServerExchange {
+    me: Weak<ServerExchange>,
+    pub(super) worker: Rc<Worker>,
+    pub(super) network: Rc<ServerNetwork>,
+    pub(super) site: Arc<Site>,
+    pub(super) stats: Rc<ListenerStats>,
+    stream: RefCell<Weak<RefCell<Stream>>>,
+    head: RefCell<Option<oneshot::Sender<ClientResponse>>>,
+    pub(super) client: ClientSink,
+    body: RefCell<Option<ClientBody>>,
+    upstream: RefCell<Option<UpstreamSink>>,
+    /// The upstream understands trailers.
+    upstream_is_http2: Cell<bool>,
+    /// Trailers of its responses are passed on even in HTTP/1.
+    upstream_trailers: Cell<bool>,
+    /// What runs only as long as the exchange.
+    tasks: RefCell<Vec<AbortHandle>>,
+    /// Something was last sent or received then.
+    active_at: Cell<Instant>,
+    /// The whole request has come in.
+    is_received: Cell<bool>,
+    /// When the whole request had passed the filters.
+    whole_at: Cell<Option<Instant>>,
+    request_whole: Notify,
+    is_over: Cell<bool>,
+    is_http1: bool,
+}
+
+impl ServerExchange {
+    /// An exchange, and what the response's head comes through.
+    pub(super) fn new(
+        worker: &Rc<Worker>,
+        network: &Rc<ServerNetwork>,
+        site: &Arc<Site>,
+        stats: &Rc<ListenerStats>,
+        is_http1: bool,
+    ) -> (Rc<Self>, oneshot::Receiver<ClientResponse>) {
+        let (client, body) = ClientSink::new();
+        let (head, receiver) = oneshot::channel();
+        stats.request();
+        let exchange = Rc::new_cyclic(|me| ServerExchange {
+            me: me.clone(),
+            worker: Rc::clone(worker),
+            network: Rc::clone(network),
+            site: Arc::clone(site),
+            stats: Rc::clone(stats),
+            stream: RefCell::default(),
+            head: RefCell::new(Some(head)),
+            client,
+            body: RefCell::new(Some(body)),
+            upstream: RefCell::default(),
+            upstream_is_http2: Cell::new(false),
+            upstream_trailers: Cell::new(false),
+            tasks: RefCell::default(),
+            active_at: Cell::new(Instant::now()),
+            is_received: Cell::new(false),
+            whole_at: Cell::default(),
+            request_whole: Notify::new(),
+            is_over: Cell::new(false),
+            is_http1,
+        });
+        (exchange, receiver)
+    }
+
+    pub(super) fn set_stream(&self, stream: &Rc<RefCell<Stream>>) {
+        *self.stream.borrow_mut() = Rc::downgrade(stream);
+    }
+
+    /// Sends the request's body to the filters as it comes in.
+    pub(super) fn receive(self: &Rc<Self>, body: Incoming, is_http2: bool, stream: &Rc<RefCell<Stream>>) {
+        self.keep(&tokio::task::spawn_local(upload::send(body, is_http2, Rc::clone(stream), Rc::clone(self))));
+    }
+
+    /// Whether the client has gone before the response was whole.
+    pub(super) fn client_is_gone(&self) -> bool {
+        !self.is_over.get()
+            && (self.client.was_dropped() || self.head.borrow().as_ref().is_some_and(oneshot::Sender::is_closed))
+    }
+
+    /// Whether the response is whole, or cut off.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
+    /// The client has gone: nothing more is asked of the upstream.
+    pub(super) fn abandon(&self) {
+        self.over();
+    }
+
+    /// Waits while the upstream takes nothing of the request's body.
+    pub(super) async fn upstream_room(&self) {
+        let sink = self.upstream.borrow().clone();
+        if let Some(sink) = sink {
+            sink.room().await;
+        }
+    }
+
+    pub(super) fn keep(&self, task: &JoinHandle<()>) {
+        if self.is_over.get() {
+            task.abort();
+        } else {
+            self.tasks.borrow_mut().push(task.abort_handle());
+        }
+    }
+
+    /// The whole request has come in.
+    pub(super) fn received(&self) {
+        self.is_received.set(true);
+    }
+
+    /// Whether trailers of a response in HTTP/1 are passed on.
+    pub(super) fn upstream_trailers(&self) -> bool {
+        self.upstream_trailers.get()
+    }
+
+    /// The time since the whole request went to the upstream, if it has.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.whole_at.get().map(|whole_at| whole_at.elapsed())
+    }
+
+    pub(super) fn touch(&self) {
+        self.active_at.set(Instant::now());
+    }
+
+    /// Answers when nothing was sent or received for the manager's `stream_idle_timeout`.
+    pub(super) fn watch_idle(&self, stream: &Rc<RefCell<Stream>>) {
+        let timeout = self.site.listener.manager.stream_idle_timeout;
+        if timeout.is_zero() {
+            return;
+        }
+        let (me, stream) = (self.me.clone(), Rc::downgrade(stream));
+        self.keep(&tokio::task::spawn_local(async move {
+            loop {
+                let Some(due) = me.upgrade().map(|me| me.active_at.get() + timeout) else { return };
+                if due <= Instant::now() {
+                    break;
+                }
+                tokio::time::sleep_until(due).await;
+            }
+            let (Some(me), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
+            let status = if me.is_received.get() { 504 } else { 408 };
+            let flags = flags::STREAM_IDLE_TIMEOUT;
+            let mut reply = router::reply(status, "stream timeout", "stream_idle_timeout", flags);
+            let data = stream.borrow().data();
+            me.site.change_response(&data.borrow(), &mut reply.headers);
+            stream.borrow_mut().upstream_failed(reply);
+            me.worker.drain();
+        }));
+    }
+
+    /// Waits until the request has been whole for so long; for ever without a timeout.
+    pub(super) async fn timed_out(&self, timeout: Option<Duration>) {
+        let Some(timeout) = timeout else { return std::future::pending().await };
+        self.request_whole.notified().await;
+        tokio::time::sleep(timeout).await;
+    }
+
+    fn over(&self) {
+        if self.is_over.replace(true) {
+            return;
+        }
+        self.stats.over();
+        self.tasks.take().iter().for_each(AbortHandle::abort);
+        if let Some(sink) = self.upstream.borrow().as_ref() {
+            sink.give_up();
+        }
+    }
+
+    fn request_is_whole(&self) {
+        self.whole_at.set(Some(Instant::now()));
+        self.request_whole.notify_one();
+    }
+
+    fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
+        let (sink, body) = UpstreamSink::new();
+        if !end && headers.get("content-length").is_some() {
+            sink.has_length();
+        }
+        if end {
+            sink.end();
+            self.request_is_whole();
+            // HTTP/1 says that there is no body, where one would be expected.
+            let has_none = matches!(headers.get_str(":method"), Some("GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
+            if !has_none && !target.cluster.http2 && headers.get("content-length").is_none() {
+                headers.add("content-length", "0");
+            }
+        }
+        self.upstream_is_http2.set(target.cluster.http2);
+        self.upstream_trailers.set(target.cluster.trailers);
+        *self.upstream.borrow_mut() = Some(sink);
+        let (Some(me), Some(stream)) = (self.me.upgrade(), self.stream.borrow().upgrade()) else { return };
+        self.keep(&tokio::task::spawn_local(forward::forward(me, stream, headers, target, body)));
+    }
+}
+
+impl Drop for ServerExchange {
+    fn drop(&mut self) {
+        self.over();
+    }
+}
+
+impl Exchange for ServerExchange {
+    fn request_headers(&self, stream: &Rc<RefCell<StreamData>>, end: bool) -> Routed {
+        let mut data = stream.borrow_mut();
+        let target = match self.site.route(&mut data, |name| self.network.cluster(name)) {
+            Ok(target) => target,
+            Err(reply) => return Routed::Answered(reply),
+        };
+        data.info.request_sent = Some(self.worker.host().clock.now());
+        let headers = data.request_headers.clone();
+        drop(data);
+        self.start_upstream(headers, target, end);
+        Routed::Forwarded
+    }
+
+    fn request_data(&self, data: Vec<u8>, end: bool) {
+        if let Some(sink) = self.upstream.borrow().as_ref() {
+            sink.data(data);
+            if end {
+                sink.end();
+                self.request_is_whole();
+            }
+        }
+    }
+
+    fn request_trailers(&self, trailers: Headers) {
+        if let Some(sink) = self.upstream.borrow().as_ref() {
+            // Envoy sends none in HTTP/1.
+            if self.upstream_is_http2.get() {
+                sink.trailers(convert::to_map(&trailers));
+            } else {
+                sink.end();
+            }
+            self.request_is_whole();
+        }
+    }
+
+    fn response_headers(&self, headers: Headers, end: bool) {
+        let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
+        let (status, headers) = match convert::status(&headers) {
+            Some(status) => (status, convert::to_map(&headers)),
+            // The codec of Envoy refuses a response without a status.
+            None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
+        };
+        if headers.contains_key(http::header::CONTENT_LENGTH) {
+            self.client.has_length();
+        }
+        if end {
+            self.client.end();
+            self.over();
+        }
+        self.stats.response(status.as_u16());
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        // The client may have gone.
+        let _ = head.send(response);
+    }
+
+    fn response_data(&self, data: Vec<u8>, end: bool) {
+        self.touch();
+        self.client.data(data);
+        if end {
+            self.client.end();
+            self.over();
+        }
+    }
+
+    fn response_trailers(&self, trailers: Headers) {
+        if self.is_http1 {
+            self.client.end();
+        } else {
+            self.client.trailers(convert::to_map(&trailers));
+        }
+        self.over();
+    }
+
+    fn reset(&self) {
+        if self.head.borrow_mut().take().is_some() {
+            self.client.cut();
+        } else {
+            // hyper must have written the head before it learns that the body breaks off.
+            let client = self.client.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(HEAD_FIRST).await;
+                client.cut();
+            });
+        }
+        self.over();
+    }
+
+    fn finish_response(&self, headers: &mut Headers, closes: bool) {
+        if headers.get("date").is_none() {
+            headers.add("date", self.worker.host().clock.http_date());
+        }
+        headers.set_in_place("server", &self.site.listener.manager.server_name);
+        if self.is_http1 && (closes || !self.is_received.get()) {
+            headers.set("connection", "close");
+        }
+    }
+}

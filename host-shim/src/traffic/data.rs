@@ -1,0 +1,111 @@
+//! What passes through a stream: headers, bodies, and what is known of it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::Headers;
+use crate::config::model::{Cluster, Listener, Route};
+use crate::state::clock::Clock;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId(pub u64);
+
+/// A stream's headers and bodies, as its filters see them.
+pub struct StreamData {
+    pub request_headers: Headers,
+    pub request_trailers: Option<Headers>,
+    pub response_headers: Option<Headers>,
+    pub response_trailers: Option<Headers>,
+    /// What each filter holds of the request's body, or is shown of it.
+    pub request_bodies: Vec<Option<Vec<u8>>>,
+    /// The same of the response's.
+    pub response_bodies: Vec<Option<Vec<u8>>>,
+    /// A filter has changed the request's headers since the route was chosen.
+    pub route_is_stale: bool,
+    pub info: Info,
+}
+
+/// What is known of a stream, for properties.
+pub struct Info {
+    pub listener: Arc<Listener>,
+    pub clock: Clock,
+    pub connection_id: u64,
+    pub source: SocketAddr,
+    /// The peer of the connection, where the source was taken from a header.
+    pub peer: SocketAddr,
+    pub destination: SocketAddr,
+    pub sni: Option<String>,
+    /// "HTTP/1.1" or "HTTP/2".
+    pub protocol: &'static str,
+    /// Nanoseconds since 1970.
+    pub started: u64,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub response_code: Option<u16>,
+    pub details: Option<String>,
+    pub flags: u64,
+    pub route: Option<Arc<Route>>,
+    /// The name of the route's virtual host.
+    pub virtual_host: Option<Arc<str>>,
+    /// The cluster that the request was sent to.
+    pub cluster: Option<Arc<Cluster>>,
+    pub upstream_address: Option<SocketAddr>,
+    pub upstream_failure: Option<String>,
+    pub request_sent: Option<u64>,
+    /// What `proxy_set_property` stored, by path.
+    pub state: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl StreamData {
+    pub fn new(request_headers: Headers, info: Info) -> Self {
+        StreamData {
+            request_headers,
+            request_trailers: None,
+            response_headers: None,
+            response_trailers: None,
+            request_bodies: Vec::new(),
+            response_bodies: Vec::new(),
+            route_is_stale: false,
+            info,
+        }
+    }
+}
+
+impl Info {
+    /// A stream that begins now.
+    pub fn new(listener: Arc<Listener>, clock: &Clock, client: SocketAddr) -> Self {
+        static CONNECTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        Info {
+            destination: listener.address,
+            listener,
+            clock: clock.clone(),
+            connection_id: CONNECTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            source: client,
+            peer: client,
+            sni: None,
+            protocol: "HTTP/1.1",
+            started: clock.now(),
+            request_bytes: 0,
+            response_bytes: 0,
+            response_code: None,
+            details: None,
+            flags: 0,
+            route: None,
+            virtual_host: None,
+            cluster: None,
+            upstream_address: None,
+            upstream_failure: None,
+            request_sent: None,
+            state: HashMap::new(),
+        }
+    }
+}
+
+/// The node that the configuration describes.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyNode {
+    pub id: String,
+    pub cluster: String,
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}

@@ -1,0 +1,14 @@
+//! Envoy's response flags, as bits of `response.flags`.
+
+pub const NO_HEALTHY_UPSTREAM: u64 = 0x2;
+pub const UPSTREAM_REQUEST_TIMEOUT: u64 = 0x4;
+pub const UPSTREAM_REMOTE_RESET: u64 = 0x10;
+pub const UPSTREAM_CONNECTION_FAILURE: u64 = 0x20;
+pub const UPSTREAM_CONNECTION_TERMINATION: u64 = 0x40;
+pub const UPSTREAM_PROTOCOL_ERROR: u64 = 0x80_0000;
+pub const UPSTREAM_OVERFLOW: u64 = 0x80;
+pub const NO_ROUTE_FOUND: u64 = 0x100;
+pub const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 0x4000;
+pub const STREAM_IDLE_TIMEOUT: u64 = 0x1_0000;
+pub const DOWNSTREAM_PROTOCOL_ERROR: u64 = 0x4_0000;
+pub const NO_CLUSTER_FOUND: u64 = 0x1000_0000;

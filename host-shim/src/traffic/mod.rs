@@ -1,0 +1,10 @@
+//! What passes between clients, filters and upstreams: streams' data, local replies, callouts.
+
+mod callout;
+mod data;
+pub mod flags;
+mod reply;
+
+pub use callout::{CallResponse, Callout, CalloutOutcome, Network, Ticket};
+pub use data::{Info, ProxyNode, StreamData, StreamId};
+pub use reply::{LocalReply, reply_message};

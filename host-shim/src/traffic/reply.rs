@@ -1,0 +1,77 @@
+//! Answers that the gateway makes itself.
+
+use crate::base::Headers;
+
+#[derive(Clone, Debug, Default)]
+pub struct LocalReply {
+    pub status: u32,
+    pub headers: Headers,
+    pub body: Vec<u8>,
+    /// Negative for none.
+    pub grpc_status: i32,
+    /// `response.code_details`.
+    pub details: String,
+    /// `response.flags`.
+    pub flags: u64,
+}
+
+/// Envoy's message for a local reply.
+pub fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>) {
+    let is_grpc = request
+        .get_str("content-type")
+        .is_some_and(|kind| kind == "application/grpc" || kind.starts_with("application/grpc+"));
+    let mut headers = Headers::default();
+    if is_grpc {
+        // gRPC clients look at the trailers only.
+        headers.add(":status", "200");
+        for (name, value) in reply.headers.iter() {
+            headers.append(name, value);
+        }
+        headers.set_in_place("content-type", "application/grpc");
+        let status = if reply.grpc_status >= 0 { reply.grpc_status } else { grpc_status_of(reply.status) };
+        headers.add("grpc-status", status.to_string());
+        if !reply.body.is_empty() {
+            headers.add("grpc-message", percent_encode(&reply.body));
+        }
+        return (headers, Vec::new());
+    }
+    // Envoy's codes have 16 bits.
+    headers.add(":status", (reply.status & 0xffff).to_string());
+    for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
+        headers.append(name, value);
+    }
+    if !reply.body.is_empty() {
+        headers.set_in_place("content-length", reply.body.len().to_string());
+        if headers.get("content-type").is_none() {
+            headers.add("content-type", "text/plain");
+        }
+    }
+    let is_head = request.get_str(":method") == Some("HEAD");
+    (headers, if is_head { Vec::new() } else { reply.body.clone() })
+}
+
+fn grpc_status_of(status: u32) -> i32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+/// As `grpc-message` is encoded: what is not printable ASCII, and the percent sign.
+fn percent_encode(text: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut encoded = String::new();
+    for byte in text {
+        if (b' '..=b'~').contains(byte) && *byte != b'%' {
+            encoded.push(char::from(*byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

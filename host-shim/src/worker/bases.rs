@@ -1,0 +1,69 @@
+//! How Envoy starts a configuration: a base VM that keeps the `vm_id`, a canary that tries the configuration and is
+//! killed, then a VM on the main thread and on each worker.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::Program;
+use super::plugin::LoadedPlugin;
+use crate::guest::Vm;
+use crate::state::Host;
+use crate::traffic::{Network, Ticket};
+
+/// The base VMs of the main thread, by VM key: they hold the module, initialized and without a root context.
+#[derive(Default)]
+pub struct Bases(HashMap<String, Vm>);
+
+impl Bases {
+    /// Tries each plugin of a program in a canary.
+    ///
+    /// # Errors
+    /// The first plugin's that does not start or refuses its configuration; then the program must not be used.
+    pub fn try_out(&mut self, host: &Arc<Host>, program: &Program, network: &Rc<dyn Network>) -> Result<()> {
+        let mut tried: Vec<&str> = Vec::new();
+        for loaded in program.plugins.iter().flatten() {
+            if !tried.contains(&loaded.key.as_str()) {
+                tried.push(&loaded.key);
+                self.try_plugin(host, loaded, network)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries a plugin in a canary.
+    ///
+    /// # Errors
+    /// When it does not start or refuses its configuration.
+    pub fn try_plugin(&mut self, host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {
+        self.start(host, loaded, network)
+            .with_context(|| format!("Unable to create Wasm plugin {}", loaded.plugin.name))
+    }
+
+    fn start(&mut self, host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {
+        if !self.0.contains_key(&loaded.spec.key) {
+            let base = Vm::start(&loaded.module, &loaded.spec, host, 0, Rc::clone(network))?;
+            self.0.insert(loaded.spec.key.clone(), base);
+        }
+        canary(host, loaded, network)
+    }
+
+    /// Lets the VMs go that a program does not use. The data of a `vm_id` goes with its last VM.
+    pub fn keep_only(&mut self, program: &Program) {
+        self.0.retain(|key, _| program.plugins.iter().flatten().any(|loaded| loaded.spec.key == *key));
+    }
+}
+
+fn canary(host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {
+    let mut vm = Vm::start(&loaded.module, &loaded.spec, host, 0, Rc::clone(network))?;
+    let root = vm.start_root(&loaded.plugin)?;
+    let configured = vm.configure(root);
+    // It is killed: nothing is called any more, and its callouts are cancelled. Shared data it wrote stays.
+    let calls = vm.state().contexts.root(root).map(|root| root.calls.clone()).unwrap_or_default();
+    for token in calls {
+        network.cancel(Ticket { instance: vm.instance(), root, token });
+    }
+    configured
+}

@@ -1,0 +1,90 @@
+//! A plugin on one thread: its VM, its root context, and what becomes of it when the VM fails.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::model::{FailurePolicy, Plugin};
+use crate::guest::{LoadedModule, Vm, VmSpec};
+use crate::state::metrics::Stat;
+
+/// A VM of a thread; plugins with the same key share it.
+pub struct VmCell {
+    pub vm: RefCell<Vm>,
+    /// The gauge of VMs that live.
+    active: Arc<Stat>,
+}
+
+impl Drop for VmCell {
+    fn drop(&mut self) {
+        self.active.sub(1);
+    }
+}
+
+impl VmCell {
+    pub fn new(vm: Vm) -> Rc<Self> {
+        let metrics = &vm.state().host.metrics;
+        metrics.counter("wasm.envoy.wasm.runtime.v8.created").add(1);
+        let active = metrics.gauge("wasm.envoy.wasm.runtime.v8.active");
+        active.add(1);
+        Rc::new(VmCell { vm: RefCell::new(vm), active })
+    }
+
+    pub fn has_failed(&self) -> bool {
+        // A VM that is in use has not failed yet.
+        self.vm.try_borrow().is_ok_and(|vm| vm.failure().is_some())
+    }
+}
+
+/// A plugin as it is loaded: shared by all threads.
+#[derive(Clone)]
+pub struct LoadedPlugin {
+    pub plugin: Arc<Plugin>,
+    pub spec: Arc<VmSpec>,
+    pub module: Arc<LoadedModule>,
+    /// The name of the entry in `http_filters`.
+    pub filter_name: String,
+    /// Only routes that enable it have it.
+    pub is_disabled: bool,
+    /// Plugins with the same one share a root context in a VM.
+    pub key: String,
+}
+
+/// A VM and a root context in it.
+pub type RunningPlugin = (Rc<VmCell>, u32);
+
+pub struct PluginHandle {
+    pub loaded: LoadedPlugin,
+    running: RefCell<Option<RunningPlugin>>,
+    /// When a failed VM may be made anew, in nanoseconds since 1970.
+    next_reload: Cell<u64>,
+}
+
+impl PluginHandle {
+    pub fn new(loaded: LoadedPlugin, running: RunningPlugin) -> Rc<Self> {
+        Rc::new(PluginHandle { loaded, running: RefCell::new(Some(running)), next_reload: Cell::new(0) })
+    }
+
+    /// The VM and the root context, if it has not failed.
+    pub fn running(&self) -> Option<RunningPlugin> {
+        self.running.borrow().clone()
+    }
+
+    /// Whether requests pass by this plugin when its VM has failed.
+    pub fn passes_failures(&self) -> bool {
+        self.loaded.plugin.failure_policy == FailurePolicy::FailOpen
+    }
+
+    /// Whether a failed VM may be made anew now; if so, it may be again when the back-off is over.
+    pub fn may_reload(&self, now: u64, backoff: u64) -> bool {
+        let may = now >= self.next_reload.get();
+        if may {
+            self.next_reload.set(now.saturating_add(backoff));
+        }
+        may
+    }
+
+    pub fn set_running(&self, running: RunningPlugin) {
+        *self.running.borrow_mut() = Some(running);
+    }
+}

@@ -1,0 +1,98 @@
+//! Local replies: a filter's, and those that the stream makes itself.
+
+use super::Stream;
+use super::half::{BUFFER_LIMIT, Way};
+use crate::traffic::{LocalReply, reply_message};
+
+impl Stream {
+    /// Notes a local reply; the first one counts.
+    pub(super) fn local_reply(&mut self, reply: LocalReply) {
+        if self.ended {
+            return;
+        }
+        match &mut self.reply {
+            // Envoy sends the first, and has the details of the second.
+            Some(first) => first.details = reply.details,
+            // A filter can replace a reply on its way to the client, as it can an upstream's answer.
+            None if !self.replied || (self.has_response && !self.response_sent) => self.reply = Some(reply),
+            None => {}
+        }
+    }
+
+    /// Sends the reply that a filter asked for, now that no callback runs.
+    pub(super) fn send_reply(&mut self) {
+        let Some(reply) = self.reply.take() else { return };
+        if self.ended {
+            return;
+        }
+        self.replied = true;
+        self.is_bad_request |= reply.status == 400;
+        self.request.stop();
+        {
+            let mut data = self.data.borrow_mut();
+            data.info.details = Some(reply.details.clone());
+            data.info.flags |= reply.flags;
+        }
+        if self.response_sent {
+            self.reset();
+            return;
+        }
+        let (headers, body) = reply_message(&reply, &self.data.borrow().request_headers);
+        let end = body.is_empty();
+        if self.has_response {
+            // The upstream's response is replaced; the filters have seen theirs and see no other.
+            self.response.stop();
+            self.data.borrow_mut().response_headers = Some(headers.clone());
+            self.send_headers(end);
+            if !end {
+                self.send_data(body, true);
+            }
+            return;
+        }
+        self.response_headers(headers, end);
+        if !end {
+            self.response_data(body, true);
+        }
+    }
+
+    /// The upstream did not answer, or broke off.
+    pub fn upstream_failed(&mut self, reply: LocalReply) {
+        self.local_reply(reply);
+        self.send_reply();
+    }
+
+    /// More than a buffer takes is 413 for a request, and 500 for a response.
+    pub(super) fn check_limit(&mut self, way: Way, filter: usize) {
+        let data = self.data.borrow();
+        let bodies = if way == Way::Request { &data.request_bodies } else { &data.response_bodies };
+        let length = bodies.get(filter).and_then(|body| body.as_ref().map(Vec::len)).unwrap_or_default();
+        drop(data);
+        if length <= BUFFER_LIMIT {
+            return;
+        }
+        let (status, body, details) = match way {
+            Way::Request => (413, "Payload Too Large", "request_payload_too_large"),
+            Way::Response => (500, "Internal Server Error", "response_payload_too_large"),
+        };
+        let body = body.as_bytes().to_vec();
+        self.local_reply(LocalReply {
+            status,
+            body,
+            grpc_status: -1,
+            details: details.to_owned(),
+            ..LocalReply::default()
+        });
+    }
+
+    /// Refuses a request that a failed VM should have seen. A reply that is on its way passes by.
+    pub(super) fn refuse_failed(&mut self) {
+        if !self.replied {
+            self.reply = Some(LocalReply {
+                status: 503,
+                grpc_status: 14,
+                details: "wasm_fail_stream".to_owned(),
+                ..LocalReply::default()
+            });
+        }
+    }
+}
