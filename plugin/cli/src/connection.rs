@@ -1,5 +1,5 @@
-//! `tollbell test-connection`: a HEAD request to a named webhook's target, without its configured headers, by the cluster
-//! that Envoy would take.
+//! `tollbell test-connection`: a HEAD request to a named webhook's target, without its configured headers, through the
+//! cluster that Envoy would use.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,10 +31,10 @@ pub struct TestConnection {
 }
 
 impl TestConnection {
-    /// Prints what came of the request; whether the target is reachable.
+    /// Prints the result of the request. Returns whether the target is reachable.
     ///
     /// # Errors
-    /// When the configuration has an error, or there is no such webhook.
+    /// The configuration has an error, or it has no such webhook.
     pub fn execute(&self) -> Result<bool> {
         let bootstrap = load(&self.config)?.bootstrap;
         let (url, cluster) = target(&bootstrap, &self.webhook)?;

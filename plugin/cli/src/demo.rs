@@ -1,4 +1,4 @@
-//! What `run --demo` adds: servers where the configuration sends to on this machine, and what to try.
+//! The additions of `run --demo`: servers for the targets on this machine, and commands to try.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -22,11 +22,11 @@ use tokio::net::TcpListener;
 /// modules' configurations. They end with the process.
 ///
 /// # Errors
-/// When an address is taken.
+/// An address is in use.
 pub fn start(bootstrap: &Bootstrap) -> Result<()> {
     let (mut upstreams, mut receivers) = (upstream_addresses(bootstrap), receiver_addresses(bootstrap));
     for listener in &bootstrap.listeners {
-        // A listener of the configuration itself can stand in for either.
+        // A listener of the configuration itself can replace either.
         upstreams.remove(&listener.address);
         receivers.remove(&listener.address);
     }
@@ -59,8 +59,7 @@ fn receiver_addresses(bootstrap: &Bootstrap) -> BTreeSet<SocketAddr> {
     ports.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).collect()
 }
 
-/// What to say to whoever has started the demo: what the configuration's comments propose behind a line `# To try it`,
-/// or else a request.
+/// The text for the user of the demo: the comment of the configuration after the line `# To try it`, or else a request.
 pub fn proposals(yaml: &str, listener: Option<SocketAddr>, admin: Option<SocketAddr>) -> String {
     let comment = yaml.lines().skip_while(|line| !line.starts_with("# To try it")).skip(1);
     let own = comment.map_while(|line| line.strip_prefix('#'));
@@ -86,7 +85,7 @@ fn serve(address: SocketAddr, prints: bool) -> Result<()> {
             while let Ok((stream, _)) = socket.accept().await {
                 tokio::spawn(async move {
                     let service = service_fn(move |request| answer(request, prints));
-                    // The gateway may close at any time.
+                    // The gateway may close the connection at any time.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -102,14 +101,14 @@ async fn answer(request: Request<Incoming>, prints: bool) -> Result<Response<Ful
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     if prints {
         let text = printed(&parts, &body);
-        // Nobody may be reading.
+        // Standard output may be closed.
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
         return Ok(Response::new(Full::default()));
     }
     Ok(Response::new(Full::new(Bytes::from(format!("{} {}\n", parts.method, parts.uri)))))
 }
 
-/// A message as a person reads it: JSON is indented.
+/// A message in readable form: JSON is indented.
 fn printed(parts: &http::request::Parts, body: &[u8]) -> String {
     let mut text = format!("── webhook: {} {}\n", parts.method, parts.uri);
     for (name, value) in &parts.headers {

@@ -26,28 +26,28 @@ pub struct ImportTyk {
     /// The key export, an object of sessions by key
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Where the templates are that handlers name [default: the folder of tyk.conf, and its template_path]
+    /// The folder with the templates that handlers name [default: the folder of tyk.conf, and its template_path]
     #[arg(long, value_name = "DIR")]
     templates: Option<PathBuf>,
     /// The Envoy configuration to write; - for standard output
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Leave out what has an error, and import the rest
+    /// Leave out everything that has an error, and import the rest
     ///
-    /// API definitions are left out as whole files, and their paths are answered with 404 where they are known;
-    /// policies and keys are left out one by one. The report begins with them, and the exit status is 3.
+    /// API definitions are left out as whole files, and their paths answer 404 if they are known. Policies and keys are
+    /// left out one by one. The report begins with them, and the exit status is 3.
     #[arg(long)]
     keep_going: bool,
-    /// List every setting by itself
+    /// List every setting separately
     #[arg(short, long)]
     verbose: bool,
 }
 
 impl ImportTyk {
-    /// Writes the configuration, and the report on standard error.
+    /// Writes the configuration, and the report to standard error.
     ///
     /// # Errors
-    /// When the files have an error, or the configuration cannot be written.
+    /// The files have an error, or the configuration cannot be written.
     pub fn execute(self) -> Result<ExitCode> {
         let ImportTyk { conf, apps, policies, keys, templates, out, keep_going, verbose } = self;
         let files = Files { conf, apps, policies, keys, templates, keep_going };

@@ -9,29 +9,29 @@ use tollbell_core::KeyHash;
 /// The commands below `key`.
 #[derive(Debug, Subcommand)]
 pub enum Key {
-    /// Make a key and the YAML to paste
+    /// Make a key and the YAML for its entry
     ///
-    /// Prints a key with 128 random bits, and an entry of keys that has its hash. The key is shown once: only its hash
-    /// is in the configuration.
+    /// Prints a key with 128 random bits, and an entry for keys with its hash. The key is shown only once, because the
+    /// configuration contains only its hash.
     New {
-        /// The organisation that the key belongs to
+        /// The organisation of the key
         #[arg(long, value_name = "ID")]
         org: Option<String>,
         /// A name for people
         #[arg(long, value_name = "NAME")]
         alias: Option<String>,
     },
-    /// Print the hash of a key that is read from standard input
+    /// Print the hash of a key from standard input
     ///
-    /// The hash is the name of the key's entry in keys. A line break at the end is not part of the key.
+    /// The hash is the name of the key's entry in keys. A line break at the end does not belong to the key.
     Hash,
 }
 
 impl Key {
-    /// Prints the key, or the hash.
+    /// Prints the key or the hash.
     ///
     /// # Errors
-    /// When there is no randomness, or standard input has no key.
+    /// The system has no randomness, or standard input has no key.
     pub fn execute(&self) -> Result<()> {
         match self {
             Key::New { org, alias } => print!("{}", new(&random()?, org.as_deref(), alias.as_deref())?),
@@ -55,7 +55,7 @@ fn new(key: &str, org: Option<&str>, alias: Option<&str>) -> Result<String> {
     let mut entry = String::new();
     for (name, value) in [("org_id", org), ("alias", alias)] {
         if let Some(value) = value {
-            // A JSON string is YAML.
+            // A JSON string is valid YAML.
             entry.push_str(&format!("    {name}: {}\n", serde_json::to_string(value)?));
         }
     }

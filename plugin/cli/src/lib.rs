@@ -1,4 +1,4 @@
-//! What the command `tollbell` does beside running, checking and replaying, which it shares with any other host of filters.
+//! The commands of `tollbell` other than run, check and replay, which it shares with every host of filters.
 
 mod connection;
 pub mod demo;

@@ -10,8 +10,8 @@ use tollbell_cli::{ImportTyk, Key, Render, Schema, TestConnection, demo, folders
 
 /// API keys with quotas, alerts and webhooks for Envoy.
 ///
-/// Reads the same YAML as Envoy. A module file that is not where the configuration says is looked for beside this command
-/// and in dist/.
+/// Reads the same YAML as Envoy. If a module file is not where the configuration says, it is searched for beside this
+/// command and in dist/.
 #[derive(Parser)]
 #[command(name = "tollbell", version, max_term_width = 100)]
 struct Arguments {
@@ -23,46 +23,47 @@ struct Arguments {
 enum Command {
     /// Serve a configuration without Envoy
     ///
-    /// Listens where the configuration says, sends requests through its wasm filters to its clusters, and makes the
-    /// filters' callouts. SIGHUP reads the file anew, as an update of the listener would; Ctrl-C ends.
+    /// Listens on the addresses of the configuration, sends requests through its wasm filters to its clusters, and
+    /// makes the filters' callouts. SIGHUP reads the file again, like an update of the listener. Ctrl-C ends the
+    /// command.
     Run {
-        /// The options that any filter has
+        /// The options for any filter
         #[command(flatten)]
         run: Run,
-        /// Also start an upstream and a webhook receiver, where the configuration sends to on this machine, and say what
-        /// to try
+        /// Also start an upstream and a webhook receiver for the targets on this machine, and print commands to try
         #[arg(long)]
         demo: bool,
     },
     /// Check a configuration
     ///
-    /// Prints every error with its path, and its line where it came from the file. The exit status is 1 if there is any.
+    /// Prints every error with its path, and with its line if it is in the file. The exit status is 1 if there is an
+    /// error.
     Check(Check),
-    /// Try stories: requests, time and faults, and what must come of them
+    /// Run stories: requests, time and faults, and the expected results
     ///
-    /// A story is a YAML file, or a folder of them. The clock stands still but where a story moves it. The exit status is
-    /// 1 if any story fails.
+    /// A story is a YAML file, or a folder of them. The clock moves only when a story moves it. The exit status is 1 if
+    /// a story fails.
     Replay(Replay),
-    /// Print what receivers would get of an event
+    /// Print the messages that receivers would get for an event
     ///
-    /// Prints the request line, the headers and the body of each message, of webhooks and of e-mails. Nothing is sent. The
-    /// output has the secrets that a receiver gets, such as the API key of an e-mail provider.
+    /// Prints the request line, the headers and the body of each message, for webhooks and e-mails. Nothing is sent.
+    /// The output contains the secrets that a receiver gets, such as the API key of an e-mail provider.
     Render(Render),
-    /// Make keys, and hashes of keys
+    /// Make keys and hashes of keys
     #[command(subcommand)]
     Key(Key),
-    /// Make an Envoy configuration of Tyk's files
+    /// Make an Envoy configuration from Tyk's files
     ///
-    /// Reads tyk.conf, API definitions, policies, a key export and the templates that they name, and writes an Envoy
-    /// configuration with tollbell that behaves the same. On standard error it tells of every setting whether it was
-    /// carried over, changed, or has no equivalent and what to do instead; the report shows no key and no secret. What
-    /// protects an API and has no equivalent closes it.
+    /// Reads tyk.conf, API definitions, policies, a key export and the templates that they name. Writes an Envoy
+    /// configuration with tollbell that behaves in the same way. A report on standard error says of each setting
+    /// whether it was carried over or changed, or has no equivalent, and what to do instead. The report shows no key
+    /// and no secret. A setting that protects an API and has no equivalent closes that API.
     ImportTyk(ImportTyk),
     /// Test the connection to a webhook's target
     ///
-    /// Sends a HEAD request to the target_url of the webhook of that name, without its configured headers, and tells what
-    /// came of it: reachable with which status, refused, no answer in time, name unknown, TLS failure. The exit status is
-    /// 1 where it is not reachable.
+    /// Sends a HEAD request to the target_url of the webhook with this name, without its configured headers, and prints
+    /// the result: reachable with a status, refused, no answer in time, name unknown, or TLS failure. The exit status
+    /// is 1 if the target is not reachable.
     TestConnection(TestConnection),
     /// Print the JSON Schema of the configuration
     Schema(Schema),

@@ -4,10 +4,10 @@ use anyhow::{Result, bail};
 use host_shim::config::model::Bootstrap;
 use tollbell_core::preview::Preview;
 
-/// The configurations of tollbell, each once.
+/// The configurations of tollbell, without duplicates.
 ///
 /// # Errors
-/// When there is none; the errors of a configuration are printed on standard error.
+/// The file has no configuration of tollbell. Errors in a configuration are printed to standard error.
 pub(crate) fn previews(bootstrap: &Bootstrap) -> Result<Vec<Preview>> {
     let filters = bootstrap.listeners.iter().flat_map(|listener| &listener.manager.filters);
     let mut seen: Vec<&[u8]> = Vec::new();

@@ -20,10 +20,10 @@ pub struct Render {
     /// The event, such as TriggerExceeded or key_event.add
     #[arg(long, value_name = "NAME")]
     event: String,
-    /// A field of the event and its value, such as Meta.Key=k1 or data.key_id=k1; the other fields have samples
+    /// A field of the event and its value, such as Meta.Key=k1 or data.key_id=k1; other fields have sample values
     #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = field)]
     fields: Vec<(String, String)>,
-    /// Only the handler of this name, or whose name ends with it in brackets [default: every handler of the event]
+    /// Only the handler with this name, or with this name in brackets at its end [default: all handlers of the event]
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
 }
@@ -34,10 +34,10 @@ fn field(text: &str) -> Result<(String, String), String> {
 }
 
 impl Render {
-    /// Prints what each handler sends; whether it all can be written.
+    /// Prints the message of each handler. Returns whether all can be made.
     ///
     /// # Errors
-    /// When the configuration has an error, or the event, a field or the handler does not exist.
+    /// The configuration has an error, or the event, a field or the handler does not exist.
     pub fn execute(&self) -> Result<bool> {
         let bootstrap = load(&self.config)?.bootstrap;
         let wanted = Wanted { event: self.event.clone(), fields: self.fields.clone(), handler: self.handler.clone() };
@@ -79,7 +79,7 @@ fn text(previewed: &Previewed) -> String {
     }
 }
 
-/// As HTTP/1.1 has it.
+/// The request in the form of HTTP/1.1.
 fn request_text(request: &Request) -> String {
     let pseudo = |wanted: &str| {
         let found = request.headers.iter().find(|(name, _)| name == wanted);

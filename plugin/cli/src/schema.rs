@@ -7,7 +7,7 @@ use tollbell_core::config::{envoy_schema, schema};
 /// The options of `schema`.
 #[derive(Debug, Args)]
 pub struct Schema {
-    /// The schema of a whole Envoy configuration with tollbell in it
+    /// The schema of a whole Envoy configuration that contains tollbell
     #[arg(long)]
     envoy: bool,
 }
@@ -16,7 +16,7 @@ impl Schema {
     /// Prints the schema.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
+    /// The schema cannot be written as JSON.
     pub fn execute(&self) -> Result<()> {
         let schema = if self.envoy { envoy_schema() } else { schema() };
         println!("{}", serde_json::to_string_pretty(&schema)?);

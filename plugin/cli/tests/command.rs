@@ -1,4 +1,4 @@
-//! The command, as a user runs it.
+//! Runs the command as a user does.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::io::Write;
@@ -32,7 +32,7 @@ fn err(output: &Output) -> String {
 }
 
 #[test]
-fn a_key_that_is_made_has_the_hash_that_is_shown() {
+fn a_new_key_has_the_shown_hash() {
     let made = out(&tollbell(&["key", "new", "--org", "acme", "--alias", "billing"], ""));
     let key = made.lines().next().and_then(|line| line.rsplit_once(' ')).unwrap().1;
     let hash = out(&tollbell(&["key", "hash"], &format!("{key}\n")));
@@ -65,7 +65,7 @@ fn render_shows_emails() {
 }
 
 #[test]
-fn the_schema_is_that_of_the_project() {
+fn the_schema_is_the_one_in_the_repository() {
     for (arguments, file) in
         [(&["schema"][..], "envoy/tollbell.schema.json"), (&["schema", "--envoy"], "envoy/envoy.schema.json")]
     {

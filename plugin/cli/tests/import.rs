@@ -1,11 +1,11 @@
-//! The command `import-tyk`, as a user runs it.
+//! Runs the command `import-tyk` as a user does.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A copy of a customer's files, which goes with this.
+/// A copy of a customer's files. Dropping this removes it.
 struct Customer(PathBuf);
 
 impl Customer {

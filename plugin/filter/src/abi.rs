@@ -1,8 +1,8 @@
 //! The part of the proxy-wasm ABI 0.2.1 that the filter uses, as safe functions.
 //!
-//! Every status comes back as a value. The proxy-wasm Rust SDK panics on the ones that it does not expect, such as a
-//! restricted capability's, and a panic would kill the VM; it also exports every callback there is, and looks up a
-//! boxed context in each. ARCHITECTURE.md has the measurements.
+//! Every status is returned as a value. The proxy-wasm Rust SDK panics on unexpected ones, such as that of a restricted
+//! capability, and a panic would kill the VM. The SDK also exports all callbacks, and looks up a boxed context in each.
+//! ARCHITECTURE.md has the measurements.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -23,7 +23,7 @@ impl Status {
 
 type Result<T> = std::result::Result<T, Status>;
 
-/// A header map.
+/// A map of headers.
 #[derive(Clone, Copy)]
 pub(crate) enum Map {
     Request = 0,
@@ -41,7 +41,7 @@ pub(crate) enum LogLevel {
     Critical = 5,
 }
 
-/// A body that the host shows.
+/// A body that the host can show.
 #[derive(Clone, Copy)]
 pub(crate) enum Body {
     Request = 0,
@@ -52,7 +52,7 @@ pub(crate) enum Body {
 const PLUGIN_CONFIGURATION: u32 = 7;
 const NO_GRPC_STATUS: i32 = -1;
 
-/// What a statistic is.
+/// The type of a statistic.
 #[derive(Clone, Copy)]
 pub(crate) enum MetricType {
     Counter = 0,
@@ -157,7 +157,7 @@ fn check(status: u32) -> Result<()> {
     if status == 0 { Ok(()) } else { Err(Status(status)) }
 }
 
-/// Memory for the host to write to; it comes back through [`returned_bytes`].
+/// Memory for the host to write to. It is taken back with [`returned_bytes`].
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     ManuallyDrop::new(Vec::with_capacity(size)).as_mut_ptr()
 }
@@ -180,7 +180,7 @@ fn returned_u32(call: impl FnOnce(*mut u32) -> u32) -> Result<u32> {
 }
 
 pub(crate) fn log(level: LogLevel, text: &str) {
-    // SAFETY: the host reads `text` during the call. So it is with every pointer to a slice below.
+    // SAFETY: the host reads `text` during the call. The same holds for every pointer to a slice below.
     unsafe { imports::proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
@@ -206,13 +206,13 @@ pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>> {
     returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, len) })
 }
 
-/// The beginning of a body, as far as the host holds it now.
+/// The part of a body that the host holds now, from its beginning.
 pub(crate) fn body(body: Body, most: usize) -> Result<Vec<u8>> {
     // SAFETY: see `returned_bytes`.
     returned_bytes(|data, len| unsafe { imports::proxy_get_buffer_bytes(body as u32, 0, most, data, len) })
 }
 
-/// Further calls are those of that stream.
+/// Makes further calls apply to this stream.
 pub(crate) fn set_effective_context(context: u32) -> Result<()> {
     // SAFETY: no pointers.
     check(unsafe { imports::proxy_set_effective_context(context) })
@@ -305,11 +305,11 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<()> {
 }
 
 pub(crate) fn register_queue(name: &str) -> Result<u32> {
-    // SAFETY: a slice, and the host writes one u32. So below.
+    // SAFETY: a slice, and the host writes one u32. The same holds below.
     returned_u32(|queue| unsafe { imports::proxy_register_shared_queue(name.as_ptr(), name.len(), queue) })
 }
 
-/// The queue of that name of the VMs of an id.
+/// The queue with this name in the VMs with this id.
 pub(crate) fn resolve_queue(vm_id: &[u8], name: &str) -> Result<u32> {
     // SAFETY: slices, and the host writes one u32.
     returned_u32(|queue| unsafe {
@@ -342,7 +342,7 @@ pub(crate) fn increment_metric(metric: u32, n: i64) -> Result<()> {
     check(unsafe { imports::proxy_increment_metric(metric, n) })
 }
 
-/// A receiver asks for the death of the VM that called it.
+/// Traps if a test's receiver asks the VM that called it to die.
 #[cfg(feature = "faults")]
 pub(crate) fn trap_if_asked() {
     if header(Map::CallResponse, "x-test-trap").is_ok() {
@@ -361,12 +361,12 @@ pub(crate) fn set_property(path: &str, value: &[u8]) -> Result<()> {
     check(unsafe { imports::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
 }
 
-/// Declares a property of the filter that lives as long as the request that the client sent, which may be longer than a
-/// stream. It is read and set by its name.
+/// Declares a property of the filter that lives as long as the client's request, which may last longer than a stream.
+/// The property is read and set by its name.
 pub(crate) fn declare_request_property(name: &str) -> Result<()> {
     const FUNCTION: &str = "declare_property";
-    // `envoy.source.extensions.common.wasm.DeclarePropertyArguments`: 1 is the name, 5 the life span, of which 1 is
-    // DownstreamRequest. The type is Bytes by default.
+    // `envoy.source.extensions.common.wasm.DeclarePropertyArguments`: field 1 is the name, field 5 the life span, whose
+    // value 1 is DownstreamRequest. The type is Bytes by default.
     let Ok(length @ 0..=0x7f) = u8::try_from(name.len()) else { return Err(Status::BAD_ARGUMENT) };
     let arguments = [&[0x0a, length], name.as_bytes(), &[0x28, 1]].concat();
     // SAFETY: see `returned_bytes`; slices.
@@ -387,7 +387,7 @@ fn serialized<'h>(pairs: impl Iterator<Item = (&'h str, &'h str)> + Clone) -> Ve
     Headers::serialize(pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()))).0
 }
 
-/// Lets a paused request go on.
+/// Resumes a paused request.
 pub(crate) fn continue_request() -> Result<()> {
     // SAFETY: no pointers.
     check(unsafe { imports::proxy_continue_stream(0) })

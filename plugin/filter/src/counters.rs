@@ -1,4 +1,4 @@
-//! Where requests are counted.
+//! The store that counts requests.
 
 #[cfg(not(feature = "faults"))]
 pub(crate) use tollbell_core::engine::LocalCounters as Counters;
@@ -11,7 +11,7 @@ pub(crate) fn counters() -> Counters {
     Counters
 }
 
-/// Those of the process, or ones that are late: see the feature `faults`.
+/// The counters of the process, or late ones: see the feature `faults`.
 #[cfg(feature = "faults")]
 pub(crate) fn counters() -> Counters {
     use tollbell_core::engine::LocalCounters;

@@ -1,4 +1,4 @@
-//! The core's ports on hostcalls.
+//! Implements the core's ports with hostcalls.
 
 use std::cell::Cell;
 
@@ -20,18 +20,18 @@ const WAKEUP_QUEUE: &str = "tb1/wakeups";
 pub(crate) struct ProxyHost {
     statistics: Statistics,
     wakeup_queue: Cell<Option<u32>>,
-    /// This VM's `vm_id`, as far as the host tells it.
+    /// The possible values of this VM's `vm_id`.
     vm_ids: Vec<Vec<u8>>,
     compare_and_swap: CompareAndSwap,
     guesses: Option<Guesses>,
 }
 
 impl ProxyHost {
-    /// Defines the counters and gauges, and finds out what the host can do.
+    /// Defines the counters and gauges, and tests the host's abilities.
     pub(crate) fn new() -> Self {
         let compare_and_swap = CompareAndSwap::find_out(&RawSharedData);
         let guesses = compare_and_swap.numbers_all_writes(&RawSharedData).then(Guesses::default);
-        log::debug!("what this VM wrote last is tried without a read: {}", guesses.is_some());
+        log::debug!("this VM writes its last values again without a read: {}", guesses.is_some());
         ProxyHost {
             statistics: Statistics::define(engine::metrics()),
             wakeup_queue: Cell::new(None),
@@ -41,7 +41,7 @@ impl ProxyHost {
         }
     }
 
-    /// Hands the host what was counted since the last time.
+    /// Passes the counts since the last call to the host.
     pub(crate) fn hand_over_counts(&self) {
         self.statistics.hand_over();
     }
@@ -63,8 +63,8 @@ impl ProxyHost {
     }
 }
 
-/// What a queue of this VM can be resolved by. The specification has the property `plugin_vm_id`; where a host has none,
-/// an empty id is this VM's own, as in Envoy.
+/// The ids by which a queue of this VM can be found. The specification has the property `plugin_vm_id`. If a host does
+/// not have it, an empty id means this VM's own, as in Envoy.
 fn vm_ids() -> Vec<Vec<u8>> {
     let mut told: Vec<Vec<u8>> = ["plugin_vm_id", "vm_id"].into_iter().filter_map(property).collect();
     told.dedup();
@@ -135,7 +135,7 @@ impl Callouts for ProxyHost {
     }
 
     fn reply_body(&self, most: usize) -> Result<Vec<u8>, BodyError> {
-        // One byte more than is wanted tells that there is more.
+        // One byte more than allowed shows that the body is longer.
         match abi::body(Body::Reply, most.saturating_add(1)) {
             Ok(body) if body.len() > most => Err(BodyError::TooLong { most }),
             Ok(body) => Ok(body),
@@ -192,12 +192,12 @@ pub(crate) fn now_nanos() -> Result<u64, Status> {
     abi::now_nanos()
 }
 
-/// The plugin's configuration; empty where there is none.
+/// The plugin's configuration; empty if there is none.
 pub(crate) fn configuration(size: usize) -> Result<Vec<u8>, Status> {
     if size == 0 { Ok(Vec::new()) } else { abi::plugin_configuration(size) }
 }
 
-/// A property, by the names on the way to it joined by NUL.
+/// A property. `path` has the names of its path, joined by NUL.
 pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     abi::property(path).ok()
 }
@@ -207,13 +207,13 @@ pub(crate) fn has_cluster(name: &str) -> Option<bool> {
     property(&format!("clusters\0{name}")).map(|value| value != [0])
 }
 
-/// Refuses a request of which nothing is known.
+/// Refuses a request whose headers or time the host does not give.
 pub(crate) fn refuse_unseen(stream: u32) -> Flow {
     HostStream(stream).answer(&Answer::unseen());
     Flow::Pause
 }
 
-/// Of a test's build: see the feature `faults`.
+/// For a test's build: see the feature `faults`.
 #[cfg(feature = "faults")]
 pub(crate) fn trap_if_asked() {
     abi::trap_if_asked();
@@ -224,7 +224,7 @@ fn reply_header(name: &str) -> Option<String> {
     String::from_utf8(header(Map::CallResponse, name)?).ok()
 }
 
-/// The reply to a callout, while the host shows it. With no headers there is nothing to ask for.
+/// The reply to a callout, while the host shows it. A reply without headers has nothing to read.
 pub(crate) fn callout_reply(header_count: usize) -> CalloutReply {
     if header_count == 0 {
         return CalloutReply::default();
@@ -232,10 +232,10 @@ pub(crate) fn callout_reply(header_count: usize) -> CalloutReply {
     let status = reply_header(":status").and_then(|status| status.parse().ok());
     match status {
         Some(200..=299) => CalloutReply { status, ..CalloutReply::default() },
-        // Envoy sets this header on what an upstream answered, and only there.
+        // Envoy sets this header only on answers of an upstream.
         _ => {
             let retry_after = reply_header("retry-after");
-            // Other hosts do not. Envoy's own answers ask for no other try.
+            // Other hosts do not set it. Envoy's own answers have no `retry-after`.
             let by_proxy = retry_after.is_none() && reply_header("x-envoy-upstream-service-time").is_none();
             CalloutReply { status, retry_after, by_proxy }
         }

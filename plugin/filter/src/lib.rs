@@ -1,8 +1,9 @@
-//! tollbell as a proxy-wasm filter: what the host calls, and nothing else.
+//! tollbell as a proxy-wasm filter: the callbacks of the host, and nothing else.
 //!
-//! [`abi`] declares the imports; [`host`] and [`stream`] put the core's ports on them ([`shared_data`], [`statistics`] and
-//! [`logging`] help); [`plugin`] keeps the engines of one VM. The exports are the callbacks that the filter implements: the
-//! host calls every callback that exists, for every request, and each costs about as much as a read of shared data.
+//! [`abi`] declares the imports. [`host`] and [`stream`] implement the core's ports with them, with the help of
+//! [`shared_data`], [`statistics`] and [`logging`]. [`plugin`] keeps the engines of one VM. Only the callbacks that the
+//! filter needs are exported: the host calls every exported callback for every request, and each call costs about as
+//! much as a read of shared data.
 
 mod abi;
 mod counters;
@@ -21,7 +22,7 @@ thread_local! {
     static PLUGIN: RefCell<Plugin> = RefCell::new(Plugin::default());
 }
 
-/// Runs `work` on the plugin. A host never enters a guest twice, but if one did, the inner call would do nothing.
+/// Runs `work` on the plugin. A host never enters a guest twice. If one did, the inner call would do nothing.
 fn with_plugin<T: Default>(work: impl FnOnce(&mut Plugin) -> T) -> T {
     PLUGIN.with(|plugin| plugin.try_borrow_mut().map(|mut plugin| work(&mut plugin)).unwrap_or_default())
 }
@@ -32,10 +33,12 @@ mod exports {
 
     use super::{abi, with_plugin};
 
-    /// Envoy knows further actions; the ABI has these two, and a host may answer any other one with an error.
+    /// The ABI's value for a flow. Envoy has further actions; the ABI has these two, and a host may treat any other as
+    /// an error.
     ///
-    /// What comes behind the headers has callbacks of its own in Envoy with `allow_on_headers_stop_iteration`, and in
-    /// other hosts: each of them must pause too. In Envoy without that setting none comes.
+    /// The parts after the headers have their own callbacks in other hosts, and in Envoy with
+    /// `allow_on_headers_stop_iteration`. Each of these callbacks must pause, too. Without that setting Envoy makes no
+    /// such callbacks.
     fn action(flow: Flow) -> u32 {
         match flow {
             Flow::Continue => 0,
@@ -47,7 +50,7 @@ mod exports {
     #[unsafe(no_mangle)]
     extern "C" fn proxy_abi_version_0_2_1() {}
 
-    /// The host's way to hand over bytes.
+    /// The host calls this for memory in which it passes bytes.
     #[unsafe(no_mangle)]
     extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
         abi::allocate(size)

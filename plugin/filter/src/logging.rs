@@ -1,4 +1,4 @@
-//! The `log` crate's lines in the proxy's log.
+//! Writes the lines of the `log` crate to the proxy's log.
 
 use crate::abi::{self, LogLevel};
 
@@ -8,7 +8,7 @@ static LOG: ProxyLog = ProxyLog;
 
 impl log::Log for ProxyLog {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        // What libraries log at debug has the values of templates, and so keys.
+        // Libraries log values of templates at debug level, and so keys.
         metadata.level() <= log::max_level() && metadata.target().starts_with("tollbell")
     }
 
@@ -29,9 +29,9 @@ impl log::Log for ProxyLog {
     fn flush(&self) {}
 }
 
-/// Sends the `log` crate's lines, and a panic's, to the proxy's log. May be called again.
+/// Writes the lines of the `log` crate, and of a panic, to the proxy's log. It may be called again.
 pub(crate) fn start() {
-    // The second call of a VM finds the logger in place.
+    // At the second call in a VM the logger is already set.
     let _ = log::set_logger(&LOG);
     log::set_max_level(match abi::log_level().unwrap_or(LogLevel::Info as u32) {
         0 => log::LevelFilter::Trace,

@@ -1,4 +1,4 @@
-//! One VM: its root contexts, each with a configuration, and which of them a stream belongs to.
+//! One VM: its root contexts, each with a configuration, and the root context of each stream.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use crate::stream::{HostStream, HostStreams};
 #[derive(Default)]
 pub(crate) struct Plugin {
     roots: BTreeMap<u32, Root>,
-    /// The first root context. One configuration to a VM is the usual case, and its streams are not recorded.
+    /// The first root context. Usually a VM has one configuration, and then its streams are not recorded.
     first_root: Option<u32>,
-    /// The root contexts of streams that belong to others.
+    /// The root contexts of streams that belong to other ones.
     root_of: FxHashMap<u32, u32>,
-    /// For the bodies that all engines watch.
+    /// The memory for the bodies that all engines watch.
     bodies: BodyPool,
 }
 
@@ -40,7 +40,7 @@ impl Plugin {
         }
     }
 
-    /// `false` refuses the configuration.
+    /// Returns `false` to refuse the configuration.
     pub(crate) fn on_configure(&mut self, root: u32, size: usize) -> bool {
         let (bytes, nanos) = match (host::configuration(size), host::now_nanos()) {
             (Ok(bytes), Ok(nanos)) => (bytes, nanos),

@@ -1,11 +1,10 @@
-//! The host's two calls on shared data.
+//! The host's two calls for shared data.
 
 use tollbell_core::host::{Entry, HostError, RawData, Stored};
 
 use crate::abi::{self, Status};
 use crate::host::refused;
 
-/// The host's shared data.
 pub(crate) struct RawSharedData;
 
 impl RawData for RawSharedData {

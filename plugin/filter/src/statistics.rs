@@ -1,8 +1,8 @@
 //! Counters and gauges of the proxy.
 //!
-//! Each call for one costs a request as much as the time does. So what happens with every request is summed here and
-//! handed over at ticks: the proxy shows it half a second later, and what a VM summed is lost if it dies. What became of
-//! messages is counted at once.
+//! Each hostcall for a statistic costs a request as much as reading the time. So counts of requests are summed here and
+//! passed to the host at ticks. The proxy shows them half a second later, and if a VM dies, its sums are lost. Outcomes
+//! of messages are counted at once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,23 +13,24 @@ use crate::abi::{self, MetricType};
 
 /// The counters and gauges of one configuration.
 pub(crate) struct Statistics {
-    /// By [`Metric::index`].
+    /// The counters by [`Metric::index`].
     counters: Vec<Counter>,
     gauges: Vec<Option<u32>>,
-    /// Defined when first counted. Their targets come from configurations, so there are few.
+    /// The counters of attempts. They are defined at the first count. Their targets come from configurations, so there
+    /// are few.
     attempts: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
 #[derive(Default)]
 struct Counter {
-    /// `None` where the host does not keep it.
+    /// `None` if the host does not keep the counter.
     id: Option<u32>,
-    /// What the host has not got yet.
+    /// The count that the host has not got yet.
     pending: Cell<u64>,
 }
 
 impl Counter {
-    /// A counter that cannot be kept is no reason to do anything else.
+    /// If the host cannot count, nothing else changes.
     fn increment(&self, n: u64) {
         if let Some(id) = self.id {
             let _ = abi::increment_metric(id, i64::try_from(n).unwrap_or(i64::MAX));
@@ -38,7 +39,7 @@ impl Counter {
 }
 
 impl Statistics {
-    /// Defines them.
+    /// Defines the counters.
     pub(crate) fn define(metrics: impl Iterator<Item = Metric>) -> Self {
         let mut counters: Vec<Counter> = Vec::new();
         counters.resize_with(Metric::MOST, Counter::default);
@@ -67,7 +68,7 @@ impl Statistics {
         }
     }
 
-    /// Hands the host what was counted since the last time.
+    /// Passes the counts since the last call to the host.
     pub(crate) fn hand_over(&self) {
         for counter in &self.counters {
             if let n @ 1.. = counter.pending.take() {
@@ -81,14 +82,14 @@ impl Statistics {
         let Ok(mut attempts) = self.attempts.try_borrow_mut() else { return };
         let counter = attempts.entry(name).or_insert_with_key(|name| define(MetricType::Counter, name));
         if let Some(counter) = counter {
-            // As above.
+            // A failure changes nothing else.
             let _ = abi::increment_metric(*counter, 1);
         }
     }
 
     pub(crate) fn set(&self, gauge: Gauge, value: u64) {
         if let Some(Some(gauge)) = self.gauges.get(gauge as usize) {
-            // As above.
+            // A failure changes nothing else.
             let _ = abi::record_metric(*gauge, value);
         }
     }

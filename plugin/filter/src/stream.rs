@@ -1,11 +1,11 @@
-//! Streams on hostcalls.
+//! Implements streams with hostcalls.
 
 use tollbell_core::host::{Answer, HeaderChange, Headers, HostError, Stream, StreamId, Streams, is_header};
 
 use crate::abi::{self, Body, Map};
 use crate::host::{property, refused};
 
-/// The stream that a callback is about, by the host's number.
+/// The stream of the current callback, by the host's id.
 pub(crate) struct HostStream(pub(crate) u32);
 
 impl Stream for HostStream {
@@ -77,7 +77,6 @@ impl Stream for HostStream {
     }
 }
 
-/// All streams of the host.
 pub(crate) struct HostStreams;
 
 impl Streams for HostStreams {
@@ -88,7 +87,7 @@ impl Streams for HostStreams {
     }
 }
 
-/// The first value of a header, by its name in lower case. A host that keeps the case of names may not find it by that.
+/// The first value of a header, by its name in lower case. A host that keeps the case of names may not find it.
 pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
     abi::header(map, name).ok().or_else(|| {
         let headers = Headers(abi::header_pairs(map).ok()?);

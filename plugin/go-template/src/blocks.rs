@@ -1,13 +1,13 @@
-//! Which blocks a template has opened, Go's and Handlebars', and what will close them.
+//! The open blocks of a template, in Go's language and in Handlebars, and the tags that close them.
 
 use crate::dialect::Dialect;
 use crate::emit::{Scope, operand, shows_watched};
 use crate::parser::{Control, Expr, Statement};
 
-/// Handlebars renders nested blocks by recursion.
+/// Handlebars renders nested blocks by recursion, so the depth is limited.
 const MAX_DEPTH: usize = 100;
 
-/// Loops within loops multiply: three of them over all data are some ten thousand rounds.
+/// The rounds of nested loops multiply: three loops over all data make some ten thousand rounds.
 const MAX_LOOPS: usize = 3;
 
 /// A kind of block.
@@ -18,7 +18,7 @@ pub(crate) enum Opened {
     If,
     Range,
     With,
-    /// Of Handlebars; `true` for a loop.
+    /// A block of Handlebars; `true` for a loop.
     Handlebars(bool),
 }
 
@@ -36,23 +36,23 @@ impl Opened {
 #[derive(Debug)]
 struct Block {
     opened: Opened,
-    /// Of a block of Handlebars: its helper.
+    /// The helper of a Handlebars block.
     helper: String,
-    /// In the user's text.
+    /// The position in the user's text.
     place: usize,
     /// The tags that its end becomes, the outermost first.
     closers: Vec<&'static str>,
-    /// How many of them the present branch found.
+    /// The number of these tags at the beginning of the current branch.
     before_branch: usize,
-    /// Conditions of Handlebars' `else`, which nests too.
+    /// The conditions of `else` in Handlebars, which nest, too.
     chained: usize,
-    /// Variables around the block, and around the present branch.
+    /// The number of variables around the block, and around the current branch.
     variables: usize,
     branch_variables: usize,
     has_else: bool,
 }
 
-/// The blocks that are open.
+/// The open blocks.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     open: Vec<Block>,
@@ -66,7 +66,7 @@ impl Blocks {
         blocks
     }
 
-    /// The variables that can be seen.
+    /// The visible variables.
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -117,7 +117,7 @@ impl Blocks {
         Err(format!("blocks, branches and variables can be nested {MAX_DEPTH} deep"))
     }
 
-    /// Adds the tags for a statement to `tags`; whether it can show a watched field.
+    /// Adds the tags for a statement to `tags`. Returns whether it can show a watched field.
     pub(crate) fn go(&mut self, statement: Statement, place: usize, tags: &mut Vec<String>) -> Result<bool, String> {
         let watched = match &statement {
             Statement::Print(value) | Statement::Declare(_, value) | Statement::Range(_, _, value) => {
@@ -174,7 +174,7 @@ impl Blocks {
     fn nothing_to(&self, word: &str) -> String {
         match self.open.last() {
             Some(Block { opened: Opened::Handlebars(_), .. }) => format!(
-                "{{{{{word}}}}} is Go's, but the block that it stands in was opened in Handlebars, and ends with \
+                "{{{{{word}}}}} is Go's, but its block was opened in Handlebars and ends with \
                  {{{{/…}}}}"
             ),
             _ => format!("no block is open that {{{{{word}}}}} could belong to"),
@@ -202,7 +202,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// An `if` or `with` begins, in a block that is open already.
+    /// Starts an `if` or `with` in a block that is already open.
     fn branch(&mut self, word: &str, control: Control, tags: &mut Vec<String>) -> Result<(), String> {
         let condition = match control.variable {
             Some(name) => {
@@ -240,20 +240,20 @@ impl Blocks {
         Ok(())
     }
 
-    /// A closing tag of Handlebars: adds what must be closed before.
+    /// Handles a closing tag of Handlebars: adds the tags that must come before it.
     pub(crate) fn close_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
         self.end_branch(inner, tags)?;
         let closing = inner.trim_start_matches('/').trim();
         match self.open.pop_if(|block| matches!(block.opened, Opened::Handlebars(_))) {
             Some(block) if block.helper == closing => Ok(()),
             Some(Block { helper, .. }) => {
-                Err(format!("{{{{/{closing}}}}} stands where {{{{/{helper}}}}} must close {{{{#{helper}}}}}"))
+                Err(format!("{{{{/{closing}}}}} was found where {{{{/{helper}}}}} must close {{{{#{helper}}}}}"))
             }
             None => Err(format!("no block is open that {{{{/{closing}}}}} could close")),
         }
     }
 
-    /// An `else` of Handlebars: adds what must be closed before.
+    /// Handles an `else` of Handlebars: adds the tags that must come before it.
     pub(crate) fn else_handlebars(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
         self.end_branch(inner, tags)?;
         match self.open.last_mut() {
@@ -268,12 +268,12 @@ impl Blocks {
         }
     }
 
-    /// A branch of Handlebars ends: adds what must be closed before.
+    /// Ends a branch of Handlebars: adds the tags that must come before.
     fn end_branch(&mut self, inner: &str, tags: &mut Vec<String>) -> Result<(), String> {
         let Some(block) = self.open.last_mut() else { return Ok(()) };
         if let Some(name) = block.opened.go_name() {
             return Err(format!(
-                "{{{{{inner}}}}} is Handlebars', but the block that it stands in was opened with {{{{{name}}}}}, and \
+                "{{{{{inner}}}}} is Handlebars', but its block was opened with {{{{{name}}}}} and \
                  ends with {{{{end}}}}"
             ));
         }
@@ -284,10 +284,10 @@ impl Blocks {
         Ok(())
     }
 
-    /// The template ends: adds what must be closed.
+    /// Ends the template: adds the closing tags.
     ///
     /// # Errors
-    /// With the place of a block that has no end.
+    /// A block has no end. The error has its position.
     pub(crate) fn end(&mut self, tags: &mut Vec<String>) -> Result<(), (String, usize)> {
         for block in self.open.iter().rev() {
             if let Some(name) = block.opened.go_name() {

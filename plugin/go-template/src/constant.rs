@@ -28,7 +28,7 @@ enum Escaped {
     Char(char),
 }
 
-/// What an escape means, and its bytes after the backslash.
+/// The value of an escape, and its length in bytes after the backslash.
 fn escaped(first: char, escape: &str, after: &str) -> Result<(Escaped, usize), String> {
     let byte = |byte: u8| Ok((Escaped::Byte(byte), 1));
     match first {
@@ -43,14 +43,14 @@ fn escaped(first: char, escape: &str, after: &str) -> Result<(Escaped, usize), S
         'x' => Ok((Escaped::Byte(digits(after, 2, 16)?.try_into().unwrap_or_default()), 3)),
         '0'..='7' => {
             let code = digits(escape, 3, 8)?;
-            Ok((Escaped::Byte(u8::try_from(code).map_err(|_| format!("\\{first}… is no byte"))?), 3))
+            Ok((Escaped::Byte(u8::try_from(code).map_err(|_| format!("\\{first}… is not a byte"))?), 3))
         }
         'u' | 'U' => {
             let count = if first == 'u' { 4 } else { 8 };
             let code = char::from_u32(digits(after, count, 16)?);
-            Ok((Escaped::Char(code.ok_or_else(|| format!("\\{first}… is no character"))?), count.saturating_add(1)))
+            Ok((Escaped::Char(code.ok_or_else(|| format!("\\{first}… is not a character"))?), count.saturating_add(1)))
         }
-        _ => Err(format!("\\{first} is no escape that Go has in strings")),
+        _ => Err(format!("\\{first} is not an escape in Go's strings")),
     }
 }
 
@@ -61,7 +61,7 @@ fn digits(text: &str, count: usize, radix: u32) -> Result<u32, String> {
     code.ok_or_else(|| format!("an escape in a string needs {count} digits"))
 }
 
-/// A character constant is the number of the character.
+/// The value of a character constant is the number of the character.
 pub(crate) fn character(text: &str) -> Result<Value, String> {
     let unquoted = unquote(text)?;
     let mut chars = unquoted.chars();
@@ -95,5 +95,5 @@ pub(crate) fn number(text: &str) -> Result<Value, String> {
     float
         .and_then(|float| Number::from_f64(if negative { -float } else { float }))
         .map(Value::Number)
-        .ok_or_else(|| format!("{text} is no number"))
+        .ok_or_else(|| format!("{text} is not a number"))
 }

@@ -1,27 +1,27 @@
-//! What a program adds to the language.
+//! The additions of a program to Go's language.
 
 use crate::format::Format;
 use crate::functions::{FUNCTIONS, Function};
 
-/// Functions and names of a program's own.
+/// The functions and names of a program.
 #[derive(Debug)]
 pub struct Dialect {
-    /// Functions beside Go's.
+    /// Functions in addition to Go's.
     pub functions: &'static [Function],
     /// Former names of fields, each with the name that replaces it.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// The fields that can hold a map or a list to be printed as Go prints it; `None` if every field can. Handlebars
-    /// prints all other fields itself, which is faster.
+    /// The fields that can hold a map or a list, which must be printed as Go does; `None` if every field can.
+    /// Handlebars itself prints all other fields, which is faster.
     pub printed_by_go: Option<&'static [&'static str]>,
-    /// Fields to watch: [`Translation::shows_watched`](crate::Translation::shows_watched) tells whether a template can
-    /// show one.
+    /// Fields to watch. [`Translation::shows_watched`](crate::Translation::shows_watched) says whether a template can
+    /// show one of them.
     pub watched: &'static [&'static str],
     /// Fields whose maps hold watched fields.
     pub holds_watched: &'static [&'static str],
 }
 
 impl Dialect {
-    /// Go's functions alone.
+    /// Only Go's functions.
     pub const GO: Dialect =
         Dialect { functions: &[], renamed: &[], printed_by_go: None, watched: &[], holds_watched: &[] };
 
@@ -39,12 +39,12 @@ impl Dialect {
     }
 }
 
-/// What a template is translated for, and what its functions run in.
+/// The format and the dialect of a template.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment {
-    /// The format that the template writes.
+    /// The format of the template's output.
     pub format: Format,
-    /// Functions and names beside Go's.
+    /// Functions and names in addition to Go's.
     pub dialect: &'static Dialect,
 }
 

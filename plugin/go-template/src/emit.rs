@@ -5,15 +5,15 @@ use serde_json::Value;
 use crate::dialect::Dialect;
 use crate::parser::Expr;
 
-/// What a tag can see.
+/// The variables that a tag can see.
 #[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) dialect: &'static Dialect,
-    /// The innermost last.
+    /// The innermost variable is the last.
     pub(crate) variables: Vec<String>,
 }
 
-/// What stands for the expression among a helper's parameters.
+/// The form of the expression as a parameter of a helper.
 pub(crate) fn operand(expr: &Expr, scope: &Scope) -> Result<String, String> {
     Ok(match expr {
         Expr::Dot => "this".to_owned(),
@@ -25,7 +25,7 @@ pub(crate) fn operand(expr: &Expr, scope: &Scope) -> Result<String, String> {
     })
 }
 
-/// The inside of a tag that prints the expression.
+/// The content of a tag that prints the expression.
 pub(crate) fn value_tag(expr: &Expr, scope: &Scope) -> Result<String, String> {
     match expr {
         // Handlebars prints strings and numbers as Go does, but not maps and lists.
@@ -84,13 +84,13 @@ fn fields(base: &Expr, names: &[String], scope: &Scope) -> Result<String, String
     Ok(out)
 }
 
-/// Whether Handlebars reads the name in a path as it stands.
+/// True if Handlebars accepts the name in a path without quotes.
 fn is_simple(name: impl AsRef<str>) -> bool {
     let name = name.as_ref();
     name != "this" && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// A constant as Handlebars' grammar has it, on one line.
+/// A constant in Handlebars' grammar, on one line.
 fn literal(value: &Value) -> String {
     match value {
         Value::String(text) => {
@@ -106,13 +106,13 @@ fn literal(value: &Value) -> String {
             out.push('"');
             out
         }
-        // The exponent must be a capital.
+        // The exponent must be a capital letter.
         Value::Number(number) => number.to_string().replace("e+", "E").replace('e', "E"),
         other => other.to_string(),
     }
 }
 
-/// Whether the expression can show a watched field: by its name, or as part of a map.
+/// True if the expression can show a watched field, by its name or as part of a map.
 pub(crate) fn shows_watched(expr: &Expr, dialect: &Dialect) -> bool {
     match expr {
         Expr::Dot | Expr::Root => true,

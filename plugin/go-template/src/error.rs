@@ -1,19 +1,19 @@
-//! What is wrong with a template, and where.
+//! Errors in a template, with their places.
 
 use std::fmt;
 
 use crate::place::line_and_column;
 
-/// Why a template was refused, and where.
+/// Why a template was refused, and the place of the error.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub struct Error {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// What is wrong, and what to do.
+    /// The error, and how to correct it.
     pub message: String,
-    /// The line of text, and a second one with a caret.
+    /// The line of text, and below it a line with a caret.
     excerpt: String,
 }
 
@@ -24,18 +24,18 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// At a byte of the template.
+    /// An error at a byte of the template.
     pub fn at(source: &str, byte: usize, message: impl Into<String>) -> Self {
         let (line, column) = line_and_column(source, byte);
         Error { line, column, message: message.into(), excerpt: excerpt(source, line, column) }
     }
 }
 
-/// Characters of the line that are shown before and after the place.
+/// The maximum characters that are shown before and after the place.
 const BEFORE: usize = 50;
 const AFTER: usize = 30;
 
-/// To print below a message: a line of text, and a second one with a caret under the column.
+/// The text below a message: a line of the template, and a line with a caret under the column.
 pub fn excerpt(source: &str, line: usize, column: usize) -> String {
     let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let skipped = column.saturating_sub(1).saturating_sub(BEFORE);

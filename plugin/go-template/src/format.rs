@@ -1,6 +1,6 @@
-//! The formats that templates write.
+//! The formats of templates.
 
-/// The format that a template writes, known by the ending of its name.
+/// The format of a template's output. The ending of the template's name decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     /// `.csv`: RFC 4180.
@@ -9,14 +9,14 @@ pub enum Format {
     Html,
     /// `.json`.
     Json,
-    /// Anything else: nothing is escaped.
+    /// Any other ending. Nothing is escaped.
     Text,
     /// `.xml`.
     Xml,
 }
 
 impl Format {
-    /// By the ending of a template's name, whatever its case.
+    /// The format for a template's name, by its ending in any case.
     pub fn of_name(name: &str) -> Self {
         let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
         match ending.as_deref() {

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde_json::Number;
 
-/// A decimal number in the form of JSON or of Rust, such as `1`, `+.5` or `2.e3`; `None` for anything else, and for what
-/// is beyond every float. From 16 digits on, the last bit may differ, as in all numbers that serde_json reads. The
-/// standard library's own parser has a table of 10 KiB, which is much for a wasm module.
+/// A decimal number in the form of JSON or of Rust, such as `1`, `+.5` or `2.e3`; `None` for anything else, and for
+/// numbers that are too large for a float. From 16 digits on, the last bit may differ, as in all numbers that
+/// serde_json reads. The standard library's parser has a table of 10 KiB, which is much for a wasm module.
 pub fn float(text: &str) -> Option<f64> {
     let (sign, text) = match text.strip_prefix('-') {
         Some(text) => ("-", text),
@@ -33,7 +33,7 @@ pub fn quoted(value: &str) -> String {
     out
 }
 
-/// Adds the inside of a JSON string.
+/// Adds text to the inside of a JSON string.
 pub fn push_escaped(out: &mut String, value: &str) {
     for c in value.chars() {
         match c {
@@ -42,7 +42,7 @@ pub fn push_escaped(out: &mut String, value: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // U+2028 and U+2029 end a line in JavaScript; a DEL is legal but unreadable.
+            // U+2028 and U+2029 end a line in JavaScript. A DEL is legal but unreadable.
             '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{2028}' | '\u{2029}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floats_are_those_of_the_standard_library() {
+    fn floats_match_the_standard_library() {
         for text in [
             "0",
             "1",

@@ -1,10 +1,10 @@
-//! What stands in one Go tag, cut into tokens.
+//! Splits the content of a Go tag into tokens.
 
 use serde_json::Value;
 
 use crate::constant;
 
-/// A token, and whether something separates it from the one before.
+/// A token, and whether white space separates it from the token before.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     Comma,
 }
 
-/// Where `}}` closes a Go tag, strings passed over.
+/// The position of the `}}` that closes a Go tag, outside strings.
 pub(crate) fn end_of_tag(after: &str) -> Option<usize> {
     let mut at = 0_usize;
     loop {
@@ -51,7 +51,7 @@ pub(crate) fn is_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '`')
 }
 
-/// The length of a string or character with both of its quotes.
+/// The length of a string or character including its quotes.
 pub(crate) fn quoted(text: &str, quote: char) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -127,12 +127,12 @@ fn token(rest: &str, first: char) -> Result<(Kind, usize), String> {
             };
             Ok((kind, word.len()))
         }
-        '\\' => Err("a backslash stands outside a string: quotes in a tag are written without one".to_owned()),
+        '\\' => Err("there is a backslash outside a string: write quotes in a tag without a backslash".to_owned()),
         _ => Err(format!("{first:?} has no meaning here")),
     }
 }
 
-/// `.A.B` and its length.
+/// The names in `.A.B`, and its length.
 fn fields(text: &str) -> (Vec<String>, usize) {
     let mut fields = Vec::new();
     let mut len = 0_usize;

@@ -1,8 +1,8 @@
-//! Go templates to Handlebars.
+//! Translates Go templates to Handlebars.
 //!
-//! [`fn@translate`] rewrites the tags of Go's `text/template` as tags of Handlebars, and [`register`] adds Go's functions and
-//! blocks to a Handlebars registry as helpers. A template may mix both languages: tags of Handlebars stay as they are.
-//! A [`Dialect`] adds functions and names of a program's own.
+//! [`fn@translate`] rewrites the tags of Go's `text/template` as tags of Handlebars. [`register`] adds Go's functions
+//! and blocks as helpers to a Handlebars registry. A template may mix both languages: tags of Handlebars stay as they
+//! are. A [`Dialect`] adds a program's own functions and names.
 //!
 //! ```
 //! use go_template::{Branches, Environment, register, translate};
@@ -22,8 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A missing value is Go's zero value: it prints nothing, is false, and equals `""` and `0`. Go prints the same for a key
-//! that a map does not have. For a field that a struct does not have, Go ends the output with an error.
+//! A missing value is Go's zero value: it prints nothing, is false, and equals `""` and `0`. Go does the same for a
+//! missing key of a map. For a missing field of a struct, Go ends the output with an error.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
@@ -48,10 +48,10 @@ pub use functions::text::display;
 pub use functions::{Branches, Function, register};
 pub use translate::{Translation, translate};
 
-/// How deep parentheses and pipelines may be nested: Handlebars follows them by recursion.
+/// The maximum depth of parentheses and pipelines, which Handlebars follows by recursion.
 const MAX_NESTING: usize = 32;
 
-/// The beginning of a text, of at most so many bytes.
+/// The beginning of a text, at most `most` bytes.
 fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
     text.get(..end).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! From the tokens of one tag to a statement.
+//! Parses the tokens of one tag into a statement.
 
 use std::slice::Iter;
 
@@ -9,7 +9,7 @@ use crate::dialect::Dialect;
 use crate::functions::{Function, printf};
 use crate::lexer::{Kind, Token, tokens};
 
-/// What one tag says.
+/// The statement of one tag.
 #[derive(Debug)]
 pub(crate) enum Statement {
     Print(Expr),
@@ -17,7 +17,7 @@ pub(crate) enum Statement {
     Declare(String, Expr),
     If(Control),
     With(Control),
-    /// `range`, with the variables of index and element.
+    /// `range`, with the variables for index and element.
     Range(Option<String>, Option<String>, Expr),
     Else,
     ElseIf(Control),
@@ -25,7 +25,7 @@ pub(crate) enum Statement {
     End,
 }
 
-/// The condition of `if` or `with`, and the variable that holds it.
+/// The condition of `if` or `with`, and the variable that stores it.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) variable: Option<String>,
@@ -44,13 +44,13 @@ pub(crate) enum Expr {
     Call(&'static Function, Vec<Expr>),
 }
 
-/// Reads what stands between the braces.
+/// Parses the content of a tag.
 pub(crate) fn parse(inner: &str, dialect: &Dialect) -> Result<Statement, String> {
     let tokens = tokens(inner)?;
     let (first, after) = match tokens.split_first() {
         Some((Token { kind: Kind::Word(word), .. }, after)) => (word.as_str(), after),
         Some(_) => ("", tokens.as_slice()),
-        None => return Err("a tag says nothing".to_owned()),
+        None => return Err("a tag is empty".to_owned()),
     };
     match first {
         "if" => Ok(Statement::If(control(after, "if", dialect)?)),
@@ -66,7 +66,7 @@ pub(crate) fn parse(inner: &str, dialect: &Dialect) -> Result<Statement, String>
             Some((Token { kind: Kind::Word(word), .. }, after)) if word == "with" => {
                 Ok(Statement::ElseWith(control(after, "else with", dialect)?))
             }
-            Some(_) => Err("{{else}} takes nothing, or `if` or `with` and a value".to_owned()),
+            Some(_) => Err("only `if` or `with` and a value can follow in {{else}}".to_owned()),
         },
         "define" | "template" | "block" => {
             Err(format!("{{{{{first}}}}} cannot be translated: write the text out where it is used"))
@@ -104,7 +104,7 @@ fn range(tokens: &[Token], dialect: &Dialect) -> Result<Statement, String> {
     }
     let over = pipeline_to_end(after, dialect)?;
     if matches!(over, Expr::Constant(_)) {
-        return Err("{{range}} goes through a list or a map, not through a constant".to_owned());
+        return Err("{{range}} needs a list or a map, not a constant".to_owned());
     }
     Ok(match second {
         Some(element) => Statement::Range(first, Some(element), over),
@@ -114,7 +114,7 @@ fn range(tokens: &[Token], dialect: &Dialect) -> Result<Statement, String> {
 
 type Declaration<'t> = (Option<String>, Option<String>, &'t [Token]);
 
-/// The variables before `:=`, and what comes after it.
+/// The variables before `:=`, and the tokens after it.
 fn declaration(tokens: &[Token]) -> Result<Declaration<'_>, String> {
     let variable = |at: usize| match tokens.get(at).map(|token| &token.kind) {
         Some(Kind::Variable(name, fields)) if fields.is_empty() && !name.is_empty() => Some(name.clone()),
@@ -142,11 +142,11 @@ fn pipeline_to_end(tokens: &[Token], dialect: &Dialect) -> Result<Expr, String> 
     let value = parser.pipeline()?;
     match parser.tokens.next() {
         None => Ok(value),
-        Some(Token { kind: Kind::Close, .. }) => Err("a parenthesis is closed that was not opened".to_owned()),
+        Some(Token { kind: Kind::Close, .. }) => Err("a parenthesis is closed but was not opened".to_owned()),
         Some(Token { kind: Kind::Declare | Kind::Assign, .. }) => {
             Err("a variable is declared at the beginning of a tag, as {{$x := .Type}}".to_owned())
         }
-        Some(_) => Err("a comma stands only between the variables of {{range}}".to_owned()),
+        Some(_) => Err("a comma is allowed only between the variables of {{range}}".to_owned()),
     }
 }
 
@@ -161,7 +161,7 @@ impl<'t> Parser<'t> {
         self.tokens.as_slice().first()
     }
 
-    /// `a | f x` is `f x a`.
+    /// `a | f x` means `f x a`.
     fn pipeline(&mut self) -> Result<Expr, String> {
         let mut stages = 0_usize;
         let mut value = self.command(None)?;
@@ -176,7 +176,7 @@ impl<'t> Parser<'t> {
         Ok(value)
     }
 
-    /// One stage of a pipeline, with what the stage before it gave.
+    /// One stage of a pipeline, with the value of the stage before it.
     fn command(&mut self, piped: Option<Expr>) -> Result<Expr, String> {
         if let Some(Token { kind: Kind::Word(name), .. }) = self.peek() {
             self.tokens.next();
@@ -187,12 +187,12 @@ impl<'t> Parser<'t> {
         }
         let value = self.operand()?;
         if piped.is_some() {
-            return Err("after | stands a function, as in {{.Type | printf \"%s\"}}".to_owned());
+            return Err("| must be followed by a function, as in {{.Type | printf \"%s\"}}".to_owned());
         }
         if !self.arguments()?.is_empty() {
             return Err(match value {
                 Expr::Fields(..) => format!(
-                    "a field is no function, and methods cannot be called; the functions are {}",
+                    "a field is not a function, and methods cannot be called; the functions are {}",
                     names(self.dialect)
                 ),
                 _ => "a value is followed by another: functions come first, as in {{eq .Type \"HostDown\"}}".to_owned(),
@@ -206,7 +206,7 @@ impl<'t> Parser<'t> {
         while let Some(token) = self.peek() {
             match &token.kind {
                 Kind::Pipe | Kind::Close | Kind::Comma | Kind::Declare | Kind::Assign => break,
-                _ if !token.apart => return Err("between two values a space is missing".to_owned()),
+                _ if !token.apart => return Err("a space is missing between two values".to_owned()),
                 Kind::Word(name) => {
                     self.tokens.next();
                     arguments.push(call(function(name, self.dialect)?, Vec::new())?);

@@ -1,6 +1,6 @@
-//! Lines and columns, in the user's text and in its translation.
+//! Lines and columns in the user's text and in its translation.
 
-/// Where the pieces of a translation come from.
+/// The origins of the parts of a translation.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     pieces: Vec<Piece>,
@@ -8,26 +8,26 @@ pub(crate) struct Places {
 
 #[derive(Clone, Copy, Debug)]
 struct Piece {
-    /// Where it begins in the translation, in bytes.
+    /// The start of the part in the translation, in bytes.
     translated: usize,
-    /// Where it begins in the user's text.
+    /// The start of the part in the user's text.
     source: usize,
-    /// A tag that has been rewritten: all of it comes from its beginning.
+    /// True for a rewritten tag, all of which comes from its start in the user's text.
     is_tag: bool,
 }
 
 impl Places {
-    /// A rewritten tag begins.
+    /// Records the start of a rewritten tag.
     pub(crate) fn tag(&mut self, translated: usize, source: usize) {
         self.pieces.push(Piece { translated, source, is_tag: true });
     }
 
-    /// What has been copied begins.
+    /// Records the start of copied text.
     pub(crate) fn text(&mut self, translated: usize, source: usize) {
         self.pieces.push(Piece { translated, source, is_tag: false });
     }
 
-    /// The byte of the user's text for a line and a column of the translation.
+    /// The byte in the user's text for a line and a column of the translation.
     pub(crate) fn in_source(&self, source: &str, translated: &str, (line, column): (usize, usize)) -> usize {
         let at = offset(translated, line, column);
         let piece = self.pieces.iter().rev().find(|piece| piece.translated <= at);
@@ -40,7 +40,7 @@ impl Places {
     }
 }
 
-/// Both from 1; columns count characters.
+/// Line and column, both from 1. Columns count characters.
 pub(crate) fn line_and_column(source: &str, at: usize) -> (usize, usize) {
     let before = source.get(..at).unwrap_or(source);
     let line_start = before.rfind('\n').map_or(0, |newline| newline.saturating_add(1));

@@ -1,16 +1,16 @@
-//! One tag: whose language it is in, and where it ends.
+//! One tag: its language and its end.
 
 use crate::constant::is_number;
 use crate::lexer::end_of_tag;
 
 /// One tag, without its opening braces.
 pub(crate) struct Tag<'t> {
-    /// Bytes up to and including the closing braces.
+    /// The bytes up to the end of the closing braces.
     pub(crate) len: usize,
     pub(crate) kind: Kind,
     pub(crate) trim_left: bool,
     pub(crate) trim_right: bool,
-    /// What stands inside, without markers.
+    /// The content without trim markers.
     pub(crate) inner: &'t str,
 }
 
@@ -24,11 +24,11 @@ pub(crate) enum Kind {
     Comment,
     /// `{{{ … }}}` or `{{& … }}`
     Raw,
-    /// Any other of Handlebars.
+    /// Any other tag of Handlebars.
     Expression,
 }
 
-/// Go's keywords that are no Handlebars words.
+/// Go's keywords that have no meaning in Handlebars.
 const GO_KEYWORDS: [&str; 9] = ["block", "break", "continue", "define", "end", "if", "range", "template", "with"];
 
 /// Go's functions that Handlebars does not have.
@@ -36,7 +36,7 @@ const GO_FUNCTIONS: [&str; 11] =
     ["call", "ge", "html", "index", "js", "le", "print", "printf", "println", "slice", "urlquery"];
 
 impl<'t> Tag<'t> {
-    /// Reads the tag that begins `after`; `in_go_block` says whether an `else` belongs to a block of Go's.
+    /// Reads the tag at the start of `after`. `in_go_block` says whether an `else` belongs to a block of Go's.
     pub(crate) fn read(after: &'t str, in_go_block: bool) -> Result<Self, String> {
         let start = after.trim_start_matches(['~']);
         if start.starts_with('!') {
@@ -75,7 +75,7 @@ impl<'t> Tag<'t> {
         } else if let Some(raw) = tag.inner.strip_prefix('&') {
             (tag.kind, tag.inner) = (Kind::Raw, raw.trim());
         } else if tag.inner.starts_with('{') {
-            // `{{ {x} }}` and `{{~{x}~}}` are raw tags too.
+            // `{{ {x} }}` and `{{~{x}~}}` are raw tags, too.
             (tag.kind, tag.inner) = (Kind::Raw, tag.inner.trim_matches(['{', '}', ' ']));
         }
         Ok(tag)
@@ -104,24 +104,24 @@ impl<'t> Tag<'t> {
         bare.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default()
     }
 
-    /// Whether it is Go's `{{.A.B}}` and nothing more.
+    /// True for Go's `{{.A.B}}` alone.
     pub(crate) fn is_plain_field(&self) -> bool {
         let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         self.kind == Kind::Go && self.inner.strip_prefix('.').is_some_and(|names| names.split('.').all(is_name))
     }
 
-    /// Handlebars' markers for its trim markers.
+    /// Handlebars' trim markers for the tag's own.
     pub(crate) fn tildes(&self) -> (&'static str, &'static str) {
         let tilde = |trims: bool| if trims { "~" } else { "" };
         (tilde(self.trim_left), tilde(self.trim_right))
     }
 
-    /// Whether it opens, divides or closes a block of Handlebars.
+    /// True if the tag opens, divides or closes a block of Handlebars.
     pub(crate) fn is_block(&self) -> bool {
         self.inner.starts_with(['#', '/']) || self.is_else()
     }
 
-    /// Whether it is Handlebars' `else`.
+    /// True for `else` of Handlebars.
     pub(crate) fn is_else(&self) -> bool {
         self.inner.starts_with('^') || self.inner == "else" || self.inner.starts_with("else ")
     }
@@ -132,7 +132,7 @@ fn without_left_marker(text: &str) -> Option<&str> {
     text.strip_prefix('-').filter(|inner| inner.starts_with(|c: char| c.is_ascii_whitespace()))
 }
 
-/// Whether a tag is Go's. What both languages could mean is Handlebars, as it has always been here.
+/// True for a tag of Go's. A tag that is valid in both languages counts as Handlebars.
 fn is_go(inner: &str, in_go_block: bool) -> bool {
     let Some(first) = inner.chars().next() else { return false };
     let word = inner.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
@@ -153,7 +153,7 @@ fn is_go(inner: &str, in_go_block: bool) -> bool {
     }
 }
 
-/// Whether something stands in a tag, outside strings, that only Go has: `.Key`, `.`, `$x`, `|`, `:=`, a raw string.
+/// True if a tag has something outside strings that only Go has: `.Key`, `.`, `$x`, `|`, `:=`, a raw string.
 pub(crate) fn has_go_mark(inner: &str) -> bool {
     let mut quote = None;
     let mut in_segment = false;
@@ -183,7 +183,7 @@ pub(crate) fn has_go_mark(inner: &str) -> bool {
     false
 }
 
-/// Where `}}` closes a tag, string literals passed over.
+/// The position of the `}}` that closes a tag, outside string literals.
 fn end_of_expression(after: &str) -> Option<usize> {
     let mut quote = None;
     let mut previous = '\0';

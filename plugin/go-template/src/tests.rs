@@ -16,7 +16,7 @@ static DIALECT: Dialect = Dialect {
     holds_watched: &["Meta"],
 };
 
-/// Lists, numbers, truths, and text that formats must escape.
+/// Lists, numbers, booleans, and text that formats must escape.
 fn data(kind: &str) -> serde_json::Value {
     json!({
         "Type": kind, "TimeStamp": "2026-10-21T08:15:30.250Z", "ID": "0a1b",
@@ -39,7 +39,7 @@ fn environment(format: Format) -> Environment {
     Environment { format, dialect: &DIALECT }
 }
 
-/// Translates, and renders once with every branch.
+/// Translates a template, and renders it once with every branch.
 fn read(source: &str, format: Format) -> Result<Translation, Error> {
     let translation = translate(source, environment(format))?;
     let unread = |place: (Option<usize>, Option<usize>), error: String| {
@@ -179,7 +179,7 @@ fn values_and_functions() {
 }
 
 #[test]
-fn white_space_is_gos() {
+fn white_space_is_trimmed_as_in_go() {
     check(&[
         ("a\n{{if true}}\nb\n{{end}}\nc\n", "a\n\nb\n\nc\n"),
         ("{{if true}}\n b {{end}}", "\n b "),
@@ -198,7 +198,7 @@ fn white_space_is_gos() {
 }
 
 #[test]
-fn both_languages_stand_in_one_template() {
+fn one_template_can_mix_both_languages() {
     check(&[
         ("{{#if Meta.Key}}{{if eq .Type \"HostDown\"}}{{Type}}{{end}}{{else}}x{{/if}}", "HostDown"),
         ("{{if .Meta.Key}}{{#if (eq Type \"HostDown\")}}a{{else}}b{{/if}}{{else}}c{{end}}", "a"),
@@ -211,7 +211,7 @@ fn both_languages_stand_in_one_template() {
 }
 
 #[test]
-fn what_cannot_be_translated_is_refused_with_its_place() {
+fn unsupported_tags_are_refused_with_their_place() {
     for (source, place, part) in [
         ("a\n  {{define \"x\"}}{{end}}", (2, 3), "write the text out"),
         ("{{template \"x\" .}}", (1, 1), "write the text out"),
@@ -244,14 +244,14 @@ fn what_cannot_be_translated_is_refused_with_its_place() {
         ("{{$x}}", (1, 1), "not declared"),
         ("{{if $x := 1}}{{end}}{{$x}}", (1, 22), "not declared"),
         ("{{if true}}{{$x := 1}}{{else}}{{$x}}{{end}}", (1, 31), "not declared"),
-        ("{{$x := 1 | $y := 2}}", (1, 1), "stands a function"),
+        ("{{$x := 1 | $y := 2}}", (1, 1), "followed by a function"),
         ("{{$a, $b := .Meta}}", (1, 1), "two variables"),
         ("{{if}}{{end}}", (1, 1), "needs a value"),
         ("{{end .Type}}", (1, 1), "takes nothing"),
         ("{{range 3}}{{end}}", (1, 1), "constant"),
         ("{{.Type .Meta}}", (1, 1), "no function"),
         ("{{\"a\" \"b\"}}", (1, 1), "functions come first"),
-        ("{{.Type | \"a\"}}", (1, 1), "stands a function"),
+        ("{{.Type | \"a\"}}", (1, 1), "followed by a function"),
         ("{{(.Type}}", (1, 1), "not closed"),
         ("{{.Type)}}", (1, 1), "not opened"),
         ("{{eq .Type\"x\"}}", (1, 1), "space"),
@@ -275,7 +275,7 @@ fn what_cannot_be_translated_is_refused_with_its_place() {
 }
 
 #[test]
-fn what_nests_too_deep_is_refused() {
+fn too_deep_nesting_is_refused() {
     let deep = |open: &str, close: &str| format!("{}x{}", open.repeat(5000), close.repeat(5000));
     for (open, close) in [
         ("{{if .Type}}", "{{end}}"),
@@ -297,7 +297,7 @@ fn what_nests_too_deep_is_refused() {
 }
 
 #[test]
-fn watched_fields_are_found_wherever_they_show() {
+fn watched_fields_are_found_in_every_place() {
     let shows_watched = |source| translate(source, environment(Format::Text)).unwrap().shows_watched;
     for source in [
         "{{.TimeStamp}}",
@@ -323,7 +323,7 @@ fn watched_fields_are_found_wherever_they_show() {
     }
 }
 
-/// Pieces of templates that are nearly right.
+/// Parts of templates that are almost valid.
 fn nearly_go() -> impl Strategy<Value = String> {
     let word = "(if|else|else if|end|range|with|\\$x :=|\\$i, \\$x :=|printf|index|eq|or|and|len|html|not)?";
     let value = "(\\.|\\$|\\$x|\\.Meta|\\.Meta\\.Key|\"[%a-z\\\\]{0,3}\"|`a|\\(|\\)|\\||1|-0\\.5|'a'|[ -~])*";
@@ -349,7 +349,7 @@ proptest! {
     }
 
     #[test]
-    fn no_source_at_all_panics(source in ".{0,60}") {
+    fn no_source_panics(source in ".{0,60}") {
         let _ = read(&source, Format::Html);
     }
 }
@@ -363,7 +363,7 @@ fn quotes_are_doubled_within_a_field_of_csv() {
 }
 
 #[test]
-fn gos_own_dialect_prints_lists_and_maps_as_go_does() {
+fn go_without_a_dialect_prints_lists_and_maps_as_go_does() {
     let translation = translate("{{.List}} {{.Map}}", Environment::default()).unwrap();
     let mut registry = Handlebars::new();
     registry.register_escape_fn(no_escape);

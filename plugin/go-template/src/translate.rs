@@ -1,8 +1,8 @@
-//! From what users write to Handlebars: Go's tags become Handlebars tags, former names of fields the present ones, and raw
-//! tags lose their rawness where it would break the format.
+//! Translates templates to Handlebars: Go's tags become Handlebars tags, former names of fields become the current
+//! ones, and raw tags become escaped ones where they would break the format.
 //!
-//! The text between tags is copied as it is. Handlebars drops the line of a block tag that stands alone on it; Go does
-//! not, so that an empty comment follows such a tag of Go's.
+//! The text between tags is copied unchanged. Handlebars drops the line of a block tag that is alone on it. Go does
+//! not, so an empty comment follows such a tag of Go's.
 
 use crate::blocks::Blocks;
 use crate::dialect::{Dialect, Environment};
@@ -19,33 +19,33 @@ use crate::{MAX_NESTING, cut};
 pub struct Translation {
     /// The text to register with Handlebars.
     pub source: String,
-    /// Whether it can show a field that its [`Dialect`] watches.
+    /// True if it can show a field that its [`Dialect`] watches.
     pub shows_watched: bool,
     places: Places,
 }
 
 impl Translation {
-    /// The byte of the original text that a line and a column of the translation come from, both from 1.
+    /// The byte of the original text for a line and a column of the translation, both from 1.
     pub fn original_place(&self, original: &str, line: usize, column: usize) -> usize {
         self.places.in_source(original, &self.source, (line, column))
     }
 
-    /// An error in the translation, such as Handlebars finds when it reads it, as an error in the original text.
+    /// Converts an error in the translation, such as one that Handlebars finds, to an error in the original text.
     pub fn error(&self, original: &str, line: usize, column: usize, message: impl Into<String>) -> Error {
         Error::at(original, self.original_place(original, line, column), message)
     }
 }
 
-/// Handlebars words that reach variables without naming them.
+/// Words of Handlebars that reach variables without naming them.
 const REACHES_ALL: [&str; 4] = ["each", "lookup", "this", "with"];
 
-/// Bytes of a tag that an error shows.
+/// Maximum bytes of a tag in an error message.
 const MAX_SHOWN: usize = 60;
 
 /// Translates a template.
 ///
 /// # Errors
-/// When a tag is wrong or cannot be translated; the error has the place of the tag.
+/// A tag is wrong or cannot be translated. The error has the place of the tag.
 pub fn translate(source: &str, environment: Environment) -> Result<Translation, Error> {
     let Environment { format, dialect } = environment;
     let out =
@@ -58,7 +58,7 @@ pub fn translate(source: &str, environment: Environment) -> Result<Translation, 
         let error = |message: String, place: usize| Error::at(source, place, message);
         let in_go_block = translator.blocks.in_go_block();
         let tag = Tag::read(after, in_go_block).map_err(|message| error(message, place))?;
-        // A plain field keeps Handlebars' way to trim, which differs beside a block tag of Handlebars.
+        // A plain field keeps Handlebars' way to trim, which differs next to a block tag of Handlebars.
         let is_go = tag.kind == Kind::GoComment || tag.kind == Kind::Go && !tag.is_plain_field();
         let trimmed = if trims { trim_start(text) } else { text };
         translator.text(if is_go && tag.trim_left { trim_end(trimmed) } else { trimmed });
@@ -74,7 +74,7 @@ pub fn translate(source: &str, environment: Environment) -> Result<Translation, 
     Ok(translator.out)
 }
 
-/// Go trims these, and no other white space.
+/// Go trims these characters, and no other white space.
 const TRIMMED: [char; 4] = [' ', '\t', '\r', '\n'];
 
 fn trim_start(text: &str) -> &str {
@@ -90,7 +90,7 @@ struct Translator {
     dialect: &'static Dialect,
     out: Translation,
     blocks: Blocks,
-    /// Whether the text so far ends inside the quotes of a CSV field.
+    /// True if the text so far ends inside the quotes of a CSV field.
     in_quotes: bool,
 }
 
@@ -106,7 +106,7 @@ impl Translator {
         }
     }
 
-    /// Writes what stands for a tag, which `follows` comes after.
+    /// Writes the translation of a tag. `follows` is the text after it.
     fn tag(&mut self, tag: &Tag<'_>, place: usize, follows: &str) -> Result<(), String> {
         match tag.kind {
             Kind::GoComment => Ok(()),
@@ -153,14 +153,14 @@ impl Translator {
         Ok(())
     }
 
-    /// Writes a tag of Go's so that the text before it stays text.
+    /// Writes a tag of Go's. The text before it must stay text.
     fn push(&mut self, inner: &str, (left, right): (&str, &str)) {
         let out = &mut self.out.source;
         if out.ends_with('\\') {
-            // Handlebars reads a backslash before a tag as an escape; Go does not.
+            // Handlebars reads a backslash before a tag as an escape. Go does not.
             out.push('\\');
         }
-        // Three braces would be another tag.
+        // Three braces would be another kind of tag.
         let after_brace = out.ends_with('{');
         out.push_str(if after_brace { " {{~" } else { "{{" });
         out.push_str(if after_brace { "" } else { left });
@@ -220,7 +220,7 @@ impl Translator {
         Ok(())
     }
 
-    /// Closes what the template's end closes.
+    /// Closes the blocks at the end of the template.
     fn end(&mut self) -> Result<(), (String, usize)> {
         let mut closers = Vec::new();
         self.blocks.end(&mut closers)?;
@@ -258,7 +258,7 @@ fn refuse_what_is_not_handlebars(tag: &Tag<'_>) -> Result<(), String> {
         }
         parentheses = parentheses.saturating_add(i32::from(piece == "(")).saturating_sub(i32::from(piece == ")"));
         if parentheses < 0 {
-            return Err("a parenthesis is closed and was not opened".to_owned());
+            return Err("a parenthesis is closed but was not opened".to_owned());
         }
     }
     if parentheses > 0 {
@@ -267,7 +267,7 @@ fn refuse_what_is_not_handlebars(tag: &Tag<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Replaces the former names, outside string literals.
+/// Replaces former names outside string literals.
 fn rename(expression: &str, dialect: &Dialect) -> String {
     pieces(expression).map(|(in_string, piece)| if in_string { piece } else { dialect.new_name(piece) }).collect()
 }
@@ -277,7 +277,7 @@ fn words(expression: &str) -> impl Iterator<Item = &str> {
     pieces(expression).filter(|(in_string, _)| !in_string).map(|(_, piece)| piece)
 }
 
-/// An expression cut into words and what is between them; `true` marks what stands in a string literal.
+/// Splits an expression into words and the text between them. `true` marks parts of string literals.
 fn pieces(expression: &str) -> impl Iterator<Item = (bool, &str)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut rest = expression;

@@ -118,11 +118,11 @@ fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
     let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
     match rest.chars().next() {
         _ if error.is_eof() => "the text ends too early: a bracket or a quote is not closed",
-        Some('}' | ']') => "a comma is too many before this bracket, or a value is missing",
+        Some('}' | ']') => "there is an extra comma before this bracket, or a value is missing",
         Some(',' | ':') => "a value is missing before this, or this is too many",
-        Some('\'') => "texts stand in double quotes",
+        Some('\'') => "texts need double quotes",
         Some('/' | '#') => "JSON has no comments",
-        Some('"' | '{' | '[') => "a comma or a colon is missing before this",
+        Some('"' | '{' | '[') => "a comma or a colon is missing before this character",
         Some(c) if c.is_control() => "control characters in texts are written as \\n, \\t or \\u0000",
         _ => "expected a text in double quotes, a number, true, false, null, or a comma before it",
     }

@@ -1,14 +1,14 @@
-//! From the raw structs to checked types: everything that a schema cannot say.
+//! From the raw structs to checked types: the checks that a schema cannot express.
 
 use super::error::Errors;
 use super::{Config, apis, calls, lints, notifications, raw, sessions};
 use crate::notify::Notifications;
 
-/// Checks everything; the result is of use only where no error was added.
+/// Checks the whole configuration. The result is valid only if no error was added.
 pub fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
     let mut warnings = Errors::of_warnings();
     lints::check(&raw, errors, &mut warnings);
-    // The policies are taken out of the raw configuration next.
+    // The policies are removed from the raw configuration next.
     apis::warn_of_rights(&raw, &mut warnings);
     let (session_maker, mut directory, default_session) = sessions::check(&mut raw, errors, &mut warnings);
     calls::check_clusters(&raw.callouts.clusters, errors);

@@ -1,21 +1,21 @@
-//! Configuration errors and the paths that name their places.
+//! Configuration errors with the paths of their places.
 
 use std::fmt;
 
 use crate::access::KeyHash;
 use crate::config::sessions::is_identity;
 
-/// What is wrong, and where.
+/// An error and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The JSON path: `apis[0].auth.param_name`; empty for the whole.
+    /// The JSON path, such as `apis[0].auth.param_name`; empty for the whole configuration.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// The error, and the correct form.
     pub message: String,
 }
 
 impl ConfigError {
-    /// The same, by its path from further out: `outer` is the name or number of the place that its path begins in.
+    /// The same error with a longer path: `outer` is the name or number of the place that contains it.
     pub fn within(self, outer: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         ConfigError { path: [outer, dot, &self.path].concat(), message: self.message }
@@ -31,14 +31,15 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Warnings of one kind that are written out. A list of keys can have the same mistake a hundred thousand times.
+/// The maximum number of warnings of one kind that are shown. A list of keys can have the same mistake a hundred
+/// thousand times.
 const MAX_OF_A_KIND: usize = 20;
 
-/// The errors, or the warnings, found so far.
+/// The errors or warnings found so far.
 #[derive(Debug, Default)]
 pub struct Errors {
     list: Vec<ConfigError>,
-    /// Of warnings: each kind, how many there are of it, and the path of the last one that is written out.
+    /// For warnings: each kind, its number, and the path of the last one that is shown.
     kinds: Option<Vec<Kind>>,
 }
 
@@ -50,17 +51,17 @@ struct Kind {
 }
 
 impl Errors {
-    /// A list in which few of a kind are written out, and the others are counted.
+    /// A list that shows only some warnings of each kind, and counts the others.
     pub fn of_warnings() -> Self {
         Errors { list: Vec::new(), kinds: Some(Vec::new()) }
     }
 
-    /// Adds one.
+    /// Adds an error or a warning.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.push(ConfigError { path: path.into(), message: message.into() });
     }
 
-    /// Once in the module, and not at each of some two hundred calls.
+    /// This function exists once in the module, instead of inlined at some two hundred calls.
     #[inline(never)]
     fn push(&mut self, error: ConfigError) {
         if let Some(kinds) = &mut self.kinds {
@@ -79,12 +80,12 @@ impl Errors {
         self.list.push(error);
     }
 
-    /// Whether there are none.
+    /// True if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All of them, in the order in which they were found; then, of each kind, how many more there are.
+    /// All entries in the order in which they were found; then for each kind the number of those that are not shown.
     pub fn into_list(self) -> Vec<ConfigError> {
         let Errors { mut list, kinds } = self;
         for Kind { count, path, .. } in kinds.into_iter().flatten() {
@@ -98,13 +99,14 @@ impl Errors {
     }
 }
 
-/// A message without the names and numbers in it.
+/// A message without its names and numbers.
 fn kind(message: &str) -> String {
     let parts = message.split('"').step_by(2);
     parts.flat_map(str::chars).filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// The name of an entry of `keys` in a path: never a raw key. Identities and hashes are no secrets, and are shown as
+/// The name of an entry of `keys` in a path: never a raw key. Identities and hashes are not secret, and are shown
+/// unchanged.
 /// written.
 pub fn key_name(name: &str) -> String {
     match KeyHash::from_config(name) {

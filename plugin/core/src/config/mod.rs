@@ -1,9 +1,9 @@
-//! The configuration: bytes from the host, to JSON, to the raw structs, to checked types.
+//! The configuration: from the host's bytes to JSON, to the raw structs, to checked types.
 //!
 //! ```text
 //! bytes ─ decode ─▶ JSON ─ shape (against the schema) ─▶ raw ─ check ─▶ Config
 //! ```
-//! Every error is collected, with its path; a configuration with any is refused.
+//! All errors are collected, each with its path. A configuration with an error is refused.
 
 mod apis;
 mod calls;
@@ -31,21 +31,21 @@ use crate::delivery::{ConfigId, Target};
 use crate::notify::Notifications;
 use crate::observe::Observation;
 
-/// A checked configuration, in the parts that the engine hands on.
+/// A checked configuration, in the parts that the engine passes on.
 pub struct Config {
-    /// What decides on a request.
+    /// The part that decides on requests.
     pub access: Access,
     /// Sessions and organisations.
     pub directory: Directory,
-    /// Which exchanges are management events.
+    /// The exchanges that are management events.
     pub observation: Observation,
     /// Who is notified, and how.
     pub notifications: Notifications,
-    /// Where sessions are fetched.
+    /// The source of fetched sessions.
     pub keys_from: Option<KeysFrom>,
-    /// What makes sessions of those that are fetched.
+    /// Makes sessions from fetched documents.
     pub session_maker: SessionMaker,
-    /// The admin endpoints, and the place where a wrong token is an AuthFailure.
+    /// The admin endpoints, and the API that stands for them in the AuthFailure of a wrong token.
     pub admin: Option<(Admin, Api)>,
     /// The cluster that reaches any host without TLS.
     pub http_cluster: String,
@@ -54,17 +54,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// From what the host hands over: JSON text, or a serialized `google.protobuf.Struct`.
+    /// Reads the host's bytes: JSON text, or a serialized `google.protobuf.Struct`.
     ///
-    /// Returns the configuration and what is odd about it but allowed.
+    /// Returns the configuration and its warnings.
     ///
     /// # Errors
-    /// All of them.
+    /// All errors of the configuration.
     pub fn load(bytes: &[u8]) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
         Config::load_in(bytes, &|_| None)
     }
 
-    /// The same, with errors and warnings in the log; `None` where there is an error.
+    /// As [`Config::load_in`], but logs errors and warnings. Returns `None` if there is an error.
     pub fn load_and_log(bytes: &[u8], has_cluster: &dyn Fn(&str) -> Option<bool>) -> Option<Config> {
         match Config::load_in(bytes, has_cluster) {
             Ok((config, warnings)) => {
@@ -84,10 +84,10 @@ impl Config {
         }
     }
 
-    /// The same for a proxy that may tell whether it has a cluster: `None` where it does not.
+    /// As [`Config::load`]. `has_cluster` says whether the proxy has a cluster, or `None` if the proxy does not tell.
     ///
     /// # Errors
-    /// All of them.
+    /// All errors of the configuration.
     pub fn load_in(
         bytes: &[u8],
         has_cluster: &dyn Fn(&str) -> Option<bool>,

@@ -74,7 +74,7 @@ fn full() -> Value {
     })
 }
 
-/// What Envoy makes of a `Struct` written in YAML: floats and large integers become strings.
+/// A `Struct` as Envoy makes it from YAML: floats and large integers become strings.
 fn as_struct(value: &Value) -> prost_types::Struct {
     fn convert(value: &Value) -> prost_types::Value {
         let kind = match value {
@@ -157,7 +157,7 @@ fn numbers_may_be_strings() {
 }
 
 #[test]
-fn every_error_is_named_at_once_with_its_path() {
+fn all_errors_are_reported_at_once_with_their_paths() {
     let config = json!({
         "apis": [
             { "api_id": "a", "listen_path": "orders", "evnt_handlers": {} },
@@ -180,7 +180,7 @@ fn every_error_is_named_at_once_with_its_path() {
         r#"apis[0].listen_path: "orders" does not start with /"#,
         r#"apis[1].event_handlers.events.AuthFailure[0].handler_meta.method: "FETCH" is not one of GET, PUT, POST, PATCH, DELETE"#,
         r#"apis[1].event_handlers.events.AuthFailure[0].handler_meta.target_path: "hooks" is not an absolute http or https URL"#,
-        r#"apis[1].event_handlers.events.AuthFailure[0].handler_meta.template_path: no template is named "nope.json"; it names an entry of templates, or a built-in one"#,
+        r#"apis[1].event_handlers.events.AuthFailure[0].handler_meta.template_path: there is no template "nope.json"; give the name of an entry of templates or of a built-in template"#,
         r#"apis[1].event_handlers.events.AuthFailure[1].handler_meta.header_map["x a"]: not a header name"#,
         r#"apis[1].event_handlers.events.AuthFailure[1].handler_meta.header_map.x-b: its value has characters that a header cannot have (line breaks, NUL, …)"#,
         r#"apis[1].event_handlers.events.AuthFailed: no event has this name (did you mean "AuthFailure"?)"#,
@@ -198,7 +198,7 @@ fn every_error_is_named_at_once_with_its_path() {
 }
 
 #[test]
-fn required_fields_are_missed() {
+fn missing_required_fields_are_errors() {
     assert_eq!(errors(json!({ "apis": [{}] })), ["apis[0].api_id: missing"]);
     assert_eq!(
         errors(json!({ "apis": [{ "api_id": "", "listen_path": "orders/" }] })),
@@ -215,11 +215,11 @@ fn required_fields_are_missed() {
 }
 
 #[test]
-fn yamls_booleans_are_explained() {
+fn booleans_of_yaml_are_explained() {
     let [error] = &errors(json!({ "apis": [{ "api_id": false }] }))[..] else { panic!() };
     assert_eq!(
         error,
-        "apis[0].api_id: expected a string, found true or false; YAML reads unquoted y, n, yes, no, on and off so: quote it"
+        "apis[0].api_id: expected a string, found true or false; YAML reads unquoted y, n, yes, no, on and off as booleans: quote it"
     );
     assert_eq!(errors(json!({ "apis": {} })), ["apis: expected a list, found an object"]);
     assert_eq!(errors(json!({ "orgs": { "a": [] } })), ["orgs.a: expected an object, found a list"]);
@@ -252,15 +252,15 @@ fn percentages_are_over_0_to_100() {
 }
 
 #[test]
-fn no_two_apis_share_a_place_or_an_id() {
+fn two_apis_cannot_share_a_place_or_an_id() {
     let place = json!({ "apis": [{ "api_id": "a", "domain": "X.test" }, { "api_id": "b", "domain": "x.test" }] });
     assert_eq!(errors(place), [r#"apis[1].listen_path: apis[0] has the same domain "x.test" and listen_path "/""#]);
     let id = json!({ "apis": [{ "api_id": "a" }, { "api_id": "a", "listen_path": "/b/" }] });
-    assert_eq!(errors(id), [r#"apis[1].api_id: "a" is the id of apis[0] too"#]);
+    assert_eq!(errors(id), [r#"apis[1].api_id: "a" is already the id of apis[0]"#]);
 }
 
 #[test]
-fn what_could_never_match_is_refused() {
+fn paths_that_could_never_match_are_refused() {
     for domain in ["*.acme.test", "acme.test.", "http://acme.test", "acme.test:80", "a b"] {
         let found = errors(json!({ "apis": [{ "api_id": "a", "domain": domain }] }));
         assert!(found[0].starts_with("apis[0].domain"), "{found:?}");
@@ -290,7 +290,7 @@ fn what_could_never_match_is_refused() {
 }
 
 #[test]
-fn apis_whose_paths_decode_to_the_same_are_one_too_many() {
+fn two_apis_cannot_have_paths_that_decode_to_the_same() {
     for (first, second) in
         [("/café/", "/caf%C3%A9/"), ("/@a/", "/%40a/"), ("/%7Ea", "/~a"), ("/caf%c3%a9", "/caf%C3%A9")]
     {
@@ -304,7 +304,7 @@ fn apis_whose_paths_decode_to_the_same_are_one_too_many() {
         "apis": [{ "api_id": "a", "listen_path": "/%6Fps/" }],
         "admin": { "path_prefix": "/ops", "token_sha256": "00".repeat(32) }
     });
-    assert_eq!(errors(admin), [r#"admin.path_prefix: "/ops" is the listen_path of apis[0] too"#]);
+    assert_eq!(errors(admin), [r#"admin.path_prefix: "/ops" is also the listen_path of apis[0]"#]);
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn a_protected_domain_beside_unprotected_hosts_is_a_warning() {
 }
 
 #[test]
-fn organisations_that_are_named_exist() {
+fn a_named_organisation_must_exist() {
     let config = json!({
         "apis": [{ "api_id": "a", "org_id": "amce" }],
         "keys": { "k": { "org_id": "acme" }, "l": { "org_id": "umbrella" } },
@@ -356,19 +356,19 @@ fn a_handlers_name_does_not_depend_on_the_apis_before_it() {
 }
 
 #[test]
-fn no_two_keys_share_a_hash_and_no_error_shows_a_key() {
+fn two_keys_cannot_share_a_hash_and_no_error_shows_a_key() {
     let twice = json!({ "keys": {
         "test": { "quota": 1 },
         "sha256:9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08": {}
     } });
     let errors = errors(twice);
-    assert!(errors.iter().any(|error| error.contains("the same key twice")), "{errors:?}");
+    assert!(errors.iter().any(|error| error.contains("the same key occurs twice")), "{errors:?}");
     assert!(errors.iter().all(|error| !error.contains("test")), "{errors:?}");
     assert!(errors[0].starts_with("keys[\"sha256:9f86d081"), "{errors:?}");
 }
 
 #[test]
-fn scripts_are_refused_with_what_to_use_instead() {
+fn scripts_are_refused_with_an_alternative() {
     let [error] = &errors(api_with(json!({ "handler_name": "eh_dynamic_handler" })))[..] else { panic!() };
     assert!(error.contains("runs scripts") && error.contains("eh_web_hook_handler"), "{error}");
 }
@@ -403,7 +403,7 @@ fn urls_in_errors_show_no_secret() {
 }
 
 #[test]
-fn a_password_that_is_not_escaped_is_no_port() {
+fn an_unescaped_password_is_not_read_as_a_port() {
     for url in [
         "https://bot:s3cr3t/x@hooks.test/in",
         "https://bot:a%20s3cr3t/c@h/",
@@ -421,7 +421,7 @@ fn a_password_that_is_not_escaped_is_no_port() {
 }
 
 #[test]
-fn targets_are_taken_apart() {
+fn targets_are_split_into_their_parts() {
     let target = |url: &str| {
         let mut config = api_with(webhook(json!({ "target_path": url, "header_map": { "Host": "ignored" } })));
         config["callouts"] = json!({ "clusters": { "a.test": "by-host", "b.test:8080": "by-port" } });
@@ -448,7 +448,7 @@ fn targets_are_taken_apart() {
 }
 
 #[test]
-fn gateway_wide_handlers_serve_every_api() {
+fn handlers_at_the_top_level_are_for_every_api() {
     let log = json!({ "handler_name": "eh_log_handler" });
     let config = json!({
         "apis": [
@@ -475,7 +475,7 @@ fn gateway_wide_handlers_serve_every_api() {
 }
 
 #[test]
-fn bytes_that_are_neither_form_are_refused() {
+fn bytes_in_neither_form_are_refused() {
     for bytes in [&b"{"[..], b"hello", b"\xff\xff\xff", b"\n{\n"] {
         let Err(errors) = Config::load(bytes) else { panic!("{bytes:?}") };
         assert!(errors[0].message.contains("neither JSON text"), "{errors:?}");
@@ -486,7 +486,7 @@ fn bytes_that_are_neither_form_are_refused() {
 
 #[test]
 fn a_struct_that_begins_like_json_text_is_a_struct() {
-    // 0x0a is a line break in text, and 123, its first entry's length, an opening brace.
+    // 0x0a is a line break in text, and 123, the length of the first entry, is an opening brace.
     let name = "a".repeat(123 - 6);
     let fields = [(name, prost_types::Value { kind: Some(Kind::BoolValue(true)) })].into_iter().collect();
     let bytes = prost_types::Struct { fields }.encode_to_vec();
@@ -508,7 +508,7 @@ fn secrets_are_one_or_many_and_no_error_shows_one() {
     };
     assert_eq!((keys(json!(SECRET)), keys(json!([SECRET, SECRET])), keys(json!("")), keys(json!([]))), (1, 2, 0, 0));
     let path = "apis[0].event_handlers.events.AuthFailure[0].handler_meta.secret";
-    let refused = "not a secret: \"whsec_\" and then base64";
+    let refused = "not a secret: write \"whsec_\" followed by base64";
     assert_eq!(errors(signed(json!("hunter2"))), [format!("{path}: {refused}")]);
     assert_eq!(errors(signed(json!([SECRET, "hunter2"]))), [format!("{path}[1]: {refused}")]);
     assert_eq!(
@@ -518,12 +518,12 @@ fn secrets_are_one_or_many_and_no_error_shows_one() {
     assert_eq!(errors(signed(json!([12345]))), [format!("{path}[0]: expected a string, found a number; quote it")]);
     assert_eq!(
         warnings(signed(json!("whsec_c2hvcnQ="))),
-        [format!("{path}: Standard Webhooks asks for 24 to 64 random bytes")]
+        [format!("{path}: Standard Webhooks requires 24 to 64 random bytes")]
     );
 }
 
 #[test]
-fn what_a_handler_may_send_is_limited_unless_it_says_otherwise() {
+fn a_handler_has_a_cap_unless_it_is_switched_off() {
     let cap = |meta: Value| {
         let mut meta = meta;
         meta["target_path"] = json!("http://a.test/");
@@ -564,7 +564,7 @@ fn a_handlers_own_settings_come_before_those_of_the_webhook_that_it_names() {
         ("PUT", Some(7000), 60_000, true)
     );
     assert_eq!(named.cap, cap(5));
-    // What is the default elsewhere is a setting here.
+    // A default of the handler can be an explicit setting here.
     let own = json!({ "method": "POST", "timeout": 0, "event_timeout": 0, "digest": false, "max_per_minute": 120 });
     let own = handler(own);
     assert_eq!((own.method(), own.timeout_ms, own.event_timeout_ms, own.digest), ("POST", None, 0, false));
@@ -589,7 +589,7 @@ fn an_oas_handlers_own_settings_come_first_too() {
 }
 
 #[test]
-fn an_email_handler_needs_an_address_and_somebody_who_sends() {
+fn an_email_handler_needs_an_address_and_a_provider() {
     let handler = |meta: Value| {
         let mut config = api_with(json!({ "handler_name": "eh_email_handler", "handler_meta": meta }));
         config["email_backend"] = json!({ "enable_email_notifications": true, "code": "sendgrid",
@@ -621,7 +621,7 @@ fn an_email_handler_needs_an_address_and_somebody_who_sends() {
         self::warnings(handler(odd)),
         [
             format!("{path}.target_path: ignored: it is not for an eh_email_handler"),
-            format!("{path}.template_path: ignored: what an eh_email_handler says is in email_templates"),
+            format!("{path}.template_path: ignored: the text of an eh_email_handler is in email_templates"),
             format!("{path}.digest: without an event_timeout nothing is held back"),
         ]
     );
@@ -633,7 +633,7 @@ fn an_email_handler_needs_an_address_and_somebody_who_sends() {
 }
 
 #[test]
-fn an_organisation_hears_of_the_portals_events_too() {
+fn an_organisation_is_notified_of_the_portals_events_too() {
     let options = |options: Value| json!({ "orgs": { "acme": { "event_options": options } } });
     let hook = |more: Value| {
         let mut option = json!({ "webhook": "http://hooks.test/" });
@@ -695,7 +695,7 @@ fn the_documented_rest_of_the_gateway_side_loads() {
 }
 
 #[test]
-fn mistakes_in_the_rest_are_named() {
+fn mistakes_in_other_settings_are_reported() {
     let errors = errors(json!({
         "apis": [{ "api_id": "a", "identity": [
             "keys", {}, { "header": "a b" }, { "header": "x", "source_address": true }, { "header": "x", "org": ["y"] },
@@ -712,10 +712,10 @@ fn mistakes_in_the_rest_are_named() {
     }));
     for expected in [
         "apis[0].identity[0]: \"keys\" is not one of key",
-        "apis[0].identity[1]: needs one of metadata, header, peer_certificate, source_address, or be key",
+        "apis[0].identity[1]: must be key, or have one of metadata, header, peer_certificate, source_address",
         "apis[0].identity[2].header: \"a b\" is not a header name",
-        "apis[0].identity[3]: needs one of",
-        "apis[0].identity[4].org: is of use with metadata only",
+        "apis[0].identity[3]: must be key, or have one of",
+        "apis[0].identity[4].org: works only with metadata",
         "apis[0].identity[5].peer_certificate: \"serial\" is not one of",
         "apis[0].identity[6]: expected a string or an object, found a number",
         "apis[0].server.eventHandlers[0].trigger: missing",
@@ -726,7 +726,7 @@ fn mistakes_in_the_rest_are_named() {
         "keys_from.url: \"keys\" is not an absolute http or https URL",
         "keys_from.interval_s: 0 is less than 1",
         "webhooks[0].events[0]: no event has this name",
-        "webhooks[1].name: \"w\" is the name of another webhook too",
+        "webhooks[1].name: \"w\" is already the name of another webhook",
         "webhooks[1].target_url: missing",
         "handler_meta.webhook: no webhook has the name \"v\"",
         "rate_limit_headers: \"some\" is not one of legacy, legacy_rates, ietf, both, none",
@@ -764,7 +764,7 @@ fn an_upstream_is_observed_by_a_switch_or_with_settings() {
 }
 
 #[test]
-fn a_cluster_that_is_needed_and_not_there_is_an_error_with_its_place_and_its_targets() {
+fn a_missing_cluster_is_an_error_with_its_path_and_its_targets() {
     let config = |callouts: Value| {
         json!({
             "apis": [{ "api_id": "a", "event_handlers": { "events": { "AuthFailure": [
@@ -806,7 +806,7 @@ fn a_cluster_that_is_needed_and_not_there_is_an_error_with_its_place_and_its_tar
         found(json!({ "clusters": { "nobody.test": "nowhere" } }), &all),
         ["warning: callouts.clusters[\"nobody.test\"]: nothing is sent to this host"]
     );
-    // Without a target, nothing is needed; and Envoy does not tell.
+    // Without a target, no cluster is needed; and Envoy does not tell.
     assert!(Config::load_in(b"{\"apis\": [{\"api_id\": \"a\"}]}", &|_| Some(false)).is_ok());
     assert!(Config::load_in(config(json!({})).to_string().as_bytes(), &|_| None).is_ok());
 }
@@ -855,12 +855,12 @@ fn rights_that_name_no_version_are_warnings() {
 }
 
 #[test]
-fn text_that_is_no_json_is_named_by_its_place_and_mistake() {
+fn invalid_json_is_reported_with_its_place_and_mistake() {
     for (text, said) in [
-        ("{\"apis\": [],}", "line 1, column 13: a comma is too many before this bracket"),
-        ("{\n\"apis\": []\n\"keys\": {}}", "line 3, column 1: a comma or a colon is missing before this"),
+        ("{\"apis\": [],}", "line 1, column 13: there is an extra comma before this bracket"),
+        ("{\n\"apis\": []\n\"keys\": {}}", "line 3, column 1: a comma or a colon is missing before this character"),
         ("{\"apis\": [", "the text ends too early"),
-        ("{'apis': []}", "line 1, column 2: texts stand in double quotes"),
+        ("{'apis': []}", "line 1, column 2: texts need double quotes"),
         ("{ // ours\n}", "JSON has no comments"),
         ("{\"apis\": yes}", "expected a text in double quotes"),
     ] {
@@ -871,6 +871,6 @@ fn text_that_is_no_json_is_named_by_its_place_and_mistake() {
     let twice = Config::load(br#"{"apis": [{"api_id": "a", "api_id": "b"}]}"#).err().unwrap_or_default();
     assert_eq!(
         twice.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["apis[0].api_id: stands twice in one object"]
+        ["apis[0].api_id: occurs twice in one object"]
     );
 }

@@ -1,4 +1,4 @@
-//! Requests to the endpoints that the filter answers itself.
+//! Handles requests to the admin endpoints.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::event::EventKind;
 use crate::host::{Host, Stream, StreamId};
 use crate::notify::{Incident, MessageOutcome, Scene};
 
-/// How long one AuthFailure tells of all wrong tokens.
+/// The period in which one AuthFailure reports all wrong tokens.
 const ADMIN_FAILURES_MS: u64 = 60_000;
 
 impl<C: Counters> Engine<C> {
@@ -59,7 +59,7 @@ impl<C: Counters> Engine<C> {
         endpoints::status(host, &endpoints::Shown { access, directory, notifications }, page, now)
     }
 
-    /// Answers a request whose body is complete, of `size` bytes, or too long.
+    /// Answers a request whose body is complete or too long; `size` is its length.
     pub(super) fn end_collecting(&mut self, host: &impl Host, stream: &impl Stream, size: usize) {
         self.exchanges.hold(stream.id(), Phase::Held);
         let body = if size <= MAX_BODY_BYTES { stream.request_body(size) } else { Vec::new() };

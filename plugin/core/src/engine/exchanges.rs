@@ -1,4 +1,4 @@
-//! What is remembered of the streams of one engine.
+//! The data that an engine keeps for each stream.
 
 use rustc_hash::FxHashMap;
 
@@ -12,52 +12,52 @@ use crate::observe::Watched;
 #[derive(Default)]
 pub(super) struct OpenStream {
     pub(super) phase: Phase,
-    /// What its response needs to know.
+    /// The data that the response needs.
     pub(super) followup: Option<Followup>,
-    /// The request's headers, where the response may be an event.
+    /// The request's headers, if the response may be an event.
     pub(super) headers: Headers,
 }
 
-/// How far a request is.
+/// The state of a request.
 #[derive(Default)]
 pub(super) enum Phase {
-    /// It went on, and its response has not come.
+    /// It went upstream, and its response has not come.
     #[default]
     Passing,
     /// Its response has come.
     Answered,
-    /// It was answered here, or the host did not take the answer: nothing behind its headers goes on.
+    /// The filter answered it, or the host did not take the answer. Nothing after its headers passes.
     Held,
-    /// An admin request that is answered when its body is whole.
+    /// An admin request that is answered when its body is complete.
     Collecting {
         since: UnixMillis,
-        /// Bytes of the body that the host keeps; `None` until it shows any.
+        /// The bytes of the body that the host holds; `None` until it shows any.
         size: Option<usize>,
     },
-    /// It is answered when a connection test ends.
+    /// An admin request that is answered when a connection test ends.
     AwaitsTest,
-    /// It waits for a store that counts it.
+    /// It waits for the store that counts it.
     AwaitsCharge {
         since: UnixMillis,
         headers: Headers,
-        /// What earlier passes of the request have left.
+        /// The data of earlier passes of the request.
         earlier: Option<Box<Pass>>,
     },
 }
 
 impl OpenStream {
-    /// The exchange that is watched, to which bodies and response headers are handed as they pass.
+    /// The watched exchange, which gets bodies and response headers as they pass.
     pub(super) fn watched(&mut self) -> Option<&mut Watched> {
         self.followup.as_mut()?.watched.as_deref_mut()
     }
 
-    /// What becomes of what follows the request's headers.
+    /// What the host does with the parts after the request's headers.
     pub(super) fn flow(&self) -> Flow {
         if matches!(self.phase, Phase::Passing | Phase::Answered) { Flow::Continue } else { Flow::Pause }
     }
 }
 
-/// By the host's numbers.
+/// The open streams by the host's ids.
 #[derive(Default)]
 pub(super) struct OpenStreams(FxHashMap<StreamId, OpenStream>);
 
@@ -70,24 +70,23 @@ impl OpenStreams {
         self.0.remove(&stream)
     }
 
-    /// Keeps what the response of a request that goes on needs.
+    /// Keeps the data that the response of an admitted request needs.
     pub(super) fn remember(&mut self, stream: StreamId, followup: Followup, headers: Headers) {
         let headers = if followup.observed.is_some() { headers } else { Headers::default() };
         self.0.insert(stream, OpenStream { phase: Phase::Passing, followup: Some(followup), headers });
     }
 
-    /// Lets nothing of a request go on.
+    /// Holds a request, so that nothing of it passes.
     pub(super) fn hold(&mut self, stream: StreamId, phase: Phase) -> Flow {
         self.0.entry(stream).or_default().phase = phase;
         Flow::Pause
     }
 
-    /// The streams in a phase.
+    /// The streams in a certain phase.
     pub(super) fn find(&self, is_wanted: impl Fn(&Phase) -> bool) -> Vec<StreamId> {
         self.0.iter().filter(|(_, exchange)| is_wanted(&exchange.phase)).map(|(stream, _)| *stream).collect()
     }
 
-    /// Whether there are any.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

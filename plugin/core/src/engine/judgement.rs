@@ -8,15 +8,15 @@ use crate::access::{
 use crate::host::StoreError;
 use crate::notify::Incident;
 
-/// What became of a request, before anyone is notified.
+/// The result for a request, before anyone is notified.
 pub(super) struct Judgement {
     pub(super) outcome: RequestOutcome,
     pub(super) charged: Charged,
-    /// The counters that this pass was counted on, by scope and number.
+    /// The counters that this pass counted on, by scope and number.
     pub(super) counted: CountedOn,
 }
 
-/// Where a request is.
+/// The API of a request, with its organisation.
 pub(super) struct Placed<'e> {
     pub(super) access: &'e Access,
     pub(super) api: &'e Api,
@@ -29,7 +29,7 @@ impl Judgement {
         Judgement { outcome, charged: Charged::default(), counted: CountedOn::new() }
     }
 
-    /// Pending where the store that counts answers later.
+    /// Pending if the store of counters answers later.
     pub(super) fn count(
         charge: &mut dyn FnMut(&Charge<'_>) -> Poll<ChargeResult>,
         place: &Placed<'_>,
@@ -59,14 +59,14 @@ impl Judgement {
         Judgement::of(RequestOutcome::CounterUnavailable)
     }
 
-    /// Whether the request goes on, and no one is notified.
+    /// True if the request passes and no one is notified.
     pub(super) fn is_quiet(&self) -> bool {
         self.outcome == RequestOutcome::Admitted
             && self.charged.crossings.is_empty()
             && self.charged.renewals.is_empty()
     }
 
-    /// Everything that someone may have to be notified of.
+    /// All incidents that someone may have to be notified of.
     #[cold]
     #[inline(never)]
     pub(super) fn incidents(&self, api: &Api) -> Vec<Incident> {

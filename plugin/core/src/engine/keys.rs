@@ -1,8 +1,8 @@
-//! Sessions that are fetched: one JSON object of them, looked at every so often.
+//! Fetched sessions: one JSON object of them, fetched at intervals.
 //!
-//! One VM fetches, takes the answer apart and puts it into shared data in chunks, and all others read it there: a VM
-//! that starts finds it at once. All of this happens a piece at a time, in ticks, so that requests wait for a
-//! millisecond or two at most. Only a whole answer that is good in every part takes the place of the former one.
+//! One VM fetches the document, splits it, and puts it into shared data in chunks. All other VMs read it there, so a VM
+//! that starts finds it at once. This work is done in small steps, in ticks, so that requests wait for one or two
+//! milliseconds at most. A new document replaces the former one only if it is complete and valid.
 
 mod members;
 mod shelf;
@@ -18,7 +18,7 @@ use crate::host::{Callout, CalloutId, CalloutRefused, CalloutReply, Fetch, Gauge
 use members::Members;
 use shelf::{Head, Shelf};
 
-/// Where what was fetched by such a setting is put.
+/// The shelf for the documents of this setting.
 fn shelf_of(from: &KeysFrom) -> Shelf {
     let Target { scheme, authority, path_and_query, cluster, .. } = &from.target;
     let most = from.max_bytes.to_string();
@@ -27,45 +27,46 @@ fn shelf_of(from: &KeysFrom) -> Shelf {
     Shelf::new(&parts)
 }
 
-/// Sessions that are read in one piece. One takes 10 to 20 µs in wasm.
+/// The sessions that are read in one step. One takes 10 to 20 µs in wasm.
 const SESSIONS_A_PIECE: usize = 50;
 
-/// Keys of a document that the log names where something closes them.
+/// The number of closed keys of a document that the log names.
 const REPORTED_KEYS: u64 = 20;
 
-/// Bytes at which a chunk is full; about as many sessions.
+/// The bytes at which a chunk is full. About as many bytes of sessions are copied at once.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// From one tick to the next while sessions are being read.
+/// The interval of ticks while sessions are read.
 pub const LOADING_TICK_MS: u64 = 2;
 
-/// Pieces of work in one tick of a VM that serves no requests.
+/// The steps in one tick of a VM that serves no requests.
 const PIECES_WHEN_IDLE: usize = 8;
 
-/// The time for one look.
+/// The time-out of one fetch.
 const TIMEOUT_MS: u64 = 30_000;
 
-/// How long after that its reply may come.
+/// How long a reply may be late after the time-out.
 const REPLY_PATIENCE_MS: u64 = 5000;
 
-/// The next look after one that failed, doubled for each further one, to the interval or a minute.
+/// The delay before the next fetch after a failure. It doubles for each further failure, up to the interval or a
+/// minute.
 const RETRY_MS: u64 = 2000;
 const MAX_RETRY_MS: u64 = 60_000;
 
-/// How long a VM that could not use a document leaves the fetching to others, whose configuration may be another.
+/// How long a VM that could not use a document leaves fetching to others, which may have another configuration.
 const REST_MS: u64 = 10_000;
 
-/// A VM serves requests that had one less than this ago.
+/// A VM counts as serving if its last request came less than this ago.
 const SERVING_MS: u64 = 10_000;
 
-// What can fail at every look.
+// An operation that can fail at every tick.
 const SHELF: &str = "keys_from: what others have fetched";
 const LEASE: &str = "keys_from: the lease";
 
-/// Looks for sessions, for one VM.
+/// Fetches sessions, for one VM.
 pub struct KeyFetcher {
     from: KeysFrom,
-    /// What its cluster is needed for.
+    /// The settings and targets that need its cluster.
     used: Option<ClusterUse>,
     session_maker: SessionMaker,
     unknown: UnknownClusters,
@@ -73,58 +74,58 @@ pub struct KeyFetcher {
     shelf: Shelf,
     last_request: Option<UnixMillis>,
     due: UnixMillis,
-    /// Until then it does not fetch.
+    /// It does not fetch before this time.
     rests_until: UnixMillis,
-    /// Looks that failed since one did not.
+    /// The number of failed fetches since the last success.
     failures: u32,
     in_flight: Option<(CalloutId, UnixMillis)>,
     /// The document whose sessions are in use.
     generation: u64,
-    /// A document that is of no use here.
+    /// A document that this VM cannot use.
     bad_edition: Option<u64>,
     work: Work,
     troubles: Troubles,
 }
 
-/// What is to be done a piece at a time.
+/// The work that is done in steps.
 enum Work {
     Nothing,
-    /// An answer is read and put onto the shelf.
+    /// Reads an answer and puts it onto the shelf.
     Publish {
         head: Head,
         text: Members,
         chunk: String,
         draft: Draft,
     },
-    /// What another VM has put there is read.
+    /// Reads a document that another VM has put there.
     Follow {
         head: Head,
         next: u32,
         draft: Draft,
     },
-    /// Former sessions go.
+    /// Drops former sessions.
     Drop(Sessions),
 }
 
-/// Sessions of a document that is being read.
+/// The sessions of a document that is being read.
 #[derive(Default)]
 struct Draft {
     sessions: Sessions,
     shared: Shared,
-    /// Keys that are closed, for every API or for some, by something in their session that is not honoured.
+    /// The number of keys that are closed, for all APIs or for some, by a field that is not honoured.
     closed: u64,
-    /// Says so of the first of them in the log.
+    /// True if the log names the first of these keys.
     reports: bool,
 }
 
-/// What a step of work came to.
+/// The result of a step.
 enum Step {
     More,
     Done(u64, Draft),
 }
 
 impl KeyFetcher {
-    /// For the VM of that number. `used`: what needs the cluster.
+    /// Made for the VM with this number. `used` is the use of the cluster.
     pub(super) fn new(
         from: KeysFrom,
         session_maker: SessionMaker,
@@ -151,17 +152,17 @@ impl KeyFetcher {
         }
     }
 
-    /// A request is being served: another VM should fetch.
+    /// Called when a request is served: another VM should fetch.
     pub fn on_request(&mut self, now: UnixMillis) {
         self.last_request = Some(now);
     }
 
-    /// Whether there is work for which ticks should come faster.
+    /// True if there is work that needs faster ticks.
     pub fn is_busy(&self) -> bool {
         !matches!(self.work, Work::Nothing)
     }
 
-    /// Does a piece of work, or looks for some. `true`: other sessions are in use now.
+    /// Does a step of work, or starts some. `true` means that the sessions in use have changed.
     pub fn on_tick(&mut self, host: &impl Host, directory: &mut Directory, now: UnixMillis) -> bool {
         if !self.is_busy() {
             self.look_around(host, now);
@@ -169,7 +170,7 @@ impl KeyFetcher {
         }
         let pieces = if self.is_serving(now) { 1 } else { PIECES_WHEN_IDLE };
         if matches!(self.work, Work::Publish { .. }) && !self.leads(host, now) {
-            // Whoever has the lease now publishes.
+            // The VM that has the lease now publishes.
             self.work = Work::Nothing;
             return false;
         }
@@ -196,7 +197,7 @@ impl KeyFetcher {
         self.last_request.is_some_and(|last| now.since(last) < SERVING_MS)
     }
 
-    /// Follows what others have put onto the shelf, or fetches for them.
+    /// Reads a new document from the shelf, or fetches one for all VMs.
     fn look_around(&mut self, host: &impl Host, now: UnixMillis) {
         let head = match self.shelf.head(host) {
             Ok(head) => head,
@@ -210,11 +211,11 @@ impl KeyFetcher {
         if now < self.rests_until && self.rests_until.since(now) <= REST_MS || !self.leads(host, now) {
             return;
         }
-        // A clock that was set back must not put the next look off for longer than the interval.
+        // If the clock was set back, the next fetch must not be later than the interval.
         let is_due = self.due <= now || self.due.since(now) > self.from.interval_ms.max(MAX_RETRY_MS);
         if self.in_flight.is_some_and(|(_, began)| now.since(began) > TIMEOUT_MS.saturating_add(REPLY_PATIENCE_MS)) {
             self.in_flight = None;
-            return self.fail(host, "the proxy never said what became of the request", now);
+            return self.fail(host, "the proxy never reported the result of the request", now);
         }
         if is_due && self.in_flight.is_none() {
             self.fetch(host, &head.etag, now);
@@ -223,7 +224,7 @@ impl KeyFetcher {
 
     /// Takes or renews the lease.
     fn leads(&mut self, host: &impl Host, now: UnixMillis) -> bool {
-        // Work that has begun is finished, requests or not.
+        // Work that has begun is finished, even while requests are served.
         let is_serving = self.is_serving(now) && !self.is_busy();
         match self.shelf.lead(host, self.vm, is_serving, now) {
             Ok(leads) => {
@@ -237,7 +238,7 @@ impl KeyFetcher {
         }
     }
 
-    /// Leaves the fetching to others for a while.
+    /// Leaves fetching to other VMs for a while.
     fn rest(&mut self, host: &impl Host, now: UnixMillis) {
         self.rests_until = now.plus(REST_MS);
         if let Err(error) = self.shelf.give_up(host, self.vm) {
@@ -274,7 +275,7 @@ impl KeyFetcher {
         }
     }
 
-    /// Takes a reply; `false` where it is not to a look of this fetcher's.
+    /// Takes a reply; `false` if it belongs to another component.
     pub fn on_reply(&mut self, host: &impl Host, id: CalloutId, reply: &CalloutReply, now: UnixMillis) -> bool {
         if self.in_flight.is_none_or(|(fetched, _)| fetched != id) {
             return false;
@@ -282,7 +283,7 @@ impl KeyFetcher {
         self.in_flight = None;
         match reply.status {
             Some(304) => self.unchanged(host),
-            // What another VM has put onto the shelf meanwhile is newer than this.
+            // A document that another VM has put onto the shelf meanwhile is newer than this one.
             Some(200) if self.is_busy() => {}
             Some(200) => match host.reply_body(self.from.max_bytes) {
                 Ok(body) => self.publish(host, body, now),
@@ -299,7 +300,7 @@ impl KeyFetcher {
         host.count(Metric::KeysFetched(Fetch::Unchanged));
     }
 
-    /// Begins to take an answer apart, unless it is the same as the last.
+    /// Starts to read an answer, unless it is the same as the last one.
     fn publish(&mut self, host: &impl Host, body: Vec<u8>, now: UnixMillis) {
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
@@ -319,7 +320,7 @@ impl KeyFetcher {
         self.work = Work::Publish { head, text: Members::new(body), chunk: String::new(), draft };
     }
 
-    /// Does a piece of the work; what is left of it stands in `self.work`.
+    /// Does one step of the work. The rest of the work stays in `self.work`.
     fn step(&mut self, host: &impl Host, directory: &mut Directory, work: Work) -> Result<Step, String> {
         match work {
             Work::Publish { mut head, mut text, mut chunk, mut draft } => {
@@ -330,7 +331,7 @@ impl KeyFetcher {
                         draft.add((&self.session_maker, directory), &name, session)?;
                         let separator = if chunk.is_empty() { '{' } else { ',' };
                         let session = std::str::from_utf8(session).map_err(|_| "not UTF-8")?;
-                        // Writing to a string has no way to fail.
+                        // Writing to a string cannot fail.
                         let _ = write!(chunk, "{separator}{}:{session}", serde_json::Value::from(name));
                     }
                     if chunk.len() >= CHUNK_BYTES || is_last && !chunk.is_empty() {
@@ -340,7 +341,7 @@ impl KeyFetcher {
                         head.chunks = head.chunks.saturating_add(1);
                     }
                     if is_last {
-                        // Where another VM was quicker, that is followed next.
+                        // If another VM was faster, its document is read next.
                         return match self.shelf.show(host, &head) {
                             Ok(true) => Ok(Step::Done(head.generation, draft)),
                             Ok(false) => Ok(Step::More),
@@ -356,7 +357,8 @@ impl KeyFetcher {
                 }
                 let chunk = self.shelf.chunk(host, &head, next).map_err(|error| error.to_string())?;
                 let Some(chunk) = chunk else {
-                    // A newer document is being written over this one; or it is not whole, and is to be fetched anew.
+                    // A newer document is being written over this one; or this one is incomplete and must be fetched
+                    // again.
                     return match self.shelf.report_damage(host, &head) {
                         Ok(()) => Ok(Step::More),
                         Err(error) => Err(error.to_string()),
@@ -396,7 +398,7 @@ impl KeyFetcher {
 
     fn fail(&mut self, host: &impl Host, why: &str, now: UnixMillis) {
         let host_name = &self.from.target.authority;
-        log::error!("keys_from: {host_name}: {why}; the sessions that were in use stay so");
+        log::error!("keys_from: {host_name}: {why}; the former sessions stay in use");
         self.back_off(host, now);
     }
 
@@ -426,9 +428,9 @@ impl Draft {
     ) -> Result<(), String> {
         let hash = KeyHash::from_config(name).filter(|_| !name.is_empty() && !is_identity(name));
         let Some(hash) = hash else {
-            // No request finds it. Neither form can be a key, so that it may be shown.
+            // No request finds this entry. Neither form can be a key, so it may be shown.
             let name = if name.is_empty() { "an empty name" } else { name };
-            self.close(name, "it is no key: neither a raw one nor \"sha256:\" and 64 hex digits");
+            self.close(name, "it is not a key: neither a raw key nor \"sha256:\" and 64 hex digits");
             return Ok(());
         };
         if !session.starts_with(b"{") {
@@ -441,7 +443,7 @@ impl Draft {
             self.close(&hash.fingerprint(), &closings.join(", "));
         }
         if !self.sessions.add(session) {
-            return Err(format!("{}: the same key twice", hash.fingerprint()));
+            return Err(format!("{}: the same key occurs twice", hash.fingerprint()));
         }
         Ok(())
     }
@@ -449,7 +451,7 @@ impl Draft {
     fn close(&mut self, name: &str, why: &str) {
         self.closed = self.closed.saturating_add(1);
         if self.reports && self.closed <= REPORTED_KEYS {
-            log::warn!("keys_from: {name} is closed by what is not honoured: {why}");
+            log::warn!("keys_from: {name} is closed: {why}");
         }
     }
 }

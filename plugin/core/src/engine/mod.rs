@@ -1,4 +1,4 @@
-//! One method for each callback of the host: this is the filter, but for the hostcalls.
+//! The engine: one method for each callback of the host. This is the filter without the hostcalls.
 //!
 //! ```text
 //! on_request_headers   → request → route → identity → session → counters ─┬→ Continue | answer
@@ -42,7 +42,7 @@ pub struct Engine<C = LocalCounters> {
     directory: Directory,
     observation: Observation,
     notifications: Notifications,
-    /// The admin endpoints, and the place where a wrong token is an AuthFailure.
+    /// The admin endpoints, and the API that stands for them in the AuthFailure of a wrong token.
     admin: Option<(Admin, Api)>,
     http_cluster: String,
     /// The targets of named webhooks.
@@ -55,43 +55,44 @@ pub struct Engine<C = LocalCounters> {
     compiled_urls: CompiledUrls,
     upstreams: Upstreams,
     tests: ConnectionTests,
-    /// What is remembered of streams.
+    /// The data of streams.
     exchanges: OpenStreams,
-    /// Of the exchanges that are watched.
+    /// The memory for bodies of watched exchanges.
     bodies: BodyPool,
     /// Answers for streams that wait for them.
     answers: Vec<(StreamId, Answer)>,
-    /// The property that holds a [`Pass`](crate::access::Pass): each placement has its own.
+    /// The property that contains a [`Pass`](crate::access::Pass). Each placement has its own.
     pass_property: String,
-    /// The stream before this one was cut off, and left a `Pass`.
+    /// True if the stream before this one was cut off and left a `Pass`.
     was_cut_off: bool,
     last_tick: UnixMillis,
     tick_ms: u64,
 }
 
 impl Engine {
-    /// Makes ready for requests that are counted in this process. `salt` makes event ids differ from those of other
-    /// processes that start at the same moment. The engines of a VM share the memory for watched `bodies`.
+    /// Makes an engine whose requests are counted in this process. `salt` makes its event ids different from those of
+    /// other processes that start at the same moment. The engines of a VM share the memory for watched `bodies`.
     ///
-    /// This cannot fail: a VM that refused what the others took would let requests pass unchecked on its worker.
+    /// This cannot fail: if a VM refused a configuration that the others accepted, its worker would pass requests
+    /// unchecked.
     pub fn new(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64) -> Self {
         Engine::with_counters(config, host, bodies, salt, LocalCounters)
     }
 }
 
 impl<C: Counters> Engine<C> {
-    /// The same with another store of counters.
+    /// As [`Engine::new`], with another store of counters.
     pub fn with_counters(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64, counters: C) -> Self {
         let now = host.now_or_epoch();
         if !now.is_of_a_clock() {
             log::error!(
-                "the host's clock says {}: until it is right, keys with `expires` are refused, and a rate, a quota, a \
-                 cool-down or the wait for another attempt may have no end",
+                "the host's clock says {}: until it is corrected, keys with `expires` are refused, and rates, quotas, \
+                 cool-downs and delays between attempts may never end",
                 now.to_rfc3339()
             );
         }
         let vm = lease::register_vm(host).unwrap_or_else(|error| {
-            log::error!("this VM has no number of its own, and takes one from the clock: {error}");
+            log::error!("this VM got no number, and takes one from the clock: {error}");
             salt
         });
         let Config {
@@ -140,7 +141,7 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// Request headers: route, identity, session, counters, and the events of all that. `is_end`: no body follows.
+    /// Request headers: route, identity, session, counters, and their events. `is_end` means that no body follows.
     pub fn on_request_headers(&mut self, host: &impl Host, stream: &impl Stream, is_end: bool) -> Flow {
         let (Ok(headers), Ok(now)) = (stream.request_headers(), host.now()) else {
             return self.refuse_unseen(stream);
@@ -178,7 +179,7 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// A piece of the request's body; of a paused stream all of it so far, of `size` bytes.
+    /// A part of the request's body, of `size` bytes. For a paused stream it is the whole body so far.
     pub fn on_request_body(&mut self, host: &impl Host, stream: &impl Stream, size: usize, is_end: bool) -> Flow {
         let Some(exchange) = self.exchanges.get(stream.id()) else { return Flow::Continue };
         if let Phase::Collecting { size: seen, .. } = &mut exchange.phase {
@@ -204,12 +205,12 @@ impl<C: Counters> Engine<C> {
         flow
     }
 
-    /// The stream is gone.
+    /// The stream has ended.
     pub fn on_delete(&mut self, stream: &impl Stream) {
         let Some(OpenStream { phase, followup, .. }) = self.exchanges.remove(stream.id()) else { return };
         match (phase, followup) {
             (Phase::AwaitsCharge { .. }, _) => self.counters.forget(stream.id()),
-            // No response came: another pass of the same request may follow at once, or never.
+            // No response came. Another pass of the same request may follow at once, or never.
             (Phase::Passing, Some(followup)) => {
                 self.was_cut_off = true;
                 if let Some(pass) = followup.into_pass() {
@@ -246,12 +247,12 @@ impl<C: Counters> Engine<C> {
         self.dispatcher.on_wake(host, &self.notifications, host.now_or_epoch());
     }
 
-    /// A callout ended.
+    /// A callout has ended.
     pub fn on_callout_reply(&mut self, host: &impl Host, streams: &impl Streams, id: CalloutId, reply: &CalloutReply) {
         let now = host.now_or_epoch();
         let is_of_store = self.counters.on_callout_reply(host, id, reply, now);
         if is_of_store || self.keys.as_mut().is_some_and(|keys| keys.on_reply(host, id, reply, now)) {
-            // It is dealt with.
+            // The key fetcher took the reply.
         } else if let Some(answer) = self.tests.on_reply(host, id, reply, now) {
             self.answers.push(answer);
         } else {
@@ -262,14 +263,14 @@ impl<C: Counters> Engine<C> {
         self.answer_waiting(host, streams, now);
     }
 
-    /// The configuration goes, or the process ends.
+    /// The configuration is removed, or the process ends.
     pub fn on_shutdown(&mut self, host: &impl Host) {
         self.dispatcher.on_shutdown(host, &self.notifications);
         host.flush();
     }
 
-    /// Takes a step in loading keys. `true`: this tick was for that alone, since such ticks come much faster than what
-    /// else is to be done needs.
+    /// Does a step of loading keys. `true` means that this tick was only for that, because such ticks come much faster
+    /// than other work needs.
     fn loads_keys(&mut self, host: &impl Host, now: UnixMillis) -> bool {
         let Some(keys) = &mut self.keys else { return false };
         let was_busy = keys.is_busy();
@@ -288,25 +289,25 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// What cannot be looked at is not let through.
+    /// Refuses a request whose headers or time the host does not give.
     fn refuse_unseen(&mut self, stream: &impl Stream) -> Flow {
         stream.answer(&Answer::unseen());
         self.exchanges.hold(stream.id(), Phase::Held)
     }
 }
 
-/// Enters a configuration among those before it.
+/// Adds the configuration to those before it.
 fn begin(host: &impl Host, id: ConfigId, now: UnixMillis) -> Placement {
     let scope = PluginScope::of(|path| host.property(path));
     let began = succession::begin(host, scope, id, now).map_err(|error| {
-        log::error!("what a former configuration holds is not taken over: {error}");
+        log::error!("messages of a former configuration are not taken over: {error}");
     });
     let (line, is_new) = began.map_or((Line(id.0), true), |began| (began.line, began.is_new));
-    // A VM that takes the place of another, perhaps while its listener is drained, makes its configuration no later.
+    // A VM may replace another one while its listener is drained. This does not make its configuration the latest.
     let begun = if is_new { disabled::begin(host, id) } else { Ok(false) };
     let forgotten = begun.and_then(|is_another| if is_another { clusters::forget(host) } else { Ok(()) });
     if let Err(error) = forgotten {
-        log::error!("targets that were disabled before may stay so: {error}");
+        log::error!("targets that were disabled before may stay disabled: {error}");
     }
     Placement { id, scope, line }
 }

@@ -1,4 +1,4 @@
-//! What receivers would get of an event: messages that are written and not sent, without a host.
+//! Shows the messages that receivers would get for an event: messages are written but not sent, without a host.
 
 mod sample;
 
@@ -14,7 +14,7 @@ use crate::notify::handler::Handler;
 use crate::notify::message;
 use crate::observe::ShapeError;
 
-/// A configuration whose messages are written and not sent.
+/// A configuration whose messages are written but not sent.
 pub struct Preview {
     config: Config,
 }
@@ -22,44 +22,45 @@ pub struct Preview {
 /// An event to preview.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Its name: `TriggerExceeded`, `key_event.add`.
+    /// The event's name, such as `TriggerExceeded` or `key_event.add`.
     pub event: String,
-    /// Values of its fields by their names in templates, such as `Meta.Key` or `data.key_id`. The others are samples.
+    /// Values of fields by their names in templates, such as `Meta.Key` or `data.key_id`. The other fields have sample
+    /// values.
     pub fields: Vec<(String, String)>,
-    /// The handler's name, or the label in the brackets at the name's end; by default every handler of the event.
+    /// The handler's name, or the label in the brackets at its end. By default all handlers of the event.
     pub handler: Option<String>,
 }
 
-/// What a handler does with an event.
+/// The result of an event at one handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Previewed {
     /// The handler's name.
     pub handler: String,
-    /// What it does.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What a handler does with an event.
+/// The result of an event at one handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It sends a request.
+    /// The handler sends this request.
     Request(Request),
-    /// It writes to the proxy's log.
+    /// The handler writes a line to the proxy's log.
     Log,
-    /// The event has no recipient for it.
+    /// The event names no recipient for the handler.
     NoRecipient,
-    /// The message cannot be written.
+    /// The message cannot be made.
     Failed(ContentError),
 }
 
 /// The request of a message's first attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The Envoy cluster that carries it.
+    /// The Envoy cluster that sends it.
     pub cluster: String,
-    /// With the pseudo-headers.
+    /// The headers, including the pseudo-headers.
     pub headers: Vec<(String, String)>,
-    /// UTF-8, unless a template writes something else.
+    /// The body, in UTF-8 unless a template writes something else.
     pub body: Vec<u8>,
 }
 
@@ -75,47 +76,47 @@ pub struct NamedTarget {
 /// Why there is no preview.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PreviewError {
-    /// There is no such event.
+    /// The event does not exist.
     #[error("there is no event {name:?}{hint}")]
     UnknownEvent {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The nearest known name, in brackets.
+        /// The closest known name, in brackets.
         hint: String,
     },
-    /// There is no such field.
+    /// The field does not exist.
     #[error("the event has no field {name:?}{hint}")]
     UnknownField {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The nearest known name, in brackets.
+        /// The closest known name, in brackets.
         hint: String,
     },
-    /// A value is not of its field's type.
+    /// A value does not have its field's type.
     #[error("{field} must be {expected}")]
     WrongValue {
-        /// The field.
+        /// The name of the field.
         field: String,
-        /// What it must be.
+        /// The type that it needs.
         expected: &'static str,
     },
-    /// The payload is not that of the event.
+    /// The payload does not fit the event.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Payload(Vec<ShapeError>),
-    /// There is no such handler.
+    /// The handler does not exist.
     #[error("no handler has the name {name:?}; there are {}", known.join(", "))]
     UnknownHandler {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// Those that there are.
+        /// The names of all handlers.
         known: Vec<String>,
     },
-    /// There is no such webhook.
+    /// The webhook does not exist.
     #[error("no webhook has the name {name:?}; {}", of_webhooks(known))]
     UnknownWebhook {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// Those that there are.
+        /// The names of all webhooks.
         known: Vec<String>,
     },
 }
@@ -128,7 +129,8 @@ fn of_webhooks(known: &[String]) -> String {
 }
 
 impl Preview {
-    /// From what a proxy hands to the plugin: JSON text, or a serialized `google.protobuf.Struct`.
+    /// Loads the configuration in the form that a proxy passes to the plugin: JSON text, or a serialized
+    /// `google.protobuf.Struct`.
     ///
     /// # Errors
     /// All errors of the configuration.
@@ -139,7 +141,7 @@ impl Preview {
     /// The target of an entry of `webhooks`.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// No entry has this name.
     pub fn webhook(&self, name: &str) -> Result<NamedTarget, PreviewError> {
         let target = self.config.named.get(name).ok_or_else(|| PreviewError::UnknownWebhook {
             name: name.to_owned(),
@@ -149,10 +151,10 @@ impl Preview {
         Ok(NamedTarget { url: format!("{}://{authority}{path_and_query}", scheme.as_str()), cluster: cluster.clone() })
     }
 
-    /// What each handler of an event does with it `now`.
+    /// The result at each handler of an event at `now`.
     ///
     /// # Errors
-    /// When the event, a field or the handler does not exist.
+    /// The event, a field or the handler does not exist.
     pub fn messages(&self, wanted: &Wanted, now: UnixMillis) -> Result<Vec<Previewed>, PreviewError> {
         let name = wanted.event.split_once('.').map_or(wanted.event.as_str(), |(name, _)| name);
         let kind = EventKind::from_name(name).ok_or_else(|| PreviewError::UnknownEvent {
@@ -183,7 +185,7 @@ impl Preview {
         }
     }
 
-    /// The handlers of an event, or the one that is named, whatever its events are.
+    /// The handlers of an event, or the named handler, whatever its events are.
     fn handlers(&self, kind: EventKind, name: Option<&str>) -> Result<Vec<&Handler>, PreviewError> {
         let Some(name) = name else { return Ok(self.handlers_of(kind)) };
         let label = format!("[{name}]");
@@ -208,7 +210,7 @@ impl Preview {
         found
     }
 
-    /// An API whose events reach the handler; else the first API.
+    /// An API whose events reach the handler, else the first API.
     fn api_of(&self, handler: &Handler, kind: EventKind) -> Option<&Api> {
         let reaches = |api: &&Api| {
             let mut handlers =

@@ -15,22 +15,22 @@ use crate::host::{HeaderChange, Host, StreamId};
 use crate::notify::Scene;
 use crate::observe::{BodyPool, Rules, Watched};
 
-/// What is to be done with a request.
+/// The decision on a request.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It goes on, changed.
+    /// The request continues, with changes.
     Continue {
         changes: Vec<HeaderChange>,
-        /// What is to be remembered for its response.
+        /// The data that its response needs.
         followup: Option<Followup>,
     },
-    /// It ends here.
+    /// The filter answers it now.
     Refuse(Answer),
-    /// It ends here, when its body has come.
+    /// The filter answers it when its body is complete.
     Collect,
-    /// It ends here, when a connection test has an answer.
+    /// The filter answers it when a connection test ends.
     AwaitTest,
-    /// It is decided when the store of counters answers; with what earlier passes of it have left.
+    /// It is decided when the store of counters answers. The data of its earlier passes, if any.
     AwaitCharge(Option<Box<Pass>>),
 }
 
@@ -38,7 +38,7 @@ impl Decision {
     pub(super) const UNTOUCHED: Decision = Decision::Continue { changes: Vec::new(), followup: None };
 }
 
-/// A request in its second run, which waited for its charge.
+/// A request that has waited for its charge and is decided again.
 pub(super) struct Waited {
     pub(super) charged: ChargeResult,
     pub(super) earlier: Option<Box<Pass>>,
@@ -55,7 +55,7 @@ impl<C: Counters> Engine<C> {
         self.judge_again(host, stream, request, now, None)
     }
 
-    /// Decides on a request that has waited for its charge as on one that comes: all but the charge is looked at again.
+    /// Decides on a request that has waited for its charge. Everything except the charge is checked again.
     pub(super) fn judge_again(
         &mut self,
         host: &impl Host,
@@ -121,7 +121,7 @@ impl<C: Counters> Engine<C> {
                 }
             }
         };
-        // What has passed before is counted as admitted already.
+        // A request that passed before was already counted as admitted.
         if earlier.is_none() || verdict.outcome != RequestOutcome::Admitted {
             host.count(verdict.outcome.metric());
         }
@@ -147,7 +147,7 @@ impl<C: Counters> Engine<C> {
         Decision::Continue { changes, followup: followup.is_needed().then_some(followup) }
     }
 
-    /// What an earlier pass of the request through this filter has left, if there was one.
+    /// The data that an earlier pass of the request through this filter has left, if any.
     fn earlier_pass(&mut self, request: &Request<'_>) -> Option<Box<Pass>> {
         if !std::mem::take(&mut self.was_cut_off) && !pass::says_so(request) {
             return None;
@@ -155,7 +155,7 @@ impl<C: Counters> Engine<C> {
         (request.property)(&self.pass_property).and_then(|bytes| Pass::decode(&bytes)).map(Box::new)
     }
 
-    /// A request that belongs to no API: it passes without being counted, or is refused.
+    /// Handles a request that belongs to no API: it passes without being counted, or is refused.
     #[cold]
     #[inline(never)]
     fn without_api(
@@ -174,7 +174,7 @@ impl<C: Counters> Engine<C> {
     }
 }
 
-/// The answer to a request that does not go on; `None` where it does.
+/// The answer to a request that does not continue; `None` if it does.
 #[cold]
 #[inline(never)]
 fn refusal(access: &Access, api: &Api, verdict: &Judgement, request: &Request<'_>, now: UnixMillis) -> Option<Answer> {
@@ -196,7 +196,7 @@ fn watch(
     Watched::begin(index, rules, request, readings, bodies).map(Box::new)
 }
 
-/// What is changed in a request that goes on; `stripped`: the API whose key does not.
+/// The changes of a request that continues. `stripped` is the API whose key is removed.
 fn changes(
     access: &Access,
     stripped: Option<&Api>,
@@ -207,7 +207,7 @@ fn changes(
     let mut changes = stripped.map(|api| api.key_location.strip(request)).unwrap_or_default();
     match version {
         Some(Versioned { versioning, chosen, .. }) => versioning.change(request, chosen, &mut changes),
-        // Routes must not take a client's word for what the filter says elsewhere.
+        // A client must not be able to set the header that the routes trust.
         None if access.routes.has_versions() => request.remove_all(ROUTE_HEADER, &mut changes),
         None => {}
     }

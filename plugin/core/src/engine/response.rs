@@ -1,4 +1,4 @@
-//! What a response needs to know of its request, and what it says.
+//! Handles responses, with the data that their requests have left.
 
 use super::Engine;
 use super::exchanges::Phase;
@@ -8,26 +8,26 @@ use crate::host::{Headers, Host, Stream, StreamId};
 use crate::notify::{Incident, Scene};
 use crate::observe::{UpstreamVerdict, Watched, upstream};
 
-/// What a response needs to know of its request.
+/// The data of a request that its response needs.
 #[derive(Debug)]
 pub(super) struct Followup {
     /// The limits that the response shows.
     pub(super) usages: Usages,
-    /// For the next pass of the same request.
+    /// The data for the next pass of the same request.
     pub(super) passing: Passing,
-    /// The header that says whether the response may be an event.
+    /// The header that shows whether the response may be an event.
     pub(super) observed: Option<StatusHeader>,
-    /// An exchange that may be a management event.
+    /// A watched exchange, which may be a management event.
     pub(super) watched: Option<Box<Watched>>,
 }
 
 impl Followup {
-    /// What the property of the stream is to hold for the next pass of the request.
+    /// The value of the stream's property for the next pass of the request.
     pub(super) fn into_pass(self) -> Option<Vec<u8>> {
         self.passing.into_pass(&self.usages).encode()
     }
 
-    /// Whether there is anything to be remembered.
+    /// True if there is any data to keep.
     pub(super) fn is_needed(&self) -> bool {
         let Passing { earlier, key, version, .. } = &self.passing;
         let passes_on = !self.usages.is_empty() || key.is_some() || earlier.is_some() || version.is_some();
@@ -35,7 +35,7 @@ impl Followup {
     }
 }
 
-/// The header of a response that says how the request ended.
+/// The header of a response that shows how the request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StatusHeader {
     /// `:status`
@@ -53,7 +53,6 @@ impl StatusHeader {
         Some(if request.is_grpc() { StatusHeader::Grpc } else { StatusHeader::Http })
     }
 
-    /// Its name.
     fn name(self) -> &'static str {
         match self {
             StatusHeader::Http => ":status",
@@ -61,7 +60,8 @@ impl StatusHeader {
         }
     }
 
-    /// The status that its value stands for, as Envoy itself translates them: to gRPC its own answers are 200.
+    /// The HTTP status for its value, by Envoy's own translation. For gRPC clients, Envoy's own answers have the status
+    /// 200.
     fn status(self, value: u16) -> u16 {
         match (self, value) {
             (StatusHeader::Http, status) => status,
@@ -75,8 +75,8 @@ impl StatusHeader {
 }
 
 impl<C: Counters> Engine<C> {
-    /// Response headers: shows the limits that the request was counted on, and looks at what others say of it. `is_end`:
-    /// no body follows.
+    /// Response headers: shows the limits that the request was counted on, and observes refusals and the upstream.
+    /// `is_end` means that no body follows.
     pub fn on_response_headers(&mut self, host: &impl Host, stream: &impl Stream, is_end: bool) {
         let Some(exchange) = self.exchanges.get(stream.id()) else { return };
         if let Phase::Passing = exchange.phase {
@@ -96,7 +96,7 @@ impl<C: Counters> Engine<C> {
     fn look_at_response(&mut self, host: &impl Host, stream: &impl Stream, is_end: bool) {
         let Some(exchange) = self.exchanges.get(stream.id()) else { return };
         let Some(followup) = exchange.followup.take() else { return };
-        // They may be long, and the stream may last.
+        // The headers may be long, and the stream may last.
         let headers = std::mem::take(&mut exchange.headers);
         if let Some(header) = followup.observed {
             self.observe(host, stream, &followup, header, &headers);
@@ -114,7 +114,7 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// A piece of the response's body, of `size` bytes.
+    /// A part of the response's body, of `size` bytes.
     pub fn on_response_body(&mut self, host: &impl Host, stream: &impl Stream, size: usize, is_end: bool) {
         let Some(exchange) = self.exchanges.get(stream.id()) else { return };
         if let Some(collector) = exchange.watched().and_then(|watched| watched.response_body()) {
@@ -130,7 +130,7 @@ impl<C: Counters> Engine<C> {
         self.end_exchange(host, stream.id());
     }
 
-    /// The response is whole: what the exchange says of an admin API or a portal.
+    /// The response is complete: sends the management events of the exchange.
     #[cold]
     #[inline(never)]
     fn end_exchange(&mut self, host: &impl Host, stream: StreamId) {
@@ -145,7 +145,7 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// Looks at a response that may be an event; `headers` are those of its request.
+    /// Observes a response that may be an event; `headers` are those of its request.
     fn observe(
         &mut self,
         host: &impl Host,
@@ -166,7 +166,7 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// Whether a response with this status can be an event. To be asked before anything else is read.
+    /// True if a response with this status can be an event. This is checked before anything else is read.
     fn can_be_event(&self, followup: &Followup, status: u16) -> bool {
         let index = followup.passing.api;
         self.access.routes.get(index).is_some_and(|api| {
@@ -175,8 +175,8 @@ impl<C: Counters> Engine<C> {
         })
     }
 
-    /// What others say of a request that this filter let through, as events. `request` is as it came, before this filter
-    /// changed anything.
+    /// Makes events of refusals by others and of the upstream's state, for a request that this filter let pass.
+    /// `request` is the request before this filter changed anything.
     #[cold]
     #[inline(never)]
     fn observe_failure(&mut self, host: &impl Host, request: &Request<'_>, followup: &Followup, status: u16) {
@@ -184,7 +184,7 @@ impl<C: Counters> Engine<C> {
         let Passing { api: index, earlier, .. } = &followup.passing;
         let Some(api) = access.routes.get(*index) else { return };
         let details = request.text_property("response\0code_details").unwrap_or_default();
-        // Two placements of this filter may share a stream: the other has notified of its own refusals.
+        // Two placements of this filter may share a stream. The other one has reported its own refusals.
         if details.starts_with(Answer::DETAILS_PREFIX) {
             return;
         }
@@ -212,7 +212,7 @@ impl<C: Counters> Engine<C> {
     }
 }
 
-/// The time is asked for only where a header tells it.
+/// The time is requested only if a header shows it.
 fn show_limits(access: &Access, host: &impl Host, stream: &impl Stream, followup: &Followup) {
     let form = access.limit_headers;
     if !followup.usages.is_empty() {

@@ -35,13 +35,13 @@ struct World<C = LocalCounters> {
     host: MemoryHost,
     vms: Vec<Engine<C>>,
     now: UnixMillis,
-    /// Of the streams to come.
+    /// Properties of the streams to come.
     properties: BTreeMap<String, Vec<u8>>,
     streams: TestStreams,
     last_stream: u32,
 }
 
-/// What an engine has decided on a request.
+/// An engine's decision on a request.
 #[derive(Debug)]
 enum Decision {
     Continue {
@@ -49,7 +49,7 @@ enum Decision {
         followup: Option<Rc<TestStream>>,
     },
     Refuse(Answer),
-    /// It is held, and not answered yet.
+    /// The request is held, and not answered yet.
     Held(Rc<TestStream>),
 }
 
@@ -67,7 +67,7 @@ impl World {
         World::with_counters(config, vms, || LocalCounters)
     }
 
-    /// A further VM with a configuration.
+    /// Another VM with a configuration.
     fn engine(&self, config: Config, salt: u64) -> Engine {
         self.host.set_now(self.now);
         Engine::new(config, &self.host, &BodyPool::default(), salt)
@@ -84,7 +84,7 @@ impl<C: Counters> World<C> {
         World { host, vms, now: START, properties, streams: TestStreams::default(), last_stream: 0 }
     }
 
-    /// The host's clock is set, as before every callback.
+    /// Sets the host's clock, as before every callback.
     fn host(&self) -> &MemoryHost {
         self.host.set_now(self.now);
         &self.host
@@ -106,7 +106,7 @@ impl<C: Counters> World<C> {
 
     fn decision(&mut self, vm: usize, flow: Flow, stream: Rc<TestStream>) -> Decision {
         if let Some(answer) = stream.answered.borrow().clone() {
-            assert_eq!(flow, Flow::Pause, "what is answered does not go on");
+            assert_eq!(flow, Flow::Pause, "an answered request does not continue");
             return Decision::Refuse(answer);
         }
         match flow {
@@ -131,14 +131,14 @@ impl<C: Counters> World<C> {
         }
     }
 
-    /// The response to a request that went on.
+    /// The response to a request that continued.
     fn respond(&mut self, vm: usize, stream: &TestStream, status: u16) {
         stream.response.borrow_mut().push((":status".to_owned(), status.to_string().into_bytes()));
         self.host();
         self.vms[vm].on_response_headers(&self.host, stream, true);
     }
 
-    /// Bodies and response of a request that went on, in pieces as a proxy hands them over.
+    /// The bodies and the response of a request that continued, in parts as a proxy passes them.
     fn exchange(&mut self, stream: &TestStream, request: &str, status: &str, response: &str) {
         self.host();
         let engine = &mut self.vms[0];
@@ -185,7 +185,7 @@ impl<C: Counters> World<C> {
         }
     }
 
-    /// Lets time pass; every message is answered with `status`.
+    /// Lets time pass. Every message is answered with `status`.
     fn deliver(&mut self, ms: u64, status: u16) -> Vec<Callout> {
         let mut sent = Vec::new();
         let mut calls = self.tick(ms);
@@ -241,7 +241,7 @@ fn config() -> Value {
 }
 
 #[test]
-fn the_answers_are_those_of_the_table() {
+fn the_answers_are_as_documented() {
     let mut world = World::new(&config());
     let answer = |decision: Decision| match decision {
         Decision::Refuse(answer) => (answer.status, answer.body),
@@ -367,7 +367,7 @@ fn admitted_and_refused_requests_show_the_tighter_quota() {
 }
 
 #[test]
-fn a_flood_of_one_bad_key_is_one_message_a_period() {
+fn a_flood_of_one_bad_key_is_one_message_per_period() {
     let mut world = World::with_vms(&config(), 3);
     for n in 0..1000 {
         world.on_vm(n % 3, &[(":path", b"/orders/1"), ("authorization", b"bad")]);
@@ -382,7 +382,7 @@ fn a_flood_of_one_bad_key_is_one_message_a_period() {
 }
 
 #[test]
-fn handlers_with_the_same_target_and_body_do_not_silence_each_other() {
+fn handlers_with_the_same_target_and_body_do_not_suppress_each_other() {
     let mut config = config();
     config["event_handlers"]["events"]["AuthFailure"] = json!([hook("/auth", 10), hook("/auth", 10)]);
     let mut world = World::new(&config);
@@ -404,7 +404,7 @@ fn without_a_cool_down_every_event_is_sent() {
 }
 
 #[test]
-fn a_missing_key_is_an_event_only_where_configured() {
+fn a_missing_key_is_an_event_only_if_configured() {
     let mut world = World::new(&config());
     world.get("/orders/1", "");
     assert_eq!(world.bodies(), Vec::<Value>::new());
@@ -413,7 +413,7 @@ fn a_missing_key_is_an_event_only_where_configured() {
 }
 
 #[test]
-fn the_message_is_what_its_handler_says() {
+fn the_message_has_its_handlers_settings() {
     let mut world = World::new(&config());
     for _ in 0..5 {
         world.get("/orders/1", "ten");
@@ -434,7 +434,7 @@ fn the_message_is_what_its_handler_says() {
 }
 
 #[test]
-fn the_key_is_taken_out_where_configured() {
+fn the_key_is_removed_if_configured() {
     let mut world = World::new(&config());
     let Decision::Continue { changes, .. } = world.get("/strict/1", "strict-only") else { panic!() };
     assert_eq!(changes, [HeaderChange::Remove("authorization".into())]);
@@ -468,7 +468,7 @@ fn client_bytes_of_any_kind_arrive_escaped() {
 }
 
 #[test]
-fn a_counter_that_cannot_be_kept_refuses_and_tells() {
+fn a_counter_that_cannot_be_stored_refuses_and_is_logged() {
     let mut world = World::new(&config());
     world.host.put("tb1/o/acme", b"not ours").unwrap();
     assert_eq!(world.status("/orders/1", "ten"), 503);

@@ -1,9 +1,9 @@
-//! Which version of an API a request is for.
+//! The version of an API that a request is for.
 
 use crate::access::{Access, Api, ApiIndex, Pass, Request, RequestOutcome, Versioned, Versioning, is_preflight};
 use crate::base::UnixMillis;
 
-/// The version, where the API has some.
+/// The version, if the API has versions.
 pub(super) fn of_request<'c>(
     access: &'c Access,
     (index, api): (ApiIndex, &'c Api),
@@ -15,7 +15,7 @@ pub(super) fn of_request<'c>(
     choose(access, (index, api, versioning), request, earlier, now).map(Some)
 }
 
-/// The API of a version that is one of its own.
+/// The API of a version that is an API of its own.
 pub(super) fn api<'c>(
     access: &'c Access,
     version: &Result<Option<Versioned<'c>>, RequestOutcome>,
@@ -36,7 +36,7 @@ fn choose<'c>(
 ) -> Result<Versioned<'c>, RequestOutcome> {
     let before = earlier.and_then(|pass| pass.version_of(parent));
     let chosen = match versioning.choose_after(request, before, now) {
-        // A browser cannot put a header of its own into a preflight.
+        // A browser cannot add its own header to a preflight.
         Err(RequestOutcome::VersionMissing) if is_preflight(request) => {
             let answers = |api: &Api| api.allow_preflight && api.key_location.find(request).is_none();
             let of = |place: Option<ApiIndex>| place.and_then(|place| access.routes.get(place)).unwrap_or(api);

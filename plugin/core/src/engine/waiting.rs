@@ -1,4 +1,4 @@
-//! Streams that wait: for the answer of a connection test, for a body, or for the store that counts them.
+//! Streams that wait: for a connection test, for a body, or for the store that counts them.
 
 use super::Engine;
 use super::exchanges::Phase;
@@ -9,7 +9,7 @@ use crate::base::UnixMillis;
 use crate::host::{Host, StoreError, Stream, StreamId, Streams};
 
 impl<C: Counters> Engine<C> {
-    /// Answers the streams that wait for something that has come: an answer of their own, or their charge.
+    /// Answers or resumes the streams whose answer or charge has arrived.
     pub(super) fn answer_waiting(&mut self, host: &impl Host, streams: &impl Streams, now: UnixMillis) {
         for (id, answer) in std::mem::take(&mut self.answers) {
             let Some(exchange) = self.exchanges.get(id).filter(|exchange| matches!(exchange.phase, Phase::AwaitsTest))
@@ -26,7 +26,8 @@ impl<C: Counters> Engine<C> {
         }
     }
 
-    /// Ends what waits for too long: a request for its charge, or an admin request for a body that the proxy keeps back.
+    /// Ends streams that have waited too long: a request for its charge, or an admin request for a body that the proxy
+    /// does not pass on.
     pub(super) fn give_up_waiting(&mut self, host: &impl Host, streams: &impl Streams, now: UnixMillis) {
         if self.exchanges.is_empty() {
             return;
@@ -86,7 +87,7 @@ impl<C: Counters> Engine<C> {
                 stream.resume_request();
             }
             Decision::Refuse(answer) => stream.answer(&answer),
-            // A request that was charged is for no admin endpoint, and is not charged again.
+            // A charged request is not for an admin endpoint, and is not charged again.
             Decision::Collect | Decision::AwaitTest | Decision::AwaitCharge(_) => {
                 self.refuse_unseen(&stream);
             }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::vm::uncounted;
 use crate::host::{Answer, HeaderChange, HeaderPair, Headers, HostError, Stream, StreamId, Streams, is_header};
 
-/// A stream whose state a test sees.
+/// A stream in memory.
 #[derive(Debug, Default)]
 pub struct TestStream {
     id: u32,

@@ -9,7 +9,7 @@ use crate::host::{
     Setup, SharedData, Wakeups,
 };
 
-/// A VM on a host, with the calls that it makes.
+/// A VM of a host in memory.
 pub struct Vm<'h> {
     host: &'h MemoryHost,
     guesses: Guesses,

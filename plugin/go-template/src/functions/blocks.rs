@@ -1,4 +1,4 @@
-//! The blocks: `if`, `with` and `range` with Go's truth and variables, and `$x := …` as a block around what follows.
+//! The blocks: `if`, `with` and `range` with Go's truth and variables. `$x := …` is a block around the rest.
 
 use handlebars::{
     BlockContext, BlockParams, Context, Handlebars, Helper, HelperDef, HelperResult, Output, PathAndJson,
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::compare::is_true;
 
-/// Handlebars' own blocks, and how many values they need.
+/// Handlebars' own blocks, with the number of values that they need.
 const OWN: [(&str, usize); 13] = [
     ("and", 2),
     ("each", 1),
@@ -47,7 +47,7 @@ enum Kind {
 
 struct Block {
     kind: Kind,
-    /// Whether to render every branch.
+    /// True if every branch is rendered.
     trial: bool,
 }
 
@@ -113,7 +113,7 @@ fn within<'reg: 'rc, 'rc>(
     result
 }
 
-/// A block whose `.` is the value.
+/// A block in which `.` is the value.
 fn about<'rc>(value: &Value) -> BlockContext<'rc> {
     let mut block = BlockContext::new();
     block.set_base_value(value.clone());
@@ -131,7 +131,7 @@ fn variables<'rc>(helper: &Helper<'rc>, element: &Value, key: &Value) -> Result<
     Ok(variables)
 }
 
-/// What a loop goes through, in Go's order.
+/// The elements of a loop, in Go's order.
 fn entries(value: &Value) -> Vec<(Value, &Value)> {
     match value {
         Value::Array(list) => list.iter().enumerate().map(|(at, element)| (Value::from(at), element)).collect(),
@@ -144,7 +144,7 @@ fn entries(value: &Value) -> Vec<(Value, &Value)> {
     }
 }
 
-/// Stands in a trial for a block of Handlebars, so that what no sample reaches is tried too.
+/// Replaces a block of Handlebars in a trial, so that branches that no sample reaches are rendered, too.
 struct EveryBranch {
     name: &'static str,
     least: usize,

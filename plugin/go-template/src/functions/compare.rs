@@ -1,4 +1,4 @@
-//! Truth and order, as Go has them.
+//! Truth and order, as in Go.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::json;
 
-/// False are `false`, 0, nothing, and what is empty.
+/// False values are `false`, 0, a missing value, and empty values.
 pub(crate) fn is_true(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -27,7 +27,8 @@ pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// `None` where Go refuses to compare. A number can be compared to text that is one.
+/// The order of two values; `None` if Go refuses to compare them. A number can be compared to text that contains a
+/// number.
 pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
@@ -41,7 +42,7 @@ pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     }
 }
 
-/// A whole number, or text that is one.
+/// A whole number, or text that contains one.
 pub(crate) fn whole(value: &Value) -> Option<i128> {
     match value {
         Value::Null => Some(0),
@@ -51,7 +52,7 @@ pub(crate) fn whole(value: &Value) -> Option<i128> {
     }
 }
 
-/// A number, or text that is one.
+/// A number, or text that contains one.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Null => Some(0.0),

@@ -1,5 +1,5 @@
-//! The functions of Go's templates as helpers. None of them fails at run time: how many values one takes is
-//! checked when the template is read, and values of the wrong type give what Go prints for them, or nothing.
+//! The functions of Go's templates as helpers. None of them fails at run time: the number of values is checked when the
+//! template is read, and values of the wrong type print what Go prints for them, or nothing.
 
 mod blocks;
 mod compare;
@@ -18,23 +18,23 @@ use crate::format::Format;
 
 /// A function that templates can call.
 pub struct Function {
-    /// In Go.
+    /// The name in Go.
     pub(crate) name: &'static str,
-    /// In Handlebars, where `eq` and others exist and differ.
+    /// The name in Handlebars, where `eq` and others exist and differ.
     pub(crate) helper: &'static str,
-    /// How many values it takes.
+    /// The minimum number of values.
     pub(crate) least: usize,
-    /// `usize::MAX` for any number.
+    /// The maximum number of values; `usize::MAX` for any number.
     pub(crate) most: usize,
-    /// Whether it gives text or a truth, which Handlebars prints as Go does.
+    /// True if it returns text or a boolean, which Handlebars prints as Go does.
     pub(crate) gives_text: bool,
     run: fn(Environment, &[&Value]) -> Value,
 }
 
 impl Function {
-    /// A function that gives text, a truth or a number. `name` is its name in Go and `helper` in Handlebars, where
-    /// functions such as `eq` exist and differ. A template that calls it with fewer values than `least` or more than
-    /// `most` is refused.
+    /// A function that returns text, a boolean or a number. `name` is its name in Go and `helper` its name in
+    /// Handlebars, where functions such as `eq` exist and differ. A template that calls it with fewer values than
+    /// `least` or more than `most` is refused.
     pub const fn new(
         name: &'static str,
         helper: &'static str,
@@ -45,7 +45,7 @@ impl Function {
         Function { name, helper, least, most, gives_text: true, run }
     }
 
-    /// Its name in Go.
+    /// The function's name in Go.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Function {
 
 const MANY: usize = usize::MAX;
 
-/// Those of Go.
+/// The functions of Go.
 pub(crate) static FUNCTIONS: [Function; 18] = [
     operand("and", "go_and", |_, values| pick(values, false)),
     operand("or", "go_or", |_, values| pick(values, true)),
@@ -99,21 +99,21 @@ pub(crate) static FUNCTIONS: [Function; 18] = [
     Function::new("urlquery", "go_urlquery", 1, MANY, |_, values| Value::String(text::urlquery(values))),
 ];
 
-/// One that gives one of its values, or what such a value holds.
+/// A function that returns one of its values, or a part of one.
 const fn operand(name: &'static str, helper: &'static str, run: fn(Environment, &[&Value]) -> Value) -> Function {
     Function { name, helper, least: 1, most: MANY, gives_text: false, run }
 }
 
-/// Which branches of a block are rendered.
+/// The branches of a block that are rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branches {
-    /// The one that the values choose.
+    /// The branch that the values choose.
     Taken,
-    /// All of them, to find what Handlebars finds only while it renders.
+    /// All branches, to find errors that Handlebars finds only while it renders.
     All,
 }
 
-/// Adds to a registry what translated templates call.
+/// Adds the helpers that translated templates call to a registry.
 pub fn register(registry: &mut Handlebars<'static>, environment: Environment, branches: Branches) {
     for function in environment.dialect.all_functions() {
         registry.register_helper(function.helper, Box::new(Bound { function, environment }));
@@ -125,7 +125,7 @@ pub fn register(registry: &mut Handlebars<'static>, environment: Environment, br
     blocks::register(registry, branches == Branches::All);
 }
 
-/// The helper for a tag that stands inside the quotes of a CSV field.
+/// The helper for a tag inside the quotes of a CSV field.
 fn quoted(
     helper: &Helper<'_>,
     _: &Handlebars<'_>,
@@ -151,7 +151,7 @@ impl HelperDef for Bound {
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
         let values: Vec<&Value> = helper.params().iter().map(PathAndJson::value).collect();
-        // A Handlebars tag can call these too, and nobody has counted its values.
+        // A Handlebars tag can call these functions, too, and no one has checked its number of values.
         if values.len() < self.function.least {
             return Err(RenderErrorReason::ParamNotFoundForIndex(self.function.helper, values.len()).into());
         }
@@ -159,7 +159,7 @@ impl HelperDef for Bound {
     }
 }
 
-/// Go's `$`: all that the template is rendered with.
+/// Go's `$`: all data of the template.
 struct Root;
 
 impl HelperDef for Root {
@@ -174,7 +174,7 @@ impl HelperDef for Root {
     }
 }
 
-/// The first value that is as true as wanted, else the last.
+/// The first value whose truth is `wanted`, else the last value.
 fn pick(values: &[&Value], wanted: bool) -> Value {
     let found = values.iter().find(|value| compare::is_true(value) == wanted).or(values.last());
     found.map_or(Value::Null, |value| (*value).clone())
@@ -197,7 +197,7 @@ fn len(value: &Value) -> usize {
     }
 }
 
-/// `index x 1 "a"` is x's second element's `a`; what is not there is nothing.
+/// `index x 1 "a"` is the field `a` of the second element of x. A missing element is a missing value.
 fn index(environment: Environment, values: &[&Value]) -> Value {
     let Some((first, keys)) = values.split_first() else { return Value::Null };
     let mut found = *first;
@@ -222,8 +222,8 @@ fn index(environment: Environment, values: &[&Value]) -> Value {
     found.clone()
 }
 
-/// `slice x 1 3` is x's elements from the second to the third, of text its bytes. A place beyond the end is the end, and
-/// one within a character is that character's beginning.
+/// `slice x 1 3` has the second and the third element of x; for text, its bytes. A position after the end means the
+/// end, and a position within a character means the start of that character.
 fn slice(values: &[&Value]) -> Value {
     let Some((whole, places)) = values.split_first() else { return Value::Null };
     let place = |at: usize| places.get(at).map(|place| compare::whole(place).map_or(0, clamped));

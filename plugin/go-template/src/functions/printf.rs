@@ -1,4 +1,4 @@
-//! Go's `printf`, with the verbs that templates use.
+//! Go's `printf` with the verbs that templates use.
 
 use std::fmt::Write;
 
@@ -9,12 +9,12 @@ use super::text::display;
 use crate::format::Format;
 use crate::json;
 
-/// Columns of one verb.
+/// The maximum width of a verb.
 const MAX_WIDTH: usize = 999;
 
 const KNOWN: &str = "%s %v %d %q %t %f %x %X and %%, with a width, a precision, - and 0";
 
-/// A piece of a format.
+/// A part of a format.
 enum Piece<'f> {
     Text(&'f str),
     Verb(Verb),
@@ -29,16 +29,16 @@ struct Verb {
     letter: char,
 }
 
-/// Whether the format is understood, and asks for so many values.
+/// Checks that the format is supported and needs `count` values.
 ///
 /// # Errors
-/// With a text that says what is wrong.
+/// The text describes the error.
 pub(crate) fn check(format: &str, count: usize) -> Result<(), String> {
     let mut wanted = 0_usize;
     for piece in pieces(format) {
         let Piece::Verb(verb) = piece else { continue };
         if !"svdqtfxX".contains(verb.letter) {
-            return Err(format!("printf has {KNOWN}, and no %{}", verb.letter.escape_debug()));
+            return Err(format!("printf supports {KNOWN}, but not %{}", verb.letter.escape_debug()));
         }
         if verb.width > MAX_WIDTH || verb.precision.is_some_and(|precision| precision > MAX_WIDTH) {
             return Err(format!("a width of printf is at most {MAX_WIDTH}"));
@@ -51,7 +51,7 @@ pub(crate) fn check(format: &str, count: usize) -> Result<(), String> {
     Err(format!("the format of printf asks for {wanted} values and gets {count}"))
 }
 
-/// The first value is the format. In a message that is JSON, `%q` gives a JSON string, which differs from Go's.
+/// The first value is the format. In a JSON message, `%q` gives a JSON string, which differs from Go's.
 pub(crate) fn sprintf(writes: Format, values: &[&Value]) -> String {
     let Some((format, values)) = values.split_first() else { return String::new() };
     let format = display(format);
@@ -105,7 +105,7 @@ impl Verb {
             verb.precision = Some(precision);
             rest = tail;
         }
-        // A format that ends too early asks for a verb that there is not.
+        // A format that ends too early has a verb that does not exist.
         verb.letter = rest.chars().next().unwrap_or('!');
         let after = rest.get(verb.letter.len_utf8()..).unwrap_or_default();
         (verb, after)
@@ -166,9 +166,9 @@ fn digits(text: &str) -> (usize, &str) {
     (number, rest)
 }
 
-/// A fraction is left out.
+/// The integer part of a number.
 fn integer(value: &Value) -> Option<i128> {
-    // No JSON number that is finite is beyond `i128` and says anything there.
+    // Finite JSON numbers outside `i128` have no meaning here.
     #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
     let truncated = |number: f64| number as i128;
     whole(value).or_else(|| number(value).map(truncated))

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use crate::format::Format;
 
-/// As Go prints a value. Nothing is nothing, and `<nil>` inside a map or a list.
+/// The text that Go prints for a value. A missing value prints nothing, and `<nil>` inside a map or a list.
 pub fn display(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -40,7 +40,7 @@ fn display_number(number: &Number) -> String {
     format!("{mantissa}e{sign}{digits:0>2}")
 }
 
-/// Go puts a space between two values of which neither is text.
+/// Go puts a space between two values if neither is text.
 pub(crate) fn print(values: &[&Value]) -> String {
     let is_text = |value: &Value| matches!(value, Value::String(_) | Value::Null);
     let mut out = String::new();
@@ -61,7 +61,7 @@ pub(crate) fn println(values: &[&Value]) -> String {
     out
 }
 
-/// Go's `html`; where the format escapes markup itself, it is not done twice.
+/// Go's `html`. If the format escapes markup itself, this function does not.
 pub(crate) fn html(format: Format, values: &[&Value]) -> String {
     let text = print(values);
     if matches!(format, Format::Html | Format::Xml) {
@@ -82,7 +82,7 @@ pub(crate) fn html(format: Format, values: &[&Value]) -> String {
     out
 }
 
-/// Go's `js`; in JSON the format escapes strings itself, and twice would be wrong.
+/// Go's `js`. In JSON the format escapes strings itself, so this function does not.
 pub(crate) fn js(format: Format, values: &[&Value]) -> String {
     let text = print(values);
     if format == Format::Json {

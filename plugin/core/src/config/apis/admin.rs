@@ -7,7 +7,7 @@ use crate::config::error::Errors;
 use crate::config::notifications::handlers::ByEvent;
 use crate::config::raw;
 
-/// The admin endpoints, with the place where a wrong token is an AuthFailure.
+/// Checks the admin endpoints. The API stands for them in the AuthFailure of a wrong token.
 pub fn check(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mut Errors) -> Option<(Admin, Api)> {
     let raw::Admin { path_prefix, token_sha256 } = &raw.admin;
     if token_sha256.is_empty() {
@@ -27,7 +27,7 @@ pub fn check(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings:
         let (Some(prefix), Ok(path)) = (&prefix, Prefix::parse(&api.listen_path)) else { continue };
         match prefix.rest(&String::from_utf8_lossy(path.respelled())) {
             Some("/") => {
-                errors.add("admin.path_prefix", format!("{path_prefix:?} is the listen_path of apis[{index}] too"))
+                errors.add("admin.path_prefix", format!("{path_prefix:?} is also the listen_path of apis[{index}]"))
             }
             Some(_) => {
                 let message =

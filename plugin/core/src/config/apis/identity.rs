@@ -1,4 +1,4 @@
-//! Who calls an API: where identities come from, and where a key stands.
+//! The callers of an API: the sources of identities, and the places of keys.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::config::calls::header_name;
 use crate::config::error::{Errors, key_name};
 use crate::config::raw;
 
-/// Where identities come from; keys, unless something else is configured.
+/// Checks the sources of identities. The default is keys.
 pub fn sources(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> Vec<IdentitySource> {
     let mut sources = Vec::new();
     for (index, source) in (0_usize..).zip(raw) {
@@ -34,11 +34,11 @@ pub fn sources(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> 
             given.push(IdentitySource::SourceAddress);
         }
         if !from.org.is_empty() && from.metadata.is_empty() {
-            errors.add(member(&path, "org"), "is of use with metadata only");
+            errors.add(member(&path, "org"), "works only with metadata");
         }
         match (given.pop(), given.is_empty()) {
             (Some(source), true) => sources.push(source),
-            _ => errors.add(path, "needs one of metadata, header, peer_certificate, source_address, or be key"),
+            _ => errors.add(path, "must be key, or have one of metadata, header, peer_certificate, source_address"),
         }
     }
     if raw.is_empty() { vec![IdentitySource::Key] } else { sources }
@@ -47,7 +47,7 @@ pub fn sources(path: &str, raw: &[raw::IdentitySource], errors: &mut Errors) -> 
 pub fn key_location(path: &str, auth: &raw::Auth, errors: &mut Errors) -> KeyLocation {
     let named = |field: &str, used: bool, name: &str, errors: &mut Errors| {
         if used && name.is_empty() {
-            errors.add(member(path, field), "missing, although it is to be used");
+            errors.add(member(path, field), "missing, although its use is switched on");
         }
         used.then(|| name.to_owned()).filter(|name| !name.is_empty())
     };
@@ -58,7 +58,7 @@ pub fn key_location(path: &str, auth: &raw::Auth, errors: &mut Errors) -> KeyLoc
     }
 }
 
-/// A session for an identity is found by its source's label and name: where two sources have one label, by both.
+/// A session of an identity is found by its source's label and name. If two sources have one label, both find it.
 pub fn warn_of_sources(raw: &raw::Config, routes: &Routes, warnings: &mut Errors) {
     let sources: BTreeSet<_> =
         routes.iter().flat_map(|(_, api)| &api.identity).map(|source| (source.label(), source.place())).collect();
@@ -67,7 +67,8 @@ pub fn warn_of_sources(raw: &raw::Config, routes: &Routes, warnings: &mut Errors
         if let Some(name) = raw.keys.keys().find(|name| name.split_once(':').is_some_and(|(source, _)| source == label))
             && several
         {
-            let message = format!("Several identity sources are of kind {label}; each of them finds this session.");
+            let message =
+                format!("several identity sources are of the kind {label}, and each of them finds this session");
             warnings.add(member("keys", &key_name(name)), message);
         }
     }

@@ -1,4 +1,4 @@
-//! Checks the APIs: where they are, who may call them, what is observed on them.
+//! Checks the APIs: their places, their callers, and what is observed on them.
 
 pub mod admin;
 mod identity;
@@ -21,13 +21,13 @@ use crate::event::EventKind;
 use crate::observe::Observation;
 use places::SeenApis;
 
-/// A page of 32 counters for so many bytes of a document that is fetched: about three sessions.
+/// The bytes of a fetched document for each page of 32 counters: about three sessions.
 const FETCHED_PAGE_BYTES: u64 = 512;
 
-/// The handlers of an API's events.
+/// Handlers by event type.
 type ByEvent = EnumMap<EventKind, Vec<HandlerIndex>>;
 
-/// Checks every API, with the handlers of each. `default_session`: of identities that have none of their own.
+/// Checks all APIs and their handlers. `default_session` is the session of identities without their own.
 pub fn check(
     raw: &raw::Config,
     handlers: Vec<ByEvent>,
@@ -94,7 +94,7 @@ pub fn check(
     (access, observation)
 }
 
-/// Where organisations are configured, every one that is named must be.
+/// If organisations are configured, a named organisation must be one of them.
 pub fn check_org(path: &str, id: &str, raw: &raw::Config, errors: &mut Errors) {
     if !id.is_empty() && !raw.orgs.is_empty() && !raw.orgs.contains_key(id) {
         let known = raw.orgs.keys().map(String::as_str);

@@ -1,4 +1,4 @@
-//! Checks what is observed, and who hears of it.
+//! Checks the settings of `observe`.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::observe::{
     leads_to_secret, mismatches, shapes,
 };
 
-/// The rules of one API; `None` where it has none.
+/// The rules of one API; `None` if it has none.
 pub fn observe(
     path: &str,
     listen_path: &Prefix,
@@ -40,7 +40,7 @@ pub fn observe(
     Some(rules)
 }
 
-/// What is allowed of a rule, and of no use.
+/// Warns of settings of a rule that are legal and have no effect.
 fn warn_of_rule(path: &str, raw: &raw::ObserveRule, (listen_path, rules): (&Prefix, &Rules), warnings: &mut Errors) {
     match EventKind::of_management_name(&raw.event) {
         Some(kind) if kind.is_portal() && raw.message.is_empty() => {
@@ -58,7 +58,7 @@ fn warn_of_rule(path: &str, raw: &raw::ObserveRule, (listen_path, rules): (&Pref
     }
 }
 
-/// The whole paths that a rule's path may stand for: below the `listen_path`, and as it is. A name in braces is as good as
+/// The complete paths that a rule's path may mean: below the `listen_path`, and as it is. A name in braces works like
 /// any segment.
 fn whole_paths(listen_path: &Prefix, path: &str) -> impl Iterator<Item = String> {
     let below = String::from_utf8(listen_path.respelled().to_vec()).unwrap_or_default();
@@ -67,11 +67,11 @@ fn whole_paths(listen_path: &Prefix, path: &str) -> impl Iterator<Item = String>
     std::iter::once(below).chain(whole)
 }
 
-/// Rules whose requests belong to other APIs never match.
+/// Warns of rules that never match, because their requests belong to other APIs.
 pub fn warn_of_shadowed_rules(raw: &raw::Config, routes: &Routes, warnings: &mut Errors) {
     for ((number, api), (index, _)) in (0_usize..).zip(&raw.apis).zip(routes.iter()) {
         let (Ok(listen_path), false) = (Prefix::parse(&api.listen_path), api.internal) else { continue };
-        // A host that is nobody's domain: names of this ending do not exist.
+        // A host that is no API's domain: names with this ending do not exist.
         let host = if api.domain.is_empty() { "other.invalid" } else { &api.domain };
         let owner = |path: &str| match routes.find(&Readings::of(path.as_bytes()).ok()?, host.as_bytes()) {
             Route::Api { index, .. } => Some(index),
@@ -197,7 +197,7 @@ impl Check<'_> {
         Payload::Members(members)
     }
 
-    /// A value of the configuration's has its field's type, or is text that says such a value, as a `Struct` has it.
+    /// Checks that a literal value has the field's type, or is text of such a value, as in a `Struct`.
     fn value(&mut self, place: &str, of: FieldType, source: &raw::ObserveSource) {
         if let Some(value) = source.value.as_ref().filter(|value| fitted(of, (*value).clone()).is_none()) {
             self.mismatches(&member(place, "value"), of, value);
@@ -210,7 +210,7 @@ impl Check<'_> {
         }
     }
 
-    /// Adds an error at a place that is itself a path below the rule's.
+    /// Adds an error at a path below the rule's.
     fn add_at(&mut self, place: &str, message: impl Into<String>) {
         self.errors.add(format!("{}.{place}", self.path), message);
     }
@@ -228,7 +228,7 @@ impl Check<'_> {
             self.add_at(place, "needs one of request, response, path, query, value");
             return None;
         }
-        // What is shown as its fingerprint is no secret any more.
+        // A value that is shown as its fingerprint is no longer secret.
         let is_fingerprint = place == "data" && self.raw.fingerprints.iter().any(String::is_empty);
         let is_shown_secret = if is_fingerprint { leads_to_credential } else { leads_to_secret };
         match &source {

@@ -1,4 +1,4 @@
-//! Where APIs are: their domains and paths.
+//! The places of APIs: their domains and paths.
 
 use litemap::LiteMap;
 
@@ -7,7 +7,7 @@ use crate::base::{item, member};
 use crate::config::error::Errors;
 use crate::config::raw;
 
-/// The ids and the places of the APIs so far.
+/// The ids and places of the APIs checked so far.
 #[derive(Default)]
 pub struct SeenApis {
     ids: LiteMap<String, String>,
@@ -15,7 +15,7 @@ pub struct SeenApis {
 }
 
 impl SeenApis {
-    /// Checks an API's id, domain and path; the path is of use where no error was added.
+    /// Checks an API's id, domain and path. The path is valid only if no error was added.
     pub fn check(&mut self, path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Errors) -> Prefix {
         let listen_path = match Prefix::parse(&api.listen_path) {
             Ok(listen_path) if api.strict_listen_path => Some(listen_path.strict()),
@@ -26,7 +26,7 @@ impl SeenApis {
             }
         };
         if api.listen_path.contains('*') {
-            let message = format!("{:?} has a star, which stands for itself only", api.listen_path);
+            let message = format!("{:?} has a star, which is not a wildcard here", api.listen_path);
             warnings.add(member(path, "listen_path"), message);
         }
         if let Err(message) = check_domain(&api.domain) {
@@ -34,7 +34,7 @@ impl SeenApis {
         }
         let first = self.ids.insert(api.api_id.clone(), path.to_owned());
         if let Some(first) = first.filter(|_| !api.api_id.is_empty()) {
-            errors.add(member(path, "api_id"), format!("{:?} is the id of {first} too", api.api_id));
+            errors.add(member(path, "api_id"), format!("{:?} is already the id of {first}", api.api_id));
         }
         let place = listen_path
             .as_ref()
@@ -50,7 +50,7 @@ impl SeenApis {
     }
 }
 
-/// A domain in the form in which it is compared.
+/// A domain in the form for comparisons.
 fn host(domain: &str) -> String {
     match HostName::of(domain.as_bytes()) {
         HostName::Known(host) => String::from_utf8_lossy(&host).into_owned(),
@@ -58,12 +58,12 @@ fn host(domain: &str) -> String {
     }
 }
 
-/// Whether a text is a host name or an address, as clients send it.
+/// True for a host name or an address in the form in which clients send it.
 pub fn is_host(text: &str) -> bool {
     check_domain(text).is_ok()
 }
 
-/// A host name or an address, or none.
+/// Checks that a domain is a host name, an address, or empty.
 fn check_domain(domain: &str) -> Result<(), String> {
     if domain.is_empty() {
         return Ok(());
@@ -92,8 +92,8 @@ fn ascii(domain: &str) -> Option<String> {
     domain.split('.').map(label).collect::<Option<Vec<_>>>().map(|labels| labels.join("."))
 }
 
-/// An API with authentication on one host does not protect the same paths on others, where nothing or a keyless API
-/// answers.
+/// Warns of an API with authentication on one host whose paths other hosts serve without: no API or a keyless API
+/// answers there.
 pub fn warn_of_other_hosts(raw: &raw::Config, warnings: &mut Errors) {
     for (index, api) in (0_usize..).zip(&raw.apis) {
         let Ok(path) = Prefix::parse(&api.listen_path) else { continue };

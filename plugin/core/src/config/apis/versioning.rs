@@ -10,7 +10,7 @@ use crate::config::calls::header;
 use crate::config::error::{Errors, key_name};
 use crate::config::raw;
 
-/// Gives the APIs of `routes`, which stand there in the same order, their versions.
+/// Adds the versions to the APIs of `routes`, which have the same order as in `raw`.
 pub fn add(raw: &raw::Config, routes: &mut Routes, errors: &mut Errors, warnings: &mut Errors) {
     let indices: Vec<ApiIndex> = routes.iter().map(|(index, _)| index).collect();
     let apis = || (0_usize..).zip(&raw.apis);
@@ -83,7 +83,10 @@ fn check(
     }
     let of_apis = raw.versions.values().filter(|version| !version.api_id.is_empty()).count();
     if of_apis > 0 && of_apis < raw.versions.len() {
-        errors.add(member(path, "versions"), "either all have an api_id, that of this API for its own, or none has");
+        errors.add(
+            member(path, "versions"),
+            "either all versions have an api_id, or none has; the version that is this API itself has its own api_id",
+        );
     }
     Some(Versioning {
         location: location?,
@@ -121,9 +124,9 @@ fn location(path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Erro
         ("", _) => errors.add(member(path, "location"), "missing: header, url-param or url"),
         ("url", _) => {
             if !key.is_empty() {
-                warnings.add(member(path, "key"), "has no effect where the version stands in the url");
+                warnings.add(member(path, "key"), "has no effect if the version is in the url");
             }
-            // A listen_path that is wrong is an error of its own.
+            // A wrong listen_path is reported elsewhere.
             return Prefix::parse(&api.listen_path).ok().map(Location::Url);
         }
         (_, "") => errors.add(member(path, "key"), "missing: the header or parameter that names the version"),
@@ -137,7 +140,7 @@ fn location(path: &str, api: &raw::Api, errors: &mut Errors, warnings: &mut Erro
     None
 }
 
-/// Rights to APIs with versions that name none of them.
+/// Warns of rights to APIs with versions that name no version.
 pub fn warn_of_rights(raw: &raw::Config, warnings: &mut Errors) {
     let is_versioned = |api: &&raw::Api| api.versioning.versions.values().any(|version| version.api_id.is_empty());
     let mut versioned: LiteMap<&str, &raw::Versioning> = LiteMap::new();

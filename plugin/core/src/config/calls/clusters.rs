@@ -1,11 +1,11 @@
-//! Which of the proxy's clusters a configuration needs, and for what.
+//! The proxy's clusters that a configuration needs, with the targets that need them.
 
 use crate::base::{hint, member};
 use crate::config::error::Errors;
 use crate::config::raw;
 use crate::delivery::{Clusters, Scheme, Target};
 
-/// What these targets need. `keys_from` has a setting of its own.
+/// The clusters that these targets need. `keys_from` has its own setting.
 pub fn needed<'t>(
     raw: &raw::Config,
     targets: impl IntoIterator<Item = &'t Target>,
@@ -27,7 +27,7 @@ pub fn needed<'t>(
             if raw.keys_from.cluster.is_empty() { path_of(&raw.callouts, target) } else { "keys_from.cluster".into() };
         add(path, target);
     }
-    // What is named for a host that no target has.
+    // Entries for hosts that are no target's need their cluster, too.
     for (host, cluster) in &raw.callouts.clusters {
         let path = member("callouts.clusters", host);
         if all.values().all(|used| !used.paths.contains(&path)) {
@@ -37,7 +37,7 @@ pub fn needed<'t>(
     all
 }
 
-/// The setting that says which cluster carries a target.
+/// The setting that determines the cluster of a target.
 fn path_of(callouts: &raw::Callouts, target: &Target) -> String {
     let host = target.authority.rsplit_once(':').map_or(target.authority.as_str(), |(host, _)| host);
     let mut names = [target.authority.as_str(), host].into_iter();
@@ -49,7 +49,7 @@ fn path_of(callouts: &raw::Callouts, target: &Target) -> String {
     }
 }
 
-/// An error for each cluster that a target needs and the proxy says it does not have.
+/// Adds an error for each cluster that a target needs and that the proxy does not have.
 pub fn check(all: &Clusters, is_there: &dyn Fn(&str) -> Option<bool>, errors: &mut Errors) {
     let missing = all.iter().filter(|(name, used)| !used.targets.is_empty() && is_there(name) == Some(false));
     for (name, used) in missing {

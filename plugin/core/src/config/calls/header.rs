@@ -1,17 +1,17 @@
-//! Names and values of headers, as RFC 9110 has them. The crate http knows them too, with a table of all known names that
-//! is larger than many a filter.
+//! Names and values of headers, by RFC 9110. The crate http has the same checks, but with a table of all known names
+//! that is larger than many filters.
 
-/// The longest name, as in the crate http.
+/// Maximum bytes of a name, as in the crate http.
 const MAX_NAME_BYTES: usize = 65_535;
 
-/// A header's name in lower case; `None` where it is none.
+/// A header's name in lower case; `None` if it is invalid.
 pub fn name(text: &str) -> Option<String> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let is_name = !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(is_token);
     is_name.then(|| text.to_ascii_lowercase())
 }
 
-/// Whether a text can be a header's value: anything but control characters, and tabs.
+/// True for a valid value of a header: no control characters except tabs.
 pub fn is_value(text: &str) -> bool {
     text.bytes().all(|byte| !byte.is_ascii_control() || byte == b'\t')
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_values_are_those_of_the_crate_http() {
+    fn names_and_values_are_checked_as_in_the_crate_http() {
         for text in (0..=0x17f_u32).filter_map(char::from_u32).map(|c| format!("X{c}")).chain([String::new()]) {
             let known = http::HeaderName::from_bytes(text.as_bytes()).ok().map(|name| name.as_str().to_owned());
             assert_eq!(name(&text), known, "{text:?}");

@@ -1,4 +1,4 @@
-//! What the filter calls: URLs, the headers of requests to them, and the clusters that reach them.
+//! The filter's own requests: their URLs, headers and clusters.
 
 pub mod clusters;
 pub mod header;
@@ -12,7 +12,7 @@ use super::error::Errors;
 use super::raw;
 use crate::base::member;
 
-/// A header's name in lower case; `None` for an empty one.
+/// A header's name in lower case; `None` if it is empty.
 pub fn header_name(path: &str, name: &str, errors: &mut Errors) -> Option<String> {
     if name.is_empty() {
         return None;
@@ -24,7 +24,7 @@ pub fn header_name(path: &str, name: &str, errors: &mut Errors) -> Option<String
     legal
 }
 
-/// A name in `callouts.clusters` that no host can have.
+/// Reports names in `callouts.clusters` that no host can have.
 pub fn check_clusters(clusters: &raw::Named<String>, errors: &mut Errors) {
     for name in clusters.keys() {
         let port = match name.rsplit_once(']') {

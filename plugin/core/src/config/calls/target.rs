@@ -1,4 +1,4 @@
-//! Checks URLs that are called, and keeps their secrets out of messages.
+//! Checks URLs of targets, and keeps their secrets out of messages.
 
 use crate::config::calls::header;
 use crate::config::calls::url::CallUrl;
@@ -6,7 +6,7 @@ use crate::config::error::Errors;
 use crate::config::raw;
 use crate::delivery::{EndpointId, Scheme, Tag, Target};
 
-/// Where a URL leads and which cluster carries it, and the user and password in it.
+/// The target of a URL with its cluster, and the user and password in the URL.
 pub fn target(
     path: &str,
     url: &str,
@@ -44,15 +44,15 @@ pub fn target(
     Some((target, user_info))
 }
 
-/// `Authorization` for a URL with `user:password@`, as Go's client sends it.
+/// The `Authorization` header for a URL with `user:password@`, as Go's client sends it.
 pub fn basic(user_info: &str) -> String {
     use base64::Engine as _;
     let decoded: Vec<u8> = percent_encoding::percent_decode_str(user_info).collect();
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(decoded))
 }
 
-/// A URL for an error message: scheme and host, since user, path and query may be secrets. Where it is not clear which
-/// part is which, only the scheme.
+/// The form of a URL in error messages: scheme and host, because user, path and query may be secrets. If the parts are
+/// unclear, only the scheme.
 fn without_secrets(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         let end = url.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')).unwrap_or(url.len());
@@ -71,7 +71,7 @@ fn without_secrets(url: &str) -> String {
     format!("{scheme}://{host}{}", if more.is_empty() { "" } else { "/…" })
 }
 
-/// What stands behind a host's colon.
+/// The text after a host's colon.
 fn port_of(host: &str) -> Option<&str> {
     match host.rsplit_once(']') {
         Some((_, behind)) => behind.strip_prefix(':'),
@@ -79,7 +79,7 @@ fn port_of(host: &str) -> Option<&str> {
     }
 }
 
-/// A header's name in lower case, where name and value are legal.
+/// A header's name in lower case, if its name and value are valid.
 pub fn legal_header(place: &str, name: &str, value: &str, errors: &mut Errors) -> Option<String> {
     match (header::name(name), header::is_value(value)) {
         (Some(name), true) => return Some(name),

@@ -1,8 +1,8 @@
-//! URLs that are called: read character by character, so that an error can say what is wrong and where.
+//! URLs of targets. They are read character by character, so that an error can name the place.
 //!
-//! What has one right spelling is written so: scheme and host in lower case, and in path and query those characters
-//! percent-encoded that RFC 3986 has no place for. What could be meant in two ways is an error. No error shows more of a
-//! URL than its scheme and host, because user, path and query can be secrets.
+//! A part with only one correct spelling is converted to it: scheme and host become lower case, and characters that RFC
+//! 3986 does not allow in path and query are percent-encoded. A part with two possible meanings is an error. No error
+//! shows more of a URL than its scheme and host, because user, path and query can be secrets.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,25 +14,26 @@ use crate::delivery::Scheme;
 #[derive(Debug, PartialEq, Eq)]
 pub struct CallUrl {
     pub scheme: Scheme,
-    /// `user:password`, as written.
+    /// `user:password` as written.
     pub user_info: Option<String>,
     pub host: String,
-    /// The host, and the port where one is given.
+    /// The host, with the port if the URL has one.
     pub authority: String,
-    /// Begins with a slash.
+    /// The path and query. They begin with a slash.
     pub path_and_query: String,
-    /// What is allowed, and is not what its author may think.
+    /// Warnings: parts that are allowed and may not do what their author expects.
     pub notices: Vec<String>,
 }
 
-/// What RFC 3986 has no place for in a path or a query, and brackets, which receivers are used to.
+/// The characters that RFC 3986 does not allow in a path or a query. Brackets are encoded, too, because receivers
+/// expect that.
 const ENCODED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'^').add(b'\\').add(b'`').add(b'{').add(b'|').add(b'}');
 
-/// What is wrong, for a sentence that begins with the URL.
+/// The text of an error, as a sentence that begins with the URL.
 type Fault = String;
 
-/// `character 12` of the URL, from 1.
+/// The position in the URL: `character 12`, counted from 1.
 fn place(url: &str, at: usize) -> String {
     let before = url.get(..at).unwrap_or(url).chars().count();
     format!("character {}", before.saturating_add(1))
@@ -42,11 +43,11 @@ impl CallUrl {
     pub fn parse(url: &str) -> Result<Self, Fault> {
         let blank = |c: char| c.is_whitespace() && !c.is_control();
         if url.starts_with(blank) || url.ends_with(blank) {
-            let side = if url.starts_with(blank) { "before" } else { "behind" };
+            let side = if url.starts_with(blank) { "before" } else { "after" };
             return Err(format!("has a blank {side} the URL"));
         }
         if let Some((at, c)) = url.char_indices().find(|(_, c)| c.is_control()) {
-            return Err(format!("has a control character (U+{:04X}) as {}", u32::from(c), place(url, at)));
+            return Err(format!("has a control character (U+{:04X}) at {}", u32::from(c), place(url, at)));
         }
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
@@ -79,7 +80,7 @@ impl CallUrl {
 }
 
 fn backslash(url: &str, at: usize) -> Fault {
-    format!("has a backslash as {}: write a slash, or %5C for the backslash itself", place(url, at))
+    format!("has a backslash at {}: write a slash, or %5C for the backslash itself", place(url, at))
 }
 
 fn check_user_info(url: &str, user_info: &str, at: usize) -> Result<(), Fault> {
@@ -93,7 +94,7 @@ fn check_user_info(url: &str, user_info: &str, at: usize) -> Result<(), Fault> {
     check_escapes(url, user_info, at)
 }
 
-/// The host, and the port where one is given.
+/// The host, with the port if there is one.
 fn split_port<'u>(url: &str, text: &'u str, at: usize) -> Result<(&'u str, Option<u16>), Fault> {
     let colon = match text.strip_prefix('[') {
         Some(_) => {
@@ -104,7 +105,7 @@ fn split_port<'u>(url: &str, text: &'u str, at: usize) -> Result<(&'u str, Optio
                 more if more.starts_with(':') => Some(behind),
                 _ => {
                     return Err(format!(
-                        "has {} behind the bracket, where a port would stand",
+                        "has {} after the bracket, where only a port is allowed",
                         place(url, at.saturating_add(behind))
                     ));
                 }
@@ -112,17 +113,17 @@ fn split_port<'u>(url: &str, text: &'u str, at: usize) -> Result<(&'u str, Optio
         }
         None => match text.find(':') {
             Some(first) if text.get(first.saturating_add(1)..).is_some_and(|more| more.contains(':')) => {
-                return Err("has more than one colon in its host: an IPv6 address stands in brackets".to_owned());
+                return Err("has more than one colon in its host: an IPv6 address needs brackets".to_owned());
             }
             colon => colon,
         },
     };
     let Some(colon) = colon else { return Ok((text, None)) };
     let (host, port) = text.split_at_checked(colon).unwrap_or((text, ""));
-    // What is no port may be a password whose slash was not escaped: it is not shown.
+    // An invalid port may be a password with an unescaped slash, so it is not shown.
     let port_at = place(url, at.saturating_add(colon).saturating_add(1));
     match port.get(1..).unwrap_or_default() {
-        "" => Err("has no port behind its colon".to_owned()),
+        "" => Err("has no port after its colon".to_owned()),
         digits if !digits.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!("has no valid port at {port_at}")),
         digits => match digits.parse() {
             Ok(0) | Err(_) => Err(format!("has no valid port at {port_at}: from 1 to 65535")),
@@ -131,26 +132,26 @@ fn split_port<'u>(url: &str, text: &'u str, at: usize) -> Result<(&'u str, Optio
     }
 }
 
-/// The host in lower case.
+/// Checks a host, and converts it to lower case.
 fn check_host(url: &str, host: &str, at: usize) -> Result<String, Fault> {
     if host.is_empty() {
         return Err("names no host".to_owned());
     }
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         if address.contains('%') {
-            return Err("has an IPv6 address with a zone, which only this machine would understand".to_owned());
+            return Err("has an IPv6 address with a zone, which has a meaning only on one machine".to_owned());
         }
         let read: Result<Ipv6Addr, _> = address.parse();
         return read
             .map(|_| host.to_ascii_lowercase())
-            .map_err(|_| "has brackets around what is no IPv6 address".to_owned());
+            .map_err(|_| "has brackets around something that is not an IPv6 address".to_owned());
     }
     if let Some((offset, c)) = host.char_indices().find(|(_, c)| !c.is_ascii_alphanumeric() && !"-._".contains(*c)) {
         let at = place(url, at.saturating_add(offset));
         return Err(match c {
-            '%' => format!("has a percent sign in its host, as {at}"),
-            _ if !c.is_ascii() => format!("has {c:?} in its host, as {at}: write the name as DNS has it, with xn--"),
-            _ => format!("has {c:?} in its host, as {at}"),
+            '%' => format!("has a percent sign in its host, at {at}"),
+            _ if !c.is_ascii() => format!("has {c:?} in its host, at {at}: write the name as DNS has it, with xn--"),
+            _ => format!("has {c:?} in its host, at {at}"),
         });
     }
     let labels = host.strip_suffix('.').unwrap_or(host);
@@ -175,13 +176,13 @@ fn path_and_query(url: &str, rest: &str, at: usize, notices: &mut Vec<String>) -
     }
     if let Some(fragment) = fragment {
         let hash = place(url, at.saturating_add(sent.len()));
-        // Whoever writes a template's tag here may mean a character of the path.
+        // The author may mean a character of the path, such as in the tag of a template.
         let advice =
             if fragment.is_empty() { "" } else { "; a # that belongs to the path or the query is written as %23" };
         notices.push(format!("has a fragment from {hash} on, which is not sent{advice}"));
     }
     if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-        notices.push("has . or .. as a part of its path, which is sent as it stands".to_owned());
+        notices.push("has . or .. as a part of its path, which is sent unchanged".to_owned());
     }
     check_escapes(url, sent, at)?;
     let encoded = utf8_percent_encode(sent, ENCODED).to_string();
@@ -193,7 +194,7 @@ fn check_escapes(url: &str, text: &str, at: usize) -> Result<(), Fault> {
         let digits = text.as_bytes().get(offset.saturating_add(1)..offset.saturating_add(3)).unwrap_or_default();
         if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(format!(
-                "has a percent sign without two hex digits behind it, as {}: the sign itself is written as %25",
+                "has a percent sign without two hex digits after it, at {}: the sign itself is written as %25",
                 place(url, at.saturating_add(offset))
             ));
         }
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_one_right_spelling_is_written_so() {
+    fn parts_with_one_correct_spelling_are_converted() {
         for (url, authority, target) in [
             ("http://h.test", "h.test", "/"),
             ("HTTPS://H.Test:8443/A", "h.test:8443", "/A"),
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_what_it_looks_like_is_noticed() {
+    fn parts_with_an_unexpected_effect_are_warnings() {
         let notices = |url| CallUrl::parse(url).unwrap().notices;
         let fragment = notices("http://h.test/a?b#c");
         assert!(fragment[0].starts_with("has a fragment from character 18 on, which is not sent; "), "{fragment:?}");
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn errors_name_the_place() {
         for (url, expected) in [
             ("hooks", "is not an absolute http or https URL"),
             ("//h.test/", "is not an absolute http or https URL"),
@@ -255,17 +256,17 @@ mod tests {
             ("ftp://h.test", "is not an absolute http or https URL"),
             ("javascript://h.test", "is not an absolute http or https URL"),
             (" http://h.test/", "has a blank before the URL"),
-            ("http://h.test/ ", "has a blank behind the URL"),
-            ("http://h.test/a\nb", "has a control character (U+000A) as character 16"),
-            ("http://h.test/\0", "has a control character (U+0000) as character 15"),
-            ("http://h.test/\u{7f}", "has a control character (U+007F) as character 15"),
-            ("http://h.test\\a", "has a backslash as character 14"),
-            ("http://h.test/ü\\a", "has a backslash as character 16"),
+            ("http://h.test/ ", "has a blank after the URL"),
+            ("http://h.test/a\nb", "has a control character (U+000A) at character 16"),
+            ("http://h.test/\0", "has a control character (U+0000) at character 15"),
+            ("http://h.test/\u{7f}", "has a control character (U+007F) at character 15"),
+            ("http://h.test\\a", "has a backslash at character 14"),
+            ("http://h.test/ü\\a", "has a backslash at character 16"),
             ("http://", "names no host"),
             ("http:///a", "names no host"),
             ("http://:80/", "names no host"),
             ("http://u@/", "names no host"),
-            ("http://h.test:/", "has no port behind its colon"),
+            ("http://h.test:/", "has no port after its colon"),
             ("http://h.test:0/", "has no valid port at character 15: from 1 to 65535"),
             ("http://h.test:65536/", "has no valid port at character 15: from 1 to 65535"),
             ("http://h.test:99999999999/", "has no valid port at character 15: from 1 to 65535"),
@@ -274,20 +275,20 @@ mod tests {
             ("http://a:b:c/", "has more than one colon in its host"),
             ("http://2001:db8::1/", "has more than one colon in its host"),
             ("http://[::1/", "opens a bracket for an IPv6 address and does not close it"),
-            ("http://[::1]x/", "has character 13 behind the bracket"),
-            ("http://[::g]/", "has brackets around what is no IPv6 address"),
+            ("http://[::1]x/", "has character 13 after the bracket"),
+            ("http://[::g]/", "has brackets around something that is not an IPv6 address"),
             ("http://[fe80::1%25eth0]/", "has an IPv6 address with a zone"),
-            ("http://[]/", "has brackets around what is no IPv6 address"),
-            ("http://bücher.test/", "has 'ü' in its host, as character 9: write the name as DNS has it, with xn--"),
-            ("http://h test/", "has ' ' in its host, as character 9"),
-            ("http://h%20.test/", "has a percent sign in its host, as character 9"),
-            ("http://h]/", "has ']' in its host, as character 9"),
+            ("http://[]/", "has brackets around something that is not an IPv6 address"),
+            ("http://bücher.test/", "has 'ü' in its host, at character 9: write the name as DNS has it, with xn--"),
+            ("http://h test/", "has ' ' in its host, at character 9"),
+            ("http://h%20.test/", "has a percent sign in its host, at character 9"),
+            ("http://h]/", "has ']' in its host, at character 9"),
             ("http://h..test/", "has two dots in a row"),
             ("http://.test/", "has two dots in a row, or one at the beginning"),
             ("http://256.0.0.1/", "neither a name nor an IPv4 address"),
             ("http://1.2.3/", "neither a name nor an IPv4 address"),
-            ("http://h.test/%zz", "has a percent sign without two hex digits behind it, as character 15"),
-            ("http://h.test/a?b=50%", "has a percent sign without two hex digits behind it, as character 21"),
+            ("http://h.test/%zz", "has a percent sign without two hex digits after it, at character 15"),
+            ("http://h.test/a?b=50%", "has a percent sign without two hex digits after it, at character 21"),
             ("http://us er:p@h.test/", "has character 10 in its user and password"),
             ("http://u:p@q@h.test/", "has character 11 in its user and password"),
         ] {
@@ -298,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_can_be_sent(url in "(http|HTTPS)://[a-c.:@\\[\\]%0-9]{0,12}[/?#][ -~éß]{0,20}") {
+        fn every_accepted_url_can_be_sent(url in "(http|HTTPS)://[a-c.:@\\[\\]%0-9]{0,12}[/?#][ -~éß]{0,20}") {
             if let Ok(read) = CallUrl::parse(&url) {
                 let whole = format!("{}://{}{}", read.scheme.as_str(), read.authority, read.path_and_query);
                 let uri: http::Uri = whole.parse().unwrap();

@@ -1,7 +1,7 @@
-//! Settings that are legal and cannot have an effect, because another one switches them off or lacks. Each is a warning
-//! with its path, since whoever wrote it expects something of it.
+//! Warns of legal settings that cannot have an effect, because another setting switches them off or is missing. Each
+//! warning has the path, because the author expects an effect.
 //!
-//! A rule looks at the configuration as written. [`RULES`] is all of them, in the order of the settings.
+//! A rule reads the configuration as written. [`RULES`] are all rules, in the order of the settings.
 
 mod access;
 mod events;
@@ -13,10 +13,10 @@ use crate::config::error::{Errors, key_name};
 use crate::config::raw;
 use crate::config::sessions::is_identity;
 
-/// Looks for settings of one kind.
+/// A rule that finds settings of one kind.
 type Rule = fn(&Facts<'_>, &mut Found<'_>);
 
-/// All of them.
+/// All rules.
 const RULES: [Rule; 31] = [
     access::of_internal_apis,
     access::of_keyless_apis,
@@ -60,7 +60,7 @@ pub fn check(raw: &raw::Config, warnings: &mut Errors) {
     }
 }
 
-/// What rules have found.
+/// The warnings of the rules.
 struct Found<'w> {
     warnings: &'w mut Errors,
 }
@@ -70,7 +70,7 @@ impl Found<'_> {
         self.warnings.add(path, message);
     }
 
-    /// `path: has no effect: because`, where something is given.
+    /// Adds `path: has no effect: because`, if the setting is present.
     fn none(&mut self, is_given: bool, path: impl Into<String>, because: &str) {
         if is_given {
             self.add_none(path.into(), because);
@@ -83,12 +83,12 @@ impl Found<'_> {
     }
 }
 
-/// The configuration, and what rules ask of it.
+/// The configuration, and the facts that rules need.
 struct Facts<'c> {
     raw: &'c raw::Config,
 }
 
-/// The rights that a session or a policy gives, with their path.
+/// The rights of a session or a policy, with their path.
 type Rights<'c> = (String, &'c raw::Named<raw::AccessRight>);
 
 impl<'c> Facts<'c> {
@@ -114,22 +114,22 @@ impl<'c> Facts<'c> {
         of_keys.chain(of_policies).map(|(path, rights)| (member(&path, "access_rights"), rights))
     }
 
-    /// Whether there are sessions that nobody can know here.
+    /// True if some sessions are fetched and therefore unknown here.
     fn fetches(&self) -> bool {
         !self.raw.keys_from.url.is_empty()
     }
 
-    /// Whether an API looks for the filter's own keys.
+    /// True if an API uses the filter's own keys.
     fn asks_for_keys(&self) -> bool {
         self.raw.apis.iter().any(asks_for_key)
     }
 
-    /// Whether an API identifies callers otherwise.
+    /// True if an API identifies callers in another way.
     fn asks_for_identities(&self) -> bool {
         self.sources().next().is_some()
     }
 
-    /// The sources of identities that are no keys.
+    /// The sources of identities other than keys.
     fn sources(&self) -> impl Iterator<Item = &'c raw::IdentityFrom> {
         let apis = self.raw.apis.iter().filter(|api| !api.use_keyless);
         apis.flat_map(|api| &api.identity).filter_map(|source| match source {
@@ -138,7 +138,7 @@ impl<'c> Facts<'c> {
         })
     }
 
-    /// Whether any key may have a limit of that kind.
+    /// True if any key may have such a limit.
     fn has_limit(&self, is_limit: impl Fn(raw::Limit) -> bool) -> bool {
         let sessions = self.raw.keys.values().map(raw::Session::limit);
         let policies = self.raw.policies.values().map(raw::Policy::limit);
@@ -162,12 +162,12 @@ impl<'c> Facts<'c> {
         self.raw.enforce_org_quotas && self.raw.orgs.values().any(|org| org.rate > 0.0 && org.per > 0.0)
     }
 
-    /// Whether applications can post events.
+    /// True if applications can post events.
     fn takes_posted_events(&self) -> bool {
         !self.raw.admin.token_sha256.is_empty()
     }
 
-    /// Whether a management event can happen.
+    /// True if a management event can happen.
     fn has_management(&self) -> bool {
         self.takes_posted_events() || self.raw.apis.iter().any(observes)
     }
@@ -177,7 +177,7 @@ fn observes(api: &raw::Api) -> bool {
     !api.observe.preset.is_empty() || !api.observe.rules.is_empty()
 }
 
-/// Whether an API looks for the filter's own keys.
+/// True if an API uses the filter's own keys.
 fn asks_for_key(api: &raw::Api) -> bool {
     let is_key = |source: &raw::IdentitySource| matches!(source, raw::IdentitySource::Key(_));
     !api.use_keyless && (api.identity.is_empty() || api.identity.iter().any(is_key))

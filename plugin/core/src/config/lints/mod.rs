@@ -1,4 +1,4 @@
-//! Settings that are legal and cannot be meant: those that have no effect, and numbers that only a mistake explains.
+//! Legal settings that are probably mistakes: settings without an effect, and implausible numbers.
 
 mod effects;
 pub mod numbers;
@@ -6,7 +6,7 @@ pub mod numbers;
 use super::error::Errors;
 use super::raw;
 
-/// Warns of what has no effect; a number that would be dangerous is an error.
+/// Warns of settings without an effect. A dangerous number is an error.
 pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) {
     effects::check(raw, warnings);
     numbers::check(raw, errors, warnings);

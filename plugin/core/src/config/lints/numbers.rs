@@ -1,19 +1,20 @@
-//! Numbers that can only be mistakes, as far as the schema cannot say so.
+//! Numbers that are certainly mistakes, where the schema cannot express it.
 //!
-//! Of Tyk's special numbers, -1 and 0 stay: both mean "unlimited" or "never". Any other negative number is an error.
+//! Of Tyk's special numbers, -1 and 0 are allowed: both mean "unlimited" or "never". Any other negative number is an
+//! error.
 
 use crate::base::{item, member};
 use crate::config::error::{Errors, key_name};
 use crate::config::raw;
 
-/// Ten thousand years of `expires`, and a century of every other number of seconds.
+/// The maximum of `expires`, the year 9999. Every other number of seconds has a maximum of a century.
 const LAST_UNIX_SECOND: i64 = 253_402_300_799;
 const CENTURY_S: i64 = 3_153_600_000;
 
-/// A time in Unix seconds before this (2001) was meant as a number of seconds from now.
+/// A time in Unix seconds before this (2001) was probably meant as a number of seconds from now.
 const FIRST_PLAUSIBLE_EXPIRY: i64 = 1_000_000_000;
 
-/// An attempt shorter than this was meant in seconds.
+/// A shorter time-out was probably meant in seconds.
 const SHORTEST_TIMEOUT_MS: u64 = 100;
 
 /// Checks the numbers of a configuration.
@@ -26,7 +27,7 @@ pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) {
     for (name, session) in &raw.keys {
         let path = member("keys", &key_name(name));
         limit(&path, session.limit(), errors, warnings);
-        // With policies, the window may be that of their quota.
+        // With policies, the window may belong to their quota.
         if session.policies().is_empty() {
             window(&path, session.limit(), warnings);
         }
@@ -57,7 +58,7 @@ pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) {
     }
 }
 
-/// A limit's first number that is an error: its field, and why.
+/// The first wrong number of a limit: its field, and the error.
 pub fn wrong(limit: raw::Limit) -> Option<(&'static str, String)> {
     let raw::Limit { quota_max, quota_renewal_rate, rate, per } = limit;
     let whole = |name, number: i64, most: i64| {
@@ -75,7 +76,8 @@ pub fn wrong(limit: raw::Limit) -> Option<(&'static str, String)> {
         .or_else(|| too_long.then(|| ("per", format!("{per} is more than {CENTURY_S}"))))
 }
 
-/// The first number of a fetched session that closes it, and why. Numbers of its rights close those.
+/// The first wrong number of a fetched session, which closes it, and the error. Wrong numbers of its rights close
+/// those.
 pub fn wrong_session(session: &raw::Session) -> Option<String> {
     let expires = session.expires;
     if !(-1..=LAST_UNIX_SECOND).contains(&expires) {
@@ -96,7 +98,7 @@ fn limit(path: &str, limit: raw::Limit, errors: &mut Errors, warnings: &mut Erro
     }
 }
 
-/// The window of no quota.
+/// Warns of a window without a quota.
 fn window(path: &str, limit: raw::Limit, warnings: &mut Errors) {
     if limit.quota_max == 0 && limit.quota_renewal_rate > 0 {
         let message = "has no effect: quota_max is missing or 0, which is unlimited, as -1 is";
@@ -119,7 +121,7 @@ fn triggers(path: &str, monitor: &raw::Triggers, warnings: &mut Errors) {
     }
 }
 
-/// 0.8 was meant as 80.
+/// Warns of a fraction: 0.8 was probably meant as 80.
 fn fraction(path: &str, percent: f64, warnings: &mut Errors) {
     if percent > 0.0 && percent < 1.0 {
         let meant = (percent * 10_000.0).round() / 100.0;
@@ -127,7 +129,7 @@ fn fraction(path: &str, percent: f64, warnings: &mut Errors) {
     }
 }
 
-/// Whether a cool-down looks as if it had been written in milliseconds.
+/// True if a cool-down was probably written in milliseconds.
 pub fn looks_like_milliseconds(seconds: u64) -> bool {
     const MONTH_S: u64 = 2_678_400;
     seconds > MONTH_S || seconds >= 10_000 && seconds.is_multiple_of(1000) && !seconds.is_multiple_of(3600)
@@ -140,7 +142,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn of_negative_numbers_only_minus_one_says_unlimited() {
+    fn minus_one_is_the_only_negative_number_that_means_unlimited() {
         let limit = |quota_max, quota_renewal_rate, rate, per| raw::Limit { quota_max, quota_renewal_rate, rate, per };
         for good in [limit(0, 0, 0.0, 0.0), limit(-1, -1, -1.0, -1.0), limit(i64::MAX, CENTURY_S, 1e9, 0.001)] {
             assert_eq!(wrong(good), None, "{good:?}");
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn cool_downs_in_milliseconds_are_noticed() {
+    fn cool_downs_in_milliseconds_are_warnings() {
         for seconds in [10_000, 15_000, 60_000, 300_000, 3_600_000, 86_400_000] {
             assert!(looks_like_milliseconds(seconds), "{seconds}");
         }

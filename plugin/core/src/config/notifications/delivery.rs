@@ -4,7 +4,7 @@ use crate::config::error::Errors;
 use crate::config::raw;
 use crate::delivery::{DeliveryPolicy, InFlightLimits, Retries};
 
-/// The policy; of use only where no error was added.
+/// The policy. It is valid only if no error was added.
 pub fn check(raw: &raw::Delivery, errors: &mut Errors) -> DeliveryPolicy {
     if raw.max_delay_ms < raw.base_delay_ms {
         errors.add(

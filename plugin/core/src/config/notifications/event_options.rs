@@ -1,4 +1,4 @@
-//! What an organisation wants to hear of: Tyk's `event_options`.
+//! The events of which an organisation is notified: Tyk's `event_options`.
 
 use std::fmt;
 
@@ -11,25 +11,24 @@ use crate::config::raw;
 use crate::delivery::Target;
 use crate::event::EventKind;
 
-/// Who hears of one event, and how often.
+/// The recipients of one event, and how often they get messages.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventOption {
-    /// The event.
     pub kind: EventKind,
-    /// Where it is posted to.
+    /// The target to which the event is posted.
     pub webhook: Option<Target>,
-    /// The `authorization` header of the request, where the URL has a user and password. A secret.
+    /// The `authorization` header of the request, if the URL has a user and password. It is a secret.
     pub authorization: Option<String>,
-    /// The address that is told.
+    /// The address that gets an email.
     pub email: Option<Address>,
-    /// The cool-down of either, in seconds; 0 for none.
+    /// The cool-down of the webhook and of the email in seconds; 0 for none.
     pub event_timeout: u64,
-    /// How many messages a minute either gets; `None` and 0 for any number.
+    /// The maximum messages per minute for each of the two; `None` and 0 mean no limit.
     pub max_per_minute: Option<u32>,
 }
 
 impl fmt::Debug for EventOption {
-    /// Without the header, which is a secret.
+    /// The form for log lines, without the header, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventOption")
             .field("kind", &self.kind)
@@ -39,7 +38,7 @@ impl fmt::Debug for EventOption {
     }
 }
 
-/// Who hears of the management events of each organisation that says so.
+/// Checks the `event_options` of all organisations.
 pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> LiteMap<String, Vec<EventOption>> {
     let mut all = LiteMap::new();
     for (id, org) in &raw.orgs {
@@ -77,7 +76,7 @@ fn event_option(
     warnings: &mut Errors,
 ) -> Option<EventOption> {
     if raw.redis {
-        warnings.add(member(path, "redis"), "has no effect: there are no data planes here to tell");
+        warnings.add(member(path, "redis"), "has no effect: tollbell has no data planes to notify");
     }
     let target = target(&member(path, "webhook"), &raw.webhook, callouts, errors, warnings);
     let (webhook, user_info) = target.map_or((None, None), |(target, user_info)| (Some(target), user_info));

@@ -21,7 +21,7 @@ const LOG: &str = "eh_log_handler";
 pub const NAMES: [&str; 3] = [WEBHOOK, EMAIL, LOG];
 const SCRIPTS: [&str; 2] = ["eh_dynamic_handler", "cp_dynamic_handler"];
 
-/// Headers that a request gets from elsewhere: Go ignores them in Tyk's `header_map` too.
+/// Headers that are set from elsewhere. Go ignores them in Tyk's `header_map`, too.
 const NOT_SETTABLE: [&str; 6] = ["connection", "content-length", "host", "te", "transfer-encoding", "upgrade"];
 
 /// Handlers by event.
@@ -33,7 +33,7 @@ impl ByEvent {
         self.0[kind].push(index);
     }
 
-    /// These, then others.
+    /// Adds `others` after these handlers.
     pub fn with(mut self, others: &ByEvent) -> Self {
         for (kind, other) in &others.0 {
             self.0[kind].extend(other);
@@ -45,14 +45,14 @@ impl ByEvent {
         self.0
     }
 
-    /// All of them, and for crossed thresholds the monitor's.
+    /// Adds the monitor's handlers for crossed thresholds.
     pub fn with_monitor(mut self, monitor: &[HandlerIndex]) -> EnumMap<EventKind, Vec<HandlerIndex>> {
         self.0[EventKind::TriggerExceeded].extend(monitor);
         self.0
     }
 }
 
-/// What the fields of a webhook are called where it is written.
+/// The names of a webhook's fields in each form.
 struct FieldNames {
     target: &'static str,
     template: &'static str,
@@ -64,7 +64,7 @@ const OAS: FieldNames = FieldNames { target: "url", template: "bodyTemplate", he
 const NAMED: FieldNames = FieldNames { target: "target_url", template: "template_path", headers: "headers" };
 
 impl raw::NamedWebhook {
-    /// The settings of a handler that sends to it: its own come first where it has any.
+    /// The settings of a handler that uses this webhook. The handler's own settings come first.
     fn meta(&self, own: &raw::HandlerMeta) -> raw::HandlerMeta {
         let or = |own: &String, named: &String| if own.is_empty() { named.clone() } else { own.clone() };
         let mut header_map = own.header_map.clone();
@@ -92,14 +92,14 @@ impl raw::HandlerMeta {
     }
 }
 
-/// Collects every handler of a configuration.
+/// Collects all handlers of a configuration.
 pub struct HandlerList<'c> {
     named: LiteMap<&'c str, &'c raw::NamedWebhook>,
     templates: &'c Templates,
     callouts: &'c raw::Callouts,
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
-    /// What emails are sent by; `None` where e-mail is switched off, or something is wrong with it.
+    /// The sender of emails; `None` if e-mail is switched off, or has an error.
     mail: Option<&'c Mail>,
     mail_is_enabled: bool,
     list: Handlers,
@@ -134,7 +134,7 @@ impl<'c> HandlerList<'c> {
     /// The targets of the named webhooks.
     pub fn named_targets(&mut self) -> LiteMap<String, Target> {
         let callouts = self.callouts;
-        // What is wrong with a target was said when the webhook was added.
+        // An error in a target was reported when the webhook was added.
         let (mut said, mut unsaid) = (Errors::default(), Errors::default());
         let targets = self.named.iter().filter_map(|(name, named)| {
             Some(((*name).to_owned(), target("", &named.target_url, callouts, &mut said, &mut unsaid)?.0))
@@ -146,8 +146,8 @@ impl<'c> HandlerList<'c> {
         self.list
     }
 
-    /// Adds the handlers of one `event_handlers`. `owner` begins their names: it does not change when another API is
-    /// added before.
+    /// Adds the handlers of one `event_handlers`. `owner` is the beginning of their names. It does not change if
+    /// another API is added before.
     pub fn add_all(&mut self, path: &str, owner: &str, raw: &raw::EventHandlers) -> ByEvent {
         match raw {
             raw::EventHandlers::Classic(classic) => self.add_classic(path, owner, classic),
@@ -204,13 +204,14 @@ impl<'c> HandlerList<'c> {
         by_event
     }
 
-    /// Adds the named webhooks, which handlers can send to, as handlers of their own events.
+    /// Adds the named webhooks, which handlers can use, as handlers of their own events.
     pub fn add_named(&mut self, list: &'c [raw::NamedWebhook]) -> ByEvent {
         let mut by_event = ByEvent::default();
         for (index, named) in (0_usize..).zip(list) {
             let path = item("webhooks", index);
             if !named.name.is_empty() && self.named.insert(&named.name, named).is_some() {
-                self.errors.add(member(&path, "name"), format!("{:?} is the name of another webhook too", named.name));
+                self.errors
+                    .add(member(&path, "name"), format!("{:?} is already the name of another webhook", named.name));
             }
             let meta = named.meta(&raw::HandlerMeta::default());
             let name = self.list.free_name(item_name("webhooks", &named.name));
@@ -225,7 +226,7 @@ impl<'c> HandlerList<'c> {
         by_event
     }
 
-    /// A name for a handler that no other has.
+    /// A unique name for a handler.
     fn name(&self, owner: &str, index: usize, labels: [&String; 2]) -> String {
         let label = labels.into_iter().find(|label| !label.is_empty());
         self.list.free_name(label.map_or_else(|| item(owner, index), |label| item_name(owner, label)))
@@ -303,7 +304,7 @@ impl<'c> HandlerList<'c> {
         }
     }
 
-    /// Adds the monitor's webhook, unless it has no target.
+    /// Adds the monitor's webhook, if it has a target.
     pub fn add_monitor(&mut self, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
         const PATH: &str = "monitor.configuration";
         let has_target = !meta.target_path.is_empty() || !meta.webhook.is_empty();
@@ -323,7 +324,7 @@ impl<'c> HandlerList<'c> {
             self.warnings.add(member(path, "digest"), "without an event_timeout nothing is held back");
         }
         if looks_like_milliseconds(event_timeout) {
-            let message = format!("{event_timeout} seconds: it is not in milliseconds");
+            let message = format!("{event_timeout} seconds is very long; the unit is seconds, not milliseconds");
             self.warnings.add(member(path, "event_timeout"), message);
         }
         event_timeout
@@ -357,7 +358,7 @@ impl<'c> HandlerList<'c> {
         let template = self.templates.find(&meta.template_path);
         if template.is_none() {
             let message = format!(
-                "no template is named {:?}{}; it names an entry of templates, or a built-in one",
+                "there is no template {:?}{}; give the name of an entry of templates or of a built-in template",
                 meta.template_path,
                 hint(&meta.template_path, self.templates.names())
             );
@@ -395,13 +396,13 @@ impl<'c> HandlerList<'c> {
             match SigningKey::parse(secret) {
                 Some(key) => {
                     if !key.has_standard_length() {
-                        self.warnings.add(place, "Standard Webhooks asks for 24 to 64 random bytes");
+                        self.warnings.add(place, "Standard Webhooks requires 24 to 64 random bytes");
                     }
                     keys.push(key);
                 }
-                // Tyk writes out what is not set.
+                // Tyk writes empty values, too.
                 None if secret.is_empty() && secrets.len() == 1 => {}
-                None => self.errors.add(place, "not a secret: \"whsec_\" and then base64"),
+                None => self.errors.add(place, "not a secret: write \"whsec_\" followed by base64"),
             }
         }
         keys

@@ -1,5 +1,4 @@
-//! Checks `email_backend` and `email_templates`. What stands in the settings may be a secret: no error shows a value of
-//! them.
+//! Checks `email_backend` and `email_templates`. The settings may be secrets, so no error shows a value of them.
 
 use litemap::LiteMap;
 
@@ -14,8 +13,8 @@ use crate::notify::{Account, Backend, Mail, MailTemplates, Part, Provider, Setti
 const PATH: &str = "email_backend";
 const SETTINGS: &str = "email_backend.settings";
 
-/// Everything of e-mail; `None` where it is switched off, or something is wrong. What is switched off may lack
-/// anything, but what is there is checked.
+/// Checks e-mail. Returns `None` if it is switched off or has an error. Switched-off e-mail may lack settings, but
+/// those that are present are checked.
 pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> Option<Mail> {
     let enabled = raw.email_backend.enable_email_notifications;
     let templates = check_templates(&raw.email_templates, enabled, errors, warnings);
@@ -36,7 +35,7 @@ fn check_templates(
         warnings.add("email_templates", "has no effect: email_backend.enable_email_notifications is not set");
     }
     let mut emails = MailTemplates::builtin();
-    // What others share comes first: they keep what they do not replace.
+    // Shared emails come first, because others use them for parts that they do not replace.
     let (shared, own): (Vec<_>, Vec<_>) = raw.iter().partition(|(name, _)| templates::is_shared(name));
     let mut seen: LiteMap<_, _> = LiteMap::new();
     for (name, email) in shared.into_iter().chain(own) {
@@ -154,7 +153,7 @@ fn account(
     let mut settings = Settings {
         value_of: &|name| raw.settings.get(name).map(String::as_str).filter(|value| !value.is_empty()),
         is_required: raw.enable_email_notifications,
-        // Its own errors show the URL's host, and who mistakes one setting for another has put a key there.
+        // The URL's own errors show its host. An author who confuses two settings may have put a key there.
         target_of: &|url| Some(target("", url, callouts, &mut Errors::default(), &mut Errors::default())?.0),
         host_of: &|url| Some(CallUrl::parse(url).ok()?.host),
         errors: Vec::new(),

@@ -1,4 +1,4 @@
-//! Checks everything about notifying someone: templates, emails, handlers, the monitor.
+//! Checks everything that controls notifications: templates, emails, handlers, the monitor.
 
 pub mod delivery;
 pub mod event_options;
@@ -16,9 +16,8 @@ use crate::event::EventKind;
 use crate::notify::{Handlers, Mail, Templates};
 use handlers::{ByEvent, HandlerList};
 
-/// What was checked, and who is notified on which API.
+/// The checked parts, and the handlers of each API.
 pub struct Checked {
-    /// Every event handler.
     pub handlers: Handlers,
     /// The handlers of an organisation's dashboard events, by its id.
     pub org_handlers: LiteMap<String, EnumMap<EventKind, Vec<HandlerIndex>>>,
@@ -28,13 +27,12 @@ pub struct Checked {
     pub gateway: ByEvent,
     /// The targets of named webhooks.
     pub named: LiteMap<String, Target>,
-    /// Every template.
     pub templates: Templates,
     /// How emails are written and sent.
     pub mail: Option<Mail>,
 }
 
-/// Checks everything; the result is of use only where no error was added.
+/// Checks all parts. The result is valid only if no error was added.
 pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> Checked {
     let templates = check_templates(&raw.templates, errors, warnings);
     let mail = mail::check(raw, errors, warnings);

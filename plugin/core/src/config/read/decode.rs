@@ -1,7 +1,7 @@
 //! From the host's bytes to JSON.
 //!
-//! Envoy unwraps a `StringValue` and hands over its text; any other message arrives as serialized protobuf, and in a
-//! `Struct` every float and every integer outside 32 bits that was written in YAML is a string.
+//! Envoy unwraps a `StringValue` and passes its text. Any other message arrives as serialized protobuf. In a `Struct`,
+//! every float and every integer outside 32 bits that was written in YAML is a string.
 
 use prost::Message;
 use prost_types::value::Kind;
@@ -11,7 +11,7 @@ use crate::base::json;
 use crate::config::ConfigError;
 use crate::config::read::duplicates;
 
-/// Reads JSON text or a serialized `google.protobuf.Struct`. Nothing at all is an empty object.
+/// Reads JSON text or a serialized `google.protobuf.Struct`. Empty input is an empty object.
 pub fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Object(Map::new()));
@@ -19,7 +19,7 @@ pub fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
     let json_error = match json::parse(bytes) {
         Ok(value) => {
             return match duplicates::find(bytes) {
-                Some(path) => Err(ConfigError { path, message: "stands twice in one object".to_owned() }),
+                Some(path) => Err(ConfigError { path, message: "occurs twice in one object".to_owned() }),
                 None => Ok(value),
             };
         }
@@ -36,8 +36,8 @@ pub fn to_json(bytes: &[u8]) -> Result<Value, ConfigError> {
     Err(ConfigError { path: String::new(), message })
 }
 
-/// Where JSON text is none, and what the usual mistake there is. It shows no more of the text than a character, since
-/// there are secrets in it.
+/// The position of the error in JSON text, and the usual mistake there. It shows no more of the text than one
+/// character, because the text contains secrets.
 fn why_not_json(error: &json::NotJson, text: &[u8]) -> String {
     let json::NotJson { line, column, ends_early } = *error;
     let start =
@@ -46,11 +46,11 @@ fn why_not_json(error: &json::NotJson, text: &[u8]) -> String {
     let found = String::from_utf8_lossy(rest.get(..4).unwrap_or(rest)).chars().next();
     let what = match found {
         _ if ends_early => "the text ends too early: a bracket or a quote is not closed".to_owned(),
-        Some('}' | ']') => "a comma is too many before this bracket, or a value is missing".to_owned(),
-        Some(c @ (',' | ':')) => format!("{c:?} is too many, or a value is missing before it"),
-        Some('\'') => "texts stand in double quotes".to_owned(),
+        Some('}' | ']') => "there is an extra comma before this bracket, or a value is missing".to_owned(),
+        Some(c @ (',' | ':')) => format!("there is an extra {c:?}, or a value is missing before it"),
+        Some('\'') => "texts need double quotes".to_owned(),
         Some('/' | '#') => "JSON has no comments".to_owned(),
-        Some('"' | '{' | '[') => "a comma or a colon is missing before this".to_owned(),
+        Some('"' | '{' | '[') => "a comma or a colon is missing before this character".to_owned(),
         Some(c) if c.is_control() => "control characters in texts are written as \\n, \\t or \\u0000".to_owned(),
         _ => "expected a text in double quotes, a number, true, false, null, or a comma before it".to_owned(),
     };
@@ -76,7 +76,7 @@ fn json_of(value: prost_types::Value) -> Value {
     }
 }
 
-/// Protobuf knows only doubles: whole ones become integers again.
+/// Protobuf has only doubles. Whole ones become integers again.
 #[allow(clippy::cast_possible_truncation)]
 pub fn number(value: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;

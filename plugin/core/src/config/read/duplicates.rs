@@ -1,4 +1,4 @@
-//! Finds members of JSON text that stand twice in one object: the parser would take the last of them.
+//! Finds members that occur twice in one JSON object. The parser would take the last of them.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -19,7 +19,7 @@ struct Open {
     next: String,
 }
 
-/// The path of the first member that stands twice, in text that is known to be JSON.
+/// The path of the first member that occurs twice. The text must be valid JSON.
 pub fn find(text: &[u8]) -> Option<String> {
     let mut open: Vec<Open> = Vec::new();
     let mut at = 0_usize;
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_that_stand_twice_are_found_by_their_path() {
+    fn members_that_occur_twice_are_found_with_their_path() {
         let hash = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
         for (text, path) in [
             (r#"{"a": 1, "b": {"a": 2}, "c": [{"a": "a"}, {"a": ","}]}"#, None),

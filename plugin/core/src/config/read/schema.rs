@@ -1,7 +1,7 @@
-//! The JSON Schemas for editors: of tollbell's configuration, and of an Envoy file that has it somewhere.
+//! The JSON Schemas for editors: of tollbell's configuration, and of an Envoy file that contains it.
 //!
-//! What only editors check stands under `allOf` and `propertyNames`, which the module's copy is without: the module
-//! checks names itself, and can say more of a wrong one.
+//! Checks for editors alone are in `allOf` and `propertyNames`. The module's copy does not have them: the module checks
+//! names itself, and its errors say more.
 
 use serde_json::{Map, Value, json};
 
@@ -40,8 +40,8 @@ pub fn schema() -> Value {
     schema
 }
 
-/// The schema of a whole Envoy file. It knows tollbell's configuration wherever it stands, and nothing of Envoy's own
-/// fields, nor of other modules.
+/// The schema of a whole Envoy file. It describes tollbell's configuration in any place, and leaves Envoy's own fields
+/// and other modules alone.
 pub fn envoy_schema() -> Value {
     let mut tollbell = schema();
     let of = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
@@ -52,7 +52,7 @@ pub fn envoy_schema() -> Value {
     };
     let dialect = tollbell.as_object_mut().and_then(|root| root.remove("$schema")).unwrap_or_default();
     definitions.insert("Tollbell".into(), tollbell);
-    // The module is known by its file, or by the plugin's name where the file comes from elsewhere.
+    // The module is recognised by its file, or by the plugin's name if the file has another name.
     let named = json!({ "required": ["name"], "properties": { "name": { "const": "tollbell" } } });
     let file =
         json!({ "required": ["filename"], "properties": { "filename": { "pattern": "tollbell[^/]*\\.wasm$" } } });
@@ -92,7 +92,7 @@ pub fn envoy_schema() -> Value {
     json!({ "$schema": dialect, "title": "Envoy with tollbell", "$ref": "#/$defs/AnythingOfEnvoy", "$defs": definitions })
 }
 
-/// The documentation of Tyk's portal has both.
+/// The documentation of Tyk's portal has both spellings.
 fn spellings(name: &str) -> Vec<String> {
     let other = name.strip_prefix("Organisation").map(|rest| format!("Organization{rest}"));
     [name.to_owned()].into_iter().chain(other).collect()
@@ -111,9 +111,9 @@ mod tests {
 
     use super::*;
 
-    /// A field that is renamed would lose its names without a word.
+    /// A renamed field would lose its names without an error.
     #[test]
-    fn every_place_of_names_is_there() {
+    fn every_place_with_names_exists() {
         let text = schema().to_string();
         assert_eq!(text.matches("\"propertyNames\"").count(), 3);
         assert_eq!(text.matches("\"allOf\"").count(), 6);

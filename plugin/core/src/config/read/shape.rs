@@ -1,7 +1,7 @@
-//! Holds JSON against the schema: unknown fields, wrong types, missing and out-of-range values, each with its path.
+//! Checks JSON against the schema: unknown fields, wrong types, missing and out-of-range values, each with its path.
 //!
-//! What is wrong is reported and taken out, so that the rest can still be read and checked: all errors come at once.
-//! Only the parts of JSON Schema are understood that the derived schema uses.
+//! Wrong values are reported and removed, so that the rest can still be read and checked: all errors are reported at
+//! once. Only the parts of JSON Schema that the derived schema uses are implemented.
 
 use serde_json::{Map, Value};
 
@@ -9,13 +9,13 @@ use crate::base::{hint, item, json, member, type_name};
 use crate::config::error::{Errors, key_name};
 use crate::config::read::decode::number;
 
-/// Marks a map of the schema whose names are secrets, which errors must not show.
+/// Marks a map in the schema whose names are secrets. Errors must not show them.
 pub const SECRET_NAMES: &str = "x-secret-names";
 
-/// What an error about a number's range adds.
+/// The addition to an error about a number's range.
 const RANGE_HINT: &str = "x-hint";
 
-/// Makes `value` conform to `schema`, reporting what did not.
+/// Makes `value` conform to `schema`. Reports every part that did not.
 pub fn conform(schema: &Value, value: &mut Value, errors: &mut Errors) {
     let mut shape = Shape { root: schema, errors };
     if !shape.visit(schema, value, "") {
@@ -29,7 +29,7 @@ struct Shape<'s> {
 }
 
 impl<'s> Shape<'s> {
-    /// `false`: the value is of no use and must go.
+    /// Checks one value. `false` means that the value is unusable and must be removed.
     fn visit(&mut self, schema: &'s Value, value: &mut Value, path: &str) -> bool {
         let schema = self.resolve(schema);
         if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
@@ -61,7 +61,7 @@ impl<'s> Shape<'s> {
         }
     }
 
-    /// One of several types: the one that the value has.
+    /// A value with several possible types. The type of the value chooses.
     fn visit_any(&mut self, choices: &'s [Value], value: &mut Value, path: &str) -> bool {
         let is_of = |schema: &&Value| match self.type_of(schema) {
             Some("string") => value.is_string(),
@@ -102,8 +102,8 @@ impl<'s> Shape<'s> {
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
         let entries_are_objects = others.is_some_and(|others| self.type_of(others) == Some("object"));
         let secret_names = schema.get(SECRET_NAMES).is_some();
-        // YAML's `orgs:` without a value is null, and means the default; so does `orders:` under access_rights, which
-        // is still there.
+        // In YAML, `orgs:` without a value is null and means the default. So does `orders:` under access_rights, whose
+        // entry stays.
         fields.retain(|name, value| {
             let is_entry = entries_are_objects && !known.is_some_and(|known| known.contains_key(name));
             if value.is_null() && is_entry {
@@ -139,11 +139,11 @@ impl<'s> Shape<'s> {
             let usable = self.visit(schema, value, &item(path, index));
             index = index.saturating_add(1);
             if !usable && is_object {
-                // An empty object keeps the places of the items behind it.
+                // An empty object keeps the indexes of the items after it.
                 *value = Value::Object(Map::new());
                 return true;
             }
-            // So does one of a few words.
+            // A list of a few words keeps them in the same way.
             let choices = self.resolve(schema).get("anyOf").and_then(Value::as_array).into_iter().flatten();
             let word = choices.filter_map(|choice| self.resolve(choice).pointer("/enum/0")).next();
             if let Some(word) = word.filter(|_| !usable) {
@@ -173,7 +173,7 @@ impl<'s> Shape<'s> {
         };
         let parsed = parsed.filter(|parsed| !whole || parsed.is_i64() || is_unsigned && parsed.is_u64());
         let Some(parsed) = parsed else {
-            // Numbers of YAML may arrive as strings.
+            // Numbers from YAML may arrive as strings.
             let shown = match &*value {
                 Value::String(text) => Some(format!("{:?}", text.chars().take(40).collect::<String>())),
                 Value::Number(number) => Some(number.to_string()),
@@ -228,7 +228,9 @@ impl<'s> Shape<'s> {
 
     fn wrong_type(&mut self, expected: &str, value: &Value, path: &str) -> bool {
         let advice = match value {
-            Value::Bool(_) if expected == "a string" => "; YAML reads unquoted y, n, yes, no, on and off so: quote it",
+            Value::Bool(_) if expected == "a string" => {
+                "; YAML reads unquoted y, n, yes, no, on and off as booleans: quote it"
+            }
             Value::Number(_) if expected == "a string" => "; quote it",
             _ => "",
         };

@@ -1,8 +1,8 @@
-//! Every field of Tyk's sessions, rights and policies, and what becomes of it.
+//! All fields of Tyk's sessions, rights and policies, and their use in tollbell.
 //!
-//! A session that is fetched may have any of them. One that narrows what a key may do, or says that its owner is
-//! authenticated in another way, closes the key unless it is honoured; so does a field that is not listed, since nobody
-//! knows what it narrows. What is empty says nothing. `docs/sessions.md` shows these lists.
+//! A fetched session may have any of them. Some fields restrict the key, or mean that its owner is authenticated in
+//! another way. Such a field closes the key unless tollbell honours it. An unlisted field closes the key, too, because
+//! its restriction is unknown. Empty values are ignored. `docs/sessions.md` shows these lists.
 
 mod lists;
 
@@ -10,28 +10,28 @@ use serde_json::{Map, Value};
 
 pub use lists::{LIMIT, PARTITIONS, POLICY, RIGHT, RULE, SESSION};
 
-/// What becomes of a field.
+/// The use of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// It means what it means in Tyk; the text says what that is.
+    /// It has the same meaning as in Tyk. The text describes it.
     Honoured(&'static str),
-    /// It narrows nothing; the text says why.
+    /// It restricts nothing. The text gives the reason.
     Ignored(&'static str),
-    /// It closes the key, or for a right's field the key's right to that API; the text says why.
+    /// It closes the key; a field of a right closes the key's right to that API. The text gives the reason.
     Closes(&'static str),
 }
 
-/// A field of an object of Tyk's.
+/// A field of one of Tyk's objects.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionField {
-    /// Its name in JSON.
+    /// Its JSON name.
     pub name: &'static str,
-    /// What becomes of it.
+    /// Its use.
     pub usage: Use,
 }
 
 impl SessionField {
-    /// Its row in the documentation.
+    /// The field's row in the documentation.
     pub fn row(&self) -> String {
         let (what, text) = match self.usage {
             Use::Honoured(text) => ("honoured", text),
@@ -42,20 +42,20 @@ impl SessionField {
     }
 }
 
-/// The lists by the name of their object, as the documentation shows them.
+/// The lists by the name of their object, in the order of the documentation.
 pub const OBJECTS: [(&str, &[SessionField]); 5] =
     [("session", SESSION), ("right", RIGHT), ("limit", LIMIT), ("policy", POLICY), ("partitions", PARTITIONS)];
 
-/// What a fetched session says that is not honoured.
+/// The fields of a fetched session that close it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Closed {
-    /// A field that closes the key, by its path.
+    /// The path of a field that closes the key.
     pub key: Option<String>,
-    /// Rights that are closed: the API's id, and the field's path.
+    /// The rights that are closed: the API's id, and the path of the field.
     pub rights: Vec<(String, String)>,
 }
 
-/// Looks through a session as Tyk writes it.
+/// Checks a session in Tyk's form.
 pub fn closed(session: &Value) -> Closed {
     let Some(session) = session.as_object() else { return Closed::default() };
     let mut closed = Closed { key: closing(SESSION, session), rights: Vec::new() };
@@ -72,7 +72,7 @@ pub fn closed(session: &Value) -> Closed {
     closed
 }
 
-/// What the entries of a right's `allowed_urls` say that is not honoured. One without a `url` would allow every path.
+/// The path in a right's `allowed_urls` that closes the right. An entry without a `url` would allow every path.
 fn wrong_rule(right: &Map<String, Value>) -> Option<String> {
     let rules = right.get("allowed_urls").and_then(Value::as_array)?;
     rules.iter().enumerate().find_map(|(place, rule)| {
@@ -83,7 +83,7 @@ fn wrong_rule(right: &Map<String, Value>) -> Option<String> {
     })
 }
 
-/// The first field that is set and closes, or is not listed.
+/// The first field that has a value and closes, or is not listed.
 fn closing(fields: &[SessionField], object: &Map<String, Value>) -> Option<String> {
     let closes = |name: &str| {
         let known = fields.iter().find(|field| field.name == name);
@@ -92,13 +92,13 @@ fn closing(fields: &[SessionField], object: &Map<String, Value>) -> Option<Strin
     object.iter().find(|(name, value)| is_set(value) && closes(name)).map(|(name, _)| name.clone())
 }
 
-/// What Tyk reads in a session's metadata.
+/// The path in a session's metadata that closes it.
 fn meta_data(session: &Map<String, Value>) -> Option<String> {
     let meta_data = session.get("meta_data")?.as_object()?;
     special_meta_data(meta_data).map(|(name, _)| format!("meta_data.{name}"))
 }
 
-/// An entry of a session's metadata that Tyk acts on, and what it does with it.
+/// An entry of a session's metadata that Tyk acts on, and its effect in Tyk.
 pub fn special_meta_data(meta_data: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
     let policies = meta_data.get("policies").and_then(Value::as_array);
     if policies.is_some_and(|list| list.iter().any(Value::is_object)) {
@@ -110,7 +110,7 @@ pub fn special_meta_data(meta_data: &Map<String, Value>) -> Option<(&'static str
         .map(|_| ("rate_limit_pattern", "Tyk counts all keys of one pattern together, and tollbell each key by itself"))
 }
 
-/// Whether a value says something: not what Tyk writes where nothing is set, or -1 for no limit.
+/// True unless a value is empty in Tyk's form, or is -1 for no limit.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null => false,

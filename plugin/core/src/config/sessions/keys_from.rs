@@ -1,4 +1,4 @@
-//! Checks where sessions are fetched.
+//! Checks the settings for fetching sessions.
 
 use crate::base::member;
 use crate::config::calls::{basic, legal_header, target};
@@ -6,20 +6,20 @@ use crate::config::error::Errors;
 use crate::config::raw;
 use crate::delivery::Target;
 
-/// Where sessions are fetched, and how.
+/// The source of fetched sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeysFrom {
-    /// The URL.
+    /// The target of the request.
     pub target: Target,
     /// Headers of the request, lower case.
     pub headers: Vec<(String, String)>,
-    /// From one look to the next.
+    /// The interval between two fetches.
     pub interval_ms: u64,
     /// The largest answer that is read.
     pub max_bytes: usize,
 }
 
-/// `None` where none are.
+/// `None` if no sessions are fetched.
 pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> Option<KeysFrom> {
     if raw.keys_from.url.is_empty() && !raw.keys_from.cluster.is_empty() {
         warnings.add("keys_from.url", "missing: no keys are fetched");

@@ -1,4 +1,4 @@
-//! From sessions as written to sessions as used: policies applied, thresholds chosen, limits checked.
+//! From sessions as written to sessions in use: applies policies, chooses thresholds, checks limits.
 
 pub mod fields;
 pub mod keys_from;
@@ -21,15 +21,16 @@ use crate::config::read::duplicates;
 use crate::config::sessions::fields::Closed;
 use crate::config::sessions::policies::{PolicyError, merge};
 
-/// The sources of [`crate::access::identity`] that are no keys: what stands before the colon of such a session's name.
+/// The sources of [`crate::access::identity`] other than keys. In the name of such a session, the source is the part
+/// before the colon.
 const IDENTITY_SOURCES: [&str; 4] = ["header", "metadata", "peer_certificate", "source_address"];
 
-/// Whether a session of that name is one of an identity that is no key.
+/// True if a session with this name belongs to an identity that is not a key.
 pub fn is_identity(name: &str) -> bool {
     name.split_once(':').is_some_and(|(source, _)| IDENTITY_SOURCES.contains(&source))
 }
 
-/// Which thresholds a quota gets.
+/// The rules that decide which thresholds a quota gets.
 #[derive(Debug, Default)]
 pub struct MonitorRules {
     keys: bool,
@@ -50,7 +51,7 @@ impl MonitorRules {
         }
     }
 
-    /// Limits as configured, with the thresholds that apply.
+    /// Limits in checked form, with the thresholds that apply.
     fn limits(&self, raw: raw::Limit, triggers: &[f64], monitored: bool) -> Limits {
         let seconds = |seconds: i64| u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
         let own = triggers.iter().filter_map(|limit| Percent::new(*limit));
@@ -61,8 +62,8 @@ impl MonitorRules {
     }
 }
 
-/// Checks every session, organisation and policy: what makes further sessions, all that are configured, and the session of
-/// identities that have none.
+/// Checks all sessions, organisations and policies. Returns the maker of further sessions, the directory of all
+/// configured ones, and the session of identities without their own.
 pub fn check(
     raw: &mut raw::Config,
     errors: &mut Errors,
@@ -78,7 +79,7 @@ pub fn check(
     (maker, directory, default)
 }
 
-/// What turns a session as written into one as used, also long after the configuration was read.
+/// Converts sessions as written to sessions in use, also long after the configuration was read.
 #[derive(Debug, Default)]
 pub struct SessionMaker {
     rules: MonitorRules,
@@ -90,9 +91,10 @@ impl SessionMaker {
         SessionMaker { rules, policies }
     }
 
-    /// From a session as Tyk writes it, and what in it closes it, or its right to an API: see [`crate::config::sessions::fields`].
+    /// Reads a session in Tyk's form. Also returns what closes it, or its right to an API: see
+    /// [`crate::config::sessions::fields`].
     ///
-    /// What is wrong with it closes it, so that the sessions beside it are still of use.
+    /// An error in the session closes it, so that the other sessions can still be used.
     ///
     /// # Errors
     /// A policy does not apply to a session without policies, which cannot happen.
@@ -108,7 +110,7 @@ impl SessionMaker {
             Err(fault) => (Value::Object(Map::new()), Some(fault.to_string())),
         };
         let Closed { key: mut closing, rights: narrowed } = fields::closed(&value);
-        let twice = || duplicates::find(json).map(|path| format!("{path}: stands twice in one object"));
+        let twice = || duplicates::find(json).map(|path| format!("{path}: occurs twice in one object"));
         closing = malformed.or(closing).or_else(twice);
         if let Value::Object(fields) = &mut value {
             make_numbers_whole(fields);
@@ -121,7 +123,7 @@ impl SessionMaker {
         raw.monitor.trigger_limits.retain(|limit| Percent::new(limit.0).is_some());
         closing = closing.or_else(|| numbers::wrong_session(&raw));
         let (mut closed, mut closings) = (Vec::new(), Vec::new());
-        // Rights of a session whose policies say its rights are not looked at.
+        // If the session's policies set its rights, its own are ignored.
         if !raw.policies().iter().any(|id| self.says_rights(id)) {
             for (api, right) in &raw.access_rights {
                 let field = narrowed.iter().find(|(known, _)| known == api).map(|(_, field)| field.clone());
@@ -143,7 +145,7 @@ impl SessionMaker {
                 self.make(hash, &without, &closed, org, shared)?
             }
         };
-        // Tyk refuses it; without rights, it could call every API.
+        // Tyk refuses such a session. Without rights it could call every API.
         if made.plan.rights.is_none() && !raw.policies().is_empty() {
             closing.get_or_insert_with(|| "apply_policies: no policy gives a right to an API".to_owned());
         }
@@ -155,7 +157,7 @@ impl SessionMaker {
         Ok((session, closings))
     }
 
-    /// `closed`: those of its rights that are gone, without its becoming one that may call every API.
+    /// `closed` are rights to remove. A session that loses its last right must not become one that may call every API.
     fn make(
         &self,
         hash: KeyHash,
@@ -172,7 +174,7 @@ impl SessionMaker {
         let mut rights = merged.rights.as_ref().map(|_| LiteMap::new());
         for (api, right) in merged.rights.iter().flatten() {
             let scope = if right.scope.is_empty() { 0 } else { fingerprint(&[&right.scope]).max(1) };
-            // A wrong rule was reported where it stands; the right goes with it.
+            // A wrong rule was reported at its place. The right is removed with it.
             let Ok(urls) = shared.urls(&right.urls) else { continue };
             let versions = right.versions.clone();
             let right = Right { scope: AllowanceScope(scope), limits: right.limit.map(limits), versions, urls };
@@ -199,7 +201,7 @@ impl SessionMaker {
         })
     }
 
-    /// The session of identities that have none of their own.
+    /// The session of identities without their own.
     fn default(&self, policy: &str, errors: &mut Errors) -> Option<Session> {
         if policy.is_empty() {
             return None;
@@ -207,7 +209,7 @@ impl SessionMaker {
         let raw = raw::Session { apply_policies: vec![policy.to_owned()], ..raw::Session::default() };
         match self.make(KeyHash::of(b""), &raw, &[], None, &mut Shared::default()) {
             Ok(session) if session.is_inactive => {
-                errors.add("default_policy", format!("the policy {policy:?} is switched off (is_inactive)"));
+                errors.add("default_policy", format!("the policy {policy:?} is inactive (is_inactive)"));
                 None
             }
             Ok(session) => Some(session),
@@ -259,7 +261,7 @@ impl SessionMaker {
                 }
             };
             if !session.policies().is_empty() && made.plan.rights.is_none() {
-                let message = "none of the policies gives a right to an API, so the key may call every one. Tyk refuses \
+                let message = "none of the policies gives a right to an API, so the key may call every API. Tyk refuses \
                                such a key: give it or a policy access_rights";
                 warnings.add(member(&path, "apply_policies"), message);
             }
@@ -273,12 +275,12 @@ impl SessionMaker {
             if is_identity(name) {
                 directory.add_identity(name, made);
             } else if !directory.add(made) {
-                errors.add(path, "the same key twice, raw and hashed");
+                errors.add(path, "the same key occurs twice, raw and hashed");
             }
         }
     }
 
-    /// Whether the rights of a session with that policy are the policy's.
+    /// True if this policy sets the rights of a session that has it.
     fn says_rights(&self, policy: &str) -> bool {
         self.policies.get(policy).is_some_and(raw::Policy::says_rights)
     }
@@ -306,12 +308,15 @@ fn check_rights(path: &str, rights: &raw::Named<raw::AccessRight>, api_ids: &BTr
         if !api_ids.contains(api.as_str()) {
             errors.add(place, format!("no API has the id {api:?}{}", hint(api, api_ids.iter().copied())));
         } else if !right.api_id.is_empty() && right.api_id != *api {
-            errors.add(member(&place, "api_id"), format!("{:?} differs from its place's name {api:?}", right.api_id));
+            errors.add(
+                member(&place, "api_id"),
+                format!("{:?} differs from the name of its entry, {api:?}", right.api_id),
+            );
         }
     }
 }
 
-/// What is wrong with a right of a fetched session.
+/// The error in a right of a fetched session.
 fn wrong_right(api: &str, right: &raw::AccessRight, shared: &mut Shared) -> Option<String> {
     let path = format!("access_rights.{api}");
     if let Some((field, why)) = numbers::wrong(right.limit) {

@@ -1,20 +1,20 @@
-//! What a session may do, by itself and by its policies: merged as Tyk merges them.
+//! Merges a session with its policies, as Tyk does.
 //!
-//! Tyk's rules, as its documentation has them and, where that is silent, its code (`internal/policy`):
-//! - What a policy says replaces what the session says: its limits, and, if any policy of the session names APIs, the
-//!   session's access rights.
-//! - Of several policies the larger value wins: the higher rate, the larger quota, the longer window; a negative one is
-//!   unlimited, and larger than any. A policy with partitions takes part only with those.
-//! - The limits of policies stand with the APIs that these name. Where more than one policy gave rights, each API is
-//!   counted with those of its own policy, by the last one that names it; else all APIs count together.
-//! - The limit of a policy's right counts only where the policy is `per_api`, and its `allowance_scope` never.
-//! - A policy `per_api` gives each of its APIs a counter of its own where the right has limits, and one for all others. It
-//!   cannot be mixed with a partitioned one.
-//! - Of several policies with rights to one API the versions and the `allowed_urls` are added, also where one of them
-//!   has no `allowed_urls`; a policy `per_api` replaces them.
-//! - One that is switched off switches its keys off. Tags and metadata are added.
+//! Tyk's rules, from its documentation and, where that says nothing, from its code (`internal/policy`):
+//! - A policy's values replace the session's: its limits, and, if any policy of the session names APIs, the session's
+//!   access rights.
+//! - If several policies have a value, the larger one wins: the higher rate, the larger quota, the longer window. A
+//!   negative value is unlimited and larger than any other. A policy with partitions sets only those parts.
+//! - The limits of policies apply to the APIs that they name. If more than one policy gave rights, each API is counted
+//!   with the limits of the last policy that names it. Otherwise all APIs are counted together.
+//! - The limit of a policy's right counts only if the policy is `per_api`. Its `allowance_scope` never counts.
+//! - A `per_api` policy gives each of its APIs its own counter if the right has limits, and all other APIs one counter
+//!   together. It cannot be mixed with a partitioned policy.
+//! - If several policies have rights to one API, their versions and `allowed_urls` are added, even if one of them has
+//!   no `allowed_urls`. A `per_api` policy replaces them.
+//! - An inactive policy makes its keys inactive. Tags and metadata are added.
 //!
-//! Thresholds of a policy's monitor are added too; Tyk's policies have none.
+//! Thresholds of a policy's monitor are added, too; Tyk's policies have none.
 
 use std::collections::BTreeSet;
 
@@ -24,11 +24,11 @@ use serde_json::{Map, Value};
 use crate::access::UrlRule;
 use crate::config::raw::{AccessRight, AllowedUrl, Limit, Named, Partitions, Policy, Session};
 
-/// A session after its policies.
+/// A session merged with its policies.
 #[derive(Clone, Debug, Default)]
 pub struct Merged {
     pub limit: Limit,
-    /// The APIs that it may call. `None`: every API.
+    /// The APIs that the session may call; `None` means every API.
     pub rights: Option<LiteMap<String, MergedRight>>,
     pub is_inactive: bool,
     pub trigger_limits: Vec<f64>,
@@ -36,16 +36,16 @@ pub struct Merged {
     pub meta_data: Map<String, Value>,
 }
 
-/// A right after the policies of its session.
+/// A right merged with the policies of its session.
 #[derive(Clone, Debug, Default)]
 pub struct MergedRight {
-    /// `None` for the session's.
+    /// The limit; `None` means the session's.
     pub limit: Option<Limit>,
-    /// Empty for the session's own.
+    /// The scope; empty means the session's own.
     pub scope: String,
-    /// The versions, where the API has some.
+    /// The versions, if the API has versions.
     pub versions: Vec<String>,
-    /// None: every path and method.
+    /// The paths and methods; empty means all.
     pub urls: Vec<UrlRule>,
 }
 
@@ -63,6 +63,9 @@ pub enum PolicyError {
 }
 
 /// Merges a session with its policies.
+///
+/// # Errors
+/// A policy does not exist, belongs to another organisation, or cannot be mixed with the others.
 pub fn merge(session: &Session, policies: &Named<Policy>) -> Result<Merged, PolicyError> {
     let mut merge = Merge::new(session);
     let mut applied = Vec::new();
@@ -108,14 +111,14 @@ impl Partitions {
         self.quota || self.rate_limit || self.acl || self.complexity
     }
 
-    /// Whether a part is said: all are, where there are no partitions.
+    /// True if the policy sets this part. Without partitions it sets all parts.
     pub fn says(self, part: bool) -> bool {
         part || !self.is_partitioned()
     }
 }
 
 impl Policy {
-    /// Whether its keys have its rights, and none of their own.
+    /// True if the policy's rights replace those of its keys.
     pub fn says_rights(&self) -> bool {
         let parts = self.partitions;
         !self.access_rights.is_empty() && (parts.per_api || parts.says(parts.acl))
@@ -131,7 +134,7 @@ impl Limit {
         self.rate == 0.0 || self.per == 0.0
     }
 
-    /// Seconds from one request to the next; 0 for an unlimited rate, which is faster than any.
+    /// Seconds between two requests; 0 for an unlimited rate, which is faster than any other.
     fn pace(self) -> f64 {
         if self.rate <= 0.0 || self.per <= 0.0 { 0.0 } else { self.per / self.rate }
     }
@@ -150,12 +153,12 @@ impl Limit {
     }
 }
 
-/// -1 is unlimited.
+/// Compares two values; -1 is unlimited.
 fn is_larger(a: i64, b: i64) -> bool {
     b != -1 && (a == -1 || a > b)
 }
 
-/// What the policies so far have given.
+/// The values from the policies so far.
 #[derive(Default)]
 struct Merge {
     merged: Merged,
@@ -163,12 +166,12 @@ struct Merge {
     has_per_api: bool,
 }
 
-/// What policies have given for an API.
+/// The values that policies have given for an API.
 #[derive(Default)]
 struct Given {
     limit: Limit,
     scope: String,
-    /// The policy, or the scope, that gave the right last; empty: none gave it.
+    /// The policy, or the scope, that gave the right last; empty if none did.
     by: String,
     quota: bool,
     rate: bool,
@@ -177,7 +180,7 @@ struct Given {
 }
 
 impl Given {
-    /// Adds what a right allows.
+    /// Adds the rights of another policy.
     fn add(&mut self, right: &AccessRight) {
         add_missing(&mut self.versions, &right.versions);
         for AllowedUrl { url, methods } in &right.allowed_urls {
@@ -210,7 +213,7 @@ impl Merge {
         Merge { merged, ..Merge::default() }
     }
 
-    /// What a policy is going to say, the session says no longer.
+    /// Removes the parts of the session that a policy will set.
     fn clear(&mut self, policy: &Policy) {
         let limit = &mut self.merged.limit;
         if policy.partitions.says(policy.partitions.quota) {
@@ -285,7 +288,7 @@ impl Merge {
                 (limit.quota_max, limit.quota_renewal_rate) = (root.quota_max, root.quota_renewal_rate);
             }
             let scope = if given.scope.is_empty() && several { given.by.clone() } else { given.scope.clone() };
-            // One that says nothing is the session's, as in Tyk.
+            // An empty limit means the session's, as in Tyk.
             let (limit, scope) = if limit.is_empty() { (None, String::new()) } else { (Some(limit), scope) };
             let (versions, urls) = (given.versions.clone(), given.urls.clone());
             rights.insert(api.clone(), MergedRight { limit, scope, versions, urls });

@@ -1,4 +1,4 @@
-//! A JSON object, taken apart a member at a time.
+//! Splits a JSON object into its members, one at a time.
 
 use std::mem;
 
@@ -17,7 +17,7 @@ impl Members {
         Members { text, at: 0 }
     }
 
-    /// The next member's name and the text of its value; `None` at the object's end.
+    /// The name of the next member and the text of its value; `None` at the end of the object.
     pub(super) fn next(&mut self) -> Result<Option<(String, &[u8])>, String> {
         let is_first = self.at == 0;
         if is_first {
@@ -26,7 +26,7 @@ impl Members {
         match (self.peek(), is_first) {
             (Some(b'}'), _) => {
                 self.at = self.at.saturating_add(1);
-                return if self.peek().is_none() { Ok(None) } else { Err(self.error("something after the end")) };
+                return if self.peek().is_none() { Ok(None) } else { Err(self.error("there is data after the end")) };
             }
             (Some(b','), false) => self.at = self.at.saturating_add(1),
             (_, true) => {}
@@ -43,7 +43,7 @@ impl Members {
         Ok(Some((name, self.text.get(value).unwrap_or_default())))
     }
 
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -59,7 +59,7 @@ impl Members {
         Ok(())
     }
 
-    /// Passes over one value. Whether it is well-formed inside is for others to see.
+    /// Skips one value. It does not check whether the value is valid inside.
     fn value(&mut self) -> Result<std::ops::Range<usize>, String> {
         let start = self.at;
         if !matches!(self.text.get(start), Some(b'"' | b'{' | b'[')) {
@@ -88,7 +88,7 @@ impl Members {
             }
         }
         self.at = start;
-        Err(self.error("the answer ends in the middle of something"))
+        Err(self.error("the answer ends too early"))
     }
 
     fn error(&self, what: &str) -> String {

@@ -1,34 +1,34 @@
-//! Fetched sessions in shared data, where every VM finds them: one VM fetches for all.
+//! Fetched sessions in shared data. One VM fetches for all, and every VM reads them there.
 //!
 //! ```text
 //! lease    = version u8 = 1, vm u64, until u64                     little endian
 //! head     = version u8 = 1, generation u64, edition u64, checksum u64, chunks u32, entity tag
 //! chunk    = version u8 = 1, edition u64, JSON object of sessions
 //! ```
-//! Two generations have chunks of their own in turn, so that one is whole while the next is being written. An edition is
-//! what one VM has made of one answer: should two ever write at once, their chunks are told apart.
+//! Two generations use two sets of chunks in turn, so one is complete while the next is being written. An edition is
+//! one VM's copy of one answer: if two VMs ever write at once, the editions distinguish their chunks.
 
 use crate::base::{UnixMillis, fingerprint, is_leased};
 use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, read, update};
 
 const VERSION: u8 = 1;
 
-/// How long a VM fetches for the others without renewing that.
+/// How long a VM may fetch for the others without renewing the lease.
 const LEASE_MS: u64 = 3000;
 
-/// How much later than others a VM takes the lease that has requests to serve: what it fetches it copies in one go.
+/// How much later than others a VM with requests takes the lease, because it copies the fetched document in one step.
 const PATIENCE_MS: u64 = 2000;
 
-/// What is on the shelf.
+/// The document on the shelf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Counts the documents; 0 for none.
+    /// The number of the document; 0 for none.
     pub(super) generation: u64,
-    /// Whose chunks belong to it.
+    /// The edition of its chunks.
     pub(super) edition: u64,
-    /// Of the document's text; 0 for one that is to be fetched anew.
+    /// The checksum of the document's text; 0 if it must be fetched again.
     pub(super) checksum: u64,
-    /// How many chunks it has.
+    /// The number of its chunks.
     pub(super) chunks: u32,
     /// Its entity tag; empty for none.
     pub(super) etag: String,
@@ -39,12 +39,12 @@ pub(super) struct Head {
 pub(super) struct Shelf(String);
 
 impl Shelf {
-    /// `parts` are everything that decides what is fetched: two configurations share a shelf only where they are alike.
+    /// `parts` are all settings that decide what is fetched. Two configurations share a shelf only if these are equal.
     pub(super) fn new(parts: &[&str]) -> Self {
         Shelf(format!("tb1/f/{:x}", fingerprint(parts)))
     }
 
-    /// Gives up the lease: another VM may know better what to do with the document.
+    /// Gives up the lease: another VM may be able to use the document.
     pub(super) fn give_up(&self, host: &(impl SharedData + Metrics), vm: u64) -> Result<(), StoreError> {
         update(host, &format!("{}/l", self.0), |stored| {
             let holder = stored.as_deref().map(|bytes| numbers(bytes, "lease of the keys")).transpose()?;
@@ -55,7 +55,7 @@ impl Shelf {
         })
     }
 
-    /// Takes or renews the lease; `false` where another VM has it, or should.
+    /// Takes or renews the lease; `false` if another VM has it, or should have it.
     pub(super) fn lead(
         &self,
         host: &(impl SharedData + Metrics),
@@ -84,7 +84,7 @@ impl Shelf {
         Ok(read(host, &self.head_key())?.map(|bytes| decode_head(&bytes)).transpose()?.unwrap_or_default())
     }
 
-    /// Shows a document whose chunks have been put there, unless somebody else has shown another since.
+    /// Publishes a document whose chunks are complete, unless another VM has published one since.
     pub(super) fn show(&self, host: &(impl SharedData + Metrics), head: &Head) -> Result<bool, StoreError> {
         update(host, &self.head_key(), |stored| {
             let known = stored.map(|bytes| decode_head(&bytes)).transpose()?.unwrap_or_default();
@@ -95,7 +95,7 @@ impl Shelf {
         })
     }
 
-    /// A document of which a chunk is not there is to be fetched anew, whatever its entity tag says.
+    /// Records that a chunk is missing, so that the document is fetched again, whatever its entity tag is.
     pub(super) fn report_damage(&self, host: &(impl SharedData + Metrics), head: &Head) -> Result<(), StoreError> {
         update(host, &self.head_key(), |stored| {
             let known = stored.map(|bytes| decode_head(&bytes)).transpose()?.unwrap_or_default();
@@ -111,7 +111,7 @@ impl Shelf {
         Ok(host.put(&self.chunk_key(head.generation, place), &bytes)?)
     }
 
-    /// A chunk; `None` where it is not of that edition.
+    /// A chunk; `None` if it belongs to another edition.
     pub(super) fn chunk(&self, host: &impl SharedData, head: &Head, place: u32) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(bytes) = read(host, &self.chunk_key(head.generation, place))? else { return Ok(None) };
         let (found, text) = numbers(&bytes, "chunk of keys")?;
@@ -149,7 +149,7 @@ fn decode_head(bytes: &[u8]) -> Result<Head, CorruptRecord> {
     })
 }
 
-/// The first number behind the version, and the rest.
+/// The first number after the version, and the rest.
 fn numbers<'b>(bytes: &'b [u8], record: &'static str) -> Result<(u64, &'b [u8]), CorruptRecord> {
     let corrupt = CorruptRecord { record, len: bytes.len() };
     let rest = bytes.strip_prefix(&[VERSION]).ok_or(corrupt)?;
@@ -168,21 +168,21 @@ mod tests {
     fn a_vm_without_requests_fetches_for_all() {
         let (host, shelf) = (MemoryHost::default(), Shelf::new(&["http", "keys.test", "/"]));
         let lead = |vm, is_serving, now| shelf.lead(&host, vm, is_serving, UnixMillis(now)).unwrap();
-        assert!(lead(1, true, 1000), "the first is the first");
-        assert!(lead(1, true, 3999) && !lead(2, false, 3999), "to the end of its lease");
-        assert!(!lead(1, true, 4000) && lead(2, false, 4000), "which it leaves to one that is free");
-        assert!(lead(2, false, 6000) && lead(2, false, 8000), "and that one keeps it");
+        assert!(lead(1, true, 1000), "the first VM takes it");
+        assert!(lead(1, true, 3999) && !lead(2, false, 3999), "until its lease ends");
+        assert!(!lead(1, true, 4000) && lead(2, false, 4000), "which it leaves to a VM without requests");
+        assert!(lead(2, false, 6000) && lead(2, false, 8000), "and that VM keeps it");
         assert!(!lead(1, true, 11_000) && !lead(3, true, 12_999));
-        assert!(lead(3, true, 13_000), "until it is gone");
+        assert!(lead(3, true, 13_000), "until it ends");
         assert!(lead(4, false, 5), "a clock may be set back");
         shelf.give_up(&host, 9).unwrap();
-        assert!(!lead(1, false, 6), "what one does not have one cannot give up");
+        assert!(!lead(1, false, 6), "a VM cannot give up another's lease");
         shelf.give_up(&host, 4).unwrap();
         assert!(lead(1, false, 6));
     }
 
     #[test]
-    fn a_document_is_whole_or_not_there() {
+    fn a_document_is_complete_or_not_there() {
         let (host, shelf) = (MemoryHost::default(), Shelf::new(&["http", "keys.test", "/"]));
         let head = |generation, edition| Head { generation, edition, checksum: 5, chunks: 1, etag: "t".into() };
         assert_eq!(shelf.head(&host).unwrap(), Head::default());

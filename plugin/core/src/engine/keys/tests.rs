@@ -39,7 +39,7 @@ impl World {
         World { host: MemoryHost::default(), config, fetcher, now }
     }
 
-    /// The request of the next look, which is answered; returns whether other sessions are in use.
+    /// Answers the request of the next fetch. Returns the request, and whether the sessions in use have changed.
     fn look(&mut self, status: u16, etag: &str, body: &str) -> (Callout, bool) {
         self.now = self.now.plus(10_000);
         self.tick();
@@ -112,7 +112,7 @@ fn a_bad_answer_changes_nothing() {
         assert!(!changed && world.knows("a") && !world.knows("b"), "{body}");
         assert_eq!(world.host.metric(Metric::KeysFetched(Fetch::Failed)), failed + 1, "{body}");
         let asked_for_changes = callout.headers.contains(&("if-none-match".to_owned(), "v1".to_owned()));
-        assert!(asked_for_changes, "the tag of a bad answer is not remembered");
+        assert!(asked_for_changes, "the tag of a bad answer is not kept");
     }
     for status in [404, 500, 503] {
         assert!(!world.look(status, "", r#"{"b":{}}"#).1);
@@ -121,7 +121,7 @@ fn a_bad_answer_changes_nothing() {
 }
 
 #[test]
-fn an_answer_is_read_in_pieces() {
+fn an_answer_is_read_in_steps() {
     let mut world = World::new();
     let sessions: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("key-{n}"), json!({}))).collect();
     world.now = world.now.plus(10_000);
@@ -146,7 +146,7 @@ fn an_answer_is_read_in_pieces() {
 
 proptest! {
     #[test]
-    fn every_object_of_objects_is_taken_apart(
+    fn every_object_of_objects_is_split_into_members(
         members in prop::collection::btree_map(any::<String>(), prop::collection::btree_map(any::<String>(), any::<i32>(), 0..4), 0..20),
         pretty in any::<bool>(),
     ) {
@@ -170,7 +170,7 @@ proptest! {
     }
 }
 
-/// What is written for a key, what closes it, and whether for every API.
+/// The session of a key, the field that closes it, and whether it closes the key for all APIs.
 fn closings() -> Vec<(Value, &'static str)> {
     let listed = |fields: &'static [SessionField], whole: fn(&str, Value) -> Value| {
         let closes = fields.iter().filter(|field| matches!(field.usage, Use::Closes(_)));
@@ -215,7 +215,7 @@ fn closings() -> Vec<(Value, &'static str)> {
 }
 
 #[test]
-fn what_narrows_a_key_and_is_not_honoured_closes_it() {
+fn a_restriction_that_is_not_honoured_closes_the_key() {
     let closings = closings();
     assert!(closings.len() > 40);
     let config = load();
@@ -230,7 +230,7 @@ fn what_narrows_a_key_and_is_not_honoured_closes_it() {
 }
 
 #[test]
-fn what_is_empty_or_harmless_closes_nothing() {
+fn empty_or_harmless_fields_close_nothing() {
     let config = load();
     let mut shared = Shared::default();
     let mut read = |session: &Value| {
@@ -254,13 +254,13 @@ fn what_is_empty_or_harmless_closes_nothing() {
     {
         assert!(read(&json!({ "access_rights": { "orders": { field.name: 5 } } })).1.is_empty(), "{}", field.name);
     }
-    // The rights of a session whose policies say its rights are not looked at, nor is what closes them.
+    // If a session's policies set its rights, its own rights are ignored, and so is what would close them.
     let rights = json!({ "orders": { "restricted_types": [{ "name": "Q" }] } });
     let (session, closings) = read(&json!({ "apply_policies": ["orders only"], "access_rights": rights }));
     assert!(closings.is_empty() && session.plan.grant("orders").is_some());
     let (session, closings) = read(&json!({ "apply_policies": ["gold"], "access_rights": rights }));
     assert!(closings.len() == 1 && session.plan.grant("orders").is_none());
-    // Others stay.
+    // Other rights stay.
     let rights = json!({ "orders": { "restricted_types": [{ "name": "Q" }] }, "other": {} });
     let (session, _) = read(&json!({ "access_rights": rights }));
     assert!(session.plan.grant("orders").is_none() && session.plan.grant("other").is_some());
@@ -278,9 +278,9 @@ fn closed_keys_are_counted() {
     assert_eq!(world.host.metric_named("tollbell_closed_keys"), Some(25));
 }
 
-/// One session that cannot be used as it is stops no other.
+/// A session that cannot be used does not affect the others.
 #[test]
-fn what_is_wrong_with_one_key_closes_it_alone() {
+fn an_error_in_one_session_closes_only_that_key() {
     let config = load();
     let mut shared = Shared::default();
     let mut read = |session: &Value| {
@@ -302,7 +302,7 @@ fn what_is_wrong_with_one_key_closes_it_alone() {
         ),
         (json!({ "apply_policies": ["none"], "access_rights": { "orders": {} } }), "no policy has the id \"none\""),
         (json!({ "apply_policies": ["gold", "none"] }), "no policy has the id \"none\""),
-        // Tyk refuses it, and here it would be the right to every API.
+        // Tyk refuses it. Here it would be the right to every API.
         (json!({ "apply_policies": ["gold"] }), "apply_policies: no policy gives a right to an API"),
     ] {
         let (closed, said) = read(&session);

@@ -1,4 +1,4 @@
-//! Sample events, with the values that are given.
+//! Sample events, with the given values.
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ use crate::observe::shapes::{Field, FieldType, fields};
 
 const KEY: &str = "sample-key";
 
-/// An event of that kind on an API.
+/// An event of this type on an API.
 pub(super) fn event(
     config: &Config,
     api: Option<&Api>,
@@ -91,7 +91,7 @@ fn of_gateway(event: &mut Event, kind: EventKind, wanted: &Wanted, hash_keys: bo
     Ok(())
 }
 
-/// The first message that an event of this kind can have.
+/// The first of the messages that events of this type have.
 fn message(kind: EventKind) -> &'static str {
     match kind {
         EventKind::TriggerExceeded => "Quota trigger reached",
@@ -107,7 +107,7 @@ fn message(kind: EventKind) -> &'static str {
     }
 }
 
-/// Sets a field of the metadata by its name in templates.
+/// Sets a metadata field by its name in templates.
 fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
     const KNOWN: [&str; 23] = [
         "ID",
@@ -192,7 +192,7 @@ fn of_management(event: &mut Event, kind: EventKind, wanted: &Wanted, now: UnixM
             let hint = " (write data. before the name of a field of the payload)".to_owned();
             return Err(PreviewError::UnknownField { name: name.clone(), hint });
         };
-        // What is no JSON is a text.
+        // A value that is not JSON is text.
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value.as_str()));
         place(&mut payload, path, value);
     }
@@ -226,7 +226,7 @@ fn object(fields: &[Field], now: UnixMillis) -> Value {
     Value::Object(fields.iter().map(|field| (field.name.to_owned(), sample(field))).collect())
 }
 
-/// Puts a value at a path such as `portal_developer.email`.
+/// Sets the value at a path such as `portal_developer.email`.
 fn place(payload: &mut Value, path: &str, value: Value) {
     let mut at = payload;
     for name in path.split('.') {

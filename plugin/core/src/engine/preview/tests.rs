@@ -79,7 +79,7 @@ fn management_events_have_a_payload() {
 }
 
 #[test]
-fn what_does_not_exist_is_named() {
+fn unknown_names_are_errors() {
     let error = |event, fields: &[(&str, &str)], handler| messages(event, fields, handler).unwrap_err().to_string();
     assert_eq!(error("AuthFailur", &[], None), r#"there is no event "AuthFailur" (did you mean "AuthFailure"?)"#);
     assert_eq!(

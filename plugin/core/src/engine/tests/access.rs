@@ -1,4 +1,4 @@
-//! Where keys stand, what a refusal says of them, and preflights.
+//! The places of keys, the answers of refusals, and preflights.
 
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
@@ -121,19 +121,19 @@ fn a_preflight_needs_no_key_and_counts_on_nothing() {
     }
     assert_eq!(world.host.metric(RequestOutcome::Preflight.metric()), 10);
     assert_eq!(world.host.metric(RequestOutcome::Admitted.metric()), 0);
-    assert_eq!(status(&mut world, &preflight("/own/1")), 401, "where it is not allowed");
+    assert_eq!(status(&mut world, &preflight("/own/1")), 401, "preflights are not allowed here");
     assert_eq!(status(&mut world, &preflight("/orders/1")[..2]), 401, "any other OPTIONS request");
     let with = |header| [&preflight("/orders/1")[..], &[header]].concat();
-    assert_eq!(status(&mut world, &with(("authorization", "nobody"))), 403, "what has a key is checked");
+    assert_eq!(status(&mut world, &with(("authorization", "nobody"))), 403, "a request with a key is checked");
     for n in 0..4 {
         let expected = if n < 3 { 200 } else { 403 };
-        assert_eq!(status(&mut world, &with(("authorization", "good"))), expected, "what has a key is counted");
+        assert_eq!(status(&mut world, &with(("authorization", "good"))), expected, "a request with a key is counted");
     }
     assert_eq!(world.host.metric(EventKind::AuthFailure.metric()), 1);
 }
 
 #[test]
-fn the_origin_of_an_event_is_that_of_all_lines_whatever_their_case() {
+fn the_origin_of_an_event_uses_all_lines_in_any_case() {
     let mut world = World::new(&config());
     let headers = [(":path", "/orders/1"), ("X-Forwarded-For", " "), ("x-forwarded-for", "[2001:db8::1]:80, 10.0.0.1")];
     assert_eq!(status(&mut world, &[&headers[..], &[("authorization", "nobody")]].concat()), 403);

@@ -36,7 +36,7 @@ fn answered(decision: Decision) -> (u16, Value) {
 }
 
 #[test]
-fn without_the_token_every_path_and_method_gets_one_answer_and_one_event() {
+fn without_the_token_every_path_gets_the_same_answer_and_one_event() {
     let mut world = World::new(&config());
     let expected = answered(ask(&mut world, "GET", "/.tollbell/status", "wrong"));
     assert_eq!(expected.0, 401);
@@ -50,15 +50,15 @@ fn without_the_token_every_path_and_method_gets_one_answer_and_one_event() {
     assert_eq!(answered(world.on_vm(0, &[(":path", b"/.tollbell/status")])), expected);
     assert_eq!(answered(world.on_vm(0, &[(":path", b"/.tollbell/status"), ("authorization", b"letmein")])), expected);
     let events = world.bodies();
-    assert_eq!(events.len(), 1, "though its handler has no cool-down");
+    assert_eq!(events.len(), 1, "although its handler has no cool-down");
     assert_eq!([&events[0]["event"], &events[0]["key"]], ["AuthFailure", ""]);
     assert_eq!(world.host.metric(EventKind::AuthFailure.metric()), 1);
-    // What only begins alike is a path like any other.
+    // A path that only begins with the same characters is a normal path.
     assert_eq!(world.status("/.tollbells", "k"), 200);
 }
 
 #[test]
-fn every_spelling_of_the_path_asks_for_the_token() {
+fn every_spelling_of_the_path_needs_the_token() {
     let mut world = World::new(&config());
     for path in [
         "/%2Etollbell/status",
@@ -79,7 +79,7 @@ fn every_spelling_of_the_path_asks_for_the_token() {
         let (status, _) = answered(ask(&mut world, "GET", path, "wrong"));
         assert!(matches!(status, 400 | 401), "{path}: {status}");
     }
-    // A spelling that means the same to everybody is served.
+    // A spelling that means the same to all servers is served.
     for path in ["/%2etollbell/status", "/.%74ollbell/status?limit=1"] {
         assert_eq!(answered(ask(&mut world, "GET", path, "letmein")).0, 200, "{path}");
     }
@@ -94,7 +94,7 @@ fn without_a_configured_token_there_are_no_endpoints() {
 }
 
 #[test]
-fn status_tells_usage_without_showing_a_key() {
+fn status_shows_usage_without_a_key() {
     let mut world = World::new(&config());
     for _ in 0..3 {
         world.get("/", "k");
@@ -120,7 +120,7 @@ fn status_tells_usage_without_showing_a_key() {
 }
 
 #[test]
-fn what_is_not_there_is_said_to_whoever_has_the_token() {
+fn with_the_token_unknown_endpoints_are_reported() {
     let mut world = World::new(&config());
     assert_eq!(answered(ask(&mut world, "GET", "/.tollbell/none", "letmein")).0, 404);
     assert_eq!(answered(ask(&mut world, "POST", "/.tollbell/status", "letmein")).0, 405);
@@ -162,7 +162,7 @@ fn listening() -> Value {
 }
 
 #[test]
-fn an_application_hands_in_events() {
+fn an_application_posts_events() {
     let mut world = World::new(&listening());
     let portal = json!({ "Event": "ApplicationRegistered",
         "Message": { "ID": 1, "Name": "New App", "UserID": 1, "CreatedAt": "2024-04-18T13:29:23.738726+02:00" },
@@ -186,7 +186,7 @@ fn an_application_hands_in_events() {
 }
 
 #[test]
-fn what_is_wrong_with_an_event_is_said_and_none_is_taken() {
+fn errors_in_posted_events_are_reported_and_none_is_taken() {
     let mut world = World::new(&listening());
     let good = json!({ "event": "key_event.add", "org_id": "acme", "data": {} });
     let wrong = json!({ "Event": "ApplicationRegistered", "Message": { "ID": "one", "Nam": "x" } });
@@ -230,7 +230,7 @@ fn observed_traffic_becomes_events_and_passes_unchanged() {
 }
 
 #[test]
-fn an_event_that_does_not_say_its_organisation_is_told_to_no_other() {
+fn an_event_without_its_organisation_notifies_no_other() {
     let mut config = listening();
     config["keys"] = json!({});
     let rule = |path: &str, more: Value| {

@@ -16,7 +16,7 @@ fn config(path: &str) -> Value {
 }
 
 #[test]
-fn an_attempt_that_the_proxy_never_answers_is_made_again() {
+fn an_attempt_that_the_proxy_never_answers_is_repeated() {
     let mut world = World::new(&config("/in"));
     world.tick(500);
     for _ in 0..20 {
@@ -27,7 +27,7 @@ fn an_attempt_that_the_proxy_never_answers_is_made_again() {
     while lost.len() < 8 {
         lost.extend(world.tick(500));
     }
-    assert!(world.tick(14_000).is_empty(), "the target has as many attempts under way as it may have");
+    assert!(world.tick(14_000).is_empty(), "the target has as many attempts under way as are allowed");
     let mut sent = 0;
     for _ in 0..200 {
         for (id, _) in world.tick(500) {
@@ -39,11 +39,11 @@ fn an_attempt_that_the_proxy_never_answers_is_made_again() {
     for (id, _) in lost {
         world.reply(id, 200);
     }
-    assert_eq!(world.host.metric(Metric::Delivered), 20, "an answer that comes after all counts for nothing");
+    assert_eq!(world.host.metric(Metric::Delivered), 20, "an answer that is too late has no effect");
 }
 
 #[test]
-fn the_last_answer_of_a_former_url_does_not_end_a_message_that_has_another() {
+fn the_last_answer_of_a_former_url_does_not_end_a_readdressed_message() {
     for status in [404, 410, 500] {
         let mut before = config("/wrong");
         before["delivery"]["max_attempts"] = json!(1);

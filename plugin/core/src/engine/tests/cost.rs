@@ -1,4 +1,4 @@
-//! What a request costs: allocations, and calls of the host. Calls about a stream are among them, statistics are not.
+//! The cost of a request: allocations, and hostcalls. Calls for a stream are included, statistics are not.
 
 use allocation_counter::measure;
 
@@ -36,7 +36,7 @@ fn engine(config: &Value, vm: &Vm<'_>, salt: u64) -> Engine {
     Engine::new(load(config), vm, &BodyPool::default(), salt)
 }
 
-/// What the tenth of ten alike requests costs, its response included.
+/// The cost of the tenth of ten equal requests, including its response.
 fn cost(config: &Value, key: &str) -> Cost {
     let host = MemoryHost::default();
     host.set_now(START);
@@ -88,9 +88,9 @@ fn observing_costs_a_request_the_status_of_its_response() {
     assert_eq!(cost.allocations, 0);
 }
 
-/// Each VM guesses what it wrote last, and the others have counted since.
+/// Each VM guesses its last write, and the others have counted since.
 #[test]
-fn vms_that_guess_admit_exactly_the_quota_and_report_each_threshold_once() {
+fn guessing_vms_admit_exactly_the_quota_and_report_each_threshold_once() {
     let mut config = quotas();
     config["keys"]["key"]["quota_max"] = json!(200);
     config["orgs"]["acme"]["quota_max"] = json!(150);
@@ -109,16 +109,16 @@ fn vms_that_guess_admit_exactly_the_quota_and_report_each_threshold_once() {
             flow == Flow::Continue
         });
         assert_eq!(admitted.count(), 150, "{burst}");
-        // 50 and 60 % of the key's, 90 and 95 % of the organisation's.
+        // 50 and 60 % of the key's quota, 90 and 95 % of the organisation's.
         assert_eq!(host.metric(EventKind::TriggerExceeded.metric()), 4, "{burst}");
         assert_eq!(host.metric(EventKind::OrgQuotaExceeded.metric()), 150, "{burst}");
     }
 }
 
 #[test]
-fn a_bad_key_in_cool_down_reads_nothing_that_is_shared() {
+fn a_bad_key_in_its_cool_down_reads_no_shared_data() {
     let cost = cost(&quotas(), "bad-key");
     assert_eq!(cost.calls, ["get_current_time_nanoseconds"]);
-    assert_eq!(cost.properties, ["source\0address"], "the event would show where it came from");
+    assert_eq!(cost.properties, ["source\0address"], "the event would show the client's address");
     assert!(cost.allocations <= 12, "{}", cost.allocations);
 }

@@ -1,11 +1,11 @@
-//! Caps, digests, disabled targets and signatures, from the request to what is sent.
+//! Caps, digests, disabled targets and signatures, from the request to the sent message.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
-/// One AuthFailure handler with these settings, and a body that tells a digest.
+/// An AuthFailure handler with these settings, and a body that shows whether it is a digest.
 fn one_hook(meta: Value) -> Value {
     let mut config = config();
     config["templates"] = json!({ "t.json": r#"{"key": "{{Meta.Key}}", "n": {{Meta.Suppressed}}, "first": "{{Meta.FirstSeen}}", "last": "{{Meta.LastSeen}}"}"# });
@@ -23,7 +23,7 @@ impl World {
         self.on_vm(vm, &[(":path", b"/orders/1"), ("authorization", key.as_bytes())]);
     }
 
-    /// The bodies of what is sent within so many milliseconds, in ticks.
+    /// The bodies of the messages that are sent within `ms` milliseconds, in ticks.
     fn sent_within(&mut self, ms: u64) -> Vec<Value> {
         let mut bodies = Vec::new();
         for _ in 0..ms / 500 {
@@ -39,7 +39,7 @@ fn suppressed(bodies: &[Value]) -> u64 {
 }
 
 #[test]
-fn what_exceeds_the_cap_is_told_in_one_digest_a_minute() {
+fn the_excess_over_the_cap_is_reported_in_one_digest_per_minute() {
     let mut world = World::with_vms(&one_hook(json!({ "max_per_minute": 60 })), 3);
     let mut bodies = Vec::new();
     for n in 0..10_000 {
@@ -56,11 +56,11 @@ fn what_exceeds_the_cap_is_told_in_one_digest_a_minute() {
     assert_eq!(world.host.metric(Metric::Capped), suppressed(&digests));
     assert_eq!(world.host.metric_named("tollbell_held"), Some(0));
     let keys: std::collections::BTreeSet<_> = messages.iter().map(|body| body["key"].as_str().unwrap()).collect();
-    assert_eq!(keys.len(), messages.len(), "no message twice");
+    assert_eq!(keys.len(), messages.len(), "no duplicates");
 }
 
 #[test]
-fn a_flood_without_an_end_stays_in_the_same_memory() {
+fn an_endless_flood_uses_constant_memory() {
     let mut world = World::with_vms(&one_hook(json!({ "event_timeout": 10 })), 2);
     let mut most = 0;
     for n in 0..20_000 {
@@ -74,7 +74,7 @@ fn a_flood_without_an_end_stays_in_the_same_memory() {
 }
 
 #[test]
-fn a_cool_down_that_held_back_tells_how_many_when_it_ends() {
+fn a_cool_down_reports_the_number_of_held_back_events_at_its_end() {
     let mut world = World::with_vms(&one_hook(json!({ "event_timeout": 10, "digest": true })), 2);
     let began = world.now;
     for n in 0..7 {
@@ -89,7 +89,7 @@ fn a_cool_down_that_held_back_tells_how_many_when_it_ends() {
     assert_eq!(
         then,
         [json!({ "key": "same", "n": 7, "first": began.to_rfc3339(), "last": last_seen.to_rfc3339() })],
-        "nothing for the other, which held nothing back"
+        "no digest for the other, which held nothing back"
     );
     world.fail(0, "same");
     let again = world.sent_within(20_000);
@@ -127,7 +127,7 @@ fn a_digest_survives_its_vm_and_another_configuration() {
 }
 
 #[test]
-fn each_of_two_configurations_writes_its_own_digests() {
+fn each_configuration_writes_its_own_digests() {
     let mut first = one_hook(json!({ "event_timeout": 10, "digest": true, "name": "first" }));
     let mut world = World::with_vms(&first, 1);
     first["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"]["name"] = json!("second");
@@ -198,7 +198,7 @@ fn clients_cannot_fill_the_table_with_digests() {
 }
 
 #[test]
-fn a_target_that_is_gone_is_asked_again_by_the_next_configuration() {
+fn a_target_that_is_gone_gets_messages_of_the_next_configuration() {
     let config = one_hook(json!({}));
     let mut world = World::with_vms(&config, 2);
     world.fail(0, "a");
@@ -216,7 +216,7 @@ fn a_target_that_is_gone_is_asked_again_by_the_next_configuration() {
 }
 
 #[test]
-fn a_message_is_signed_at_each_attempt_with_the_secrets_of_the_day() {
+fn a_message_is_signed_at_each_attempt_with_the_current_secrets() {
     let old = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let new = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let mut world = World::with_vms(&one_hook(json!({ "secret": old })), 1);

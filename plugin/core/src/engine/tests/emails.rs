@@ -1,4 +1,4 @@
-//! Emails: to whom, when, and what an answer means for them.
+//! Emails: their recipients, their times, and the answers of providers.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -27,7 +27,7 @@ fn sent(world: &mut World, key: &str) -> Vec<Callout> {
 }
 
 #[test]
-fn a_developer_hears_of_a_crossed_threshold() {
+fn a_developer_is_notified_of_a_crossed_threshold() {
     let mut world = World::new(&config("sendgrid", json!({ "ClientKey": "SG.secret" })));
     world.host.set_reply(&[], b"");
     world.get("/", "k");
@@ -45,7 +45,7 @@ fn a_developer_hears_of_a_crossed_threshold() {
 }
 
 #[test]
-fn who_has_no_address_gets_none_and_an_address_that_would_inject_is_refused() {
+fn without_an_address_there_is_no_email_and_an_injecting_address_is_refused() {
     let mut world = World::new(&config("sendgrid", json!({ "ClientKey": "x" })));
     assert!(sent(&mut world, "nobody").is_empty());
     assert_eq!(world.host.metric(Metric::Failed), 0);
@@ -54,7 +54,7 @@ fn who_has_no_address_gets_none_and_an_address_that_would_inject_is_refused() {
 }
 
 #[test]
-fn the_providers_own_rule_says_what_is_delivered() {
+fn the_providers_own_rule_decides_what_is_delivered() {
     let mut world = World::new(&config("mandrill", json!({ "ClientKey": "x" })));
     world.host.set_reply(&[], br#"[{"email": "dev@acme.test", "status": "rejected", "reject_reason": "hard-bounce"}]"#);
     world.get("/", "k");
@@ -98,7 +98,7 @@ fn notify_users_can_be_switched_off() {
     assert!(callout.headers.contains(&(":authority".into(), "hooks.test".into())));
 }
 
-/// Whom an email by SendGrid is for.
+/// The recipient of an email sent through SendGrid.
 fn recipient(callout: &Callout) -> String {
     let body: Value = serde_json::from_slice(&callout.body).unwrap();
     body["personalizations"][0]["to"][0]["email"].as_str().unwrap().to_owned()
@@ -109,7 +109,7 @@ fn recipients(sent: &[Callout]) -> Vec<String> {
 }
 
 impl World {
-    /// An application posts events; all of them are taken.
+    /// An application posts events, and all of them are accepted.
     fn post(&mut self, events: &Value) {
         let body = events.to_string();
         self.host();
@@ -131,7 +131,7 @@ fn sendgrid() -> Value {
 }
 
 #[test]
-fn an_organisations_threshold_is_not_for_whoever_crossed_it() {
+fn an_organisations_threshold_does_not_notify_the_client_that_crossed_it() {
     let mut config = sendgrid();
     config["keys"]["k"]["org_id"] = json!("acme");
     config["keys"]["k"]["quota_max"] = json!(4);
@@ -178,12 +178,12 @@ fn a_developer_is_notified_of_the_account_at_the_address_of_the_payload() {
 }
 
 #[test]
-fn a_threshold_is_a_cause_and_another_one_is_another() {
+fn each_threshold_is_a_cause_of_its_own() {
     let mut config = sendgrid();
     config["email_backend"]["event_timeout"] = json!(3600);
     config["keys"]["k"] = json!({ "quota_max": 10, "quota_renewal_rate": 60, "meta_data": { "email": "dev@acme.test" },
         "monitor": { "trigger_limits": [80, 90] } });
-    // An email that does not say which.
+    // An email that does not show the threshold.
     config["email_templates"] = json!({ "TriggerExceeded": { "subject": "s", "text": "t" } });
     let mut world = World::mailing(&config);
     let mut use_up = || {
@@ -192,6 +192,6 @@ fn a_threshold_is_a_cause_and_another_one_is_another() {
         world.deliver(60_000, 202);
         emails
     };
-    assert_eq!([use_up(), use_up()], [2, 0], "of two windows within the period");
+    assert_eq!([use_up(), use_up()], [2, 0], "two windows within the period");
     assert_eq!(world.host.metric(Metric::Suppressed), 2);
 }

@@ -1,4 +1,4 @@
-//! Rates, policies, identities, and what others say of a request.
+//! Rates, policies, identities, and refusals by others.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -88,13 +88,13 @@ fn organisations_and_apis_have_rates_too() {
     assert_eq!([world.status("/b/", "l"), world.status("/b/", "m"), world.status("/b/", "l")], [200, 200, 429]);
     assert_eq!(answer(world.get("/c/", "")).status, 403);
     let events = world.bodies();
-    assert_eq!(events.len(), 2, "an organisation that is switched off is no event, as in Tyk: {events:?}");
+    assert_eq!(events.len(), 2, "an inactive organisation is no event, as in Tyk: {events:?}");
     assert_eq!([&events[0]["type"], &events[0]["key"]], ["OrgRateLimitExceeded", "acme"]);
     assert_eq!([&events[1]["type"], &events[1]["key"]], ["RatelimitExceeded", "apilimiter-b"]);
 }
 
 #[test]
-fn limits_on_an_api_have_counters_and_monitors_of_their_own() {
+fn limits_on_an_api_have_their_own_counters_and_monitors() {
     let limit = json!({ "quota_max": 2, "quota_renewal_rate": 60 });
     let config = everybody_hears(json!({
         "apis": [
@@ -115,7 +115,7 @@ fn limits_on_an_api_have_counters_and_monitors_of_their_own() {
 }
 
 #[test]
-fn policies_are_what_a_key_may_do() {
+fn policies_set_the_rights_and_limits_of_a_key() {
     let config = json!({
         "apis": [{ "api_id": "a", "listen_path": "/a/" }, { "api_id": "b", "listen_path": "/b/" }],
         "policies": {
@@ -161,7 +161,7 @@ fn by_jwt(world: &mut World, sub: &str, org: &str) -> u16 {
 fn identities_are_counted_by_name_and_organisation() {
     let mut world = World::new(&identities());
     assert_eq!([(); 3].map(|()| by_jwt(&mut world, "alice", "acme")), [200, 200, 403], "the default policy");
-    assert_eq!([(); 2].map(|()| by_jwt(&mut world, "carol", "acme")), [200, 403], "a session of that name");
+    assert_eq!([(); 2].map(|()| by_jwt(&mut world, "carol", "acme")), [200, 403], "a session with this name");
     assert_eq!([(); 2].map(|()| by_jwt(&mut world, "dave", "acme")), [200, 200]);
     assert_eq!(by_jwt(&mut world, "erin", "acme"), 403, "the organisation's five");
     assert_eq!(by_jwt(&mut world, "erin", "elsewhere"), 200);
@@ -174,7 +174,7 @@ fn identities_are_counted_by_name_and_organisation() {
 }
 
 #[test]
-fn a_name_that_stands_for_an_identity_is_no_key() {
+fn the_name_of_an_identity_is_not_a_key() {
     let mut world = World::new(&identities());
     let by = |world: &mut World, name: &str, value: &str| {
         status_of(&world.on_vm(0, &[(":path", b"/"), (name, value.as_bytes())]))
@@ -188,7 +188,7 @@ fn a_name_that_stands_for_an_identity_is_no_key() {
 }
 
 #[test]
-fn any_number_of_invented_identities_takes_the_same_room() {
+fn any_number_of_invented_identities_uses_the_same_memory() {
     let mut world = World::new(&identities());
     let by = |world: &mut World, name: &str| {
         status_of(&world.on_vm(0, &[(":path", b"/"), ("x-consumer-id", name.as_bytes())]))
@@ -203,7 +203,7 @@ fn any_number_of_invented_identities_takes_the_same_room() {
         by(&mut world, &format!("x{n}"));
     }
     assert_eq!((world.host.key_count(), world.host.stored_bytes()), (keys, bytes));
-    assert_eq!(by(&mut world, "regular"), 403, "whoever came more than once is not pushed out");
+    assert_eq!(by(&mut world, "regular"), 403, "an identity that came more than once is not evicted");
     assert!(world.host.metric(Metric::IdentitiesEvicted) > 30_000);
 }
 
@@ -250,7 +250,7 @@ fn refusals_by_others_are_events_with_their_reason() {
 }
 
 #[test]
-fn each_verdict_on_the_upstream_is_told_once_by_all_vms_together() {
+fn all_vms_together_report_each_verdict_on_the_upstream_once() {
     let mut world = World::with_vms(&observed(), 3);
     let mut told = Vec::new();
     for n in 0..30 {
@@ -280,7 +280,7 @@ fn each_verdict_on_the_upstream_is_told_once_by_all_vms_together() {
 }
 
 #[test]
-fn until_keys_have_come_an_unknown_one_is_asked_to_wait() {
+fn an_unknown_key_gets_503_until_the_keys_are_loaded() {
     let config = everybody_hears(json!({
         "apis": [{ "api_id": "a" }], "keys": { "own": {} }, "keys_from": { "url": "http://keys.test/all" }
     }));
@@ -311,7 +311,7 @@ fn an_identity_without_a_session_waits_for_the_keys_too() {
 }
 
 #[test]
-fn a_sessions_limits_are_its_own_whatever_is_claimed() {
+fn a_claim_does_not_change_the_limits_of_a_session() {
     let config = json!({
         "apis": [{ "api_id": "a", "identity": [{ "metadata": ["envoy.filters.http.jwt_authn", "jwt_payload", "sub"],
             "org": ["envoy.filters.http.jwt_authn", "jwt_payload", "org"] }] }],
@@ -324,12 +324,12 @@ fn a_sessions_limits_are_its_own_whatever_is_claimed() {
     let mut world = World::new(&config);
     assert_eq!(["acme", "", "nowhere", "other"].map(|org| by_jwt(&mut world, "alice", org)), [200, 200, 403, 403]);
     assert_eq!(["nowhere", "other"].map(|org| by_jwt(&mut world, "bob", org)), [200, 403], "acme's three are used up");
-    // Those without a session are somebody else in each organisation.
+    // Identities without a session are different callers in each organisation.
     assert_eq!(["o1", "o2", "o1"].map(|org| by_jwt(&mut world, "carol", org)), [200, 200, 403]);
 }
 
 #[test]
-fn configurations_that_fetch_one_document_do_not_starve_each_other() {
+fn configurations_that_fetch_one_document_do_not_block_each_other() {
     let config = |policies: Value| {
         let config = json!({ "apis": [{ "api_id": "a" }], "policies": policies, "keys_from": { "url": "http://keys.test/all", "interval_s": 5 } });
         Config::load(config.to_string().as_bytes()).unwrap().0
@@ -347,7 +347,7 @@ fn configurations_that_fetch_one_document_do_not_starve_each_other() {
     assert_eq!([by(&mut world, 0), by(&mut world, 1)], [403, 200], "one has no such policy, and the other has");
     let failed = world.host.metric(Metric::KeysFetched(crate::host::Fetch::Failed));
     assert!(failed < 20, "{failed} failures in 50 s");
-    // Another credential is another document.
+    // Another credential means another document.
     let mut own = config(json!({ "gold": {} }));
     own.keys_from.as_mut().unwrap().headers.push(("authorization".into(), "other".into()));
     world.vms.push(world.engine(own, 3));
@@ -355,7 +355,7 @@ fn configurations_that_fetch_one_document_do_not_starve_each_other() {
 }
 
 #[test]
-fn updates_of_the_keys_leave_nothing_behind() {
+fn updates_of_the_keys_use_constant_memory() {
     let config =
         json!({ "apis": [{ "api_id": "a" }], "keys_from": { "url": "http://keys.test/all", "interval_s": 1 } });
     let mut world = World::new(&config);
@@ -364,7 +364,7 @@ fn updates_of_the_keys_leave_nothing_behind() {
         let key = format!("key-{}", round % 7);
         let document = json!({ key.as_str(): { "quota_max": 1000 + round, "org_id": format!("org-{round}") } });
         world.host.set_reply(&[], document.to_string().as_bytes());
-        // A VM that serves requests fetches only where no other does for a while.
+        // A VM that serves requests fetches only if no other VM does for a while.
         for _ in 0..20 {
             world.deliver(500, 200);
         }
@@ -381,7 +381,7 @@ fn an_upstream_that_refuses_connections_is_down_for_all_vms_together() {
     let mut world = World::with_vms(&observed(), 3);
     let mut told: Vec<Value> = (0..2).flat_map(|vm| respond(&mut world, vm, "k", 503, REFUSED, 0x20)).collect();
     told.extend(respond(&mut world, 1, "k", 200, "via_upstream", 0));
-    assert_eq!(told, Vec::<Value>::new(), "two in a row, and an answer");
+    assert_eq!(told, Vec::<Value>::new(), "two failures in a row, and an answer");
     told = (0..30).flat_map(|n| respond(&mut world, n % 3, "k", 503, REFUSED, 0x20)).collect();
     assert_eq!(told.len(), 1);
     assert_eq!([&told[0]["type"], &told[0]["cluster"]], ["HostDown", "upstream"]);

@@ -1,4 +1,4 @@
-//! Kinds of events beside each other at one receiver: what clients repeat never hides what comes only once.
+//! Different types of events at one receiver: repeated events never hide events that happen only once.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::host::Metric;
 use crate::notify::MAX_NAMED;
 
-/// A channel for wrong keys and crossed thresholds; `keys` sessions, each of which crosses at its first request.
+/// A channel for wrong keys and crossed thresholds, and `keys` sessions that each cross at their first request.
 fn channel(keys: usize, settings: Value) -> Value {
     let session = |n: usize| {
         let session = json!({ "org_id": "acme", "alias": format!("alias-{n}"), "quota_max": 2,
@@ -33,14 +33,14 @@ impl World {
         self.on_vm(vm, &[(":path", b"/orders/1"), ("authorization", key.as_bytes())]);
     }
 
-    /// What is sent within so many milliseconds, in ticks.
+    /// The messages that are sent within `ms` milliseconds, in ticks.
     fn all_within(&mut self, ms: u64) -> Vec<Value> {
         let bodies = (0..ms / 500).flat_map(|_| self.deliver(500, 200)).collect::<Vec<_>>();
         bodies.iter().map(|callout| serde_json::from_slice(&callout.body).unwrap()).collect()
     }
 }
 
-/// The keys that messages and digests of crossed thresholds name, and the number of either.
+/// The keys in messages and digests of crossed thresholds, and the numbers of both.
 fn named(bodies: &[Value]) -> (BTreeSet<String>, usize, usize) {
     let crossings: Vec<&Value> = bodies.iter().filter(|body| body["event"] == "TriggerExceeded").collect();
     let (digests, messages): (Vec<&Value>, Vec<&Value>) =
@@ -52,7 +52,7 @@ fn named(bodies: &[Value]) -> (BTreeSet<String>, usize, usize) {
 }
 
 #[test]
-fn every_key_that_crosses_behind_a_flood_of_wrong_keys_is_named() {
+fn every_crossing_after_a_flood_of_wrong_keys_is_reported() {
     const FLOOD: usize = 20_000;
     const KEYS: usize = 500;
     let mut world = World::with_vms(&channel(KEYS, json!({})), 3);
@@ -81,7 +81,7 @@ fn every_key_that_crosses_behind_a_flood_of_wrong_keys_is_named() {
 }
 
 #[test]
-fn a_digest_of_crossings_says_whose_and_how_far_wherever_its_message_is_shown() {
+fn a_digest_of_crossings_shows_the_owner_and_the_usage() {
     let mut config = channel(4, json!({ "max_per_minute": 1, "template_path": "t.json" }));
     config["templates"] = json!({ "t.json": r#"{"text": "{{Meta.Message}}", "n": {{Meta.Suppressed}}, "all": [{{#each Meta.Crossings}}"{{Alias}} {{TriggerLimit}} {{APIID}} {{Subject}}",{{/each}} 0]}"# });
     config["orgs"] = json!({ "acme": { "quota_max": 8, "monitor": { "trigger_limits": [25, 75] } } });
@@ -96,7 +96,7 @@ fn a_digest_of_crossings_says_whose_and_how_far_wherever_its_message_is_shown() 
     assert_eq!(
         texts,
         BTreeSet::from([
-            // The first of the keys and the first of the organisation's, at once.
+            // The first crossing of a key and the organisation's first, at once.
             "Quota trigger reached",
             "Quota trigger reached: organisation acme 75 % (6 of 8)",
             "Quota trigger reached: key-1 (alias-1) of acme 50 % (1 of 2); key-2 (alias-2) of acme 50 % (1 of 2); \
@@ -108,7 +108,7 @@ fn a_digest_of_crossings_says_whose_and_how_far_wherever_its_message_is_shown() 
 }
 
 #[test]
-fn an_email_names_them_without_a_key() {
+fn an_email_lists_crossings_without_a_key() {
     let mut config = channel(3, json!({}));
     config["webhooks"] = json!([]);
     config["email_backend"] = json!({ "enable_email_notifications": true, "code": "sendgrid",
@@ -129,7 +129,7 @@ fn an_email_names_them_without_a_key() {
 }
 
 #[test]
-fn what_a_digest_names_has_a_largest_size() {
+fn the_list_of_crossings_in_a_digest_is_bounded() {
     let mut config = channel(1, json!({ "max_per_minute": 1 }));
     let session = json!({ "quota_max": 2, "monitor": { "trigger_limits": [50] } });
     let keys = |count: usize, length: usize| -> BTreeMap<String, Value> {
@@ -153,7 +153,7 @@ fn what_a_digest_names_has_a_largest_size() {
 }
 
 #[test]
-fn noise_for_a_receiver_that_is_down_leaves_room_for_crossings() {
+fn repeated_events_for_a_receiver_that_is_down_leave_room_for_crossings() {
     let mut config = channel(16, json!({ "max_per_minute": 0 }));
     config["webhooks"][0]["digest"] = json!(true);
     config["webhooks"][0]["event_timeout"] = json!(600);
@@ -161,13 +161,13 @@ fn noise_for_a_receiver_that_is_down_leaves_room_for_crossings() {
     let mut world = World::with_vms(&config, 2);
     for n in 0..1000 {
         world.ask(n % 2, &format!("bad-{n}"));
-        // The second begins a tally, which is noise too.
+        // The second event starts a tally, which is a repeated event, too.
         world.ask(n % 2, &format!("bad-{n}"));
         if n % 50 == 0 {
             world.deliver(500, 503);
         }
     }
-    assert!(world.host.metric(Metric::Dropped) > 0, "the table is full of noise");
+    assert!(world.host.metric(Metric::Dropped) > 0, "the table is full of repeated events");
     let dropped = world.host.metric(Metric::Dropped);
     (0..16).for_each(|n| world.ask(0, &format!("key-{n}")));
     assert_eq!(world.host.metric(Metric::Dropped), dropped);
@@ -175,7 +175,7 @@ fn noise_for_a_receiver_that_is_down_leaves_room_for_crossings() {
 }
 
 #[test]
-fn a_text_that_tells_nothing_apart_still_has_a_cool_down_for_each_kind() {
+fn a_constant_text_has_a_cool_down_for_each_type() {
     let mut config = channel(1, json!({ "template_path": "t.txt", "event_timeout": 600, "digest": true }));
     config["templates"] = json!({ "t.txt": "something happened" });
     let mut world = World::new(&config);
@@ -185,7 +185,7 @@ fn a_text_that_tells_nothing_apart_still_has_a_cool_down_for_each_kind() {
     assert_eq!(world.deliver(500, 200).len(), 2, "a wrong key, and the crossing");
     assert_eq!(world.host.metric(Metric::Suppressed), 2);
     let digests = (0..1300).flat_map(|_| world.deliver(500, 200)).count();
-    assert_eq!(digests, 1, "of wrong keys only");
+    assert_eq!(digests, 1, "only for wrong keys");
 }
 
 #[test]

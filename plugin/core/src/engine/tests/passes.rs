@@ -1,4 +1,4 @@
-//! One request of a client that runs through the filter more than once, as when Envoy follows a redirect itself.
+//! A client's request that runs through the filter more than once, as when Envoy itself follows a redirect.
 
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
@@ -39,7 +39,7 @@ fn config() -> Value {
 
 type Headers<'t> = &'t [(&'t str, &'t str)];
 
-/// A pass that goes on, with what it leaves.
+/// A pass that is admitted, with the data that it leaves.
 fn admitted(world: &mut World, path: &str, headers: Headers<'_>) -> (Vec<HeaderChange>, Option<Rc<TestStream>>) {
     match pass(world, path, headers) {
         Decision::Continue { changes, followup } => (changes, followup),
@@ -61,19 +61,19 @@ fn status(world: &mut World, path: &str, headers: Headers<'_>) -> u16 {
     }
 }
 
-/// Ends the stream without a response, as Envoy does when it follows a redirect, so that the next one inherits.
+/// Ends the stream without a response, as Envoy does when it follows a redirect. The next stream inherits its data.
 fn cut_off(world: &mut World, followup: Option<Rc<TestStream>>) {
     let Some(stream) = followup else { return };
     world.vms[0].on_delete(&stream);
     world.properties.extend(stream.properties.take());
 }
 
-/// A request of another client: nothing is inherited.
+/// A request of another client, which inherits nothing.
 fn forget(world: &mut World) {
     world.properties.retain(|name, _| !name.starts_with("tollbell."));
 }
 
-/// What is left, as the client is told.
+/// The remaining requests that the client sees.
 fn remaining(world: &mut World, followup: &Option<Rc<TestStream>>) -> String {
     let headers = followup.as_ref().map(|followup| world.limits(followup));
     let limits = headers.unwrap_or_default().into_iter().find(|(name, _)| *name == "ratelimit");
@@ -84,7 +84,7 @@ const KEY: (&str, &str) = ("authorization", "ten");
 const MARK: (&str, &str) = ("x-envoy-original-url", "http://gateway.test/orders/1");
 
 #[test]
-fn a_request_that_passes_again_is_counted_once_though_its_key_is_stripped() {
+fn a_request_that_passes_again_is_counted_once_although_its_key_is_stripped() {
     let mut world = World::new(&config());
     let (changes, first) = admitted(&mut world, "/orders/1", &[KEY]);
     assert_eq!(changes, [HeaderChange::Remove("authorization".into())]);
@@ -94,7 +94,7 @@ fn a_request_that_passes_again_is_counted_once_though_its_key_is_stripped() {
     // Three redirects in a row.
     for _ in 0..3 {
         let (_, next) = admitted(&mut world, "/orders/2", &[MARK]);
-        assert_eq!(remaining(&mut world, &next), left, "the client is told the same");
+        assert_eq!(remaining(&mut world, &next), left, "the client sees the same");
         cut_off(&mut world, next);
     }
     assert_eq!(world.host.metric(RequestOutcome::Admitted.metric()), 1);
@@ -105,12 +105,12 @@ fn a_request_that_passes_again_is_counted_once_though_its_key_is_stripped() {
 }
 
 #[test]
-fn a_pass_without_the_mark_is_recognised_where_it_follows_at_once() {
+fn a_pass_without_the_mark_is_recognised_if_it_follows_at_once() {
     let mut world = World::new(&config());
     let (_, first) = admitted(&mut world, "/orders/1", &[KEY]);
     cut_off(&mut world, first);
     assert_eq!(status(&mut world, "/orders/1", &[]), 200);
-    assert_eq!(status(&mut world, "/orders/1", &[]), 401, "the property is not even looked at");
+    assert_eq!(status(&mut world, "/orders/1", &[]), 401, "the property is not read");
     assert_eq!(world.host.metric(RequestOutcome::Admitted.metric()), 1);
 }
 
@@ -126,22 +126,22 @@ fn another_client_inherits_nothing_from_a_stream_that_was_cut_off() {
 }
 
 #[test]
-fn a_redirect_to_another_api_is_checked_and_counted_on_what_is_new() {
+fn a_redirect_to_another_api_is_checked_and_counted_on_new_limits() {
     let mut world = World::new(&config());
     let (_, first) = admitted(&mut world, "/orders/1", &[KEY]);
     cut_off(&mut world, first);
     let before = world.properties.clone();
-    // The same counters: nothing is new.
+    // The same counters, so nothing new is counted.
     let (_, next) = admitted(&mut world, "/plain/1", &[MARK]);
     assert_eq!(remaining(&mut world, &next), r#""organisation-quota";r=99, "rate";r=9, "quota";r=9"#);
-    // Limits of its own: only they are counted on, and then refuse.
+    // Limits of its own: only these are counted, and then refuse.
     let (_, next) = admitted(&mut world, "/dear/1", &[MARK]);
     assert_eq!(remaining(&mut world, &next), r#""quota";r=0, "api-rate";r=0, "organisation-quota";r=99"#);
     assert_eq!(status(&mut world, "/dear/1", &[MARK]), 403);
-    // No right to it.
+    // The key has no right to this API.
     assert_eq!(status(&mut world, "/closed/1", &[MARK]), 403);
     assert_eq!(world.bodies().last().unwrap()["key"], "ten");
-    // A request that came by no counter is counted where it gets.
+    // A request that was not counted before is counted here.
     world.properties = before;
     forget(&mut world);
     let (_, open) = admitted(&mut world, "/open/1", &[KEY]);
@@ -157,7 +157,7 @@ fn a_key_passes_on_only_to_apis_that_take_it_from_the_same_place() {
         ("/orders/1?api_key=ten", &[][..], 401),
         ("/orders/1", &[("cookie", "session=ten")][..], 401),
         ("/orders/1", &[KEY][..], 200),
-        // A redirect replaces the query, stripped or not.
+        // A redirect replaces the query, whether the key was stripped or not.
         ("/plain/1?api_key=ten", &[][..], 401),
     ] {
         let mut world = World::new(&config());
@@ -174,7 +174,7 @@ fn a_key_passes_on_only_to_apis_that_take_it_from_the_same_place() {
 }
 
 #[test]
-fn what_cannot_be_read_is_no_pass() {
+fn a_property_that_does_not_decode_is_no_pass() {
     let mut world = World::new(&config());
     let property = world.vms[0].pass_property.clone();
     for bytes in [&b""[..], b"\xff", b"\x01\x02\x03\xff\xff\xff\xff\xff\xff", &[1; 64]] {
@@ -191,7 +191,7 @@ fn replaced(changes: &[HeaderChange], wanted: &str) -> Option<String> {
 }
 
 #[test]
-fn a_version_holds_for_the_next_pass_though_its_name_is_stripped() {
+fn a_version_holds_for_the_next_pass_although_its_name_is_stripped() {
     for (location, path, headers, next) in [
         (json!({ "location": "header", "key": "x-version" }), "/v/1", vec![KEY, ("x-version", "v2")], "/v/2"),
         (json!({ "location": "url-param", "key": "v" }), "/v/1?v=v2", vec![KEY], "/v/2?other"),
@@ -211,7 +211,7 @@ fn a_version_holds_for_the_next_pass_though_its_name_is_stripped() {
             cut_off(&mut world, first);
             let (changes, _) = admitted(&mut world, next, &[KEY, MARK, ("x-tollbell-version", "v2")]);
             assert_eq!(replaced(&changes, "x-tollbell-version").as_deref(), Some("v2"), "{next}, {default:?}");
-            // A request of another client has to name its version.
+            // A request of another client must name its version.
             forget(&mut world);
             assert_eq!(status(&mut world, next, &[KEY, MARK]), 403);
         }

@@ -1,4 +1,4 @@
-//! Tyk's documented behaviours, row by row: the same here, or better on purpose.
+//! Tyk's documented behaviours, row by row. Each is the same in tollbell, or better on purpose.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -6,10 +6,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::notify::admission::cooldown::tests::tyks_checksum;
 
-/// Whether it is so here.
+/// Whether the behaviour is the same here.
 enum Verdict {
     Same,
-    /// Why it is not as in Tyk.
+    /// Why it differs from Tyk.
     Better(&'static str),
 }
 
@@ -17,7 +17,7 @@ use Verdict::{Better, Same};
 
 type Check = fn();
 
-/// What Tyk does, whether it is so here, and what shows it.
+/// Tyk's behaviour, the comparison, and the check that proves it.
 const ROWS: &[(&str, Verdict, Check)] = &[
     // Quotas.
     ("a limit on an API replaces the session's", Same, api_limit_replaces),
@@ -26,25 +26,25 @@ const ROWS: &[(&str, Verdict, Check)] = &[
     ("a quota's window is fixed, from its first request", Same, window_from_first_request),
     ("a request is refused when the count would exceed the maximum", Same, refused_above_maximum),
     (
-        "a refused request counts all the same",
-        Better("whoever retries does not lengthen his own wait, and uses up nobody's quota"),
+        "a refused request counts, too",
+        Better("a client that retries does not lengthen its own wait, and uses up no one's quota"),
         refused_does_not_count,
     ),
     ("quota_renewal_rate of 0 or less never renews", Same, never_renews),
     (
         "a counter that cannot be read refuses",
-        Better("it says 503: the client has done nothing wrong"),
+        Better("it answers 503, because it is not the client's mistake"),
         unreadable_counter_refuses,
     ),
     (
         "an update of the key resets its counter",
-        Better("a configuration update gives nobody his quota back"),
+        Better("a configuration update returns no used quota"),
         update_keeps_counter,
     ),
     (
         "meta_data.rate_limit_pattern names another subject to count",
         Better(
-            "identity says whom to count, by claim, header, certificate or address, and no key can name another's counter",
+            "identity decides who is counted, by claim, header, certificate or address, and no key can name another's counter",
         ),
         identity_names_subject,
     ),
@@ -57,7 +57,7 @@ const ROWS: &[(&str, Verdict, Check)] = &[
     ("organisations are limited with enforce_org_quotas only", Same, enforce_org_quotas),
     (
         "X-RateLimit headers are on proxied responses only, without Retry-After",
-        Better("a refused client is told when to come back"),
+        Better("a refused client gets Retry-After"),
         refusals_carry_headers,
     ),
     (
@@ -67,8 +67,8 @@ const ROWS: &[(&str, Verdict, Check)] = &[
     ),
     ("the headers of a key with a rate and no quota are -1, 0 and 0", Same, no_quota_in_headers),
     (
-        "an error's body is XML where the request's content type is",
-        Better("one documented form, whatever a client says of its own body"),
+        "the body of an error is XML if the request's content type is XML",
+        Better("one documented form, whatever the request's content type is"),
         errors_are_json,
     ),
     // Refusals.
@@ -80,49 +80,49 @@ const ROWS: &[(&str, Verdict, Check)] = &[
     ("organisation inactive: 403, no event", Same, refusal_org_inactive),
     // Monitors.
     ("enable_trigger_monitors, monitor_user_keys and monitor_org_keys are gates", Same, monitor_gates),
-    ("only an admitted request can ring", Same, refused_never_rings),
-    ("a quota without a maximum never rings", Same, no_quota_is_unlimited),
+    ("only an admitted request crosses a threshold", Same, refused_never_rings),
+    ("a quota without a maximum has no thresholds", Same, no_quota_is_unlimited),
     (
-        "every request above the threshold fires, but for the cool-down",
-        Better("a threshold rings once a window, decided by the update that counted"),
+        "every request above the threshold fires, except in the cool-down",
+        Better("a threshold fires once in a window, decided by the update that counted"),
         rings_once,
     ),
-    ("global_trigger_limit masks the key's own", Better("the highest that is crossed rings"), highest_rings),
-    ("limits are looked at in their order", Better("their order does not matter"), order_does_not_matter),
+    ("global_trigger_limit masks the key's own", Better("the highest crossed threshold fires"), highest_rings),
+    ("limits are compared in their order", Better("their order does not matter"), order_does_not_matter),
     ("trigger_limit is a string", Same, trigger_limit_is_text),
     (
         "the monitor shows the raw key even with hash_keys",
-        Better("hash_keys holds for every event"),
+        Better("hash_keys applies to every event"),
         hashed_keys_in_monitor,
     ),
     ("an organisation's crossing has an empty key", Same, org_crossing_has_no_key),
     (
         "one event at most for a request, of a random API",
-        Better("each quota that a request crosses rings"),
+        Better("each quota that a request crosses fires"),
         each_quota_rings,
     ),
-    ("a quota that never renews never alerts", Better("it alerts as any other"), never_renews_rings),
+    ("a quota that never renews never alerts", Better("it alerts like any other"), never_renews_rings),
     // Webhooks.
     ("an unknown method becomes GET", Better("it is an error in the configuration"), unknown_method_is_refused),
     ("GET has a body", Better("none, as Tyk's documentation says"), get_has_no_body),
     ("an attempt may take 30 s", Same, timeout_30s),
     (
         "User-Agent is Tyk-Hookshot, unless header_map has one",
-        Better("it names who really sends; header_map still wins"),
+        Better("it names the real sender; header_map still wins"),
         user_agent,
     ),
     (
-        "Content-Type is header_map's, else JSON for a .json template or none, else nothing",
-        Better("other templates get the type of their ending"),
+        "Content-Type comes from header_map; otherwise it is JSON for a .json template or no template, else missing",
+        Better("other templates have the type of their ending"),
         content_type,
     ),
     ("the checksum is the MD5 of the request in Go's form", Same, tyks_checksum),
     (
-        "the cool-down is looked up, and set after sending, sent or not",
-        Better("it is claimed before, so that one is sent, and released where sending fails for good"),
+        "the cool-down is checked, and set after sending, even if sending failed",
+        Better("it is claimed before, so that only one is sent, and released if sending fails for good"),
         claim_before_sending,
     ),
-    ("a cool-down of 0 fires once ever", Better("0 is none, as the OAS documentation says"), no_cool_down),
+    ("a cool-down of 0 fires once ever", Better("0 means none, as in the OAS documentation"), no_cool_down),
     ("one attempt", Better("eight, with back-off"), attempts_are_repeated),
     ("the default template depends on the type", Same, default_templates),
     ("old and new variable names", Same, variable_names),
@@ -135,29 +135,29 @@ const ROWS: &[(&str, Verdict, Check)] = &[
     ("an invalid URL is logged", Better("it is an error in the configuration"), bad_url_is_refused),
     ("hostile text breaks the JSON, or is HTML", Better("it is escaped as JSON"), hostile_text),
     (
-        "two handlers with one target and body silence each other",
-        Better("each has cool-downs of its own"),
+        "two handlers with one target and body suppress each other",
+        Better("each has its own cool-downs"),
         handlers_apart,
     ),
     (
         "rotating the path or key defeats the cool-down",
-        Better("max_per_minute holds, and a digest counts the rest"),
+        Better("max_per_minute limits it, and a digest counts the rest"),
         flood_is_capped,
     ),
     // Failures.
     ("unknown key: 403, AuthFailure", Same, unknown_key),
     ("no key: 401, no event", Same, no_key),
-    ("no right to the API: 403, no event", Better("somebody tries what is not his: AuthFailure"), no_right),
+    ("no right to the API: 403, no event", Better("a client tries to use another's API: AuthFailure"), no_right),
     ("key inactive: 403, expired: 401, KeyExpired", Same, expired_and_inactive),
     ("the id of a custom key is a key in its organisation", Same, custom_keys_have_short_names),
     (
-        "a key that is another one's id in the organisation is that other one",
-        Better("a key that is configured is itself, wherever it comes from"),
+        "a key that equals another key's id in the organisation means that other key",
+        Better("a configured key means itself on every API"),
         a_key_is_itself,
     ),
-    ("the origin is X-Real-IP, else X-Forwarded-For, where either is an address", Same, origin_of_two_headers),
+    ("the origin is X-Real-IP, else X-Forwarded-For, if either is an address", Same, origin_of_two_headers),
     (
-        "JWT refused: AuthFailure, but none where it has expired",
+        "JWT refused: AuthFailure, but none if it has expired",
         Better("jwt_authn refuses; every refusal is an AuthFailure, with the reason"),
         jwt_refused,
     ),
@@ -170,12 +170,12 @@ const ROWS: &[(&str, Verdict, Check)] = &[
     ("an unknown version: 403, VersionFailure without a key, with a reason", Same, version_failure),
     (
         "OriginatingRequest holds the whole request",
-        Better("it leaks bodies and credentials; path, origin and key are there"),
+        Better("it would leak bodies and credentials; path, origin and key are available"),
         no_originating_request,
     ),
     // Definitions.
     ("classic handlers: webhook and log", Same, classic_handlers),
-    ("classic handlers: scripts", Better("refused with what to use instead, not ignored"), scripts_are_refused),
+    ("classic handlers: scripts", Better("refused with an alternative, not ignored"), scripts_are_refused),
     ("OAS handlers: webhook and log", Same, oas_handlers),
     ("cooldownPeriod that does not parse is 0", Better("it is an error"), bad_cooldown_is_refused),
     ("policies replace the session's limits, the larger of several wins", Same, policies_merge),
@@ -194,7 +194,7 @@ fn every_documented_behaviour_is_the_same_or_better_on_purpose() {
     assert_eq!(names.len(), ROWS.len());
 }
 
-/// One API `/`, one key `k` with this session, and whatever else; every event to the receiver.
+/// An API `/`, a key `k` with this session, and further settings. Every event goes to the receiver.
 fn world(session: Value, more: Value) -> World {
     let events =
         EventKind::of_gateway().map(|kind| (kind.name().to_owned(), json!([hook(&format!("/{}", kind.name()), 5)])));
@@ -221,7 +221,7 @@ fn statuses(world: &mut World, count: usize) -> Vec<u16> {
     (0..count).map(|_| world.status("/x", "k")).collect()
 }
 
-/// The limits of the crossings that were told.
+/// The thresholds that were reported.
 fn rung(world: &mut World) -> Vec<String> {
     let crossed = world.bodies().into_iter().filter(|body| body["event"] == "TriggerExceeded");
     crossed.map(|body| body["trigger_limit"].as_str().expect("a string").to_owned()).collect()
@@ -239,7 +239,7 @@ fn error(text: &str) -> String {
     format!(r#"{{"error": "{text}"}}"#)
 }
 
-/// Type, message and key of the only event.
+/// The type, message and key of the only event.
 fn told(world: &mut World) -> [String; 3] {
     let [body] = &world.bodies()[..] else { panic!("not one event") };
     ["event", "message", "key"].map(|field| body[field].as_str().unwrap_or_default().to_owned())
@@ -254,7 +254,7 @@ fn with_handler(handler: Value) -> Value {
     json!({ "apis": [{ "api_id": "a" }], "event_handlers": { "events": { "AuthFailure": [handler] } } })
 }
 
-/// What a webhook handler with these settings sends for a bad key.
+/// The request that a webhook handler with these settings sends for a bad key.
 fn sent(meta: Value, templates: Value) -> Callout {
     let mut handler = hook("/in", 0);
     for (name, value) in meta.as_object().into_iter().flatten() {
@@ -575,9 +575,9 @@ fn claim_before_sending() {
     for n in 0..30 {
         world.on_vm(n % 3, &[(":path", b"/x"), ("authorization", b"bad")]);
     }
-    assert_eq!(world.deliver(10, 400).len(), 1, "one is sent");
+    assert_eq!(world.deliver(10, 400).len(), 1, "one message is sent");
     world.get("/x", "bad");
-    assert_eq!(world.deliver(10, 200).len(), 1, "and as it failed for good, so is the next");
+    assert_eq!(world.deliver(10, 200).len(), 1, "the next one is sent, too, because the first failed for good");
     world.get("/x", "bad");
     assert!(world.deliver(10, 200).is_empty());
 }
@@ -690,7 +690,7 @@ fn expired_and_inactive() {
     assert_eq!(told(&mut expired), ["KeyExpired", "Attempted access from expired key.", "k"]);
 }
 
-/// Two organisations' APIs, and a key that each of Tyk's forms names.
+/// The APIs of two organisations, and a key that each of Tyk's forms names.
 fn custom(form: &str, name: &[u8]) -> World {
     let apis = json!([
         { "api_id": "a", "org_id": "acme", "listen_path": "/a/" },
@@ -726,7 +726,7 @@ fn custom_keys_have_short_names() {
                 assert_eq!(world.status(path, key), status, "{form}: {path} {key}");
             }
         }
-        // All its names are one key, with one quota, and events tell its whole name.
+        // All names mean one key with one quota, and events show its complete name.
         let mut world = custom(form, name.as_bytes());
         let statuses = ["ten", &name, "acmeten", "ten"].map(|key| world.status("/a/x", key));
         assert_eq!(statuses, [200, 200, 200, 403], "{form}");

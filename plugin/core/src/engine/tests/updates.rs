@@ -1,5 +1,5 @@
-//! What becomes of held messages when the configuration changes: the cases of `tests/updates.json`, and those of emails,
-//! digests and several configurations.
+//! What happens to held messages when the configuration changes: the cases of `tests/updates.json`, and those of
+//! emails, digests and several configurations.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn cases() -> Vec<Value> {
     serde_json::from_str(&text.replace("SECRET-OLD", OLD).replace("SECRET-NEW", NEW)).unwrap()
 }
 
-/// A configuration with one API whose AuthFailure handlers are these; without any API where there is no list.
+/// A configuration with one API that has these AuthFailure handlers, or without any API if there is no list.
 fn api(handlers: &Value, settings: &Value) -> Value {
     let webhook = |handler: &Value| {
         let mut handler = handler.clone();
@@ -54,12 +54,12 @@ impl World {
         self.vms.push(self.engine(load(config), salt));
     }
 
-    /// The latest configuration, as the proxy drains the one before.
+    /// Starts the latest configuration, while the proxy drains the former one.
     fn update(&mut self, config: &Value) {
         self.begin(config, 0);
     }
 
-    /// What is sent within so many milliseconds; receivers answer with this status.
+    /// The requests that are sent within `ms` milliseconds. Receivers answer with `status`.
     fn sent(&mut self, ms: u64, status: u16) -> Vec<Callout> {
         (0..ms / 500).flat_map(|_| self.deliver(500, status)).collect()
     }
@@ -69,7 +69,7 @@ fn header<'c>(callout: &'c Callout, name: &str) -> Option<&'c str> {
     callout.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// Whether exactly these secrets have signed it.
+/// True if exactly these secrets have signed the request.
 fn is_signed_with(callout: &Callout, secrets: &[&str]) -> bool {
     let signatures: BTreeSet<String> =
         header(callout, "webhook-signature").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
@@ -89,8 +89,8 @@ fn a_held_message_follows_its_handler() {
         world.get("/x", "bad");
         let held = world.sent(1000, 503).iter().map(|callout| header(callout, ":path")).collect::<BTreeSet<_>>().len();
         world.update(&api(&case["after"], &case["settings_after"]));
-        // The former configuration may make an attempt until the update has ticked. Then the lease takes its time to change
-        // hands, and the back-off of two or three failures passes.
+        // The former configuration may make an attempt until the update has ticked. Then the lease takes its time to
+        // change hands, and the back-off of two or three failures passes.
         world.sent(500, 503);
         let sent = world.sent(12_000, 200);
         let expected = case["then"].as_array().unwrap();
@@ -114,7 +114,7 @@ fn a_held_message_follows_its_handler() {
             let body =
                 if message["method"] == "GET" { "" } else { message["body"].as_str().unwrap_or("{\"key\": \"bad\"}") };
             assert_eq!(std::str::from_utf8(&callout.body).unwrap(), body, "{name}");
-            // A header that is null is not there.
+            // A header that is null must be missing.
             for (header_name, value) in message["headers"].as_object().into_iter().flatten() {
                 assert_eq!(header(callout, header_name), value.as_str(), "{name}: {header_name}");
             }
@@ -134,12 +134,12 @@ fn hook_with(meta: Value) -> Value {
 }
 
 #[test]
-fn a_configuration_beside_it_signs_and_addresses_nothing_of_it() {
+fn a_configuration_beside_another_does_not_sign_or_address_its_messages() {
     let config = |url: &str, secret: Value| {
         api(&hook_with(json!({ "target_path": url, "secret": secret, "template_path": "t.json" })), &Value::Null)
     };
     let plain = config("http://hooks.test/plain", json!(""));
-    // Both URLs are alike, too, or the handler is called alike and sends elsewhere.
+    // Both URLs are equal, too, or the handler has the same name and another URL.
     for other in ["http://hooks.test/plain", "http://other.test/"] {
         let signed = config(other, json!(NEW));
         for order in [[&plain, &signed], [&signed, &plain]] {
@@ -164,7 +164,7 @@ fn a_configuration_beside_it_signs_and_addresses_nothing_of_it() {
 }
 
 #[test]
-fn an_update_of_one_placement_is_none_of_another() {
+fn an_update_of_one_placement_does_not_update_another() {
     let config = |secret: &str, api_id: &str| {
         let mut config = api(
             &hook_with(json!({ "target_path": "http://hooks.test/", "secret": secret, "template_path": "t.json" })),
@@ -173,7 +173,7 @@ fn an_update_of_one_placement_is_none_of_another() {
         config["apis"][0]["name"] = json!(api_id);
         config
     };
-    // Their names tell them apart, whichever of them leads.
+    // Their names distinguish them, whichever of them leads.
     for updated in [0, 1] {
         let mut world = World::new(&json!({}));
         world.vms.clear();
@@ -193,7 +193,7 @@ fn an_update_of_one_placement_is_none_of_another() {
             let is_updated = String::from_utf8_lossy(&callout.body).contains(&format!("made-by-{updated}"));
             assert!(is_signed_with(callout, if is_updated { &[NEW] } else { &[OLD] }), "{updated} {is_updated}");
         }
-        // What a drained one makes is its own, though an update of the other one leads.
+        // A drained configuration keeps what it makes, although an update of the other one leads.
         world.on_vm(updated, &[(":path", b"/"), ("authorization", b"while-it-is-drained")]);
         world.sent(1000, 503);
         world.begin(&config(NEW, if updated == 0 { "b" } else { "a" }), 2 - updated as u64);
@@ -203,19 +203,19 @@ fn an_update_of_one_placement_is_none_of_another() {
 }
 
 #[test]
-fn the_former_ones_vms_send_what_they_make_while_they_are_drained() {
+fn former_vms_send_their_own_messages_while_they_are_drained() {
     let config = |url: &str| api(&hook_with(json!({ "target_path": url, "template_path": "t.json" })), &Value::Null);
     let mut world = World::new(&config("http://hooks.test/first"));
     world.deliver(500, 200);
     world.now = world.now.plus(1000);
     world.update(&config("http://hooks.test/second"));
     world.sent(3000, 200);
-    // Envoy keeps the first one for a rollback, too, and tells nobody of it.
+    // Envoy also keeps the first one for a rollback, and does not tell.
     world.now = world.now.plus(1);
     world.on_vm(0, &[(":path", b"/"), ("authorization", b"bad")]);
     let sent = world.sent(3000, 503);
     assert!(sent.iter().all(|callout| header(callout, ":path") == Some("/first")) && !sent.is_empty());
-    // When nothing is left of it, the other one takes over.
+    // When nothing of it is left, the other one takes over.
     let mut first = world.vms.remove(0);
     first.on_shutdown(&world.host);
     let sent = world.sent(20_000, 200);
@@ -255,7 +255,7 @@ fn emails_follow_the_account_and_the_address() {
         assert!(said.contains(&shows) && !said.contains("old-key"), "{code}: {said}");
         assert!(said.contains("came@acme.test") && !said.contains("left@acme.test"), "{code}: {said}");
     }
-    // Another provider, and none.
+    // Another provider, and no provider.
     let mut world = World::new(&config("sendgrid", key("old-key"), "a@acme.test"));
     world.host.set_reply(&[], b"{}");
     world.deliver(500, 503);
@@ -290,11 +290,11 @@ fn digests_follow_their_handler() {
             (header(callout, ":path").unwrap().to_owned(), body["suppressed"].as_u64().unwrap())
         })
         .collect();
-    assert_eq!(counts, [("/second".to_owned(), 1), ("/second".to_owned(), 2)], "of the cool-down, and of the cap");
+    assert_eq!(counts, [("/second".to_owned(), 1), ("/second".to_owned(), 2)], "one of the cool-down, one of the cap");
 }
 
 #[test]
-fn caps_claims_and_room_are_each_placements_own() {
+fn each_placement_has_its_own_caps_claims_and_room() {
     let config = |capacity: u64| {
         let meta =
             json!({ "target_path": "http://hooks.test/", "event_timeout": 600, "max_per_minute": 3, "digest": true });
@@ -310,7 +310,7 @@ fn caps_claims_and_room_are_each_placements_own() {
             world.on_vm(vm, &[(":path", b"/"), ("authorization", key.as_bytes())]);
         }
     }
-    assert_eq!(world.sent(500, 503).len(), 6, "three of each");
+    assert_eq!(world.sent(500, 503).len(), 6, "three of each placement");
     let kept = [Metric::Suppressed, Metric::Capped, Metric::Dropped].map(|metric| world.host.metric(metric));
     assert_eq!(kept, [2, 4, 0]);
 
@@ -327,7 +327,7 @@ fn caps_claims_and_room_are_each_placements_own() {
 }
 
 #[test]
-fn attempts_are_those_of_the_messages_own_configuration() {
+fn attempts_follow_the_messages_own_configuration() {
     let config = |attempts: u64| {
         let meta = json!({ "target_path": "http://hooks.test/", "template_path": "t.json" });
         api(&hook_with(meta), &json!({ "delivery": { "max_attempts": attempts, "base_delay_ms": 100 } }))

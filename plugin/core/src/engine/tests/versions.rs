@@ -1,4 +1,4 @@
-//! Versions of an API: which key may call which, and what the route and the upstream are told.
+//! Versions of an API: which key may call which, and what the route and the upstream see.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -21,7 +21,7 @@ fn versioned(location: Value) -> Value {
     })
 }
 
-/// What the upstream and the route see: the path, the route's header and another one; or the status and the text.
+/// What the upstream and the route see: the path, the route's header and another header; or the status and the text.
 fn seen(world: &mut World, path: &str, key: &str, headers: &[(&str, &str)]) -> Result<(String, String), (u16, String)> {
     let mut all: Vec<(&str, &[u8])> =
         vec![(":path", path.as_bytes()), (":authority", b"gw.test"), ("authorization", key.as_bytes())];
@@ -89,12 +89,12 @@ fn a_default_version_needs_a_right_too() {
     assert_eq!(with("one", "/orders/1"), goes("v1", "/orders/1"));
     assert_eq!(with("two", "/orders/1"), disallowed());
     assert_eq!(with("two", "/orders/1?v=v2"), goes("v2", "/orders/1?v=v2"));
-    assert_eq!(with("one", "/orders/1?v=v9"), goes("v1", "/orders/1?v=v9"), "an unknown one is the default");
+    assert_eq!(with("one", "/orders/1?v=v9"), goes("v1", "/orders/1?v=v9"), "an unknown version means the default");
     assert_eq!(with("two", "/orders/1?v=v9"), disallowed());
 }
 
 #[test]
-fn what_the_client_says_to_the_route_is_nothing() {
+fn the_client_cannot_set_the_routes_header() {
     let mut world = World::new(&versioned(json!({ "location": "header", "key": "x-version" })));
     let headers = [(ROUTE_HEADER, "v2"), ("x-version", "v1"), (ROUTE_HEADER, "v2")];
     assert_eq!(seen(&mut world, "/orders/1", "both", &headers), goes("v1", "/orders/1"));
@@ -102,7 +102,7 @@ fn what_the_client_says_to_the_route_is_nothing() {
 }
 
 #[test]
-fn a_key_and_a_version_are_taken_out_of_one_path() {
+fn a_key_and_a_version_are_removed_from_one_request() {
     let mut config = versioned(json!({ "location": "url", "strip_versioning_data": true }));
     config["apis"][0]["auth"] = json!({ "use_param": true, "param_name": "key" });
     let mut world = World::new(&config);
@@ -115,7 +115,7 @@ fn a_key_and_a_version_are_taken_out_of_one_path() {
 }
 
 #[test]
-fn versions_that_are_apis_have_their_own_rights_and_places_of_keys() {
+fn versions_that_are_apis_have_their_own_rights_and_key_places() {
     let versions = json!({ "v1": { "api_id": "base" }, "v2": { "api_id": "child" } });
     let versioning = json!({ "location": "header", "key": "x-version", "default_version": "v1", "versions": versions });
     let mut world = World::new(&json!({
@@ -135,7 +135,7 @@ fn versions_that_are_apis_have_their_own_rights_and_places_of_keys() {
 }
 
 #[test]
-fn mistakes_in_versions_are_named() {
+fn mistakes_in_versions_are_reported() {
     let errors = |versioning: Value| {
         let config =
             json!({ "apis": [{ "api_id": "a", "versioning": versioning }, { "api_id": "b", "internal": true }] });
@@ -177,7 +177,7 @@ fn mistakes_in_versions_are_named() {
         ),
         (
             json!({ "location": "header", "key": "v", "versions": { "v1": { "api_id": "b" }, "v2": {} } }),
-            "either all have an api_id",
+            "either all versions have an api_id",
         ),
         (json!({ "location": "header", "key": "v", "version": {} }), "unknown field (did you mean \"versions\"?)"),
     ] {
@@ -188,7 +188,7 @@ fn mistakes_in_versions_are_named() {
 }
 
 #[test]
-fn a_clients_header_for_routes_goes_no_further_on_any_path() {
+fn a_clients_header_for_routes_is_removed_on_every_path() {
     let mut config = versioned(json!({ "location": "header", "key": "x-version" }));
     config["apis"]
         .as_array_mut()
@@ -233,7 +233,7 @@ fn a_preflight_needs_no_version() {
 }
 
 #[test]
-fn a_method_that_a_header_names_must_be_allowed_too() {
+fn a_method_in_a_header_must_be_allowed_too() {
     let rules = json!([{ "url": "^/orders/", "methods": ["POST"] }]);
     let mut world = World::new(&json!({
         "apis": [{ "api_id": "orders", "listen_path": "/orders/" }],

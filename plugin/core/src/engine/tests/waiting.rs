@@ -24,10 +24,10 @@ fn answer(stream: &TestStream) -> Option<(u16, String)> {
 }
 
 #[test]
-fn a_request_goes_on_when_it_has_been_counted() {
+fn a_request_continues_when_it_has_been_counted() {
     let mut world = world(2);
     let stream = held(&mut world, "/strict/1", "strict-only");
-    assert!(stream.changes.borrow().is_empty(), "nothing is changed before it is known that it goes on");
+    assert!(stream.changes.borrow().is_empty(), "nothing is changed before the request may continue");
     world.tick(500);
     assert!(!stream.is_resumed.get());
     world.tick(500);
@@ -50,7 +50,7 @@ fn its_body_and_trailers_wait_with_it_and_its_response_shows_the_limits() {
 }
 
 #[test]
-fn one_that_a_limit_refuses_is_answered_and_notified_of() {
+fn a_request_that_a_limit_refuses_is_answered_and_reported() {
     let mut world = world(1);
     let first = held(&mut world, "/orders/1", "loner");
     let second = held(&mut world, "/orders/1", "loner");
@@ -63,14 +63,14 @@ fn one_that_a_limit_refuses_is_answered_and_notified_of() {
 }
 
 #[test]
-fn what_needs_no_counter_does_not_wait() {
+fn a_request_without_limits_does_not_wait() {
     let mut world = world(9);
     assert_eq!(world.status("/orders/1", "nobody"), 403);
     assert_eq!(world.status("/elsewhere", ""), 200);
 }
 
 #[test]
-fn patience_ends_and_a_late_answer_changes_nothing() {
+fn waiting_ends_and_a_late_answer_changes_nothing() {
     let mut world = world(100);
     let stream = held(&mut world, "/orders/1", "ten");
     let waited = (1..).find(|_| {
@@ -86,7 +86,7 @@ fn patience_ends_and_a_late_answer_changes_nothing() {
 }
 
 #[test]
-fn a_stream_that_goes_is_forgotten_and_is_no_earlier_pass() {
+fn a_stream_that_ends_is_forgotten_and_is_no_earlier_pass() {
     let mut world = world(2);
     let stream = held(&mut world, "/orders/1", "ten");
     world.streams.close(stream.id());
@@ -99,7 +99,7 @@ fn a_stream_that_goes_is_forgotten_and_is_no_earlier_pass() {
 }
 
 #[test]
-fn one_whose_headers_the_host_does_not_change_is_refused() {
+fn a_request_whose_headers_the_host_does_not_change_is_refused() {
     let mut world = world(1);
     let stream = held(&mut world, "/strict/1", "strict-only");
     stream.refuses_changes.set(true);
@@ -109,7 +109,7 @@ fn one_whose_headers_the_host_does_not_change_is_refused() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_keeps_no_request_for_ever() {
+fn a_clock_that_is_set_back_holds_no_request_for_ever() {
     let mut world = world(3);
     let stream = held(&mut world, "/orders/1", "ten");
     world.now = UnixMillis(world.now.0 - 1_000_000);

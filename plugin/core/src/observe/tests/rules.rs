@@ -336,7 +336,7 @@ fn a_rule_without_effect_is_a_warning() {
     ] {
         let expected: Vec<String> = expected.iter().map(|warning| format!("apis[0].observe.{warning}")).collect();
         let mut found = warnings(config(observe.clone()));
-        found.retain(|warning| !warning.contains("nobody is told of management events"));
+        found.retain(|warning| !warning.contains("no one is notified of management events"));
         assert_eq!(found, expected, "{observe}");
     }
     let mut admin = config(json!({}));
@@ -420,10 +420,10 @@ fn event_options_are_read_in_tyks_form() {
     let (config, warnings) = Config::load(config.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"));
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert!(warnings.contains(
-        &"orgs.acme.event_options.key_event.redis: has no effect: there are no data planes here to tell".to_owned()
+        &"orgs.acme.event_options.key_event.redis: has no effect: tollbell has no data planes to notify".to_owned()
     ));
     let unheard =
-        warnings.iter().filter(|warning| warning.contains("email: nobody is told: email_backend is not enabled"));
+        warnings.iter().filter(|warning| warning.contains("email: no one is notified: email_backend is not enabled"));
     assert_eq!((unheard.count(), warnings.len()), (2, 4), "{warnings:?}");
     assert_eq!(config.notifications.org_handlers.keys().collect::<Vec<_>>(), ["acme"]);
     let handlers: Vec<_> = config.notifications.handlers.iter().collect();

@@ -4,9 +4,9 @@ use super::{Facts, Found, asks_for_key, is_identity, key_name, member, raw};
 
 const KEYLESS: &str = "the API is keyless";
 
-/// Where an API is that only versions of another one lead to.
+/// Warns of the place of an API that is reachable only as a version of another one.
 pub fn of_internal_apis(facts: &Facts<'_>, found: &mut Found<'_>) {
-    const INTERNAL: &str = "the API is internal: only a version of another API leads to it";
+    const INTERNAL: &str = "the API is internal: it is reachable only as a version of another API";
     let default = raw::Api::default();
     for (path, api) in facts.apis().filter(|(_, api)| api.internal) {
         found.none(!api.domain.is_empty(), member(&path, "domain"), INTERNAL);
@@ -15,7 +15,7 @@ pub fn of_internal_apis(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// What says who may call an API that anyone may call.
+/// Warns of authentication settings of a keyless API.
 pub fn of_keyless_apis(facts: &Facts<'_>, found: &mut Found<'_>) {
     for (path, api) in facts.apis().filter(|(_, api)| api.use_keyless) {
         found.none(!api.identity.is_empty(), member(&path, "identity"), KEYLESS);
@@ -28,7 +28,7 @@ pub fn of_keyless_apis(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Names of places that are not looked at.
+/// Warns of names of places that are not used.
 pub fn of_unused_places(facts: &Facts<'_>, found: &mut Found<'_>) {
     let default = raw::Auth::default();
     for (path, api) in facts.apis().filter(|(_, api)| !api.use_keyless) {
@@ -36,7 +36,7 @@ pub fn of_unused_places(facts: &Facts<'_>, found: &mut Found<'_>) {
         if !asks_for_key(api) {
             let given =
                 api.auth.use_param || api.auth.use_cookie || api.auth.auth_header_name != default.auth_header_name;
-            found.none(given, auth, "identity does not name key, so no key is looked for");
+            found.none(given, auth, "identity does not include key, so the filter looks for no key");
             continue;
         }
         let has_param = api.auth.param_name != default.param_name && !api.auth.param_name.is_empty();
@@ -46,13 +46,13 @@ pub fn of_unused_places(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Sessions that no request finds.
+/// Warns of sessions that no request finds.
 pub fn of_keys_that_no_api_asks_for(facts: &Facts<'_>, found: &mut Found<'_>) {
     if facts.raw.apis.is_empty() {
         return;
     }
     let has_keys = facts.raw.keys.keys().any(|name| !is_identity(name));
-    // A session stands for an identity of its name, too.
+    // A session may belong to an identity with its name, too.
     if has_keys && !facts.asks_for_keys() && !facts.asks_for_identities() {
         found.add("keys", "no API asks for a key: each is keyless");
     }
@@ -70,7 +70,7 @@ pub fn of_keys_that_no_api_asks_for(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// How keys are fetched, where none are.
+/// Warns of settings for fetching keys, if none are fetched.
 pub fn of_fetching(facts: &Facts<'_>, found: &mut Found<'_>) {
     const NO_URL: &str = "without url no keys are fetched";
     let (from, default) = (&facts.raw.keys_from, raw::KeysFrom::default());
@@ -84,7 +84,7 @@ pub fn of_fetching(facts: &Facts<'_>, found: &mut Found<'_>) {
     found.none(from.max_bytes != default.max_bytes, "keys_from.max_bytes", NO_URL);
 }
 
-/// Policies that no key has.
+/// Warns of policies that no key has.
 pub fn of_policies_without_keys(facts: &Facts<'_>, found: &mut Found<'_>) {
     if facts.fetches() {
         return;
@@ -97,23 +97,23 @@ pub fn of_policies_without_keys(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// A policy for identities, where there are none.
+/// Warns of a policy for identities, if there are none.
 pub fn of_default_policy(facts: &Facts<'_>, found: &mut Found<'_>) {
     let unused = !facts.raw.default_policy.is_empty() && !facts.asks_for_identities();
-    found.none(unused, "default_policy", "it is for identities, and every API asks for keys or for nothing");
+    found.none(unused, "default_policy", "it is for identities, but every API uses only keys or is keyless");
 }
 
-/// The size of the table for identities, where there are none.
+/// Warns of the size of the table for identities, if there are none.
 pub fn of_identities(facts: &Facts<'_>, found: &mut Found<'_>) {
     let is_given = facts.raw.identities.capacity != raw::Identities::default().capacity;
     found.none(
         is_given && !facts.asks_for_identities(),
         "identities.capacity",
-        "no API identifies callers but by keys",
+        "no API identifies callers other than by keys",
     );
 }
 
-/// Organisations to which nothing belongs.
+/// Warns of organisations without an API or a key.
 pub fn of_orgs_without_members(facts: &Facts<'_>, found: &mut Found<'_>) {
     let is_told = facts.sources().any(|source| !source.org.is_empty());
     if facts.fetches() || is_told || facts.raw.apis.is_empty() {
@@ -130,7 +130,7 @@ pub fn of_orgs_without_members(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Limits of organisations that are not enforced, and enforcement of none.
+/// Warns of limits of organisations that are not enforced, and of enforcement without limits.
 pub fn of_limits_of_orgs(facts: &Facts<'_>, found: &mut Found<'_>) {
     const NOT_ENFORCED: &str = "enforce_org_quotas is not true";
     if facts.raw.enforce_org_quotas {
@@ -145,7 +145,7 @@ pub fn of_limits_of_orgs(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Limits for an API that identifies nobody.
+/// Warns of limits for an API that identifies no callers.
 pub fn of_limits_of_keyless_apis(facts: &Facts<'_>, found: &mut Found<'_>) {
     let is_keyless = |id: &str| facts.raw.apis.iter().any(|api| api.api_id == id && api.use_keyless);
     for (path, rights) in facts.rights() {
@@ -159,7 +159,8 @@ fn is_limited(right: &raw::AccessRight) -> bool {
     right.limit.quota_max > 0 || right.limit.rate > 0.0
 }
 
-/// Tyk reads the limits of a policy's rights only where the policy is per_api, and a policy's scopes never.
+/// Warns of limits and scopes in policies. Tyk reads the limits of a policy's rights only if the policy is per_api, and
+/// never its scopes.
 pub fn of_limits_of_policies_rights(facts: &Facts<'_>, found: &mut Found<'_>) {
     for (path, policy) in facts.policies() {
         let rights = member(&path, "access_rights");
@@ -176,7 +177,7 @@ pub fn of_limits_of_policies_rights(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Scopes of rights without limits.
+/// Warns of scopes of rights without limits.
 pub fn of_scopes(facts: &Facts<'_>, found: &mut Found<'_>) {
     for (path, session) in facts.sessions() {
         for (api, right) in &session.access_rights {
@@ -187,9 +188,9 @@ pub fn of_scopes(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// What stands in a session and its policies replace.
+/// Warns of settings of a session that its policies replace.
 pub fn of_replaced(facts: &Facts<'_>, found: &mut Found<'_>) {
-    const REPLACED: &str = "the key's policies say this instead, as in Tyk";
+    const REPLACED: &str = "the key's policies set this instead, as in Tyk";
     for (path, session) in facts.sessions() {
         let (mut rights, mut quota, mut rate) = (false, false, false);
         for policy in session.policies().iter().filter_map(|id| facts.raw.policies.get(id)) {
@@ -203,7 +204,7 @@ pub fn of_replaced(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// What a policy says of a part that it leaves out.
+/// Warns of settings of a policy that its partitions leave out.
 pub fn of_partitions(facts: &Facts<'_>, found: &mut Found<'_>) {
     for (path, policy) in facts.policies() {
         let raw::Partitions { quota, rate_limit, acl, complexity, per_api } = policy.partitions;

@@ -1,16 +1,16 @@
-//! Events that cannot happen, and events of which nobody is told.
+//! Events that cannot happen, and events without a recipient.
 
 use super::{Facts, Found, item, member, observes, raw};
 use crate::event::EventKind;
 
-/// Where a handler is for an event: for every API, or for one.
+/// The place of a handler for an event: every API, or one.
 struct Wanted<'c> {
     path: String,
     api: Option<&'c raw::Api>,
     kind: EventKind,
 }
 
-/// Everything that is to be told, but what is switched off.
+/// All handlers for events, except inactive ones.
 fn wanted<'c>(facts: &Facts<'c>) -> Vec<Wanted<'c>> {
     let mut all = Vec::new();
     let mut add = |path: String, api: Option<&'c raw::Api>, event: &str| {
@@ -52,7 +52,7 @@ fn of_oas(path: &str, list: &[raw::OasHandler], add: &mut impl FnMut(String, &st
     }
 }
 
-/// Why an event cannot happen on one API, or on any; `None` where it can.
+/// The reason why an event cannot happen on one API, or on any; `None` if it can.
 fn why_not(facts: &Facts<'_>, kind: EventKind, api: Option<&raw::Api>) -> Option<&'static str> {
     let any = |is_so: &dyn Fn(&raw::Api) -> bool| match api {
         Some(api) => is_so(api),
@@ -113,7 +113,7 @@ fn expires(facts: &Facts<'_>) -> bool {
         || raw.policies.values().any(|policy| policy.is_inactive)
 }
 
-/// Handlers of events that cannot happen.
+/// Warns of handlers for events that cannot happen.
 pub fn that_cannot_fire(facts: &Facts<'_>, found: &mut Found<'_>) {
     if facts.raw.apis.is_empty() {
         return;
@@ -125,7 +125,7 @@ pub fn that_cannot_fire(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Who hears of management events that cannot happen.
+/// Warns of event_options for management events that cannot happen.
 pub fn of_options(facts: &Facts<'_>, found: &mut Found<'_>) {
     if facts.has_management() || facts.raw.apis.is_empty() {
         return;
@@ -139,7 +139,7 @@ pub fn of_options(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// What is observed for nobody.
+/// Warns of observing without a recipient.
 pub fn that_nobody_is_told(facts: &Facts<'_>, found: &mut Found<'_>) {
     let wanted = wanted(facts);
     let is_wanted = |api: &raw::Api, is_kind: &dyn Fn(EventKind) -> bool| {
@@ -165,7 +165,7 @@ pub fn that_nobody_is_told(facts: &Facts<'_>, found: &mut Found<'_>) {
         found.none(
             unheard,
             member(&path, "observe"),
-            "nobody is told of management events: no event_options, no handler, no webhook",
+            "no one is notified of management events: there are no event_options, no handler and no webhook",
         );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Facts, Found, item, member, raw};
 use crate::config::calls::url::CallUrl;
 
-/// A handler in the classic form, with the path of its `handler_meta`.
+/// All handlers in the classic form, each with the path of its `handler_meta`.
 fn classic<'c>(facts: &Facts<'c>) -> Vec<(String, &'c raw::Handler)> {
     let mut all = Vec::new();
     let mut add = |path: String, handlers: &'c raw::EventHandlers| {
@@ -23,7 +23,7 @@ fn classic<'c>(facts: &Facts<'c>) -> Vec<(String, &'c raw::Handler)> {
     all
 }
 
-/// A handler in the form of Tyk OAS.
+/// All handlers in the form of Tyk OAS.
 fn oas<'c>(facts: &Facts<'c>) -> Vec<(String, &'c raw::OasHandler)> {
     let mut all = Vec::new();
     let mut add = |path: String, list: &'c [raw::OasHandler]| {
@@ -41,16 +41,16 @@ fn oas<'c>(facts: &Facts<'c>) -> Vec<(String, &'c raw::OasHandler)> {
     all
 }
 
-/// The settings of every webhook handler of the classic form, the monitor's included.
+/// The settings of every webhook handler in the classic form, including the monitor's.
 fn metas<'c>(facts: &Facts<'c>) -> Vec<(String, &'c raw::HandlerMeta)> {
     let is_webhook = |(_, handler): &(String, &raw::Handler)| handler.handler_name == "eh_web_hook_handler";
     let classic = classic(facts).into_iter().filter(is_webhook).map(|(path, handler)| (path, &handler.handler_meta));
     classic.chain([("monitor.configuration".to_owned(), &facts.raw.monitor.configuration)]).collect()
 }
 
-/// Templates that no handler uses.
+/// Warns of templates that no handler uses.
 pub fn of_templates(facts: &Facts<'_>, found: &mut Found<'_>) {
-    // Those without a name use the default one, which an entry of its name replaces.
+    // Handlers without a template use the default one, which an entry with its name replaces.
     let mut used: BTreeSet<&str> = BTreeSet::from(["templates/default_webhook.json"]);
     used.extend(metas(facts).iter().map(|(_, meta)| meta.template_path.as_str()));
     used.extend(oas(facts).iter().map(|(_, handler)| handler.body_template.as_str()));
@@ -60,7 +60,7 @@ pub fn of_templates(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Named webhooks that nothing is sent to.
+/// Warns of named webhooks that get no messages.
 pub fn of_named_webhooks(facts: &Facts<'_>, found: &mut Found<'_>) {
     let mut used: BTreeSet<&str> = metas(facts).iter().map(|(_, meta)| meta.webhook.as_str()).collect();
     used.extend(oas(facts).iter().map(|(_, handler)| handler.webhook.as_str()));
@@ -71,14 +71,15 @@ pub fn of_named_webhooks(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Templates of bodies that GET does not send. With a cool-down, they still say which messages are the same.
+/// Warns of templates for GET, which sends no body. With a cool-down, the template still decides which messages are the
+/// same.
 pub fn of_get(facts: &Facts<'_>, found: &mut Found<'_>) {
     const NO_BODY: &str = "GET sends no body, and without a cool-down nothing else depends on it";
     let is_get = |method: &Option<String>| method.as_deref().is_some_and(|method| method.eq_ignore_ascii_case("GET"));
     let mut named = BTreeSet::new();
     for (path, meta) in metas(facts) {
         named.insert(meta.webhook.as_str());
-        // A named webhook may have a cool-down of its own.
+        // A named webhook may have its own cool-down.
         let cools_down = meta.event_timeout.is_some_and(|seconds| seconds > 0) || !meta.webhook.is_empty();
         let is_unused = is_get(&meta.method) && !meta.template_path.is_empty() && !cools_down;
         found.none(is_unused, member(&path, "template_path"), NO_BODY);
@@ -97,7 +98,7 @@ pub fn of_get(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// What a handler of another kind would need.
+/// Warns of fields that belong to another kind of handler.
 pub fn of_log_handlers(facts: &Facts<'_>, found: &mut Found<'_>) {
     for (path, handler) in classic(facts) {
         let meta = &handler.handler_meta;
@@ -131,7 +132,7 @@ pub fn of_log_handlers(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Likewise, in the form of Tyk OAS.
+/// The same for handlers in the form of Tyk OAS.
 pub fn of_oas_handlers(facts: &Facts<'_>, found: &mut Found<'_>) {
     for (path, handler) in oas(facts) {
         let of_webhooks = [
@@ -161,7 +162,7 @@ pub fn of_oas_handlers(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// E-mail that is never sent.
+/// Warns of e-mail settings if no email is ever sent.
 pub fn of_email(facts: &Facts<'_>, found: &mut Found<'_>) {
     let backend = &facts.raw.email_backend;
     if !backend.enable_email_notifications {
@@ -187,7 +188,7 @@ pub fn of_email(facts: &Facts<'_>, found: &mut Found<'_>) {
     );
 }
 
-/// Clusters for hosts that nothing is sent to.
+/// Warns of clusters for hosts that get no messages.
 pub fn of_clusters(facts: &Facts<'_>, found: &mut Found<'_>) {
     let mut urls: Vec<&str> = vec![&facts.raw.keys_from.url];
     urls.extend(metas(facts).iter().map(|(_, meta)| meta.target_path.as_str()));
@@ -209,7 +210,7 @@ pub fn of_clusters(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Numbers of deliveries that others bound.
+/// Warns of delivery settings that others limit.
 pub fn of_delivery(facts: &Facts<'_>, found: &mut Found<'_>) {
     let (delivery, default) = (&facts.raw.delivery, raw::Delivery::default());
     let is_given = |value: u32, default: u32| value != default;
@@ -228,6 +229,6 @@ pub fn of_delivery(facts: &Facts<'_>, found: &mut Found<'_>) {
     found.none(
         delays && delivery.max_attempts == 1,
         "delivery.base_delay_ms",
-        "max_attempts is 1: nothing is tried again",
+        "max_attempts is 1, so nothing is retried",
     );
 }

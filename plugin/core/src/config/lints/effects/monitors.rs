@@ -12,7 +12,7 @@ fn place(path: &str) -> String {
     member(&member(path, "monitor"), "trigger_limits")
 }
 
-/// Everything of monitors, where they are switched off.
+/// Warns of all monitor settings, if monitors are off.
 pub fn of_switched_off(facts: &Facts<'_>, found: &mut Found<'_>) {
     let monitor = &facts.raw.monitor;
     if monitor.enable_trigger_monitors {
@@ -32,7 +32,7 @@ pub fn of_switched_off(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Thresholds of keys, where keys are not monitored.
+/// Warns of thresholds of keys, if keys are not monitored.
 pub fn of_keys(facts: &Facts<'_>, found: &mut Found<'_>) {
     const OFF: &str = "monitor.monitor_user_keys is not true";
     let monitor = &facts.raw.monitor;
@@ -52,7 +52,7 @@ pub fn of_keys(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Thresholds of organisations that are not monitored, or whose quotas are not counted.
+/// Warns of thresholds of organisations that are not monitored, or whose quotas are not counted.
 pub fn of_orgs(facts: &Facts<'_>, found: &mut Found<'_>) {
     let (raw, monitor) = (facts.raw, &facts.raw.monitor);
     if !monitor.enable_trigger_monitors {
@@ -72,7 +72,7 @@ pub fn of_orgs(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Thresholds of what has no quota.
+/// Warns of thresholds without a quota.
 pub fn without_quota(facts: &Facts<'_>, found: &mut Found<'_>) {
     const NO_QUOTA: &str = "there is no quota: quota_max is missing or unlimited";
     let monitor = &facts.raw.monitor;
@@ -96,7 +96,7 @@ pub fn without_quota(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
-/// Whether a session may have a quota, of its own or of its policies.
+/// True if a session may have a quota, its own or from its policies.
 fn has_quota(facts: &Facts<'_>, session: &raw::Session) -> bool {
     session.quota_max > 0
         || session.access_rights.values().any(|right| right.limit.quota_max > 0)
@@ -107,7 +107,7 @@ fn policy_has_quota(policy: &raw::Policy) -> bool {
     policy.quota_max > 0 || policy.access_rights.values().any(|right| right.limit.quota_max > 0)
 }
 
-/// Monitors without a threshold.
+/// Warns of monitors without a threshold.
 pub fn without_thresholds(facts: &Facts<'_>, found: &mut Found<'_>) {
     let (raw, monitor) = (facts.raw, &facts.raw.monitor);
     if !monitor.enable_trigger_monitors || monitor.global_trigger_limit > 0.0 {

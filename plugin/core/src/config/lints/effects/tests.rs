@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::config::Config;
 
-/// Everything in it has an effect.
+/// A configuration in which everything has an effect.
 fn base() -> Value {
     let hook = |url: &str| json!({ "handler_name": "eh_web_hook_handler", "handler_meta": { "target_path": url } });
     json!({
@@ -52,7 +52,7 @@ fn base() -> Value {
     })
 }
 
-/// What is set where, by JSON pointer, and which warnings that must bring, each by its beginning.
+/// The values to set, by JSON pointer, and the beginnings of the warnings that they must cause.
 type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
 
 const TRIGGER: &str = "apis[0].event_handlers.events.TriggerExceeded: this event never fires here: ";
@@ -82,7 +82,7 @@ const CASES: &[Case<'_>] = &[
     (&[("/apis/0/auth/use_cookie", "false")], &["apis[0].auth.cookie_name: has no effect: use_cookie is not true"]),
     (
         &[("/apis/1/identity", r#"[{"header": "x-consumer"}]"#), ("/apis/1/auth", r#"{"use_param": true}"#)],
-        &["apis[1].auth: has no effect: identity does not name key"],
+        &["apis[1].auth: has no effect: identity does not include key"],
     ),
     // Keys.
     (
@@ -105,7 +105,7 @@ const CASES: &[Case<'_>] = &[
         &["keys[\"header:partner\"]: no API identifies callers by header"],
     ),
     (&[("/keys/metadata:x", "{}")], &["keys[\"metadata:x\"]: no API identifies callers by metadata"]),
-    // A session stands for an identity of its name, too.
+    // A session may belong to an identity with its name, too.
     (
         &[
             ("/apis/0/identity", r#"[{"header": "x-user"}]"#),
@@ -200,7 +200,7 @@ const CASES: &[Case<'_>] = &[
             "keys[\"sha256:8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a\"].access_rights.orders.allowance_scope: has no effect: the right has no limit",
         ],
     ),
-    // What policies say, and what stays the key's.
+    // Settings that policies replace, and settings that stay the key's.
     (
         &[(
             "/keys/p",
@@ -384,7 +384,7 @@ const CASES: &[Case<'_>] = &[
         ],
         &[],
     ),
-    // What nobody is told.
+    // Events without a recipient.
     (
         &[("/apis/1/observe_failures", "true"), ("/apis/1/observe_upstream", "true")],
         &[
@@ -394,7 +394,7 @@ const CASES: &[Case<'_>] = &[
     ),
     (
         &[("/apis/3/event_handlers", "{}"), ("/webhooks/1/events", r#"["AuthFailure"]"#)],
-        &["apis[3].observe: has no effect: nobody is told of management events"],
+        &["apis[3].observe: has no effect: no one is notified of management events"],
     ),
     // Templates, webhooks, handlers.
     (&[("/templates/u.json", "\"{}\"")], &["templates[\"u.json\"]: no handler uses this template"]),
@@ -516,7 +516,7 @@ fn warnings(config: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_has_an_effect_is_no_warning() {
+fn settings_with_an_effect_cause_no_warning() {
     assert_eq!(warnings(&base()), Vec::<String>::new());
 }
 
@@ -539,18 +539,18 @@ fn each_setting_without_an_effect_is_a_warning_with_its_path() {
 }
 
 #[test]
-fn an_internal_api_has_no_place() {
+fn the_place_of_an_internal_api_has_no_effect() {
     let versions = json!({ "location": "header", "key": "x-version", "versions": { "v1": { "api_id": "a" }, "v2": { "api_id": "b" } } });
     let inner = json!({ "api_id": "b", "internal": true, "domain": "b.test", "listen_path": "/b/", "strict_listen_path": true });
     let config = json!({ "apis": [{ "api_id": "a", "versioning": versions }, inner] });
     let expected = ["domain", "listen_path", "strict_listen_path"].map(|field| {
-        format!("apis[1].{field}: has no effect: the API is internal: only a version of another API leads to it")
+        format!("apis[1].{field}: has no effect: the API is internal: it is reachable only as a version of another API")
     });
     assert_eq!(warnings(&config), expected);
 }
 
 #[test]
-fn a_mistake_that_is_made_a_thousand_times_is_not_written_a_thousand_times() {
+fn repeated_warnings_are_counted() {
     let mut config = base();
     for n in 0..1000 {
         config["keys"][format!("k{n}")] = json!({ "org_id": "acme", "monitor": { "trigger_limits": [50] } });

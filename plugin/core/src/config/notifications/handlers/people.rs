@@ -1,4 +1,4 @@
-//! Who is told by e-mail, and who hears of an organisation's events.
+//! Adds the recipients of emails, and those of an organisation's events.
 
 use crate::base::{Address, HandlerIndex, Mailbox, member};
 use crate::config::notifications::event_options::EventOption;
@@ -8,7 +8,7 @@ use crate::delivery::{Target, USER_AGENT};
 use crate::event::EventKind;
 use crate::notify::{Cap, Channel, Form, Mail, Recipient, Webhook};
 
-/// How often a handler may send messages.
+/// How often a handler sends messages.
 #[derive(Clone, Copy, Default)]
 pub struct Pace {
     /// The cool-down in seconds.
@@ -17,7 +17,7 @@ pub struct Pace {
 }
 
 impl HandlerList<'_> {
-    /// Adds whoever an organisation's `event_options` name.
+    /// Adds the recipients in an organisation's `event_options`.
     pub fn add_options(&mut self, org: &str, options: &[EventOption]) -> ByEvent {
         let mut by_event = ByEvent::default();
         for told in options {
@@ -41,7 +41,7 @@ impl HandlerList<'_> {
             }
             match (&told.email, self.mail) {
                 (Some(_), None) => {
-                    self.warnings.add(member(&path, "email"), "nobody is told: email_backend is not enabled");
+                    self.warnings.add(member(&path, "email"), "no one is notified: email_backend is not enabled");
                 }
                 (Some(address), Some(mail)) => {
                     by_event.push(kind, self.add_emails(&format!("{name}.email"), mail, address, pace));
@@ -52,7 +52,7 @@ impl HandlerList<'_> {
         by_event
     }
 
-    /// Adds the emails by which developers hear of their accounts and of what they asked for.
+    /// Adds the emails that notify developers of their accounts and requests.
     pub fn add_developers(&mut self, mail: &Mail) -> ByEvent {
         let mut by_event = ByEvent::default();
         for kind in [
@@ -67,8 +67,8 @@ impl HandlerList<'_> {
         by_event
     }
 
-    /// Adds emails to the developer whom an event concerns. They have no cap: what exceeds one is told in one digest,
-    /// which could be for one of them only.
+    /// Adds emails to the developer concerned. They have no cap, because one digest of the excess could go to only one
+    /// developer.
     pub fn add_developer(&mut self, name: &str, mail: &Mail) -> Option<HandlerIndex> {
         let target = mail.backend.target();
         let pace = Pace { event_timeout: mail.backend.event_timeout_ms / 1000, max_per_minute: Some(0) };
@@ -77,7 +77,7 @@ impl HandlerList<'_> {
         Some(self.push_channel(name, channel))
     }
 
-    /// Adds an event handler that tells one address.
+    /// Adds an event handler that sends to one address.
     pub fn add_email_handler(&mut self, path: &str, name: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
         self.warn_of_ignored(path, meta);
         let event_timeout = self.event_timeout(path, meta);
@@ -117,7 +117,7 @@ impl HandlerList<'_> {
         ];
         for (field, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
             let message = match field {
-                "template_path" => format!("ignored: what an {EMAIL} says is in email_templates"),
+                "template_path" => format!("ignored: the text of an {EMAIL} is in email_templates"),
                 _ => format!("ignored: it is not for an {EMAIL}"),
             };
             self.warnings.add(member(path, field), message);
@@ -131,7 +131,8 @@ impl HandlerList<'_> {
     }
 }
 
-/// Emails to one address. Their cap is that address's: two configurations can use a name for two.
+/// Emails to one address. The cap belongs to the address, because two configurations can use one name for two
+/// addresses.
 fn emails(name: &str, mail: &Mail, to: Address, pace: Pace) -> Channel {
     let target = mail.backend.target();
     let cap = Cap::new(&[name, to.as_str()], target.endpoint, pace.max_per_minute);

@@ -122,7 +122,7 @@ fn the_region_of_ses_is_given_or_in_the_endpoint() {
 }
 
 #[test]
-fn settings_that_are_missing_or_unknown_are_named() {
+fn missing_and_unknown_settings_are_reported() {
     for (code, name) in [
         ("mandrill", "ClientKey"),
         ("sendgrid", "ClientKey"),
@@ -182,7 +182,7 @@ fn wrong_settings_are_reported_without_their_values() {
 }
 
 #[test]
-fn what_is_no_provider_is_refused() {
+fn an_unknown_provider_is_refused() {
     let smtp = errors(&config("smtp", json!({ "SMTPAddress": "mx.acme.test:25", "SMTPPassword": "SECRET" })));
     assert_eq!(
         smtp,
@@ -202,7 +202,7 @@ fn what_is_no_provider_is_refused() {
 }
 
 #[test]
-fn the_sender_is_needed_and_legal() {
+fn the_sender_is_required_and_valid() {
     let with = |name: &str, value: &str| {
         let mut config = config("mandrill", settings("mandrill"));
         config["email_backend"][name] = json!(value);
@@ -225,7 +225,7 @@ fn the_sender_is_needed_and_legal() {
 }
 
 #[test]
-fn what_is_switched_off_may_lack_anything_and_may_be_smtp() {
+fn switched_off_email_may_lack_settings_and_may_be_smtp() {
     let off = |code: &str, settings: Value| json!({ "email_backend": { "code": code, "settings": settings } });
     for config in [
         json!({}),
@@ -247,7 +247,7 @@ fn what_is_switched_off_may_lack_anything_and_may_be_smtp() {
 }
 
 #[test]
-fn emails_that_are_unknown_or_do_not_compile_are_named() {
+fn unknown_emails_and_wrong_templates_are_reported() {
     let with = |templates: Value| {
         let mut config = config("mandrill", settings("mandrill"));
         config["email_templates"] = templates;
@@ -309,7 +309,7 @@ fn a_shared_email_is_replaced_before_those_that_share_it() {
 }
 
 #[test]
-fn no_secret_is_in_what_is_shown() {
+fn no_secret_is_shown() {
     for provider in Provider::ALL {
         let code = provider.code();
         let raw: crate::config::raw::Config = crate::config::raw::read(config(code, settings(code))).unwrap();

@@ -1,5 +1,5 @@
-//! The lists. Tyk 5's `user.SessionState`, `user.AccessDefinition`, `user.APILimit` and `user.Policy`, and what older
-//! releases and exports have beside them.
+//! The lists: the fields of Tyk 5's `user.SessionState`, `user.AccessDefinition`, `user.APILimit` and `user.Policy`,
+//! and additional ones of older releases and exports.
 
 use crate::config::sessions::fields::Use::{Closes, Honoured, Ignored};
 use crate::config::sessions::fields::{SessionField, Use};
@@ -8,23 +8,24 @@ const fn field(name: &'static str, usage: Use) -> SessionField {
     SessionField { name, usage }
 }
 
-const QUOTA_MAX: SessionField = field("quota_max", Honoured("requests per window; -1 and 0: unlimited"));
+const QUOTA_MAX: SessionField = field("quota_max", Honoured("requests per window; -1 and 0 mean unlimited"));
 const QUOTA_RENEWAL_RATE: SessionField =
-    field("quota_renewal_rate", Honoured("the window in seconds; -1 and 0: it never renews"));
-const RATE: SessionField = field("rate", Honoured("requests per period; -1 and 0: unlimited"));
-const PER: SessionField = field("per", Honoured("the period in seconds; -1 and 0: no rate limit"));
-const COUNTING: Use = Ignored("Tyk's counter state; counting starts anew");
-const THROTTLE: Use = Ignored("Tyk holds a refused request back and tries again; here the client is told when");
+    field("quota_renewal_rate", Honoured("the window in seconds; -1 and 0 mean that it never renews"));
+const RATE: SessionField = field("rate", Honoured("requests per period; -1 and 0 mean unlimited"));
+const PER: SessionField = field("per", Honoured("the period in seconds; -1 and 0 mean no rate limit"));
+const COUNTING: Use = Ignored("Tyk's counter state; counting starts again");
+const THROTTLE: Use = Ignored("Tyk delays a refused request and repeats it; tollbell tells the client when to retry");
 const DEPTH: Use = Closes("it limits GraphQL queries");
 const GRAPHQL: Use = Closes("it restricts GraphQL queries");
 const MCP: Use = Closes("it restricts JSON-RPC or MCP calls");
-const SMOOTHING: Use = Closes("it lowers the rate for a time, where it is enabled");
+const SMOOTHING: Use = Closes("when enabled, it lowers the rate for a time");
 const SIGNATURE: Use = Closes("the owner signs requests");
 const CERTIFICATE: Use = Closes("the owner shows a certificate");
 const OAUTH: Use = Closes("the owner has an OAuth token");
-const RECORDS: Use = Ignored("it says what Tyk records of requests");
-const EXPIRED: Use = Ignored("it says what Tyk makes of an expired session");
-const LIFETIME: Use = Ignored("Tyk deletes the session after this time; here it stays until it expires: set expires");
+const RECORDS: Use = Ignored("it controls what Tyk records of requests");
+const EXPIRED: Use = Ignored("it controls what Tyk does with an expired session");
+const LIFETIME: Use =
+    Ignored("Tyk deletes the session after this time; in tollbell it stays until it expires: set expires");
 const WRITTEN: Use = Ignored("it says when Tyk wrote the object");
 const NAME_AGAIN: Use = Ignored("repeats the object's name");
 
@@ -36,12 +37,12 @@ pub const SESSION: &[SessionField] = &[
     QUOTA_RENEWAL_RATE,
     RATE,
     PER,
-    field("expires", Honoured("Unix seconds; -1 and 0: never")),
-    field("is_inactive", Honoured("the key is switched off")),
+    field("expires", Honoured("Unix seconds; -1 and 0 mean never")),
+    field("is_inactive", Honoured("the key is inactive")),
     field("monitor", Honoured("trigger_limits: thresholds of the key's own")),
     field(
         "access_rights",
-        Honoured("the APIs that the key may call, by id; none: every API, but none at all for a key with policies"),
+        Honoured("the APIs that the key may call, by id; none means every API, but no API for a key with policies"),
     ),
     field("apply_policies", Honoured("the policies of the key, by id")),
     field("apply_policy_id", Honoured("one policy, where apply_policies is empty")),
@@ -61,7 +62,7 @@ pub const SESSION: &[SessionField] = &[
     field("session_lifetime", LIFETIME),
     field("post_expiry_action", EXPIRED),
     field("post_expiry_grace_period", EXPIRED),
-    field("id_extractor_deadline", Ignored("it is a cache's time, for plugins")),
+    field("id_extractor_deadline", Ignored("it is the time of a cache for plugins")),
     field("key_id", NAME_AGAIN),
     field("key_hash", NAME_AGAIN),
     field("max_query_depth", DEPTH),
@@ -82,11 +83,11 @@ pub const SESSION: &[SessionField] = &[
 /// `user.AccessDefinition`.
 pub const RIGHT: &[SessionField] = &[
     field("versions", Honoured("the versions of the API that the key may call, where the API has versions")),
-    field("allowed_urls", Honoured("the paths and methods that the key may call; none: all")),
+    field("allowed_urls", Honoured("the paths and methods that the key may call; none means all")),
     field("limit", Honoured("limits for this API instead of the session's; in a policy only with partitions.per_api")),
     field(
         "allowance_scope",
-        Honoured("rights of a session with the same scope are counted together; in a policy it has no effect"),
+        Honoured("rights of a session with the same scope share a counter; in a policy it has no effect"),
     ),
     field("api_id", NAME_AGAIN),
     field("api_name", NAME_AGAIN),
@@ -105,7 +106,7 @@ pub const RIGHT: &[SessionField] = &[
 
 /// `user.AccessSpec`, an entry of a right's `allowed_urls`.
 pub const RULE: &[SessionField] = &[
-    field("url", Honoured("a regular expression that is found in the path")),
+    field("url", Honoured("a regular expression that must match somewhere in the path")),
     field("methods", Honoured("the methods that may be called")),
 ];
 
@@ -132,16 +133,16 @@ pub const POLICY: &[SessionField] = &[
     QUOTA_RENEWAL_RATE,
     RATE,
     PER,
-    field("is_inactive", Honoured("its keys are switched off")),
+    field("is_inactive", Honoured("its keys are inactive")),
     field("access_rights", Honoured("the APIs that its keys may call, by id")),
-    field("partitions", Honoured("which part of a key the policy says")),
+    field("partitions", Honoured("the parts of a key that the policy sets")),
     field("tags", Honoured("added to its keys' tags")),
     field("meta_data", Honoured("added to its keys' metadata")),
     field("monitor", Honoured("thresholds of its keys; Tyk's policies have none")),
     field("key_expires_in", Ignored("used only when Tyk creates a key")),
     field("_id", NAME_AGAIN),
     field("id", NAME_AGAIN),
-    field("active", Ignored("Tyk looks at is_inactive")),
+    field("active", Ignored("Tyk uses is_inactive")),
     field("last_updated", WRITTEN),
     field("post_expiry_action", EXPIRED),
     field("post_expiry_grace_period", EXPIRED),
@@ -156,9 +157,9 @@ pub const POLICY: &[SessionField] = &[
 
 /// `user.PolicyPartitions`.
 pub const PARTITIONS: &[SessionField] = &[
-    field("quota", Honoured("the policy says the quota")),
-    field("rate_limit", Honoured("the policy says the rate")),
-    field("acl", Honoured("the policy says the access rights")),
+    field("quota", Honoured("the policy sets the quota")),
+    field("rate_limit", Honoured("the policy sets the rate")),
+    field("acl", Honoured("the policy sets the access rights")),
     field("per_api", Honoured("each API's right has its own limits, or the policy's")),
-    field("complexity", Honoured("the policy says a limit of GraphQL queries, and nothing else")),
+    field("complexity", Honoured("the policy sets only a limit of GraphQL queries")),
 ];

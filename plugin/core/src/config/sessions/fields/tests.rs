@@ -6,9 +6,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::config::schema;
 
-/// What a configuration has is what is honoured, and a few names that mean nothing.
+/// The configuration has the honoured fields, and a few names without a meaning.
 #[test]
-fn the_lists_are_those_of_the_configuration() {
+fn the_lists_match_the_configuration() {
     let schema = schema();
     for (object, fields) in
         [("Session", SESSION), ("AccessRight", RIGHT), ("Limit", LIMIT), ("Policy", POLICY), ("Partitions", PARTITIONS)]
@@ -22,12 +22,12 @@ fn the_lists_are_those_of_the_configuration() {
         assert!(more.iter().all(|name| harmless.contains(name)), "{object}: {more:?}");
         assert!(honoured.is_subset(&configured), "{object}");
         let names: BTreeSet<&str> = fields.iter().map(|field| field.name).collect();
-        assert_eq!(names.len(), fields.len(), "{object}: a name stands twice");
+        assert_eq!(names.len(), fields.len(), "{object}: a name occurs twice");
     }
 }
 
 #[test]
-fn only_what_says_something_closes() {
+fn only_fields_with_a_value_close() {
     let session = |text: &str| closed(&serde_json::from_str(text).unwrap());
     assert_eq!(session(r#"{"hmac_enabled": false, "certificate": "", "max_query_depth": -1}"#), Closed::default());
     assert_eq!(session(r#"{"certificate": "abc"}"#).key.as_deref(), Some("certificate"));

@@ -46,9 +46,9 @@ fn limits_and_rights_are_merged_as_tyk_merges_them() {
         shown(session, policies())
     };
     assert_eq!(of(json!([])), ["x: *", "*: 1/9 1/1"]);
-    // The policy's limits replace the session's; both APIs are counted together.
+    // The policy's limits replace the session's. Both APIs are counted together.
     assert_eq!(of(json!(["gold"])), ["a: 100/60 10/1 []", "b: 100/60 10/1 []", "*: 100/60 10/1"]);
-    // What both give is the larger of each; each API is counted with its policy's.
+    // If both give a value, the larger one counts. Each API is counted with its policy's.
     assert_eq!(
         of(json!(["gold", "silver"])),
         ["a: 100/60 10/1 [gold]", "b: 100/600 30/1 [silver]", "c: 50/600 30/1 [silver]", "*: 100/600 30/1"]
@@ -62,16 +62,16 @@ fn limits_and_rights_are_merged_as_tyk_merges_them() {
         assert!(of(json!(names))[1].starts_with("b: 9/50 -1/-1 "), "{names:?}");
     }
     assert_eq!(of(json!(["says nothing"])), ["d: *", "*: 0/9 0/0"]);
-    // A policy without APIs says the session's own limits, and leaves the rights.
+    // A policy without APIs sets the session's own limits, and leaves its rights.
     assert_eq!(of(json!(["master"])), ["x: *", "*: 7/70 8/1"]);
-    // Parts that no policy says stay the session's.
+    // Parts that no policy sets stay the session's.
     assert_eq!(of(json!(["rate only"])), ["x: *", "*: 1/9 2/1"]);
     assert_eq!(of(json!(["rate only", "acl only"])), ["a: 1/9 2/1 []", "c: 1/9 2/1 []", "*: 1/9 2/1"]);
     assert_eq!(of(json!(["each"])), ["a: 1/10 0/0 [a]", "b: 5/50 6/1 [each]", "c: 5/50 6/1 [each]", "*: 0/9 0/0"]);
 }
 
 #[test]
-fn a_sessions_own_limits_on_an_api_have_a_counter_of_their_own() {
+fn a_sessions_own_limits_on_an_api_have_their_own_counter() {
     let limit = json!({ "quota_max": 3, "quota_renewal_rate": 30 });
     let rights =
         json!({ "a": { "limit": limit }, "b": { "limit": limit, "allowance_scope": "a" }, "c": { "limit": null } });
@@ -95,7 +95,7 @@ fn switches_tags_metadata_and_thresholds_add_up() {
 }
 
 #[test]
-fn what_cannot_be_merged_is_named() {
+fn policies_that_cannot_be_merged_are_named() {
     let policies = json!({
         "foreign": { "org_id": "other" }, "torn": { "partitions": { "per_api": true, "acl": true } },
         "each": { "partitions": { "per_api": true }, "access_rights": { "a": {} } },

@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
-/// Somebody at `email` hears of wrong keys.
+/// A handler that sends AuthFailures to `email`.
 fn watched(email: &str, meta: Value) -> Value {
     let mut config = sendgrid();
     let mut handler = json!({ "handler_name": "eh_email_handler", "handler_meta": meta });
@@ -14,7 +14,7 @@ fn watched(email: &str, meta: Value) -> Value {
     config
 }
 
-/// Everything that is sent within so many milliseconds.
+/// All requests that are sent within `ms` milliseconds.
 fn sent_within(world: &mut World, ms: u64) -> Vec<Callout> {
     (0..ms / 500).flat_map(|_| world.deliver(500, 202)).collect()
 }
@@ -23,7 +23,7 @@ fn body(callout: &Callout) -> Value {
     serde_json::from_slice(&callout.body).unwrap()
 }
 
-/// The events that an email stands for.
+/// The number of events that an email reports.
 fn stands_for(callout: &Callout) -> u64 {
     let text = body(callout)["content"][0]["value"].as_str().unwrap().to_owned();
     let count = text.split_once("This email reports ").and_then(|(_, rest)| rest.split_once(" events"));
@@ -62,11 +62,11 @@ fn the_excess_over_a_cap_is_one_email_to_the_same_address() {
 }
 
 #[test]
-fn a_providers_answer_is_judged_by_its_rule_for_a_digest_too() {
+fn a_providers_answer_to_a_digest_is_judged_by_its_rule() {
     let mut world = World::mailing(&watched("ops@acme.test", json!({ "max_per_minute": 1 })));
     (0..3).for_each(|n| drop(world.get("/", &format!("bad-{n}"))));
     world.deliver(10, 202);
-    // Of SendGrid only 202 is an email that was taken.
+    // SendGrid has accepted an email only if it answers 202.
     (0..130).for_each(|_| drop(world.deliver(500, 200)));
     assert_eq!([world.host.metric(Metric::Digests), world.host.metric(Metric::Delivered)], [1, 1]);
     assert!(world.host.metric(Metric::Retried) > 0);
@@ -98,7 +98,7 @@ fn a_cool_down_passes_one_email_of_a_cause_and_reports_the_others() {
 }
 
 #[test]
-fn a_digest_is_for_whoever_is_told_when_it_is_written() {
+fn a_digest_goes_to_the_recipient_at_the_time_of_writing() {
     let mut world = World::mailing(&watched("left@acme.test", json!({ "max_per_minute": 5 })));
     (0..20).for_each(|n| drop(world.get("/", &format!("bad-{n}"))));
     assert_eq!(recipients(&sent_within(&mut world, 1000)), vec!["left@acme.test"; 5]);
@@ -110,7 +110,7 @@ fn a_digest_is_for_whoever_is_told_when_it_is_written() {
 }
 
 #[test]
-fn management_events_are_capped_only_where_somebody_says_so() {
+fn management_events_have_a_cap_only_if_configured() {
     let options = |most: Value| {
         let mut option = json!({ "email": "ops@acme.test", "webhook": "http://hooks.test/key" });
         option["max_per_minute"] = most;
@@ -140,7 +140,7 @@ fn management_events_are_capped_only_where_somebody_says_so() {
     let digest = body(&emails[10]);
     assert_eq!(digest["subject"], "190 events: key_event");
     let text = digest["content"][0]["value"].as_str().unwrap();
-    assert!(text.trim().ends_with('.') && !text.contains("of the first"), "nothing is said of a key: {text}");
+    assert!(text.trim().ends_with('.') && !text.contains("of the first"), "it mentions no key: {text}");
     for sent in [hooks, channel] {
         assert_eq!(sent.len(), 11);
         let digest = body(&sent[10]);
@@ -168,10 +168,10 @@ fn management_events_are_capped_only_where_somebody_says_so() {
 }
 
 #[test]
-fn the_cool_down_of_event_options_tells_payloads_apart_and_ends_with_a_failure() {
+fn the_cool_down_of_event_options_distinguishes_payloads_and_ends_with_a_failure() {
     let option = json!({ "email": "ops@acme.test", "webhook": "http://hooks.test/key", "event_timeout": 60 });
     let mut config = with_options(json!({ "key_event": option }));
-    // An email that says nothing of the payload.
+    // An email that shows nothing of the payload.
     config["email_templates"] = json!({ "key_event": { "subject": "s", "text": "t" } });
     let mut world = World::mailing(&config);
     for id in ["a", "a", "b", "a"] {

@@ -127,7 +127,7 @@ fn raw_tags_in_any_spelling_are_escaped_in_json() {
 const FAULTS: [(&str, &str); 30] = [
     ("ab {{Type", "line 1, column 4: a tag {{ has no end }}\n    ab {{Type\n       ^"),
     ("{\n  {{#if Type}}\n", "line 2, column 3: {{#if}} has no {{/if}}\n      {{#if Type}}\n      ^"),
-    ("{{#each Type}}{{/if}}", "line 1, column 15: {{/if}} stands where {{/each}} must close {{#each}}"),
+    ("{{#each Type}}{{/if}}", "line 1, column 15: {{/if}} was found where {{/each}} must close {{#each}}"),
     ("x{{/if}}", "line 1, column 2: no block is open that {{/if}} could close"),
     ("{{else}}", "line 1, column 1: no block is open that {{else}} could belong to"),
     ("{{Meta.Key Meta.Key=}}", "column 12: expected }}"),
@@ -148,7 +148,7 @@ const FAULTS: [(&str, &str); 30] = [
     ("{{if .Type}}x", "line 1, column 1: {{if}} has no {{end}}\n    {{if .Type}}x\n    ^"),
     ("{{end}}", "no block is open that {{end}} could belong to"),
     ("{{if}}x{{end}}", "{{if}}: {{if}} needs a value"),
-    ("{{#if Type)}}a{{/if}}", "column 1: a parenthesis is closed and was not opened"),
+    ("{{#if Type)}}a{{/if}}", "column 1: a parenthesis is closed but was not opened"),
     ("{{.Meta.Key | upper}}", "{{.Meta.Key | upper}}: there is no function upper; there are and, or, "),
     ("{{call .Meta.Key}}", "call needs a function among the values, and there is none"),
     ("{{slice .Meta.Key 1 2 3 4}}", "slice takes 1 to 4 values and gets 5"),
