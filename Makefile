@@ -20,9 +20,11 @@ AJV := $(TOOLS)/ajv/installed
 
 MDBOOK_VERSION := 0.5.4
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.1
 ACTIONLINT_VERSION := 1.7.12
 MDBOOK := $(or $(shell command -v mdbook),$(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook)
 CARGO_DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 # The advisories need a network: make deny DENY="advisories bans licenses sources".
 DENY ?= bans licenses sources
 
@@ -115,6 +117,10 @@ bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request an
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
 	cargo run --quiet --locked --package tollbell-cli -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
 
+.PHONY: fuzz
+fuzz: $(PROBE) $(CARGO_FUZZ) ## Fuzz each target for TIME seconds, or one: make fuzz TIME=60 TARGET=paths (tests/fuzz)
+	CARGO_FUZZ="$(CURDIR)/$(CARGO_FUZZ)" tests/fuzz/run.sh $(or $(TIME),60) $(TARGET)
+
 .PHONY: schema
 schema: ## Write the JSON Schemas anew: the configuration's, and that of a whole Envoy file
 	cargo run --quiet --locked --package tollbell-core --example schema > $(SCHEMA).new
@@ -146,12 +152,14 @@ check-workflows: ## Check the workflows of .github (needs go)
 .PHONY: lint
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --locked --ignore-rust-version --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --all-features --document-private-items --package go-template --package tollbell-core --package host-shim --package import-tyk --package tollbell-cli --package tollbell-tests
 
 .PHONY: fmt
 fmt: ## Format the code
 	cargo fmt --all
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 .PHONY: clean
 clean: ## Remove what was built; .tools stays
@@ -223,6 +231,11 @@ $(CARGO_DENY):
 	@echo "installing cargo-deny $(CARGO_DENY_VERSION), some minutes" >&2
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked --root $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) \
 		--version $(CARGO_DENY_VERSION) cargo-deny
+
+$(CARGO_FUZZ):
+	@echo "installing cargo-fuzz $(CARGO_FUZZ_VERSION), one minute" >&2
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked --root $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ_VERSION) \
+		--version $(CARGO_FUZZ_VERSION) cargo-fuzz
 
 $(WASM_TEST_RUNNER):
 	@echo "installing wasm-bindgen-cli $(WASM_BINDGEN_VERSION), one minute" >&2

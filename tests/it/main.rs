@@ -14,6 +14,8 @@ mod delivery;
 mod documents;
 /// The project's own files: YAML, README, schema, named paths.
 mod files;
+/// What once crashed a fuzz target.
+mod fuzz;
 /// Identities, rates, observed responses, fetched keys.
 mod gateway;
 /// Refused requests with everything that follows their headers.

@@ -141,7 +141,8 @@ fn modules(folder: &str) -> Result<Vec<Module>> {
         let relative = file.strip_prefix(&source)?.with_extension("");
         let mut path: Vec<String> =
             relative.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        if path.iter().any(|part| part == "tests" || part == "testing") || path == ["lib"] || path == ["main"] {
+        let is_no_room = |part: &String| matches!(part.as_str(), "tests" | "testing" | "fuzzing");
+        if path.iter().any(is_no_room) || path == ["lib"] || path == ["main"] {
             continue;
         }
         if path.last().is_some_and(|name| name == "mod") {

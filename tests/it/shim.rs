@@ -9,6 +9,8 @@ use host_shim::config::model::FailurePolicy;
 use host_shim::gateway::{Builder, Gateway, Request, Response};
 use tollbell_tests::project_root;
 
+use crate::fuzz::targets::hostcalls::Script;
+
 fn module(name: &str) -> Result<Vec<u8>> {
     fs::read(project_root().join("dist").join(name))
         .with_context(|| format!("dist/{name} is not built; run `make test`"))
@@ -26,109 +28,6 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
     }
-
-    fn pick<'t>(&mut self, choices: &[&'t str]) -> &'t str {
-        choices[usize::try_from(self.next()).unwrap_or_default() % choices.len()]
-    }
-
-    fn number(&mut self) -> &'static str {
-        self.pick(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "99", "-1", "0x7fffffff", "0x80000000", "65536"])
-    }
-
-    fn bytes(&mut self) -> &'static str {
-        self.pick(&[
-            "null",
-            "\"\"",
-            "\"x\"",
-            "\"x\"*70000",
-            "\":path\"",
-            "\"k\"",
-            "\"\\0\\xff\"",
-            "ptr:0xfffffff0/16",
-            "ptr:0/0xffffffff",
-            "ptr:0x10000/0x7fffffff",
-            "ptr:4/4",
-            "request.path",
-            "xds.node.id",
-        ])
-    }
-
-    fn pairs(&mut self) -> &'static str {
-        self.pick(&[
-            "[]",
-            "[\"a: b\"]",
-            "[\":method: GET\", \":path: /\", \":authority: a\"]",
-            "[\"a: b\"]*2000",
-            "\"\\xff\\xff\\xff\\xff\"",
-            "\"\\x01\\0\\0\\0\\xff\\xff\\xff\\x7f\\0\\0\\0\\0\"",
-            "null",
-            "ptr:0xfffffff0/16",
-        ])
-    }
-
-    fn result(&mut self) -> &'static str {
-        self.pick(&["", "", "", " @bad", " @0x10"])
-    }
-
-    /// One line of a script: a hostcall with arbitrary arguments, or something worse.
-    fn line(&mut self) -> String {
-        let call = self.pick(&[
-            "log n b",
-            "get_log_level r",
-            "get_current_time_nanoseconds r",
-            "set_tick_period_milliseconds n",
-            "done",
-            "set_effective_context n",
-            "get_buffer_status n r",
-            "get_buffer_bytes n n n r",
-            "set_buffer_bytes n n n b",
-            "get_header_map_size n r",
-            "get_header_map_pairs n r",
-            "set_header_map_pairs n p",
-            "get_header_map_value n b r",
-            "add_header_map_value n b b",
-            "replace_header_map_value n b b",
-            "remove_header_map_value n b",
-            "continue_stream n",
-            "close_stream n",
-            "get_status r",
-            "send_local_response n b b p n",
-            "http_call b p b p n r",
-            "grpc_call b b b p b n r",
-            "grpc_stream b b b p r",
-            "grpc_send n b n",
-            "grpc_cancel n",
-            "grpc_close n",
-            "set_shared_data b b n",
-            "get_shared_data b r",
-            "register_shared_queue b r",
-            "resolve_shared_queue b b r",
-            "enqueue_shared_queue n b",
-            "dequeue_shared_queue n r",
-            "define_metric n b r",
-            "record_metric n n",
-            "increment_metric n n",
-            "get_metric n r",
-            "get_property b r",
-            "set_property b b",
-            "call_foreign_function b b r",
-            "malloc m",
-            "return n",
-            "trap",
-            "store 0xfffffff0",
-            "grow 64",
-            "overflow",
-        ]);
-        let words = call.split(' ').map(|word| match word {
-            "n" => self.number().to_owned(),
-            "b" => self.bytes().to_owned(),
-            "p" => self.pairs().to_owned(),
-            "r" => self.result().trim().to_owned(),
-            "m" => self.pick(&["ok", "none", "wild", "trap"]).to_owned(),
-            word => word.to_owned(),
-        });
-        words.collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// Each sequence is a callback of its own. Each fault is the guest's, and the next request is served.
@@ -138,14 +37,8 @@ fn ten_thousand_random_sequences_of_hostcalls_do_no_harm() -> Result<()> {
     const AT_ONCE: u64 = 250;
     for batch in 0..SEQUENCES / AT_ONCE {
         let mut random = Random(batch);
-        let mut script = String::new();
-        for number in 0..AT_ONCE {
-            let callback = random.pick(&["on_request_headers", "on_request_body", "on_response_headers", "on_log"]);
-            script.push_str(&format!("{callback} /{number}:\n"));
-            for _ in 0..8 {
-                script.push_str(&format!("  {}\n", random.line()));
-            }
-        }
+        let mut script = Script(|end| usize::try_from(random.next()).unwrap_or_default() % end);
+        let script: String = (0..AT_ONCE).map(|number| script.sequence(number)).collect();
         let gateway = probe(&script)?
             .plugin(|plugin| {
                 plugin.failure_policy = FailurePolicy::FailReload;

@@ -43,5 +43,8 @@ pub use engine::preview;
 pub use event::EventKind;
 pub use observe::{BodyPool, Brings, Preset, TABLE, fields};
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

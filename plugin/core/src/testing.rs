@@ -106,6 +106,11 @@ impl MemoryHost {
         self.data.borrow().len()
     }
 
+    /// The keys, emptied ones included.
+    pub fn keys(&self) -> Vec<String> {
+        self.data.borrow().keys().cloned().collect()
+    }
+
     /// The size of all values in bytes.
     pub fn stored_bytes(&self) -> usize {
         self.data.borrow().values().map(|(value, _)| value.len()).sum()

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::DateTime;
+use tollbell_core::config::is_version_name;
 use tollbell_core::config::raw::{self, Versioning};
 
 use super::Context;
@@ -19,6 +20,9 @@ pub(super) const ROUTE_HEADER: &str = "x-tollbell-version";
 
 /// The name of the API itself among its versions in Tyk, if it has no other.
 const SELF: &str = "self";
+
+/// What is wrong with a version's name.
+const UNUSABLE: &str = "cannot name a version: write visible ASCII, and in a URL one segment that needs no encoding";
 
 /// The versions of an API.
 #[derive(Clone, Default)]
@@ -142,9 +146,16 @@ fn of_apis(names: &Names<'_>, api: &mut Api, context: &Context<'_>) {
     let own_name = names.at.get("name").words();
     let own_name = if own_name.is_empty() { SELF } else { own_name };
     let mut list = vec![version(own_name, Goes::Api(api.id.clone()))];
+    let where_named = names.at.get("location");
+    let is_usable = |name: &str| is_version_name(name, where_named.words());
+    if !is_usable(own_name) {
+        names.at.get("name").error(UNUSABLE);
+    }
     for (name, id) in &names.versions {
         if name == own_name {
             id.missing("nothing to do: the API itself has this name, as in Tyk");
+        } else if !is_usable(name) {
+            id.missing(format!("version {name:?} is left out, and answered with 404: its name {UNUSABLE}"));
         } else if !context.kept.borrow().contains(id.words()) {
             id.missing(format!(
                 "version {name:?} is left out, and answered with 404: the API {:?} does not exist or was left out",
@@ -206,17 +217,32 @@ fn place(location: &At<'_>, key: &At<'_>) -> Option<(String, String)> {
         } else {
             key.carried();
         }
-        if word == "header" && http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            key.error("is not the name of a header");
+        match http::HeaderName::from_bytes(name.as_bytes()) {
+            _ if word != "header" => {}
+            Ok(name) if name == ROUTE_HEADER => key.error("is the header in which tollbell names the version to Envoy"),
+            Ok(_) => {}
+            Err(_) => key.error("is not the name of a header"),
         }
     }
     found
 }
 
-/// Classic versions, each with its own target or the API's. `false` means that no request can name one.
+/// Classic versions, each with its own target or the API's. `false` means that there are none, or no request can
+/// name one.
 pub(super) fn classic(root: &At<'_>, api: &mut Api, now: DateTime) -> bool {
     let (data, definition) = (root.get("version_data"), root.get("definition"));
-    let Some((location, key)) = place(&definition.get("location"), &definition.get("key")) else { return false };
+    let at = definition.get("location");
+    let (usable, unusable): (Vec<_>, Vec<_>) =
+        data.get("versions").entries().into_iter().partition(|(name, _)| is_version_name(name, at.words()));
+    for (name, version) in unusable {
+        version.missing(format!(
+            "Version {name:?} is left out, and refused as one that does not exist: its name {UNUSABLE}"
+        ));
+    }
+    if usable.is_empty() {
+        return false;
+    }
+    let Some((location, key)) = place(&at, &definition.get("key")) else { return false };
     let mut strips = definition.get("strip_versioning_data").flag();
     if location == "url" {
         strips |= definition.get("strip_path").flag();
@@ -229,7 +255,7 @@ pub(super) fn classic(root: &At<'_>, api: &mut Api, now: DateTime) -> bool {
     let default = data.get("default_version");
     let fallback = definition.get("fallback_to_default");
     let mut list = Vec::new();
-    for (name, at) in data.get("versions").entries() {
+    for (name, at) in usable {
         list.push(classic_version(name, &at, now));
     }
     let is_known = list.iter().any(|version: &Version| version.name == default.words());
@@ -262,8 +288,9 @@ fn classic_version(name: &str, at: &At<'_>, now: DateTime) -> Version {
                 "1970-01-01 00:00".clone_into(&mut version.expires);
                 expires.changed("1970-01-01 00:00, which has passed as well");
             }
-            Ok(_) => {
-                expires.words().clone_into(&mut version.expires);
+            Ok(end) => {
+                // Tyk, too, reads hours of one digit.
+                version.expires = end.strftime("%Y-%m-%d %H:%M").to_string();
                 expires.carried();
             }
             Err(_) => {

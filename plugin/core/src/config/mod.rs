@@ -15,6 +15,7 @@ pub mod raw;
 mod read;
 mod sessions;
 
+pub use apis::is_version_name;
 pub use error::{ConfigError, Errors};
 pub use read::schema::{envoy_schema, schema};
 pub use sessions::fields::{self, SessionField, Use};

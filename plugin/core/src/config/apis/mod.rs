@@ -7,7 +7,7 @@ mod places;
 mod versioning;
 
 pub use places::is_host;
-pub use versioning::warn_of_rights;
+pub use versioning::{is_version_name, warn_of_rights};
 
 use enum_map::EnumMap;
 

@@ -73,7 +73,7 @@ fn check(
     let mut versions = Vec::new();
     for (name, version) in &raw.versions {
         let place = member(&member(path, "versions"), name);
-        if !is_name(name, raw.location == "url") {
+        if !is_version_name(name, &raw.location) {
             errors.add(&place, "is not a valid version name");
         }
         let id = version.api_id.as_str();
@@ -97,9 +97,14 @@ fn check(
     })
 }
 
-fn is_name(name: &str, is_segment: bool) -> bool {
+/// Whether a version that requests name there (`header`, `url-param` or `url`) can have that name.
+pub fn is_version_name(name: &str, location: &str) -> bool {
     let is_literal = !name.contains(['/', '?', '#', '%', ';', '\\']) && !matches!(name, "." | "..");
-    !name.is_empty() && name.trim() == name && name.is_ascii() && header::is_value(name) && (is_literal || !is_segment)
+    !name.is_empty()
+        && name.trim() == name
+        && name.is_ascii()
+        && header::is_value(name)
+        && (is_literal || location != "url")
 }
 
 fn expires(path: &str, text: &str, errors: &mut Errors) -> Option<UnixMillis> {

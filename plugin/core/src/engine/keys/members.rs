@@ -64,7 +64,8 @@ impl Members {
         let start = self.at;
         if !matches!(self.text.get(start), Some(b'"' | b'{' | b'[')) {
             let rest = self.text.get(start..).unwrap_or_default();
-            let is_of_it = |byte: &&u8| !matches!(byte, b',' | b'}' | b']') && !byte.is_ascii_whitespace();
+            // With a quote or a bracket in it, nobody could tell where it ends.
+            let is_of_it = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
             self.at = start.saturating_add(rest.iter().take_while(is_of_it).count());
             return if self.at > start { Ok(start..self.at) } else { Err(self.error("a value was expected")) };
         }
