@@ -68,9 +68,12 @@ TESTED := --locked --ignore-rust-version \
 	--package go-template --package tollbell-core --package host-shim --package import-tyk --package tollbell-cli \
 	--package tollbell-tests --package tollbell-hosts
 
+# Most tests wait for Envoy or for a cool-down, so more of them than processors run at a time.
+TEST_THREADS ?= 4
+
 .PHONY: test
 test: test-wasm test-built $(TEST_PARTS) ## Run every test
-	cargo test $(TESTED)
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(TESTED)
 
 .PHONY: test-built
 test-built:

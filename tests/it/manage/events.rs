@@ -13,7 +13,7 @@ use crate::support::{SOON, World, eventually, hook};
 
 /// The samples of Tyk's documentation: the portal's thirteen, then the key request.
 fn samples() -> Result<Vec<Value>> {
-    let lines = fs::read_to_string(project_root().join("plugin/core/src/manage/tests/samples.jsonl"))?;
+    let lines = fs::read_to_string(project_root().join("plugin/core/src/observe/tests/samples.jsonl"))?;
     lines.lines().map(|line| serde_json::from_str(line).context("a sample")).collect()
 }
 
