@@ -123,9 +123,9 @@ fn imported(module: &Module, named: &[String], known: &BTreeSet<&[String]>) -> O
 fn crates_depend_downwards() -> Result<()> {
     let names: BTreeSet<&str> =
         ["go-template", "tollbell-core", "tollbell", "import-tyk", "host-shim", "tollbell-cli"].into();
+    let dependency = Regex::new(r"(?m)^([a-z0-9-]+)(?:\.workspace)? *=")?;
     for (folder, allowed) in CRATES {
         let manifest = std::fs::read_to_string(project_root().join(folder).join("Cargo.toml"))?;
-        let dependency = Regex::new(r"(?m)^([a-z0-9-]+)(?:\.workspace)? *=")?;
         let dependencies = manifest.split("dependencies]").nth(1).unwrap_or_default();
         for name in dependency.captures_iter(dependencies).map(|found| found[1].to_owned()) {
             ensure!(!names.contains(name.as_str()) || allowed.contains(&name.as_str()), "{folder} depends on {name}");

@@ -25,11 +25,11 @@ impl ListPath {
 /// A held message's reference to its handler, which finds it in a later configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandlerRef {
-    /// The handler's name, see [`Handler::name`].
+    /// The handler's name.
     pub name: String,
     /// The list of the handler.
     pub place: ListPath,
-    /// The handler's mark, see [`Handler::mark`].
+    /// The handler's mark.
     pub mark: u64,
     /// The other handlers of the list: fingerprints of their names, and their marks.
     pub beside: Vec<(u64, u64)>,

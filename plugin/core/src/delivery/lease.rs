@@ -10,7 +10,7 @@ use super::disabled::ConfigId;
 use crate::base::{UnixMillis, is_leased, record};
 use crate::host::{Change, CorruptRecord, Metrics, SharedData, StoreError, update};
 
-/// How long a lease lasts. With a tick every [`crate::engine::TICK_MS`], another VM takes over within 2.5 s.
+/// How long a lease lasts. With a tick every [`crate::host::TICK_MS`], another VM takes over within 2.5 s.
 pub const LEASE_MS: u64 = 2000;
 
 const KEY: &str = "tb1/leader";

@@ -32,7 +32,7 @@ pub struct Tally {
     pub to: Option<Address>,
     /// The cause that held the events back.
     pub cause: CauseDigest,
-    /// The first event's [`Meta`] in stored form. It is read only when the message is made.
+    /// The first event's [`Meta`](crate::event::Meta) in stored form. It is read only when the message is made.
     pub meta: Vec<u8>,
     /// For crossed thresholds: the crossings that a digest lists, up to its limit.
     pub crossings: Vec<Crossed>,

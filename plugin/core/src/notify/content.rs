@@ -1,6 +1,6 @@
 //! The content of a message: a request to a webhook's target, or an email for a provider to send.
 //!
-//! A message is made in two steps. Its [`Draft`] shows whether a message of the same cause went out before. Only an
+//! A message is made in two steps. Its draft shows whether a message of the same cause went out before. Only an
 //! admitted message becomes [`Content`], which is held until it is delivered.
 
 mod adopt;

@@ -58,7 +58,7 @@ impl Cap {
         Cap { number: fingerprint(&parts), most: max_per_minute }
     }
 
-    /// The budget of an event's group: see [`crate::config::Config::group`].
+    /// The budget of an event's group: see [`Notifications::group`](crate::notify::Notifications::group).
     pub fn budget(&self, event: &Event, group: u64) -> Budget {
         let default = if event.kind.is_management() { 0 } else { DEFAULT_MAX_PER_MINUTE };
         // An odd factor spreads small numbers over all bits. The key shows the upper half.
