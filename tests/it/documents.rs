@@ -40,7 +40,10 @@ fn shown(path: &Path) -> String {
 fn the_reference_is_made_from_the_schema() -> Result<()> {
     let schema = serde_json::from_str(&read(&project_root().join("envoy/tollbell.schema.json"))?)?;
     let page = read(&project_root().join("docs/configuration.md"))?;
-    ensure!(reference::page(&page, &schema)? == page, "docs/configuration.md is not current: run `make reference`");
+    ensure!(
+        reference::page(&page, &schema, &reference::configurations()?)? == page,
+        "docs/configuration.md is not current: run `make reference`"
+    );
     Ok(())
 }
 

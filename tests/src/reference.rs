@@ -1,9 +1,15 @@
 //! The reference of the configuration, made from its JSON Schema.
 
+mod examples;
+mod sources;
+
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
+
+use examples::Examples;
+pub use examples::configurations;
 
 /// Everything below this line of the page is generated.
 pub const MARK: &str = "<!-- `make reference` writes everything below from envoy/tollbell.schema.json. -->";
@@ -11,18 +17,22 @@ pub const MARK: &str = "<!-- `make reference` writes everything below from envoy
 /// A longer list of values has its own section below the tables.
 const MANY: usize = 12;
 
-/// The page with the part below [`MARK`] generated again.
+/// The page with the part below [`MARK`] generated again. Examples are values of the `configurations`.
 ///
 /// # Errors
-/// The page has no mark, or the schema has an unknown form.
-pub fn page(page: &str, schema: &Value) -> Result<String> {
+/// The page has no mark, the schema has an unknown form, or the table of sources does not fit it.
+pub fn page(page: &str, schema: &Value, configurations: &[Value]) -> Result<String> {
     let (introduction, _) = page.split_once(MARK).with_context(|| format!("the page has no line {MARK:?}"))?;
     let mut reference = Reference { schema, objects: Vec::new(), lists: Vec::new() };
     reference.find("", schema, "")?;
+    if let Some(unknown) = sources::unknown(|object, setting| reference.has(object, setting)) {
+        bail!("the table of sources has {unknown}, which is not a setting");
+    }
+    let examples = Examples::find(&reference, configurations)?;
     let mut text = format!("{introduction}{MARK}\n");
     for object in &reference.objects {
         reference.lists.extend(lists(object.definition));
-        write_object(&mut text, object, &reference)?;
+        write_object(&mut text, object, &reference, &examples)?;
     }
     reference.lists.dedup();
     write_lists(&mut text, &reference.lists);
@@ -89,6 +99,12 @@ impl<'s> Reference<'s> {
         Ok(())
     }
 
+    fn has(&self, object: &str, setting: &str) -> bool {
+        self.objects.iter().any(|known| {
+            known.name == object && known.definition.get("properties").is_some_and(|all| all.get(setting).is_some())
+        })
+    }
+
     fn definition(&self, name: &str) -> Result<&'s Value> {
         self.schema["$defs"].get(name).with_context(|| format!("no definition {name}"))
     }
@@ -135,21 +151,19 @@ impl<'s> Reference<'s> {
     }
 }
 
-fn write_object(text: &mut String, object: &Object<'_>, reference: &Reference<'_>) -> Result<()> {
+fn write_object(text: &mut String, object: &Object<'_>, reference: &Reference<'_>, examples: &Examples) -> Result<()> {
     let Object { name, definition, places } = object;
     let fields = definition.get("properties").and_then(Value::as_object).context("an object")?;
     let required: Vec<&str> =
         definition.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let has_examples = fields.values().any(|field| field.get("examples").is_some());
     writeln!(text, "\n## {}\n", title(name))?;
     writeln!(text, "{}\n", one_line(definition.get("description").and_then(Value::as_str).unwrap_or_default()))?;
     if !name.is_empty() {
         let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
         writeln!(text, "Used in: {}.\n", places.join(", "))?;
     }
-    let (example_head, example_rule) = if has_examples { (" Example |", "---|") } else { ("", "") };
-    writeln!(text, "| Setting | Type | Default |{example_head} Description |")?;
-    writeln!(text, "|---|---|---|{example_rule}---|")?;
+    writeln!(text, "| Setting | Type | Default | Example | Source | Description |")?;
+    writeln!(text, "|---|---|---|---|---|---|")?;
     for (field, schema) in fields {
         let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
         ensure!(!description.is_empty(), "{name}.{field} has no description");
@@ -159,13 +173,12 @@ fn write_object(text: &mut String, object: &Object<'_>, reference: &Reference<'_
             schema.get("default").map_or_else(|| "–".to_owned(), |value| format!("`{value}`"))
         };
         let kind = cell(&reference.type_of(schema)?);
-        let example = match (has_examples, schema.get("examples").and_then(|examples| examples.get(0))) {
-            (false, _) => String::new(),
-            (true, None) => " – |".to_owned(),
-            (true, Some(example)) => format!(" `{}` |", cell(&example.to_string())),
-        };
+        let example = examples.of(name, field).map_or_else(|| "–".to_owned(), |value| format!("`{}`", cell(value)));
+        let source = sources::source(name, field).with_context(|| {
+            format!("{name}: add the object to the table of sources (tests/src/reference/sources.rs)")
+        })?;
         let description = cell(&one_line(description));
-        writeln!(text, "| `{field}` | {kind} | {} |{example} {description} |", cell(&default))?;
+        writeln!(text, "| `{field}` | {kind} | {} | {example} | {source} | {description} |", cell(&default))?;
     }
     Ok(())
 }

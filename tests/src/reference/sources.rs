@@ -1,0 +1,68 @@
+//! Which settings have Tyk's name and meaning.
+
+const TYK: &str = "Tyk";
+const OWN: &str = "tollbell";
+
+/// For each object of the schema the source of its settings, and the settings that have the other source.
+const SOURCES: [(&str, &str, &[&str]); 36] = [
+    ("", OWN, &["email_backend", "enforce_org_quotas", "event_handlers", "hash_keys", "monitor", "policies"]),
+    ("AccessRight", TYK, &[]),
+    ("Admin", OWN, &[]),
+    ("AllowedUrl", TYK, &[]),
+    (
+        "Api",
+        TYK,
+        &[
+            "identity",
+            "observe",
+            "observe_failures",
+            "observe_upstream",
+            "strict_listen_path",
+            "strip_authorization_data",
+        ],
+    ),
+    ("Auth", TYK, &["allow_preflight", "fire_on_missing_key"]),
+    ("Callouts", OWN, &[]),
+    ("ClassicHandlers", TYK, &[]),
+    ("Delivery", OWN, &[]),
+    ("EmailBackend", TYK, &["event_timeout", "notify_users"]),
+    ("EmailTemplate", OWN, &[]),
+    ("EventOption", TYK, &["event_timeout", "max_per_minute"]),
+    ("GlobalRateLimit", TYK, &[]),
+    ("Handler", TYK, &[]),
+    ("HandlerMeta", TYK, &["digest", "email", "max_per_minute", "secret", "timeout", "webhook"]),
+    ("Identities", OWN, &[]),
+    ("IdentityFrom", OWN, &[]),
+    ("KeysFrom", OWN, &[]),
+    ("Limit", TYK, &[]),
+    ("Monitor", TYK, &[]),
+    ("NamedWebhook", OWN, &["event_timeout", "method", "name", "template_path"]),
+    ("OasHandler", TYK, &["digest", "maxPerMinute", "secret", "webhook"]),
+    ("OasHeader", TYK, &[]),
+    ("OasServer", TYK, &[]),
+    ("Observe", OWN, &[]),
+    ("ObserveRule", OWN, &[]),
+    ("ObserveSource", OWN, &[]),
+    ("ObserveUpstreamSettings", OWN, &[]),
+    ("Org", TYK, &[]),
+    ("Partitions", TYK, &[]),
+    ("Policy", TYK, &["monitor"]),
+    ("Session", TYK, &[]),
+    ("Triggers", TYK, &[]),
+    ("TykTokens", OWN, &[]),
+    ("Version", OWN, &["expires"]),
+    ("Versioning", TYK, &[]),
+];
+
+/// `Tyk` or `tollbell`; `None` for an object that the table lacks.
+pub fn source(object: &str, setting: &str) -> Option<&'static str> {
+    let (_, source, exceptions) = SOURCES.iter().find(|(name, ..)| *name == object)?;
+    let other = if *source == TYK { OWN } else { TYK };
+    Some(if exceptions.contains(&setting) { other } else { source })
+}
+
+/// Settings in the table that the schema does not have.
+pub fn unknown(has: impl Fn(&str, &str) -> bool) -> Option<String> {
+    let settings = SOURCES.iter().flat_map(|(object, _, exceptions)| exceptions.iter().map(move |name| (object, name)));
+    settings.filter(|(object, name)| !has(object, name)).map(|(object, name)| format!("{object}.{name}")).next()
+}
