@@ -72,7 +72,10 @@ TESTED := --locked --ignore-rust-version \
 TEST_THREADS ?= 4
 
 .PHONY: test
-test: test-wasm test-built $(TEST_PARTS) ## Run every test
+test: test-wasm test-native ## Run every test
+
+.PHONY: test-native
+test-native: test-built $(TEST_PARTS) ## Run every native test, and the filter's in a real Envoy
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(TESTED)
 
 .PHONY: test-built
