@@ -198,10 +198,7 @@ static_resources:
     fn what_is_wrong_with_a_module_has_a_line() {
         let missing = found("missing", None);
         assert!(missing.starts_with("21: ") && missing.contains(".code.local.filename: "), "{missing}");
-        assert!(
-            missing.contains("relative to the current folder") && missing.contains("; or give --wasm"),
-            "{missing}"
-        );
+        assert!(missing.contains("relative to the current folder") && missing.contains("; or use --wasm"), "{missing}");
         let text = found("text", Some(b"<html>"));
         assert!(text.ends_with(r#"not WebAssembly: it begins with "<htm" instead of "\0asm""#), "{text}");
         let configured = |body: &[u8]| Guest::importing(&[]).function("proxy_on_configure", 2, 1, body).module();

@@ -38,7 +38,7 @@ impl Check {
         let errors = findings.iter().filter(|finding| finding.kind == FindingKind::Error).count();
         let file = self.config.display();
         match errors {
-            0 => writeln!(stdout(), "{file}: the configuration is good")?,
+            0 => writeln!(stdout(), "{file}: the configuration is valid")?,
             1 => writeln!(stdout(), "{file}: 1 error")?,
             errors => writeln!(stdout(), "{file}: {errors} errors")?,
         }

@@ -142,8 +142,8 @@ async fn reload(server: &Server, path: &Path) {
     };
     match outcome {
         Ok(unapplied) => {
-            eprintln!("{} was read anew", path.display());
-            unapplied.iter().for_each(|what| eprintln!("warning: {what} changes with a new start only"));
+            eprintln!("{} was reloaded", path.display());
+            unapplied.iter().for_each(|what| eprintln!("warning: {what} changes only after a restart"));
         }
         Err(error) => eprintln!("error: {error:#}; the old configuration stays"),
     }

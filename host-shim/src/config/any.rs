@@ -57,7 +57,7 @@ impl<'a> Any<'a> {
         let body = fields.get("value").unwrap_or_else(|| Place { node: &NOTHING, ..place.clone() });
         for (name, other) in place.entries() {
             if name != "value" && name != "@type" {
-                other.error(format!("a {type_name} in an Any has only \"value\": put this under it"));
+                other.error(format!("a {type_name} in an Any has only the field \"value\": move this into it"));
             }
         }
         Some(Any { type_name, body, is_direct: false })

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::report::hint;
 
 /// What a warning begins with where a gateway lets in what Envoy does not.
-pub(super) const MORE_OPEN: &str = "this gateway is more open than Envoy's: ";
+pub(super) const MORE_OPEN: &str = "this gateway is less strict than Envoy: ";
 
 /// Fields that keep somebody out, by their message.
 const OPENS: [(&str, &str); 14] = [
@@ -50,7 +50,7 @@ impl<'a> Message<'a> {
         let (mut key, mut node) = found.next().map(|(key, node)| (key, node))?;
         self.read.borrow_mut().push(&key.name);
         if let Some((other, value)) = found.next() {
-            let message = format!("{:?} on line {} is the same field: Envoy takes one of them", key.name, key.line);
+            let message = format!("{:?} on line {} is the same field: Envoy uses only one of them", key.name, key.line);
             self.place.report.warn(other.line, &self.place.child(&other.name, other.line, value).path, message);
             self.read.borrow_mut().push(&other.name);
             (key, node) = (other, value);
@@ -185,7 +185,7 @@ impl<'a> Message<'a> {
             if !node.is_default() && !is_none(node) {
                 let opens = OPENS.contains(&(self.name, field));
                 let prefix = if opens { MORE_OPEN } else { "" };
-                place.warn(format!("{prefix}Envoy does this, the shim does not: ignored"));
+                place.warn(format!("{prefix}Envoy supports this, the shim does not: ignored"));
             }
         }
     }

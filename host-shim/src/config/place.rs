@@ -109,7 +109,7 @@ impl<'a> Place<'a> {
     pub(super) fn port(&self) -> Option<u16> {
         let port = u16::try_from(self.u32()?).ok();
         if port.is_none() {
-            self.error(format!("{} is not a port: the last is {}", self.shown(), u16::MAX));
+            self.error(format!("{} is not a port: the maximum is {}", self.shown(), u16::MAX));
         }
         port
     }
@@ -142,7 +142,7 @@ impl<'a> Place<'a> {
                 let number = text.parse().ok().filter(|index| *index < names.len());
                 names.iter().position(|name| name.eq_ignore_ascii_case(text)).or(number)
             }
-            _ => return self.expected("the name of a choice"),
+            _ => return self.expected("the name of an enum value"),
         };
         if index.is_none() {
             let near = hint(&self.shown(), names.iter().copied());
@@ -162,14 +162,16 @@ impl<'a> Place<'a> {
             .with_decode_allow_trailing_bits(true);
         let decoded = GeneralPurpose::new(&base64::alphabet::STANDARD, config).decode(text);
         if decoded.is_err() {
-            self.error("not Base64, which bytes are written in");
+            self.error("not Base64");
         }
         decoded.ok()
     }
 
     pub(super) fn expected<T>(&self, expected: &str) -> Option<T> {
         let advice = match self.node.value {
-            Value::Bool(_) if expected == "a string" => "; YAML reads unquoted y, n, yes, no, on and off so: quote it",
+            Value::Bool(_) if expected == "a string" => {
+                "; YAML reads y, n, yes, no, on and off as true or false: quote it"
+            }
             Value::Int(_) if expected == "a string" => "; quote it",
             _ => "",
         };

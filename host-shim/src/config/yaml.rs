@@ -37,25 +37,22 @@ impl From<ScanError> for SyntaxFault {
 
 /// The usual mistakes, by a part of what the parser says of them. The line is not shown: it can have a secret.
 const MISTAKES: [(&str, &str); 16] = [
-    ("tab", "tabs do not indent in YAML: use blanks"),
-    ("mapping values", "this colon fits nothing: put a text that has one into quotes, or mend the line's indentation"),
-    (
-        "placement of ':'",
-        "this colon fits nothing: put a text that has one into quotes, or mend the line's indentation",
-    ),
-    ("simple key", "a colon is missing behind the name on this line"),
-    ("block sequence entries", "a list cannot begin here: its items stand on lines of their own"),
-    ("'-' indicator", "the line is not indented as the list's other items"),
-    ("expected key", "the line is not indented as the lines before it"),
-    ("indent", "the line is not indented as the lines before it"),
+    ("tab", "YAML allows no tabs in indentation: use spaces"),
+    ("mapping values", "unexpected colon: put a string that contains one in quotes, or correct the indentation"),
+    ("placement of ':'", "unexpected colon: put a string that contains one in quotes, or correct the indentation"),
+    ("simple key", "a colon is missing after the name on this line"),
+    ("block sequence entries", "a list cannot begin here: begin each item on a new line"),
+    ("'-' indicator", "this line is not indented like the other items of the list"),
+    ("expected key", "this line is not indented like the lines before it"),
+    ("indent", "this line is not indented like the lines before it"),
     ("flow mapping", "a comma or } is missing"),
     ("flow sequence", "a comma or ] is missing"),
     ("end of stream", "a quote is not closed"),
-    ("unknown escape", "this escape is unknown: in double quotes, a backslash is written twice"),
-    ("unknown anchor", "no value before this has an anchor of that name"),
+    ("unknown escape", "unknown escape: in double quotes, write a backslash twice"),
+    ("unknown anchor", "no value before this one has an anchor with that name"),
     ("trailing content", "something follows the closing quote"),
-    ("node content", "a value is missing, or a text that begins with such a sign must be in quotes"),
-    ("unexpected character", "a text that begins with this sign must be in quotes"),
+    ("node content", "a value is missing, or a string that begins with this character must be in quotes"),
+    ("unexpected character", "a string that begins with this character must be in quotes"),
 ];
 
 fn mistake(said: &str) -> &str {
@@ -121,7 +118,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => return self.scalar(&text, style, anchor, tag.as_deref(), line),
             Event::Alias(anchor) => {
                 let Some(piece) = self.anchors.get(&anchor) else {
-                    let message = "an alias of what it is itself a part of".to_owned();
+                    let message = "an alias of a value that contains the alias".to_owned();
                     return Err(SyntaxFault { line, message });
                 };
                 let (size, height) = (piece.size, piece.height);
@@ -179,7 +176,7 @@ impl Builder {
         line: usize,
     ) -> Result<(), SyntaxFault> {
         if text == "<<" && style == ScalarStyle::Plain {
-            self.notices.push((line, "Envoy does not merge: \"<<\" is a key like any other".to_owned()));
+            self.notices.push((line, "Envoy does not merge maps: \"<<\" is an ordinary key".to_owned()));
         }
         let is_null = style == ScalarStyle::Plain && resolve(text) == Value::Null;
         let name = if is_null { "null" } else { text };
@@ -205,7 +202,10 @@ impl Builder {
 
     fn check_depth(&self, line: usize, height: usize) -> Result<(), SyntaxFault> {
         if self.open.len().saturating_add(height) > MAX_DEPTH {
-            return Err(SyntaxFault { line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") });
+            return Err(SyntaxFault {
+                line,
+                message: format!("nested more than {MAX_DEPTH} levels deep, which is Envoy's limit"),
+            });
         }
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Builder {
             (Value::Map(entries), Some(PendingKey { key, is_ignored: false })) => {
                 let (name, line) = (key.name.clone(), key.line);
                 if let Some(first) = insert(entries, &mut open.names, key, piece.node) {
-                    let message = format!("{name:?} stands on line {first} too: Envoy takes the last");
+                    let message = format!("{name:?} is also on line {first}: Envoy uses the last one");
                     self.notices.push((line, message));
                 }
             }
@@ -254,7 +254,7 @@ impl Open {
 fn count_copies(before: usize, more: usize, line: usize) -> Result<usize, SyntaxFault> {
     let copies = before.saturating_add(more);
     if copies > MAX_COPIES {
-        let message = format!("more than {MAX_COPIES} values are copies, aliases counted as often as used");
+        let message = format!("more than {MAX_COPIES} values are copies made by aliases");
         return Err(SyntaxFault { line, message });
     }
     Ok(copies)

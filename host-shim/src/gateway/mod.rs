@@ -177,7 +177,7 @@ impl Gateway {
     pub fn send_to(&self, worker: usize, request: Request) -> Result<Pending> {
         let workers = self.threads.len() - 1;
         if worker == 0 || worker > workers {
-            bail!("there is no worker {worker}: they count from 1 to {workers}");
+            bail!("there is no worker {worker}: the workers are 1 to {workers}");
         }
         let answer = Arc::new(AnswerSlot::default());
         let for_thread = Arc::clone(&answer);
@@ -208,7 +208,7 @@ impl Gateway {
                 thread.run(event);
             }
         }
-        bail!("after {ENDLESS} events there are still more: does the module answer itself for ever?")
+        bail!("there are still events after the first {ENDLESS}: does the module cause them itself?")
     }
 
     /// Lets time pass: ticks, time-outs and late answers come in their order.

@@ -59,7 +59,7 @@ fn workers_count_from_1() {
     let gateway = Gateway::builder(Guest::importing(&[]).module()).workers(2).start().unwrap();
     for worker in [0, 3] {
         let error = gateway.send_to(worker, Request::get("/")).err().unwrap().to_string();
-        assert_eq!(error, format!("there is no worker {worker}: they count from 1 to 2"));
+        assert_eq!(error, format!("there is no worker {worker}: the workers are 1 to 2"));
     }
     assert!(gateway.send_to(2, Request::get("/")).is_ok());
 }
@@ -120,6 +120,6 @@ fn an_unknown_foreign_function_is_warned_of_once() {
     for _ in 0..3 {
         gateway.request(Request::get("/")).unwrap();
     }
-    let warnings = gateway.logs().iter().filter(|line| line.text.contains("there is no foreign function")).count();
+    let warnings = gateway.logs().iter().filter(|line| line.text.contains("the host has no foreign function")).count();
     assert_eq!(warnings, 1, "{:?}", gateway.logs());
 }

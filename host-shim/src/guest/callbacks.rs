@@ -13,7 +13,7 @@ use super::memory::word;
 use super::vm::Vm;
 use crate::config::model::Plugin;
 
-/// `proxy_on_configure` answered false, or failed.
+/// `proxy_on_configure` returned false, or failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misconfigured(String);
@@ -30,7 +30,7 @@ impl Vm {
         if let Some(on_vm_start) = &exports.on_vm_start {
             let size = word(self.state().spec.configuration.len());
             match self.call("proxy_on_vm_start", id, on_vm_start, (id, size)) {
-                Some(0) => bail!("the module refused to start: proxy_on_vm_start answered false"),
+                Some(0) => bail!("the module refused to start: proxy_on_vm_start returned false"),
                 Some(_) => {}
                 None => bail!(self.failure_text()),
             }
@@ -64,7 +64,7 @@ impl Vm {
         self.set_configuring(root, false);
         match answer {
             Some(0) => {
-                let text = "the module refused its configuration: proxy_on_configure answered false";
+                let text = "the module refused its configuration: proxy_on_configure returned false";
                 Err(Misconfigured(text.to_owned()).into())
             }
             Some(_) => Ok(()),

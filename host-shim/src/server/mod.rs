@@ -339,7 +339,7 @@ impl Running {
         drop(self.mailboxes);
         for ended in self.workers {
             if tokio::time::timeout(PATIENCE, ended).await.is_err() {
-                self.host.log(0, LogLevel::Warn, "a worker does not end".to_owned());
+                self.host.log(0, LogLevel::Warn, "a worker does not stop".to_owned());
                 return;
             }
         }

@@ -15,12 +15,12 @@ pub(super) fn in_order(started: &Bootstrap, new: &mut Bootstrap) -> Result<()> {
     let mut left = std::mem::take(&mut new.listeners);
     for known in &started.listeners {
         let Some(at) = left.iter().position(|listener| identity(listener) == identity(known)) else {
-            bail!("listener {} was removed: start anew", shown(known));
+            bail!("listener {} was removed: restart the server", shown(known));
         };
         new.listeners.push(left.remove(at));
     }
     match left.first() {
-        Some(added) => bail!("listener {} was added: start anew", shown(added)),
+        Some(added) => bail!("listener {} was added: restart the server", shown(added)),
         None => Ok(()),
     }
 }

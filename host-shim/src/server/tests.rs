@@ -72,7 +72,7 @@ fn an_update_finds_its_listeners_by_name() {
     update(&server, answering(&[("B", "new b"), ("A", "new a")])).unwrap();
     assert_eq!(bodies(), ["new a", "new b"]);
     let refusal = |listeners: &[(&str, &str)]| update(&server, answering(listeners)).unwrap_err().to_string();
-    assert_eq!(refusal(&[("B", "c")]), "listener A was removed: start anew");
-    assert_eq!(refusal(&[("A", "c"), ("B", "c"), ("C", "c")]), "listener C was added: start anew");
+    assert_eq!(refusal(&[("B", "c")]), "listener A was removed: restart the server");
+    assert_eq!(refusal(&[("A", "c"), ("B", "c"), ("C", "c")]), "listener C was added: restart the server");
     assert_eq!(bodies(), ["new a", "new b"]);
 }

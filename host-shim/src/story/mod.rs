@@ -235,7 +235,7 @@ pub trait Subject {
     /// # Errors
     /// When the host has none.
     fn fault(&mut self, _fault: &Fault) -> Result<()> {
-        bail!("this host makes no faults")
+        bail!("this host cannot inject faults")
     }
 }
 

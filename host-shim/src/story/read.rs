@@ -55,21 +55,20 @@ pub(super) fn story(path: &Path) -> Result<Story> {
     for (key, node) in entries {
         match key.name.as_str() {
             "story" => {
-                story.name = text_of(node).ok_or_else(|| at(node.line, "story: a text is expected".to_owned()))?
+                story.name = text_of(node).ok_or_else(|| at(node.line, "story: expected a string".to_owned()))?
             }
             "envoy" => {
-                let file = text_of(node).ok_or_else(|| at(node.line, "envoy: a file's name is expected".to_owned()))?;
+                let file =
+                    text_of(node).ok_or_else(|| at(node.line, "envoy: expected the name of a file".to_owned()))?;
                 story.envoy = path.parent().unwrap_or(Path::new("")).join(file);
             }
             "configuration" => story.configuration = Some(node.clone()),
             "workers" => match node.value {
                 Value::Int(workers @ 1..=64) => story.workers = usize::try_from(workers).unwrap_or(1),
-                _ => bail!(at(node.line, "workers: a number from 1 to 64 is expected".to_owned())),
+                _ => bail!(at(node.line, "workers: expected a number from 1 to 64".to_owned())),
             },
             "steps" => {
-                let Value::List(steps) = &node.value else {
-                    bail!(at(node.line, "steps: a list is expected".to_owned()))
-                };
+                let Value::List(steps) = &node.value else { bail!(at(node.line, "steps: expected a list".to_owned())) };
                 for node in steps {
                     let action = action(node).map_err(|error| at(node.line, format!("{error:#}")))?;
                     story.steps.push(Step { line: node.line, action });
@@ -196,7 +195,7 @@ enum RawCalloutFault {
 fn action(node: &Node) -> Result<Action> {
     let raw: RawStep = serde_json::from_value(values::step(node))?;
     if raw.answer.is_some() && raw.request.is_none() {
-        bail!("answer stands beside request only");
+        bail!("answer is allowed only with request");
     }
     let answer = raw.answer.map(answer).transpose()?.unwrap_or_default();
     let mut actions = Vec::new();
@@ -240,7 +239,7 @@ fn request(raw: RawRequest, answer: Expected) -> Result<Action> {
         bail!("request: times: 0 sends nothing");
     }
     if raw.worker == Some(0) {
-        bail!("request: worker: 0 is no worker: they count from 1");
+        bail!("request: worker: there is no worker 0: the first is 1");
     }
     let mut request = Request::new(&raw.method, &raw.path);
     for (name, value) in &raw.headers {
@@ -300,6 +299,6 @@ fn fault(raw: RawFault) -> Result<Fault> {
 /// As in `61s`, `500ms`, `2m`, `1h 30m`.
 fn duration(text: &str) -> Result<Duration> {
     let parsed: jiff::SignedDuration =
-        text.parse().map_err(|_| anyhow!("{text:?} is no duration: write 61s, 500ms, 2m or 1h"))?;
+        text.parse().map_err(|_| anyhow!("{text:?} is not a duration: write 61s, 500ms, 2m or 1h"))?;
     Duration::try_from(parsed).map_err(|_| anyhow!("{text:?} is a negative duration"))
 }

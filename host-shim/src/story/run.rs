@@ -48,7 +48,7 @@ fn at_the_end(subject: &mut dyn Subject, seen: usize) -> Result<(), String> {
     none_failed(subject)?;
     match subject.faults_left().as_slice() {
         [] => Ok(()),
-        left => Err(format!("at the end, there are faults that have struck nothing:\n    {}", left.join("\n    "))),
+        left => Err(format!("at the end, there are faults that nothing has triggered:\n    {}", left.join("\n    "))),
     }
 }
 
@@ -140,7 +140,7 @@ fn messages(expected: &[Expected], subject: &mut dyn Subject, seen: &mut usize) 
             narrowed(&of_request(actual), &like)
         })
         .collect();
-    Err(format!("the messages are not those expected:\n{}", diff(&wanted, &have)))
+    Err(format!("the messages differ from the expected ones:\n{}", diff(&wanted, &have)))
 }
 
 fn shown_all(messages: &[Request]) -> String {

@@ -75,7 +75,7 @@ impl ShimSubject {
 }
 
 fn set_configuration(bootstrap: &mut Bootstrap, configuration: &Node) -> Result<()> {
-    let message = to_struct(configuration).context("configuration: a map is expected")?;
+    let message = to_struct(configuration).context("configuration: expected a map")?;
     for listener in &mut bootstrap.listeners {
         for filter in &mut listener.manager.filters {
             filter.plugin.configuration = prost::Message::encode_to_vec(&message);
@@ -106,7 +106,7 @@ impl Subject for ShimSubject {
         self.gateway.settle()?;
         pending
             .response()
-            .context("there is no answer yet: a step has to advance the clock, or no filter lets the request go on")
+            .context("there is no answer yet: a step must advance the clock, or a filter does not continue the request")
     }
 
     fn set_upstream(&mut self, behaviour: &Behaviour) -> Result<()> {

@@ -55,9 +55,9 @@ fn outcome(name: &str, steps: &str, guest: &Guest) -> Result<(), String> {
 #[test]
 fn a_story_that_tests_nothing_is_refused_with_its_line() {
     let cases = [
-        ("- advance: 10s\n  answer: { status: 200 }", "answer stands beside request only"),
+        ("- advance: 10s\n  answer: { status: 200 }", "answer is allowed only with request"),
         ("- request: { path: /, times: 0 }", "times: 0 sends nothing"),
-        ("- request: { path: /, worker: 0 }", "they count from 1"),
+        ("- request: { path: /, worker: 0 }", "the first is 1"),
         ("- request: { path: / }\n  answer: { method: GET }", "an answer has no method and no path"),
         ("- messages: [ { status: 200 } ]", "a message has no status"),
         (

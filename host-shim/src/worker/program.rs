@@ -104,8 +104,8 @@ fn load(filter: &WasmFilter, listener: &Arc<Listener>, modules: &Modules) -> Res
 fn advice(path: &Path) -> String {
     let folder = std::env::current_dir().map(|folder| format!(" {}", folder.display())).unwrap_or_default();
     match path.is_relative() {
-        true => format!(" (relative to the current folder{folder}; or give --wasm)"),
-        false => " (or give --wasm)".to_owned(),
+        true => format!(" (relative to the current folder{folder}; or use --wasm)"),
+        false => " (or use --wasm)".to_owned(),
     }
 }
 

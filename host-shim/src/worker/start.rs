@@ -120,7 +120,7 @@ impl Worker {
             }
             Err(error) => {
                 count("vm_reload_failure");
-                let text = format!("wasm: plugin {:?} cannot be brought back: {error:#}", plugin.name);
+                let text = format!("wasm: plugin {:?} cannot be restarted: {error:#}", plugin.name);
                 self.host.log(self.thread, LogLevel::Error, text);
             }
         }

@@ -12,7 +12,7 @@ pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
     address.done();
     let (kind, place) = found?;
     if kind != "socket_address" {
-        place.warn("the shim has only IP sockets: ignored, with what has this address");
+        place.warn("the shim supports only IP sockets: whatever has this address is skipped");
         return None;
     }
     let socket = place.message("SocketAddress")?;
@@ -24,13 +24,13 @@ pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
     }
     socket.done_but(&["ipv4_compat"]);
     if is_udp {
-        place.warn("the shim has only TCP sockets: ignored, with what has this address");
+        place.warn("the shim supports only TCP sockets: whatever has this address is skipped");
         return None;
     }
     let port = match port? {
         ("port_value", place) => place.port()?,
         (_, place) => {
-            place.error("a port by its name: use port_value");
+            place.error("a named port cannot be used: use port_value");
             return None;
         }
     };

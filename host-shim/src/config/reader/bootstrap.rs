@@ -17,7 +17,7 @@ const TAGS_BEGIN: &str = "envoy.";
 pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Bootstrap> {
     let place = Place { node: root, line: root.line, path: String::new(), report };
     if matches!(root.value, super::Value::Null) {
-        place.error("there is nothing in it");
+        place.error("the configuration is empty");
         return None;
     }
     let message = place.message("Bootstrap")?;
@@ -40,11 +40,15 @@ pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Boots
         resources.done();
     }
     for service in message.items("bootstrap_extensions") {
-        service.warn("the shim does not run bootstrap extensions, wasm services among them: skipped");
+        service.warn("the shim does not run bootstrap extensions, and so no wasm services: skipped");
     }
     message.done();
     if bootstrap.listeners.is_empty() {
-        report.warn(root.line, "static_resources.listeners", "nothing is served: there are none, or all are skipped");
+        report.warn(
+            root.line,
+            "static_resources.listeners",
+            "nothing is served: there is no listener, or all are skipped",
+        );
     }
     Some(bootstrap)
 }
@@ -75,7 +79,7 @@ fn stats_tag(tag: Message<'_>) -> Option<StatsTag> {
             match Regex::new(&pattern) {
                 Ok(regex) => Some(StatsTag { name, regex }),
                 Err(_) if ["(?=", "(?!", "\\1", "\\2"].iter().any(|part| pattern.contains(part)) => {
-                    place.warn("the shim's regular expressions have no lookahead and no back references: skipped");
+                    place.warn("the shim's regular expressions support neither lookahead nor back references: skipped");
                     None
                 }
                 Err(error) => {
@@ -85,11 +89,11 @@ fn stats_tag(tag: Message<'_>) -> Option<StatsTag> {
             }
         }
         Some((_, place)) => {
-            place.warn("the shim makes no tags with a fixed value: skipped");
+            place.warn("the shim does not support tags with a fixed value: skipped");
             None
         }
         None if name.starts_with(TAGS_BEGIN) => {
-            place.warn("the shim does not have Envoy's default tags: skipped");
+            place.warn("the shim does not support Envoy's default tags: skipped");
             None
         }
         None => {
@@ -117,7 +121,7 @@ fn report_twice(places: &[Place<'_>], what: &str) {
     for place in places {
         let Some(name) = name_of(place) else { continue };
         if let Some(other) = first.get(&name) {
-            place.error(format!("a {what} on line {} is named {name:?} too", other.line));
+            place.error(format!("another {what} on line {} has the name {name:?}", other.line));
         } else {
             first.insert(name, place);
         }
@@ -130,13 +134,13 @@ fn report_same_address(places: &[Place<'_>], bootstrap: &Bootstrap) {
         if listener.address.port() != 0 && bootstrap.admin == Some(listener.address) {
             let place = places.iter().find(|place| name_of(place).unwrap_or_default() == listener.name);
             if let Some(place) = place {
-                place.error(format!("the admin interface has the address {} too", listener.address));
+                place.error(format!("the admin interface also has the address {}", listener.address));
             }
         }
         if listener.address.port() != 0 && seen.contains(&listener.address) {
             let place = places.iter().rev().find(|place| name_of(place).unwrap_or_default() == listener.name);
             if let Some(place) = place {
-                place.error(format!("another listener has the address {} too", listener.address));
+                place.error(format!("another listener also has the address {}", listener.address));
             }
         }
         seen.push(listener.address);

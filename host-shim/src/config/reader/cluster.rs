@@ -149,7 +149,9 @@ fn named_kind(place: &Place<'_>, name: &str) -> Option<Kind> {
 }
 
 fn without_hosts(place: &Place<'_>) -> Kind {
-    place.warn("the shim has STATIC, STRICT_DNS, LOGICAL_DNS and dynamic forward proxies: this cluster has no hosts");
+    place.warn(
+        "the shim supports STATIC, STRICT_DNS, LOGICAL_DNS and dynamic forward proxies: this cluster has no hosts",
+    );
     Kind::Unsupported
 }
 
@@ -163,10 +165,12 @@ fn check_policy(message: &Message<'_>, kind: Option<&Kind>) {
             place.error("a dynamic forward proxy needs lb_policy: CLUSTER_PROVIDED");
         }
         (Some(Kind::Static | Kind::StrictDns | Kind::LogicalDns), "CLUSTER_PROVIDED") => {
-            place.error("CLUSTER_PROVIDED is for clusters that choose by themselves, such as dynamic forward proxies");
+            place.error(
+                "CLUSTER_PROVIDED is for clusters that choose their hosts themselves, such as dynamic forward proxies",
+            );
         }
         (_, "" | "ROUND_ROBIN" | "CLUSTER_PROVIDED") => {}
-        (_, other) => place.warn(format!("the shim does not have {other}: the hosts take turns")),
+        (_, other) => place.warn(format!("the shim does not support {other}: it uses ROUND_ROBIN")),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Kind {
         /// Certificates need not be checked.
         is_insecure_allowed: bool,
     },
-    /// In a way that the shim does not have.
+    /// In a way that the shim does not support.
     Unsupported,
 }
 
@@ -22,7 +22,7 @@ pub(super) fn discovery(cluster: &Message<'_>, kind: Option<&Kind>) -> Option<Di
     let groups: Vec<Vec<_>> = localities.into_iter().map(|places| endpoints(&places, kind)).collect();
     match kind? {
         Kind::Static => {
-            let advice = "; the types STRICT_DNS and LOGICAL_DNS take names";
+            let advice = "; for names, use the type STRICT_DNS or LOGICAL_DNS";
             let hosts = groups.iter().flatten();
             let hosts = hosts.filter_map(|(place, host)| to_ip(place, host.as_ref()?, advice));
             Some(Discovery::Static(hosts.collect()))

@@ -77,7 +77,7 @@ fn substituted(place: &Place<'_>, text: &str) -> Option<String> {
         return None;
     }
     if commands > 0 {
-        place.warn("the shim substitutes no %…%: sent as it is written");
+        place.warn("the shim does not replace %…%: it sends the value as it is");
     }
     Some(parts.join("%"))
 }

@@ -37,7 +37,7 @@ fn filter_chain(listener: &Message<'_>, clusters: &Names) -> Option<(ConnectionM
         return None;
     };
     for other in chains {
-        other.warn("the shim has one filter chain, the first: ignored");
+        other.warn("the shim uses only the first filter chain: ignored");
     }
     let chain = first.message("FilterChain")?;
     let filters = chain.items("filters");
@@ -45,7 +45,7 @@ fn filter_chain(listener: &Message<'_>, clusters: &Names) -> Option<(ConnectionM
     let tls = tls::downstream(&chain);
     chain.done_but(&["name"]);
     if filters.is_empty() {
-        first.warn("there are no filters in it: the listener is skipped");
+        first.warn("it has no filters: the listener is skipped");
     }
     Some((manager?, tls.ok()?))
 }
@@ -63,7 +63,7 @@ fn network_filters(places: &[Place<'_>], clusters: &Names) -> Option<ConnectionM
                 None => continue,
             },
             Some((_, config)) => {
-                config.warn("the shim discovers no configuration: the filter is skipped");
+                config.warn("the shim does not support configuration discovery: the filter is skipped");
                 continue;
             }
             None => None,

@@ -16,7 +16,7 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
     let routes = match message.required_one_of(&["route_config", "rds", "scoped_routes"]) {
         Some(("route_config", place)) => place.message("RouteConfiguration").map(|m| route::configuration(m, clusters)),
         Some((_, place)) => {
-            place.warn("the shim gets no routes from elsewhere: every request is answered 404");
+            place.warn("the shim supports only route_config: it answers every request with 404");
             Some(route::Configuration::default())
         }
         None => None,
@@ -105,7 +105,7 @@ fn http_filter(place: &Place<'_>) -> Option<Filter> {
     let any = match config {
         Some(("typed_config", config)) => config.any()?.unwrapped()?,
         Some((_, config)) => {
-            config.warn("the shim discovers no configuration: the filter is skipped");
+            config.warn("the shim does not support configuration discovery: the filter is skipped");
             return Some(Filter::Skipped);
         }
         None => {

@@ -28,11 +28,11 @@ pub(super) fn route_match(place: &Place<'_>) -> Result<RouteMatch, Not> {
     for other in UNSUPPORTED.iter().filter_map(|field| message.get(field)) {
         is_supported &= other.node.is_default();
         if !other.node.is_default() {
-            other.warn("the shim does not have this condition: the route is skipped");
+            other.warn("the shim does not support this condition: the route is skipped");
         }
     }
     if let Some(fraction) = message.get("runtime_fraction") {
-        fraction.warn("the shim has no runtime: taken for 100 %");
+        fraction.warn("the shim has no runtime: it uses 100 %");
     }
     message.done();
     let found = RouteMatch {
@@ -109,7 +109,7 @@ fn path(message: &Message<'_>) -> Result<PathMatch, Not> {
             Ok(PathMatch::PathSeparatedPrefix(prefix))
         }
         _ => {
-            place.warn("the shim does not have this condition: the route is skipped");
+            place.warn("the shim does not support this condition: the route is skipped");
             Err(Not::Supported)
         }
     }
@@ -188,6 +188,6 @@ fn text_match(place: &Place<'_>, kind: &str, ignores_case: bool) -> Result<Value
 }
 
 fn unsupported(place: &Place<'_>) -> Not {
-    place.warn("the shim does not have this condition: the route is skipped");
+    place.warn("the shim does not support this condition: the route is skipped");
     Not::Supported
 }

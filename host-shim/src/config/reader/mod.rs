@@ -69,21 +69,21 @@ const GUARDS: [&str; 11] = [
     "rbac",
 ];
 
-/// Warns of an extension that the shim does not have. `None`: Envoy does not have it either, which was reported.
+/// Warns of an extension that the shim does not support. `None`: Envoy does not have it either, which was reported.
 fn other_extension(place: &Place<'_>, any: Option<&Any<'_>>, point: &str, instead: &str) -> Option<()> {
     let name = any.map_or("", |any| any.type_name.as_str());
     let known: Vec<String> = extensions(point).collect();
     if name.is_empty() {
-        place.error("\"typed_config\" with its \"@type\" is missing: Envoy no longer goes by the name");
+        place.error("\"typed_config\" with its \"@type\" is missing: Envoy no longer finds the type by the name");
         None
     } else if known.iter().any(|other| other == name) {
         let package = name.strip_prefix(point).and_then(|rest| rest.split('.').nth(1)).unwrap_or_default();
         let prefix = if GUARDS.contains(&package) { MORE_OPEN } else { "" };
-        place.warn(format!("{prefix}the shim does not have {name}: {instead}"));
+        place.warn(format!("{prefix}the shim does not support {name}: {instead}"));
         Some(())
     } else {
         let near = hint(name, known.iter().map(String::as_str));
-        place.error(format!("nothing that can stand here has the type {name:?}{near}"));
+        place.error(format!("no extension that can be used here has the type {name:?}{near}"));
         None
     }
 }

@@ -110,7 +110,7 @@ fn vm_config<'a>(place: &Place<'a>) -> Option<(VmConfig, Option<Place<'a>>)> {
 fn check_runtime(place: &Place<'_>) {
     let Some(runtime) = place.string() else { return };
     if runtime == "envoy.wasm.runtime.null" {
-        place.error("its plugins are compiled into Envoy: a module needs envoy.wasm.runtime.v8");
+        place.error("this runtime is for plugins compiled into Envoy: a module needs envoy.wasm.runtime.v8");
     } else if !runtime.is_empty() && !RUNTIMES.contains(&runtime.as_str()) {
         place.error(format!("{runtime:?} is not one of {}", RUNTIMES.join(", ")));
     }
@@ -126,7 +126,7 @@ fn code(place: &Place<'_>) -> Option<(Code, Located)> {
             Source::Bytes(bytes) => Some((Code::Inline(bytes), place.at())),
         },
         (_, place) => {
-            place.error("the shim fetches no code: use local.filename");
+            place.error("the shim does not download code: use local.filename");
             None
         }
     }
@@ -142,7 +142,7 @@ fn environment(place: &Place<'_>) -> Vec<(String, String)> {
     for place in host_keys {
         let Some(name) = place.string() else { continue };
         if !seen.insert(name.clone()) {
-            place.error(format!("{name:?} stands here twice"));
+            place.error(format!("{name:?} is here twice"));
         }
         // What the host does not have, the module does not get.
         if let Ok(value) = std::env::var(&name) {
@@ -151,7 +151,7 @@ fn environment(place: &Place<'_>) -> Vec<(String, String)> {
     }
     for (name, place) in given {
         if seen.contains(name) {
-            place.error("stands in host_env_keys too");
+            place.error("is also in host_env_keys");
         }
         variables.extend(place.string().map(|value| (name.to_owned(), value)));
     }

@@ -48,7 +48,7 @@ fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTree
     for place in host_domains {
         let Some(domain) = place.string().map(|domain| domain.to_lowercase()) else { continue };
         if !domains.insert(domain.clone()) {
-            place.error(format!("the domain {domain:?} stands here or in another virtual host already"));
+            place.error(format!("the domain {domain:?} is already in this or another virtual host"));
         }
         own.push(domain);
     }
@@ -100,7 +100,7 @@ fn filter_switches(message: &Message<'_>) -> Switches {
     for (name, place) in message.entries("typed_per_filter_config") {
         let Some(any) = place.any().and_then(super::Any::unwrapped) else { continue };
         if any.type_name != "envoy.config.route.v3.FilterConfig" {
-            place.warn("the shim configures no filter by route: ignored");
+            place.warn("the shim does not configure filters per route: ignored");
             continue;
         }
         let Some(config) = any.message("FilterConfig") else { continue };
@@ -108,13 +108,13 @@ fn filter_switches(message: &Message<'_>) -> Switches {
         let has_config = config.get("config").is_some_and(|config| {
             let is_empty = matches!(&config.node.value, super::Value::Map(entries) if entries.is_empty());
             if !is_empty {
-                config.warn("the shim configures no filter by route: ignored");
+                config.warn("the shim does not configure filters per route: ignored");
             }
             true
         });
         let is_optional = config.bool("is_optional");
         if !is_disabled && !has_config && !is_optional {
-            place.error("neither disabled nor with a config: it would do nothing");
+            place.error("it has neither \"disabled\" nor \"config\"");
         }
         config.done();
         switches.insert(name.to_owned(), !is_disabled);

@@ -17,15 +17,15 @@ pub(super) fn action(kind: &str, place: &Place<'_>, clusters: Option<&Names>) ->
         "redirect" => redirect(place).map(|redirect| Some(RouteAction::Redirect(redirect))),
         "direct_response" => direct_response(place).map(Some),
         _ => {
-            place.warn("the shim does not have this action: answered 501");
+            place.warn("the shim does not support this action: it answers 501");
             Some(None)
         }
     }
 }
 
-/// What stands in for an action that the shim does not have. A route that is left out would let another one match.
+/// What stands in for an action that the shim does not support. A route that is left out would let another one match.
 pub(super) fn unsupported() -> RouteAction {
-    RouteAction::DirectResponse { status: 501, body: b"host-shim does not have this action".to_vec() }
+    RouteAction::DirectResponse { status: 501, body: b"host-shim does not support this action".to_vec() }
 }
 
 fn direct_response(place: &Place<'_>) -> Option<RouteAction> {
@@ -58,7 +58,7 @@ fn redirect(place: &Place<'_>) -> Option<Redirect> {
     match message.one_of(&["path_redirect", "prefix_rewrite", "regex_rewrite", "path_rewrite"]) {
         Some(("path_redirect", place)) => redirect.path = place.string().filter(|path| !path.is_empty()),
         Some(("prefix_rewrite", place)) => redirect.prefix = place.string().filter(|prefix| !prefix.is_empty()),
-        Some((_, place)) => place.warn("the shim does not rewrite so: the path stays"),
+        Some((_, place)) => place.warn("the shim does not support this rewrite: the path stays the same"),
         None => {}
     }
     redirect.host = message.optional_string("host_redirect");
@@ -81,7 +81,7 @@ fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteActio
         Some(("cluster", place)) => cluster_name(&place, names).map(|name| Some(vec![(name, 1)])),
         Some(("weighted_clusters", place)) => weighted_clusters(&place, names).map(Some),
         Some((_, place)) => {
-            place.warn("the shim does not choose clusters so: answered 501");
+            place.warn("the shim does not support this way to choose a cluster: it answers 501");
             Some(None)
         }
         None => None,
@@ -92,7 +92,7 @@ fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteActio
     match message.one_of(&rewrites) {
         Some(("host_rewrite_literal", place)) => host_rewrite = place.string().filter(|host| !host.is_empty()),
         Some(("auto_host_rewrite", place)) => auto_host_rewrite = place.bool()?,
-        Some((_, place)) => place.warn("the shim does not rewrite so: the host stays"),
+        Some((_, place)) => place.warn("the shim does not support this rewrite: the host stays the same"),
         None => {}
     }
     let prefix_rewrite = message.optional_string("prefix_rewrite");
@@ -138,7 +138,7 @@ fn weighted_clusters(place: &Place<'_>, names: Option<&Names>) -> Option<Vec<(St
 fn weighted_cluster(message: Message<'_>, names: Option<&Names>) -> Option<(String, u32)> {
     let name = match message.get("cluster_header") {
         Some(place) => {
-            place.warn("the shim does not choose clusters so: skipped");
+            place.warn("the shim does not support this way to choose a cluster: skipped");
             None
         }
         None => message.required("name").and_then(|place| cluster_name(&place, names)),

@@ -55,12 +55,12 @@ fn what_only_envoy_does_is_a_warning() {
         (
             "stat_prefix: gateway",
             "stat_prefix: a\n          access_log: [ { name: a } ]",
-            "12: HCM.access_log: Envoy does this, the shim does not: ignored",
+            "12: HCM.access_log: Envoy supports this, the shim does not: ignored",
         ),
         (
             "stat_prefix: gateway",
             "stat_prefix: a\n          stat_prefix: b",
-            "12: \"stat_prefix\" stands on line 11 too: Envoy takes the last",
+            "12: \"stat_prefix\" is also on line 11: Envoy uses the last one",
         ),
         (
             "stat_prefix: gateway",
@@ -70,25 +70,29 @@ fn what_only_envoy_does_is_a_warning() {
         (
             "          - name: wasm",
             "          - name: b\n            typed_config: { \"@type\": a/envoy.extensions.filters.http.buffer.v3.Buffer }\n          - name: wasm",
-            "20: HCM.http_filters[0]: the shim does not have envoy.extensions.filters.http.buffer.v3.Buffer: skipped",
+            "20: HCM.http_filters[0]: the shim does not support envoy.extensions.filters.http.buffer.v3.Buffer: skipped",
         ),
-        (route, "route: { cluster_header: a }", "cluster_header: the shim does not choose clusters so: answered 501"),
+        (
+            route,
+            "route: { cluster_header: a }",
+            "cluster_header: the shim does not support this way to choose a cluster: it answers 501",
+        ),
         (
             route,
             "route: { cluster: upstream }\n                request_headers_to_add: [{ header: { key: a, value: \"%REQ(b)% 5%%\" } }]",
-            "value: the shim substitutes no %…%",
+            "value: the shim does not replace %…%",
         ),
         (
             "prefix: \"/\"",
             "prefix: a, headers: [{ name: a, range_match: { start: 1, end: 2 } }]",
-            "range_match: the shim does not have this condition: the route is skipped",
+            "range_match: the shim does not support this condition: the route is skipped",
         ),
-        ("type: STATIC", "type: EDS", "static_resources.clusters[0].type: the shim has STATIC, STRICT_DNS"),
-        ("type: STATIC", "lb_policy: RANDOM", "lb_policy: the shim does not have RANDOM: the hosts take turns"),
+        ("type: STATIC", "type: EDS", "static_resources.clusters[0].type: the shim supports STATIC, STRICT_DNS"),
+        ("type: STATIC", "lb_policy: RANDOM", "lb_policy: the shim does not support RANDOM: it uses ROUND_ROBIN"),
         (
             "static_resources:\n",
             "dynamic_resources: {}\nstatic_resources:\n",
-            "2: dynamic_resources: Envoy does this, the shim does not: ignored",
+            "2: dynamic_resources: Envoy supports this, the shim does not: ignored",
         ),
         (
             "static_resources:\n",
@@ -98,7 +102,7 @@ fn what_only_envoy_does_is_a_warning() {
         (
             "  clusters:\n",
             "    - filters: []\n  clusters:\n",
-            "31: static_resources.listeners[0].filter_chains[1]: the shim has one filter chain, the first: ignored",
+            "31: static_resources.listeners[0].filter_chains[1]: the shim uses only the first filter chain: ignored",
         ),
     ];
     for (old, new, expected) in cases {
@@ -108,7 +112,7 @@ fn what_only_envoy_does_is_a_warning() {
     }
     assert_eq!(
         warnings("{}"),
-        ["1: static_resources.listeners: nothing is served: there are none, or all are skipped"]
+        ["1: static_resources.listeners: nothing is served: there is no listener, or all are skipped"]
     );
 }
 
@@ -119,17 +123,17 @@ fn what_makes_a_gateway_more_open_is_said() {
         (
             "          - name: wasm",
             format!("          - name: b\n            typed_config: {{ \"@type\": {rbac} }}\n          - name: wasm"),
-            "HCM.http_filters[0]: this gateway is more open than Envoy's: the shim does not have envoy",
+            "HCM.http_filters[0]: this gateway is less strict than Envoy: the shim does not support envoy",
         ),
         (
             "    - filters:",
             "    - filter_chain_match: { server_names: [a] }\n      filters:".to_owned(),
-            "filter_chain_match: this gateway is more open than Envoy's: Envoy does this",
+            "filter_chain_match: this gateway is less strict than Envoy: Envoy supports this",
         ),
         (
             "domains: [\"*\"]",
             "domains: [\"*\"]\n              requireTls: ALL".to_owned(),
-            "requireTls: this gateway is more open",
+            "requireTls: this gateway is less strict",
         ),
     ];
     for (old, new, expected) in cases {

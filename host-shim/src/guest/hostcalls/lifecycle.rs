@@ -51,7 +51,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
                 b"declare_property" => Vec::new(),
                 other => {
                     let name = String::from_utf8_lossy(other);
-                    let text = format!("there is no foreign function {name:?}: it answers NotFound");
+                    let text = format!("the host has no foreign function {name:?}: the call returns NotFound");
                     call.state().host.warn_once(call.state().thread, text);
                     return Err(Status::NotFound.into());
                 }
