@@ -1,4 +1,4 @@
-//! JSON to a tree.
+//! Parses JSON to a tree.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxFault> {
     }
 }
 
-/// What the usual mistake is where a text is not JSON. The text is not shown: it can have a secret.
+/// Names the likely mistake in invalid JSON. The message does not contain the text, which can contain a secret.
 fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
@@ -38,7 +38,7 @@ fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
     }
 }
 
-/// Reads what is known to be JSON, so that it only has to find the lines.
+/// Reads valid JSON again to find the lines of its values.
 struct Scanner<'t> {
     rest: &'t str,
     line: usize,
@@ -47,7 +47,7 @@ struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    /// `None`: too deep.
+    /// Returns `None` if the value is nested too deep.
     fn node(&mut self) -> Option<Node> {
         let next = self.peek()?;
         let line = self.line;
@@ -116,7 +116,7 @@ impl<'t> Scanner<'t> {
         serde_json::from_str(text).ok()
     }
 
-    /// The next character that is no space.
+    /// Returns the next character that is not a space.
     fn peek(&mut self) -> Option<char> {
         let spaces = self.take_while(char::is_whitespace);
         self.line = self.line.saturating_add(spaces.matches('\n').count());

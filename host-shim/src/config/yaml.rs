@@ -1,4 +1,4 @@
-//! YAML to a tree.
+//! Parses YAML to a tree.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,21 +7,21 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use super::node::{Key, Node, Value, insert};
 use super::scalar::resolve;
 
-/// Protobuf's JSON reader, through which Envoy sends its YAML, goes no deeper.
+/// The maximum depth. Envoy reads its YAML with protobuf's JSON reader, which has this limit.
 pub(super) const MAX_DEPTH: usize = 100;
 
-/// What is written out is bounded by the file's size. A few aliases of aliases could still fill the memory: all
-/// copies together may be so many values, enough for a hundred thousand keys that two filters share.
+/// The maximum number of values that aliases may copy. Without a limit, a few aliases of aliases could fill the memory.
+/// This is enough for a hundred thousand keys that two filters share.
 const MAX_COPIES: usize = 5_000_000;
 
-/// A tree, and what is odd about it: line and message.
+/// A tree, with notices about unusual parts: line and message.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) root: Node,
     pub(super) notices: Vec<(usize, String)>,
 }
 
-/// Why there is no tree.
+/// A syntax error.
 #[derive(Debug)]
 pub(super) struct SyntaxFault {
     pub(super) line: usize,
@@ -35,7 +35,8 @@ impl From<ScanError> for SyntaxFault {
     }
 }
 
-/// The usual mistakes, by a part of what the parser says of them. The line is not shown: it can have a secret.
+/// Plain messages for common mistakes, by a part of the parser's message. They do not contain the line, which can
+/// contain a secret.
 const MISTAKES: [(&str, &str); 16] = [
     ("tab", "YAML allows no tabs in indentation: use spaces"),
     ("mapping values", "unexpected colon: put a string that contains one in quotes, or correct the indentation"),
@@ -78,11 +79,11 @@ struct Builder {
     anchors: HashMap<usize, Piece>,
     notices: Vec<(usize, String)>,
     documents: usize,
-    /// Values that stand in the tree, or among the anchors, a second time.
+    /// The number of values that were copied into the tree or to an anchor.
     copies: usize,
 }
 
-/// A list or a map that has not ended.
+/// A list or a map whose end has not been read.
 struct Open {
     anchor: usize,
     piece: Piece,
@@ -96,7 +97,7 @@ struct PendingKey {
     is_ignored: bool,
 }
 
-/// A node, how many it consists of and how deep they go.
+/// A node, with the number of nodes in it and their depth.
 #[derive(Clone)]
 struct Piece {
     node: Node,
@@ -151,7 +152,7 @@ impl Builder {
         if is_key {
             return self.key(text, style, anchor, tag, line);
         }
-        // yaml-cpp forgets that a scalar was quoted where it has a tag.
+        // yaml-cpp ignores the quotes of a scalar that has a tag.
         let is_string = match tag {
             None => style != ScalarStyle::Plain,
             Some(tag) => is_tag(tag, ""),
@@ -210,7 +211,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Puts a finished node into what is open.
+    /// Adds a complete node to the innermost open list or map.
     fn add(&mut self, piece: Piece, anchor: usize) -> Result<(), SyntaxFault> {
         if anchor > 0 {
             self.copies = count_copies(self.copies, piece.size, piece.node.line)?;
@@ -260,7 +261,7 @@ fn count_copies(before: usize, more: usize, line: usize) -> Result<usize, Syntax
     Ok(copies)
 }
 
-/// The line of the `|` or `>` before a text: the parser says where the first line is that is not empty.
+/// Finds the line of the `|` or `>` before a text. The parser only returns the first line that is not empty.
 fn header_line(text: &str, first: usize) -> usize {
     match text.find(|c| c != '\n') {
         Some(empty_lines) => first.saturating_sub(empty_lines).saturating_sub(1),
@@ -268,7 +269,7 @@ fn header_line(text: &str, first: usize) -> usize {
     }
 }
 
-/// The tag `!suffix`.
+/// Whether the tag is `!suffix`.
 fn is_tag(tag: &Tag, suffix: &str) -> bool {
     format!("{}{}", tag.handle, tag.suffix) == format!("!{suffix}")
 }

@@ -129,9 +129,9 @@ impl Server {
         Ok(Server { main: Some(main), stop: Some(stop), commands, addresses, admin: admin_address, host, quit })
     }
 
-    /// Replaces routes, clusters and plugins, as an update of the listeners does; addresses stay. The VMs of an unchanged
-    /// plugin stay; of a changed one, new VMs start before the old ones go. Returns what has changed and needs a new
-    /// start. Whoever does not wait for the end does not end the update.
+    /// Replaces routes, clusters and plugins, as an update of the listeners does; addresses stay. The VMs of an
+    /// unchanged plugin stay; of a changed one, new VMs start before the old ones go. Returns what has changed and
+    /// needs a new start. Whoever does not wait for the end does not end the update.
     ///
     /// # Errors
     /// When the configuration is refused, or has a listener more or less; the old one stays.

@@ -70,7 +70,7 @@ fn what_only_envoy_does_is_a_warning() {
         (
             "          - name: wasm",
             "          - name: b\n            typed_config: { \"@type\": a/envoy.extensions.filters.http.buffer.v3.Buffer }\n          - name: wasm",
-            "20: HCM.http_filters[0]: the shim does not support envoy.extensions.filters.http.buffer.v3.Buffer: skipped",
+            "20: HCM.http_filters[0]: the shim does not support envoy.extensions.filters.http.buffer.v3.Buffer",
         ),
         (
             route,
