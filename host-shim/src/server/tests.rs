@@ -8,7 +8,7 @@ use tokio::runtime;
 use super::*;
 use crate::config;
 
-/// A configuration whose listeners each answer with a text.
+/// Makes a configuration in which each listener answers with its text.
 fn answering(listeners: &[(&str, &str)]) -> Loaded {
     let listener = |(name, text): &(&str, &str)| {
         format!(
@@ -65,7 +65,7 @@ fn body(address: SocketAddr) -> String {
 }
 
 #[test]
-fn an_update_finds_its_listeners_by_name() {
+fn an_update_matches_listeners_by_name() {
     let server = start(answering(&[("A", "a"), ("B", "b")]));
     let bodies = || [0, 1].map(|number| body(server.addresses[number]));
     assert_eq!(bodies(), ["a", "b"]);

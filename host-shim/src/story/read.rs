@@ -1,4 +1,4 @@
-//! Stories from YAML, with the line of every mistake.
+//! Reads stories from YAML. Each error has its line.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -296,7 +296,7 @@ fn fault(raw: RawFault) -> Result<Fault> {
     })
 }
 
-/// As in `61s`, `500ms`, `2m`, `1h 30m`.
+/// Parses a duration such as `61s`, `500ms`, `2m` or `1h 30m`.
 fn duration(text: &str) -> Result<Duration> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| anyhow!("{text:?} is not a duration: write 61s, 500ms, 2m or 1h"))?;
