@@ -40,7 +40,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Count {
     left: u32,
-    /// The number of triggered faults since the last plan.
+    /// Whether a fault was triggered since the last plan.
     has_struck: bool,
 }
 

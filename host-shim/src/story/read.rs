@@ -75,7 +75,10 @@ pub(super) fn story(path: &Path) -> Result<Story> {
                 }
             }
             other => {
-                bail!(at(key.line, format!("{other}: a story has story, envoy, configuration, workers and steps")))
+                bail!(at(
+                    key.line,
+                    format!("{other}: unknown key; a story has story, envoy, configuration, workers and steps")
+                ))
             }
         }
     }

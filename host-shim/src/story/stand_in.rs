@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_without_such_a_listener_gets_no_answer() {
+    fn a_request_that_leaves_the_configuration_gets_no_answer() {
         let mail = |path| answered(include_str!("../../../examples/e-mail/envoy.yaml"), Request::post(path, ""));
         assert_eq!(mail("/orders/1"), None);
         assert_eq!(mail("/dashboard/api/portal/requests"), Some((200, None)), "behind a rewritten prefix");

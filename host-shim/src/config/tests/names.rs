@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::known::fields;
 
-/// A message that the table lacks would have no fields: whatever a configuration sets in it would be refused.
+/// A message that is missing in the table has no fields, so the reader would refuse every field in it.
 #[test]
 fn every_message_that_is_read_is_in_the_table() {
     let call = regex::Regex::new(r#"\.messages?\(\s*(?:"[a-z0-9_]+",\s*)?"([A-Z]\w*)""#).unwrap();
@@ -22,7 +22,7 @@ fn every_message_that_is_read_is_in_the_table() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// All of it is accepted by the real Envoy too.
+/// The real Envoy accepts all of these options too.
 #[test]
 fn options_of_http_1_and_of_the_dns_cache_are_those_of_envoy() {
     let set = |options: &str| {

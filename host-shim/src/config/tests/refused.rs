@@ -7,9 +7,9 @@ fn errors(text: &str) -> Vec<String> {
     }
 }
 
-/// Each replaces a part of the base; the real Envoy refuses each of them too.
+/// Each case replaces a part of the base. The real Envoy refuses each of them too.
 #[test]
-fn what_envoy_refuses_is_refused_with_its_line() {
+fn an_error_of_envoy_is_an_error_with_its_line() {
     let prefix = "prefix: \"/\"";
     let route = "route: { cluster: upstream }";
     let cases = [
@@ -188,7 +188,7 @@ fn what_envoy_refuses_is_refused_with_its_line() {
 }
 
 #[test]
-fn all_errors_come_at_once_and_in_order() {
+fn all_errors_are_reported_together_and_in_order() {
     let text = with("type: STATIC", "type: FOO")
         .replace("port_value: 10000", "port_value: x")
         .replace("prefix: \"/\"", "prefox: a");
@@ -198,14 +198,14 @@ fn all_errors_come_at_once_and_in_order() {
 }
 
 #[test]
-fn a_whole_that_is_no_bootstrap_is_refused() {
+fn a_file_that_is_not_a_bootstrap_is_refused() {
     assert_eq!(errors(""), ["1: the configuration is empty"]);
     assert_eq!(errors("- a\n"), ["1: expected a map, found a list"]);
     assert_eq!(errors("a: [\n").len(), 1);
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn errors_contain_no_secret() {
     let context = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
     let tls = format!(
         "    - transport_socket: {{ name: tls, typed_config: {{ \"@type\": a/{context}, common_tls_context: {{ \

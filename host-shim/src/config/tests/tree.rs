@@ -11,7 +11,7 @@ fn fault(text: &str) -> String {
 }
 
 #[test]
-fn scalars_are_what_envoy_takes_them_for() {
+fn scalars_have_the_types_of_envoy() {
     let string = |text: &str| Value::String(text.to_owned());
     let cases = [
         ("y", Value::Bool(true)),
@@ -73,14 +73,14 @@ fn anchors_are_copied_and_not_merged() {
 }
 
 #[test]
-fn the_last_of_equal_keys_is_taken() {
+fn the_last_of_equal_keys_is_used() {
     let parsed = yaml::parse("a: 1\nb: 2\na: 3\n").unwrap();
     assert_eq!(parsed.root.find("a").map(|node| &node.value), Some(&Value::Int(3)));
     assert_eq!(parsed.notices, [(3, "\"a\" is also on line 1: Envoy uses the last one".to_owned())]);
 }
 
 #[test]
-fn what_is_no_tree_is_refused_with_its_line() {
+fn a_syntax_error_has_its_line() {
     assert!(fault("a: [1,\nb: {").starts_with("2: column "), "{}", fault("a: [1,\nb: {"));
     assert_eq!(fault("a: 1\n---\nb: 2\n"), "2: a second document: Envoy reads only the first");
     assert_eq!(fault("a: 1\n? [b]\n: 2\n"), "2: a list cannot be a key");
@@ -96,7 +96,7 @@ fn what_is_no_tree_is_refused_with_its_line() {
 }
 
 #[test]
-fn what_is_written_out_may_be_large() {
+fn a_large_file_with_one_alias_is_accepted() {
     let keys: String = (0..120_000).map(|number| format!("  key{number}: {{ a: 1, b: [2] }}\n")).collect();
     let parsed = yaml::parse(&format!("keys: &keys\n{keys}again: *keys\n")).unwrap();
     for path in ["keys.key119999.b[0]", "again.key119999.b[0]"] {
@@ -145,12 +145,12 @@ fn a_file_is_yaml_or_json_by_its_name() {
 }
 
 #[test]
-fn a_node_without_entries_is_no_map() {
+fn a_node_without_entries_is_not_a_map() {
     assert!(Node::new(1, Value::Null).entry("a").is_none());
 }
 
 #[test]
-fn mistakes_in_yaml_are_named_in_plain_words() {
+fn mistakes_in_yaml_have_plain_messages() {
     for (text, said) in [
         ("a:\n\tb: 1\n", "YAML allows no tabs"),
         ("a: b: c\n", "unexpected colon"),

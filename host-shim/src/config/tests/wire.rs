@@ -3,7 +3,7 @@ use prost_types::value::Kind;
 
 use super::*;
 
-/// What the plugin gets for `configuration`.
+/// Returns the bytes that the plugin gets for `configuration`.
 fn configured(any: &str) -> Result<Vec<u8>, String> {
     let old = "{ \"@type\": type.googleapis.com/google.protobuf.StringValue, value: \"x\" }";
     match parse(&with(old, any), "envoy.yaml", false) {
@@ -28,7 +28,7 @@ fn strings_and_bytes_are_unwrapped() {
 }
 
 #[test]
-fn a_struct_is_serialized_as_envoy_does() {
+fn a_struct_is_serialized_like_in_envoy() {
     let bytes = well_known("Struct", "{ b: 80.0, a: 5, big: 3000000000, on: yes, no: ~, l: [x, { k: -1 }] }").unwrap();
     let decoded = prost_types::Struct::decode(bytes.as_slice()).unwrap();
     let kind = |name: &str| decoded.fields[name].kind.clone().unwrap();

@@ -35,9 +35,9 @@ pub struct Stage {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     Nothing,
-    /// Whether this filter still receives bodies and trailers.
+    /// The headers wait. The filter still receives bodies and trailers.
     Single,
-    /// Whether this filter receives nothing.
+    /// Everything waits. The filter receives nothing.
     All,
 }
 
