@@ -1,4 +1,4 @@
-//! The bootstrap: what is not a listener or a cluster.
+//! Reads the bootstrap, except listeners and clusters.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use super::address::ip_address;
 use super::model::{Bootstrap, StatsTag};
 use super::{Message, Names, Node, Place, cluster, json, listener};
 
-/// Tags that Envoy has a rule for, so that they need none.
+/// The prefix of Envoy's own tags. They need no regular expression, because Envoy has a default.
 const TAGS_BEGIN: &str = "envoy.";
 
-/// Reads it; the result is of use only where no error was reported.
+/// Reads the bootstrap. The result is valid only if no error was reported.
 pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Bootstrap> {
     let place = Place { node: root, line: root.line, path: String::new(), report };
     if matches!(root.value, super::Value::Null) {
@@ -30,7 +30,7 @@ pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Boots
     }
     if let Some(resources) = message.message("static_resources", "StaticResources") {
         let places = resources.items("clusters");
-        // A route may name a cluster that has errors.
+        // A route can name a cluster that has errors.
         let names: Names = places.iter().filter_map(name_of).collect();
         bootstrap.clusters = places.iter().filter_map(cluster::cluster).collect();
         report_twice(&places, "cluster");
@@ -103,7 +103,7 @@ fn stats_tag(tag: Message<'_>) -> Option<StatsTag> {
     }
 }
 
-/// The last line of a regular expression's error says what is wrong; those before draw it.
+/// Returns the last line of the error of a regular expression. The lines before it only show the position.
 pub(super) fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()

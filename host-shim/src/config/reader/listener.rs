@@ -1,4 +1,4 @@
-//! Listeners and their filter chains.
+//! Reads listeners and their filter chains.
 
 use super::address::ip_address;
 use super::model::{ConnectionManager, DownstreamTls, Listener};
@@ -7,7 +7,7 @@ use super::{Message, Names, Place, manager, metadata, other_extension, tls};
 const NETWORK: &str = "envoy.extensions.filters.network";
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-/// Reads one; `clusters` are the names that routes may name.
+/// Reads a listener. `clusters` are the names of clusters that routes can use.
 pub(super) fn listener(place: &Place<'_>, clusters: &Names) -> Option<Listener> {
     let message = place.message("Listener")?;
     let name = message.string("name");

@@ -1,4 +1,4 @@
-//! Wasm plugins and their VMs.
+//! Reads wasm plugins and their VMs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use super::{Located, Message, Place};
 const RELOAD_BACKOFF: Duration = Duration::from_secs(1);
 const RUNTIMES: [&str; 3] = ["envoy.wasm.runtime.v8", "envoy.wasm.runtime.wasmtime", "envoy.wasm.runtime.wamr"];
 
-/// A `PluginConfig`.
 pub(super) fn plugin(place: &Place<'_>) -> Option<Plugin> {
     let message = place.message("PluginConfig")?;
     let configuration = configuration(&message);
@@ -44,7 +43,7 @@ pub(super) fn plugin(place: &Place<'_>) -> Option<Plugin> {
 
 type Configuration = (Vec<u8>, Option<super::Node>);
 
-/// `None`: errors were reported.
+/// Reads the failure policy. `None` means that errors were reported.
 fn configuration(message: &Message<'_>) -> Option<Configuration> {
     match message.get("configuration") {
         Some(place) => wire::configuration(&place),
@@ -81,7 +80,7 @@ fn reload_backoff(message: &Message<'_>) -> Option<Duration> {
     Some(interval)
 }
 
-/// The names that are allowed; none where all are.
+/// Reads the allowed names. `None` means that all are allowed.
 fn capabilities(place: &Place<'_>) -> Option<Vec<String>> {
     let message = place.message("CapabilityRestrictionConfig")?;
     let entries = message.entries("allowed_capabilities");
@@ -90,7 +89,7 @@ fn capabilities(place: &Place<'_>) -> Option<Vec<String>> {
     Some(names).filter(|names| !names.is_empty())
 }
 
-/// A `VmConfig`, and where it restricts capabilities.
+/// Reads a `VmConfig`. Also returns its old place for capability restrictions.
 fn vm_config<'a>(place: &Place<'a>) -> Option<(VmConfig, Option<Place<'a>>)> {
     let message = place.message("VmConfig")?;
     if let Some(runtime) = message.get("runtime") {
@@ -144,7 +143,7 @@ fn environment(place: &Place<'_>) -> Vec<(String, String)> {
         if !seen.insert(name.clone()) {
             place.error(format!("{name:?} is here twice"));
         }
-        // What the host does not have, the module does not get.
+        // A variable that the host does not have is left out.
         if let Ok(value) = std::env::var(&name) {
             variables.push((name, value));
         }

@@ -1,10 +1,10 @@
-//! `HttpProtocolOptions` of clusters.
+//! Reads the `HttpProtocolOptions` of clusters.
 
 use super::{Any, Message, Place};
 
 const TYPE: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// What the shim takes from them.
+/// The options that the shim supports.
 pub(super) struct ProtocolOptions<'a> {
     pub(super) place: Place<'a>,
     pub(super) auto_sni: bool,
@@ -13,7 +13,7 @@ pub(super) struct ProtocolOptions<'a> {
     pub(super) trailers: bool,
 }
 
-/// `http_protocol_options.enable_trailers`.
+/// Reads `http_protocol_options.enable_trailers`.
 pub(super) fn trailers(message: &Message<'_>) -> bool {
     let Some(options) = message.message("http_protocol_options", "Http1ProtocolOptions") else { return false };
     let enabled = options.bool("enable_trailers");
@@ -21,7 +21,7 @@ pub(super) fn trailers(message: &Message<'_>) -> bool {
     enabled
 }
 
-/// The entry of `typed_extension_protocol_options` for HTTP.
+/// Reads the entry of `typed_extension_protocol_options` for HTTP.
 pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<ProtocolOptions<'a>> {
     let mut options = None;
     for (name, place) in cluster.entries("typed_extension_protocol_options") {

@@ -1,4 +1,4 @@
-//! Route configurations, virtual hosts and routes.
+//! Reads route configurations, virtual hosts and routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,6 @@ use super::model::{HeaderChanges, Route, VirtualHost};
 use super::route_action::{action, unsupported};
 use super::{Message, Names, Place, headers, metadata};
 
-/// A `RouteConfiguration`.
 #[derive(Default)]
 pub(super) struct Configuration {
     pub(super) name: String,
@@ -28,7 +27,7 @@ pub(super) fn configuration(message: Message<'_>, clusters: &Names) -> Configura
     Configuration { name, virtual_hosts }
 }
 
-/// The more general changes come last, as in Envoy.
+/// Joins header changes. As in Envoy, the more general changes are last.
 fn joined(mut own: HeaderChanges, general: &HeaderChanges) -> HeaderChanges {
     own.request_add.extend(general.request_add.iter().cloned());
     own.request_remove.extend(general.request_remove.iter().cloned());
@@ -60,7 +59,7 @@ fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTree
     Some(VirtualHost { name: name?, domains: own, routes, headers })
 }
 
-/// By the name of a filter, whether it runs.
+/// Whether a filter runs, by its name.
 type Switches = BTreeMap<String, bool>;
 
 fn route(place: &Place<'_>, clusters: Option<&Names>, of_host: &Switches) -> Option<Route> {
@@ -94,7 +93,7 @@ fn route(place: &Place<'_>, clusters: Option<&Names>, of_host: &Switches) -> Opt
     })
 }
 
-/// `typed_per_filter_config`, as far as it disables and enables filters.
+/// Reads the parts of `typed_per_filter_config` that disable and enable filters.
 fn filter_switches(message: &Message<'_>) -> Switches {
     let mut switches = Switches::new();
     for (name, place) in message.entries("typed_per_filter_config") {

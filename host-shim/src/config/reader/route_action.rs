@@ -1,4 +1,4 @@
-//! What routes do.
+//! Reads the actions of routes.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use super::{Message, Names, Place, hint, matchers, source};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Fields that change nothing that the shim shows.
+/// Fields that have no visible effect in the shim.
 const HARMLESS: [&str; 3] = ["priority", "idle_timeout", "cluster_not_found_response_code"];
 
-/// The action of a route. `Some(None)`: Envoy has it and the shim does not; a warning was given.
+/// Reads the action of a route. `Some(None)` means that Envoy supports the action and the shim does not, and that a
+/// warning was reported.
 pub(super) fn action(kind: &str, place: &Place<'_>, clusters: Option<&Names>) -> Option<Option<RouteAction>> {
     match kind {
         "route" => forward(place, clusters),
@@ -23,7 +24,7 @@ pub(super) fn action(kind: &str, place: &Place<'_>, clusters: Option<&Names>) ->
     }
 }
 
-/// What stands in for an action that the shim does not support. A route that is left out would let another one match.
+/// Returns the replacement for an action that the shim does not support. Without the route, another route could match.
 pub(super) fn unsupported() -> RouteAction {
     RouteAction::DirectResponse { status: 501, body: b"host-shim does not support this action".to_vec() }
 }

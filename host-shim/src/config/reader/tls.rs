@@ -1,11 +1,11 @@
-//! TLS contexts.
+//! Reads TLS contexts.
 
 use super::model::{DownstreamTls, Secret, TrustedRoots, UpstreamTls};
 use super::{Any, Message, Place, other_extension, source};
 
 const SOCKETS: &str = "envoy.extensions.transport_sockets";
 
-/// A cluster's `transport_socket`. The flags of the protocol options are set later.
+/// Reads the `transport_socket` of a cluster. The flags of the protocol options are set later.
 pub(super) fn upstream(cluster: &Message<'_>) -> Option<UpstreamTls> {
     let (_, any) = transport_socket(cluster, "UpstreamTlsContext")?;
     let context = any.message("UpstreamTlsContext")?;
@@ -18,14 +18,14 @@ pub(super) fn upstream(cluster: &Message<'_>) -> Option<UpstreamTls> {
             other.warn("the shim supports only validation_context: it uses the system's root certificates");
             roots = TrustedRoots::System;
         }
-        // The shim offers what the cluster's protocol needs.
+        // The shim offers the protocol of the cluster.
         common.done_but(&["alpn_protocols", "tls_params"]);
     }
     context.done_but(&["max_session_keys", "enforce_rsa_key_usage"]);
     Some(UpstreamTls { sni, auto_sni: false, auto_san_validation: false, roots })
 }
 
-/// A filter chain's `transport_socket`. `Err`: it is there, but not as the shim needs it.
+/// Reads the `transport_socket` of a filter chain. `Err` means that it exists and the shim cannot use it.
 pub(super) fn downstream(chain: &Message<'_>) -> Result<Option<DownstreamTls>, ()> {
     let Some((place, any)) = transport_socket(chain, "DownstreamTlsContext") else { return Ok(None) };
     let context = any.message("DownstreamTlsContext").ok_or(())?;
@@ -40,7 +40,7 @@ pub(super) fn downstream(chain: &Message<'_>) -> Result<Option<DownstreamTls>, (
     tls.map(Some).ok_or(())
 }
 
-/// The socket's configuration, if it is of the type that this side has.
+/// Returns the configuration of the socket, if it has the type of this side of a connection.
 fn transport_socket<'a>(message: &Message<'a>, side: &str) -> Option<(Place<'a>, Any<'a>)> {
     let place = message.get("transport_socket")?;
     let socket = place.message("TransportSocket")?;
