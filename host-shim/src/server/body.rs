@@ -82,11 +82,9 @@ impl Queue {
 
 /// The writing end of a body.
 pub trait Sink {
-    /// Appends data.
     fn data(&self, data: Vec<u8>);
     /// Appends trailers, and ends the body.
     fn trailers(&self, trailers: HeaderMap);
-    /// Ends the body.
     fn end(&self);
     /// Ends the body early, with an error.
     fn cut(&self);

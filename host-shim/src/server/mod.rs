@@ -129,12 +129,12 @@ impl Server {
         Ok(Server { main: Some(main), stop: Some(stop), commands, addresses, admin: admin_address, host, quit })
     }
 
-    /// Replaces routes, clusters and plugins, as an update of the listeners does; addresses stay. The VMs of an
-    /// unchanged plugin stay; of a changed one, new VMs start before the old ones go. Returns what has changed and
-    /// needs a new start. Whoever does not wait for the end does not end the update.
+    /// Replaces routes, clusters and plugins, like an update of the listeners. Addresses do not change. The VMs of an
+    /// unchanged plugin stay. For a changed plugin, new VMs start before the old ones are shut down. Returns the
+    /// changes that need a restart. The update continues even if the returned future is dropped.
     ///
     /// # Errors
-    /// When the configuration is refused, or has a listener more or less; the old one stays.
+    /// The configuration is refused, or a listener was added or removed. The old configuration then stays in use.
     pub async fn update(&self, loaded: Loaded) -> Result<Vec<String>> {
         let (told, result) = oneshot::channel();
         self.commands.send(Command::Update(Box::new(loaded), told)).map_err(|_| anyhow!("the server has stopped"))?;

@@ -42,7 +42,7 @@ pub(super) fn story(path: &Path) -> Result<Story> {
         config::node_of_yaml(&text).map_err(|(line, message)| anyhow!("{}:{line}: {message}", path.display()))?;
     let at = |line: usize, message: String| anyhow!("{}:{line}: {message}", path.display());
     let Value::Map(entries) = &root.value else {
-        bail!(at(root.line, "a story is a map: story, envoy, steps".to_owned()))
+        bail!(at(root.line, "a story must be a map with story, envoy and steps".to_owned()))
     };
     let mut story = Story {
         name: String::new(),
@@ -225,21 +225,21 @@ fn action(node: &Node) -> Result<Action> {
 
 fn answer(raw: RawExpected) -> Result<Expected> {
     if raw.method.is_some() || raw.path.is_some() {
-        bail!("answer: an answer has no method and no path; a message has");
+        bail!("answer: method and path are allowed only in messages");
     }
     Ok(expected(raw))
 }
 
 fn messages(raw: Vec<RawExpected>) -> Result<Vec<Expected>> {
     if raw.iter().any(|message| message.status.is_some()) {
-        bail!("messages: a message has no status; an answer has");
+        bail!("messages: status is allowed only in answer");
     }
     Ok(raw.into_iter().map(expected).collect())
 }
 
 fn request(raw: RawRequest, answer: Expected) -> Result<Action> {
     if raw.times == 0 {
-        bail!("request: times: 0 sends nothing");
+        bail!("request: times: 0 would send nothing");
     }
     if raw.worker == Some(0) {
         bail!("request: worker: there is no worker 0: the first is 1");

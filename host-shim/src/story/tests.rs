@@ -56,10 +56,10 @@ fn outcome(name: &str, steps: &str, guest: &Guest) -> Result<(), String> {
 fn a_step_that_cannot_work_is_refused_with_its_line() {
     let cases = [
         ("- advance: 10s\n  answer: { status: 200 }", "answer is allowed only with request"),
-        ("- request: { path: /, times: 0 }", "times: 0 sends nothing"),
+        ("- request: { path: /, times: 0 }", "times: 0 would send nothing"),
         ("- request: { path: /, worker: 0 }", "the first is 1"),
-        ("- request: { path: / }\n  answer: { method: GET }", "an answer has no method and no path"),
-        ("- messages: [ { status: 200 } ]", "a message has no status"),
+        ("- request: { path: / }\n  answer: { method: GET }", "method and path are allowed only in messages"),
+        ("- messages: [ { status: 200 } ]", "status is allowed only in answer"),
         (
             "- fault: { death: { hostcall: proxy_http_cal } }",
             "there is no hostcall \"proxy_http_cal\" (did you mean \"proxy_http_call\"?)",

@@ -82,7 +82,7 @@ pub(super) fn substitution(place: &Place<'_>) -> Option<(Regex, String)> {
             ('\\', Some(digit)) if digit.is_ascii_digit() => replacement.push_str(&format!("${{{digit}}}")),
             ('\\', Some('\\')) => replacement.push('\\'),
             ('\\', _) => {
-                place.error("a backslash in \"substitution\" stands before a digit or another backslash");
+                place.error("a backslash in \"substitution\" must be before a digit or another backslash");
                 return None;
             }
             (c, _) => replacement.push(c),
@@ -102,7 +102,7 @@ fn path(message: &Message<'_>) -> Result<PathMatch, Not> {
         "path_separated_prefix" => {
             let prefix = text()?;
             if !prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['?', '#']) {
-                place.error(format!("{prefix:?} does not begin with a slash, or ends in one, or has ? or # in it"));
+                place.error(format!("{prefix:?} does not begin with a slash, or ends with one, or contains ? or #"));
                 return Err(Not::Valid);
             }
             Ok(PathMatch::PathSeparatedPrefix(prefix))

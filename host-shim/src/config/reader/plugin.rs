@@ -43,7 +43,7 @@ pub(super) fn plugin(place: &Place<'_>) -> Option<Plugin> {
 
 type Configuration = (Vec<u8>, Option<super::Node>);
 
-/// Reads the failure policy. `None` means that errors were reported.
+/// Reads a configuration. `None` means that errors were reported.
 fn configuration(message: &Message<'_>) -> Option<Configuration> {
     match message.get("configuration") {
         Some(place) => wire::configuration(&place),
@@ -89,7 +89,7 @@ fn capabilities(place: &Place<'_>) -> Option<Vec<String>> {
     Some(names).filter(|names| !names.is_empty())
 }
 
-/// Reads a `VmConfig`. Also returns its old place for capability restrictions.
+/// Reads a `VmConfig`. Also returns the place of its capability restrictions.
 fn vm_config<'a>(place: &Place<'a>) -> Option<(VmConfig, Option<Place<'a>>)> {
     let message = place.message("VmConfig")?;
     if let Some(runtime) = message.get("runtime") {

@@ -56,7 +56,7 @@ fn transport_socket<'a>(message: &Message<'a>, side: &str) -> Option<(Place<'a>,
         ".raw_buffer.v3.RawBuffer" => None,
         name if name.strip_prefix(".tls.v3.") == Some(side) => any.map(|any| (place, any)),
         ".tls.v3.UpstreamTlsContext" | ".tls.v3.DownstreamTlsContext" => {
-            place.error(format!("{type_name} is for the other side: use {SOCKETS}.tls.v3.{side}"));
+            place.error(format!("{type_name} is for the other side of a connection: use {SOCKETS}.tls.v3.{side}"));
             None
         }
         _ => {
