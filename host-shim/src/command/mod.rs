@@ -27,7 +27,7 @@ pub struct ModuleOptions {
     /// The memory limit of each VM, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4096))]
     memory: u32,
-    /// See [`Self::look_in`].
+    /// See [`ModuleOptions::look_in`].
     #[arg(skip)]
     folders: Vec<PathBuf>,
 }
