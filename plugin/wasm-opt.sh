@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes a module smaller with Binaryen's wasm-opt, from npm or else from PATH; without either it is copied.
-# Usage, in the project's folder: wasm-opt.sh FROM TO. Prints which it was, for dist/build.txt.
+# Makes a module smaller with Binaryen's wasm-opt, which is from npm or from PATH. If there is none, copies the module.
+# Usage, in the project's folder: wasm-opt.sh FROM TO. Prints the version of wasm-opt, for dist/build.txt.
 set -eu
 version=132.0.0
 folder=.tools/binaryen-$version
 wasm_opt=$folder/node_modules/.bin/wasm-opt
 
-# Where npm cannot reach its registry, it must not wait for ever.
+# If npm cannot reach its registry, it must not wait without limit.
 get() {
     command -v npm >/dev/null || return 1
     mkdir -p "$folder"
@@ -16,13 +16,13 @@ get() {
 
 [ -e "$wasm_opt" ] || get || wasm_opt=$(command -v wasm-opt) || wasm_opt=
 if [ -z "$wasm_opt" ]; then
-    echo "wasm: neither npm nor wasm-opt is there: the filter gets larger" >&2
+    echo "wasm: neither npm nor wasm-opt is available: the filter becomes larger" >&2
     cp "$1" "$2"
     echo "wasm-opt: none"
     exit
 fi
-# Only what rustc emits by default, so that no host needs to know more than before. The first KiB is the end of the stack,
-# at which nothing points.
+# Enable only the features that rustc emits by default, so that no host needs more. The first KiB of the memory is the
+# end of the stack, and no pointer points there.
 "$wasm_opt" -Oz --low-memory-unused --enable-bulk-memory --enable-mutable-globals --enable-nontrapping-float-to-int --enable-sign-ext \
     --enable-reference-types --enable-multivalue "$1" -o "$2"
 echo "wasm-opt: $("$wasm_opt" --version)"

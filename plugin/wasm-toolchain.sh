@@ -1,15 +1,15 @@
-# Finds or makes a way to compile for wasm32-unknown-unknown. To be sourced from the project's folder.
+# Finds or installs a toolchain for wasm32-unknown-unknown. Source this script from the project's folder.
 #
-# Sets WASM_CARGO_FLAGS for tests and guests, MODULE_CARGO_FLAGS and MODULE_RUSTFLAGS for the filter, and the environment
-# that cargo needs, and says on standard error which way it took:
-#   1. rustup's target is installed, or rustc has the target's library otherwise;
-#   2. rustup installs it;
-#   3. Debian's rustc-web and rust-web-src are installed, and the library is built from source.
-# The filter gets a standard library of its own where its source is there or rustup can fetch it: one built for size, in
-# which a panic ends the VM at once instead of writing a message that nobody can read.
+# The script sets WASM_CARGO_FLAGS for tests and guests, MODULE_CARGO_FLAGS and MODULE_RUSTFLAGS for the filter, and the
+# environment for cargo. It prints on standard error which of these ways it uses:
+#   1. The target is already installed, by rustup or in another way.
+#   2. rustup installs the target.
+#   3. Debian's rustc-web and rust-web-src are installed, and cargo builds the library from source.
+# If the source of the standard library is available, or rustup can download it, the filter gets its own build of the
+# library: it is built for size, and a panic ends the VM immediately, without a message that no operator would see.
 target=wasm32-unknown-unknown
 WASM_CARGO_FLAGS="--locked --target $target --target-dir target/wasm"
-# Names of functions are a sixth of a module; `strip` in the profile leaves them.
+# Names of functions are a sixth of a module, and `strip` in the profile does not remove them.
 MODULE_RUSTFLAGS="${RUSTFLAGS:-} -Cstrip=symbols"
 sysroot=$(rustc --print sysroot)
 no_source=target/wasm/no-rust-src
@@ -18,13 +18,13 @@ has_target() { ls "$sysroot/lib/rustlib/$target/lib/"libstd-*.rlib >/dev/null 2>
 
 has_source() { [ -f "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ]; }
 
-# Where rustup cannot reach its server, it must not wait for ever.
+# If rustup cannot reach its server, it must not wait without limit.
 rustup_adds() {
     command -v rustup >/dev/null || return 1
     if command -v timeout >/dev/null; then timeout 120 rustup "$@"; else rustup "$@"; fi >/dev/null 2>&1
 }
 
-# Asks once: without a network, each build would wait for it.
+# Tries only once. Without a network, each build would otherwise wait.
 rustup_adds_source() {
     [ ! -e "$no_source" ] || return 1
     rustup_adds component add rust-src && has_source && return
@@ -40,7 +40,7 @@ debian_packages() {
     $as_root apt-get update -qq >&2 && $as_root apt-get install -qq -y --no-install-recommends rustc-web rust-web-src >&2
 }
 
-# Older compilers have another name for it.
+# Older compilers have another name for this setting.
 can_abort_at_once() {
     RUSTC_BOOTSTRAP=1 "${RUSTC:-rustc}" --target "$target" -Zunstable-options -Cpanic=immediate-abort --print cfg \
         >/dev/null 2>&1
@@ -65,11 +65,11 @@ fi
 MODULE_CARGO_FLAGS="$WASM_CARGO_FLAGS --profile module"
 MODULE_STD=installed
 if can_abort_at_once && { has_source || rustup_adds_source; }; then
-    # For every build: cargo compiles macros anew where it changes.
+    # Set this for every build, because cargo compiles macros again if it changes.
     export RUSTC_BOOTSTRAP=1
     MODULE_CARGO_FLAGS="$MODULE_CARGO_FLAGS -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size"
     MODULE_RUSTFLAGS="$MODULE_RUSTFLAGS -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none"
     MODULE_STD=rebuilt
 else
-    echo "wasm: no source of the standard library ('rustup component add rust-src'): the filter gets larger" >&2
+    echo "wasm: no source of the standard library; run 'rustup component add rust-src' for a smaller filter" >&2
 fi

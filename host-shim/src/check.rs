@@ -1,4 +1,4 @@
-//! Checking a configuration without serving it: the file, then each module's own opinion.
+//! Checks a configuration without serving it: first the file, then the modules with their configurations.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -15,26 +15,26 @@ use crate::state::{Host, Limits};
 use crate::traffic::{Callout, Network, ProxyNode, Ticket};
 use crate::worker::{Bases, Modules, Program};
 
-/// How long a module may look at its configuration.
+/// The maximum time that a module may take to check its configuration.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Something that a check found.
+/// A result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How grave it is.
+    /// The severity.
     pub kind: FindingKind,
-    /// With file and line where they are known.
+    /// The message, with file and line if they are known.
     pub text: String,
 }
 
-/// How grave a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingKind {
     /// The configuration cannot be used.
     Error,
-    /// It can, but this is odd, or not supported.
+    /// The configuration can be used, but something in it is unusual or not supported.
     Warning,
-    /// What a module says beside its errors.
+    /// A message of a module that only summarizes its errors.
     Note,
 }
 
@@ -45,7 +45,7 @@ pub fn check(path: &Path, modules: &Modules, memory: usize) -> Vec<Finding> {
         Ok(loaded) => loaded,
         Err(errors) => return errors.0.iter().map(|problem| error(problem.to_string())).collect(),
     };
-    // Clusters that come from elsewhere are not in the file.
+    // Clusters that are discovered at run time are not in the file.
     let is_whole = !warnings.iter().any(|warning| warning.path.starts_with("dynamic_resources"));
     let mut findings: Vec<Finding> =
         warnings.iter().map(|warning| Finding { kind: FindingKind::Warning, text: warning.to_string() }).collect();
@@ -63,7 +63,7 @@ pub fn check(path: &Path, modules: &Modules, memory: usize) -> Vec<Finding> {
     findings
 }
 
-/// What a module said of its configuration, with the lines that it is about.
+/// The log lines of a module about its configuration, each with the line of the file that it refers to.
 fn opinion(path: &Path, filter: &WasmFilter, lines: &[LogLine], outcome: anyhow::Result<()>) -> Vec<Finding> {
     let file = path.display();
     let plugin = &filter.plugin;
@@ -85,7 +85,7 @@ fn opinion(path: &Path, filter: &WasmFilter, lines: &[LogLine], outcome: anyhow:
     let errors = told.iter().filter(|(_, finding)| finding.kind == FindingKind::Error).count();
     let has_place = told.iter().any(|(has_place, finding)| *has_place && finding.kind == FindingKind::Error);
     for (place, finding) in told.iter_mut().filter(|(_, finding)| finding.kind == FindingKind::Error) {
-        // Beside errors that have a place, one that has none sums them up, and so does one that counts them.
+        // If some errors have a place, an error without one is a summary. So is a message that counts errors.
         if !*place && (has_place || errors > 1 && counts_errors(&finding.text)) {
             finding.kind = FindingKind::Note;
         }
@@ -100,7 +100,7 @@ fn opinion(path: &Path, filter: &WasmFilter, lines: &[LogLine], outcome: anyhow:
     findings
 }
 
-/// As in `refused, 3 errors`.
+/// True for a text such as `refused, 3 errors`.
 fn counts_errors(text: &str) -> bool {
     let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     words.windows(2).any(|pair| matches!(pair, [count, "error" | "errors"] if count.parse::<u32>().is_ok()))
@@ -123,10 +123,10 @@ fn try_out(
     (host.logs.lines(), outcome)
 }
 
-/// Clusters are there, and nothing is sent.
+/// A network that knows the clusters and sends nothing.
 struct NoNetwork {
     program: Arc<Program>,
-    /// The file has every cluster that there is.
+    /// True if the file contains every cluster.
     is_whole: bool,
 }
 
@@ -182,7 +182,7 @@ static_resources:
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
 "#;
 
-    /// The one finding about a module.
+    /// Returns the only finding about a module.
     fn found(name: &str, module: Option<&[u8]>) -> String {
         let file = std::env::temp_dir().join(format!("host-shim-check-{}-{name}.yaml", std::process::id()));
         std::fs::write(&file, ENVOY).unwrap();
@@ -195,13 +195,10 @@ static_resources:
     }
 
     #[test]
-    fn what_is_wrong_with_a_module_has_a_line() {
+    fn errors_about_a_module_have_a_line() {
         let missing = found("missing", None);
         assert!(missing.starts_with("21: ") && missing.contains(".code.local.filename: "), "{missing}");
-        assert!(
-            missing.contains("relative to the current folder") && missing.contains("; or give --wasm"),
-            "{missing}"
-        );
+        assert!(missing.contains("relative to the current folder") && missing.contains("; or use --wasm"), "{missing}");
         let text = found("text", Some(b"<html>"));
         assert!(text.ends_with(r#"not WebAssembly: it begins with "<htm" instead of "\0asm""#), "{text}");
         let configured = |body: &[u8]| Guest::importing(&[]).function("proxy_on_configure", 2, 1, body).module();
@@ -212,7 +209,7 @@ static_resources:
     }
 
     #[test]
-    fn a_module_is_found_in_another_folder_by_its_name() {
+    fn a_module_is_found_by_its_name_in_another_folder() {
         let folder = std::env::temp_dir().join(format!("host-shim-modules-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("envoy.yaml");
@@ -225,7 +222,7 @@ static_resources:
     }
 
     #[test]
-    fn a_summary_counts_errors() {
+    fn a_text_that_counts_errors_is_a_summary() {
         assert!(counts_errors("configuration: refused, 3 errors") && counts_errors("1 error"));
         assert!(!counts_errors("error 3: no such key") && !counts_errors("errors"));
     }

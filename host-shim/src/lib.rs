@@ -1,26 +1,26 @@
-//! A proxy-wasm host on wasmtime that behaves as Envoy does.
+//! A proxy-wasm host on wasmtime that behaves like Envoy.
 //!
 //! ```text
 //! gateway (tests: closures, a clock) ─┐
 //!                                     ├▶ worker ─▶ guest ─▶ router, traffic ─▶ config ─▶ state ─▶ base
-//! server (sockets, the system's time) ┘  one a thread  a module at work
+//! server (sockets, the system's time) ┘  one per thread a running module
 //! ```
 //!
-//! - [`gateway`] runs filters in a test; [`server`] serves them; [`story`] has both told by data; [`fn@check`] looks a
-//!   configuration over; [`fn@probe`] asks whether a URL answers.
-//! - [`config`] reads Envoy's YAML, with lines, and says what is wrong with it and what the shim leaves out.
-//! - [`command`] has the commands `run`, `check` and `replay`, for the binary of this crate and for others.
+//! - [`gateway`] runs filters in a test. [`server`] serves them on real sockets. [`story`] runs tests that are written
+//!   as data. [`fn@check`] checks a configuration. [`fn@probe`] tests whether a URL answers.
+//! - [`config`] reads Envoy's YAML. It reports errors, and what the shim does not support, with their lines.
+//! - [`command`] has the commands `run`, `check` and `replay`, for the binary of this crate and for other binaries.
 //!
-//! The modules below are rooms, in the order of their imports: each imports only from rooms that stand below it
-//! (`tests/it/rooms.rs`). A hostcall does not call upwards: what it asks for is an effect, which the worker carries out
-//! when the callback has returned.
+//! The modules below are called rooms. They are in the order of their imports: a room imports only from rooms that come
+//! after it (`tests/it/rooms.rs`). A hostcall does not call a room above it. It records an effect, and the worker
+//! carries out the effect when the callback has returned.
 //!
 //! # Fidelity
 //!
-//! README.md says what is exact, what is approximate and what is missing. A test holds the shim to what was recorded
-//! from a real Envoy.
+//! README.md lists what is exact, what is approximate and what is missing. A test compares the shim with recordings of
+//! a real Envoy.
 
-// Inside, `pub` means to the whole crate; this file says what others see.
+// In the modules, `pub` means visible in the whole crate. This file decides what other crates see.
 #![allow(unreachable_pub)]
 
 pub mod command;

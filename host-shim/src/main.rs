@@ -1,4 +1,4 @@
-//! The command: `run` serves, `check` looks a configuration over, `replay` tries stories.
+//! The command `host-shim`.
 
 use std::io;
 use std::process::ExitCode;
@@ -8,9 +8,9 @@ use host_shim::command::{Check, Replay, Run};
 
 /// Runs proxy-wasm filters without Envoy, from the same YAML.
 ///
-/// host-shim reads an Envoy configuration, loads the wasm modules that it names, and behaves as Envoy does: canary, main
-/// thread and workers, shared data, queues, callouts, statistics. What it leaves out is said in its documentation under
-/// "Fidelity", and warned of when a configuration asks for it.
+/// host-shim reads an Envoy configuration, loads the wasm modules that it names, and behaves like Envoy: canary, main
+/// thread and workers, shared data, queues, callouts, statistics. The section "Fidelity" of its documentation lists
+/// what it does not support. host-shim prints a warning if a configuration needs something that it does not support.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -22,17 +22,19 @@ struct Arguments {
 enum Command {
     /// Serve a configuration
     ///
-    /// Listens where the configuration says, sends requests through its wasm filters to its clusters, and makes the
-    /// filters' callouts. SIGHUP reads the file anew, as an update of the listener would; Ctrl-C ends.
+    /// Listens on the addresses of the configuration, sends requests through its wasm filters to its clusters, and
+    /// makes the filters' callouts. SIGHUP reads the file again, like an update of the listener. Ctrl-C ends the
+    /// command.
     Run(Run),
-    /// Check a configuration, and what its modules say of theirs
+    /// Check a configuration, and the configurations of its modules
     ///
-    /// Prints every error with its path, and its line where it came from the file. The exit status is 1 if there is any.
+    /// Prints every error with its path, and with its line if it is in the file. The exit status is 1 if there is an
+    /// error.
     Check(Check),
-    /// Try stories: requests, time and faults, and what must come of them
+    /// Run stories: requests, time and faults, and the expected results
     ///
-    /// A story is a YAML file, or a folder of them. The clock stands still but where a story moves it. The exit status is
-    /// 1 if any story fails.
+    /// A story is a YAML file, or a folder of them. The clock moves only when a story moves it. The exit status is 1 if
+    /// a story fails.
     Replay(Replay),
 }
 
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // The reader of a pipe, such as `head`, has enough. This is the exit status after SIGPIPE, as a shell shows it.
+        // The reader of a pipe, such as `head`, has closed it. A shell shows this exit status after SIGPIPE.
         Err(error)
             if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
         {

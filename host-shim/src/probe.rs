@@ -1,4 +1,4 @@
-//! Whether a URL answers, by the cluster that a callout would take.
+//! Tests whether a URL answers, through the cluster that a callout would use.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,25 +19,25 @@ use crate::config::model::{Cluster, Discovery, HostPort};
 use crate::config::tls;
 use crate::server::{server_name, split_authority};
 
-/// What a probe found.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reachability {
-    /// It answers, with this status, after this time.
+    /// The target answered with this status after this time.
     Reachable(u16, Duration),
-    /// No address belongs to the name.
+    /// The name has no address.
     NameUnknown,
-    /// Nobody listens there.
+    /// The connection was refused.
     Refused,
-    /// Connection and answer took longer than allowed.
+    /// The connection or the answer took too long.
     TimedOut,
-    /// There is no TLS, or its certificate is not valid for the name.
+    /// The TLS handshake failed, for example because the certificate is not valid for the name.
     TlsFailed(String),
-    /// Something else.
+    /// Another error.
     Failed(String),
 }
 
 impl Reachability {
-    /// Whether it answers, whatever it says.
+    /// Whether the target answered, with any status.
     pub fn is_reachable(&self) -> bool {
         matches!(self, Reachability::Reachable(..))
     }
@@ -58,7 +58,7 @@ impl fmt::Display for Reachability {
     }
 }
 
-/// Sends a HEAD request to a URL, by the cluster that a callout would take, and waits for the answer.
+/// Sends a HEAD request to a URL through the cluster that a callout would use, and waits for the answer.
 pub async fn probe(url: &Uri, cluster: &Cluster, user_agent: &str, within: Duration) -> Reachability {
     let started = Instant::now();
     match timeout(within, attempt(url, cluster, user_agent)).await {
@@ -72,7 +72,7 @@ fn is_tls(uri: &Uri) -> bool {
     uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
 }
 
-/// Host and port, without a user.
+/// Returns the host and the port, without user information.
 fn authority(uri: &Uri) -> &str {
     uri.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or_default())
 }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cluster_of_its_own_says_where_the_host_is() {
+    async fn a_cluster_for_one_host_decides_the_address() {
         let port = once(b"HTTP/1.1 204 No\r\n\r\n").await;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let cluster = cluster("crm", Discovery::Static(vec![address]), None);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_outcome_is_told_apart() {
+    async fn each_failure_has_its_own_result() {
         let [http, https] = any_host();
         let found = async |url: String| {
             let cluster = if url.starts_with("https") { &https } else { &http };

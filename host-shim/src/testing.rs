@@ -1,4 +1,4 @@
-//! Small wasm modules for tests, made of bytes.
+//! Small wasm modules for tests, written byte by byte.
 
 /// A module of ABI 0.2.1 with a memory and an allocator.
 #[derive(Default)]
@@ -15,16 +15,16 @@ struct Function {
     body: Vec<u8>,
 }
 
-/// `i32.const`; up to 63.
+/// `i32.const`, for numbers up to 63.
 pub const CONST: u8 = 0x41;
 pub const CALL: u8 = 0x10;
 pub const DROP: u8 = 0x1a;
 pub const UNREACHABLE: u8 = 0x00;
-/// For ever.
+/// An endless loop.
 pub const LOOP: [u8; 6] = [0x03, 0x40, 0x0c, 0x00, 0x0b, UNREACHABLE];
 
 impl Guest {
-    /// Functions that a host offers: each takes i32s and answers with one. Calls count them from 0.
+    /// A module that imports host functions. Each takes i32 parameters and returns an i32. Calls use their index.
     pub fn importing(imports: &[(&'static str, usize)]) -> Self {
         Guest { imports: imports.to_vec(), ..Guest::default() }.function("proxy_abi_version_0_2_1", 0, 0, &[]).function(
             "malloc",
@@ -39,7 +39,7 @@ impl Guest {
         self
     }
 
-    /// The start function, which runs while the module is instantiated.
+    /// Adds a start function, which runs while the module is instantiated.
     pub fn start(mut self, body: &[u8]) -> Self {
         self.has_start = true;
         self.function("start", 0, 0, body)
@@ -94,7 +94,7 @@ fn name(text: &str) -> Vec<u8> {
     [length(text.len()), text.as_bytes().to_vec()].concat()
 }
 
-/// LEB128.
+/// Encodes a number as LEB128.
 fn length(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! The command under signals.
+//! Tests of the command with signals.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -34,7 +34,7 @@ static_resources:
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
 "#;
 
-/// A reload whose module does not return must not take Ctrl-C away.
+/// Ctrl-C must work during a reload in which the module does not return.
 #[test]
 fn an_endless_reload_can_be_interrupted() {
     let folder = std::env::temp_dir().join(format!("host-shim-signals-{}", std::process::id()));
@@ -72,5 +72,5 @@ fn an_endless_reload_can_be_interrupted() {
         process.wait().unwrap();
     }
     fs::remove_dir_all(&folder).unwrap();
-    assert!(ended.expect("it did not end").success());
+    assert!(ended.expect("the process did not end").success());
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes each target for so many seconds, one after the other, or one target alone: run.sh SECONDS [TARGET].
-# What crashes one is kept in target/fuzz/crashes; tests/fuzz/README.md says what to do with it.
+# Fuzzes each target for the given time, one after the other, or only one target: run.sh SECONDS [TARGET].
+# An input that crashes a target is kept in target/fuzz/crashes. tests/fuzz/README.md says what to do with it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,12 +8,12 @@ seconds=$1
 cargo_fuzz=${CARGO_FUZZ:-cargo-fuzz}
 targets=$(cd tests/fuzz/fuzz_targets && for file in *.rs; do echo "${file%.rs}"; done)
 if [ -n "${2:-}" ]; then
-    grep -qx "$2" <<<"$targets" || { echo "no target has the name $2; there are" $targets >&2; exit 2; }
+    grep -qx "$2" <<<"$targets" || { echo "no target has the name $2; the targets are" $targets >&2; exit 2; }
     targets=$2
 fi
 
-# No part of the code is unsafe but wasmtime's own, so no sanitizer is of use: without one, runs are twice as many.
-# Overflow checks and debug assertions are on.
+# Only wasmtime has unsafe code, so a sanitizer is not useful, and without one there are twice as many runs. Overflow
+# checks and debug assertions are on.
 "$cargo_fuzz" build --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none --codegen-units 16 ${2:+"$2"}
 built=target/fuzz/$(rustc --version --verbose | sed -n 's/^host: //p')/release
 
@@ -27,7 +27,7 @@ for words_of in bodies templates cookies paths requests; do
     [ ! -f "tests/fuzz/words/$words_of" ] || cp "tests/fuzz/words/$words_of" "$words/$words_of"
 done
 
-# Seeds that the project has anyway.
+# Files of the project that are also seeds.
 seed() { # TARGET FILE…
     local target=$1 file
     mkdir -p "target/fuzz/seeds/$target"

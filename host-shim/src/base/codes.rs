@@ -1,6 +1,6 @@
-//! Enumerations of the ABI with their numbers (proxy-wasm/spec, abi-versions/v0.2.1, and Envoy's own additions).
+//! The enumerations of the ABI with their numbers, from proxy-wasm/spec, abi-versions/v0.2.1, and Envoy's additions.
 
-/// What a hostcall answers other than OK.
+/// A status that a hostcall returns, other than OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// 1
@@ -24,7 +24,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Its number.
+    /// Returns the number of the status.
     pub fn code(self) -> u32 {
         match self {
             Status::NotFound => 1,
@@ -58,11 +58,11 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// All of them, by number.
+    /// All levels in the order of their numbers.
     pub(crate) const ALL: [LogLevel; 6] =
         [LogLevel::Trace, LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error, LogLevel::Critical];
 
-    /// As Envoy writes it.
+    /// Returns the name of the level in Envoy's log.
     pub fn name(self) -> &'static str {
         match self {
             LogLevel::Trace => "trace",
@@ -75,7 +75,7 @@ impl LogLevel {
     }
 }
 
-/// A metric's kind.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricType {
     /// 0
@@ -103,7 +103,7 @@ impl MetricType {
 }
 
 /// # Errors
-/// BadArgument where the code has no meaning.
+/// BadArgument if no value has this number.
 pub(crate) fn from_code<T: Copy>(all: &[T], code: u32) -> Result<T, Status> {
     usize::try_from(code).ok().and_then(|index| all.get(index)).copied().ok_or(Status::BadArgument)
 }

@@ -1,58 +1,59 @@
-//! A header map that behaves as Envoy's: names in lower case, in the order of insertion, pseudo-headers first.
+//! A header map that behaves like Envoy's: names are in lower case, entries are in the order of insertion, and
+//! pseudo-headers are first.
 
 /// Headers or trailers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Box<[u8]>, Box<[u8]>)>);
 
 impl Headers {
-    /// None.
+    /// Makes an empty map.
     pub fn new() -> Self {
         Headers::default()
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The bytes of all names and values, as Envoy counts a map's size.
+    /// Returns the number of bytes in all names and values. Envoy counts the size of a map in the same way.
     pub fn byte_size(&self) -> usize {
         self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
-    /// All entries in their order.
+    /// Iterates over all entries in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// In a request, `host` is another name of `:authority`, as in Envoy.
+    /// As in Envoy, `host` is another name for `:authority` in a request.
     fn alias<'n>(&self, name: &'n [u8]) -> &'n [u8] {
         let is_request = || self.0.iter().any(|(other, _)| matches!(&**other, b":authority" | b":method" | b":path"));
         if name.eq_ignore_ascii_case(b"host") && is_request() { b":authority" } else { name }
     }
 
-    /// The first value of a name.
+    /// Returns the first value of a name.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         let name = self.alias(name.as_ref());
         self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    /// The first value of a name, where it is UTF-8.
+    /// Returns the first value of a name if it is UTF-8.
     pub fn get_str(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// All values of a name.
+    /// Iterates over all values of a name.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.0.iter().filter(move |(other, _)| **other == *name.as_bytes()).map(|(_, value)| &**value)
     }
 
-    /// Adds an entry. A pseudo-header goes behind the other pseudo-headers.
+    /// Adds an entry. A pseudo-header is inserted after the other pseudo-headers.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let entry = (name.as_ref().to_ascii_lowercase().into_boxed_slice(), value.as_ref().into());
         if is_pseudo(&entry.0) {
@@ -63,7 +64,8 @@ impl Headers {
         }
     }
 
-    /// Adds a value as Envoy's `addCopy` does: a header that has one value at most gets it appended behind a comma.
+    /// Adds a value like Envoy's `addCopy`. If a header can have only one value, the new value is appended after a
+    /// comma.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         let name = self.alias(name).to_ascii_lowercase();
         if is_single(&name)
@@ -85,7 +87,7 @@ impl Headers {
         self.add(name, value);
     }
 
-    /// Changes the first entry of a name where it stands, or adds one.
+    /// Changes the first entry of a name without moving it, or adds an entry.
     pub fn set_in_place(&mut self, name: &str, value: impl AsRef<[u8]>) {
         match self.0.iter_mut().find(|(other, _)| **other == *name.as_bytes()) {
             Some((_, present)) => *present = value.as_ref().into(),
@@ -93,7 +95,7 @@ impl Headers {
         }
     }
 
-    /// Removes a name's entries and tells whether there were any.
+    /// Removes a name's entries. Returns whether there were any.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) -> bool {
         let (name, before) = (self.alias(name.as_ref()), self.0.len());
         self.0.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
@@ -115,7 +117,7 @@ fn is_pseudo(name: &[u8]) -> bool {
     name.first() == Some(&b':')
 }
 
-/// The headers of which Envoy keeps one entry (its inline headers), as far as filters meet them.
+/// The headers of which Envoy keeps only one entry (its inline headers), as far as filters see them.
 fn is_single(name: &[u8]) -> bool {
     const SINGLE: [&[u8]; 30] = [
         b":authority",

@@ -1,4 +1,4 @@
-//! What every room uses: header maps, the numbers of the ABI, a lock.
+//! Types for every room: header maps, the numbers of the ABI, a lock.
 
 mod codes;
 mod headers;
@@ -9,7 +9,7 @@ pub(crate) use codes::from_code;
 pub use codes::{LogLevel, MetricType, Status};
 pub use headers::Headers;
 
-/// A lock whose owner panicked still guards whole values: every update here is one assignment.
+/// Locks a mutex. After a panic of its owner the value is still consistent, because every update is one assignment.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! `check`: what is wrong with a configuration.
+//! The command `check`.
 
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
@@ -15,16 +15,16 @@ pub struct Check {
     /// The Envoy configuration, YAML or JSON
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// Which modules to load.
+    /// The modules to load.
     #[command(flatten)]
     pub modules: ModuleOptions,
 }
 
 impl Check {
-    /// Prints what it finds; whether there is no error.
+    /// Prints the findings. Returns whether there is no error.
     ///
     /// # Errors
-    /// When the module that replaces others cannot be read.
+    /// The module of `--wasm` cannot be read.
     pub fn execute(&self) -> Result<bool> {
         let findings = check(&self.config, &self.modules.modules()?, self.modules.memory());
         for finding in &findings {
@@ -38,7 +38,7 @@ impl Check {
         let errors = findings.iter().filter(|finding| finding.kind == FindingKind::Error).count();
         let file = self.config.display();
         match errors {
-            0 => writeln!(stdout(), "{file}: the configuration is good")?,
+            0 => writeln!(stdout(), "{file}: the configuration is valid")?,
             1 => writeln!(stdout(), "{file}: 1 error")?,
             errors => writeln!(stdout(), "{file}: {errors} errors")?,
         }

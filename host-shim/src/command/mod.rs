@@ -1,5 +1,5 @@
-//! The commands `run`, `check` and `replay`, with their options: for the binary of this crate, and for any other that
-//! runs a filter.
+//! The commands `run`, `check` and `replay` with their options, for the binary of this crate and for other binaries
+//! that run a filter.
 
 mod check;
 mod replay;
@@ -21,19 +21,19 @@ pub use run::{Run, Running};
 /// Options about modules and their VMs.
 #[derive(Clone, Debug, Args)]
 pub struct ModuleOptions {
-    /// A module to use instead of those that the configuration names
+    /// Use this module instead of the modules in the configuration
     #[arg(long, value_name = "FILE")]
     wasm: Option<PathBuf>,
-    /// The most memory for each VM, in MiB
+    /// The memory limit of each VM, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4096))]
     memory: u32,
-    /// Where a module file is looked for that is not where the configuration says.
+    /// See [`ModuleOptions::look_in`].
     #[arg(skip)]
     folders: Vec<PathBuf>,
 }
 
 impl ModuleOptions {
-    /// Adds folders in which a module file is looked for, by its name, that is not where the configuration says.
+    /// Adds folders to search by file name if a module file is not where the configuration says.
     pub fn look_in(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
         self.folders.extend(folders);
     }
@@ -44,16 +44,16 @@ impl ModuleOptions {
         Ok(Modules { instead: self.wasm.as_ref().map(read).transpose()?, folders: self.folders.clone() })
     }
 
-    /// In bytes.
+    /// The memory limit in bytes.
     fn memory(&self) -> usize {
         usize::try_from(u64::from(self.memory) << 20).unwrap_or(usize::MAX)
     }
 }
 
-/// Reads a configuration; prints its warnings, or its errors, on standard error.
+/// Reads a configuration, and prints its warnings or its errors on standard error.
 ///
 /// # Errors
-/// When the configuration has an error.
+/// The configuration has an error.
 pub fn load(path: &Path) -> Result<Loaded> {
     match config::read(path) {
         Ok(loaded) => {
@@ -62,7 +62,7 @@ pub fn load(path: &Path) -> Result<Loaded> {
         }
         Err(errors) => {
             errors.0.iter().for_each(|error| eprintln!("error: {error}"));
-            bail!("{} cannot be used; see above", path.display())
+            bail!("{} cannot be used: see the errors above", path.display())
         }
     }
 }

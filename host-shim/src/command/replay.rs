@@ -1,4 +1,4 @@
-//! `replay`: stories.
+//! The command `replay`.
 
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
@@ -16,16 +16,16 @@ pub struct Replay {
     /// Story files, or folders of them
     #[arg(required = true, value_name = "SCENARIO")]
     stories: Vec<PathBuf>,
-    /// Which modules to load.
+    /// The modules to load.
     #[command(flatten)]
     pub modules: ModuleOptions,
 }
 
 impl Replay {
-    /// Runs the stories and prints what became of each; whether none failed.
+    /// Runs the stories and prints the result of each. Returns whether all passed.
     ///
     /// # Errors
-    /// When a story or a module cannot be read.
+    /// A story or a module cannot be read.
     pub fn execute(&self) -> Result<bool> {
         let modules = self.modules.modules()?;
         let stories = Story::read_all(&self.stories)?;

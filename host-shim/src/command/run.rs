@@ -1,4 +1,4 @@
-//! `run`: serves a configuration until a signal ends it.
+//! The command `run`.
 
 use std::io::{Write as _, stdout};
 use std::net::SocketAddr;
@@ -16,19 +16,19 @@ use crate::state::Limits;
 
 /// The options of `run`.
 #[derive(Clone, Debug, Args)]
-// A command may flatten this into one of its own that is called Run, too.
+// Another command that is also called Run may flatten these options.
 #[group(skip)]
 pub struct Run {
     /// The Envoy configuration, YAML or JSON
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Worker threads, each with a VM of its own
+    /// Number of worker threads; each has its own VMs
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
-    /// The lowest level to log
+    /// Log messages of this level and above
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
-    /// Which modules to load.
+    /// The modules to load.
     #[command(flatten)]
     pub modules: ModuleOptions,
 }
@@ -57,10 +57,10 @@ impl From<Level> for LogLevel {
 }
 
 impl Run {
-    /// Starts the server and prints where it listens.
+    /// Starts the server and prints the addresses on which it listens.
     ///
     /// # Errors
-    /// When an address is taken, a module does not load, or one refuses its configuration.
+    /// An address is in use, a module does not load, or a module refuses its configuration.
     pub fn start(&self, loaded: Loaded) -> Result<Running> {
         let names: Vec<String> = loaded.bootstrap.listeners.iter().map(|listener| listener.name.clone()).collect();
         let options = Options {
@@ -85,7 +85,7 @@ impl Run {
     /// Serves the configuration until a signal ends it.
     ///
     /// # Errors
-    /// When the configuration has an error, or the server does not start.
+    /// The configuration has an error, or the server does not start.
     pub fn execute(&self) -> Result<()> {
         self.start(load(&self.config)?)?.wait()
     }
@@ -108,17 +108,17 @@ impl Running {
         self.server.admin
     }
 
-    /// Waits for a signal: SIGHUP reads the configuration anew; SIGINT and SIGTERM end the server.
+    /// Waits for a signal. SIGHUP reads the configuration again. SIGINT and SIGTERM end the server.
     ///
     /// # Errors
-    /// When the system does not let it wait for signals.
+    /// The system does not allow waiting for signals.
     pub fn wait(&self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut interrupt = signal(SignalKind::interrupt())?;
             let mut terminate = signal(SignalKind::terminate())?;
             let mut hang_up = signal(SignalKind::hangup())?;
-            // A reload may take as long as a module likes, and must not keep a signal from being heard.
+            // A module can make a reload take very long. The other signals must still end the server.
             let reloads = async {
                 while hang_up.recv().await.is_some() {
                     reload(&self.server, &self.config).await;
@@ -142,9 +142,9 @@ async fn reload(server: &Server, path: &Path) {
     };
     match outcome {
         Ok(unapplied) => {
-            eprintln!("{} was read anew", path.display());
-            unapplied.iter().for_each(|what| eprintln!("warning: {what} changes with a new start only"));
+            eprintln!("{} was reloaded", path.display());
+            unapplied.iter().for_each(|what| eprintln!("warning: {what} changes only after a restart"));
         }
-        Err(error) => eprintln!("error: {error:#}; the old configuration stays"),
+        Err(error) => eprintln!("error: {error:#}; the old configuration stays in use"),
     }
 }

@@ -1,11 +1,11 @@
-//! `google.protobuf.Any`, in its two forms, and the typed structs that stand for a message.
+//! `google.protobuf.Any` in its two forms, and typed structs, which replace a message.
 
 use super::message::Message;
 use super::node::{Node, Value};
 use super::place::Place;
 use super::report::member;
 
-/// Types whose JSON is not a map of fields: it stands under `value`.
+/// Types whose JSON is not a map of fields. In an Any, their JSON is in the field `value`.
 pub(super) const WITH_VALUE: [&str; 16] = [
     "Any",
     "BoolValue",
@@ -25,13 +25,13 @@ pub(super) const WITH_VALUE: [&str; 16] = [
     "Value",
 ];
 
-/// A message whose type stands beside it.
+/// A message with its type.
 pub(super) struct Any<'a> {
-    /// `envoy.extensions.…`; empty where the map is empty.
+    /// The full name, such as `envoy.extensions.…`. Empty if the map is empty.
     pub(super) type_name: String,
-    /// The message: a map with or without `@type`, or what stands under `value`.
+    /// The message: a map with or without `@type`, or the content of `value`.
     pub(super) body: Place<'a>,
-    /// `@type` stands among the fields.
+    /// Whether `@type` is one of the fields of `body`.
     is_direct: bool,
 }
 
@@ -57,13 +57,13 @@ impl<'a> Any<'a> {
         let body = fields.get("value").unwrap_or_else(|| Place { node: &NOTHING, ..place.clone() });
         for (name, other) in place.entries() {
             if name != "value" && name != "@type" {
-                other.error(format!("a {type_name} in an Any has only \"value\": put this under it"));
+                other.error(format!("a {type_name} in an Any has only the field \"value\": move this into it"));
             }
         }
         Some(Any { type_name, body, is_direct: false })
     }
 
-    /// The message inside an `xds.type.v3.TypedStruct`, or this one.
+    /// Returns the message inside an `xds.type.v3.TypedStruct`, or this message if it is not a typed struct.
     pub(super) fn unwrapped(self) -> Option<Any<'a>> {
         if !is_typed_struct(&self.type_name) {
             return Some(self);
@@ -77,7 +77,6 @@ impl<'a> Any<'a> {
         Some(Any { type_name, body, is_direct: false })
     }
 
-    /// The message's fields.
     pub(super) fn message(&self, name: &'static str) -> Option<Message<'a>> {
         let message = self.body.message(name)?;
         if self.is_direct {

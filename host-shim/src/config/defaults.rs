@@ -1,4 +1,4 @@
-//! The configuration of a gateway that was given none: one listener, one filter, one cluster.
+//! The default configuration of a gateway: one listener, one filter, one cluster.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::model::{
     Listener, PathMatch, Plugin, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
 };
 
-/// A listener on a port of the system's choice, with a filter, before the cluster `upstream`.
+/// A configuration with a listener on a free port, one filter, and the cluster `upstream`.
 pub(crate) fn bootstrap() -> Bootstrap {
     let mut listener = listener();
     listener.manager.filters = vec![WasmFilter { filter_name: "plugin".to_owned(), disabled: false, plugin: plugin() }];

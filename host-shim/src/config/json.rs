@@ -1,4 +1,4 @@
-//! JSON to a tree.
+//! Parses JSON to a tree.
 
 use std::collections::HashSet;
 
@@ -15,29 +15,30 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxFault> {
     let mut scanner = Scanner { rest: text, line: 1, depth: 0, notices: Vec::new() };
     match scanner.node() {
         Some(root) => Ok(Parsed { root, notices: scanner.notices }),
-        None => {
-            Err(SyntaxFault { line: scanner.line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") })
-        }
+        None => Err(SyntaxFault {
+            line: scanner.line,
+            message: format!("nested more than {MAX_DEPTH} levels deep, which is Envoy's limit"),
+        }),
     }
 }
 
-/// What the usual mistake is where a text is not JSON. The text is not shown: it can have a secret.
+/// Names the likely mistake in invalid JSON. The message does not contain the text, which can contain a secret.
 fn mistake(text: &str, error: &serde_json::Error) -> &'static str {
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
     match rest.chars().next() {
-        _ if error.is_eof() => "the text ends too early: a bracket or a quote is not closed",
-        Some('}' | ']') => "a comma is too many before this bracket, or a value is missing",
-        Some(',' | ':') => "a value is missing before this, or this is too many",
-        Some('\'') => "texts stand in double quotes",
+        _ if error.is_eof() => "the JSON ends too early: a bracket or a quote is not closed",
+        Some('}' | ']') => "this bracket follows an extra comma, or a value is missing",
+        Some(',' | ':') => "a value is missing before this character, or the character is extra",
+        Some('\'') => "strings must be in double quotes",
         Some('/' | '#') => "JSON has no comments",
         Some('"' | '{' | '[') => "a comma or a colon is missing before this",
-        Some(c) if c.is_control() => "control characters in texts are written as \\n, \\t or \\u0000",
-        _ => "expected a text in double quotes, a number, true, false, null, or a comma before it",
+        Some(c) if c.is_control() => "control characters in strings are written as \\n, \\t or \\u0000",
+        _ => "expected a string in double quotes, a number, true, false, null, or a comma before it",
     }
 }
 
-/// Reads what is known to be JSON, so that it only has to find the lines.
+/// Reads valid JSON again to find the lines of its values.
 struct Scanner<'t> {
     rest: &'t str,
     line: usize,
@@ -46,7 +47,7 @@ struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    /// `None`: too deep.
+    /// Returns `None` if the value is nested too deep.
     fn node(&mut self) -> Option<Node> {
         let next = self.peek()?;
         let line = self.line;
@@ -84,7 +85,7 @@ impl<'t> Scanner<'t> {
             self.skip(1);
             let node = self.node()?;
             if let Some(first) = insert(&mut entries, &mut names, Key { name: name.clone(), line }, node) {
-                self.notices.push((line, format!("{name:?} stands on line {first} too: Envoy takes the last")));
+                self.notices.push((line, format!("{name:?} is also on line {first}: Envoy uses the last one")));
             }
             self.skip_comma();
         }
@@ -115,7 +116,7 @@ impl<'t> Scanner<'t> {
         serde_json::from_str(text).ok()
     }
 
-    /// The next character that is no space.
+    /// Returns the next character that is not a space.
     fn peek(&mut self) -> Option<char> {
         let spaces = self.take_while(char::is_whitespace);
         self.line = self.line.saturating_add(spaces.matches('\n').count());

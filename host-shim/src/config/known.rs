@@ -1,22 +1,22 @@
-//! What Envoy knows: the fields of messages, and the messages that stand in extension points.
+//! The names that Envoy knows: the fields of each message, and the messages of each extension point.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The release whose names these are.
+/// The release of Envoy that has these names.
 pub(super) const ENVOY: &str = "Envoy 1.40";
 
-/// The fields of a message, in their order, as in its `.proto`.
+/// Returns the fields of a message in the order of its `.proto`.
 pub(super) fn fields(message: &str) -> &'static [&'static str] {
     table().get(message).map_or(&[], Vec::as_slice)
 }
 
-/// Every message of an extension point such as `envoy.extensions.filters.http`, with its full name.
+/// Returns the full names of all messages of an extension point such as `envoy.extensions.filters.http`.
 pub(super) fn extensions(point: &str) -> impl Iterator<Item = String> {
     fields(point).iter().map(move |name| format!("{point}.{name}"))
 }
 
-/// The JSON name of a field: `stat_prefix` is `statPrefix` too.
+/// Returns the JSON name of a field: `statPrefix` for `stat_prefix`.
 pub(super) fn lower_camel(field: &str) -> String {
     let mut words = field.split('_');
     let mut name = words.next().unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
-//! Finds the line of what a module's log speaks of.
+//! Finds the line of the configuration that a log line of a module refers to.
 //!
-//! A module must not log a secret, and a secret can be the name of a member, such as an API key. A path may name such a
-//! member by its SHA-256: `keys["sha256:<64 hex digits>"]`.
+//! A module must not log a secret, but the name of a member can be a secret, such as an API key. A path can therefore
+//! name a member by its SHA-256: `keys["sha256:<64 hex digits>"]`.
 
 use sha2::{Digest, Sha256};
 
@@ -9,17 +9,18 @@ use super::node::{Node, Value};
 use super::report::member;
 use super::{json, yaml};
 
-/// What a text speaks of, as far as it is in the tree.
+/// The deepest part of a path in a log line that exists in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// The part of the path that is there: `apis[0].auth` for `apis[0].auth.nothing`.
+    /// The part of the path that exists: `apis[0].auth` for `apis[0].auth.nothing`.
     pub path: String,
-    /// Its line: that of the key, where it has one.
+    /// The line of its key, or of the value if it has no key.
     pub line: usize,
 }
 
-/// The deepest node that a path in the text leads to: `apis[0].auth.param_name`, `keys["sha256:…"].alias`,
-/// `/apis/0/auth`. Where a text that is JSON or YAML itself is the configuration, its lines are those of the file.
+/// Finds the deepest node that a path in the text refers to. Paths look like `apis[0].auth.param_name`,
+/// `keys["sha256:…"].alias` or `/apis/0/auth`. If the configuration is a string with JSON or YAML in it, the lines are
+/// still those of the file.
 pub(super) fn locate(root: &Node, text: &str) -> Option<Located> {
     let embedded = embedded(root);
     let tree = embedded.as_ref().unwrap_or(root);
@@ -32,11 +33,11 @@ pub(super) fn locate(root: &Node, text: &str) -> Option<Located> {
             best = Some((rank, located));
         }
     }
-    // What has no path may have a line of the whole text.
+    // A text without a path can contain a line number of the whole configuration.
     best.map(|(_, located)| located).or_else(|| Some(Located { path: String::new(), line: line_of(root, text)? }))
 }
 
-/// Of a text that is the configuration, the line that a parser speaks of: "… at line 3 column 5".
+/// If the configuration is a string, finds the line that a parser named in it, as in "… at line 3 column 5".
 fn line_of(node: &Node, text: &str) -> Option<usize> {
     let Value::String(lines) = &node.value else { return None };
     let mut words = text.split(|c: char| !c.is_alphanumeric()).skip_while(|word| *word != "line").skip(1);
@@ -47,7 +48,7 @@ fn line_of(node: &Node, text: &str) -> Option<usize> {
     Some(if node.is_literal { node.line.saturating_add(line) } else { node.line })
 }
 
-/// The node at a path, all of which must be there.
+/// Returns the node at a path. The whole path must exist.
 pub(super) fn find<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
     let (steps, rest) = if path.starts_with('/') { pointer(path) } else { dotted(path) };
     if !rest.is_empty() {
@@ -56,23 +57,23 @@ pub(super) fn find<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
     steps.iter().try_fold(root, |node, step| child(node, step).map(|(_, _, node)| node))
 }
 
-/// The steps that are there, then whether it was surely a path.
+/// Compares first the number of steps that exist, then whether the text is certainly a path.
 type Rank = (usize, bool);
 
 struct Candidate {
     steps: Vec<Step>,
-    /// It has several steps, or stands before a colon or in quotes: one word alone may be just a word.
+    /// The text has several steps, or is before a colon or in quotes. Any other single word can be just a word.
     is_surely_path: bool,
 }
 
 #[derive(Clone)]
 struct Step {
     name: String,
-    /// In brackets or of a pointer: may be an index.
+    /// A step in brackets or of a JSON pointer, which can be an index.
     index: Option<usize>,
 }
 
-/// A tree of the text in a string, with lines of the file.
+/// Parses the text in a string to a tree with the lines of the file.
 fn embedded(node: &Node) -> Option<Node> {
     let Value::String(text) = &node.value else { return None };
     let parsed = if text.trim_start().starts_with(['{', '[']) { json::parse(text) } else { yaml::parse(text) };
@@ -96,7 +97,7 @@ fn move_lines(part: &mut Node, scalar: &Node) {
     }
 }
 
-/// How many steps are there, and where they lead.
+/// Follows the steps as far as they exist. Returns their number and the node.
 fn resolve(root: &Node, steps: &[Step]) -> (usize, Option<Located>) {
     let (mut depth, mut node, mut located) = (0_usize, root, None::<Located>);
     for step in steps {
@@ -120,11 +121,11 @@ fn child<'n>(node: &'n Node, step: &Step) -> Option<(String, usize, &'n Node)> {
                 entries.iter().find(|(key, _)| is_hash_of(hash, &key.name)).map(|(key, node)| (key, node))
             });
             if let Some((key, node)) = found.filter(|(key, _)| key.name != step.name) {
-                // The name itself is what the module does not tell.
+                // The module does not log the name itself.
                 return Some((step.name.clone(), key.line, node));
             }
             let found = found.or_else(|| {
-                // A name may be cut off, as a key's fingerprint is.
+                // A name can be cut off, like the fingerprint of a key.
                 let begun = step.name.trim_end_matches('…');
                 let mut fitting = entries.iter().filter(|(key, _)| begun.len() >= 8 && key.name.starts_with(begun));
                 let first = fitting.next();
@@ -145,7 +146,7 @@ fn is_hash_of(hash: &str, name: &str) -> bool {
         })
 }
 
-/// Everything in the text that reads as a path, and the ends of those paths.
+/// Returns everything in the text that looks like a path.
 fn candidates(text: &str) -> Vec<Candidate> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -179,7 +180,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '@')
 }
 
-/// `a.b[0]["c"]` at the beginning of the text, and what follows it.
+/// Parses `a.b[0]["c"]` at the beginning of the text. Returns the rest of the text too.
 fn dotted(text: &str) -> (Vec<Step>, &str) {
     let mut steps = Vec::new();
     let mut rest = text;
@@ -209,7 +210,7 @@ fn dotted(text: &str) -> (Vec<Step>, &str) {
     }
 }
 
-/// The rest of `"name"]` behind its first quote.
+/// Parses the rest of `"name"]` after its first quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut chars = text.char_indices();
@@ -223,7 +224,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// `/a/0/b` at the beginning of the text, and what follows it.
+/// Parses `/a/0/b` at the beginning of the text. Returns the rest of the text too.
 fn pointer(text: &str) -> (Vec<Step>, &str) {
     let is_end = |c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '"' | '\'' | '`' | ')');
     let (path, rest) = text.split_at_checked(text.find(is_end).unwrap_or(text.len())).unwrap_or((text, ""));

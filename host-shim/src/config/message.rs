@@ -1,4 +1,4 @@
-//! A protobuf message as a map of its fields.
+//! Reads a protobuf message from a map of its fields.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use super::node::{Key, Node};
 use super::place::Place;
 use super::report::hint;
 
-/// What a warning begins with where a gateway lets in what Envoy does not.
-pub(super) const MORE_OPEN: &str = "this gateway is more open than Envoy's: ";
+/// The beginning of a warning if the gateway accepts something that Envoy refuses.
+pub(super) const MORE_OPEN: &str = "this gateway is less strict than Envoy: ";
 
-/// Fields that keep somebody out, by their message.
+/// Fields that make Envoy refuse clients or upstreams, by message.
 const OPENS: [(&str, &str); 14] = [
     ("CertificateValidationContext", "crl"),
     ("CertificateValidationContext", "match_subject_alt_names"),
@@ -29,7 +29,7 @@ const OPENS: [(&str, &str); 14] = [
     ("VirtualHost", "require_tls"),
 ];
 
-/// A message whose fields are read one by one; [`Message::done`] reports those that were not.
+/// A message whose fields are read one by one. [`Message::done`] reports the fields that were not read.
 pub(super) struct Message<'a> {
     pub(super) place: Place<'a>,
     name: &'static str,
@@ -38,19 +38,19 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// `name` is the protobuf name, without its package.
+    /// `name` is the name of the protobuf message without its package.
     pub(super) fn new(place: Place<'a>, name: &'static str, fields: &'a [(Key, Node)]) -> Self {
         Message { place, name, fields, read: RefCell::default() }
     }
 
-    /// A field that is set, under its own name or the one that JSON has for it.
+    /// Returns a field if it is set, under its protobuf name or its JSON name.
     pub(super) fn get(&self, field: &'static str) -> Option<Place<'a>> {
         let camel = lower_camel(field);
         let mut found = self.fields.iter().filter(|(key, _)| key.name == field || key.name == camel);
         let (mut key, mut node) = found.next().map(|(key, node)| (key, node))?;
         self.read.borrow_mut().push(&key.name);
         if let Some((other, value)) = found.next() {
-            let message = format!("{:?} on line {} is the same field: Envoy takes one of them", key.name, key.line);
+            let message = format!("{:?} on line {} is the same field: Envoy uses only one of them", key.name, key.line);
             self.place.report.warn(other.line, &self.place.child(&other.name, other.line, value).path, message);
             self.read.borrow_mut().push(&other.name);
             (key, node) = (other, value);
@@ -59,7 +59,7 @@ impl<'a> Message<'a> {
         (!matches!(node.value, super::node::Value::Null)).then_some(place)
     }
 
-    /// A field that must be set.
+    /// Returns a field, or reports that it is missing.
     pub(super) fn required(&self, field: &'static str) -> Option<Place<'a>> {
         let place = self.get(field);
         if place.is_none() {
@@ -68,17 +68,17 @@ impl<'a> Message<'a> {
         place
     }
 
-    /// Reports that a field is not there.
+    /// Reports that a field is missing.
     pub(super) fn missing(&self, field: &str) {
         self.place.child(field, self.place.line, self.place.node).error("missing");
     }
 
-    /// A string, empty where it is not set.
+    /// Returns a string, or an empty one if the field is not set.
     pub(super) fn string(&self, field: &'static str) -> String {
         self.get(field).and_then(|place| place.string()).unwrap_or_default()
     }
 
-    /// A string that must be set and not be empty.
+    /// Returns a string, or reports that it is missing or empty.
     pub(super) fn required_string(&self, field: &'static str) -> Option<String> {
         let place = self.required(field)?;
         let text = place.string()?;
@@ -89,17 +89,17 @@ impl<'a> Message<'a> {
         Some(text)
     }
 
-    /// A string, `None` where it is empty or not set.
+    /// Returns a string, or `None` if it is empty or not set.
     pub(super) fn optional_string(&self, field: &'static str) -> Option<String> {
         Some(self.string(field)).filter(|text| !text.is_empty())
     }
 
-    /// False where it is not set.
+    /// Returns a bool, or false if the field is not set.
     pub(super) fn bool(&self, field: &'static str) -> bool {
         self.get(field).and_then(|place| place.bool()).unwrap_or_default()
     }
 
-    /// A `BoolValue`; None where it is not set.
+    /// Returns a `BoolValue`, or `None` if the field is not set.
     pub(super) fn optional_bool(&self, field: &'static str) -> Option<bool> {
         self.get(field).and_then(|place| place.bool())
     }
@@ -112,7 +112,7 @@ impl<'a> Message<'a> {
         self.get(field).and_then(|place| place.duration())
     }
 
-    /// The first choice where it is not set.
+    /// Returns the number of an enum value, or 0 if the field is not set.
     pub(super) fn choice(&self, field: &'static str, names: &[&str]) -> usize {
         self.get(field).and_then(|place| place.choice(names)).unwrap_or_default()
     }
@@ -121,7 +121,7 @@ impl<'a> Message<'a> {
         self.get(field).and_then(|place| place.message(name))
     }
 
-    /// The items of a list, none where it is not set.
+    /// Returns the items of a list, or none if the field is not set.
     pub(super) fn items(&self, field: &'static str) -> Vec<Place<'a>> {
         self.get(field).map(|place| place.items()).unwrap_or_default()
     }
@@ -134,12 +134,12 @@ impl<'a> Message<'a> {
         self.items(field).iter().filter_map(Place::string).collect()
     }
 
-    /// The entries of a map, none where it is not set.
+    /// Returns the entries of a map, or none if the field is not set.
     pub(super) fn entries(&self, field: &'static str) -> Vec<(&'a str, Place<'a>)> {
         self.get(field).map(|place| place.entries()).unwrap_or_default()
     }
 
-    /// The one field of a `oneof` that is set.
+    /// Returns the field of a `oneof` that is set.
     pub(super) fn one_of(&self, names: &[&'static str]) -> Option<(&'static str, Place<'a>)> {
         let mut set = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
         let first = set.next()?;
@@ -149,7 +149,7 @@ impl<'a> Message<'a> {
         Some(first)
     }
 
-    /// The one field of a `oneof`, which must be set.
+    /// Returns the field of a `oneof` that is set, or reports that none is.
     pub(super) fn required_one_of(&self, names: &[&'static str]) -> Option<(&'static str, Place<'a>)> {
         let found = self.one_of(names);
         if found.is_none() {
@@ -158,7 +158,7 @@ impl<'a> Message<'a> {
         found
     }
 
-    /// Marks fields that need no reading: what they change does not matter here.
+    /// Marks fields as read. The shim does not need them.
     pub(super) fn done_but(self, harmless: &[&'static str]) {
         for field in harmless {
             let camel = lower_camel(field);
@@ -185,13 +185,13 @@ impl<'a> Message<'a> {
             if !node.is_default() && !is_none(node) {
                 let opens = OPENS.contains(&(self.name, field));
                 let prefix = if opens { MORE_OPEN } else { "" };
-                place.warn(format!("{prefix}Envoy does this, the shim does not: ignored"));
+                place.warn(format!("{prefix}Envoy supports this, the shim does not: ignored"));
             }
         }
     }
 }
 
-/// What many enums have by default.
+/// The name of the first value of many enums.
 fn is_none(node: &Node) -> bool {
     matches!(&node.value, super::node::Value::String(name) if name == "NONE")
 }

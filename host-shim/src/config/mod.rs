@@ -1,10 +1,10 @@
-//! Envoy's configuration: text to a tree with lines, to the [`model`].
+//! Reads Envoy's configuration: from text to a tree with lines, and from the tree to the [`model`].
 //!
 //! ```text
 //! text ─ yaml, json ─▶ Node ─ reader (by place, message, any) ─▶ Bootstrap
 //! ```
-//! What Envoy refuses is an error, and all errors are collected. What Envoy does and the shim does not is a warning
-//! that says what the shim does instead.
+//! What Envoy refuses is an error, and the reader collects all errors. What Envoy supports and the shim does not is a
+//! warning that says what the shim does instead.
 
 mod any;
 pub(crate) mod defaults;
@@ -29,21 +29,22 @@ pub(crate) use report::hint;
 pub use report::{Errors, Problem};
 pub use wire::{to_json, to_struct};
 
-/// A configuration that can be run.
+/// A valid configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What to run.
+    /// The configuration itself.
     pub bootstrap: model::Bootstrap,
-    /// What Envoy would do and the shim does not, and what is odd.
+    /// What Envoy supports and the shim does not, and what is unusual.
     pub warnings: Vec<Problem>,
     /// The whole configuration as JSON, without private keys.
     pub dump: serde_json::Value,
 }
 
-/// Reads a file: YAML if its name ends in `.yaml` or `.yml`, as for Envoy, or else JSON.
+/// Reads a file. Like Envoy, it reads YAML if the name ends in `.yaml` or `.yml`, and otherwise JSON.
 ///
 /// # Errors
-/// All of them. Files that the configuration names (certificates, bodies) are read too; wasm modules are not.
+/// All errors of the file. The function also reads files that the configuration names (certificates, bodies), but not
+/// wasm modules.
 pub fn read(path: &Path) -> Result<Loaded, Errors> {
     let name = path.display().to_string();
     let ends_in = |endings: &[&str]| {
@@ -61,10 +62,10 @@ pub fn read(path: &Path) -> Result<Loaded, Errors> {
     }
 }
 
-/// Reads a text. `name` is what errors call it.
+/// Reads a text. Errors call it `name`.
 ///
 /// # Errors
-/// All of them.
+/// All errors of the text.
 pub fn parse(text: &str, name: &str, json: bool) -> Result<Loaded, Errors> {
     let report = report::Report::new(name);
     let parsed = match if json { json::parse(text) } else { yaml::parse(text) } {
@@ -84,7 +85,7 @@ pub fn parse(text: &str, name: &str, json: bool) -> Result<Loaded, Errors> {
     Ok(Loaded { bootstrap, warnings, dump })
 }
 
-/// Envoy does not show private keys either.
+/// Removes private keys from a dump, as Envoy does.
 fn redact(json: &mut serde_json::Value) {
     match json {
         serde_json::Value::Object(map) => {
@@ -100,19 +101,19 @@ fn redact(json: &mut serde_json::Value) {
     }
 }
 
-/// What Envoy's reader takes a YAML text for.
+/// Converts YAML to JSON as Envoy's reader does.
 ///
 /// # Errors
-/// When it is no YAML.
+/// The text is not YAML.
 pub fn yaml_to_json(text: &str) -> Result<serde_json::Value, Errors> {
     let fault = |(line, message)| Errors(vec![Problem { file: "YAML".into(), line, path: String::new(), message }]);
     node_of_yaml(text).map(|node| to_json(&node)).map_err(fault)
 }
 
-/// A YAML text as a tree with lines.
+/// Parses YAML to a tree with lines.
 ///
 /// # Errors
-/// The line and what is wrong there.
+/// The text is not YAML. The error has the line and the message.
 pub(crate) fn node_of_yaml(text: &str) -> Result<node::Node, (usize, String)> {
     yaml::parse(text).map(|parsed| parsed.root).map_err(|fault| (fault.line, fault.message))
 }

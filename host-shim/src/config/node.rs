@@ -1,45 +1,45 @@
-//! The tree of a configuration file, each part with its line.
+//! The tree of a configuration file. Each node has its line.
 
 use std::collections::HashSet;
 
-/// A part of the tree.
+/// A node of the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// The line on which it begins; the first is 1.
+    /// The line on which it begins. The first line is 1.
     pub line: usize,
-    /// What it is.
+    /// The value.
     pub value: Value,
-    /// It is a `|` scalar: the first line of its text is the one after `line`, and so on.
+    /// Whether it is a `|` scalar. The first line of its text is then the line after `line`.
     pub is_literal: bool,
-    /// The text of a YAML scalar that is not quoted.
+    /// The source text of a YAML scalar without quotes.
     pub plain: Option<String>,
 }
 
-/// What a node is, as Envoy's YAML reader understands it.
+/// A value as Envoy's YAML reader understands it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Nothing, `~` or `null`.
+    /// An empty value, `~` or `null`.
     Null,
-    /// `true`, and in YAML also `yes`, `on`, `y` and the like.
+    /// `true` or `false`, and in YAML also `yes`, `on`, `y` and similar words.
     Bool(bool),
-    /// A whole number. From JSON only those that fit into 32 bits.
+    /// An integer. From JSON, only an integer that fits in 32 bits.
     Int(i64),
-    /// Any other number of a JSON file. YAML's are strings, in Envoy too.
+    /// Any other number in a JSON file. In YAML such a number is a string, as in Envoy.
     Float(f64),
     /// A string.
     String(String),
     /// A list.
     List(Vec<Node>),
-    /// A map in the file's order, each key once.
+    /// A map in the order of the file. Each key is unique.
     Map(Vec<(Key, Node)>),
 }
 
 /// A key of a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// As it is written.
+    /// The key as it is in the file.
     pub name: String,
-    /// The line on which it stands.
+    /// The line of the key.
     pub line: usize,
 }
 
@@ -48,29 +48,29 @@ impl Node {
         Node { line, value, is_literal: false, plain: None }
     }
 
-    /// The entry of a map.
+    /// Returns an entry of a map.
     pub fn entry(&self, name: &str) -> Option<(&Key, &Node)> {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|(key, _)| key.name == name).map(|(key, node)| (key, node))
     }
 
-    /// The item of a list.
+    /// Returns an item of a list.
     pub fn item(&self, index: usize) -> Option<&Node> {
         let Value::List(items) = &self.value else { return None };
         items.get(index)
     }
 
-    /// The node at a path such as `apis[0].auth`, if there is one.
+    /// Returns the node at a path such as `apis[0].auth`, if it exists.
     pub fn find(&self, path: &str) -> Option<&Node> {
         super::locate::find(self, path)
     }
 
-    /// What a module wrote about its configuration, found in this tree: see [`super::Located`].
+    /// Finds the node that a module's message about its configuration refers to. See [`super::Located`].
     pub fn locate(&self, text: &str) -> Option<super::Located> {
         super::locate::locate(self, text)
     }
 
-    /// For error messages.
+    /// Describes the type of the value for error messages.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
@@ -82,7 +82,7 @@ impl Node {
         }
     }
 
-    /// Null, or what protobuf has by default: setting a field to it changes nothing.
+    /// Whether the value is null or the default of protobuf. Such a value changes nothing.
     pub(super) fn is_default(&self) -> bool {
         match &self.value {
             Value::Null | Value::Bool(false) | Value::Int(0) => true,
@@ -93,8 +93,9 @@ impl Node {
     }
 }
 
-/// Adds an entry to a map. A key that is there already loses its old value, as in Envoy; its old line is returned.
-/// `names` are those of the map so far: among a hundred thousand keys, a search for each would take minutes.
+/// Adds an entry to a map. As in Envoy, a new value replaces the old value of the same key. The function then returns
+/// the old line. `names` has the keys of the map so far: in a map with a hundred thousand keys, a linear search for
+/// each key would take minutes.
 pub(super) fn insert(
     entries: &mut Vec<(Key, Node)>,
     names: &mut HashSet<String>,

@@ -1,4 +1,4 @@
-//! A value where protobuf's JSON mapping says what it may be.
+//! Reads a value by the rules of protobuf's JSON mapping.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::message::Message;
 use super::node::{Node, Value};
 use super::report::{Report, hint, member};
 
-/// A node with its path. Every reader of a value reports what is wrong with it and returns `None`.
+/// A node with its path. Every method that reads a value reports an error and returns `None` if the value is not valid.
 #[derive(Clone)]
 pub(super) struct Place<'a> {
     pub(super) node: &'a Node,
-    /// The line of its key, where it is an entry of a map.
+    /// The line of its key if it is an entry of a map, or its own line.
     pub(super) line: usize,
     pub(super) path: String,
     pub(super) report: &'a Report,
@@ -27,17 +27,17 @@ impl<'a> Place<'a> {
         self.report.warn(self.line, &self.path, message);
     }
 
-    /// Where it stands, for what is found later.
+    /// Returns its path and line, for errors that are found later.
     pub(super) fn at(&self) -> Located {
         Located { path: self.path.clone(), line: self.line }
     }
 
-    /// An entry of this map under its own name.
+    /// Returns the place of an entry of this map.
     pub(super) fn child(&self, name: &str, line: usize, node: &'a Node) -> Place<'a> {
         Place { node, line, path: member(&self.path, name), report: self.report }
     }
 
-    /// A message; null is one without fields.
+    /// Reads a message. Null is a message without fields.
     pub(super) fn message(&self, name: &'static str) -> Option<Message<'a>> {
         match &self.node.value {
             Value::Map(entries) => Some(Message::new(self.clone(), name, entries)),
@@ -46,12 +46,12 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// A `google.protobuf.Any`.
+    /// Reads a `google.protobuf.Any`.
     pub(super) fn any(&self) -> Option<Any<'a>> {
         Any::read(self)
     }
 
-    /// The items of a list. Anything else is a list of one, as protobuf has it.
+    /// Reads the items of a list. Like in protobuf, any other value is a list with one item.
     pub(super) fn items(&self) -> Vec<Place<'a>> {
         let Value::List(items) = &self.node.value else { return vec![self.clone()] };
         let places = (0_usize..).zip(items).map(|(index, node)| {
@@ -61,7 +61,7 @@ impl<'a> Place<'a> {
         places.collect()
     }
 
-    /// The entries of a `map<string, …>`.
+    /// Reads the entries of a `map<string, …>`.
     pub(super) fn entries(&self) -> Vec<(&'a str, Place<'a>)> {
         match &self.node.value {
             Value::Map(entries) => {
@@ -80,7 +80,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// `true`, `false`, and both as strings.
+    /// Reads `true` or `false`, also as a string.
     pub(super) fn bool(&self) -> Option<bool> {
         match &self.node.value {
             Value::Bool(value) => Some(*value),
@@ -91,7 +91,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// A whole number, also written as a string (`"10"`) or with a fraction that is none (`1e3`).
+    /// Reads an integer, also as a string (`"10"`) or as a float without a fraction (`1e3`).
     pub(super) fn u32(&self) -> Option<u32> {
         let number = match &self.node.value {
             Value::Int(integer) => u32::try_from(*integer).ok(),
@@ -109,12 +109,12 @@ impl<'a> Place<'a> {
     pub(super) fn port(&self) -> Option<u16> {
         let port = u16::try_from(self.u32()?).ok();
         if port.is_none() {
-            self.error(format!("{} is not a port: the last is {}", self.shown(), u16::MAX));
+            self.error(format!("{} is not a port: the maximum is {}", self.shown(), u16::MAX));
         }
         port
     }
 
-    /// Seconds with an `s`: `0.25s`.
+    /// Reads a duration in seconds with an `s`, such as `0.25s`.
     pub(super) fn duration(&self) -> Option<Duration> {
         let Value::String(text) = &self.node.value else {
             return match self.node.value {
@@ -133,7 +133,7 @@ impl<'a> Place<'a> {
         duration
     }
 
-    /// An enum by its name in any case, or by its number, which is the index into `names`.
+    /// Reads an enum value by its name in upper or lower case, or by its number. The number is the index in `names`.
     pub(super) fn choice(&self, names: &[&str]) -> Option<usize> {
         let index = match &self.node.value {
             Value::Int(number) => usize::try_from(*number).ok().filter(|index| *index < names.len()),
@@ -142,7 +142,7 @@ impl<'a> Place<'a> {
                 let number = text.parse().ok().filter(|index| *index < names.len());
                 names.iter().position(|name| name.eq_ignore_ascii_case(text)).or(number)
             }
-            _ => return self.expected("the name of a choice"),
+            _ => return self.expected("the name of an enum value"),
         };
         if index.is_none() {
             let near = hint(&self.shown(), names.iter().copied());
@@ -152,7 +152,7 @@ impl<'a> Place<'a> {
         index
     }
 
-    /// Base64, with the alphabet of URLs too, padded or not.
+    /// Reads Base64 in the standard or the URL alphabet, with or without padding.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         use base64::Engine as _;
         use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -162,14 +162,16 @@ impl<'a> Place<'a> {
             .with_decode_allow_trailing_bits(true);
         let decoded = GeneralPurpose::new(&base64::alphabet::STANDARD, config).decode(text);
         if decoded.is_err() {
-            self.error("not Base64, which bytes are written in");
+            self.error("not Base64");
         }
         decoded.ok()
     }
 
     pub(super) fn expected<T>(&self, expected: &str) -> Option<T> {
         let advice = match self.node.value {
-            Value::Bool(_) if expected == "a string" => "; YAML reads unquoted y, n, yes, no, on and off so: quote it",
+            Value::Bool(_) if expected == "a string" => {
+                "; YAML reads y, n, yes, no, on and off as true or false: quote it"
+            }
             Value::Int(_) if expected == "a string" => "; quote it",
             _ => "",
         };
@@ -187,7 +189,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A float that is a whole number prints as one.
+/// A float without a fraction is printed like an integer.
 fn whole(float: f64) -> Option<u32> {
     float.to_string().parse().ok()
 }

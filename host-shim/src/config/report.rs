@@ -1,4 +1,4 @@
-//! What is wrong with a configuration or odd about it, and where.
+//! The errors and warnings of a configuration, with their places.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 pub struct Problem {
     /// The name of the file.
     pub file: Arc<str>,
-    /// The line; 0 where the file could not be read at all.
+    /// The line. It is 0 if the file could not be read.
     pub line: usize,
-    /// `static_resources.listeners[0].address`; empty for the whole.
+    /// A path such as `static_resources.listeners[0].address`. It is empty for the whole file.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// The message, with advice.
     pub message: String,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why a configuration is refused: all reasons, in the order of their lines.
+/// All errors of a configuration, in the order of their lines.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", self.lines())]
 pub struct Errors(pub Vec<Problem>);
@@ -60,7 +60,7 @@ impl Report {
         self.warnings.borrow_mut().push(self.problem(line, path, message.into()));
     }
 
-    /// `value` and the warnings, or the errors.
+    /// Returns `value` and the warnings, or the errors if there are any.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Problem>), Errors> {
         let sorted = |list: RefCell<Vec<Problem>>| {
             let mut list = list.into_inner();
@@ -79,7 +79,7 @@ impl Report {
     }
 }
 
-/// `path.name`, or `path["na.me"]` where the name is no plain word.
+/// Returns `path.name`, or `path["na.me"]` if the name has special characters.
 pub(super) fn member(path: &str, name: &str) -> String {
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     match (path, is_plain) {
@@ -89,7 +89,7 @@ pub(super) fn member(path: &str, name: &str) -> String {
     }
 }
 
-/// ` (did you mean "x"?)` for the nearest of `known`, if one is near.
+/// Returns ` (did you mean "x"?)` for the most similar name in `known`, or an empty text if none is similar.
 pub(crate) fn hint<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min();

@@ -1,8 +1,8 @@
-//! What an unquoted YAML scalar is to Envoy's reader, yaml-cpp.
+//! The types of YAML scalars without quotes in Envoy's reader, yaml-cpp.
 
 use super::node::Value;
 
-/// Resolves the text of an unquoted scalar. Numbers with a fraction are strings: protobuf reads them as it needs.
+/// Resolves the text of a scalar without quotes. A number with a fraction stays a string, which protobuf parses later.
 pub(super) fn resolve(text: &str) -> Value {
     if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
         return Value::Null;
@@ -29,7 +29,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// The base follows from the beginning, as in C: `0x` is hexadecimal, any other `0` is octal.
+/// Like in C, the prefix decides the base: `0x` is hexadecimal, any other `0` is octal.
 fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = match text.split_at_checked(1) {
         Some(("-", digits)) => ("-", digits),

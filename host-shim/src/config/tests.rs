@@ -9,7 +9,7 @@ mod refused;
 mod tree;
 mod wire;
 
-/// A configuration that Envoy runs, with parts that tests replace.
+/// A configuration that Envoy accepts, with parts that tests replace.
 const BASE: &str = r#"
 static_resources:
   listeners:
@@ -52,7 +52,7 @@ static_resources:
 
 const MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
 
-/// The base with one part replaced.
+/// Returns the base with one part replaced.
 fn with(old: &str, new: &str) -> String {
     assert_eq!(BASE.matches(old).count(), 1, "{old}");
     BASE.replace(old, new)
@@ -62,7 +62,7 @@ fn load(text: &str) -> Loaded {
     parse(text, "envoy.yaml", false).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// Errors and warnings without the file's name and with a short name for the connection manager's path.
+/// Formats errors and warnings without the name of the file, and with `HCM` for the path of the connection manager.
 fn shown(problems: &[Problem]) -> Vec<String> {
     let short = |problem: &Problem| problem.to_string().replace("envoy.yaml:", "").replace(MANAGER, "HCM");
     problems.iter().map(short).collect()

@@ -1,4 +1,4 @@
-//! TLS: to upstreams as a cluster says, and for a listener's clients.
+//! TLS settings for connections to clusters and for listeners.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// What a cluster's connections use.
+/// Makes the TLS settings for connections to a cluster.
 ///
 /// # Errors
-/// When the trusted certificates cannot be read.
+/// The trusted certificates cannot be read.
 pub(crate) fn client(tls: &UpstreamTls, is_http2: bool) -> Result<Arc<ClientConfig>> {
     let verifier: Arc<dyn ServerCertVerifier> = match &tls.roots {
         TrustedRoots::Anyone => Arc::new(Verifier { chain: None, checks_name: false }),
@@ -42,7 +42,7 @@ pub(crate) fn client(tls: &UpstreamTls, is_http2: bool) -> Result<Arc<ClientConf
     Ok(Arc::new(config))
 }
 
-/// The system's certificates, or Mozilla's where the system has none.
+/// Returns the root certificates of the system, or Mozilla's if the system has none.
 fn system_roots() -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -54,13 +54,13 @@ fn system_roots() -> Result<RootCertStore> {
 
 fn chain_verifier(roots: RootCertStore, tls: &UpstreamTls) -> Result<Arc<dyn ServerCertVerifier>> {
     if roots.is_empty() {
-        bail!("trusted_ca holds no certificate");
+        bail!("trusted_ca contains no certificate");
     }
     let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
     Ok(Arc::new(Verifier { chain: Some(chain), checks_name: tls.auto_san_validation }))
 }
 
-/// Envoy checks a certificate's name only where it is told to, and its chain only against given roots.
+/// Checks certificates like Envoy: the name only if the configuration says so, and the chain only if it gives roots.
 #[derive(Debug)]
 struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
@@ -110,10 +110,10 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What a listener's connections use.
+/// Makes the TLS settings of a listener.
 ///
 /// # Errors
-/// When certificate and key cannot be read, or do not go together.
+/// The certificate or the key cannot be read, or the key does not belong to the certificate.
 pub(crate) fn server(tls: &DownstreamTls) -> Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_slice_iter(&tls.certificate_chain)
         .collect::<Result<Vec<_>, _>>()

@@ -1,4 +1,4 @@
-//! Values as a module gets them: serialized, and as JSON.
+//! Converts values to protobuf bytes and to JSON, as a module gets them.
 
 use prost::Message as _;
 use prost_types::value::Kind;
@@ -8,8 +8,8 @@ use super::node::{Node, Value};
 use super::place::Place;
 use super::report::hint;
 
-/// A `google.protobuf.Struct`, as Envoy makes it: YAML's numbers with a fraction, and those that 32 bits do not hold,
-/// are strings. `None` if the node is not a map.
+/// Makes a `google.protobuf.Struct` like Envoy. A YAML number is a string if it has a fraction or does not fit in 32
+/// bits. Returns `None` if the node is not a map.
 pub fn to_struct(node: &Node) -> Option<prost_types::Struct> {
     match kind(node) {
         Kind::StructValue(fields) => Some(fields),
@@ -18,7 +18,7 @@ pub fn to_struct(node: &Node) -> Option<prost_types::Struct> {
     }
 }
 
-/// The same as JSON.
+/// Like [`to_struct`], but as JSON.
 pub fn to_json(node: &Node) -> serde_json::Value {
     use serde_json::Value as Json;
     match &node.value {
@@ -35,8 +35,8 @@ pub fn to_json(node: &Node) -> serde_json::Value {
     }
 }
 
-/// What a module gets of an `Any`: the value of a string or of bytes, any other message serialized. With it comes the
-/// node that the value was made of.
+/// Returns the bytes of an `Any` for a module: the value of a string or of bytes, and any other message serialized.
+/// Also returns the node of the value.
 pub(super) fn configuration(place: &Place<'_>) -> Option<(Vec<u8>, Option<Node>)> {
     let any = place.any()?;
     let source = Some(any.body.node.clone()).filter(|node| node.value != Value::Null);
@@ -85,7 +85,7 @@ fn unnamed(any: &Any<'_>) -> Option<Vec<u8>> {
     });
     let type_url = message.string("type_url");
     message.done();
-    // The numbers and wire types of a typed struct's fields are those of an Any.
+    // A typed struct has the same field numbers and wire types as an Any.
     Some(prost_types::Any { type_url, value: fields.unwrap_or_default().encode_to_vec() }.encode_to_vec())
 }
 

@@ -1,4 +1,4 @@
-//! YAML to a tree.
+//! Parses YAML to a tree.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,21 +7,21 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use super::node::{Key, Node, Value, insert};
 use super::scalar::resolve;
 
-/// Protobuf's JSON reader, through which Envoy sends its YAML, goes no deeper.
+/// The maximum depth. Envoy reads its YAML with protobuf's JSON reader, which has this limit.
 pub(super) const MAX_DEPTH: usize = 100;
 
-/// What is written out is bounded by the file's size. A few aliases of aliases could still fill the memory: all
-/// copies together may be so many values, enough for a hundred thousand keys that two filters share.
+/// The maximum number of values that aliases may copy. Without a limit, a few aliases of aliases could fill the memory.
+/// This is enough for a hundred thousand keys that two filters share.
 const MAX_COPIES: usize = 5_000_000;
 
-/// A tree, and what is odd about it: line and message.
+/// A tree, with notices about unusual parts: line and message.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) root: Node,
     pub(super) notices: Vec<(usize, String)>,
 }
 
-/// Why there is no tree.
+/// A syntax error.
 #[derive(Debug)]
 pub(super) struct SyntaxFault {
     pub(super) line: usize,
@@ -35,27 +35,25 @@ impl From<ScanError> for SyntaxFault {
     }
 }
 
-/// The usual mistakes, by a part of what the parser says of them. The line is not shown: it can have a secret.
+/// Plain messages for common mistakes, by a part of the parser's message. They do not contain the line, which can
+/// contain a secret.
 const MISTAKES: [(&str, &str); 16] = [
-    ("tab", "tabs do not indent in YAML: use blanks"),
-    ("mapping values", "this colon fits nothing: put a text that has one into quotes, or mend the line's indentation"),
-    (
-        "placement of ':'",
-        "this colon fits nothing: put a text that has one into quotes, or mend the line's indentation",
-    ),
-    ("simple key", "a colon is missing behind the name on this line"),
-    ("block sequence entries", "a list cannot begin here: its items stand on lines of their own"),
-    ("'-' indicator", "the line is not indented as the list's other items"),
-    ("expected key", "the line is not indented as the lines before it"),
-    ("indent", "the line is not indented as the lines before it"),
+    ("tab", "YAML allows no tabs in indentation: use spaces"),
+    ("mapping values", "unexpected colon: put a string that contains one in quotes, or correct the indentation"),
+    ("placement of ':'", "unexpected colon: put a string that contains one in quotes, or correct the indentation"),
+    ("simple key", "a colon is missing after the name on this line"),
+    ("block sequence entries", "a list cannot begin here: begin each item on a new line"),
+    ("'-' indicator", "this line is not indented like the other items of the list"),
+    ("expected key", "this line is not indented like the lines before it"),
+    ("indent", "this line is not indented like the lines before it"),
     ("flow mapping", "a comma or } is missing"),
     ("flow sequence", "a comma or ] is missing"),
     ("end of stream", "a quote is not closed"),
-    ("unknown escape", "this escape is unknown: in double quotes, a backslash is written twice"),
-    ("unknown anchor", "no value before this has an anchor of that name"),
+    ("unknown escape", "unknown escape: in double quotes, write a backslash twice"),
+    ("unknown anchor", "no value before this one has an anchor with that name"),
     ("trailing content", "something follows the closing quote"),
-    ("node content", "a value is missing, or a text that begins with such a sign must be in quotes"),
-    ("unexpected character", "a text that begins with this sign must be in quotes"),
+    ("node content", "a value is missing, or a string that begins with this character must be in quotes"),
+    ("unexpected character", "a string that begins with this character must be in quotes"),
 ];
 
 fn mistake(said: &str) -> &str {
@@ -81,11 +79,11 @@ struct Builder {
     anchors: HashMap<usize, Piece>,
     notices: Vec<(usize, String)>,
     documents: usize,
-    /// Values that stand in the tree, or among the anchors, a second time.
+    /// The number of values that were copied into the tree or to an anchor.
     copies: usize,
 }
 
-/// A list or a map that has not ended.
+/// A list or a map whose end has not been read.
 struct Open {
     anchor: usize,
     piece: Piece,
@@ -99,7 +97,7 @@ struct PendingKey {
     is_ignored: bool,
 }
 
-/// A node, how many it consists of and how deep they go.
+/// A node, with the number of nodes in it and their depth.
 #[derive(Clone)]
 struct Piece {
     node: Node,
@@ -121,7 +119,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => return self.scalar(&text, style, anchor, tag.as_deref(), line),
             Event::Alias(anchor) => {
                 let Some(piece) = self.anchors.get(&anchor) else {
-                    let message = "an alias of what it is itself a part of".to_owned();
+                    let message = "an alias of a value that contains the alias".to_owned();
                     return Err(SyntaxFault { line, message });
                 };
                 let (size, height) = (piece.size, piece.height);
@@ -154,7 +152,7 @@ impl Builder {
         if is_key {
             return self.key(text, style, anchor, tag, line);
         }
-        // yaml-cpp forgets that a scalar was quoted where it has a tag.
+        // yaml-cpp ignores the quotes of a scalar that has a tag.
         let is_string = match tag {
             None => style != ScalarStyle::Plain,
             Some(tag) => is_tag(tag, ""),
@@ -179,7 +177,7 @@ impl Builder {
         line: usize,
     ) -> Result<(), SyntaxFault> {
         if text == "<<" && style == ScalarStyle::Plain {
-            self.notices.push((line, "Envoy does not merge: \"<<\" is a key like any other".to_owned()));
+            self.notices.push((line, "Envoy does not merge maps: \"<<\" is an ordinary key".to_owned()));
         }
         let is_null = style == ScalarStyle::Plain && resolve(text) == Value::Null;
         let name = if is_null { "null" } else { text };
@@ -205,12 +203,15 @@ impl Builder {
 
     fn check_depth(&self, line: usize, height: usize) -> Result<(), SyntaxFault> {
         if self.open.len().saturating_add(height) > MAX_DEPTH {
-            return Err(SyntaxFault { line, message: format!("nested deeper than {MAX_DEPTH}, Envoy's limit") });
+            return Err(SyntaxFault {
+                line,
+                message: format!("nested more than {MAX_DEPTH} levels deep, which is Envoy's limit"),
+            });
         }
         Ok(())
     }
 
-    /// Puts a finished node into what is open.
+    /// Adds a complete node to the innermost open list or map.
     fn add(&mut self, piece: Piece, anchor: usize) -> Result<(), SyntaxFault> {
         if anchor > 0 {
             self.copies = count_copies(self.copies, piece.size, piece.node.line)?;
@@ -234,7 +235,7 @@ impl Builder {
             (Value::Map(entries), Some(PendingKey { key, is_ignored: false })) => {
                 let (name, line) = (key.name.clone(), key.line);
                 if let Some(first) = insert(entries, &mut open.names, key, piece.node) {
-                    let message = format!("{name:?} stands on line {first} too: Envoy takes the last");
+                    let message = format!("{name:?} is also on line {first}: Envoy uses the last one");
                     self.notices.push((line, message));
                 }
             }
@@ -254,13 +255,13 @@ impl Open {
 fn count_copies(before: usize, more: usize, line: usize) -> Result<usize, SyntaxFault> {
     let copies = before.saturating_add(more);
     if copies > MAX_COPIES {
-        let message = format!("more than {MAX_COPIES} values are copies, aliases counted as often as used");
+        let message = format!("more than {MAX_COPIES} values are copies made by aliases");
         return Err(SyntaxFault { line, message });
     }
     Ok(copies)
 }
 
-/// The line of the `|` or `>` before a text: the parser says where the first line is that is not empty.
+/// Finds the line of the `|` or `>` before a text. The parser only returns the first line that is not empty.
 fn header_line(text: &str, first: usize) -> usize {
     match text.find(|c| c != '\n') {
         Some(empty_lines) => first.saturating_sub(empty_lines).saturating_sub(1),
@@ -268,7 +269,7 @@ fn header_line(text: &str, first: usize) -> usize {
     }
 }
 
-/// The tag `!suffix`.
+/// Whether the tag is `!suffix`.
 fn is_tag(tag: &Tag, suffix: &str) -> bool {
     format!("{}{}", tag.handle, tag.suffix) == format!("!{suffix}")
 }

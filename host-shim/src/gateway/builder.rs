@@ -1,4 +1,4 @@
-//! What a gateway is made of, and how it starts.
+//! The builder of a simulated gateway.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -19,7 +19,7 @@ use crate::state::quirks::Quirk;
 use crate::state::{Host, Limits};
 use crate::worker::{Modules, Program};
 
-/// How a gateway starts.
+/// The settings with which a gateway starts.
 pub struct Builder {
     modules: Modules,
     bootstrap: model::Bootstrap,
@@ -43,7 +43,7 @@ impl Builder {
         }
     }
 
-    /// The plugin's configuration, as the module gets it.
+    /// Sets the plugin's configuration, as the module gets it.
     #[must_use]
     pub fn config(mut self, configuration: impl Into<Vec<u8>>) -> Self {
         let configuration = configuration.into();
@@ -51,7 +51,7 @@ impl Builder {
         self
     }
 
-    /// The VM's configuration, as the module gets it.
+    /// Sets the VM's configuration, as the module gets it.
     #[must_use]
     pub fn vm_config(mut self, configuration: impl Into<Vec<u8>>) -> Self {
         let configuration = configuration.into();
@@ -59,7 +59,7 @@ impl Builder {
         self
     }
 
-    /// Changes each plugin's settings: name, root id, failure policy and so on.
+    /// Changes the settings of each plugin, such as the name, the root id or the failure policy.
     #[must_use]
     pub fn plugin(mut self, edit: impl Fn(&mut model::Plugin)) -> Self {
         self.edit_plugins(edit);
@@ -72,80 +72,81 @@ impl Builder {
         }
     }
 
-    /// An Envoy configuration, instead of one listener with one filter. The module given replaces those it names.
+    /// Sets an Envoy configuration, instead of one listener with one filter. The gateway's module replaces its modules.
     #[must_use]
     pub fn bootstrap(mut self, bootstrap: model::Bootstrap) -> Self {
         self.bootstrap = bootstrap;
         self
     }
 
-    /// Where the modules come from that the configuration names.
+    /// Sets the source of the modules that the configuration names.
     #[must_use]
     pub fn modules(mut self, modules: Modules) -> Self {
         self.modules = modules;
         self
     }
 
-    /// The Envoy configuration as it is so far: what [`Gateway::update`] can be given, changed.
+    /// Returns the current Envoy configuration. It can be changed and passed to [`Gateway::update`].
     pub fn get_bootstrap(&self) -> &model::Bootstrap {
         &self.bootstrap
     }
 
-    /// The same from a file.
+    /// Sets an Envoy configuration from a file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The configuration is not valid.
     pub fn envoy(self, path: impl AsRef<Path>) -> Result<Self> {
         let loaded = config::read(path.as_ref()).map_err(|errors| anyhow!("{errors}"))?;
         Ok(self.bootstrap(loaded.bootstrap))
     }
 
-    /// The number of workers, each with a VM, beside the main thread's VM.
+    /// Sets the number of workers. Each has a VM, in addition to the VM of the main thread.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self
     }
 
-    /// How long a callback may take; 10 s unless given.
+    /// Sets the maximum time of a callback. The default is 10 s.
     #[must_use]
     pub fn callback_limit(mut self, limit: Duration) -> Self {
         self.limits.callback = Some(limit);
         self
     }
 
-    /// The most memory that a guest can have, in bytes.
+    /// Sets the memory limit of each guest in bytes.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.limits.memory = bytes;
         self
     }
 
-    /// The lowest level that is logged; info unless given.
+    /// Sets the lowest level that is logged. The default is info.
     #[must_use]
     pub fn log_level(mut self, level: LogLevel) -> Self {
         self.log_level = level;
         self
     }
 
-    /// Answers what is sent to a cluster, or to an authority (`host:port`) by any cluster. `*` is for all others.
+    /// Sets the handler of requests to a cluster, or to an authority (`host:port`) through any cluster. `*` is for all
+    /// other requests.
     #[must_use]
     pub fn upstream(mut self, name: &str, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         self.upstreams.push((name.to_owned(), Arc::new(handler)));
         self
     }
 
-    /// Makes it differ from Envoy, as other hosts do.
+    /// Makes the gateway differ from Envoy, as other hosts do.
     #[must_use]
     pub fn quirk(mut self, quirk: Quirk) -> Self {
         self.quirks.push(quirk);
         self
     }
 
-    /// Starts canary, main thread and workers.
+    /// Starts the canary, the main thread and the workers.
     ///
     /// # Errors
-    /// When the module does not load, or refuses its configuration; the text has what it logged.
+    /// The module does not load, or refuses its configuration. The error contains the module's log.
     pub fn start(self) -> Result<Gateway> {
         let host = Host::new(Clock::manual(), Logs::kept(self.log_level), self.limits);
         host.quirks.set(self.quirks);

@@ -1,4 +1,4 @@
-//! What happens in a simulated gateway, in one order: events that wait for a thread, and those that wait for a time.
+//! The queue of events of a simulated gateway: events that wait for a thread, and events that wait for a time.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use crate::state::timers::{TimerId, Timers};
 
 pub(super) type Event = Box<dyn FnOnce(&SimThread) + Send>;
 
-/// The events of all threads.
+/// The events of all threads in one order.
 #[derive(Default)]
 pub(super) struct Events(Mutex<Inner>);
 

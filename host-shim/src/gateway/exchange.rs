@@ -1,4 +1,4 @@
-//! One request through a simulated gateway: the client's side, and the upstream's.
+//! One request through a simulated gateway, with the sides of the client and of the upstream.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -28,7 +28,7 @@ impl AnswerSlot {
         self.changed.notify_all();
     }
 
-    /// The response, if it is whole.
+    /// Returns the response if it is complete.
     pub(super) fn get(&self) -> Option<Response> {
         let state = lock(&self.state);
         state.1.then(|| state.0.clone())
@@ -58,7 +58,7 @@ impl SimExchange {
         }
     }
 
-    /// What the connection manager answers before any filter.
+    /// Answers the request without filters, if the connection manager refuses it.
     pub(super) fn answer_at_once(&self, status: u16, location: Option<&[u8]>) {
         let mut headers = Response::new(status).headers;
         if let Some(location) = location {
@@ -68,7 +68,7 @@ impl SimExchange {
         self.answer.edit(|response| response.headers = headers, true);
     }
 
-    /// The upstream has the whole request: it answers, now or later.
+    /// The upstream has the complete request, and answers now or later.
     fn send_upstream(&self) {
         let Some((request, target)) = self.upstream.borrow_mut().take() else { return };
         let reply = self.shared.upstreams.answer(&request, &target.cluster.name);
@@ -95,7 +95,7 @@ impl SimExchange {
     }
 }
 
-/// An upstream's answer, or its failure (None), comes to the stream.
+/// Passes an upstream's answer, or its failure (`None`), to the stream.
 fn deliver(thread: &SimThread, id: u64, response: Option<Response>, timed_out: bool) {
     let Some((stream, exchange)) = thread.streams.borrow().get(&id).cloned() else { return };
     if exchange.is_over.get() {

@@ -5,29 +5,29 @@ use crate::base::Headers;
 /// A request, to the gateway or from it to an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// With the pseudo-headers `:method`, `:path`, `:scheme` and `:authority`.
+    /// The headers, with the pseudo-headers `:method`, `:path`, `:scheme` and `:authority`.
     pub headers: Headers,
-    /// The body, in the pieces in which it comes; an upstream gets one.
+    /// The body in pieces. A client's body arrives in these pieces. An upstream gets one piece.
     pub body: Vec<Vec<u8>>,
-    /// The trailers; may be empty.
+    /// The trailers, which can be empty.
     pub trailers: Headers,
-    /// The cluster that an upstream's request went to; empty for a client's.
+    /// The cluster of an upstream's request. It is empty for a client's request.
     pub cluster: String,
 }
 
 impl Request {
-    /// A request without a body.
+    /// Makes a request without a body.
     pub fn new(method: &str, path: &str) -> Self {
         let pairs = [(":authority", "gateway.test"), (":path", path), (":method", method), (":scheme", "http")];
         Request { headers: pairs.into_iter().collect(), ..Request::default() }
     }
 
-    /// A GET.
+    /// Makes a GET request.
     pub fn get(path: &str) -> Self {
         Request::new("GET", path)
     }
 
-    /// A POST.
+    /// Makes a POST request.
     pub fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
         Request::new("POST", path).body(body)
     }
@@ -50,22 +50,22 @@ impl Request {
         self
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &str {
         self.headers.get_str(":method").unwrap_or_default()
     }
 
-    /// Path and query.
+    /// Returns the path with the query.
     pub fn path(&self) -> &str {
         self.headers.get_str(":path").unwrap_or_default()
     }
 
-    /// The host, with its port if it has one.
+    /// Returns the host, with its port if there is one.
     pub fn authority(&self) -> &str {
         self.headers.get_str(":authority").unwrap_or_default()
     }
 
-    /// The whole body as text.
+    /// Returns the complete body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body.concat()).into_owned()
     }
@@ -74,23 +74,23 @@ impl Request {
 /// A response, from the gateway or from an upstream to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// With `:status`.
+    /// The headers, with `:status`.
     pub headers: Headers,
     /// The body.
     pub body: Vec<u8>,
-    /// The trailers; may be empty.
+    /// The trailers, which can be empty.
     pub trailers: Headers,
-    /// The connection broke before the response was whole.
+    /// Whether the connection broke before the response was complete.
     pub is_reset: bool,
 }
 
 impl Response {
-    /// A response without a body.
+    /// Makes a response without a body.
     pub fn new(status: u16) -> Self {
         Response { headers: [(":status", status.to_string())].into_iter().collect(), ..Response::default() }
     }
 
-    /// 200 with a body.
+    /// Makes a response 200 with a body.
     pub fn ok(body: impl Into<Vec<u8>>) -> Self {
         Response::new(200).body(body)
     }
@@ -109,12 +109,12 @@ impl Response {
         self
     }
 
-    /// The status; 0 where there is none.
+    /// Returns the status, or 0 if there is none.
     pub fn status(&self) -> u16 {
         self.headers.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or_default()
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

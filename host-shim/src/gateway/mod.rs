@@ -1,5 +1,5 @@
-//! A gateway for tests: Envoy's threads and VMs, with a clock that stands, upstreams that are closures, and faults on
-//! demand. Nothing here touches a socket.
+//! A gateway for tests, with Envoy's threads and VMs. Its clock moves only on demand, its upstreams are closures, and
+//! it can inject faults. It uses no sockets.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -50,7 +50,7 @@ use exchange::AnswerSlot;
 use network::SimUpstreams;
 use thread::{SimThread, ThreadHandle};
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared {
     host: Arc<Host>,
     events: Events,
@@ -70,7 +70,7 @@ impl Shared {
     }
 }
 
-/// A running gateway. Its threads end with it.
+/// A running gateway. Dropping it ends its threads.
 pub struct Gateway {
     shared: Arc<Shared>,
     threads: Vec<ThreadHandle>,
@@ -78,29 +78,29 @@ pub struct Gateway {
     modules: Modules,
 }
 
-/// A request that is under way.
+/// A request that waits for its response.
 pub struct Pending(Arc<AnswerSlot>);
 
 impl Pending {
-    /// The response, if it is whole by now.
+    /// Returns the response if it is complete.
     pub fn response(&self) -> Option<Response> {
         self.0.get()
     }
 }
 
 impl Gateway {
-    /// A gateway with one listener and one filter, of this module: everything goes to the
-    /// cluster `upstream`. The plugin is named `plugin`, and its `vm_id` is empty.
+    /// Builds a gateway with one listener and one filter of this module. All requests go to the cluster `upstream`. The
+    /// name of the plugin is `plugin`, and its `vm_id` is empty.
     pub fn builder(module: impl Into<Vec<u8>>) -> Builder {
         Builder::new(Modules::replaced_by(module))
     }
 
-    /// A gateway of a whole Envoy configuration, with the modules that it names.
+    /// Builds a gateway from a complete Envoy configuration, with the modules that it names.
     pub fn of(bootstrap: model::Bootstrap) -> Builder {
         Builder::new(Modules::default()).bootstrap(bootstrap)
     }
 
-    /// Gives the program to the canary, then to all threads.
+    /// Configures the canary with the program, then all threads.
     fn configure(&self) -> Result<()> {
         let before = self.shared.host.logs.lines().len();
         let outcome = self.configure_threads();
@@ -111,7 +111,7 @@ impl Gateway {
         })
     }
 
-    /// Where a thread refuses it, those before it have it.
+    /// Configures all threads. If a thread refuses the program, the threads before it keep the new program.
     fn configure_threads(&self) -> Result<()> {
         self.on(0, |thread| {
             let network = Rc::clone(&thread.network) as Rc<dyn Network>;
@@ -125,10 +125,10 @@ impl Gateway {
         self.on(0, |thread| thread.bases.borrow_mut().keep_only(&thread.shared().program()))
     }
 
-    /// Replaces the configuration, as a listener's update does. The streams that are under way keep the old one.
+    /// Replaces the configuration, like an update of the listener. Open streams keep the old configuration.
     ///
     /// # Errors
-    /// When it is refused; the old one stays.
+    /// The new configuration is refused. The old one stays in use.
     pub fn update(&self, bootstrap: &model::Bootstrap) -> Result<()> {
         let program = Arc::new(Program::load(bootstrap, &self.modules)?);
         let old = std::mem::replace(&mut *lock(&self.shared.program), program);
@@ -140,7 +140,7 @@ impl Gateway {
         self.settle()
     }
 
-    /// Gives all threads the configuration that they had before; for most of them nothing changes.
+    /// Configures all threads with their old configuration. This changes nothing for most of them.
     fn return_to_old(&self) -> Result<()> {
         for number in 0..self.threads.len() {
             self.on(number, |thread| thread.worker.configure(&thread.shared().program().plugins))??;
@@ -148,11 +148,11 @@ impl Gateway {
         self.on(0, |thread| thread.bases.borrow_mut().keep_only(&thread.shared().program()))
     }
 
-    /// Runs something on a thread and returns what it made.
+    /// Runs a closure on a thread and returns its result.
     fn on<T: Send + 'static>(&self, number: usize, run: impl FnOnce(&SimThread) -> T + Send + 'static) -> Result<T> {
         let (sender, result) = mpsc::channel();
         let event: Event = Box::new(move |thread| {
-            // The receiver waits below.
+            // The receiver is still there: it waits below.
             let _ = sender.send(run(thread));
         });
         let thread = self.threads.get(number).with_context(|| format!("there is no thread {number}"))?;
@@ -163,21 +163,21 @@ impl Gateway {
     /// Sends a request through the next worker, without waiting for the response.
     ///
     /// # Errors
-    /// When the worker has died.
+    /// The worker has died.
     pub fn send(&self, request: Request) -> Result<Pending> {
         let workers = self.threads.len() - 1;
         let next = self.next_worker.fetch_add(1, Ordering::Relaxed);
         self.send_to(next % workers + 1, request)
     }
 
-    /// The same through a worker of choice: they count from 1.
+    /// Sends a request through the given worker, without waiting for the response. The first worker is 1.
     ///
     /// # Errors
-    /// When there is no such worker.
+    /// There is no such worker.
     pub fn send_to(&self, worker: usize, request: Request) -> Result<Pending> {
         let workers = self.threads.len() - 1;
         if worker == 0 || worker > workers {
-            bail!("there is no worker {worker}: they count from 1 to {workers}");
+            bail!("there is no worker {worker}: the workers are 1 to {workers}");
         }
         let answer = Arc::new(AnswerSlot::default());
         let for_thread = Arc::clone(&answer);
@@ -188,7 +188,7 @@ impl Gateway {
     /// Sends a request through the next worker and returns the response.
     ///
     /// # Errors
-    /// When the response does not come although everything that could happen now has happened: then time has to pass.
+    /// There is no response, and no event is left that needs no time. The test must then advance the clock.
     pub fn request(&self, request: Request) -> Result<Response> {
         let what = format!("{} {}", request.method(), request.path());
         let pending = self.send(request)?;
@@ -196,10 +196,10 @@ impl Gateway {
         pending.response().with_context(|| format!("{what} still waits for a response: advance the clock"))
     }
 
-    /// Lets everything happen that needs no time.
+    /// Handles all events that are due now.
     ///
     /// # Errors
-    /// When there is no end to it.
+    /// There is no end of events.
     pub fn settle(&self) -> Result<()> {
         const ENDLESS: usize = 1_000_000;
         for _ in 0..ENDLESS {
@@ -208,13 +208,13 @@ impl Gateway {
                 thread.run(event);
             }
         }
-        bail!("after {ENDLESS} events there are still more: does the module answer itself for ever?")
+        bail!("there are still events after the first {ENDLESS}: does the module cause them itself?")
     }
 
-    /// Lets time pass: ticks, time-outs and late answers come in their order.
+    /// Advances the clock. Ticks, timeouts and late answers happen in their order.
     ///
     /// # Errors
-    /// When there is no end to what happens.
+    /// There is no end of events.
     pub fn advance(&self, duration: Duration) -> Result<()> {
         let clock = &self.shared.host.clock;
         let until = clock.now().saturating_add(nanos(duration));
@@ -242,50 +242,50 @@ impl Gateway {
         self.settle()
     }
 
-    /// Nanoseconds since 1970, by the gateway's clock.
+    /// Returns the time of the gateway's clock in nanoseconds since 1970.
     pub fn now(&self) -> u64 {
         self.shared.host.clock.now()
     }
 
-    /// Changes how an upstream answers: see [`Builder::upstream`].
+    /// Changes the handler of an upstream. See [`Builder::upstream`].
     pub fn set_upstream(&self, name: &str, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         self.shared.upstreams.set(name, Arc::new(handler));
     }
 
-    /// The clients' requests that reached an upstream.
+    /// Returns the requests of clients that reached an upstream.
     pub fn upstream_requests(&self) -> Vec<Request> {
         self.shared.upstreams.received()
     }
 
-    /// The callouts that reached their targets.
+    /// Returns the callouts that reached their targets.
     pub fn callouts(&self) -> Vec<Request> {
         self.shared.upstreams.callouts()
     }
 
-    /// What was logged.
+    /// Returns the log.
     pub fn logs(&self) -> Vec<LogLine> {
         self.shared.host.logs.lines()
     }
 
-    /// A counter's or gauge's value by its full name, such as `wasmcustom.requests`.
+    /// Returns the value of a counter or a gauge by its full name, such as `wasmcustom.requests`.
     pub fn metric(&self, name: &str) -> Option<u64> {
         self.shared.host.metrics.value(name)
     }
 
-    /// What all VMs share: data, queues, statistics, the log.
+    /// Returns the state that all VMs share: data, queues, statistics, the log.
     pub fn host(&self) -> &Host {
         &self.shared.host
     }
 
-    /// The faults to inject.
+    /// Returns the faults to inject.
     pub fn faults(&self) -> &Faults {
         &self.shared.host.faults
     }
 
-    /// The bytes of guests' memory, on all threads.
+    /// Returns the memory of all guests in bytes.
     ///
     /// # Errors
-    /// When a thread has died.
+    /// A thread has died.
     pub fn memory(&self) -> Result<usize> {
         (0..self.threads.len()).map(|number| self.on(number, |thread| thread.worker.memory())).sum()
     }

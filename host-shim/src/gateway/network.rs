@@ -1,4 +1,4 @@
-//! The simulated network: upstreams and callouts' targets are closures, and faults strike here.
+//! The simulated network. Upstreams and targets of callouts are closures. Faults of callouts are injected here.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,12 +15,12 @@ use crate::state::faults::CalloutFault;
 use crate::state::timers::TimerId;
 use crate::traffic::{CallResponse, Callout, CalloutOutcome, Network, ProxyNode, Ticket};
 
-/// What an upstream does with a request.
+/// The reaction of an upstream to a request.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// None for a connection that cannot be made.
+    /// `None` if the connection cannot be made.
     pub response: Option<Response>,
-    /// How long it takes.
+    /// The delay.
     pub delay: Duration,
 }
 
@@ -31,12 +31,12 @@ impl From<Response> for Reply {
 }
 
 impl Reply {
-    /// The connection is refused.
+    /// Refuses the connection.
     pub fn refused() -> Self {
         Reply { response: None, delay: Duration::ZERO }
     }
 
-    /// The same, after a while.
+    /// Delays the reaction.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -44,10 +44,10 @@ impl Reply {
     }
 }
 
-/// Answers an upstream's requests.
+/// A closure that answers the requests to an upstream.
 pub type Handler = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-/// The upstreams by cluster or authority, and what they got.
+/// The upstreams by cluster or authority, and the requests that they received.
 #[derive(Default)]
 pub(super) struct SimUpstreams {
     handlers: Mutex<HashMap<String, Handler>>,
@@ -72,13 +72,13 @@ impl SimUpstreams {
         lock(&self.callouts).clone()
     }
 
-    /// The answer to a client's request that was sent on.
+    /// Returns the answer to a client's request that was forwarded.
     pub(super) fn answer(&self, request: &Request, cluster: &str) -> Reply {
         lock(&self.received).push(request.clone());
         self.handle(request, cluster)
     }
 
-    /// The handler of the authority, or of the cluster, or else 200.
+    /// Uses the handler of the authority, or of the cluster, or answers 200.
     fn handle(&self, request: &Request, cluster: &str) -> Reply {
         let handler = {
             let handlers = lock(&self.handlers);

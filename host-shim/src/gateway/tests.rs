@@ -29,7 +29,7 @@ fn root_contexts_of_a_vm_close_one_by_one() {
 }
 
 #[test]
-fn an_update_that_one_thread_refuses_changes_none() {
+fn an_update_that_one_thread_refuses_changes_no_thread() {
     const PLUGIN_CONFIGURATION: u8 = 7;
     // Logs the first byte of its configuration.
     let read = [CONST, PLUGIN_CONFIGURATION, CONST, 0, CONST, 63, CONST, 0, CONST, 4, CALL, 0, DROP];
@@ -55,17 +55,17 @@ fn an_update_that_one_thread_refuses_changes_none() {
 }
 
 #[test]
-fn workers_count_from_1() {
+fn the_first_worker_is_number_1() {
     let gateway = Gateway::builder(Guest::importing(&[]).module()).workers(2).start().unwrap();
     for worker in [0, 3] {
         let error = gateway.send_to(worker, Request::get("/")).err().unwrap().to_string();
-        assert_eq!(error, format!("there is no worker {worker}: they count from 1 to 2"));
+        assert_eq!(error, format!("there is no worker {worker}: the workers are 1 to 2"));
     }
     assert!(gateway.send_to(2, Request::get("/")).is_ok());
 }
 
 #[test]
-fn an_endless_start_function_is_named() {
+fn an_endless_start_function_is_reported() {
     let limited = |guest: Guest| Gateway::builder(guest.module()).callback_limit(Duration::from_millis(50)).start();
     let error = format!("{:#}", limited(Guest::importing(&[]).start(&LOOP)).err().unwrap());
     assert!(error.contains("its start function failed") && error.contains("an endless loop?"), "{error}");
@@ -74,7 +74,7 @@ fn an_endless_start_function_is_named() {
 }
 
 #[test]
-fn failures_are_those_that_nobody_planned() {
+fn planned_faults_are_not_failures() {
     let guest = Guest::importing(&[("proxy_log", 3)]).function(
         "proxy_on_request_headers",
         3,
@@ -94,7 +94,7 @@ fn failures_are_those_that_nobody_planned() {
 }
 
 #[test]
-fn vms_that_are_gone_are_forgotten() {
+fn a_thread_keeps_no_state_of_removed_vms() {
     let guest = Guest::importing(&[("proxy_set_tick_period_milliseconds", 1)])
         .function("proxy_on_configure", 2, 1, &[CONST, 10, CALL, 0, DROP, CONST, 1])
         .function("proxy_on_request_headers", 3, 1, &[UNREACHABLE]);
@@ -112,7 +112,7 @@ fn vms_that_are_gone_are_forgotten() {
 }
 
 #[test]
-fn an_unknown_foreign_function_is_warned_of_once() {
+fn an_unknown_foreign_function_causes_one_warning() {
     let call = [CONST, 0, CONST, 1, CONST, 0, CONST, 0, CONST, 8, CONST, 12, CALL, 0, DROP, CONST, 0];
     let guest =
         Guest::importing(&[("proxy_call_foreign_function", 6)]).function("proxy_on_request_headers", 3, 1, &call);
@@ -120,6 +120,6 @@ fn an_unknown_foreign_function_is_warned_of_once() {
     for _ in 0..3 {
         gateway.request(Request::get("/")).unwrap();
     }
-    let warnings = gateway.logs().iter().filter(|line| line.text.contains("there is no foreign function")).count();
+    let warnings = gateway.logs().iter().filter(|line| line.text.contains("the host has no foreign function")).count();
     assert_eq!(warnings, 1, "{:?}", gateway.logs());
 }

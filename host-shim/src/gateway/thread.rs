@@ -1,4 +1,4 @@
-//! A thread of a simulated gateway: a worker, and the streams that it has open.
+//! A thread of a simulated gateway: a worker and its open streams.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,18 +28,18 @@ pub(super) struct SimThread {
     next_stream: std::cell::Cell<u64>,
 }
 
-/// A thread as others see it.
+/// A handle of a thread for other threads.
 pub(super) struct ThreadHandle {
     events: mpsc::Sender<(Event, mpsc::Sender<()>)>,
-    /// When its next tick is due.
+    /// The time of its next tick.
     pub(super) next_tick: Arc<AtomicU64>,
 }
 
 impl ThreadHandle {
-    /// Starts a thread. It ends when the handle goes.
+    /// Starts a thread. It ends when the handle is dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// The system cannot start a thread.
     pub(super) fn start(number: usize, shared: &Arc<Shared>) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel::<(Event, mpsc::Sender<()>)>();
         let next_tick = Arc::new(AtomicU64::new(NEVER));
@@ -51,7 +51,7 @@ impl ThreadHandle {
                 event(&thread);
                 thread.worker.drain();
                 tick.store(thread.worker.next_tick().unwrap_or(NEVER), Ordering::SeqCst);
-                // Whoever waited may have given up.
+                // The caller can have stopped waiting.
                 let _ = done.send(());
             }
             thread.worker.shut_down_all();
@@ -59,7 +59,7 @@ impl ThreadHandle {
         Ok(ThreadHandle { events, next_tick })
     }
 
-    /// Runs an event, and waits until it is over. Tells whether the thread still lives.
+    /// Runs an event, and waits until it is finished. Returns whether the thread is still alive.
     pub(super) fn run(&self, event: Event) -> bool {
         let (done, is_done) = mpsc::channel();
         self.events.send((event, done)).is_ok() && is_done.recv().is_ok()

@@ -13,16 +13,16 @@ use super::memory::word;
 use super::vm::Vm;
 use crate::config::model::Plugin;
 
-/// `proxy_on_configure` answered false, or failed.
+/// `proxy_on_configure` returned false, or failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misconfigured(String);
 
 impl Vm {
-    /// Adds a plugin's root context: `proxy_on_context_create`, then `proxy_on_vm_start`.
+    /// Adds the root context of a plugin: calls `proxy_on_context_create`, then `proxy_on_vm_start`.
     ///
     /// # Errors
-    /// When the module answers false, or traps.
+    /// The module returns false, or traps.
     pub fn start_root(&mut self, plugin: &Arc<Plugin>) -> Result<u32> {
         let exports = Rc::clone(&self.exports);
         let id = self.state_mut().contexts.add(Context::Root(Root::new(Arc::clone(plugin))));
@@ -30,7 +30,7 @@ impl Vm {
         if let Some(on_vm_start) = &exports.on_vm_start {
             let size = word(self.state().spec.configuration.len());
             match self.call("proxy_on_vm_start", id, on_vm_start, (id, size)) {
-                Some(0) => bail!("the module refused to start: proxy_on_vm_start answered false"),
+                Some(0) => bail!("the module refused to start: proxy_on_vm_start returned false"),
                 Some(_) => {}
                 None => bail!(self.failure_text()),
             }
@@ -50,10 +50,10 @@ impl Vm {
         }
     }
 
-    /// Gives a plugin its configuration: `proxy_on_configure`.
+    /// Configures a plugin: calls `proxy_on_configure`.
     ///
     /// # Errors
-    /// When the module answers false, or traps.
+    /// The module returns false, or traps.
     pub fn configure(&mut self, root: u32) -> Result<()> {
         self.create_root(root);
         let exports = Rc::clone(&self.exports);
@@ -64,7 +64,7 @@ impl Vm {
         self.set_configuring(root, false);
         match answer {
             Some(0) => {
-                let text = "the module refused its configuration: proxy_on_configure answered false";
+                let text = "the module refused its configuration: proxy_on_configure returned false";
                 Err(Misconfigured(text.to_owned()).into())
             }
             Some(_) => Ok(()),
@@ -96,7 +96,7 @@ impl Vm {
         }
     }
 
-    /// Adds a stream's context, and tells the module of it.
+    /// Adds the context of a stream: calls `proxy_on_context_create`.
     pub fn create_stream(&mut self, context: StreamContext) -> u32 {
         let exports = Rc::clone(&self.exports);
         let root = context.root;
@@ -169,13 +169,13 @@ impl Vm {
         code == Some(0) && !self.stopped
     }
 
-    /// `proxy_on_request_trailers`: whether the stream goes on.
+    /// Calls `proxy_on_request_trailers`. Returns whether the stream continues.
     pub fn request_trailers(&mut self, id: u32, count: u32) -> bool {
         let exports = Rc::clone(&self.exports);
         self.trailers("proxy_on_request_trailers", id, exports.on_request_trailers.as_ref(), count)
     }
 
-    /// `proxy_on_response_trailers`: whether the stream goes on.
+    /// Calls `proxy_on_response_trailers`. Returns whether the stream continues.
     pub fn response_trailers(&mut self, id: u32, count: u32) -> bool {
         let exports = Rc::clone(&self.exports);
         self.trailers("proxy_on_response_trailers", id, exports.on_response_trailers.as_ref(), count)
@@ -188,7 +188,7 @@ impl Vm {
         }
     }
 
-    /// `proxy_on_done`: whether the context may go at once.
+    /// Calls `proxy_on_done`. Returns whether the context can be deleted immediately.
     pub fn done(&mut self, id: u32) -> bool {
         let exports = Rc::clone(&self.exports);
         match &exports.on_done {
@@ -197,7 +197,7 @@ impl Vm {
         }
     }
 
-    /// `proxy_on_delete`, and the context goes.
+    /// Calls `proxy_on_delete`, and removes the context.
     pub fn delete(&mut self, id: u32) {
         let exports = Rc::clone(&self.exports);
         if let Some(on_delete) = &exports.on_delete {

@@ -1,8 +1,8 @@
-//! The enumerations of the ABI that only a guest and its callers know. `base` has those that the state knows too.
+//! The enumerations of the ABI that only this room and its callers use. `base` has those that `state` uses too.
 
 use crate::base::{Status, from_code};
 
-/// What `proxy_get_status` tells after a callout that was reset.
+/// The status of `proxy_get_status` after a callout that was reset.
 pub const BROKEN_CONNECTION: u32 = 11;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,7 @@ pub enum AbiVersion {
 }
 
 impl AbiVersion {
-    /// The marker exports, with what they mean.
+    /// The names of the marker exports, with their versions.
     pub const MARKERS: [(&'static str, AbiVersion); 3] = [
         ("proxy_abi_version_0_1_0", AbiVersion::V0_1_0),
         ("proxy_abi_version_0_2_0", AbiVersion::V0_2_0),
@@ -81,7 +81,7 @@ impl BufferType {
     }
 }
 
-/// A stream's half, or a connection's.
+/// A half of a stream or of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamType {
     Request,
@@ -102,20 +102,20 @@ impl StreamType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadersStatus {
     Continue,
-    /// The headers wait, the body goes on to this filter.
+    /// The headers wait. The filter still receives the body.
     StopIteration,
     /// Everything waits.
     StopAll,
 }
 
 impl HeadersStatus {
-    /// `allow_stop_iteration` is the plugin's `allow_on_headers_stop_iteration`: without it, Pause stops all.
+    /// `allow_stop_iteration` is the plugin's `allow_on_headers_stop_iteration`. Without it, Pause stops everything.
     pub fn from_code(code: u32, stopped: bool, allow_stop_iteration: bool) -> Self {
         match code {
             _ if stopped => HeadersStatus::StopAll,
             0 => HeadersStatus::Continue,
             1 if allow_stop_iteration => HeadersStatus::StopIteration,
-            // Envoy knows 2 as ContinueAndEndStream, and its conversion makes Continue of it.
+            // In Envoy, 2 is ContinueAndEndStream, and its conversion changes it to Continue.
             2 => HeadersStatus::Continue,
             _ => HeadersStatus::StopAll,
         }
@@ -125,11 +125,11 @@ impl HeadersStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataStatus {
     Continue,
-    /// 1 StopIterationAndBuffer: more than the buffer's limit is an error.
+    /// 1 StopIterationAndBuffer: a body above the limit of the buffer is an error.
     Buffer,
-    /// 2 StopIterationAndWatermark: at the limit, the peer is slowed down.
+    /// 2 StopIterationAndWatermark: at the limit of the buffer, the peer must wait.
     Watermark,
-    /// 3 StopIterationNoBuffer: what is left of the chunk is dropped.
+    /// 3 StopIterationNoBuffer: the rest of the chunk is dropped.
     NoBuffer,
 }
 

@@ -1,4 +1,4 @@
-//! The contexts of a VM: what each of them may see.
+//! The contexts of a VM, and the data that each can see.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -9,7 +9,7 @@ use crate::config::model::Plugin;
 use crate::traffic::{CallResponse, StreamData, StreamId};
 
 pub enum Context {
-    /// The VM's own, with the id 0: while the module is initialized.
+    /// The context of the VM itself, with the id 0. It is used during the initialization of the module.
     Vm,
     Root(Root),
     Stream(StreamContext),
@@ -19,17 +19,17 @@ pub struct Root {
     pub plugin: Arc<Plugin>,
     /// Whether `proxy_on_context_create` was called.
     pub created: bool,
-    /// The plugin's configuration is readable in `proxy_on_configure` only.
+    /// Whether the plugin's configuration is readable, which is so only in `proxy_on_configure`.
     pub is_configuring: bool,
-    /// The reply to a callout, while the module is told of it.
+    /// The reply to a callout, during its callback.
     pub call_response: Option<CallResponse>,
-    /// The message of a gRPC reply, while the module is told of it.
+    /// The message of a gRPC reply, during its callback.
     pub grpc_message: Option<Vec<u8>>,
-    /// What `proxy_get_status` tells.
+    /// The status and message for `proxy_get_status`.
     pub status: (u32, String),
-    /// Callouts that have not been answered.
+    /// The callouts without an outcome.
     pub calls: HashSet<u32>,
-    /// Shut down, but the module wants to call `proxy_done` first.
+    /// Whether the context was shut down and waits for the module's call of `proxy_done`.
     pub is_closing: bool,
 }
 
@@ -50,26 +50,26 @@ impl Root {
 
 pub struct StreamContext {
     pub root: u32,
-    /// Which filter of the chain it is.
+    /// The index of the filter in the chain.
     pub filter: usize,
     pub data: Rc<RefCell<StreamData>>,
-    /// The stream that effects are for.
+    /// The stream to which effects apply.
     pub stream: StreamId,
-    /// Which maps can be used now.
+    /// The maps that can be used now.
     pub visible: Visible,
 }
 
-/// What of a stream a filter can see: a map is there from its callback until the filter continues.
+/// The parts of a stream that a filter can see. A map is visible from its callback until the filter continues.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Visible {
     pub request_headers: bool,
     pub request_trailers: bool,
     pub response_headers: bool,
     pub response_trailers: bool,
-    /// The body's end was shown: from then on, Envoy makes trailers where there are none.
+    /// Whether the filter has seen the end of the body. From then on, Envoy creates trailers if there are none.
     pub may_add_request_trailers: bool,
     pub may_add_response_trailers: bool,
-    /// In `proxy_on_log`, headers can be read and not changed.
+    /// Whether headers can only be read, as in `proxy_on_log`.
     pub log: bool,
 }
 
@@ -84,7 +84,7 @@ impl Contexts {
         Contexts { by_id: HashMap::from([(0, Context::Vm)]), last_id: 0 }
     }
 
-    /// Adds a context under the next free id.
+    /// Adds a context with the next free id.
     pub fn add(&mut self, context: Context) -> u32 {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
@@ -104,7 +104,7 @@ impl Contexts {
         self.by_id.contains_key(&id)
     }
 
-    /// A context's root: itself, or a stream's.
+    /// Returns the root context of a context. A root context is its own root.
     pub fn root_id(&self, id: u32) -> u32 {
         match self.by_id.get(&id) {
             Some(Context::Stream(stream)) => stream.root,

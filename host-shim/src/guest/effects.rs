@@ -1,21 +1,21 @@
-//! What a guest asks for in a hostcall, and the worker does when the callback has returned.
+//! The effects of hostcalls, which the worker carries out after the callback has returned.
 
 use super::codes::StreamType;
 use crate::traffic::{LocalReply, StreamId};
 
-/// What a guest asked for that happens when its callback has returned.
+/// An effect of a hostcall, which the worker carries out after the callback has returned.
 pub enum Effect {
-    /// Something for a filter of a stream.
+    /// An effect on the stream of a filter.
     Stream { stream: StreamId, filter: usize, ask: StreamEffect },
-    /// A root context's tick period, in milliseconds; 0 ends it.
+    /// Sets the tick period of a root context in milliseconds. 0 ends the ticks.
     Tick { root: u32, period: u32 },
-    /// A gRPC call or stream to a cluster that is not there.
+    /// A gRPC call or stream failed because its cluster does not exist.
     GrpcUnavailable { root: u32, token: u32 },
     /// A root context has finished its shutdown.
     Done { root: u32 },
 }
 
-/// What a filter asked of its stream.
+/// An effect on the stream of a filter.
 #[derive(Debug)]
 pub enum StreamEffect {
     ContinueRequest,

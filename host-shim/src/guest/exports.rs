@@ -1,4 +1,4 @@
-//! What a module exports: the callbacks that it has, checked against their signatures.
+//! The callbacks that a module exports, with checked signatures.
 
 use anyhow::{Result, anyhow};
 use wasmtime::{AsContextMut, Instance, TypedFunc, WasmParams, WasmResults};
@@ -11,7 +11,7 @@ pub enum HeadersCallback {
     V2(TypedFunc<(u32, u32, u32), u32>),
 }
 
-/// The callbacks; a missing one is not called.
+/// The callbacks. A missing callback is not called.
 #[derive(Default)]
 pub struct Exports {
     pub on_context_create: Option<TypedFunc<(u32, u32), ()>>,
@@ -37,10 +37,10 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// The callbacks of an instance. One that `allowed` refuses is taken for missing.
+    /// Finds the callbacks of an instance. A callback for which `allowed` returns false counts as missing.
     ///
     /// # Errors
-    /// When an export has another signature than the ABI says.
+    /// An export does not have the signature of the ABI.
     pub fn of(
         instance: &Instance,
         store: &mut impl AsContextMut,
@@ -98,10 +98,10 @@ fn headers(
     Ok(function(instance, store, name)?.map(HeadersCallback::V2))
 }
 
-/// An exported function, or None where there is none of that name.
+/// Finds an exported function. Returns `None` if there is no function with this name.
 ///
 /// # Errors
-/// When it has another signature.
+/// The function has another signature.
 pub fn function<P: WasmParams, R: WasmResults>(
     instance: &Instance,
     store: &mut impl AsContextMut,

@@ -1,14 +1,14 @@
-//! Why a call into a guest failed, in the words of Envoy and V8.
+//! The reasons for failed calls of a guest, with the messages of Envoy and V8.
 
 use crate::base::LogLevel;
 use crate::state::Host;
 
-/// The trap of a fault that was planned.
+/// The trap of a planned fault.
 #[derive(Debug, thiserror::Error)]
 #[error("injected fault: the VM dies in {0}")]
 pub struct InjectedDeath(pub &'static str);
 
-/// So many frames of a trap's backtrace are logged.
+/// The maximum number of logged frames of a backtrace.
 const MAX_FRAMES: usize = 50;
 
 pub fn reason(error: &wasmtime::Error, host: &Host) -> String {
@@ -23,7 +23,7 @@ pub fn reason(error: &wasmtime::Error, host: &Host) -> String {
     }
 }
 
-/// A trap in V8's words, where they are known.
+/// Returns V8's message for a trap if it is known.
 fn trap_text(trap: wasmtime::Trap) -> String {
     use wasmtime::Trap;
     let text = match trap {
@@ -39,7 +39,7 @@ fn trap_text(trap: wasmtime::Trap) -> String {
     text.to_owned()
 }
 
-/// Logs why a call failed, with the guest's stack, and returns what it logged.
+/// Logs the reason for a failed call with the guest's stack. Returns the logged text.
 pub fn report(function: &str, error: &wasmtime::Error, host: &Host, thread: usize) -> String {
     let mut text = format!("Function: {function} failed: {}", reason(error, host));
     if let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {

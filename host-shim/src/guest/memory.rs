@@ -1,4 +1,4 @@
-//! The guest's memory, bounds checked: a bad pointer is a status, as in Envoy, never a write outside.
+//! Access to the guest's memory with checked bounds. As in Envoy, a bad pointer gives a status.
 
 use wasmtime::{AsContext, AsContextMut, Memory};
 
@@ -15,12 +15,12 @@ pub fn write(memory: Memory, store: impl AsContextMut, address: u32, bytes: &[u8
     memory.write(store, index(address), bytes).map_err(|_| Status::InvalidMemoryAccess)
 }
 
-/// A 32-bit number as an index; this crate runs on 64-bit (or 32-bit) machines.
+/// Converts a 32-bit number to an index. This crate runs on 64-bit and 32-bit machines.
 pub fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// A length that came from a 32-bit memory.
+/// Converts a length of a 32-bit memory.
 pub fn word(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! A module at work: its instance and contexts, the callbacks that it has, the hostcalls that it makes.
+//! A running module: its instance and contexts, its callbacks and its hostcalls.
 
 mod callbacks;
 pub mod codes;

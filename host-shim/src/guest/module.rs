@@ -1,4 +1,4 @@
-//! A module as loaded: compiled, with its ABI version.
+//! Compiled modules, with their ABI version.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -12,7 +12,7 @@ use super::codes::AbiVersion;
 use super::state::VmState;
 use crate::base::lock;
 
-/// How often a running guest's time is looked at.
+/// How often the time of a running guest is checked.
 const EPOCH: Duration = Duration::from_millis(20);
 
 pub struct LoadedModule {
@@ -20,10 +20,10 @@ pub struct LoadedModule {
     pub abi: AbiVersion,
 }
 
-/// So many modules stay compiled that nobody uses.
+/// The maximum number of unused modules that stay compiled.
 const KEPT: usize = 4;
 
-/// The modules that are compiled, by their SHA-256: those in use, and the last ones.
+/// The compiled modules by their SHA-256: all that are in use, and the last ones that were in use.
 #[derive(Default)]
 struct Compiled {
     all: HashMap<[u8; 32], Weak<LoadedModule>>,
@@ -49,13 +49,13 @@ impl Compiled {
 }
 
 impl LoadedModule {
-    /// Compiles a module, or finds it compiled.
+    /// Compiles a module, or returns it if it is already compiled.
     ///
     /// # Errors
-    /// When it is no wasm module, or no proxy-wasm one.
+    /// The code is not a wasm module, or not a proxy-wasm module.
     pub fn load(code: &[u8]) -> Result<Arc<Self>> {
         static MODULES: OnceLock<Mutex<Compiled>> = OnceLock::new();
-        // The lock is held while compiling, so that several gateways at once compile a module once.
+        // The lock is held during the compilation, so that several gateways compile a module only once.
         lock(MODULES.get_or_init(Mutex::default)).load(code)
     }
 
@@ -82,7 +82,7 @@ impl LoadedModule {
     }
 
     /// # Errors
-    /// Names every import that the host does not offer.
+    /// The host does not have an import. The error names all missing imports.
     pub fn check_imports(&self, linker: &Linker<VmState>, store: &mut Store<VmState>) -> Result<()> {
         let missing: Vec<String> = self
             .module
@@ -97,7 +97,7 @@ impl LoadedModule {
     }
 }
 
-/// All modules share an engine, whose epochs a thread counts.
+/// Returns the engine of all modules. A thread counts its epochs.
 fn engine() -> Result<&'static Engine> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| {
@@ -120,12 +120,12 @@ fn engine() -> Result<&'static Engine> {
     engine.as_ref().map_err(|error| anyhow::anyhow!("cannot start wasmtime: {error}"))
 }
 
-/// A duration in epochs, at least two: one may be over at once.
+/// Converts a duration to epochs. The minimum is two, because the current epoch can end at any time.
 pub(super) fn epochs(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis() / EPOCH.as_millis()).unwrap_or(u64::MAX / 2).max(1) + 1
 }
 
-/// A wasmtime error with its causes.
+/// Converts a wasmtime error with its causes.
 pub(super) fn told(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
@@ -138,7 +138,7 @@ mod tests {
     use crate::testing::{CONST, DROP, Guest};
 
     #[test]
-    fn modules_that_nobody_uses_go() {
+    fn unused_modules_are_removed() {
         let code = |number: u8| Guest::importing(&[]).function("proxy_on_tick", 1, 0, &[CONST, number, DROP]).module();
         let mut modules = Compiled::default();
         let used = modules.load(&code(0)).unwrap();

@@ -1,6 +1,7 @@
-//! The serialized form of header maps: count, then pairs of lengths, then names and values, each ended by a zero byte.
+//! The serialized form of header maps: the count, then pairs of lengths, then names and values, each with a zero byte
+//! at its end.
 //!
-//! All numbers are 32 bit, little-endian. The limits are those of Envoy's proxy-wasm-cpp-host.
+//! All numbers are 32-bit and little-endian. The limits are those of Envoy's proxy-wasm-cpp-host.
 
 use crate::base::Headers;
 
@@ -8,7 +9,7 @@ const MAX_BYTES: usize = 1 << 20;
 const MAX_PAIRS: usize = 1024;
 const WORD: usize = 4;
 
-/// Headers as a guest gets them. No headers are no bytes.
+/// Serializes headers for a guest. An empty map has no bytes.
 pub fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
     let count = pairs.clone().count();
     if count == 0 {
@@ -31,7 +32,7 @@ pub fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> 
     out
 }
 
-/// Headers as a guest gives them. What is too large or malformed is no headers at all, as in Envoy.
+/// Parses headers of a guest. As in Envoy, the result is empty if they are too large or malformed.
 pub fn decode(bytes: &[u8]) -> Headers {
     decode_checked(bytes).unwrap_or_default()
 }
@@ -63,7 +64,7 @@ fn split_word(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(u32::from_le_bytes(*word)).ok()?, rest))
 }
 
-/// Text of a length, and what follows its zero byte.
+/// Splits off a text of the given length and its zero byte.
 fn split_text(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
     let (text, rest) = bytes.split_at_checked(length)?;
     let (zero, rest) = rest.split_first()?;
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_come_back() {
+    fn serialized_pairs_can_be_parsed() {
         let mut headers = Headers::default();
         headers.add(b"a", b"1");
         headers.add(b"b", b"");
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_the_specifications() {
+    fn the_layout_is_that_of_the_specification() {
         let mut headers = Headers::default();
         headers.add(b"ab", b"c");
         assert_eq!(encode(headers.iter()), b"\x01\0\0\0\x02\0\0\0\x01\0\0\0ab\0c\0");
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_pairs_are_none() {
+    fn malformed_pairs_give_an_empty_map() {
         for bytes in [
             &b""[..],
             b"\0",

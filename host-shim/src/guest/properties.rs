@@ -1,7 +1,8 @@
-//! Properties: what `proxy_get_property` tells, by Envoy's attribute names.
+//! The properties of `proxy_get_property`, with Envoy's attribute names.
 //!
-//! Encodings are Envoy's: numbers and times are 8 bytes little-endian (times and durations in nanoseconds), booleans one
-//! byte, strings raw, maps and lists as header pairs, messages as serialized protobuf.
+//! The encodings are those of Envoy. Numbers and times have 8 bytes in little-endian order (times and durations in
+//! nanoseconds), and booleans have one byte. Strings are raw, maps and lists are header pairs, and messages are
+//! serialized protobuf.
 
 use std::net::SocketAddr;
 
@@ -21,7 +22,7 @@ enum Value {
     Bool(bool),
     Headers(Headers),
     Json(Json),
-    /// It is there, and has no bytes: most attributes' tops, such as `request`.
+    /// A value without bytes. Most attributes of the top level are such values, for example `request`.
     Whole,
 }
 
@@ -35,18 +36,18 @@ impl Value {
     }
 }
 
-/// Why a property has no value.
+/// The reason why a property has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     NotFound,
-    /// It is no value, but what values are in: Envoy's SerializationFailure.
+    /// The path leads to a container of values, and not to a value: Envoy's SerializationFailure.
     NotAValue,
 }
 
-/// The bytes of a property; `path` has its parts separated by zero bytes, and may end with one.
+/// Returns the bytes of a property. The parts of `path` are separated by zero bytes, and there can be one at the end.
 ///
 /// # Errors
-/// When there is no such property, or it has no bytes.
+/// There is no such property, or it has no bytes.
 pub fn get(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
     if path.is_empty() {
         return Err(Missing::NotAValue);
@@ -62,14 +63,14 @@ pub fn get(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
         (["plugin_vm_id"], _) => Value::text(&state.vm_id.id),
         (["xds"], _) => Some(Value::Whole),
         (["xds", "node", rest @ ..], _) => node(&state.network.node(), rest),
-        // Only while a configuration is checked: Envoy has no such property.
+        // This property exists only during a check of a configuration. Envoy does not have it.
         (["clusters", name], _) if state.network.tells_clusters() => Some(Value::Bool(state.network.has_cluster(name))),
         (parts, _) => stream.and_then(|stream| of_stream(stream, parts)),
     };
     let own = || stream.and_then(|stream| stream.data.borrow().info.state.get(trimmed).cloned());
     match value {
         Some(value) => encode(value).ok_or(Missing::NotAValue),
-        // What the guest has set: its path is one part, and none of Envoy's names.
+        // A property of the guest has a path with one part, which is not a name of Envoy.
         None if parts.len() == 1 => own().ok_or(Missing::NotFound),
         None => Err(Missing::NotFound),
     }
@@ -93,7 +94,7 @@ fn of_stream(stream: &StreamContext, parts: &[&str]) -> Option<Value> {
         ["connection", rest @ ..] => connection(info, rest),
         ["upstream", rest @ ..] => upstream(info, rest),
         ["xds", rest @ ..] => xds(info, rest),
-        // Filters of the shim set no dynamic metadata.
+        // No filter of the shim sets dynamic metadata.
         ["metadata", rest @ ..] => metadata(&Map::new(), rest),
         ["filter_state"] => Some(Value::Whole),
         ["filter_state", name] => {
@@ -105,13 +106,13 @@ fn of_stream(stream: &StreamContext, parts: &[&str]) -> Option<Value> {
     }
 }
 
-/// What the configuration says of where the request came in and goes. Envoy 1.40 has these below `xds` only.
+/// Returns the properties of the listener, the route and the cluster. Envoy 1.40 has them only below `xds`.
 fn xds(info: &Info, parts: &[&str]) -> Option<Value> {
     match parts {
         ["cluster_name"] => Value::text(cluster_name(info)?),
         ["cluster_metadata", rest @ ..] => match &info.cluster {
             Some(cluster) => metadata(&cluster.metadata, rest),
-            // The route's, which the router has not looked up yet.
+            // The cluster is known from the route, but the router has not looked it up yet.
             None => cluster_name(info).and_then(|_| metadata(&Map::new(), rest)),
         },
         ["route_name"] => Value::text(&info.route.as_ref()?.name),
@@ -141,7 +142,7 @@ fn cluster_name(info: &Info) -> Option<String> {
 
 fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Option<Value> {
     let header = |name: &str| headers?.get(name).map(|value| Value::Bytes(value.to_vec()));
-    // Without a path, its parts are empty.
+    // Without a path, the parts of the path are empty.
     let path = || headers.map(|headers| String::from_utf8_lossy(headers.get(":path").unwrap_or_default()).into_owned());
     let info = &data.info;
     match parts {
@@ -180,12 +181,12 @@ fn response(data: &StreamData, headers: Option<&Headers>, parts: &[&str], is_log
         ["grpc_status"] => {
             let trailers = data.response_trailers.as_ref().and_then(|trailers| trailers.get_str("grpc-status"));
             let status = trailers.or_else(|| headers?.get_str("grpc-status")).and_then(|status| status.parse().ok());
-            // Without one, Envoy makes one of the HTTP status.
+            // Without a gRPC status, Envoy converts the HTTP status.
             Some(Value::Int(status.or_else(|| response_code(data).map(grpc_status_of))?))
         }
         ["size"] => Value::count(info.response_bytes),
         ["total_size"] => Value::count(info.response_bytes + size(headers)),
-        // Until the upstream's last byte, when the shim may know of it in the log only.
+        // This is the time until the upstream's last byte. The shim can know it only in the log callback.
         ["backend_latency"] if is_log && info.upstream_address.is_some() => {
             Value::count(info.clock.now().saturating_sub(info.request_sent?))
         }
@@ -193,7 +194,7 @@ fn response(data: &StreamData, headers: Option<&Headers>, parts: &[&str], is_log
     }
 }
 
-/// The response's status: known as soon as there is a response, before the client has it.
+/// Returns the status of the response. It is known before the client gets the response.
 fn response_code(data: &StreamData) -> Option<u16> {
     let status = || data.response_headers.as_ref()?.get_str(":status")?.parse().ok();
     data.info.response_code.or_else(status)
@@ -210,7 +211,7 @@ fn grpc_status_of(status: u16) -> i64 {
     }
 }
 
-/// A header map, empty where it cannot be seen now, or one name's values in it.
+/// Returns a header map, which is empty if it is not visible now, or the values of one name.
 fn map(headers: Option<&Headers>, parts: &[&str]) -> Option<Value> {
     match parts {
         [] => Some(Value::Headers(headers.cloned().unwrap_or_default())),
@@ -280,7 +281,7 @@ fn node(node: &ProxyNode, parts: &[&str]) -> Option<Value> {
     }
 }
 
-/// A `Metadata` message, of which `filter_metadata` is a map of structs.
+/// Returns a value of a `Metadata` message. Its `filter_metadata` is a map of structs.
 fn metadata(filter_metadata: &Map<String, Json>, parts: &[&str]) -> Option<Value> {
     match parts {
         [] => Some(Value::Bytes(protobuf::metadata(filter_metadata))),
@@ -310,7 +311,7 @@ fn encode(value: Value) -> Option<Vec<u8>> {
     })
 }
 
-/// A map has each name once, and even an empty one has its count.
+/// Serializes a map. Each name is unique, and even an empty map has its count.
 fn encode_headers(headers: &Headers) -> Vec<u8> {
     let mut seen: Vec<(&[u8], Vec<u8>)> = Vec::new();
     for (name, value) in headers.iter() {
@@ -330,7 +331,7 @@ fn encode_pairs<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -
     if bytes.is_empty() { vec![0; 4] } else { bytes }
 }
 
-/// As CEL sees a struct's values: numbers are doubles.
+/// Converts a value of a struct as CEL does: numbers are doubles.
 fn encode_json(json: &Json) -> Vec<u8> {
     let pairs_of = |pairs: Vec<(Vec<u8>, Vec<u8>)>| encode_pairs(pairs.iter().map(|(name, value)| (&**name, &**value)));
     match json {

@@ -1,4 +1,4 @@
-//! The few protobuf messages that properties are made of.
+//! The protobuf messages of properties.
 
 use prost::Message;
 use prost_types::value::Kind;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::traffic::ProxyNode;
 
-/// `envoy.config.core.v3.Node`, as far as the shim has it.
+/// `envoy.config.core.v3.Node`, with the fields that the shim supports.
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
     #[prost(string, tag = "1")]

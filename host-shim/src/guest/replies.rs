@@ -1,4 +1,4 @@
-//! Tells a guest how its HTTP and gRPC callouts ended.
+//! Passes the outcomes of HTTP and gRPC callouts to a guest.
 
 use std::rc::Rc;
 
@@ -8,14 +8,14 @@ use super::vm::Vm;
 use crate::traffic::{CallResponse, CalloutOutcome};
 
 impl Vm {
-    /// Tells of a callout's end: `proxy_on_http_call_response`, or the gRPC callbacks.
+    /// Reports the end of a callout: calls `proxy_on_http_call_response` or the gRPC callbacks.
     pub fn callout_done(&mut self, root_id: u32, token: u32, outcome: CalloutOutcome) {
         let exports = Rc::clone(&self.exports);
         let Some(root) = self.state_mut().contexts.root_mut(root_id) else { return };
         if !root.calls.remove(&token) {
             return;
         }
-        // The low two bits of a token tell a gRPC call.
+        // The low two bits of a token identify a gRPC call.
         if token & 3 == 1 {
             return self.grpc_done(root_id, token, outcome);
         }
@@ -56,7 +56,7 @@ impl Vm {
         }
     }
 
-    /// Tells that the cluster of a gRPC call is not there.
+    /// Reports that the cluster of a gRPC call does not exist.
     pub fn grpc_unavailable(&mut self, root_id: u32, token: u32) {
         self.grpc_closed(root_id, token, UNAVAILABLE, "Cluster not available".to_owned());
     }
@@ -77,7 +77,7 @@ impl Vm {
 /// gRPC's UNAVAILABLE.
 const UNAVAILABLE: u32 = 14;
 
-/// A unary call's status, message and reply. Status 0 has a reply.
+/// Returns the status, the message and the reply of a unary call. Only the status 0 has a reply.
 fn grpc_result(outcome: CalloutOutcome) -> (u32, String, Vec<u8>) {
     const UNKNOWN: u32 = 2;
     const INTERNAL: u32 = 13;
@@ -88,7 +88,7 @@ fn grpc_result(outcome: CalloutOutcome) -> (u32, String, Vec<u8>) {
     let message = find("grpc-message").unwrap_or_default();
     match (find("grpc-status").map(|code| code.parse()), headers.get_str(":status")) {
         (Some(Ok(0)), _) => match body.split_at_checked(5) {
-            // A frame: not compressed, and its length.
+            // The prefix of a frame: not compressed, and the length.
             Some(([0, length @ ..], message))
                 if length.try_into().is_ok_and(|l| u32::from_be_bytes(l) == word(message.len())) =>
             {

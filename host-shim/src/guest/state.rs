@@ -1,4 +1,4 @@
-//! What hostcalls work on.
+//! The state of a VM, on which hostcalls work.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,10 +15,10 @@ use crate::state::metrics::Stat;
 use crate::state::{Host, VmId};
 use crate::traffic::Network;
 
-/// What tells one VM from another: plugins with the same one share a VM on each thread.
+/// The identity of a VM. Plugins with the same identity share a VM on each thread.
 #[derive(Clone, Debug)]
 pub struct VmSpec {
-    /// Made of the `vm_id`, the VM's configuration and the code.
+    /// The key, made of the `vm_id`, the VM's configuration and the code.
     pub key: String,
     pub vm_id: String,
     pub configuration: Vec<u8>,
@@ -35,12 +35,12 @@ impl VmSpec {
     }
 }
 
-/// The state of a VM, beside the guest's own memory.
+/// The state of a VM in addition to the guest's memory.
 pub struct VmState {
     pub host: Arc<Host>,
-    /// Which VM of the process it is, for callouts to find it.
+    /// The number of the VM in the process, for callouts.
     pub instance: u64,
-    /// The thread: 0 is the main thread, workers count from 1.
+    /// The thread. 0 is the main thread, and the first worker is 1.
     pub thread: usize,
     pub vm_id: Arc<VmId>,
     pub spec: Arc<VmSpec>,
@@ -50,13 +50,13 @@ pub struct VmState {
     pub malloc: Option<TypedFunc<u32, u32>>,
     pub limits: StoreLimits,
     pub contexts: Contexts,
-    /// The context of the callback that runs.
+    /// The context of the current callback.
     pub current: u32,
-    /// What `proxy_set_effective_context` chose for this callback; 0 for nothing.
+    /// The context that `proxy_set_effective_context` chose in this callback, or 0.
     pub effective: u32,
-    /// While the module is initialized, or allocates, few hostcalls are allowed.
+    /// Whether the module is being initialized or allocates. Few hostcalls are allowed then.
     pub is_restricted: bool,
-    /// A local reply was sent in this callback: whatever it answers, the stream stops.
+    /// Whether a local reply was sent in this callback. The stream then stops, with any return value.
     pub stops_iteration: bool,
     /// A trap in the guest's allocator, during a hostcall.
     pub allocation_trap: Option<wasmtime::Error>,
@@ -103,7 +103,7 @@ impl VmState {
         }
     }
 
-    /// The context that hostcalls are about.
+    /// Returns the context to which hostcalls apply.
     pub fn acting(&self) -> u32 {
         if self.effective != 0 && self.contexts.contains(self.effective) { self.effective } else { self.current }
     }
@@ -115,7 +115,7 @@ impl VmState {
         }
         let mut text = String::from("wasm log");
         if let Some(root) = self.contexts.root(self.acting()) {
-            // A root context's lines carry no plugin name in Envoy.
+            // In Envoy, the log lines of a root context have no plugin name.
             let is_stream = self.contexts.stream(self.acting()).is_some();
             let name = if is_stream { root.plugin.name.as_str() } else { "" };
             for part in [name, &root.plugin.root_id, &root.plugin.vm.vm_id] {
@@ -131,26 +131,26 @@ impl VmState {
         self.host.logs.write(self.host.clock.now(), line);
     }
 
-    /// The next HTTP callout's id: its low two bits are 0.
+    /// Returns the id of the next HTTP callout. Its low two bits are 0.
     pub fn next_call_id(&mut self) -> u32 {
         self.next_call = self.next_call.wrapping_add(4).max(4);
         self.next_call
     }
 
-    /// The next gRPC call's id: its low two bits are 1.
+    /// Returns the id of the next gRPC call. Its low two bits are 1.
     pub fn next_grpc_call_id(&mut self) -> u32 {
         self.next_grpc_call = self.next_grpc_call.wrapping_add(4).max(4);
         self.next_grpc_call | 1
     }
 
-    /// The next gRPC stream's id: its low two bits are 2.
+    /// Returns the id of the next gRPC stream. Its low two bits are 2.
     pub fn next_grpc_stream_id(&mut self) -> u32 {
         self.next_grpc_stream = self.next_grpc_stream.wrapping_add(4).max(4);
         self.next_grpc_stream | 2
     }
 }
 
-/// The ids under which a VM knows statistics: the low two bits are the kind.
+/// The ids of statistics in a VM. The low two bits are the kind.
 #[derive(Default)]
 pub struct MetricIds {
     by_id: HashMap<u32, Arc<Stat>>,

@@ -1,4 +1,4 @@
-//! One VM: a module's instance, its contexts, and calls into it. A trap ends it.
+//! A VM: an instance of a module, its contexts, and calls of it. A trap ends the VM.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::state::{VmSpec, VmState};
 use crate::state::Host;
 use crate::traffic::Network;
 
-/// A VM. Its calls come from its thread only.
+/// A VM. Only its thread calls it.
 pub struct Vm {
     store: Store<VmState>,
     pub(super) exports: Rc<Exports>,
     pub(super) failure: Option<String>,
-    /// The last callback sent a local reply.
+    /// Whether the last callback sent a local reply.
     pub(super) stopped: bool,
 }
 
@@ -30,7 +30,7 @@ impl Vm {
     /// Instantiates a module and initializes it (`_initialize` and `main`, or `_start`).
     ///
     /// # Errors
-    /// When it imports what the host does not offer, lacks an allocator, or traps.
+    /// The module imports a function that the host does not have, has no allocator, or traps.
     pub fn start(
         module: &LoadedModule,
         spec: &Arc<VmSpec>,
@@ -74,7 +74,7 @@ impl Vm {
         Ok(vm)
     }
 
-    /// A WASI reactor has `_initialize` (and Envoy then calls `main`); a WASI command has `_start`.
+    /// A WASI reactor has `_initialize`, after which Envoy calls `main`. A WASI command has `_start`.
     fn initialize(&mut self, instance: &wasmtime::Instance) -> Result<()> {
         if let Some(initialize) = function::<(), ()>(instance, &mut self.store, "_initialize")? {
             self.call("_initialize", 0, &initialize, ());
@@ -87,7 +87,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Which VM of the process it is.
+    /// Returns the number of the VM in the process.
     pub fn instance(&self) -> u64 {
         self.state().instance
     }
@@ -100,17 +100,17 @@ impl Vm {
         self.store.data_mut()
     }
 
-    /// Why it failed, if it did. A failed VM is not called any more.
+    /// Returns the reason for the failure of the VM, if it has failed. A failed VM is not called any more.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// What the guest asked for in the calls so far.
+    /// Removes and returns the effects of the calls so far.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.state_mut().effects)
     }
 
-    /// Bytes of the guest's memory.
+    /// Returns the size of the guest's memory in bytes.
     pub fn memory_size(&self) -> usize {
         self.state().memory.map_or(0, |memory| memory.data_size(&self.store))
     }
@@ -123,7 +123,7 @@ impl Vm {
         self.store.set_epoch_deadline(ticks);
     }
 
-    /// Calls the guest. None means that the VM has failed, now or before.
+    /// Calls the guest. `None` means that the VM has failed in this call or before.
     pub(super) fn call<P: WasmParams, R: WasmResults>(
         &mut self,
         name: &str,

@@ -1,9 +1,9 @@
-//! Whether a request is a route's.
+//! Matches requests with the conditions of routes.
 
 use crate::base::Headers;
 use crate::config::model::{HeaderMatch, PathMatch, RouteMatch, ValueMatch};
 
-/// Whether all of a route's conditions hold.
+/// Whether a request meets all conditions of a route.
 pub fn matches(route: &RouteMatch, headers: &Headers) -> bool {
     let path = headers.get(":path").map(String::from_utf8_lossy).unwrap_or_default();
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
@@ -30,7 +30,7 @@ fn matches_path(route: &RouteMatch, path: &str) -> bool {
     }
 }
 
-/// Each of a header's values is tried. Without any, only a condition on its presence can hold.
+/// Tests each value of a header. Without a value, only a condition on the presence can match.
 fn matches_header(condition: &HeaderMatch, headers: &Headers) -> bool {
     let mut values = headers.get_all(&condition.name).map(String::from_utf8_lossy).peekable();
     if let ValueMatch::Present(present) = condition.condition {

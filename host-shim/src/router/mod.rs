@@ -1,4 +1,4 @@
-//! The connection manager's and the router's decisions: which route, what it changes, what is answered here.
+//! The decisions of the connection manager and of the router: the route, its changes, and local answers.
 
 mod matching;
 pub mod paths;
@@ -46,7 +46,7 @@ impl Site {
         Site { listener, hosts }
     }
 
-    /// Chooses the route of a request, and notes it.
+    /// Chooses the route of a request, and stores it.
     pub fn choose(&self, data: &mut StreamData) {
         data.route_is_stale = false;
         let headers = &data.request_headers;
@@ -57,14 +57,14 @@ impl Site {
     }
 
     fn host_of(&self, headers: &Headers) -> Option<&SiteHost> {
-        // Envoy routes nothing whose scheme it does not know.
+        // Envoy does not route a request with an unknown scheme.
         headers.get("x-forwarded-proto").filter(|scheme| !scheme.is_empty())?;
         let authority =
             headers.get(":authority").map(|host| String::from_utf8_lossy(host).to_lowercase()).unwrap_or_default();
         self.host(&authority)
     }
 
-    /// Envoy's order: exact, longest suffix, longest prefix, everything.
+    /// Uses Envoy's order: exact match, longest suffix, longest prefix, `*`.
     fn host(&self, authority: &str) -> Option<&SiteHost> {
         let rank = |domain: &str| match domain {
             "*" => Some((0, 0)),
@@ -98,10 +98,10 @@ impl Site {
         host.and_then(|host| self.listener.manager.virtual_hosts.get(host.number)).map(|host| &host.headers).into_iter()
     }
 
-    /// What the router does with a request whose headers have passed the filters.
+    /// Decides where a request goes after its headers have passed the filters.
     ///
     /// # Errors
-    /// The reply, where the request is answered here.
+    /// A reply, if the router answers the request itself.
     pub fn route(
         &self,
         data: &mut StreamData,
@@ -182,7 +182,7 @@ impl Site {
         }
     }
 
-    /// The changes that the route and its host make to a response.
+    /// Makes the changes of the route and its virtual host to a response.
     pub fn change_response(&self, data: &StreamData, headers: &mut Headers) {
         let route = data.info.route.as_ref().map(|route| &route.headers);
         for changes in route.into_iter().chain(self.header_changes(data)) {
@@ -194,7 +194,7 @@ impl Site {
     }
 }
 
-/// Changes a request's host, and notes the one before.
+/// Changes the host of a request, and stores the old host in a header.
 pub fn rewrite_host(headers: &mut Headers, host: &str) {
     let before = headers.get(":authority").unwrap_or_default().to_vec();
     headers.set("x-envoy-original-host", before);
@@ -212,7 +212,7 @@ fn add(headers: &mut Headers, change: &HeaderToAdd) {
     }
 }
 
-/// One of the clusters, by weight; the time chooses.
+/// Chooses one of the clusters by weight. The time is the source of randomness.
 fn pick(forward: &Forward, started: u64) -> &str {
     let total: u64 = forward.clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
     let mut chosen = if total == 0 { 0 } else { started.wrapping_mul(0x9e37_79b9_7f4a_7c15) % total };
@@ -234,7 +234,7 @@ fn rewrite_prefix(matched: &PathMatch, path: &str, replacement: &str) -> Option<
     Some(format!("{replacement}{}", path.get(prefix.len()..)?))
 }
 
-/// A host and its port; the colons of an IPv6 address stand in brackets.
+/// Splits a host and its port. An IPv6 address is in brackets.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
@@ -250,7 +250,7 @@ fn redirect_to(redirect: &Redirect, matched: &RouteMatch, headers: &Headers) -> 
     let host = match (redirect.host.as_deref(), redirect.port) {
         (host, Some(port)) => format!("{}:{port}", host.unwrap_or(name)),
         (Some(host), None) => host.to_owned(),
-        // A standard port goes with its scheme.
+        // The standard port of the other scheme is removed.
         (None, None) => match (scheme, port) {
             ("https", Some("80")) | ("http", Some("443")) => name.to_owned(),
             _ => authority.to_owned(),

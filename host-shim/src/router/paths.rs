@@ -1,22 +1,22 @@
-//! What the connection manager makes of a path before filters and routes see it.
+//! The changes of the connection manager to a path, before filters and routes see it.
 
 use crate::config::model::{ConnectionManager, EscapedSlashes};
 
-/// A path after all that the connection manager does to it.
+/// A path after the changes of the connection manager.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Prepared {
-    /// The path, changed or not.
+    /// The request continues with this path.
     Path(Vec<u8>),
-    /// 400.
+    /// The answer is 400.
     Rejected,
-    /// 307 to this path.
+    /// The answer is 307 with this path.
     Redirect(Vec<u8>),
 }
 
-/// Prepares `:path`, query included, in Envoy's order: slashes are unescaped, then the path is normalized, then slashes
-/// are merged.
+/// Prepares `:path`, which includes the query, in Envoy's order: it unescapes slashes, normalizes the path, and merges
+/// slashes.
 pub fn prepare(manager: &ConnectionManager, path: &[u8]) -> Prepared {
-    // A fragment is none of a server's business.
+    // A fragment is not for servers.
     if path.contains(&b'#') {
         return Prepared::Rejected;
     }
@@ -46,7 +46,7 @@ pub fn prepare(manager: &ConnectionManager, path: &[u8]) -> Prepared {
     if redirects { Prepared::Redirect(path) } else { Prepared::Path(path) }
 }
 
-/// Of a path that has nothing but slashes, Envoy keeps two.
+/// Merges slashes. Envoy keeps two slashes of a path that has nothing else.
 fn merge_slashes(path: &[u8]) -> Vec<u8> {
     if !path.windows(2).any(|pair| pair == b"//") {
         return path.to_vec();
@@ -56,7 +56,7 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
     [slash_if(path.starts_with(b"/")), &segments.join(&b'/'), slash_if(path.ends_with(b"/"))].concat()
 }
 
-/// The dots of a segment that has parameters count without them, if they are not escaped.
+/// Removes the parameters of a dot segment, if the dots are not escaped.
 fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     let segments = path.split(|byte| *byte == b'/').map(|segment| match segment {
         [b'.', b';', ..] => b".".as_slice(),
@@ -66,8 +66,8 @@ fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     segments.collect::<Vec<_>>().join(&b'/')
 }
 
-/// RFC 3986, as browsers do it: dot segments go, backslashes are slashes, unreserved characters are written plainly, and
-/// what must not stand in a path is escaped.
+/// Normalizes a path by RFC 3986 like a browser: removes dot segments, replaces backslashes by slashes, unescapes
+/// unreserved characters, and escapes characters that are not allowed in a path.
 fn normalize(path: &[u8]) -> Option<Vec<u8>> {
     if path.first() != Some(&b'/') {
         return None;
@@ -116,7 +116,7 @@ fn normalize(path: &[u8]) -> Option<Vec<u8>> {
     Some(normal)
 }
 
-/// The byte that two hexadecimal digits behind a percent sign stand for.
+/// Decodes the two hexadecimal digits after a percent sign.
 fn escaped(after: &[u8]) -> Option<(u8, &[u8])> {
     let (digits, rest) = after.split_at_checked(2)?;
     let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|digit| digit.is_ascii_hexdigit()))?;

@@ -1,8 +1,8 @@
-//! Envoy's answers where the router finds no way on.
+//! Envoy's replies to requests that the router cannot forward.
 
 use crate::traffic::{LocalReply, flags};
 
-/// A reply of the router's own.
+/// Makes a reply of the router.
 pub fn reply(status: u32, body: &str, details: &str, flags: u64) -> LocalReply {
     LocalReply {
         status,
@@ -14,12 +14,12 @@ pub fn reply(status: u32, body: &str, details: &str, flags: u64) -> LocalReply {
     }
 }
 
-/// Envoy's body for a request that its upstream did not answer.
+/// Envoy's body if the upstream did not answer.
 pub fn reset_body(reason: &str) -> String {
     format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
 }
 
-/// Envoy's reply where no connection can be made; `cause` is the system's.
+/// Envoy's reply if no connection can be made. `cause` is the error of the system.
 pub fn connect_failure(cause: &str) -> LocalReply {
     let cause = cause.split(" (os error").next().unwrap_or(cause);
     let body = reset_body("remote connection failure");
@@ -28,20 +28,20 @@ pub fn connect_failure(cause: &str) -> LocalReply {
     reply(503, &body, &details.replace(' ', "_"), flags::UPSTREAM_CONNECTION_FAILURE)
 }
 
-/// Envoy's reply where the upstream refuses the connection.
+/// Envoy's reply if the upstream refuses the connection.
 pub fn connection_refused() -> LocalReply {
     connect_failure("Connection refused")
 }
 
-/// Envoy's reply where the TLS handshake fails.
+/// Envoy's reply if the TLS handshake fails.
 pub fn tls_failure(cause: &str) -> LocalReply {
     let body = reset_body("remote connection failure");
     let details = format!("upstream_reset_before_response_started{{remote_connection_failure|TLS_error:_{cause}}}");
     reply(503, &body, &details.replace(' ', "_"), flags::UPSTREAM_CONNECTION_FAILURE)
 }
 
-/// Envoy's body for an upstream that takes too long.
+/// Envoy's body if the upstream takes too long.
 pub const TIMEOUT_BODY: &str = "upstream request timeout";
 
-/// Envoy's body where a cluster has no host.
+/// Envoy's body if a cluster has no host.
 pub const NO_HOST_BODY: &str = "no healthy upstream";

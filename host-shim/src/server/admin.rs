@@ -1,4 +1,4 @@
-//! The admin interface: Envoy's paths, as far as the shim has something to tell.
+//! The admin interface, with the paths of Envoy that the shim supports.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -69,17 +69,17 @@ impl Admin {
         }))
     }
 
-    /// Shows another configuration.
+    /// Replaces the configuration that the interface shows.
     pub(super) fn show(&self, dump: Value, program: &Program) {
         self.dump.replace(dump);
         self.clusters.replace(clusters(program));
     }
 
-    /// Serves, for ever.
+    /// Serves the interface. It never returns.
     pub(super) async fn serve(self: Rc<Self>, socket: TcpListener) {
         loop {
             let Ok((stream, _)) = socket.accept().await else {
-                // There may be no more descriptors: some become free.
+                // The process can be out of file descriptors. Wait until some are free.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
@@ -89,7 +89,7 @@ impl Admin {
                     let response = admin.answer(&request);
                     async move { Ok::<_, Infallible>(response) }
                 });
-                // The client may close at any time.
+                // The client can close the connection at any time.
                 let _ =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
@@ -165,7 +165,7 @@ impl Admin {
     }
 }
 
-/// Lines as Envoy's: the limits of each cluster, and its hosts where they are known without asking.
+/// Lists the limits of each cluster like Envoy, and its hosts if they are known without DNS.
 fn clusters(program: &Program) -> String {
     let mut clusters: Vec<_> = program.clusters.values().collect();
     clusters.sort_by_key(|cluster| &cluster.name);
@@ -196,7 +196,7 @@ fn shown(stat: &Stat) -> String {
         .join(" ")
 }
 
-/// A query's parameters.
+/// Parses the parameters of a query.
 struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -204,7 +204,7 @@ impl Query {
         let decoded = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
         let pairs = text.split('&').filter(|part| !part.is_empty()).map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            // A plus sign in a filter is the expression's, as in Envoy.
+            // As in Envoy, a plus sign in a filter belongs to the regular expression.
             (decoded(name), percent_decode_str(value).decode_utf8_lossy().into_owned())
         });
         Query(pairs.collect())

@@ -1,4 +1,4 @@
-//! What the connection manager refuses before any filter sees it.
+//! Requests that the connection manager refuses before a filter sees them.
 
 use http::{Method, Version};
 
@@ -11,7 +11,7 @@ use crate::worker::Exchange;
 /// Envoy's `max_request_headers_kb`.
 const MAX_HEADERS: usize = 60 * 1024;
 
-/// The methods that Envoy's codec knows, of those that this gateway serves.
+/// The methods that Envoy's codec knows and that this gateway serves.
 const METHODS: [Method; 8] = [
     Method::GET,
     Method::HEAD,
@@ -23,7 +23,7 @@ const METHODS: [Method; 8] = [
     Method::PATCH,
 ];
 
-/// An answer without a look at the routes.
+/// An answer that does not depend on the routes.
 pub(super) struct Refusal {
     status: u16,
     body: &'static str,
@@ -36,7 +36,7 @@ impl Refusal {
         Refusal { status, body, location: None, closes: true }
     }
 
-    /// Answers with it.
+    /// Sends the answer.
     pub(super) fn send(&self, exchange: &impl Exchange) {
         let mut headers: Headers = [(":status", self.status.to_string())].into_iter().collect();
         headers.add("content-length", self.body.len().to_string());
@@ -54,10 +54,10 @@ impl Refusal {
     }
 }
 
-/// The request as filters see it.
+/// Prepares the request for the filters.
 ///
 /// # Errors
-/// What is answered instead.
+/// The answer, if the connection manager refuses the request.
 pub(super) fn admit(
     parts: &http::request::Parts,
     manager: &ConnectionManager,
@@ -69,7 +69,7 @@ pub(super) fn admit(
         return Err(Refusal::closing(426, "Upgrade Required"));
     }
     if parts.method == Method::CONNECT {
-        // No route matches one without a connect_matcher.
+        // Without a connect_matcher, no route matches a CONNECT request.
         return Err(Refusal::closing(404, ""));
     }
     if is_http1 && (!METHODS.contains(&parts.method) || !is_target(&parts.uri)) {
@@ -99,7 +99,7 @@ pub(super) fn admit(
     Ok(headers)
 }
 
-/// Whether a request line names a path, or a URL of HTTP.
+/// Whether the target of a request line is a path, or a URL with http or https.
 fn is_target(uri: &http::Uri) -> bool {
     match uri.scheme_str() {
         Some(scheme) => matches!(scheme, "http" | "https"),
@@ -107,7 +107,7 @@ fn is_target(uri: &http::Uri) -> bool {
     }
 }
 
-/// Envoy's codecs allow these bytes in a host.
+/// Whether Envoy's codecs allow the byte in a host.
 fn is_of_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=@[]_~".contains(&byte)
 }

@@ -1,5 +1,5 @@
-//! Bodies that are filled while they are sent. What is put in and not yet taken is counted, so that whoever fills one
-//! can wait.
+//! Bodies that are written while they are sent. A body counts the bytes that were written and not yet sent, so that the
+//! writer can wait.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,10 +15,10 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::base::lock;
 
-/// A body waits to be emptied when it holds this many bytes.
+/// The writer waits if a body holds at least this many bytes.
 const HIGH_WATER: usize = 256 * 1024;
 
-/// The body was not finished.
+/// The writer did not finish the body.
 #[derive(Debug, thiserror::Error)]
 #[error("the message was cut off")]
 pub struct CutOff;
@@ -30,7 +30,7 @@ struct Queue {
     is_whole: bool,
     is_cut: bool,
     is_dropped: bool,
-    /// The message's headers tell its length: hyper is not to compare it.
+    /// Whether the headers contain the length. hyper must not compare it.
     has_length: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -80,15 +80,13 @@ impl Queue {
     }
 }
 
-/// The end of a body that is written to.
+/// The writing end of a body.
 pub trait Sink {
-    /// Appends data.
     fn data(&self, data: Vec<u8>);
     /// Appends trailers, and ends the body.
     fn trailers(&self, trailers: HeaderMap);
-    /// Ends the body.
     fn end(&self);
-    /// Cuts the body off.
+    /// Ends the body early, with an error.
     fn cut(&self);
     async fn room(&self);
 }
@@ -102,13 +100,13 @@ macro_rules! body {
         pub struct $body($shared);
 
         impl $sink {
-            /// A body, and what writes it.
+            /// Makes a body and its writer.
             pub fn new() -> (Self, $body) {
                 let shared = <$shared>::default();
                 ($sink(shared.clone()), $body(shared))
             }
 
-            /// The headers have a content-length.
+            /// Notes that the headers have a content-length.
             pub fn has_length(&self) {
                 self.with(|queue| queue.has_length = true);
             }
@@ -165,7 +163,7 @@ macro_rules! body {
                 queue.is_end() && !queue.has_length
             }
 
-            // Without a content-length of its own a message is chunked, as in Envoy, even if all of it is there.
+            // As in Envoy, a message without a content-length is chunked, even if all of it is available.
             fn size_hint(&self) -> SizeHint {
                 SizeHint::default()
             }
@@ -185,7 +183,7 @@ macro_rules! body {
 }
 
 body!(
-    /// A body for an upstream: the client's connection may be polled anywhere.
+    /// A body for an upstream, which another thread can poll.
     UpstreamSink,
     UpstreamBody,
     Arc<Mutex<Queue>>,
@@ -193,7 +191,7 @@ body!(
 );
 
 body!(
-    /// A body for the client, of this thread.
+    /// A body for the client, which only this thread polls.
     ClientSink,
     ClientBody,
     Rc<RefCell<Queue>>,
@@ -201,7 +199,7 @@ body!(
 );
 
 impl UpstreamSink {
-    /// Nobody will write what is missing: a body that is not whole is cut off.
+    /// If the body is not complete, it ends with an error, because nothing can write the rest.
     pub fn give_up(&self) {
         if !self.with(|queue| queue.is_whole) {
             self.cut();
@@ -210,7 +208,7 @@ impl UpstreamSink {
 }
 
 impl ClientSink {
-    /// Whether the client has gone before the end.
+    /// Whether the client has disconnected before the end.
     pub fn was_dropped(&self) -> bool {
         self.with(|queue| queue.is_dropped && !queue.is_end())
     }

@@ -1,4 +1,4 @@
-//! A connection to an upstream, with or without TLS.
+//! Connections to upstreams, with or without TLS.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,23 +19,23 @@ use crate::config::model::HostPort;
 #[error("the name is not known")]
 pub(super) struct NotResolved;
 
-/// Connection and handshake took too long.
+/// The connection and the handshake took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("connection timeout")]
 pub(super) struct TimedOut;
 
-/// Where an endpoint is.
+/// The place of an endpoint.
 #[derive(Clone)]
 pub(super) enum Addresses {
     One(SocketAddr),
     Dns(HostPort),
 }
 
-/// Connects to one endpoint, whatever the URI says.
+/// Connects to one endpoint, and ignores the URI.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) addresses: Addresses,
-    /// For the connection and TLS together.
+    /// The timeout for the connection and TLS together.
     pub(super) timeout: Duration,
     pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
     pub(super) is_http2: bool,
@@ -75,7 +75,7 @@ impl Connector {
     }
 }
 
-/// A name's addresses, IPv4 first: as V4_PREFERRED, and AUTO where a machine has no IPv6.
+/// Resolves a name, with IPv4 addresses first. This is like V4_PREFERRED, and like AUTO on a machine without IPv6.
 pub(super) async fn resolve(host: &HostPort) -> std::io::Result<Vec<SocketAddr>> {
     let mut found: Vec<_> = tokio::net::lookup_host((host.host.as_str(), host.port)).await?.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
@@ -116,7 +116,7 @@ impl Connection for Io {
     }
 }
 
-/// The address that a response came from, among its extensions.
+/// The address of the upstream, in the extensions of a response.
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 

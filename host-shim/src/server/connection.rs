@@ -1,4 +1,4 @@
-//! A client's connection, and the requests that come on it.
+//! A client's connection, and the requests on it.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     }
 }
 
-/// The exchange was cut off: hyper closes the connection.
+/// The exchange was cut off. hyper closes the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was reset")]
 struct Reset;
@@ -84,7 +84,7 @@ impl Connection {
             let connection = Rc::clone(&me);
             async move { connection.handle(request, is_tls).await }
         });
-        // The client may close at any time; there is nothing to tell it.
+        // The client can close the connection at any time.
         let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
     }
 
@@ -114,7 +114,7 @@ impl Connection {
         if !end {
             exchange.receive(body, !is_http1, &stream);
         }
-        // When the client goes, hyper drops this future or the response's body.
+        // If the client disconnects, hyper drops this future or the response's body.
         let watch = ClientWatch { stream, exchange };
         let response = head.await.map_err(|_| Reset);
         if !watch.exchange.is_over() {
@@ -145,7 +145,7 @@ impl Connection {
     }
 }
 
-/// Ends the stream when the client goes before the response is whole.
+/// Ends the stream if the client disconnects before the response is complete.
 struct ClientWatch {
     stream: Rc<RefCell<Stream>>,
     exchange: Rc<ServerExchange>,

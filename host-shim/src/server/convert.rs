@@ -1,14 +1,14 @@
-//! Between hyper's header maps and the filters'.
+//! Converts between the header maps of hyper and of the filters.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::base::Headers;
 
-/// Headers that belong to a connection, not to a message.
+/// Headers that belong to a connection and not to a message.
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "http2-settings", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
 
-/// A client's request as filters see it; None where it has no host.
+/// Converts a client's request for the filters. Returns `None` if it has no host.
 pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Headers> {
     let mut headers = Headers::new();
     let authority = match parts.uri.authority() {
@@ -19,7 +19,7 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
     headers.add(":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
     headers.add(":method", parts.method.as_str());
     headers.add(":scheme", scheme);
-    // A connection's header names others that belong to it.
+    // The header `connection` names more headers that belong to the connection.
     let nominated = listed(parts, http::header::CONNECTION);
     for (name, value) in &parts.headers {
         let name = name.as_str();
@@ -29,9 +29,9 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
         let value = value.as_bytes();
         match name {
             "host" => {}
-            // The server meets it.
+            // The server has handled this header.
             "expect" if value.eq_ignore_ascii_case(b"100-continue") => {}
-            // HTTP/2 sends cookies one by one.
+            // HTTP/2 sends each cookie in its own header.
             "cookie" if parts.version == Version::HTTP_2 => {
                 if headers.get(name).is_none() {
                     headers.add(name, joined(parts, http::header::COOKIE, b"; ").unwrap_or_default());
@@ -46,13 +46,13 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
     Some(headers)
 }
 
-/// Whether a request asks for another protocol. Envoy, too, does not hear those who ask for HTTP/2.
+/// Whether a request asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
 pub(super) fn upgrades(parts: &http::request::Parts) -> bool {
     let is_asked = listed(parts, http::header::CONNECTION).iter().any(|name| name == "upgrade");
     is_asked && parts.headers.get(http::header::UPGRADE).is_some_and(|protocol| protocol != "h2c")
 }
 
-/// The items of a header that is a list, in lower case.
+/// Returns the items of a list header in lower case.
 fn listed(parts: &http::request::Parts, name: HeaderName) -> Vec<String> {
     let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(|item| item.trim().to_ascii_lowercase()).collect()
@@ -63,12 +63,12 @@ fn joined(parts: &http::request::Parts, name: HeaderName, separator: &[u8]) -> O
     (!values.is_empty()).then(|| values.join(separator))
 }
 
-/// A response as filters see it.
+/// Converts a response for the filters.
 pub(super) fn response(parts: &http::response::Parts) -> Headers {
     let mut headers = Headers::new();
     headers.add(":status", parts.status.as_str());
     for (name, value) in &parts.headers {
-        // Filters see in Envoy that a response is chunked.
+        // In Envoy, filters see that a response is chunked.
         if name == http::header::TRANSFER_ENCODING || !HOP_BY_HOP.contains(&name.as_str()) {
             headers.add(name.as_str(), value.as_bytes());
         }
@@ -76,28 +76,29 @@ pub(super) fn response(parts: &http::response::Parts) -> Headers {
     headers
 }
 
-/// Trailers as filters see them.
+/// Converts trailers for the filters.
 pub(super) fn trailers(map: &HeaderMap) -> Headers {
     map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
-/// What cannot be sent.
+/// A request that cannot be sent, because a pseudo-header is missing or not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("missing required header: {0}")]
 pub(super) struct Unsendable(pub(super) &'static str);
 
-/// The method, URI and headers of a request to an upstream. Headers that are none by HTTP's rules are left out.
+/// Makes the method, the URI and the headers of a request to an upstream. Headers that are not valid in HTTP are left
+/// out.
 ///
 /// # Errors
-/// When a pseudo-header is missing or is none.
+/// A pseudo-header is missing or not valid.
 pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Result<http::request::Parts, Unsendable> {
     let method = headers.get(":method").ok_or(Unsendable(":method"))?;
     let method = Method::from_bytes(method).map_err(|_| Unsendable(":method"))?;
     let path = headers.get(":path").filter(|path| !path.is_empty()).ok_or(Unsendable(":path"))?;
     let given = headers.get(":authority");
     let authority = given.unwrap_or_default();
-    // A connection is chosen by the cluster; the URI must have some host.
-    // In HTTP/1 it is always the same, or else hyper would not use a connection for several.
+    // The cluster chooses the connection, but the URI must have a host. In HTTP/1 it is always the same, because hyper
+    // would otherwise not use a connection again.
     let host = if authority.is_empty() || !is_http2 { b"upstream" } else { authority };
     let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
     let mut builder = http::Request::builder().method(method).uri(uri.map_err(|_| Unsendable(":path"))?);
@@ -112,7 +113,7 @@ pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Res
     Ok(parts)
 }
 
-/// Headers for hyper, without pseudo-headers.
+/// Converts headers for hyper, without pseudo-headers.
 pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
     append_to(&mut map, headers);
@@ -130,7 +131,7 @@ fn append_to(map: &mut HeaderMap, headers: &Headers) {
     }
 }
 
-/// The status of a response, if it has a valid one.
+/// Returns the status of a response if it is valid.
 pub(super) fn status(headers: &Headers) -> Option<StatusCode> {
     StatusCode::from_bytes(headers.get(":status")?).ok()
 }

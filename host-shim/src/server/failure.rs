@@ -1,4 +1,4 @@
-//! Envoy's replies for requests that failed before their answer.
+//! Envoy's replies to requests that failed before the upstream answered.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use super::connect::{NotResolved, TimedOut};
 use crate::router;
 use crate::traffic::{LocalReply, flags};
 
-/// What went wrong, as Envoy's reply.
+/// Converts an error to Envoy's reply.
 pub(super) fn reply(error: &hyper_util::client::legacy::Error) -> LocalReply {
     let mut causes = Vec::new();
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);

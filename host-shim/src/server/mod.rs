@@ -1,4 +1,4 @@
-//! The gateway that serves: an Envoy configuration on real sockets.
+//! Serves an Envoy configuration on real sockets.
 
 mod admin;
 mod admission;
@@ -44,50 +44,50 @@ use thread::{ServerThread, ThreadMessage};
 use upstream::Load;
 pub(crate) use upstream::{server_name, split_authority};
 
-/// How to serve.
+/// The settings of a server.
 pub struct Options {
     /// The configuration.
     pub bootstrap: Bootstrap,
-    /// The same as JSON, for `/config_dump`.
+    /// The configuration as JSON, for `/config_dump`.
     pub dump: serde_json::Value,
-    /// Where modules come from.
+    /// The source of the modules.
     pub modules: Modules,
-    /// Worker threads, at least one.
+    /// The number of worker threads, at least one.
     pub workers: usize,
     /// The lowest level that is logged.
     pub log_level: LogLevel,
-    /// Keeps the log for [`Server::host`] instead of writing it to standard error.
+    /// Whether to keep the log for [`Server::host`] instead of writing it to standard error.
     pub keeps_log: bool,
-    /// What each VM may use.
+    /// The limits of each VM.
     pub limits: Limits,
 }
 
-/// So long a thread may take to end: a module that does not return is not waited for.
+/// The maximum time to wait for the end of a thread, because a module can run without end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A gateway that serves. When dropped, it shuts its modules down and ends.
+/// A running server. Dropping it shuts its modules down and ends it.
 pub struct Server {
     main: Option<std::thread::JoinHandle<()>>,
     stop: Option<oneshot::Sender<()>>,
     commands: mpsc::UnboundedSender<Command>,
-    /// Where each listener listens, in their order: with the system's choice for port 0.
+    /// The addresses of the listeners in their order. A port 0 is replaced by the port that the system chose.
     pub addresses: Vec<SocketAddr>,
-    /// Where the admin interface listens.
+    /// The address of the admin interface.
     pub admin: Option<SocketAddr>,
     host: Arc<Host>,
     quit: Arc<Notify>,
 }
 
-/// What the main thread is told.
+/// A message to the main thread.
 enum Command {
     Update(Box<Loaded>, oneshot::Sender<Result<Vec<String>>>),
 }
 
 impl Server {
-    /// Starts serving, and returns when it does.
+    /// Starts the server, and returns when it serves.
     ///
     /// # Errors
-    /// When an address is taken, a module does not load, or one refuses its configuration: its log says why.
+    /// An address is in use, a module does not load, or a module refuses its configuration. The log has the reason.
     pub fn start(options: Options) -> Result<Server> {
         let level = options.log_level;
         let logs = if options.keeps_log { Logs::kept(level) } else { Logs::standard_error(level) };
@@ -129,24 +129,24 @@ impl Server {
         Ok(Server { main: Some(main), stop: Some(stop), commands, addresses, admin: admin_address, host, quit })
     }
 
-    /// Replaces routes, clusters and plugins, as an update of the listeners does; addresses stay. The VMs of an unchanged
-    /// plugin stay; of a changed one, new VMs start before the old ones go. Returns what has changed and needs a new
-    /// start. Whoever does not wait for the end does not end the update.
+    /// Replaces routes, clusters and plugins, like an update of the listeners. Addresses do not change. The VMs of an
+    /// unchanged plugin stay. For a changed plugin, new VMs start before the old ones are shut down. Returns the
+    /// changes that need a restart. The update continues even if the returned future is dropped.
     ///
     /// # Errors
-    /// When the configuration is refused, or has a listener more or less; the old one stays.
+    /// The configuration is refused, or a listener was added or removed. The old configuration then stays in use.
     pub async fn update(&self, loaded: Loaded) -> Result<Vec<String>> {
         let (told, result) = oneshot::channel();
         self.commands.send(Command::Update(Box::new(loaded), told)).map_err(|_| anyhow!("the server has stopped"))?;
         result.await.map_err(|_| anyhow!("the server has stopped"))?
     }
 
-    /// Waits until somebody has asked the admin interface to end the process.
+    /// Waits for a request to the admin interface to end the process.
     pub async fn asked_to_quit(&self) {
         self.quit.notified().await;
     }
 
-    /// What all VMs share.
+    /// Returns the state that all VMs share.
     pub fn host(&self) -> &Host {
         &self.host
     }
@@ -155,7 +155,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // It may have stopped already.
+            // The main thread can have stopped already.
             let _ = stop.send(());
         }
         let Some(main) = self.main.take() else { return };
@@ -184,7 +184,7 @@ impl MainThread {
         match self.start().await {
             Err(error) => drop(started.send(Err(error))),
             Ok(running) => {
-                // Whoever started it may have given up.
+                // The caller of `start` can have stopped waiting.
                 let _ = started.send(Ok(()));
                 running.until(stopped, commands).await;
             }
@@ -225,7 +225,7 @@ impl MainThread {
             workers.push(has_ended);
             std::thread::Builder::new().name(format!("worker {}", number + 1)).spawn(move || {
                 serve(&host, number + 1, &program, &load, sockets, inbox, ready);
-                // Nobody may wait for it.
+                // It is possible that nothing waits for it.
                 let _ = ended.send(());
             })?;
             mailboxes.push(mailbox);
@@ -242,13 +242,13 @@ impl MainThread {
 }
 
 fn set_mailbox(host: &Arc<Host>, number: usize, mailbox: &mpsc::UnboundedSender<ThreadMessage>) {
-    // Weak, so that the thread ends when the gateway does.
+    // The reference is weak, so that the thread ends with the gateway.
     let mailbox = mailbox.downgrade();
     host.set_mailbox(
         number,
         Box::new(move |ready| {
             if let Some(mailbox) = mailbox.upgrade() {
-                // A thread that has gone misses the notification, as in Envoy.
+                // As in Envoy, a thread that has ended does not get the notification.
                 let _ = mailbox.send(ThreadMessage::Queue(ready));
             }
         }),
@@ -283,7 +283,7 @@ fn serve(
         };
         let outcome = start();
         let is_ok = outcome.is_ok();
-        // Whoever waits for it may have given up.
+        // The main thread can have stopped waiting.
         let _ = ready.send(outcome);
         if is_ok {
             Rc::clone(&thread).run(inbox).await;
@@ -293,20 +293,20 @@ fn serve(
 }
 
 struct Present {
-    /// As it was at the start.
+    /// The configuration at the start.
     bootstrap: Bootstrap,
     program: Arc<Program>,
     load: Arc<Load>,
 }
 
-/// The main thread while the gateway serves.
+/// The state of the main thread while the gateway serves.
 struct Running {
     host: Arc<Host>,
     modules: Modules,
     main: Rc<ServerThread>,
     bases: Bases,
     mailboxes: Vec<mpsc::UnboundedSender<ThreadMessage>>,
-    /// What tells that a worker's thread has ended.
+    /// For each worker, the channel that reports the end of its thread.
     workers: Vec<oneshot::Receiver<()>>,
     present: Present,
     admin: Rc<Admin>,
@@ -320,12 +320,12 @@ impl Running {
                 command = commands.recv() => match command {
                     None => break,
                     Some(Command::Update(loaded, told)) => {
-                        // A worker's module may not return, and the gateway is to end all the same.
+                        // The gateway must also end if a worker's module runs without end.
                         let outcome = tokio::select! {
                             _ = &mut stopped => break,
                             outcome = self.update(*loaded) => outcome,
                         };
-                        // Whoever asked may have given up.
+                        // The caller can have stopped waiting.
                         let _ = told.send(outcome);
                     }
                 },
@@ -334,12 +334,12 @@ impl Running {
         self.end().await;
     }
 
-    /// Shuts the workers' modules down, then the main thread's.
+    /// Shuts down the modules of the workers, then those of the main thread.
     async fn end(self) {
         drop(self.mailboxes);
         for ended in self.workers {
             if tokio::time::timeout(PATIENCE, ended).await.is_err() {
-                self.host.log(0, LogLevel::Warn, "a worker does not end".to_owned());
+                self.host.log(0, LogLevel::Warn, "a worker does not stop".to_owned());
                 return;
             }
         }
@@ -355,7 +355,7 @@ impl Running {
         self.bases.try_out(&self.host, &program, &network)?;
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
             if let Err(error) = configure(mailbox, &program, &load).await {
-                // The threads before this one go back to what they had.
+                // The threads before this one get their old configuration again.
                 for mailbox in self.mailboxes.iter().take(number) {
                     configure(mailbox, &self.present.program, &self.present.load).await?;
                 }
@@ -372,7 +372,7 @@ impl Running {
     }
 }
 
-/// Gives a thread a configuration, and waits until it has it.
+/// Sends a configuration to a thread, and waits until the thread uses it.
 async fn configure(
     mailbox: &mpsc::UnboundedSender<ThreadMessage>,
     program: &Arc<Program>,

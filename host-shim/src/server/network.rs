@@ -1,4 +1,4 @@
-//! The network of a thread that serves: callouts go out for real.
+//! The network of a serving thread, which sends callouts on real connections.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use crate::router;
 use crate::traffic::{CallResponse, Callout, CalloutOutcome, LocalReply, Network, ProxyNode, Ticket};
 use crate::worker::{Program, Worker};
 
-/// Envoy's limit for the body of a callout's answer.
+/// Envoy's limit for the body of the answer to a callout.
 const MAX_RESPONSE: usize = 32 * 1024 * 1024;
 
 pub(super) struct ServerNetwork {
@@ -29,7 +29,7 @@ pub(super) struct ServerNetwork {
     me: Weak<ServerNetwork>,
     worker: RefCell<Weak<Worker>>,
     calls: RefCell<HashMap<Ticket, AbortHandle>>,
-    /// Rung when a tick was set.
+    /// Notified when a tick was set.
     pub(super) tick_set: Notify,
 }
 
@@ -46,7 +46,7 @@ impl ServerNetwork {
         })
     }
 
-    /// Whom to tell of a callout's end.
+    /// The channel for the outcomes of callouts.
     pub(super) fn set_worker(&self, worker: &Rc<Worker>) {
         *self.worker.borrow_mut() = Rc::downgrade(worker);
     }
@@ -55,7 +55,7 @@ impl ServerNetwork {
         Arc::clone(&self.program.borrow())
     }
 
-    /// Another configuration: connections are made anew. Returns the one before.
+    /// Replaces the configuration, with new connections. Returns the old one.
     pub(super) fn set_program(&self, program: &Arc<Program>, load: &Arc<Load>) -> (Arc<Program>, Arc<Load>) {
         self.upstreams.forget();
         (self.program.replace(Arc::clone(program)), self.load.replace(Arc::clone(load)))
@@ -65,7 +65,7 @@ impl ServerNetwork {
         self.program.borrow().clusters.get(name).cloned()
     }
 
-    /// Counts a request to a cluster; None where it has as many as it may.
+    /// Counts a request to a cluster. Returns `None` if the cluster is at its limit.
     pub(super) fn begin(&self, cluster: &Cluster) -> Option<Open> {
         self.load.borrow().begin(cluster)
     }
@@ -115,7 +115,7 @@ impl Network for ServerNetwork {
     }
 }
 
-/// Sends a callout and collects its answer.
+/// Sends a callout, and collects the complete answer.
 async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
     let timeout = callout.timeout;
     let answer = whole_answer(upstreams, cluster, callout);
@@ -156,13 +156,13 @@ async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: 
     }
 }
 
-/// A length-prefixed gRPC message, not compressed.
+/// Adds the prefix of a gRPC message: not compressed, and the length.
 fn grpc_frame(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     [&[0], length.to_be_bytes().as_slice(), message].concat()
 }
 
-/// The answer's body and trailers; None where it breaks off, or is too large.
+/// Collects the body and the trailers of an answer. Returns `None` if it breaks off or is too large.
 async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
     let (mut bytes, mut trailers) = (Vec::new(), Headers::new());
     while let Some(frame) = body.frame().await {
@@ -177,7 +177,7 @@ async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
     Some((bytes, trailers))
 }
 
-/// An answer of Envoy's own.
+/// Makes an answer of the gateway itself.
 fn made(reply: &LocalReply) -> CalloutOutcome {
     let headers = [
         (":status", reply.status.to_string()),

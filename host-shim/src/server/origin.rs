@@ -1,4 +1,4 @@
-//! Where a request comes from: the headers that tell it, and those that a client must not send.
+//! The headers that describe the origin of a request, and the headers that a client must not send.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::base::Headers;
 use crate::config::model::ConnectionManager;
 
-/// Envoy obeys these where they come from within; nothing comes from within by default.
+/// Envoy accepts these headers only from internal clients. By default, no client is internal.
 const INTERNAL: [&str; 13] = [
     "x-envoy-internal",
     "x-envoy-expected-rq-timeout-ms",
@@ -23,7 +23,7 @@ const INTERNAL: [&str; 13] = [
     "x-envoy-upstream-rq-timeout-ms",
 ];
 
-/// At the edge, these are Envoy's to set.
+/// At the edge, only Envoy sets these headers.
 const OF_THE_EDGE: [&str; 5] = [
     "x-envoy-decorator-operation",
     "x-envoy-downstream-service-cluster",
@@ -32,8 +32,7 @@ const OF_THE_EDGE: [&str; 5] = [
     "x-envoy-original-path",
 ];
 
-/// Changes the headers of a request that comes from a peer as the connection manager does, and returns the client's
-/// address.
+/// Changes the headers of a request from a peer like the connection manager. Returns the client's address.
 pub(super) fn note(headers: &mut Headers, manager: &ConnectionManager, peer: SocketAddr, is_tls: bool) -> SocketAddr {
     let list = headers.get_str("x-forwarded-for").unwrap_or_default().to_owned();
     let trusted = usize::try_from(manager.xff_num_trusted_hops).unwrap_or(usize::MAX);
@@ -49,7 +48,7 @@ pub(super) fn note(headers: &mut Headers, manager: &ConnectionManager, peer: Soc
     });
     let scheme = if is_tls { "https" } else { "http" };
     if is_edge {
-        // Envoy tells the address of the machine instead of the loopback's.
+        // Envoy uses the address of the machine instead of the loopback address.
         let address = if peer.ip().is_loopback() { own_address() } else { peer.ip() };
         headers.append(b"x-forwarded-for", address.to_string().as_bytes());
         headers.set("x-envoy-external-address", source.ip().to_string());
@@ -63,14 +62,14 @@ pub(super) fn note(headers: &mut Headers, manager: &ConnectionManager, peer: Soc
     source
 }
 
-/// An address of a list, counted from its end.
+/// Returns an address of a list, counted from the end.
 fn from_end(list: &str, hop: usize) -> Option<SocketAddr> {
     let hops: Vec<&str> = list.split(',').map(str::trim).filter(|hop| !hop.is_empty()).collect();
     let ip = hops.get(hops.len().checked_sub(hop)?)?.parse().ok()?;
     Some(SocketAddr::new(ip, 0))
 }
 
-/// The machine's address towards the world. Nothing is sent to find it.
+/// Finds the address of the machine for outgoing connections, without sending anything.
 fn own_address() -> IpAddr {
     static ADDRESS: OnceLock<IpAddr> = OnceLock::new();
     *ADDRESS.get_or_init(|| {
@@ -82,7 +81,7 @@ fn own_address() -> IpAddr {
 
 fn request_id() -> String {
     let mut bytes = [0; 16];
-    // Without randomness, all ids are alike: requests go on.
+    // Without randomness, all ids are the same, but requests still work.
     let _ = getrandom::fill(&mut bytes);
     let mut number = u128::from_be_bytes(bytes);
     number = number & !(0xf << 76) | (4 << 76);

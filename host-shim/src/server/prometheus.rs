@@ -1,4 +1,4 @@
-//! Statistics in Prometheus' text format, with names and labels as Envoy makes them.
+//! Statistics in the text format of Prometheus, with the names and labels of Envoy.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,14 +10,14 @@ use crate::base::MetricType;
 use crate::config::model::StatsTag;
 use crate::state::metrics::{BUCKETS, Histogram, Stat};
 
-/// What cuts labels out of names.
+/// The rules that extract labels from names.
 pub(super) struct Tags(Vec<(String, Regex)>);
 
 impl Tags {
-    /// The configuration's tags, before those that Envoy knows by itself.
+    /// Makes the rules: the tags of the configuration, then Envoy's default tags.
     ///
     /// # Errors
-    /// When an expression is none, which would be a mistake in this crate.
+    /// A regular expression is not valid, which would be a bug in this crate.
     pub(super) fn new(own: &[StatsTag]) -> Result<Self, regex::Error> {
         let mut tags: Vec<_> = own.iter().map(|tag| (tag.name.clone(), tag.regex.clone())).collect();
         for (name, regex) in [
@@ -31,7 +31,7 @@ impl Tags {
         Ok(Tags(tags))
     }
 
-    /// A name without its labels, and the labels.
+    /// Splits a name into the name without labels, and the labels.
     fn split(&self, name: &str) -> (String, BTreeMap<String, String>) {
         let mut cuts = Vec::new();
         let mut labels = BTreeMap::new();
@@ -44,7 +44,7 @@ impl Tags {
         }
         let kept = name.char_indices().filter(|(at, _)| !cuts.iter().any(|cut| cut.contains(at))).map(|(_, char)| char);
         let mut rest: String = kept.collect();
-        // Envoy's class tag leaves the x's: downstream_rq_xx.
+        // Envoy's tag for the class of a status keeps the letters: downstream_rq_xx.
         if labels.contains_key("envoy_response_code_class") {
             rest.push_str("_xx");
         }
@@ -52,7 +52,7 @@ impl Tags {
     }
 }
 
-/// All statistics, those of one name together.
+/// Writes all statistics, grouped by name.
 pub(super) fn render(stats: &[(String, Arc<Stat>)], tags: &Tags) -> String {
     let mut families: BTreeMap<(String, &str), Vec<(BTreeMap<String, String>, &Stat)>> = BTreeMap::new();
     for (name, stat) in stats {
@@ -67,7 +67,7 @@ pub(super) fn render(stats: &[(String, Arc<Stat>)], tags: &Tags) -> String {
     }
     let mut text = String::new();
     for ((name, kind), samples) in families {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "# TYPE {name} {kind}");
         for (labels, stat) in samples {
             let labels: Vec<String> =
@@ -94,7 +94,7 @@ fn histogram(text: &mut String, name: &str, labels: &str, histogram: &Histogram)
     let _ = writeln!(text, "{name}_count{{{labels}}} {}", histogram.count);
 }
 
-/// Modules' names lose their namespace; one that then begins with a digit is left out.
+/// Removes the namespace of a module's statistic. A name that then begins with a digit is left out.
 fn exposed(name: &str) -> Option<String> {
     match name.strip_prefix("wasmcustom.") {
         Some(custom) => Some(sanitized(custom)).filter(|custom| !custom.starts_with(|c: char| c.is_ascii_digit())),
@@ -116,7 +116,7 @@ mod tests {
     use crate::state::metrics::Metrics;
 
     #[test]
-    fn names_and_labels_are_envoys() {
+    fn names_and_labels_are_the_same_as_in_envoy() {
         let metrics = Metrics::default();
         metrics.counter("wasmcustom.filter_requests.outcome=admitted").add(3);
         metrics.counter("wasmcustom.filter_suppressed").add(1);

@@ -1,4 +1,4 @@
-//! What a gateway that serves cannot change.
+//! Changes of a configuration that need a restart.
 
 use std::net::SocketAddr;
 
@@ -6,21 +6,21 @@ use anyhow::{Result, bail};
 
 use crate::config::model::{Bootstrap, DownstreamTls, Listener};
 
-/// Puts the listeners of a new configuration in the order of those that the gateway was started with, which is that of
-/// its sockets: a listener is known by its name, or by its address where it has none.
+/// Sorts the listeners of a new configuration into the order at the start, which is the order of the sockets. A
+/// listener is identified by its name, or by its address if it has no name.
 ///
 /// # Errors
-/// When a listener was added or removed.
+/// A listener was added or removed.
 pub(super) fn in_order(started: &Bootstrap, new: &mut Bootstrap) -> Result<()> {
     let mut left = std::mem::take(&mut new.listeners);
     for known in &started.listeners {
         let Some(at) = left.iter().position(|listener| identity(listener) == identity(known)) else {
-            bail!("listener {} was removed: start anew", shown(known));
+            bail!("listener {} was removed: restart the server", shown(known));
         };
         new.listeners.push(left.remove(at));
     }
     match left.first() {
-        Some(added) => bail!("listener {} was added: start anew", shown(added)),
+        Some(added) => bail!("listener {} was added: restart the server", shown(added)),
         None => Ok(()),
     }
 }
@@ -33,8 +33,8 @@ fn shown(listener: &Listener) -> String {
     if listener.name.is_empty() { listener.address.to_string() } else { listener.name.clone() }
 }
 
-/// Names what differs from the configuration that the gateway was started with, and needs a new start. Both have the
-/// same listeners in the same order.
+/// Lists the differences from the configuration at the start that need a restart. Both configurations have the same
+/// listeners in the same order.
 pub(super) fn needed(started: &Bootstrap, new: &Bootstrap) -> Vec<String> {
     let mut needed = Vec::new();
     let mut note = |differs: bool, what: String| {

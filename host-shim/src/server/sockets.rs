@@ -1,14 +1,14 @@
-//! The sockets that listen.
+//! Listening sockets.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail};
 use socket2::{Domain, Socket, Type};
 
-/// A socket that several threads can listen on, each with its own.
+/// Opens a listening socket with SO_REUSEPORT, so that each thread can have its own for the same address.
 ///
 /// # Errors
-/// The system's.
+/// The system refuses the address.
 pub(super) fn bind(address: SocketAddr) -> Result<Socket> {
     let open = || -> std::io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -23,17 +23,17 @@ pub(super) fn bind(address: SocketAddr) -> Result<Socket> {
     open().with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Says what to do about an address that something else has: with SO_REUSEPORT a second gateway would share it, and get
-/// half of its connections.
+/// Checks that an address is free. Because of SO_REUSEPORT, a second gateway would otherwise share the address and get
+/// half of the connections.
 ///
 /// # Errors
-/// When something listens there.
+/// Something listens on the address.
 pub fn refuse_taken(address: SocketAddr) -> Result<()> {
     match std::net::TcpListener::bind(address) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("cannot listen on {address}: something listens there already; stop it, or change the address")
+            bail!("cannot listen on {address}: another process listens there; stop it, or change the address")
         }
-        // Another error is told when the address is bound.
+        // Other errors are reported when the address is bound.
         _ => Ok(()),
     }
 }

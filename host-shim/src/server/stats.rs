@@ -1,4 +1,4 @@
-//! The statistics that Envoy keeps of listeners and clusters, by Envoy's names.
+//! Envoy's statistics of listeners and clusters, with Envoy's names.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::state::Host;
 use crate::state::metrics::Stat;
 
-/// A listener's counters, on a thread.
+/// The counters of a listener on a thread.
 pub(super) struct ListenerStats {
     host: Arc<Host>,
     prefix: String,
@@ -48,7 +48,7 @@ impl ListenerStats {
         self.count(format!("{}downstream_rq_completed", self.prefix));
     }
 
-    /// A request is over, answered or not.
+    /// Counts the end of a request, with or without an answer.
     pub(super) fn over(&self) {
         self.active_requests.sub(1);
     }

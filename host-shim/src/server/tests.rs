@@ -8,7 +8,7 @@ use tokio::runtime;
 use super::*;
 use crate::config;
 
-/// A configuration whose listeners each answer with a text.
+/// Makes a configuration in which each listener answers with its text.
 fn answering(listeners: &[(&str, &str)]) -> Loaded {
     let listener = |(name, text): &(&str, &str)| {
         format!(
@@ -65,14 +65,14 @@ fn body(address: SocketAddr) -> String {
 }
 
 #[test]
-fn an_update_finds_its_listeners_by_name() {
+fn an_update_matches_listeners_by_name() {
     let server = start(answering(&[("A", "a"), ("B", "b")]));
     let bodies = || [0, 1].map(|number| body(server.addresses[number]));
     assert_eq!(bodies(), ["a", "b"]);
     update(&server, answering(&[("B", "new b"), ("A", "new a")])).unwrap();
     assert_eq!(bodies(), ["new a", "new b"]);
     let refusal = |listeners: &[(&str, &str)]| update(&server, answering(listeners)).unwrap_err().to_string();
-    assert_eq!(refusal(&[("B", "c")]), "listener A was removed: start anew");
-    assert_eq!(refusal(&[("A", "c"), ("B", "c"), ("C", "c")]), "listener C was added: start anew");
+    assert_eq!(refusal(&[("B", "c")]), "listener A was removed: restart the server");
+    assert_eq!(refusal(&[("A", "c"), ("B", "c"), ("C", "c")]), "listener C was added: restart the server");
     assert_eq!(bodies(), ["new a", "new b"]);
 }

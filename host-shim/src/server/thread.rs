@@ -1,4 +1,4 @@
-//! A thread that serves: its worker, its listeners, its connections.
+//! A serving thread with its worker, its listeners and its connections.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) enum ThreadMessage {
     Configure(Arc<Program>, Arc<Load>, oneshot::Sender<Result<()>>),
 }
 
-/// A thread's worker with its network.
+/// The worker of a thread, with its network.
 pub(super) struct ServerThread {
     pub(super) worker: Rc<Worker>,
     pub(super) network: Rc<ServerNetwork>,
@@ -38,7 +38,7 @@ impl ServerThread {
         Rc::new(ServerThread { worker, network })
     }
 
-    /// Handles messages and ticks until all senders are gone.
+    /// Handles messages and ticks until all senders are dropped.
     pub(super) async fn run(self: Rc<Self>, mut messages: mpsc::UnboundedReceiver<ThreadMessage>) {
         loop {
             tokio::select! {
@@ -51,7 +51,7 @@ impl ServerThread {
                         if configured.is_err() {
                             self.network.set_program(&old_program, &old_load);
                         }
-                        // Whoever asked may have given up.
+                        // The caller can have stopped waiting.
                         let _ = told.send(configured);
                     }
                 },
@@ -76,7 +76,7 @@ impl ServerThread {
         }
     }
 
-    /// Accepts a listener's connections, for ever.
+    /// Accepts the connections of a listener. It never returns.
     pub(super) async fn listen(self: Rc<Self>, listener: usize, socket: TcpListener, tls: Option<TlsAcceptor>) {
         let program = self.network.program();
         let Some(site) = program.listeners.get(listener) else { return };
@@ -91,7 +91,7 @@ impl ServerThread {
                     continue;
                 }
             };
-            // Small answers must not wait for an acknowledgement.
+            // A small answer must not wait for an acknowledgement.
             let _ = tcp.set_nodelay(true);
             let local = tcp.local_addr().unwrap_or(site.listener.address);
             let connection = Connection::new(&self, listener, peer, local, &stats);

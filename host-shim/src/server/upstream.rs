@@ -1,4 +1,4 @@
-//! Connections to clusters, pooled for a thread.
+//! Connections to clusters. Each thread has a pool.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,10 +27,10 @@ use crate::config::tls;
 use crate::router;
 use crate::traffic::{LocalReply, flags};
 
-/// The most endpoints that a thread keeps connections for: the size of Envoy's DNS cache.
+/// The maximum number of endpoints for which a thread keeps connections. It is the size of Envoy's DNS cache.
 const MAX_ENDPOINTS: usize = 1024;
 
-/// The clusters' open requests, for all threads.
+/// The number of open requests of each cluster, on all threads.
 #[derive(Default)]
 pub(super) struct Load(HashMap<String, AtomicU32>);
 
@@ -39,7 +39,7 @@ impl Load {
         Arc::new(Load(clusters.map(|name| (name.to_owned(), AtomicU32::new(0))).collect()))
     }
 
-    /// Counts a request, unless the cluster has as many as it may. In HTTP/1, Envoy lets requests wait for a connection.
+    /// Counts a request, unless the cluster is at its limit. In HTTP/1, Envoy lets requests wait for a connection.
     pub(super) fn begin(self: &Arc<Self>, cluster: &Cluster) -> Option<Open> {
         let open = self.0.get(&cluster.name)?;
         let waiting = if cluster.http2 { 0 } else { cluster.max_pending_requests };
@@ -51,7 +51,7 @@ impl Load {
     }
 }
 
-/// A counted request; it ends when dropped.
+/// A counted request. Dropping it ends it.
 pub(super) struct Open {
     load: Arc<Load>,
     cluster: String,
@@ -67,38 +67,38 @@ impl Drop for Open {
 
 type EndpointClient = Client<Connector, UpstreamBody>;
 
-/// What connections can be used for: a cluster, one of its endpoints, and the name that TLS asks for.
+/// The requests that can use a connection: the cluster, the endpoint, and the name for TLS.
 type Key = (String, String, Option<ServerName<'static>>);
 
 #[derive(Default)]
 pub(super) struct Upstreams {
-    /// With the number of the request that used one last.
+    /// The connections, each with the number of the last request that used it.
     clients: RefCell<HashMap<Key, (EndpointClient, u64)>>,
-    /// By cluster.
+    /// The state of round robin by cluster.
     tls: RefCell<HashMap<String, Arc<ClientConfig>>>,
     requests: Cell<u64>,
 }
 
 struct Endpoint {
-    /// Names the connections that can carry it.
+    /// Identifies the connections that can carry the request.
     name: String,
     addresses: Addresses,
-    /// Its name, where it was found by one.
+    /// The DNS name, if the endpoint has one.
     dns_name: Option<String>,
 }
 
 impl Upstreams {
-    /// Lets the idle connections go.
+    /// Drops the idle connections.
     pub(super) fn forget(&self) {
         self.clients.borrow_mut().clear();
         self.tls.borrow_mut().clear();
     }
 
-    /// Sends a request's headers; the body follows through its sink. With `auto_host_rewrite`, the host is the
-    /// endpoint's name.
+    /// Sends the headers of a request. The body follows through its sink. With `auto_host_rewrite`, the host becomes
+    /// the name of the endpoint.
     ///
     /// # Errors
-    /// Envoy's reply for what went wrong.
+    /// Envoy's reply to the failed request.
     pub(super) async fn send(
         self: Rc<Self>,
         cluster: Arc<Cluster>,
@@ -118,7 +118,7 @@ impl Upstreams {
             let details = "filter_removed_required_request_headers";
             router::reply(503, &format!("missing required header: {what}"), details, 0)
         })?;
-        // Otherwise hyper sends no body where a method does not suggest one.
+        // Otherwise hyper sends no body for a method that usually has none.
         if !cluster.http2 && !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH) {
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -211,7 +211,7 @@ fn take_turn<T>(all: &[T], turn: u64) -> Option<&T> {
     all.get(usize::try_from(index).ok()?)
 }
 
-/// What TLS asks for and checks: the request's host where the cluster says so.
+/// Returns the name that TLS sends and checks. It is the request's host if the cluster says so.
 pub(crate) fn server_name(tls: &UpstreamTls, authority: &str) -> String {
     match &tls.sni {
         Some(sni) if !tls.auto_sni => sni.clone(),

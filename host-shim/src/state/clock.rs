@@ -1,21 +1,21 @@
-//! The time: the system's, or one that a test moves.
+//! The clock: the system's, or a manual clock that a test moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A manual clock starts here: 2026-01-01T00:00:00Z.
+/// The start of a manual clock: 2026-01-01T00:00:00Z.
 const MANUAL_START_S: u64 = 1_767_225_600;
 
 #[derive(Clone, Debug)]
 pub enum Clock {
     System,
-    /// Nanoseconds since 1970, moved by hand.
+    /// A manual clock, in nanoseconds since 1970.
     Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
-    /// A clock that stands at 2026-01-01T00:00:00Z.
+    /// Makes a manual clock that shows 2026-01-01T00:00:00Z.
     pub fn manual() -> Self {
         Clock::Manual(Arc::new(AtomicU64::new(nanos(Duration::from_secs(MANUAL_START_S)))))
     }
@@ -27,13 +27,13 @@ impl Clock {
         }
     }
 
-    /// As a `date` header has it: `Sat, 21 Nov 2026 10:50:25 GMT`.
+    /// Formats the time for a `date` header: `Sat, 21 Nov 2026 10:50:25 GMT`.
     pub fn http_date(&self) -> String {
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.now())).unwrap_or_default();
         time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
-    /// Moves a manual clock forward to a time; it never goes back. The system's clock cannot be moved.
+    /// Moves a manual clock forward to a time. A clock never goes back, and the system's clock cannot be moved.
     pub fn move_to(&self, time: u64) {
         if let Clock::Manual(now) = self {
             now.fetch_max(time, Ordering::SeqCst);
@@ -41,7 +41,7 @@ impl Clock {
     }
 }
 
-/// A duration's nanoseconds, for times up to the year 2554.
+/// Converts a duration to nanoseconds, for times up to the year 2554.
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,28 +1,28 @@
-//! Faults to inject: what a test wants to go wrong, and how often.
+//! Faults that a test injects.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::lock;
 
-/// How a callout goes wrong.
+/// A fault of a callout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CalloutFault {
-    /// The hostcall answers InternalFailure, and no callback comes.
+    /// The hostcall returns InternalFailure, and there is no callback.
     RefusedAtOnce,
-    /// No answer until the time-out, which is Envoy's 504.
+    /// There is no answer until the timeout. The callback gets Envoy's 504.
     TimesOut,
-    /// Envoy's 503, as for a connection that cannot be made.
+    /// The connection cannot be made. The callback gets Envoy's 503.
     ConnectFailure,
-    /// A callback without headers, and status 11.
+    /// The stream is reset: the callback gets no headers, and the status is 11.
     Reset,
-    /// The target's answer comes this much later.
+    /// The target's answer is delayed by this time.
     Late(std::time::Duration),
-    /// This status instead of the target's answer.
+    /// The callback gets this status instead of the target's answer.
     Status(u16),
 }
 
-/// The faults to come. Each is used up by what it strikes.
+/// The planned faults. Each is used up when it is triggered.
 #[derive(Debug, Default)]
 pub struct Faults {
     any: AtomicBool,
@@ -40,7 +40,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Count {
     left: u32,
-    /// Since it was planned last.
+    /// Whether a fault was triggered since the last plan.
     has_struck: bool,
 }
 
@@ -75,34 +75,35 @@ impl Faults {
         take(&mut lock(&self.inner))
     }
 
-    /// The next `count` compare-and-swaps of keys that are there mismatch.
+    /// The next `count` compare-and-swaps of existing keys mismatch.
     pub fn cas_mismatches(&self, count: u32) {
         self.plan(|inner| inner.cas_mismatches.plan(count));
     }
 
-    /// The next `count` queue notifications get lost; their messages stay.
+    /// The next `count` queue notifications are lost. Their messages stay.
     pub fn lost_notifications(&self, count: u32) {
         self.plan(|inner| inner.lost_notifications.plan(count));
     }
 
-    /// What becomes of the next callout that has no fault planned yet.
+    /// Plans a fault for the next callout that has none.
     pub fn callout(&self, fault: CalloutFault) {
         self.plan(|inner| inner.callouts.push_back(fault));
     }
 
-    /// The VM that makes the `nth` call (from 1) of a hostcall, such as `proxy_http_call`, dies in it. `thread` limits it
-    /// to one thread: 0 is the main thread, workers count from 1.
+    /// The VM that makes the `nth` call (from 1) of a hostcall, such as `proxy_http_call`, dies in it. `thread` limits
+    /// the fault to one thread: 0 is the main thread, and the first worker is 1.
     pub fn death_at(&self, hostcall: &str, nth: u32, thread: Option<usize>) {
         self.plan(|inner| inner.deaths.push(Death { thread, hostcall: hostcall.to_owned(), calls_left: nth.max(1) }));
     }
 
-    /// Takes all planned faults back.
+    /// Removes all planned faults.
     pub fn clear(&self) {
         *lock(&self.inner) = Inner::default();
         self.any.store(false, Ordering::SeqCst);
     }
 
-    /// The faults that have struck nothing so far, for people to read. One with a count has struck when its first has.
+    /// Lists the faults that nothing has triggered so far, for people to read. A fault with a count is not in the list
+    /// after it was triggered once.
     pub fn left(&self) -> Vec<String> {
         let inner = lock(&self.inner);
         let mut left = Vec::new();
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_that_strike_nothing_are_left() {
+    fn faults_that_nothing_triggers_are_listed() {
         let faults = Faults::default();
         faults.cas_mismatches(2);
         faults.lost_notifications(1);

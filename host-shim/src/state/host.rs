@@ -1,4 +1,4 @@
-//! A process: everything that its VMs share, on whatever thread they are.
+//! A process, with the state that all its VMs share.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
@@ -13,22 +13,22 @@ use crate::state::quirks::Quirks;
 use crate::state::shared_data::SharedData;
 use crate::state::shared_queue::{Registrant, SharedQueues};
 
-/// What a thread is told by another one.
+/// A message from one thread to another.
 #[derive(Clone, Debug)]
 pub struct QueueReady {
     pub(crate) registrant: Registrant,
     pub(crate) token: u32,
 }
 
-/// How a thread is told.
+/// Sends a message to a thread.
 pub type Mailbox = Box<dyn Fn(QueueReady) + Send + Sync>;
 
 /// Limits of each VM.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most memory that a guest can have, in bytes. V8 in Envoy gives 1 GiB.
+    /// The memory limit of a guest in bytes. V8 in Envoy has a limit of 1 GiB.
     pub memory: usize,
-    /// How long one callback may take; None for as long as it likes, as in Envoy.
+    /// The maximum time of a callback. `None` means no limit, as in Envoy.
     pub callback: Option<Duration>,
 }
 
@@ -38,13 +38,13 @@ impl Default for Limits {
     }
 }
 
-/// So many failures are kept: a VM that is made anew may fail again and again.
+/// The maximum number of failures that are kept, because a VM can fail again after each reload.
 const MAX_FAILURES: usize = 100;
 
-/// So many warnings are remembered, and no others are given: a module may make up names.
+/// The maximum number of different warnings, because a module can use any number of names.
 const MAX_WARNED: usize = 100;
 
-/// The process.
+/// A process.
 pub struct Host {
     /// Shared data.
     pub shared_data: SharedData,
@@ -52,15 +52,15 @@ pub struct Host {
     pub queues: SharedQueues,
     /// Statistics.
     pub metrics: Metrics,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
     /// The log.
     pub logs: Logs,
-    /// Faults to come.
+    /// The planned faults.
     pub faults: Faults,
-    /// How it differs from Envoy.
+    /// The differences from Envoy.
     pub(crate) quirks: Quirks,
-    /// What each VM may use.
+    /// The limits of each VM.
     pub limits: Limits,
     failures: Mutex<Vec<String>>,
     warned: Mutex<HashSet<String>>,
@@ -86,12 +86,12 @@ impl Host {
         })
     }
 
-    /// Logs a line of the host's own.
+    /// Logs a line of the host.
     pub(crate) fn log(&self, thread: usize, level: LogLevel, text: String) {
         self.logs.write(self.clock.now(), LogLine { level, thread, from_module: false, text });
     }
 
-    /// Warns of what a module may do again and again.
+    /// Logs a warning once, even if a module causes it many times.
     pub(crate) fn warn_once(&self, thread: usize, text: String) {
         let mut warned = lock(&self.warned);
         if warned.len() < MAX_WARNED && warned.insert(text.clone()) {
@@ -107,17 +107,17 @@ impl Host {
         }
     }
 
-    /// The first failures of VMs, such as traps, that no planned fault has caused.
+    /// Returns the first failures of VMs, such as traps, except those that a planned fault caused.
     pub fn failures(&self) -> Vec<String> {
         lock(&self.failures).clone()
     }
 
-    /// Sets how a thread is told of queues.
+    /// Sets the function that sends messages to a thread.
     pub(crate) fn set_mailbox(&self, thread: usize, mailbox: Mailbox) {
         lock(&self.mailboxes).insert(thread, mailbox);
     }
 
-    /// Tells a queue's registrant. If its thread is gone, or the fault is planned, the notification is lost.
+    /// Notifies the registrant of a queue. The notification is lost if the thread has ended or a fault is planned.
     pub(crate) fn notify(&self, registrant: Registrant, token: u32) {
         if self.faults.strikes_notification() {
             return;
@@ -127,7 +127,7 @@ impl Host {
         }
     }
 
-    /// A handle that keeps the shared data and queues of a `vm_id`: they go with its last one.
+    /// Returns a handle that keeps the shared data and queues of a `vm_id`. Dropping the last handle removes them.
     pub(crate) fn vm_id(self: &Arc<Self>, id: &str) -> Arc<VmId> {
         let mut ids = lock(&self.vm_ids);
         if let Some(present) = ids.get(id).and_then(Weak::upgrade) {
@@ -148,7 +148,7 @@ impl Drop for VmId {
     fn drop(&mut self) {
         let Some(host) = self.host.upgrade() else { return };
         let mut ids = lock(&host.vm_ids);
-        // Another handle may have been made since the last one went.
+        // There can be a new handle since the last one was dropped.
         if ids.get(&self.id).is_some_and(|present| present.strong_count() > 0) {
             return;
         }
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_goes_with_the_last_vm_of_its_id() {
+    fn shared_data_is_removed_with_the_last_vm_of_its_id() {
         let host = Host::new(Clock::manual(), Logs::kept(LogLevel::Info), Limits::default());
         let (first, second) = (host.vm_id("a"), host.vm_id("a"));
         host.shared_data.set("a", b"k", b"v", 0).unwrap();

@@ -1,4 +1,4 @@
-//! What modules and the host log: kept for a test, or written to standard error as Envoy writes it.
+//! The log of modules and of the host. It is kept for a test, or written to standard error in Envoy's format.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -10,15 +10,15 @@ use crate::base::{LogLevel, lock};
 pub struct LogLine {
     /// Its level.
     pub level: LogLevel,
-    /// The thread: 0 is the main thread, workers count from 1.
+    /// The thread. 0 is the main thread, and the first worker is 1.
     pub thread: usize,
-    /// Whether a module wrote it, rather than the host.
+    /// Whether a module wrote the line, and not the host.
     pub from_module: bool,
     /// The text.
     pub text: String,
 }
 
-/// Where lines go.
+/// The destination of log lines.
 #[derive(Debug)]
 pub struct Logs {
     level: LogLevel,
@@ -42,12 +42,12 @@ impl Logs {
         Logs { level, sink: Sink::StandardError }
     }
 
-    /// The lowest level that is logged.
+    /// Returns the lowest level that is logged.
     pub fn level(&self) -> LogLevel {
         self.level
     }
 
-    /// Logs a line; `now` is in nanoseconds since 1970.
+    /// Logs a line. `now` is in nanoseconds since 1970.
     pub fn write(&self, now: u64, line: LogLine) {
         if line.level < self.level {
             return;
@@ -69,7 +69,7 @@ impl Logs {
         }
     }
 
-    /// The lines kept so far.
+    /// Returns the kept lines.
     pub fn lines(&self) -> Vec<LogLine> {
         match &self.sink {
             Sink::Kept(lines) => lock(lines).clone(),
@@ -78,7 +78,7 @@ impl Logs {
     }
 }
 
-/// As Envoy's log has it: `2026-11-21 10:50:25.123`.
+/// Formats a time like Envoy's log: `2026-11-21 10:50:25.123`.
 fn timestamp(now: u64) -> String {
     let time = jiff::Timestamp::from_nanosecond(i128::from(now)).unwrap_or_default();
     time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()

@@ -1,4 +1,4 @@
-//! Statistics: those that modules define, and the host's own. One name is one statistic, whoever defines it.
+//! The statistics of modules and of the host. Each name is one statistic, even if several modules define it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,19 +38,19 @@ pub const BUCKETS: [f64; 19] = [
 
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    /// How many samples are in each of [`BUCKETS`] or in one before it.
+    /// The number of samples in each of [`BUCKETS`] and the buckets before it.
     pub buckets: [u64; BUCKETS.len()],
     pub count: u64,
     pub sum: f64,
-    /// The latest, for quantiles.
+    /// The latest samples, for quantiles.
     samples: VecDeque<u64>,
 }
 
-/// A histogram keeps this many samples.
+/// The number of samples that a histogram keeps.
 const MAX_SAMPLES: usize = 10_000;
 
 impl Stat {
-    /// The value of a counter or a gauge.
+    /// Returns the value of a counter or a gauge.
     pub fn value(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
     }
@@ -95,7 +95,7 @@ impl Stat {
 pub struct Metrics(Mutex<BTreeMap<(String, u32), Arc<Stat>>>);
 
 impl Metrics {
-    /// The statistic of a name and kind, made where it is not there.
+    /// Returns the statistic with a name and kind, and creates it if necessary.
     pub fn define(&self, kind: MetricType, name: &str) -> Arc<Stat> {
         let mut stats = lock(&self.0);
         let stat = stats
@@ -104,17 +104,17 @@ impl Metrics {
         Arc::clone(stat)
     }
 
-    /// A counter of the host's own.
+    /// Returns a counter of the host.
     pub fn counter(&self, name: &str) -> Arc<Stat> {
         self.define(MetricType::Counter, name)
     }
 
-    /// A gauge of the host's own.
+    /// Returns a gauge of the host.
     pub fn gauge(&self, name: &str) -> Arc<Stat> {
         self.define(MetricType::Gauge, name)
     }
 
-    /// The value of a counter or gauge, if it is defined.
+    /// Returns the value of a counter or a gauge if it is defined.
     pub fn value(&self, name: &str) -> Option<u64> {
         self.all()
             .into_iter()
@@ -122,7 +122,7 @@ impl Metrics {
             .map(|(_, stat)| stat.value())
     }
 
-    /// All of them, sorted by name.
+    /// Returns all statistics, sorted by name.
     pub fn all(&self) -> Vec<(String, Arc<Stat>)> {
         lock(&self.0).iter().map(|((name, _), stat)| (name.clone(), Arc::clone(stat))).collect()
     }
@@ -140,7 +140,7 @@ mod tests {
         (0..recorded).for_each(|sample| stat.record(sample % 2 * 7));
         let histogram = stat.histogram();
         assert_eq!((histogram.count, histogram.sum), (recorded, 7.0 * (recorded / 2) as f64));
-        // The bounds 5 and 10.
+        // The buckets with the bounds 5 and 10.
         assert_eq!(histogram.buckets[2..4], [recorded / 2, recorded]);
         assert_eq!(stat.samples().len(), MAX_SAMPLES);
     }

@@ -1,4 +1,4 @@
-//! What all VMs of a process share. Nothing here knows wasmtime or HTTP.
+//! The state that all VMs of a process share. It does not depend on wasmtime or HTTP.
 
 pub mod clock;
 pub mod faults;

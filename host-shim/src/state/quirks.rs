@@ -1,4 +1,5 @@
-//! How other hosts differ from Envoy, for tests of modules that must work on them too, or say why they cannot.
+//! Differences between other hosts and Envoy. They are for tests of modules that must work on other hosts too, or must
+//! report why they cannot.
 
 use std::sync::OnceLock;
 
@@ -7,21 +8,21 @@ use crate::base::Status;
 /// A difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Quirk {
-    /// A hostcall, such as `proxy_define_metric`, always answers with this status.
+    /// A hostcall, such as `proxy_define_metric`, always returns this status.
     Refuses(&'static str, Status),
-    /// Compare-and-swap with any number but 0 mismatches where the key is absent.
+    /// A compare-and-swap of an absent key mismatches, unless the number is 0.
     AbsentKeysMismatch,
     /// An absent key is an empty value with the number 0.
     AbsentKeysAreEmpty,
-    /// Compare-and-swap writes whatever the number is.
+    /// A compare-and-swap always writes, with any number.
     NumbersAreIgnored,
-    /// No write needs no number: 0 is one as any other where the key is there.
+    /// The number 0 is not special: a write to an existing key with the number 0 can mismatch.
     WritesNeedNumbers,
-    /// Shared data takes every value and keeps none.
+    /// Shared data accepts every value and stores none.
     DataIsForgotten,
-    /// An empty `vm_id` is that of no VM, unless a VM's own is empty.
+    /// An empty `vm_id` refers to no VM, unless the `vm_id` of the VM is empty.
     EmptyVmIdIsNotOwn,
-    /// The time has the lower 32 bits of the nanoseconds.
+    /// The time has only the lower 32 bits of the nanoseconds.
     TimeIsCutShort,
 }
 
@@ -30,7 +31,7 @@ pub struct Quirks(OnceLock<Vec<Quirk>>);
 
 impl Quirks {
     pub fn set(&self, quirks: Vec<Quirk>) {
-        // They come from a builder, which starts one host.
+        // The quirks come from a builder, which starts one host.
         let _ = self.0.set(quirks);
     }
 
@@ -42,7 +43,7 @@ impl Quirks {
         self.all().contains(quirk)
     }
 
-    /// The status that a hostcall always answers with.
+    /// Returns the status that a hostcall always returns.
     pub fn refusal(&self, hostcall: &str) -> Option<Status> {
         self.all().iter().find_map(|quirk| match quirk {
             Quirk::Refuses(refused, status) if *refused == hostcall => Some(*status),

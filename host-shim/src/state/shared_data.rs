@@ -1,4 +1,4 @@
-//! Shared data, as in proxy-wasm-cpp-host: one map per `vm_id`, one counter for all compare-and-swap numbers.
+//! Shared data, as in proxy-wasm-cpp-host: one map for each `vm_id`, and one counter for all compare-and-swap numbers.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,15 +21,16 @@ struct Inner {
 }
 
 impl SharedData {
-    /// The value of a key, or None where it was never set.
+    /// Returns the value of a key, or `None` if it was never set.
     pub fn get(&self, vm_id: &str, key: &[u8]) -> Option<Entry> {
         lock(&self.0).vms.get(vm_id)?.get(key).cloned()
     }
 
-    /// Sets a key. `cas` 0 overwrites; another one must be the present value's. An absent key is set whatever `cas` is.
+    /// Sets a key. If `cas` is 0, it overwrites the value. Otherwise `cas` must be the number of the current value. An
+    /// absent key is set with any `cas`.
     ///
     /// # Errors
-    /// When the key is there with another number.
+    /// The key exists with another number.
     pub fn set(&self, vm_id: &str, key: &[u8], value: &[u8], cas: u32) -> Result<(), CasMismatch> {
         let mut inner = lock(&self.0);
         let next = inner.last_cas.checked_add(1).unwrap_or(1);
@@ -52,7 +53,7 @@ impl SharedData {
         Ok(())
     }
 
-    /// The keys of a `vm_id`, sorted.
+    /// Returns the keys of a `vm_id`, sorted.
     pub fn keys(&self, vm_id: &str) -> Vec<Vec<u8>> {
         let mut keys: Vec<_> =
             lock(&self.0).vms.get(vm_id).map(|data| data.keys().cloned().collect()).unwrap_or_default();
@@ -60,7 +61,7 @@ impl SharedData {
         keys
     }
 
-    /// Forgets a `vm_id`, whose last VM has gone.
+    /// Removes the data of a `vm_id` after its last VM was dropped.
     pub fn forget(&self, vm_id: &str) {
         lock(&self.0).vms.remove(vm_id);
     }
@@ -75,9 +76,9 @@ impl SharedData {
 mod tests {
     use super::*;
 
-    /// The table of proxy-wasm-cpp-host's shared_data.cc, as research has it from its source.
+    /// The behaviour of shared_data.cc in proxy-wasm-cpp-host.
     #[test]
-    fn compare_and_swap_follows_the_table() {
+    fn compare_and_swap_behaves_like_proxy_wasm_cpp_host() {
         let data = SharedData::default();
         assert_eq!(data.get("vm", b"k"), None);
         assert_eq!(data.set("vm", b"k", b"1", 0), Ok(()));
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn vm_ids_are_apart_and_count_together() {
+    fn vm_ids_have_separate_data_and_one_counter() {
         let data = SharedData::default();
         assert_eq!(data.set("a", b"k", b"1", 0), Ok(()));
         assert_eq!(data.set("", b"k", b"2", 0), Ok(()));
@@ -104,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn the_number_skips_zero() {
+    fn the_counter_skips_zero() {
         let data = SharedData::with_last_cas(u32::MAX);
         assert_eq!(data.set("vm", b"k", b"1", 0), Ok(()));
         assert_eq!(data.get("vm", b"k"), Some((b"1".to_vec(), 1)));
     }
 
     #[test]
-    fn threads_lose_no_update() {
+    fn concurrent_threads_lose_no_update() {
         let data = SharedData::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {

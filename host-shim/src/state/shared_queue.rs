@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use crate::base::{Status, lock};
 
-/// Whom `proxy_on_queue_ready` is called on.
+/// The root context whose `proxy_on_queue_ready` is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registrant {
     pub thread: usize,
-    /// Which VM of that thread.
+    /// The VM of that thread.
     pub vm_key: String,
     pub context: u32,
 }
@@ -31,7 +31,7 @@ struct Queue {
 }
 
 impl SharedQueues {
-    /// Makes a queue, or takes over the notifications of one that is there; its messages stay.
+    /// Creates a queue, or takes over the notifications of an existing one. Its messages stay.
     pub fn register(&self, vm_id: &str, name: &[u8], registrant: Registrant) -> u32 {
         let mut inner = lock(&self.0);
         let key = (vm_id.to_owned(), name.to_vec());
@@ -57,10 +57,10 @@ impl SharedQueues {
         lock(&self.0).tokens.get(&(vm_id.to_owned(), name.to_vec())).copied()
     }
 
-    /// Appends a message and tells whom to notify.
+    /// Appends a message, and returns the registrant to notify.
     ///
     /// # Errors
-    /// NotFound where there is no such queue.
+    /// NotFound if there is no such queue.
     pub fn enqueue(&self, token: u32, message: &[u8]) -> Result<Registrant, Status> {
         let mut inner = lock(&self.0);
         let queue = inner.queues.get_mut(&token).ok_or(Status::NotFound)?;
@@ -68,16 +68,16 @@ impl SharedQueues {
         Ok(queue.registrant.clone())
     }
 
-    /// Takes the oldest message.
+    /// Removes and returns the oldest message.
     ///
     /// # Errors
-    /// NotFound where there is no such queue, Empty where it has no message.
+    /// NotFound if there is no such queue, Empty if it has no message.
     pub fn dequeue(&self, token: u32) -> Result<Vec<u8>, Status> {
         let mut inner = lock(&self.0);
         inner.queues.get_mut(&token).ok_or(Status::NotFound)?.messages.pop_front().ok_or(Status::Empty)
     }
 
-    /// Forgets the queues of a `vm_id`, whose last VM has gone.
+    /// Removes the queues of a `vm_id` after its last VM was dropped.
     pub fn forget(&self, vm_id: &str) {
         let mut inner = lock(&self.0);
         let gone: Vec<_> = inner.tokens.keys().filter(|(id, _)| id == vm_id).cloned().collect();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_in_their_order() {
+    fn messages_stay_in_order() {
         let queues = SharedQueues::default();
         let token = queues.register("vm", b"q", registrant(0));
         assert_eq!(token, 1);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn names_belong_to_their_vm_id() {
+    fn the_same_name_in_another_vm_id_is_another_queue() {
         let queues = SharedQueues::default();
         let (a, b) = (queues.register("a", b"q", registrant(0)), queues.register("b", b"q", registrant(0)));
         assert_ne!(a, b);

@@ -1,15 +1,15 @@
-//! A thread's timers, in the order in which they are due.
+//! The timers of a thread, in the order in which they are due.
 
 use std::collections::BTreeMap;
 
-/// Names a timer, to cancel it.
+/// Identifies a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimerId {
     due: u64,
     serial: u64,
 }
 
-/// Timers that carry a `T`. Those due at the same time come in the order in which they were set.
+/// Timers with a value `T`. Timers that are due at the same time fire in the order in which they were set.
 #[derive(Debug)]
 pub struct Timers<T> {
     waiting: BTreeMap<TimerId, T>,
@@ -31,7 +31,7 @@ impl<T> Timers<T> {
         id
     }
 
-    /// Takes a timer back, unless it has fired.
+    /// Cancels a timer, unless it has fired.
     pub fn cancel(&mut self, id: TimerId) -> Option<T> {
         self.waiting.remove(&id)
     }
@@ -44,7 +44,7 @@ impl<T> Timers<T> {
         self.waiting.first_key_value().map(|(id, _)| id.due)
     }
 
-    /// Takes the next one that is due by `now`.
+    /// Removes and returns the next timer that is due at `now`.
     pub fn pop_due(&mut self, now: u64) -> Option<T> {
         if self.next_due()? > now {
             return None;
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timers_fire_in_their_order() {
+    fn timers_fire_in_order() {
         let mut timers = Timers::default();
         timers.set(20, "c");
         timers.set(10, "a");

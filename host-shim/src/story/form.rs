@@ -1,8 +1,8 @@
-//! Forms as JSON: an object of their fields.
+//! Converts forms to JSON: an object of their fields.
 
 use serde_json::{Map, Value};
 
-/// The fields of a `multipart/form-data` body; None for anything else.
+/// Returns the fields of a `multipart/form-data` body, or `None` for another body.
 pub fn fields(content_type: &str, body: &str) -> Option<Value> {
     let boundary = content_type.strip_prefix("multipart/form-data; boundary=")?.trim_matches('"');
     let (parts, _) = body.strip_prefix(&format!("--{boundary}\r\n"))?.rsplit_once(&format!("\r\n--{boundary}--"))?;
@@ -21,7 +21,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_form_is_an_object_of_its_fields_and_nothing_else_is() {
+    fn only_a_form_becomes_an_object_of_its_fields() {
         let part = |name: &str, value: &str| {
             format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
         };

@@ -1,4 +1,4 @@
-//! Stories: what clients, targets and time do, and what must come of it, as data.
+//! Stories: tests as data, with requests, messages, time and faults, and the expected results.
 //!
 //! ```yaml
 //! story: A key uses up its quota
@@ -12,8 +12,8 @@
 //!   - { path: /quota, json: { text: "…" } }
 //! ```
 //!
-//! A story says nothing of the host that it runs on: a [`Subject`] is that host. One that moves the clock, plans faults
-//! or breaks connections needs a host that can do so.
+//! A story does not depend on a host: a [`Subject`] is the host on which it runs. If a story moves the clock, plans
+//! faults or breaks connections, its host must support that.
 
 mod form;
 mod read;
@@ -42,17 +42,17 @@ use crate::state::faults::CalloutFault;
 /// A story.
 #[derive(Clone, Debug)]
 pub struct Story {
-    /// What it tells.
+    /// The title.
     pub name: String,
-    /// Where it was read.
+    /// The path of its file.
     pub file: PathBuf,
-    /// The Envoy configuration that it runs with.
+    /// The path of the Envoy configuration.
     pub envoy: PathBuf,
-    /// Replaces the plugin's own configuration.
+    /// Replaces the configuration of the plugin.
     pub configuration: Option<Node>,
-    /// Worker threads.
+    /// The number of worker threads.
     pub workers: usize,
-    /// What happens.
+    /// The steps.
     pub steps: Vec<Step>,
 }
 
@@ -61,60 +61,61 @@ pub struct Story {
 pub struct Step {
     /// The line in the file.
     pub line: usize,
-    /// What it does.
+    /// The action or the expectation.
     pub action: Action,
 }
 
-/// What a step does, or expects.
+/// The action or the expectation of a step.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Sends a request, maybe several times, and looks at each answer.
+    /// Sends a request once or several times, and checks each answer.
     Request {
         /// The request.
         request: Request,
-        /// How often.
+        /// The number of times.
         times: usize,
-        /// Which worker gets it; they take turns unless this says so. Only a host that can choose obeys.
+        /// The worker that gets the request. By default, the workers get requests in turn. Some hosts cannot choose
+        /// the worker, and ignore this.
         worker: Option<usize>,
-        /// The answer.
+        /// The expected answer.
         answer: Box<Expected>,
     },
-    /// How the clusters' upstreams answer from now on.
+    /// Changes how the upstreams answer from now on.
     Upstream(Behaviour),
-    /// How the targets of callouts answer from now on.
+    /// Changes how the targets of callouts answer from now on.
     Targets(Behaviour),
-    /// Time passes.
+    /// Advances the clock.
     Advance(Duration),
-    /// These messages, and no others, have reached the targets since the last such step, in any order.
+    /// Expects exactly these messages at the targets since the last such step, in any order.
     Messages(Vec<Expected>),
-    /// Statistics by their names without `wasmcustom.`.
+    /// Expects the values of statistics, by their names without `wasmcustom.`.
     Metrics(BTreeMap<String, u64>),
-    /// The plugin gets another configuration, as by an update of its listener.
+    /// Changes the configuration of the plugin, like an update of its listener.
     Configure(Node),
-    /// Something goes wrong.
+    /// Injects a fault.
     Fault(Fault),
 }
 
-/// What a request or a response must look like. What is not said does not matter.
+/// The expected parts of a request or a response. Parts that are not given are not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// The status of an answer.
     pub status: Option<u16>,
     /// The method of a message.
     pub method: Option<String>,
-    /// Path and query of a message.
+    /// The path and the query of a message.
     pub path: Option<String>,
-    /// Headers; None for one that must not be there.
+    /// The headers. `None` means that the header must be absent.
     pub headers: BTreeMap<String, Option<String>>,
     /// The body as text.
     pub text: Option<String>,
-    /// The body as JSON; of a form, an object of its fields.
+    /// The body as JSON. The JSON of a form is an object of its fields.
     pub json: Option<serde_json::Value>,
-    /// What must stand in that JSON, among other members.
+    /// Members that this JSON must have. It can have others.
     pub members: Option<serde_json::Value>,
 }
 
-/// How a server answers.
+/// The behaviour of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behaviour {
     /// The status.
@@ -123,11 +124,11 @@ pub struct Behaviour {
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: String,
-    /// How long it takes.
+    /// The delay of the answer.
     pub delay: Duration,
-    /// Nothing listens.
+    /// Whether the server refuses connections.
     pub is_refused: bool,
-    /// The connection breaks while it answers.
+    /// Whether the connection breaks during the answer.
     pub is_reset: bool,
 }
 
@@ -144,88 +145,89 @@ impl Default for Behaviour {
     }
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The next compare-and-swaps mismatch.
     CasMismatches(u32),
-    /// The next queue notifications get lost.
+    /// The next queue notifications are lost.
     LostNotifications(u32),
-    /// What becomes of the next callout.
+    /// A fault of the next callout.
     Callout(CalloutFault),
-    /// The VM that makes the nth call of a hostcall dies; `thread` 0 is the main thread's, None is any.
+    /// The VM that makes the nth call of a hostcall dies. `thread` 0 is the main thread, and `None` is any thread.
     Death {
-        /// With the prefix `proxy_`.
+        /// The name with the prefix `proxy_`.
         hostcall: String,
-        /// From 1.
+        /// The number of the call, from 1.
         nth: u32,
         /// The thread.
         thread: Option<usize>,
     },
 }
 
-/// A host that stories run on.
+/// A host on which stories run.
 pub trait Subject {
     /// Sends a request and waits for the answer.
     ///
     /// # Errors
-    /// When there is none.
+    /// There is no answer.
     fn request(&mut self, request: &Request, worker: Option<usize>) -> Result<Response>;
 
     /// Changes how the upstreams answer.
     ///
     /// # Errors
-    /// When the host cannot do so.
+    /// The host does not support the behaviour.
     fn set_upstream(&mut self, behaviour: &Behaviour) -> Result<()>;
 
-    /// Changes how the callouts' targets answer.
+    /// Changes how the targets of callouts answer.
     ///
     /// # Errors
-    /// When the host cannot do so.
+    /// The host does not support the behaviour.
     fn set_targets(&mut self, behaviour: &Behaviour) -> Result<()>;
 
-    /// All messages that have reached the targets so far. Waits for at least `count`, as long as the host finds right.
+    /// Returns all messages that have reached the targets so far. Waits for at least `count` messages. The host decides
+    /// how long it waits.
     ///
     /// # Errors
-    /// When the host fails.
+    /// The host fails.
     fn messages(&mut self, count: usize) -> Result<Vec<Request>>;
 
-    /// A statistic's value by its name without `wasmcustom.`.
+    /// Returns the value of a statistic by its name without `wasmcustom.`.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// There is no statistic with this name.
     fn metric(&mut self, name: &str) -> Result<u64>;
 
-    /// Lets a little time pass for what happens by itself; false where nothing does.
+    /// Waits a short time for events in the background. Returns false if the host has none.
     fn wait_a_moment(&mut self) -> bool {
         false
     }
 
-    /// Gives the plugin another configuration.
+    /// Changes the configuration of the plugin.
     ///
     /// # Errors
-    /// When it is refused.
+    /// The configuration is refused.
     fn configure(&mut self, configuration: &Node) -> Result<()>;
 
-    /// Lets time pass.
+    /// Advances the clock.
     ///
     /// # Errors
-    /// When the host's clock cannot be moved.
+    /// The host's clock cannot be moved.
     fn advance(&mut self, _duration: Duration) -> Result<()> {
         bail!("this host's clock cannot be moved")
     }
 
-    /// What has failed in the host since the last call, without a fault that was planned.
+    /// Returns the failures in the host since the last call, except those that a planned fault caused.
     fn failures(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What was logged since the last call, from warnings up.
+    /// Returns the log lines since the last call, with warnings and above.
     fn warnings(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The faults that have struck nothing so far.
+    /// Returns the faults that nothing has triggered so far.
     fn faults_left(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -233,9 +235,9 @@ pub trait Subject {
     /// Plans a fault.
     ///
     /// # Errors
-    /// When the host has none.
+    /// The host cannot inject faults.
     fn fault(&mut self, _fault: &Fault) -> Result<()> {
-        bail!("this host makes no faults")
+        bail!("this host cannot inject faults")
     }
 }
 
@@ -243,20 +245,20 @@ impl Story {
     /// Reads a story.
     ///
     /// # Errors
-    /// What is wrong with it, with the line.
+    /// The story is not valid. The error has the line.
     pub fn read(path: &Path) -> Result<Self> {
         read::story(path)
     }
 
-    /// Reads the stories that paths name: files, or folders of `.yaml` files, sorted.
+    /// Reads the stories at the paths: files, or folders of `.yaml` files, sorted by name.
     ///
     /// # Errors
-    /// What is wrong, or that there is none.
+    /// A story is not valid, or there is no story.
     pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>> {
         read::stories(paths)
     }
 
-    /// Whether it needs a clock that can be moved, or faults: a real Envoy has neither.
+    /// Whether the story needs a clock that can be moved, or faults. A real Envoy supports neither.
     pub fn needs_control(&self) -> bool {
         self.steps.iter().any(|step| match &step.action {
             Action::Advance(_) | Action::Fault(_) => true,

@@ -1,4 +1,4 @@
-//! Stories from YAML, with the line of every mistake.
+//! Reads stories from YAML. Each error has its line.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,7 +42,7 @@ pub(super) fn story(path: &Path) -> Result<Story> {
         config::node_of_yaml(&text).map_err(|(line, message)| anyhow!("{}:{line}: {message}", path.display()))?;
     let at = |line: usize, message: String| anyhow!("{}:{line}: {message}", path.display());
     let Value::Map(entries) = &root.value else {
-        bail!(at(root.line, "a story is a map: story, envoy, steps".to_owned()))
+        bail!(at(root.line, "a story must be a map with story, envoy and steps".to_owned()))
     };
     let mut story = Story {
         name: String::new(),
@@ -55,28 +55,30 @@ pub(super) fn story(path: &Path) -> Result<Story> {
     for (key, node) in entries {
         match key.name.as_str() {
             "story" => {
-                story.name = text_of(node).ok_or_else(|| at(node.line, "story: a text is expected".to_owned()))?
+                story.name = text_of(node).ok_or_else(|| at(node.line, "story: expected a string".to_owned()))?
             }
             "envoy" => {
-                let file = text_of(node).ok_or_else(|| at(node.line, "envoy: a file's name is expected".to_owned()))?;
+                let file =
+                    text_of(node).ok_or_else(|| at(node.line, "envoy: expected the name of a file".to_owned()))?;
                 story.envoy = path.parent().unwrap_or(Path::new("")).join(file);
             }
             "configuration" => story.configuration = Some(node.clone()),
             "workers" => match node.value {
                 Value::Int(workers @ 1..=64) => story.workers = usize::try_from(workers).unwrap_or(1),
-                _ => bail!(at(node.line, "workers: a number from 1 to 64 is expected".to_owned())),
+                _ => bail!(at(node.line, "workers: expected a number from 1 to 64".to_owned())),
             },
             "steps" => {
-                let Value::List(steps) = &node.value else {
-                    bail!(at(node.line, "steps: a list is expected".to_owned()))
-                };
+                let Value::List(steps) = &node.value else { bail!(at(node.line, "steps: expected a list".to_owned())) };
                 for node in steps {
                     let action = action(node).map_err(|error| at(node.line, format!("{error:#}")))?;
                     story.steps.push(Step { line: node.line, action });
                 }
             }
             other => {
-                bail!(at(key.line, format!("{other}: a story has story, envoy, configuration, workers and steps")))
+                bail!(at(
+                    key.line,
+                    format!("{other}: unknown key; a story has story, envoy, configuration, workers and steps")
+                ))
             }
         }
     }
@@ -196,7 +198,7 @@ enum RawCalloutFault {
 fn action(node: &Node) -> Result<Action> {
     let raw: RawStep = serde_json::from_value(values::step(node))?;
     if raw.answer.is_some() && raw.request.is_none() {
-        bail!("answer stands beside request only");
+        bail!("answer is allowed only with request");
     }
     let answer = raw.answer.map(answer).transpose()?.unwrap_or_default();
     let mut actions = Vec::new();
@@ -223,24 +225,24 @@ fn action(node: &Node) -> Result<Action> {
 
 fn answer(raw: RawExpected) -> Result<Expected> {
     if raw.method.is_some() || raw.path.is_some() {
-        bail!("answer: an answer has no method and no path; a message has");
+        bail!("answer: method and path are allowed only in messages");
     }
     Ok(expected(raw))
 }
 
 fn messages(raw: Vec<RawExpected>) -> Result<Vec<Expected>> {
     if raw.iter().any(|message| message.status.is_some()) {
-        bail!("messages: a message has no status; an answer has");
+        bail!("messages: status is allowed only in answer");
     }
     Ok(raw.into_iter().map(expected).collect())
 }
 
 fn request(raw: RawRequest, answer: Expected) -> Result<Action> {
     if raw.times == 0 {
-        bail!("request: times: 0 sends nothing");
+        bail!("request: times: 0 would send nothing");
     }
     if raw.worker == Some(0) {
-        bail!("request: worker: 0 is no worker: they count from 1");
+        bail!("request: worker: there is no worker 0: the first is 1");
     }
     let mut request = Request::new(&raw.method, &raw.path);
     for (name, value) in &raw.headers {
@@ -297,9 +299,9 @@ fn fault(raw: RawFault) -> Result<Fault> {
     })
 }
 
-/// As in `61s`, `500ms`, `2m`, `1h 30m`.
+/// Parses a duration such as `61s`, `500ms`, `2m` or `1h 30m`.
 fn duration(text: &str) -> Result<Duration> {
     let parsed: jiff::SignedDuration =
-        text.parse().map_err(|_| anyhow!("{text:?} is no duration: write 61s, 500ms, 2m or 1h"))?;
+        text.parse().map_err(|_| anyhow!("{text:?} is not a duration: write 61s, 500ms, 2m or 1h"))?;
     Duration::try_from(parsed).map_err(|_| anyhow!("{text:?} is a negative duration"))
 }

@@ -1,4 +1,4 @@
-//! Running a story on a host, and saying what differs.
+//! Runs a story on a host, and reports differences.
 
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
@@ -6,10 +6,10 @@ use similar::TextDiff;
 use super::{Action, Expected, Story, Subject, form};
 use crate::gateway::{Request, Response};
 
-/// How often a statistic is looked at before it counts as wrong.
+/// How often a statistic is read before it counts as wrong.
 const MOMENTS: usize = 40;
 
-/// A step that did not come out.
+/// A failed step.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}:{line}: {message}")]
 pub struct Failure {
@@ -17,20 +17,20 @@ pub struct Failure {
     pub file: String,
     /// The step's line.
     pub line: usize,
-    /// What differs.
+    /// The difference.
     pub message: String,
 }
 
-/// Runs a story's steps. `progress` hears of each step before it runs, by its number from 0.
+/// Runs the steps of a story. Before each step, it calls `progress` with the number of the step, from 0.
 ///
 /// # Errors
-/// The first step that does not come out.
+/// The first step that fails.
 pub fn run(story: &Story, subject: &mut dyn Subject, progress: &mut dyn FnMut(usize)) -> Result<(), Failure> {
     let mut seen = 0;
     let failure = |line, message| Failure { file: story.file.display().to_string(), line, message };
     for (number, step) in story.steps.iter().enumerate() {
         progress(number);
-        // The log of a failure is that of its step.
+        // A failure shows only the log of its step.
         subject.warnings();
         let taken = take(&step.action, subject, &mut seen).and_then(|()| none_failed(subject));
         taken.map_err(|message| failure(step.line, with_log(message, subject)))?;
@@ -39,7 +39,7 @@ pub fn run(story: &Story, subject: &mut dyn Subject, progress: &mut dyn FnMut(us
     at_the_end(subject, seen).map_err(|message| failure(last, with_log(message, subject)))
 }
 
-/// What nobody expected is a failure too, and so is a fault that tries nothing.
+/// Checks that no unexpected message was sent, and that all faults were triggered.
 fn at_the_end(subject: &mut dyn Subject, seen: usize) -> Result<(), String> {
     let messages = subject.messages(seen).map_err(|error| format!("{error:#}"))?;
     if let Some(more @ [_, ..]) = messages.get(seen..) {
@@ -48,7 +48,7 @@ fn at_the_end(subject: &mut dyn Subject, seen: usize) -> Result<(), String> {
     none_failed(subject)?;
     match subject.faults_left().as_slice() {
         [] => Ok(()),
-        left => Err(format!("at the end, there are faults that have struck nothing:\n    {}", left.join("\n    "))),
+        left => Err(format!("at the end, there are faults that nothing has triggered:\n    {}", left.join("\n    "))),
     }
 }
 
@@ -59,7 +59,7 @@ fn none_failed(subject: &mut dyn Subject) -> Result<(), String> {
     }
 }
 
-/// A failure's message, with what was logged and it does not say.
+/// Adds the log lines to the message of a failure, except those that the message contains.
 fn with_log(message: String, subject: &mut dyn Subject) -> String {
     let mut lines = subject.warnings();
     lines.retain(|line| !message.contains(line.as_str()));
@@ -94,7 +94,7 @@ fn take(action: &Action, subject: &mut dyn Subject, seen: &mut usize) -> Result<
         Action::Metrics(expected) => {
             for (name, value) in expected {
                 let mut actual = subject.metric(name).map_err(told)?;
-                // A statistic may lag behind what it counts.
+                // A statistic can be updated late.
                 for _ in 0..MOMENTS {
                     if actual == *value || !subject.wait_a_moment() {
                         break;
@@ -112,7 +112,7 @@ fn take(action: &Action, subject: &mut dyn Subject, seen: &mut usize) -> Result<
     }
 }
 
-/// Each expected message must be there, and no other.
+/// Checks that the messages are exactly the expected ones.
 fn messages(expected: &[Expected], subject: &mut dyn Subject, seen: &mut usize) -> Result<(), String> {
     let all = subject.messages(*seen + expected.len()).map_err(|error| format!("{error:#}"))?;
     let new = all.get(*seen..).unwrap_or_default();
@@ -130,7 +130,7 @@ fn messages(expected: &[Expected], subject: &mut dyn Subject, seen: &mut usize) 
     if missing.is_empty() && left.is_empty() {
         return Ok(());
     }
-    // The nearest thing to a readable difference: what is missing against what is too much.
+    // To keep the difference short, compare only the missing messages with the unexpected ones.
     let wanted: Vec<Value> = missing.iter().map(|message| shown_expected(message)).collect();
     let have: Vec<Value> = left
         .iter()
@@ -140,7 +140,7 @@ fn messages(expected: &[Expected], subject: &mut dyn Subject, seen: &mut usize) 
             narrowed(&of_request(actual), &like)
         })
         .collect();
-    Err(format!("the messages are not those expected:\n{}", diff(&wanted, &have)))
+    Err(format!("the messages differ from the expected ones:\n{}", diff(&wanted, &have)))
 }
 
 fn shown_all(messages: &[Request]) -> String {
@@ -200,7 +200,8 @@ fn shown_expected(expected: &Expected) -> Value {
     Value::Object(map)
 }
 
-/// The part of a message that an expectation speaks of; all but the headers where it speaks of nothing.
+/// Returns the part of a message that an expectation checks. If it checks nothing, returns everything except the
+/// headers.
 fn narrowed(actual: &Value, expected: &Expected) -> Value {
     let Value::Object(wanted) = shown_expected(expected) else { return actual.clone() };
     let mut map = Map::new();
@@ -234,7 +235,7 @@ fn narrowed(actual: &Value, expected: &Expected) -> Value {
     Value::Object(map)
 }
 
-/// Of a tree, the members that another one has.
+/// Returns the members of a tree that another tree also has.
 fn part(actual: &Value, expected: &Value) -> Value {
     match (actual, expected) {
         (Value::Object(actual), Value::Object(expected)) => {
@@ -249,15 +250,15 @@ fn part(actual: &Value, expected: &Value) -> Value {
     }
 }
 
-/// None where all that is expected holds.
+/// Returns `None` if the message meets the expectation.
 fn difference(expected: &Expected, actual: &Value) -> Option<String> {
     let (wanted, have) = (shown_expected(expected), narrowed(actual, expected));
-    // An expectation of nothing holds for everything.
+    // An empty expectation matches every message.
     let holds = wanted == have || wanted.as_object().is_some_and(Map::is_empty);
     (!holds).then(|| diff(&[wanted], &[have]))
 }
 
-/// Lines with `-` were expected, lines with `+` came.
+/// Compares two texts. Lines with `-` were expected, lines with `+` are the actual ones.
 fn diff(expected: &[Value], actual: &[Value]) -> String {
     let text = |values: &[Value]| values.iter().map(|value| format!("{value:#}\n")).collect::<String>();
     let (expected, actual) = (text(expected), text(actual));
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn members_stand_among_others_and_must_be_there() {
+    fn members_must_exist_but_can_have_others_beside_them() {
         let response = Response::new(200).body(r#"{"a": 1, "b": [{"c": 2, "d": 3}], "e": 4}"#);
         let members = |json: Value| Expected { members: Some(json), ..Expected::default() };
         assert_eq!(difference(&members(json!({"b": [{"c": 2}], "e": 4})), &of_response(&response)), None);
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_does_not_matter() {
+    fn parts_that_are_not_given_are_not_checked() {
         let response = Response::new(403).header("a", "1").body(r#"{"error":"no"}"#);
         assert_eq!(difference(&expected(json!({"error": "no"})), &of_response(&response)), None);
         assert_eq!(difference(&Expected::default(), &of_response(&response)), None);

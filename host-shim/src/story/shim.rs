@@ -1,4 +1,4 @@
-//! Stories on the simulated gateway.
+//! Runs stories on the simulated gateway.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,33 +14,33 @@ use crate::gateway::{Gateway, Reply, Request, Response};
 use crate::state::Limits;
 use crate::worker::Modules;
 
-/// How long a message may take that is expected: time that the story does not tell of.
+/// The maximum time to wait for an expected message. The story does not contain this time.
 const PATIENCE: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(50);
 
-/// The gateway that a story runs on.
+/// A gateway on which a story runs.
 pub struct ShimSubject {
     gateway: Gateway,
     bootstrap: Bootstrap,
     upstream: Arc<Mutex<Behaviour>>,
     targets: Arc<Mutex<Behaviour>>,
-    /// How much of the log and of the failures was told.
+    /// The number of log lines and of failures that were already returned.
     told: (usize, usize),
 }
 
 impl ShimSubject {
-    /// Starts a story's gateway.
+    /// Starts the gateway of a story.
     ///
     /// # Errors
-    /// When the configuration is refused.
+    /// The configuration is refused.
     pub fn start(story: &Story, modules: &Modules) -> Result<Self> {
         Self::start_limited(story, modules, Limits::default().memory)
     }
 
-    /// The same with another limit for each VM's memory, in bytes.
+    /// Starts the gateway of a story with another memory limit of each VM, in bytes.
     ///
     /// # Errors
-    /// When the configuration is refused.
+    /// The configuration is refused.
     pub fn start_limited(story: &Story, modules: &Modules, memory: usize) -> Result<Self> {
         let loaded = config::read(&story.envoy).map_err(|errors| anyhow!("{errors}"))?;
         let mut bootstrap = loaded.bootstrap;
@@ -58,7 +58,7 @@ impl ShimSubject {
                 if let Some(response) = stand_in::behind(&configured, &cluster, request.headers.clone()) {
                     return response.into();
                 }
-                // A callout carries Envoy's mark, a client's request does not.
+                // A callout has a header of Envoy, and a client's request does not.
                 let is_callout = request.headers.get_str("x-envoy-internal").is_some()
                     && request.headers.get("x-request-id").is_none();
                 reply(&lock(if is_callout { &targets } else { &upstream }))
@@ -68,14 +68,14 @@ impl ShimSubject {
         Ok(ShimSubject { gateway, bootstrap, upstream, targets, told: (0, 0) })
     }
 
-    /// The gateway, for what stories do not tell.
+    /// Returns the gateway, for checks that stories cannot express.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
     }
 }
 
 fn set_configuration(bootstrap: &mut Bootstrap, configuration: &Node) -> Result<()> {
-    let message = to_struct(configuration).context("configuration: a map is expected")?;
+    let message = to_struct(configuration).context("configuration: expected a map")?;
     for listener in &mut bootstrap.listeners {
         for filter in &mut listener.manager.filters {
             filter.plugin.configuration = prost::Message::encode_to_vec(&message);
@@ -106,7 +106,7 @@ impl Subject for ShimSubject {
         self.gateway.settle()?;
         pending
             .response()
-            .context("there is no answer yet: a step has to advance the clock, or no filter lets the request go on")
+            .context("there is no answer yet: a step must advance the clock, or a filter does not continue the request")
     }
 
     fn set_upstream(&mut self, behaviour: &Behaviour) -> Result<()> {

@@ -1,4 +1,5 @@
-//! Stand-ins: listeners of the same configuration that clusters lead to, and that answer by their routes alone.
+//! Stand-ins: listeners of the same configuration that are the target of clusters, and that answer by their routes
+//! alone.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use crate::router::{Site, Target};
 use crate::state::clock::Clock;
 use crate::traffic::{Info, StreamData, reply_message};
 
-/// What a client's request comes to by routes alone: those of the first listener, and those of the listener that its
-/// cluster leads to. None where the cluster leads out of the configuration.
+/// Answers a client's request by routes alone: first those of the first listener, then those of the listener that is
+/// the target of the cluster. Returns `None` if no listener of the configuration is the target.
 pub fn answer(bootstrap: &Bootstrap, request: &Request) -> Option<Response> {
     let mut headers = request.headers.clone();
     if headers.get("x-forwarded-proto").is_none() {
@@ -23,18 +24,18 @@ pub fn answer(bootstrap: &Bootstrap, request: &Request) -> Option<Response> {
     }
 }
 
-/// What the listener that a cluster leads to answers; None where it leads to none.
+/// Returns the answer of the listener that is the target of a cluster, or `None` if there is no such listener.
 pub(super) fn behind(bootstrap: &Bootstrap, cluster: &Cluster, headers: Headers) -> Option<Response> {
     let Discovery::Static(addresses) = &cluster.discovery else { return None };
     let listener = bootstrap.listeners.iter().find(|listener| addresses.contains(&listener.address))?;
-    // One that sends the request on is no stand-in.
+    // A listener that forwards the request is not a stand-in.
     route(bootstrap, listener, headers).err()
 }
 
-/// Where a listener sends a request, with the headers as it sends them.
+/// Finds the target to which a listener sends a request, and the changed headers.
 ///
 /// # Errors
-/// The response, where it answers by itself.
+/// The response, if the listener answers the request itself.
 fn route(bootstrap: &Bootstrap, listener: &Listener, headers: Headers) -> Result<(Headers, Target), Response> {
     let listener = Arc::new(listener.clone());
     let site = Site::new(Arc::clone(&listener));
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_a_cluster_leads_to_answers_by_its_routes() {
+    fn a_listener_that_is_the_target_of_a_cluster_answers_by_its_routes() {
         let portal = |request| answered(include_str!("../../../examples/developer-portal/envoy.yaml"), request);
         assert_eq!(portal(Request::post("/portal-api/users", "{}")), Some((401, None)));
         assert_eq!(portal(Request::post("/portal-api/users", "{}").header("authorization", "x")), Some((200, None)));
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leads_out_of_the_configuration_is_answered_there() {
+    fn a_request_that_leaves_the_configuration_gets_no_answer() {
         let mail = |path| answered(include_str!("../../../examples/e-mail/envoy.yaml"), Request::post(path, ""));
         assert_eq!(mail("/orders/1"), None);
         assert_eq!(mail("/dashboard/api/portal/requests"), Some((200, None)), "behind a rewritten prefix");

@@ -32,7 +32,7 @@ static_resources:
   clusters: [ { name: upstream } ]
 "#;
 
-/// A story with these steps, read from a file of its own.
+/// Runs a story with these steps, which it reads from a file.
 fn read(name: &str, steps: &str) -> Result<Story> {
     let folder = std::env::temp_dir().join(format!("host-shim-stories-{}-{name}", std::process::id()));
     fs::create_dir_all(&folder)?;
@@ -47,19 +47,19 @@ fn outcome(name: &str, steps: &str, guest: &Guest) -> Result<(), String> {
     let mut subject =
         ShimSubject::start(&story, &Modules::replaced_by(guest.module())).map_err(|error| format!("{error:#}"))?;
     let outcome = run(&story, &mut subject, &mut |_| {});
-    // In a failure, its folder shows what was tried.
+    // If the test fails, the folder stays for inspection.
     fs::remove_dir_all(story.file.parent().unwrap()).unwrap();
     outcome.map_err(|failure| failure.to_string())
 }
 
 #[test]
-fn a_story_that_tests_nothing_is_refused_with_its_line() {
+fn a_step_that_cannot_work_is_refused_with_its_line() {
     let cases = [
-        ("- advance: 10s\n  answer: { status: 200 }", "answer stands beside request only"),
-        ("- request: { path: /, times: 0 }", "times: 0 sends nothing"),
-        ("- request: { path: /, worker: 0 }", "they count from 1"),
-        ("- request: { path: / }\n  answer: { method: GET }", "an answer has no method and no path"),
-        ("- messages: [ { status: 200 } ]", "a message has no status"),
+        ("- advance: 10s\n  answer: { status: 200 }", "answer is allowed only with request"),
+        ("- request: { path: /, times: 0 }", "times: 0 would send nothing"),
+        ("- request: { path: /, worker: 0 }", "the first is 1"),
+        ("- request: { path: / }\n  answer: { method: GET }", "method and path are allowed only in messages"),
+        ("- messages: [ { status: 200 } ]", "status is allowed only in answer"),
         (
             "- fault: { death: { hostcall: proxy_http_cal } }",
             "there is no hostcall \"proxy_http_cal\" (did you mean \"proxy_http_call\"?)",
@@ -72,14 +72,14 @@ fn a_story_that_tests_nothing_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_fault_that_strikes_nothing_fails_its_story() {
+fn a_fault_that_nothing_triggers_fails_its_story() {
     let guest = Guest::importing(&[]);
     let failure = outcome("unused", "- fault: { lost_notifications: 2 }\n- advance: 1s\n", &guest).unwrap_err();
     assert!(failure.contains(":5: at the end") && failure.contains("lost_notifications: 2"), "{failure}");
 }
 
 #[test]
-fn a_trap_that_nobody_planned_fails_the_step_that_it_came_in() {
+fn an_unplanned_trap_fails_the_step_in_which_it_happens() {
     // Logs a warning, then traps.
     let body = [CONST, 3, CONST, 0, CONST, 0, CALL, 0, DROP, UNREACHABLE];
     let guest = Guest::importing(&[("proxy_log", 3)]).function("proxy_on_request_headers", 3, 1, &body);
@@ -92,7 +92,7 @@ fn a_trap_that_nobody_planned_fails_the_step_that_it_came_in() {
 }
 
 #[test]
-fn numbers_are_yamls_and_texts_are_what_is_written() {
+fn stories_use_yaml_numbers_and_keep_texts_as_written() {
     let steps = r#"- upstream: { headers: { x-count: 010, x-on: yes }, body: '{"a": 1.5, "b": 3000000000, "c": "1.5", "d": true}' }
 - request: { path: /, headers: { x-rate: 1.50 }, body: 12 }
   answer: { headers: { x-count: "010", x-on: yes }, json: { a: 1.5, b: 3000000000, c: "1.5", d: true } }

@@ -1,11 +1,11 @@
-//! The parts of a story as JSON. Other than in Envoy's configuration, a number is what YAML takes it for, and the text
-//! of a header or of a body is what is written.
+//! Converts the parts of a story to JSON. In contrast to Envoy's configuration, numbers are YAML's numbers, and the
+//! text of a header or of a body is kept as it is written.
 
 use serde_json::{Map, Value as Json};
 
 use crate::config::node::{Node, Value};
 
-/// A step, or a part of one with fields of its own.
+/// Converts a step, or a part of a step with its own fields.
 pub(super) fn step(node: &Node) -> Json {
     match &node.value {
         Value::List(items) => Json::Array(items.iter().map(step).collect()),
@@ -27,7 +27,7 @@ fn field(name: &str, node: &Node) -> (String, Json) {
     (name.to_owned(), value)
 }
 
-/// A scalar as it is written; null and what is no scalar stay what they are.
+/// Returns a scalar as it is written. Null, lists and maps do not change.
 fn text(node: &Node) -> Json {
     match (&node.value, &node.plain) {
         (Value::Bool(_) | Value::Int(_), Some(text)) | (Value::String(text), _) => Json::from(text.as_str()),
@@ -35,7 +35,7 @@ fn text(node: &Node) -> Json {
     }
 }
 
-/// As YAML has it.
+/// Converts a node by the rules of YAML.
 fn plain(node: &Node) -> Json {
     match &node.value {
         Value::Null => Json::Null,
@@ -50,7 +50,7 @@ fn plain(node: &Node) -> Json {
     }
 }
 
-/// A number that Envoy's reader takes for a string: with a fraction, or too large for it.
+/// Whether the text is a number that Envoy's reader keeps as a string: it has a fraction, or is too large.
 fn number(node: &Node) -> Option<Json> {
     let text = node.plain.as_deref()?;
     let digits = text.trim_start_matches(['-', '+']);

@@ -1,4 +1,5 @@
-//! What a thread's VMs ask of the network. The gateway answers with sockets, a test with closures.
+//! The interface between the VMs of a thread and the network. A server implements it with sockets, and a test with
+//! closures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use super::ProxyNode;
 use crate::base::{Headers, Status};
 
-/// Names a callout: its VM, root context and token.
+/// Identifies a callout by its VM, root context and token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
     pub instance: u64,
@@ -17,27 +18,27 @@ pub struct Ticket {
 #[derive(Clone, Debug)]
 pub struct Callout {
     pub cluster: String,
-    /// With `:method`, `:path` and `:authority`.
+    /// The headers, with `:method`, `:path` and `:authority`.
     pub headers: Headers,
     pub body: Vec<u8>,
-    /// None waits for ever.
+    /// The timeout. `None` means no timeout.
     pub timeout: Option<Duration>,
-    /// Whether the body is one gRPC message, and the reply's is to be.
+    /// Whether the bodies of the request and of the reply are one gRPC message.
     pub is_grpc: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallResponse {
-    /// With `:status`.
+    /// The headers, with `:status`.
     pub headers: Headers,
     pub body: Vec<u8>,
-    /// The trailers; may be empty.
+    /// The trailers, which can be empty.
     pub trailers: Headers,
 }
 
 #[derive(Clone, Debug)]
 pub enum CalloutOutcome {
-    /// An answer, the target's or (503, 504) the gateway's.
+    /// An answer of the target, or a 503 or 504 of the gateway.
     Response(CallResponse),
     /// The stream was reset after the answer had begun.
     Reset,
@@ -45,26 +46,26 @@ pub enum CalloutOutcome {
 
 /// The network of a thread. It must not call a VM before the hostcall has returned.
 pub trait Network {
-    /// The node that this process says it is.
+    /// Returns the node of this process.
     fn node(&self) -> Arc<ProxyNode>;
 
-    /// Whether there is a cluster of that name.
+    /// Whether there is a cluster with this name.
     fn has_cluster(&self, name: &str) -> bool;
 
-    /// Whether a module may ask for [`Network::has_cluster`], as Envoy never lets it.
+    /// Whether a module can read [`Network::has_cluster`], which Envoy does not support.
     fn tells_clusters(&self) -> bool {
         false
     }
 
-    /// Starts a callout, whose outcome is told to the worker later.
+    /// Starts a callout. The worker gets its outcome later.
     ///
     /// # Errors
-    /// InternalFailure where it fails at once; then no outcome follows.
+    /// InternalFailure if the callout fails immediately. The worker then gets no outcome.
     fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status>;
 
-    /// Ends a callout without telling anyone.
+    /// Ends a callout without an outcome.
     fn cancel(&self, ticket: Ticket);
 
-    /// A tick was set: whoever waits for the next one has to look again.
+    /// Reports that a tick was set. A thread that waits for the next tick must check the time again.
     fn tick_set(&self) {}
 }

@@ -1,4 +1,4 @@
-//! What passes through a stream: headers, bodies, and what is known of it.
+//! The data of a stream: headers, bodies, and information for properties.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,22 +17,22 @@ pub struct StreamData {
     pub request_trailers: Option<Headers>,
     pub response_headers: Option<Headers>,
     pub response_trailers: Option<Headers>,
-    /// What each filter holds of the request's body, or is shown of it.
+    /// The part of the request's body that each filter holds or sees.
     pub request_bodies: Vec<Option<Vec<u8>>>,
-    /// The same of the response's.
+    /// The part of the response's body that each filter holds or sees.
     pub response_bodies: Vec<Option<Vec<u8>>>,
-    /// A filter has changed the request's headers since the route was chosen.
+    /// Whether a filter has changed the request's headers since the route was chosen.
     pub route_is_stale: bool,
     pub info: Info,
 }
 
-/// What is known of a stream, for properties.
+/// Information about a stream, for properties.
 pub struct Info {
     pub listener: Arc<Listener>,
     pub clock: Clock,
     pub connection_id: u64,
     pub source: SocketAddr,
-    /// The peer of the connection, where the source was taken from a header.
+    /// The peer of the connection, if the source was taken from a header.
     pub peer: SocketAddr,
     pub destination: SocketAddr,
     pub sni: Option<String>,
@@ -48,12 +48,12 @@ pub struct Info {
     pub route: Option<Arc<Route>>,
     /// The name of the route's virtual host.
     pub virtual_host: Option<Arc<str>>,
-    /// The cluster that the request was sent to.
+    /// The cluster to which the request was sent.
     pub cluster: Option<Arc<Cluster>>,
     pub upstream_address: Option<SocketAddr>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
-    /// What `proxy_set_property` stored, by path.
+    /// The values that `proxy_set_property` stored, by path.
     pub state: HashMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -73,7 +73,7 @@ impl StreamData {
 }
 
 impl Info {
-    /// A stream that begins now.
+    /// Makes the data of a stream that begins now.
     pub fn new(listener: Arc<Listener>, clock: &Clock, client: SocketAddr) -> Self {
         static CONNECTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         Info {
@@ -102,7 +102,7 @@ impl Info {
     }
 }
 
-/// The node that the configuration describes.
+/// The node of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct ProxyNode {
     pub id: String,

@@ -1,4 +1,4 @@
-//! What passes between clients, filters and upstreams: streams' data, local replies, callouts.
+//! The traffic between clients, filters and upstreams: the data of streams, local replies, callouts.
 
 mod callout;
 mod data;

@@ -1,4 +1,4 @@
-//! Answers that the gateway makes itself.
+//! Local replies, which the gateway makes itself.
 
 use crate::base::Headers;
 
@@ -7,7 +7,7 @@ pub struct LocalReply {
     pub status: u32,
     pub headers: Headers,
     pub body: Vec<u8>,
-    /// Negative for none.
+    /// The gRPC status. Negative means none.
     pub grpc_status: i32,
     /// `response.code_details`.
     pub details: String,
@@ -15,14 +15,14 @@ pub struct LocalReply {
     pub flags: u64,
 }
 
-/// Envoy's message for a local reply.
+/// Makes Envoy's response for a local reply.
 pub fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>) {
     let is_grpc = request
         .get_str("content-type")
         .is_some_and(|kind| kind == "application/grpc" || kind.starts_with("application/grpc+"));
     let mut headers = Headers::default();
     if is_grpc {
-        // gRPC clients look at the trailers only.
+        // gRPC clients read only the trailers.
         headers.add(":status", "200");
         for (name, value) in reply.headers.iter() {
             headers.append(name, value);
@@ -35,7 +35,7 @@ pub fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>
         }
         return (headers, Vec::new());
     }
-    // Envoy's codes have 16 bits.
+    // A status in Envoy has 16 bits.
     headers.add(":status", (reply.status & 0xffff).to_string());
     for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
         headers.append(name, value);
@@ -61,7 +61,7 @@ fn grpc_status_of(status: u32) -> i32 {
     }
 }
 
-/// As `grpc-message` is encoded: what is not printable ASCII, and the percent sign.
+/// Encodes a `grpc-message`: escapes the percent sign and everything that is not printable ASCII.
 fn percent_encode(text: &[u8]) -> String {
     use std::fmt::Write;
     let mut encoded = String::new();
@@ -69,7 +69,7 @@ fn percent_encode(text: &[u8]) -> String {
         if (b' '..=b'~').contains(byte) && *byte != b'%' {
             encoded.push(char::from(*byte));
         } else {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(encoded, "%{byte:02X}");
         }
     }

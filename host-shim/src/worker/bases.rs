@@ -1,5 +1,5 @@
-//! How Envoy starts a configuration: a base VM that keeps the `vm_id`, a canary that tries the configuration and is
-//! killed, then a VM on the main thread and on each worker.
+//! The base VMs and canaries. Like Envoy, the shim starts a configuration in these steps: a base VM that keeps the
+//! `vm_id`, a canary that tests the configuration and is killed, then a VM on the main thread and on each worker.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -13,15 +13,15 @@ use crate::guest::Vm;
 use crate::state::Host;
 use crate::traffic::{Network, Ticket};
 
-/// The base VMs of the main thread, by VM key: they hold the module, initialized and without a root context.
+/// The base VMs of the main thread, by VM key. A base VM has the initialized module and no root context.
 #[derive(Default)]
 pub struct Bases(HashMap<String, Vm>);
 
 impl Bases {
-    /// Tries each plugin of a program in a canary.
+    /// Tests each plugin of a program in a canary.
     ///
     /// # Errors
-    /// The first plugin's that does not start or refuses its configuration; then the program must not be used.
+    /// A plugin does not start, or refuses its configuration. The program must then not be used.
     pub fn try_out(&mut self, host: &Arc<Host>, program: &Program, network: &Rc<dyn Network>) -> Result<()> {
         let mut tried: Vec<&str> = Vec::new();
         for loaded in program.plugins.iter().flatten() {
@@ -33,10 +33,10 @@ impl Bases {
         Ok(())
     }
 
-    /// Tries a plugin in a canary.
+    /// Tests a plugin in a canary.
     ///
     /// # Errors
-    /// When it does not start or refuses its configuration.
+    /// The plugin does not start, or refuses its configuration.
     pub fn try_plugin(&mut self, host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {
         self.start(host, loaded, network)
             .with_context(|| format!("Unable to create Wasm plugin {}", loaded.plugin.name))
@@ -50,7 +50,7 @@ impl Bases {
         canary(host, loaded, network)
     }
 
-    /// Lets the VMs go that a program does not use. The data of a `vm_id` goes with its last VM.
+    /// Drops the VMs that a program does not use. The data of a `vm_id` is removed with its last VM.
     pub fn keep_only(&mut self, program: &Program) {
         self.0.retain(|key, _| program.plugins.iter().flatten().any(|loaded| loaded.spec.key == *key));
     }
@@ -60,7 +60,7 @@ fn canary(host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) ->
     let mut vm = Vm::start(&loaded.module, &loaded.spec, host, 0, Rc::clone(network))?;
     let root = vm.start_root(&loaded.plugin)?;
     let configured = vm.configure(root);
-    // It is killed: nothing is called any more, and its callouts are cancelled. Shared data it wrote stays.
+    // The canary is killed: no more callbacks are called, and its callouts are cancelled. Its shared data stays.
     let calls = vm.state().contexts.root(root).map(|root| root.calls.clone()).unwrap_or_default();
     for token in calls {
         network.cancel(Ticket { instance: vm.instance(), root, token });

@@ -1,5 +1,5 @@
-//! A thread: its VMs, their ticks and callouts, and its streams. What the operating system or a test does comes in
-//! from outside: the worker neither sleeps nor reads a socket.
+//! A thread with its VMs, their ticks and callouts, and its streams. All events come from the caller, which is a server
+//! or a test: a worker does not sleep and does not read sockets.
 
 mod bases;
 mod exchange;
@@ -28,26 +28,26 @@ use crate::traffic::{CalloutOutcome, Network, StreamData, StreamId, Ticket};
 use plugin::{PluginHandle, VmCell};
 use ticks::{TickKey, Ticks};
 
-/// A thread of the gateway. 0 is the main thread, which has VMs and no streams.
+/// A thread of the gateway. Thread 0 is the main thread, which has VMs and no streams.
 pub struct Worker {
     host: Arc<Host>,
     thread: usize,
     network: Rc<dyn Network>,
-    /// The VMs by their keys; a failed one is replaced here when its plugin is reloaded.
+    /// The VMs by their keys. A reload of a plugin replaces its failed VM here.
     vms: RefCell<HashMap<String, Weak<VmCell>>>,
-    /// The VMs that callouts and ticks find by their numbers.
+    /// The VMs by their numbers, for callouts and ticks.
     instances: RefCell<HashMap<u64, Weak<VmCell>>>,
-    /// By listener, in the order of its filters.
+    /// The plugins of each listener, in the order of its filters.
     plugins: RefCell<Vec<Vec<Rc<PluginHandle>>>>,
-    /// Plugins of an older configuration, whose streams go on.
+    /// Plugins of an older configuration that still have streams.
     retiring: RefCell<Vec<Rc<PluginHandle>>>,
-    /// Root contexts that want to call `proxy_done` before they go, with the VMs that they keep.
+    /// Root contexts that must call `proxy_done` before they are deleted, with their VMs.
     closing: RefCell<Vec<(Rc<VmCell>, u32)>>,
     ticks: RefCell<Ticks>,
-    /// The streams that effects find by their ids.
+    /// The streams by their ids, for effects.
     streams: RefCell<HashMap<StreamId, Weak<RefCell<Stream>>>>,
     last_stream: Cell<u64>,
-    /// Effects on streams that were in use.
+    /// Effects that wait because their streams are borrowed.
     deferred: RefCell<Vec<(Rc<VmCell>, Effect)>>,
     is_draining: Cell<bool>,
 }
@@ -79,7 +79,7 @@ impl Worker {
         self.thread
     }
 
-    /// Begins a stream through a listener's present filters, but for those that its route disables.
+    /// Begins a stream through the current filters of a listener, except those that its route disables.
     pub fn begin(
         self: &Rc<Self>,
         listener: usize,
@@ -104,7 +104,7 @@ impl Worker {
         self.streams.borrow_mut().remove(&id);
     }
 
-    /// Calls a VM, and does what its guest asked for.
+    /// Calls a VM, and carries out the effects of the call.
     fn call(&self, cell: &Rc<VmCell>, run: impl FnOnce(&mut Vm)) {
         run(&mut cell.vm.borrow_mut());
         self.do_effects(cell);
@@ -117,7 +117,7 @@ impl Worker {
         }
     }
 
-    /// Does what a guest asked for, or puts it off while its stream is in use.
+    /// Carries out an effect, or postpones it while its stream is borrowed.
     fn do_effect(&self, cell: &Rc<VmCell>, effect: Effect) {
         match effect {
             Effect::Tick { root, period } => {
@@ -139,7 +139,7 @@ impl Worker {
         }
     }
 
-    /// Does what was put off. To be called when no stream is in use.
+    /// Carries out the postponed effects. No stream may be borrowed.
     pub fn drain(&self) {
         if self.is_draining.replace(true) {
             return;
@@ -163,12 +163,12 @@ impl Worker {
         }
     }
 
-    /// When the next tick is due, in nanoseconds since 1970.
+    /// Returns the time of the next tick in nanoseconds since 1970.
     pub fn next_tick(&self) -> Option<u64> {
         self.ticks.borrow().next_due()
     }
 
-    /// Calls the ticks that are due; each is set again when its callback has returned.
+    /// Calls the ticks that are due. Each is set again when its callback has returned.
     pub fn fire_ticks(&self) {
         let now = self.host.clock.now();
         loop {
@@ -185,13 +185,13 @@ impl Worker {
         self.drain();
     }
 
-    /// A VM by its number, unless it is gone or has failed.
+    /// Returns a VM by its number, unless it was dropped or has failed.
     fn living(&self, instance: u64) -> Option<Rc<VmCell>> {
         let cell = self.instances.borrow().get(&instance).and_then(Weak::upgrade);
         cell.filter(|cell| !cell.has_failed())
     }
 
-    /// Tells a VM that a callout has ended.
+    /// Notifies a VM that a callout has ended.
     pub fn callout_done(&self, ticket: Ticket, outcome: CalloutOutcome) {
         if let Some(cell) = self.living(ticket.instance) {
             self.call(&cell, |vm| vm.callout_done(ticket.root, ticket.token, outcome));
@@ -199,7 +199,7 @@ impl Worker {
         self.drain();
     }
 
-    /// Tells the VM that registered a queue of a message. Where it is gone, nobody is told.
+    /// Notifies the VM that registered a queue of a new message. If the VM was dropped, no VM is notified.
     pub fn queue_ready(&self, ready: &QueueReady) {
         let cell = self.vms.borrow().get(&ready.registrant.vm_key).and_then(Weak::upgrade);
         if let Some(cell) = cell.filter(|cell| !cell.has_failed()) {
@@ -208,13 +208,13 @@ impl Worker {
         self.drain();
     }
 
-    /// How many VMs and ticks are remembered.
+    /// Returns the number of VMs and ticks in its tables.
     #[cfg(test)]
     pub fn remembered(&self) -> (usize, usize, usize) {
         (self.vms.borrow().len(), self.instances.borrow().len(), self.ticks.borrow().len())
     }
 
-    /// The bytes of guests' memory on this thread.
+    /// Returns the memory of all guests on this thread in bytes.
     pub fn memory(&self) -> usize {
         let vms = self.vms.borrow();
         vms.values().filter_map(Weak::upgrade).map(|cell| cell.vm.borrow().memory_size()).sum()

@@ -1,4 +1,4 @@
-//! A plugin on one thread: its VM, its root context, and what becomes of it when the VM fails.
+//! A plugin on one thread: its VM, its root context, and its reload after a failure of the VM.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,10 +8,10 @@ use crate::config::model::{FailurePolicy, Plugin};
 use crate::guest::{LoadedModule, Vm, VmSpec};
 use crate::state::metrics::Stat;
 
-/// A VM of a thread; plugins with the same key share it.
+/// A VM of a thread. Plugins with the same key share it.
 pub struct VmCell {
     pub vm: RefCell<Vm>,
-    /// The gauge of VMs that live.
+    /// The gauge of active VMs.
     active: Arc<Stat>,
 }
 
@@ -31,12 +31,12 @@ impl VmCell {
     }
 
     pub fn has_failed(&self) -> bool {
-        // A VM that is in use has not failed yet.
+        // A VM that is borrowed has not failed yet.
         self.vm.try_borrow().is_ok_and(|vm| vm.failure().is_some())
     }
 }
 
-/// A plugin as it is loaded: shared by all threads.
+/// A loaded plugin, which all threads share.
 #[derive(Clone)]
 pub struct LoadedPlugin {
     pub plugin: Arc<Plugin>,
@@ -44,9 +44,9 @@ pub struct LoadedPlugin {
     pub module: Arc<LoadedModule>,
     /// The name of the entry in `http_filters`.
     pub filter_name: String,
-    /// Only routes that enable it have it.
+    /// Whether only routes that enable the filter use it.
     pub is_disabled: bool,
-    /// Plugins with the same one share a root context in a VM.
+    /// Plugins with the same key share a root context in a VM.
     pub key: String,
 }
 
@@ -56,7 +56,7 @@ pub type RunningPlugin = (Rc<VmCell>, u32);
 pub struct PluginHandle {
     pub loaded: LoadedPlugin,
     running: RefCell<Option<RunningPlugin>>,
-    /// When a failed VM may be made anew, in nanoseconds since 1970.
+    /// The earliest time for a new VM after a failure, in nanoseconds since 1970.
     next_reload: Cell<u64>,
 }
 
@@ -65,17 +65,17 @@ impl PluginHandle {
         Rc::new(PluginHandle { loaded, running: RefCell::new(Some(running)), next_reload: Cell::new(0) })
     }
 
-    /// The VM and the root context, if it has not failed.
+    /// Returns the VM and the root context, if the VM has not failed.
     pub fn running(&self) -> Option<RunningPlugin> {
         self.running.borrow().clone()
     }
 
-    /// Whether requests pass by this plugin when its VM has failed.
+    /// Whether requests skip this plugin if its VM has failed.
     pub fn passes_failures(&self) -> bool {
         self.loaded.plugin.failure_policy == FailurePolicy::FailOpen
     }
 
-    /// Whether a failed VM may be made anew now; if so, it may be again when the back-off is over.
+    /// Whether a failed VM can be replaced now. If so, the next time is after the back-off.
     pub fn may_reload(&self, now: u64, backoff: u64) -> bool {
         let may = now >= self.next_reload.get();
         if may {

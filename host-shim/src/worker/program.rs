@@ -1,4 +1,4 @@
-//! A configuration, ready to run: modules compiled, routes and clusters by name.
+//! A configuration that is ready to run, with compiled modules, routes, and clusters by name.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,17 +14,17 @@ use crate::guest::{LoadedModule, VmSpec};
 use crate::router::Site;
 use crate::traffic::ProxyNode;
 
-/// Where modules come from.
+/// The source of modules.
 #[derive(Clone, Debug, Default)]
 pub struct Modules {
     /// Replaces every module that a configuration names.
     pub instead: Option<Vec<u8>>,
-    /// Folders in which a module file is looked for, by its name, that is not where the configuration says.
+    /// Folders to search by file name if a module file is not where the configuration says.
     pub folders: Vec<PathBuf>,
 }
 
 impl Modules {
-    /// This module instead of any other.
+    /// Uses this module instead of all others.
     pub fn replaced_by(module: impl Into<Vec<u8>>) -> Self {
         Modules { instead: Some(module.into()), folders: Vec::new() }
     }
@@ -41,20 +41,20 @@ impl Modules {
     }
 }
 
-/// A configuration that can be run.
+/// A configuration that is ready to run.
 pub struct Program {
     pub node: Arc<ProxyNode>,
     pub clusters: HashMap<String, Arc<Cluster>>,
     pub listeners: Vec<Arc<Site>>,
-    /// By listener, in the order of its filters.
+    /// The plugins of each listener, in the order of its filters.
     pub plugins: Vec<Vec<LoadedPlugin>>,
 }
 
 impl Program {
-    /// Loads the modules that a configuration names.
+    /// Loads the modules of a configuration.
     ///
     /// # Errors
-    /// When a module cannot be read or is none.
+    /// A module cannot be read or is not valid.
     pub fn load(bootstrap: &Bootstrap, modules: &Modules) -> Result<Self> {
         let metadata = bootstrap.node_metadata.clone();
         let node = ProxyNode { id: bootstrap.node_id.clone(), cluster: bootstrap.node_cluster.clone(), metadata };
@@ -100,12 +100,12 @@ fn load(filter: &WasmFilter, listener: &Arc<Listener>, modules: &Modules) -> Res
     })
 }
 
-/// What to do about a path that leads nowhere.
+/// Advice for the error about a missing module file.
 fn advice(path: &Path) -> String {
     let folder = std::env::current_dir().map(|folder| format!(" {}", folder.display())).unwrap_or_default();
     match path.is_relative() {
-        true => format!(" (relative to the current folder{folder}; or give --wasm)"),
-        false => " (or give --wasm)".to_owned(),
+        true => format!(" (relative to the current folder{folder}; or use --wasm)"),
+        false => " (or use --wasm)".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How root contexts end: when their configuration is replaced, and with the process.
+//! Shuts root contexts down when their configuration is replaced, and at the end of the process.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use super::plugin::{PluginHandle, VmCell};
 use crate::traffic::Ticket;
 
 impl Worker {
-    /// A stream has ended: plugins of older configurations that nobody uses any more are shut down.
+    /// Handles the end of a stream: shuts down plugins of older configurations that no stream uses any more.
     pub fn stream_ended(&self) {
-        // Two owners: the list of plugins that retire, and the copy here.
+        // An unused plugin has two owners: the list of plugins to shut down, and this copy.
         let unused = |handle: &Rc<PluginHandle>| Rc::strong_count(handle) == 1;
         let gone: Vec<_> = {
             let mut retiring = self.retiring.borrow_mut();
@@ -23,11 +23,11 @@ impl Worker {
         }
     }
 
-    /// The process ends: every root context is shut down.
+    /// Shuts every root context down at the end of the process.
     pub fn shut_down_all(&self) {
         let mut handles: Vec<_> = self.plugins.take().into_iter().flatten().collect();
         handles.extend(self.retiring.take());
-        // Filters that are alike share a handle.
+        // Equal filters share a handle.
         let mut done: Vec<Rc<PluginHandle>> = Vec::new();
         for handle in handles {
             if !done.iter().any(|other| Rc::ptr_eq(other, &handle)) {
@@ -37,8 +37,8 @@ impl Worker {
         }
     }
 
-    /// `proxy_on_done` for a root context; if the module answers true, `proxy_on_delete`, or else when it calls
-    /// `proxy_done`.
+    /// Calls `proxy_on_done` of a root context. If the module returns true, calls `proxy_on_delete`. Otherwise it is
+    /// called when the module calls `proxy_done`.
     fn shut_down(&self, handle: &PluginHandle) {
         let Some((cell, root)) = handle.running() else { return };
         if cell.has_failed() {
@@ -55,7 +55,7 @@ impl Worker {
                 root.is_closing = true;
             }
             drop(vm);
-            // It lives on until it calls proxy_done.
+            // The root context stays until the module calls proxy_done.
             self.closing.borrow_mut().push((cell, root));
         }
     }
@@ -78,7 +78,7 @@ impl Worker {
         self.set_tick((instance, root), Duration::ZERO);
     }
 
-    /// A root context has called `proxy_done`.
+    /// Handles the call of `proxy_done` by a root context.
     pub(super) fn finish_closing(&self, cell: &Rc<VmCell>, root: u32) {
         self.closing.borrow_mut().retain(|(other, closing)| !Rc::ptr_eq(other, cell) || *closing != root);
         self.delete_root(cell, root);

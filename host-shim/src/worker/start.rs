@@ -1,4 +1,4 @@
-//! How a thread starts plugins: by a new configuration, and anew when a VM has failed.
+//! Starts plugins on a thread: for a new configuration, and again after the failure of a VM.
 
 use std::rc::{Rc, Weak};
 
@@ -12,19 +12,19 @@ use crate::guest::Vm;
 use crate::state::clock::nanos;
 
 impl Worker {
-    /// Replaces the configuration (by listener, the plugins in the order of its filters): new plugins start before the
-    /// old ones go, and what has not changed stays.
+    /// Replaces the configuration, which has the plugins of each listener in the order of its filters. New plugins
+    /// start before the old ones are shut down. Unchanged plugins stay.
     ///
     /// # Errors
-    /// When a plugin does not start; then the old configuration stays.
+    /// A plugin does not start. The old configuration then stays in use.
     pub fn configure(&self, listeners: &[Vec<LoadedPlugin>]) -> Result<()> {
         self.configure_after(listeners, |_| Ok(()))
     }
 
-    /// The same, with something to do before each plugin that starts.
+    /// Like [`Worker::configure`], but calls a closure before each plugin that starts.
     ///
     /// # Errors
-    /// As [`Worker::configure`], and those of what is done before.
+    /// Those of [`Worker::configure`] and of the closure.
     pub fn configure_after(
         &self,
         listeners: &[Vec<LoadedPlugin>],
@@ -57,10 +57,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives a plugin a root context: in the VM of its key, or in a new one.
+    /// Makes a root context for a plugin, in the VM with its key or in a new VM.
     ///
     /// # Errors
-    /// When the VM does not start, or the module refuses its configuration.
+    /// The VM does not start, or the module refuses its configuration.
     fn start_plugin(&self, loaded: &LoadedPlugin) -> Result<RunningPlugin> {
         let present = self.vms.borrow().get(&loaded.spec.key).and_then(Weak::upgrade).filter(|vm| !vm.has_failed());
         let (cell, root) = match present {
@@ -86,7 +86,7 @@ impl Worker {
         Ok((cell, root))
     }
 
-    /// VMs that are gone have no number and no ticks.
+    /// Removes the numbers and the ticks of dropped VMs.
     fn forget_dead(&self) {
         self.vms.borrow_mut().retain(|_, vm| vm.strong_count() > 0);
         let mut instances = self.instances.borrow_mut();
@@ -94,8 +94,8 @@ impl Worker {
         self.ticks.borrow_mut().keep_only(|instance| instances.contains_key(&instance));
     }
 
-    /// A plugin's VM and root context for a new stream. With FAIL_RELOAD a failed VM is made anew now, not more often
-    /// than its back-off says.
+    /// Returns the VM and the root context of a plugin for a new stream. With FAIL_RELOAD, a failed VM is replaced now
+    /// if its back-off has passed.
     pub fn vm_for_stream(&self, handle: &PluginHandle) -> Option<RunningPlugin> {
         let running = handle.running();
         if running.as_ref().is_some_and(|(vm, _)| !vm.has_failed()) {
@@ -120,7 +120,7 @@ impl Worker {
             }
             Err(error) => {
                 count("vm_reload_failure");
-                let text = format!("wasm: plugin {:?} cannot be brought back: {error:#}", plugin.name);
+                let text = format!("wasm: plugin {:?} cannot be restarted: {error:#}", plugin.name);
                 self.host.log(self.thread, LogLevel::Error, text);
             }
         }

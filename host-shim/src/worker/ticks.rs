@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::state::clock::nanos;
 use crate::state::timers::{TimerId, Timers};
 
-/// Which root context a tick is for: the VM's number, and the context's.
+/// The root context of a tick: the number of the VM, and the id of the context.
 pub type TickKey = (u64, u32);
 
 /// Times are in nanoseconds since 1970.
@@ -17,7 +17,7 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Sets a period from now on; zero ends it.
+    /// Sets a period from now on. Zero ends the ticks.
     pub fn set(&mut self, key: TickKey, period: Duration, now: u64) {
         self.forget(key);
         if !period.is_zero() {
@@ -36,7 +36,7 @@ impl Ticks {
         }
     }
 
-    /// Forgets the ticks of VMs that are gone.
+    /// Removes the ticks of dropped VMs.
     pub fn keep_only(&mut self, lives: impl Fn(u64) -> bool) {
         let Ticks { timers, periods } = self;
         periods.retain(|(instance, _), (_, timer)| {
@@ -56,7 +56,7 @@ impl Ticks {
         self.timers.pop_due(now)
     }
 
-    /// Sets a tick again, unless its callback has changed the period and with it the timer.
+    /// Sets a tick again, unless its callback has changed the period, which also sets the timer.
     pub fn repeat(&mut self, key: TickKey, now: u64) {
         if let Some((period, timer)) = self.periods.get(&key).copied()
             && !self.timers.is_set(timer)

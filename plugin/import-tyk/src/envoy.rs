@@ -196,8 +196,9 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: gateway
-          # The filter and the upstream must agree on what a path is, or a request could pass the filter by. As in Tyk,
-          # an escaped slash goes on as it is; the first routes refuse those that could mean another API's path.
+          # The filter and the upstream must understand a path in the same way. Otherwise a request could bypass the
+          # filter. As in Tyk, escaped slashes stay. The first routes refuse those that could mean the path of another
+          # API.
           normalize_path: true
           merge_slashes: MERGE
           path_with_escaped_slashes_action: KEEP_UNCHANGED
@@ -213,12 +214,12 @@ const FILTERS: &str = r#"          http_filters:
               "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
               config:
                 name: tollbell
-                # For the admin endpoint events: without it, Envoy shows no filter the body of a request that it holds.
+                # Needed by the admin endpoint for events: without it, a filter that holds a request gets no body.
                 allow_on_headers_stop_iteration: true
-                # Brings a VM back that died. Should a request ever find none, it is refused.
+                # Envoy starts a new VM after a failure. While there is none, it refuses requests.
                 failure_policy: FAIL_RELOAD
                 vm_config:
-                  # Counters and held messages belong to the vm_id: keep it, and they outlive every update.
+                  # Counters and held messages belong to the vm_id. If it does not change, they survive every update.
                   vm_id: tollbell
                   runtime: envoy.wasm.runtime.v8
                   code: { local: { filename: dist/tollbell.wasm } }
@@ -236,7 +237,7 @@ const ROUTER: &str = r#"                    # ---- end of tollbell's own configu
   clusters:
 "#;
 
-const CALLOUTS: &str = r#"  # Messages to any http:// target, whatever its host.
+const CALLOUTS: &str = r#"  # For messages to any http:// target.
   - name: tollbell_http
     lb_policy: CLUSTER_PROVIDED
     connect_timeout: 5s
@@ -246,7 +247,7 @@ const CALLOUTS: &str = r#"  # Messages to any http:// target, whatever its host.
         "@type": type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
         dns_cache_config: { name: tollbell, dns_lookup_family: V4_PREFERRED }
 
-  # Messages to any https:// target; its certificate must be valid for its name.
+  # For messages to any https:// target. The certificate must be valid for the name of the target.
   - name: tollbell_https
     lb_policy: CLUSTER_PROVIDED
     connect_timeout: 5s

@@ -8,41 +8,41 @@ use std::time::Duration;
 pub struct Cluster {
     /// Its name.
     pub name: String,
-    /// How its hosts are found.
+    /// How the cluster finds its hosts.
     pub discovery: Discovery,
-    /// `connect_timeout`, 5 s unless given.
+    /// `connect_timeout`. The default is 5 s.
     pub connect_timeout: Duration,
-    /// TLS to its hosts.
+    /// TLS for connections to its hosts.
     pub tls: Option<UpstreamTls>,
-    /// HTTP/2 (prior knowledge, or ALPN `h2`) instead of HTTP/1.1.
+    /// Whether to use HTTP/2 (with prior knowledge, or ALPN `h2`) instead of HTTP/1.1.
     pub http2: bool,
-    /// `enable_trailers` of HTTP/1.1's options: trailers of responses are not dropped.
+    /// `enable_trailers` of the HTTP/1.1 options: the cluster keeps the trailers of responses.
     pub trailers: bool,
-    /// `circuit_breakers`, default priority: `max_requests`, `max_pending_requests`; 1024 unless given.
+    /// `max_requests` of `circuit_breakers` for the default priority. The default is 1024.
     pub max_requests: u32,
-    /// See `max_requests`.
+    /// `max_pending_requests`, like `max_requests`.
     pub max_pending_requests: u32,
     /// `metadata.filter_metadata`, as JSON.
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
-/// How a cluster's hosts are found.
+/// How a cluster finds its hosts.
 #[derive(Clone, Debug)]
 pub enum Discovery {
-    /// STATIC: addresses.
+    /// STATIC: fixed addresses.
     Static(Vec<SocketAddr>),
-    /// STRICT_DNS: every address of every name, taken in turns.
+    /// STRICT_DNS: every address of every name, by round robin.
     StrictDns(Vec<HostPort>),
-    /// LOGICAL_DNS: the first address of the one name.
+    /// LOGICAL_DNS: the first address of one name.
     LogicalDns(HostPort),
-    /// The host is the request's `:authority`.
+    /// A dynamic forward proxy: the host is the request's `:authority`.
     DynamicForwardProxy,
 }
 
 /// A DNS name or address with a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
-    /// The name.
+    /// The name or address.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -57,14 +57,14 @@ pub struct UpstreamTls {
     pub auto_sni: bool,
     /// `auto_san_validation` of the protocol options.
     pub auto_san_validation: bool,
-    /// Whom to trust.
+    /// The certificates that the client trusts.
     pub roots: TrustedRoots,
 }
 
-/// Whom a TLS client trusts.
+/// The certificates that a TLS client trusts.
 #[derive(Clone, Debug)]
 pub enum TrustedRoots {
-    /// No `validation_context`: anyone, as Envoy does.
+    /// All certificates: without a `validation_context`, Envoy does not check them.
     Anyone,
     /// `system_root_certs`.
     System,

@@ -1,6 +1,6 @@
-//! What the shim runs of an Envoy configuration, checked.
+//! The part of an Envoy configuration that the shim supports, after all checks.
 //!
-//! Names are Envoy's. Each type says what it leaves out by not having it: the reader warns of what is not here.
+//! Names are Envoy's. The reader warns about a field that these types do not have.
 
 mod cluster;
 mod plugin;
@@ -19,13 +19,13 @@ pub use route::{
 /// The bootstrap.
 #[derive(Clone, Debug, Default)]
 pub struct Bootstrap {
-    /// `node.id`, empty if not given.
+    /// `node.id`. The default is empty.
     pub node_id: String,
-    /// `node.cluster`, empty if not given.
+    /// `node.cluster`. The default is empty.
     pub node_cluster: String,
     /// `node.metadata`, as JSON.
     pub node_metadata: serde_json::Map<String, serde_json::Value>,
-    /// Where the admin interface listens.
+    /// The address of the admin interface.
     pub admin: Option<SocketAddr>,
     /// `stats_config.stats_tags` in their order.
     pub stats_tags: Vec<StatsTag>,
@@ -35,38 +35,38 @@ pub struct Bootstrap {
     pub clusters: Vec<Cluster>,
 }
 
-/// A rule that makes a tag of a part of a statistic's name.
+/// A rule that makes a tag from a part of a statistic's name.
 #[derive(Clone, Debug)]
 pub struct StatsTag {
     /// The tag's name.
     pub name: String,
-    /// Its first group is cut out of the name, its second (or else the first) is the value.
+    /// The first group is removed from the name. The second group, or the first if there is no second, is the value.
     pub regex: regex::Regex,
 }
 
 /// A listener with one HTTP connection manager.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Its name, empty if not given.
+    /// The name. The default is empty.
     pub name: String,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     /// `traffic_direction`: 0 unspecified, 1 inbound, 2 outbound.
     pub direction: u8,
     /// `metadata.filter_metadata`, as JSON.
     pub metadata: serde_json::Map<String, serde_json::Value>,
-    /// The certificate and key, where the listener speaks TLS.
+    /// The certificate and the key, if the listener uses TLS.
     pub tls: Option<DownstreamTls>,
-    /// What handles its connections.
+    /// The connection manager.
     pub manager: ConnectionManager,
 }
 
 /// A server's certificate.
 #[derive(Clone, Debug)]
 pub struct DownstreamTls {
-    /// The chain, PEM.
+    /// The certificate chain in PEM format.
     pub certificate_chain: Vec<u8>,
-    /// The key, PEM. Never shown.
+    /// The private key in PEM format. It is never shown.
     pub private_key: Secret,
     /// `alpn_protocols`, in their order.
     pub alpn: Vec<String>,
@@ -93,17 +93,17 @@ pub struct ConnectionManager {
     pub merge_slashes: bool,
     /// `path_with_escaped_slashes_action`.
     pub escaped_slashes: EscapedSlashes,
-    /// `use_remote_address`: the client's address is the peer's, and `x-forwarded-for` is extended with it.
+    /// `use_remote_address`: the client's address is the address of the peer, and is appended to `x-forwarded-for`.
     pub use_remote_address: bool,
-    /// `generate_request_id`, true unless given.
+    /// `generate_request_id`. The default is true.
     pub generate_request_id: bool,
     /// The router's `suppress_envoy_headers`.
     pub suppress_envoy_headers: bool,
-    /// `http_protocol_options.enable_trailers`: trailers of HTTP/1.1 requests are not dropped.
+    /// `http_protocol_options.enable_trailers`: the listener keeps the trailers of HTTP/1.1 requests.
     pub trailers: bool,
     /// `xff_num_trusted_hops`.
     pub xff_num_trusted_hops: u32,
-    /// `server_name`; Envoy's default is `envoy`.
+    /// `server_name`. The default is `envoy`.
     pub server_name: String,
     /// The name of the route configuration.
     pub route_config_name: String,
@@ -111,20 +111,20 @@ pub struct ConnectionManager {
     pub virtual_hosts: Vec<VirtualHost>,
     /// The wasm filters before the router, in their order.
     pub filters: Vec<WasmFilter>,
-    /// `stream_idle_timeout`; zero for none. Envoy's default is 5 minutes.
+    /// `stream_idle_timeout`. Zero means no timeout. The default is 5 minutes.
     pub stream_idle_timeout: Duration,
 }
 
 /// What happens to `%2F` and `%5C` in a path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EscapedSlashes {
-    /// Nothing.
+    /// They stay the same.
     #[default]
     KeepUnchanged,
-    /// 400.
+    /// The answer is 400.
     RejectRequest,
-    /// 307 to the path with slashes.
+    /// The answer is 307 with the unescaped path.
     UnescapeAndRedirect,
-    /// They become slashes.
+    /// They are replaced by slashes.
     UnescapeAndForward,
 }

@@ -26,41 +26,41 @@ pub struct Plugin {
     pub root_id: String,
     /// `vm_config`.
     pub vm: VmConfig,
-    /// `configuration`, as the module gets it: the value of a `StringValue` or `BytesValue`, or a serialized message.
+    /// `configuration` as the module gets it: the value of a `StringValue` or `BytesValue`, or a serialized message.
     pub configuration: Vec<u8>,
-    /// Where `configuration` stands in the file: its `value`, to find lines in. None if there is no configuration.
+    /// The `value` of `configuration` in the file, to find lines. `None` if there is no configuration.
     pub source: Option<Node>,
-    /// The entry `configuration` itself.
+    /// The place of `configuration` in the file.
     pub configuration_at: Option<Located>,
-    /// `failure_policy` (or the older `fail_open`).
+    /// `failure_policy`, or the older `fail_open`.
     pub failure_policy: FailurePolicy,
-    /// `reload_config.backoff.base_interval`, 1 s unless given.
+    /// `reload_config.backoff.base_interval`. The default is 1 s.
     pub reload_backoff: Duration,
     /// `allow_on_headers_stop_iteration`.
     pub allow_on_headers_stop_iteration: bool,
-    /// `capability_restriction_config.allowed_capabilities`; None where nothing is restricted.
+    /// `capability_restriction_config.allowed_capabilities`. `None` means no restriction.
     pub allowed_capabilities: Option<Vec<String>>,
 }
 
 /// `envoy.extensions.wasm.v3.VmConfig`.
 #[derive(Clone, Debug)]
 pub struct VmConfig {
-    /// `vm_id`: names the shared data.
+    /// `vm_id`. VMs with the same one share data and queues.
     pub vm_id: String,
-    /// Where the module is.
+    /// The module's code.
     pub code: Code,
-    /// Where the file says so.
+    /// The place of the module's path in the file.
     pub code_at: Option<Located>,
-    /// `configuration`, as the module gets it.
+    /// `configuration` as the module gets it.
     pub configuration: Vec<u8>,
-    /// `environment_variables`, in their order; `host_env_keys` are read when the file is.
+    /// `environment_variables` in their order. `host_env_keys` are resolved when the file is read.
     pub environment: Vec<(String, String)>,
 }
 
-/// A module's place.
+/// The source of a module.
 #[derive(Clone, Debug)]
 pub enum Code {
-    /// A file; a relative name is relative to the working folder, as Envoy's are.
+    /// A file. Like in Envoy, a relative path is relative to the working folder.
     File(PathBuf),
     /// `inline_bytes` or `inline_string`.
     Inline(Vec<u8>),
@@ -69,11 +69,11 @@ pub enum Code {
 /// What happens to requests when the VM has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// 503; also for UNSPECIFIED.
+    /// The answer is 503. UNSPECIFIED means the same.
     #[default]
     FailClosed,
-    /// They pass by the filter.
+    /// Requests skip the filter.
     FailOpen,
-    /// The VM is made anew at the next stream.
+    /// The next stream starts a new VM.
     FailReload,
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 pub struct VirtualHost {
     /// Its name.
     pub name: String,
-    /// Exact, `*suffix`, `prefix*`, or `*`, in lower case.
+    /// Exact names, `*suffix`, `prefix*` or `*`, in lower case.
     pub domains: Vec<String>,
-    /// Tried in their order.
+    /// The first route that matches is used.
     pub routes: Vec<Route>,
     /// Headers to change.
     pub headers: HeaderChanges,
@@ -18,11 +18,11 @@ pub struct VirtualHost {
 /// A route.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Its name, empty if not given.
+    /// The name. The default is empty.
     pub name: String,
-    /// What it matches.
+    /// The conditions on the request.
     pub matches: RouteMatch,
-    /// What it does.
+    /// The action.
     pub action: RouteAction,
     /// Headers to change.
     pub headers: HeaderChanges,
@@ -34,12 +34,12 @@ pub struct Route {
     pub enabled_filters: Vec<String>,
 }
 
-/// What a route matches; all of it must hold.
+/// The conditions of a route. All of them must match.
 #[derive(Clone, Debug)]
 pub struct RouteMatch {
-    /// The path, without its query.
+    /// A condition on the path without its query.
     pub path: PathMatch,
-    /// `case_sensitive`, true unless given.
+    /// `case_sensitive`. The default is true.
     pub case_sensitive: bool,
     /// `headers`.
     pub headers: Vec<HeaderMatch>,
@@ -47,23 +47,23 @@ pub struct RouteMatch {
     pub query_parameters: Vec<QueryMatch>,
 }
 
-/// How a path is matched.
+/// A condition on a path.
 #[derive(Clone, Debug)]
 pub enum PathMatch {
-    /// Begins with.
+    /// The path begins with this text.
     Prefix(String),
-    /// Is.
+    /// The path is this text.
     Exact(String),
-    /// Is, or begins with it and a slash.
+    /// The path is this text, or begins with this text and a slash.
     PathSeparatedPrefix(String),
-    /// The whole path matches.
+    /// The whole path matches the regular expression.
     Regex(regex::Regex),
 }
 
 /// A condition on a header.
 #[derive(Clone, Debug)]
 pub struct HeaderMatch {
-    /// In lower case; may be a pseudo-header such as `:method`.
+    /// The name in lower case. It can be a pseudo-header such as `:method`.
     pub name: String,
     /// The condition.
     pub condition: ValueMatch,
@@ -83,57 +83,57 @@ pub struct QueryMatch {
 /// A condition on a value.
 #[derive(Clone, Debug)]
 pub enum ValueMatch {
-    /// It is there (true) or is not (false).
+    /// The value exists (true) or does not exist (false).
     Present(bool),
-    /// Is; the flag is `ignore_case`.
+    /// The value is this text. The flag is `ignore_case`.
     Exact(String, bool),
-    /// Begins with.
+    /// The value begins with this text.
     Prefix(String, bool),
-    /// Ends with.
+    /// The value ends with this text.
     Suffix(String, bool),
-    /// Contains.
+    /// The value contains this text.
     Contains(String, bool),
-    /// The whole value matches.
+    /// The whole value matches the regular expression.
     Regex(regex::Regex),
 }
 
-/// What a route does.
+/// The action of a route.
 #[derive(Clone, Debug)]
 pub enum RouteAction {
     /// Sends the request to a cluster.
     Forward(Forward),
-    /// Answers by itself.
+    /// Answers the request without an upstream.
     DirectResponse {
         /// The status.
         status: u16,
-        /// The body; may be empty.
+        /// The body, which can be empty.
         body: Vec<u8>,
     },
-    /// Sends the client elsewhere.
+    /// Redirects the client.
     Redirect(Redirect),
 }
 
-/// How a request is sent on.
+/// How a request is forwarded.
 #[derive(Clone, Debug)]
 pub struct Forward {
     /// The cluster, or several with weights.
     pub clusters: Vec<(String, u32)>,
-    /// `prefix_rewrite`, for prefix and exact matches.
+    /// `prefix_rewrite`, for matches of a prefix or an exact path.
     pub prefix_rewrite: Option<String>,
-    /// `regex_rewrite`: every match in the path, and what takes its place, in the form of the crate regex.
+    /// `regex_rewrite`: the pattern, and the replacement of every match in the syntax of the crate `regex`.
     pub regex_rewrite: Option<(regex::Regex, String)>,
     /// `host_rewrite_literal`.
     pub host_rewrite: Option<String>,
-    /// `auto_host_rewrite`: to the DNS name of the endpoint.
+    /// `auto_host_rewrite`: the host becomes the DNS name of the endpoint.
     pub auto_host_rewrite: bool,
-    /// `timeout`; zero for none. Envoy's default is 15 s.
+    /// `timeout`. Zero means no timeout. The default is 15 s.
     pub timeout: Duration,
 }
 
 /// A redirect.
 #[derive(Clone, Debug, Default)]
 pub struct Redirect {
-    /// 301 unless given.
+    /// The status. The default is 301.
     pub status: u16,
     /// `https_redirect` or `scheme_redirect`.
     pub scheme: Option<String>,
@@ -152,7 +152,7 @@ pub struct Redirect {
 /// Headers that a route or a virtual host adds and removes.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderChanges {
-    /// `request_headers_to_add`: name, value without substitutions, and whether it replaces.
+    /// `request_headers_to_add`.
     pub request_add: Vec<HeaderToAdd>,
     /// `request_headers_to_remove`.
     pub request_remove: Vec<String>,
@@ -165,9 +165,9 @@ pub struct HeaderChanges {
 /// A header to add.
 #[derive(Clone, Debug)]
 pub struct HeaderToAdd {
-    /// In lower case.
+    /// The name in lower case.
     pub name: String,
-    /// The value; `%…%` substitutions are not supported (warned of).
+    /// The value. The shim does not replace `%…%`, and warns about it.
     pub value: String,
     /// The `append_action`.
     pub action: AppendAction,

@@ -1,18 +1,18 @@
-//! Addresses.
+//! Reads addresses.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Place;
 use super::model::HostPort;
 
-/// An `Address` with a name or an IP address. `None`: it was reported, as an error or as a warning.
+/// Reads an `Address` with a name or an IP address. `None` means that an error or a warning was reported.
 pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
     let address = place.message("Address")?;
     let found = address.required_one_of(&["socket_address", "pipe", "envoy_internal_address"]);
     address.done();
     let (kind, place) = found?;
     if kind != "socket_address" {
-        place.warn("the shim has only IP sockets: ignored, with what has this address");
+        place.warn("the shim supports only IP sockets: whatever has this address is skipped");
         return None;
     }
     let socket = place.message("SocketAddress")?;
@@ -24,25 +24,25 @@ pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
     }
     socket.done_but(&["ipv4_compat"]);
     if is_udp {
-        place.warn("the shim has only TCP sockets: ignored, with what has this address");
+        place.warn("the shim supports only TCP sockets: whatever has this address is skipped");
         return None;
     }
     let port = match port? {
         ("port_value", place) => place.port()?,
         (_, place) => {
-            place.error("a port by its name: use port_value");
+            place.error("a named port cannot be used: use port_value");
             return None;
         }
     };
     Some(HostPort { host: host?, port })
 }
 
-/// An `Address` that must be an IP address.
+/// Reads an `Address` that must be an IP address.
 pub(super) fn ip_address(place: &Place<'_>) -> Option<SocketAddr> {
     to_ip(place, &host_port(place)?, "")
 }
 
-/// `advice` follows the error.
+/// Converts an address to an IP address. An error ends with `advice`.
 pub(super) fn to_ip(place: &Place<'_>, address: &HostPort, advice: &str) -> Option<SocketAddr> {
     match address.host.parse::<IpAddr>() {
         Ok(ip) => Some(SocketAddr::new(ip, address.port)),

@@ -1,4 +1,4 @@
-//! The bootstrap: what is not a listener or a cluster.
+//! Reads the bootstrap, except listeners and clusters.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use super::address::ip_address;
 use super::model::{Bootstrap, StatsTag};
 use super::{Message, Names, Node, Place, cluster, json, listener};
 
-/// Tags that Envoy has a rule for, so that they need none.
+/// The prefix of Envoy's own tags. They need no regular expression, because Envoy has a default.
 const TAGS_BEGIN: &str = "envoy.";
 
-/// Reads it; the result is of use only where no error was reported.
+/// Reads the bootstrap. The result is valid only if no error was reported.
 pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Bootstrap> {
     let place = Place { node: root, line: root.line, path: String::new(), report };
     if matches!(root.value, super::Value::Null) {
-        place.error("there is nothing in it");
+        place.error("the configuration is empty");
         return None;
     }
     let message = place.message("Bootstrap")?;
@@ -30,7 +30,7 @@ pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Boots
     }
     if let Some(resources) = message.message("static_resources", "StaticResources") {
         let places = resources.items("clusters");
-        // A route may name a cluster that has errors.
+        // A route can name a cluster that has errors.
         let names: Names = places.iter().filter_map(name_of).collect();
         bootstrap.clusters = places.iter().filter_map(cluster::cluster).collect();
         report_twice(&places, "cluster");
@@ -40,11 +40,15 @@ pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Boots
         resources.done();
     }
     for service in message.items("bootstrap_extensions") {
-        service.warn("the shim does not run bootstrap extensions, wasm services among them: skipped");
+        service.warn("the shim does not run bootstrap extensions, and so no wasm services: skipped");
     }
     message.done();
     if bootstrap.listeners.is_empty() {
-        report.warn(root.line, "static_resources.listeners", "nothing is served: there are none, or all are skipped");
+        report.warn(
+            root.line,
+            "static_resources.listeners",
+            "nothing is served: there is no listener, or all are skipped",
+        );
     }
     Some(bootstrap)
 }
@@ -75,7 +79,7 @@ fn stats_tag(tag: Message<'_>) -> Option<StatsTag> {
             match Regex::new(&pattern) {
                 Ok(regex) => Some(StatsTag { name, regex }),
                 Err(_) if ["(?=", "(?!", "\\1", "\\2"].iter().any(|part| pattern.contains(part)) => {
-                    place.warn("the shim's regular expressions have no lookahead and no back references: skipped");
+                    place.warn("the shim's regular expressions support neither lookahead nor back references: skipped");
                     None
                 }
                 Err(error) => {
@@ -85,11 +89,11 @@ fn stats_tag(tag: Message<'_>) -> Option<StatsTag> {
             }
         }
         Some((_, place)) => {
-            place.warn("the shim makes no tags with a fixed value: skipped");
+            place.warn("the shim does not support tags with a fixed value: skipped");
             None
         }
         None if name.starts_with(TAGS_BEGIN) => {
-            place.warn("the shim does not have Envoy's default tags: skipped");
+            place.warn("the shim does not support Envoy's default tags: skipped");
             None
         }
         None => {
@@ -99,7 +103,7 @@ fn stats_tag(tag: Message<'_>) -> Option<StatsTag> {
     }
 }
 
-/// The last line of a regular expression's error says what is wrong; those before draw it.
+/// Returns the last line of the error of a regular expression. The lines before it only show the position.
 pub(super) fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
@@ -117,7 +121,7 @@ fn report_twice(places: &[Place<'_>], what: &str) {
     for place in places {
         let Some(name) = name_of(place) else { continue };
         if let Some(other) = first.get(&name) {
-            place.error(format!("a {what} on line {} is named {name:?} too", other.line));
+            place.error(format!("another {what} on line {} has the name {name:?}", other.line));
         } else {
             first.insert(name, place);
         }
@@ -130,13 +134,13 @@ fn report_same_address(places: &[Place<'_>], bootstrap: &Bootstrap) {
         if listener.address.port() != 0 && bootstrap.admin == Some(listener.address) {
             let place = places.iter().find(|place| name_of(place).unwrap_or_default() == listener.name);
             if let Some(place) = place {
-                place.error(format!("the admin interface has the address {} too", listener.address));
+                place.error(format!("the admin interface also has the address {}", listener.address));
             }
         }
         if listener.address.port() != 0 && seen.contains(&listener.address) {
             let place = places.iter().rev().find(|place| name_of(place).unwrap_or_default() == listener.name);
             if let Some(place) = place {
-                place.error(format!("another listener has the address {} too", listener.address));
+                place.error(format!("another listener also has the address {}", listener.address));
             }
         }
         seen.push(listener.address);

@@ -1,4 +1,4 @@
-//! Clusters.
+//! Reads clusters.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const LB_POLICIES: [&str; 8] = [
     "LOAD_BALANCING_POLICY_CONFIG",
 ];
 
-/// Fields that change nothing that the shim shows: it resolves names when it needs them.
+/// Fields that have no visible effect in the shim, because it resolves names when it needs them.
 const HARMLESS: [&str; 7] = [
     "alt_stat_name",
     "dns_lookup_family",
@@ -31,7 +31,7 @@ const HARMLESS: [&str; 7] = [
     "respect_dns_ttl",
 ];
 
-/// The same of a dynamic forward proxy's cache.
+/// Fields of the DNS cache of a dynamic forward proxy that have no visible effect in the shim.
 const DNS_CACHE_HARMLESS: [&str; 6] = [
     "dns_lookup_family",
     "dns_refresh_rate",
@@ -82,14 +82,14 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     })
 }
 
-/// Where a dynamic forward proxy has no protocol options, Envoy sets both.
+/// Sets the flags from the protocol options. Without protocol options, Envoy sets both for a dynamic forward proxy.
 fn set_tls_flags(tls: &mut UpstreamTls, options: Option<&protocol::ProtocolOptions<'_>>, kind: Option<&Kind>) {
     let is_forward_proxy = matches!(kind, Some(Kind::ForwardProxy { .. }));
     tls.auto_sni = options.map_or(is_forward_proxy, |options| options.auto_sni);
     tls.auto_san_validation = options.map_or(is_forward_proxy, |options| options.auto_san_validation);
 }
 
-/// `None`: errors were reported.
+/// Reads the type of a cluster. `None` means that errors were reported.
 fn kind(message: &Message<'_>) -> Option<Kind> {
     match message.one_of(&["type", "cluster_type"]) {
         None => Some(Kind::Static),
@@ -103,7 +103,7 @@ fn kind(message: &Message<'_>) -> Option<Kind> {
     }
 }
 
-/// A `cluster_type`: the type of its configuration decides, or the name where it has none.
+/// Reads a `cluster_type`. The type of its configuration decides, or its name if it has no configuration.
 fn custom_kind(place: &Place<'_>) -> Option<Kind> {
     let message = place.message("CustomClusterType")?;
     let name = message.required_string("name");
@@ -149,7 +149,9 @@ fn named_kind(place: &Place<'_>, name: &str) -> Option<Kind> {
 }
 
 fn without_hosts(place: &Place<'_>) -> Kind {
-    place.warn("the shim has STATIC, STRICT_DNS, LOGICAL_DNS and dynamic forward proxies: this cluster has no hosts");
+    place.warn(
+        "the shim supports STATIC, STRICT_DNS, LOGICAL_DNS and dynamic forward proxies: this cluster has no hosts",
+    );
     Kind::Unsupported
 }
 
@@ -163,10 +165,12 @@ fn check_policy(message: &Message<'_>, kind: Option<&Kind>) {
             place.error("a dynamic forward proxy needs lb_policy: CLUSTER_PROVIDED");
         }
         (Some(Kind::Static | Kind::StrictDns | Kind::LogicalDns), "CLUSTER_PROVIDED") => {
-            place.error("CLUSTER_PROVIDED is for clusters that choose by themselves, such as dynamic forward proxies");
+            place.error(
+                "CLUSTER_PROVIDED is for clusters that choose their hosts themselves, such as dynamic forward proxies",
+            );
         }
         (_, "" | "ROUND_ROBIN" | "CLUSTER_PROVIDED") => {}
-        (_, other) => place.warn(format!("the shim does not have {other}: the hosts take turns")),
+        (_, other) => place.warn(format!("the shim does not support {other}: it uses ROUND_ROBIN")),
     }
 }
 
@@ -179,7 +183,7 @@ fn connect_timeout(message: &Message<'_>) -> Duration {
     timeout.unwrap_or(CONNECT_TIMEOUT)
 }
 
-/// The default priority's `max_requests` and `max_pending_requests`.
+/// Reads `max_requests` and `max_pending_requests` of the default priority.
 fn circuit_breakers(message: &Message<'_>) -> (u32, u32) {
     let mut limits = None;
     if let Some(breakers) = message.message("circuit_breakers", "CircuitBreakers") {

@@ -1,4 +1,4 @@
-//! The hosts of clusters.
+//! Reads the hosts of clusters.
 
 use super::address::{host_port, to_ip};
 use super::model::{Discovery, HostPort};
@@ -9,10 +9,10 @@ pub(super) enum Kind {
     StrictDns,
     LogicalDns,
     ForwardProxy {
-        /// Certificates need not be checked.
+        /// Whether certificates may be unchecked.
         is_insecure_allowed: bool,
     },
-    /// In a way that the shim does not have.
+    /// A type that the shim does not support.
     Unsupported,
 }
 
@@ -22,7 +22,7 @@ pub(super) fn discovery(cluster: &Message<'_>, kind: Option<&Kind>) -> Option<Di
     let groups: Vec<Vec<_>> = localities.into_iter().map(|places| endpoints(&places, kind)).collect();
     match kind? {
         Kind::Static => {
-            let advice = "; the types STRICT_DNS and LOGICAL_DNS take names";
+            let advice = "; for names, use the type STRICT_DNS or LOGICAL_DNS";
             let hosts = groups.iter().flatten();
             let hosts = hosts.filter_map(|(place, host)| to_ip(place, host.as_ref()?, advice));
             Some(Discovery::Static(hosts.collect()))
@@ -47,7 +47,7 @@ pub(super) fn discovery(cluster: &Message<'_>, kind: Option<&Kind>) -> Option<Di
     }
 }
 
-/// The `lb_endpoints` of each locality.
+/// Returns the `lb_endpoints` of each locality.
 fn localities<'a>(place: &Place<'a>) -> Vec<Vec<Place<'a>>> {
     let Some(assignment) = place.message("ClusterLoadAssignment") else { return Vec::new() };
     assignment.required_string("cluster_name");
@@ -61,7 +61,7 @@ fn localities<'a>(place: &Place<'a>) -> Vec<Vec<Place<'a>>> {
     endpoints.collect()
 }
 
-/// Each endpoint with its address, if it has a valid one.
+/// Reads each endpoint, with its address if it is valid.
 fn endpoints<'a>(places: &[Place<'a>], kind: Option<&Kind>) -> Vec<(Place<'a>, Option<HostPort>)> {
     let read = |place: &Place<'a>| {
         let Some(message) = place.message("LbEndpoint") else { return (place.clone(), None) };

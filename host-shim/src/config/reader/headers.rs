@@ -1,4 +1,4 @@
-//! Headers that routes add and remove.
+//! Reads the headers that routes add and remove.
 
 use super::model::{AppendAction, HeaderChanges, HeaderToAdd};
 use super::{Message, Place};
@@ -6,7 +6,7 @@ use super::{Message, Place};
 const ACTIONS: [AppendAction; 4] =
     [AppendAction::Append, AppendAction::AddIfAbsent, AppendAction::OverwriteOrAdd, AppendAction::OverwriteIfExists];
 
-/// The four fields that routes, virtual hosts and route configurations have.
+/// Reads the four fields of routes, virtual hosts and route configurations.
 pub(super) fn changes(message: &Message<'_>) -> HeaderChanges {
     HeaderChanges {
         request_add: added(message, "request_headers_to_add"),
@@ -50,11 +50,11 @@ fn header(place: &Place<'_>) -> Option<HeaderToAdd> {
         Some((_, place)) => String::from_utf8_lossy(&place.bytes()?).into_owned(),
         None => String::new(),
     };
-    // Envoy adds no header without a value, unless it is told to.
+    // By default, Envoy does not add a header without a value.
     (keeps_empty || !value.is_empty()).then_some(HeaderToAdd { name, value, action })
 }
 
-/// In lower case.
+/// Reads the name of a header, and converts it to lower case.
 fn header_name(place: &Place<'_>, verb: &str) -> Option<String> {
     let name = place.string()?.to_ascii_lowercase();
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -68,7 +68,7 @@ fn header_name(place: &Place<'_>, verb: &str) -> Option<String> {
     Some(name)
 }
 
-/// `%%` stands for `%`.
+/// Replaces `%%` by `%`.
 fn substituted(place: &Place<'_>, text: &str) -> Option<String> {
     let parts: Vec<&str> = text.split("%%").collect();
     let commands = parts.iter().map(|part| part.matches('%').count()).sum::<usize>();
@@ -77,7 +77,7 @@ fn substituted(place: &Place<'_>, text: &str) -> Option<String> {
         return None;
     }
     if commands > 0 {
-        place.warn("the shim substitutes no %…%: sent as it is written");
+        place.warn("the shim does not replace %…%: it sends the value as it is");
     }
     Some(parts.join("%"))
 }

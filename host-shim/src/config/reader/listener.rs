@@ -1,4 +1,4 @@
-//! Listeners and their filter chains.
+//! Reads listeners and their filter chains.
 
 use super::address::ip_address;
 use super::model::{ConnectionManager, DownstreamTls, Listener};
@@ -7,7 +7,7 @@ use super::{Message, Names, Place, manager, metadata, other_extension, tls};
 const NETWORK: &str = "envoy.extensions.filters.network";
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-/// Reads one; `clusters` are the names that routes may name.
+/// Reads a listener. `clusters` are the names of clusters that routes can use.
 pub(super) fn listener(place: &Place<'_>, clusters: &Names) -> Option<Listener> {
     let message = place.message("Listener")?;
     let name = message.string("name");
@@ -37,7 +37,7 @@ fn filter_chain(listener: &Message<'_>, clusters: &Names) -> Option<(ConnectionM
         return None;
     };
     for other in chains {
-        other.warn("the shim has one filter chain, the first: ignored");
+        other.warn("the shim uses only the first filter chain: ignored");
     }
     let chain = first.message("FilterChain")?;
     let filters = chain.items("filters");
@@ -45,7 +45,7 @@ fn filter_chain(listener: &Message<'_>, clusters: &Names) -> Option<(ConnectionM
     let tls = tls::downstream(&chain);
     chain.done_but(&["name"]);
     if filters.is_empty() {
-        first.warn("there are no filters in it: the listener is skipped");
+        first.warn("it has no filters: the listener is skipped");
     }
     Some((manager?, tls.ok()?))
 }
@@ -63,7 +63,7 @@ fn network_filters(places: &[Place<'_>], clusters: &Names) -> Option<ConnectionM
                 None => continue,
             },
             Some((_, config)) => {
-                config.warn("the shim discovers no configuration: the filter is skipped");
+                config.warn("the shim does not support configuration discovery: the filter is skipped");
                 continue;
             }
             None => None,

@@ -1,4 +1,4 @@
-//! The HTTP connection manager.
+//! Reads the HTTP connection manager.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{Message, Names, Place, other_extension, plugin, protocol, route};
 const HTTP: &str = "envoy.extensions.filters.http";
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Fields that change nothing that the shim shows.
+/// Fields that have no visible effect in the shim.
 const HARMLESS: [&str; 3] = ["codec_type", "stream_error_on_invalid_http_message", "drain_timeout"];
 
 pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Option<ConnectionManager> {
@@ -16,7 +16,7 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
     let routes = match message.required_one_of(&["route_config", "rds", "scoped_routes"]) {
         Some(("route_config", place)) => place.message("RouteConfiguration").map(|m| route::configuration(m, clusters)),
         Some((_, place)) => {
-            place.warn("the shim gets no routes from elsewhere: every request is answered 404");
+            place.warn("the shim supports only route_config: it answers every request with 404");
             Some(route::Configuration::default())
         }
         None => None,
@@ -62,14 +62,14 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
     })
 }
 
-/// What an entry of `http_filters` is.
+/// An entry of `http_filters`.
 enum Filter {
     Wasm(Box<WasmFilter>),
     Router { is_disabled: bool, suppress_envoy_headers: bool },
     Skipped,
 }
 
-/// The wasm filters, and whether the router is to suppress Envoy's own headers.
+/// Reads the wasm filters, and whether the router suppresses Envoy's own headers.
 fn http_filters(message: &Message<'_>) -> (Vec<WasmFilter>, bool) {
     let places = message.items("http_filters");
     let (mut filters, mut suppresses) = (Vec::new(), false);
@@ -95,7 +95,7 @@ fn http_filters(message: &Message<'_>) -> (Vec<WasmFilter>, bool) {
     (filters, suppresses)
 }
 
-/// `None`: errors were reported.
+/// Reads a filter. `None` means that errors were reported.
 fn http_filter(place: &Place<'_>) -> Option<Filter> {
     let message = place.message("HttpFilter")?;
     let name = message.required_string("name");
@@ -105,7 +105,7 @@ fn http_filter(place: &Place<'_>) -> Option<Filter> {
     let any = match config {
         Some(("typed_config", config)) => config.any()?.unwrapped()?,
         Some((_, config)) => {
-            config.warn("the shim discovers no configuration: the filter is skipped");
+            config.warn("the shim does not support configuration discovery: the filter is skipped");
             return Some(Filter::Skipped);
         }
         None => {

@@ -6,18 +6,17 @@ use super::bootstrap::reason;
 use super::model::{HeaderMatch, PathMatch, QueryMatch, RouteMatch, ValueMatch};
 use super::{Message, Place};
 
-/// Conditions that the shim cannot hold a request against.
+/// Conditions that the shim cannot check.
 const UNSUPPORTED: [&str; 5] = ["cookies", "grpc", "tls_context", "dynamic_metadata", "filter_state"];
 
-/// Why there is no condition.
+/// The reason why there is no condition.
 pub(super) enum Not {
-    /// Errors were reported.
+    /// The configuration has errors, which were reported.
     Valid,
-    /// Envoy has it and the shim does not; a warning was given.
+    /// Envoy supports the condition and the shim does not. A warning was reported.
     Supported,
 }
 
-/// A `RouteMatch`.
 pub(super) fn route_match(place: &Place<'_>) -> Result<RouteMatch, Not> {
     let message = place.message("RouteMatch").ok_or(Not::Valid)?;
     let path = path(&message);
@@ -28,11 +27,11 @@ pub(super) fn route_match(place: &Place<'_>) -> Result<RouteMatch, Not> {
     for other in UNSUPPORTED.iter().filter_map(|field| message.get(field)) {
         is_supported &= other.node.is_default();
         if !other.node.is_default() {
-            other.warn("the shim does not have this condition: the route is skipped");
+            other.warn("the shim does not support this condition: the route is skipped");
         }
     }
     if let Some(fraction) = message.get("runtime_fraction") {
-        fraction.warn("the shim has no runtime: taken for 100 %");
+        fraction.warn("the shim has no runtime: it uses 100 %");
     }
     message.done();
     let found = RouteMatch {
@@ -44,7 +43,7 @@ pub(super) fn route_match(place: &Place<'_>) -> Result<RouteMatch, Not> {
     if is_supported { Ok(found) } else { Err(Not::Supported) }
 }
 
-/// A `RegexMatcher`, which must match the whole value.
+/// Reads a `RegexMatcher` as an expression that must match the complete value.
 fn regex(place: &Place<'_>) -> Option<Regex> {
     let message = place.message("RegexMatcher")?;
     let pattern = message.required_string("regex");
@@ -59,7 +58,7 @@ fn regex(place: &Place<'_>) -> Option<Regex> {
     }
 }
 
-/// A `RegexMatchAndSubstitute`; in RE2's form, `\1` is what the first group matched.
+/// Reads a `RegexMatchAndSubstitute`. In the syntax of RE2, `\1` is the match of the first group.
 pub(super) fn substitution(place: &Place<'_>) -> Option<(Regex, String)> {
     let message = place.message("RegexMatchAndSubstitute")?;
     let pattern = message.required("pattern");
@@ -83,7 +82,7 @@ pub(super) fn substitution(place: &Place<'_>) -> Option<(Regex, String)> {
             ('\\', Some(digit)) if digit.is_ascii_digit() => replacement.push_str(&format!("${{{digit}}}")),
             ('\\', Some('\\')) => replacement.push('\\'),
             ('\\', _) => {
-                place.error("a backslash in \"substitution\" stands before a digit or another backslash");
+                place.error("a backslash in \"substitution\" must be before a digit or another backslash");
                 return None;
             }
             (c, _) => replacement.push(c),
@@ -103,13 +102,13 @@ fn path(message: &Message<'_>) -> Result<PathMatch, Not> {
         "path_separated_prefix" => {
             let prefix = text()?;
             if !prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['?', '#']) {
-                place.error(format!("{prefix:?} does not begin with a slash, or ends in one, or has ? or # in it"));
+                place.error(format!("{prefix:?} does not begin with a slash, or ends with one, or contains ? or #"));
                 return Err(Not::Valid);
             }
             Ok(PathMatch::PathSeparatedPrefix(prefix))
         }
         _ => {
-            place.warn("the shim does not have this condition: the route is skipped");
+            place.warn("the shim does not support this condition: the route is skipped");
             Err(Not::Supported)
         }
     }
@@ -144,7 +143,7 @@ fn query_parameter(place: &Place<'_>) -> Result<QueryMatch, Not> {
     Ok(QueryMatch { name: name.ok_or(Not::Valid)?, condition })
 }
 
-/// Without one, the value must be there.
+/// Reads a condition. Without one, the value must exist.
 fn condition(found: Option<(&str, Place<'_>)>) -> Result<ValueMatch, Not> {
     let Some((kind, place)) = found else { return Ok(ValueMatch::Present(true)) };
     match kind {
@@ -188,6 +187,6 @@ fn text_match(place: &Place<'_>, kind: &str, ignores_case: bool) -> Result<Value
 }
 
 fn unsupported(place: &Place<'_>) -> Not {
-    place.warn("the shim does not have this condition: the route is skipped");
+    place.warn("the shim does not support this condition: the route is skipped");
     Not::Supported
 }

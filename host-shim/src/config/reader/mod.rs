@@ -1,4 +1,4 @@
-//! The tree to the model, message by message.
+//! Converts the tree to the model. Each file reads a group of messages.
 
 mod address;
 mod bootstrap;
@@ -28,12 +28,12 @@ use super::node::{Node, Value};
 use super::place::Place;
 use super::report::hint;
 
-/// Names that others refer to.
+/// Names to which other parts of the configuration refer.
 type Names = BTreeSet<String>;
 
 type JsonMap = serde_json::Map<String, serde_json::Value>;
 
-/// A field that is a `Struct`, as JSON.
+/// Reads a field of the type `Struct` as JSON.
 fn json(message: &Message<'_>, field: &'static str) -> JsonMap {
     message.get(field).map(|place| json_map(&place)).unwrap_or_default()
 }
@@ -46,7 +46,7 @@ fn json_map(place: &Place<'_>) -> JsonMap {
     }
 }
 
-/// `metadata.filter_metadata`, as JSON.
+/// Reads `metadata.filter_metadata` as JSON.
 fn metadata(message: &Message<'_>) -> JsonMap {
     let Some(metadata) = message.message("metadata", "Metadata") else { return JsonMap::new() };
     let entries = metadata.entries("filter_metadata");
@@ -54,7 +54,7 @@ fn metadata(message: &Message<'_>) -> JsonMap {
     entries.iter().map(|(name, place)| ((*name).to_owned(), json_map(place).into())).collect()
 }
 
-/// The packages of filters that keep somebody out.
+/// The packages of filters that refuse requests.
 const GUARDS: [&str; 11] = [
     "api_key_auth",
     "basic_auth",
@@ -69,21 +69,22 @@ const GUARDS: [&str; 11] = [
     "rbac",
 ];
 
-/// Warns of an extension that the shim does not have. `None`: Envoy does not have it either, which was reported.
+/// Warns about an extension that the shim does not support. `None` means that Envoy does not have it either, and that
+/// an error was reported.
 fn other_extension(place: &Place<'_>, any: Option<&Any<'_>>, point: &str, instead: &str) -> Option<()> {
     let name = any.map_or("", |any| any.type_name.as_str());
     let known: Vec<String> = extensions(point).collect();
     if name.is_empty() {
-        place.error("\"typed_config\" with its \"@type\" is missing: Envoy no longer goes by the name");
+        place.error("\"typed_config\" with its \"@type\" is missing: Envoy no longer finds the type by the name");
         None
     } else if known.iter().any(|other| other == name) {
         let package = name.strip_prefix(point).and_then(|rest| rest.split('.').nth(1)).unwrap_or_default();
         let prefix = if GUARDS.contains(&package) { MORE_OPEN } else { "" };
-        place.warn(format!("{prefix}the shim does not have {name}: {instead}"));
+        place.warn(format!("{prefix}the shim does not support {name}: {instead}"));
         Some(())
     } else {
         let near = hint(name, known.iter().map(String::as_str));
-        place.error(format!("nothing that can stand here has the type {name:?}{near}"));
+        place.error(format!("no extension that can be used here has the type {name:?}{near}"));
         None
     }
 }

@@ -1,4 +1,4 @@
-//! Wasm plugins and their VMs.
+//! Reads wasm plugins and their VMs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use super::{Located, Message, Place};
 const RELOAD_BACKOFF: Duration = Duration::from_secs(1);
 const RUNTIMES: [&str; 3] = ["envoy.wasm.runtime.v8", "envoy.wasm.runtime.wasmtime", "envoy.wasm.runtime.wamr"];
 
-/// A `PluginConfig`.
 pub(super) fn plugin(place: &Place<'_>) -> Option<Plugin> {
     let message = place.message("PluginConfig")?;
     let configuration = configuration(&message);
@@ -44,7 +43,7 @@ pub(super) fn plugin(place: &Place<'_>) -> Option<Plugin> {
 
 type Configuration = (Vec<u8>, Option<super::Node>);
 
-/// `None`: errors were reported.
+/// Reads a configuration. `None` means that errors were reported.
 fn configuration(message: &Message<'_>) -> Option<Configuration> {
     match message.get("configuration") {
         Some(place) => wire::configuration(&place),
@@ -81,7 +80,7 @@ fn reload_backoff(message: &Message<'_>) -> Option<Duration> {
     Some(interval)
 }
 
-/// The names that are allowed; none where all are.
+/// Reads the allowed names. `None` means that all are allowed.
 fn capabilities(place: &Place<'_>) -> Option<Vec<String>> {
     let message = place.message("CapabilityRestrictionConfig")?;
     let entries = message.entries("allowed_capabilities");
@@ -90,7 +89,7 @@ fn capabilities(place: &Place<'_>) -> Option<Vec<String>> {
     Some(names).filter(|names| !names.is_empty())
 }
 
-/// A `VmConfig`, and where it restricts capabilities.
+/// Reads a `VmConfig`. Also returns the place of its capability restrictions.
 fn vm_config<'a>(place: &Place<'a>) -> Option<(VmConfig, Option<Place<'a>>)> {
     let message = place.message("VmConfig")?;
     if let Some(runtime) = message.get("runtime") {
@@ -110,7 +109,7 @@ fn vm_config<'a>(place: &Place<'a>) -> Option<(VmConfig, Option<Place<'a>>)> {
 fn check_runtime(place: &Place<'_>) {
     let Some(runtime) = place.string() else { return };
     if runtime == "envoy.wasm.runtime.null" {
-        place.error("its plugins are compiled into Envoy: a module needs envoy.wasm.runtime.v8");
+        place.error("this runtime is for plugins compiled into Envoy: a module needs envoy.wasm.runtime.v8");
     } else if !runtime.is_empty() && !RUNTIMES.contains(&runtime.as_str()) {
         place.error(format!("{runtime:?} is not one of {}", RUNTIMES.join(", ")));
     }
@@ -126,7 +125,7 @@ fn code(place: &Place<'_>) -> Option<(Code, Located)> {
             Source::Bytes(bytes) => Some((Code::Inline(bytes), place.at())),
         },
         (_, place) => {
-            place.error("the shim fetches no code: use local.filename");
+            place.error("the shim does not download code: use local.filename");
             None
         }
     }
@@ -142,16 +141,16 @@ fn environment(place: &Place<'_>) -> Vec<(String, String)> {
     for place in host_keys {
         let Some(name) = place.string() else { continue };
         if !seen.insert(name.clone()) {
-            place.error(format!("{name:?} stands here twice"));
+            place.error(format!("{name:?} is here twice"));
         }
-        // What the host does not have, the module does not get.
+        // A variable that the host does not have is left out.
         if let Ok(value) = std::env::var(&name) {
             variables.push((name, value));
         }
     }
     for (name, place) in given {
         if seen.contains(name) {
-            place.error("stands in host_env_keys too");
+            place.error("is also in host_env_keys");
         }
         variables.extend(place.string().map(|value| (name.to_owned(), value)));
     }

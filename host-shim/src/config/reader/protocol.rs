@@ -1,10 +1,10 @@
-//! `HttpProtocolOptions` of clusters.
+//! Reads the `HttpProtocolOptions` of clusters.
 
 use super::{Any, Message, Place};
 
 const TYPE: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// What the shim takes from them.
+/// The options that the shim supports.
 pub(super) struct ProtocolOptions<'a> {
     pub(super) place: Place<'a>,
     pub(super) auto_sni: bool,
@@ -13,7 +13,7 @@ pub(super) struct ProtocolOptions<'a> {
     pub(super) trailers: bool,
 }
 
-/// `http_protocol_options.enable_trailers`.
+/// Reads `http_protocol_options.enable_trailers`.
 pub(super) fn trailers(message: &Message<'_>) -> bool {
     let Some(options) = message.message("http_protocol_options", "Http1ProtocolOptions") else { return false };
     let enabled = options.bool("enable_trailers");
@@ -21,7 +21,7 @@ pub(super) fn trailers(message: &Message<'_>) -> bool {
     enabled
 }
 
-/// The entry of `typed_extension_protocol_options` for HTTP.
+/// Reads the entry of `typed_extension_protocol_options` for HTTP.
 pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<ProtocolOptions<'a>> {
     let mut options = None;
     for (name, place) in cluster.entries("typed_extension_protocol_options") {
@@ -33,7 +33,7 @@ pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<ProtocolOptions<'a>> 
             Some(any) if name == TYPE || any.type_name == TYPE => {
                 place.error(format!("the name and the type must both be {TYPE}"));
             }
-            Some(_) => place.warn("the shim has only HTTP's protocol options: ignored"),
+            Some(_) => place.warn("the shim supports only the protocol options of HTTP: ignored"),
             None => {}
         }
     }
@@ -50,7 +50,7 @@ fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> ProtocolOptions<'
     }
     match message.required_one_of(&["explicit_http_config", "use_downstream_protocol_config", "auto_config"]) {
         Some(("explicit_http_config", place)) => explicit(&place, &mut options),
-        Some((_, place)) => place.warn("the shim does not choose: HTTP/1.1"),
+        Some((_, place)) => place.warn("the shim does not choose the protocol: it uses HTTP/1.1"),
         None => {}
     }
     message.done();
@@ -63,7 +63,7 @@ fn explicit(place: &Place<'_>, options: &mut ProtocolOptions<'_>) {
     match config.required_one_of(&kinds) {
         Some(("http_protocol_options", _)) => options.trailers = trailers(&config),
         Some(("http2_protocol_options", _)) => options.http2 = true,
-        Some((_, place)) => place.warn("the shim does not have HTTP/3: HTTP/1.1 instead"),
+        Some((_, place)) => place.warn("the shim does not support HTTP/3: it uses HTTP/1.1"),
         None => {}
     }
     config.done();

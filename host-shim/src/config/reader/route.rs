@@ -1,4 +1,4 @@
-//! Route configurations, virtual hosts and routes.
+//! Reads route configurations, virtual hosts and routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,6 @@ use super::model::{HeaderChanges, Route, VirtualHost};
 use super::route_action::{action, unsupported};
 use super::{Message, Names, Place, headers, metadata};
 
-/// A `RouteConfiguration`.
 #[derive(Default)]
 pub(super) struct Configuration {
     pub(super) name: String,
@@ -28,7 +27,7 @@ pub(super) fn configuration(message: Message<'_>, clusters: &Names) -> Configura
     Configuration { name, virtual_hosts }
 }
 
-/// The more general changes come last, as in Envoy.
+/// Joins header changes. As in Envoy, the more general changes are last.
 fn joined(mut own: HeaderChanges, general: &HeaderChanges) -> HeaderChanges {
     own.request_add.extend(general.request_add.iter().cloned());
     own.request_remove.extend(general.request_remove.iter().cloned());
@@ -48,7 +47,7 @@ fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTree
     for place in host_domains {
         let Some(domain) = place.string().map(|domain| domain.to_lowercase()) else { continue };
         if !domains.insert(domain.clone()) {
-            place.error(format!("the domain {domain:?} stands here or in another virtual host already"));
+            place.error(format!("the domain {domain:?} is already in this or another virtual host"));
         }
         own.push(domain);
     }
@@ -60,7 +59,7 @@ fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTree
     Some(VirtualHost { name: name?, domains: own, routes, headers })
 }
 
-/// By the name of a filter, whether it runs.
+/// Whether a filter runs, by its name.
 type Switches = BTreeMap<String, bool>;
 
 fn route(place: &Place<'_>, clusters: Option<&Names>, of_host: &Switches) -> Option<Route> {
@@ -94,13 +93,13 @@ fn route(place: &Place<'_>, clusters: Option<&Names>, of_host: &Switches) -> Opt
     })
 }
 
-/// `typed_per_filter_config`, as far as it disables and enables filters.
+/// Reads the parts of `typed_per_filter_config` that disable and enable filters.
 fn filter_switches(message: &Message<'_>) -> Switches {
     let mut switches = Switches::new();
     for (name, place) in message.entries("typed_per_filter_config") {
         let Some(any) = place.any().and_then(super::Any::unwrapped) else { continue };
         if any.type_name != "envoy.config.route.v3.FilterConfig" {
-            place.warn("the shim configures no filter by route: ignored");
+            place.warn("the shim does not configure filters per route: ignored");
             continue;
         }
         let Some(config) = any.message("FilterConfig") else { continue };
@@ -108,13 +107,13 @@ fn filter_switches(message: &Message<'_>) -> Switches {
         let has_config = config.get("config").is_some_and(|config| {
             let is_empty = matches!(&config.node.value, super::Value::Map(entries) if entries.is_empty());
             if !is_empty {
-                config.warn("the shim configures no filter by route: ignored");
+                config.warn("the shim does not configure filters per route: ignored");
             }
             true
         });
         let is_optional = config.bool("is_optional");
         if !is_disabled && !has_config && !is_optional {
-            place.error("neither disabled nor with a config: it would do nothing");
+            place.error("it has neither \"disabled\" nor \"config\"");
         }
         config.done();
         switches.insert(name.to_owned(), !is_disabled);

@@ -1,4 +1,4 @@
-//! What routes do.
+//! Reads the actions of routes.
 
 use std::time::Duration;
 
@@ -7,25 +7,26 @@ use super::{Message, Names, Place, hint, matchers, source};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Fields that change nothing that the shim shows.
+/// Fields that have no visible effect in the shim.
 const HARMLESS: [&str; 3] = ["priority", "idle_timeout", "cluster_not_found_response_code"];
 
-/// The action of a route. `Some(None)`: Envoy has it and the shim does not; a warning was given.
+/// Reads the action of a route. `Some(None)` means that Envoy supports the action and the shim does not, and that a
+/// warning was reported.
 pub(super) fn action(kind: &str, place: &Place<'_>, clusters: Option<&Names>) -> Option<Option<RouteAction>> {
     match kind {
         "route" => forward(place, clusters),
         "redirect" => redirect(place).map(|redirect| Some(RouteAction::Redirect(redirect))),
         "direct_response" => direct_response(place).map(Some),
         _ => {
-            place.warn("the shim does not have this action: answered 501");
+            place.warn("the shim does not support this action: it answers 501");
             Some(None)
         }
     }
 }
 
-/// What stands in for an action that the shim does not have. A route that is left out would let another one match.
+/// Returns the replacement for an action that the shim does not support. Without the route, another route could match.
 pub(super) fn unsupported() -> RouteAction {
-    RouteAction::DirectResponse { status: 501, body: b"host-shim does not have this action".to_vec() }
+    RouteAction::DirectResponse { status: 501, body: b"host-shim does not support this action".to_vec() }
 }
 
 fn direct_response(place: &Place<'_>) -> Option<RouteAction> {
@@ -58,7 +59,7 @@ fn redirect(place: &Place<'_>) -> Option<Redirect> {
     match message.one_of(&["path_redirect", "prefix_rewrite", "regex_rewrite", "path_rewrite"]) {
         Some(("path_redirect", place)) => redirect.path = place.string().filter(|path| !path.is_empty()),
         Some(("prefix_rewrite", place)) => redirect.prefix = place.string().filter(|prefix| !prefix.is_empty()),
-        Some((_, place)) => place.warn("the shim does not rewrite so: the path stays"),
+        Some((_, place)) => place.warn("the shim does not support this rewrite: the path stays the same"),
         None => {}
     }
     redirect.host = message.optional_string("host_redirect");
@@ -81,7 +82,7 @@ fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteActio
         Some(("cluster", place)) => cluster_name(&place, names).map(|name| Some(vec![(name, 1)])),
         Some(("weighted_clusters", place)) => weighted_clusters(&place, names).map(Some),
         Some((_, place)) => {
-            place.warn("the shim does not choose clusters so: answered 501");
+            place.warn("the shim does not support this way to choose a cluster: it answers 501");
             Some(None)
         }
         None => None,
@@ -92,7 +93,7 @@ fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteActio
     match message.one_of(&rewrites) {
         Some(("host_rewrite_literal", place)) => host_rewrite = place.string().filter(|host| !host.is_empty()),
         Some(("auto_host_rewrite", place)) => auto_host_rewrite = place.bool()?,
-        Some((_, place)) => place.warn("the shim does not rewrite so: the host stays"),
+        Some((_, place)) => place.warn("the shim does not support this rewrite: the host stays the same"),
         None => {}
     }
     let prefix_rewrite = message.optional_string("prefix_rewrite");
@@ -138,7 +139,7 @@ fn weighted_clusters(place: &Place<'_>, names: Option<&Names>) -> Option<Vec<(St
 fn weighted_cluster(message: Message<'_>, names: Option<&Names>) -> Option<(String, u32)> {
     let name = match message.get("cluster_header") {
         Some(place) => {
-            place.warn("the shim does not choose clusters so: skipped");
+            place.warn("the shim does not support this way to choose a cluster: skipped");
             None
         }
         None => message.required("name").and_then(|place| cluster_name(&place, names)),

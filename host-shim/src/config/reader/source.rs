@@ -1,11 +1,11 @@
-//! `DataSource`: bytes from a file, the environment or the configuration itself.
+//! Reads a `DataSource`: bytes from a file, the environment or the configuration itself.
 
 use std::path::PathBuf;
 
 use super::{Located, Place};
 
 pub(super) enum Source {
-    /// In a file, which is named there.
+    /// The path of a file, and the place of the path in the configuration.
     File(PathBuf, Located),
     Bytes(Vec<u8>),
 }
@@ -37,7 +37,7 @@ pub(super) fn source(place: &Place<'_>) -> Option<Source> {
     }
 }
 
-/// Reads a `DataSource`, and its file.
+/// Reads a `DataSource` with its file.
 pub(super) fn bytes(place: &Place<'_>) -> Option<Vec<u8>> {
     match source(place)? {
         Source::Bytes(bytes) => Some(bytes),

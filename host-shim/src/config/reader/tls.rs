@@ -1,11 +1,11 @@
-//! TLS contexts.
+//! Reads TLS contexts.
 
 use super::model::{DownstreamTls, Secret, TrustedRoots, UpstreamTls};
 use super::{Any, Message, Place, other_extension, source};
 
 const SOCKETS: &str = "envoy.extensions.transport_sockets";
 
-/// A cluster's `transport_socket`. The flags of the protocol options are set later.
+/// Reads the `transport_socket` of a cluster. The flags of the protocol options are set later.
 pub(super) fn upstream(cluster: &Message<'_>) -> Option<UpstreamTls> {
     let (_, any) = transport_socket(cluster, "UpstreamTlsContext")?;
     let context = any.message("UpstreamTlsContext")?;
@@ -15,17 +15,17 @@ pub(super) fn upstream(cluster: &Message<'_>) -> Option<UpstreamTls> {
         roots = common.get("validation_context").and_then(|place| trusted_roots(&place)).unwrap_or(roots);
         let elsewhere = ["validation_context_sds_secret_config", "combined_validation_context"];
         for other in elsewhere.iter().filter_map(|field| common.get(field)) {
-            other.warn("the shim has only validation_context: the system's root certificates instead");
+            other.warn("the shim supports only validation_context: it uses the system's root certificates");
             roots = TrustedRoots::System;
         }
-        // The shim offers what the cluster's protocol needs.
+        // The shim offers the protocol of the cluster.
         common.done_but(&["alpn_protocols", "tls_params"]);
     }
     context.done_but(&["max_session_keys", "enforce_rsa_key_usage"]);
     Some(UpstreamTls { sni, auto_sni: false, auto_san_validation: false, roots })
 }
 
-/// A filter chain's `transport_socket`. `Err`: it is there, but not as the shim needs it.
+/// Reads the `transport_socket` of a filter chain. `Err` means that it exists and the shim cannot use it.
 pub(super) fn downstream(chain: &Message<'_>) -> Result<Option<DownstreamTls>, ()> {
     let Some((place, any)) = transport_socket(chain, "DownstreamTlsContext") else { return Ok(None) };
     let context = any.message("DownstreamTlsContext").ok_or(())?;
@@ -40,7 +40,7 @@ pub(super) fn downstream(chain: &Message<'_>) -> Result<Option<DownstreamTls>, (
     tls.map(Some).ok_or(())
 }
 
-/// The socket's configuration, if it is of the type that this side has.
+/// Returns the configuration of the socket, if it has the type of this side of a connection.
 fn transport_socket<'a>(message: &Message<'a>, side: &str) -> Option<(Place<'a>, Any<'a>)> {
     let place = message.get("transport_socket")?;
     let socket = place.message("TransportSocket")?;
@@ -56,11 +56,11 @@ fn transport_socket<'a>(message: &Message<'a>, side: &str) -> Option<(Place<'a>,
         ".raw_buffer.v3.RawBuffer" => None,
         name if name.strip_prefix(".tls.v3.") == Some(side) => any.map(|any| (place, any)),
         ".tls.v3.UpstreamTlsContext" | ".tls.v3.DownstreamTlsContext" => {
-            place.error(format!("{type_name} is for the other side: use {SOCKETS}.tls.v3.{side}"));
+            place.error(format!("{type_name} is for the other side of a connection: use {SOCKETS}.tls.v3.{side}"));
             None
         }
         _ => {
-            other_extension(&place, any.as_ref(), SOCKETS, "plain TCP instead");
+            other_extension(&place, any.as_ref(), SOCKETS, "it uses plain TCP");
             None
         }
     }
@@ -74,7 +74,7 @@ fn trusted_roots(place: &Place<'_>) -> Option<TrustedRoots> {
     let Some(given) = given else { return system.map(|_| TrustedRoots::System) };
     let pem = source::bytes(&given)?;
     if !has_pem(&pem, "CERTIFICATE-----") {
-        given.error("there is no certificate in it: PEM is needed");
+        given.error("it contains no certificate in PEM format");
         return None;
     }
     Some(TrustedRoots::Pem(pem))
@@ -90,14 +90,14 @@ fn certificate(place: &Place<'_>, common: Message<'_>) -> Option<DownstreamTls> 
         return None;
     };
     for other in certificates {
-        other.place.warn("the shim has one certificate, the first: ignored");
+        other.place.warn("the shim uses only the first certificate: ignored");
     }
     let key_place = first.get("private_key");
     let pem = |field: &'static str, ending: &str| {
         let given = first.required(field)?;
         let pem = source::bytes(&given)?;
         if !has_pem(&pem, ending) {
-            given.error(format!("there is no \"-----BEGIN …{ending}\" in it"));
+            given.error(format!("it contains no \"-----BEGIN …{ending}\""));
             return None;
         }
         Some(pem)
@@ -107,7 +107,7 @@ fn certificate(place: &Place<'_>, common: Message<'_>) -> Option<DownstreamTls> 
     let tls = DownstreamTls { certificate_chain: chain?, private_key: Secret(key?), alpn };
     if let Err(error) = crate::config::tls::server(&tls) {
         let text = match error.downcast_ref() {
-            Some(rustls::Error::InconsistentKeys(_)) => "the key is not the certificate's".to_owned(),
+            Some(rustls::Error::InconsistentKeys(_)) => "the key does not belong to the certificate".to_owned(),
             _ => format!("certificate and key cannot be used: {error:#}"),
         };
         key_place.unwrap_or_else(|| place.clone()).error(text);

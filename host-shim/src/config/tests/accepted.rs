@@ -7,7 +7,7 @@ fn warnings(text: &str) -> Vec<String> {
     shown(&load(text).warnings)
 }
 
-/// The first route of the base with another part.
+/// Returns the first route of the base with one part replaced.
 fn route(old: &str, new: &str) -> Route {
     load(&with(old, new)).bootstrap.listeners[0].manager.virtual_hosts[0].routes[0].clone()
 }
@@ -17,7 +17,7 @@ fn cluster(old: &str, new: &str) -> Cluster {
 }
 
 #[test]
-fn defaults_are_envoys() {
+fn defaults_are_the_same_as_in_envoy() {
     let loaded = load(BASE);
     assert!(loaded.warnings.is_empty());
     let manager = &loaded.bootstrap.listeners[0].manager;
@@ -34,7 +34,7 @@ fn defaults_are_envoys() {
 }
 
 #[test]
-fn names_and_values_are_taken_as_protobuf_takes_them() {
+fn names_and_values_follow_the_json_rules_of_protobuf() {
     let text = with(
         "stat_prefix: gateway",
         "statPrefix: a\n          mergeSlashes: \"true\"\n          pathWithEscapedSlashesAction: 2",
@@ -49,18 +49,18 @@ fn names_and_values_are_taken_as_protobuf_takes_them() {
 }
 
 #[test]
-fn what_only_envoy_does_is_a_warning() {
+fn a_setting_that_only_envoy_supports_is_a_warning() {
     let route = "route: { cluster: upstream }";
     let cases = [
         (
             "stat_prefix: gateway",
             "stat_prefix: a\n          access_log: [ { name: a } ]",
-            "12: HCM.access_log: Envoy does this, the shim does not: ignored",
+            "12: HCM.access_log: Envoy supports this, the shim does not: ignored",
         ),
         (
             "stat_prefix: gateway",
             "stat_prefix: a\n          stat_prefix: b",
-            "12: \"stat_prefix\" stands on line 11 too: Envoy takes the last",
+            "12: \"stat_prefix\" is also on line 11: Envoy uses the last one",
         ),
         (
             "stat_prefix: gateway",
@@ -70,25 +70,29 @@ fn what_only_envoy_does_is_a_warning() {
         (
             "          - name: wasm",
             "          - name: b\n            typed_config: { \"@type\": a/envoy.extensions.filters.http.buffer.v3.Buffer }\n          - name: wasm",
-            "20: HCM.http_filters[0]: the shim does not have envoy.extensions.filters.http.buffer.v3.Buffer: skipped",
+            "20: HCM.http_filters[0]: the shim does not support envoy.extensions.filters.http.buffer.v3.Buffer",
         ),
-        (route, "route: { cluster_header: a }", "cluster_header: the shim does not choose clusters so: answered 501"),
+        (
+            route,
+            "route: { cluster_header: a }",
+            "cluster_header: the shim does not support this way to choose a cluster: it answers 501",
+        ),
         (
             route,
             "route: { cluster: upstream }\n                request_headers_to_add: [{ header: { key: a, value: \"%REQ(b)% 5%%\" } }]",
-            "value: the shim substitutes no %…%",
+            "value: the shim does not replace %…%",
         ),
         (
             "prefix: \"/\"",
             "prefix: a, headers: [{ name: a, range_match: { start: 1, end: 2 } }]",
-            "range_match: the shim does not have this condition: the route is skipped",
+            "range_match: the shim does not support this condition: the route is skipped",
         ),
-        ("type: STATIC", "type: EDS", "static_resources.clusters[0].type: the shim has STATIC, STRICT_DNS"),
-        ("type: STATIC", "lb_policy: RANDOM", "lb_policy: the shim does not have RANDOM: the hosts take turns"),
+        ("type: STATIC", "type: EDS", "static_resources.clusters[0].type: the shim supports STATIC, STRICT_DNS"),
+        ("type: STATIC", "lb_policy: RANDOM", "lb_policy: the shim does not support RANDOM: it uses ROUND_ROBIN"),
         (
             "static_resources:\n",
             "dynamic_resources: {}\nstatic_resources:\n",
-            "2: dynamic_resources: Envoy does this, the shim does not: ignored",
+            "2: dynamic_resources: Envoy supports this, the shim does not: ignored",
         ),
         (
             "static_resources:\n",
@@ -98,7 +102,7 @@ fn what_only_envoy_does_is_a_warning() {
         (
             "  clusters:\n",
             "    - filters: []\n  clusters:\n",
-            "31: static_resources.listeners[0].filter_chains[1]: the shim has one filter chain, the first: ignored",
+            "31: static_resources.listeners[0].filter_chains[1]: the shim uses only the first filter chain: ignored",
         ),
     ];
     for (old, new, expected) in cases {
@@ -108,28 +112,28 @@ fn what_only_envoy_does_is_a_warning() {
     }
     assert_eq!(
         warnings("{}"),
-        ["1: static_resources.listeners: nothing is served: there are none, or all are skipped"]
+        ["1: static_resources.listeners: nothing is served: there is no listener, or all are skipped"]
     );
 }
 
 #[test]
-fn what_makes_a_gateway_more_open_is_said() {
+fn a_warning_says_what_makes_the_gateway_less_strict() {
     let rbac = "a/envoy.extensions.filters.http.rbac.v3.RBAC";
     let cases = [
         (
             "          - name: wasm",
             format!("          - name: b\n            typed_config: {{ \"@type\": {rbac} }}\n          - name: wasm"),
-            "HCM.http_filters[0]: this gateway is more open than Envoy's: the shim does not have envoy",
+            "HCM.http_filters[0]: this gateway is less strict than Envoy: the shim does not support envoy",
         ),
         (
             "    - filters:",
             "    - filter_chain_match: { server_names: [a] }\n      filters:".to_owned(),
-            "filter_chain_match: this gateway is more open than Envoy's: Envoy does this",
+            "filter_chain_match: this gateway is less strict than Envoy: Envoy supports this",
         ),
         (
             "domains: [\"*\"]",
             "domains: [\"*\"]\n              requireTls: ALL".to_owned(),
-            "requireTls: this gateway is more open",
+            "requireTls: this gateway is less strict",
         ),
     ];
     for (old, new, expected) in cases {
@@ -140,7 +144,7 @@ fn what_makes_a_gateway_more_open_is_said() {
 }
 
 #[test]
-fn routes_match() {
+fn matches_of_routes_are_read() {
     let matched = |new: &str| route("prefix: \"/\"", new).matches;
     assert!(matches!(
         matched("path: /a, case_sensitive: false"),
@@ -167,7 +171,7 @@ fn routes_match() {
 }
 
 #[test]
-fn routes_act() {
+fn actions_of_routes_are_read() {
     let acted = |new: &str| route("route: { cluster: upstream }", new);
     let answer = acted("direct_response: { status: 404, body: { inline_bytes: aGk= } }").action;
     assert!(matches!(answer, RouteAction::DirectResponse { status: 404, body } if body == b"hi"));
@@ -190,7 +194,7 @@ fn routes_act() {
 }
 
 #[test]
-fn headers_and_filters_change_by_route() {
+fn routes_change_headers_and_filters() {
     let text = with(
         "domains: [\"*\"]",
         "domains: [\"*\"]\n              request_headers_to_remove: [X-A]\n              typed_per_filter_config: { other: { \"@type\": a/envoy.config.route.v3.FilterConfig, disabled: true } }",
@@ -211,7 +215,7 @@ fn headers_and_filters_change_by_route() {
 }
 
 #[test]
-fn plugins_have_all_their_settings() {
+fn all_settings_of_plugins_are_read() {
     let text = with(
         "name: plugin",
         "name: plugin\n                root_id: r\n                fail_open: true\n                allow_on_headers_stop_iteration: true\n                reload_config: { backoff: { base_interval: 0.25s } }",
@@ -243,7 +247,7 @@ fn plugins_have_all_their_settings() {
 }
 
 #[test]
-fn clusters_find_their_hosts() {
+fn the_hosts_of_clusters_are_read() {
     let named = |kind: &str| {
         let text = with("type: STATIC", kind).replace("127.0.0.1, port_value: 10001", "a.test, port_value: 10001");
         load(&text).bootstrap.clusters[0].discovery.clone()
@@ -257,7 +261,7 @@ fn clusters_find_their_hosts() {
 }
 
 #[test]
-fn clusters_speak_tls_and_http2() {
+fn clusters_can_use_tls_and_http2() {
     let tls = |context: &str| {
         let context = format!(
             "transport_socket: {{ name: tls, typed_config: {{ \"@type\": a/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext{context} }} }}"

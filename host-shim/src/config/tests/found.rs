@@ -23,7 +23,7 @@ fn located(root: &Node, text: &str) -> Option<(String, usize)> {
 }
 
 #[test]
-fn a_log_line_leads_to_its_line() {
+fn a_log_line_is_located_in_the_configuration() {
     let root = yaml::parse(TREE).unwrap().root;
     let cases = [
         ("configuration: apis[0].auth.param_name: unknown field", Some(("apis[0].auth.param_name", 4))),
@@ -65,7 +65,7 @@ fn a_member_is_found_by_the_hash_of_its_name() {
         .unwrap()
         .root;
     assert_eq!(located(json.find("v").unwrap(), &format!("{path}: no")), Some((path.clone(), 5)));
-    // One of many, and not the first.
+    // It is one of many, and not the first.
     let many: String = (0..300).map(|n| format!("  key-{n}: {{ quota_max: 1 }}\n")).collect();
     let root = yaml::parse(&format!("keys:\n{many}")).unwrap().root;
     let found = root.locate(&format!("keys[\"sha256:{}\"].quota_max: bad", hash("key-217"))).unwrap();
@@ -74,7 +74,7 @@ fn a_member_is_found_by_the_hash_of_its_name() {
 }
 
 #[test]
-fn a_line_within_a_part_is_no_line_of_the_file() {
+fn a_line_number_within_a_part_is_not_a_line_of_the_file() {
     let root = yaml::parse("v: |\n  { \"templates\": {\n    \"a.json\": \"{\" } }\n").unwrap().root;
     let text = "templates[\"a.json\"]: line 1, column 2: wrong";
     assert_eq!(located(root.find("v").unwrap(), text), Some(("templates[\"a.json\"]".to_owned(), 3)));

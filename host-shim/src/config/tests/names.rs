@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::known::fields;
 
-/// A message that the table lacks would have no fields: whatever a configuration sets in it would be refused.
+/// A message that is missing in the table has no fields, so the reader would refuse every field in it.
 #[test]
 fn every_message_that_is_read_is_in_the_table() {
     let call = regex::Regex::new(r#"\.messages?\(\s*(?:"[a-z0-9_]+",\s*)?"([A-Z]\w*)""#).unwrap();
@@ -22,7 +22,7 @@ fn every_message_that_is_read_is_in_the_table() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// All of it is accepted by the real Envoy too.
+/// The real Envoy accepts all of these options too.
 #[test]
 fn options_of_http_1_and_of_the_dns_cache_are_those_of_envoy() {
     let set = |options: &str| {
@@ -32,7 +32,7 @@ fn options_of_http_1_and_of_the_dns_cache_are_those_of_envoy() {
     assert_eq!(set("enable_trailers: true").unwrap(), [""; 0]);
     assert_eq!(
         set("accept_http_10: true").unwrap(),
-        ["12: HCM.http_protocol_options.accept_http_10: Envoy does this, the shim does not: ignored"]
+        ["12: HCM.http_protocol_options.accept_http_10: Envoy supports this, the shim does not: ignored"]
     );
     assert!(set("enable_trailer: true").unwrap_err().to_string().contains("did you mean \"enable_trailers\"?"));
 
@@ -46,7 +46,7 @@ fn options_of_http_1_and_of_the_dns_cache_are_those_of_envoy() {
     };
     assert_eq!(cache("dns_lookup_family: V4_ONLY, host_ttl: 60s").unwrap(), [""; 0]);
     let warnings = cache("max_hosts: 10").unwrap();
-    assert!(warnings.concat().contains("dns_cache_config.max_hosts: Envoy does this"), "{warnings:?}");
+    assert!(warnings.concat().contains("dns_cache_config.max_hosts: Envoy supports this"), "{warnings:?}");
     let refused = cache("max_host: 10").unwrap_err().to_string();
     assert!(refused.contains("dns_cache_config.max_host: Envoy 1.40's DnsCacheConfig has no field"), "{refused}");
 }

@@ -7,9 +7,9 @@ fn errors(text: &str) -> Vec<String> {
     }
 }
 
-/// Each replaces a part of the base; the real Envoy refuses each of them too.
+/// Each case replaces a part of the base. The real Envoy refuses each of them too.
 #[test]
-fn what_envoy_refuses_is_refused_with_its_line() {
+fn an_error_of_envoy_is_an_error_with_its_line() {
     let prefix = "prefix: \"/\"";
     let route = "route: { cluster: upstream }";
     let cases = [
@@ -41,7 +41,7 @@ fn what_envoy_refuses_is_refused_with_its_line() {
             "5: static_resources.listeners[0].address.socket_address.port_value: 70000 is not a port",
         ),
         ("port_value: 10000", "port_value: 1.5", "port_value: 1.5 is not a whole number"),
-        ("port_value: 10000", "named_port: http", "named_port: a port by its name"),
+        ("port_value: 10000", "named_port: http", "named_port: a named port"),
         (
             "127.0.0.1, port_value: 10000",
             "localhost, port_value: 10000",
@@ -50,7 +50,7 @@ fn what_envoy_refuses_is_refused_with_its_line() {
         (
             "127.0.0.1, port_value: 10001",
             "localhost, port_value: 10001",
-            "address: malformed IP address: \"localhost\"; the types STRICT_DNS and LOGICAL_DNS take names",
+            "address: malformed IP address: \"localhost\"; for names, use the type STRICT_DNS or LOGICAL_DNS",
         ),
         (
             "    address: { socket_address: { address: 127.0.0.1, port_value: 10000 } }\n",
@@ -106,17 +106,17 @@ fn what_envoy_refuses_is_refused_with_its_line() {
         (prefix, "prefix: a, path: b", "match.path: only one of prefix, path"),
         (prefix, "prefix: a, headers: [{ exact_match: b }]", "match.headers[0].name: missing"),
         (prefix, "prefix: a, headers: [{ name: a, string_match: { suffix: \"\" } }]", "string_match.suffix: empty"),
-        ("domains: [\"*\"]", "domains: [a, A]", "domains[1]: the domain \"a\" stands here"),
+        ("domains: [\"*\"]", "domains: [a, A]", "domains[1]: the domain \"a\" is already"),
         ("domains: [\"*\"]", "metadata: {}", "14: HCM.route_config.virtual_hosts[0].domains: missing"),
         (
             "http.router.v3.Router",
             "http.router.v3.Rooter",
-            "28: HCM.http_filters[1]: nothing that can stand here has the type",
+            "28: HCM.http_filters[1]: no extension that can be used here has the type",
         ),
         (
             "http.wasm.v3.Wasm",
             "http.wasm.v3.Wams",
-            "http_filters[0]: nothing that can stand here has the type \"envoy.extensions.filters.http.wasm.v3.Wams\" (did you mean \"envoy.extensions.filters.http.wasm.v3.Wasm\"?)",
+            "http_filters[0]: no extension that can be used here has the type \"envoy.extensions.filters.http.wasm.v3.Wams\" (did you mean \"envoy.extensions.filters.http.wasm.v3.Wasm\"?)",
         ),
         (
             "google.protobuf.StringValue",
@@ -141,17 +141,17 @@ fn what_envoy_refuses_is_refused_with_its_line() {
         (
             "vm_config:",
             "vm_config:\n                  runtime: envoy.wasm.runtime.null",
-            "26: HCM.http_filters[0].typed_config.config.vm_config.runtime: its plugins",
+            "26: HCM.http_filters[0].typed_config.config.vm_config.runtime: this runtime",
         ),
         (
             "vm_config:",
             "vm_config:\n                  environment_variables: { host_env_keys: [A], key_values: { A: b } }",
-            "key_values.A: stands in host_env_keys too",
+            "key_values.A: is also in host_env_keys",
         ),
         (
             "local: { filename: module.wasm }",
             "remote: { sha256: a }",
-            "code.remote: the shim fetches no code: use local.filename",
+            "code.remote: the shim does not download code: use local.filename",
         ),
         ("local: { filename: module.wasm }", "local: {}", "code.local: one of filename, inline_bytes"),
         ("  clusters:\n", "  clusters:\n  - { name: l, type: LOGICAL_DNS }\n", "LOGICAL_DNS needs exactly one"),
@@ -167,7 +167,7 @@ fn what_envoy_refuses_is_refused_with_its_line() {
         (
             "  clusters:\n",
             "  clusters:\n  - name: upstream\n",
-            "33: static_resources.clusters[1]: a cluster on line 32 is named \"upstream\" too",
+            "33: static_resources.clusters[1]: another cluster on line 32 has the name \"upstream\"",
         ),
         (
             "static_resources:\n",
@@ -177,7 +177,7 @@ fn what_envoy_refuses_is_refused_with_its_line() {
         (
             "static_resources:\n",
             "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 10000 } } }\nstatic_resources:\n",
-            "5: static_resources.listeners[0]: the admin interface has the address 127.0.0.1:10000 too",
+            "5: static_resources.listeners[0]: the admin interface also has the address 127.0.0.1:10000",
         ),
         ("static_resources:\n", "admin: []\nstatic_resources:\n", "2: admin: expected a map, found a list"),
     ];
@@ -188,7 +188,7 @@ fn what_envoy_refuses_is_refused_with_its_line() {
 }
 
 #[test]
-fn all_errors_come_at_once_and_in_order() {
+fn all_errors_are_reported_together_and_in_order() {
     let text = with("type: STATIC", "type: FOO")
         .replace("port_value: 10000", "port_value: x")
         .replace("prefix: \"/\"", "prefox: a");
@@ -198,14 +198,14 @@ fn all_errors_come_at_once_and_in_order() {
 }
 
 #[test]
-fn a_whole_that_is_no_bootstrap_is_refused() {
-    assert_eq!(errors(""), ["1: there is nothing in it"]);
+fn a_file_that_is_not_a_bootstrap_is_refused() {
+    assert_eq!(errors(""), ["1: the configuration is empty"]);
     assert_eq!(errors("- a\n"), ["1: expected a map, found a list"]);
     assert_eq!(errors("a: [\n").len(), 1);
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn errors_contain_no_secret() {
     let context = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
     let tls = format!(
         "    - transport_socket: {{ name: tls, typed_config: {{ \"@type\": a/{context}, common_tls_context: {{ \
@@ -228,5 +228,8 @@ fn a_key_of_another_certificate_is_refused_at_its_line() {
     );
     let errors = errors(&with("    - filters:", &tls));
     assert_eq!(errors.len(), 1, "{errors:#?}");
-    assert!(errors[0].starts_with("14: ") && errors[0].ends_with(".private_key: the key is not the certificate's"));
+    assert!(
+        errors[0].starts_with("14: ")
+            && errors[0].ends_with(".private_key: the key does not belong to the certificate")
+    );
 }

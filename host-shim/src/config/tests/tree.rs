@@ -11,7 +11,7 @@ fn fault(text: &str) -> String {
 }
 
 #[test]
-fn scalars_are_what_envoy_takes_them_for() {
+fn scalars_have_the_types_of_envoy() {
     let string = |text: &str| Value::String(text.to_owned());
     let cases = [
         ("y", Value::Bool(true)),
@@ -69,34 +69,34 @@ fn anchors_are_copied_and_not_merged() {
     assert_eq!(get("c[\"<<\"].k"), Some(&Value::Int(1)));
     assert_eq!(get("c.k"), None);
     assert_eq!(get("x"), Some(&Value::String("z".to_owned())));
-    assert_eq!(parsed.notices, [(3, "Envoy does not merge: \"<<\" is a key like any other".to_owned())]);
+    assert_eq!(parsed.notices, [(3, "Envoy does not merge maps: \"<<\" is an ordinary key".to_owned())]);
 }
 
 #[test]
-fn the_last_of_equal_keys_is_taken() {
+fn the_last_of_equal_keys_is_used() {
     let parsed = yaml::parse("a: 1\nb: 2\na: 3\n").unwrap();
     assert_eq!(parsed.root.find("a").map(|node| &node.value), Some(&Value::Int(3)));
-    assert_eq!(parsed.notices, [(3, "\"a\" stands on line 1 too: Envoy takes the last".to_owned())]);
+    assert_eq!(parsed.notices, [(3, "\"a\" is also on line 1: Envoy uses the last one".to_owned())]);
 }
 
 #[test]
-fn what_is_no_tree_is_refused_with_its_line() {
+fn a_syntax_error_has_its_line() {
     assert!(fault("a: [1,\nb: {").starts_with("2: column "), "{}", fault("a: [1,\nb: {"));
     assert_eq!(fault("a: 1\n---\nb: 2\n"), "2: a second document: Envoy reads only the first");
     assert_eq!(fault("a: 1\n? [b]\n: 2\n"), "2: a list cannot be a key");
-    assert_eq!(fault("a: &a [ *a ]\n"), "1: an alias of what it is itself a part of");
+    assert_eq!(fault("a: &a [ *a ]\n"), "1: an alias of a value that contains the alias");
     let deep = format!("a: {}{}", "[".repeat(100), "]".repeat(100));
-    assert_eq!(fault(&deep), "1: nested deeper than 100, Envoy's limit");
+    assert_eq!(fault(&deep), "1: nested more than 100 levels deep, which is Envoy's limit");
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {
         let alias = format!("*a{}, ", level - 1).repeat(10);
         bomb.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
     }
-    assert!(fault(&bomb).ends_with("aliases counted as often as used"), "{}", fault(&bomb));
+    assert!(fault(&bomb).ends_with("copies made by aliases"), "{}", fault(&bomb));
 }
 
 #[test]
-fn what_is_written_out_may_be_large() {
+fn a_large_file_with_one_alias_is_accepted() {
     let keys: String = (0..120_000).map(|number| format!("  key{number}: {{ a: 1, b: [2] }}\n")).collect();
     let parsed = yaml::parse(&format!("keys: &keys\n{keys}again: *keys\n")).unwrap();
     for path in ["keys.key119999.b[0]", "again.key119999.b[0]"] {
@@ -117,7 +117,7 @@ fn json_is_a_tree_with_lines_too() {
     let fault = json::parse("{\n\"a\": }").unwrap_err();
     assert_eq!(
         format!("{}: {}", fault.line, fault.message),
-        "2: column 6: a comma is too many before this bracket, or a value is missing"
+        "2: column 6: this bracket follows an extra comma, or a value is missing"
     );
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
     assert!(json::parse(&deep).unwrap_err().message.starts_with("nested deeper"));
@@ -136,7 +136,7 @@ fn a_file_is_yaml_or_json_by_its_name() {
     assert_eq!(read_as("a.json", "{ \"admin\": {} }"), Ok(()));
     assert_eq!(
         read_as("a.conf", "admin: {}"),
-        Err("F:1: column 1: expected a text in double quotes, a number, true, false, null, or a comma before it"
+        Err("F:1: column 1: expected a string in double quotes, a number, true, false, null, or a comma before it"
             .to_owned())
     );
     assert_eq!(read_as("a.pb", ""), Err("F: the shim reads YAML and JSON, not protobuf".to_owned()));
@@ -145,19 +145,19 @@ fn a_file_is_yaml_or_json_by_its_name() {
 }
 
 #[test]
-fn a_node_without_entries_is_no_map() {
+fn a_node_without_entries_is_not_a_map() {
     assert!(Node::new(1, Value::Null).entry("a").is_none());
 }
 
 #[test]
-fn mistakes_in_yaml_are_named_in_plain_words() {
+fn mistakes_in_yaml_have_plain_messages() {
     for (text, said) in [
-        ("a:\n\tb: 1\n", "tabs do not indent"),
-        ("a: b: c\n", "this colon fits nothing"),
+        ("a:\n\tb: 1\n", "YAML allows no tabs"),
+        ("a: b: c\n", "unexpected colon"),
         ("a: [1, 2}\n", "a comma or ] is missing"),
         ("a: \"x\n", "a quote is not closed"),
-        ("a: \"\\d\"\n", "this escape is unknown"),
-        ("a: *b\n", "no value before this has an anchor"),
+        ("a: \"\\d\"\n", "unknown escape"),
+        ("a: *b\n", "no value before this one has an anchor"),
     ] {
         let fault = yaml::parse(text).unwrap_err();
         assert!(fault.message.contains(said), "{text:?}: {}", fault.message);

@@ -3,7 +3,7 @@ use prost_types::value::Kind;
 
 use super::*;
 
-/// What the plugin gets for `configuration`.
+/// Returns the bytes that the plugin gets for `configuration`.
 fn configured(any: &str) -> Result<Vec<u8>, String> {
     let old = "{ \"@type\": type.googleapis.com/google.protobuf.StringValue, value: \"x\" }";
     match parse(&with(old, any), "envoy.yaml", false) {
@@ -22,13 +22,13 @@ fn strings_and_bytes_are_unwrapped() {
     assert_eq!(well_known("StringValue", "~"), Ok(Vec::new()));
     assert_eq!(well_known("BytesValue", "aGk="), Ok(b"hi".to_vec()));
     assert_eq!(well_known("BytesValue", "_-8"), Ok(vec![0xff, 0xef]));
-    assert_eq!(well_known("BytesValue", "'!'"), Err("not Base64, which bytes are written in".to_owned()));
+    assert_eq!(well_known("BytesValue", "'!'"), Err("not Base64".to_owned()));
     assert_eq!(well_known("StringValue", "5"), Err("expected a string, found a number; quote it".to_owned()));
     assert_eq!(configured("{}"), Ok(Vec::new()));
 }
 
 #[test]
-fn a_struct_is_serialized_as_envoy_does() {
+fn a_struct_is_serialized_like_in_envoy() {
     let bytes = well_known("Struct", "{ b: 80.0, a: 5, big: 3000000000, on: yes, no: ~, l: [x, { k: -1 }] }").unwrap();
     let decoded = prost_types::Struct::decode(bytes.as_slice()).unwrap();
     let kind = |name: &str| decoded.fields[name].kind.clone().unwrap();
@@ -44,7 +44,7 @@ fn a_struct_is_serialized_as_envoy_does() {
     assert_eq!(bytes[..6], [0x0a, 14, 0x0a, 1, b'a', 0x12], "in the order of the names");
     assert_eq!(well_known("Struct", "[]"), Err("expected a map, found a list".to_owned()));
     let inline = "{ \"@type\": type.googleapis.com/google.protobuf.Struct, apis: [] }";
-    assert!(configured(inline).unwrap_err().contains("put this under it"));
+    assert!(configured(inline).unwrap_err().contains("move this into it"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::
             let buffer = BufferType::from_code(buffer)?;
             let Some(all) = content(call, buffer)? else { return Err(Status::NotFound.into()) };
             let end = index(start).saturating_add(index(max)).min(all.len());
-            // A start behind the end gives nothing.
+            // If the start is after the end, the result is empty.
             let part = all.get(index(start)..end).unwrap_or_default();
             call.give(part, data, length)
         }
@@ -59,7 +59,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::
     Ok(())
 }
 
-/// A buffer's bytes; None where there is no such buffer now.
+/// Returns the bytes of a buffer, or `None` if the buffer is not available now.
 fn content(call: &Call<'_>, buffer: BufferType) -> Answer<Option<Vec<u8>>> {
     let state = call.state();
     let acting = state.acting();
@@ -83,7 +83,8 @@ fn content(call: &Call<'_>, buffer: BufferType) -> Answer<Option<Vec<u8>>> {
     })
 }
 
-/// Envoy's rule: a start of 0 prepends or replaces, a start at the end or behind it appends, others are refused.
+/// Edits a buffer by Envoy's rule: a start of 0 prepends or replaces, a start at the end or after it appends, and any
+/// other start is refused.
 fn edit(body: &mut Vec<u8>, start: usize, size: usize, data: &[u8]) -> Result<(), Status> {
     if start == 0 {
         body.splice(..size.min(body.len()), data.iter().copied());
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_edited_as_envoy_does() {
+    fn a_body_is_edited_by_the_rule_of_envoy() {
         let edited = |start, size, data: &[u8]| {
             let mut body = b"body".to_vec();
             edit(&mut body, start, size, data).map(|()| String::from_utf8(body).unwrap())

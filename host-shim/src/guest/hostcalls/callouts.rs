@@ -1,4 +1,4 @@
-//! HTTP and gRPC callouts. They belong to the root context, whoever makes them.
+//! HTTP and gRPC callouts. They always belong to the root context.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             if [":path", ":method", ":authority"].iter().any(|name| headers.get(name).is_none()) {
                 return Err(Status::BadArgument.into());
             }
-            // Envoy's codec refuses them when they are sent, which is at once.
+            // Envoy's codec refuses these headers when it sends them, which is immediately.
             if headers.iter().any(|(name, _)| !is_sendable(name)) {
                 return Err(Status::InternalFailure.into());
             }
@@ -107,7 +107,7 @@ fn mark_as_callout(headers: &mut Headers, timeout: Option<Duration>) {
     }
 }
 
-/// A header's name, or a pseudo-header of a request.
+/// Whether the name is a valid header name, or a pseudo-header of a request.
 fn is_sendable(name: &[u8]) -> bool {
     const PSEUDO: [&[u8]; 5] = [b":method", b":path", b":authority", b":scheme", b":protocol"];
     PSEUDO.contains(&name) || http::HeaderName::from_bytes(name).is_ok()
@@ -143,9 +143,10 @@ fn end_grpc(call: &mut Call<'_>, token: u32) -> Answer {
     Ok(())
 }
 
-/// A service is a cluster's name, or a serialized `envoy.config.core.v3.GrpcService` that names one.
+/// Finds the cluster of a service. A service is the name of a cluster, or a serialized
+/// `envoy.config.core.v3.GrpcService` with the name of a cluster.
 ///
-/// A message that names an unknown cluster closes the call at once, and fails the hostcall too.
+/// A message with an unknown cluster closes the call immediately, and fails the hostcall too.
 fn grpc_cluster(call: &mut Call<'_>, service: &[u8], next_token: fn(&mut VmState) -> u32) -> Answer<(String, u32)> {
     #[derive(Clone, PartialEq, prost::Message)]
     struct GrpcService {

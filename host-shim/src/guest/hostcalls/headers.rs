@@ -19,7 +19,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 
         fn proxy_get_header_map_pairs(call, map: u32, data: u32, length: u32) {
             let encoded = read(call, MapType::from_code(map)?, |headers| pairs::encode(headers.iter()));
-            // A map that is not there looks empty, as in Envoy.
+            // As in Envoy, an absent map looks empty.
             call.give(&encoded.unwrap_or_default(), data, length)
         }
 
@@ -37,7 +37,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         fn proxy_get_header_map_value(call, map: u32, name: u32, name_length: u32, data: u32, length: u32) {
             let map = MapType::from_code(map)?;
             let name = call.bytes(name, name_length)?;
-            // In the log phase, a map that is not there looks like a header that is not there.
+            // In the log phase, an absent map looks like an absent header.
             let in_log = call.state().contexts.stream(call.state().acting()).is_some_and(|stream| stream.visible.log);
             let absent = if in_log { Status::NotFound } else { Status::BadArgument };
             let value = read(call, map, |headers| headers.get(&name).map(<[u8]>::to_vec)).ok_or(absent)?;
@@ -71,7 +71,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Reads a map; None where it is not there now.
+/// Reads a map. Returns `None` if it is not available now.
 fn read<T>(call: &Call<'_>, map: MapType, look: impl FnOnce(&Headers) -> T) -> Option<T> {
     let state = call.state();
     let acting = state.acting();
@@ -98,12 +98,12 @@ fn read<T>(call: &Call<'_>, map: MapType, look: impl FnOnce(&Headers) -> T) -> O
         MapType::CallResponseTrailers => {
             response().filter(|response| !response.trailers.is_empty()).map(|response| look(&response.trailers))
         }
-        // Only gRPC streams have them.
+        // Only gRPC streams have these maps.
         MapType::GrpcInitialMetadata | MapType::GrpcTrailingMetadata => None,
     }
 }
 
-/// Changes a map, which must be one of the stream's and there now.
+/// Changes a map. It must be a map of the stream that is available now.
 fn change<T>(call: &mut Call<'_>, map: MapType, edit: impl FnOnce(&mut Headers) -> T) -> Answer<T> {
     let acting = call.state().acting();
     let stream = call.state_mut().contexts.stream_mut(acting).ok_or(Status::BadArgument)?;
@@ -123,7 +123,7 @@ fn change<T>(call: &mut Call<'_>, map: MapType, edit: impl FnOnce(&mut Headers) 
     Ok(edit(headers.ok_or(Status::BadArgument)?))
 }
 
-/// Envoy makes trailers of a body that has ended without.
+/// Like Envoy, creates trailers after a body that ended without trailers.
 fn add_trailers(stream: &mut StreamContext, map: MapType) {
     let mut data = stream.data.borrow_mut();
     let visible = &mut stream.visible;

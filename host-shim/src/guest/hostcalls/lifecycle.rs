@@ -1,4 +1,4 @@
-//! `proxy_done`, `proxy_set_effective_context`, `proxy_call_foreign_function`, and what Emscripten's modules import.
+//! `proxy_done`, `proxy_set_effective_context`, `proxy_call_foreign_function`, and the imports of Emscripten's modules.
 
 use std::io::{Read, Write};
 
@@ -47,11 +47,11 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
                     }
                     Vec::new()
                 }
-                // No request gets another stream here, so that a property's life span makes no difference.
+                // A request has only one stream here, so the life span of a property makes no difference.
                 b"declare_property" => Vec::new(),
                 other => {
                     let name = String::from_utf8_lossy(other);
-                    let text = format!("there is no foreign function {name:?}: it answers NotFound");
+                    let text = format!("the host has no foreign function {name:?}: the call returns NotFound");
                     call.state().host.warn_once(call.state().thread, text);
                     return Err(Status::NotFound.into());
                 }
@@ -66,7 +66,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 
 const MAX_UNCOMPRESSED: u64 = 64 * 1024 * 1024;
 
-/// zlib, as Envoy's `compress`.
+/// Compresses with zlib, like Envoy's `compress`.
 fn compressed(data: &[u8]) -> Result<Vec<u8>, Status> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(data).and_then(|()| encoder.finish()).map_err(|_| Status::InternalFailure)

@@ -55,7 +55,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The low two bits of an id.
+/// Returns the kind of a metric, which is in the low two bits of its id.
 fn kind(id: u32) -> Result<MetricType, Status> {
     MetricType::from_code(id & 3)
 }

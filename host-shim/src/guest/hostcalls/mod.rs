@@ -1,4 +1,5 @@
-//! What the host offers to a module, one file per family. They translate: decode, ask the state, encode.
+//! The hostcalls, with one file for each family. Each hostcall decodes its arguments, uses the state, and encodes the
+//! result.
 
 mod buffers;
 mod callouts;
@@ -23,7 +24,7 @@ use crate::base::Status;
 use crate::guest::codes::AbiVersion;
 use crate::guest::state::VmState;
 
-/// What ends a hostcall early: a status for the guest, or the end of the VM.
+/// The early end of a hostcall: a status for the guest, or a trap that ends the VM.
 pub enum CallFault {
     Status(Status),
     Trap(wasmtime::Error),
@@ -35,7 +36,7 @@ impl From<Status> for CallFault {
     }
 }
 
-/// What modules of any ABI can call and a fault can strike.
+/// The hostcalls of all ABI versions. A fault can name any of them.
 pub const HOSTCALLS: [&str; 43] = [
     "proxy_add_header_map_value",
     "proxy_call_foreign_function",
@@ -84,11 +85,11 @@ pub const HOSTCALLS: [&str; 43] = [
 
 pub type Answer<T = ()> = Result<T, CallFault>;
 
-/// Offers all that a module of this ABI may import. `env.proxy_*` that the capabilities do not allow answer
-/// InternalFailure, as in Envoy.
+/// Defines all functions that a module of this ABI can import. As in Envoy, an `env.proxy_*` function that the
+/// capabilities do not allow returns InternalFailure.
 ///
 /// # Errors
-/// When a function is offered twice, which is a mistake in this crate.
+/// A function is defined twice, which is a bug in this crate.
 fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::Result<()> {
     log_and_time::offer(linker, abi)?;
     lifecycle::offer(linker)?;
@@ -102,10 +103,10 @@ fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::Result<()> 
     wasi::offer(linker)
 }
 
-/// What the host offers to modules of an ABI: made once for each thread.
+/// Returns the linker for modules of an ABI. Each thread makes it once.
 ///
 /// # Errors
-/// When a function is offered twice, which is a mistake in this crate.
+/// A function is defined twice, which is a bug in this crate.
 pub fn linker(engine: &Engine, abi: AbiVersion) -> wasmtime::Result<Rc<Linker<VmState>>> {
     thread_local! {
         static LINKERS: RefCell<HashMap<AbiVersion, Rc<Linker<VmState>>>> = RefCell::default();
@@ -120,7 +121,7 @@ pub fn linker(engine: &Engine, abi: AbiVersion) -> wasmtime::Result<Rc<Linker<Vm
     Ok(linker)
 }
 
-/// Defines `env.proxy_…` functions: each gets a [`Call`] and answers with a status.
+/// Defines `env.proxy_…` functions. Each gets a [`Call`] and returns a status.
 macro_rules! hostcalls {
     ($linker:expr; $(fn $name:ident($call:ident $(, $arg:ident: $type:ty)*) $body:block)*) => { $(
         $linker.func_wrap(
@@ -185,14 +186,14 @@ impl<'c> Call<'c> {
         Ok(self.state().memory.ok_or(Status::InvalidMemoryAccess)?)
     }
 
-    /// A start section runs before the instance is known: then the caller's memory is found by name.
+    /// The start section runs before the instance is known. The memory is then found by name.
     fn find_memory(&mut self) {
         if self.state().memory.is_none() {
             self.state_mut().memory = self.caller.get_export("memory").and_then(wasmtime::Extern::into_memory);
         }
     }
 
-    /// Bytes that the guest gives.
+    /// Reads bytes of the guest.
     pub fn bytes(&self, address: u32, length: u32) -> Answer<Vec<u8>> {
         Ok(memory::read(self.memory()?, &self.caller, address, length)?)
     }
@@ -209,7 +210,8 @@ impl<'c> Call<'c> {
         self.write(address, &value.to_le_bytes())
     }
 
-    /// Gives bytes to the guest, in memory that it allocates. No bytes are a null pointer, without an allocation.
+    /// Passes bytes to the guest in memory that the guest allocates. Empty bytes are a null pointer without an
+    /// allocation.
     pub fn give(&mut self, bytes: &[u8], address: u32, length: u32) -> Answer {
         let pointer = if bytes.is_empty() { 0 } else { self.allocate(bytes)? };
         self.write_u32(address, pointer)?;
@@ -225,7 +227,7 @@ impl<'c> Call<'c> {
         state.is_restricted = was_restricted;
         (state.current, state.effective) = (was_current, was_effective);
         let pointer = pointer.unwrap_or_else(|error| {
-            // As in Envoy, the guest goes on with a status, and its VM fails when the callback has returned.
+            // As in Envoy, the guest continues with a status, and its VM fails after the callback has returned.
             self.state_mut().allocation_trap.get_or_insert(error);
             0
         });
@@ -246,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_hostcalls_are_known_by_name() {
+    fn the_list_of_names_has_all_hostcalls() {
         let offered = regex::Regex::new(r"fn (proxy_\w+)\(\s*call\b").unwrap();
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guest/hostcalls");
         let mut names = std::collections::BTreeSet::new();

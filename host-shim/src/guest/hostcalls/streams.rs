@@ -60,20 +60,20 @@ fn resume(call: &mut Call<'_>, half: StreamType) -> Answer {
     match half {
         StreamType::Request => ask(call, StreamEffect::ContinueRequest),
         StreamType::Response => ask(call, StreamEffect::ContinueResponse),
-        // What Envoy answers to these, in a stream of HTTP.
+        // Envoy returns these statuses in an HTTP stream.
         StreamType::Downstream => return Ok(()),
         StreamType::Upstream => return Err(Status::Unimplemented.into()),
     }
     let acting = call.state().acting();
     if let Some(stream) = call.state_mut().contexts.stream_mut(acting) {
-        // Envoy takes the request's maps away, whichever half goes on.
+        // Envoy removes the maps of the request when either half continues.
         stream.visible.request_headers = false;
         stream.visible.request_trailers = false;
     }
     Ok(())
 }
 
-/// Outside of a stream there is nobody to ask, and Envoy says nothing.
+/// Outside a stream the call has no effect, and Envoy reports no error.
 fn ask(call: &mut Call<'_>, ask: StreamEffect) {
     let state = call.state_mut();
     if let Some(context) = state.contexts.stream(state.acting()) {

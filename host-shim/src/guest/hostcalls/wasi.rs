@@ -1,5 +1,5 @@
-//! The WASI functions that Envoy offers, under both of WASI's module names: a module has a clock, randomness, its
-//! environment, and standard output into the log; no files, no sockets.
+//! The WASI functions of Envoy, under both module names of WASI. A module has a clock, randomness, its environment, and
+//! standard output, which is logged. It has no files and no sockets.
 
 use wasmtime::{Caller, Linker};
 
@@ -18,14 +18,14 @@ const ENOTCAPABLE: u32 = 76;
 
 const MAX_RANDOM: u32 = 64 * 1024;
 
-/// Functions that are there and do nothing but fail.
+/// Functions that exist and always fail.
 macro_rules! refuse {
     ($linker:expr, $module:expr; $($name:literal ($($arg:ty),*) => $errno:expr;)*) => { $(
         $linker.func_wrap($module, $name, |caller: Caller<'_, VmState> $(, _: $arg)*| allowed(&caller, $name).err().unwrap_or($errno))?;
     )* };
 }
 
-/// Functions that answer with SUCCESS or an errno.
+/// Functions that return SUCCESS or an errno.
 macro_rules! wasi {
     ($linker:expr, $module:expr; $(fn $name:ident($call:ident $(, $arg:ident: $type:ty)*) $body:block)*) => { $(
         $linker.func_wrap($module, stringify!($name), |mut caller: Caller<'_, VmState> $(, $arg: $type)*| -> u32 {
@@ -55,7 +55,7 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
             if fd != 1 && fd != 2 {
                 return Err(EBADF);
             }
-            // File type 0, no flags, and the right to write.
+            // The file type is 0, there are no flags, and there is the right to write.
             let mut stat = [0; 24];
             stat[8] = 64;
             write(call, result, &stat)
@@ -86,7 +86,7 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
         fn args_get(_call, _pointers: u32, _text: u32) { Ok(()) }
 
         fn clock_time_get(call, clock: u32, _precision: u64, result: u32) {
-            // Realtime and monotonic.
+            // The real-time clock and the monotonic clock.
             if clock > 1 {
                 return Err(ENOTSUP);
             }
@@ -152,7 +152,7 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
         "sock_send"(u32, u32, u32, u32, u32) => ENOSYS;
         "sock_shutdown"(u32, u32) => ENOSYS;
     }
-    // Envoy logs it and goes on: what a module does behind it is the module's own matter, mostly a trap.
+    // Envoy logs the call and returns from it. Most modules then trap.
     linker.func_wrap(module, "proc_exit", |caller: Caller<'_, VmState>, code: u32| {
         let state = caller.data();
         state.host.log(state.thread, LogLevel::Error, format!("the module called proc_exit({code})"));
@@ -207,7 +207,7 @@ fn environment(caller: &Caller<'_, VmState>) -> Vec<Vec<u8>> {
     caller.data().spec.environment.iter().map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect()
 }
 
-/// Bytes of the system's randomness.
+/// Returns random bytes of the system.
 fn random(length: usize) -> Result<Vec<u8>, u32> {
     let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).map_err(|_| ENOSYS)?;

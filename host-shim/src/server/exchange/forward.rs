@@ -1,4 +1,4 @@
-//! A request on its way to an upstream, and the answer on its way to the filters.
+//! Forwards a request to an upstream, and the answer to the filters.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,10 +17,10 @@ use crate::server::convert;
 use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
-/// How often a full buffer is looked at.
+/// How often a full buffer is checked.
 const FULL: Duration = Duration::from_millis(10);
 
-/// Sends a request on, and its answer to the filters, within the route's timeout.
+/// Forwards a request to the upstream and the answer to the filters, within the route's timeout.
 pub async fn forward(
     exchange: Rc<ServerExchange>,
     stream: Rc<RefCell<Stream>>,
@@ -56,7 +56,7 @@ pub async fn forward(
     }
 }
 
-/// The router's own answers have what the route adds to a response.
+/// Answers the request itself. The route's changes to a response apply to this answer too.
 fn fail(mut reply: LocalReply, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     let data = stream.borrow().data();
     exchange.site.change_response(&data.borrow(), &mut reply.headers);
@@ -64,7 +64,7 @@ fn fail(mut reply: LocalReply, exchange: &Rc<ServerExchange>, stream: &Rc<RefCel
     exchange.worker.drain();
 }
 
-/// Waits for the answer's head.
+/// Waits for the headers of the answer.
 async fn send(
     exchange: &Rc<ServerExchange>,
     headers: &Headers,
@@ -99,9 +99,9 @@ async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, st
     }
 }
 
-/// The response's body on its way to the filters, no faster than the client takes it.
+/// Sends the response's body to the filters, no faster than the client receives it.
 ///
-/// In HTTP/1 the end comes by itself, behind the last data; in HTTP/2 the last data can carry it.
+/// In HTTP/1 the end comes separately, after the last data. In HTTP/2 the last data can carry it.
 async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     let worker = &exchange.worker;
     let takes_trailers = is_http2 || exchange.upstream_trailers();
@@ -128,7 +128,7 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
                     return;
                 }
             }
-            // Envoy drops the trailers of HTTP/1, unless it is told to pass them.
+            // Envoy drops trailers of HTTP/1, unless `enable_trailers` is set.
             Err(_) if !takes_trailers => break,
             Err(frame) => {
                 let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One request on a real connection: the client's side, and the upstream's.
+//! One request on a real connection, with the sides of the client and of the upstream.
 
 mod forward;
 mod upload;
@@ -23,7 +23,7 @@ use crate::router::{self, Site, Target};
 use crate::traffic::{StreamData, flags};
 use crate::worker::{Exchange, Routed, Stream, Worker};
 
-/// A head is written by then.
+/// The time after which hyper has written the headers.
 const HEAD_FIRST: Duration = Duration::from_millis(20);
 
 pub(super) type ClientResponse = Response<ClientBody>;
@@ -39,17 +39,17 @@ pub(super) struct ServerExchange {
     pub(super) client: ClientSink,
     body: RefCell<Option<ClientBody>>,
     upstream: RefCell<Option<UpstreamSink>>,
-    /// The upstream understands trailers.
+    /// Whether the upstream supports trailers.
     upstream_is_http2: Cell<bool>,
-    /// Trailers of its responses are passed on even in HTTP/1.
+    /// Whether trailers of its responses are kept, even in HTTP/1.
     upstream_trailers: Cell<bool>,
-    /// What runs only as long as the exchange.
+    /// The tasks that end with the exchange.
     tasks: RefCell<Vec<AbortHandle>>,
-    /// Something was last sent or received then.
+    /// The last time that something was sent or received.
     active_at: Cell<Instant>,
-    /// The whole request has come in.
+    /// Whether the complete request was received.
     is_received: Cell<bool>,
-    /// When the whole request had passed the filters.
+    /// The time at which the complete request had passed the filters.
     whole_at: Cell<Option<Instant>>,
     request_whole: Notify,
     is_over: Cell<bool>,
@@ -57,7 +57,7 @@ pub(super) struct ServerExchange {
 }
 
 impl ServerExchange {
-    /// An exchange, and what the response's head comes through.
+    /// Makes an exchange, and the channel for the headers of the response.
     pub(super) fn new(
         worker: &Rc<Worker>,
         network: &Rc<ServerNetwork>,
@@ -96,28 +96,28 @@ impl ServerExchange {
         *self.stream.borrow_mut() = Rc::downgrade(stream);
     }
 
-    /// Sends the request's body to the filters as it comes in.
+    /// Sends the request's body to the filters while it arrives.
     pub(super) fn receive(self: &Rc<Self>, body: Incoming, is_http2: bool, stream: &Rc<RefCell<Stream>>) {
         self.keep(&tokio::task::spawn_local(upload::send(body, is_http2, Rc::clone(stream), Rc::clone(self))));
     }
 
-    /// Whether the client has gone before the response was whole.
+    /// Whether the client has disconnected before the response was complete.
     pub(super) fn client_is_gone(&self) -> bool {
         !self.is_over.get()
             && (self.client.was_dropped() || self.head.borrow().as_ref().is_some_and(oneshot::Sender::is_closed))
     }
 
-    /// Whether the response is whole, or cut off.
+    /// Whether the response is complete or cut off.
     pub(super) fn is_over(&self) -> bool {
         self.is_over.get()
     }
 
-    /// The client has gone: nothing more is asked of the upstream.
+    /// The client has disconnected. The upstream gets nothing more.
     pub(super) fn abandon(&self) {
         self.over();
     }
 
-    /// Waits while the upstream takes nothing of the request's body.
+    /// Waits while the upstream does not receive the request's body.
     pub(super) async fn upstream_room(&self) {
         let sink = self.upstream.borrow().clone();
         if let Some(sink) = sink {
@@ -133,17 +133,17 @@ impl ServerExchange {
         }
     }
 
-    /// The whole request has come in.
+    /// Notes that the complete request was received.
     pub(super) fn received(&self) {
         self.is_received.set(true);
     }
 
-    /// Whether trailers of a response in HTTP/1 are passed on.
+    /// Whether trailers of an HTTP/1 response are kept.
     pub(super) fn upstream_trailers(&self) -> bool {
         self.upstream_trailers.get()
     }
 
-    /// The time since the whole request went to the upstream, if it has.
+    /// Returns the time since the complete request went to the upstream.
     pub(super) fn waited(&self) -> Option<Duration> {
         self.whole_at.get().map(|whole_at| whole_at.elapsed())
     }
@@ -152,7 +152,7 @@ impl ServerExchange {
         self.active_at.set(Instant::now());
     }
 
-    /// Answers when nothing was sent or received for the manager's `stream_idle_timeout`.
+    /// Answers the request if nothing was sent or received for the manager's `stream_idle_timeout`.
     pub(super) fn watch_idle(&self, stream: &Rc<RefCell<Stream>>) {
         let timeout = self.site.listener.manager.stream_idle_timeout;
         if timeout.is_zero() {
@@ -178,7 +178,7 @@ impl ServerExchange {
         }));
     }
 
-    /// Waits until the request has been whole for so long; for ever without a timeout.
+    /// Waits until the request has been complete for the timeout. Without a timeout, it never returns.
     pub(super) async fn timed_out(&self, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return std::future::pending().await };
         self.request_whole.notified().await;
@@ -209,7 +209,7 @@ impl ServerExchange {
         if end {
             sink.end();
             self.request_is_whole();
-            // HTTP/1 says that there is no body, where one would be expected.
+            // In HTTP/1, these methods usually have no body. For other methods, an empty body needs a content-length.
             let has_none = matches!(headers.get_str(":method"), Some("GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
             if !has_none && !target.cluster.http2 && headers.get("content-length").is_none() {
                 headers.add("content-length", "0");
@@ -255,7 +255,7 @@ impl Exchange for ServerExchange {
 
     fn request_trailers(&self, trailers: Headers) {
         if let Some(sink) = self.upstream.borrow().as_ref() {
-            // Envoy sends none in HTTP/1.
+            // Envoy sends no trailers in HTTP/1.
             if self.upstream_is_http2.get() {
                 sink.trailers(convert::to_map(&trailers));
             } else {
@@ -269,7 +269,7 @@ impl Exchange for ServerExchange {
         let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
         let (status, headers) = match convert::status(&headers) {
             Some(status) => (status, convert::to_map(&headers)),
-            // The codec of Envoy refuses a response without a status.
+            // Envoy's codec refuses a response without a status.
             None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
         };
         if headers.contains_key(http::header::CONTENT_LENGTH) {
@@ -283,7 +283,7 @@ impl Exchange for ServerExchange {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        // The client may have gone.
+        // The client can have disconnected.
         let _ = head.send(response);
     }
 
@@ -309,7 +309,7 @@ impl Exchange for ServerExchange {
         if self.head.borrow_mut().take().is_some() {
             self.client.cut();
         } else {
-            // hyper must have written the head before it learns that the body breaks off.
+            // hyper must write the headers before it gets the error of the body.
             let client = self.client.clone();
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(HEAD_FIRST).await;

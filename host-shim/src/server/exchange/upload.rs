@@ -1,4 +1,4 @@
-//! A request's body on its way to the filters.
+//! Sends a request's body to the filters.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,10 +13,10 @@ use crate::server::convert;
 use crate::traffic::flags;
 use crate::worker::{Exchange as _, Stream};
 
-/// How often a full buffer is looked at.
+/// How often a full buffer is checked.
 const FULL: Duration = Duration::from_millis(10);
 
-/// Sends the body to the filters, no faster than the upstream takes it.
+/// Sends the body to the filters, no faster than the upstream receives it.
 pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>>, exchange: Rc<ServerExchange>) {
     let worker = Rc::clone(&exchange.worker);
     let takes_trailers = is_http2 || exchange.site.listener.manager.trailers;
@@ -54,7 +54,7 @@ pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>
                         return;
                     }
                 }
-                // Envoy drops the trailers of HTTP/1, unless it is told to pass them.
+                // Envoy drops trailers of HTTP/1, unless `enable_trailers` is set.
                 Err(_) if !takes_trailers => break,
                 Err(frame) => {
                     exchange.received();
@@ -71,7 +71,7 @@ pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>
     worker.drain();
 }
 
-/// The client has gone, or what it sends is no HTTP.
+/// The client has disconnected, or sends something that is not HTTP.
 fn broken_off(error: &hyper::Error, stream: &Rc<RefCell<Stream>>, exchange: &Rc<ServerExchange>) {
     if is_malformed(error) {
         let mut reply = router::reply(400, "Bad Request", "http1.codec_error", flags::DOWNSTREAM_PROTOCOL_ERROR);
@@ -84,7 +84,7 @@ fn broken_off(error: &hyper::Error, stream: &Rc<RefCell<Stream>>, exchange: &Rc<
     }
 }
 
-/// Whether a chunk's head is none.
+/// Whether the error is an invalid chunk header.
 fn is_malformed(error: &hyper::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput};
     std::error::Error::source(error)

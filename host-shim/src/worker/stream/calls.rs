@@ -1,4 +1,4 @@
-//! Calls a filter's VM, and does what its guest asked for.
+//! Calls the VM of a filter, and carries out the effects of the call.
 
 use std::rc::Rc;
 
@@ -86,8 +86,8 @@ impl Stream {
         answer.unwrap_or(true)
     }
 
-    /// Calls a filter's VM, with a map in sight while it runs, and afterwards unless it continues. None where the
-    /// filter is to be passed by.
+    /// Calls the VM of a filter. The filter can see a map during the call, and after it unless the filter continues.
+    /// Returns `None` if the stream must skip the filter.
     fn call<T>(
         &mut self,
         way: Way,
@@ -124,14 +124,14 @@ impl Stream {
             stage.is_called = false;
         }
         if cell.has_failed() {
-            // The stream in which a VM fails is refused, whatever the policy is for those that follow.
+            // The stream in which a VM fails is refused. The failure policy applies only to later streams.
             self.refuse_failed();
             return None;
         }
         Some(answer)
     }
 
-    /// Does what a VM's guest asked for: what is for this stream here, the rest by the worker.
+    /// Carries out the effects of a VM: the stream handles its own effects, and the worker handles the others.
     fn do_effects(&mut self, cell: &Rc<VmCell>, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -150,7 +150,7 @@ impl Stream {
         self.filters.get(filter).is_some_and(|filter| filter.plugin.passes_failures())
     }
 
-    /// A filter that has not seen the request's headers sees nothing of the stream.
+    /// Whether a filter takes part: a filter that has not seen the request's headers sees nothing of the stream.
     pub(super) fn is_started(&self, filter: usize) -> bool {
         self.filters.get(filter).is_some_and(|filter| filter.started)
     }

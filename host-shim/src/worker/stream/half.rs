@@ -1,33 +1,33 @@
-//! One half of a stream, request or response: what waits at which filter.
+//! One half of a stream, request or response, with the data that waits at each filter.
 
 use std::collections::VecDeque;
 
-/// The most that a filter can hold of a body: Envoy's `per_connection_buffer_limit_bytes`.
+/// The maximum number of bytes of a body that a filter can hold: Envoy's `per_connection_buffer_limit_bytes`.
 pub const BUFFER_LIMIT: usize = 1 << 20;
 
 pub struct Half {
     pub stages: Vec<Stage>,
     pub stopped: bool,
-    /// The last of it has come in.
+    /// Whether the end of the half was received.
     pub end_seen: bool,
 }
 
-/// A filter on the way.
+/// The state of a half at one filter.
 pub struct Stage {
     pub filter: usize,
     pub hold: Hold,
-    /// The headers wait here, while bodies are shown to the filter.
+    /// Whether the headers wait here. The filter still sees the body.
     pub holds_headers: bool,
-    /// They were the last of the half.
+    /// Whether the headers were the end of the half.
     pub headers_end: bool,
-    /// What came while everything was held: the filter has not seen it.
+    /// Data that arrived while everything was held. The filter has not seen it.
     pub unseen: VecDeque<Piece>,
-    /// What waits behind this filter without being shown to it again: Envoy's StopIterationAndWatermark.
+    /// Data that waits after this filter, which does not see it again: Envoy's StopIterationAndWatermark.
     pub unshown: Vec<u8>,
-    /// Whether what the filter holds of the body is the last of it.
+    /// Whether the body that the filter holds contains the end.
     pub body_end: bool,
     pub holds_trailers: bool,
-    /// The filter let its half go on while it was called.
+    /// Whether the filter continued its half during a call.
     pub goes_on: bool,
     pub is_called: bool,
 }
@@ -35,9 +35,9 @@ pub struct Stage {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     Nothing,
-    /// Bodies and trailers still reach this filter.
+    /// The headers wait. The filter still receives bodies and trailers.
     Single,
-    /// Nothing reaches it.
+    /// Everything waits. The filter receives nothing.
     All,
 }
 

@@ -1,8 +1,8 @@
-//! A request and its response on their way through the filters: Envoy's filter manager in small.
+//! A request and its response on their way through the filters, like Envoy's filter manager.
 //!
-//! The request's half goes through the filters in their order and ends at the router; the response's half goes through
-//! them in reverse and ends at the client. A filter can let a half go on, hold it, or answer itself. `pass` has each
-//! half's way; here is what moves between the two, and a stream's end.
+//! The request's half passes the filters in their order and ends at the router. The response's half passes them in
+//! reverse order and ends at the client. A filter can continue a half, hold it, or send a local reply. `pass` moves
+//! each half. This module connects the two halves, and ends the stream.
 
 mod calls;
 mod half;
@@ -21,14 +21,14 @@ use crate::guest::effects::StreamEffect;
 use crate::traffic::{LocalReply, StreamData, StreamId, flags};
 use half::{Half, Way};
 
-/// A filter of the chain, as one stream uses it.
+/// A filter of the chain in one stream.
 struct Filter {
     plugin: Rc<PluginHandle>,
-    /// The plugin's VM and root context at the beginning of the stream; None where it has failed.
+    /// The plugin's VM and root context at the beginning of the stream, or `None` if the VM has failed.
     vm: Option<RunningPlugin>,
-    /// Its context, when it has one.
+    /// The id of its context, after the context was created.
     context: Option<u32>,
-    /// It has seen the request's headers.
+    /// Whether it has seen the request's headers.
     started: bool,
 }
 
@@ -40,20 +40,20 @@ pub struct Stream {
     filters: Vec<Filter>,
     request: Half,
     response: Half,
-    /// The response's headers have come, from wherever.
+    /// Whether there are response headers, from the upstream or from a local reply.
     has_response: bool,
-    /// They have gone to the client.
+    /// Whether the response headers were sent to the client.
     response_sent: bool,
-    /// A local reply waits until the callback that sent it is over.
+    /// A local reply that waits until the callback that sent it has returned.
     reply: Option<LocalReply>,
     replied: bool,
-    /// A local reply says 400: Envoy does not trust the connection any more.
+    /// Whether a local reply was 400. Envoy then closes the connection.
     is_bad_request: bool,
     ended: bool,
 }
 
 impl Stream {
-    /// A stream through the worker's filters; nothing happens yet.
+    /// Makes a stream through the worker's filters, without calling them.
     pub fn new(
         worker: &Rc<Worker>,
         id: StreamId,
@@ -93,22 +93,22 @@ impl Stream {
         Rc::clone(&self.data)
     }
 
-    /// Whether nothing of the request is wanted any more.
+    /// Whether the rest of the request is not needed.
     pub fn ignores_request(&self) -> bool {
         self.ended || self.replied
     }
 
-    /// Whether a filter holds as much of the request's body as a buffer takes: the client has to wait.
+    /// Whether a filter holds so much of the request's body that the buffer is full. The client must then wait.
     pub fn request_is_full(&self) -> bool {
         self.request.held_bytes(&self.data.borrow().request_bodies) >= half::BUFFER_LIMIT
     }
 
-    /// The same of the response's body.
+    /// Like [`Self::request_is_full`], for the response's body.
     pub fn response_is_full(&self) -> bool {
         self.response.held_bytes(&self.data.borrow().response_bodies) >= half::BUFFER_LIMIT
     }
 
-    /// Does what a filter asked for.
+    /// Carries out an effect of a filter.
     pub fn asked(&mut self, filter: usize, ask: StreamEffect) {
         if self.ended {
             return;
@@ -137,7 +137,7 @@ impl Stream {
         }
     }
 
-    /// The client has gone.
+    /// Handles the disconnection of the client.
     pub fn client_gone(&mut self) {
         if !self.ended {
             let mut data = self.data.borrow_mut();
@@ -148,7 +148,7 @@ impl Stream {
         }
     }
 
-    /// The end of a stream: every filter logs, then every filter is done and deleted.
+    /// Ends the stream: calls the log callback of every filter, then the done and delete callbacks of every filter.
     fn end(&mut self) {
         self.ended = true;
         self.request.stop();
@@ -184,7 +184,7 @@ impl Stream {
         set_log(false);
     }
 
-    /// Makes a filter's context, if it has none.
+    /// Creates the context of a filter, if it has none.
     fn create_context(&mut self, index: usize) {
         let (data, stream) = (Rc::clone(&self.data), self.id);
         let Some(filter) = self.filters.get_mut(index) else { return };

@@ -1,4 +1,4 @@
-//! What has passed all filters, on its way to the upstream or the client.
+//! Sends data that has passed all filters to the upstream or to the client.
 
 use super::Stream;
 use super::half::Way;
@@ -43,7 +43,7 @@ impl Stream {
             let mut data = self.data.borrow_mut();
             let mut headers = data.response_headers.clone().unwrap_or_default();
             if headers.get_str(":status").and_then(|status| status.parse::<u16>().ok()).is_none() {
-                // What Envoy's codec makes of a response without a status.
+                // Envoy's codec sends this instead of a response without a status.
                 headers = [(":status", "502"), ("content-length", "32"), ("content-type", "text/plain")]
                     .into_iter()
                     .collect();

@@ -1,4 +1,4 @@
-//! How each half goes through the filters: on, held, resumed.
+//! Moves each half through the filters: continues it, holds it, resumes it.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::base::Headers;
 use crate::guest::codes::{DataStatus, HeadersStatus};
 
 impl Stream {
-    /// The request's headers, which are in the stream's data.
+    /// Passes the request's headers, which are in the stream's data, through the filters.
     pub fn request_headers(&mut self, end: bool) {
         self.request.end_seen = end;
         self.headers(Way::Request, 0, end);
@@ -28,7 +28,7 @@ impl Stream {
         self.send_reply();
     }
 
-    /// The response's headers, the upstream's or a local reply's.
+    /// Passes the response's headers, of the upstream or of a local reply, through the filters.
     pub fn response_headers(&mut self, headers: Headers, end: bool) {
         if self.ended {
             return;
@@ -89,7 +89,7 @@ impl Stream {
     pub(super) fn body(&mut self, way: Way, from: usize, data: Vec<u8>, end: bool) {
         let mut adder = None;
         self.body_until_held(way, from, data, end, &mut adder);
-        // A filter has put trailers behind the end: they go to the filters that follow.
+        // A filter has added trailers at the end. They go to the filters after it.
         if let Some(adder) = adder {
             self.trailers(way, adder + 1);
         }
@@ -211,7 +211,7 @@ impl Stream {
         self.trailers_passed(way);
     }
 
-    /// A filter lets its half go on.
+    /// Continues a half that a filter held.
     pub(super) fn resume(&mut self, way: Way, filter: usize) {
         let Some(index) = self.half(way).stage_of(filter) else { return };
         let Some(stage) = self.stage(way, index) else { return };
@@ -242,7 +242,7 @@ impl Stream {
         }
     }
 
-    /// What came while a filter held everything: the body in one piece, then the trailers.
+    /// Passes on the data that arrived while a filter held everything: the body in one piece, then the trailers.
     fn show_unseen(&mut self, way: Way, index: usize, unseen: VecDeque<Piece>) {
         let (mut body, mut body_end, mut has_body, mut has_trailers) = (Vec::new(), false, false, false);
         for piece in unseen {

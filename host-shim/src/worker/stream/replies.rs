@@ -1,25 +1,25 @@
-//! Local replies: a filter's, and those that the stream makes itself.
+//! Local replies: those of filters, and those of the stream itself.
 
 use super::Stream;
 use super::half::{BUFFER_LIMIT, Way};
 use crate::traffic::{LocalReply, reply_message};
 
 impl Stream {
-    /// Notes a local reply; the first one counts.
+    /// Stores a local reply. The first one is sent.
     pub(super) fn local_reply(&mut self, reply: LocalReply) {
         if self.ended {
             return;
         }
         match &mut self.reply {
-            // Envoy sends the first, and has the details of the second.
+            // Envoy sends the first reply with the details of the second.
             Some(first) => first.details = reply.details,
-            // A filter can replace a reply on its way to the client, as it can an upstream's answer.
+            // A filter can replace a local reply, as it can replace an upstream's answer.
             None if !self.replied || (self.has_response && !self.response_sent) => self.reply = Some(reply),
             None => {}
         }
     }
 
-    /// Sends the reply that a filter asked for, now that no callback runs.
+    /// Sends the local reply of a filter after its callback has returned.
     pub(super) fn send_reply(&mut self) {
         let Some(reply) = self.reply.take() else { return };
         if self.ended {
@@ -40,7 +40,7 @@ impl Stream {
         let (headers, body) = reply_message(&reply, &self.data.borrow().request_headers);
         let end = body.is_empty();
         if self.has_response {
-            // The upstream's response is replaced; the filters have seen theirs and see no other.
+            // The reply replaces the upstream's response. The filters have seen its headers, and see no others.
             self.response.stop();
             self.data.borrow_mut().response_headers = Some(headers.clone());
             self.send_headers(end);
@@ -55,13 +55,13 @@ impl Stream {
         }
     }
 
-    /// The upstream did not answer, or broke off.
+    /// Handles an upstream that did not answer, or that broke its answer off.
     pub fn upstream_failed(&mut self, reply: LocalReply) {
         self.local_reply(reply);
         self.send_reply();
     }
 
-    /// More than a buffer takes is 413 for a request, and 500 for a response.
+    /// Sends the reply for a body that is too large for the buffer: 413 for a request, and 500 for a response.
     pub(super) fn check_limit(&mut self, way: Way, filter: usize) {
         let data = self.data.borrow();
         let bodies = if way == Way::Request { &data.request_bodies } else { &data.response_bodies };
@@ -84,7 +84,7 @@ impl Stream {
         });
     }
 
-    /// Refuses a request that a failed VM should have seen. A reply that is on its way passes by.
+    /// Refuses a request because the VM of a filter has failed. A reply that is already being sent does not change.
     pub(super) fn refuse_failed(&mut self) {
         if !self.replied {
             self.reply = Some(LocalReply {
