@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use host_shim::config;
 use serde_json::Value;
 
 use super::{Reference, choices, referred};
@@ -27,14 +26,27 @@ pub fn configurations() -> Result<Vec<Value>> {
     files.extend(examples);
     let mut configurations = Vec::new();
     for file in files {
-        let loaded = config::read(&file)?;
-        let filters = loaded.bootstrap.listeners.iter().flat_map(|listener| &listener.manager.filters);
-        for filter in filters.filter(|filter| !filter.plugin.configuration.is_empty()) {
-            let value = serde_json::from_slice(&filter.plugin.configuration);
-            configurations.push(value.with_context(|| file.display().to_string())?);
-        }
+        let text = std::fs::read_to_string(&file)?;
+        let whole: Value = serde_norway::from_str(&text).with_context(|| file.display().to_string())?;
+        collect(&whole, &mut configurations).with_context(|| file.display().to_string())?;
     }
     Ok(configurations)
+}
+
+/// Collects the `configuration` of each plugin: a Struct, or a StringValue with JSON text.
+fn collect(value: &Value, found: &mut Vec<Value>) -> Result<()> {
+    match value {
+        Value::Object(members) => {
+            match members.get("configuration").and_then(|message| message.get("value")) {
+                Some(Value::String(text)) => found.push(serde_json::from_str(text)?),
+                Some(value) => found.push(value.clone()),
+                None => {}
+            }
+            members.values().try_for_each(|value| collect(value, found))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| collect(value, found)),
+        _ => Ok(()),
+    }
 }
 
 /// The first short value of each setting, by object and name.
