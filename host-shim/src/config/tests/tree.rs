@@ -120,7 +120,7 @@ fn json_is_a_tree_with_lines_too() {
         "2: column 6: this bracket follows an extra comma, or a value is missing"
     );
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
-    assert!(json::parse(&deep).unwrap_err().message.starts_with("nested deeper"));
+    assert!(json::parse(&deep).unwrap_err().message.starts_with("nested more than"));
 }
 
 #[test]
