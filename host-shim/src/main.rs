@@ -1,10 +1,9 @@
 //! The command `host-shim`.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use host_shim::command::{Check, Replay, Run};
+use host_shim::command::{Check, Replay, Run, failed};
 
 /// Runs proxy-wasm filters without Envoy, from the same YAML.
 ///
@@ -47,15 +46,6 @@ fn main() -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // The reader of a pipe, such as `head`, has closed it. A shell shows this exit status after SIGPIPE.
-        Err(error)
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
-        {
-            141.into()
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }

@@ -6,9 +6,11 @@ mod replay;
 mod run;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use clap::Args;
 
 use crate::config::{self, Loaded};
@@ -48,6 +50,18 @@ impl ModuleOptions {
     fn memory(&self) -> usize {
         usize::try_from(u64::from(self.memory) << 20).unwrap_or(usize::MAX)
     }
+}
+
+/// The exit status after SIGPIPE, as a shell shows it.
+const BROKEN_PIPE: u8 = 141;
+
+/// The exit status of a command that failed. Prints the error, unless the reader of a pipe, such as `head`, closed it.
+pub fn failed(error: &Error) -> ExitCode {
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        return BROKEN_PIPE.into();
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }
 
 /// Reads a configuration, and prints its warnings or its errors on standard error.

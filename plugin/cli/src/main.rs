@@ -1,16 +1,13 @@
 //! The command `tollbell`.
 
 use std::fs;
-use std::io::{self, Write as _, stdout};
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use host_shim::command::{Check, Replay, Run, load};
+use host_shim::command::{Check, Replay, Run, failed, load};
 use tollbell_cli::{ImportTyk, Key, Render, Schema, TestConnection, demo, folders};
-
-/// The exit status after SIGPIPE, as a shell shows it.
-const BROKEN_PIPE: u8 = 141;
 
 /// API keys with quotas, alerts and webhooks for Envoy.
 ///
@@ -74,14 +71,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    execute(Arguments::parse().command).unwrap_or_else(|error| {
-        // The reader of a pipe, such as `head`, has enough.
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            return BROKEN_PIPE.into();
-        }
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    execute(Arguments::parse().command).unwrap_or_else(|error| failed(&error))
 }
 
 fn execute(command: Command) -> Result<ExitCode> {

@@ -16,7 +16,7 @@ use crate::host::{
     Setup, SharedData, Stored, Wakeups, attempts_name,
 };
 
-pub use late::{LateCounters, TestCounters};
+pub use late::LateCounters;
 pub use stream::{TestStream, TestStreams};
 pub use vm::Vm;
 

@@ -18,7 +18,7 @@ pub struct LateCounters {
 }
 
 impl LateCounters {
-    /// Answers `ticks` ticks after the charge.
+    /// Answers `ticks` ticks after the charge; at once for 0.
     pub fn after_ticks(ticks: u32, patience_ms: u64) -> Self {
         LateCounters { ticks, patience_ms, waiting: Vec::new(), settled: Vec::new(), forgotten: Vec::new() }
     }
@@ -32,10 +32,13 @@ impl Counters for LateCounters {
         charge: &Charge<'_>,
         now: UnixMillis,
     ) -> Poll<ChargeResult> {
-        if let Poll::Ready(charged) = LocalCounters.charge(host, stream, charge, now) {
-            self.waiting.push((self.ticks, stream, charged));
+        match LocalCounters.charge(host, stream, charge, now) {
+            Poll::Ready(charged) if self.ticks > 0 => {
+                self.waiting.push((self.ticks, stream, charged));
+                Poll::Pending
+            }
+            charged => charged,
         }
-        Poll::Pending
     }
 
     fn take_settled(&mut self) -> Vec<(StreamId, ChargeResult)> {
@@ -59,57 +62,5 @@ impl Counters for LateCounters {
 
     fn patience_ms(&self) -> u64 {
         self.patience_ms
-    }
-}
-
-/// Counts in the process, or later.
-#[derive(Debug)]
-pub enum TestCounters {
-    /// Answers at once.
-    Local(LocalCounters),
-    /// Answers some ticks later.
-    Late(LateCounters),
-}
-
-impl Counters for TestCounters {
-    fn charge(
-        &mut self,
-        host: &(impl SharedData + Callouts + Metrics),
-        stream: StreamId,
-        charge: &Charge<'_>,
-        now: UnixMillis,
-    ) -> Poll<ChargeResult> {
-        match self {
-            TestCounters::Local(local) => local.charge(host, stream, charge, now),
-            TestCounters::Late(late) => late.charge(host, stream, charge, now),
-        }
-    }
-
-    fn take_settled(&mut self) -> Vec<(StreamId, ChargeResult)> {
-        match self {
-            TestCounters::Local(local) => local.take_settled(),
-            TestCounters::Late(late) => late.take_settled(),
-        }
-    }
-
-    fn on_tick(&mut self, host: &(impl SharedData + Callouts + Metrics), now: UnixMillis) {
-        match self {
-            TestCounters::Local(local) => local.on_tick(host, now),
-            TestCounters::Late(late) => late.on_tick(host, now),
-        }
-    }
-
-    fn forget(&mut self, stream: StreamId) {
-        match self {
-            TestCounters::Local(local) => local.forget(stream),
-            TestCounters::Late(late) => late.forget(stream),
-        }
-    }
-
-    fn patience_ms(&self) -> u64 {
-        match self {
-            TestCounters::Local(local) => local.patience_ms(),
-            TestCounters::Late(late) => late.patience_ms(),
-        }
     }
 }

@@ -29,33 +29,6 @@ pub const USER_KEY_REQUEST: &str = "user_key_request";
 /// The email of a key event. Hashed key events use it, too.
 const KEY_EVENT: &str = "key_event";
 
-/// The dashboard's events.
-pub const DASHBOARD_EVENTS: [&str; 6] = [
-    "api_event",
-    KEY_EVENT,
-    "hashed_key_event",
-    "key_request_event",
-    "password_reset_event",
-    "portal_password_reset_event",
-];
-
-/// The portal's events, in the spelling of its messages.
-pub const PORTAL_EVENTS: [&str; 13] = [
-    "UserRegistered",
-    "UserAccountActivated",
-    "UserAccountDeactivated",
-    "PasswordReset",
-    "ApplicationRegistered",
-    "CredentialRegistered",
-    "AccessRequestCreated",
-    "AccessRequestApproved",
-    "AccessRequestRejected",
-    "OrganisationRegistered",
-    "OrganisationRequestCreated",
-    "OrganisationRequestApproved",
-    "OrganisationRequestRejected",
-];
-
 /// The emails that only developers get. The email of an event itself is for the operator of the gateway or the portal.
 pub const TO_DEVELOPERS: [&str; 4] = [USER_SIGN_UP, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST];
 
@@ -63,15 +36,14 @@ pub const TO_DEVELOPERS: [&str; 4] = [USER_SIGN_UP, USER_ACTIVATED, USER_DEACTIV
 pub fn names() -> impl Iterator<Item = &'static str> {
     let gateway = EventKind::of_gateway().map(EventKind::name).chain(EventKind::NEVER_FIRED);
     let shared = [GATEWAY_EVENT, PORTAL_EVENT];
-    DASHBOARD_EVENTS.into_iter().chain(gateway).chain(PORTAL_EVENTS).chain(shared).chain(TO_DEVELOPERS)
+    let management = |portal| EventKind::of_management().filter(move |kind| kind.is_portal() == portal);
+    let (dashboard, portal) = (management(false).map(EventKind::name), management(true).map(EventKind::name));
+    dashboard.chain(gateway).chain(portal).chain(shared).chain(TO_DEVELOPERS)
 }
 
 /// The name under which an email is stored. Portal events can also be spelled with a z.
 pub fn known(name: &str) -> Option<&'static str> {
-    let spelled = match name.strip_prefix("Organization") {
-        Some(rest) => format!("Organisation{rest}"),
-        None => name.to_owned(),
-    };
+    let spelled: &str = EventKind::from_name(name).map_or(name, |kind| kind.name());
     names().find(|known| *known == spelled)
 }
 
@@ -84,7 +56,7 @@ pub fn is_shared(name: &str) -> bool {
 fn shared(name: &'static str) -> &'static str {
     match name {
         "hashed_key_event" => KEY_EVENT,
-        _ if PORTAL_EVENTS.contains(&name) => PORTAL_EVENT,
+        _ if EventKind::from_name(name).is_some_and(EventKind::is_portal) => PORTAL_EVENT,
         _ => GATEWAY_EVENT,
     }
 }
