@@ -9,6 +9,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde_json::{Map, Value};
+use sha1::{Digest, Sha1};
 
 const SCHEMA: &str = "../../envoy/tollbell.schema.json";
 
@@ -23,10 +24,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={SCHEMA}");
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(SCHEMA)?)?;
     strip(&mut schema);
+    embed_script("lease")?;
     let file = File::create(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"))?;
     let mut compressed = DeflateEncoder::new(file, Compression::best());
     compressed.write_all(schema.to_string().as_bytes())?;
     compressed.finish()?;
+    Ok(())
+}
+
+/// Removes comments and indentation from a script of the store, and computes the SHA-1 by which the store knows it.
+fn embed_script(name: &str) -> Result<(), Box<dyn Error>> {
+    let source = format!("src/store/{name}.lua");
+    println!("cargo::rerun-if-changed={source}");
+    let text = fs::read_to_string(source)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("--"));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let out = env::var("OUT_DIR")?;
+    let sha1: String = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(Path::new(&out).join(format!("{name}.lua")), text)?;
+    fs::write(Path::new(&out).join(format!("{name}.sha1")), sha1)?;
     Ok(())
 }
 

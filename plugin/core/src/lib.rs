@@ -31,6 +31,8 @@ mod observe;
 
 mod access;
 
+mod store;
+
 mod event;
 
 pub mod host;

@@ -8,7 +8,7 @@ use tollbell_core::config::Config;
 use tollbell_core::engine::Engine;
 use tollbell_core::host::{CalloutId, Flow};
 
-use crate::counters::{Counters, counters};
+use crate::counters::{self, Counters};
 use crate::host::{self, ProxyHost};
 use crate::logging;
 use crate::stream::{HostStream, HostStreams};
@@ -54,7 +54,7 @@ impl Plugin {
         };
         let Some(config) = Config::load_and_log(&bytes, &host::has_cluster) else { return false };
         let host = ProxyHost::new();
-        let engine = Engine::with_counters(config, &host, &self.bodies, nanos, counters());
+        let engine = counters::engine(config, &host, &self.bodies, nanos);
         self.first_root = self.first_root.or(Some(root));
         if let Some(former) = self.roots.insert(root, Root { host, engine }) {
             former.host.hand_over_counts();

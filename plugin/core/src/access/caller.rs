@@ -9,7 +9,7 @@ pub use known_keys::KnownKeys;
 use crate::access::identity::Claimed;
 use crate::access::key_location::KeyPlace;
 use crate::access::pass::PassedKey;
-use crate::access::quota::{ChargeLine, Home, List, PageName};
+use crate::access::quota::{ChargeLine, Home, List, PageName, rate_subject};
 use crate::access::session::Org;
 use crate::access::{
     About, Access, AllowanceScope, Api, Charge, CompiledUrls, Directory, Grant, IdentitySource, KeyHash, LimitScope,
@@ -235,7 +235,7 @@ impl<'e> Caller<'e> {
     }
 
     fn no_charge(&self) -> Charge<'_> {
-        Charge { org_page: self.org.map(|org| org.page.as_str()), lines: List::new() }
+        Charge { org_page: self.org.map(|org| org.page.as_str()), ..Charge::default() }
     }
 
     fn add_key<'c>(
@@ -337,7 +337,3 @@ fn line<'c>(scope: LimitScope, subject: u64, quota: &'c Option<Quota>, home: Hom
     quota.as_ref().map(|quota| ChargeLine { scope, subject, quota, home })
 }
 
-/// The number of the rate's counter that belongs to a quota's counter.
-fn rate_subject(subject: u64) -> u64 {
-    (subject ^ 0x9e37_79b9_7f4a_7c15).max(2)
-}

@@ -31,8 +31,8 @@ pub use pass::{CountedOn, Pass, Passing};
 pub use paths::{Prefix, Readings};
 pub use preflight::is_preflight;
 pub use quota::{
-    Charge, ChargeResult, Charged, Counters, Crossing, LimitScope, LocalCounters, MAX_ENTRIES, Quota, Usage, Usages,
-    usages,
+    Charge, ChargeResult, Charged, Counters, Crossing, FleetCounters, FleetSettings, LimitScope, LocalCounters,
+    MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, Quota, Usage, Usages, usages,
 };
 pub use request::{Request, decode_query_part, split_once};
 pub use route::{Api, ApiIndex, Route, Routes, Versioned};

@@ -14,6 +14,7 @@ mod notifications;
 pub mod raw;
 mod read;
 mod sessions;
+mod store;
 
 pub use apis::is_version_name;
 pub use error::{ConfigError, Errors};
@@ -24,7 +25,7 @@ pub use sessions::{SessionMaker, is_identity};
 
 use litemap::LiteMap;
 
-use crate::access::{Access, Api, Directory};
+use crate::access::{Access, Api, Directory, FleetSettings};
 use crate::admin::Admin;
 use crate::base::fingerprint;
 use crate::delivery::{ConfigId, Target};
@@ -51,6 +52,8 @@ pub struct Config {
     pub http_cluster: String,
     /// The targets of named webhooks.
     pub named: LiteMap<String, Target>,
+    /// The store of a fleet; `None` if this process counts alone.
+    pub fleet: Option<FleetSettings>,
 }
 
 impl Config {

@@ -3,10 +3,10 @@
 use std::task::Poll;
 
 use crate::access::{
-    Access, Api, ApiIndex, Caller, Charge, ChargeResult, Charged, CountedOn, Grant, Pass, RequestOutcome,
+    Access, Api, ApiIndex, Caller, Charge, ChargeResult, Charged, CountedOn, Grant, MakeOwner, Pass, RequestOutcome,
 };
 use crate::host::StoreError;
-use crate::notify::Incident;
+use crate::notify::{Incident, incident::owner};
 
 /// The result for a request, before anyone is notified.
 pub(super) struct Judgement {
@@ -22,6 +22,8 @@ pub(super) struct Placed<'e> {
     pub(super) api: &'e Api,
     pub(super) index: ApiIndex,
     pub(super) earlier: Option<&'e Pass>,
+    /// True if events show a key's fingerprint.
+    pub(super) hash_keys: bool,
 }
 
 impl Judgement {
@@ -36,9 +38,11 @@ impl Judgement {
         caller: &Caller<'_>,
         grant: Option<Grant<'_>>,
     ) -> Poll<Self> {
-        let Placed { access, api, index, earlier } = *place;
+        let Placed { access, api, index, earlier, hash_keys } = *place;
+        let owner = || owner(hash_keys, api, caller);
         let mut due = caller.charge(access, api, grant);
         let before = earlier.map(|pass| pass.take(&mut due.lines, index, caller.org_index()));
+        due.owner = Some(MakeOwner(&owner));
         charge(&due).map(|charged| match charged {
             Ok(mut charged) => {
                 let Some(scope) = charged.refused_by else {

@@ -9,6 +9,7 @@
 //! ```
 
 mod administer;
+mod counting;
 mod exchanges;
 mod judgement;
 mod keys;
@@ -19,10 +20,9 @@ mod response;
 mod version;
 mod waiting;
 
-pub use crate::access::LocalCounters;
-use crate::access::{Access, Answer, Api, CompiledUrls, Counters, Directory, KnownKeys, Request};
+use crate::access::{Access, Answer, Api, CompiledUrls, Counters, Directory, FleetSettings, KnownKeys, Request};
 use crate::admin::{Admin, ConnectionTests, MAX_BODY_BYTES};
-use crate::base::UnixMillis;
+use crate::base::{UnixMillis, fingerprint};
 use crate::config::Config;
 use crate::delivery::{
     ConfigId, Dispatcher, Line, Placement, PluginScope, Target, clusters, disabled, lease, succession,
@@ -30,14 +30,18 @@ use crate::delivery::{
 use crate::host::{CalloutId, CalloutReply, Flow, Host, Stream, StreamId, Streams, TICK_MS};
 use crate::notify::{Notifications, Notifier};
 use crate::observe::{BodyPool, Observation, Upstreams};
+pub use counting::Counting;
 use exchanges::{OpenStream, OpenStreams, Phase};
 use keys::{KeyFetcher, LOADING_TICK_MS};
 use litemap::LiteMap;
 pub use metrics::metrics;
 use request::Decision;
 
+/// The interval of ticks while requests wait for the store of a fleet.
+const WAITING_TICK_MS: u64 = 25;
+
 /// tollbell for one configuration in one VM.
-pub struct Engine<C = LocalCounters> {
+pub struct Engine<C = Counting> {
     access: Access,
     directory: Directory,
     observation: Observation,
@@ -70,19 +74,26 @@ pub struct Engine<C = LocalCounters> {
 }
 
 impl Engine {
-    /// Makes an engine whose requests are counted in this process. `salt` makes its event ids different from those of
+    /// Makes an engine whose requests are counted as the configuration says. `salt` makes its event ids different from those of
     /// other processes that start at the same moment. The engines of a VM share the memory for watched `bodies`.
     ///
     /// This cannot fail: if a VM refused a configuration that the others accepted, its worker would pass requests
     /// unchecked.
     pub fn new(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64) -> Self {
-        Engine::with_counters(config, host, bodies, salt, LocalCounters)
+        Engine::with_counters(config, host, bodies, salt, |fleet, vm| Counting::new(fleet, || fleet_name(host, salt, vm)))
     }
 }
 
 impl<C: Counters> Engine<C> {
-    /// As [`Engine::new`], with another store of counters.
-    pub fn with_counters(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64, counters: C) -> Self {
+    /// As [`Engine::new`], with other counters. `make_counters` gets the configured store and this VM's number in the
+    /// process.
+    pub fn with_counters(
+        config: Config,
+        host: &impl Host,
+        bodies: &BodyPool,
+        salt: u64,
+        make_counters: impl FnOnce(Option<FleetSettings>, u64) -> C,
+    ) -> Self {
         let now = host.now_or_epoch();
         if !now.is_of_a_clock() {
             log::error!(
@@ -105,6 +116,7 @@ impl<C: Counters> Engine<C> {
             admin,
             http_cluster,
             named,
+            fleet,
         } = config;
         let placement = begin(host, notifications.placement.id, now);
         let notifications = Notifications { placement, ..notifications };
@@ -122,7 +134,7 @@ impl<C: Counters> Engine<C> {
             admin,
             http_cluster,
             named,
-            counters,
+            counters: make_counters(fleet, vm),
             keys,
             notifier: Notifier::new(vm, now, salt),
             dispatcher: Dispatcher::new(vm, placement.id),
@@ -174,6 +186,7 @@ impl<C: Counters> Engine<C> {
             }
             Decision::AwaitTest => self.exchanges.hold(stream.id(), Phase::AwaitsTest),
             Decision::AwaitCharge(earlier) => {
+                self.choose_tick(host);
                 self.exchanges.hold(stream.id(), Phase::AwaitsCharge { since: now, headers, earlier })
             }
         }
@@ -224,7 +237,7 @@ impl<C: Counters> Engine<C> {
     /// A tick: see [`Clock::tick_every`](crate::host::Clock::tick_every).
     pub fn on_tick(&mut self, host: &impl Host, streams: &impl Streams) {
         let now = host.now_or_epoch();
-        if !self.loads_keys(host, now) {
+        if !self.loads_keys(host, now) && !self.is_between(now) {
             self.last_tick = now;
             if let Some(guesses) = host.guesses() {
                 guesses.tick();
@@ -234,11 +247,11 @@ impl<C: Counters> Engine<C> {
             let observed = self.access.routes.iter().filter(|(_, api)| api.observe_upstream.is_some());
             self.upstreams.refresh(host, observed);
             self.dispatcher.on_tick(host, &self.notifications, now);
-            self.counters.on_tick(host, now);
             host.flush();
         }
-        self.choose_tick(host);
+        self.counters.on_tick(host, now);
         self.answer_waiting(host, streams, now);
+        self.choose_tick(host);
         self.give_up_waiting(host, streams, now);
     }
 
@@ -259,14 +272,20 @@ impl<C: Counters> Engine<C> {
             self.notifier.forget_repeats();
             self.dispatcher.on_reply(host, &self.notifications, id, reply, now);
         }
-        self.choose_tick(host);
         self.answer_waiting(host, streams, now);
+        self.choose_tick(host);
     }
 
     /// The configuration is removed, or the process ends.
     pub fn on_shutdown(&mut self, host: &impl Host) {
         self.dispatcher.on_shutdown(host, &self.notifications);
+        self.counters.on_shutdown(host, host.now_or_epoch());
         host.flush();
+    }
+
+    /// True if this tick comes early, because requests wait: it is only for them.
+    fn is_between(&self, now: UnixMillis) -> bool {
+        self.tick_ms == WAITING_TICK_MS && self.last_tick <= now && now.since(self.last_tick) < TICK_MS
     }
 
     /// Does a step of loading keys. `true` means that this tick was only for that, because such ticks come much faster
@@ -282,7 +301,11 @@ impl<C: Counters> Engine<C> {
 
     fn choose_tick(&mut self, host: &impl Host) {
         let is_loading = self.keys.as_ref().is_some_and(KeyFetcher::is_busy);
-        let wanted = if is_loading { LOADING_TICK_MS } else { TICK_MS };
+        let wanted = match is_loading {
+            true => LOADING_TICK_MS,
+            false if self.counters.is_waiting() => WAITING_TICK_MS,
+            false => TICK_MS,
+        };
         if wanted != self.tick_ms {
             host.tick_every(wanted);
             self.tick_ms = wanted;
@@ -294,6 +317,13 @@ impl<C: Counters> Engine<C> {
         stream.answer(&Answer::unseen());
         self.exchanges.hold(stream.id(), Phase::Held)
     }
+}
+
+/// The name of a VM in a fleet: the nanosecond of its start, its number in the process, and the process's node.
+fn fleet_name(host: &impl Host, nanos: u64, vm: u64) -> String {
+    let node = host.property("node\0id").unwrap_or_default();
+    let process = fingerprint(&[&String::from_utf8_lossy(&node), &vm.to_string()]);
+    format!("{nanos:x}{process:016x}")
 }
 
 /// Adds the configuration to those before it.

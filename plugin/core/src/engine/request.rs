@@ -109,7 +109,8 @@ impl<C: Counters> Engine<C> {
         let verdict = match (grant, doubt) {
             (Err(outcome), _) | (Ok(_), Some(outcome)) => Judgement::of(outcome),
             (Ok(grant), None) => {
-                let place = Placed { access, api, index, earlier: earlier.as_deref() };
+                let hash_keys = self.notifications.hash_keys;
+                let place = Placed { access, api, index, earlier: earlier.as_deref(), hash_keys };
                 let mut charged = charged;
                 let mut charge = |charge: &Charge<'_>| match charged.take() {
                     Some(charged) => Poll::Ready(charged),

@@ -31,7 +31,7 @@ mod waiting;
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// One process with several VMs.
-struct World<C = LocalCounters> {
+struct World<C = Counting> {
     host: MemoryHost,
     vms: Vec<Engine<C>>,
     now: UnixMillis,
@@ -64,7 +64,7 @@ impl World {
     }
 
     fn with_vms(config: &Value, vms: u64) -> Self {
-        World::with_counters(config, vms, || LocalCounters)
+        World::with_counters(config, vms, || Counting::new(None, String::new))
     }
 
     /// Another VM with a configuration.
@@ -78,7 +78,7 @@ impl<C: Counters> World<C> {
     fn with_counters(config: &Value, vms: u64, counters: impl Fn() -> C) -> Self {
         let host = MemoryHost::guessing();
         host.set_now(START);
-        let engine = |salt| Engine::with_counters(load(config), &host, &BodyPool::default(), salt, counters());
+        let engine = |salt| Engine::with_counters(load(config), &host, &BodyPool::default(), salt, |_, _| counters());
         let vms = (0..vms).map(engine).collect();
         let properties = BTreeMap::from([("source\0address".to_owned(), b"192.0.2.7:4711".to_vec())]);
         World { host, vms, now: START, properties, streams: TestStreams::default(), last_stream: 0 }

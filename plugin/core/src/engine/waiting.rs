@@ -21,6 +21,12 @@ impl<C: Counters> Engine<C> {
                 stream.answer(&answer);
             }
         }
+        for notice in self.counters.take_notices() {
+            let api = self.access.routes.iter().find(|(_, api)| api.id == notice.owner.api_id);
+            if let Some((_, api)) = api {
+                self.notifier.notify_limit(host, &self.notifications, api, notice, now);
+            }
+        }
         for (id, charged) in self.counters.take_settled() {
             self.resume(host, streams, id, charged, now);
         }

@@ -53,6 +53,8 @@ pub enum Metric {
     IdentitiesEvicted,
     /// Fetches of `keys_from`, by result.
     KeysFetched(Fetch),
+    /// Calls to the store of a fleet, by result.
+    StoreCalls(StoreCall),
     /// Lost compare-and-swap races. Each update was tried again.
     CasRetries,
     /// Updates that were given up after too many lost races.
@@ -73,7 +75,17 @@ pub enum Fetch {
     Failed,
 }
 
-const PLAIN: [Metric; 18] = [
+/// The result of a call to the store of a fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum StoreCall {
+    /// The store answered without an error.
+    Answered,
+    /// The store did not answer, or answered with an error.
+    Failed,
+}
+
+const PLAIN: [Metric; 20] = [
     Metric::Suppressed,
     Metric::Capped,
     Metric::Digests,
@@ -89,6 +101,8 @@ const PLAIN: [Metric; 18] = [
     Metric::KeysFetched(Fetch::Loaded),
     Metric::KeysFetched(Fetch::Unchanged),
     Metric::KeysFetched(Fetch::Failed),
+    Metric::StoreCalls(StoreCall::Answered),
+    Metric::StoreCalls(StoreCall::Failed),
     Metric::CasRetries,
     Metric::CasExhausted,
     Metric::CorruptRecords,
@@ -133,6 +147,7 @@ impl Metric {
             Metric::CooldownEvicted => "tollbell_cooldown_evicted".into(),
             Metric::IdentitiesEvicted => "tollbell_identities_evicted".into(),
             Metric::KeysFetched(fetch) => format!("tollbell_keys_fetched.outcome={}", <&str>::from(fetch)),
+            Metric::StoreCalls(call) => format!("tollbell_store_calls.outcome={}", <&str>::from(call)),
             Metric::CasRetries => "tollbell_cas_retries".into(),
             Metric::CasExhausted => "tollbell_cas_exhausted".into(),
             Metric::CorruptRecords => "tollbell_corrupt_records".into(),

@@ -11,7 +11,7 @@ pub mod stream;
 pub use cas::{CompareAndSwap, RawData};
 pub use guess::Guesses;
 pub use headers::{HeaderChange, HeaderPair, Headers, is_header};
-pub use metrics::{Fetch, Gauge, Label, Metric, attempts_name};
+pub use metrics::{Fetch, Gauge, Label, Metric, StoreCall, attempts_name};
 pub use ports::{
     BodyError, Callout, CalloutId, CalloutRefused, CalloutReply, Callouts, Clock, Entry, Host, HostError, Metrics,
     Setup, SharedData, Stored, TICK_MS, Wakeups,

@@ -1,6 +1,8 @@
 //! Incidents of requests that cause events, and the metadata of these events.
 
-use crate::access::{AUTH_FAILURE, Api, Caller, Crossing, LimitScope, RATE_LIMITED, Request, RequestOutcome};
+use crate::access::{
+    AUTH_FAILURE, Api, Caller, Crossing, LimitScope, Owner, RATE_LIMITED, Request, RequestOutcome,
+};
 use crate::base::client_text;
 use crate::event::{Crossed, EventKind, HostInfo, HostPlace, Meta, Subject};
 
@@ -82,6 +84,39 @@ pub struct Scene<'s> {
     pub caller: &'s Caller<'s>,
 }
 
+/// Who a request's counters belong to.
+pub fn owner(hash_keys: bool, api: &Api, caller: &Caller<'_>) -> Owner {
+    let about = caller.about().cloned().unwrap_or_default();
+    Owner {
+        api_id: api.id.clone(),
+        key: caller.key_text(hash_keys),
+        fingerprint: caller.fingerprint(),
+        org_id: caller.org_id().to_owned(),
+        alias: about.alias,
+        tags: about.tags,
+        meta_data: about.meta_data,
+        subject: subject(caller),
+    }
+}
+
+/// What a caller's own counters are of.
+pub fn subject(caller: &Caller<'_>) -> Subject {
+    if caller.has_session() { Subject::Key } else { Subject::Identity }
+}
+
+/// The event metadata of a threshold.
+pub fn limit_meta(owner: Owner, crossing: Crossing, is_renewal: bool) -> Meta {
+    let key = if crossing.scope == LimitScope::KeyQuota { owner.key } else { String::new() };
+    Meta {
+        tags: owner.tags,
+        meta_data: owner.meta_data,
+        alias: owner.alias,
+        api_id: owner.api_id,
+        message: if is_renewal { RENEWED } else { CROSSED }.to_owned(),
+        ..Meta::trigger(&owner.org_id, &key, crossing.limit, crossing.count, crossing.max)
+    }
+}
+
 /// The event metadata of an incident.
 pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &str) -> Meta {
     let Scene { api, request, caller } = scene;
@@ -137,27 +172,18 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
             Meta { circuit_event, cluster, host_info, ..of_request(message, String::new(), base) }
         }
         Incident::Crossing(crossing) | Incident::Renewal(crossing) => {
-            let message = if incident.kind() == EventKind::QuotaRenewed { RENEWED } else { CROSSED };
-            let key = if crossing.scope == LimitScope::KeyQuota { key_text() } else { String::new() };
-            Meta {
-                tags: base.tags,
-                meta_data: base.meta_data,
-                alias: base.alias,
-                api_id: base.api_id,
-                message: message.to_owned(),
-                ..Meta::trigger(&base.org_id, &key, crossing.limit, crossing.count, crossing.max)
-            }
+            let is_renewal = incident.kind() == EventKind::QuotaRenewed;
+            limit_meta(owner(hash_keys, api, caller), *crossing, is_renewal)
         }
     }
 }
 
-/// The details of a crossed threshold.
-pub fn crossed(meta: &Meta, caller: &Caller<'_>, crossing: Crossing) -> Crossed {
+/// The details of a crossed threshold. `owner` is what the caller's own counters are of.
+pub fn crossed(meta: &Meta, owner: Subject, crossing: Crossing) -> Crossed {
     Crossed {
         subject: match crossing.scope {
             LimitScope::OrgQuota | LimitScope::OrgRate => Subject::Organisation,
-            _ if caller.has_session() => Subject::Key,
-            _ => Subject::Identity,
+            _ => owner,
         },
         key: meta.key.clone(),
         alias: meta.alias.clone(),

@@ -1,12 +1,12 @@
 //! Makes an event of an incident, and passes it to each handler.
 
-use crate::access::Api;
+use crate::access::{Api, Notice};
 use crate::base::UnixMillis;
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::host::{Host, Metric};
 use crate::notify::admission::{HeldBack, Repeats};
 use crate::notify::handler::{Action, Handler};
-use crate::notify::incident::{Incident, Scene, crossed, meta};
+use crate::notify::incident::{Incident, Scene, crossed, limit_meta, meta, subject};
 use crate::notify::{MessageOutcome, Notifications, admission, message};
 
 /// Makes events, and holds their messages for delivery.
@@ -60,6 +60,30 @@ impl Notifier {
         }
     }
 
+    /// Passes a threshold that the store of a fleet has reported to the handlers of its API.
+    #[cold]
+    #[inline(never)]
+    pub fn notify_limit(
+        &mut self,
+        host: &impl Host,
+        notifications: &Notifications,
+        api: &Api,
+        notice: Notice,
+        now: UnixMillis,
+    ) {
+        let Notice { owner, crossing, is_renewal } = notice;
+        let kind = if is_renewal { EventKind::QuotaRenewed } else { EventKind::TriggerExceeded };
+        host.count(kind.metric());
+        let (fingerprint, of_caller) = (owner.fingerprint.clone(), owner.subject);
+        let meta = limit_meta(owner, crossing, is_renewal);
+        let crossed = Some(Box::new(crossed(&meta, of_caller, crossing)));
+        let id = self.ids.next();
+        let event = Event { kind, id, at: now, meta, fingerprint, management: None, crossed };
+        for handler in api.handlers(kind).iter().filter_map(|index| notifications.handlers.get(*index)) {
+            notify_handler(host, notifications, handler, &event, api, now);
+        }
+    }
+
     fn notify(
         &mut self,
         host: &impl Host,
@@ -92,7 +116,7 @@ impl Notifier {
             crossed: None,
         };
         if let Some(crossing) = of_limit {
-            event.crossed = Some(Box::new(crossed(&event.meta, scene.caller, crossing)));
+            event.crossed = Some(Box::new(crossed(&event.meta, subject(scene.caller), crossing)));
         }
         let mut held_back = HeldBack::default();
         for handler in handlers.iter().filter_map(|index| notifications.handlers.get(*index)) {

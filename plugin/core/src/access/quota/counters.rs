@@ -2,6 +2,7 @@
 
 use std::task::Poll;
 
+use super::Notice;
 use super::ledger::{self, Charge, Charged};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId};
@@ -44,6 +45,19 @@ pub trait Counters {
     ) -> bool {
         false
     }
+
+    /// Thresholds that the store has reported.
+    fn take_notices(&mut self) -> Vec<Notice> {
+        Vec::new()
+    }
+
+    /// True while requests wait. Ticks come faster then.
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// Called when the configuration is removed, or the process ends.
+    fn on_shutdown(&mut self, _host: &(impl SharedData + Callouts + Metrics), _now: UnixMillis) {}
 
     /// Called when a waiting stream ended or stopped waiting. Its charge may or may not have been counted.
     fn forget(&mut self, _stream: StreamId) {}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::page::{Counter, MAX_ENTRIES, Page, PageKind, PagePlace};
-use super::{Alerts, Quota, Usage};
+use super::{Alerts, MakeOwner, Quota, Usage};
 use crate::base::{Percent, UnixMillis};
 use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update_often};
 
@@ -120,6 +120,8 @@ pub struct Charge<'c> {
     pub org_page: Option<&'c str>,
     /// The limits, in the order in which they refuse.
     pub lines: List<ChargeLine<'c>>,
+    /// Who the counters belong to, for a store that needs it.
+    pub owner: Option<MakeOwner<'c>>,
 }
 
 /// A list that needs no allocation: it has room for one of each [`LimitScope`], the most that a request can have.

@@ -9,12 +9,16 @@
 
 mod alerts;
 mod counters;
+mod fleet;
 mod ledger;
+mod owner;
 mod page;
 
 pub use alerts::Alerts;
 pub use counters::{ChargeResult, Counters, LocalCounters};
+pub use fleet::{FleetCounters, FleetSettings, OnLoss};
 pub use ledger::{Charge, ChargeLine, Charged, Crossing, Home, LimitScope, List, PageName, Usages, usages};
+pub use owner::{MakeOwner, Notice, Owner};
 pub use page::{Counter, MAX_ENTRIES};
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +32,8 @@ pub struct Quota {
     pub max: u64,
     /// The window in milliseconds; `None` means that it never renews.
     pub window_ms: Option<u64>,
+    /// Whether VMs of a fleet read ahead; `None` means as the store says.
+    pub reads_ahead: Option<bool>,
     /// The monitor's thresholds in ascending order, at most one for each count.
     triggers: Vec<Trigger>,
 }
@@ -46,7 +52,7 @@ impl Quota {
             limits.into_iter().map(|limit| Trigger { at: limit.count_of(max), limit }).collect();
         triggers.sort_by(|a, b| a.at.cmp(&b.at).then(b.limit.cmp(&a.limit)));
         triggers.dedup_by_key(|trigger| trigger.at);
-        Quota { max, window_ms, triggers }
+        Quota { max, window_ms, reads_ahead: None, triggers }
     }
 
     /// `rate` requests per `per` seconds; `None` if either is 0 or less. Less than one request per period becomes one
@@ -78,6 +84,11 @@ impl Quota {
         let renews = self.window_ms.map(|window| started.plus(window));
         Usage { max: self.max, count, window_ms: self.window_ms, renews }
     }
+}
+
+/// The number of the rate's counter that belongs to a quota's counter, and the reverse.
+pub fn rate_subject(subject: u64) -> u64 {
+    (subject ^ 0x9e37_79b9_7f4a_7c15).max(2)
 }
 
 /// The usage of a quota.

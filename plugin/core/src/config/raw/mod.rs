@@ -7,6 +7,7 @@ mod handler;
 mod mail;
 mod manage;
 mod session;
+mod store;
 mod versioning;
 #[cfg(feature = "serialize")]
 mod written;
@@ -21,6 +22,7 @@ pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWeb
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
+pub use store::{RedisStore, Store};
 pub use setting::{Named, Setting, read};
 pub use versioning::{Version, Versioning};
 #[cfg(feature = "serialize")]
@@ -89,6 +91,8 @@ settings! {
         pub delivery: Delivery,
         /// Endpoints that the filter answers itself.
         pub admin: Admin,
+        /// The store in which the Envoys of a fleet count together. Without it, each Envoy counts alone.
+        pub store: Store,
     }
 
     /// If Tyk made a key with a custom id, a client may send the id alone. Tyk makes the key's name from the id and the

@@ -1,0 +1,154 @@
+-- Settles the leases of one lessee on counters that share a hash tag, in one atomic step. A lessee is one VM of one
+-- member of the fleet.
+--
+-- KEYS[i]  the counter of line i, a hash:
+--   s, e     start and end of the window (ms; e is 0 if the window never ends)
+--   g, u     requests granted to all lessees, and used by all
+--   a, p     the last alert: the count, and the percentage in millionths
+--   n        lessees in this window
+--   h        when a lessee last found all requests granted, but not all used
+--   ps pu pa pp   the window before: s, u, a and p
+--   @name    of a lessee: seq:start:used:claim, and start:used of the window before
+-- ARGV[1]  the lessee's name
+-- Per line 9 more values:
+--   max, window   the limit (window in ms; 0: it never ends)
+--   seq           the number of this call; a number that is not above the stored one changes nothing
+--   start         the window that the lessee speaks of; 0: none
+--   used, claim   totals of that window, never increments, so that a call whose outcome is unknown is settled by the
+--                 next one
+--   want          the requests that it asks for
+--   ahead         1: it reads ahead; 0: a granted request counts as used at once
+--   alerts        at:percent,… ascending
+-- All wants of a call are granted (at least one request each), or none.
+-- Returns the time, then per line: seq, start, end, used, claim, granted to all, used by all, lessees, verdict,
+--   hungry, and for a crossed threshold its percentage and count, for a window that ended with an alert the same.
+--   verdict  0 used up, 1 granted or nothing asked, 2 overtaken by a later call, 3 all granted but not all used,
+--            4 another line of the call was not granted
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local field = '@' .. ARGV[1]
+local lines, room = {}, true
+
+local function crossed(alerts, u, a, p, max)
+  -- While the use stays at or above the alert's percentage, a raised limit does not cause the same alert again.
+  if p > 0 and u * 100000000 >= p * max and u > a then a = u end
+  local at, percent
+  for x, y in string.gmatch(alerts, '(%d+):(%d+)') do
+    if tonumber(x) <= u then at, percent = tonumber(x), tonumber(y) end
+  end
+  if at and not (p >= percent and a >= at) then return u, percent, percent end
+  return a, p, 0
+end
+
+-- The lessee takes part in the current window.
+local function join(l)
+  l.lpstart, l.lpused = l.lstart, l.lused
+  l.lstart, l.lused, l.lclaim, l.n = l.s, 0, 0, l.n + 1
+end
+
+for i = 1, #KEYS do
+  local b = 2 + (i - 1) * 9
+  local l = {
+    max = tonumber(ARGV[b]), window = tonumber(ARGV[b + 1]), seq = tonumber(ARGV[b + 2]), start = tonumber(ARGV[b + 3]),
+    used = tonumber(ARGV[b + 4]), claim = tonumber(ARGV[b + 5]), want = tonumber(ARGV[b + 6]), ahead = ARGV[b + 7],
+    alerts = ARGV[b + 8], verdict = 1, crossed = 0, count = 0, renewed = 0, final = 0, changed = false,
+  }
+  local h = redis.call('HMGET', KEYS[i], 's', 'e', 'g', 'u', 'a', 'p', 'n', 'h', 'ps', 'pu', 'pa', 'pp', field)
+  local function number(at) return tonumber(h[at]) or 0 end
+  l.s, l.e, l.g, l.u, l.a, l.p, l.n, l.h = number(1), number(2), number(3), number(4), number(5), number(6), number(7), number(8)
+  l.ps, l.pu, l.pa, l.pp = number(9), number(10), number(11), number(12)
+  local f = {}
+  for value in string.gmatch(h[13] or '', '%d+') do f[#f + 1] = tonumber(value) end
+  l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused = f[2] or 0, f[3] or 0, f[4] or 0, f[5] or 0, f[6] or 0
+  if l.seq <= (f[1] or 0) then
+    l.verdict = 2
+  else
+    if l.s == 0 and l.start > 0 and l.claim > 0 and (l.window == 0 or l.start + l.window > now) then
+      -- The store lost this window. The lessees rebuild it.
+      l.s, l.e = l.start, l.window == 0 and 0 or l.start + l.window
+    end
+    if l.start > 0 and l.start == l.s then
+      if l.lstart ~= l.s then join(l) end
+      l.u, l.g = l.u + l.used - l.lused, l.g + l.claim - l.lclaim
+      l.a, l.p, l.crossed = crossed(l.alerts, l.u, l.a, l.p, l.max)
+      l.count, l.lused, l.lclaim, l.changed = l.u, l.used, l.claim, true
+    elseif l.start > 0 and l.start == l.ps then
+      if l.lstart == l.ps then l.lpstart, l.lpused = l.ps, l.lused end
+      if l.lpstart ~= l.ps then l.lpstart, l.lpused = l.ps, 0 end
+      l.pu = l.pu + l.used - l.lpused
+      l.pa, l.pp, l.crossed = crossed(l.alerts, l.pu, l.pa, l.pp, l.max)
+      l.count, l.lpused, l.changed = l.pu, l.used, true
+      if l.lstart == l.ps then l.lused = l.used end
+    end
+    if l.want > 0 and (l.s == 0 or (l.e > 0 and now >= l.e)) then
+      if l.p > 0 then l.renewed, l.final = l.p, l.u end
+      if l.s > 0 then
+        -- Only reports of the window that ends now can still come.
+        local all = redis.call('HGETALL', KEYS[i])
+        for j = 1, #all, 2 do
+          if string.sub(all[j], 1, 1) == '@' and tonumber(string.match(all[j + 1], ':(%d+):')) < l.s then
+            redis.call('HDEL', KEYS[i], all[j])
+          end
+        end
+      end
+      l.ps, l.pu, l.pa, l.pp = l.s, l.u, l.a, l.p
+      l.s, l.e = now, l.window == 0 and 0 or now + l.window
+      l.g, l.u, l.a, l.p, l.n, l.h, l.changed = 0, 0, 0, 0, 0, 0, true
+    end
+    if l.want > 0 and l.g >= l.max then room = false end
+  end
+  lines[i] = l
+end
+
+local out = { now }
+for i, l in ipairs(lines) do
+  if l.verdict ~= 2 then
+    local given = 0
+    if l.want > 0 then
+      local left = l.max - l.g
+      if left <= 0 then
+        l.verdict = l.u >= l.max and 0 or 3
+        if l.verdict == 3 then l.h, l.changed = now, true end
+      elseif not room then
+        l.verdict = 4
+      else
+        given = math.min(l.want, left)
+        if l.ahead == '1' then
+          -- Grants shrink near the limit and near the next threshold, so that reports come in time.
+          local until_next = l.max - l.u
+          for at in string.gmatch(l.alerts, '(%d+):') do
+            if tonumber(at) > l.u then until_next = math.min(until_next, tonumber(at) - l.u) break end
+          end
+          local live = 2 * math.max(l.n, 1)
+          given = math.min(given, math.max(1, math.floor(math.min(left, until_next) / live)))
+        end
+        if l.lstart ~= l.s then join(l) end
+        l.g, l.lclaim, l.changed = l.g + given, l.lclaim + given, true
+      end
+    end
+    local used = l.lused
+    if l.ahead == '0' and given > 0 then
+      l.u, l.lused = l.u + given, l.lused + given
+      local percent
+      l.a, l.p, percent = crossed(l.alerts, l.u, l.a, l.p, l.max)
+      if percent > 0 then l.crossed, l.count = percent, l.u end
+    end
+    if l.changed and l.s > 0 then
+      redis.call('HSET', KEYS[i], 's', l.s, 'e', l.e, 'g', l.g, 'u', l.u, 'a', l.a, 'p', l.p, 'n', l.n, 'h', l.h,
+        'ps', l.ps, 'pu', l.pu, 'pa', l.pa, 'pp', l.pp,
+        field, table.concat({ l.seq, l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused }, ':'))
+      if l.e > 0 then
+        -- A window with an alert is kept for another window, in which its end can be reported.
+        local keep = l.p > 0 and math.min(l.window, 86400000) or 0
+        redis.call('PEXPIREAT', KEYS[i], l.e + 60000 + keep)
+      end
+    end
+    l.lused = used
+  end
+  local is_own = l.lstart == l.s
+  for _, v in ipairs({ l.seq, l.s, l.e, is_own and l.lused or 0, is_own and l.lclaim or 0, l.g, l.u, l.n, l.verdict,
+    (l.h > 0 and now - l.h < 2000) and 1 or 0, l.crossed, l.count, l.renewed, l.final }) do
+    out[#out + 1] = v
+  end
+end
+return out

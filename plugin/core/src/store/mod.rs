@@ -1,0 +1,13 @@
+//! The store of a fleet: Redis or Valkey, in its own protocol, through an Envoy cluster.
+//!
+//! Envoy turns a callout into a raw TCP exchange if the cluster has the TCP connection pool as its upstream. The
+//! callout's body is what goes out, and the reply's body is what Redis answers. [`protocol`] writes commands and reads
+//! replies, and [`client`] has one call in flight and sends what is due meanwhile together in the next.
+
+pub mod client;
+pub mod protocol;
+mod scripts;
+
+pub use client::{Call, Client, Outcome, Settings};
+pub use protocol::{Protocol, Reply};
+pub use scripts::Script;
