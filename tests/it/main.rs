@@ -14,6 +14,8 @@ mod delivery;
 mod documents;
 /// The project's own files: YAML, README, schema, named paths.
 mod files;
+/// Several Envoys that count as one, in a real Redis.
+mod fleet;
 /// What once crashed a fuzz target.
 mod fuzz;
 /// Identities, rates, observed responses, fetched keys.
@@ -36,9 +38,9 @@ mod quota;
 mod reliability;
 /// The rights of fetched sessions.
 mod rights;
-/// The API of a request: spellings of paths, hosts.
+/// The imports between crates and between modules.
 mod rooms;
-
+/// The API of a request: spellings of paths, hosts.
 mod routing;
 /// Delivery under random schedules of faults.
 mod schedules;
@@ -58,5 +60,5 @@ mod support;
 mod updates;
 /// Versions of an API, with an upstream for each.
 mod versions;
-
+/// Requests that wait for their counters.
 mod waiting;

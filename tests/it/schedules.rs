@@ -33,10 +33,10 @@ const HOSTCALLS: [&str; 9] = [
 const RECEIVERS: [&str; 2] = ["hooks.test", "other.test"];
 
 /// Pseudo-random numbers from a seed: SplitMix64.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,11 +44,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, most: u64) -> u64 {
+    pub fn below(&mut self, most: u64) -> u64 {
         self.next() % most
     }
 
-    fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[usize::try_from(self.below(choices.len() as u64)).unwrap_or_default()].clone()
     }
 }
@@ -348,15 +348,17 @@ fn run(seed: u64, module: &[u8]) -> Result<()> {
     world.check_claims()
 }
 
-#[test]
-fn a_thousand_schedules_of_faults_lose_no_event() -> Result<()> {
-    let _shared = crate::support::MACHINE.blocking_read();
+/// Runs each seed on the module, on all processors. `SEED=n` runs one, and `SCHEDULES=n` as many.
+///
+/// # Errors
+/// The seeds that failed.
+pub fn run_all(schedules: u64, run: fn(u64, &[u8]) -> Result<()>) -> Result<()> {
     let module = fs::read(project_root().join("dist/tollbell.wasm")).context("run `make build`")?;
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("SEED") {
         return run(seed, &module);
     }
-    let schedules = number("SCHEDULES").unwrap_or(SCHEDULES);
+    let schedules = number("SCHEDULES").unwrap_or(schedules);
     let threads = std::thread::available_parallelism()?.get() as u64;
     let failed: Vec<String> = std::thread::scope(|scope| {
         let module = &module;
@@ -373,4 +375,10 @@ fn a_thousand_schedules_of_faults_lose_no_event() -> Result<()> {
     });
     ensure!(failed.is_empty(), "{} of {schedules} schedules failed:\n{}", failed.len(), failed.join("\n"));
     Ok(())
+}
+
+#[test]
+fn a_thousand_schedules_of_faults_lose_no_event() -> Result<()> {
+    let _shared = crate::support::MACHINE.blocking_read();
+    run_all(SCHEDULES, run)
 }

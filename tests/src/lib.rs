@@ -1,8 +1,9 @@
-//! The common parts of the end-to-end tests, the demo and the benchmark: an Envoy process, a recording receiver, an
-//! upstream, and a client.
+//! The common parts of the end-to-end tests, the demo and the benchmark: an Envoy process, a Redis, a recording
+//! receiver, an upstream, and a client.
 
 pub mod client;
 pub mod envoy;
+pub mod redis;
 pub mod reference;
 pub mod server;
 

@@ -1,9 +1,9 @@
 //! The counters, for builds with and without faults.
 
-#[cfg(not(feature = "faults"))]
-pub(crate) use tollbell_core::engine::Counting as Counters;
 use tollbell_core::BodyPool;
 use tollbell_core::config::Config;
+#[cfg(not(feature = "faults"))]
+pub(crate) use tollbell_core::engine::Counting as Counters;
 use tollbell_core::engine::Engine;
 #[cfg(feature = "faults")]
 pub(crate) use tollbell_core::testing::LateCounters as Counters;

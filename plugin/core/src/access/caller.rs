@@ -336,4 +336,3 @@ impl<'e> Caller<'e> {
 fn line<'c>(scope: LimitScope, subject: u64, quota: &'c Option<Quota>, home: Home<'c>) -> Option<ChargeLine<'c>> {
     quota.as_ref().map(|quota| ChargeLine { scope, subject, quota, home })
 }
-

@@ -38,7 +38,8 @@ pub fn check(raw: &raw::Store, errors: &mut Errors, warnings: &mut Errors) -> Op
         errors.add(wrong("key_prefix"), "must not contain { or }, which mark the part of a key that Redis hashes");
     }
     if redis.timeout_ms > raw.patience_ms.saturating_mul(10) {
-        warnings.add(wrong("timeout_ms"), "is more than ten times patience_ms: after one lost call, requests wait in vain");
+        warnings
+            .add(wrong("timeout_ms"), "is more than ten times patience_ms: after one lost call, requests wait in vain");
     }
     Some(FleetSettings {
         store: Settings {

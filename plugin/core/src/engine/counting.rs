@@ -16,11 +16,11 @@ pub enum Counting {
 }
 
 impl Counting {
-    /// `name` is unique among all VMs of a fleet.
-    pub(super) fn new(fleet: Option<FleetSettings>, name: impl FnOnce() -> String) -> Self {
+    /// `born` distinguishes this VM from others of a fleet.
+    pub(super) fn new(fleet: Option<FleetSettings>, born: impl FnOnce() -> String) -> Self {
         match fleet {
             None => Counting::Local(LocalCounters),
-            Some(settings) => Counting::Fleet(Box::new(FleetCounters::new(settings, name()))),
+            Some(settings) => Counting::Fleet(Box::new(FleetCounters::new(settings, born()))),
         }
     }
 }

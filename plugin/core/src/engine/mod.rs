@@ -80,7 +80,7 @@ impl Engine {
     /// This cannot fail: if a VM refused a configuration that the others accepted, its worker would pass requests
     /// unchecked.
     pub fn new(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64) -> Self {
-        Engine::with_counters(config, host, bodies, salt, |fleet, vm| Counting::new(fleet, || fleet_name(host, salt, vm)))
+        Engine::with_counters(config, host, bodies, salt, |fleet, vm| Counting::new(fleet, || born(host, salt, vm)))
     }
 }
 
@@ -319,11 +319,11 @@ impl<C: Counters> Engine<C> {
     }
 }
 
-/// The name of a VM in a fleet: the nanosecond of its start, its number in the process, and the process's node.
-fn fleet_name(host: &impl Host, nanos: u64, vm: u64) -> String {
+/// Distinguishes a VM from others of a fleet: the nanosecond of its start, its number in the process, and its node.
+fn born(host: &impl Host, nanos: u64, vm: u64) -> String {
     let node = host.property("node\0id").unwrap_or_default();
-    let process = fingerprint(&[&String::from_utf8_lossy(&node), &vm.to_string()]);
-    format!("{nanos:x}{process:016x}")
+    let start = fingerprint(&[&String::from_utf8_lossy(&node), &vm.to_string(), &nanos.to_string()]);
+    format!("{start:x}")
 }
 
 /// Adds the configuration to those before it.

@@ -1,8 +1,6 @@
 //! Incidents of requests that cause events, and the metadata of these events.
 
-use crate::access::{
-    AUTH_FAILURE, Api, Caller, Crossing, LimitScope, Owner, RATE_LIMITED, Request, RequestOutcome,
-};
+use crate::access::{AUTH_FAILURE, Api, Caller, Crossing, LimitScope, Owner, RATE_LIMITED, Request, RequestOutcome};
 use crate::base::client_text;
 use crate::event::{Crossed, EventKind, HostInfo, HostPlace, Meta, Subject};
 

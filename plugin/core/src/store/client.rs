@@ -34,18 +34,17 @@ pub struct Settings {
     pub timeout_ms: u64,
 }
 
-/// A call of a script.
+/// A part of a call: a command, or a call of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    pub script: Script,
-    pub keys: Vec<String>,
-    pub arguments: Vec<String>,
+pub enum Call {
+    Command(Command),
+    Script { script: Script, keys: Vec<String>, arguments: Vec<String> },
 }
 
-/// The result of a call of a script.
+/// The result of a part of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The script ran, and this is its reply.
+    /// It ran, and this is its reply.
     Ran(Reply),
     /// The script did not run, because the store does not know it yet. The next call contains its text.
     NotRun,
@@ -77,7 +76,7 @@ pub struct Client {
 #[derive(Debug)]
 struct InFlight {
     id: CalloutId,
-    /// The number of script calls.
+    /// The number of its parts.
     calls: usize,
 }
 
@@ -110,7 +109,7 @@ impl Client {
         }
     }
 
-    /// Takes the reply to the call in flight: one outcome for each script call. `None` means that the reply is for
+    /// Takes the reply to the call in flight: one outcome for each of its parts. `None` means that the reply is for
     /// another callout.
     pub fn on_reply(
         &mut self,
@@ -190,14 +189,19 @@ impl Client {
         let mut commands = self.prelude();
         let mut texts_sent: Vec<Script> = Vec::new();
         for call in calls {
-            let sends_text = self.sends_texts && !texts_sent.contains(&call.script);
-            if sends_text {
-                texts_sent.push(call.script);
-            }
-            let (command, script) = if sends_text { ("EVAL", call.script.text) } else { ("EVALSHA", call.script.sha1) };
-            let mut parts = vec![command.to_owned(), script.to_owned(), call.keys.len().to_string()];
-            parts.extend(call.keys.iter().chain(&call.arguments).cloned());
-            commands.push(parts);
+            commands.push(match call {
+                Call::Command(command) => command.clone(),
+                Call::Script { script, keys, arguments } => {
+                    let sends_text = self.sends_texts && !texts_sent.contains(script);
+                    if sends_text {
+                        texts_sent.push(*script);
+                    }
+                    let (command, script) = if sends_text { ("EVAL", script.text) } else { ("EVALSHA", script.sha1) };
+                    let mut parts = vec![command.to_owned(), script.to_owned(), keys.len().to_string()];
+                    parts.extend(keys.iter().chain(arguments).cloned());
+                    parts
+                }
+            });
         }
         self.sends_texts = false;
         let Settings { protocol, authority, token, cluster, timeout_ms, .. } = &self.settings;
@@ -234,7 +238,11 @@ impl Client {
     fn succeed(&mut self, host: &impl Metrics, now: UnixMillis) {
         host.count(Metric::StoreCalls(StoreCall::Answered));
         if self.health.failures > 0 {
-            log::warn!("the store {} answers again, after {} failed calls", self.settings.cluster, self.health.failures);
+            log::warn!(
+                "the store {} answers again, after {} failed calls",
+                self.settings.cluster,
+                self.health.failures
+            );
         }
         self.health = Health { last_answer: now, ..Health::default() };
     }

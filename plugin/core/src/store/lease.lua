@@ -8,9 +8,10 @@
 --   n        lessees in this window
 --   h        when a lessee last found all requests granted, but not all used
 --   ps pu pa pp   the window before: s, u, a and p
+--   x        alerts that no lessee has confirmed: name:seq:time:kind:percentage:count, separated by blanks
 --   @name    of a lessee: seq:start:used:claim, and start:used of the window before
 -- ARGV[1]  the lessee's name
--- Per line 9 more values:
+-- Per line 10 more values:
 --   max, window   the limit (window in ms; 0: it never ends)
 --   seq           the number of this call; a number that is not above the stored one changes nothing
 --   start         the window that the lessee speaks of; 0: none
@@ -18,10 +19,13 @@
 --                 next one
 --   want          the requests that it asks for
 --   ahead         1: it reads ahead; 0: a granted request counts as used at once
---   alerts        at:percent,… ascending
+--   alerts        at:percentage,… ascending, with the percentage in millionths
+--   confirmed     the number of the last call whose reply the lessee got for this counter
 -- All wants of a call are granted (at least one request each), or none.
 -- Returns the time, then per line: seq, start, end, used, claim, granted to all, used by all, lessees, verdict,
---   hungry, and for a crossed threshold its percentage and count, for a window that ended with an alert the same.
+--   hungry, the number of alerts, and for each alert its kind, percentage and count.
+--   kind     1 a threshold was crossed, 2 a window ended in which one was
+--            An alert is returned until the lessee confirms it. If it does not for 5 seconds, another one gets it.
 --   verdict  0 used up, 1 granted or nothing asked, 2 overtaken by a later call, 3 all granted but not all used,
 --            4 another line of the call was not granted
 local t = redis.call('TIME')
@@ -29,15 +33,39 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local field = '@' .. ARGV[1]
 local lines, room = {}, true
 
-local function crossed(alerts, u, a, p, max)
+local function alert(l, kind, percent, count)
+  l.x = l.x .. table.concat({ ARGV[1], l.seq, now, kind, percent, count }, ':') .. ' '
+end
+
+-- The last alert of a window, after the threshold that its use has reached is reported.
+local function crossed(l, u, a, p)
   -- While the use stays at or above the alert's percentage, a raised limit does not cause the same alert again.
-  if p > 0 and u * 100000000 >= p * max and u > a then a = u end
+  if p > 0 and u * 100000000 >= p * l.max and u > a then a = u end
   local at, percent
-  for x, y in string.gmatch(alerts, '(%d+):(%d+)') do
+  for x, y in string.gmatch(l.alerts, '(%d+):(%d+)') do
     if tonumber(x) <= u then at, percent = tonumber(x), tonumber(y) end
   end
-  if at and not (p >= percent and a >= at) then return u, percent, percent end
-  return a, p, 0
+  if at and not (p >= percent and a >= at) then
+    alert(l, 1, percent, u)
+    return u, percent
+  end
+  return a, p
+end
+
+-- The alerts that are still to be confirmed, and those for this lessee.
+local function unconfirmed(l)
+  local kept, open = '', {}
+  for name, seq, at, kind, percent, count in string.gmatch(l.x, '(%S-):(%d+):(%d+):(%d+):(%d+):(%d+) ') do
+    local is_own = name == ARGV[1]
+    if not (is_own and tonumber(seq) <= l.confirmed) then
+      if not is_own and now - tonumber(at) > 5000 then name, seq, at, is_own = ARGV[1], l.seq, now, true end
+      kept = kept .. table.concat({ name, seq, at, kind, percent, count }, ':') .. ' '
+      if is_own then
+        for _, v in ipairs({ tonumber(kind), tonumber(percent), tonumber(count) }) do open[#open + 1] = v end
+      end
+    end
+  end
+  return kept, open, true
 end
 
 -- The lessee takes part in the current window.
@@ -47,18 +75,19 @@ local function join(l)
 end
 
 for i = 1, #KEYS do
-  local b = 2 + (i - 1) * 9
+  local b = 2 + (i - 1) * 10
   local l = {
     max = tonumber(ARGV[b]), window = tonumber(ARGV[b + 1]), seq = tonumber(ARGV[b + 2]), start = tonumber(ARGV[b + 3]),
     used = tonumber(ARGV[b + 4]), claim = tonumber(ARGV[b + 5]), want = tonumber(ARGV[b + 6]), ahead = ARGV[b + 7],
-    alerts = ARGV[b + 8], verdict = 1, crossed = 0, count = 0, renewed = 0, final = 0, changed = false,
+    alerts = ARGV[b + 8], confirmed = tonumber(ARGV[b + 9]), verdict = 1, changed = false, open = {},
   }
-  local h = redis.call('HMGET', KEYS[i], 's', 'e', 'g', 'u', 'a', 'p', 'n', 'h', 'ps', 'pu', 'pa', 'pp', field)
+  local h = redis.call('HMGET', KEYS[i], 's', 'e', 'g', 'u', 'a', 'p', 'n', 'h', 'ps', 'pu', 'pa', 'pp', field, 'x')
   local function number(at) return tonumber(h[at]) or 0 end
   l.s, l.e, l.g, l.u, l.a, l.p, l.n, l.h = number(1), number(2), number(3), number(4), number(5), number(6), number(7), number(8)
   l.ps, l.pu, l.pa, l.pp = number(9), number(10), number(11), number(12)
   local f = {}
   for value in string.gmatch(h[13] or '', '%d+') do f[#f + 1] = tonumber(value) end
+  l.x = h[14] or ''
   l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused = f[2] or 0, f[3] or 0, f[4] or 0, f[5] or 0, f[6] or 0
   if l.seq <= (f[1] or 0) then
     l.verdict = 2
@@ -70,18 +99,18 @@ for i = 1, #KEYS do
     if l.start > 0 and l.start == l.s then
       if l.lstart ~= l.s then join(l) end
       l.u, l.g = l.u + l.used - l.lused, l.g + l.claim - l.lclaim
-      l.a, l.p, l.crossed = crossed(l.alerts, l.u, l.a, l.p, l.max)
-      l.count, l.lused, l.lclaim, l.changed = l.u, l.used, l.claim, true
+      l.a, l.p = crossed(l, l.u, l.a, l.p)
+      l.lused, l.lclaim, l.changed = l.used, l.claim, true
     elseif l.start > 0 and l.start == l.ps then
       if l.lstart == l.ps then l.lpstart, l.lpused = l.ps, l.lused end
       if l.lpstart ~= l.ps then l.lpstart, l.lpused = l.ps, 0 end
       l.pu = l.pu + l.used - l.lpused
-      l.pa, l.pp, l.crossed = crossed(l.alerts, l.pu, l.pa, l.pp, l.max)
-      l.count, l.lpused, l.changed = l.pu, l.used, true
+      l.pa, l.pp = crossed(l, l.pu, l.pa, l.pp)
+      l.lpused, l.changed = l.used, true
       if l.lstart == l.ps then l.lused = l.used end
     end
     if l.want > 0 and (l.s == 0 or (l.e > 0 and now >= l.e)) then
-      if l.p > 0 then l.renewed, l.final = l.p, l.u end
+      if l.p > 0 then alert(l, 2, l.p, l.u) end
       if l.s > 0 then
         -- Only reports of the window that ends now can still come.
         local all = redis.call('HGETALL', KEYS[i])
@@ -129,13 +158,14 @@ for i, l in ipairs(lines) do
     local used = l.lused
     if l.ahead == '0' and given > 0 then
       l.u, l.lused = l.u + given, l.lused + given
-      local percent
-      l.a, l.p, percent = crossed(l.alerts, l.u, l.a, l.p, l.max)
-      if percent > 0 then l.crossed, l.count = percent, l.u end
+      l.a, l.p = crossed(l, l.u, l.a, l.p)
+    end
+    if l.x ~= '' then
+      l.x, l.open, l.changed = unconfirmed(l)
     end
     if l.changed and l.s > 0 then
       redis.call('HSET', KEYS[i], 's', l.s, 'e', l.e, 'g', l.g, 'u', l.u, 'a', l.a, 'p', l.p, 'n', l.n, 'h', l.h,
-        'ps', l.ps, 'pu', l.pu, 'pa', l.pa, 'pp', l.pp,
+        'ps', l.ps, 'pu', l.pu, 'pa', l.pa, 'pp', l.pp, 'x', l.x,
         field, table.concat({ l.seq, l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused }, ':'))
       if l.e > 0 then
         -- A window with an alert is kept for another window, in which its end can be reported.
@@ -147,8 +177,9 @@ for i, l in ipairs(lines) do
   end
   local is_own = l.lstart == l.s
   for _, v in ipairs({ l.seq, l.s, l.e, is_own and l.lused or 0, is_own and l.lclaim or 0, l.g, l.u, l.n, l.verdict,
-    (l.h > 0 and now - l.h < 2000) and 1 or 0, l.crossed, l.count, l.renewed, l.final }) do
+    (l.h > 0 and now - l.h < 2000) and 1 or 0, #l.open / 3 }) do
     out[#out + 1] = v
   end
+  for _, v in ipairs(l.open) do out[#out + 1] = v end
 end
 return out

@@ -22,8 +22,8 @@ pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWeb
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
-pub use store::{RedisStore, Store};
 pub use setting::{Named, Setting, read};
+pub use store::{RedisStore, Store};
 pub use versioning::{Version, Versioning};
 #[cfg(feature = "serialize")]
 pub use written::{AsWritten, Written};

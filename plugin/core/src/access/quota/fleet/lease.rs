@@ -25,8 +25,12 @@ const ALL_GRANTED_MS: u64 = 100;
 /// The time after its last use after which a VM gives back what it holds.
 const IDLE_MS: u64 = 1000;
 
-/// The numbers of a line in a reply: see `lease.lua`.
-const NUMBERS: usize = 14;
+/// The numbers of a line in a reply before its alerts, and those of an alert: see `lease.lua`.
+const NUMBERS: usize = 11;
+const ALERT_NUMBERS: usize = 3;
+
+/// The kind of an alert for a crossed threshold.
+const CROSSED: u64 = 1;
 
 /// The store's answer about a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub struct Lease {
     grant: u64,
     /// The part of `used` that the store knows.
     reported: u64,
+    /// The number of the last call whose reply came.
+    confirmed: u64,
     /// Requests that it asks for in the next call.
     pub want: u64,
     /// True if the call in flight contains this counter.
@@ -99,6 +105,7 @@ impl Lease {
             used: 0,
             grant: 0,
             reported: 0,
+            confirmed: 0,
             want: 0,
             in_call: false,
             granted_to_all: 0,
@@ -205,6 +212,7 @@ impl Lease {
         arguments.extend(numbers.map(|number| number.to_string()));
         arguments.push(if self.reads_ahead { "1" } else { "0" }.to_owned());
         arguments.push(alerts);
+        arguments.push(self.confirmed.to_string());
         self.in_call = true;
         Sent { used: self.used, claim: self.grant.max(self.used), want: std::mem::take(&mut self.want) }
     }
@@ -221,9 +229,8 @@ impl Lease {
         now: UnixMillis,
         alerts: &mut Vec<Alert>,
     ) -> Result<(), BadReply> {
-        let numbers: &[u64; NUMBERS] = numbers.try_into().map_err(|_| BadReply)?;
-        let &[seq, start, end, used, claim, granted, used_by_all, lessees, verdict, hungry, limit, count, renewed, last] =
-            numbers;
+        let Some((numbers, reported_alerts)) = numbers.split_first_chunk::<NUMBERS>() else { return Err(BadReply) };
+        let &[seq, start, end, used, claim, granted, used_by_all, lessees, verdict, hungry, _] = numbers;
         if seq != call {
             return Err(BadReply);
         }
@@ -231,6 +238,7 @@ impl Lease {
         if verdict == 2 {
             return Ok(());
         }
+        self.confirmed = call;
         let is_same = start == self.start;
         let given = claim.saturating_sub(if is_same { line.claim } else { used });
         if is_same {
@@ -255,12 +263,12 @@ impl Lease {
             self.answered = now;
         }
         self.is_hungry = hungry > 0;
-        let crossing = |percent: u64, count: u64| {
-            let limit = u32::try_from(percent).ok().and_then(Percent::from_millionths)?;
-            Some(Crossing { scope: self.scope, limit, count, max: self.quota.max })
-        };
-        alerts.extend(crossing(limit, count).map(Alert::Crossed));
-        alerts.extend(crossing(renewed, last).map(Alert::Renewed));
+        for alert in reported_alerts.chunks_exact(ALERT_NUMBERS) {
+            let &[kind, percent, count] = alert else { continue };
+            let Some(limit) = u32::try_from(percent).ok().and_then(Percent::from_millionths) else { continue };
+            let crossing = Crossing { scope: self.scope, limit, count, max: self.quota.max };
+            alerts.push(if kind == CROSSED { Alert::Crossed(crossing) } else { Alert::Renewed(crossing) });
+        }
         Ok(())
     }
 
@@ -336,6 +344,12 @@ pub fn read_reply(reply: &Reply) -> Option<(u64, Vec<u64>)> {
 }
 
 /// The numbers of one line after another.
-pub fn lines(numbers: &[u64]) -> impl Iterator<Item = &[u64]> {
-    numbers.chunks(NUMBERS)
+pub fn lines(mut numbers: &[u64]) -> impl Iterator<Item = &[u64]> {
+    std::iter::from_fn(move || {
+        let alerts = usize::try_from(*numbers.get(NUMBERS.saturating_sub(1))?).unwrap_or(usize::MAX);
+        let length = NUMBERS.saturating_add(alerts.saturating_mul(ALERT_NUMBERS));
+        let (line, rest) = numbers.split_at_checked(length)?;
+        numbers = rest;
+        Some(line)
+    })
 }

@@ -1,8 +1,8 @@
 //! What happens to requests while the store cannot be reached and the stock is used up.
 
 use super::FleetCounters;
-use crate::access::quota::ledger::{Charged, Usages};
 use crate::access::quota::ChargeResult;
+use crate::access::quota::ledger::{Charged, Usages};
 use crate::base::UnixMillis;
 use crate::host::StoreError;
 

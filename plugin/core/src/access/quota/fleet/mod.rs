@@ -20,7 +20,7 @@ use super::ledger::{Charge, ChargeLine, Charged, Home, LimitScope, List, PageNam
 use super::{ChargeResult, Counters, Notice, rate_subject};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId, TICK_MS};
-use crate::store::{Call, Client, Outcome, Script, Settings};
+use crate::store::{Call, Client, Outcome, Reply, Script, Settings};
 use lease::{Alert, Lease, Sent};
 pub use loss::OnLoss;
 
@@ -30,8 +30,8 @@ const MAX_LINES: usize = 512;
 /// The most counters that a VM knows at a time.
 const MAX_LEASES: usize = 200_000;
 
-/// The time between attempts when the proxy refuses calls at once.
-const RETRY_MS: u64 = 50;
+/// The time between calls while they fail.
+const RETRY_MS: u64 = 25;
 
 /// How a fleet counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,10 @@ pub struct FleetSettings {
 pub struct FleetCounters {
     settings: FleetSettings,
     client: Client,
-    /// The name of this VM in the store.
-    name: String,
+    /// The name of this VM in the store, when the store has given it a number.
+    name: Option<String>,
+    /// The part of the name that is known before.
+    born: String,
     /// The number of the latest call.
     call: u64,
     leases: FxHashMap<u64, Lease>,
@@ -82,12 +84,13 @@ struct Waiting {
 }
 
 impl FleetCounters {
-    /// `name` must be unique among all VMs of the fleet, those of the past included.
-    pub fn new(settings: FleetSettings, name: String) -> Self {
+    /// `born` distinguishes this VM from those that got the same number from a store that was lost since.
+    pub fn new(settings: FleetSettings, born: String) -> Self {
         FleetCounters {
             client: Client::new(settings.store.clone()),
             settings,
-            name,
+            name: None,
+            born,
             call: 0,
             leases: FxHashMap::default(),
             due: Vec::new(),
@@ -177,7 +180,11 @@ impl FleetCounters {
 
     /// Sends what is due, if no call is in flight.
     fn send_due(&mut self, host: &(impl Callouts + Metrics), now: UnixMillis) {
-        if self.client.is_busy() || self.due.is_empty() || now < self.next_attempt {
+        if self.client.is_busy() || now < self.next_attempt {
+            return;
+        }
+        let Some(name) = self.name.clone() else { return self.send_hello(host, now) };
+        if self.due.is_empty() {
             return;
         }
         self.due.sort_unstable();
@@ -185,21 +192,29 @@ impl FleetCounters {
         let rest = self.due.split_off(self.due.len().min(MAX_LINES));
         let due = std::mem::replace(&mut self.due, rest);
         self.call = self.call.saturating_add(1);
-        let mut groups: BTreeMap<String, (Call, Vec<(u64, Sent)>)> = BTreeMap::new();
+        let mut groups: BTreeMap<String, (Vec<String>, Vec<String>, Vec<(u64, Sent)>)> = BTreeMap::new();
         for place in due {
             let Some(lease) = self.leases.get_mut(&place) else { continue };
             let tag = lease.key.split_inclusive('}').next().unwrap_or_default().to_owned();
-            let (call, sent) = groups.entry(tag).or_insert_with(|| {
-                (Call { script: Script::LEASE, keys: Vec::new(), arguments: vec![self.name.clone()] }, Vec::new())
-            });
-            call.keys.push(lease.key.clone());
-            sent.push((place, lease.line(self.call, now, &mut call.arguments)));
+            let group = groups.entry(tag).or_insert_with(|| (Vec::new(), vec![name.clone()], Vec::new()));
+            let (keys, arguments, sent) = group;
+            keys.push(lease.key.clone());
+            sent.push((place, lease.line(self.call, now, arguments)));
         }
-        let (calls, sent): (Vec<Call>, Vec<_>) = groups.into_values().unzip();
+        let script = |(keys, arguments, sent)| (Call::Script { script: Script::LEASE, keys, arguments }, sent);
+        let (calls, sent): (Vec<Call>, Vec<_>) = groups.into_values().map(script).unzip();
         self.in_flight = InFlight { sent: now, calls: sent };
         if !self.client.send(host, &calls) {
             self.next_attempt = now.plus(RETRY_MS);
             self.lose_calls();
+        }
+    }
+
+    /// Asks the store for a number, with which this VM has a name that no other has.
+    fn send_hello(&mut self, host: &(impl Callouts + Metrics), now: UnixMillis) {
+        let counter = format!("{}:members", self.settings.key_prefix);
+        if !self.client.send(host, &[Call::Command(vec!["INCR".to_owned(), counter])]) {
+            self.next_attempt = now.plus(RETRY_MS);
         }
     }
 
@@ -213,6 +228,15 @@ impl FleetCounters {
     }
 
     fn settle(&mut self, outcomes: Vec<Outcome>, now: UnixMillis) {
+        if self.client.health().failures > 0 {
+            self.next_attempt = now.plus(RETRY_MS);
+        }
+        if self.name.is_none() {
+            if let Some(Outcome::Ran(Reply::Integer(number))) = outcomes.first() {
+                self.name = Some(format!("{number:x}.{}", self.born));
+            }
+            return;
+        }
         let InFlight { sent, calls } = std::mem::take(&mut self.in_flight);
         let mut alerts = Vec::new();
         for (lines, outcome) in calls.into_iter().zip(outcomes) {

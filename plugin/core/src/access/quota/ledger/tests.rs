@@ -23,7 +23,7 @@ fn on<'c>(org: Option<&'c Quota>, key_page: &'c str, subject: u64, key: Option<&
     let org = org.map(|quota| ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota, home: Home::Org });
     let key =
         key.map(|quota| ChargeLine { scope: LimitScope::KeyQuota, subject, quota, home: Home::OrgOr(own(key_page)) });
-    Charge { org_page: Some("org"), lines: org.into_iter().chain(key).collect() }
+    Charge { org_page: Some("org"), lines: org.into_iter().chain(key).collect(), owner: None }
 }
 
 /// The remaining requests of the tightest quota.
@@ -173,7 +173,7 @@ fn a_key_of_no_organisation_has_one_quota_wherever_it_goes() {
         let org =
             has_quota.then_some(ChargeLine { scope: LimitScope::OrgQuota, subject: ORG, quota: &org, home: Home::Org });
         let key = ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota: &key, home: Home::Own(own("k")) };
-        Charge { org_page, lines: org.into_iter().chain([key]).collect() }
+        Charge { org_page, lines: org.into_iter().chain([key]).collect(), owner: None }
     };
     let outcomes = [by(Some("a"), true), by(Some("b"), false), by(None, false), by(Some("a"), true)]
         .map(|way| charge(&host, &way, UnixMillis(5)).unwrap().refused_by);
@@ -191,7 +191,7 @@ fn everything<'c>(limits: [&'c Quota; 5], shares: bool) -> Charge<'c> {
         ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota: key_quota, home: key_home() },
         ChargeLine { scope: LimitScope::ApiRate, subject: 2, quota: api_rate, home: Home::Own(own("a")) },
     ];
-    Charge { org_page: Some("org"), lines }
+    Charge { org_page: Some("org"), lines, owner: None }
 }
 
 fn counts(host: &MemoryHost) -> u64 {
@@ -230,7 +230,8 @@ fn an_unexpected_refusal_is_refunded_on_all_pages() {
     let (first, rest): (Vec<&ChargeLine<'_>>, Vec<&ChargeLine<'_>>) =
         all.lines.iter().partition(|line| line.home == Home::Org);
     let (org, _) = counted(count_on(&host, own("org"), &first, &rest, UnixMillis(5)));
-    charge(&host, &Charge { org_page: None, lines: smallvec![all.lines[4].clone()] }, UnixMillis(5)).unwrap();
+    charge(&host, &Charge { org_page: None, lines: smallvec![all.lines[4].clone()], owner: None }, UnixMillis(5))
+        .unwrap();
     let api: Vec<&ChargeLine<'_>> = all.lines.iter().skip(4).collect();
     let refused = count_on(&host, own("a"), &api, &[], UnixMillis(5)).unwrap();
     assert_eq!(refused.page.charged.refused_by, Some(LimitScope::ApiRate));
@@ -244,10 +245,10 @@ fn a_subjects_own_page_that_is_full_of_others_is_an_error() {
     let key = quota(9, &[]);
     for subject in 0..32 {
         let line = ChargeLine { scope: LimitScope::KeyQuota, subject, quota: &key, home: Home::Own(own("k")) };
-        charge(&host, &Charge { org_page: None, lines: smallvec![line] }, UnixMillis(5)).unwrap();
+        charge(&host, &Charge { org_page: None, lines: smallvec![line], owner: None }, UnixMillis(5)).unwrap();
     }
     let line = ChargeLine { scope: LimitScope::KeyQuota, subject: 32, quota: &key, home: Home::Own(own("k")) };
-    assert!(charge(&host, &Charge { org_page: None, lines: smallvec![line] }, UnixMillis(5)).is_err());
+    assert!(charge(&host, &Charge { org_page: None, lines: smallvec![line], owner: None }, UnixMillis(5)).is_err());
 }
 
 #[test]

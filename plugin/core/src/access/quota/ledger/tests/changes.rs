@@ -34,7 +34,7 @@ const CASES: [Case<'_>; 15] = [
 fn send(host: &MemoryHost, quota: &Quota, split: bool) -> Vec<String> {
     let home = if split { Home::Own(own("k")) } else { Home::OrgOr(own("k")) };
     let line = ChargeLine { scope: LimitScope::KeyQuota, subject: 7, quota, home };
-    let charge_on = Charge { org_page: Some("org"), lines: smallvec![line] };
+    let charge_on = Charge { org_page: Some("org"), lines: smallvec![line], owner: None };
     let charged = charge(host, &charge_on, UnixMillis(5)).unwrap();
     charged.crossings.iter().map(|crossing| crossing.limit.to_string()).collect()
 }
@@ -204,7 +204,7 @@ proptest! {
                 model.refunded(quota.max, &limits[which]);
                 continue;
             }
-            let charged = charge(&host, &Charge { org_page: Some("org"), lines: smallvec![line] }, now).unwrap();
+            let charged = charge(&host, &Charge { org_page: Some("org"), lines: smallvec![line], owner: None }, now).unwrap();
             let (is_admitted, reported) = model.request(quota.max, &limits[which]);
             prop_assert_eq!(charged.refused_by.is_none(), is_admitted);
             let crossings: Vec<Percent> = charged.crossings.iter().map(|crossing| crossing.limit).collect();
