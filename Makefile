@@ -35,7 +35,7 @@ BUILD := dist/build.txt
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
-TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(ENVOY) $(VERIFIERS) $(AJV)
+TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(ENVOY) $(VERIFIERS) $(AJV) redis-server
 SCHEMA := envoy/tollbell.schema.json
 ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
@@ -57,6 +57,15 @@ run: $(MODULE) ## Serve the example on 127.0.0.1:10000 without Envoy, with an up
 .PHONY: run-envoy
 run-envoy: $(MODULE) $(ENVOY) ## Serve the same example in a real Envoy
 	cargo run --quiet --locked --package tollbell-tests --bin demo
+
+.PHONY: run-fleet
+run-fleet: $(MODULE) redis-server ## Serve three gateways that count in one Redis, on 127.0.0.1:10001 to 10003
+	cargo build --quiet --locked --package tollbell-cli
+	cargo run --quiet --locked --package tollbell-tests --bin fleet
+
+.PHONY: run-fleet-envoy
+run-fleet-envoy: $(MODULE) $(ENVOY) redis-server ## Serve the same in three real Envoys
+	cargo run --quiet --locked --package tollbell-tests --bin fleet -- --envoy
 
 .PHONY: build
 build: $(MODULE) ## Build dist/tollbell.wasm
@@ -227,6 +236,10 @@ $(AJV):
 	@mkdir -p $(@D)
 	npm install --silent --no-audit --no-fund --prefix $(@D) ajv@8.18.0
 	touch $@
+
+.PHONY: redis-server
+redis-server:
+	@tests/install-redis.sh
 
 $(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook:
 	@echo "installing mdbook $(MDBOOK_VERSION), some minutes" >&2

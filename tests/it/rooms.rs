@@ -9,8 +9,8 @@ use regex::Regex;
 use tollbell_tests::project_root;
 
 /// The rooms of the core. Each imports only from those before it.
-const CORE: [&str; 10] =
-    ["base", "host", "event", "access", "observe", "delivery", "notify", "admin", "config", "engine"];
+const CORE: [&str; 11] =
+    ["base", "host", "event", "store", "access", "observe", "delivery", "notify", "admin", "config", "engine"];
 
 /// The rooms of the shim, in the same order.
 const SHIM: [&str; 13] = [

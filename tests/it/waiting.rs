@@ -1,7 +1,7 @@
 //! Requests that wait for a store of counters which answers later, in Envoy and in the shim.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use host_shim::gateway::{Gateway, Request, Response};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tollbell_tests::client;
 use tollbell_tests::envoy::Setup;
 use tollbell_tests::project_root;
+use tollbell_tests::server::Manner;
 
 use crate::support::{World, config, eventually};
 
@@ -18,18 +19,19 @@ fn session() -> Value {
 
 /// An Envoy whose filter counts `ticks` ticks late.
 async fn late(ticks: u32) -> Result<World> {
-    World::with_setup(|upstream, receiver| {
-        let setup = Setup::config(&config(session()), upstream, receiver)?;
-        Ok(setup.edit(|yaml| {
-            let yaml = yaml.replace("dist/tollbell.wasm", "dist/test/tollbell-faults.wasm");
-            yaml.replacen(
-                "                name: tollbell\n",
-                &format!("                name: tollbell\n                root_id: late {ticks}\n"),
-                1,
-            )
-        }))
-    })
-    .await
+    World::with_setup(|upstream, receiver| late_setup(ticks, upstream, receiver)).await
+}
+
+fn late_setup(ticks: u32, upstream: u16, receiver: u16) -> Result<Setup> {
+    let setup = Setup::config(&config(session()), upstream, receiver)?;
+    Ok(setup.edit(|yaml| {
+        let yaml = yaml.replace("dist/tollbell.wasm", "dist/test/tollbell-faults.wasm");
+        yaml.replacen(
+            "                name: tollbell\n",
+            &format!("                name: tollbell\n                root_id: late {ticks}\n"),
+            1,
+        )
+    }))
 }
 
 async fn ask(port: u16, body: &[u8]) -> Result<u16> {
@@ -65,6 +67,35 @@ async fn in_envoy_waiting_ends_and_no_stream_hangs() -> Result<()> {
     })
     .await?;
     ensure!(ask(world.envoy.port, b"x").await? == 503);
+    Ok(())
+}
+
+/// The wait of a stream whose VM fails is ended by the connection manager, as `envoy/fleet.yaml` sets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_envoy_a_request_whose_vm_fails_while_it_waits_is_ended() -> Result<()> {
+    let world = World::with_setup(|upstream, receiver| {
+        let setup = late_setup(1000, upstream, receiver)?.workers(1);
+        Ok(setup.edit(|yaml| {
+            yaml.replacen(
+                "          stat_prefix: gateway\n",
+                "          stat_prefix: gateway\n          stream_idle_timeout: 1s\n",
+                1,
+            )
+        }))
+    })
+    .await?;
+    world.receiver.set_manner(Manner { status: 503, header: Some(("x-test-trap", "1")), ..Manner::default() });
+    let port = world.envoy.port;
+    let waiting = tokio::spawn(async move {
+        let started = Instant::now();
+        ask(port, b"x").await.map(|status| (status, started.elapsed()))
+    });
+    // The reply to this webhook ends the VM.
+    client::get(port, "/orders/1", &[("authorization", "wrong")]).await?;
+    let (status, took) = waiting.await??;
+    ensure!(world.envoy.has_trapped(), "the VM has not failed");
+    ensure!(status >= 500 || status == 408, "{status}");
+    ensure!(took < Duration::from_secs(20), "it took {took:?}");
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::ModuleOptions;
-use crate::check::{FindingKind, check};
+use crate::check::{Finding, FindingKind, check};
+use crate::config::{self, model::Bootstrap};
 
 /// The options of `check`.
 #[derive(Clone, Debug, Args)]
@@ -26,7 +27,18 @@ impl Check {
     /// # Errors
     /// The module of `--wasm` cannot be read.
     pub fn execute(&self) -> Result<bool> {
-        let findings = check(&self.config, &self.modules.modules()?, self.modules.memory());
+        self.execute_with(|_| Vec::new())
+    }
+
+    /// As [`Check::execute`], with further checks of the configuration.
+    ///
+    /// # Errors
+    /// As for [`Check::execute`].
+    pub fn execute_with(&self, further: impl FnOnce(&Bootstrap) -> Vec<Finding>) -> Result<bool> {
+        let mut findings = check(&self.config, &self.modules.modules()?, self.modules.memory());
+        if let Ok(loaded) = config::read(&self.config) {
+            findings.extend(further(&loaded.bootstrap));
+        }
         for finding in &findings {
             let kind = match finding.kind {
                 FindingKind::Error => "error",

@@ -8,6 +8,7 @@ mod module;
 mod plugins;
 mod render;
 mod schema;
+pub mod store;
 
 pub use connection::TestConnection;
 pub use import::ImportTyk;

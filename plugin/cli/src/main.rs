@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use host_shim::command::{Check, Replay, Run, failed, load};
-use tollbell_cli::{ImportTyk, Key, Render, Schema, TestConnection, demo, folders};
+use tollbell_cli::{ImportTyk, Key, Render, Schema, TestConnection, demo, folders, store};
 
 /// API keys with quotas, alerts and webhooks for Envoy.
 ///
@@ -82,7 +82,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Check(mut check) => {
             check.modules.look_in(folders());
-            check.execute()?
+            check.execute_with(store::findings)?
         }
         Command::Replay(mut replay) => {
             replay.modules.look_in(folders());

@@ -59,7 +59,10 @@ impl Judgement {
     #[cold]
     #[inline(never)]
     fn uncounted(caller: &Caller<'_>, error: &StoreError) -> Self {
-        log::error!("{} of {:?}: not counted, so refused: {error}", caller.fingerprint(), caller.org_id());
+        // The store of a fleet logs once that it fails.
+        if *error != StoreError::Late {
+            log::error!("{} of {:?}: not counted, so refused: {error}", caller.fingerprint(), caller.org_id());
+        }
         Judgement::of(RequestOutcome::CounterUnavailable)
     }
 

@@ -138,6 +138,11 @@ impl Preview {
         Config::load(bytes).map(|(config, _)| Preview { config })
     }
 
+    /// The Envoy cluster of the store of a fleet, if there is one.
+    pub fn store_cluster(&self) -> Option<&str> {
+        Some(&self.config.fleet.as_ref()?.store.cluster)
+    }
+
     /// The target of an entry of `webhooks`.
     ///
     /// # Errors

@@ -9,7 +9,8 @@
 --   h        when a lessee last found all requests granted, but not all used
 --   ps pu pa pp   the window before: s, u, a and p
 --   x        alerts that no lessee has confirmed: name:seq:time:kind:percentage:count, separated by blanks
---   @name    of a lessee: seq:start:used:claim, and start:used of the window before
+--   @name    of a lessee: seq:start:used:claim, start:used of the window before, and the part of u that it was
+--            granted since it said what it used
 -- ARGV[1]  the lessee's name
 -- Per line 10 more values:
 --   max, window   the limit (window in ms; 0: it never ends)
@@ -65,13 +66,13 @@ local function unconfirmed(l)
       end
     end
   end
-  return kept, open, true
+  return kept, open
 end
 
 -- The lessee takes part in the current window.
 local function join(l)
-  l.lpstart, l.lpused = l.lstart, l.lused
-  l.lstart, l.lused, l.lclaim, l.n = l.s, 0, 0, l.n + 1
+  l.lpstart, l.lpused = l.lstart, l.lused + l.open
+  l.lstart, l.lused, l.lclaim, l.open, l.n = l.s, 0, 0, 0, l.n + 1
 end
 
 for i = 1, #KEYS do
@@ -79,7 +80,7 @@ for i = 1, #KEYS do
   local l = {
     max = tonumber(ARGV[b]), window = tonumber(ARGV[b + 1]), seq = tonumber(ARGV[b + 2]), start = tonumber(ARGV[b + 3]),
     used = tonumber(ARGV[b + 4]), claim = tonumber(ARGV[b + 5]), want = tonumber(ARGV[b + 6]), ahead = ARGV[b + 7],
-    alerts = ARGV[b + 8], confirmed = tonumber(ARGV[b + 9]), verdict = 1, changed = false, open = {},
+    alerts = ARGV[b + 8], confirmed = tonumber(ARGV[b + 9]), verdict = 1, told = {},
   }
   local h = redis.call('HMGET', KEYS[i], 's', 'e', 'g', 'u', 'a', 'p', 'n', 'h', 'ps', 'pu', 'pa', 'pp', field, 'x')
   local function number(at) return tonumber(h[at]) or 0 end
@@ -89,6 +90,7 @@ for i = 1, #KEYS do
   for value in string.gmatch(h[13] or '', '%d+') do f[#f + 1] = tonumber(value) end
   l.x = h[14] or ''
   l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused = f[2] or 0, f[3] or 0, f[4] or 0, f[5] or 0, f[6] or 0
+  l.open = f[7] or 0
   if l.seq <= (f[1] or 0) then
     l.verdict = 2
   else
@@ -98,16 +100,21 @@ for i = 1, #KEYS do
     end
     if l.start > 0 and l.start == l.s then
       if l.lstart ~= l.s then join(l) end
-      l.u, l.g = l.u + l.used - l.lused, l.g + l.claim - l.lclaim
+      l.u, l.g = l.u + l.used - l.lused - l.open, l.g + l.claim - l.lclaim
       l.a, l.p = crossed(l, l.u, l.a, l.p)
-      l.lused, l.lclaim, l.changed = l.used, l.claim, true
-    elseif l.start > 0 and l.start == l.ps then
-      if l.lstart == l.ps then l.lpstart, l.lpused = l.ps, l.lused end
+      l.lused, l.lclaim, l.open = l.used, l.claim, 0
+    elseif l.lstart == l.s then
+      -- It knows nothing of this window: the reply that granted something was lost.
+      l.u, l.g = l.u - l.open, l.g + l.lused - l.lclaim
+      l.lclaim, l.open = l.lused, 0
+    end
+    if l.start > 0 and l.start == l.ps then
+      if l.lstart == l.ps then l.lpstart, l.lpused = l.ps, l.lused + l.open end
       if l.lpstart ~= l.ps then l.lpstart, l.lpused = l.ps, 0 end
       l.pu = l.pu + l.used - l.lpused
       l.pa, l.pp = crossed(l, l.pu, l.pa, l.pp)
-      l.lpused, l.changed = l.used, true
-      if l.lstart == l.ps then l.lused = l.used end
+      l.lpused = l.used
+      if l.lstart == l.ps then l.lused, l.open = l.used, 0 end
     end
     if l.want > 0 and (l.s == 0 or (l.e > 0 and now >= l.e)) then
       if l.p > 0 then alert(l, 2, l.p, l.u) end
@@ -122,7 +129,7 @@ for i = 1, #KEYS do
       end
       l.ps, l.pu, l.pa, l.pp = l.s, l.u, l.a, l.p
       l.s, l.e = now, l.window == 0 and 0 or now + l.window
-      l.g, l.u, l.a, l.p, l.n, l.h, l.changed = 0, 0, 0, 0, 0, 0, true
+      l.g, l.u, l.a, l.p, l.n, l.h = 0, 0, 0, 0, 0, 0
     end
     if l.want > 0 and l.g >= l.max then room = false end
   end
@@ -137,7 +144,7 @@ for i, l in ipairs(lines) do
       local left = l.max - l.g
       if left <= 0 then
         l.verdict = l.u >= l.max and 0 or 3
-        if l.verdict == 3 then l.h, l.changed = now, true end
+        if l.verdict == 3 then l.h = now end
       elseif not room then
         l.verdict = 4
       else
@@ -152,34 +159,32 @@ for i, l in ipairs(lines) do
           given = math.min(given, math.max(1, math.floor(math.min(left, until_next) / live)))
         end
         if l.lstart ~= l.s then join(l) end
-        l.g, l.lclaim, l.changed = l.g + given, l.lclaim + given, true
+        l.g, l.lclaim = l.g + given, l.lclaim + given
       end
     end
-    local used = l.lused
     if l.ahead == '0' and given > 0 then
-      l.u, l.lused = l.u + given, l.lused + given
+      l.u, l.open = l.u + given, l.open + given
       l.a, l.p = crossed(l, l.u, l.a, l.p)
     end
     if l.x ~= '' then
-      l.x, l.open, l.changed = unconfirmed(l)
+      l.x, l.told = unconfirmed(l)
     end
-    if l.changed and l.s > 0 then
+    if l.s > 0 then
       redis.call('HSET', KEYS[i], 's', l.s, 'e', l.e, 'g', l.g, 'u', l.u, 'a', l.a, 'p', l.p, 'n', l.n, 'h', l.h,
         'ps', l.ps, 'pu', l.pu, 'pa', l.pa, 'pp', l.pp, 'x', l.x,
-        field, table.concat({ l.seq, l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused }, ':'))
+        field, table.concat({ l.seq, l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused, l.open }, ':'))
       if l.e > 0 then
         -- A window with an alert is kept for another window, in which its end can be reported.
         local keep = l.p > 0 and math.min(l.window, 86400000) or 0
         redis.call('PEXPIREAT', KEYS[i], l.e + 60000 + keep)
       end
     end
-    l.lused = used
   end
   local is_own = l.lstart == l.s
   for _, v in ipairs({ l.seq, l.s, l.e, is_own and l.lused or 0, is_own and l.lclaim or 0, l.g, l.u, l.n, l.verdict,
-    (l.h > 0 and now - l.h < 2000) and 1 or 0, #l.open / 3 }) do
+    (l.h > 0 and now - l.h < 2000) and 1 or 0, #l.told / 3 }) do
     out[#out + 1] = v
   end
-  for _, v in ipairs(l.open) do out[#out + 1] = v end
+  for _, v in ipairs(l.told) do out[#out + 1] = v end
 end
 return out

@@ -61,6 +61,8 @@ pub struct Lease {
     grant: u64,
     /// The part of `used` that the store knows.
     reported: u64,
+    /// True if a call may have run whose reply did not come. The next call settles it.
+    is_unsettled: bool,
     /// The number of the last call whose reply came.
     confirmed: u64,
     /// Requests that it asks for in the next call.
@@ -105,6 +107,7 @@ impl Lease {
             used: 0,
             grant: 0,
             reported: 0,
+            is_unsettled: false,
             confirmed: 0,
             want: 0,
             in_call: false,
@@ -184,7 +187,7 @@ impl Lease {
         if gives_back && !self.in_call {
             self.grant = self.used;
         }
-        self.start > 0 && (gives_back || self.used != self.reported)
+        self.is_unsettled || self.start > 0 && (gives_back || self.used != self.reported)
     }
 
     /// Gives back everything, because the VM will not count any more.
@@ -197,7 +200,12 @@ impl Lease {
     /// True if the VM can forget it: nothing is used or held that the store does not know.
     pub fn is_settled(&self, now: UnixMillis) -> bool {
         let is_idle = now.since(self.last_used) >= 4 * IDLE_MS;
-        !self.in_call && self.want == 0 && is_idle && self.grant == self.used && self.used == self.reported
+        !self.in_call
+            && !self.is_unsettled
+            && self.want == 0
+            && is_idle
+            && self.grant == self.used
+            && self.used == self.reported
     }
 
     /// The values of its line in a call: see `lease.lua`. They are fixed when the call starts.
@@ -214,7 +222,7 @@ impl Lease {
         arguments.push(alerts);
         arguments.push(self.confirmed.to_string());
         self.in_call = true;
-        Sent { used: self.used, claim: self.grant.max(self.used), want: std::mem::take(&mut self.want) }
+        Sent { used: self.used, want: std::mem::take(&mut self.want) }
     }
 
     /// Takes over the store's answer to the call of that number, which was sent at `sent`.
@@ -234,13 +242,12 @@ impl Lease {
         if seq != call {
             return Err(BadReply);
         }
-        self.in_call = false;
+        (self.in_call, self.is_unsettled) = (false, false);
         if verdict == 2 {
             return Ok(());
         }
         self.confirmed = call;
         let is_same = start == self.start;
-        let given = claim.saturating_sub(if is_same { line.claim } else { used });
         if is_same {
             self.grant = claim;
         } else {
@@ -249,10 +256,6 @@ impl Lease {
             self.ends = (end > 0).then(|| sent.plus(end.saturating_sub(clock)));
         }
         self.reported = if is_same { line.used } else { used };
-        if !self.reads_ahead {
-            // The store counts a granted request as used.
-            self.reported = self.reported.saturating_add(given);
-        }
         (self.granted_to_all, self.used_by_all, self.lessees) = (granted, used_by_all, lessees);
         if line.want > 0 {
             self.verdict = match verdict {
@@ -272,9 +275,9 @@ impl Lease {
         Ok(())
     }
 
-    /// The call may or may not have run. The next one settles it.
+    /// The call may or may not have run.
     pub fn lose_call(&mut self) {
-        self.in_call = false;
+        (self.in_call, self.is_unsettled) = (false, true);
     }
 
     /// The usage as this VM knows it: never below the truth by more than what other VMs have used since their reports.
@@ -325,7 +328,6 @@ impl Lease {
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     used: u64,
-    claim: u64,
     want: u64,
 }
 

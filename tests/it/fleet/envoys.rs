@@ -1,0 +1,178 @@
+//! Three Envoys that count in one Redis.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tokio::sync::RwLockReadGuard;
+use tollbell_tests::client::{self, Reply, count_status, get_with_key, load};
+use tollbell_tests::envoy::{Envoy, Setup};
+use tollbell_tests::redis::Redis;
+use tollbell_tests::server::Server;
+
+use crate::support::{SOON, eventually, shared};
+
+const QUOTA: usize = 5000;
+
+/// `patience_ms` in these tests.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+struct Fleet {
+    redis: Redis,
+    envoys: Vec<Envoy>,
+    receiver: Server,
+    _upstream: Server,
+    _shared: RwLockReadGuard<'static, ()>,
+}
+
+fn config(store: Value) -> Value {
+    let mut config = json!({
+        "apis": [{ "api_id": "orders", "org_id": "acme" }],
+        "keys": { "good-key": {
+            "org_id": "acme", "quota_max": QUOTA, "quota_renewal_rate": 3600, "monitor": { "trigger_limits": [50, 80] }
+        } },
+        "monitor": {
+            "enable_trigger_monitors": true, "monitor_user_keys": true,
+            "configuration": { "target_path": "http://RECEIVER/monitor", "event_timeout": 10 }
+        },
+        "store": { "redis": { "timeout_ms": 250 }, "patience_ms": 200 }
+    });
+    for (name, value) in store.as_object().into_iter().flatten() {
+        config["store"][name] = value.clone();
+    }
+    config
+}
+
+impl Fleet {
+    async fn start(members: usize, config: &Value) -> Result<Fleet> {
+        let shared = shared().await;
+        let redis = Redis::start()?;
+        let (upstream, receiver) = (Server::start().await?, Server::start().await?);
+        let mut envoys = Vec::new();
+        for _ in 0..members {
+            let setup = Setup::file("envoy/fleet.yaml", upstream.port, receiver.port)?;
+            let setup = setup.with_configuration(config, receiver.port)?;
+            let setup = setup.edit(|yaml| {
+                let yaml = yaml.replace("port_value: 6379 ", &format!("port_value: {} ", redis.port()));
+                yaml.replace("port_value: 10008 ", &format!("port_value: {} ", upstream.port))
+            });
+            envoys.push(setup.start().await?);
+        }
+        Ok(Fleet { redis, envoys, receiver, _upstream: upstream, _shared: shared })
+    }
+
+    /// Sends `count` requests to each member at the same time.
+    async fn load(&self, connections: usize, count: usize) -> Result<Vec<Reply>> {
+        let key = |_| ("/orders/1".to_owned(), "good-key".to_owned());
+        let members = self.envoys.iter().map(|envoy| tokio::spawn(load(envoy.port, connections, count, key)));
+        let mut replies = Vec::new();
+        for member in members.collect::<Vec<_>>() {
+            replies.extend(member.await??);
+        }
+        Ok(replies)
+    }
+
+    /// The thresholds of the messages that came, sorted.
+    async fn thresholds(&self, count: usize) -> Result<Vec<String>> {
+        let received = self.receiver.expect(count, SOON).await?;
+        let mut limits = Vec::new();
+        for message in received {
+            let body = message.json()?;
+            limits.push(body["trigger_limit"].as_str().with_context(|| body.to_string())?.to_owned());
+        }
+        limits.sort();
+        Ok(limits)
+    }
+}
+
+async fn counts_as_one(counting: &str) -> Result<()> {
+    let fleet = Fleet::start(3, &config(json!({ "counting": counting }))).await?;
+    let mut admitted = count_status(&fleet.load(64, 2 * QUOTA).await?, 200);
+    ensure!(admitted <= QUOTA, "{admitted} requests of {QUOTA} were admitted");
+    if counting == "leased" {
+        // Members give back what they hold and do not need.
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            admitted += count_status(&fleet.load(4, 100).await?, 200);
+        }
+    }
+    ensure!(admitted == QUOTA, "{admitted} requests of {QUOTA} were admitted");
+    ensure!(fleet.thresholds(2).await? == ["50", "80"]);
+    let refused = get_with_key(fleet.envoys[0].port, "/orders/1", "good-key").await?;
+    ensure!(refused.status == 403 && refused.header("x-ratelimit-remaining") == Some("0"), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_envoys_with_leases_admit_one_quota_and_report_each_threshold_once() -> Result<()> {
+    counts_as_one("leased").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_envoys_that_count_exactly_admit_one_quota_and_report_each_threshold_once() -> Result<()> {
+    counts_as_one("exact").await
+}
+
+/// Without Redis: the answers that each policy gives, and how long clients wait for them.
+async fn without_redis(on_loss: &str) -> Result<Vec<Reply>> {
+    let mut config = config(json!({ "counting": "exact", "on_loss": on_loss }));
+    config["keys"]["good-key"]["quota_max"] = json!(100);
+    let mut fleet = Fleet::start(1, &config).await?;
+    let before = fleet.load(4, 40).await?;
+    ensure!(count_status(&before, 200) == 40, "with Redis");
+    fleet.redis.kill()?;
+    let replies = fleet.load(8, 400).await?;
+    let longest = replies.iter().map(|reply| reply.took).max().unwrap_or_default();
+    // Ticks end the waiting, and the machine may be busy.
+    ensure!(longest < PATIENCE * 5, "a request took {longest:?}");
+    fleet.redis.restart()?;
+    eventually("Redis is used again", async || {
+        let reply = get_with_key(fleet.envoys[0].port, "/orders/1", "good-key").await?;
+        Ok(matches!(reply.status, 200 | 403))
+    })
+    .await?;
+    Ok(replies)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_requests_are_shared_refused_or_admitted() -> Result<()> {
+    let shared = without_redis("share").await?;
+    let admitted = count_status(&shared, 200);
+    // Two workers share what was left when each of them last heard of Redis: 60, or some more.
+    ensure!((1..=80).contains(&admitted), "{admitted} were admitted");
+    ensure!(count_status(&shared, 503) == shared.len() - admitted);
+    let refused = without_redis("refuse").await?;
+    ensure!(count_status(&refused, 503) == refused.len());
+    let admitted = without_redis("admit").await?;
+    ensure!(count_status(&admitted, 200) == admitted.len());
+    Ok(())
+}
+
+/// A Redis that hangs holds no request for longer than the patience, and is used again when it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_holds_no_request() -> Result<()> {
+    let fleet = Fleet::start(2, &config(json!({ "counting": "exact", "on_loss": "refuse" }))).await?;
+    ensure!(count_status(&fleet.load(4, 20).await?, 200) == 40);
+    fleet.redis.pause(true)?;
+    let started = Instant::now();
+    let replies = fleet.load(8, 50).await;
+    fleet.redis.pause(false)?;
+    let replies = replies?;
+    let longest = replies.iter().map(|reply| reply.took).max().unwrap_or_default();
+    ensure!(longest < PATIENCE * 5, "a request took {longest:?} of {:?}", started.elapsed());
+    ensure!(count_status(&replies, 503) == replies.len());
+    eventually("Redis is used again", async || {
+        Ok(get_with_key(fleet.envoys[0].port, "/orders/1", "good-key").await?.status == 200)
+    })
+    .await?;
+    // The calls that hung were executed later. Requests that were refused meanwhile are not counted.
+    let reply = get_with_key(fleet.envoys[1].port, "/orders/1", "good-key").await?;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let remaining: usize = client::get_with_key(fleet.envoys[1].port, "/orders/1", "good-key")
+        .await?
+        .header("x-ratelimit-remaining")
+        .context("no header")?
+        .parse()?;
+    ensure!(remaining >= QUOTA - 60 && remaining < QUOTA - 40, "{remaining} are left, {reply:?}");
+    Ok(())
+}
