@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(SCHEMA)?)?;
     strip(&mut schema);
     embed_script("lease")?;
+    embed_script("claim")?;
     let file = File::create(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"))?;
     let mut compressed = DeflateEncoder::new(file, Compression::best());
     compressed.write_all(schema.to_string().as_bytes())?;

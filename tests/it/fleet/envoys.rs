@@ -10,7 +10,7 @@ use tollbell_tests::envoy::{Envoy, Setup};
 use tollbell_tests::redis::Redis;
 use tollbell_tests::server::Server;
 
-use crate::support::{SOON, eventually, shared};
+use crate::support::{SOON, eventually, hook, shared};
 
 const QUOTA: usize = 5000;
 
@@ -27,7 +27,9 @@ struct Fleet {
 
 fn config(store: Value) -> Value {
     let mut config = json!({
-        "apis": [{ "api_id": "orders", "org_id": "acme" }],
+        "apis": [{ "api_id": "orders", "org_id": "acme", "event_handlers": { "events": {
+            "QuotaExceeded": [hook("/quota", 3600)], "AuthFailure": [hook("/auth", 3600)]
+        } } }],
         "keys": { "good-key": {
             "org_id": "acme", "quota_max": QUOTA, "quota_renewal_rate": 3600, "monitor": { "trigger_limits": [50, 80] }
         } },
@@ -72,16 +74,19 @@ impl Fleet {
         Ok(replies)
     }
 
-    /// The thresholds of the messages that came, sorted.
-    async fn thresholds(&self, count: usize) -> Result<Vec<String>> {
-        let received = self.receiver.expect(count, SOON).await?;
-        let mut limits = Vec::new();
-        for message in received {
+    /// The events of the messages that came, with their thresholds, sorted.
+    async fn messages(&self, count: usize) -> Result<Vec<String>> {
+        self.receiver.expect(count, SOON).await?;
+        // Time in which a second message of a cause would come.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut messages = Vec::new();
+        for message in self.receiver.received() {
             let body = message.json()?;
-            limits.push(body["trigger_limit"].as_str().with_context(|| body.to_string())?.to_owned());
+            let event = body["event"].as_str().context("no event")?.to_owned();
+            messages.push(event + body["trigger_limit"].as_str().unwrap_or_default());
         }
-        limits.sort();
-        Ok(limits)
+        messages.sort();
+        Ok(messages)
     }
 }
 
@@ -97,7 +102,7 @@ async fn counts_as_one(counting: &str) -> Result<()> {
         }
     }
     ensure!(admitted == QUOTA, "{admitted} requests of {QUOTA} were admitted");
-    ensure!(fleet.thresholds(2).await? == ["50", "80"]);
+    ensure!(fleet.messages(3).await? == ["QuotaExceeded", "TriggerExceeded50", "TriggerExceeded80"]);
     let refused = get_with_key(fleet.envoys[0].port, "/orders/1", "good-key").await?;
     ensure!(refused.status == 403 && refused.header("x-ratelimit-remaining") == Some("0"), "{refused:?}");
     Ok(())
@@ -111,6 +116,18 @@ async fn three_envoys_with_leases_admit_one_quota_and_report_each_threshold_once
 #[tokio::test(flavor = "multi_thread")]
 async fn three_envoys_that_count_exactly_admit_one_quota_and_report_each_threshold_once() -> Result<()> {
     counts_as_one("exact").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_wrong_keys_on_three_envoys_is_one_message() -> Result<()> {
+    let fleet = Fleet::start(3, &config(json!({}))).await?;
+    let key = |_| ("/orders/1".to_owned(), "wrong-key".to_owned());
+    let members = fleet.envoys.iter().map(|envoy| tokio::spawn(load(envoy.port, 16, 3000, key)));
+    for member in members.collect::<Vec<_>>() {
+        ensure!(count_status(&member.await??, 403) == 3000);
+    }
+    ensure!(fleet.messages(1).await? == ["AuthFailure"]);
+    Ok(())
 }
 
 /// Without Redis: the answers that each policy gives, and how long clients wait for them.

@@ -3,6 +3,9 @@
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
+use crate::base::UnixMillis;
+use crate::store::Cause;
+
 /// Identifies the cause of a cool-down: a handler and the checksum of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseDigest(pub(crate) [u8; 16]);
@@ -20,4 +23,15 @@ impl CauseDigest {
 pub struct Claim {
     pub digest: [u8; 16],
     pub at: u64,
+    /// The end of its period.
+    pub until: u64,
+    /// The cause as all members of a fleet know it.
+    pub shared: [u8; 16],
+}
+
+impl Claim {
+    /// The cause in the store of a fleet.
+    pub fn shared_cause(&self) -> Cause {
+        Cause { digest: self.shared, until: UnixMillis(self.until) }
+    }
 }

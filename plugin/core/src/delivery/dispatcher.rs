@@ -7,6 +7,7 @@ mod follow;
 mod settle;
 
 use std::collections::{BTreeSet, HashMap};
+use std::task::Poll;
 
 use crate::base::{Troubles, UnixMillis};
 use crate::delivery::disabled::Disabled;
@@ -18,6 +19,7 @@ use crate::delivery::{
     lease, lookups, outbox, succession,
 };
 use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
+use crate::store::{Cause, Claims};
 
 /// How long a slot may be reserved without a message. After that, the VM that reserved it has died.
 const ABANDONED_AFTER_MS: u64 = 10_000;
@@ -28,6 +30,9 @@ const HANDOVER_MS: u64 = 5000;
 
 /// How long a reply may be late after an attempt's time-out.
 const REPLY_PATIENCE_MS: u64 = 5000;
+
+/// How long a message waits at least for the store's answer about its cause.
+const CLAIM_MS: u64 = 1;
 
 /// How long other VMs wait until they make a digest that the leading VM has not made.
 const LEADER_FIRST_MS: u64 = 1500;
@@ -60,6 +65,8 @@ pub struct Dispatcher {
     unknown: UnknownClusters,
     /// Handlers for which a removal or a new URL was logged.
     said: BTreeSet<String>,
+    /// Causes of messages that failed, to be released for the whole fleet.
+    released: Vec<(String, Cause)>,
 }
 
 /// An attempt without a reply so far.
@@ -96,11 +103,12 @@ impl Dispatcher {
             lookups: Lookups::default(),
             unknown: UnknownClusters::default(),
             said: BTreeSet::new(),
+            released: Vec::new(),
         }
     }
 
     /// Renews or takes the lease. The holder checks all slots and sends the messages that are due.
-    pub fn on_tick(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
+    pub fn on_tick(&mut self, host: &impl Host, author: &impl Author, claims: &mut impl Claims, now: UnixMillis) {
         let held_before = self.leads(now);
         if now < self.last_tick {
             // The clock was set back, so the waiting slots are read again.
@@ -130,15 +138,17 @@ impl Dispatcher {
         self.end_overdue(host, author, now);
         self.drain_wakeups(host, author, now);
         let held = self.follow_taken(host, author, now);
-        self.send_due(host, author, now);
+        self.send_due(host, author, claims, now);
+        self.release_shared(claims);
         self.report(host, held, now);
     }
 
     /// Sends the messages that wake-ups announced.
-    pub fn on_wake(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
+    pub fn on_wake(&mut self, host: &impl Host, author: &impl Author, claims: &mut impl Claims, now: UnixMillis) {
         if self.leads(now) {
             self.drain_wakeups(host, author, now);
-            self.send_due(host, author, now);
+            self.send_due(host, author, claims, now);
+            self.release_shared(claims);
         }
     }
 
@@ -147,16 +157,17 @@ impl Dispatcher {
         &mut self,
         host: &impl Host,
         author: &impl Author,
-        id: CalloutId,
-        reply: &CalloutReply,
+        claims: &mut impl Claims,
+        (id, reply): (CalloutId, &CalloutReply),
         now: UnixMillis,
     ) {
         let Some(Attempt { slot, delivery, .. }) = self.in_flight.remove(&id) else { return };
         let outcome = author.outcome(host, &delivery, reply, now);
         self.settle(host, author, slot, delivery, &outcome, now);
         if self.leads(now) {
-            self.send_due(host, author, now);
+            self.send_due(host, author, claims, now);
         }
+        self.release_shared(claims);
     }
 
     /// Gives up the lease when this VM's configuration ends.
@@ -235,7 +246,7 @@ impl Dispatcher {
         host.set(Gauge::UnknownClusters, number(self.unknown.len()));
     }
 
-    fn send_due(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
+    fn send_due(&mut self, host: &impl Host, author: &impl Author, claims: &mut impl Claims, now: UnixMillis) {
         if self.retiring.is_some() {
             return;
         }
@@ -265,10 +276,48 @@ impl Dispatcher {
             }
             match held {
                 Some(held) if !self.is_as_scheduled(slot, &held, now) => {}
-                Some(Held::Message(delivery)) => self.send(host, author, slot, delivery, now),
+                Some(Held::Message(delivery)) => match self.may_send(host, claims, slot, &delivery, now) {
+                    true => self.send(host, author, slot, delivery, now),
+                    false => {}
+                },
                 Some(Held::Tally(tally)) => self.close_tally(host, author, slot, &tally, now),
                 None => {}
             }
+        }
+    }
+
+    /// Whether a message may go out now. Before its first attempt, the store of a fleet is asked for its cause.
+    fn may_send(
+        &mut self,
+        host: &impl Host,
+        claims: &mut impl Claims,
+        slot: Slot,
+        delivery: &Delivery,
+        now: UnixMillis,
+    ) -> bool {
+        let Some(cause) = delivery.claim.filter(|_| delivery.attempts == 0).map(|claim| claim.shared_cause()) else {
+            return true;
+        };
+        match claims.claim(&delivery.id, cause, now) {
+            Poll::Ready(true) => true,
+            Poll::Ready(false) => {
+                // The local claim stays, so that later events with this cause are held back here.
+                if self.finish(host, slot, delivery) {
+                    host.count(Metric::Suppressed);
+                }
+                false
+            }
+            Poll::Pending => {
+                let target = &delivery.target.authority;
+                self.schedule.wait(slot, target, now.plus(CLAIM_MS), UnixMillis(delivery.since));
+                false
+            }
+        }
+    }
+
+    fn release_shared(&mut self, claims: &mut impl Claims) {
+        for (message, cause) in self.released.drain(..) {
+            claims.release(&message, cause);
         }
     }
 

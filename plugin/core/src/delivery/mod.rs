@@ -115,7 +115,7 @@ impl fmt::Debug for EncodedContent {
     }
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 impl Delivery {
     /// The id of a handler's message for an event.

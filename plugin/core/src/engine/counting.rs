@@ -5,6 +5,7 @@ use std::task::Poll;
 use crate::access::{Charge, ChargeResult, Counters, FleetCounters, FleetSettings, LocalCounters, Notice};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StreamId};
+use crate::store::{Cause, Claims};
 
 /// Counters, chosen by the configuration.
 #[derive(Debug)]
@@ -25,6 +26,28 @@ impl Counting {
     }
 }
 
+impl Claims for Counting {
+    fn claim(&mut self, message: &str, cause: Cause, now: UnixMillis) -> Poll<bool> {
+        match self {
+            Counting::Local(local) => local.claim(message, cause, now),
+            Counting::Fleet(fleet) => fleet.claim(message, cause, now),
+        }
+    }
+
+    fn release(&mut self, message: &str, cause: Cause) {
+        if let Counting::Fleet(fleet) = self {
+            fleet.release(message, cause);
+        }
+    }
+
+    fn take_answered(&mut self) -> bool {
+        match self {
+            Counting::Local(_) => false,
+            Counting::Fleet(fleet) => fleet.take_answered(),
+        }
+    }
+}
+
 impl Counters for Counting {
     fn charge(
         &mut self,
@@ -36,6 +59,12 @@ impl Counters for Counting {
         match self {
             Counting::Local(local) => local.charge(host, stream, charge, now),
             Counting::Fleet(fleet) => fleet.charge(host, stream, charge, now),
+        }
+    }
+
+    fn send_due(&mut self, host: &(impl SharedData + Callouts + Metrics), now: UnixMillis) {
+        if let Counting::Fleet(fleet) = self {
+            fleet.send_due(host, now);
         }
     }
 

@@ -246,7 +246,7 @@ impl<C: Counters> Engine<C> {
             self.answers.extend(self.tests.on_tick(host, now));
             let observed = self.access.routes.iter().filter(|(_, api)| api.observe_upstream.is_some());
             self.upstreams.refresh(host, observed);
-            self.dispatcher.on_tick(host, &self.notifications, now);
+            self.dispatcher.on_tick(host, &self.notifications, &mut self.counters, now);
             host.flush();
         }
         self.counters.on_tick(host, now);
@@ -257,21 +257,27 @@ impl<C: Counters> Engine<C> {
 
     /// A message waits for the VM that dispatches.
     pub fn on_wake(&mut self, host: &impl Host) {
-        self.dispatcher.on_wake(host, &self.notifications, host.now_or_epoch());
+        let now = host.now_or_epoch();
+        self.dispatcher.on_wake(host, &self.notifications, &mut self.counters, now);
+        self.counters.send_due(host, now);
     }
 
     /// A callout has ended.
     pub fn on_callout_reply(&mut self, host: &impl Host, streams: &impl Streams, id: CalloutId, reply: &CalloutReply) {
         let now = host.now_or_epoch();
         let is_of_store = self.counters.on_callout_reply(host, id, reply, now);
+        if is_of_store && self.counters.take_answered() {
+            self.dispatcher.on_wake(host, &self.notifications, &mut self.counters, now);
+        }
         if is_of_store || self.keys.as_mut().is_some_and(|keys| keys.on_reply(host, id, reply, now)) {
             // The key fetcher took the reply.
         } else if let Some(answer) = self.tests.on_reply(host, id, reply, now) {
             self.answers.push(answer);
         } else {
             self.notifier.forget_repeats();
-            self.dispatcher.on_reply(host, &self.notifications, id, reply, now);
+            self.dispatcher.on_reply(host, &self.notifications, &mut self.counters, (id, reply), now);
         }
+        self.counters.send_due(host, now);
         self.answer_waiting(host, streams, now);
         self.choose_tick(host);
     }

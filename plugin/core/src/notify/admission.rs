@@ -32,6 +32,7 @@ pub struct Admission<'m, H: Host> {
     channel: &'m Channel,
     event: &'m Event,
     cause: CauseDigest,
+    checksum: [u8; 16],
     budget: Budget,
     now: UnixMillis,
 }
@@ -49,7 +50,7 @@ impl<'m, H: Host> Admission<'m, H> {
         let group = notifications.group(event);
         let cause = CauseDigest::new(&handler.name, group, checksum);
         let budget = channel.cap.budget(event, group);
-        Admission { host, notifications, handler, channel, event, cause, budget, now }
+        Admission { host, notifications, handler, channel, event, cause, checksum, budget, now }
     }
 
     /// The reason to hold the message back, if reading alone shows one. Nothing is claimed.
@@ -111,7 +112,11 @@ impl<'m, H: Host> Admission<'m, H> {
         }
         for _ in 0..MAX_TRIES {
             match cooldown::claim(host, cause, channel.event_timeout_ms, now) {
-                Ok(Some(claim)) => return Ok(Some(claim)),
+                Ok(Some(claim)) => {
+                    // Members of a fleet may have different histories of configurations, which the local cause contains.
+                    let shared = CauseDigest::new(&self.handler.name, self.event.group(), self.checksum).0;
+                    return Ok(Some(Claim { shared, ..claim }));
+                }
                 // Another VM has the claim, and may release it before this VM reads it.
                 Ok(None) => {
                     if let Ok(Some(live)) = cooldown::peek(host, cause, now) {

@@ -2,12 +2,14 @@
 //!
 //! Envoy turns a callout into a raw TCP exchange if the cluster has the TCP connection pool as its upstream. The
 //! callout's body is what goes out, and the reply's body is what Redis answers. [`protocol`] writes commands and reads
-//! replies, and [`client`] has one call in flight and sends what is due meanwhile together in the next.
+//! replies, and [`client`] has one call in flight and sends what is due meanwhile together in the next. [`claims`] are the cool-downs of a fleet.
 
+pub mod claims;
 pub mod client;
 pub mod protocol;
 mod scripts;
 
+pub use claims::{Cause, ClaimCall, Claims, StoreClaims};
 pub use client::{Call, Client, Outcome, Settings};
 pub use protocol::{Protocol, Reply};
 pub use scripts::Script;

@@ -16,4 +16,10 @@ impl Script {
         text: include_str!(concat!(env!("OUT_DIR"), "/lease.lua")),
         sha1: include_str!(concat!(env!("OUT_DIR"), "/lease.sha1")),
     };
+
+    /// Claims causes: see `claim.lua`.
+    pub const CLAIM: Script = Script {
+        text: include_str!(concat!(env!("OUT_DIR"), "/claim.lua")),
+        sha1: include_str!(concat!(env!("OUT_DIR"), "/claim.sha1")),
+    };
 }

@@ -6,6 +6,7 @@ use super::Notice;
 use super::ledger::{self, Charge, Charged};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId};
+use crate::store::Claims;
 
 /// The result of a charge.
 ///
@@ -17,7 +18,7 @@ pub type ChargeResult = Result<Charged, StoreError>;
 ///
 /// A store that answers later returns [`Poll::Pending`] for a charge, and the request waits. [`Counters::take_settled`]
 /// returns its stream with the answer, once for each charge. It is called after any other call of this trait.
-pub trait Counters {
+pub trait Counters: Claims {
     /// Counts the request of a stream on all its limits, or finds the limit that refuses it.
     fn charge(
         &mut self,
@@ -46,6 +47,9 @@ pub trait Counters {
         false
     }
 
+    /// Sends what is due to the store: called after claims were asked for outside of a tick.
+    fn send_due(&mut self, _host: &(impl SharedData + Callouts + Metrics), _now: UnixMillis) {}
+
     /// Thresholds that the store has reported.
     fn take_notices(&mut self) -> Vec<Notice> {
         Vec::new()
@@ -71,6 +75,8 @@ pub trait Counters {
 /// The counters of this process, in shared data. They answer at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalCounters;
+
+impl Claims for LocalCounters {}
 
 impl Counters for LocalCounters {
     fn charge(

@@ -131,7 +131,8 @@ impl Dispatcher {
         is_held
     }
 
-    pub(super) fn release(&self, host: &impl Host, author: &impl Author, delivery: &Delivery) {
+    pub(super) fn release(&mut self, host: &impl Host, author: &impl Author, delivery: &Delivery) {
+        self.released.extend(delivery.claim.map(|claim| (delivery.id.clone(), claim.shared_cause())));
         if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| author.release(host, claim)) {
             log::warn!("{}: its cool-down is not released: {error}", delivery);
         }

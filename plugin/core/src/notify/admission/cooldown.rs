@@ -114,7 +114,7 @@ pub fn claim(
     if evicted > 0 {
         host.add(Metric::CooldownEvicted, evicted);
     }
-    Ok(claimed.then_some(Claim { digest: cause.0, at: now.0 }))
+    Ok(claimed.then_some(Claim { digest: cause.0, at: now.0, until: now.plus(period_ms).0, shared: cause.0 }))
 }
 
 /// Releases a claim, unless it has ended or was claimed again since.

@@ -20,7 +20,7 @@ use super::ledger::{Charge, ChargeLine, Charged, Home, LimitScope, List, PageNam
 use super::{ChargeResult, Counters, Notice, rate_subject};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId, TICK_MS};
-use crate::store::{Call, Client, Outcome, Reply, Script, Settings};
+use crate::store::{Call, Cause, ClaimCall, Claims, Client, Outcome, Reply, Script, Settings, StoreClaims};
 use lease::{Alert, Lease, Sent};
 pub use loss::OnLoss;
 
@@ -61,6 +61,7 @@ pub struct FleetCounters {
     /// Counters that must be in the next call.
     due: Vec<u64>,
     in_flight: InFlight,
+    claims: StoreClaims,
     waiting: Vec<Waiting>,
     settled: Vec<(StreamId, ChargeResult)>,
     notices: Vec<Notice>,
@@ -73,6 +74,8 @@ struct InFlight {
     sent: UnixMillis,
     /// The counters of each script call, in the order of its lines.
     calls: Vec<Vec<(u64, Sent)>>,
+    /// The calls about claims that follow them.
+    claims: Vec<ClaimCall>,
 }
 
 /// A request that waits.
@@ -95,6 +98,7 @@ impl FleetCounters {
             leases: FxHashMap::default(),
             due: Vec::new(),
             in_flight: InFlight::default(),
+            claims: StoreClaims::default(),
             waiting: Vec::new(),
             settled: Vec::new(),
             notices: Vec::new(),
@@ -179,12 +183,12 @@ impl FleetCounters {
     }
 
     /// Sends what is due, if no call is in flight.
-    fn send_due(&mut self, host: &(impl Callouts + Metrics), now: UnixMillis) {
+    fn send_next(&mut self, host: &(impl Callouts + Metrics), now: UnixMillis) {
         if self.client.is_busy() || now < self.next_attempt {
             return;
         }
         let Some(name) = self.name.clone() else { return self.send_hello(host, now) };
-        if self.due.is_empty() {
+        if self.due.is_empty() && !self.claims.is_due() {
             return;
         }
         self.due.sort_unstable();
@@ -202,8 +206,11 @@ impl FleetCounters {
             sent.push((place, lease.line(self.call, now, arguments)));
         }
         let script = |(keys, arguments, sent)| (Call::Script { script: Script::LEASE, keys, arguments }, sent);
-        let (calls, sent): (Vec<Call>, Vec<_>) = groups.into_values().map(script).unzip();
-        self.in_flight = InFlight { sent: now, calls: sent };
+        let (mut calls, sent): (Vec<Call>, Vec<_>) = groups.into_values().map(script).unzip();
+        let (further, claims): (Vec<Call>, Vec<_>) =
+            self.claims.calls(&self.settings.key_prefix, now).into_iter().unzip();
+        calls.extend(further);
+        self.in_flight = InFlight { sent: now, calls: sent, claims };
         if !self.client.send(host, &calls) {
             self.next_attempt = now.plus(RETRY_MS);
             self.lose_calls();
@@ -220,6 +227,9 @@ impl FleetCounters {
 
     /// The calls in flight had no answer that says what happened.
     fn lose_calls(&mut self) {
+        for claim in std::mem::take(&mut self.in_flight.claims) {
+            self.claims.settle(&claim, &Outcome::NotRun);
+        }
         for (place, _) in std::mem::take(&mut self.in_flight.calls).into_iter().flatten() {
             if let Some(lease) = self.leases.get_mut(&place) {
                 lease.lose_call();
@@ -237,9 +247,10 @@ impl FleetCounters {
             }
             return;
         }
-        let InFlight { sent, calls } = std::mem::take(&mut self.in_flight);
+        let InFlight { sent, calls, claims } = std::mem::take(&mut self.in_flight);
         let mut alerts = Vec::new();
-        for (lines, outcome) in calls.into_iter().zip(outcomes) {
+        let mut outcomes = outcomes.into_iter();
+        for (lines, outcome) in calls.into_iter().zip(outcomes.by_ref()) {
             let numbers = match &outcome {
                 Outcome::Ran(reply) => lease::read_reply(reply),
                 Outcome::NotRun | Outcome::Unknown => None,
@@ -260,6 +271,9 @@ impl FleetCounters {
                     is_renewal: matches!(alert, Alert::Renewed(_)),
                 }));
             }
+        }
+        for (claim, outcome) in claims.iter().zip(outcomes) {
+            self.claims.settle(claim, &outcome);
         }
     }
 
@@ -287,6 +301,21 @@ impl FleetCounters {
     }
 }
 
+impl Claims for FleetCounters {
+    fn claim(&mut self, message: &str, cause: Cause, now: UnixMillis) -> Poll<bool> {
+        let is_lost = self.is_lost(now);
+        self.claims.claim(message, cause, is_lost, now)
+    }
+
+    fn release(&mut self, message: &str, cause: Cause) {
+        self.claims.release(message, cause);
+    }
+
+    fn take_answered(&mut self) -> bool {
+        self.claims.take_answered()
+    }
+}
+
 impl Counters for FleetCounters {
     fn charge(
         &mut self,
@@ -303,7 +332,7 @@ impl Counters for FleetCounters {
             Err(error) => return Poll::Ready(Err(error)),
         };
         if let Some(charged) = self.decide(&limits, now) {
-            self.send_due(host, now);
+            self.send_next(host, now);
             return Poll::Ready(Ok(charged));
         }
         if self.is_lost(now) {
@@ -311,7 +340,7 @@ impl Counters for FleetCounters {
         }
         self.waiting.push(Waiting { stream, since: now, limits });
         self.serve_waiting(now);
-        self.send_due(host, now);
+        self.send_next(host, now);
         Poll::Pending
     }
 
@@ -336,7 +365,7 @@ impl Counters for FleetCounters {
             let charged = self.end_wait(since, &limits, now);
             self.settled.push((stream, charged));
         }
-        self.send_due(host, now);
+        self.send_next(host, now);
     }
 
     fn on_callout_reply(
@@ -349,13 +378,17 @@ impl Counters for FleetCounters {
         let Some(outcomes) = self.client.on_reply(host, id, reply, now) else { return false };
         self.settle(outcomes, now);
         self.serve_waiting(now);
-        self.send_due(host, now);
+        self.send_next(host, now);
         true
+    }
+
+    fn send_due(&mut self, host: &(impl SharedData + Callouts + Metrics), now: UnixMillis) {
+        self.send_next(host, now);
     }
 
     fn on_shutdown(&mut self, host: &(impl SharedData + Callouts + Metrics), now: UnixMillis) {
         self.due = self.leases.iter_mut().filter_map(|(place, lease)| lease.give_back().then_some(*place)).collect();
-        self.send_due(host, now);
+        self.send_next(host, now);
     }
 
     fn forget(&mut self, stream: StreamId) {
