@@ -61,7 +61,8 @@ pub struct Lease {
     grant: u64,
     /// The part of `used` that the store knows.
     reported: u64,
-    /// True if a call may have run whose reply did not come. The next call settles it.
+    /// True if a call may have run whose reply did not come, or if the store does not know yet that this VM got an
+    /// alert. The next call settles it.
     is_unsettled: bool,
     /// The number of the last call whose reply came.
     confirmed: u64,
@@ -266,6 +267,7 @@ impl Lease {
             self.answered = now;
         }
         self.is_hungry = hungry > 0;
+        self.is_unsettled = !reported_alerts.is_empty();
         for alert in reported_alerts.chunks_exact(ALERT_NUMBERS) {
             let &[kind, percent, count] = alert else { continue };
             let Some(limit) = u32::try_from(percent).ok().and_then(Percent::from_millionths) else { continue };
