@@ -8,6 +8,7 @@ use crate::base::{Address, Mailbox, Name};
 use crate::event::{Event, EventKind, Meta};
 use crate::host::{HeaderChange, HeaderPair};
 use crate::notify::content::template::Templates;
+use crate::store::{Protocol, Reply};
 
 /// Compiles a template and renders it for events of all kinds, each field of which is `text`. `ending` says what it
 /// writes, such as `.json`. Returns what it wrote, or nothing where it is no template.
@@ -102,4 +103,11 @@ pub fn mailbox_in_header(address: &str, name: &str) -> Option<String> {
     let address = Address::parse(address).ok()?;
     let _ = Name::parse(name);
     Some(Mailbox { address, name: Name::lossy(name) }.in_header())
+}
+
+/// The replies of the store of a fleet, as text, and the numbers that each of them is read as.
+pub fn store_replies(is_resp: bool, bytes: &[u8]) -> Vec<(String, Option<Vec<u64>>)> {
+    let protocol = if is_resp { Protocol::Resp } else { Protocol::Upstash };
+    let shown = |reply: &Reply| (format!("{reply:?}"), reply.numbers());
+    protocol.decode(bytes).iter().map(shown).collect()
 }

@@ -1,8 +1,11 @@
 //! Commands and replies: RESP, which Redis speaks, or Upstash's REST form of it.
+//!
+//! The crates for RESP read nested lists by recursion without a limit, so a reply could overflow the stack of the VM.
 
-use redis_protocol::resp2::decode;
-use redis_protocol::resp2::types::OwnedFrame;
 use serde_json::Value;
+
+/// How deep lists may be nested. The scripts answer with one list.
+const MAX_DEPTH: usize = 4;
 
 /// The form of commands and replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,16 +72,45 @@ fn resp(commands: &[Command]) -> Vec<u8> {
     bytes
 }
 
+/// Reads replies until the bytes end or are not RESP.
 fn resp_replies(mut bytes: &[u8]) -> Vec<Reply> {
     let mut replies = Vec::new();
-    while let Ok(Some((frame, length))) = decode::decode(bytes)
-        && let Some(rest) = bytes.get(length..)
-        && length > 0
-    {
-        replies.push(frame.into());
+    while let Some((reply, rest)) = resp_reply(bytes, MAX_DEPTH) {
+        replies.push(reply);
         bytes = rest;
     }
     replies
+}
+
+/// Reads one reply, in which lists are nested at most `depth` deep. `None` if the bytes end early or are not RESP.
+fn resp_reply(bytes: &[u8], depth: usize) -> Option<(Reply, &[u8])> {
+    let (kind, bytes) = bytes.split_first()?;
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    let (line, rest) = bytes.split_at_checked(end)?;
+    let rest = rest.get(2..)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let number = || std::str::from_utf8(line).ok()?.parse::<i64>().ok();
+    Some(match kind {
+        b'+' => (Reply::Text(text(line)), rest),
+        b'-' => (Reply::Error(text(line)), rest),
+        b':' => (Reply::Integer(number()?), rest),
+        b'$' | b'*' if number()? == -1 => (Reply::Nothing, rest),
+        b'$' => {
+            let (value, rest) = rest.split_at_checked(usize::try_from(number()?).ok()?)?;
+            (Reply::Text(text(value)), rest.strip_prefix(b"\r\n")?)
+        }
+        b'*' => {
+            let depth = depth.checked_sub(1)?;
+            let (mut replies, mut rest) = (Vec::new(), rest);
+            for _ in 0..usize::try_from(number()?).ok()? {
+                let (reply, after) = resp_reply(rest, depth)?;
+                replies.push(reply);
+                rest = after;
+            }
+            (Reply::List(replies), rest)
+        }
+        _ => return None,
+    })
 }
 
 fn upstash_replies(bytes: &[u8]) -> Vec<Reply> {
@@ -95,20 +127,6 @@ fn upstash_replies(bytes: &[u8]) -> Vec<Reply> {
         Value::Array(entries) => entries.into_iter().map(one).collect(),
         // An error about the whole request.
         other => vec![one(other)],
-    }
-}
-
-impl From<OwnedFrame> for Reply {
-    fn from(frame: OwnedFrame) -> Self {
-        match frame {
-            OwnedFrame::Integer(number) => Reply::Integer(number),
-            OwnedFrame::SimpleString(bytes) | OwnedFrame::BulkString(bytes) => {
-                Reply::Text(String::from_utf8_lossy(&bytes).into_owned())
-            }
-            OwnedFrame::Error(text) => Reply::Error(text),
-            OwnedFrame::Array(frames) => Reply::List(frames.into_iter().map(Reply::from).collect()),
-            OwnedFrame::Null => Reply::Nothing,
-        }
     }
 }
 
@@ -171,6 +189,30 @@ mod tests {
             let some = Protocol::Resp.decode(&bytes[..end]);
             assert_eq!(some, wanted[..some.len()], "bytes that end at {end}");
         }
+    }
+
+    #[test]
+    fn replies_that_are_not_resp_end_the_list() {
+        let deep = b"*1\r\n".repeat(100_000);
+        let cases: [&[u8]; 8] = [
+            &deep,
+            b"*1000000000\r\n:1\r\n",
+            b"$99999999999999\r\nab",
+            b"*-5\r\n",
+            b"$-7\r\n",
+            b":x\r\n",
+            b"\r\n",
+            b"?\r\n",
+        ];
+        for bytes in cases {
+            assert_eq!(
+                Protocol::Resp.decode(bytes),
+                [],
+                "{:?}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(20)])
+            );
+        }
+        assert_eq!(Protocol::Resp.decode(b":1\r\n?"), [Reply::Integer(1)]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod records;
 pub mod replies;
 pub mod requests;
 pub mod sessions;
+pub mod store;
 pub mod templates;
 mod world;
 pub mod yaml;
@@ -23,7 +24,7 @@ pub mod yaml;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("addresses", addresses::run),
     ("bodies", bodies::run),
     ("configuration", configuration::run),
@@ -36,6 +37,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("replies", replies::run),
     ("requests", requests::run),
     ("sessions", sessions::run),
+    ("store", store::run),
     ("templates", templates::run),
     ("yaml", yaml::run),
 ];
