@@ -120,7 +120,9 @@ impl<'s> Reference<'s> {
                 self.type_of(definition)
             };
         }
-        let choices: Vec<String> = choices(schema).map(|choice| self.type_of(choice)).collect::<Result<_>>()?;
+        // A setting that can be left out may also be null.
+        let choices = choices(schema).filter(|choice| choice["type"] != "null");
+        let choices: Vec<String> = choices.map(|choice| self.type_of(choice)).collect::<Result<_>>()?;
         if !choices.is_empty() && schema.get("anyOf").is_some() {
             return Ok(choices.join(" or "));
         }

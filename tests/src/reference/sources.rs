@@ -4,7 +4,7 @@ const TYK: &str = "Tyk";
 const OWN: &str = "tollbell";
 
 /// For each object of the schema the source of its settings, and the settings that have the other source.
-const SOURCES: [(&str, &str, &[&str]); 36] = [
+const SOURCES: [(&str, &str, &[&str]); 38] = [
     ("", OWN, &["email_backend", "enforce_org_quotas", "event_handlers", "hash_keys", "monitor", "policies"]),
     ("AccessRight", TYK, &[]),
     ("Admin", OWN, &[]),
@@ -47,7 +47,9 @@ const SOURCES: [(&str, &str, &[&str]); 36] = [
     ("Org", TYK, &[]),
     ("Partitions", TYK, &[]),
     ("Policy", TYK, &["monitor"]),
+    ("RedisStore", OWN, &[]),
     ("Session", TYK, &[]),
+    ("Store", OWN, &[]),
     ("Triggers", TYK, &[]),
     ("TykTokens", OWN, &[]),
     ("Version", OWN, &["expires"]),

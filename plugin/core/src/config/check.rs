@@ -1,7 +1,7 @@
 //! From the raw structs to checked types: the checks that a schema cannot express.
 
 use super::error::Errors;
-use super::{Config, apis, calls, lints, notifications, raw, sessions, store};
+use super::{Config, apis, calls, lints, notifications, raw, sessions};
 use crate::notify::Notifications;
 
 /// Checks the whole configuration. The result is valid only if no error was added.
@@ -43,7 +43,7 @@ pub fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
         keys_from,
         session_maker,
         named: notified.named,
-        fleet: store::check(&raw.store, errors, &mut warnings),
+        fleet: calls::store::check(&raw.store, errors, &mut warnings),
         http_cluster: raw.callouts.http_cluster.clone(),
     };
     (config, warnings)

@@ -14,7 +14,6 @@ mod notifications;
 pub mod raw;
 mod read;
 mod sessions;
-mod store;
 
 pub use apis::is_version_name;
 pub use error::{ConfigError, Errors};

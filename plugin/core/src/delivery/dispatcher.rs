@@ -15,11 +15,10 @@ use crate::delivery::lease::{Candidate, Hold};
 use crate::delivery::lookups::Lookups;
 use crate::delivery::schedule::Schedule;
 use crate::delivery::{
-    Author, ConfigId, Delivery, DeliveryOutcome, Failure, Held, Slot, Succession, Tally, UnknownClusters, disabled,
-    lease, lookups, outbox, succession,
+    Author, Cause, Claims, ConfigId, Delivery, DeliveryOutcome, Failure, Held, Slot, Succession, Tally,
+    UnknownClusters, disabled, lease, lookups, outbox, succession,
 };
 use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
-use crate::store::{Cause, Claims};
 
 /// How long a slot may be reserved without a message. After that, the VM that reserved it has died.
 const ABANDONED_AFTER_MS: u64 = 10_000;

@@ -34,6 +34,7 @@ pub use succession::{Line, Placement, PluginScope, Succession};
 pub use tally::{Link, Tally};
 pub use target::{EndpointId, Scheme, Target, USER_AGENT};
 
+pub use crate::store::{Cause, Claims};
 pub use author::Author;
 use std::fmt;
 

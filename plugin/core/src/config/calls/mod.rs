@@ -1,7 +1,8 @@
-//! The filter's own requests: their URLs, headers and clusters.
+//! The filter's own requests: their URLs, headers and clusters, and the store of a fleet.
 
 pub mod clusters;
 pub mod header;
+pub mod store;
 pub mod target;
 pub mod url;
 

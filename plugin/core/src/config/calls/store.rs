@@ -1,8 +1,8 @@
 //! The store of a fleet.
 
-use super::error::Errors;
-use super::raw;
 use crate::access::{FleetSettings, OnLoss};
+use crate::config::error::Errors;
+use crate::config::raw;
 use crate::store::{Protocol, Settings};
 
 /// Checks the store. `None` if there is none.
