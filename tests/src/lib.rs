@@ -2,6 +2,7 @@
 //! upstream, and a client.
 
 pub mod client;
+pub mod compare;
 pub mod envoy;
 pub mod reference;
 pub mod server;

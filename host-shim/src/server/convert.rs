@@ -15,10 +15,17 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
         Some(authority) => authority.as_str().as_bytes().to_vec(),
         None => joined(parts, http::header::HOST, b",")?,
     };
-    headers.add(":authority", authority);
-    headers.add(":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
-    headers.add(":method", parts.method.as_str());
-    headers.add(":scheme", scheme);
+    let authority = (":authority", authority.as_slice());
+    let path = (":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).as_bytes());
+    let (method, scheme) = ((":method", parts.method.as_str().as_bytes()), (":scheme", scheme.as_bytes()));
+    let is_absolute = parts.uri.scheme().is_some();
+    let pseudo_headers = match parts.version {
+        // The order of most clients, because the library does not keep the client's own.
+        Version::HTTP_2 => [method, scheme, authority, path],
+        _ if is_absolute => [authority, scheme, path, method],
+        _ => [authority, path, method, scheme],
+    };
+    pseudo_headers.into_iter().for_each(|(name, value)| headers.add(name, value));
     // The header `connection` names more headers that belong to the connection.
     let nominated = listed(parts, http::header::CONNECTION);
     for (name, value) in &parts.headers {
@@ -31,17 +38,16 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
             "host" => {}
             // The server has handled this header.
             "expect" if value.eq_ignore_ascii_case(b"100-continue") => {}
-            // HTTP/2 sends each cookie in its own header.
-            "cookie" if parts.version == Version::HTTP_2 => {
-                if headers.get(name).is_none() {
-                    headers.add(name, joined(parts, http::header::COOKIE, b"; ").unwrap_or_default());
-                }
-            }
+            "cookie" if parts.version == Version::HTTP_2 => {}
             _ => headers.append(name.as_bytes(), value),
         }
     }
     if listed(parts, http::header::TE).iter().any(|coding| coding == "trailers") {
         headers.add("te", "trailers");
+    }
+    // HTTP/2 sends each cookie in its own header. Like Envoy, this joins them at the end.
+    if let (Version::HTTP_2, Some(cookies)) = (parts.version, joined(parts, http::header::COOKIE, b"; ")) {
+        headers.add("cookie", cookies);
     }
     Some(headers)
 }
