@@ -51,8 +51,6 @@ type stream struct {
 	task string
 	// The status of the callout's response.
 	call string
-	// The bytes of a held body, which comes again with each piece.
-	request, response int
 }
 
 func check(err error) {
@@ -144,7 +142,6 @@ func (s *stream) called(headers, bodySize, trailers int) {
 }
 
 func (s *stream) OnHttpRequestBody(size int, end bool) types.Action {
-	s.request += size
 	if s.does("respond-body") {
 		check(proxywasm.SendHttpResponse(413, [][2]string{{"x-refused", "body"}}, []byte("no body\n"), -1))
 		return types.ActionPause
@@ -153,8 +150,8 @@ func (s *stream) OnHttpRequestBody(size int, end bool) types.Action {
 		return types.ActionPause
 	}
 	if s.does("hold") {
-		body, err := proxywasm.GetHttpRequestBody(0, s.request)
-		proxywasm.LogInfof("request body: %d bytes of %d, %v", len(body), s.request, err)
+		body, err := proxywasm.GetHttpRequestBody(0, size)
+		proxywasm.LogInfof("request body: %d bytes of %d, %v", len(body), size, err)
 		check(proxywasm.ReplaceHttpRequestBody(bytes.ToUpper(body)))
 	}
 	if s.does("change") && end {
@@ -187,13 +184,12 @@ func (s *stream) OnHttpResponseHeaders(_ int, end bool) types.Action {
 }
 
 func (s *stream) OnHttpResponseBody(size int, end bool) types.Action {
-	s.response += size
 	if s.does("response-hold") && !end {
 		return types.ActionPause
 	}
 	if s.does("response-hold") {
-		body, err := proxywasm.GetHttpResponseBody(0, s.response)
-		proxywasm.LogInfof("response body: %d bytes of %d, %v", len(body), s.response, err)
+		body, err := proxywasm.GetHttpResponseBody(0, size)
+		proxywasm.LogInfof("response body: %d bytes of %d, %v", len(body), size, err)
 		check(proxywasm.ReplaceHttpResponseBody(bytes.ToUpper(body)))
 		s.plugin.sizes.Record(uint64(len(body)))
 	}

@@ -1,11 +1,12 @@
 //! Runs an Envoy configuration in a real Envoy and in the host shim, and prints what differs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use tollbell_tests::compare::{Configuration, Requests, compare, read_known, warnings};
+use tollbell_tests::compare::{Configuration, Difference, Requests, compare, read_known, warnings};
 
 /// Compare the host shim with a real Envoy
 ///
@@ -46,14 +47,26 @@ async fn main() -> Result<ExitCode> {
     }
     let known = arguments.known.as_deref().map(read_known).transpose()?.unwrap_or_default();
     for warning in warnings(&text) {
-        println!("the shim warns: {warning}");
+        eprintln!("the shim warns: {warning}");
     }
     let module = arguments.wasm.map(|path| path.display().to_string());
     let differences = compare(&Configuration::parse(&text)?, module.as_deref(), &requests, &known).await?;
-    let (expected, new): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.known.is_some());
-    for difference in &new {
-        println!("{}", if arguments.list { difference.entry() } else { difference.to_string() });
+    let (expected, new): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.is_known);
+    if arguments.list {
+        print!("{}", entries(&new));
+    } else {
+        new.iter().for_each(|difference| println!("{difference}"));
     }
     println!("{} requests, {} differences, {} known ones", requests.requests.len(), new.len(), expected.len());
     Ok(if new.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The differences in the form of the list of known ones.
+fn entries(differences: &[&Difference]) -> String {
+    let mut parts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for difference in differences {
+        parts.entry(&difference.name).or_default().push(difference.part.name());
+    }
+    let lines = parts.iter().map(|(name, parts)| format!("    {name:?}: [{}]\n", parts.join(", ")));
+    format!("- reason: unknown\n  differ:\n{}", lines.collect::<String>())
 }

@@ -142,9 +142,9 @@ const SHOWN: usize = 200;
 
 /// A body as lines; nothing if it is empty.
 pub(super) fn shown(body: &[u8]) -> String {
-    let hash = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = body
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     match body.get(..SHOWN) {
         _ if body.is_empty() => String::new(),
         None => format!("> {}\n", body.escape_ascii()),

@@ -1,29 +1,27 @@
 //! The list of known differences.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// A difference that is expected.
+/// Known differences that have the same reason.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// The name of the request; all if it is absent, as for statistics.
-    pub request: Option<String>,
-    /// What differs; everything about the request if it is absent.
-    pub part: Option<Part>,
-    /// The name of the statistic.
-    pub statistic: Option<String>,
     /// The reason.
     pub reason: String,
+    /// What differs, by the name of the request or of the statistic.
+    #[serde(default)]
+    pub differ: BTreeMap<String, Vec<Part>>,
 }
 
 /// What can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The log lines before the first request.
+    /// The log lines before the first request, under the name `start`.
     Start,
     /// The answer that the client gets.
     Answer,
@@ -59,13 +57,8 @@ pub fn read_known(path: &Path) -> Result<Vec<Known>> {
 }
 
 impl Known {
-    /// Whether this entry is about a difference.
-    pub(super) fn covers(&self, name: &str, part: Part) -> bool {
-        match part {
-            Part::Statistic => self.statistic.as_deref() == Some(name),
-            _ if self.statistic.is_some() => false,
-            Part::Start => self.part == Some(Part::Start),
-            _ => self.request.as_deref() == Some(name) && self.part.is_none_or(|known| known == part),
-        }
+    /// Whether a difference is one of these.
+    pub fn covers(&self, name: &str, part: Part) -> bool {
+        self.differ.get(name).is_some_and(|parts| parts.contains(&part))
     }
 }

@@ -25,14 +25,14 @@ use observe::{Observed, observe};
 /// A difference between the hosts.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// The name of the request or of the statistic; empty for the start.
+    /// The name of the request or of the statistic, or `start`.
     pub name: String,
     /// What differs.
     pub part: Part,
     /// The differing lines: `-` for Envoy, `+` for the shim.
     pub text: String,
-    /// The place of the known difference that covers it in the list.
-    pub known: Option<usize>,
+    /// Whether it is in the list of known differences.
+    pub is_known: bool,
 }
 
 /// Runs both hosts, and returns what differs.
@@ -51,7 +51,7 @@ pub async fn compare(
     );
     let mut differences = differences(&envoy.context("Envoy")?, &shim.context("the shim")?, requests);
     for difference in &mut differences {
-        difference.known = known.iter().position(|entry| entry.covers(&difference.name, difference.part));
+        difference.is_known = known.iter().any(|entry| entry.covers(&difference.name, difference.part));
     }
     Ok(differences)
 }
@@ -67,10 +67,10 @@ fn differences(envoy: &Observed, shim: &Observed, requests: &Requests) -> Vec<Di
     let mut text = |name: &str, part, envoy: &str, shim: &str| {
         if envoy != shim {
             let text = TextDiff::from_lines(envoy, shim).unified_diff().context_radius(2).to_string();
-            differences.push(Difference { name: name.to_owned(), part, text, known: None });
+            differences.push(Difference { name: name.to_owned(), part, text, is_known: false });
         }
     };
-    text("", Part::Start, &envoy.start, &shim.start);
+    text("start", Part::Start, &envoy.start, &shim.start);
     for ((request, envoy), shim) in requests.requests.iter().zip(&envoy.requests).zip(&shim.requests) {
         text(&request.name, Part::Answer, &envoy.answer, &shim.answer);
         text(&request.name, Part::Log, &envoy.log, &shim.log);
@@ -84,27 +84,14 @@ fn differences(envoy: &Observed, shim: &Observed, requests: &Requests) -> Vec<Di
         if is_compared && of_envoy != of_shim {
             let shown = |value: Option<&u64>| value.map_or("none".to_owned(), u64::to_string);
             let text = format!("-{}\n+{}\n", shown(of_envoy), shown(of_shim));
-            differences.push(Difference { name: name.clone(), part: Part::Statistic, text, known: None });
+            differences.push(Difference { name: name.clone(), part: Part::Statistic, text, is_known: false });
         }
     }
     differences
 }
 
-impl Difference {
-    /// The entry of a list of known differences for this one, in one line.
-    pub fn entry(&self) -> String {
-        let name = serde_json::Value::from(self.name.as_str());
-        match self.part {
-            Part::Start => "- { part: start, reason: \"\" }".to_owned(),
-            Part::Statistic => format!("- {{ statistic: {name}, reason: \"\" }}"),
-            part => format!("- {{ request: {name}, part: {}, reason: \"\" }}", part.name()),
-        }
-    }
-}
-
 impl std::fmt::Display for Difference {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let space = if self.name.is_empty() { "" } else { ": " };
-        write!(to, "==== {}{space}{} (- Envoy, + shim)\n{}", self.name, self.part.name(), self.text)
+        write!(to, "==== {}: {} (- Envoy, + shim)\n{}", self.name, self.part.name(), self.text)
     }
 }

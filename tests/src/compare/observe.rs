@@ -159,8 +159,9 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 });
 
 /// Statistics that depend on time or on sizes of the host's own data.
-static VARYING_STATISTICS: LazyLock<RegexSet> =
-    LazyLock::new(|| RegexSet::new([r"^server\.", r"memory", r"_ms$", r"bytes", r"^http\.admin\."]).unwrap_or_default());
+static VARYING_STATISTICS: LazyLock<RegexSet> = LazyLock::new(|| {
+    RegexSet::new([r"^server\.", r"memory", r"_ms$", r"bytes", r"^http\.admin\."]).unwrap_or_default()
+});
 
 fn blank(text: &str) -> String {
     VARYING.iter().fold(text.to_owned(), |text, (rule, name)| rule.replace_all(&text, *name).into_owned())

@@ -68,7 +68,10 @@ impl Configuration {
             }
         }
         let configuration = Configuration { text: text.chars().collect(), scalars };
-        ensure!(!configuration.names("listeners").is_empty(), "the configuration has no listener with a name or an address");
+        ensure!(
+            !configuration.names("listeners").is_empty(),
+            "the configuration has no listener with a name or an address"
+        );
         Ok(configuration)
     }
 
@@ -77,7 +80,8 @@ impl Configuration {
         let indices: BTreeSet<usize> = self.of_kind(kind).map(|(index, _)| index).collect();
         let named = |index: usize| {
             let mut rest = self.of_kind(kind).filter(|(of, _)| *of == index);
-            let name = rest.find(|(_, scalar)| scalar.path.len() == 4 && scalar.path.last().is_some_and(|key| key == "name"));
+            let name =
+                rest.find(|(_, scalar)| scalar.path.len() == 4 && scalar.path.last().is_some_and(|key| key == "name"));
             name.map(|(_, scalar)| scalar.value.clone()).unwrap_or_default()
         };
         indices.into_iter().map(named).collect()

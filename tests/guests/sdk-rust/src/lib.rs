@@ -115,7 +115,8 @@ impl HttpContext for Stream {
         }
         if self.does("call") || self.does("call-nowhere") {
             let cluster = if self.does("call") { "callout" } else { "nowhere" };
-            let headers = vec![(":method", "POST"), (":path", "/call"), (":authority", "callout.test"), ("x-from", "guest")];
+            let headers =
+                vec![(":method", "POST"), (":path", "/call"), (":authority", "callout.test"), ("x-from", "guest")];
             match self.dispatch_http_call(cluster, headers, Some(b"question"), vec![], Duration::from_secs(2)) {
                 Ok(_) => return Action::Pause,
                 Err(status) => log::info!("callout refused: {status:?}"),

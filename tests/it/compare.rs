@@ -1,0 +1,74 @@
+//! The host shim compared with a real Envoy, with a guest of each SDK: `tests/compare`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use regex::Regex;
+use tollbell_tests::compare::{Configuration, Difference, Requests, compare, read_known};
+use tollbell_tests::project_root;
+
+/// The SDKs with a guest in `tests/guests`.
+const SDKS: [&str; 3] = ["rust", "go", "assemblyscript"];
+
+/// A name and a part that differ.
+type Seen = BTreeSet<(String, &'static str)>;
+
+fn folder() -> PathBuf {
+    project_root().join("tests/compare")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shim_and_envoy_differ_only_as_known() -> Result<()> {
+    let _shared = crate::support::shared().await;
+    let configuration = Configuration::parse(&fs::read_to_string(folder().join("guest.yaml"))?)?;
+    let requests = Requests::read(&folder().join("requests.yaml"))?;
+    ensure!(requests.requests.len() >= 60, "there are few requests");
+    let known = read_known(&folder().join("known.yaml"))?;
+    let guest = async |sdk: &str| {
+        let module = project_root().join(format!("dist/test/guest-{sdk}.wasm"));
+        ensure!(module.is_file(), "{} is not built; run `make test`", module.display());
+        let module = module.to_str().context("the folder's name is no text")?;
+        compare(&configuration, Some(module), &requests, &known).await.with_context(|| sdk.to_owned())
+    };
+    let (rust, go, assemblyscript) = tokio::join!(guest(SDKS[0]), guest(SDKS[1]), guest(SDKS[2]));
+    let mut seen = Seen::new();
+    let mut new = String::new();
+    for (sdk, differences) in SDKS.iter().zip([rust?, go?, assemblyscript?]) {
+        seen.extend(differences.iter().map(|difference| (difference.name.clone(), difference.part.name())));
+        let unknown: Vec<&Difference> = differences.iter().filter(|difference| !difference.is_known).collect();
+        new.extend(unknown.iter().map(|difference| format!("{sdk} {difference}\n")));
+    }
+    ensure!(new.is_empty(), "these differ, and are not in tests/compare/known.yaml:\n{new}");
+    only_what_differs_is_listed(&seen)
+}
+
+/// Removes the entries of the list that agree if SHRINK is set. Otherwise these are an error.
+fn only_what_differs_is_listed(seen: &Seen) -> Result<()> {
+    let file = folder().join("known.yaml");
+    let entry = Regex::new(r#"^    "(.*)": \[(.*)\]$"#)?;
+    let (mut kept, mut gone) = (String::new(), Vec::new());
+    for line in fs::read_to_string(&file)?.lines() {
+        let Some(found) = entry.captures(line) else {
+            kept += &format!("{line}\n");
+            continue;
+        };
+        let (agree, differ): (Vec<_>, Vec<_>) =
+            found[2].split(", ").partition(|part| !seen.iter().any(|(name, of)| *name == found[1] && of == part));
+        gone.extend(agree.iter().map(|part| format!("{}: {part}", &found[1])));
+        if !differ.is_empty() {
+            kept += &format!("    {:?}: [{}]\n", &found[1], differ.join(", "));
+        }
+    }
+    if std::env::var_os("SHRINK").is_some() {
+        let empty = Regex::new(r"(?m)^- reason: .*\n  differ:\n(- |\z)")?;
+        while let Some(found) = empty.captures(&kept) {
+            let (from, to) = (found.get(0).map_or(0, |all| all.start()), found.get(1).map_or(0, |next| next.start()));
+            kept.replace_range(from..to, "");
+        }
+        return Ok(fs::write(file, kept)?);
+    }
+    ensure!(gone.is_empty(), "these agree now; SHRINK=1 removes them from tests/compare/known.yaml: {gone:#?}");
+    Ok(())
+}
