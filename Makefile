@@ -135,6 +135,11 @@ bench: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure requests, starts and me
 bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure requests and starts in two minutes (needs wrk)
 	cargo run --quiet --locked --package tollbell-tests --bin bench -- --quick
 
+.PHONY: bench-shim
+bench-shim: $(MODULE) $(COUNTER) $(ENVOY) ## Measure the host shim against Envoy in two minutes (needs wrk)
+	cargo build --quiet --locked --release --package tollbell-cli
+	cargo run --quiet --locked --package tollbell-tests --bin bench -- --quick --shim
+
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
 	cargo run --quiet --locked --package tollbell-cli -- check --config $(or $(CONFIG),$(error name a file: CONFIG=envoy/envoy.yaml))
