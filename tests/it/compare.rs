@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use tollbell_tests::compare::{Configuration, Difference, Requests, compare, read_known};
-use tollbell_tests::project_root;
+use tollbell_tests::{envoy, project_root};
 
 /// The SDKs with a guest in `tests/guests`.
 const SDKS: [&str; 3] = ["rust", "go", "assemblyscript"];
@@ -25,7 +25,10 @@ async fn the_shim_and_envoy_differ_only_as_known() -> Result<()> {
     let configuration = Configuration::parse(&fs::read_to_string(folder().join("guest.yaml"))?)?;
     let requests = Requests::read(&folder().join("requests.yaml"))?;
     ensure!(requests.requests.len() >= 60, "there are few requests");
-    let known = read_known(&folder().join("known.yaml"))?;
+    let mut known = Vec::new();
+    for list in lists()? {
+        known.extend(read_known(&list)?);
+    }
     let guest = async |sdk: &str| {
         let module = project_root().join(format!("dist/test/guest-{sdk}.wasm"));
         ensure!(module.is_file(), "{} is not built; run `make test`", module.display());
@@ -41,15 +44,20 @@ async fn the_shim_and_envoy_differ_only_as_known() -> Result<()> {
         new.extend(unknown.iter().map(|difference| format!("{sdk} {difference}\n")));
     }
     ensure!(new.is_empty(), "these differ, and are not in tests/compare/known.yaml:\n{new}");
-    only_what_differs_is_listed(&seen)
+    lists()?.iter().try_for_each(|list| only_what_differs_is_listed(list, &seen))
+}
+
+/// The known differences from this version of Envoy: those from the newest, and those of the version.
+fn lists() -> Result<Vec<PathBuf>> {
+    let of_version = folder().join(format!("known-{}.yaml", envoy::version()?));
+    Ok([folder().join("known.yaml"), of_version].into_iter().filter(|list| list.exists()).collect())
 }
 
 /// Removes the entries of the list that agree if SHRINK is set. Otherwise these are an error.
-fn only_what_differs_is_listed(seen: &Seen) -> Result<()> {
-    let file = folder().join("known.yaml");
+fn only_what_differs_is_listed(file: &Path, seen: &Seen) -> Result<()> {
     let entry = Regex::new(r#"^    "(.*)": \[(.*)\]$"#)?;
     let (mut kept, mut gone) = (String::new(), Vec::new());
-    for line in fs::read_to_string(&file)?.lines() {
+    for line in fs::read_to_string(file)?.lines() {
         let Some(found) = entry.captures(line) else {
             kept += &format!("{line}\n");
             continue;
@@ -69,6 +77,6 @@ fn only_what_differs_is_listed(seen: &Seen) -> Result<()> {
         }
         return Ok(fs::write(file, kept)?);
     }
-    ensure!(gone.is_empty(), "these agree now; SHRINK=1 removes them from tests/compare/known.yaml: {gone:#?}");
+    ensure!(gone.is_empty(), "these agree now; SHRINK=1 removes them from {}: {gone:#?}", file.display());
     Ok(())
 }
