@@ -36,6 +36,7 @@ pub(crate) fn listener() -> Listener {
         matches,
         action: RouteAction::Forward(forward),
         headers: HeaderChanges::default(),
+        buffer_limit: None,
         metadata: serde_json::Map::new(),
         disabled_filters: Vec::new(),
         enabled_filters: Vec::new(),
@@ -52,7 +53,12 @@ pub(crate) fn listener() -> Listener {
         merge_slashes: false,
         escaped_slashes: EscapedSlashes::KeepUnchanged,
         use_remote_address: false,
+        skip_xff_append: false,
+        internal_networks: Vec::new(),
         generate_request_id: true,
+        preserve_request_id: false,
+        responds_request_id: false,
+        request_timeout: Duration::ZERO,
         suppress_envoy_headers: false,
         trailers: false,
         xff_num_trusted_hops: 0,
@@ -68,6 +74,7 @@ pub(crate) fn listener() -> Listener {
         direction: 0,
         metadata: serde_json::Map::new(),
         tls: None,
+        buffer_limit: 1 << 20,
         manager,
     }
 }

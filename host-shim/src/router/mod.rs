@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use replies::{NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, tls_failure};
 
-use crate::base::Headers;
+use crate::base::{Headers, MapKind};
 use crate::config::model::{
     AppendAction, Cluster, Forward, HeaderToAdd, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch,
 };
@@ -138,6 +138,7 @@ impl Site {
                     return Err(answer);
                 };
                 self.change_request(data, &route, forward);
+                data.info.buffer_limit = route.buffer_limit;
                 data.info.cluster = Some(Arc::clone(&cluster));
                 let timeout = (!forward.timeout.is_zero()).then_some(forward.timeout);
                 Ok(Target { cluster, timeout, auto_host_rewrite: forward.auto_host_rewrite })
@@ -156,7 +157,7 @@ impl Site {
             changes.request_remove.iter().for_each(|name| {
                 headers.remove(name);
             });
-            changes.request_add.iter().for_each(|change| add(headers, change));
+            changes.request_add.iter().for_each(|change| add(MapKind::Request, headers, change));
         }
         if let Some(replacement) = &forward.prefix_rewrite
             && let Some(path) = headers.get_str(":path").map(str::to_owned)
@@ -189,7 +190,7 @@ impl Site {
             changes.response_remove.iter().for_each(|name| {
                 headers.remove(name);
             });
-            changes.response_add.iter().for_each(|change| add(headers, change));
+            changes.response_add.iter().for_each(|change| add(MapKind::Response, headers, change));
         }
     }
 }
@@ -201,10 +202,10 @@ pub fn rewrite_host(headers: &mut Headers, host: &str) {
     headers.set_in_place(":authority", host);
 }
 
-fn add(headers: &mut Headers, change: &HeaderToAdd) {
+fn add(kind: MapKind, headers: &mut Headers, change: &HeaderToAdd) {
     let is_there = headers.get(&change.name).is_some();
     match change.action {
-        AppendAction::Append => headers.append(change.name.as_bytes(), change.value.as_bytes()),
+        AppendAction::Append => headers.append(kind, change.name.as_bytes(), change.value.as_bytes()),
         AppendAction::AddIfAbsent if !is_there => headers.add(&change.name, &change.value),
         AppendAction::OverwriteOrAdd => headers.set(&change.name, &change.value),
         AppendAction::OverwriteIfExists if is_there => headers.set(&change.name, &change.value),

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::base::Headers;
+use crate::base::{Headers, MapKind};
 
 /// Headers that belong to a connection and not to a message.
 const HOP_BY_HOP: [&str; 7] =
@@ -16,9 +16,14 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
         None => joined(parts, http::header::HOST, b",")?,
     };
     headers.add(":authority", authority);
+    if let Some(scheme) = parts.uri.scheme_str().filter(|_| parts.version != Version::HTTP_2) {
+        headers.add(":scheme", scheme.to_ascii_lowercase());
+    }
     headers.add(":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
     headers.add(":method", parts.method.as_str());
-    headers.add(":scheme", scheme);
+    if parts.version == Version::HTTP_2 {
+        headers.add(":scheme", scheme);
+    }
     // The header `connection` names more headers that belong to the connection.
     let nominated = listed(parts, http::header::CONNECTION);
     for (name, value) in &parts.headers {
@@ -37,7 +42,7 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
                     headers.add(name, joined(parts, http::header::COOKIE, b"; ").unwrap_or_default());
                 }
             }
-            _ => headers.append(name.as_bytes(), value),
+            _ => headers.append(MapKind::Request, name.as_bytes(), value),
         }
     }
     if listed(parts, http::header::TE).iter().any(|coding| coding == "trailers") {
@@ -70,15 +75,19 @@ pub(super) fn response(parts: &http::response::Parts) -> Headers {
     for (name, value) in &parts.headers {
         // In Envoy, filters see that a response is chunked.
         if name == http::header::TRANSFER_ENCODING || !HOP_BY_HOP.contains(&name.as_str()) {
-            headers.add(name.as_str(), value.as_bytes());
+            headers.append(MapKind::Response, name.as_str().as_bytes(), value.as_bytes());
         }
     }
     headers
 }
 
 /// Converts trailers for the filters.
-pub(super) fn trailers(map: &HeaderMap) -> Headers {
-    map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+pub(super) fn trailers(kind: MapKind, map: &HeaderMap) -> Headers {
+    let mut trailers = Headers::new();
+    for (name, value) in map {
+        trailers.append(kind, name.as_str().as_bytes(), value.as_bytes());
+    }
+    trailers
 }
 
 /// A request that cannot be sent, because a pseudo-header is missing or not valid.

@@ -53,6 +53,8 @@ pub struct Info {
     pub upstream_address: Option<SocketAddr>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
+    /// `request_body_buffer_limit` of the route, when the request's headers have reached the router.
+    pub buffer_limit: Option<u64>,
     /// The values that `proxy_set_property` stored, by path.
     pub state: HashMap<Vec<u8>, Vec<u8>>,
 }
@@ -97,6 +99,7 @@ impl Info {
             upstream_address: None,
             upstream_failure: None,
             request_sent: None,
+            buffer_limit: None,
             state: HashMap::new(),
         }
     }

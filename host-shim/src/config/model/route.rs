@@ -26,6 +26,8 @@ pub struct Route {
     pub action: RouteAction,
     /// Headers to change.
     pub headers: HeaderChanges,
+    /// `request_body_buffer_limit`.
+    pub buffer_limit: Option<u64>,
     /// `metadata.filter_metadata`, as JSON.
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// Filters (by their name) that `typed_per_filter_config` disables here.

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
 use super::ServerExchange;
-use crate::base::Headers;
+use crate::base::{Headers, MapKind};
 use crate::router::{self, Target};
 use crate::server::body::{Sink, UpstreamBody};
 use crate::server::connect::Peer;
@@ -131,7 +131,10 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
             // Envoy drops trailers of HTTP/1, unless `enable_trailers` is set.
             Err(_) if !takes_trailers => break,
             Err(frame) => {
-                let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
+                let trailers = frame
+                    .into_trailers()
+                    .map(|map| convert::trailers(MapKind::ResponseTrailers, &map))
+                    .unwrap_or_default();
                 stream.borrow_mut().response_trailers(trailers);
                 worker.drain();
                 return;

@@ -100,12 +100,24 @@ impl Stream {
 
     /// Whether a filter holds so much of the request's body that the buffer is full. The client must then wait.
     pub fn request_is_full(&self) -> bool {
-        self.request.held_bytes(&self.data.borrow().request_bodies) >= half::BUFFER_LIMIT
+        let held = self.request.held_bytes(&self.data.borrow().request_bodies);
+        self.buffer_limit(Way::Request).is_some_and(|limit| held >= limit)
     }
 
     /// Like [`Self::request_is_full`], for the response's body.
     pub fn response_is_full(&self) -> bool {
-        self.response.held_bytes(&self.data.borrow().response_bodies) >= half::BUFFER_LIMIT
+        let held = self.response.held_bytes(&self.data.borrow().response_bodies);
+        self.buffer_limit(Way::Response).is_some_and(|limit| held >= limit)
+    }
+
+    /// Returns the maximum number of bytes of a body that a filter can hold. `None` means no maximum.
+    fn buffer_limit(&self, way: Way) -> Option<usize> {
+        let data = self.data.borrow();
+        let of_listener = data.info.listener.buffer_limit;
+        // As in Envoy, the router raises the limit of the request when its headers arrive.
+        let of_route = data.info.buffer_limit.filter(|_| way == Way::Request);
+        let limit = of_listener.max(of_route.unwrap_or_default());
+        usize::try_from(limit).ok().filter(|_| of_listener > 0)
     }
 
     /// Carries out an effect of a filter.

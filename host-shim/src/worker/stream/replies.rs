@@ -1,7 +1,7 @@
 //! Local replies: those of filters, and those of the stream itself.
 
 use super::Stream;
-use super::half::{BUFFER_LIMIT, Way};
+use super::half::Way;
 use crate::traffic::{LocalReply, reply_message};
 
 impl Stream {
@@ -67,7 +67,7 @@ impl Stream {
         let bodies = if way == Way::Request { &data.request_bodies } else { &data.response_bodies };
         let length = bodies.get(filter).and_then(|body| body.as_ref().map(Vec::len)).unwrap_or_default();
         drop(data);
-        if length <= BUFFER_LIMIT {
+        if self.buffer_limit(way).is_none_or(|limit| length <= limit) {
             return;
         }
         let (status, body, details) = match way {
