@@ -42,6 +42,8 @@ pub(super) struct SimExchange {
     pub(super) site: Arc<Site>,
     answer: Arc<AnswerSlot>,
     upstream: RefCell<Option<(Request, Target)>>,
+    /// Whether an upstream has answered. A filter that continues the request twice sends it to two upstreams.
+    is_answered: Cell<bool>,
     is_over: Cell<bool>,
 }
 
@@ -54,6 +56,7 @@ impl SimExchange {
             site,
             answer,
             upstream: RefCell::default(),
+            is_answered: Cell::new(false),
             is_over: Cell::new(false),
         }
     }
@@ -98,7 +101,7 @@ impl SimExchange {
 /// Passes an upstream's answer, or its failure (`None`), to the stream.
 fn deliver(thread: &SimThread, id: u64, response: Option<Response>, timed_out: bool) {
     let Some((stream, exchange)) = thread.streams.borrow().get(&id).cloned() else { return };
-    if exchange.is_over.get() {
+    if exchange.is_over.get() || exchange.is_answered.replace(true) {
         return;
     }
     let mut stream = stream.borrow_mut();

@@ -104,6 +104,9 @@ pub struct Filter {
     /// As in Envoy's PluginConfig.
     #[serde(default)]
     pub allow_on_headers_stop_iteration: bool,
+    /// The calls of a module of its own, instead of the probe; `wasi.rs` describes them.
+    #[serde(default)]
+    pub wasi: Vec<String>,
 }
 
 /// The target of a route.

@@ -144,9 +144,10 @@ fn filter(case: &Case, plugin: &str, filter: &Filter) -> String {
                 vm_config:
                   vm_id: {vm_id}
                   runtime: envoy.wasm.runtime.v8
-                  code: {{ local: {{ filename: {PROBE} }} }}{vm_configuration}
+                  code: {{ local: {{ filename: {module} }} }}{vm_configuration}
 "#,
         vm_id = case.vm_id(filter),
+        module = module(plugin, filter),
     )
 }
 
@@ -157,6 +158,15 @@ fn fields(fields: &Fields, indent: usize) -> String {
 
 fn with(first: &str, more: &Fields, indent: usize) -> String {
     format!("\n{:indent$}{first}{}", "", fields(more, indent))
+}
+
+/// The path of a filter's module.
+fn module(plugin: &str, filter: &Filter) -> String {
+    if filter.wasi.is_empty() {
+        return PROBE.to_owned();
+    }
+    super::wasi::module(plugin, &filter.wasi)
+        .map_or_else(|error| format!("{error:#}"), |path| path.display().to_string())
 }
 
 /// A JSON string is a YAML string.

@@ -27,6 +27,7 @@ pub async fn forward(
     headers: Headers,
     target: Target,
     body: UpstreamBody,
+    number: usize,
 ) {
     let Some(_open) = exchange.network.begin(&target.cluster) else {
         let details = "upstream_reset_before_response_started{overflow}";
@@ -37,6 +38,7 @@ pub async fn forward(
     let exchanged = async {
         match send(&exchange, &headers, &target, body).await {
             Ok(response) => {
+                exchange.is_answered_by(number);
                 is_answered.set(true);
                 deliver(response, &exchange, &stream).await;
             }

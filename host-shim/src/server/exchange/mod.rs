@@ -43,6 +43,8 @@ pub(super) struct ServerExchange {
     upstream_is_http2: Cell<bool>,
     /// Whether trailers of its responses are kept, even in HTTP/1.
     upstream_trailers: Cell<bool>,
+    /// The requests to upstreams. There are several if a filter has continued the request twice.
+    forwards: RefCell<Vec<AbortHandle>>,
     /// The tasks that end with the exchange.
     tasks: RefCell<Vec<AbortHandle>>,
     /// The last time that something was sent or received.
@@ -81,6 +83,7 @@ impl ServerExchange {
             upstream: RefCell::default(),
             upstream_is_http2: Cell::new(false),
             upstream_trailers: Cell::new(false),
+            forwards: RefCell::default(),
             tasks: RefCell::default(),
             active_at: Cell::new(Instant::now()),
             is_received: Cell::new(false),
@@ -131,6 +134,12 @@ impl ServerExchange {
         } else {
             self.tasks.borrow_mut().push(task.abort_handle());
         }
+    }
+
+    /// Ends all requests to upstreams but one, which has been answered.
+    pub(super) fn is_answered_by(&self, number: usize) {
+        let forwards = self.forwards.borrow();
+        forwards.iter().enumerate().filter(|(other, _)| *other != number).for_each(|(_, task)| task.abort());
     }
 
     /// Notes that the complete request was received.
@@ -219,7 +228,10 @@ impl ServerExchange {
         self.upstream_trailers.set(target.cluster.trailers);
         *self.upstream.borrow_mut() = Some(sink);
         let (Some(me), Some(stream)) = (self.me.upgrade(), self.stream.borrow().upgrade()) else { return };
-        self.keep(&tokio::task::spawn_local(forward::forward(me, stream, headers, target, body)));
+        let number = self.forwards.borrow().len();
+        let task = tokio::task::spawn_local(forward::forward(me, stream, headers, target, body, number));
+        self.forwards.borrow_mut().push(task.abort_handle());
+        self.keep(&task);
     }
 }
 

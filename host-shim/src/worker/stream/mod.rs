@@ -18,7 +18,7 @@ use super::{Exchange, Worker};
 use crate::guest::codes::StreamType;
 use crate::guest::context::StreamContext;
 use crate::guest::effects::StreamEffect;
-use crate::traffic::{LocalReply, StreamData, StreamId, flags};
+use crate::traffic::{Body, LocalReply, StreamData, StreamId, flags};
 use half::{Half, Way};
 
 /// A filter of the chain in one stream.
@@ -70,8 +70,8 @@ impl Stream {
             })
             .collect();
         let mut data = data;
-        data.request_bodies = vec![None; count];
-        data.response_bodies = vec![None; count];
+        data.request_body = Body::new(count);
+        data.response_body = Body::new(count);
         Rc::new(RefCell::new(Stream {
             worker: Rc::clone(worker),
             id,
@@ -100,13 +100,13 @@ impl Stream {
 
     /// Whether a filter holds so much of the request's body that the buffer is full. The client must then wait.
     pub fn request_is_full(&self) -> bool {
-        let held = self.request.held_bytes(&self.data.borrow().request_bodies);
+        let held = self.data.borrow().request_body.held_bytes();
         self.buffer_limit(Way::Request).is_some_and(|limit| held >= limit)
     }
 
     /// Like [`Self::request_is_full`], for the response's body.
     pub fn response_is_full(&self) -> bool {
-        let held = self.response.held_bytes(&self.data.borrow().response_bodies);
+        let held = self.data.borrow().response_body.held_bytes();
         self.buffer_limit(Way::Response).is_some_and(|limit| held >= limit)
     }
 
@@ -126,11 +126,7 @@ impl Stream {
             return;
         }
         match ask {
-            StreamEffect::ContinueRequest => {
-                if !self.replied {
-                    self.resume(Way::Request, filter);
-                }
-            }
+            StreamEffect::ContinueRequest => self.resume(Way::Request, filter),
             StreamEffect::ContinueResponse => self.resume(Way::Response, filter),
             StreamEffect::Reply(reply) => self.local_reply(reply),
             StreamEffect::Close(StreamType::Request | StreamType::Response) => {

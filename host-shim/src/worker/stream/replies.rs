@@ -62,12 +62,9 @@ impl Stream {
     }
 
     /// Sends the reply for a body that is too large for the buffer: 413 for a request, and 500 for a response.
-    pub(super) fn check_limit(&mut self, way: Way, filter: usize) {
-        let data = self.data.borrow();
-        let bodies = if way == Way::Request { &data.request_bodies } else { &data.response_bodies };
-        let length = bodies.get(filter).and_then(|body| body.as_ref().map(Vec::len)).unwrap_or_default();
-        drop(data);
-        if self.buffer_limit(way).is_none_or(|limit| length <= limit) {
+    pub(super) fn check_limit(&mut self, way: Way) {
+        let held = self.data.borrow().body(way).held_bytes();
+        if self.buffer_limit(way).is_none_or(|limit| held <= limit) {
             return;
         }
         let (status, body, details) = match way {
