@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::model::{
     Bootstrap, Cluster, Code, ConnectionManager, Discovery, EscapedSlashes, FailurePolicy, Forward, HeaderChanges,
-    Listener, PathMatch, Plugin, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
+    Listener, PathMatch, Plugin, RetryPolicy, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
 };
 
 /// A configuration with a listener on a free port, one filter, and the cluster `upstream`.
@@ -23,6 +23,8 @@ pub(crate) fn listener() -> Listener {
         regex_rewrite: None,
         host_rewrite: None,
         auto_host_rewrite: false,
+        idle_timeout: None,
+        retry_policy: RetryPolicy::default(),
         timeout: Duration::from_secs(15),
     };
     let matches = RouteMatch {

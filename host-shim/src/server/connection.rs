@@ -16,11 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::admission::{self, Refusal};
 use super::exchange::{ClientResponse, ServerExchange};
+use super::origin;
 use super::stats::ListenerStats;
+use super::tap::{Heads, Tap};
 use super::thread::ServerThread;
-use super::{admission, origin};
 use crate::base::Headers;
+use crate::router;
 use crate::traffic::{Info, StreamData};
 use crate::worker::{Exchange, Stream};
 
@@ -80,15 +83,21 @@ impl Connection {
 
     async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, is_tls: bool) {
         let me = Rc::new(self);
+        let (io, heads) = Tap::new(io);
         let service = service_fn(|request| {
-            let connection = Rc::clone(&me);
-            async move { connection.handle(request, is_tls).await }
+            let (connection, heads) = (Rc::clone(&me), Rc::clone(&heads));
+            async move { connection.handle(request, &heads, is_tls).await }
         });
         // The client can close the connection at any time.
         let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
     }
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>, is_tls: bool) -> Result<ClientResponse, Reset> {
+    async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        heads: &Heads,
+        is_tls: bool,
+    ) -> Result<ClientResponse, Reset> {
         let program = self.thread.network.program();
         let Some(site) = program.listeners.get(self.listener) else { return Err(Reset) };
         let (parts, body) = request.into_parts();
@@ -99,16 +108,30 @@ impl Connection {
         if end {
             exchange.received();
         }
-        let scheme = if is_tls { "https" } else { "http" };
-        let headers = match admission::admit(&parts, &site.listener.manager, scheme) {
-            Ok(headers) => headers,
+        let manager = &site.listener.manager;
+        let admitted = if is_http1 {
+            let next = heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()));
+            next.and_then(|head| admission::http1(&head, manager, is_tls))
+        } else {
+            admission::http2(&parts, manager)
+        };
+        let (stream, upgrades) = match admitted {
+            Ok(admitted) => (self.begin(admitted.headers, is_tls, is_http1, &exchange), admitted.upgrades),
             Err(refusal) => {
-                refusal.send(&*exchange);
+                let stream = self.stream(refusal.headers, self.peer, is_http1, &exchange);
+                stream.borrow_mut().refuse(refusal.reply, refusal.closes);
+                self.thread.worker.drain();
                 return head.await.map_err(|_| Reset);
             }
         };
-        let stream = self.begin(headers, is_tls, is_http1, &exchange);
-        exchange.watch_idle(&stream);
+        if upgrades {
+            stream.borrow_mut().refuse(router::reply(403, "", "upgrade_failed", 0), true);
+            return head.await.map_err(|_| Reset);
+        }
+        // A CONNECT request has no end.
+        let is_connect = stream.borrow().data().borrow().request_headers.get(":method") == Some(b"CONNECT");
+        let end = end && !is_connect;
+        exchange.watch(&stream);
         stream.borrow_mut().request_headers(end);
         self.thread.worker.drain();
         if !end {
@@ -130,8 +153,18 @@ impl Connection {
         is_http1: bool,
         exchange: &Rc<ServerExchange>,
     ) -> Rc<RefCell<Stream>> {
-        let worker = &self.thread.worker;
         let source = origin::note(&mut headers, &exchange.site.listener.manager, self.peer, is_tls);
+        self.stream(headers, source, is_http1, exchange)
+    }
+
+    fn stream(
+        &self,
+        headers: Headers,
+        source: SocketAddr,
+        is_http1: bool,
+        exchange: &Rc<ServerExchange>,
+    ) -> Rc<RefCell<Stream>> {
+        let worker = &self.thread.worker;
         let mut info = Info::new(Arc::clone(&exchange.site.listener), &worker.host().clock, source);
         info.connection_id = self.id;
         info.peer = self.peer;

@@ -2,65 +2,65 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::http1::Head;
 use crate::base::{Headers, MapKind};
 
 /// Headers that belong to a connection and not to a message.
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "http2-settings", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
 
-/// Converts a client's request for the filters. Returns `None` if it has no host.
-pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Headers> {
+/// Adds the lines of an HTTP/1 request for the filters, without those about the connection. Returns whether the request
+/// asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
+pub(super) fn lines(head: &Head, headers: &mut Headers) -> bool {
+    // The header `connection` names more headers that belong to the connection.
+    let nominated = head.items("connection");
+    let is_asked = nominated.iter().any(|item| item == "upgrade");
+    let upgrades = is_asked && head.values("upgrade").next().is_some_and(|protocol| protocol != b"h2c");
+    for (name, value) in &head.lines {
+        match name.as_str() {
+            "connection" | "upgrade" if upgrades => {}
+            "host" => continue,
+            name if HOP_BY_HOP.contains(&name) || nominated.iter().any(|other| name == other) => continue,
+            // The connection has handled this header.
+            "expect" if value.eq_ignore_ascii_case(b"100-continue") => continue,
+            _ => {}
+        }
+        headers.append(MapKind::Request, name.as_bytes(), value);
+    }
+    if head.items("te").iter().any(|coding| coding == "trailers") {
+        headers.add("te", "trailers");
+    }
+    upgrades
+}
+
+/// Converts an HTTP/2 request for the filters. Returns `None` if it has no host.
+pub(super) fn request(parts: &http::request::Parts) -> Option<Headers> {
     let mut headers = Headers::new();
     let authority = match parts.uri.authority() {
         Some(authority) => authority.as_str().as_bytes().to_vec(),
         None => joined(parts, http::header::HOST, b",")?,
     };
     headers.add(":authority", authority);
-    if let Some(scheme) = parts.uri.scheme_str().filter(|_| parts.version != Version::HTTP_2) {
-        headers.add(":scheme", scheme.to_ascii_lowercase());
-    }
     headers.add(":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
     headers.add(":method", parts.method.as_str());
-    if parts.version == Version::HTTP_2 {
+    if let Some(scheme) = parts.uri.scheme_str() {
         headers.add(":scheme", scheme);
     }
-    // The header `connection` names more headers that belong to the connection.
-    let nominated = listed(parts, http::header::CONNECTION);
     for (name, value) in &parts.headers {
         let name = name.as_str();
-        if HOP_BY_HOP.contains(&name) || nominated.iter().any(|other| name == other) {
-            continue;
-        }
-        let value = value.as_bytes();
         match name {
             "host" => {}
-            // The server has handled this header.
-            "expect" if value.eq_ignore_ascii_case(b"100-continue") => {}
+            "te" if value != "trailers" => {}
             // HTTP/2 sends each cookie in its own header.
-            "cookie" if parts.version == Version::HTTP_2 => {
+            "cookie" => {
                 if headers.get(name).is_none() {
                     headers.add(name, joined(parts, http::header::COOKIE, b"; ").unwrap_or_default());
                 }
             }
-            _ => headers.append(MapKind::Request, name.as_bytes(), value),
+            _ => headers.append(MapKind::Request, name.as_bytes(), value.as_bytes()),
         }
     }
-    if listed(parts, http::header::TE).iter().any(|coding| coding == "trailers") {
-        headers.add("te", "trailers");
-    }
     Some(headers)
-}
-
-/// Whether a request asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
-pub(super) fn upgrades(parts: &http::request::Parts) -> bool {
-    let is_asked = listed(parts, http::header::CONNECTION).iter().any(|name| name == "upgrade");
-    is_asked && parts.headers.get(http::header::UPGRADE).is_some_and(|protocol| protocol != "h2c")
-}
-
-/// Returns the items of a list header in lower case.
-fn listed(parts: &http::request::Parts, name: HeaderName) -> Vec<String> {
-    let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|item| item.trim().to_ascii_lowercase()).collect()
 }
 
 fn joined(parts: &http::request::Parts, name: HeaderName, separator: &[u8]) -> Option<Vec<u8>> {
@@ -73,8 +73,8 @@ pub(super) fn response(parts: &http::response::Parts) -> Headers {
     let mut headers = Headers::new();
     headers.add(":status", parts.status.as_str());
     for (name, value) in &parts.headers {
-        // In Envoy, filters see that a response is chunked.
-        if name == http::header::TRANSFER_ENCODING || !HOP_BY_HOP.contains(&name.as_str()) {
+        // In Envoy, filters see the other headers of the connection.
+        if name != "keep-alive" {
             headers.append(MapKind::Response, name.as_str().as_bytes(), value.as_bytes());
         }
     }

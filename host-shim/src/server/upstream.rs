@@ -115,8 +115,9 @@ impl Upstreams {
         }
         let scheme = if cluster.tls.is_some() { "https" } else { "http" };
         let mut parts = convert::to_request(&headers, scheme, cluster.http2).map_err(|Unsendable(what)| {
-            let details = "filter_removed_required_request_headers";
-            router::reply(503, &format!("missing required header: {what}"), details, 0)
+            let details = format!("filter_removed_required_request_headers{{missing_required_header:_{what}}}");
+            let body = format!("missing required header: {what}");
+            router::reply(503, &body, &details, flags::DOWNSTREAM_PROTOCOL_ERROR)
         })?;
         // Otherwise hyper sends no body for a method that usually has none.
         if !cluster.http2 && !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH) {

@@ -111,6 +111,8 @@ pub struct Info {
     pub upstream_address: Option<SocketAddr>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
+    /// How often the request was sent.
+    pub attempts: u32,
     /// `request_body_buffer_limit` of the route, when the request's headers have reached the router.
     pub buffer_limit: Option<u64>,
     /// The values that `proxy_set_property` stored, by path.
@@ -157,6 +159,7 @@ impl Info {
             upstream_address: None,
             upstream_failure: None,
             request_sent: None,
+            attempts: 0,
             buffer_limit: None,
             state: HashMap::new(),
         }

@@ -218,6 +218,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "date: DATE"),
         (r"x-envoy-upstream-service-time: \d+", "x-envoy-upstream-service-time: MS"),
+        (r"x-envoy-expected-rq-timeout-ms: 14\d\d\d", "x-envoy-expected-rq-timeout-ms: LESS"),
     ];
     rules.iter().filter_map(|(rule, name)| Some((Regex::new(rule).ok()?, *name))).collect()
 });

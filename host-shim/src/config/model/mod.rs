@@ -12,8 +12,8 @@ use std::time::Duration;
 pub use cluster::{Cluster, Discovery, HostPort, TrustedRoots, UpstreamTls};
 pub use plugin::{Code, FailurePolicy, Plugin, VmConfig, WasmFilter};
 pub use route::{
-    AppendAction, Forward, HeaderChanges, HeaderMatch, HeaderToAdd, PathMatch, QueryMatch, Redirect, Route,
-    RouteAction, RouteMatch, ValueMatch, VirtualHost,
+    AppendAction, Forward, HeaderChanges, HeaderMatch, HeaderToAdd, PathMatch, QueryMatch, Redirect, RetryPolicy,
+    Route, RouteAction, RouteMatch, ValueMatch, VirtualHost,
 };
 
 /// The bootstrap.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::matchers::{Not, route_match};
-use super::model::{HeaderChanges, Route, VirtualHost};
-use super::route_action::{action, unsupported};
+use super::model::{HeaderChanges, RetryPolicy, Route, VirtualHost};
+use super::route_action::{action, retry_policy, unsupported};
 use super::{Message, Names, Place, headers, metadata};
 
 #[derive(Default)]
@@ -54,6 +54,7 @@ fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTree
     let of_host = OfHost {
         switches: filter_switches(&message),
         buffer_limit: message.u32("request_body_buffer_limit").map(u64::from),
+        retry_policy: retry_policy(&message).unwrap_or_default(),
     };
     let places = message.items("routes");
     let routes = places.iter().filter_map(|place| route(place, clusters, &of_host)).collect();
@@ -68,6 +69,7 @@ type Switches = BTreeMap<String, bool>;
 /// The settings of a virtual host that its routes can replace.
 struct OfHost {
     switches: Switches,
+    retry_policy: RetryPolicy,
     buffer_limit: Option<u64>,
 }
 
@@ -77,7 +79,7 @@ fn route(place: &Place<'_>, clusters: Option<&Names>, host: &OfHost) -> Option<R
     let matches = message.required("match").map_or(Err(Not::Valid), |place| route_match(&place));
     let kinds = ["route", "redirect", "direct_response", "filter_action", "non_forwarding_action"];
     let found = message.required_one_of(&kinds);
-    let action = found.and_then(|(kind, place)| action(kind, &place, clusters));
+    let action = found.and_then(|(kind, place)| action(kind, &place, clusters, &host.retry_policy));
     let headers = headers::changes(&message);
     let metadata = metadata(&message);
     let buffer_limit = message.u32("request_body_buffer_limit").map(u64::from).or(host.buffer_limit);

@@ -1,7 +1,10 @@
 //! One request on a real connection, with the sides of the client and of the upstream.
 
 mod forward;
+mod record;
+mod tries;
 mod upload;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -14,14 +17,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
-use super::body::{ClientBody, ClientSink, Sink, UpstreamSink};
+use super::body::{ClientBody, ClientSink, Sink, UpstreamBody, UpstreamSink};
 use super::convert;
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
 use crate::base::Headers;
-use crate::router::{self, Site, Target};
-use crate::traffic::{StreamData, flags};
+use crate::router::{Site, Target};
+use crate::traffic::StreamData;
 use crate::worker::{Exchange, Routed, Stream, Worker};
+use record::Record;
 
 /// The time after which hyper has written the headers.
 const HEAD_FIRST: Duration = Duration::from_millis(20);
@@ -54,7 +58,11 @@ pub(super) struct ServerExchange {
     /// The time at which the complete request had passed the filters.
     whole_at: Cell<Option<Instant>>,
     request_whole: Notify,
+    /// The request's body, if there can be retries.
+    record: RefCell<Option<Record>>,
     is_over: Cell<bool>,
+    /// Whether the request's method is HEAD.
+    is_head: Cell<bool>,
     is_http1: bool,
 }
 
@@ -89,7 +97,9 @@ impl ServerExchange {
             is_received: Cell::new(false),
             whole_at: Cell::default(),
             request_whole: Notify::new(),
+            record: RefCell::default(),
             is_over: Cell::new(false),
+            is_head: Cell::new(false),
             is_http1,
         });
         (exchange, receiver)
@@ -161,37 +171,32 @@ impl ServerExchange {
         self.active_at.set(Instant::now());
     }
 
-    /// Answers the request if nothing was sent or received for the manager's `stream_idle_timeout`.
-    pub(super) fn watch_idle(&self, stream: &Rc<RefCell<Stream>>) {
-        let timeout = self.site.listener.manager.stream_idle_timeout;
-        if timeout.is_zero() {
-            return;
-        }
-        let (me, stream) = (self.me.clone(), Rc::downgrade(stream));
-        self.keep(&tokio::task::spawn_local(async move {
-            loop {
-                let Some(due) = me.upgrade().map(|me| me.active_at.get() + timeout) else { return };
-                if due <= Instant::now() {
-                    break;
-                }
-                tokio::time::sleep_until(due).await;
-            }
-            let (Some(me), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
-            let status = if me.is_received.get() { 504 } else { 408 };
-            let flags = flags::STREAM_IDLE_TIMEOUT;
-            let mut reply = router::reply(status, "stream timeout", "stream_idle_timeout", flags);
-            let data = stream.borrow().data();
-            me.site.change_response(&data.borrow(), &mut reply.headers);
-            stream.borrow_mut().upstream_failed(reply);
-            me.worker.drain();
-        }));
+    /// Begins the time-outs of the connection manager.
+    pub(super) fn watch(self: &Rc<Self>, stream: &Rc<RefCell<Stream>>) {
+        watch::watch(self, stream);
     }
 
     /// Waits until the request has been complete for the timeout. Without a timeout, it never returns.
     pub(super) async fn timed_out(&self, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return std::future::pending().await };
-        self.request_whole.notified().await;
+        self.until_whole().await;
         tokio::time::sleep(timeout).await;
+    }
+
+    /// Waits until the complete request has passed the filters.
+    pub(super) async fn until_whole(&self) {
+        while self.whole_at.get().is_none() {
+            self.request_whole.notified().await;
+        }
+    }
+
+    /// Makes the request's body again for a retry, if the request is complete and was recorded.
+    pub(super) fn again(&self, headers: &Headers) -> Option<UpstreamBody> {
+        self.whole_at.get()?;
+        let has_length = headers.get("content-length").is_some();
+        let (sink, body) = self.record.borrow().as_ref()?.again(has_length)?;
+        *self.upstream.borrow_mut() = Some(sink);
+        Some(body)
     }
 
     fn over(&self) {
@@ -207,7 +212,7 @@ impl ServerExchange {
 
     fn request_is_whole(&self) {
         self.whole_at.set(Some(Instant::now()));
-        self.request_whole.notify_one();
+        self.request_whole.notify_waiters();
     }
 
     fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
@@ -223,6 +228,11 @@ impl ServerExchange {
             if !has_none && !target.cluster.http2 && headers.get("content-length").is_none() {
                 headers.add("content-length", "0");
             }
+        }
+        if target.plan.retries.is_some() {
+            let limit = self.site.listener.buffer_limit;
+            let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+            *self.record.borrow_mut() = Some(Record::new(limit));
         }
         self.upstream_is_http2.set(target.cluster.http2);
         self.upstream_trailers.set(target.cluster.trailers);
@@ -248,6 +258,7 @@ impl Exchange for ServerExchange {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
+        data.info.attempts = 1;
         data.info.request_sent = Some(self.worker.host().clock.now());
         let headers = data.request_headers.clone();
         drop(data);
@@ -257,6 +268,9 @@ impl Exchange for ServerExchange {
 
     fn request_data(&self, data: Vec<u8>, end: bool) {
         if let Some(sink) = self.upstream.borrow().as_ref() {
+            if let Some(record) = self.record.borrow_mut().as_mut() {
+                record.data(&data);
+            }
             sink.data(data);
             if end {
                 sink.end();
@@ -269,7 +283,11 @@ impl Exchange for ServerExchange {
         if let Some(sink) = self.upstream.borrow().as_ref() {
             // Envoy sends no trailers in HTTP/1.
             if self.upstream_is_http2.get() {
-                sink.trailers(convert::to_map(&trailers));
+                let trailers = convert::to_map(&trailers);
+                if let Some(record) = self.record.borrow_mut().as_mut() {
+                    record.trailers(trailers.clone());
+                }
+                sink.trailers(trailers);
             } else {
                 sink.end();
             }
@@ -292,6 +310,11 @@ impl Exchange for ServerExchange {
             self.over();
         }
         self.stats.response(status.as_u16());
+        let mut headers = headers;
+        let is_chunked = self.is_head.get() && status.as_u16() >= 200 && status != http::StatusCode::NO_CONTENT;
+        if self.is_http1 && is_chunked && !headers.contains_key(http::header::CONTENT_LENGTH) {
+            headers.insert(http::header::TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
+        }
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -331,11 +354,12 @@ impl Exchange for ServerExchange {
         self.over();
     }
 
-    fn finish_response(&self, headers: &mut Headers, closes: bool) {
+    fn finish_response(&self, headers: &mut Headers, request: &Headers, closes: bool) {
         if headers.get("date").is_none() {
             headers.add("date", self.worker.host().clock.http_date());
         }
-        headers.set_in_place("server", &self.site.listener.manager.server_name);
+        self.site.finish_response(headers, request);
+        self.is_head.set(request.get_str(":method") == Some("HEAD"));
         if self.is_http1 && (closes || !self.is_received.get()) {
             headers.set("connection", "close");
         }

@@ -47,7 +47,7 @@ pub struct Stream {
     /// A local reply that waits until the callback that sent it has returned.
     reply: Option<LocalReply>,
     replied: bool,
-    /// Whether a local reply was 400. Envoy then closes the connection.
+    /// Whether a local reply was 400, or the request was refused. Envoy then closes the connection.
     is_bad_request: bool,
     ended: bool,
 }
@@ -150,7 +150,7 @@ impl Stream {
         if !self.ended {
             let mut data = self.data.borrow_mut();
             data.info.flags |= flags::DOWNSTREAM_CONNECTION_TERMINATION;
-            data.info.details.get_or_insert_with(|| "downstream_remote_disconnect".to_owned());
+            data.info.details = Some("downstream_remote_disconnect".to_owned());
             drop(data);
             self.end();
         }

@@ -55,6 +55,15 @@ impl Stream {
         }
     }
 
+    /// Refuses a request before its headers pass the filters, which get only its end. `closes` is true if the connection
+    /// cannot be used again.
+    pub fn refuse(&mut self, reply: LocalReply, closes: bool) {
+        self.request.end_seen = true;
+        self.is_bad_request |= closes;
+        self.local_reply(reply);
+        self.send_reply();
+    }
+
     /// Handles an upstream that did not answer, or that broke its answer off.
     pub fn upstream_failed(&mut self, reply: LocalReply) {
         self.local_reply(reply);
