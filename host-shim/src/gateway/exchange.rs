@@ -138,6 +138,9 @@ impl Exchange for SimExchange {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
+        if let Some(refused) = router::unsendable(&data.request_headers) {
+            return Routed::Answered(refused);
+        }
         let cluster = target.cluster.name.clone();
         let request = Request { headers: data.request_headers.clone(), cluster, ..Request::default() };
         data.info.request_sent = Some(self.shared.host.clock.now());

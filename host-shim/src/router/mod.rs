@@ -2,12 +2,18 @@
 
 mod matching;
 pub mod paths;
+mod plan;
 mod replies;
+mod sendable;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use replies::{NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, tls_failure};
+pub use plan::{Plan, backoff, plan};
+pub use replies::{
+    NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, retried, tls_failure,
+};
+pub use sendable::{needs_length, refused, unsendable};
 
 use crate::base::Headers;
 use crate::config::model::{

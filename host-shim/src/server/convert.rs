@@ -120,6 +120,21 @@ pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     map
 }
 
+/// Splits values with line breaks into lines. Envoy writes them as they are, so the client reads several headers.
+pub(super) fn lines(headers: &Headers) -> Headers {
+    let mut lines = Headers::new();
+    for (name, value) in headers.iter() {
+        let mut parts = value.split(|byte| *byte == b'\n').map(|part| part.strip_suffix(b"\r").unwrap_or(part));
+        lines.add(name, parts.next().unwrap_or_default());
+        for part in parts {
+            let colon = part.iter().position(|byte| *byte == b':').unwrap_or(part.len());
+            let (name, value) = part.split_at(colon);
+            lines.add(name, value.get(1..).unwrap_or_default().trim_ascii());
+        }
+    }
+    lines
+}
+
 fn append_to(map: &mut HeaderMap, headers: &Headers) {
     for (name, value) in headers.iter() {
         if name.first() == Some(&b':') || name == b"transfer-encoding" {
