@@ -129,6 +129,9 @@ impl Exchange for SimExchange {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
+        if let Some(refused) = router::unsendable(&data.request_headers) {
+            return Routed::Answered(refused);
+        }
         let cluster = target.cluster.name.clone();
         let request = Request { headers: data.request_headers.clone(), cluster, ..Request::default() };
         data.info.attempts = 1;

@@ -4,14 +4,16 @@ mod matching;
 pub mod paths;
 mod plan;
 mod replies;
-mod retries;
+mod sendable;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-pub use plan::Plan;
-pub use replies::{NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, tls_failure};
-
-pub use retries::{Again, Retries};
+pub use plan::{Plan, backoff, plan, plan_of_route};
+pub use replies::{
+    NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, retried, tls_failure,
+};
+pub use sendable::{needs_length, refused, unsendable};
 
 use crate::base::{Headers, MapKind};
 use crate::config::model::{
@@ -154,7 +156,10 @@ impl Site {
         let hosts: Vec<_> = self.header_changes(data).collect();
         let headers = &mut data.request_headers;
         let tells = !self.listener.manager.suppress_envoy_headers;
-        let plan = Plan::take(headers, forward.timeout, &forward.retry_policy, tells);
+        let plan = plan_of_route(headers, forward.timeout, &forward.retry_policy);
+        if tells {
+            plan.tell(headers, Duration::ZERO);
+        }
         for changes in std::iter::once(&route.headers).chain(hosts) {
             changes.request_remove.iter().for_each(|name| {
                 headers.remove(name);

@@ -1,104 +1,210 @@
-//! The request headers that control the router: time-outs and retries. The router removes them.
+//! The headers with which a request changes the timeouts and the retries of the router.
 
 use std::time::Duration;
 
-use super::retries::Retries;
+use super::replies::{TIMEOUT_BODY, reply};
 use crate::base::Headers;
 use crate::config::model::RetryPolicy;
+use crate::traffic::{LocalReply, flags};
 
-/// How the router sends a request.
+const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
+
+/// The timeouts and the retries of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// The time from the end of the request to the end of the response. `None` means no limit.
+    /// The timeout of all tries together. `None` means no timeout.
     pub timeout: Option<Duration>,
-    /// The time of each try, from the end of the request to the headers of the response.
-    pub per_try: Option<Duration>,
-    /// The time of the whole upstream request.
-    pub stream_duration: Option<Duration>,
-    /// Whether the answer after a time-out is 204 instead of 504.
-    pub answers_204: bool,
-    /// `None` means no retries.
-    pub retries: Option<Retries>,
+    /// The timeout of each try until the head of its answer.
+    pub try_timeout: Option<Duration>,
+    /// The timeout of the whole request, from its beginning.
+    pub stream_timeout: Option<Duration>,
+    /// Whether the answer to a timeout is 204 instead of 504.
+    answers_204: bool,
+    pub retries: Retries,
 }
 
-const ONLY_READ: [&str; 2] = ["x-envoy-upstream-alt-stat-name", "x-envoy-hedge-on-per-try-timeout"];
+/// The failures after which a request is sent again.
+#[derive(Clone, Debug, Default)]
+pub struct Retries {
+    /// The conditions, with Envoy's names, those of gRPC too.
+    pub conditions: Vec<String>,
+    pub most: u32,
+    pub status_codes: Vec<u16>,
+    pub header_names: Vec<String>,
+}
+
+/// Takes the headers for the router out of a request. `default` is the timeout without them.
+pub fn plan(headers: &mut Headers, default: Option<Duration>) -> Plan {
+    plan_of_route(headers, default.unwrap_or_default(), &RetryPolicy::default())
+}
+
+/// Like [`plan`], with the timeout and the retry policy of a route. A timeout of zero means no timeout.
+pub fn plan_of_route(headers: &mut Headers, default: Duration, policy: &RetryPolicy) -> Plan {
+    let timeout = take_millis(headers, "x-envoy-upstream-rq-timeout-ms").unwrap_or(default);
+    let given = take_millis(headers, "x-envoy-upstream-rq-per-try-timeout-ms");
+    let try_timeout = given.unwrap_or(policy.per_try_timeout);
+    let stream_timeout = take_millis(headers, "x-envoy-upstream-stream-duration-ms").unwrap_or_default();
+    let is_useful = !try_timeout.is_zero() && (timeout.is_zero() || try_timeout < timeout);
+    headers.remove("x-envoy-hedge-on-per-try-timeout");
+    headers.remove("x-envoy-upstream-alt-stat-name");
+    Plan {
+        timeout: (!timeout.is_zero()).then_some(timeout),
+        stream_timeout: (!stream_timeout.is_zero()).then_some(stream_timeout),
+        try_timeout: is_useful.then_some(try_timeout),
+        answers_204: headers.remove("x-envoy-upstream-rq-timeout-alt-response"),
+        retries: Retries::take(headers, policy),
+    }
+}
+
+fn take(headers: &mut Headers, name: &str) -> Option<String> {
+    let value = headers.get_str(name).map(str::to_owned);
+    headers.remove(name);
+    value
+}
+
+fn take_millis(headers: &mut Headers, name: &str) -> Option<Duration> {
+    take(headers, name)?.trim().parse().ok().map(Duration::from_millis)
+}
+
+fn take_list(headers: &mut Headers, name: &str) -> Vec<String> {
+    list(&take(headers, name).unwrap_or_default())
+}
+
+fn list(names: &str) -> Vec<String> {
+    names.split(',').map(|item| item.trim().to_ascii_lowercase()).filter(|item| !item.is_empty()).collect()
+}
 
 impl Plan {
-    /// Makes the plan for a request, and removes the headers that control it. `timeout` is that of the route or of the
-    /// callout; zero means no limit. With `tells`, the upstream gets `x-envoy-expected-rq-timeout-ms`.
-    pub fn take(headers: &mut Headers, timeout: Duration, policy: &RetryPolicy, tells: bool) -> Self {
-        let mut take = |name: &str| {
-            let value = headers.get_str(name).map(str::to_owned);
-            headers.remove(name).then_some(value.unwrap_or_default())
-        };
-        let millis = |value: Option<String>| Some(Duration::from_millis(value?.parse().ok()?));
-        let timeout = millis(take("x-envoy-upstream-rq-timeout-ms")).unwrap_or(timeout);
-        let per_try = millis(take("x-envoy-upstream-rq-per-try-timeout-ms")).unwrap_or(policy.per_try_timeout);
-        let stream_duration = millis(take("x-envoy-upstream-stream-duration-ms"));
-        let answers_204 = take("x-envoy-upstream-rq-timeout-alt-response").is_some();
-        let retries = Retries::take(&mut take, policy);
-        for name in ONLY_READ {
-            take(name);
+    /// Sets the header that tells the upstream how long it may take.
+    pub fn tell(&self, headers: &mut Headers, passed: Duration) {
+        if let Some(timeout) = self.try_timeout.or(self.timeout.map(|timeout| timeout.saturating_sub(passed))) {
+            headers.set_in_place("x-envoy-expected-rq-timeout-ms", timeout.as_millis().max(1).to_string());
         }
-        let some = |time: Duration| (!time.is_zero()).then_some(time);
-        let per_try = some(per_try).filter(|per_try| timeout.is_zero() || *per_try < timeout);
-        let stream_duration = stream_duration.and_then(some);
-        let plan = Plan { timeout: some(timeout), per_try, stream_duration, answers_204, retries };
-        if tells {
-            plan.tell(headers, Duration::ZERO);
-        }
-        plan
     }
 
-    /// Tells the upstream how long the router waits.
-    pub fn tell(&self, headers: &mut Headers, elapsed: Duration) {
-        let left = self.timeout.map(|timeout| timeout.saturating_sub(elapsed).max(Duration::from_millis(1)));
-        let expected = match (self.per_try, left) {
-            (Some(per_try), Some(left)) => Some(per_try.min(left)),
-            (per_try, left) => per_try.or(left),
-        };
-        if let Some(expected) = expected {
-            headers.set_in_place("x-envoy-expected-rq-timeout-ms", expected.as_millis().to_string());
+    /// Makes Envoy's reply to a request that took too long.
+    pub fn timed_out(&self) -> LocalReply {
+        self.too_late("response_timeout")
+    }
+
+    /// Like [`Self::timed_out`], with the details of another timeout.
+    pub fn too_late(&self, details: &str) -> LocalReply {
+        let (status, body) = if self.answers_204 { (204, "") } else { (504, TIMEOUT_BODY) };
+        reply(status, body, details, flags::UPSTREAM_REQUEST_TIMEOUT)
+    }
+}
+
+impl Retries {
+    fn take(headers: &mut Headers, policy: &RetryPolicy) -> Self {
+        let mut conditions = list(&policy.on);
+        conditions.extend(take_list(headers, "x-envoy-retry-on"));
+        conditions.extend(take_list(headers, "x-envoy-retry-grpc-on"));
+        let most = take(headers, "x-envoy-max-retries").and_then(|number| number.trim().parse().ok());
+        let mut status_codes = policy.codes.clone();
+        let given = take_list(headers, "x-envoy-retriable-status-codes");
+        status_codes.extend(given.iter().filter_map(|code| code.parse::<u16>().ok()));
+        Retries {
+            conditions,
+            most: most.unwrap_or(policy.retries),
+            status_codes,
+            header_names: take_list(headers, "x-envoy-retriable-header-names"),
         }
     }
+
+    /// Whether to send a request again after an answer.
+    pub fn after_answer(&self, answer: &Headers) -> bool {
+        let status: u16 = answer.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or_default();
+        if answer.get("x-envoy-ratelimited").is_some() {
+            return self.has("envoy-ratelimited");
+        }
+        let grpc_status = answer.get_str("grpc-status");
+        self.conditions.iter().any(|condition| match condition.as_str() {
+            "5xx" => status >= 500,
+            "gateway-error" => (502..=504).contains(&status),
+            "retriable-4xx" => status == 409,
+            "retriable-status-codes" => self.status_codes.contains(&status),
+            "retriable-headers" => self.header_names.iter().any(|name| answer.get(name).is_some()),
+            "cancelled" => grpc_status == Some("1"),
+            "deadline-exceeded" => grpc_status == Some("4"),
+            "resource-exhausted" => grpc_status == Some("8"),
+            "internal" => grpc_status == Some("13"),
+            "unavailable" => grpc_status == Some("14"),
+            _ => false,
+        })
+    }
+
+    /// Whether to send a request again after a failure before the answer.
+    pub fn after_failure(&self, failure: &LocalReply) -> bool {
+        const NEVER: u64 = flags::UPSTREAM_OVERFLOW | flags::NO_HEALTHY_UPSTREAM | flags::DOWNSTREAM_PROTOCOL_ERROR;
+        if failure.flags & NEVER != 0 {
+            return false;
+        }
+        let is_connect = failure.flags & flags::UPSTREAM_CONNECTION_FAILURE != 0;
+        let any = ["5xx", "gateway-error", "reset"].iter().any(|condition| self.has(condition));
+        any || (is_connect && self.has("connect-failure"))
+    }
+
+    fn has(&self, condition: &str) -> bool {
+        self.conditions.iter().any(|other| other == condition)
+    }
+}
+
+/// Returns the pause before a retry. The first retry has the number 1. Envoy's pause is random; this is its mean.
+pub fn backoff(retry: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(2u32.saturating_pow(retry.saturating_sub(1))).min(LONGEST_BACKOFF) / 2
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(headers: &[(&str, &str)]) -> (Plan, Headers) {
-        let mut headers = headers.iter().copied().collect();
-        let plan = Plan::take(&mut headers, Duration::from_secs(15), &RetryPolicy::default(), true);
+    fn planned(pairs: &[(&str, &str)], default: u64) -> (Plan, Headers) {
+        let mut headers = pairs.iter().map(|(name, value)| (*name, *value)).collect();
+        let plan = plan(&mut headers, (default > 0).then(|| Duration::from_millis(default)));
         (plan, headers)
     }
 
     #[test]
-    fn headers_replace_the_time_outs() {
-        let (plan, headers) =
-            plan(&[("x-envoy-upstream-rq-timeout-ms", "100"), ("x-envoy-upstream-rq-per-try-timeout-ms", "20")]);
-        assert_eq!((plan.timeout, plan.per_try), (Some(Duration::from_millis(100)), Some(Duration::from_millis(20))));
-        assert_eq!(headers.get_str("x-envoy-expected-rq-timeout-ms"), Some("20"));
-        assert_eq!(headers.len(), 1);
+    fn a_timeout_of_the_headers_replaces_the_default() {
+        let timeouts = |pairs: &[(&str, &str)]| {
+            let (plan, headers) = planned(pairs, 1000);
+            assert!(headers.is_empty(), "{headers:?}");
+            (plan.timeout.map(|time| time.as_millis()), plan.try_timeout.map(|time| time.as_millis()))
+        };
+        let (whole, each) = ("x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms");
+        assert_eq!(timeouts(&[]), (Some(1000), None));
+        assert_eq!(timeouts(&[(whole, "50")]), (Some(50), None));
+        assert_eq!(timeouts(&[(whole, "0")]), (None, None));
+        assert_eq!(timeouts(&[(whole, "5s")]), (Some(1000), None));
+        assert_eq!(timeouts(&[(each, "50")]), (Some(1000), Some(50)));
+        assert_eq!(timeouts(&[(each, "1000")]), (Some(1000), None));
+        assert_eq!(timeouts(&[(whole, "0"), (each, "5000")]), (None, Some(5000)));
     }
 
     #[test]
-    fn what_is_no_number_is_ignored_and_removed() {
-        let (plan, headers) = plan(&[("x-envoy-upstream-rq-timeout-ms", "1s")]);
-        assert_eq!(plan.timeout, Some(Duration::from_secs(15)));
-        assert_eq!(headers.get_str("x-envoy-expected-rq-timeout-ms"), Some("15000"));
+    fn a_failure_is_retried_if_a_condition_names_it() {
+        let after = |conditions: &str, answer: &[(&str, &str)]| {
+            let (plan, _) = planned(&[("x-envoy-retry-on", conditions)], 0);
+            plan.retries.after_answer(&answer.iter().map(|(name, value)| (*name, *value)).collect())
+        };
+        assert!(after("5xx", &[(":status", "500")]));
+        assert!(!after("gateway-error", &[(":status", "500")]));
+        assert!(after("reset, gateway-error", &[(":status", "503")]));
+        assert!(after("retriable-4xx", &[(":status", "409")]));
+        assert!(!after("5xx", &[(":status", "503"), ("x-envoy-ratelimited", "true")]));
+        assert!(!after("", &[(":status", "503")]));
+        let refused = super::super::connection_refused();
+        let failed = |conditions: &str, failure: &LocalReply| {
+            planned(&[("x-envoy-retry-on", conditions)], 0).0.retries.after_failure(failure)
+        };
+        assert!(failed("connect-failure", &refused) && failed("5xx", &refused) && !failed("retriable-4xx", &refused));
+        assert!(!failed("connect-failure", &Plan::default().timed_out()));
+        assert!(!failed("5xx", &super::super::refused("missing required header: :path")));
     }
 
     #[test]
-    fn zero_means_no_limit() {
-        let (plan, headers) = plan(&[("x-envoy-upstream-rq-timeout-ms", "0")]);
-        assert_eq!(plan.timeout, None);
-        assert!(headers.is_empty());
-    }
-
-    #[test]
-    fn a_try_that_may_last_longer_than_all_has_no_limit() {
-        let (plan, _) = plan(&[("x-envoy-upstream-rq-per-try-timeout-ms", "15000")]);
-        assert_eq!(plan.per_try, None);
+    fn pauses_grow_to_a_limit() {
+        assert_eq!([1, 2, 5, 40].map(|retry| backoff(retry).as_micros()), [12_500, 25_000, 125_000, 125_000]);
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn http1(head: &Head, manager: &ConnectionManager, is_tls: bool) -> R
         headers.add(":path", path);
     }
     headers.add(":method", &head.method);
-    let upgrades = convert::lines(head, &mut headers);
+    let upgrades = convert::client_lines(head, &mut headers);
     if authority.is_none() {
         return Err(Refusal::manager(400, "missing_host_header", headers));
     }

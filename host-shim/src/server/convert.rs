@@ -11,7 +11,7 @@ const HOP_BY_HOP: [&str; 7] =
 
 /// Adds the lines of an HTTP/1 request for the filters, without those about the connection. Returns whether the request
 /// asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
-pub(super) fn lines(head: &Head, headers: &mut Headers) -> bool {
+pub(super) fn client_lines(head: &Head, headers: &mut Headers) -> bool {
     // The header `connection` names more headers that belong to the connection.
     let nominated = head.items("connection");
     let is_asked = nominated.iter().any(|item| item == "upgrade");
@@ -127,6 +127,21 @@ pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
     append_to(&mut map, headers);
     map
+}
+
+/// Splits values with line breaks into lines. Envoy writes them as they are, so the client reads several headers.
+pub(super) fn lines(headers: &Headers) -> Headers {
+    let mut lines = Headers::new();
+    for (name, value) in headers.iter() {
+        let mut parts = value.split(|byte| *byte == b'\n').map(|part| part.strip_suffix(b"\r").unwrap_or(part));
+        lines.add(name, parts.next().unwrap_or_default());
+        for part in parts {
+            let colon = part.iter().position(|byte| *byte == b':').unwrap_or(part.len());
+            let (name, value) = part.split_at(colon);
+            lines.add(name, value.get(1..).unwrap_or_default().trim_ascii());
+        }
+    }
+    lines
 }
 
 fn append_to(map: &mut HeaderMap, headers: &Headers) {

@@ -106,6 +106,9 @@ impl Upstreams {
         auto_host_rewrite: bool,
         body: UpstreamBody,
     ) -> Result<Response<Incoming>, LocalReply> {
+        if let Some(refused) = router::unsendable(headers) {
+            return Err(refused);
+        }
         let none = || router::reply(503, router::NO_HOST_BODY, "no_healthy_upstream", flags::NO_HEALTHY_UPSTREAM);
         let asked = headers.get_str(":authority").unwrap_or_default();
         let endpoint = self.endpoint(&cluster, asked).await.ok_or_else(none)?;
@@ -114,11 +117,9 @@ impl Upstreams {
             router::rewrite_host(&mut headers, name);
         }
         let scheme = if cluster.tls.is_some() { "https" } else { "http" };
-        let mut parts = convert::to_request(&headers, scheme, cluster.http2).map_err(|Unsendable(what)| {
-            let details = format!("filter_removed_required_request_headers{{missing_required_header:_{what}}}");
-            let body = format!("missing required header: {what}");
-            router::reply(503, &body, &details, flags::DOWNSTREAM_PROTOCOL_ERROR)
-        })?;
+        // Envoy sends such a request, but hyper cannot.
+        let mut parts = convert::to_request(&headers, scheme, cluster.http2)
+            .map_err(|Unsendable(what)| router::refused(&format!("invalid header value for: {what}")))?;
         // Otherwise hyper sends no body for a method that usually has none.
         if !cluster.http2 && !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH) {
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -20,9 +20,11 @@ pub struct Ports {
 /// A static Envoy configuration. There are as many `ports.listeners` as `cases`.
 pub fn yaml(cases: &[&Case], ports: &Ports) -> String {
     let listeners: String = cases.iter().zip(&ports.listeners).map(|(case, port)| listener(case, *port)).collect();
-    let clusters: String = [("upstream", ports.upstream), ("callout", ports.upstream), ("refused", ports.refused)]
-        .iter()
-        .map(|(name, port)| cluster(name, *port))
+    let of_callouts = [("callout", ports.upstream), ("plain", ports.upstream)];
+    let clusters: String = [("upstream", ports.upstream), ("refused", ports.refused)]
+        .into_iter()
+        .chain(of_callouts)
+        .map(|(name, port)| cluster(name, port))
         .collect();
     format!(
         "node: {{ id: test-node, cluster: test-cluster }}\n\
@@ -36,15 +38,16 @@ fn address(port: u16) -> String {
     format!("address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}")
 }
 
-/// A cluster with one endpoint, which supports trailers in both directions.
+/// A cluster with one endpoint. All but `plain` support trailers in both directions.
 fn cluster(name: &str, port: u16) -> String {
+    let trailers = name != "plain";
     format!(
         r#"  - name: {name}
     type: STATIC
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{ http_protocol_options: {{ enable_trailers: true }} }}
+        explicit_http_config: {{ http_protocol_options: {{ enable_trailers: {trailers} }} }}
     load_assignment:
       cluster_name: {name}
       endpoints:

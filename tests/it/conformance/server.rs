@@ -107,6 +107,9 @@ fn callout_answer(start: &str) -> Option<Answer> {
         "slow" => Answer { delay_ms: 1000, ..answer },
         "soon" => Answer { delay_ms: 150, ..answer },
         "empty" => Answer { body: String::new(), ..answer },
+        "204" => Answer { status: 204, body: String::new(), ..answer },
+        "503" => Answer { status: 503, ..answer },
+        "endless" => Answer { chunks: vec!["more".to_owned(); 40], ..answer },
         "404" => Answer { status: 404, ..answer },
         "trailers" => {
             Answer { chunks: vec!["cal".into(), "led".into()], trailers: vec!["x-trailer: t".into()], ..answer }

@@ -54,8 +54,8 @@ pub async fn forward(
     };
     tokio::select! {
         () = exchanged => {}
-        () = exchange.timed_out(target.plan.timeout) => ended(tries::too_late(&target.plan, "response_timeout")),
-        () = after(target.plan.stream_duration) => ended(router::reply(
+        () = exchange.timed_out(target.plan.timeout) => ended(target.plan.timed_out()),
+        () = after(target.plan.stream_timeout) => ended(router::reply(
             504,
             "upstream max stream duration reached",
             "upstream_max_stream_duration_reached",

@@ -22,7 +22,7 @@ use super::convert;
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
 use crate::base::Headers;
-use crate::router::{Site, Target};
+use crate::router::{self, Site, Target};
 use crate::traffic::StreamData;
 use crate::worker::{Exchange, Routed, Stream, Worker};
 use record::Record;
@@ -223,13 +223,11 @@ impl ServerExchange {
         if end {
             sink.end();
             self.request_is_whole();
-            // In HTTP/1, these methods usually have no body. For other methods, an empty body needs a content-length.
-            let has_none = matches!(headers.get_str(":method"), Some("GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
-            if !has_none && !target.cluster.http2 && headers.get("content-length").is_none() {
+            if !target.cluster.http2 && router::needs_length(&headers) {
                 headers.add("content-length", "0");
             }
         }
-        if target.plan.retries.is_some() {
+        if !target.plan.retries.conditions.is_empty() {
             let limit = self.site.listener.buffer_limit;
             let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
             *self.record.borrow_mut() = Some(Record::new(limit));
@@ -298,7 +296,7 @@ impl Exchange for ServerExchange {
     fn response_headers(&self, headers: Headers, end: bool) {
         let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
         let (status, headers) = match convert::status(&headers) {
-            Some(status) => (status, convert::to_map(&headers)),
+            Some(status) => (status, convert::to_map(&convert::lines(&headers))),
             // Envoy's codec refuses a response without a status.
             None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
         };

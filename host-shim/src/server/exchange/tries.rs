@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::ServerExchange;
 use crate::base::Headers;
-use crate::router::{self, Again, Plan, Target};
+use crate::router::{self, Plan, Target};
 use crate::server::body::UpstreamBody;
 use crate::server::convert;
 use crate::traffic::{LocalReply, flags};
@@ -17,12 +17,6 @@ use crate::worker::Stream;
 
 /// The response that counts, with its headers.
 pub type Answer = (Response<Incoming>, Headers);
-
-/// The reply when the upstream takes too long.
-pub fn too_late(plan: &Plan, details: &str) -> LocalReply {
-    let (status, body) = if plan.answers_204 { (204, "") } else { (504, router::TIMEOUT_BODY) };
-    router::reply(status, body, details, flags::UPSTREAM_REQUEST_TIMEOUT)
-}
 
 /// Waits for the headers of the answer.
 ///
@@ -35,61 +29,40 @@ pub async fn send(
     target: &Target,
     body: UpstreamBody,
 ) -> Result<Answer, LocalReply> {
-    let mut retries = target.plan.retries.clone();
-    let mut body = body;
+    let retries = &target.plan.retries;
+    let (mut body, mut made) = (body, 0);
     loop {
         let outcome = once(exchange, &headers, target, body).await;
-        let again = match (&retries, &outcome) {
-            (None, _) => Again::No,
-            (Some(retries), Ok((_, headers))) => retries.after_response(headers),
-            (Some(retries), Err(reply)) => retries.after_reset(reply),
+        let is_wanted = match &outcome {
+            Ok((_, headers)) => retries.after_answer(headers),
+            Err(reply) => retries.after_failure(reply),
         };
-        let made = retries.as_ref().map_or(0, router::Retries::made);
-        let (Again::Yes, Some(next)) =
-            (again, retries.as_mut().and_then(|retries| exchange.again(&headers).zip(Some(retries))))
-        else {
-            return last(outcome, again, made, stream);
+        if is_wanted && made >= retries.most {
+            stream.borrow().data().borrow_mut().info.flags |= flags::UPSTREAM_RETRY_LIMIT_EXCEEDED;
+        }
+        let next = if is_wanted && made < retries.most { exchange.again(&headers) } else { None };
+        let Some(next) = next else {
+            return outcome.map_err(|reply| if made > 0 { router::retried(reply) } else { reply });
         };
-        let (next_body, left) = next;
         drop(outcome);
-        tokio::time::sleep(left.use_one(random())).await;
-        body = next_body;
-        let elapsed = exchange.waited().unwrap_or_default();
-        let data = stream.borrow().data();
-        let mut data = data.borrow_mut();
-        data.info.attempts = left.made().saturating_add(1);
-        for headers in [&mut headers, &mut data.request_headers] {
-            if headers.get("x-envoy-expected-rq-timeout-ms").is_some() {
-                target.plan.tell(headers, elapsed);
-            }
-        }
+        made += 1;
+        tokio::time::sleep(router::backoff(made)).await;
+        body = next;
+        tell(exchange, stream, &mut headers, &target.plan, made);
     }
 }
 
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // Without randomness, retries do not wait.
-    let _ = getrandom::fill(&mut bytes);
-    u32::from_ne_bytes(bytes)
-}
-
-/// Finishes the last try.
-fn last(
-    outcome: Result<Answer, LocalReply>,
-    again: Again,
-    made: u32,
-    stream: &Rc<RefCell<Stream>>,
-) -> Result<Answer, LocalReply> {
-    if again == Again::TooOften {
-        stream.borrow().data().borrow_mut().info.flags |= flags::UPSTREAM_RETRY_LIMIT_EXCEEDED;
-    }
-    outcome.map_err(|mut reply| {
-        if made > 0 {
-            let text = String::from_utf8_lossy(&reply.body);
-            reply.body = text.replacen("reset reason", "retried and the latest reset reason", 1).into_bytes();
+/// Notes that a request is sent again.
+fn tell(exchange: &ServerExchange, stream: &Rc<RefCell<Stream>>, headers: &mut Headers, plan: &Plan, made: u32) {
+    let elapsed = exchange.waited().unwrap_or_default();
+    let data = stream.borrow().data();
+    let mut data = data.borrow_mut();
+    data.info.attempts = made.saturating_add(1);
+    for headers in [headers, &mut data.request_headers] {
+        if headers.get("x-envoy-expected-rq-timeout-ms").is_some() {
+            plan.tell(headers, elapsed);
         }
-        reply
-    })
+    }
 }
 
 async fn once(
@@ -100,7 +73,9 @@ async fn once(
 ) -> Result<Answer, LocalReply> {
     tokio::select! {
         answer = to_upstream(exchange, headers, target, body) => answer,
-        () = try_is_over(exchange, target.plan.per_try) => Err(too_late(&target.plan, "upstream_per_try_timeout")),
+        () = try_is_over(exchange, target.plan.try_timeout) => {
+            Err(target.plan.too_late("upstream_per_try_timeout"))
+        },
     }
 }
 
