@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::convert;
-use super::http1::Head;
+use super::wire::Head;
 use crate::base::Headers;
 use crate::config::model::ConnectionManager;
 use crate::router;
@@ -86,6 +86,9 @@ pub(super) fn http1(head: &Head, manager: &ConnectionManager, is_tls: bool) -> R
     let upgrades = convert::client_lines(head, &mut headers);
     if authority.is_none() {
         return Err(Refusal::manager(400, "missing_host_header", headers));
+    }
+    if target.path.is_some_and(|path| path.first() != Some(&b'/')) {
+        return Err(Refusal::manager(404, "absolute_path_rejected", headers));
     }
     prepare_path(&mut headers, manager)?;
     Ok(Admitted { headers, upgrades })

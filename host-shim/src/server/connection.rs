@@ -16,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::admission::{self, Refusal};
+use super::admission;
 use super::exchange::{ClientResponse, ServerExchange};
 use super::origin;
 use super::stats::ListenerStats;
-use super::tap::{Heads, Tap};
 use super::thread::ServerThread;
+use super::wire::{Tap, Wire};
 use crate::base::Headers;
 use crate::router;
 use crate::traffic::{Info, StreamData};
@@ -83,10 +83,10 @@ impl Connection {
 
     async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, is_tls: bool) {
         let me = Rc::new(self);
-        let (io, heads) = Tap::new(io);
+        let (io, wire) = Tap::new(io);
         let service = service_fn(|request| {
-            let (connection, heads) = (Rc::clone(&me), Rc::clone(&heads));
-            async move { connection.handle(request, &heads, is_tls).await }
+            let (connection, wire) = (Rc::clone(&me), Rc::clone(&wire));
+            async move { connection.handle(request, wire, is_tls).await }
         });
         // The client can close the connection at any time.
         let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
@@ -95,23 +95,22 @@ impl Connection {
     async fn handle(
         self: Rc<Self>,
         request: Request<Incoming>,
-        heads: &Heads,
+        wire: Rc<Wire>,
         is_tls: bool,
     ) -> Result<ClientResponse, Reset> {
         let program = self.thread.network.program();
         let Some(site) = program.listeners.get(self.listener) else { return Err(Reset) };
         let (parts, body) = request.into_parts();
         let is_http1 = parts.version != http::Version::HTTP_2;
-        let (exchange, head) =
-            ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, is_http1);
+        let http1 = is_http1.then(|| Rc::clone(&wire));
+        let (exchange, head) = ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, http1);
         let end = body.is_end_stream();
         if end {
             exchange.received();
         }
         let manager = &site.listener.manager;
         let admitted = if is_http1 {
-            let next = heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()));
-            next.and_then(|head| admission::http1(&head, manager, is_tls))
+            wire.next_head().and_then(|head| admission::http1(&head, manager, is_tls))
         } else {
             admission::http2(&parts, manager)
         };

@@ -1,8 +1,9 @@
 //! Converts between the header maps of hyper and of the filters.
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use super::http1::Head;
+use super::wire::{self, Head, Length};
 use crate::base::{Headers, MapKind};
 
 /// Headers that belong to a connection and not to a message.
@@ -71,6 +72,13 @@ fn joined(parts: &http::request::Parts, name: HeaderName, separator: &[u8]) -> O
 /// Converts a response for the filters.
 pub(super) fn response(parts: &http::response::Parts) -> Headers {
     let mut headers = Headers::new();
+    if let Some((status, lines)) = wire::response(&parts.headers) {
+        headers.add(":status", status.to_string());
+        for (name, value) in lines.iter().filter(|(name, _)| name != "keep-alive") {
+            headers.append(MapKind::Response, name.as_bytes(), value);
+        }
+        return headers;
+    }
     headers.add(":status", parts.status.as_str());
     for (name, value) in &parts.headers {
         // In Envoy, filters see the other headers of the connection.
@@ -95,29 +103,51 @@ pub(super) fn trailers(kind: MapKind, map: &HeaderMap) -> Headers {
 #[error("missing required header: {0}")]
 pub(super) struct Unsendable(pub(super) &'static str);
 
-/// Makes the method, the URI and the headers of a request to an upstream. Headers that are not valid in HTTP are left
-/// out.
+/// Makes the plain head of an HTTP/1 request to an upstream, which has the real head in it.
+pub(super) fn to_http1(headers: &Headers, has_body: bool) -> http::request::Parts {
+    let text = |name: &str| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
+    let method = text(":method");
+    let target = if method == "CONNECT" { text(":authority") } else { text(":path") };
+    let host = headers.get(":authority").map(|authority| (b"host".as_slice(), authority));
+    let others = headers.iter().filter(|(name, _)| name.first() != Some(&b':') && *name != b"transfer-encoding");
+    let lines: Headers = host.into_iter().chain(others).collect();
+    let given = headers.get_str("content-length").and_then(|length| length.parse::<u64>().ok());
+    let (length, last) = match given {
+        Some(length) => (Length::Bytes(length), ""),
+        None if has_body => (Length::Chunked, "transfer-encoding: chunked\r\n"),
+        None => (Length::Bytes(0), ""),
+    };
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    // hyper uses a connection again if the host is the same. The cluster chooses the connection.
+    parts.uri = Uri::from_static("http://upstream/");
+    if has_body {
+        parts.method = Method::POST;
+    }
+    match length {
+        Length::Bytes(0) if !has_body => {}
+        Length::Bytes(length) => drop(parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        Length::Chunked => drop(parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+    }
+    if let Some(head) = wire::value(length, &format!("{method} {target} HTTP/1.1"), &lines, last) {
+        parts.headers.insert(wire::NAME, head);
+    }
+    parts
+}
+
+/// Makes the method, the URI and the headers of an HTTP/2 request to an upstream.
 ///
 /// # Errors
 /// A pseudo-header is missing or not valid.
-pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Result<http::request::Parts, Unsendable> {
+pub(super) fn to_http2(headers: &Headers, scheme: &str) -> Result<http::request::Parts, Unsendable> {
     let method = headers.get(":method").ok_or(Unsendable(":method"))?;
     let method = Method::from_bytes(method).map_err(|_| Unsendable(":method"))?;
     let path = headers.get(":path").filter(|path| !path.is_empty()).ok_or(Unsendable(":path"))?;
-    let given = headers.get(":authority");
-    let authority = given.unwrap_or_default();
-    // The cluster chooses the connection, but the URI must have a host. In HTTP/1 it is always the same, because hyper
-    // would otherwise not use a connection again.
-    let host = if authority.is_empty() || !is_http2 { b"upstream" } else { authority };
-    let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
-    let mut builder = http::Request::builder().method(method).uri(uri.map_err(|_| Unsendable(":path"))?);
-    if is_http2 {
-        builder = builder.version(Version::HTTP_2);
-    }
+    // The cluster chooses the connection, but the URI must have a host.
+    let authority = headers.get(":authority").filter(|authority| !authority.is_empty()).unwrap_or(b"upstream");
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    let builder = http::Request::builder().method(method).uri(uri.map_err(|_| Unsendable(":path"))?);
+    let builder = builder.version(Version::HTTP_2);
     let (mut parts, ()) = builder.body(()).map_err(|_| Unsendable(":path"))?.into_parts();
-    if let (false, Some(Ok(host))) = (is_http2, given.map(HeaderValue::from_bytes)) {
-        parts.headers.insert(http::header::HOST, host);
-    }
     append_to(&mut parts.headers, headers);
     Ok(parts)
 }
@@ -127,21 +157,6 @@ pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
     append_to(&mut map, headers);
     map
-}
-
-/// Splits values with line breaks into lines. Envoy writes them as they are, so the client reads several headers.
-pub(super) fn lines(headers: &Headers) -> Headers {
-    let mut lines = Headers::new();
-    for (name, value) in headers.iter() {
-        let mut parts = value.split(|byte| *byte == b'\n').map(|part| part.strip_suffix(b"\r").unwrap_or(part));
-        lines.add(name, parts.next().unwrap_or_default());
-        for part in parts {
-            let colon = part.iter().position(|byte| *byte == b':').unwrap_or(part.len());
-            let (name, value) = part.split_at(colon);
-            lines.add(name, value.get(1..).unwrap_or_default().trim_ascii());
-        }
-    }
-    lines
 }
 
 fn append_to(map: &mut HeaderMap, headers: &Headers) {

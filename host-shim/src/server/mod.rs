@@ -8,17 +8,15 @@ mod connection;
 mod convert;
 mod exchange;
 mod failure;
-mod follow;
-mod http1;
 mod network;
 mod origin;
 mod prometheus;
 mod restart;
 mod sockets;
 mod stats;
-mod tap;
 mod thread;
 mod upstream;
+mod wire;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,6 +1,7 @@
 //! One request on a real connection, with the sides of the client and of the upstream.
 
 mod forward;
+mod head;
 mod record;
 mod tries;
 mod upload;
@@ -21,6 +22,7 @@ use super::body::{ClientBody, ClientSink, Sink, UpstreamBody, UpstreamSink};
 use super::convert;
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
+use super::wire::{self, Wire};
 use crate::base::Headers;
 use crate::router::{self, Site, Target};
 use crate::traffic::StreamData;
@@ -63,7 +65,8 @@ pub(super) struct ServerExchange {
     is_over: Cell<bool>,
     /// Whether the request's method is HEAD.
     is_head: Cell<bool>,
-    is_http1: bool,
+    /// The connection, if it uses HTTP/1.
+    http1: Option<Rc<Wire>>,
 }
 
 impl ServerExchange {
@@ -73,7 +76,7 @@ impl ServerExchange {
         network: &Rc<ServerNetwork>,
         site: &Arc<Site>,
         stats: &Rc<ListenerStats>,
-        is_http1: bool,
+        http1: Option<Rc<Wire>>,
     ) -> (Rc<Self>, oneshot::Receiver<ClientResponse>) {
         let (client, body) = ClientSink::new();
         let (head, receiver) = oneshot::channel();
@@ -100,7 +103,7 @@ impl ServerExchange {
             record: RefCell::default(),
             is_over: Cell::new(false),
             is_head: Cell::new(false),
-            is_http1,
+            http1,
         });
         (exchange, receiver)
     }
@@ -295,27 +298,20 @@ impl Exchange for ServerExchange {
 
     fn response_headers(&self, headers: Headers, end: bool) {
         let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
-        let (status, headers) = match convert::status(&headers) {
-            Some(status) => (status, convert::to_map(&convert::lines(&headers))),
-            // Envoy's codec refuses a response without a status.
-            None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
+        let (status, plain) = match &self.http1 {
+            Some(_) => head::http1(&headers, end, self.is_head.get()),
+            None => head::http2(&headers),
         };
-        if headers.contains_key(http::header::CONTENT_LENGTH) {
+        if headers.get("content-length").is_some() || (self.http1.is_some() && !end) {
             self.client.has_length();
         }
         if end {
             self.client.end();
             self.over();
         }
-        self.stats.response(status.as_u16());
-        let mut headers = headers;
-        let is_chunked = self.is_head.get() && status.as_u16() >= 200 && status != http::StatusCode::NO_CONTENT;
-        if self.is_http1 && is_chunked && !headers.contains_key(http::header::CONTENT_LENGTH) {
-            headers.insert(http::header::TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
-        }
+        self.stats.response(status);
         let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
+        (*response.status_mut(), *response.headers_mut()) = plain;
         // The client can have disconnected.
         let _ = head.send(response);
     }
@@ -330,7 +326,12 @@ impl Exchange for ServerExchange {
     }
 
     fn response_trailers(&self, trailers: Headers) {
-        if self.is_http1 {
+        if let Some(wire) = &self.http1 {
+            if self.site.listener.manager.trailers {
+                let mut lines = Vec::new();
+                wire::push_lines(&mut lines, &trailers);
+                wire.set_trailers(lines);
+            }
             self.client.end();
         } else {
             self.client.trailers(convert::to_map(&trailers));
@@ -358,7 +359,7 @@ impl Exchange for ServerExchange {
         }
         self.site.finish_response(headers, request);
         self.is_head.set(request.get_str(":method") == Some("HEAD"));
-        if self.is_http1 && (closes || !self.is_received.get()) {
+        if self.http1.is_some() && (closes || !self.is_received.get()) {
             headers.set("connection", "close");
         }
     }

@@ -95,8 +95,9 @@ async fn to_upstream(
     stats.upstream_request(&target.cluster.name);
     let upstreams = Rc::clone(&network.upstreams);
     let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, body).await?;
-    stats.upstream_response(&target.cluster.name, response.status().as_u16());
     let (parts, body) = response.into_parts();
     let headers = convert::response(&parts);
+    let status = headers.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or_default();
+    stats.upstream_response(&target.cluster.name, status);
     Ok((Response::from_parts(parts, body), headers))
 }

@@ -1,7 +1,8 @@
 //! The head of an HTTP/1 request as Envoy's codec reads it. hyper reads heads in another way: it joins lines, refuses
 //! other bytes, and answers what it refuses itself.
 
-use super::admission::Refusal;
+use super::Length;
+use crate::server::admission::Refusal;
 
 /// Envoy's `max_request_headers_kb`.
 pub(super) const MAX_HEAD: usize = 60 * 1024;
@@ -48,19 +49,12 @@ const METHODS: [&str; 34] = [
 
 /// The head of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::server) struct Head {
     pub method: String,
     /// The target of the request line.
     pub target: Vec<u8>,
     /// The header lines in their order. Names are in lower case.
     pub lines: Vec<(String, Vec<u8>)>,
-}
-
-/// How long the body is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
-    Bytes(u64),
-    Chunked,
 }
 
 impl Head {
@@ -108,14 +102,30 @@ impl Head {
 /// # Errors
 /// Envoy's answer to a request that its codec refuses.
 pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-    let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = split(bytes);
     let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
-    let mut head = Head { method, target, lines: Vec::new() };
-    let mut is_valid = true;
-    for line in lines.take_while(|line| !line.is_empty()) {
+    let head = Head { method, target, lines: self::lines(lines)? };
+    if version != b"HTTP/1.1" {
+        return Err(Refusal::codec(426, "Upgrade Required", "low_version"));
+    }
+    Ok(head)
+}
+
+/// Splits a head into lines.
+pub(super) fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// Parses the lines after the first one, until an empty line.
+///
+/// # Errors
+/// A line is not valid, or there are too many.
+pub(super) fn lines<'b>(given: impl Iterator<Item = &'b [u8]>) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
+    let mut lines: Vec<(String, Vec<u8>)> = Vec::new();
+    for line in given.take_while(|line| !line.is_empty()) {
         // A line that begins with a space continues the one before it.
         if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-            let (_, value) = head.lines.last_mut().ok_or_else(Refusal::malformed)?;
+            let (_, value) = lines.last_mut().ok_or_else(Refusal::malformed)?;
             value.push(b' ');
             value.extend(trimmed(line));
             continue;
@@ -126,19 +136,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
             return Err(Refusal::malformed());
         }
         let value = value.get(1..).map(trimmed).unwrap_or_default();
-        is_valid &= value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
-        head.lines.push((String::from_utf8_lossy(name).to_ascii_lowercase(), value));
-        if head.lines.len() > MAX_LINES {
+        lines.push((String::from_utf8_lossy(name).to_ascii_lowercase(), value));
+        if lines.len() > MAX_LINES {
             return Err(Refusal::codec(431, "Request Header Fields Too Large", "http1.too_many_headers"));
         }
     }
-    if !is_valid {
-        return Err(Refusal::codec(400, "Bad Request", "http1.invalid_characters"));
+    let is_legal = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    if lines.iter().all(|(_, value)| value.iter().all(is_legal)) {
+        Ok(lines)
+    } else {
+        Err(Refusal::codec(400, "Bad Request", "http1.invalid_characters"))
     }
-    if version != b"HTTP/1.1" {
-        return Err(Refusal::codec(426, "Upgrade Required", "low_version"));
-    }
-    Ok(head)
 }
 
 /// Splits a request line. There can be several spaces between its parts.
@@ -168,4 +176,18 @@ fn trimmed(value: &[u8]) -> Vec<u8> {
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Returns the length of the head with its empty line.
+pub(super) fn end_of_head(input: &[u8]) -> Option<usize> {
+    let mut line = 0;
+    for (at, byte) in input.iter().enumerate() {
+        match byte {
+            b'\n' if line == 0 => return Some(at + 1),
+            b'\n' => line = 0,
+            b'\r' => {}
+            _ => line += 1,
+        }
+    }
+    None
 }

@@ -9,28 +9,48 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::admission::Refusal;
 use super::follow::Follow;
-use super::http1::{self, Head, Length};
+use super::request::{self, Head, end_of_head};
+use super::writer::Writer;
+use super::{FULL, Length, PIECE};
+use crate::server::admission::Refusal;
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-const PIECE: usize = 16 * 1024;
 
-/// The heads that hyper has not handed on, in their order.
-pub(super) type Heads = Rc<RefCell<VecDeque<Result<Head, Refusal>>>>;
+/// What passes beside hyper.
+#[derive(Default)]
+pub(in crate::server) struct Wire {
+    /// The heads that hyper has not handed on, in their order.
+    heads: RefCell<VecDeque<Result<Head, Refusal>>>,
+    /// The lines of the trailers of the response.
+    trailers: RefCell<Option<Vec<u8>>>,
+}
+
+impl Wire {
+    /// Returns the head of the request that hyper hands on.
+    pub fn next_head(&self) -> Result<Head, Refusal> {
+        self.heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()))
+    }
+
+    /// Sets the trailers of the response, before hyper gets its end.
+    pub fn set_trailers(&self, lines: Vec<u8>) {
+        *self.trailers.borrow_mut() = Some(lines);
+    }
+}
 
 /// A client's connection.
-pub(super) struct Tap<I> {
+pub(in crate::server) struct Tap<I> {
     io: I,
-    heads: Heads,
+    wire: Rc<Wire>,
+    writer: Writer,
     /// Bytes of the client that were not handled.
     input: Vec<u8>,
     /// Bytes for hyper.
     output: VecDeque<u8>,
-    /// Bytes for the client, before those of hyper.
-    continues: VecDeque<u8>,
+    /// Bytes for the client.
+    to_client: Vec<u8>,
     state: State,
 }
 
@@ -44,17 +64,18 @@ enum State {
 }
 
 impl<I> Tap<I> {
-    pub(super) fn new(io: I) -> (Self, Heads) {
-        let heads = Heads::default();
+    pub(in crate::server) fn new(io: I) -> (Self, Rc<Wire>) {
+        let wire = Rc::new(Wire::default());
         let tap = Tap {
             io,
-            heads: Rc::clone(&heads),
+            wire: Rc::clone(&wire),
+            writer: Writer::default(),
             input: Vec::new(),
             output: VecDeque::new(),
-            continues: VecDeque::new(),
+            to_client: Vec::new(),
             state: State::Head,
         };
-        (tap, heads)
+        (tap, wire)
     }
 
     /// Handles the input as far as possible. Returns whether there is something for hyper.
@@ -92,8 +113,8 @@ impl<I> Tap<I> {
         let blank = self.input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         self.input.drain(..blank);
         let parsed = match end_of_head(&self.input) {
-            Some(end) if end <= http1::MAX_HEAD => http1::parse(&self.input.drain(..end).collect::<Vec<u8>>()),
-            None if self.input.len() <= http1::MAX_HEAD => return false,
+            Some(end) if end <= request::MAX_HEAD => request::parse(&self.input.drain(..end).collect::<Vec<u8>>()),
+            None if self.input.len() <= request::MAX_HEAD => return false,
             _ => Err(too_large(&self.input)),
         };
         let parsed = parsed.and_then(|head| Ok((head.length()?, head)));
@@ -101,7 +122,7 @@ impl<I> Tap<I> {
             Ok((length, head)) => self.accept(length, head),
             Err(refusal) => {
                 self.output.extend(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
-                self.heads.borrow_mut().push_back(Err(refusal));
+                self.wire.heads.borrow_mut().push_back(Err(refusal));
                 self.state = State::Refused;
             }
         }
@@ -126,9 +147,9 @@ impl<I> Tap<I> {
         self.output.extend(format!("{method} / HTTP/1.1\r\n{framing}{close}\r\n").into_bytes());
         // As in Envoy, the filters have no say in this.
         if head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue")) {
-            self.continues.extend(CONTINUE);
+            self.to_client.extend_from_slice(CONTINUE);
         }
-        self.heads.borrow_mut().push_back(Ok(head));
+        self.wire.heads.borrow_mut().push_back(Ok(head));
         self.state = State::Body(Follow::new(length));
         if length == Length::Bytes(0) {
             self.state = State::Head;
@@ -143,25 +164,14 @@ fn too_large(input: &[u8]) -> Refusal {
     Refusal::codec(431, "Request Header Fields Too Large", details)
 }
 
-/// Returns the length of the head with its empty line.
-fn end_of_head(input: &[u8]) -> Option<usize> {
-    let mut line = 0;
-    for (at, byte) in input.iter().enumerate() {
-        match byte {
-            b'\n' if line == 0 => return Some(at + 1),
-            b'\n' => line = 0,
-            b'\r' => {}
-            _ => line += 1,
-        }
-    }
-    None
-}
-
 impl<I: AsyncWrite + Unpin> Tap<I> {
-    fn poll_continue(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while !self.continues.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(context, self.continues.make_contiguous()))?;
-            self.continues.drain(..written);
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.to_client.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.to_client))?;
+            if written == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.to_client.drain(..written);
         }
         Poll::Ready(Ok(()))
     }
@@ -171,7 +181,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<I> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         let me = self.get_mut();
         loop {
-            ready!(me.poll_continue(context))?;
+            // The client can be slow to read. hyper then still reads.
+            let _ = me.poll_send(context)?;
             if !me.output.is_empty() || me.advance() {
                 let (first, _) = me.output.as_slices();
                 let count = first.len().min(buf.remaining());
@@ -196,31 +207,26 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<I> {
 impl<I: AsyncWrite + Unpin> AsyncWrite for Tap<I> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         let me = self.get_mut();
-        ready!(me.poll_continue(context))?;
-        Pin::new(&mut me.io).poll_write(context, bytes)
+        if me.to_client.len() >= FULL {
+            ready!(me.poll_send(context))?;
+        }
+        if matches!(me.state, State::Through) {
+            ready!(me.poll_send(context))?;
+            return Pin::new(&mut me.io).poll_write(context, bytes);
+        }
+        me.writer.push(bytes, &mut me.to_client, &mut me.wire.trailers.borrow_mut());
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let me = self.get_mut();
-        ready!(me.poll_continue(context))?;
+        ready!(me.poll_send(context))?;
         Pin::new(&mut me.io).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
         let me = self.get_mut();
-        ready!(me.poll_continue(context))?;
-        Pin::new(&mut me.io).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        ready!(me.poll_send(context))?;
+        Pin::new(&mut me.io).poll_shutdown(context)
     }
 }

@@ -1,6 +1,6 @@
 //! Finds the end of a body that passes by.
 
-use super::http1::Length;
+use super::Length;
 
 /// The place in a body.
 pub(super) enum Follow {
@@ -22,6 +22,11 @@ impl Follow {
             Length::Bytes(bytes) => Follow::Bytes(bytes),
             Length::Chunked => Follow::Size(0, false),
         }
+    }
+
+    /// Whether the body is chunked.
+    pub(super) fn is_chunked(&self) -> bool {
+        matches!(self, Follow::Size(..) | Follow::Chunk(_) | Follow::Trailer(_))
     }
 
     /// Returns the number of bytes that belong to the body, and whether the body ends after them.
