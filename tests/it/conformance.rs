@@ -15,6 +15,8 @@ mod http1;
 mod observe;
 /// The upstream and the callout server.
 mod server;
+/// Modules that call WASI functions.
+mod wasi;
 
 use std::collections::BTreeMap;
 

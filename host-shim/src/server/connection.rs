@@ -16,11 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::admission;
 use super::exchange::{ClientResponse, ServerExchange};
+use super::origin;
 use super::stats::ListenerStats;
 use super::thread::ServerThread;
-use super::{admission, origin};
+use super::wire::{Tap, Wire};
 use crate::base::Headers;
+use crate::router;
 use crate::traffic::{Info, StreamData};
 use crate::worker::{Exchange, Stream};
 
@@ -80,35 +83,54 @@ impl Connection {
 
     async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, is_tls: bool) {
         let me = Rc::new(self);
+        let (io, wire) = Tap::new(io);
         let service = service_fn(|request| {
-            let connection = Rc::clone(&me);
-            async move { connection.handle(request, is_tls).await }
+            let (connection, wire) = (Rc::clone(&me), Rc::clone(&wire));
+            async move { connection.handle(request, wire, is_tls).await }
         });
         // The client can close the connection at any time.
         let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
     }
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>, is_tls: bool) -> Result<ClientResponse, Reset> {
+    async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        wire: Rc<Wire>,
+        is_tls: bool,
+    ) -> Result<ClientResponse, Reset> {
         let program = self.thread.network.program();
         let Some(site) = program.listeners.get(self.listener) else { return Err(Reset) };
         let (parts, body) = request.into_parts();
         let is_http1 = parts.version != http::Version::HTTP_2;
-        let (exchange, head) =
-            ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, is_http1);
+        let http1 = is_http1.then(|| Rc::clone(&wire));
+        let (exchange, head) = ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, http1);
         let end = body.is_end_stream();
         if end {
             exchange.received();
         }
-        let scheme = if is_tls { "https" } else { "http" };
-        let headers = match admission::admit(&parts, &site.listener.manager, scheme) {
-            Ok(headers) => headers,
+        let manager = &site.listener.manager;
+        let admitted = if is_http1 {
+            wire.next_head().and_then(|head| admission::http1(&head, manager, is_tls))
+        } else {
+            admission::http2(&parts, manager)
+        };
+        let (stream, upgrades) = match admitted {
+            Ok(admitted) => (self.begin(admitted.headers, is_tls, is_http1, &exchange), admitted.upgrades),
             Err(refusal) => {
-                refusal.send(&*exchange);
+                let stream = self.stream(refusal.headers, self.peer, is_http1, &exchange);
+                stream.borrow_mut().refuse(refusal.reply, refusal.closes);
+                self.thread.worker.drain();
                 return head.await.map_err(|_| Reset);
             }
         };
-        let stream = self.begin(headers, is_tls, is_http1, &exchange);
-        exchange.watch_idle(&stream);
+        if upgrades {
+            stream.borrow_mut().refuse(router::reply(403, "", "upgrade_failed", 0), true);
+            return head.await.map_err(|_| Reset);
+        }
+        // A CONNECT request has no end.
+        let is_connect = stream.borrow().data().borrow().request_headers.get(":method") == Some(b"CONNECT");
+        let end = end && !is_connect;
+        exchange.watch(&stream);
         stream.borrow_mut().request_headers(end);
         self.thread.worker.drain();
         if !end {
@@ -130,8 +152,18 @@ impl Connection {
         is_http1: bool,
         exchange: &Rc<ServerExchange>,
     ) -> Rc<RefCell<Stream>> {
-        let worker = &self.thread.worker;
         let source = origin::note(&mut headers, &exchange.site.listener.manager, self.peer, is_tls);
+        self.stream(headers, source, is_http1, exchange)
+    }
+
+    fn stream(
+        &self,
+        headers: Headers,
+        source: SocketAddr,
+        is_http1: bool,
+        exchange: &Rc<ServerExchange>,
+    ) -> Rc<RefCell<Stream>> {
+        let worker = &self.thread.worker;
         let mut info = Info::new(Arc::clone(&exchange.site.listener), &worker.host().clock, source);
         info.connection_id = self.id;
         info.peer = self.peer;

@@ -1,7 +1,11 @@
 //! One request on a real connection, with the sides of the client and of the upstream.
 
 mod forward;
+mod head;
+mod record;
+mod tries;
 mod upload;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -14,14 +18,16 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
-use super::body::{ClientBody, ClientSink, Sink, UpstreamSink};
+use super::body::{ClientBody, ClientSink, Sink, UpstreamBody, UpstreamSink};
 use super::convert;
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
+use super::wire::{self, Wire};
 use crate::base::Headers;
 use crate::router::{self, Site, Target};
-use crate::traffic::{StreamData, flags};
+use crate::traffic::StreamData;
 use crate::worker::{Exchange, Routed, Stream, Worker};
+use record::Record;
 
 /// The time after which hyper has written the headers.
 const HEAD_FIRST: Duration = Duration::from_millis(20);
@@ -43,6 +49,8 @@ pub(super) struct ServerExchange {
     upstream_is_http2: Cell<bool>,
     /// Whether trailers of its responses are kept, even in HTTP/1.
     upstream_trailers: Cell<bool>,
+    /// The requests to upstreams. There are several if a filter has continued the request twice.
+    forwards: RefCell<Vec<AbortHandle>>,
     /// The tasks that end with the exchange.
     tasks: RefCell<Vec<AbortHandle>>,
     /// The last time that something was sent or received.
@@ -52,8 +60,13 @@ pub(super) struct ServerExchange {
     /// The time at which the complete request had passed the filters.
     whole_at: Cell<Option<Instant>>,
     request_whole: Notify,
+    /// The request's body, if there can be retries.
+    record: RefCell<Option<Record>>,
     is_over: Cell<bool>,
-    is_http1: bool,
+    /// Whether the request's method is HEAD.
+    is_head: Cell<bool>,
+    /// The connection, if it uses HTTP/1.
+    http1: Option<Rc<Wire>>,
 }
 
 impl ServerExchange {
@@ -63,7 +76,7 @@ impl ServerExchange {
         network: &Rc<ServerNetwork>,
         site: &Arc<Site>,
         stats: &Rc<ListenerStats>,
-        is_http1: bool,
+        http1: Option<Rc<Wire>>,
     ) -> (Rc<Self>, oneshot::Receiver<ClientResponse>) {
         let (client, body) = ClientSink::new();
         let (head, receiver) = oneshot::channel();
@@ -81,13 +94,16 @@ impl ServerExchange {
             upstream: RefCell::default(),
             upstream_is_http2: Cell::new(false),
             upstream_trailers: Cell::new(false),
+            forwards: RefCell::default(),
             tasks: RefCell::default(),
             active_at: Cell::new(Instant::now()),
             is_received: Cell::new(false),
             whole_at: Cell::default(),
             request_whole: Notify::new(),
+            record: RefCell::default(),
             is_over: Cell::new(false),
-            is_http1,
+            is_head: Cell::new(false),
+            http1,
         });
         (exchange, receiver)
     }
@@ -133,6 +149,12 @@ impl ServerExchange {
         }
     }
 
+    /// Ends all requests to upstreams but one, which has been answered.
+    pub(super) fn is_answered_by(&self, number: usize) {
+        let forwards = self.forwards.borrow();
+        forwards.iter().enumerate().filter(|(other, _)| *other != number).for_each(|(_, task)| task.abort());
+    }
+
     /// Notes that the complete request was received.
     pub(super) fn received(&self) {
         self.is_received.set(true);
@@ -152,37 +174,32 @@ impl ServerExchange {
         self.active_at.set(Instant::now());
     }
 
-    /// Answers the request if nothing was sent or received for the manager's `stream_idle_timeout`.
-    pub(super) fn watch_idle(&self, stream: &Rc<RefCell<Stream>>) {
-        let timeout = self.site.listener.manager.stream_idle_timeout;
-        if timeout.is_zero() {
-            return;
-        }
-        let (me, stream) = (self.me.clone(), Rc::downgrade(stream));
-        self.keep(&tokio::task::spawn_local(async move {
-            loop {
-                let Some(due) = me.upgrade().map(|me| me.active_at.get() + timeout) else { return };
-                if due <= Instant::now() {
-                    break;
-                }
-                tokio::time::sleep_until(due).await;
-            }
-            let (Some(me), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
-            let status = if me.is_received.get() { 504 } else { 408 };
-            let flags = flags::STREAM_IDLE_TIMEOUT;
-            let mut reply = router::reply(status, "stream timeout", "stream_idle_timeout", flags);
-            let data = stream.borrow().data();
-            me.site.change_response(&data.borrow(), &mut reply.headers);
-            stream.borrow_mut().upstream_failed(reply);
-            me.worker.drain();
-        }));
+    /// Begins the time-outs of the connection manager.
+    pub(super) fn watch(self: &Rc<Self>, stream: &Rc<RefCell<Stream>>) {
+        watch::watch(self, stream);
     }
 
     /// Waits until the request has been complete for the timeout. Without a timeout, it never returns.
     pub(super) async fn timed_out(&self, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return std::future::pending().await };
-        self.request_whole.notified().await;
+        self.until_whole().await;
         tokio::time::sleep(timeout).await;
+    }
+
+    /// Waits until the complete request has passed the filters.
+    pub(super) async fn until_whole(&self) {
+        while self.whole_at.get().is_none() {
+            self.request_whole.notified().await;
+        }
+    }
+
+    /// Makes the request's body again for a retry, if the request is complete and was recorded.
+    pub(super) fn again(&self, headers: &Headers) -> Option<UpstreamBody> {
+        self.whole_at.get()?;
+        let has_length = headers.get("content-length").is_some();
+        let (sink, body) = self.record.borrow().as_ref()?.again(has_length)?;
+        *self.upstream.borrow_mut() = Some(sink);
+        Some(body)
     }
 
     fn over(&self) {
@@ -198,7 +215,7 @@ impl ServerExchange {
 
     fn request_is_whole(&self) {
         self.whole_at.set(Some(Instant::now()));
-        self.request_whole.notify_one();
+        self.request_whole.notify_waiters();
     }
 
     fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
@@ -209,17 +226,23 @@ impl ServerExchange {
         if end {
             sink.end();
             self.request_is_whole();
-            // In HTTP/1, these methods usually have no body. For other methods, an empty body needs a content-length.
-            let has_none = matches!(headers.get_str(":method"), Some("GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT"));
-            if !has_none && !target.cluster.http2 && headers.get("content-length").is_none() {
+            if !target.cluster.http2 && router::needs_length(&headers) {
                 headers.add("content-length", "0");
             }
+        }
+        if !target.plan.retries.conditions.is_empty() {
+            let limit = self.site.listener.buffer_limit;
+            let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+            *self.record.borrow_mut() = Some(Record::new(limit));
         }
         self.upstream_is_http2.set(target.cluster.http2);
         self.upstream_trailers.set(target.cluster.trailers);
         *self.upstream.borrow_mut() = Some(sink);
         let (Some(me), Some(stream)) = (self.me.upgrade(), self.stream.borrow().upgrade()) else { return };
-        self.keep(&tokio::task::spawn_local(forward::forward(me, stream, headers, target, body)));
+        let number = self.forwards.borrow().len();
+        let task = tokio::task::spawn_local(forward::forward(me, stream, headers, target, body, number));
+        self.forwards.borrow_mut().push(task.abort_handle());
+        self.keep(&task);
     }
 }
 
@@ -236,6 +259,7 @@ impl Exchange for ServerExchange {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
+        data.info.attempts = 1;
         data.info.request_sent = Some(self.worker.host().clock.now());
         let headers = data.request_headers.clone();
         drop(data);
@@ -245,6 +269,9 @@ impl Exchange for ServerExchange {
 
     fn request_data(&self, data: Vec<u8>, end: bool) {
         if let Some(sink) = self.upstream.borrow().as_ref() {
+            if let Some(record) = self.record.borrow_mut().as_mut() {
+                record.data(&data);
+            }
             sink.data(data);
             if end {
                 sink.end();
@@ -257,7 +284,11 @@ impl Exchange for ServerExchange {
         if let Some(sink) = self.upstream.borrow().as_ref() {
             // Envoy sends no trailers in HTTP/1.
             if self.upstream_is_http2.get() {
-                sink.trailers(convert::to_map(&trailers));
+                let trailers = convert::to_map(&trailers);
+                if let Some(record) = self.record.borrow_mut().as_mut() {
+                    record.trailers(trailers.clone());
+                }
+                sink.trailers(trailers);
             } else {
                 sink.end();
             }
@@ -267,22 +298,20 @@ impl Exchange for ServerExchange {
 
     fn response_headers(&self, headers: Headers, end: bool) {
         let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
-        let (status, headers) = match convert::status(&headers) {
-            Some(status) => (status, convert::to_map(&headers)),
-            // Envoy's codec refuses a response without a status.
-            None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
+        let (status, plain) = match &self.http1 {
+            Some(_) => head::http1(&headers, end, self.is_head.get()),
+            None => head::http2(&headers),
         };
-        if headers.contains_key(http::header::CONTENT_LENGTH) {
+        if headers.get("content-length").is_some() || (self.http1.is_some() && !end) {
             self.client.has_length();
         }
         if end {
             self.client.end();
             self.over();
         }
-        self.stats.response(status.as_u16());
+        self.stats.response(status);
         let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
+        (*response.status_mut(), *response.headers_mut()) = plain;
         // The client can have disconnected.
         let _ = head.send(response);
     }
@@ -297,7 +326,12 @@ impl Exchange for ServerExchange {
     }
 
     fn response_trailers(&self, trailers: Headers) {
-        if self.is_http1 {
+        if let Some(wire) = &self.http1 {
+            if self.site.listener.manager.trailers {
+                let mut lines = Vec::new();
+                wire::push_lines(&mut lines, &trailers);
+                wire.set_trailers(lines);
+            }
             self.client.end();
         } else {
             self.client.trailers(convert::to_map(&trailers));
@@ -319,12 +353,13 @@ impl Exchange for ServerExchange {
         self.over();
     }
 
-    fn finish_response(&self, headers: &mut Headers, closes: bool) {
+    fn finish_response(&self, headers: &mut Headers, request: &Headers, closes: bool) {
         if headers.get("date").is_none() {
             headers.add("date", self.worker.host().clock.http_date());
         }
-        headers.set_in_place("server", &self.site.listener.manager.server_name);
-        if self.is_http1 && (closes || !self.is_received.get()) {
+        self.site.finish_response(headers, request);
+        self.is_head.set(request.get_str(":method") == Some("HEAD"));
+        if self.http1.is_some() && (closes || !self.is_received.get()) {
             headers.set("connection", "close");
         }
     }

@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
 use super::ServerExchange;
+use crate::base::MapKind;
 use crate::router;
 use crate::server::convert;
 use crate::traffic::flags;
@@ -58,7 +59,10 @@ pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>
                 Err(_) if !takes_trailers => break,
                 Err(frame) => {
                     exchange.received();
-                    let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
+                    let trailers = frame
+                        .into_trailers()
+                        .map(|map| convert::trailers(MapKind::RequestTrailers, &map))
+                        .unwrap_or_default();
                     stream.borrow_mut().request_trailers(trailers);
                     worker.drain();
                     return;
