@@ -67,6 +67,7 @@ pub(super) async fn observe<H: Host>(
     let mut observed = Observed { start: cleaned(start, &hidden), ..Observed::default() };
     for request in &requests.requests {
         let answer = site.send(request).await.with_context(|| request.name.clone())?;
+        tokio::time::sleep(Duration::from_millis(request.wait_ms)).await;
         site.quiet(QUIET).await;
         let lines = site.host.lines();
         let log: Vec<String> = lines.iter().skip(seen).cloned().collect();

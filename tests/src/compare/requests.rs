@@ -75,6 +75,9 @@ pub struct Request {
     pub tunnel: Vec<String>,
     /// The time after which the client closes the connection.
     pub hang_up_ms: Option<u64>,
+    /// The time to wait after the response, for what a module does later.
+    #[serde(default)]
+    pub wait_ms: u64,
     /// The answer of each upstream.
     #[serde(default)]
     pub answer: Answer,
