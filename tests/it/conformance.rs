@@ -15,15 +15,18 @@ mod http1;
 mod observe;
 /// The upstream and the callout server.
 mod server;
+/// Modules that call WASI functions.
+mod wasi;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use case::{Observed, Theme, themes};
 use host::Host;
 use observe::observe_theme;
 use similar::TextDiff;
 use tokio::task::JoinSet;
+use tollbell_tests::envoy;
 
 /// The number of host processes that run at the same time.
 const AT_ONCE: usize = 4;
@@ -34,18 +37,8 @@ async fn envoy_does_what_is_on_record() -> Result<()> {
     let records = std::env::var_os("RECORD").is_some();
     let differences = differences::<host::Envoy>(records).await?;
     // The record is of one version. Another version may have a list of differences.
-    let list = format!("envoy-{}.yaml", envoy_version()?);
+    let list = format!("envoy-{}.yaml", envoy::version()?);
     agree(&differences, &list)
-}
-
-/// The major and minor number.
-fn envoy_version() -> Result<String> {
-    let output = std::process::Command::new(tollbell_tests::envoy::binary()?).arg("--version").output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version =
-        text.split('/').find(|part| part.split('.').count() == 3 && part.starts_with(|c: char| c.is_ascii_digit()));
-    let numbers: Vec<&str> = version.with_context(|| format!("no version: {text}"))?.split('.').take(2).collect();
-    Ok(numbers.join("."))
 }
 
 /// Checks that exactly the cases of a list differ.

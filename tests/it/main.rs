@@ -4,6 +4,8 @@
 mod access;
 /// The effects of arbitrary client bytes.
 mod bytes;
+/// The shim and Envoy with guests of other SDKs.
+mod compare;
 /// Configurations that Envoy refuses, and live updates.
 mod configuration;
 /// Scripts of hostcalls, compared with the recorded behaviour.

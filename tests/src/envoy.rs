@@ -41,6 +41,19 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The major and minor number of that Envoy.
+///
+/// # Errors
+/// It is not installed, or does not tell its version.
+pub fn version() -> Result<String> {
+    let output = Command::new(binary()?).arg("--version").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version =
+        text.split('/').find(|part| part.split('.').count() == 3 && part.starts_with(|c: char| c.is_ascii_digit()));
+    let numbers: Vec<&str> = version.with_context(|| format!("no version: {text}"))?.split('.').take(2).collect();
+    Ok(numbers.join("."))
+}
+
 /// A child process. Dropping this ends it.
 pub struct Process(Child);
 

@@ -2,6 +2,7 @@
 //! receiver, an upstream, and a client.
 
 pub mod client;
+pub mod compare;
 pub mod envoy;
 pub mod redis;
 pub mod reference;

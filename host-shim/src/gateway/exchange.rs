@@ -42,6 +42,8 @@ pub(super) struct SimExchange {
     pub(super) site: Arc<Site>,
     answer: Arc<AnswerSlot>,
     upstream: RefCell<Option<(Request, Target)>>,
+    /// Whether an upstream has answered. A filter that continues the request twice sends it to two upstreams.
+    is_answered: Cell<bool>,
     is_over: Cell<bool>,
 }
 
@@ -54,18 +56,9 @@ impl SimExchange {
             site,
             answer,
             upstream: RefCell::default(),
+            is_answered: Cell::new(false),
             is_over: Cell::new(false),
         }
-    }
-
-    /// Answers the request without filters, if the connection manager refuses it.
-    pub(super) fn answer_at_once(&self, status: u16, location: Option<&[u8]>) {
-        let mut headers = Response::new(status).headers;
-        if let Some(location) = location {
-            headers.add("location", location);
-        }
-        self.finish_response(&mut headers, false);
-        self.answer.edit(|response| response.headers = headers, true);
     }
 
     /// The upstream has the complete request, and answers now or later.
@@ -73,8 +66,9 @@ impl SimExchange {
         let Some((request, target)) = self.upstream.borrow_mut().take() else { return };
         let reply = self.shared.upstreams.answer(&request, &target.cluster.name);
         let (id, host) = (self.id, &self.shared.host);
-        let delay = target.timeout.map_or(reply.delay, |timeout| timeout.min(reply.delay));
-        let timed_out = target.timeout.is_some_and(|timeout| reply.delay > timeout);
+        let timeout = target.plan.timeout;
+        let delay = timeout.map_or(reply.delay, |timeout| timeout.min(reply.delay));
+        let timed_out = timeout.is_some_and(|timeout| reply.delay > timeout);
         let event = Box::new(move |thread: &SimThread| deliver(thread, id, reply.response, timed_out));
         if delay.is_zero() {
             self.shared.events.push(self.thread, event);
@@ -98,7 +92,7 @@ impl SimExchange {
 /// Passes an upstream's answer, or its failure (`None`), to the stream.
 fn deliver(thread: &SimThread, id: u64, response: Option<Response>, timed_out: bool) {
     let Some((stream, exchange)) = thread.streams.borrow().get(&id).cloned() else { return };
-    if exchange.is_over.get() {
+    if exchange.is_over.get() || exchange.is_answered.replace(true) {
         return;
     }
     let mut stream = stream.borrow_mut();
@@ -135,8 +129,12 @@ impl Exchange for SimExchange {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
+        if let Some(refused) = router::unsendable(&data.request_headers) {
+            return Routed::Answered(refused);
+        }
         let cluster = target.cluster.name.clone();
         let request = Request { headers: data.request_headers.clone(), cluster, ..Request::default() };
+        data.info.attempts = 1;
         data.info.request_sent = Some(self.shared.host.clock.now());
         drop(data);
         *self.upstream.borrow_mut() = Some((request, target));
@@ -189,11 +187,11 @@ impl Exchange for SimExchange {
         self.over();
     }
 
-    fn finish_response(&self, headers: &mut Headers, closes: bool) {
+    fn finish_response(&self, headers: &mut Headers, request: &Headers, closes: bool) {
         if headers.get("date").is_none() {
             headers.add("date", self.shared.host.clock.http_date());
         }
-        headers.set_in_place("server", &self.site.listener.manager.server_name);
+        self.site.finish_response(headers, request);
         if closes {
             headers.set("connection", "close");
         }

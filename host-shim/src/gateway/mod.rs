@@ -1,23 +1,7 @@
 //! A gateway for tests, with Envoy's threads and VMs. Its clock moves only on demand, its upstreams are closures, and
 //! it can inject faults. It uses no sockets.
 //!
-//! ```no_run
-//! use std::time::Duration;
-//! use host_shim::gateway::{Gateway, Request, Response};
-//!
-//! # fn main() -> anyhow::Result<()> {
-//! let gateway = Gateway::builder(std::fs::read("filter.wasm")?)
-//!     .config(r#"{"limit": 3}"#)
-//!     .workers(2)
-//!     .upstream("upstream", |_request| Response::ok("hello").into())
-//!     .start()?;
-//! let response = gateway.request(Request::get("/").header("authorization", "key"))?;
-//! assert_eq!(response.status(), 200);
-//! gateway.advance(Duration::from_secs(60))?;
-//! assert_eq!(gateway.callouts().len(), 1);
-//! # Ok(())
-//! # }
-//! ```
+//! The documentation of the crate has an example.
 
 mod builder;
 mod events;

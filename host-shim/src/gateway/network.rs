@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::Shared;
 use super::message::{Request, Response};
 use super::thread::SimThread;
-use crate::base::{Status, lock};
-use crate::router;
+use crate::base::{Headers, Status, lock};
+use crate::router::{self, Plan};
 use crate::state::clock::nanos;
 use crate::state::faults::CalloutFault;
 use crate::state::timers::TimerId;
-use crate::traffic::{CallResponse, Callout, CalloutOutcome, Network, ProxyNode, Ticket};
+use crate::traffic::{CallResponse, Callout, CalloutOutcome, LocalReply, Network, ProxyNode, Ticket, reply_message};
 
 /// The reaction of an upstream to a request.
 #[derive(Clone, Debug)]
@@ -99,54 +99,68 @@ impl SimNetwork {
         SimNetwork { thread, shared: Arc::clone(shared), waiting: RefCell::default() }
     }
 
-    fn outcome(&self, callout: &Callout, request: &Request) -> Option<(CalloutOutcome, Duration)> {
-        let made = |status: u16, body: &str| {
-            let response = Response::new(status)
-                .header("content-length", body.len().to_string())
-                .header("content-type", "text/plain")
-                .body(body);
-            CalloutOutcome::Response(CallResponse {
-                headers: response.headers,
-                body: response.body,
-                trailers: response.trailers,
-            })
-        };
-        let timed_out = || made(504, router::TIMEOUT_BODY);
-        let fault = self.shared.host.faults.next_callout();
-        let late = match fault {
+    /// Returns the outcome of a callout and its delay, or `None` if the callout fails immediately.
+    fn outcome(&self, callout: &Callout, request: &Request, plan: &Plan) -> Option<(CalloutOutcome, Duration)> {
+        let timed_out = |after: Duration| Some((made(&plan.timed_out()), after));
+        let late = match self.shared.host.faults.next_callout() {
             Some(CalloutFault::RefusedAtOnce) => return None,
             Some(CalloutFault::Reset) => return Some((CalloutOutcome::Reset, Duration::ZERO)),
-            Some(CalloutFault::ConnectFailure) => {
-                return Some((made(503, &String::from_utf8_lossy(&router::connection_refused().body)), Duration::ZERO));
-            }
-            Some(CalloutFault::TimesOut) => return Some((timed_out(), callout.timeout.unwrap_or(Duration::MAX))),
+            Some(CalloutFault::ConnectFailure) => return Some((made(&router::connection_refused()), Duration::ZERO)),
+            Some(CalloutFault::TimesOut) => return timed_out(plan.timeout.unwrap_or(Duration::MAX)),
             Some(CalloutFault::Status(status)) => {
                 lock(&self.shared.upstreams.callouts).push(request.clone());
-                return Some((made(status, ""), Duration::ZERO));
+                return Some((made(&router::reply(status.into(), "", "", 0)), Duration::ZERO));
             }
             Some(CalloutFault::Late(delay)) => delay,
             None => Duration::ZERO,
         };
-        lock(&self.shared.upstreams.callouts).push(request.clone());
-        let reply = self.shared.upstreams.handle(request, &callout.cluster);
-        let delay = reply.delay.saturating_add(late);
-        if let Some(timeout) = callout.timeout.filter(|timeout| *timeout < delay) {
-            return Some((timed_out(), timeout));
-        }
-        let outcome = match reply.response {
-            None => made(503, &String::from_utf8_lossy(&router::connection_refused().body)),
-            Some(response) if response.is_reset => CalloutOutcome::Reset,
-            Some(response) => {
-                let mut headers = response.headers;
-                if headers.get("content-length").is_none() {
-                    headers.add("content-length", response.body.len().to_string());
-                }
-                headers.set("x-envoy-upstream-service-time", "0");
-                CalloutOutcome::Response(CallResponse { headers, body: response.body, trailers: response.trailers })
+        let (mut passed, mut retries) = (late, 0);
+        let outcome = loop {
+            lock(&self.shared.upstreams.callouts).push(request.clone());
+            let reply = self.shared.upstreams.handle(request, &callout.cluster);
+            let limit = plan.try_timeout.filter(|limit| *limit < reply.delay);
+            passed = passed.saturating_add(limit.unwrap_or(reply.delay));
+            let answer = match limit {
+                Some(_) => Err(plan.timed_out()),
+                None => reply.response.ok_or_else(router::connection_refused),
+            };
+            let wants = match &answer {
+                Ok(response) => !response.is_reset && plan.retries.after_answer(&response.headers),
+                Err(failure) => plan.retries.after_failure(failure),
+            };
+            if !wants || retries >= plan.retries.most {
+                break match answer {
+                    Ok(response) => answered(response),
+                    Err(failure) if retries > 0 => made(&router::retried(failure)),
+                    Err(failure) => made(&failure),
+                };
             }
+            retries += 1;
+            passed = passed.saturating_add(router::backoff(retries));
         };
-        Some((outcome, delay))
+        match plan.timeout.filter(|timeout| *timeout < passed) {
+            Some(timeout) => timed_out(timeout),
+            None => Some((outcome, passed)),
+        }
     }
+}
+
+/// Makes an answer of the gateway itself.
+fn made(reply: &LocalReply) -> CalloutOutcome {
+    let (headers, body) = reply_message(reply, &Headers::new());
+    CalloutOutcome::Response(CallResponse { headers, body, trailers: Headers::new() })
+}
+
+fn answered(response: Response) -> CalloutOutcome {
+    if response.is_reset {
+        return CalloutOutcome::Reset;
+    }
+    let mut headers = response.headers;
+    if headers.get("content-length").is_none() {
+        headers.add("content-length", response.body.len().to_string());
+    }
+    headers.set("x-envoy-upstream-service-time", "0");
+    CalloutOutcome::Response(CallResponse { headers, body: response.body, trailers: response.trailers })
 }
 
 impl Network for SimNetwork {
@@ -158,14 +172,19 @@ impl Network for SimNetwork {
         self.shared.program().clusters.contains_key(name) || self.shared.upstreams.has(name)
     }
 
-    fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
+    fn call(&self, ticket: Ticket, mut callout: Callout) -> Result<(), Status> {
+        let plan = router::plan(&mut callout.headers, callout.timeout);
+        plan.tell(&mut callout.headers, Duration::ZERO);
         let request = Request {
             headers: callout.headers.clone(),
             body: if callout.body.is_empty() { Vec::new() } else { vec![callout.body.clone()] },
             cluster: callout.cluster.clone(),
             ..Request::default()
         };
-        let (outcome, delay) = self.outcome(&callout, &request).ok_or(Status::InternalFailure)?;
+        let (outcome, delay) = match router::unsendable(&callout.headers) {
+            Some(refused) => (made(&refused), Duration::ZERO),
+            None => self.outcome(&callout, &request, &plan).ok_or(Status::InternalFailure)?,
+        };
         let event = Box::new(move |thread: &SimThread| {
             if thread.network.waiting.borrow_mut().remove(&ticket).is_some() {
                 thread.worker.callout_done(ticket, outcome);

@@ -19,6 +19,13 @@ pub fn reset_body(reason: &str) -> String {
     format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}")
 }
 
+/// Changes the reply to a request that failed again after a retry.
+pub fn retried(mut reply: LocalReply) -> LocalReply {
+    let body = String::from_utf8_lossy(&reply.body);
+    reply.body = body.replace("headers. reset reason:", "headers. retried and the latest reset reason:").into_bytes();
+    reply
+}
+
 /// Envoy's reply if no connection can be made. `cause` is the error of the system.
 pub fn connect_failure(cause: &str) -> LocalReply {
     let cause = cause.split(" (os error").next().unwrap_or(cause);

@@ -1,10 +1,12 @@
 //! The network of a serving thread, which sends callouts on real connections.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -13,10 +15,10 @@ use tokio::task::AbortHandle;
 use super::body::{Sink, UpstreamSink};
 use super::convert;
 use super::upstream::{Load, Open, Upstreams};
-use crate::base::{Headers, Status};
+use crate::base::{Headers, MapKind, Status};
 use crate::config::model::Cluster;
-use crate::router;
-use crate::traffic::{CallResponse, Callout, CalloutOutcome, LocalReply, Network, ProxyNode, Ticket};
+use crate::router::{self, Plan};
+use crate::traffic::{CallResponse, Callout, CalloutOutcome, LocalReply, Network, ProxyNode, Ticket, reply_message};
 use crate::worker::{Program, Worker};
 
 /// Envoy's limit for the body of the answer to a callout.
@@ -29,6 +31,8 @@ pub(super) struct ServerNetwork {
     me: Weak<ServerNetwork>,
     worker: RefCell<Weak<Worker>>,
     calls: RefCell<HashMap<Ticket, AbortHandle>>,
+    /// The clusters to which the last callout has left an idle connection.
+    idle: RefCell<HashSet<String>>,
     /// Notified when a tick was set.
     pub(super) tick_set: Notify,
 }
@@ -42,6 +46,7 @@ impl ServerNetwork {
             upstreams: Rc::default(),
             worker: RefCell::default(),
             calls: RefCell::default(),
+            idle: RefCell::default(),
             tick_set: Notify::new(),
         })
     }
@@ -90,13 +95,22 @@ impl Network for ServerNetwork {
 
     fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
         let cluster = self.cluster(&callout.cluster).ok_or(Status::BadArgument)?;
+        // On an idle connection, the codec refuses a callout before the hostcall returns. It closes the connection.
+        let is_idle = self.idle.borrow_mut().remove(&cluster.name) && !cluster.http2;
+        if is_idle && router::unsendable(&callout.headers).is_some() {
+            return Err(Status::InternalFailure);
+        }
         let open = self.begin(&cluster).ok_or(Status::InternalFailure)?;
         let me = self.me.clone();
         let upstreams = Rc::clone(&self.upstreams);
         let task = tokio::task::spawn_local(async move {
+            let name = cluster.name.clone();
             let outcome = exchange(upstreams, cluster, callout).await;
             drop(open);
             if let Some(me) = me.upgrade() {
+                if leaves_connection(&outcome) {
+                    me.idle.borrow_mut().insert(name);
+                }
                 me.done(ticket, outcome);
             }
         });
@@ -115,44 +129,113 @@ impl Network for ServerNetwork {
     }
 }
 
+/// Whether the connection of a callout can be used again. The gateway's own answers have no service time.
+fn leaves_connection(outcome: &CalloutOutcome) -> bool {
+    let CalloutOutcome::Response(response) = outcome else { return false };
+    response.headers.get("x-envoy-upstream-service-time").is_some()
+}
+
 /// Sends a callout, and collects the complete answer.
-async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
-    let timeout = callout.timeout;
-    let answer = whole_answer(upstreams, cluster, callout);
-    match timeout {
+async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, mut callout: Callout) -> CalloutOutcome {
+    let plan = router::plan(&mut callout.headers, callout.timeout);
+    let has_begun = Cell::new(false);
+    let answer = whole_answer(upstreams, cluster, callout, &plan, &has_begun);
+    match plan.timeout {
         None => answer.await,
         Some(timeout) => match tokio::time::timeout(timeout, answer).await {
             Ok(outcome) => outcome,
-            Err(_) => made(&router::reply(504, router::TIMEOUT_BODY, "", 0)),
+            Err(_) if has_begun.get() => CalloutOutcome::Reset,
+            Err(_) => made(&plan.timed_out()),
         },
     }
 }
 
-async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
-    let (sink, body) = UpstreamSink::new();
-    if !callout.body.is_empty() && callout.headers.get("content-length").is_some() {
-        sink.has_length();
-    }
-    if callout.is_grpc {
-        sink.data(grpc_frame(&callout.body));
-    } else {
-        sink.data(callout.body);
-    }
-    sink.end();
-    let started = std::time::Instant::now();
-    let response = match upstreams.send(cluster, &callout.headers, false, body).await {
-        Ok(response) => response,
-        Err(reply) => return made(&reply),
+/// Notes in `has_begun` that the head of the answer has arrived.
+async fn whole_answer(
+    upstreams: Rc<Upstreams>,
+    cluster: Arc<Cluster>,
+    mut callout: Callout,
+    plan: &Plan,
+    has_begun: &Cell<bool>,
+) -> CalloutOutcome {
+    let started = Instant::now();
+    let mut retries = 0;
+    let (response, took) = loop {
+        let passed = if retries > 0 { started.elapsed() } else { Duration::ZERO };
+        plan.tell(&mut callout.headers, passed);
+        let sent = Instant::now();
+        let head = send(Rc::clone(&upstreams), Arc::clone(&cluster), &callout, retries > 0);
+        let head = match plan.try_timeout {
+            None => head.await,
+            Some(limit) => tokio::time::timeout(limit, head).await.unwrap_or_else(|_| Err(plan.timed_out())),
+        };
+        let may_retry = retries < plan.retries.most;
+        match head {
+            Ok(response) if !may_retry || !plan.retries.after_answer(&response_headers(&response)) => {
+                break (response, sent.elapsed().as_millis());
+            }
+            Err(reply) if !may_retry || !plan.retries.after_failure(&reply) => {
+                return made(&if retries > 0 { router::retried(reply) } else { reply });
+            }
+            _ => {}
+        }
+        retries += 1;
+        tokio::time::sleep(router::backoff(retries)).await;
     };
-    let took = started.elapsed().as_millis();
-    let (parts, body) = response.into_parts();
-    match collect(body).await {
+    has_begun.set(true);
+    let mut headers = response_headers(&response);
+    let takes_trailers = cluster.trailers || cluster.http2;
+    match collect(response.into_body()).await {
         Some((body, trailers)) => {
-            let mut headers = convert::response(&parts);
             headers.set("x-envoy-upstream-service-time", took.to_string());
+            let trailers = if takes_trailers { trailers } else { Headers::new() };
             CalloutOutcome::Response(CallResponse { headers, body, trailers })
         }
         None => CalloutOutcome::Reset,
+    }
+}
+
+fn response_headers<B>(response: &Response<B>) -> Headers {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = response.status();
+    parts.headers = response.headers().clone();
+    convert::response(&parts)
+}
+
+/// Sends a callout, and waits for the head of the answer.
+///
+/// # Errors
+/// The gateway's answer to a callout that failed before.
+async fn send(
+    upstreams: Rc<Upstreams>,
+    cluster: Arc<Cluster>,
+    callout: &Callout,
+    is_retry: bool,
+) -> Result<Response<Incoming>, LocalReply> {
+    let (sink, body) = UpstreamSink::new();
+    let mut headers = callout.headers.clone();
+    let is_empty = callout.body.is_empty() && !callout.is_grpc;
+    if callout.is_grpc {
+        sink.data(grpc_frame(&callout.body));
+    } else if !is_empty {
+        sink.has_length();
+        sink.data(callout.body.clone());
+    }
+    // Envoy sends the head of a retry without its end, so that an empty body is chunked.
+    if !is_empty || !is_retry {
+        sink.end();
+        if is_empty && !cluster.http2 && router::needs_length(&headers) {
+            headers.add("content-length", "0");
+        }
+    }
+    let ending = async {
+        tokio::task::yield_now().await;
+        sink.end();
+        std::future::pending().await
+    };
+    tokio::select! {
+        answer = upstreams.send(cluster, &headers, false, body) => answer,
+        never = ending => never,
     }
 }
 
@@ -168,7 +251,12 @@ async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
     while let Some(frame) = body.frame().await {
         match frame.ok()?.into_data() {
             Ok(data) => bytes.extend_from_slice(&data),
-            Err(frame) => trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default(),
+            Err(frame) => {
+                trailers = frame
+                    .into_trailers()
+                    .map(|map| convert::trailers(MapKind::ResponseTrailers, &map))
+                    .unwrap_or_default()
+            }
         }
         if bytes.len() > MAX_RESPONSE {
             return None;
@@ -179,11 +267,6 @@ async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
 
 /// Makes an answer of the gateway itself.
 fn made(reply: &LocalReply) -> CalloutOutcome {
-    let headers = [
-        (":status", reply.status.to_string()),
-        ("content-length", reply.body.len().to_string()),
-        ("content-type", "text/plain".to_owned()),
-    ];
-    let headers = headers.into_iter().collect();
-    CalloutOutcome::Response(CallResponse { headers, body: reply.body.clone(), trailers: Headers::new() })
+    let (headers, body) = reply_message(reply, &Headers::new());
+    CalloutOutcome::Response(CallResponse { headers, body, trailers: Headers::new() })
 }

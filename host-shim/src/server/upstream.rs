@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
@@ -106,6 +105,9 @@ impl Upstreams {
         auto_host_rewrite: bool,
         body: UpstreamBody,
     ) -> Result<Response<Incoming>, LocalReply> {
+        if let Some(refused) = router::unsendable(headers) {
+            return Err(refused);
+        }
         let none = || router::reply(503, router::NO_HOST_BODY, "no_healthy_upstream", flags::NO_HEALTHY_UPSTREAM);
         let asked = headers.get_str(":authority").unwrap_or_default();
         let endpoint = self.endpoint(&cluster, asked).await.ok_or_else(none)?;
@@ -114,14 +116,13 @@ impl Upstreams {
             router::rewrite_host(&mut headers, name);
         }
         let scheme = if cluster.tls.is_some() { "https" } else { "http" };
-        let mut parts = convert::to_request(&headers, scheme, cluster.http2).map_err(|Unsendable(what)| {
-            let details = "filter_removed_required_request_headers";
-            router::reply(503, &format!("missing required header: {what}"), details, 0)
-        })?;
-        // Otherwise hyper sends no body for a method that usually has none.
-        if !cluster.http2 && !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH) {
-            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        let parts = if cluster.http2 {
+            // Envoy sends such a request, but hyper cannot.
+            convert::to_http2(&headers, scheme)
+                .map_err(|Unsendable(what)| router::refused(&format!("invalid header value for: {what}")))?
+        } else {
+            convert::to_http1(&headers, !body.is_end_stream())
+        };
         let client = self.client(&cluster, endpoint, headers.get_str(":authority").unwrap_or_default())?;
         client.request(Request::from_parts(parts, body)).await.map_err(|error| failure::reply(&error))
     }

@@ -17,13 +17,71 @@ pub struct StreamData {
     pub request_trailers: Option<Headers>,
     pub response_headers: Option<Headers>,
     pub response_trailers: Option<Headers>,
-    /// The part of the request's body that each filter holds or sees.
-    pub request_bodies: Vec<Option<Vec<u8>>>,
-    /// The part of the response's body that each filter holds or sees.
-    pub response_bodies: Vec<Option<Vec<u8>>>,
+    pub request_body: Body,
+    pub response_body: Body,
     /// Whether a filter has changed the request's headers since the route was chosen.
     pub route_is_stale: bool,
     pub info: Info,
+}
+
+/// The data of a half that is on its way through the filters.
+#[derive(Default)]
+pub struct Body {
+    /// The data that waits at a filter. All filters share it, as they share Envoy's buffer.
+    pub held: Option<Vec<u8>>,
+    seen: Vec<Seen>,
+}
+
+/// The data that a filter sees.
+#[derive(Clone, Default)]
+pub enum Seen {
+    #[default]
+    Nothing,
+    /// A piece that has just arrived.
+    Piece(Vec<u8>),
+    /// The data that waits.
+    Held,
+}
+
+impl Body {
+    pub fn new(filters: usize) -> Self {
+        Body { held: None, seen: vec![Seen::Nothing; filters] }
+    }
+
+    /// Changes what a filter sees. Returns what it saw before.
+    pub fn show(&mut self, filter: usize, seen: Seen) -> Seen {
+        self.seen.get_mut(filter).map(|slot| std::mem::replace(slot, seen)).unwrap_or_default()
+    }
+
+    /// Whether a filter sees the data that waits.
+    pub fn shows_held(&self, filter: usize) -> bool {
+        matches!(self.seen.get(filter), Some(Seen::Held))
+    }
+
+    pub fn of(&self, filter: usize) -> Option<&[u8]> {
+        match self.seen.get(filter)? {
+            Seen::Nothing => None,
+            Seen::Piece(piece) => Some(piece),
+            Seen::Held => self.held.as_deref(),
+        }
+    }
+
+    pub fn of_mut(&mut self, filter: usize) -> Option<&mut Vec<u8>> {
+        match self.seen.get_mut(filter)? {
+            Seen::Nothing => None,
+            Seen::Piece(piece) => Some(piece),
+            Seen::Held => self.held.as_mut(),
+        }
+    }
+
+    /// Adds data to the data that waits.
+    pub fn hold(&mut self, mut data: Vec<u8>) {
+        self.held.get_or_insert_default().append(&mut data);
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// Information about a stream, for properties.
@@ -53,6 +111,10 @@ pub struct Info {
     pub upstream_address: Option<SocketAddr>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
+    /// How often the request was sent.
+    pub attempts: u32,
+    /// `request_body_buffer_limit` of the route, when the request's headers have reached the router.
+    pub buffer_limit: Option<u64>,
     /// The values that `proxy_set_property` stored, by path.
     pub state: HashMap<Vec<u8>, Vec<u8>>,
 }
@@ -64,8 +126,8 @@ impl StreamData {
             request_trailers: None,
             response_headers: None,
             response_trailers: None,
-            request_bodies: Vec::new(),
-            response_bodies: Vec::new(),
+            request_body: Body::default(),
+            response_body: Body::default(),
             route_is_stale: false,
             info,
         }
@@ -97,6 +159,8 @@ impl Info {
             upstream_address: None,
             upstream_failure: None,
             request_sent: None,
+            attempts: 0,
+            buffer_limit: None,
             state: HashMap::new(),
         }
     }

@@ -6,5 +6,5 @@ pub mod flags;
 mod reply;
 
 pub use callout::{CallResponse, Callout, CalloutOutcome, Network, Ticket};
-pub use data::{Info, ProxyNode, StreamData, StreamId};
+pub use data::{Body, Info, ProxyNode, Seen, StreamData, StreamId};
 pub use reply::{LocalReply, reply_message};

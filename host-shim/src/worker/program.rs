@@ -81,7 +81,9 @@ fn load(filter: &WasmFilter, listener: &Arc<Listener>, modules: &Modules) -> Res
     let vm_key = digest(&[vm.vm_id.as_bytes(), &vm.configuration, &code]);
     let policy =
         format!("{:?} {:?} {}", plugin.failure_policy, plugin.reload_backoff, plugin.allow_on_headers_stop_iteration);
-    let parts = [&plugin.name, &plugin.root_id, &policy, &vm_key, &listener.name].map(|part| part.as_bytes());
+    // Equal plugins of several listeners are one plugin, unless the listeners have other properties for it.
+    let site = format!("{} {}", listener.direction, serde_json::Value::from(listener.metadata.clone()));
+    let parts = [&plugin.name, &plugin.root_id, &policy, &vm_key, &site].map(|part| part.as_bytes());
     let key = digest(&[parts.as_slice(), &[plugin.configuration.as_slice()]].concat());
     let spec = VmSpec {
         key: vm_key,

@@ -1,6 +1,6 @@
 //! The Envoy configuration of a theme: a listener for each case, and the shared clusters.
 
-use super::case::{Case, Filter, Route};
+use super::case::{Case, Fields, Filter, Route};
 
 /// The module of every filter.
 const PROBE: &str = "dist/test/probe.wasm";
@@ -20,9 +20,11 @@ pub struct Ports {
 /// A static Envoy configuration. There are as many `ports.listeners` as `cases`.
 pub fn yaml(cases: &[&Case], ports: &Ports) -> String {
     let listeners: String = cases.iter().zip(&ports.listeners).map(|(case, port)| listener(case, *port)).collect();
-    let clusters: String = [("upstream", ports.upstream), ("callout", ports.upstream), ("refused", ports.refused)]
-        .iter()
-        .map(|(name, port)| cluster(name, *port))
+    let of_callouts = [("callout", ports.upstream), ("plain", ports.upstream)];
+    let clusters: String = [("upstream", ports.upstream), ("refused", ports.refused)]
+        .into_iter()
+        .chain(of_callouts)
+        .map(|(name, port)| cluster(name, port))
         .collect();
     format!(
         "node: {{ id: test-node, cluster: test-cluster }}\n\
@@ -36,15 +38,16 @@ fn address(port: u16) -> String {
     format!("address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}")
 }
 
-/// A cluster with one endpoint, which supports trailers in both directions.
+/// A cluster with one endpoint. All but `plain` support trailers in both directions.
 fn cluster(name: &str, port: u16) -> String {
+    let trailers = name != "plain";
     format!(
         r#"  - name: {name}
     type: STATIC
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{ http_protocol_options: {{ enable_trailers: true }} }}
+        explicit_http_config: {{ http_protocol_options: {{ enable_trailers: {trailers} }} }}
     load_assignment:
       cluster_name: {name}
       endpoints:
@@ -67,32 +70,37 @@ fn listener(case: &Case, port: u16) -> String {
         ("", "")
     };
     let action = match case.route {
-        Route::Upstream => "route: { cluster: upstream }",
-        Route::Refused => "route: { cluster: refused }",
+        Route::Upstream => &format!("route:{}", with("cluster: upstream", &case.action, 18)),
+        Route::Refused => &format!("route:{}", with("cluster: refused", &case.action, 18)),
         Route::Direct => "direct_response: { status: 200, body: { inline_string: direct } }",
         Route::None => "",
     };
     let routes = match case.route {
         Route::None => String::new(),
         _ => format!(
-            "\n              routes:\n              - match: {{ prefix: / }}\n                name: test-route\n                {action}{route_decoration}"
+            "\n              routes:\n              - match: {{ prefix: / }}\n                name: test-route\n                {action}{route_decoration}{}",
+            fields(&case.route_fields, 16)
         ),
     };
+    let manager = fields(&case.manager, 10);
+    let of_listener = fields(&case.listener, 4);
+    let domains =
+        if case.domains.is_empty() { "[\"*\"]".to_owned() } else { serde_json::json!(case.domains).to_string() };
     let trailers = if case.trailers { "\n          http_protocol_options: { enable_trailers: true }" } else { "" };
     format!(
         r#"  - name: {name}
-    {address}
+    {address}{of_listener}
 {decoration}    filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: {name}{trailers}
+          stat_prefix: {name}{trailers}{manager}
           route_config:
             name: test-routes
             virtual_hosts:
             - name: test-host
-              domains: ["*"]{routes}
+              domains: {domains}{routes}
           http_filters:
 {filters}          - name: envoy.filters.http.router
             typed_config:
@@ -139,10 +147,29 @@ fn filter(case: &Case, plugin: &str, filter: &Filter) -> String {
                 vm_config:
                   vm_id: {vm_id}
                   runtime: envoy.wasm.runtime.v8
-                  code: {{ local: {{ filename: {PROBE} }} }}{vm_configuration}
+                  code: {{ local: {{ filename: {module} }} }}{vm_configuration}
 "#,
         vm_id = case.vm_id(filter),
+        module = module(plugin, filter),
     )
+}
+
+/// Lines with more fields. JSON is YAML.
+fn fields(fields: &Fields, indent: usize) -> String {
+    fields.iter().map(|(name, value)| format!("\n{:indent$}{name}: {value}", "")).collect()
+}
+
+fn with(first: &str, more: &Fields, indent: usize) -> String {
+    format!("\n{:indent$}{first}{}", "", fields(more, indent))
+}
+
+/// The path of a filter's module.
+fn module(plugin: &str, filter: &Filter) -> String {
+    if filter.wasi.is_empty() {
+        return PROBE.to_owned();
+    }
+    super::wasi::module(plugin, &filter.wasi)
+        .map_or_else(|error| format!("{error:#}"), |path| path.display().to_string())
 }
 
 /// A JSON string is a YAML string.

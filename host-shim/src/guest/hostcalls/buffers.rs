@@ -7,6 +7,7 @@ use crate::base::Status;
 use crate::guest::codes::{AbiVersion, BufferType};
 use crate::guest::memory::{index, word};
 use crate::guest::state::VmState;
+use crate::traffic::{Body, StreamData};
 
 pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::Result<()> {
     hostcalls! { linker;
@@ -36,11 +37,11 @@ pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::
             let Some(stream) = call.state().contexts.stream(acting) else { return Err(Status::BadArgument.into()) };
             let mut stream_data = stream.data.borrow_mut();
             let body = match buffer {
-                BufferType::RequestBody => stream_data.request_bodies.get_mut(stream.filter),
-                BufferType::ResponseBody => stream_data.response_bodies.get_mut(stream.filter),
+                BufferType::RequestBody => stream_data.request_body.of_mut(stream.filter),
+                BufferType::ResponseBody => stream_data.response_body.of_mut(stream.filter),
                 _ => None,
             };
-            let Some(Some(body)) = body else { return Err(Status::BadArgument.into()) };
+            let Some(body) = body else { return Err(Status::BadArgument.into()) };
             Ok(edit(body, index(start), index(size), &data)?)
         }
     }
@@ -64,15 +65,13 @@ fn content(call: &Call<'_>, buffer: BufferType) -> Answer<Option<Vec<u8>>> {
     let state = call.state();
     let acting = state.acting();
     let root = state.contexts.root(acting);
-    let body = |bodies: fn(&crate::traffic::StreamData) -> &Vec<Option<Vec<u8>>>| {
-        state
-            .contexts
-            .stream(acting)
-            .map(|stream| bodies(&stream.data.borrow()).get(stream.filter).cloned().flatten().unwrap_or_default())
+    let body = |body: fn(&StreamData) -> &Body| {
+        let stream = state.contexts.stream(acting)?;
+        Some(body(&stream.data.borrow()).of(stream.filter)?.to_vec())
     };
     Ok(match buffer {
-        BufferType::RequestBody => Some(body(|data| &data.request_bodies).unwrap_or_default()),
-        BufferType::ResponseBody => Some(body(|data| &data.response_bodies).unwrap_or_default()),
+        BufferType::RequestBody => Some(body(|data| &data.request_body).unwrap_or_default()),
+        BufferType::ResponseBody => Some(body(|data| &data.response_body).unwrap_or_default()),
         BufferType::DownstreamData | BufferType::UpstreamData | BufferType::CallData => Some(Vec::new()),
         BufferType::CallResponseBody => root.and_then(|root| Some(root.call_response.as_ref()?.body.clone())),
         BufferType::GrpcMessage => Some(root.and_then(|root| root.grpc_message.clone()).unwrap_or_default()),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use wasmtime::Linker;
 
 use super::{Answer, Call, hostcalls};
-use crate::base::{Headers, LogLevel, Status};
+use crate::base::{Headers, LogLevel, MapKind, Status};
 use crate::guest::effects::Effect;
 use crate::guest::pairs;
 use crate::guest::state::VmState;
@@ -19,7 +21,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         ) {
             let cluster = String::from_utf8_lossy(&call.bytes(cluster, cluster_length)?).into_owned();
             let body = call.bytes(body, body_length)?;
-            let mut headers = pairs::decode(&call.bytes(headers, headers_length)?);
+            let mut headers = pairs::decode(MapKind::Request, &call.bytes(headers, headers_length)?);
             call.bytes(trailers, trailers_length)?;
             call.write_u32(token, 0)?;
             let timeout = u64::try_from(timeout.cast_signed()).map_err(|_| Status::BadArgument)?;
@@ -29,15 +31,11 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             if [":path", ":method", ":authority"].iter().any(|name| headers.get(name).is_none()) {
                 return Err(Status::BadArgument.into());
             }
-            // Envoy's codec refuses these headers when it sends them, which is immediately.
-            if headers.iter().any(|(name, _)| !is_sendable(name)) {
-                return Err(Status::InternalFailure.into());
-            }
             if !body.is_empty() {
                 headers.set("content-length", body.len().to_string());
             }
             let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
-            mark_as_callout(&mut headers, timeout);
+            headers.set_in_place("x-envoy-internal", "true");
             let id = call.state_mut().next_call_id();
             start(call, id, Callout { cluster, headers, body, timeout, is_grpc: false })?;
             call.write_u32(token, id)
@@ -50,7 +48,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             let service = call.bytes(service, service_length)?;
             let name = String::from_utf8_lossy(&call.bytes(name, name_length)?).into_owned();
             let method = String::from_utf8_lossy(&call.bytes(method, method_length)?).into_owned();
-            let metadata = pairs::decode(&call.bytes(metadata, metadata_length)?);
+            let metadata = pairs::decode(MapKind::Request, &call.bytes(metadata, metadata_length)?);
             let message = call.bytes(message, message_length)?;
             let (cluster, id) = grpc_cluster(call, &service, VmState::next_grpc_call_id)?;
             let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout)));
@@ -67,9 +65,10 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             }
             headers.add("content-type", "application/grpc");
             for (name, value) in metadata.iter() {
-                headers.append(name, value);
+                headers.append(MapKind::Request, name, value);
             }
-            mark_as_callout(&mut headers, timeout);
+            encode_binary(&mut headers);
+            headers.set_in_place("x-envoy-internal", "true");
             start(call, id, Callout { cluster, headers, body: message, timeout, is_grpc: true })?;
             call.write_u32(token, id)
         }
@@ -99,18 +98,14 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The headers that Envoy's router adds to a callout.
-fn mark_as_callout(headers: &mut Headers, timeout: Option<Duration>) {
-    headers.set("x-envoy-internal", "true");
-    if let Some(timeout) = timeout {
-        headers.set("x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string());
+/// Encodes binary metadata in Base64. As in Envoy, only the first value of each name is sent.
+fn encode_binary(headers: &mut Headers) {
+    let binary: Headers = headers.iter().filter(|(name, _)| name.ends_with(b"-bin")).collect();
+    for (name, value) in binary.iter() {
+        if headers.get(name).is_some_and(|present| present == value) {
+            headers.set(name, BASE64_STANDARD.encode(value));
+        }
     }
-}
-
-/// Whether the name is a valid header name, or a pseudo-header of a request.
-fn is_sendable(name: &[u8]) -> bool {
-    const PSEUDO: [&[u8]; 5] = [b":method", b":path", b":authority", b":scheme", b":protocol"];
-    PSEUDO.contains(&name) || http::HeaderName::from_bytes(name).is_ok()
 }
 
 fn start(call: &mut Call<'_>, token: u32, callout: Callout) -> Answer {

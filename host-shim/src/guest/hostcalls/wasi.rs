@@ -9,6 +9,7 @@ use crate::guest::state::VmState;
 
 const SUCCESS: u32 = 0;
 const EBADF: u32 = 8;
+const ENOTDIR: u32 = 20;
 const EFAULT: u32 = 21;
 const EINVAL: u32 = 28;
 const ENOENT: u32 = 44;
@@ -52,13 +53,12 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
         }
 
         fn fd_fdstat_get(call, fd: u32, result: u32) {
-            if fd != 1 && fd != 2 {
-                return Err(EBADF);
-            }
+            is_output(fd)?;
             // The file type is 0, there are no flags, and there is the right to write.
             let mut stat = [0; 24];
             stat[8] = 64;
-            write(call, result, &stat)
+            // Envoy does not report a wrong address.
+            write(call, result, &stat).or(Ok(()))
         }
 
         fn environ_sizes_get(call, count: u32, size: u32) {
@@ -79,8 +79,8 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
         }
 
         fn args_sizes_get(call, count: u32, size: u32) {
-            write(call, count, &0u32.to_le_bytes())?;
-            write(call, size, &0u32.to_le_bytes())
+            write(call, count, &[0; 4])?;
+            write(call, size, &[0; 4])
         }
 
         fn args_get(_call, _pointers: u32, _text: u32) { Ok(()) }
@@ -105,52 +105,89 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
             if length > MAX_RANDOM {
                 return Err(EINVAL);
             }
+            if length == 0 {
+                return Ok(());
+            }
             write(call, buffer, &random(index(length))?)
         }
 
         fn sched_yield(_call) { Ok(()) }
 
-        fn poll_oneoff(call, _subscriptions: u32, _events: u32, _count: u32, result: u32) {
-            write(call, result, &0u32.to_le_bytes())
-        }
+        fn poll_oneoff(call, _subscriptions: u32, _events: u32, _count: u32, result: u32) { write(call, result, &[0; 4]) }
 
         fn fd_seek(_call, _fd: u32, _offset: i64, _whence: u32, _result: u32) { Ok(()) }
 
         fn fd_close(_call, _fd: u32) { Ok(()) }
 
-        fn fd_fdstat_set_flags(_call, _fd: u32, _flags: u32) { Err(ENOSYS) }
+        fn fd_advise(_call, _fd: u32, _offset: u64, _length: u64, _advice: u32) { Ok(()) }
+
+        fn fd_allocate(_call, fd: u32, _offset: u64, _length: u64) { is_output(fd) }
+
+        fn fd_datasync(_call, fd: u32) { is_output(fd) }
+
+        fn fd_fdstat_set_rights(_call, fd: u32, _base: u64, _inheriting: u64) { is_output(fd) }
+
+        fn fd_filestat_set_size(_call, fd: u32, _size: u64) { is_output(fd) }
+
+        fn fd_filestat_set_times(_call, fd: u32, _accessed: u64, _modified: u64, _flags: u32) { is_output(fd) }
+
+        fn fd_sync(_call, fd: u32) { is_output(fd) }
+
+        fn fd_tell(call, fd: u32, result: u32) {
+            is_output(fd)?;
+            write(call, result, &[0; 8])
+        }
+
+        fn fd_renumber(_call, fd: u32, to: u32) {
+            is_output(fd)?;
+            is_output(to)?;
+            Err(ENOTSUP)
+        }
+
+        fn fd_readdir(call, _fd: u32, _buffer: u32, _length: u32, _cookie: u64, read: u32) {
+            write(call, read, &[0; 4])?;
+            Err(ENOTDIR)
+        }
+
+        fn path_readlink(call, _fd: u32, _path: u32, _path_length: u32, _buffer: u32, _length: u32, read: u32) {
+            write(call, read, &[0; 4])?;
+            Err(ENOTSUP)
+        }
+
+        fn sock_accept(call, _fd: u32, _flags: u32, result: u32) {
+            write(call, result, &[0; 8])?;
+            Err(ENOTSUP)
+        }
+
+        fn sock_recv(call, _fd: u32, _vectors: u32, _count: u32, _flags: u32, read: u32, flags: u32) {
+            write(call, read, &[0; 4])?;
+            write(call, flags, &[0; 2])?;
+            Err(ENOTSUP)
+        }
+
+        fn sock_send(call, _fd: u32, _vectors: u32, _count: u32, _flags: u32, written: u32) {
+            write(call, written, &[0; 4])?;
+            Err(ENOTSUP)
+        }
     }
+    // `path_link` and `path_symlink` have the parameters of Envoy, which has fewer than WASI.
     refuse! { linker, module;
-        "fd_advise"(u32, u64, u64, u32) => ENOSYS;
-        "fd_allocate"(u32, u64, u64) => ENOSYS;
-        "fd_datasync"(u32) => ENOSYS;
-        "fd_fdstat_set_rights"(u32, u64, u64) => ENOSYS;
-        "fd_filestat_get"(u32, u32) => ENOSYS;
-        "fd_filestat_set_size"(u32, u64) => ENOSYS;
-        "fd_filestat_set_times"(u32, u64, u64, u32) => ENOSYS;
+        "fd_fdstat_set_flags"(u32, u32) => ENOSYS;
+        "fd_filestat_get"(u32, u32) => EBADF;
         "fd_pread"(u32, u32, u32, u64, u32) => ENOSYS;
         "fd_prestat_get"(u32, u32) => EBADF;
-        "fd_prestat_dir_name"(u32, u32, u32) => ENOTSUP;
+        "fd_prestat_dir_name"(u32, u32, u32) => ENOSYS;
         "fd_read"(u32, u32, u32, u32) => ENOSYS;
-        "fd_readdir"(u32, u32, u32, u64, u32) => ENOSYS;
-        "fd_renumber"(u32, u32) => ENOSYS;
-        "fd_sync"(u32) => ENOSYS;
-        "fd_tell"(u32, u32) => ENOSYS;
-        "path_create_directory"(u32, u32, u32) => ENOSYS;
+        "path_create_directory"(u32, u32, u32) => ENOTSUP;
         "path_filestat_get"(u32, u32, u32, u32, u32) => ENOTSUP;
-        "path_filestat_set_times"(u32, u32, u32, u32, u64, u64, u32) => ENOSYS;
-        "path_link"(u32, u32, u32, u32, u32, u32, u32) => ENOSYS;
+        "path_filestat_set_times"(u32, u32, u32, u32, u64, u64, u32) => ENOTSUP;
+        "path_link"(u32, u32, u32, u32, u32, u32) => ENOTSUP;
         "path_open"(u32, u32, u32, u32, u32, u64, u64, u32, u32) => ENOENT;
-        "path_readlink"(u32, u32, u32, u32, u32, u32) => ENOSYS;
-        "path_remove_directory"(u32, u32, u32) => ENOSYS;
-        "path_rename"(u32, u32, u32, u32, u32, u32) => ENOSYS;
-        "path_symlink"(u32, u32, u32, u32, u32) => ENOSYS;
-        "path_unlink_file"(u32, u32, u32) => ENOSYS;
-        "proc_raise"(u32) => ENOSYS;
-        "sock_accept"(u32, u32, u32) => ENOSYS;
-        "sock_recv"(u32, u32, u32, u32, u32, u32) => ENOSYS;
-        "sock_send"(u32, u32, u32, u32, u32) => ENOSYS;
-        "sock_shutdown"(u32, u32) => ENOSYS;
+        "path_remove_directory"(u32, u32, u32) => ENOTSUP;
+        "path_rename"(u32, u32, u32, u32, u32, u32) => ENOTSUP;
+        "path_symlink"(u32, u32, u32, u32) => ENOTSUP;
+        "path_unlink_file"(u32, u32, u32) => ENOTSUP;
+        "sock_shutdown"(u32, u32) => ENOTSUP;
     }
     // Envoy logs the call and returns from it. Most modules then trap.
     linker.func_wrap(module, "proc_exit", |caller: Caller<'_, VmState>, code: u32| {
@@ -158,6 +195,11 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
         state.host.log(state.thread, LogLevel::Error, format!("the module called proc_exit({code})"));
     })?;
     Ok(())
+}
+
+/// Whether this is standard output or standard error, the only files.
+fn is_output(fd: u32) -> Result<(), u32> {
+    if fd == 1 || fd == 2 { Ok(()) } else { Err(EBADF) }
 }
 
 fn allowed(caller: &Caller<'_, VmState>, name: &str) -> Result<(), u32> {
@@ -195,12 +237,11 @@ fn log_vectors(caller: &mut Caller<'_, VmState>, fd: u32, vectors: u32, count: u
             return Err(EINVAL);
         }
     }
-    write(caller, written, &word(text.len()).to_le_bytes())?;
     if !text.is_empty() {
         let text = text.strip_suffix(b"\n").unwrap_or(&text);
         caller.data().log(level, &String::from_utf8_lossy(text));
     }
-    Ok(())
+    write(caller, written, &word(text.len()).to_le_bytes())
 }
 
 fn environment(caller: &Caller<'_, VmState>) -> Vec<Vec<u8>> {

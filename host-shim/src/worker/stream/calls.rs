@@ -10,10 +10,11 @@ use crate::guest::codes::{DataStatus, HeadersStatus};
 use crate::guest::context::Visible;
 use crate::guest::effects::{Effect, StreamEffect};
 use crate::guest::memory::word;
+use crate::traffic::Seen;
 use crate::worker::plugin::VmCell;
 
 impl Stream {
-    pub(super) fn call_headers(&mut self, way: Way, stage: usize, filter: usize, end: bool) -> HeadersStatus {
+    pub(super) fn call_headers(&mut self, way: Way, filter: usize, end: bool) -> HeadersStatus {
         if way == Way::Request {
             self.create_context(filter);
             if let Some(filter) = self.filters.get_mut(filter) {
@@ -33,7 +34,7 @@ impl Stream {
             Way::Request => visible.request_headers = is_shown,
             Way::Response => visible.response_headers = is_shown,
         };
-        let answer = self.call(way, stage, filter, show, |vm, context| match way {
+        let answer = self.call(filter, show, |vm, context| match way {
             Way::Request => {
                 let status = vm.request_headers(context, word(count), end);
                 (status, status == HeadersStatus::Continue)
@@ -46,27 +47,44 @@ impl Stream {
         answer.unwrap_or(HeadersStatus::Continue)
     }
 
-    pub(super) fn call_body(&mut self, way: Way, stage: usize, filter: usize, end: bool) -> DataStatus {
+    /// The filter sees the piece, or the data that waits if `piece` is `None`. A filter that already sees the data that
+    /// waits sees it with the piece at its end.
+    pub(super) fn call_body(&mut self, way: Way, filter: usize, piece: &mut Option<Vec<u8>>, end: bool) -> DataStatus {
         let size = {
-            let data = self.data.borrow();
-            let bodies = if way == Way::Request { &data.request_bodies } else { &data.response_bodies };
-            word(bodies.get(filter).and_then(|body| body.as_ref().map(Vec::len)).unwrap_or_default())
+            let mut data = self.data.borrow_mut();
+            let body = data.body_mut(way);
+            match piece.as_mut() {
+                Some(piece) if body.shows_held(filter) => body.hold(std::mem::take(piece)),
+                Some(piece) => drop(body.show(filter, Seen::Piece(std::mem::take(piece)))),
+                None => drop(body.show(filter, Seen::Held)),
+            }
+            word(body.of(filter).map_or(0, <[u8]>::len))
         };
         let show = |visible: &mut Visible, _is_shown: bool| match way {
             Way::Request => visible.may_add_request_trailers |= end,
             Way::Response => visible.may_add_response_trailers |= end,
         };
-        let answer = self.call(way, stage, filter, show, |vm, context| {
+        let data = Rc::clone(&self.data);
+        let answer = self.call(filter, show, |vm, context| {
             let status = match way {
                 Way::Request => vm.request_body(context, size, end),
                 Way::Response => vm.response_body(context, size, end),
             };
+            let seen = if status == DataStatus::Buffer { Seen::Held } else { Seen::Nothing };
+            if let Seen::Piece(seen) = data.borrow_mut().body_mut(way).show(filter, seen) {
+                *piece = Some(seen);
+            }
             (status, status == DataStatus::Continue)
         });
+        if answer.is_none()
+            && let Seen::Piece(seen) = self.data.borrow_mut().body_mut(way).show(filter, Seen::Nothing)
+        {
+            *piece = Some(seen);
+        }
         answer.unwrap_or(DataStatus::Continue)
     }
 
-    pub(super) fn call_trailers(&mut self, way: Way, stage: usize, filter: usize) -> bool {
+    pub(super) fn call_trailers(&mut self, way: Way, filter: usize) -> bool {
         let count = {
             let data = self.data.borrow();
             let trailers = if way == Way::Request { &data.request_trailers } else { &data.response_trailers };
@@ -76,7 +94,7 @@ impl Stream {
             Way::Request => visible.request_trailers = is_shown,
             Way::Response => visible.response_trailers = is_shown,
         };
-        let answer = self.call(way, stage, filter, show, |vm, context| {
+        let answer = self.call(filter, show, |vm, context| {
             let passes = match way {
                 Way::Request => vm.request_trailers(context, count),
                 Way::Response => vm.response_trailers(context, count),
@@ -90,8 +108,6 @@ impl Stream {
     /// Returns `None` if the stream must skip the filter.
     fn call<T>(
         &mut self,
-        way: Way,
-        stage: usize,
         filter: usize,
         show: impl Fn(&mut Visible, bool),
         run: impl FnOnce(&mut Vm, u32) -> (T, bool),
@@ -102,9 +118,6 @@ impl Stream {
             }
             return None;
         };
-        if let Some(stage) = self.stage(way, stage) {
-            stage.is_called = true;
-        }
         let (answer, effects) = {
             let mut vm = cell.vm.borrow_mut();
             let set = |vm: &mut Vm, is_shown: bool| {
@@ -120,9 +133,6 @@ impl Stream {
             (answer, vm.take_effects())
         };
         self.do_effects(&cell, effects);
-        if let Some(stage) = self.stage(way, stage) {
-            stage.is_called = false;
-        }
         if cell.has_failed() {
             // The stream in which a VM fails is refused. The failure policy applies only to later streams.
             self.refuse_failed();

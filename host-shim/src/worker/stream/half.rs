@@ -1,49 +1,33 @@
-//! One half of a stream, request or response, with the data that waits at each filter.
+//! One half of a stream, request or response, with its state at each filter.
 
-use std::collections::VecDeque;
-
-/// The maximum number of bytes of a body that a filter can hold: Envoy's `per_connection_buffer_limit_bytes`.
-pub const BUFFER_LIMIT: usize = 1 << 20;
+use crate::traffic::{Body, StreamData};
 
 pub struct Half {
     pub stages: Vec<Stage>,
     pub stopped: bool,
     /// Whether the end of the half was received.
     pub end_seen: bool,
+    /// Whether the end of the half has passed the filters.
+    pub end_passed: bool,
 }
 
 /// The state of a half at one filter.
 pub struct Stage {
     pub filter: usize,
     pub hold: Hold,
-    /// Whether the headers wait here. The filter still sees the body.
-    pub holds_headers: bool,
-    /// Whether the headers were the end of the half.
-    pub headers_end: bool,
-    /// Data that arrived while everything was held. The filter has not seen it.
-    pub unseen: VecDeque<Piece>,
-    /// Data that waits after this filter, which does not see it again: Envoy's StopIterationAndWatermark.
-    pub unshown: Vec<u8>,
-    /// Whether the body that the filter holds contains the end.
-    pub body_end: bool,
-    pub holds_trailers: bool,
-    /// Whether the filter continued its half during a call.
-    pub goes_on: bool,
-    pub is_called: bool,
+    /// Whether the headers have passed this filter.
+    pub headers_passed: bool,
+    /// Whether the filter has seen the end of the half.
+    pub end_shown: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     Nothing,
-    /// The headers wait. The filter still receives bodies and trailers.
+    /// The half waits. The filter still receives bodies and trailers.
     Single,
     /// Everything waits. The filter receives nothing.
     All,
-}
-
-pub enum Piece {
-    Data(Vec<u8>, bool),
-    Trailers,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,35 +38,38 @@ pub enum Way {
 
 impl Half {
     pub fn new(filters: impl Iterator<Item = usize>) -> Self {
-        let stage = |filter| Stage {
-            filter,
-            hold: Hold::Nothing,
-            holds_headers: false,
-            headers_end: false,
-            unseen: VecDeque::new(),
-            unshown: Vec::new(),
-            body_end: false,
-            holds_trailers: false,
-            goes_on: false,
-            is_called: false,
-        };
-        Half { stages: filters.map(stage).collect(), stopped: false, end_seen: false }
+        let stage = |filter| Stage { filter, hold: Hold::Nothing, headers_passed: false, end_shown: false };
+        Half { stages: filters.map(stage).collect(), stopped: false, end_seen: false, end_passed: false }
     }
 
     pub fn stop(&mut self) {
         self.stopped = true;
     }
 
-    pub fn held_bytes(&self, bodies: &[Option<Vec<u8>>]) -> usize {
-        let unseen = self.stages.iter().flat_map(|stage| &stage.unseen).map(|piece| match piece {
-            Piece::Data(data, _) => data.len(),
-            Piece::Trailers => 0,
-        });
-        let unshown = self.stages.iter().map(|stage| stage.unshown.len());
-        unseen.chain(unshown).sum::<usize>() + bodies.iter().flatten().map(Vec::len).sum::<usize>()
-    }
-
     pub fn stage_of(&self, filter: usize) -> Option<usize> {
         self.stages.iter().position(|stage| stage.filter == filter)
+    }
+}
+
+impl StreamData {
+    pub fn body(&self, way: Way) -> &Body {
+        match way {
+            Way::Request => &self.request_body,
+            Way::Response => &self.response_body,
+        }
+    }
+
+    pub fn body_mut(&mut self, way: Way) -> &mut Body {
+        match way {
+            Way::Request => &mut self.request_body,
+            Way::Response => &mut self.response_body,
+        }
+    }
+
+    pub fn has_trailers(&self, way: Way) -> bool {
+        match way {
+            Way::Request => self.request_trailers.is_some(),
+            Way::Response => self.response_trailers.is_some(),
+        }
     }
 }

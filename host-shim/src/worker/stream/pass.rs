@@ -1,11 +1,11 @@
-//! Moves each half through the filters: continues it, holds it, resumes it.
-
-use std::collections::VecDeque;
+//! Moves each half through the filters: continues it, holds it, resumes it. The functions are those of Envoy's filter
+//! manager, so that a filter that continues its half during a callback has the same effects.
 
 use super::Stream;
-use super::half::{Half, Hold, Piece, Stage, Way};
+use super::half::{Half, Hold, Stage, Way};
 use crate::base::Headers;
 use crate::guest::codes::{DataStatus, HeadersStatus};
+use crate::traffic::Seen;
 
 impl Stream {
     /// Passes the request's headers, which are in the stream's data, through the filters.
@@ -17,7 +17,7 @@ impl Stream {
 
     pub fn request_data(&mut self, data: Vec<u8>, end: bool) {
         self.request.end_seen |= end;
-        self.body(Way::Request, 0, data, end);
+        self.body(Way::Request, 0, Some(data), end);
         self.send_reply();
     }
 
@@ -34,17 +34,20 @@ impl Stream {
             return;
         }
         self.has_response = true;
+        self.response.end_seen = end;
         self.data.borrow_mut().response_headers = Some(headers);
         self.headers(Way::Response, 0, end);
         self.send_reply();
     }
 
     pub fn response_data(&mut self, data: Vec<u8>, end: bool) {
-        self.body(Way::Response, 0, data, end);
+        self.response.end_seen |= end;
+        self.body(Way::Response, 0, Some(data), end);
         self.send_reply();
     }
 
     pub fn response_trailers(&mut self, trailers: Headers) {
+        self.response.end_seen = true;
         self.data.borrow_mut().response_trailers = Some(trailers);
         self.trailers(Way::Response, 0);
         self.send_reply();
@@ -57,127 +60,138 @@ impl Stream {
         }
     }
 
-    pub(super) fn stage(&mut self, way: Way, index: usize) -> Option<&mut Stage> {
+    fn stage(&mut self, way: Way, index: usize) -> Option<&mut Stage> {
         self.half(way).stages.get_mut(index)
     }
 
-    pub(super) fn is_over(&mut self, way: Way) -> bool {
+    fn is_over(&mut self, way: Way) -> bool {
         self.ended || self.half(way).stopped || self.reply.is_some()
     }
 
-    pub(super) fn headers(&mut self, way: Way, from: usize, end: bool) {
+    fn headers(&mut self, way: Way, from: usize, end: bool) {
         let mut index = from;
         while let Some(stage) = self.stage(way, index) {
-            stage.headers_end = end;
+            stage.end_shown = end;
             let filter = stage.filter;
-            let status = self.call_headers(way, index, filter, end);
+            let status = self.call_headers(way, filter, end);
             if self.is_over(way) {
                 return;
             }
             let Some(stage) = self.stage(way, index) else { return };
-            let goes_on = std::mem::take(&mut stage.goes_on);
-            if status != HeadersStatus::Continue && !goes_on {
-                stage.hold = if status == HeadersStatus::StopAll { Hold::All } else { Hold::Single };
-                stage.holds_headers = true;
+            match status {
+                HeadersStatus::Continue => stage.headers_passed = true,
+                HeadersStatus::StopIteration => stage.hold = Hold::Single,
+                HeadersStatus::StopAll => stage.hold = Hold::All,
+            }
+            if status != HeadersStatus::Continue {
                 return;
             }
             index += 1;
         }
+        self.half(way).end_passed = end;
         self.headers_passed(way, end);
     }
 
-    pub(super) fn body(&mut self, way: Way, from: usize, data: Vec<u8>, end: bool) {
+    /// Passes a piece of the body through the filters, or the data that waits if `piece` is `None`.
+    fn body(&mut self, way: Way, from: usize, mut piece: Option<Vec<u8>>, mut end: bool) {
+        let had_trailers = self.data.borrow().has_trailers(way);
         let mut adder = None;
-        self.body_until_held(way, from, data, end, &mut adder);
+        let mut index = from;
+        loop {
+            if self.is_over(way) {
+                return;
+            }
+            let Some(stage) = self.stage(way, index) else {
+                self.body_passed(way, piece, end);
+                break;
+            };
+            if stage.hold == Hold::All {
+                self.hold(way, &mut piece);
+                return;
+            }
+            if stage.end_shown {
+                return;
+            }
+            let filter = stage.filter;
+            if !self.is_started(filter) {
+                index += 1;
+                continue;
+            }
+            let shows_end = end && !self.data.borrow().has_trailers(way);
+            if let Some(stage) = self.stage(way, index) {
+                stage.end_shown = shows_end;
+            }
+            let status = self.call_body(way, filter, &mut piece, shows_end);
+            if self.is_over(way) {
+                return;
+            }
+            if adder.is_none() && !had_trailers && self.data.borrow().has_trailers(way) {
+                end = false;
+                adder = Some(index);
+            }
+            if !self.body_handled(way, index, status, &mut piece) {
+                break;
+            }
+            index += 1;
+        }
         // A filter has added trailers at the end. They go to the filters after it.
         if let Some(adder) = adder {
             self.trailers(way, adder + 1);
         }
     }
 
-    fn body_until_held(&mut self, way: Way, from: usize, data: Vec<u8>, end: bool, adder: &mut Option<usize>) {
-        let (mut data, mut end) = (data, end);
-        let mut index = from;
-        loop {
-            if self.is_over(way) {
-                return;
-            }
-            let Some(stage) = self.stage(way, index) else { break };
-            if stage.hold == Hold::All {
-                stage.unseen.push_back(Piece::Data(data, end));
-                return;
-            }
-            let filter = stage.filter;
-            if !self.is_started(filter) {
-                index += 1;
-                continue;
-            }
-            let shown = match self.take_body(way, filter) {
-                Some(mut held) => {
-                    held.append(&mut data);
-                    held
+    /// Returns whether the piece goes to the next filter.
+    fn body_handled(&mut self, way: Way, index: usize, status: DataStatus, piece: &mut Option<Vec<u8>>) -> bool {
+        let Some(stage) = self.stage(way, index) else { return false };
+        let held = std::mem::replace(&mut stage.hold, Hold::Single);
+        match status {
+            DataStatus::Continue => {
+                if held == Hold::Single {
+                    self.hold(way, piece);
+                    self.go_on(way, index);
+                    return false;
                 }
-                None => std::mem::take(&mut data),
-            };
-            self.put_body(way, filter, Some(shown));
-            let had_trailers = self.has_trailers(way);
-            let status = self.call_body(way, index, filter, end);
-            if self.is_over(way) {
-                return;
+                stage.hold = held;
+                return true;
             }
-            if end && !had_trailers && self.has_trailers(way) {
-                *adder = Some(index);
-                end = false;
+            DataStatus::Buffer => {
+                self.hold(way, piece);
+                self.check_limit(way);
             }
-            let Some(stage) = self.stage(way, index) else { return };
-            let goes_on = std::mem::take(&mut stage.goes_on);
-            match status {
-                _ if goes_on => {}
-                DataStatus::Continue => {}
-                DataStatus::Buffer => {
-                    stage.hold = Hold::Single;
-                    stage.body_end = end;
-                    self.check_limit(way, filter);
-                    return;
-                }
-                DataStatus::Watermark => {
-                    stage.hold = Hold::Single;
-                    stage.body_end = end;
-                    let mut shown = self.take_body(way, filter).unwrap_or_default();
-                    if let Some(stage) = self.stage(way, index) {
-                        stage.unshown.append(&mut shown);
-                    }
-                    return;
-                }
-                DataStatus::NoBuffer => {
-                    stage.hold = Hold::Single;
-                    stage.body_end = end;
-                    self.put_body(way, filter, None);
-                    return;
+            DataStatus::Watermark => self.hold(way, piece),
+            DataStatus::NoBuffer => {
+                let end_seen = self.half(way).end_seen;
+                let mut data = self.data.borrow_mut();
+                if end_seen && !data.has_trailers(way) {
+                    data.body_mut(way).hold(Vec::new());
                 }
             }
-            stage.hold = Hold::Nothing;
-            let releases_headers = std::mem::take(&mut stage.holds_headers);
-            let mut shown = self.take_body(way, filter).unwrap_or_default();
-            data = self.take_unshown(way, index);
-            data.append(&mut shown);
-            if releases_headers {
-                self.headers(way, index + 1, false);
-            }
-            index += 1;
         }
+        false
+    }
+
+    fn hold(&mut self, way: Way, piece: &mut Option<Vec<u8>>) {
+        if let Some(piece) = piece.as_mut() {
+            self.data.borrow_mut().body_mut(way).hold(std::mem::take(piece));
+        }
+    }
+
+    fn body_passed(&mut self, way: Way, piece: Option<Vec<u8>>, end: bool) {
+        if self.half(way).end_passed {
+            return;
+        }
+        self.half(way).end_passed = end;
+        let data = match piece {
+            Some(piece) => piece,
+            None => self.data.borrow_mut().body_mut(way).held.as_mut().map(std::mem::take).unwrap_or_default(),
+        };
         self.data_passed(way, data, end);
     }
 
-    pub(super) fn trailers(&mut self, way: Way, from: usize) {
+    fn trailers(&mut self, way: Way, from: usize) {
         let mut index = from;
-        loop {
-            if self.is_over(way) {
-                return;
-            }
-            let Some(stage) = self.stage(way, index) else { break };
+        while let Some(stage) = self.stage(way, index) {
             if stage.hold == Hold::All {
-                stage.unseen.push_back(Piece::Trailers);
                 return;
             }
             let filter = stage.filter;
@@ -185,105 +199,59 @@ impl Stream {
                 index += 1;
                 continue;
             }
-            let passes = self.call_trailers(way, index, filter);
+            let passes = self.call_trailers(way, filter);
             if self.is_over(way) {
                 return;
             }
             let Some(stage) = self.stage(way, index) else { return };
-            let goes_on = std::mem::take(&mut stage.goes_on);
-            if !passes && !goes_on {
-                stage.hold = Hold::Single;
-                stage.holds_trailers = true;
-                return;
-            }
-            stage.hold = Hold::Nothing;
-            let releases_headers = std::mem::take(&mut stage.holds_headers);
-            if releases_headers {
-                self.headers(way, index + 1, false);
-            }
-            let mut held = self.take_unshown(way, index);
-            held.append(&mut self.take_body(way, filter).unwrap_or_default());
-            if !held.is_empty() {
-                self.body(way, index + 1, held, false);
+            stage.end_shown = true;
+            match (passes, stage.hold) {
+                (true, Hold::Single) => return self.go_on(way, index),
+                (true, _) => {}
+                (false, Hold::Nothing) => {
+                    stage.hold = Hold::Single;
+                    return;
+                }
+                (false, _) => return,
             }
             index += 1;
         }
-        self.trailers_passed(way);
+        if !self.is_over(way) {
+            self.trailers_passed(way);
+        }
     }
 
-    /// Continues a half that a filter held.
+    /// Continues a half at a filter, also during a callback of the filter.
     pub(super) fn resume(&mut self, way: Way, filter: usize) {
-        let Some(index) = self.half(way).stage_of(filter) else { return };
+        // Envoy does not survive a response that continues before there is one.
+        if way == Way::Request || self.has_response {
+            let Some(index) = self.half(way).stage_of(filter) else { return };
+            self.go_on(way, index);
+        }
+    }
+
+    fn go_on(&mut self, way: Way, index: usize) {
+        if self.is_over(way) || (way == Way::Request && self.replied) {
+            return;
+        }
+        let end_seen = self.half(way).end_seen;
         let Some(stage) = self.stage(way, index) else { return };
-        if stage.is_called {
-            stage.goes_on = true;
-            return;
-        }
         let held = std::mem::replace(&mut stage.hold, Hold::Nothing);
-        if held == Hold::Nothing {
-            return;
+        let filter = stage.filter;
+        // A filter that held everything has not seen the body yet.
+        let from = if held == Hold::All { index } else { index + 1 };
+        let has_body = |stream: &Stream| stream.data.borrow().body(way).held.is_some();
+        if !std::mem::replace(&mut stage.headers_passed, true) {
+            let end = end_seen && !has_body(self) && !self.data.borrow().has_trailers(way);
+            self.headers(way, index + 1, end);
         }
-        let unseen = std::mem::take(&mut stage.unseen);
-        let releases_headers = std::mem::take(&mut stage.holds_headers);
-        let headers_end = stage.headers_end;
-        let body_end = std::mem::take(&mut stage.body_end);
-        let releases_trailers = std::mem::take(&mut stage.holds_trailers);
-        let mut body = self.take_unshown(way, index);
-        body.append(&mut self.take_body(way, filter).unwrap_or_default());
-        if releases_headers {
-            self.headers(way, index + 1, headers_end);
+        let had_trailers = self.data.borrow().has_trailers(way);
+        if has_body(self) {
+            self.data.borrow_mut().body_mut(way).show(filter, Seen::Nothing);
+            self.body(way, from, None, end_seen && !had_trailers);
         }
-        if !body.is_empty() || body_end {
-            self.body(way, index + 1, body, body_end);
-        }
-        self.show_unseen(way, index, unseen);
-        if releases_trailers {
-            self.trailers(way, index + 1);
-        }
-    }
-
-    /// Passes on the data that arrived while a filter held everything: the body in one piece, then the trailers.
-    fn show_unseen(&mut self, way: Way, index: usize, unseen: VecDeque<Piece>) {
-        let (mut body, mut body_end, mut has_body, mut has_trailers) = (Vec::new(), false, false, false);
-        for piece in unseen {
-            match piece {
-                Piece::Data(mut data, end) => {
-                    body.append(&mut data);
-                    body_end |= end;
-                    has_body = true;
-                }
-                Piece::Trailers => has_trailers = true,
-            }
-        }
-        if has_body {
-            self.body(way, index, body, body_end);
-        }
-        if has_trailers {
-            self.trailers(way, index);
-        }
-    }
-
-    fn take_unshown(&mut self, way: Way, index: usize) -> Vec<u8> {
-        self.stage(way, index).map(|stage| std::mem::take(&mut stage.unshown)).unwrap_or_default()
-    }
-
-    fn has_trailers(&self, way: Way) -> bool {
-        let data = self.data.borrow();
-        let trailers = if way == Way::Request { &data.request_trailers } else { &data.response_trailers };
-        trailers.is_some()
-    }
-
-    fn take_body(&mut self, way: Way, filter: usize) -> Option<Vec<u8>> {
-        let mut data = self.data.borrow_mut();
-        let bodies = if way == Way::Request { &mut data.request_bodies } else { &mut data.response_bodies };
-        bodies.get_mut(filter).and_then(Option::take)
-    }
-
-    fn put_body(&mut self, way: Way, filter: usize, body: Option<Vec<u8>>) {
-        let mut data = self.data.borrow_mut();
-        let bodies = if way == Way::Request { &mut data.request_bodies } else { &mut data.response_bodies };
-        if let Some(slot) = bodies.get_mut(filter) {
-            *slot = body;
+        if had_trailers {
+            self.trailers(way, from);
         }
     }
 }

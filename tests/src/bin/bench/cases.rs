@@ -84,7 +84,6 @@ pub(crate) fn of_requests(folder: &Path, is_quick: bool) -> Result<Vec<Case>> {
         Case::new("tollbell: no headers", vec![tollbell(&no_headers)]),
         Case::new("tollbell: in two placements", vec![tollbell(&front), tollbell(&config)]),
         Case::new("Lua: the same bookkeeping, per thread", vec![lua()]),
-        Case { gateway: Gateway::Shim, ..Case::new("tollbell in host-shim", vec![tollbell(&config)]) },
     ]);
     Ok(cases)
 }

@@ -7,13 +7,12 @@ use anyhow::{Context, Result};
 
 use crate::Extent;
 use crate::cases::{self, NO_FILTER, SMALLEST};
-use crate::process::{Gateway, Running};
+use crate::process::Running;
 use crate::statistics::{median, spread};
 
 /// One case, with a value for each of its processes.
 struct Measured {
     name: &'static str,
-    gateway: Gateway,
     cpu: Vec<f64>,
     rates: Vec<f64>,
 }
@@ -38,12 +37,7 @@ pub(crate) fn table(folder: &Path, extent: &Extent) -> Result<String> {
             }
         }
         if measured.is_empty() {
-            let new = |running: &Running| Measured {
-                name: running.case.name,
-                gateway: running.case.gateway,
-                cpu: Vec::new(),
-                rates: Vec::new(),
-            };
+            let new = |running: &Running| Measured { name: running.case.name, cpu: Vec::new(), rates: Vec::new() };
             measured = running.iter().map(new).collect();
         }
         for (measured, rounds) in measured.iter_mut().zip(&rounds) {
@@ -65,14 +59,13 @@ pub(crate) fn table(folder: &Path, extent: &Extent) -> Result<String> {
         extent.processes, extent.rounds, extent.seconds
     );
     out += "| filter | CPU µs | added µs | of the smallest | requests/s |\n|---|---:|---:|---:|---:|\n";
-    for Measured { name, gateway, cpu, rates } in &measured {
+    for Measured { name, cpu, rates } in &measured {
         let added: Vec<f64> = cpu.iter().zip(&none).map(|(cpu, none)| cpu - none).collect();
         let bases = smallest.iter().zip(&none).map(|(smallest, none)| smallest - none);
         let ratios: Vec<f64> = added.iter().zip(bases).map(|(added, base)| added / base).collect();
         let (cpu, rate) = (median(cpu)?, median(rates)?);
-        out += &match (*name, gateway) {
-            (NO_FILTER, _) => format!("| {name} | {cpu:.1} | – | – | {rate:.0} |\n"),
-            (_, Gateway::Shim) => format!("| {name} | – | – | – | {rate:.0} |\n"),
+        out += &match *name {
+            NO_FILTER => format!("| {name} | {cpu:.1} | – | – | {rate:.0} |\n"),
             _ => {
                 let (added, ratio) = (spread(&added, 1)?, spread(&ratios, 2)?);
                 format!("| {name} | {cpu:.1} | {added} | {ratio} | {rate:.0} |\n")

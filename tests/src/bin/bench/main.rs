@@ -9,6 +9,7 @@ mod cases;
 mod cost;
 mod process;
 mod scale;
+mod shim;
 mod size;
 mod start;
 mod statistics;
@@ -40,7 +41,8 @@ fn main() -> Result<()> {
             "{tool} is not installed; on Debian: apt-get install wrk util-linux"
         );
     }
-    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let is_quick = has("--quick");
     let extent = match is_quick {
         true => Extent { processes: 3, rounds: 2, seconds: 2, is_quick },
         false => Extent { processes: 5, rounds: 4, seconds: 2, is_quick },
@@ -48,10 +50,15 @@ fn main() -> Result<()> {
     let folder = project_root().join("target/bench");
     fs::create_dir_all(&folder)?;
     println!("{}\n", machine()?);
+    if has("--shim") {
+        println!("{}", shim::table(&folder, &extent)?);
+        return Ok(());
+    }
     println!("{}", size::table()?);
     println!("{}", start::table(&folder, &extent)?);
     println!("{}", cost::table(&folder, &extent)?);
     if !is_quick {
+        println!("{}", shim::table(&folder, &extent)?);
         println!("{}", scale::table(&folder, &extent)?);
     }
     Ok(())

@@ -77,7 +77,7 @@ impl Running {
 
     /// Runs wrk for some seconds.
     pub(crate) fn round(&self, seconds: u32) -> Result<Round> {
-        let threads = if self.case.gateway == Gateway::Envoy { "wrk:worker" } else { "" };
+        let threads = if self.case.gateway == Gateway::Envoy { "wrk:worker" } else { "worker" };
         let before = self.process.cpu(threads)?;
         let mut wrk = Command::new("taskset");
         wrk.args(["--cpu-list", "1", "wrk", "-t1", "-c16", &format!("-d{seconds}s")]);
