@@ -9,6 +9,7 @@ use super::Shared;
 use super::message::{Request, Response};
 use super::thread::SimThread;
 use crate::base::{Headers, Status, lock};
+use crate::config::model::Cluster;
 use crate::router::{self, Plan};
 use crate::state::clock::nanos;
 use crate::state::faults::CalloutFault;
@@ -170,6 +171,10 @@ impl Network for SimNetwork {
 
     fn has_cluster(&self, name: &str) -> bool {
         self.shared.program().clusters.contains_key(name) || self.shared.upstreams.has(name)
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.shared.program().clusters.get(name).cloned()
     }
 
     fn call(&self, ticket: Ticket, mut callout: Callout) -> Result<(), Status> {

@@ -66,10 +66,6 @@ impl ServerNetwork {
         (self.program.replace(Arc::clone(program)), self.load.replace(Arc::clone(load)))
     }
 
-    pub(super) fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
-        self.program.borrow().clusters.get(name).cloned()
-    }
-
     /// Counts a request to a cluster. Returns `None` if the cluster is at its limit.
     pub(super) fn begin(&self, cluster: &Cluster) -> Option<Open> {
         self.load.borrow().begin(cluster)
@@ -91,6 +87,10 @@ impl Network for ServerNetwork {
 
     fn has_cluster(&self, name: &str) -> bool {
         self.program.borrow().clusters.contains_key(name)
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.program.borrow().clusters.get(name).cloned()
     }
 
     fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
@@ -234,7 +234,7 @@ async fn send(
         std::future::pending().await
     };
     tokio::select! {
-        answer = upstreams.send(cluster, &headers, false, body) => answer,
+        answer = upstreams.send(cluster, &headers, false, |_| {}, body) => answer,
         never = ending => never,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ProxyNode;
 use crate::base::{Headers, Status};
+use crate::config::model::Cluster;
 
 /// Identifies a callout by its VM, root context and token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +52,11 @@ pub trait Network {
 
     /// Whether there is a cluster with this name.
     fn has_cluster(&self, name: &str) -> bool;
+
+    /// Returns a cluster by its name.
+    fn cluster(&self, _name: &str) -> Option<Arc<Cluster>> {
+        None
+    }
 
     /// Whether a module can read [`Network::has_cluster`], which Envoy does not support.
     fn tells_clusters(&self) -> bool {

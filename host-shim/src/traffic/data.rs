@@ -111,6 +111,12 @@ pub struct Info {
     pub upstream_address: Option<SocketAddr>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
+    /// The time until a connection to the upstream was chosen, in nanoseconds.
+    pub pool_ready: Option<u64>,
+    /// The time at which the stream ended.
+    pub ended: Option<u64>,
+    /// The time at which the upstream's answer was complete.
+    pub response_received: Option<u64>,
     /// The values that `proxy_set_property` stored, by path.
     pub state: HashMap<Vec<u8>, Vec<u8>>,
 }
@@ -155,6 +161,9 @@ impl Info {
             upstream_address: None,
             upstream_failure: None,
             request_sent: None,
+            pool_ready: None,
+            ended: None,
+            response_received: None,
             state: HashMap::new(),
         }
     }

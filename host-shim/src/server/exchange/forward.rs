@@ -14,7 +14,7 @@ use crate::router::{self, Target};
 use crate::server::body::{Sink, UpstreamBody};
 use crate::server::connect::Peer;
 use crate::server::convert;
-use crate::traffic::{LocalReply, flags};
+use crate::traffic::{LocalReply, StreamData, flags};
 use crate::worker::Stream;
 
 /// How often a full buffer is checked.
@@ -36,7 +36,8 @@ pub async fn forward(
     };
     let is_answered = Cell::new(false);
     let exchanged = async {
-        match send(&exchange, &headers, &target, body).await {
+        let data = stream.borrow().data();
+        match send(&exchange, &data, &headers, &target, body).await {
             Ok(response) => {
                 exchange.is_answered_by(number);
                 is_answered.set(true);
@@ -69,6 +70,7 @@ fn fail(mut reply: LocalReply, exchange: &Rc<ServerExchange>, stream: &Rc<RefCel
 /// Waits for the headers of the answer.
 async fn send(
     exchange: &Rc<ServerExchange>,
+    data: &RefCell<StreamData>,
     headers: &Headers,
     target: &Target,
     body: UpstreamBody,
@@ -76,7 +78,12 @@ async fn send(
     let (network, stats) = (&exchange.network, &exchange.stats);
     stats.upstream_request(&target.cluster.name);
     let upstreams = Rc::clone(&network.upstreams);
-    let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, body).await?;
+    let chosen = |address| {
+        let info = &mut data.borrow_mut().info;
+        info.upstream_address = Some(address);
+        info.pool_ready = info.request_sent.map(|sent| info.clock.now().saturating_sub(sent));
+    };
+    let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, chosen, body).await?;
     stats.upstream_response(&target.cluster.name, response.status().as_u16());
     Ok(response)
 }

@@ -20,7 +20,7 @@ use super::network::ServerNetwork;
 use super::stats::ListenerStats;
 use crate::base::Headers;
 use crate::router::{self, Site, Target};
-use crate::traffic::{StreamData, flags};
+use crate::traffic::{Network as _, StreamData, flags};
 use crate::worker::{Exchange, Routed, Stream, Worker};
 
 /// The time after which hyper has written the headers.

@@ -147,6 +147,8 @@ impl Stream {
     /// Ends the stream: calls the log callback of every filter, then the done and delete callbacks of every filter.
     fn end(&mut self) {
         self.ended = true;
+        let now = self.worker.host().clock.now();
+        self.data.borrow_mut().info.ended = Some(now);
         self.request.stop();
         self.response.stop();
         for index in 0..self.filters.len() {
