@@ -177,5 +177,7 @@ impl Vm {
     fn fail(&mut self, function: &str, error: &wasmtime::Error) {
         let text = failure::report(function, error, &self.state().host, self.state().thread);
         self.failure = Some(text);
+        // What waits for the end of a callback does not happen after a trap.
+        self.state_mut().effects.retain(|effect| matches!(effect, Effect::Tick { .. }));
     }
 }

@@ -194,9 +194,12 @@ impl Stream {
             return;
         }
         let context = StreamContext { root, filter: index, data, stream, visible: Default::default() };
-        let mut made = None;
-        self.worker.call(&vm, |vm| made = Some(vm.create_stream(context)));
-        filter.context = made;
+        let effects = {
+            let mut vm = vm.vm.borrow_mut();
+            filter.context = Some(vm.create_stream(context));
+            vm.take_effects()
+        };
+        self.do_effects(&vm, effects);
     }
 
     fn context_of(&self, index: usize) -> Option<RunningPlugin> {
