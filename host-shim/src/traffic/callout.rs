@@ -35,6 +35,8 @@ pub struct CallResponse {
     pub body: Vec<u8>,
     /// The trailers, which can be empty.
     pub trailers: Headers,
+    /// `response.code_details` of an answer that the gateway has made itself.
+    pub details: Option<String>,
 }
 
 #[derive(Clone, Debug)]
