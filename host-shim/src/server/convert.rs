@@ -121,7 +121,10 @@ pub(super) fn to_map(headers: &Headers) -> HeaderMap {
 }
 
 /// Splits values with line breaks into lines. Envoy writes them as they are, so the client reads several headers.
-pub(super) fn lines(headers: &Headers) -> Headers {
+pub(super) fn lines(headers: Headers) -> Headers {
+    if !headers.iter().any(|(_, value)| value.contains(&b'\n')) {
+        return headers;
+    }
     let mut lines = Headers::new();
     for (name, value) in headers.iter() {
         let mut parts = value.split(|byte| *byte == b'\n').map(|part| part.strip_suffix(b"\r").unwrap_or(part));

@@ -76,7 +76,10 @@ impl Body {
 
     /// Adds data to the data that waits.
     pub fn hold(&mut self, mut data: Vec<u8>) {
-        self.held.get_or_insert_default().append(&mut data);
+        match &mut self.held {
+            Some(held) if !held.is_empty() => held.append(&mut data),
+            held => *held = Some(data),
+        }
     }
 
     pub fn held_bytes(&self) -> usize {

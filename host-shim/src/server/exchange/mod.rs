@@ -278,7 +278,7 @@ impl Exchange for ServerExchange {
     fn response_headers(&self, headers: Headers, end: bool) {
         let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
         let (status, headers) = match convert::status(&headers) {
-            Some(status) => (status, convert::to_map(&convert::lines(&headers))),
+            Some(status) => (status, convert::to_map(&convert::lines(headers))),
             // Envoy's codec refuses a response without a status.
             None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
         };
