@@ -1,6 +1,8 @@
 //! A header map that behaves like Envoy's: names are in lower case, entries are in the order of insertion, and
 //! pseudo-headers are first.
 
+use super::MapKind;
+
 /// Headers or trailers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Box<[u8]>, Box<[u8]>)>);
@@ -64,11 +66,11 @@ impl Headers {
         }
     }
 
-    /// Adds a value like Envoy's `addCopy`. If a header can have only one value, the new value is appended after a
+    /// Adds a value like Envoy's `addCopy`. If the map has at most one entry of this name, the value is appended after a
     /// comma.
-    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+    pub fn append(&mut self, kind: MapKind, name: &[u8], value: &[u8]) {
         let name = self.alias(name).to_ascii_lowercase();
-        if is_single(&name)
+        if kind.joins(&name)
             && let Some((_, present)) = self.0.iter_mut().find(|(other, _)| **other == *name)
         {
             if !value.is_empty() {
@@ -115,41 +117,4 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
 
 fn is_pseudo(name: &[u8]) -> bool {
     name.first() == Some(&b':')
-}
-
-/// The headers of which Envoy keeps only one entry (its inline headers), as far as filters see them.
-fn is_single(name: &[u8]) -> bool {
-    const SINGLE: [&[u8]; 30] = [
-        b":authority",
-        b":method",
-        b":path",
-        b":protocol",
-        b":scheme",
-        b":status",
-        b"access-control-request-method",
-        b"authorization",
-        b"cache-control",
-        b"connection",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"date",
-        b"etag",
-        b"expect",
-        b"forwarded",
-        b"grpc-message",
-        b"grpc-status",
-        b"grpc-timeout",
-        b"host",
-        b"keep-alive",
-        b"location",
-        b"server",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-        b"user-agent",
-        b"x-forwarded-for",
-        b"x-request-id",
-    ];
-    SINGLE.contains(&name)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::model::{
     Bootstrap, Cluster, Code, ConnectionManager, Discovery, EscapedSlashes, FailurePolicy, Forward, HeaderChanges,
-    Listener, PathMatch, Plugin, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
+    Listener, PathMatch, Plugin, RetryPolicy, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
 };
 
 /// A configuration with a listener on a free port, one filter, and the cluster `upstream`.
@@ -23,6 +23,8 @@ pub(crate) fn listener() -> Listener {
         regex_rewrite: None,
         host_rewrite: None,
         auto_host_rewrite: false,
+        idle_timeout: None,
+        retry_policy: RetryPolicy::default(),
         timeout: Duration::from_secs(15),
     };
     let matches = RouteMatch {
@@ -36,6 +38,7 @@ pub(crate) fn listener() -> Listener {
         matches,
         action: RouteAction::Forward(forward),
         headers: HeaderChanges::default(),
+        buffer_limit: None,
         metadata: serde_json::Map::new(),
         disabled_filters: Vec::new(),
         enabled_filters: Vec::new(),
@@ -52,7 +55,12 @@ pub(crate) fn listener() -> Listener {
         merge_slashes: false,
         escaped_slashes: EscapedSlashes::KeepUnchanged,
         use_remote_address: false,
+        skip_xff_append: false,
+        internal_networks: Vec::new(),
         generate_request_id: true,
+        preserve_request_id: false,
+        responds_request_id: false,
+        request_timeout: Duration::ZERO,
         suppress_envoy_headers: false,
         trailers: false,
         xff_num_trusted_hops: 0,
@@ -68,6 +76,7 @@ pub(crate) fn listener() -> Listener {
         direction: 0,
         metadata: serde_json::Map::new(),
         tls: None,
+        buffer_limit: 1 << 20,
         manager,
     }
 }

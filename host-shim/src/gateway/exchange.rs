@@ -61,23 +61,14 @@ impl SimExchange {
         }
     }
 
-    /// Answers the request without filters, if the connection manager refuses it.
-    pub(super) fn answer_at_once(&self, status: u16, location: Option<&[u8]>) {
-        let mut headers = Response::new(status).headers;
-        if let Some(location) = location {
-            headers.add("location", location);
-        }
-        self.finish_response(&mut headers, false);
-        self.answer.edit(|response| response.headers = headers, true);
-    }
-
     /// The upstream has the complete request, and answers now or later.
     fn send_upstream(&self) {
         let Some((request, target)) = self.upstream.borrow_mut().take() else { return };
         let reply = self.shared.upstreams.answer(&request, &target.cluster.name);
         let (id, host) = (self.id, &self.shared.host);
-        let delay = target.timeout.map_or(reply.delay, |timeout| timeout.min(reply.delay));
-        let timed_out = target.timeout.is_some_and(|timeout| reply.delay > timeout);
+        let timeout = target.plan.timeout;
+        let delay = timeout.map_or(reply.delay, |timeout| timeout.min(reply.delay));
+        let timed_out = timeout.is_some_and(|timeout| reply.delay > timeout);
         let event = Box::new(move |thread: &SimThread| deliver(thread, id, reply.response, timed_out));
         if delay.is_zero() {
             self.shared.events.push(self.thread, event);
@@ -143,6 +134,7 @@ impl Exchange for SimExchange {
         }
         let cluster = target.cluster.name.clone();
         let request = Request { headers: data.request_headers.clone(), cluster, ..Request::default() };
+        data.info.attempts = 1;
         data.info.request_sent = Some(self.shared.host.clock.now());
         drop(data);
         *self.upstream.borrow_mut() = Some((request, target));
@@ -195,11 +187,11 @@ impl Exchange for SimExchange {
         self.over();
     }
 
-    fn finish_response(&self, headers: &mut Headers, closes: bool) {
+    fn finish_response(&self, headers: &mut Headers, request: &Headers, closes: bool) {
         if headers.get("date").is_none() {
             headers.add("date", self.shared.host.clock.http_date());
         }
-        headers.set_in_place("server", &self.site.listener.manager.server_name);
+        self.site.finish_response(headers, request);
         if closes {
             headers.set("connection", "close");
         }

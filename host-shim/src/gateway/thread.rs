@@ -13,11 +13,15 @@ use super::exchange::{AnswerSlot, SimExchange};
 use super::message::Request;
 use super::network::SimNetwork;
 use crate::base::Headers;
+use crate::router;
 use crate::router::paths::{self, Prepared};
 use crate::traffic::{Info, Network, StreamData};
 use crate::worker::{Bases, Program, Stream, Worker};
 
 pub(super) const NEVER: u64 = u64::MAX;
+
+/// The details of a request whose path the connection manager refuses.
+const DETAILS: &str = "path_normalization_failed";
 
 pub(super) struct SimThread {
     pub(super) worker: Rc<Worker>,
@@ -93,14 +97,23 @@ impl SimThread {
         site.choose(&mut data);
         let exchange = Rc::new(SimExchange::new(id, self, site, answer));
         let path = data.request_headers.get(":path").unwrap_or_default().to_vec();
-        match paths::prepare(&exchange.site.listener.manager, &path) {
-            Prepared::Path(path) => data.request_headers.set_in_place(":path", path),
-            Prepared::Rejected => return exchange.answer_at_once(400, None),
-            Prepared::Redirect(path) => return exchange.answer_at_once(307, Some(&path)),
-        }
+        let (path, refusal) = match paths::prepare(&exchange.site.listener.manager, &path) {
+            Prepared::Path(path) => (path, None),
+            Prepared::Rejected(path) => (path, Some(router::reply(400, "", DETAILS, 0))),
+            Prepared::Redirect(path) => {
+                let mut reply = router::reply(307, "", DETAILS, 0);
+                reply.headers.add("location", &path);
+                (path, Some(reply))
+            }
+        };
+        data.request_headers.set_in_place(":path", path);
         exchange.site.choose(&mut data);
         let stream = self.worker.begin(0, data, Rc::clone(&exchange) as Rc<dyn crate::worker::Exchange>);
         self.streams.borrow_mut().insert(id, (Rc::clone(&stream), exchange));
+        if let Some(reply) = refusal {
+            stream.borrow_mut().refuse(reply, false);
+            return;
+        }
         let has_trailers = !request.trailers.is_empty();
         let pieces = request.body.len();
         stream.borrow_mut().request_headers(pieces == 0 && !has_trailers);

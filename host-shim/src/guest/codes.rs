@@ -1,6 +1,6 @@
 //! The enumerations of the ABI that only this room and its callers use. `base` has those that `state` uses too.
 
-use crate::base::{Status, from_code};
+use crate::base::{MapKind, Status, from_code};
 
 /// The status of `proxy_get_status` after a callout that was reset.
 pub const BROKEN_CONNECTION: u32 = 11;
@@ -47,6 +47,17 @@ impl MapType {
 
     pub fn from_code(code: u32) -> Result<Self, Status> {
         from_code(&Self::ALL, code)
+    }
+
+    pub fn kind(self) -> MapKind {
+        match self {
+            MapType::RequestHeaders => MapKind::Request,
+            MapType::RequestTrailers => MapKind::RequestTrailers,
+            MapType::ResponseHeaders | MapType::CallResponseHeaders | MapType::GrpcInitialMetadata => MapKind::Response,
+            MapType::ResponseTrailers | MapType::CallResponseTrailers | MapType::GrpcTrailingMetadata => {
+                MapKind::ResponseTrailers
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! All numbers are 32-bit and little-endian. The limits are those of Envoy's proxy-wasm-cpp-host.
 
-use crate::base::Headers;
+use crate::base::{Headers, MapKind};
 
 const MAX_BYTES: usize = 1 << 20;
 const MAX_PAIRS: usize = 1024;
@@ -33,11 +33,11 @@ pub fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> 
 }
 
 /// Parses headers of a guest. As in Envoy, the result is empty if they are too large or malformed.
-pub fn decode(bytes: &[u8]) -> Headers {
-    decode_checked(bytes).unwrap_or_default()
+pub fn decode(kind: MapKind, bytes: &[u8]) -> Headers {
+    decode_checked(kind, bytes).unwrap_or_default()
 }
 
-fn decode_checked(bytes: &[u8]) -> Option<Headers> {
+fn decode_checked(kind: MapKind, bytes: &[u8]) -> Option<Headers> {
     if bytes.len() > MAX_BYTES {
         return None;
     }
@@ -54,7 +54,7 @@ fn decode_checked(bytes: &[u8]) -> Option<Headers> {
         let (name, rest) = split_text(text, name_len)?;
         let (value, rest) = split_text(rest, value_len)?;
         text = rest;
-        headers.append(name, value);
+        headers.append(kind, name, value);
     }
     text.is_empty().then_some(headers)
 }
@@ -81,7 +81,7 @@ mod tests {
         headers.add(b"a", b"1");
         headers.add(b"b", b"");
         headers.add(b"", b"\0x");
-        assert_eq!(decode(&encode(headers.iter())), headers);
+        assert_eq!(decode(MapKind::Request, &encode(headers.iter())), headers);
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             b"\x01\0\0\0\x02\0\0\0\x01\0\0\0ab\0c\0more",
             b"\xff\xff\xff\xff\x02\0\0\0",
         ] {
-            assert_eq!(decode(bytes), Headers::default(), "{bytes:?}");
+            assert_eq!(decode(MapKind::Request, bytes), Headers::default(), "{bytes:?}");
         }
     }
 }

@@ -266,7 +266,7 @@ fn upstream(state: &VmState, info: &Info, parts: &[&str]) -> Option<Value> {
             Discovery::LogicalDns(_) => Value::count(1),
             Discovery::DynamicForwardProxy => None,
         },
-        ["request_attempt_count"] => Value::count(u8::from(info.request_sent.is_some())),
+        ["request_attempt_count"] => Value::count(info.attempts),
         ["transport_failure_reason"] => match &info.upstream_failure {
             Some(failure) => Value::text(failure),
             None => info.upstream_address.and_then(|_| Value::text("")),

@@ -9,13 +9,13 @@ mod sendable;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use plan::{Plan, backoff, plan};
+pub use plan::{Plan, backoff, plan, plan_of_route};
 pub use replies::{
     NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, retried, tls_failure,
 };
 pub use sendable::{needs_length, refused, unsendable};
 
-use crate::base::Headers;
+use crate::base::{Headers, MapKind};
 use crate::config::model::{
     AppendAction, Cluster, Forward, HeaderToAdd, Listener, PathMatch, Redirect, Route, RouteAction, RouteMatch,
 };
@@ -36,7 +36,7 @@ struct SiteHost {
 
 pub struct Target {
     pub cluster: Arc<Cluster>,
-    pub timeout: Option<Duration>,
+    pub plan: Plan,
     pub auto_host_rewrite: bool,
 }
 
@@ -56,7 +56,8 @@ impl Site {
     pub fn choose(&self, data: &mut StreamData) {
         data.route_is_stale = false;
         let headers = &data.request_headers;
-        let host = self.host_of(headers);
+        // Without a connect_matcher, no route matches a CONNECT request.
+        let host = self.host_of(headers).filter(|_| headers.get(":method") != Some(b"CONNECT"));
         data.info.virtual_host = host.map(|host| Arc::clone(&host.name));
         let route = host.and_then(|host| host.routes.iter().find(|route| matches(&route.matches, headers)));
         data.info.route = route.cloned();
@@ -143,26 +144,27 @@ impl Site {
                     self.change_response(data, &mut answer.headers);
                     return Err(answer);
                 };
-                self.change_request(data, &route, forward);
+                let plan = self.change_request(data, &route, forward);
+                data.info.buffer_limit = route.buffer_limit;
                 data.info.cluster = Some(Arc::clone(&cluster));
-                let timeout = (!forward.timeout.is_zero()).then_some(forward.timeout);
-                Ok(Target { cluster, timeout, auto_host_rewrite: forward.auto_host_rewrite })
+                Ok(Target { cluster, plan, auto_host_rewrite: forward.auto_host_rewrite })
             }
         }
     }
 
-    fn change_request(&self, data: &mut StreamData, route: &Route, forward: &Forward) {
+    fn change_request(&self, data: &mut StreamData, route: &Route, forward: &Forward) -> Plan {
         let hosts: Vec<_> = self.header_changes(data).collect();
         let headers = &mut data.request_headers;
         let tells = !self.listener.manager.suppress_envoy_headers;
-        if tells && !forward.timeout.is_zero() {
-            headers.set("x-envoy-expected-rq-timeout-ms", forward.timeout.as_millis().to_string());
+        let plan = plan_of_route(headers, forward.timeout, &forward.retry_policy);
+        if tells {
+            plan.tell(headers, Duration::ZERO);
         }
         for changes in std::iter::once(&route.headers).chain(hosts) {
             changes.request_remove.iter().for_each(|name| {
                 headers.remove(name);
             });
-            changes.request_add.iter().for_each(|change| add(headers, change));
+            changes.request_add.iter().for_each(|change| add(MapKind::Request, headers, change));
         }
         if let Some(replacement) = &forward.prefix_rewrite
             && let Some(path) = headers.get_str(":path").map(str::to_owned)
@@ -186,6 +188,20 @@ impl Site {
         if let Some(host) = &forward.host_rewrite {
             rewrite_host(headers, host);
         }
+        plan
+    }
+
+    /// Makes the changes of the connection manager to a response.
+    pub fn finish_response(&self, headers: &mut Headers, request: &Headers) {
+        let manager = &self.listener.manager;
+        headers.set_in_place("server", &manager.server_name);
+        for name in ["connection", "transfer-encoding", "proxy-connection", "upgrade"] {
+            headers.remove(name);
+        }
+        let shows_id = manager.responds_request_id || request.get("x-envoy-force-trace").is_some();
+        if let (true, Some(id)) = (shows_id, request.get("x-request-id")) {
+            headers.set_in_place("x-request-id", id);
+        }
     }
 
     /// Makes the changes of the route and its virtual host to a response.
@@ -195,7 +211,7 @@ impl Site {
             changes.response_remove.iter().for_each(|name| {
                 headers.remove(name);
             });
-            changes.response_add.iter().for_each(|change| add(headers, change));
+            changes.response_add.iter().for_each(|change| add(MapKind::Response, headers, change));
         }
     }
 }
@@ -207,10 +223,10 @@ pub fn rewrite_host(headers: &mut Headers, host: &str) {
     headers.set_in_place(":authority", host);
 }
 
-fn add(headers: &mut Headers, change: &HeaderToAdd) {
+fn add(kind: MapKind, headers: &mut Headers, change: &HeaderToAdd) {
     let is_there = headers.get(&change.name).is_some();
     match change.action {
-        AppendAction::Append => headers.append(change.name.as_bytes(), change.value.as_bytes()),
+        AppendAction::Append => headers.append(kind, change.name.as_bytes(), change.value.as_bytes()),
         AppendAction::AddIfAbsent if !is_there => headers.add(&change.name, &change.value),
         AppendAction::OverwriteOrAdd => headers.set(&change.name, &change.value),
         AppendAction::OverwriteIfExists if is_there => headers.set(&change.name, &change.value),

@@ -7,8 +7,8 @@ use crate::config::model::{ConnectionManager, EscapedSlashes};
 pub enum Prepared {
     /// The request continues with this path.
     Path(Vec<u8>),
-    /// The answer is 400.
-    Rejected,
+    /// The answer is 400. The path is as far as it was prepared.
+    Rejected(Vec<u8>),
     /// The answer is 307 with this path.
     Redirect(Vec<u8>),
 }
@@ -18,8 +18,9 @@ pub enum Prepared {
 pub fn prepare(manager: &ConnectionManager, path: &[u8]) -> Prepared {
     // A fragment is not for servers.
     if path.contains(&b'#') {
-        return Prepared::Rejected;
+        return Prepared::Rejected(path.to_vec());
     }
+    let whole = path;
     let (mut path, query) = match path.iter().position(|byte| *byte == b'?') {
         Some(at) => (path[..at].to_vec(), &path[at..]),
         None => (path.to_vec(), &b""[..]),
@@ -27,7 +28,9 @@ pub fn prepare(manager: &ConnectionManager, path: &[u8]) -> Prepared {
     let mut redirects = false;
     if manager.escaped_slashes != EscapedSlashes::KeepUnchanged && has_escaped_slash(&path) {
         match manager.escaped_slashes {
-            EscapedSlashes::RejectRequest => return Prepared::Rejected,
+            EscapedSlashes::RejectRequest => {
+                return Prepared::Rejected([unescape_slashes(&path).as_slice(), query].concat());
+            }
             EscapedSlashes::UnescapeAndRedirect => redirects = true,
             EscapedSlashes::UnescapeAndForward | EscapedSlashes::KeepUnchanged => {}
         }
@@ -36,7 +39,7 @@ pub fn prepare(manager: &ConnectionManager, path: &[u8]) -> Prepared {
     if manager.normalize_path {
         match normalize(&path) {
             Some(normal) => path = normal,
-            None => return Prepared::Rejected,
+            None => return Prepared::Rejected(whole.to_vec()),
         }
     }
     if manager.merge_slashes {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::replies::{TIMEOUT_BODY, reply};
 use crate::base::Headers;
+use crate::config::model::RetryPolicy;
 use crate::traffic::{LocalReply, flags};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
@@ -16,6 +17,8 @@ pub struct Plan {
     pub timeout: Option<Duration>,
     /// The timeout of each try until the head of its answer.
     pub try_timeout: Option<Duration>,
+    /// The timeout of the whole request, from its beginning.
+    pub stream_timeout: Option<Duration>,
     /// Whether the answer to a timeout is 204 instead of 504.
     answers_204: bool,
     pub retries: Retries,
@@ -33,17 +36,24 @@ pub struct Retries {
 
 /// Takes the headers for the router out of a request. `default` is the timeout without them.
 pub fn plan(headers: &mut Headers, default: Option<Duration>) -> Plan {
-    let given = take_millis(headers, "x-envoy-upstream-rq-timeout-ms");
-    let timeout = given.unwrap_or(default.unwrap_or_default());
-    let try_timeout = take_millis(headers, "x-envoy-upstream-rq-per-try-timeout-ms").unwrap_or_default();
+    plan_of_route(headers, default.unwrap_or_default(), &RetryPolicy::default())
+}
+
+/// Like [`plan`], with the timeout and the retry policy of a route. A timeout of zero means no timeout.
+pub fn plan_of_route(headers: &mut Headers, default: Duration, policy: &RetryPolicy) -> Plan {
+    let timeout = take_millis(headers, "x-envoy-upstream-rq-timeout-ms").unwrap_or(default);
+    let given = take_millis(headers, "x-envoy-upstream-rq-per-try-timeout-ms");
+    let try_timeout = given.unwrap_or(policy.per_try_timeout);
+    let stream_timeout = take_millis(headers, "x-envoy-upstream-stream-duration-ms").unwrap_or_default();
     let is_useful = !try_timeout.is_zero() && (timeout.is_zero() || try_timeout < timeout);
     headers.remove("x-envoy-hedge-on-per-try-timeout");
     headers.remove("x-envoy-upstream-alt-stat-name");
     Plan {
         timeout: (!timeout.is_zero()).then_some(timeout),
+        stream_timeout: (!stream_timeout.is_zero()).then_some(stream_timeout),
         try_timeout: is_useful.then_some(try_timeout),
         answers_204: headers.remove("x-envoy-upstream-rq-timeout-alt-response"),
-        retries: Retries::take(headers),
+        retries: Retries::take(headers, policy),
     }
 }
 
@@ -58,8 +68,11 @@ fn take_millis(headers: &mut Headers, name: &str) -> Option<Duration> {
 }
 
 fn take_list(headers: &mut Headers, name: &str) -> Vec<String> {
-    let value = take(headers, name).unwrap_or_default();
-    value.split(',').map(|item| item.trim().to_ascii_lowercase()).filter(|item| !item.is_empty()).collect()
+    list(&take(headers, name).unwrap_or_default())
+}
+
+fn list(names: &str) -> Vec<String> {
+    names.split(',').map(|item| item.trim().to_ascii_lowercase()).filter(|item| !item.is_empty()).collect()
 }
 
 impl Plan {
@@ -72,21 +85,29 @@ impl Plan {
 
     /// Makes Envoy's reply to a request that took too long.
     pub fn timed_out(&self) -> LocalReply {
+        self.too_late("response_timeout")
+    }
+
+    /// Like [`Self::timed_out`], with the details of another timeout.
+    pub fn too_late(&self, details: &str) -> LocalReply {
         let (status, body) = if self.answers_204 { (204, "") } else { (504, TIMEOUT_BODY) };
-        reply(status, body, "response_timeout", flags::UPSTREAM_REQUEST_TIMEOUT)
+        reply(status, body, details, flags::UPSTREAM_REQUEST_TIMEOUT)
     }
 }
 
 impl Retries {
-    fn take(headers: &mut Headers) -> Self {
-        let mut conditions = take_list(headers, "x-envoy-retry-on");
+    fn take(headers: &mut Headers, policy: &RetryPolicy) -> Self {
+        let mut conditions = list(&policy.on);
+        conditions.extend(take_list(headers, "x-envoy-retry-on"));
         conditions.extend(take_list(headers, "x-envoy-retry-grpc-on"));
         let most = take(headers, "x-envoy-max-retries").and_then(|number| number.trim().parse().ok());
-        let status_codes = take_list(headers, "x-envoy-retriable-status-codes");
+        let mut status_codes = policy.codes.clone();
+        let given = take_list(headers, "x-envoy-retriable-status-codes");
+        status_codes.extend(given.iter().filter_map(|code| code.parse::<u16>().ok()));
         Retries {
             conditions,
-            most: most.unwrap_or(1),
-            status_codes: status_codes.iter().filter_map(|code| code.parse().ok()).collect(),
+            most: most.unwrap_or(policy.retries),
+            status_codes,
             header_names: take_list(headers, "x-envoy-retriable-header-names"),
         }
     }

@@ -1,110 +1,189 @@
-//! Requests that the connection manager refuses before a filter sees them.
+//! The checks of Envoy's codec and of the connection manager before the filters see a request.
 
-use http::{Method, Version};
+use std::net::SocketAddr;
 
-use super::convert;
+use http::Method;
+
+use super::wire::Head;
+use super::{convert, origin};
 use crate::base::Headers;
 use crate::config::model::ConnectionManager;
+use crate::router;
 use crate::router::paths::{self, Prepared};
-use crate::worker::Exchange;
+use crate::traffic::{LocalReply, flags};
 
 /// Envoy's `max_request_headers_kb`.
 const MAX_HEADERS: usize = 60 * 1024;
 
-/// The methods that Envoy's codec knows and that this gateway serves.
-const METHODS: [Method; 8] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::DELETE,
-    Method::OPTIONS,
-    Method::TRACE,
-    Method::PATCH,
-];
-
-/// An answer that does not depend on the routes.
+/// An answer to a request that no filter sees. The filters get its end only.
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
-    status: u16,
-    body: &'static str,
-    location: Option<Vec<u8>>,
-    closes: bool,
+    pub reply: LocalReply,
+    /// The headers that Envoy has read.
+    pub headers: Headers,
+    /// Whether the connection cannot be used again.
+    pub closes: bool,
 }
 
 impl Refusal {
-    fn closing(status: u16, body: &'static str) -> Self {
-        Refusal { status, body, location: None, closes: true }
+    /// Makes an answer of the codec, which has read no headers.
+    pub fn codec(status: u32, body: &str, details: &str) -> Self {
+        let reply = router::reply(status, body, details, flags::DOWNSTREAM_PROTOCOL_ERROR);
+        Refusal { reply, headers: Headers::new(), closes: true }
     }
 
-    /// Sends the answer.
-    pub(super) fn send(&self, exchange: &impl Exchange) {
-        let mut headers: Headers = [(":status", self.status.to_string())].into_iter().collect();
-        headers.add("content-length", self.body.len().to_string());
-        if !self.body.is_empty() {
-            headers.add("content-type", "text/plain");
-        }
-        if let Some(location) = &self.location {
-            headers.add("location", location);
-        }
-        exchange.finish_response(&mut headers, self.closes);
-        exchange.response_headers(headers, self.body.is_empty());
-        if !self.body.is_empty() {
-            exchange.response_data(self.body.as_bytes().to_vec(), true);
-        }
+    /// Makes the answer to something that is not HTTP.
+    pub fn malformed() -> Self {
+        Refusal::codec(400, "Bad Request", "http1.codec_error")
+    }
+
+    /// Makes an answer of the connection manager.
+    fn manager(status: u32, details: &str, headers: Headers) -> Self {
+        Refusal { reply: router::reply(status, "", details, 0), headers, closes: status == 400 }
     }
 }
 
-/// Prepares the request for the filters.
+/// A request that the filters can see.
+pub(super) struct Admitted {
+    pub headers: Headers,
+    /// The address of the client.
+    pub source: SocketAddr,
+    /// Whether the request asks for another protocol. Envoy refuses it later.
+    pub upgrades: bool,
+}
+
+/// The connection of a request.
+#[derive(Clone, Copy)]
+pub(super) struct ClientPeer {
+    pub address: SocketAddr,
+    pub is_tls: bool,
+}
+
+impl Admitted {
+    fn new(mut headers: Headers, upgrades: bool, manager: &ConnectionManager, peer: ClientPeer) -> Self {
+        let source = origin::note(&mut headers, manager, peer.address, peer.is_tls);
+        Admitted { headers, source, upgrades }
+    }
+
+    /// The answer to a request for another protocol.
+    pub fn upgrade_failed() -> LocalReply {
+        router::reply(403, "", "upgrade_failed", 0)
+    }
+}
+
+/// The place of a request's target.
+struct Target<'t> {
+    scheme: Option<&'static str>,
+    authority: Option<&'t [u8]>,
+    path: Option<Vec<u8>>,
+}
+
+/// Prepares an HTTP/1 request for the filters.
 ///
 /// # Errors
-/// The answer, if the connection manager refuses the request.
-pub(super) fn admit(
-    parts: &http::request::Parts,
-    manager: &ConnectionManager,
-    scheme: &str,
-) -> Result<Headers, Refusal> {
-    let bad_request = || Refusal::closing(400, "Bad Request");
-    let is_http1 = parts.version != Version::HTTP_2;
-    if parts.version < Version::HTTP_11 {
-        return Err(Refusal::closing(426, "Upgrade Required"));
+/// The answer, if the request is refused.
+pub(super) fn http1(head: &Head, manager: &ConnectionManager, peer: ClientPeer) -> Result<Admitted, Refusal> {
+    let target = if head.method == "CONNECT" {
+        Target { scheme: None, authority: Some(&head.target), path: None }
+    } else {
+        target(head)?
+    };
+    if target.scheme == Some("https") && !peer.is_tls && manager.use_remote_address && manager.xff_num_trusted_hops == 0
+    {
+        return Err(Refusal::codec(403, "Forbidden", "http1.https_url_on_plaintext_connection"));
     }
-    if parts.method == Method::CONNECT {
-        // Without a connect_matcher, no route matches a CONNECT request.
-        return Err(Refusal::closing(404, ""));
+    let authority = target.authority.map(<[u8]>::to_vec).or_else(|| head.joined("host"));
+    if !authority.iter().flatten().all(|byte| is_of_authority(*byte)) {
+        return Err(Refusal::codec(400, "Bad Request", "http.invalid_authority"));
     }
-    if is_http1 && (!METHODS.contains(&parts.method) || !is_target(&parts.uri)) {
-        return Err(bad_request());
+    let mut headers = Headers::new();
+    if let Some(authority) = &authority {
+        headers.add(":authority", authority);
     }
-    if parts.headers.get(http::header::TRANSFER_ENCODING).is_some_and(|coding| coding != "chunked") {
-        return Err(Refusal::closing(501, "Not Implemented"));
+    if let Some(scheme) = target.scheme {
+        headers.add(":scheme", scheme);
     }
-    if is_http1 && convert::upgrades(parts) {
-        return Err(Refusal::closing(403, ""));
+    if let Some(path) = &target.path {
+        headers.add(":path", path);
     }
-    let Some(mut headers) = convert::request(parts, scheme) else { return Err(Refusal::closing(400, "")) };
-    if headers.byte_size() > MAX_HEADERS {
-        return Err(Refusal::closing(431, "Request Header Fields Too Large"));
+    headers.add(":method", &head.method);
+    let upgrades = convert::client_lines(head, &mut headers);
+    if authority.is_none() {
+        return Err(Refusal::manager(400, "missing_host_header", headers));
     }
-    if !headers.get(":authority").unwrap_or_default().iter().all(|byte| is_of_authority(*byte)) {
-        return Err(bad_request());
+    if head.method == "QUERY" && headers.get("content-type").is_none() {
+        return Err(Refusal::manager(400, "query_missing_content_type", headers));
     }
-    let path = headers.get(":path").unwrap_or_default().to_vec();
-    match paths::prepare(manager, &path) {
-        Prepared::Path(path) => headers.set_in_place(":path", path),
-        Prepared::Rejected => return Err(Refusal { status: 400, body: "", location: None, closes: false }),
-        Prepared::Redirect(path) => {
-            return Err(Refusal { status: 307, body: "", location: Some(path), closes: false });
-        }
+    if target.path.is_some_and(|path| path.first() != Some(&b'/')) {
+        return Err(Refusal::manager(404, "absolute_path_rejected", headers));
     }
-    Ok(headers)
+    prepare_path(&mut headers, manager)?;
+    Ok(Admitted::new(headers, upgrades, manager, peer))
 }
 
-/// Whether the target of a request line is a path, or a URL with http or https.
-fn is_target(uri: &http::Uri) -> bool {
-    match uri.scheme_str() {
-        Some(scheme) => matches!(scheme, "http" | "https"),
-        None => uri.authority().is_none(),
+/// Prepares an HTTP/2 request for the filters.
+///
+/// # Errors
+/// The answer, if the request is refused.
+pub(super) fn http2(
+    parts: &http::request::Parts,
+    manager: &ConnectionManager,
+    peer: ClientPeer,
+) -> Result<Admitted, Refusal> {
+    let headers = convert::request(parts).ok_or_else(|| {
+        let headers = [(":method", parts.method.as_str())].into_iter().collect();
+        Refusal::manager(400, "missing_host_header", headers)
+    });
+    let mut headers = headers?;
+    if parts.method == Method::CONNECT {
+        headers.remove(":path");
     }
+    if headers.byte_size() > MAX_HEADERS {
+        return Err(Refusal::codec(431, "Request Header Fields Too Large", "http2.headers_too_large"));
+    }
+    if !headers.get(":authority").unwrap_or_default().iter().all(|byte| is_of_authority(*byte)) {
+        return Err(Refusal::codec(400, "Bad Request", "http.invalid_authority"));
+    }
+    prepare_path(&mut headers, manager)?;
+    Ok(Admitted::new(headers, false, manager, peer))
+}
+
+/// Reads the target of a request line: a path, `*`, or a URL.
+fn target(head: &Head) -> Result<Target<'_>, Refusal> {
+    let target = head.target.as_slice();
+    if target.first() == Some(&b'/') || (target == b"*" && head.method == "OPTIONS") {
+        return Ok(Target { scheme: None, authority: None, path: Some(target.to_vec()) });
+    }
+    let schemes = [("http://", "http"), ("https://", "https")];
+    let found = schemes.into_iter().find_map(|(prefix, scheme)| {
+        let (start, rest) = target.split_at_checked(prefix.len())?;
+        start.eq_ignore_ascii_case(prefix.as_bytes()).then_some((scheme, rest))
+    });
+    let (scheme, rest) = found.ok_or_else(Refusal::malformed)?;
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
+    let slash: &[u8] = if path.first() == Some(&b'/') { b"" } else { b"/" };
+    Ok(Target { scheme: Some(scheme), authority: authority.get(host..), path: Some([slash, path].concat()) })
+}
+
+fn prepare_path(headers: &mut Headers, manager: &ConnectionManager) -> Result<(), Refusal> {
+    const DETAILS: &str = "path_normalization_failed";
+    let Some(path) = headers.get(":path") else { return Ok(()) };
+    match paths::prepare(manager, path) {
+        Prepared::Path(path) => headers.set_in_place(":path", path),
+        Prepared::Rejected(path) => {
+            headers.set_in_place(":path", path);
+            return Err(Refusal::manager(400, DETAILS, headers.clone()));
+        }
+        Prepared::Redirect(path) => {
+            headers.set_in_place(":path", &path);
+            let mut refusal = Refusal::manager(307, DETAILS, headers.clone());
+            refusal.reply.headers.add("location", path);
+            return Err(refusal);
+        }
+    }
+    Ok(())
 }
 
 /// Whether Envoy's codecs allow the byte in a host.

@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::wire::Upstream;
 use crate::config::model::HostPort;
 
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +67,15 @@ impl Connector {
         }
         let tcp = tcp?;
         tcp.set_nodelay(true)?;
-        let Some((connector, name)) = self.tls else { return Ok(Io::Plain(TokioIo::new(tcp), self.is_http2)) };
+        let Some((connector, name)) = self.tls else {
+            let wire = Upstream::new(tcp, self.is_http2);
+            return Ok(Io::Plain(TokioIo::new(wire), self.is_http2));
+        };
         let stream = connector.connect(name, tcp).await.map_err(|error| match error.downcast::<rustls::Error>() {
             Ok(error) => Box::new(error) as Boxed,
             Err(error) => Box::new(error),
         })?;
-        Ok(Io::Tls(Box::new(TokioIo::new(stream)), self.is_http2))
+        Ok(Io::Tls(Box::new(TokioIo::new(Upstream::new(stream, self.is_http2))), self.is_http2))
     }
 }
 
@@ -98,15 +102,15 @@ impl tower_service::Service<Uri> for Connector {
 
 /// A connection, with or without TLS.
 pub(super) enum Io {
-    Plain(TokioIo<TcpStream>, bool),
-    Tls(Box<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>>, bool),
+    Plain(TokioIo<Upstream<TcpStream>>, bool),
+    Tls(Box<TokioIo<Upstream<tokio_rustls::client::TlsStream<TcpStream>>>>, bool),
 }
 
 impl Connection for Io {
     fn connected(&self) -> Connected {
         let (tcp, is_http2) = match self {
-            Io::Plain(io, is_http2) => (io.inner(), *is_http2),
-            Io::Tls(io, is_http2) => (io.inner().get_ref().0, *is_http2),
+            Io::Plain(io, is_http2) => (io.inner().io(), *is_http2),
+            Io::Tls(io, is_http2) => (io.inner().io().get_ref().0, *is_http2),
         };
         let connected = match tcp.peer_addr() {
             Ok(address) => Connected::new().extra(Peer(address)),

@@ -1,7 +1,9 @@
 //! A client's connection, and the requests on it.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +14,15 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::admission::{self, Admitted, ClientPeer};
 use super::exchange::{ClientResponse, ServerExchange};
 use super::stats::ListenerStats;
 use super::thread::ServerThread;
-use super::{admission, origin};
+use super::wire::{Tap, Wire};
 use crate::base::Headers;
 use crate::traffic::{Info, StreamData};
 use crate::worker::{Exchange, Stream};
@@ -67,48 +70,78 @@ impl Connection {
         let stats = Rc::clone(&self.stats);
         stats.connections.add(1);
         stats.active_connections.add(1);
+        let watched = watched(&tcp);
         match acceptor {
-            None => self.serve(tcp, false).await,
+            None => self.serve(tcp, watched, false).await,
             Some(acceptor) => {
                 if let Ok(stream) = acceptor.accept(tcp).await {
-                    self.serve(stream, true).await;
+                    self.serve(stream, watched, true).await;
                 }
             }
         }
         stats.active_connections.sub(1);
     }
 
-    async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, is_tls: bool) {
+    async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, watched: Option<TcpStream>, is_tls: bool) {
         let me = Rc::new(self);
+        let (io, wire) = Tap::new(io);
         let service = service_fn(|request| {
-            let connection = Rc::clone(&me);
-            async move { connection.handle(request, is_tls).await }
+            let (connection, wire) = (Rc::clone(&me), Rc::clone(&wire));
+            async move { connection.handle(request, wire, is_tls).await }
         });
+        let gone = async {
+            until_closed(watched).await;
+            wire.set_gone();
+            std::future::pending::<()>().await
+        };
+        let builder = auto::Builder::new(Local);
         // The client can close the connection at any time.
-        let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
+        tokio::select! {
+            _ = builder.serve_connection(TokioIo::new(io), service) => {}
+            () = gone => {}
+        }
     }
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>, is_tls: bool) -> Result<ClientResponse, Reset> {
+    async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        wire: Rc<Wire>,
+        is_tls: bool,
+    ) -> Result<ClientResponse, Reset> {
         let program = self.thread.network.program();
         let Some(site) = program.listeners.get(self.listener) else { return Err(Reset) };
         let (parts, body) = request.into_parts();
         let is_http1 = parts.version != http::Version::HTTP_2;
-        let (exchange, head) =
-            ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, is_http1);
+        let http1 = is_http1.then(|| Rc::clone(&wire));
+        let (exchange, head) = ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, http1);
         let end = body.is_end_stream();
         if end {
             exchange.received();
         }
-        let scheme = if is_tls { "https" } else { "http" };
-        let headers = match admission::admit(&parts, &site.listener.manager, scheme) {
-            Ok(headers) => headers,
+        let manager = &site.listener.manager;
+        let peer = ClientPeer { address: self.peer, is_tls };
+        let admitted = if is_http1 {
+            wire.next_head().and_then(|head| admission::http1(&head, manager, peer))
+        } else {
+            admission::http2(&parts, manager, peer)
+        };
+        let (stream, upgrades) = match admitted {
+            Ok(Admitted { headers, source, upgrades }) => (self.stream(headers, source, is_http1, &exchange), upgrades),
             Err(refusal) => {
-                refusal.send(&*exchange);
+                let stream = self.stream(refusal.headers, self.peer, is_http1, &exchange);
+                stream.borrow_mut().refuse(refusal.reply, refusal.closes);
+                self.thread.worker.drain();
                 return head.await.map_err(|_| Reset);
             }
         };
-        let stream = self.begin(headers, is_tls, is_http1, &exchange);
-        exchange.watch_idle(&stream);
+        if upgrades {
+            stream.borrow_mut().refuse(Admitted::upgrade_failed(), true);
+            return head.await.map_err(|_| Reset);
+        }
+        // A CONNECT request has no end.
+        let is_connect = stream.borrow().data().borrow().request_headers.get(":method") == Some(b"CONNECT");
+        let end = end && !is_connect;
+        exchange.watch(&stream);
         stream.borrow_mut().request_headers(end);
         self.thread.worker.drain();
         if !end {
@@ -116,22 +149,24 @@ impl Connection {
         }
         // If the client disconnects, hyper drops this future or the response's body.
         let watch = ClientWatch { stream, exchange };
-        let response = head.await.map_err(|_| Reset);
+        let response = tokio::select! {
+            response = head => response.map_err(|_| Reset),
+            () = wire.gone(), if is_http1 => Err(Reset),
+        };
         if !watch.exchange.is_over() {
             tokio::task::spawn_local(watch.until_gone());
         }
         response
     }
 
-    fn begin(
+    fn stream(
         &self,
-        mut headers: Headers,
-        is_tls: bool,
+        headers: Headers,
+        source: SocketAddr,
         is_http1: bool,
         exchange: &Rc<ServerExchange>,
     ) -> Rc<RefCell<Stream>> {
         let worker = &self.thread.worker;
-        let source = origin::note(&mut headers, &exchange.site.listener.manager, self.peer, is_tls);
         let mut info = Info::new(Arc::clone(&exchange.site.listener), &worker.host().clock, source);
         info.connection_id = self.id;
         info.peer = self.peer;
@@ -143,6 +178,26 @@ impl Connection {
         exchange.set_stream(&stream);
         stream
     }
+}
+
+/// Makes another handle of a connection. hyper does not read from a connection while a filter holds a body.
+fn watched(tcp: &TcpStream) -> Option<TcpStream> {
+    let handle = tcp.as_fd().try_clone_to_owned().ok()?;
+    TcpStream::from_std(handle.into()).ok()
+}
+
+/// Waits until the client closes the connection. Without a handle, it never returns.
+async fn until_closed(watched: Option<TcpStream>) {
+    if let Some(watched) = watched {
+        while let Ok(ready) = watched.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // Waits for the next event, because nothing is read here.
+            let _ = watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
+        }
+    }
+    std::future::pending().await
 }
 
 /// Ends the stream if the client disconnects before the response is complete.

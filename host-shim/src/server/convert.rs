@@ -1,15 +1,41 @@
 //! Converts between the header maps of hyper and of the filters.
 
+use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::base::Headers;
+use super::wire::{self, Head, Length};
+use crate::base::{Headers, MapKind};
 
 /// Headers that belong to a connection and not to a message.
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "http2-settings", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
 
-/// Converts a client's request for the filters. Returns `None` if it has no host.
-pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Headers> {
+/// Adds the lines of an HTTP/1 request for the filters, without those about the connection. Returns whether the request
+/// asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
+pub(super) fn client_lines(head: &Head, headers: &mut Headers) -> bool {
+    // The header `connection` names more headers that belong to the connection.
+    let nominated = head.items("connection");
+    let is_asked = nominated.iter().any(|item| item == "upgrade");
+    let upgrades = is_asked && head.values("upgrade").next().is_some_and(|protocol| protocol != b"h2c");
+    for (name, value) in &head.lines {
+        match name.as_str() {
+            "connection" | "upgrade" if upgrades => {}
+            "host" => continue,
+            name if HOP_BY_HOP.contains(&name) || nominated.iter().any(|other| name == other) => continue,
+            // The connection has handled this header.
+            "expect" if value.eq_ignore_ascii_case(b"100-continue") => continue,
+            _ => {}
+        }
+        headers.append(MapKind::Request, name.as_bytes(), value);
+    }
+    if head.items("te").iter().any(|coding| coding == "trailers") {
+        headers.add("te", "trailers");
+    }
+    upgrades
+}
+
+/// Converts an HTTP/2 request for the filters. Returns `None` if it has no host.
+pub(super) fn request(parts: &http::request::Parts) -> Option<Headers> {
     let mut headers = Headers::new();
     let authority = match parts.uri.authority() {
         Some(authority) => authority.as_str().as_bytes().to_vec(),
@@ -18,44 +44,24 @@ pub(super) fn request(parts: &http::request::Parts, scheme: &str) -> Option<Head
     headers.add(":authority", authority);
     headers.add(":path", parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
     headers.add(":method", parts.method.as_str());
-    headers.add(":scheme", scheme);
-    // The header `connection` names more headers that belong to the connection.
-    let nominated = listed(parts, http::header::CONNECTION);
+    if let Some(scheme) = parts.uri.scheme_str() {
+        headers.add(":scheme", scheme);
+    }
     for (name, value) in &parts.headers {
         let name = name.as_str();
-        if HOP_BY_HOP.contains(&name) || nominated.iter().any(|other| name == other) {
-            continue;
-        }
-        let value = value.as_bytes();
         match name {
             "host" => {}
-            // The server has handled this header.
-            "expect" if value.eq_ignore_ascii_case(b"100-continue") => {}
+            "te" if value != "trailers" => {}
             // HTTP/2 sends each cookie in its own header.
-            "cookie" if parts.version == Version::HTTP_2 => {
+            "cookie" => {
                 if headers.get(name).is_none() {
                     headers.add(name, joined(parts, http::header::COOKIE, b"; ").unwrap_or_default());
                 }
             }
-            _ => headers.append(name.as_bytes(), value),
+            _ => headers.append(MapKind::Request, name.as_bytes(), value.as_bytes()),
         }
     }
-    if listed(parts, http::header::TE).iter().any(|coding| coding == "trailers") {
-        headers.add("te", "trailers");
-    }
     Some(headers)
-}
-
-/// Whether a request asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
-pub(super) fn upgrades(parts: &http::request::Parts) -> bool {
-    let is_asked = listed(parts, http::header::CONNECTION).iter().any(|name| name == "upgrade");
-    is_asked && parts.headers.get(http::header::UPGRADE).is_some_and(|protocol| protocol != "h2c")
-}
-
-/// Returns the items of a list header in lower case.
-fn listed(parts: &http::request::Parts, name: HeaderName) -> Vec<String> {
-    let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|item| item.trim().to_ascii_lowercase()).collect()
 }
 
 fn joined(parts: &http::request::Parts, name: HeaderName, separator: &[u8]) -> Option<Vec<u8>> {
@@ -66,19 +72,30 @@ fn joined(parts: &http::request::Parts, name: HeaderName, separator: &[u8]) -> O
 /// Converts a response for the filters.
 pub(super) fn response(parts: &http::response::Parts) -> Headers {
     let mut headers = Headers::new();
+    if let Some((status, lines)) = wire::response(&parts.headers) {
+        headers.add(":status", status.to_string());
+        for (name, value) in lines.iter().filter(|(name, _)| name != "keep-alive") {
+            headers.append(MapKind::Response, name.as_bytes(), value);
+        }
+        return headers;
+    }
     headers.add(":status", parts.status.as_str());
     for (name, value) in &parts.headers {
-        // In Envoy, filters see that a response is chunked.
-        if name == http::header::TRANSFER_ENCODING || !HOP_BY_HOP.contains(&name.as_str()) {
-            headers.add(name.as_str(), value.as_bytes());
+        // In Envoy, filters see the other headers of the connection.
+        if name != "keep-alive" {
+            headers.append(MapKind::Response, name.as_str().as_bytes(), value.as_bytes());
         }
     }
     headers
 }
 
 /// Converts trailers for the filters.
-pub(super) fn trailers(map: &HeaderMap) -> Headers {
-    map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+pub(super) fn trailers(kind: MapKind, map: &HeaderMap) -> Headers {
+    let mut trailers = Headers::new();
+    for (name, value) in map {
+        trailers.append(kind, name.as_str().as_bytes(), value.as_bytes());
+    }
+    trailers
 }
 
 /// A request that cannot be sent, because a pseudo-header is missing or not valid.
@@ -86,29 +103,54 @@ pub(super) fn trailers(map: &HeaderMap) -> Headers {
 #[error("missing required header: {0}")]
 pub(super) struct Unsendable(pub(super) &'static str);
 
-/// Makes the method, the URI and the headers of a request to an upstream. Headers that are not valid in HTTP are left
-/// out.
+/// Makes the plain head of an HTTP/1 request to an upstream, which has the real head in it.
+pub(super) fn to_http1(headers: &Headers, has_body: bool) -> http::request::Parts {
+    let text = |name: &str| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
+    let method = text(":method");
+    let target = if method == "CONNECT" { text(":authority") } else { text(":path") };
+    let host = headers.get(":authority").map(|authority| (b"host".as_slice(), authority));
+    let others = headers.iter().filter(|(name, _)| name.first() != Some(&b':') && *name != b"transfer-encoding");
+    let lines: Headers = host.into_iter().chain(others).collect();
+    let given = headers.get_str("content-length").and_then(|length| length.parse::<u64>().ok());
+    let (length, last) = match given {
+        Some(length) => (Length::Bytes(length), ""),
+        None if has_body => (Length::Chunked, "transfer-encoding: chunked\r\n"),
+        None => (Length::Bytes(0), ""),
+    };
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    // hyper uses a connection again if the host is the same. The cluster chooses the connection.
+    parts.uri = Uri::from_static("http://upstream/");
+    if has_body {
+        parts.method = Method::POST;
+    }
+    match length {
+        Length::Bytes(0) if !has_body => {}
+        Length::Bytes(length) => drop(parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        Length::Chunked => {
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            parts.headers.insert(TRAILER, HeaderValue::from_static(wire::TRAILERS));
+        }
+    }
+    if let Some(head) = wire::value(length, &format!("{method} {target} HTTP/1.1"), &lines, last) {
+        parts.headers.insert(wire::NAME, head);
+    }
+    parts
+}
+
+/// Makes the method, the URI and the headers of an HTTP/2 request to an upstream.
 ///
 /// # Errors
 /// A pseudo-header is missing or not valid.
-pub(super) fn to_request(headers: &Headers, scheme: &str, is_http2: bool) -> Result<http::request::Parts, Unsendable> {
+pub(super) fn to_http2(headers: &Headers, scheme: &str) -> Result<http::request::Parts, Unsendable> {
     let method = headers.get(":method").ok_or(Unsendable(":method"))?;
     let method = Method::from_bytes(method).map_err(|_| Unsendable(":method"))?;
     let path = headers.get(":path").filter(|path| !path.is_empty()).ok_or(Unsendable(":path"))?;
-    let given = headers.get(":authority");
-    let authority = given.unwrap_or_default();
-    // The cluster chooses the connection, but the URI must have a host. In HTTP/1 it is always the same, because hyper
-    // would otherwise not use a connection again.
-    let host = if authority.is_empty() || !is_http2 { b"upstream" } else { authority };
-    let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
-    let mut builder = http::Request::builder().method(method).uri(uri.map_err(|_| Unsendable(":path"))?);
-    if is_http2 {
-        builder = builder.version(Version::HTTP_2);
-    }
+    // The cluster chooses the connection, but the URI must have a host.
+    let authority = headers.get(":authority").filter(|authority| !authority.is_empty()).unwrap_or(b"upstream");
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    let builder = http::Request::builder().method(method).uri(uri.map_err(|_| Unsendable(":path"))?);
+    let builder = builder.version(Version::HTTP_2);
     let (mut parts, ()) = builder.body(()).map_err(|_| Unsendable(":path"))?.into_parts();
-    if let (false, Some(Ok(host))) = (is_http2, given.map(HeaderValue::from_bytes)) {
-        parts.headers.insert(http::header::HOST, host);
-    }
     append_to(&mut parts.headers, headers);
     Ok(parts)
 }
@@ -118,24 +160,6 @@ pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
     append_to(&mut map, headers);
     map
-}
-
-/// Splits values with line breaks into lines. Envoy writes them as they are, so the client reads several headers.
-pub(super) fn lines(headers: Headers) -> Headers {
-    if !headers.iter().any(|(_, value)| value.contains(&b'\n')) {
-        return headers;
-    }
-    let mut lines = Headers::new();
-    for (name, value) in headers.iter() {
-        let mut parts = value.split(|byte| *byte == b'\n').map(|part| part.strip_suffix(b"\r").unwrap_or(part));
-        lines.add(name, parts.next().unwrap_or_default());
-        for part in parts {
-            let colon = part.iter().position(|byte| *byte == b':').unwrap_or(part.len());
-            let (name, value) = part.split_at(colon);
-            lines.add(name, value.get(1..).unwrap_or_default().trim_ascii());
-        }
-    }
-    lines
 }
 
 fn append_to(map: &mut HeaderMap, headers: &Headers) {

@@ -16,6 +16,7 @@ mod sockets;
 mod stats;
 mod thread;
 mod upstream;
+mod wire;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

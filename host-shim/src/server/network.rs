@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::body::{Sink, UpstreamSink};
 use super::convert;
 use super::upstream::{Load, Open, Upstreams};
-use crate::base::{Headers, Status};
+use crate::base::{Headers, MapKind, Status};
 use crate::config::model::Cluster;
 use crate::router::{self, Plan};
 use crate::traffic::{CallResponse, Callout, CalloutOutcome, LocalReply, Network, ProxyNode, Ticket, reply_message};
@@ -251,7 +251,12 @@ async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
     while let Some(frame) = body.frame().await {
         match frame.ok()?.into_data() {
             Ok(data) => bytes.extend_from_slice(&data),
-            Err(frame) => trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default(),
+            Err(frame) => {
+                trailers = frame
+                    .into_trailers()
+                    .map(|map| convert::trailers(MapKind::ResponseTrailers, &map))
+                    .unwrap_or_default()
+            }
         }
         if bytes.len() > MAX_RESPONSE {
             return None;

@@ -3,24 +3,26 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
-use crate::base::Headers;
+use crate::base::{Headers, MapKind};
 use crate::config::model::ConnectionManager;
 
-/// Envoy accepts these headers only from internal clients. By default, no client is internal.
-const INTERNAL: [&str; 13] = [
-    "x-envoy-internal",
+/// Envoy accepts these headers only from internal clients.
+const INTERNAL: [&str; 15] = [
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace",
     "x-envoy-hedge-on-per-try-timeout",
     "x-envoy-ip-tags",
     "x-envoy-max-retries",
+    "x-envoy-original-url",
     "x-envoy-retriable-header-names",
     "x-envoy-retriable-status-codes",
     "x-envoy-retry-grpc-on",
     "x-envoy-retry-on",
     "x-envoy-upstream-alt-stat-name",
     "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-stream-duration-ms",
 ];
 
 /// At the edge, only Envoy sets these headers.
@@ -36,30 +38,63 @@ const OF_THE_EDGE: [&str; 5] = [
 pub(super) fn note(headers: &mut Headers, manager: &ConnectionManager, peer: SocketAddr, is_tls: bool) -> SocketAddr {
     let list = headers.get_str("x-forwarded-for").unwrap_or_default().to_owned();
     let trusted = usize::try_from(manager.xff_num_trusted_hops).unwrap_or(usize::MAX);
-    let is_edge = manager.use_remote_address;
-    let source = match (is_edge, trusted) {
-        (true, 0) => peer,
-        (true, hops) => from_end(&list, hops).unwrap_or(peer),
-        (false, hops) => from_end(&list, hops.saturating_add(1)).unwrap_or(peer),
+    let is_first = manager.use_remote_address;
+    let found = match (is_first, trusted) {
+        (true, 0) => Some(peer),
+        (true, hops) => Some(from_end(&list, hops).unwrap_or(peer)),
+        (false, hops) => from_end(&list, hops.saturating_add(1)),
     };
-    let removed = INTERNAL.iter().chain(if is_edge { OF_THE_EDGE.as_slice() } else { &[] });
-    removed.for_each(|name| {
+    let has_one_address = if is_first { headers.get("x-forwarded-for").is_none() } else { !list.contains(',') };
+    let is_internal = has_one_address && found.is_some_and(|found| manager.is_internal(found.ip()));
+    let source = found.unwrap_or(peer);
+    let is_edge = is_first && !is_internal;
+    // The default of `forward_client_cert_details` is SANITIZE.
+    for name in ["x-envoy-internal", "x-forwarded-client-cert"] {
         headers.remove(name);
-    });
-    let scheme = if is_tls { "https" } else { "http" };
-    if is_edge {
+    }
+    if is_first && !manager.skip_xff_append {
         // Envoy uses the address of the machine instead of the loopback address.
         let address = if peer.ip().is_loopback() { own_address() } else { peer.ip() };
-        headers.append(b"x-forwarded-for", address.to_string().as_bytes());
-        headers.set("x-envoy-external-address", source.ip().to_string());
+        headers.append(MapKind::Request, b"x-forwarded-for", address.to_string().as_bytes());
     }
-    if headers.get("x-forwarded-proto").is_none() || (is_edge && trusted == 0) {
-        headers.set("x-forwarded-proto", scheme);
+    if headers.get("x-forwarded-proto").is_none() || (is_first && trusted == 0) {
+        headers.set_in_place("x-forwarded-proto", if is_tls { "https" } else { "http" });
     }
-    if manager.generate_request_id && (is_edge || headers.get("x-request-id").is_none_or(<[u8]>::is_empty)) {
-        headers.set("x-request-id", request_id());
+    if is_internal {
+        headers.set("x-envoy-internal", "true");
+    } else {
+        remove_internal(headers, is_edge);
     }
+    if is_edge {
+        headers.set_in_place("x-envoy-external-address", source.ip().to_string());
+    }
+    let replaces_id = is_edge && !manager.preserve_request_id;
+    if manager.generate_request_id && (replaces_id || headers.get("x-request-id").is_none_or(<[u8]>::is_empty)) {
+        headers.set_in_place("x-request-id", request_id());
+    }
+    set_scheme(headers, is_tls);
     source
+}
+
+fn remove_internal(headers: &mut Headers, is_edge: bool) {
+    for name in INTERNAL.iter().chain(if is_edge { OF_THE_EDGE.as_slice() } else { &[] }) {
+        headers.remove(name);
+    }
+}
+
+/// If the request line has no scheme, the scheme is that of `x-forwarded-proto`, or that of the connection.
+fn set_scheme(headers: &mut Headers, is_tls: bool) {
+    if headers.get(":scheme").is_some() {
+        return;
+    }
+    let forwarded = headers.get_str("x-forwarded-proto").unwrap_or_default().to_ascii_lowercase();
+    let scheme = match forwarded.as_str() {
+        "https" => "https",
+        "http" => "http",
+        _ if is_tls => "https",
+        _ => "http",
+    };
+    headers.add(":scheme", scheme);
 }
 
 /// Returns an address of a list, counted from the end.

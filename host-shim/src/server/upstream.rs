@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
@@ -121,13 +120,13 @@ impl Upstreams {
             router::rewrite_host(&mut headers, name);
         }
         let scheme = if cluster.tls.is_some() { "https" } else { "http" };
-        // Envoy sends such a request, but hyper cannot.
-        let mut parts = convert::to_request(&headers, scheme, cluster.http2)
-            .map_err(|Unsendable(what)| router::refused(&format!("invalid header value for: {what}")))?;
-        // Otherwise hyper sends no body for a method that usually has none.
-        if !cluster.http2 && !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH) {
-            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        let parts = if cluster.http2 {
+            // Envoy sends such a request, but hyper cannot.
+            convert::to_http2(&headers, scheme)
+                .map_err(|Unsendable(what)| router::refused(&format!("invalid header value for: {what}")))?
+        } else {
+            convert::to_http1(&headers, !body.is_end_stream())
+        };
         let client = self.client(&cluster, endpoint, headers.get_str(":authority").unwrap_or_default())?;
         client.request(Request::from_parts(parts, body)).await.map_err(|error| failure::reply(&error))
     }

@@ -120,6 +120,10 @@ pub struct Info {
     pub ended: Option<u64>,
     /// The time at which the upstream's answer was complete.
     pub response_received: Option<u64>,
+    /// How often the request was sent.
+    pub attempts: u32,
+    /// `request_body_buffer_limit` of the route, when the request's headers have reached the router.
+    pub buffer_limit: Option<u64>,
     /// The values that `proxy_set_property` stored, by path.
     pub state: HashMap<Vec<u8>, Vec<u8>>,
 }
@@ -167,6 +171,8 @@ impl Info {
             pool_ready: None,
             ended: None,
             response_received: None,
+            attempts: 0,
+            buffer_limit: None,
             state: HashMap::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! Local replies, which the gateway makes itself.
 
-use crate::base::Headers;
+use crate::base::{Headers, MapKind};
 
 #[derive(Clone, Debug, Default)]
 pub struct LocalReply {
@@ -27,7 +27,7 @@ pub fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>
         // gRPC clients read only the trailers.
         headers.add(":status", "200");
         for (name, value) in reply.headers.iter() {
-            headers.append(name, value);
+            headers.append(MapKind::Response, name, value);
         }
         headers.set_in_place("content-type", "application/grpc");
         let status = if reply.grpc_status >= 0 { reply.grpc_status } else { grpc_status_of(reply.status) };
@@ -40,7 +40,7 @@ pub fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>
     // A status in Envoy has 16 bits.
     headers.add(":status", (reply.status & 0xffff).to_string());
     for (name, value) in reply.headers.iter().filter(|(name, _)| *name != b":status") {
-        headers.append(name, value);
+        headers.append(MapKind::Response, name, value);
     }
     if !reply.body.is_empty() {
         headers.set_in_place("content-length", reply.body.len().to_string());

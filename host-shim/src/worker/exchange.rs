@@ -24,7 +24,7 @@ pub trait Exchange {
     fn reset(&self);
     /// Adds the headers that the connection manager adds to every response. `closes` is true for a local reply that did
     /// not wait for the complete request, or that answers a bad request: in HTTP/1 the connection cannot be used again.
-    fn finish_response(&self, headers: &mut Headers, closes: bool);
+    fn finish_response(&self, headers: &mut Headers, request: &Headers, closes: bool);
 }
 
 pub enum Routed {

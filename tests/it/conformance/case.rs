@@ -1,6 +1,6 @@
 //! Cases in the form of the files in `tests/conformance`, and the behaviour of a host in each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -36,9 +36,27 @@ pub struct Case {
     /// The target of the listener's only route.
     #[serde(default)]
     pub route: Route,
+    /// More fields of the listener.
+    #[serde(default)]
+    pub listener: Fields,
+    /// More fields of the connection manager.
+    #[serde(default)]
+    pub manager: Fields,
+    /// More fields of the action of a route to a cluster.
+    #[serde(default)]
+    pub action: Fields,
+    /// More fields of the route.
+    #[serde(default)]
+    pub route_fields: Fields,
+    /// The domains of the virtual host; all by default.
+    #[serde(default)]
+    pub domains: Vec<String>,
     /// The answer of the upstream.
     #[serde(default)]
     pub upstream: Answer,
+    /// The answers to the first requests, before the upstream answers as `upstream` says.
+    #[serde(default)]
+    pub first_answers: Vec<Answer>,
     /// True if HTTP/1.1 trailers pass.
     #[serde(default)]
     pub trailers: bool,
@@ -57,6 +75,9 @@ pub struct Case {
     /// The case continues until a log line contains this text.
     pub until: Option<String>,
 }
+
+/// Fields of a message in the configuration.
+pub type Fields = BTreeMap<String, serde_json::Value>;
 
 /// A filter that runs the probe.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -116,6 +137,10 @@ pub struct Request {
     pub path: String,
     /// Headers in addition to `host`.
     pub headers: Vec<String>,
+    /// The number of repetitions of the headers.
+    pub repeat_headers: usize,
+    /// The whole request as it is sent, instead of everything above and below that would be sent.
+    pub raw: String,
     /// The body, sent with its length.
     pub body: String,
     /// The number of repetitions of the body.
@@ -136,6 +161,8 @@ impl Default for Request {
             method: "GET".to_owned(),
             path: "/".to_owned(),
             headers: Vec::new(),
+            repeat_headers: 1,
+            raw: String::new(),
             body: String::new(),
             repeat: 1,
             chunks: Vec::new(),
@@ -158,6 +185,8 @@ pub struct Answer {
     pub status: u16,
     /// Headers.
     pub headers: Vec<String>,
+    /// The whole answer as it is sent, instead of everything else. The server then closes the connection.
+    pub raw: String,
     /// The body, sent with its length.
     pub body: String,
     /// The body, chunked, with a pause before each chunk.
@@ -175,6 +204,7 @@ impl Default for Answer {
         Answer {
             status: 200,
             headers: vec!["x-upstream: yes".to_owned()],
+            raw: String::new(),
             body: "ok".to_owned(),
             chunks: Vec::new(),
             trailers: Vec::new(),
@@ -207,6 +237,9 @@ pub struct Observed {
 /// A request or a response as its receiver saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
+    /// True if `100 Continue` came before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
     /// `200`, or `GET /path`; `nothing` if the connection was closed before.
     pub start: String,
     /// `name: value`, in the order of the wire.

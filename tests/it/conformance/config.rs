@@ -1,6 +1,6 @@
 //! The Envoy configuration of a theme: a listener for each case, and the shared clusters.
 
-use super::case::{Case, Filter, Route};
+use super::case::{Case, Fields, Filter, Route};
 
 /// The module of every filter.
 const PROBE: &str = "dist/test/probe.wasm";
@@ -70,32 +70,37 @@ fn listener(case: &Case, port: u16) -> String {
         ("", "")
     };
     let action = match case.route {
-        Route::Upstream => "route: { cluster: upstream }",
-        Route::Refused => "route: { cluster: refused }",
+        Route::Upstream => &format!("route:{}", with("cluster: upstream", &case.action, 18)),
+        Route::Refused => &format!("route:{}", with("cluster: refused", &case.action, 18)),
         Route::Direct => "direct_response: { status: 200, body: { inline_string: direct } }",
         Route::None => "",
     };
     let routes = match case.route {
         Route::None => String::new(),
         _ => format!(
-            "\n              routes:\n              - match: {{ prefix: / }}\n                name: test-route\n                {action}{route_decoration}"
+            "\n              routes:\n              - match: {{ prefix: / }}\n                name: test-route\n                {action}{route_decoration}{}",
+            fields(&case.route_fields, 16)
         ),
     };
+    let manager = fields(&case.manager, 10);
+    let of_listener = fields(&case.listener, 4);
+    let domains =
+        if case.domains.is_empty() { "[\"*\"]".to_owned() } else { serde_json::json!(case.domains).to_string() };
     let trailers = if case.trailers { "\n          http_protocol_options: { enable_trailers: true }" } else { "" };
     format!(
         r#"  - name: {name}
-    {address}
+    {address}{of_listener}
 {decoration}    filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: {name}{trailers}
+          stat_prefix: {name}{trailers}{manager}
           route_config:
             name: test-routes
             virtual_hosts:
             - name: test-host
-              domains: ["*"]{routes}
+              domains: {domains}{routes}
           http_filters:
 {filters}          - name: envoy.filters.http.router
             typed_config:
@@ -147,6 +152,15 @@ fn filter(case: &Case, plugin: &str, filter: &Filter) -> String {
         vm_id = case.vm_id(filter),
         module = module(plugin, filter),
     )
+}
+
+/// Lines with more fields. JSON is YAML.
+fn fields(fields: &Fields, indent: usize) -> String {
+    fields.iter().map(|(name, value)| format!("\n{:indent$}{name}: {value}", "")).collect()
+}
+
+fn with(first: &str, more: &Fields, indent: usize) -> String {
+    format!("\n{:indent$}{first}{}", "", fields(more, indent))
 }
 
 /// The path of a filter's module.

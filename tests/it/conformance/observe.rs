@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use regex::Regex;
-use tokio::io::BufReader;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -53,7 +53,7 @@ async fn observe<H: Host>(cases: &[&Case], upstream: &Server) -> Result<Vec<(Str
     let host = H::start(&config::yaml(cases, &ports), ports.admin).await?;
     let mut observed = Vec::new();
     for (case, port) in cases.iter().zip(&ports.listeners) {
-        upstream.reset(&case.upstream);
+        upstream.reset(&case.first_answers, &case.upstream);
         let responses = send_all(case, *port, &host).await.with_context(|| case.name.clone())?;
         let log_lines = settled(case, &host).await;
         let mut upstream_requests = upstream.received();
@@ -107,7 +107,9 @@ async fn send(port: u16, request: Request) -> Result<Seen> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     let mut headers = vec!["host: gateway.test".to_owned()];
-    headers.extend(request.headers.clone());
+    for _ in 0..request.repeat_headers {
+        headers.extend(request.headers.clone());
+    }
     let message = Message {
         start: format!("{} {} HTTP/1.1", request.method, request.path),
         headers,
@@ -118,10 +120,19 @@ async fn send(port: u16, request: Request) -> Result<Seen> {
         cut: false,
     };
     // A host may answer and close the connection before it has read everything.
-    let sent = message.send(&mut stream).await;
+    let sent = if request.raw.is_empty() {
+        message.send(&mut stream).await
+    } else {
+        stream.write_all(request.raw.as_bytes()).await.map_err(Into::into)
+    };
     let patience = request.hang_up_ms.map_or(PATIENCE, Duration::from_millis);
     let nothing = || Seen { start: "nothing".to_owned(), ..Seen::default() };
-    match tokio::time::timeout(patience, receive(&mut stream, true, request.method == "HEAD")).await {
+    match tokio::time::timeout(
+        patience,
+        receive_final(&mut stream, request.method == "HEAD" || request.raw.starts_with("HEAD")),
+    )
+    .await
+    {
         Ok(Ok(Some(seen))) => Ok(seen),
         Ok(Ok(None)) => Ok(nothing()),
         Ok(Err(error)) if sent.is_ok() && !error.is::<std::io::Error>() => Err(error),
@@ -138,6 +149,15 @@ async fn stats(case: &Case, admin: u16) -> Result<Vec<String>> {
     let all = tollbell_tests::client::get(admin, "/stats", &[]).await?.body;
     let is_wanted = |line: &&str| case.stats.iter().any(|beginning| line.starts_with(beginning));
     Ok(all.lines().filter(is_wanted).map(str::to_owned).collect())
+}
+
+/// Receives a response, after a possible 100.
+async fn receive_final(stream: &mut BufReader<TcpStream>, is_head: bool) -> Result<Option<Seen>> {
+    let seen = receive(stream, true, is_head).await?;
+    if seen.as_ref().is_none_or(|seen| seen.start != "100") {
+        return Ok(seen);
+    }
+    Ok(receive(stream, true, is_head).await?.map(|seen| Seen { continues: true, ..seen }))
 }
 
 /// The case's lines, after the last has come.
@@ -209,6 +229,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "date: DATE"),
         (r"x-envoy-upstream-service-time: \d+", "x-envoy-upstream-service-time: MS"),
+        (r"x-envoy-expected-rq-timeout-ms: 14\d\d\d", "x-envoy-expected-rq-timeout-ms: LESS"),
     ];
     rules.iter().filter_map(|(rule, name)| Some((Regex::new(rule).ok()?, *name))).collect()
 });

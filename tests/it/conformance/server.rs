@@ -1,10 +1,11 @@
 //! The upstream and the callout server.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::io::BufReader;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -22,6 +23,7 @@ pub struct Server {
 #[derive(Default)]
 struct State {
     received: Vec<Seen>,
+    first_answers: VecDeque<Answer>,
     answer: Answer,
 }
 
@@ -43,9 +45,13 @@ impl Server {
     }
 
     /// Deletes the recorded requests, and sets the answer from now on.
-    pub fn reset(&self, answer: &Answer) {
+    pub fn reset(&self, first_answers: &[Answer], answer: &Answer) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State { received: Vec::new(), answer: answer.clone() };
+        *state = State {
+            received: Vec::new(),
+            first_answers: first_answers.iter().cloned().collect(),
+            answer: answer.clone(),
+        };
     }
 
     /// The requests since the last reset.
@@ -67,9 +73,15 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Result<()> {
         let answer = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.received.push(request.clone());
-            callout_answer(&request.start).unwrap_or_else(|| state.answer.clone())
+            callout_answer(&request.start)
+                .or_else(|| state.first_answers.pop_front())
+                .unwrap_or_else(|| state.answer.clone())
         };
         tokio::time::sleep(Duration::from_millis(answer.delay_ms)).await;
+        if !answer.raw.is_empty() {
+            stream.write_all(answer.raw.as_bytes()).await?;
+            break;
+        }
         let message = Message {
             start: format!("HTTP/1.1 {} Whatever", answer.status),
             headers: answer.headers,

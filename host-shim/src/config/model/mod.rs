@@ -6,14 +6,14 @@ mod cluster;
 mod plugin;
 mod route;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use cluster::{Cluster, Discovery, HostPort, TrustedRoots, UpstreamTls};
 pub use plugin::{Code, FailurePolicy, Plugin, VmConfig, WasmFilter};
 pub use route::{
-    AppendAction, Forward, HeaderChanges, HeaderMatch, HeaderToAdd, PathMatch, QueryMatch, Redirect, Route,
-    RouteAction, RouteMatch, ValueMatch, VirtualHost,
+    AppendAction, Forward, HeaderChanges, HeaderMatch, HeaderToAdd, PathMatch, QueryMatch, Redirect, RetryPolicy,
+    Route, RouteAction, RouteMatch, ValueMatch, VirtualHost,
 };
 
 /// The bootstrap.
@@ -57,6 +57,9 @@ pub struct Listener {
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// The certificate and the key, if the listener uses TLS.
     pub tls: Option<DownstreamTls>,
+    /// `per_connection_buffer_limit_bytes`: the part of a body that a filter can hold. Zero means no limit. The default
+    /// is 1 MiB.
+    pub buffer_limit: u64,
     /// The connection manager.
     pub manager: ConnectionManager,
 }
@@ -95,8 +98,18 @@ pub struct ConnectionManager {
     pub escaped_slashes: EscapedSlashes,
     /// `use_remote_address`: the client's address is the address of the peer, and is appended to `x-forwarded-for`.
     pub use_remote_address: bool,
+    /// `skip_xff_append`.
+    pub skip_xff_append: bool,
+    /// `internal_address_config.cidr_ranges`: the networks of internal clients, with the lengths of their prefixes.
+    pub internal_networks: Vec<(IpAddr, u32)>,
     /// `generate_request_id`. The default is true.
     pub generate_request_id: bool,
+    /// `preserve_external_request_id`.
+    pub preserve_request_id: bool,
+    /// `always_set_request_id_in_response`.
+    pub responds_request_id: bool,
+    /// `request_timeout`: the maximum time until a request is complete. Zero means no timeout.
+    pub request_timeout: Duration,
     /// The router's `suppress_envoy_headers`.
     pub suppress_envoy_headers: bool,
     /// `http_protocol_options.enable_trailers`: the listener keeps the trailers of HTTP/1.1 requests.
@@ -113,6 +126,23 @@ pub struct ConnectionManager {
     pub filters: Vec<WasmFilter>,
     /// `stream_idle_timeout`. Zero means no timeout. The default is 5 minutes.
     pub stream_idle_timeout: Duration,
+}
+
+impl ConnectionManager {
+    /// Whether an address belongs to an internal client.
+    pub fn is_internal(&self, address: IpAddr) -> bool {
+        self.internal_networks.iter().any(|(network, length)| match (network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32_u32.saturating_sub(*length);
+                network.to_bits().checked_shr(shift) == address.to_bits().checked_shr(shift)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128_u32.saturating_sub(*length);
+                network.to_bits().checked_shr(shift) == address.to_bits().checked_shr(shift)
+            }
+            _ => false,
+        })
+    }
 }
 
 /// What happens to `%2F` and `%5C` in a path.

@@ -26,6 +26,8 @@ pub struct Route {
     pub action: RouteAction,
     /// Headers to change.
     pub headers: HeaderChanges,
+    /// `request_body_buffer_limit`.
+    pub buffer_limit: Option<u64>,
     /// `metadata.filter_metadata`, as JSON.
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// Filters (by their name) that `typed_per_filter_config` disables here.
@@ -128,6 +130,29 @@ pub struct Forward {
     pub auto_host_rewrite: bool,
     /// `timeout`. Zero means no timeout. The default is 15 s.
     pub timeout: Duration,
+    /// `idle_timeout`, which replaces the manager's `stream_idle_timeout`.
+    pub idle_timeout: Option<Duration>,
+    /// `retry_policy` of the route or of its virtual host.
+    pub retry_policy: RetryPolicy,
+}
+
+/// When and how often a request is sent again.
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    /// `retry_on`, with commas between the conditions.
+    pub on: String,
+    /// `num_retries`. The default is 1.
+    pub retries: u32,
+    /// `per_try_timeout`. Zero means no timeout.
+    pub per_try_timeout: Duration,
+    /// `retriable_status_codes`.
+    pub codes: Vec<u16>,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy { on: String::new(), retries: 1, per_try_timeout: Duration::ZERO, codes: Vec::new() }
+    }
 }
 
 /// A redirect.

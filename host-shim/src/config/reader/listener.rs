@@ -6,6 +6,7 @@ use super::{Message, Names, Place, manager, metadata, other_extension, tls};
 
 const NETWORK: &str = "envoy.extensions.filters.network";
 const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const BUFFER_LIMIT: u64 = 1 << 20;
 
 /// Reads a listener. `clusters` are the names of clusters that routes can use.
 pub(super) fn listener(place: &Place<'_>, clusters: &Names) -> Option<Listener> {
@@ -14,18 +15,12 @@ pub(super) fn listener(place: &Place<'_>, clusters: &Names) -> Option<Listener> 
     let address = message.required("address").and_then(|place| ip_address(&place));
     let direction = message.choice("traffic_direction", &["UNSPECIFIED", "INBOUND", "OUTBOUND"]);
     let metadata = metadata(&message);
+    let buffer_limit = message.u32("per_connection_buffer_limit_bytes").map_or(BUFFER_LIMIT, u64::from);
     let chain = filter_chain(&message, clusters);
-    message.done_but(&[
-        "drain_type",
-        "enable_reuse_port",
-        "reuse_port",
-        "per_connection_buffer_limit_bytes",
-        "stat_prefix",
-        "tcp_backlog_size",
-    ]);
+    message.done_but(&["drain_type", "enable_reuse_port", "reuse_port", "stat_prefix", "tcp_backlog_size"]);
     let (manager, tls) = chain?;
     let direction = u8::try_from(direction).unwrap_or_default();
-    Some(Listener { name, address: address?, direction, metadata, tls, manager })
+    Some(Listener { name, address: address?, direction, metadata, tls, buffer_limit, manager })
 }
 
 fn filter_chain(listener: &Message<'_>, clusters: &Names) -> Option<(ConnectionManager, Option<DownstreamTls>)> {

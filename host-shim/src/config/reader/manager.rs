@@ -1,5 +1,6 @@
 //! Reads the HTTP connection manager.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::model::{ConnectionManager, EscapedSlashes, WasmFilter};
@@ -44,6 +45,11 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
         server_name: message.optional_string("server_name").unwrap_or_else(|| "envoy".to_owned()),
         route_config_name: String::new(),
         virtual_hosts: Vec::new(),
+        skip_xff_append: message.bool("skip_xff_append"),
+        internal_networks: internal_networks(&message),
+        preserve_request_id: message.bool("preserve_external_request_id"),
+        responds_request_id: message.bool("always_set_request_id_in_response"),
+        request_timeout: message.duration("request_timeout").unwrap_or_default(),
         generate_request_id: message.optional_bool("generate_request_id").unwrap_or(true),
         suppress_envoy_headers: false,
         trailers: protocol::trailers(&message),
@@ -60,6 +66,25 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
         virtual_hosts: routes.virtual_hosts,
         ..manager
     })
+}
+
+/// Reads `internal_address_config`. Without it, no client is internal.
+fn internal_networks(message: &Message<'_>) -> Vec<(IpAddr, u32)> {
+    let Some(config) = message.message("internal_address_config", "InternalAddressConfig") else { return Vec::new() };
+    let ranges = config.messages("cidr_ranges", "CidrRange").into_iter().filter_map(|range| {
+        let prefix = range.required("address_prefix")?;
+        let address = prefix.string()?.parse();
+        if address.is_err() {
+            prefix.error("not an IP address");
+        }
+        let length = range.u32("prefix_len").unwrap_or_default();
+        range.done();
+        Some((address.ok()?, length))
+    });
+    let ranges = ranges.collect();
+    // The shim has no clients on unix sockets.
+    config.done_but(&["unix_sockets"]);
+    ranges
 }
 
 /// An entry of `http_filters`.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::matchers::{Not, route_match};
-use super::model::{HeaderChanges, Route, VirtualHost};
-use super::route_action::{action, unsupported};
+use super::model::{HeaderChanges, RetryPolicy, Route, VirtualHost};
+use super::route_action::{action, retry_policy, unsupported};
 use super::{Message, Names, Place, headers, metadata};
 
 #[derive(Default)]
@@ -51,29 +51,42 @@ fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTree
         }
         own.push(domain);
     }
-    let switches = filter_switches(&message);
+    let of_host = OfHost {
+        switches: filter_switches(&message),
+        buffer_limit: message.u32("request_body_buffer_limit").map(u64::from),
+        retry_policy: retry_policy(&message).unwrap_or_default(),
+    };
     let places = message.items("routes");
-    let routes = places.iter().filter_map(|place| route(place, clusters, &switches)).collect();
+    let routes = places.iter().filter_map(|place| route(place, clusters, &of_host)).collect();
     let headers = headers::changes(&message);
-    message.done_but(&["metadata"]);
+    message.done_but(&["metadata", "per_request_buffer_limit_bytes"]);
     Some(VirtualHost { name: name?, domains: own, routes, headers })
 }
 
 /// Whether a filter runs, by its name.
 type Switches = BTreeMap<String, bool>;
 
-fn route(place: &Place<'_>, clusters: Option<&Names>, of_host: &Switches) -> Option<Route> {
+/// The settings of a virtual host that its routes can replace.
+struct OfHost {
+    switches: Switches,
+    retry_policy: RetryPolicy,
+    buffer_limit: Option<u64>,
+}
+
+fn route(place: &Place<'_>, clusters: Option<&Names>, host: &OfHost) -> Option<Route> {
     let message = place.message("Route")?;
     let name = message.string("name");
     let matches = message.required("match").map_or(Err(Not::Valid), |place| route_match(&place));
     let kinds = ["route", "redirect", "direct_response", "filter_action", "non_forwarding_action"];
     let found = message.required_one_of(&kinds);
-    let action = found.and_then(|(kind, place)| action(kind, &place, clusters));
+    let action = found.and_then(|(kind, place)| action(kind, &place, clusters, &host.retry_policy));
     let headers = headers::changes(&message);
     let metadata = metadata(&message);
-    let mut switches = of_host.clone();
+    let buffer_limit = message.u32("request_body_buffer_limit").map(u64::from).or(host.buffer_limit);
+    let mut switches = host.switches.clone();
     switches.extend(filter_switches(&message));
-    message.done_but(&["decorator", "stat_prefix"]);
+    // Envoy uses `per_request_buffer_limit_bytes` only for retries and mirrored requests.
+    message.done_but(&["decorator", "stat_prefix", "per_request_buffer_limit_bytes"]);
     let (matches, action) = match (matches, action) {
         (Ok(matches), action) => (matches, action?.unwrap_or_else(unsupported)),
         (Err(_), _) => return None,
@@ -87,6 +100,7 @@ fn route(place: &Place<'_>, clusters: Option<&Names>, of_host: &Switches) -> Opt
         matches,
         action,
         headers,
+        buffer_limit,
         metadata,
         disabled_filters: named(false),
         enabled_filters: named(true),

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use super::model::{Forward, Redirect, RouteAction};
+use super::model::{Forward, Redirect, RetryPolicy, RouteAction};
 use super::{Message, Names, Place, hint, matchers, source};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Fields that have no visible effect in the shim.
-const HARMLESS: [&str; 3] = ["priority", "idle_timeout", "cluster_not_found_response_code"];
+const HARMLESS: [&str; 2] = ["priority", "cluster_not_found_response_code"];
 
 /// Reads the action of a route. `Some(None)` means that Envoy supports the action and the shim does not, and that a
 /// warning was reported.
-pub(super) fn action(kind: &str, place: &Place<'_>, clusters: Option<&Names>) -> Option<Option<RouteAction>> {
+pub(super) fn action(
+    kind: &str,
+    place: &Place<'_>,
+    clusters: Option<&Names>,
+    of_host: &RetryPolicy,
+) -> Option<Option<RouteAction>> {
     match kind {
-        "route" => forward(place, clusters),
+        "route" => forward(place, clusters, of_host),
         "redirect" => redirect(place).map(|redirect| Some(RouteAction::Redirect(redirect))),
         "direct_response" => direct_response(place).map(Some),
         _ => {
@@ -69,7 +74,22 @@ fn redirect(place: &Place<'_>) -> Option<Redirect> {
     Some(redirect)
 }
 
-fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteAction>> {
+/// Reads `retry_policy` of a route or of a virtual host.
+pub(super) fn retry_policy(message: &Message<'_>) -> Option<RetryPolicy> {
+    let policy = message.message("retry_policy", "RetryPolicy")?;
+    let codes = policy.items("retriable_status_codes");
+    let read = RetryPolicy {
+        on: policy.string("retry_on"),
+        retries: policy.u32("num_retries").unwrap_or(1),
+        per_try_timeout: policy.duration("per_try_timeout").unwrap_or_default(),
+        codes: codes.iter().filter_map(|code| u16::try_from(code.u32()?).ok()).collect(),
+    };
+    // A retry of the shim uses the next host of the cluster.
+    policy.done_but(&["retry_host_predicate", "host_selection_retry_max_attempts"]);
+    Some(read)
+}
+
+fn forward(place: &Place<'_>, names: Option<&Names>, of_host: &RetryPolicy) -> Option<Option<RouteAction>> {
     let message = place.message("RouteAction")?;
     let kinds = [
         "cluster",
@@ -106,9 +126,20 @@ fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteActio
         None => None,
     };
     let timeout = message.duration("timeout").unwrap_or(TIMEOUT);
+    let idle_timeout = message.duration("idle_timeout");
+    let retry_policy = retry_policy(&message);
     message.done_but(&HARMLESS);
     let Some(clusters) = clusters? else { return Some(None) };
-    let forward = Forward { clusters, prefix_rewrite, regex_rewrite, host_rewrite, auto_host_rewrite, timeout };
+    let forward = Forward {
+        clusters,
+        prefix_rewrite,
+        regex_rewrite,
+        host_rewrite,
+        auto_host_rewrite,
+        timeout,
+        idle_timeout,
+        retry_policy: retry_policy.unwrap_or_else(|| of_host.clone()),
+    };
     Some(Some(RouteAction::Forward(forward)))
 }
 

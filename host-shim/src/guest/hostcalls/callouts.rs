@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use wasmtime::Linker;
 
 use super::{Answer, Call, hostcalls};
-use crate::base::{Headers, LogLevel, Status};
+use crate::base::{Headers, LogLevel, MapKind, Status};
 use crate::guest::effects::Effect;
 use crate::guest::pairs;
 use crate::guest::state::VmState;
@@ -21,7 +21,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         ) {
             let cluster = String::from_utf8_lossy(&call.bytes(cluster, cluster_length)?).into_owned();
             let body = call.bytes(body, body_length)?;
-            let mut headers = pairs::decode(&call.bytes(headers, headers_length)?);
+            let mut headers = pairs::decode(MapKind::Request, &call.bytes(headers, headers_length)?);
             call.bytes(trailers, trailers_length)?;
             call.write_u32(token, 0)?;
             let timeout = u64::try_from(timeout.cast_signed()).map_err(|_| Status::BadArgument)?;
@@ -48,7 +48,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             let service = call.bytes(service, service_length)?;
             let name = String::from_utf8_lossy(&call.bytes(name, name_length)?).into_owned();
             let method = String::from_utf8_lossy(&call.bytes(method, method_length)?).into_owned();
-            let metadata = pairs::decode(&call.bytes(metadata, metadata_length)?);
+            let metadata = pairs::decode(MapKind::Request, &call.bytes(metadata, metadata_length)?);
             let message = call.bytes(message, message_length)?;
             let (cluster, id) = grpc_cluster(call, &service, VmState::next_grpc_call_id)?;
             let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout)));
@@ -65,7 +65,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             }
             headers.add("content-type", "application/grpc");
             for (name, value) in metadata.iter() {
-                headers.append(name, value);
+                headers.append(MapKind::Request, name, value);
             }
             encode_binary(&mut headers);
             headers.set_in_place("x-envoy-internal", "true");

@@ -25,12 +25,9 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
 
         fn proxy_set_header_map_pairs(call, map: u32, data: u32, length: u32) {
             let map = MapType::from_code(map)?;
-            let new = pairs::decode(&call.bytes(data, length)?);
+            let new = pairs::decode(map.kind(), &call.bytes(data, length)?);
             change(call, map, |headers| {
-                *headers = Headers::default();
-                for (name, value) in new.iter() {
-                    headers.append(name, value);
-                }
+                *headers = new;
             })
         }
 
@@ -51,7 +48,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
         fn proxy_add_header_map_value(call, map: u32, name: u32, name_length: u32, value: u32, value_length: u32) {
             let map = MapType::from_code(map)?;
             let (name, value) = (call.bytes(name, name_length)?, call.bytes(value, value_length)?);
-            change(call, map, |headers| headers.append(&name, &value))
+            change(call, map, |headers| headers.append(map.kind(), &name, &value))
         }
 
         fn proxy_replace_header_map_value(call, map: u32, name: u32, name_length: u32, value: u32, value_length: u32) {

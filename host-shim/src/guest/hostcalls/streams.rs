@@ -3,7 +3,7 @@
 use wasmtime::Linker;
 
 use super::{Answer, Call, hostcalls};
-use crate::base::Status;
+use crate::base::{MapKind, Status};
 use crate::guest::codes::{AbiVersion, StreamType};
 use crate::guest::effects::{Effect, StreamEffect};
 use crate::guest::pairs;
@@ -18,7 +18,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::
         ) {
             let details = call.bytes(details, details_length)?;
             let body = call.bytes(body, body_length)?;
-            let headers = pairs::decode(&call.bytes(headers, headers_length)?);
+            let headers = pairs::decode(MapKind::Response, &call.bytes(headers, headers_length)?);
             let details = String::from_utf8_lossy(&details).replace(|c: char| c.is_ascii_whitespace(), "_");
             let grpc_status = grpc_status.cast_signed();
             let reply = LocalReply { status, headers, body, grpc_status, details, ..LocalReply::default() };

@@ -4,17 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
 use super::ServerExchange;
-use crate::base::Headers;
+use super::tries::{self, Answered};
+use crate::base::{Headers, MapKind};
 use crate::router::{self, Target};
 use crate::server::body::{Sink, UpstreamBody};
 use crate::server::connect::Peer;
 use crate::server::convert;
-use crate::traffic::{LocalReply, StreamData, flags};
+use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
 /// How often a full buffer is checked.
@@ -36,27 +36,47 @@ pub async fn forward(
     };
     let is_answered = Cell::new(false);
     let exchanged = async {
-        let data = stream.borrow().data();
-        match send(&exchange, &data, &headers, &target, body).await {
-            Ok(response) => {
+        match tries::send(&exchange, &stream, headers, &target, body).await {
+            Ok(answer) => {
                 exchange.is_answered_by(number);
                 is_answered.set(true);
-                deliver(response, &exchange, &stream).await;
+                deliver(answer, &exchange, &stream).await;
             }
             Err(reply) => fail(reply, &exchange, &stream),
         }
     };
+    let ended = |reply: LocalReply| {
+        if is_answered.get() {
+            cut_off(&reply, &stream);
+        } else {
+            fail(reply, &exchange, &stream);
+        }
+    };
     tokio::select! {
         () = exchanged => {}
-        () = exchange.timed_out(target.timeout) => {
-            if is_answered.get() {
-                stream.borrow_mut().reset();
-            } else {
-                let flags = flags::UPSTREAM_REQUEST_TIMEOUT;
-                fail(router::reply(504, router::TIMEOUT_BODY, "response_timeout", flags), &exchange, &stream);
-            }
-        }
+        () = exchange.timed_out(target.plan.timeout) => ended(target.plan.timed_out()),
+        () = after(target.plan.stream_timeout) => ended(router::reply(
+            504,
+            "upstream max stream duration reached",
+            "upstream_max_stream_duration_reached",
+            flags::UPSTREAM_MAX_STREAM_DURATION_REACHED,
+        )),
     }
+}
+
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Breaks off an answer that has begun.
+fn cut_off(reply: &LocalReply, stream: &Rc<RefCell<Stream>>) {
+    let data = stream.borrow().data();
+    data.borrow_mut().info.details = Some(reply.details.clone());
+    data.borrow_mut().info.flags |= reply.flags;
+    stream.borrow_mut().reset();
 }
 
 /// Answers the request itself. The route's changes to a response apply to this answer too.
@@ -67,34 +87,12 @@ fn fail(mut reply: LocalReply, exchange: &Rc<ServerExchange>, stream: &Rc<RefCel
     exchange.worker.drain();
 }
 
-/// Waits for the headers of the answer.
-async fn send(
-    exchange: &Rc<ServerExchange>,
-    data: &RefCell<StreamData>,
-    headers: &Headers,
-    target: &Target,
-    body: UpstreamBody,
-) -> Result<Response<Incoming>, LocalReply> {
-    let (network, stats) = (&exchange.network, &exchange.stats);
-    stats.upstream_request(&target.cluster.name);
-    let upstreams = Rc::clone(&network.upstreams);
-    let chosen = |address| {
-        let info = &mut data.borrow_mut().info;
-        info.upstream_address = Some(address);
-        info.pool_ready = info.request_sent.map(|sent| info.clock.now().saturating_sub(sent));
-    };
-    let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, chosen, body).await?;
-    stats.upstream_response(&target.cluster.name, response.status().as_u16());
-    Ok(response)
-}
-
-async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+async fn deliver((response, mut headers): Answered, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     exchange.touch();
     let (parts, body) = response.into_parts();
-    let mut headers = convert::response(&parts);
     let tells = !exchange.site.listener.manager.suppress_envoy_headers;
     if let (true, Some(waited)) = (tells, exchange.waited()) {
-        headers.set("x-envoy-upstream-service-time", waited.as_millis().to_string());
+        headers.set_in_place("x-envoy-upstream-service-time", waited.as_millis().to_string());
     }
     let data = stream.borrow().data();
     data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0);
@@ -140,7 +138,10 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
             // Envoy drops trailers of HTTP/1, unless `enable_trailers` is set.
             Err(_) if !takes_trailers => break,
             Err(frame) => {
-                let trailers = frame.into_trailers().map(|map| convert::trailers(&map)).unwrap_or_default();
+                let trailers = frame
+                    .into_trailers()
+                    .map(|map| convert::trailers(MapKind::ResponseTrailers, &map))
+                    .unwrap_or_default();
                 stream.borrow_mut().response_trailers(trailers);
                 worker.drain();
                 return;

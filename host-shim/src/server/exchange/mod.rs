@@ -1,7 +1,12 @@
 //! One request on a real connection, with the sides of the client and of the upstream.
 
 mod forward;
+mod head;
+mod output;
+mod record;
+mod tries;
 mod upload;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -14,14 +19,14 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
-use super::body::{ClientBody, ClientSink, Sink, UpstreamSink};
-use super::convert;
+use super::body::{ClientBody, ClientSink, Sink, UpstreamBody, UpstreamSink};
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
+use super::wire::Wire;
 use crate::base::Headers;
 use crate::router::{self, Site, Target};
-use crate::traffic::{Network as _, StreamData, flags};
-use crate::worker::{Exchange, Routed, Stream, Worker};
+use crate::worker::{Stream, Worker};
+use record::Record;
 
 /// The time after which hyper has written the headers.
 const HEAD_FIRST: Duration = Duration::from_millis(20);
@@ -45,6 +50,9 @@ pub(super) struct ServerExchange {
     upstream_trailers: Cell<bool>,
     /// The requests to upstreams. There are several if a filter has continued the request twice.
     forwards: RefCell<Vec<AbortHandle>>,
+    /// Whether the upstream gets the beginning of a request that is cut off. As in Envoy, it does not if the request
+    /// was cut off before there was a connection.
+    lingers: Cell<bool>,
     /// The tasks that end with the exchange.
     tasks: RefCell<Vec<AbortHandle>>,
     /// The last time that something was sent or received.
@@ -54,8 +62,13 @@ pub(super) struct ServerExchange {
     /// The time at which the complete request had passed the filters.
     whole_at: Cell<Option<Instant>>,
     request_whole: Notify,
+    /// The request's body, if there can be retries.
+    record: RefCell<Option<Record>>,
     is_over: Cell<bool>,
-    is_http1: bool,
+    /// Whether the request's method is HEAD.
+    is_head: Cell<bool>,
+    /// The connection, if it uses HTTP/1.
+    http1: Option<Rc<Wire>>,
 }
 
 impl ServerExchange {
@@ -65,7 +78,7 @@ impl ServerExchange {
         network: &Rc<ServerNetwork>,
         site: &Arc<Site>,
         stats: &Rc<ListenerStats>,
-        is_http1: bool,
+        http1: Option<Rc<Wire>>,
     ) -> (Rc<Self>, oneshot::Receiver<ClientResponse>) {
         let (client, body) = ClientSink::new();
         let (head, receiver) = oneshot::channel();
@@ -84,13 +97,16 @@ impl ServerExchange {
             upstream_is_http2: Cell::new(false),
             upstream_trailers: Cell::new(false),
             forwards: RefCell::default(),
+            lingers: Cell::new(false),
             tasks: RefCell::default(),
             active_at: Cell::new(Instant::now()),
             is_received: Cell::new(false),
             whole_at: Cell::default(),
             request_whole: Notify::new(),
+            record: RefCell::default(),
             is_over: Cell::new(false),
-            is_http1,
+            is_head: Cell::new(false),
+            http1,
         });
         (exchange, receiver)
     }
@@ -106,8 +122,11 @@ impl ServerExchange {
 
     /// Whether the client has disconnected before the response was complete.
     pub(super) fn client_is_gone(&self) -> bool {
+        let is_gone = self.http1.as_ref().is_some_and(|wire| wire.is_gone());
         !self.is_over.get()
-            && (self.client.was_dropped() || self.head.borrow().as_ref().is_some_and(oneshot::Sender::is_closed))
+            && (is_gone
+                || self.client.was_dropped()
+                || self.head.borrow().as_ref().is_some_and(oneshot::Sender::is_closed))
     }
 
     /// Whether the response is complete or cut off.
@@ -147,6 +166,11 @@ impl ServerExchange {
         self.is_received.set(true);
     }
 
+    /// Notes that a part of the request came later than its headers.
+    pub(super) fn linger(&self) {
+        self.lingers.set(true);
+    }
+
     /// Whether trailers of an HTTP/1 response are kept.
     pub(super) fn upstream_trailers(&self) -> bool {
         self.upstream_trailers.get()
@@ -161,37 +185,32 @@ impl ServerExchange {
         self.active_at.set(Instant::now());
     }
 
-    /// Answers the request if nothing was sent or received for the manager's `stream_idle_timeout`.
-    pub(super) fn watch_idle(&self, stream: &Rc<RefCell<Stream>>) {
-        let timeout = self.site.listener.manager.stream_idle_timeout;
-        if timeout.is_zero() {
-            return;
-        }
-        let (me, stream) = (self.me.clone(), Rc::downgrade(stream));
-        self.keep(&tokio::task::spawn_local(async move {
-            loop {
-                let Some(due) = me.upgrade().map(|me| me.active_at.get() + timeout) else { return };
-                if due <= Instant::now() {
-                    break;
-                }
-                tokio::time::sleep_until(due).await;
-            }
-            let (Some(me), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
-            let status = if me.is_received.get() { 504 } else { 408 };
-            let flags = flags::STREAM_IDLE_TIMEOUT;
-            let mut reply = router::reply(status, "stream timeout", "stream_idle_timeout", flags);
-            let data = stream.borrow().data();
-            me.site.change_response(&data.borrow(), &mut reply.headers);
-            stream.borrow_mut().upstream_failed(reply);
-            me.worker.drain();
-        }));
+    /// Begins the time-outs of the connection manager.
+    pub(super) fn watch(self: &Rc<Self>, stream: &Rc<RefCell<Stream>>) {
+        watch::watch(self, stream);
     }
 
     /// Waits until the request has been complete for the timeout. Without a timeout, it never returns.
     pub(super) async fn timed_out(&self, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return std::future::pending().await };
-        self.request_whole.notified().await;
+        self.until_whole().await;
         tokio::time::sleep(timeout).await;
+    }
+
+    /// Waits until the complete request has passed the filters.
+    pub(super) async fn until_whole(&self) {
+        while self.whole_at.get().is_none() {
+            self.request_whole.notified().await;
+        }
+    }
+
+    /// Makes the request's body again for a retry, if the request is complete and was recorded.
+    pub(super) fn again(&self, headers: &Headers) -> Option<UpstreamBody> {
+        self.whole_at.get()?;
+        let has_length = headers.get("content-length").is_some();
+        let (sink, body) = self.record.borrow().as_ref()?.again(has_length)?;
+        *self.upstream.borrow_mut() = Some(sink);
+        Some(body)
     }
 
     fn over(&self) {
@@ -200,14 +219,27 @@ impl ServerExchange {
         }
         self.stats.over();
         self.tasks.take().iter().for_each(AbortHandle::abort);
-        if let Some(sink) = self.upstream.borrow().as_ref() {
-            sink.give_up();
+        let (forwards, sink) = (self.forwards.take(), self.upstream.take());
+        if !self.lingers.get() || forwards.iter().all(AbortHandle::is_finished) {
+            forwards.iter().for_each(AbortHandle::abort);
+            if let Some(sink) = sink {
+                sink.give_up();
+            }
+            return;
         }
+        // The upstream still gets what was sent before.
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(HEAD_FIRST).await;
+            forwards.iter().for_each(AbortHandle::abort);
+            if let Some(sink) = sink {
+                sink.give_up();
+            }
+        });
     }
 
     fn request_is_whole(&self) {
         self.whole_at.set(Some(Instant::now()));
-        self.request_whole.notify_one();
+        self.request_whole.notify_waiters();
     }
 
     fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
@@ -222,6 +254,11 @@ impl ServerExchange {
                 headers.add("content-length", "0");
             }
         }
+        if !target.plan.retries.conditions.is_empty() {
+            let limit = self.site.listener.buffer_limit;
+            let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+            *self.record.borrow_mut() = Some(Record::new(limit));
+        }
         self.upstream_is_http2.set(target.cluster.http2);
         self.upstream_trailers.set(target.cluster.trailers);
         *self.upstream.borrow_mut() = Some(sink);
@@ -229,113 +266,11 @@ impl ServerExchange {
         let number = self.forwards.borrow().len();
         let task = tokio::task::spawn_local(forward::forward(me, stream, headers, target, body, number));
         self.forwards.borrow_mut().push(task.abort_handle());
-        self.keep(&task);
     }
 }
 
 impl Drop for ServerExchange {
     fn drop(&mut self) {
         self.over();
-    }
-}
-
-impl Exchange for ServerExchange {
-    fn request_headers(&self, stream: &Rc<RefCell<StreamData>>, end: bool) -> Routed {
-        let mut data = stream.borrow_mut();
-        let target = match self.site.route(&mut data, |name| self.network.cluster(name)) {
-            Ok(target) => target,
-            Err(reply) => return Routed::Answered(reply),
-        };
-        data.info.request_sent = Some(self.worker.host().clock.now());
-        let headers = data.request_headers.clone();
-        drop(data);
-        self.start_upstream(headers, target, end);
-        Routed::Forwarded
-    }
-
-    fn request_data(&self, data: Vec<u8>, end: bool) {
-        if let Some(sink) = self.upstream.borrow().as_ref() {
-            sink.data(data);
-            if end {
-                sink.end();
-                self.request_is_whole();
-            }
-        }
-    }
-
-    fn request_trailers(&self, trailers: Headers) {
-        if let Some(sink) = self.upstream.borrow().as_ref() {
-            // Envoy sends no trailers in HTTP/1.
-            if self.upstream_is_http2.get() {
-                sink.trailers(convert::to_map(&trailers));
-            } else {
-                sink.end();
-            }
-            self.request_is_whole();
-        }
-    }
-
-    fn response_headers(&self, headers: Headers, end: bool) {
-        let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
-        let (status, headers) = match convert::status(&headers) {
-            Some(status) => (status, convert::to_map(&convert::lines(headers))),
-            // Envoy's codec refuses a response without a status.
-            None => (http::StatusCode::BAD_GATEWAY, http::HeaderMap::new()),
-        };
-        if headers.contains_key(http::header::CONTENT_LENGTH) {
-            self.client.has_length();
-        }
-        if end {
-            self.client.end();
-            self.over();
-        }
-        self.stats.response(status.as_u16());
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        // The client can have disconnected.
-        let _ = head.send(response);
-    }
-
-    fn response_data(&self, data: Vec<u8>, end: bool) {
-        self.touch();
-        self.client.data(data);
-        if end {
-            self.client.end();
-            self.over();
-        }
-    }
-
-    fn response_trailers(&self, trailers: Headers) {
-        if self.is_http1 {
-            self.client.end();
-        } else {
-            self.client.trailers(convert::to_map(&trailers));
-        }
-        self.over();
-    }
-
-    fn reset(&self) {
-        if self.head.borrow_mut().take().is_some() {
-            self.client.cut();
-        } else {
-            // hyper must write the headers before it gets the error of the body.
-            let client = self.client.clone();
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep(HEAD_FIRST).await;
-                client.cut();
-            });
-        }
-        self.over();
-    }
-
-    fn finish_response(&self, headers: &mut Headers, closes: bool) {
-        if headers.get("date").is_none() {
-            headers.add("date", self.worker.host().clock.http_date());
-        }
-        headers.set_in_place("server", &self.site.listener.manager.server_name);
-        if self.is_http1 && (closes || !self.is_received.get()) {
-            headers.set("connection", "close");
-        }
     }
 }

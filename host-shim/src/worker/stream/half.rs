@@ -2,9 +2,6 @@
 
 use crate::traffic::{Body, StreamData};
 
-/// The maximum number of bytes of a body that a filter can hold: Envoy's `per_connection_buffer_limit_bytes`.
-pub const BUFFER_LIMIT: usize = 1 << 20;
-
 pub struct Half {
     pub stages: Vec<Stage>,
     pub stopped: bool,

@@ -47,7 +47,7 @@ pub struct Stream {
     /// A local reply that waits until the callback that sent it has returned.
     reply: Option<LocalReply>,
     replied: bool,
-    /// Whether a local reply was 400. Envoy then closes the connection.
+    /// Whether a local reply was 400, or the request was refused. Envoy then closes the connection.
     is_bad_request: bool,
     ended: bool,
 }
@@ -100,12 +100,24 @@ impl Stream {
 
     /// Whether a filter holds so much of the request's body that the buffer is full. The client must then wait.
     pub fn request_is_full(&self) -> bool {
-        self.data.borrow().request_body.held_bytes() >= half::BUFFER_LIMIT
+        let held = self.data.borrow().request_body.held_bytes();
+        self.buffer_limit(Way::Request).is_some_and(|limit| held >= limit)
     }
 
     /// Like [`Self::request_is_full`], for the response's body.
     pub fn response_is_full(&self) -> bool {
-        self.data.borrow().response_body.held_bytes() >= half::BUFFER_LIMIT
+        let held = self.data.borrow().response_body.held_bytes();
+        self.buffer_limit(Way::Response).is_some_and(|limit| held >= limit)
+    }
+
+    /// Returns the maximum number of bytes of a body that a filter can hold. `None` means no maximum.
+    fn buffer_limit(&self, way: Way) -> Option<usize> {
+        let data = self.data.borrow();
+        let of_listener = data.info.listener.buffer_limit;
+        // As in Envoy, the router raises the limit of the request when its headers arrive.
+        let of_route = data.info.buffer_limit.filter(|_| way == Way::Request);
+        let limit = of_listener.max(of_route.unwrap_or_default());
+        usize::try_from(limit).ok().filter(|_| of_listener > 0)
     }
 
     /// Carries out an effect of a filter.
@@ -138,7 +150,7 @@ impl Stream {
         if !self.ended {
             let mut data = self.data.borrow_mut();
             data.info.flags |= flags::DOWNSTREAM_CONNECTION_TERMINATION;
-            data.info.details.get_or_insert_with(|| "downstream_remote_disconnect".to_owned());
+            data.info.details = Some("downstream_remote_disconnect".to_owned());
             drop(data);
             self.end();
         }

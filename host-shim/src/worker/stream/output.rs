@@ -50,9 +50,11 @@ impl Stream {
                     .into_iter()
                     .collect();
                 replaced = Some(b"missing required header: :status".to_vec());
+                let details = "filter_removed_required_response_headers{missing_required_header:_:status}";
+                data.info.details = Some(details.to_owned());
             }
-            self.exchange
-                .finish_response(&mut headers, self.replied && (self.is_bad_request || !self.request.end_seen));
+            let closes = self.replied && (self.is_bad_request || !self.request.end_seen);
+            self.exchange.finish_response(&mut headers, &data.request_headers, closes);
             data.info.response_code = headers.get_str(":status").and_then(|status| status.parse().ok());
             data.response_headers = Some(headers.clone());
             headers

@@ -1,7 +1,7 @@
 //! Local replies: those of filters, and those of the stream itself.
 
 use super::Stream;
-use super::half::{BUFFER_LIMIT, Way};
+use super::half::Way;
 use crate::traffic::{LocalReply, reply_message};
 
 impl Stream {
@@ -58,6 +58,15 @@ impl Stream {
         }
     }
 
+    /// Refuses a request before its headers pass the filters, which get only its end. `closes` is true if the connection
+    /// cannot be used again.
+    pub fn refuse(&mut self, reply: LocalReply, closes: bool) {
+        self.request.end_seen = true;
+        self.is_bad_request |= closes;
+        self.local_reply(reply);
+        self.send_reply();
+    }
+
     /// Handles an upstream that did not answer, or that broke its answer off.
     pub fn upstream_failed(&mut self, reply: LocalReply) {
         self.local_reply(reply);
@@ -66,7 +75,8 @@ impl Stream {
 
     /// Sends the reply for a body that is too large for the buffer: 413 for a request, and 500 for a response.
     pub(super) fn check_limit(&mut self, way: Way) {
-        if self.data.borrow().body(way).held_bytes() <= BUFFER_LIMIT {
+        let held = self.data.borrow().body(way).held_bytes();
+        if self.buffer_limit(way).is_none_or(|limit| held <= limit) {
             return;
         }
         let (status, body, details) = match way {
