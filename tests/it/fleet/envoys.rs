@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::RwLockReadGuard;
 use tollbell_tests::client::{self, Reply, count_status, get_with_key, load};
 use tollbell_tests::envoy::{Envoy, Setup};
@@ -37,6 +38,7 @@ fn config(store: Value) -> Value {
             "enable_trigger_monitors": true, "monitor_user_keys": true,
             "configuration": { "target_path": "http://RECEIVER/monitor", "event_timeout": 10 }
         },
+        "admin": { "token_sha256": hex::encode(Sha256::digest("admin-token")) },
         "store": { "redis": { "timeout_ms": 250 }, "patience_ms": 200 }
     });
     for (name, value) in store.as_object().into_iter().flatten() {
@@ -103,6 +105,10 @@ async fn counts_as_one(counting: &str) -> Result<()> {
     }
     ensure!(admitted == QUOTA, "{admitted} requests of {QUOTA} were admitted");
     ensure!(fleet.messages(3).await? == ["QuotaExceeded", "TriggerExceeded50", "TriggerExceeded80"]);
+    let token = ("authorization", "Bearer admin-token");
+    let status = client::get(fleet.envoys[0].port, "/.tollbell/status", &[token]).await?;
+    let status: Value = serde_json::from_str(&status.body)?;
+    ensure!(status["store"]["is_answering"] == true, "{status}");
     let refused = get_with_key(fleet.envoys[0].port, "/orders/1", "good-key").await?;
     ensure!(refused.status == 403 && refused.header("x-ratelimit-remaining") == Some("0"), "{refused:?}");
     Ok(())

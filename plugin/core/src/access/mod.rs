@@ -32,7 +32,7 @@ pub use paths::{Prefix, Readings};
 pub use preflight::is_preflight;
 pub use quota::{
     Charge, ChargeResult, Charged, Counters, Crossing, FleetCounters, FleetSettings, LimitScope, LocalCounters,
-    MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, Quota, Usage, Usages, usages,
+    MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, Quota, StoreView, Usage, Usages,
 };
 pub use request::{Request, decode_query_part, split_once};
 pub use route::{Api, ApiIndex, Route, Routes, Versioned};

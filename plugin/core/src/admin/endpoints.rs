@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::access::{
-    Access, AllowanceScope, Answer, Caller, Directory, LimitScope, Limits, Prefix, Readings, Request, Session, Usage,
-    decode_query_part, split_once, usages,
+    Access, AllowanceScope, Answer, Caller, Charge, Directory, LimitScope, Limits, Prefix, Readings, Request, Session,
+    StoreView, Usage, decode_query_part, split_once,
 };
 use crate::base::UnixMillis;
 use crate::delivery::{disabled, outbox};
@@ -197,23 +197,27 @@ pub struct Shown<'e> {
     pub directory: &'e Directory,
     /// Handlers and held messages.
     pub notifications: &'e Notifications,
+    /// The usage of limits.
+    pub usages: &'e dyn Fn(&Charge<'_>) -> Vec<(LimitScope, Usage)>,
+    /// The store of a fleet.
+    pub store: Option<&'e StoreView>,
 }
 
 /// The answer to `GET status`.
 pub fn status(host: &impl Host, scope: &Shown<'_>, (offset, limit): (usize, usize), now: UnixMillis) -> Value {
     let Shown { directory, notifications, .. } = *scope;
     let sessions: Vec<Value> =
-        directory.sessions().skip(offset).take(limit).map(|session| shown_session(host, scope, session, now)).collect();
+        directory.sessions().skip(offset).take(limit).map(|session| shown_session(scope, session)).collect();
     let organisations: Vec<Value> = directory
         .orgs()
         .map(|org| {
             let caller = Caller::anonymous(Some(org));
-            let usages = usages(host, &caller.org_charge(), now);
-            json!({ "id": org.id, "is_inactive": org.is_inactive, "limits": shown(usages) })
+            let limits = shown((scope.usages)(&caller.org_charge()));
+            json!({ "id": org.id, "is_inactive": org.is_inactive, "limits": limits })
         })
         .collect();
     let held = outbox::taken(host).map(|slots| slots.len());
-    json!({
+    let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "time": now.to_rfc3339(),
         "keys": sessions,
@@ -221,11 +225,27 @@ pub fn status(host: &impl Host, scope: &Shown<'_>, (offset, limit): (usize, usiz
         "organisations": organisations,
         "deliveries": { "held": held.ok(), "capacity": notifications.delivery.capacity },
         "disabled_targets": disabled_targets(host, notifications),
+    });
+    if let Some((store, status)) = scope.store.zip(status.as_object_mut()) {
+        status.insert("store".to_owned(), shown_store(store));
+    }
+    status
+}
+
+fn shown_store(store: &StoreView) -> Value {
+    json!({
+        "cluster": store.cluster,
+        "is_answering": store.failures == 0,
+        "last_answer": (store.last_answer.0 > 0).then(|| store.last_answer.to_rfc3339()),
+        "failures": store.failures,
+        "trouble": store.trouble,
+        "leases": store.leases,
+        "waiting": store.waiting,
     })
 }
 
-fn shown_session(host: &impl Host, scope: &Shown<'_>, session: &Session, now: UnixMillis) -> Value {
-    let Shown { access, directory, .. } = *scope;
+fn shown_session(scope: &Shown<'_>, session: &Session) -> Value {
+    let Shown { access, directory, usages, .. } = *scope;
     let caller = Caller::of_session(directory, session);
     let own = (String::new(), AllowanceScope::default(), &session.plan.limits);
     let of_rights = session.plan.rights.iter().flatten();
@@ -233,7 +253,7 @@ fn shown_session(host: &impl Host, scope: &Shown<'_>, session: &Session, now: Un
     let limits: Vec<Value> = std::iter::once(own)
         .chain(rights)
         .flat_map(|(api, scope, limits): (String, AllowanceScope, &Limits)| {
-            let used = usages(host, &caller.key_charge(access, scope, limits), now);
+            let used = usages(&caller.key_charge(access, scope, limits));
             let shown = shown(used).into_iter().map(move |mut limit| {
                 if let Some(fields) = limit.as_object_mut().filter(|_| !api.is_empty()) {
                     fields.insert("api".to_owned(), json!(api));

@@ -2,7 +2,9 @@
 
 use std::task::Poll;
 
-use crate::access::{Charge, ChargeResult, Counters, FleetCounters, FleetSettings, LocalCounters, Notice};
+use crate::access::{
+    Charge, ChargeResult, Counters, FleetCounters, FleetSettings, LimitScope, LocalCounters, Notice, StoreView, Usage,
+};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StreamId};
 use crate::store::{Cause, Claims};
@@ -59,6 +61,20 @@ impl Counters for Counting {
         match self {
             Counting::Local(local) => local.charge(host, stream, charge, now),
             Counting::Fleet(fleet) => fleet.charge(host, stream, charge, now),
+        }
+    }
+
+    fn usages(&self, host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(LimitScope, Usage)> {
+        match self {
+            Counting::Local(local) => local.usages(host, charge, now),
+            Counting::Fleet(fleet) => fleet.usages(host, charge, now),
+        }
+    }
+
+    fn store(&self) -> Option<StoreView> {
+        match self {
+            Counting::Local(_) => None,
+            Counting::Fleet(fleet) => fleet.store(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::task::Poll;
 
-use super::Notice;
-use super::ledger::{self, Charge, Charged};
+use super::ledger::{self, Charge, Charged, LimitScope};
+use super::{Notice, Usage};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId};
 use crate::store::Claims;
@@ -47,6 +47,16 @@ pub trait Counters: Claims {
         false
     }
 
+    /// The usage of limits, without counting, in the order of the charge. Limits whose usage is not known are left out.
+    fn usages(&self, host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(LimitScope, Usage)> {
+        ledger::usages(host, charge, now)
+    }
+
+    /// The store of a fleet as this VM sees it; `None` if there is none.
+    fn store(&self) -> Option<StoreView> {
+        None
+    }
+
     /// Sends what is due to the store: called after claims were asked for outside of a tick.
     fn send_due(&mut self, _host: &(impl SharedData + Callouts + Metrics), _now: UnixMillis) {}
 
@@ -70,6 +80,23 @@ pub trait Counters: Claims {
     fn patience_ms(&self) -> u64 {
         0
     }
+}
+
+/// The store of a fleet as one VM sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreView {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// The time of the last good answer; 0 for none.
+    pub last_answer: UnixMillis,
+    /// The number of failed calls since.
+    pub failures: u32,
+    /// Why the last call failed; empty if it did not.
+    pub trouble: String,
+    /// The counters that this VM has leases of.
+    pub leases: usize,
+    /// The requests that wait.
+    pub waiting: usize,
 }
 
 /// The counters of this process, in shared data. They answer at once.

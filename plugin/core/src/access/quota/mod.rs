@@ -15,9 +15,9 @@ mod owner;
 mod page;
 
 pub use alerts::Alerts;
-pub use counters::{ChargeResult, Counters, LocalCounters};
+pub use counters::{ChargeResult, Counters, LocalCounters, StoreView};
 pub use fleet::{FleetCounters, FleetSettings, OnLoss};
-pub use ledger::{Charge, ChargeLine, Charged, Crossing, Home, LimitScope, List, PageName, Usages, usages};
+pub use ledger::{Charge, ChargeLine, Charged, Crossing, Home, LimitScope, List, PageName, Usages};
 pub use owner::{MakeOwner, Notice, Owner};
 pub use page::{Counter, MAX_ENTRIES};
 

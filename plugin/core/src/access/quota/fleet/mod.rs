@@ -17,7 +17,7 @@ use std::task::Poll;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::ledger::{Charge, ChargeLine, Charged, Home, LimitScope, List, PageName, Usages};
-use super::{ChargeResult, Counters, Notice, rate_subject};
+use super::{ChargeResult, Counters, Notice, StoreView, Usage, rate_subject};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId, TICK_MS};
 use crate::store::{Call, Cause, ClaimCall, Claims, Client, Outcome, Reply, Script, Settings, StoreClaims};
@@ -342,6 +342,24 @@ impl Counters for FleetCounters {
         self.serve_waiting(now);
         self.send_next(host, now);
         Poll::Pending
+    }
+
+    /// What this VM knows. A limit that it has not counted on is left out.
+    fn usages(&self, _host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(LimitScope, Usage)> {
+        let places = charge.lines.iter().map(|line| (line.scope, Tag::of(line, charge).place(line.subject)));
+        places.filter_map(|(scope, place)| Some((scope, self.leases.get(&place)?.usage(now)))).collect()
+    }
+
+    fn store(&self) -> Option<StoreView> {
+        let health = self.client.health();
+        Some(StoreView {
+            cluster: self.settings.store.cluster.clone(),
+            last_answer: health.last_answer,
+            failures: health.failures,
+            trouble: health.trouble.clone(),
+            leases: self.leases.len(),
+            waiting: self.waiting.len(),
+        })
     }
 
     fn take_settled(&mut self) -> Vec<(StreamId, ChargeResult)> {
