@@ -87,6 +87,9 @@ pub(super) fn http1(head: &Head, manager: &ConnectionManager, is_tls: bool) -> R
     if authority.is_none() {
         return Err(Refusal::manager(400, "missing_host_header", headers));
     }
+    if head.method == "QUERY" && headers.get("content-type").is_none() {
+        return Err(Refusal::manager(400, "query_missing_content_type", headers));
+    }
     if target.path.is_some_and(|path| path.first() != Some(&b'/')) {
         return Err(Refusal::manager(404, "absolute_path_rejected", headers));
     }

@@ -1,7 +1,9 @@
 //! A client's connection, and the requests on it.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -70,26 +72,36 @@ impl Connection {
         let stats = Rc::clone(&self.stats);
         stats.connections.add(1);
         stats.active_connections.add(1);
+        let watched = watched(&tcp);
         match acceptor {
-            None => self.serve(tcp, false).await,
+            None => self.serve(tcp, watched, false).await,
             Some(acceptor) => {
                 if let Ok(stream) = acceptor.accept(tcp).await {
-                    self.serve(stream, true).await;
+                    self.serve(stream, watched, true).await;
                 }
             }
         }
         stats.active_connections.sub(1);
     }
 
-    async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, is_tls: bool) {
+    async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, watched: Option<TcpStream>, is_tls: bool) {
         let me = Rc::new(self);
         let (io, wire) = Tap::new(io);
         let service = service_fn(|request| {
             let (connection, wire) = (Rc::clone(&me), Rc::clone(&wire));
             async move { connection.handle(request, wire, is_tls).await }
         });
+        let gone = async {
+            until_closed(watched).await;
+            wire.set_gone();
+            std::future::pending::<()>().await
+        };
+        let builder = auto::Builder::new(Local);
         // The client can close the connection at any time.
-        let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(io), service).await;
+        tokio::select! {
+            _ = builder.serve_connection(TokioIo::new(io), service) => {}
+            () = gone => {}
+        }
     }
 
     async fn handle(
@@ -138,7 +150,10 @@ impl Connection {
         }
         // If the client disconnects, hyper drops this future or the response's body.
         let watch = ClientWatch { stream, exchange };
-        let response = head.await.map_err(|_| Reset);
+        let response = tokio::select! {
+            response = head => response.map_err(|_| Reset),
+            () = wire.gone(), if is_http1 => Err(Reset),
+        };
         if !watch.exchange.is_over() {
             tokio::task::spawn_local(watch.until_gone());
         }
@@ -175,6 +190,26 @@ impl Connection {
         exchange.set_stream(&stream);
         stream
     }
+}
+
+/// Makes another handle of a connection. hyper does not read from a connection while a filter holds a body.
+fn watched(tcp: &TcpStream) -> Option<TcpStream> {
+    let handle = tcp.as_fd().try_clone_to_owned().ok()?;
+    TcpStream::from_std(handle.into()).ok()
+}
+
+/// Waits until the client closes the connection. Without a handle, it never returns.
+async fn until_closed(watched: Option<TcpStream>) {
+    if let Some(watched) = watched {
+        while let Ok(ready) = watched.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // Waits for the next event, because nothing is read here.
+            let _ = watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
+        }
+    }
+    std::future::pending().await
 }
 
 /// Ends the stream if the client disconnects before the response is complete.

@@ -1,6 +1,6 @@
 //! Converts between the header maps of hyper and of the filters.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::wire::{self, Head, Length};
@@ -126,7 +126,10 @@ pub(super) fn to_http1(headers: &Headers, has_body: bool) -> http::request::Part
     match length {
         Length::Bytes(0) if !has_body => {}
         Length::Bytes(length) => drop(parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
-        Length::Chunked => drop(parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+        Length::Chunked => {
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            parts.headers.insert(TRAILER, HeaderValue::from_static(wire::TRAILERS));
+        }
     }
     if let Some(head) = wire::value(length, &format!("{method} {target} HTTP/1.1"), &lines, last) {
         parts.headers.insert(wire::NAME, head);

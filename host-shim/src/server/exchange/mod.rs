@@ -51,6 +51,9 @@ pub(super) struct ServerExchange {
     upstream_trailers: Cell<bool>,
     /// The requests to upstreams. There are several if a filter has continued the request twice.
     forwards: RefCell<Vec<AbortHandle>>,
+    /// Whether the upstream gets the beginning of a request that is cut off. As in Envoy, it does not if the request
+    /// was cut off before there was a connection.
+    lingers: Cell<bool>,
     /// The tasks that end with the exchange.
     tasks: RefCell<Vec<AbortHandle>>,
     /// The last time that something was sent or received.
@@ -95,6 +98,7 @@ impl ServerExchange {
             upstream_is_http2: Cell::new(false),
             upstream_trailers: Cell::new(false),
             forwards: RefCell::default(),
+            lingers: Cell::new(false),
             tasks: RefCell::default(),
             active_at: Cell::new(Instant::now()),
             is_received: Cell::new(false),
@@ -119,8 +123,11 @@ impl ServerExchange {
 
     /// Whether the client has disconnected before the response was complete.
     pub(super) fn client_is_gone(&self) -> bool {
+        let is_gone = self.http1.as_ref().is_some_and(|wire| wire.is_gone());
         !self.is_over.get()
-            && (self.client.was_dropped() || self.head.borrow().as_ref().is_some_and(oneshot::Sender::is_closed))
+            && (is_gone
+                || self.client.was_dropped()
+                || self.head.borrow().as_ref().is_some_and(oneshot::Sender::is_closed))
     }
 
     /// Whether the response is complete or cut off.
@@ -158,6 +165,11 @@ impl ServerExchange {
     /// Notes that the complete request was received.
     pub(super) fn received(&self) {
         self.is_received.set(true);
+    }
+
+    /// Notes that a part of the request came later than its headers.
+    pub(super) fn linger(&self) {
+        self.lingers.set(true);
     }
 
     /// Whether trailers of an HTTP/1 response are kept.
@@ -208,9 +220,22 @@ impl ServerExchange {
         }
         self.stats.over();
         self.tasks.take().iter().for_each(AbortHandle::abort);
-        if let Some(sink) = self.upstream.borrow().as_ref() {
-            sink.give_up();
+        let (forwards, sink) = (self.forwards.take(), self.upstream.take());
+        if !self.lingers.get() || forwards.iter().all(AbortHandle::is_finished) {
+            forwards.iter().for_each(AbortHandle::abort);
+            if let Some(sink) = sink {
+                sink.give_up();
+            }
+            return;
         }
+        // The upstream still gets what was sent before.
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(HEAD_FIRST).await;
+            forwards.iter().for_each(AbortHandle::abort);
+            if let Some(sink) = sink {
+                sink.give_up();
+            }
+        });
     }
 
     fn request_is_whole(&self) {
@@ -242,7 +267,6 @@ impl ServerExchange {
         let number = self.forwards.borrow().len();
         let task = tokio::task::spawn_local(forward::forward(me, stream, headers, target, body, number));
         self.forwards.borrow_mut().push(task.abort_handle());
-        self.keep(&task);
     }
 }
 
@@ -282,15 +306,17 @@ impl Exchange for ServerExchange {
 
     fn request_trailers(&self, trailers: Headers) {
         if let Some(sink) = self.upstream.borrow().as_ref() {
-            // Envoy sends no trailers in HTTP/1.
-            if self.upstream_is_http2.get() {
-                let trailers = convert::to_map(&trailers);
-                if let Some(record) = self.record.borrow_mut().as_mut() {
-                    record.trailers(trailers.clone());
-                }
-                sink.trailers(trailers);
-            } else {
-                sink.end();
+            let trailers = match (self.upstream_is_http2.get(), self.upstream_trailers.get()) {
+                (true, _) => Some(convert::to_map(&trailers)),
+                (false, true) => Some(wire::trailers(&trailers)),
+                (false, false) => None,
+            };
+            if let (Some(record), Some(trailers)) = (self.record.borrow_mut().as_mut(), &trailers) {
+                record.trailers(trailers.clone());
+            }
+            match trailers {
+                Some(trailers) => sink.trailers(trailers),
+                None => sink.end(),
             }
             self.request_is_whole();
         }
@@ -359,7 +385,8 @@ impl Exchange for ServerExchange {
         }
         self.site.finish_response(headers, request);
         self.is_head.set(request.get_str(":method") == Some("HEAD"));
-        if self.http1.is_some() && (closes || !self.is_received.get()) {
+        let closes = closes || !self.is_received.get() || self.http1.as_ref().is_some_and(|wire| wire.closes());
+        if self.http1.is_some() && closes {
             headers.set("connection", "close");
         }
     }

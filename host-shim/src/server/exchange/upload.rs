@@ -21,6 +21,7 @@ const FULL: Duration = Duration::from_millis(10);
 pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>>, exchange: Rc<ServerExchange>) {
     let worker = Rc::clone(&exchange.worker);
     let takes_trailers = is_http2 || exchange.site.listener.manager.trailers;
+    let mut is_first = true;
     loop {
         exchange.upstream_room().await;
         while stream.borrow().request_is_full() && !stream.borrow().ignores_request() {
@@ -33,6 +34,9 @@ pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>
         exchange.touch();
         if stream.borrow().ignores_request() {
             return;
+        }
+        if !std::mem::take(&mut is_first) {
+            exchange.linger();
         }
         match frame {
             None => break,
@@ -78,6 +82,7 @@ pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>
 /// The client has disconnected, or sends something that is not HTTP.
 fn broken_off(error: &hyper::Error, stream: &Rc<RefCell<Stream>>, exchange: &Rc<ServerExchange>) {
     if is_malformed(error) {
+        exchange.linger();
         let mut reply = router::reply(400, "Bad Request", "http1.codec_error", flags::DOWNSTREAM_PROTOCOL_ERROR);
         let data = stream.borrow().data();
         exchange.site.change_response(&data.borrow(), &mut reply.headers);

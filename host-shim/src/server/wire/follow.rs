@@ -24,12 +24,13 @@ impl Follow {
         }
     }
 
-    /// Whether the body is chunked.
-    pub(super) fn is_chunked(&self) -> bool {
-        matches!(self, Follow::Size(..) | Follow::Chunk(_) | Follow::Trailer(_))
+    /// Whether the last chunk has passed.
+    pub(super) fn is_in_trailers(&self) -> bool {
+        matches!(self, Follow::Trailer(_))
     }
 
-    /// Returns the number of bytes that belong to the body, and whether the body ends after them.
+    /// Returns the number of bytes that belong to the body, and whether the body ends after them. It stops before the
+    /// trailers.
     pub(super) fn take(&mut self, input: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while at < input.len() {
@@ -48,8 +49,13 @@ impl Follow {
                 Follow::Lost => return (input.len(), false),
                 Follow::Size(..) | Follow::Trailer(_) => {
                     at += 1;
+                    let was_size = matches!(self, Follow::Size(..));
                     if self.line(rest.first().copied().unwrap_or_default()) {
                         return (at, true);
+                    }
+                    // The caller can change the trailers.
+                    if was_size && self.is_in_trailers() {
+                        return (at, false);
                     }
                 }
             }
@@ -88,7 +94,11 @@ mod tests {
 
     fn length_of_chunked(input: &[u8]) -> Option<usize> {
         let mut follow = Follow::new(Length::Chunked);
-        let (taken, is_end) = follow.take(input);
+        let (mut taken, mut is_end) = follow.take(input);
+        if follow.is_in_trailers() {
+            let (more, ends) = follow.take(&input[taken..]);
+            (taken, is_end) = (taken + more, ends);
+        }
         is_end.then_some(taken)
     }
 

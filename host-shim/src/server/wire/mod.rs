@@ -10,7 +10,7 @@ mod tap;
 mod upstream;
 mod writer;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::base::Headers;
 pub(super) use request::Head;
@@ -24,6 +24,9 @@ pub(super) const NAME: &str = "host-shim-head";
 const FULL: usize = 64 * 1024;
 /// The number of bytes that are read at once.
 const PIECE: usize = 16 * 1024;
+
+/// The trailer that has the real trailers, because hyper sends only trailers whose names were announced.
+pub(super) const TRAILERS: &str = "host-shim-trailers";
 
 /// How long a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +45,41 @@ pub(super) fn value(length: Length, start: &str, headers: &Headers, last: &str) 
         Length::Bytes(bytes) => format!("{bytes} "),
         Length::Chunked => "chunked ".to_owned(),
     };
-    let mut value = length.into_bytes();
-    value.reserve(head.len());
-    for byte in head {
-        if byte < b' ' || byte == 0x7f || byte == b'%' {
-            value.extend_from_slice(format!("%{byte:02x}").as_bytes());
+    HeaderValue::from_bytes(&[length.as_bytes(), &escape(&head)].concat()).ok()
+}
+
+/// Makes the trailers for hyper, which have the real trailers in them.
+pub(super) fn trailers(real: &Headers) -> HeaderMap {
+    let mut lines = Vec::new();
+    push_lines(&mut lines, real);
+    let value = HeaderValue::from_bytes(&escape(&lines)).ok();
+    value.map(|value| (HeaderName::from_static(TRAILERS), value)).into_iter().collect()
+}
+
+fn escape(bytes: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        if *byte < b' ' || *byte == 0x7f || *byte == b'%' {
+            escaped.extend_from_slice(format!("%{byte:02x}").as_bytes());
         } else {
-            value.push(byte);
+            escaped.push(*byte);
         }
     }
-    HeaderValue::from_bytes(&value).ok()
+    escaped
+}
+
+fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(byte) = bytes.next() {
+        if *byte != b'%' {
+            plain.push(*byte);
+            continue;
+        }
+        let digits = [*bytes.next()?, *bytes.next()?];
+        plain.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+    }
+    Some(plain)
 }
 
 fn push_framing(plain: &mut Vec<u8>, length: Length) {
@@ -75,17 +103,7 @@ fn parse_value(value: &[u8]) -> Option<(Length, Vec<u8>)> {
     let at = value.iter().position(|byte| *byte == b' ')?;
     let (length, rest) = (std::str::from_utf8(value.get(..at)?).ok()?, value.get(at + 1..)?);
     let length = if length == "chunked" { Length::Chunked } else { Length::Bytes(length.parse().ok()?) };
-    let mut head = Vec::with_capacity(rest.len());
-    let mut bytes = rest.iter();
-    while let Some(byte) = bytes.next() {
-        if *byte != b'%' {
-            head.push(*byte);
-            continue;
-        }
-        let digits = [*bytes.next()?, *bytes.next()?];
-        head.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-    }
-    Some((length, head))
+    Some((length, unescape(rest)?))
 }
 
 /// Writes lines without pseudo-headers, as they are.

@@ -10,7 +10,7 @@ pub(super) const MAX_HEAD: usize = 60 * 1024;
 const MAX_LINES: usize = 100;
 
 /// The methods that Envoy's codec knows.
-const METHODS: [&str; 34] = [
+const METHODS: [&str; 35] = [
     "ACL",
     "BIND",
     "CHECKOUT",
@@ -35,6 +35,7 @@ const METHODS: [&str; 34] = [
     "PROPPATCH",
     "PURGE",
     "PUT",
+    "QUERY",
     "REBIND",
     "REPORT",
     "SEARCH",

@@ -1,13 +1,14 @@
 //! Reads the heads of HTTP/1 requests before hyper does. hyper gets a plain head with the same framing, and the body as
 //! it is. So hyper can refuse nothing that Envoy accepts, and the filters see every line.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use super::follow::Follow;
 use super::request::{self, Head, end_of_head};
@@ -26,12 +27,38 @@ pub(in crate::server) struct Wire {
     heads: RefCell<VecDeque<Result<Head, Refusal>>>,
     /// The lines of the trailers of the response.
     trailers: RefCell<Option<Vec<u8>>>,
+    /// Whether the client asked to close the connection after its last request.
+    closes: Cell<bool>,
+    is_gone: Cell<bool>,
+    gone: Notify,
 }
 
 impl Wire {
     /// Returns the head of the request that hyper hands on.
     pub fn next_head(&self) -> Result<Head, Refusal> {
         self.heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()))
+    }
+
+    pub fn closes(&self) -> bool {
+        self.closes.get()
+    }
+
+    /// Whether the client has closed the connection, even if nothing reads from it now.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.get()
+    }
+
+    /// Waits until the client has closed the connection.
+    pub async fn gone(&self) {
+        if !self.is_gone.get() {
+            self.gone.notified().await;
+        }
+    }
+
+    /// Notes that the client has closed the connection.
+    pub fn set_gone(&self) {
+        self.is_gone.set(true);
+        self.gone.notify_waiters();
     }
 
     /// Sets the trailers of the response, before hyper gets its end.
@@ -143,6 +170,7 @@ impl<I> Tap<I> {
         };
         let closes =
             ["connection", "proxy-connection"].iter().any(|name| head.items(name).iter().any(|item| item == "close"));
+        self.wire.closes.set(closes);
         let close = if closes { "connection: close\r\n" } else { "" };
         self.output.extend(format!("{method} / HTTP/1.1\r\n{framing}{close}\r\n").into_bytes());
         // As in Envoy, the filters have no say in this.

@@ -1,13 +1,15 @@
 //! Replaces the heads that hyper writes, and adds trailers.
 
 use super::follow::Follow;
-use super::{Length, NAME, parse_value};
+use super::{Length, NAME, TRAILERS, parse_value, unescape};
 
 /// The place in the messages that hyper writes.
 #[derive(Default)]
 pub(super) struct Writer {
     /// The head so far.
     head: Vec<u8>,
+    /// The trailers so far, with the empty line.
+    tail: Vec<u8>,
     state: State,
     /// Whether the last head was a request with the method HEAD.
     pub(super) is_head: bool,
@@ -36,16 +38,26 @@ impl Writer {
                     return;
                 }
                 State::Body(follow) => {
+                    let was_in_trailers = follow.is_in_trailers();
                     let (taken, is_end) = follow.take(rest);
                     let (body, after) = rest.split_at(taken);
-                    out.extend_from_slice(body);
                     rest = after;
+                    if !was_in_trailers {
+                        out.extend_from_slice(body);
+                    } else {
+                        self.tail.extend_from_slice(body);
+                    }
                     if is_end {
-                        let lines = trailers.take().filter(|_| follow.is_chunked() && out.ends_with(b"\r\n"));
-                        if let Some(lines) = lines {
-                            out.truncate(out.len().saturating_sub(2));
-                            out.extend_from_slice(&lines);
-                            out.extend_from_slice(b"\r\n");
+                        let tail = std::mem::take(&mut self.tail);
+                        let prefix = [TRAILERS.as_bytes(), b": "].concat();
+                        let carried =
+                            tail.strip_prefix(prefix.as_slice()).and_then(|value| value.strip_suffix(b"\r\n\r\n"));
+                        match trailers.take().or_else(|| carried.and_then(unescape)) {
+                            Some(lines) if was_in_trailers => {
+                                out.extend_from_slice(&lines);
+                                out.extend_from_slice(b"\r\n");
+                            }
+                            _ => out.extend_from_slice(&tail),
                         }
                         self.state = State::Head;
                     }
@@ -117,6 +129,16 @@ mod tests {
         let head = plain(Length::Chunked);
         let written = written(&[head.as_bytes(), b"2\r\nok\r\n", b"0\r\n\r\n"], Some("t: 1\r\n"));
         assert!(written.ends_with("\r\n\r\n2\r\nok\r\n0\r\nt: 1\r\n\r\n"), "{written}");
+    }
+
+    #[test]
+    fn trailers_of_hyper_carry_the_real_ones() {
+        let head = plain(Length::Chunked);
+        let real = [("t", "1"), ("u", "2"), ("t", "3")].into_iter().collect();
+        let carried = wire::trailers(&real);
+        let end = format!("0\r\n{TRAILERS}: {}\r\n\r\n", carried[TRAILERS].to_str().unwrap());
+        let written = written(&[head.as_bytes(), b"2\r\nok\r\n", end.as_bytes(), head.as_bytes()], None);
+        assert!(written.contains("ok\r\n0\r\nt: 1\r\nu: 2\r\nt: 3\r\n\r\nHTTP/1.1 1000"), "{written}");
     }
 
     #[test]
