@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use tollbell_tests::compare::{Configuration, Difference, Requests, compare, read_known, warnings};
+use tollbell_tests::compare::{Configuration, Difference, Requests, compare, compare_twice, read_known, warnings};
 
 /// Compare the host shim with a real Envoy
 ///
@@ -32,6 +32,9 @@ struct Arguments {
     /// Send only requests whose names contain this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Run both hosts twice, and show only what differs both times
+    #[arg(long)]
+    twice: bool,
     /// Print the differences as entries of a list of known ones
     #[arg(long)]
     list: bool,
@@ -50,7 +53,11 @@ async fn main() -> Result<ExitCode> {
         eprintln!("the shim warns: {warning}");
     }
     let module = arguments.wasm.map(|path| path.display().to_string());
-    let differences = compare(&Configuration::parse(&text)?, module.as_deref(), &requests, &known).await?;
+    let (configuration, module) = (Configuration::parse(&text)?, module.as_deref());
+    let differences = match arguments.twice {
+        true => compare_twice(&configuration, module, &requests, &known).await?,
+        false => compare(&configuration, module, &requests, &known).await?,
+    };
     let (expected, new): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.is_known);
     if arguments.list {
         print!("{}", entries(&new));

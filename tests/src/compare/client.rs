@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The time after which a connection counts as open.
 const OPEN: Duration = Duration::from_millis(60);
 
+/// The time without a byte after which there is no answer to raw bytes.
+const RAW_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The time without a byte after which the answer to raw bytes is over.
 const RAW_QUIET: Duration = Duration::from_millis(250);
 
@@ -60,7 +63,8 @@ async fn http1(port: u16, request: &Request) -> Result<String> {
         _ if request.length => Framing::Length,
         _ => Framing::Chunks,
     };
-    let message = Message { head, body: request.pieces(), trailers: &request.trailers, framing, cut: false };
+    let (body, trailers) = (request.pieces(), &request.trailers);
+    let message = Message { head, body, trailers, framing, pause: request.pause(), cut: false };
     let sending = async {
         // A host may answer and close the connection before it has read everything.
         let _ = message.send(&mut writing).await;
@@ -117,7 +121,12 @@ async fn raw(port: u16, request: &Request) -> Result<String> {
             sleep(PAUSE).await;
         }
     };
-    let ((), (bytes, is_closed)) = tokio::join!(sending, until_quiet(&mut reading, RAW_QUIET));
+    let receiving = async {
+        // A slow host may need longer for the first byte.
+        let _ = timeout(RAW_PATIENCE, reading.readable()).await;
+        until_quiet(&mut reading, RAW_QUIET).await
+    };
+    let ((), (bytes, is_closed)) = tokio::join!(sending, receiving);
     let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
     let lines: String = text.lines().map(|line| format!("{}\n", line.escape_default())).collect();
     // Envoy waits for the client for a second before it closes.
@@ -167,11 +176,11 @@ async fn exchange(client: &mut h2::client::SendRequest<Bytes>, request: &Request
     let upload = async {
         let last = pieces.len().saturating_sub(1);
         for (n, piece) in pieces.into_iter().enumerate() {
-            sleep(PAUSE).await;
+            sleep(request.pause()).await;
             sending.send_data(piece.into(), n == last && request.trailers.is_empty())?;
         }
         if !request.trailers.is_empty() {
-            sleep(PAUSE).await;
+            sleep(request.pause()).await;
             sending.send_trailers(fields(&request.trailers)?)?;
         }
         anyhow::Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The pause before each piece of a body, long enough for the host to see the pieces separately.
+/// The pause before each piece of a response.
 pub(super) const PAUSE: Duration = Duration::from_millis(25);
 
 /// A message to send.
@@ -15,6 +15,8 @@ pub(super) struct Message<'m> {
     pub(super) body: Vec<Vec<u8>>,
     pub(super) trailers: &'m [String],
     pub(super) framing: Framing,
+    /// The pause before each piece.
+    pub(super) pause: Duration,
     /// True if only half of the body is sent.
     pub(super) cut: bool,
 }
@@ -41,7 +43,7 @@ impl Message<'_> {
         for (n, piece) in self.body.iter().enumerate() {
             // The only piece comes with the head.
             if self.body.len() > 1 || self.framing == Framing::Chunks || n > 0 {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(self.pause).await;
             }
             let piece = &piece[..piece.len().min(left)];
             left -= piece.len();
@@ -54,7 +56,7 @@ impl Message<'_> {
             }
         }
         if self.framing == Framing::Chunks && !self.cut {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.pause).await;
             let trailers: String = self.trailers.iter().map(|trailer| format!("{trailer}\r\n")).collect();
             stream.write_all(format!("0\r\n{trailers}\r\n").as_bytes()).await?;
         }

@@ -12,6 +12,9 @@ use serde::Deserialize;
 pub struct Known {
     /// The reason.
     pub reason: String,
+    /// True for races: they do not differ each time.
+    #[serde(default)]
+    pub sometimes: bool,
     /// What differs, by the name of the request or of the statistic.
     #[serde(default)]
     pub differ: BTreeMap<String, Vec<Part>>,

@@ -161,7 +161,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 
 /// Statistics that depend on time or on sizes of the host's own data.
 static VARYING_STATISTICS: LazyLock<RegexSet> = LazyLock::new(|| {
-    RegexSet::new([r"^server\.", r"memory", r"_ms$", r"bytes", r"^http\.admin\."]).unwrap_or_default()
+    RegexSet::new([r"^server\.", "memory", "_ms$", "bytes", r"^http\.admin\.", "cx_active$"]).unwrap_or_default()
 });
 
 fn blank(text: &str) -> String {

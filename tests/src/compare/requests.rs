@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -58,6 +59,9 @@ pub struct Request {
     /// The body in pieces, with a pause before each. Over HTTP/1.1, several pieces are chunks.
     #[serde(default)]
     pub body: Vec<String>,
+    /// The pause before each piece.
+    #[serde(default = "pause")]
+    pub pause_ms: u64,
     /// The number of repetitions of each piece.
     #[serde(default = "once")]
     pub repeat: usize,
@@ -156,6 +160,11 @@ fn authority() -> String {
     "gateway.test".to_owned()
 }
 
+/// Long enough for the host to see the pieces separately.
+fn pause() -> u64 {
+    25
+}
+
 fn once() -> usize {
     1
 }
@@ -177,6 +186,10 @@ impl Requests {
 }
 
 impl Request {
+    pub(super) fn pause(&self) -> Duration {
+        Duration::from_millis(self.pause_ms)
+    }
+
     /// The pieces of the body.
     pub(super) fn pieces(&self) -> Vec<Vec<u8>> {
         self.body.iter().map(|piece| piece.repeat(self.repeat).into_bytes()).collect()

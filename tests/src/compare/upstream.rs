@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::http1::{Framing, Message, Received};
+use super::http1::{Framing, Message, PAUSE, Received};
 use super::requests::{Answer, bytes};
 
 /// A server. Dropping it ends it.
@@ -130,5 +130,5 @@ async fn send(answer: &Answer, request: &Received, stream: &mut BufReader<TcpStr
     }
     let (framing, body) =
         if is_head || framing == Framing::None { (Framing::None, Vec::new()) } else { (framing, body) };
-    Message { head, body, trailers: &answer.trailers, framing, cut: answer.cut }.send(stream).await
+    Message { head, body, trailers: &answer.trailers, framing, pause: PAUSE, cut: answer.cut }.send(stream).await
 }
