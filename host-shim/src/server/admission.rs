@@ -1,9 +1,11 @@
 //! The checks of Envoy's codec and of the connection manager before the filters see a request.
 
+use std::net::SocketAddr;
+
 use http::Method;
 
-use super::convert;
 use super::wire::Head;
+use super::{convert, origin};
 use crate::base::Headers;
 use crate::config::model::ConnectionManager;
 use crate::router;
@@ -44,8 +46,29 @@ impl Refusal {
 /// A request that the filters can see.
 pub(super) struct Admitted {
     pub headers: Headers,
+    /// The address of the client.
+    pub source: SocketAddr,
     /// Whether the request asks for another protocol. Envoy refuses it later.
     pub upgrades: bool,
+}
+
+/// The connection of a request.
+#[derive(Clone, Copy)]
+pub(super) struct ClientPeer {
+    pub address: SocketAddr,
+    pub is_tls: bool,
+}
+
+impl Admitted {
+    fn new(mut headers: Headers, upgrades: bool, manager: &ConnectionManager, peer: ClientPeer) -> Self {
+        let source = origin::note(&mut headers, manager, peer.address, peer.is_tls);
+        Admitted { headers, source, upgrades }
+    }
+
+    /// The answer to a request for another protocol.
+    pub fn upgrade_failed() -> LocalReply {
+        router::reply(403, "", "upgrade_failed", 0)
+    }
 }
 
 /// The place of a request's target.
@@ -59,13 +82,14 @@ struct Target<'t> {
 ///
 /// # Errors
 /// The answer, if the request is refused.
-pub(super) fn http1(head: &Head, manager: &ConnectionManager, is_tls: bool) -> Result<Admitted, Refusal> {
+pub(super) fn http1(head: &Head, manager: &ConnectionManager, peer: ClientPeer) -> Result<Admitted, Refusal> {
     let target = if head.method == "CONNECT" {
         Target { scheme: None, authority: Some(&head.target), path: None }
     } else {
         target(head)?
     };
-    if target.scheme == Some("https") && !is_tls && manager.use_remote_address && manager.xff_num_trusted_hops == 0 {
+    if target.scheme == Some("https") && !peer.is_tls && manager.use_remote_address && manager.xff_num_trusted_hops == 0
+    {
         return Err(Refusal::codec(403, "Forbidden", "http1.https_url_on_plaintext_connection"));
     }
     let authority = target.authority.map(<[u8]>::to_vec).or_else(|| head.joined("host"));
@@ -94,14 +118,18 @@ pub(super) fn http1(head: &Head, manager: &ConnectionManager, is_tls: bool) -> R
         return Err(Refusal::manager(404, "absolute_path_rejected", headers));
     }
     prepare_path(&mut headers, manager)?;
-    Ok(Admitted { headers, upgrades })
+    Ok(Admitted::new(headers, upgrades, manager, peer))
 }
 
 /// Prepares an HTTP/2 request for the filters.
 ///
 /// # Errors
 /// The answer, if the request is refused.
-pub(super) fn http2(parts: &http::request::Parts, manager: &ConnectionManager) -> Result<Admitted, Refusal> {
+pub(super) fn http2(
+    parts: &http::request::Parts,
+    manager: &ConnectionManager,
+    peer: ClientPeer,
+) -> Result<Admitted, Refusal> {
     let headers = convert::request(parts).ok_or_else(|| {
         let headers = [(":method", parts.method.as_str())].into_iter().collect();
         Refusal::manager(400, "missing_host_header", headers)
@@ -117,7 +145,7 @@ pub(super) fn http2(parts: &http::request::Parts, manager: &ConnectionManager) -
         return Err(Refusal::codec(400, "Bad Request", "http.invalid_authority"));
     }
     prepare_path(&mut headers, manager)?;
-    Ok(Admitted { headers, upgrades: false })
+    Ok(Admitted::new(headers, false, manager, peer))
 }
 
 /// Reads the target of a request line: a path, `*`, or a URL.

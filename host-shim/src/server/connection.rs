@@ -18,14 +18,12 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::admission;
+use super::admission::{self, Admitted, ClientPeer};
 use super::exchange::{ClientResponse, ServerExchange};
-use super::origin;
 use super::stats::ListenerStats;
 use super::thread::ServerThread;
 use super::wire::{Tap, Wire};
 use crate::base::Headers;
-use crate::router;
 use crate::traffic::{Info, StreamData};
 use crate::worker::{Exchange, Stream};
 
@@ -121,13 +119,14 @@ impl Connection {
             exchange.received();
         }
         let manager = &site.listener.manager;
+        let peer = ClientPeer { address: self.peer, is_tls };
         let admitted = if is_http1 {
-            wire.next_head().and_then(|head| admission::http1(&head, manager, is_tls))
+            wire.next_head().and_then(|head| admission::http1(&head, manager, peer))
         } else {
-            admission::http2(&parts, manager)
+            admission::http2(&parts, manager, peer)
         };
         let (stream, upgrades) = match admitted {
-            Ok(admitted) => (self.begin(admitted.headers, is_tls, is_http1, &exchange), admitted.upgrades),
+            Ok(Admitted { headers, source, upgrades }) => (self.stream(headers, source, is_http1, &exchange), upgrades),
             Err(refusal) => {
                 let stream = self.stream(refusal.headers, self.peer, is_http1, &exchange);
                 stream.borrow_mut().refuse(refusal.reply, refusal.closes);
@@ -136,7 +135,7 @@ impl Connection {
             }
         };
         if upgrades {
-            stream.borrow_mut().refuse(router::reply(403, "", "upgrade_failed", 0), true);
+            stream.borrow_mut().refuse(Admitted::upgrade_failed(), true);
             return head.await.map_err(|_| Reset);
         }
         // A CONNECT request has no end.
@@ -158,17 +157,6 @@ impl Connection {
             tokio::task::spawn_local(watch.until_gone());
         }
         response
-    }
-
-    fn begin(
-        &self,
-        mut headers: Headers,
-        is_tls: bool,
-        is_http1: bool,
-        exchange: &Rc<ServerExchange>,
-    ) -> Rc<RefCell<Stream>> {
-        let source = origin::note(&mut headers, &exchange.site.listener.manager, self.peer, is_tls);
-        self.stream(headers, source, is_http1, exchange)
     }
 
     fn stream(

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
 use super::ServerExchange;
-use super::tries::{self, Answer};
+use super::tries::{self, Answered};
 use crate::base::{Headers, MapKind};
 use crate::router::{self, Target};
 use crate::server::body::{Sink, UpstreamBody};
@@ -87,7 +87,7 @@ fn fail(mut reply: LocalReply, exchange: &Rc<ServerExchange>, stream: &Rc<RefCel
     exchange.worker.drain();
 }
 
-async fn deliver((response, mut headers): Answer, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+async fn deliver((response, mut headers): Answered, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     exchange.touch();
     let (parts, body) = response.into_parts();
     let tells = !exchange.site.listener.manager.suppress_envoy_headers;

@@ -16,7 +16,7 @@ use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
 /// The response that counts, with its headers.
-pub type Answer = (Response<Incoming>, Headers);
+pub type Answered = (Response<Incoming>, Headers);
 
 /// Waits for the headers of the answer.
 ///
@@ -28,7 +28,7 @@ pub async fn send(
     mut headers: Headers,
     target: &Target,
     body: UpstreamBody,
-) -> Result<Answer, LocalReply> {
+) -> Result<Answered, LocalReply> {
     let retries = &target.plan.retries;
     let (mut body, mut made) = (body, 0);
     loop {
@@ -70,7 +70,7 @@ async fn once(
     headers: &Headers,
     target: &Target,
     body: UpstreamBody,
-) -> Result<Answer, LocalReply> {
+) -> Result<Answered, LocalReply> {
     tokio::select! {
         answer = to_upstream(exchange, headers, target, body) => answer,
         () = try_is_over(exchange, target.plan.try_timeout) => {
@@ -90,7 +90,7 @@ async fn to_upstream(
     headers: &Headers,
     target: &Target,
     body: UpstreamBody,
-) -> Result<Answer, LocalReply> {
+) -> Result<Answered, LocalReply> {
     let (network, stats) = (&exchange.network, &exchange.stats);
     stats.upstream_request(&target.cluster.name);
     let upstreams = Rc::clone(&network.upstreams);

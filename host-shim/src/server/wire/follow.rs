@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_end_of_chunks_is_found() {
         assert_eq!(length_of_chunked(b"2\r\nab\r\n0\r\n\r\nGET"), Some(12));
-        assert_eq!(length_of_chunked(b"a;x=1\r\n0123456789\r\n0\r\nt: 1\r\n\r\nGET"), Some(32));
+        assert_eq!(length_of_chunked(b"a;x=1\r\n0123456789\r\n0\r\nt: 1\r\n\r\nGET"), Some(30));
         assert_eq!(length_of_chunked(b"2\r\nab\r\n0\r\n"), None);
         assert_eq!(length_of_chunked(b"zz\r\nab\r\n0\r\n\r\n"), None);
     }
