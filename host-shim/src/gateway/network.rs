@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::Shared;
 use super::message::{Request, Response};
 use super::thread::SimThread;
-use crate::base::{Headers, Status, lock};
+use crate::base::{Status, lock};
+use crate::config::model::Cluster;
 use crate::router::{self, Plan};
 use crate::state::clock::nanos;
 use crate::state::faults::CalloutFault;
@@ -101,6 +102,7 @@ impl SimNetwork {
 
     /// Returns the outcome of a callout and its delay, or `None` if the callout fails immediately.
     fn outcome(&self, callout: &Callout, request: &Request, plan: &Plan) -> Option<(CalloutOutcome, Duration)> {
+        let made = |reply: &LocalReply| made(reply, callout.is_grpc);
         let timed_out = |after: Duration| Some((made(&plan.timed_out()), after));
         let late = match self.shared.host.faults.next_callout() {
             Some(CalloutFault::RefusedAtOnce) => return None,
@@ -146,9 +148,11 @@ impl SimNetwork {
 }
 
 /// Makes an answer of the gateway itself.
-fn made(reply: &LocalReply) -> CalloutOutcome {
-    let (headers, body) = reply_message(reply, &Headers::new());
-    CalloutOutcome::Response(CallResponse { headers, body, trailers: Headers::new() })
+fn made(reply: &LocalReply, is_grpc: bool) -> CalloutOutcome {
+    let request = if is_grpc { vec![("content-type", "application/grpc")] } else { Vec::new() };
+    let (headers, body) = reply_message(reply, &request.into_iter().collect());
+    let details = Some(reply.details.clone());
+    CalloutOutcome::Response(CallResponse { headers, body, details, ..CallResponse::default() })
 }
 
 fn answered(response: Response) -> CalloutOutcome {
@@ -160,7 +164,7 @@ fn answered(response: Response) -> CalloutOutcome {
         headers.add("content-length", response.body.len().to_string());
     }
     headers.set("x-envoy-upstream-service-time", "0");
-    CalloutOutcome::Response(CallResponse { headers, body: response.body, trailers: response.trailers })
+    CalloutOutcome::Response(CallResponse { headers, body: response.body, trailers: response.trailers, details: None })
 }
 
 impl Network for SimNetwork {
@@ -170,6 +174,10 @@ impl Network for SimNetwork {
 
     fn has_cluster(&self, name: &str) -> bool {
         self.shared.program().clusters.contains_key(name) || self.shared.upstreams.has(name)
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.shared.program().clusters.get(name).cloned()
     }
 
     fn call(&self, ticket: Ticket, mut callout: Callout) -> Result<(), Status> {
@@ -182,7 +190,7 @@ impl Network for SimNetwork {
             ..Request::default()
         };
         let (outcome, delay) = match router::unsendable(&callout.headers) {
-            Some(refused) => (made(&refused), Duration::ZERO),
+            Some(refused) => (made(&refused, callout.is_grpc), Duration::ZERO),
             None => self.outcome(&callout, &request, &plan).ok_or(Status::InternalFailure)?,
         };
         let event = Box::new(move |thread: &SimThread| {

@@ -65,7 +65,7 @@ pub fn get(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
         (["xds", "node", rest @ ..], _) => node(&state.network.node(), rest),
         // This property exists only during a check of a configuration. Envoy does not have it.
         (["clusters", name], _) if state.network.tells_clusters() => Some(Value::Bool(state.network.has_cluster(name))),
-        (parts, _) => stream.and_then(|stream| of_stream(stream, parts)),
+        (parts, _) => stream.and_then(|stream| of_stream(state, stream, parts)),
     };
     let own = || stream.and_then(|stream| stream.data.borrow().info.state.get(trimmed).cloned());
     match value {
@@ -76,7 +76,7 @@ pub fn get(state: &VmState, path: &[u8]) -> Result<Vec<u8>, Missing> {
     }
 }
 
-fn of_stream(stream: &StreamContext, parts: &[&str]) -> Option<Value> {
+fn of_stream(state: &VmState, stream: &StreamContext, parts: &[&str]) -> Option<Value> {
     let data = stream.data.borrow();
     let info = &data.info;
     match parts {
@@ -86,13 +86,13 @@ fn of_stream(stream: &StreamContext, parts: &[&str]) -> Option<Value> {
         }
         ["response", rest @ ..] => {
             let is_visible = stream.visible.response_headers || stream.visible.log;
-            response(&data, data.response_headers.as_ref().filter(|_| is_visible), rest, stream.visible.log)
+            response(&data, data.response_headers.as_ref().filter(|_| is_visible), rest)
         }
         ["source", rest @ ..] => peer(info.source, rest),
         ["destination", rest @ ..] => peer(info.destination, rest),
         ["connection_id"] => Value::count(info.connection_id),
         ["connection", rest @ ..] => connection(info, rest),
-        ["upstream", rest @ ..] => upstream(info, rest),
+        ["upstream", rest @ ..] => upstream(state, info, rest),
         ["xds", rest @ ..] => xds(info, rest),
         // No filter of the shim sets dynamic metadata.
         ["metadata", rest @ ..] => metadata(&Map::new(), rest),
@@ -149,7 +149,11 @@ fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Opti
         [] => Some(Value::Whole),
         ["path"] => header(":path"),
         ["url_path"] => Value::text(path()?.split('?').next()?),
-        ["query"] => Value::text(path()?.split_once('?').map_or("", |(_, query)| query)),
+        ["query"] => {
+            let path = path()?;
+            let query = path.split_once('?').map_or("", |(_, query)| query);
+            Value::text(query.split('#').next()?)
+        }
         ["host"] => header(":authority"),
         ["scheme"] => header(":scheme"),
         ["method"] => header(":method"),
@@ -159,17 +163,18 @@ fn request(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Opti
         ["headers", rest @ ..] => map(headers, rest),
         ["time"] => Value::count(info.started),
         ["protocol"] => Value::text(info.protocol),
-        ["size"] => match headers.and_then(|headers| headers.get_str("content-length")?.parse::<i64>().ok()) {
-            Some(length) => Some(Value::Int(length)),
+        ["size"] => match headers.and_then(|headers| headers.get("content-length")) {
+            Some(length) => Some(Value::Int(std::str::from_utf8(length).ok()?.parse().ok()?)),
             None => Value::count(info.request_bytes),
         },
+        ["headers_bytes"] => Value::count(size(headers)),
         ["total_size"] => Value::count(info.request_bytes + size(headers)),
-        ["duration"] => info.response_code.and_then(|_| Value::count(info.clock.now().saturating_sub(info.started))),
+        ["duration"] => Value::count(info.ended?.saturating_sub(info.started)),
         _ => None,
     }
 }
 
-fn response(data: &StreamData, headers: Option<&Headers>, parts: &[&str], is_log: bool) -> Option<Value> {
+fn response(data: &StreamData, headers: Option<&Headers>, parts: &[&str]) -> Option<Value> {
     let info = &data.info;
     match parts {
         [] => Some(Value::Whole),
@@ -185,11 +190,9 @@ fn response(data: &StreamData, headers: Option<&Headers>, parts: &[&str], is_log
             Some(Value::Int(status.or_else(|| response_code(data).map(grpc_status_of))?))
         }
         ["size"] => Value::count(info.response_bytes),
-        ["total_size"] => Value::count(info.response_bytes + size(headers)),
-        // This is the time until the upstream's last byte. The shim can know it only in the log callback.
-        ["backend_latency"] if is_log && info.upstream_address.is_some() => {
-            Value::count(info.clock.now().saturating_sub(info.request_sent?))
-        }
+        ["headers_bytes"] => Value::count(size(headers)),
+        ["total_size"] => Value::count(info.response_bytes + size(headers) + size(data.response_trailers.as_ref())),
+        ["backend_latency"] => Value::count(info.response_received?.saturating_sub(info.request_sent?)),
         _ => None,
     }
 }
@@ -249,14 +252,15 @@ fn connection(info: &Info, parts: &[&str]) -> Option<Value> {
     }
 }
 
-fn upstream(info: &Info, parts: &[&str]) -> Option<Value> {
+fn upstream(state: &VmState, info: &Info, parts: &[&str]) -> Option<Value> {
     match parts {
         [] => Some(Value::Whole),
         ["address"] => Value::text(info.upstream_address?.to_string()),
         ["port"] => Value::count(info.upstream_address?.port()),
         // The shim's clusters have no localities.
         ["locality"] => info.upstream_address.and_then(|_| Value::text("")),
-        ["num_endpoints"] => match &info.cluster.as_ref()?.discovery {
+        ["cx_pool_ready_duration"] => Value::count(info.pool_ready?),
+        ["num_endpoints"] => match &state.network.cluster(&cluster_name(info)?)?.discovery {
             Discovery::Static(addresses) => Value::count(addresses.len()),
             Discovery::StrictDns(hosts) => Value::count(hosts.len()),
             Discovery::LogicalDns(_) => Value::count(1),

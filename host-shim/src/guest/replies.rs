@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::codes::BROKEN_CONNECTION;
-use super::memory::word;
+use super::memory::{index, word};
 use super::vm::Vm;
 use crate::traffic::{CallResponse, CalloutOutcome};
 
@@ -41,18 +41,19 @@ impl Vm {
 
     fn grpc_done(&mut self, root_id: u32, token: u32, outcome: CalloutOutcome) {
         let exports = Rc::clone(&self.exports);
-        let (code, message, body) = grpc_result(outcome);
-        if let (0, Some(on_receive)) = (code, &exports.on_grpc_receive) {
-            let size = word(body.len());
-            if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
-                root.grpc_message = Some(body);
+        match grpc_result(outcome) {
+            Ok(message) => {
+                let Some(on_receive) = &exports.on_grpc_receive else { return };
+                let size = word(message.len());
+                if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
+                    root.grpc_message = Some(message);
+                }
+                self.call("proxy_on_grpc_receive", root_id, on_receive, (root_id, token, size));
+                if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
+                    root.grpc_message = None;
+                }
             }
-            self.call("proxy_on_grpc_receive", root_id, on_receive, (root_id, token, size));
-            if let Some(root) = self.state_mut().contexts.root_mut(root_id) {
-                root.grpc_message = None;
-            }
-        } else if code > 0 {
-            self.grpc_closed(root_id, token, code, message);
+            Err((code, message)) => self.grpc_closed(root_id, token, code, message),
         }
     }
 
@@ -74,31 +75,79 @@ impl Vm {
     }
 }
 
-/// gRPC's UNAVAILABLE.
+const UNKNOWN: u32 = 2;
+const INTERNAL: u32 = 13;
 const UNAVAILABLE: u32 = 14;
+/// Envoy's number for a status that is not one of gRPC.
+const INVALID: u32 = u32::MAX;
 
-/// Returns the status, the message and the reply of a unary call. Only the status 0 has a reply.
-fn grpc_result(outcome: CalloutOutcome) -> (u32, String, Vec<u8>) {
-    const UNKNOWN: u32 = 2;
-    const INTERNAL: u32 = 13;
-    let CalloutOutcome::Response(CallResponse { headers, body, trailers }) = outcome else {
-        return (UNAVAILABLE, "reset".to_owned(), Vec::new());
+/// Returns the message of a unary call.
+///
+/// # Errors
+/// The status and the text with which the call ends without a message.
+fn grpc_result(outcome: CalloutOutcome) -> Result<Vec<u8>, (u32, String)> {
+    let CalloutOutcome::Response(CallResponse { headers, body, trailers, details }) = outcome else {
+        return Err((INTERNAL, "via_upstream".to_owned()));
     };
-    let find = |name: &str| trailers.get_str(name).or_else(|| headers.get_str(name)).map(str::to_owned);
-    let message = find("grpc-message").unwrap_or_default();
-    match (find("grpc-status").map(|code| code.parse()), headers.get_str(":status")) {
-        (Some(Ok(0)), _) => match body.split_at_checked(5) {
-            // The prefix of a frame: not compressed, and the length.
-            Some(([0, length @ ..], message))
-                if length.try_into().is_ok_and(|l| u32::from_be_bytes(l) == word(message.len())) =>
-            {
-                (0, String::new(), message.to_vec())
-            }
-            _ => (INTERNAL, "the reply is not one message".to_owned(), Vec::new()),
-        },
-        (Some(Ok(code)), _) => (code, message, Vec::new()),
-        (Some(Err(_)), _) => (UNKNOWN, message, Vec::new()),
-        (None, Some("503" | "504")) => (UNAVAILABLE, String::from_utf8_lossy(&body).into_owned(), Vec::new()),
-        (None, _) => (INTERNAL, "via_upstream".to_owned(), Vec::new()),
+    let details = details.unwrap_or_else(|| "via_upstream".to_owned());
+    // A status in the headers counts only if they are the whole answer.
+    let is_head_only = body.is_empty() && trailers.is_empty();
+    let end = if is_head_only { &headers } else { &trailers };
+    let status = end.get_str("grpc-status").map(|code| code.parse().ok().filter(|code| *code <= 16).unwrap_or(INVALID));
+    if headers.get_str(":status") != Some("200") && !(is_head_only && status.is_some()) {
+        return Err((status_of_http(headers.get_str(":status")), details));
+    }
+    let Ok(message) = last_message(&body) else { return Err((INTERNAL, details)) };
+    match status.unwrap_or(UNKNOWN) {
+        0 => message.ok_or((INTERNAL, String::new())),
+        code => Err((
+            code,
+            match end.get_str("grpc-message") {
+                Some(text) if !text.is_empty() => format!("{text}{{{details}}}"),
+                _ => details,
+            },
+        )),
+    }
+}
+
+fn status_of_http(status: Option<&str>) -> u32 {
+    match status {
+        Some("400") => INTERNAL,
+        Some("401") => 16,
+        Some("403") => 7,
+        Some("404") => 12,
+        Some("429" | "502" | "503" | "504") => UNAVAILABLE,
+        _ => UNKNOWN,
+    }
+}
+
+/// Returns the last complete message of a body. Before each message are a flag, which must be 0, and its length.
+fn last_message(mut body: &[u8]) -> Result<Option<Vec<u8>>, ()> {
+    let mut last = None;
+    loop {
+        match body {
+            [0, ..] => {}
+            [] => return Ok(last),
+            _ => return Err(()),
+        }
+        let Some(([_, length @ ..], rest)) = body.split_first_chunk::<5>() else { return Ok(last) };
+        let Some((message, rest)) = rest.split_at_checked(index(u32::from_be_bytes(*length))) else { return Ok(last) };
+        last = Some(message.to_vec());
+        body = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_whole_message_counts() {
+        assert_eq!(last_message(b""), Ok(None));
+        assert_eq!(last_message(b"\0\0\0\0\x02ok"), Ok(Some(b"ok".to_vec())));
+        assert_eq!(last_message(b"\0\0\0\0\x01a\0\0\0\0\x01b"), Ok(Some(b"b".to_vec())));
+        assert_eq!(last_message(b"\0\0\0\0\x01a\0\0\0"), Ok(Some(b"a".to_vec())));
+        assert_eq!(last_message(b"\0\xff\xff\xff\xffa"), Ok(None));
+        assert_eq!(last_message(b"\x01\0\0\0\x01a"), Err(()));
     }
 }

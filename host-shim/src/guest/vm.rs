@@ -15,6 +15,7 @@ use super::hostcalls;
 use super::module::{self, LoadedModule};
 use super::state::{VmSpec, VmState};
 use crate::state::Host;
+use crate::state::metrics::Stat;
 use crate::traffic::Network;
 
 /// A VM. Only its thread calls it.
@@ -24,6 +25,25 @@ pub struct Vm {
     pub(super) failure: Option<String>,
     /// Whether the last callback sent a local reply.
     pub(super) stopped: bool,
+    _counted: CountedVm,
+}
+
+/// Counts a VM in the statistics while it lives.
+struct CountedVm([Arc<Stat>; 2]);
+
+impl CountedVm {
+    fn new(host: &Host) -> Self {
+        host.metrics.counter("wasm.envoy.wasm.runtime.v8.created").add(1);
+        let gauges = ["wasm.envoy.wasm.runtime.v8.active", "wasm.wasm_vm_count"].map(|name| host.metrics.gauge(name));
+        gauges.iter().for_each(|gauge| gauge.add(1));
+        CountedVm(gauges)
+    }
+}
+
+impl Drop for CountedVm {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|gauge| gauge.sub(1));
+    }
 }
 
 impl Vm {
@@ -47,7 +67,8 @@ impl Vm {
         let mut store = Store::new(module.engine(), state);
         store.limiter(|state| &mut state.limits);
         let linker = hostcalls::linker(module.engine(), module.abi).map_err(module::told)?;
-        let mut vm = Vm { store, exports: Rc::default(), failure: None, stopped: false };
+        let counted = CountedVm::new(host);
+        let mut vm = Vm { store, exports: Rc::default(), failure: None, stopped: false, _counted: counted };
         vm.set_deadline();
         module.check_imports(&linker, &mut vm.store)?;
         vm.store.data_mut().is_restricted = true;
@@ -156,5 +177,7 @@ impl Vm {
     fn fail(&mut self, function: &str, error: &wasmtime::Error) {
         let text = failure::report(function, error, &self.state().host, self.state().thread);
         self.failure = Some(text);
+        // What waits for the end of a callback does not happen after a trap.
+        self.state_mut().effects.retain(|effect| matches!(effect, Effect::Tick { .. }));
     }
 }

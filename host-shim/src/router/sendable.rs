@@ -39,15 +39,23 @@ fn missing(headers: &Headers) -> Option<String> {
 fn invalid(headers: &Headers) -> Option<String> {
     headers.iter().find_map(|(name, value)| {
         let bare = name.strip_prefix(b":").unwrap_or(name);
-        let what = if !bare.is_empty() && http::HeaderName::from_bytes(bare).is_err() {
+        let what = if !bare.iter().all(|byte| is_in_name(*byte)) {
             "name: "
-        } else if http::HeaderValue::from_bytes(value).is_err() {
+        } else if !value.iter().all(|byte| is_in_value(*byte)) {
             "value for: "
         } else {
             return None;
         };
         Some(format!("invalid header {what}{}", escaped(name)))
     })
+}
+
+fn is_in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_in_value(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
 }
 
 /// Escapes a name as in JSON.

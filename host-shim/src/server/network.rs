@@ -66,10 +66,6 @@ impl ServerNetwork {
         (self.program.replace(Arc::clone(program)), self.load.replace(Arc::clone(load)))
     }
 
-    pub(super) fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
-        self.program.borrow().clusters.get(name).cloned()
-    }
-
     /// Counts a request to a cluster. Returns `None` if the cluster is at its limit.
     pub(super) fn begin(&self, cluster: &Cluster) -> Option<Open> {
         self.load.borrow().begin(cluster)
@@ -91,6 +87,10 @@ impl Network for ServerNetwork {
 
     fn has_cluster(&self, name: &str) -> bool {
         self.program.borrow().clusters.contains_key(name)
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.program.borrow().clusters.get(name).cloned()
     }
 
     fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
@@ -138,14 +138,14 @@ fn leaves_connection(outcome: &CalloutOutcome) -> bool {
 /// Sends a callout, and collects the complete answer.
 async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, mut callout: Callout) -> CalloutOutcome {
     let plan = router::plan(&mut callout.headers, callout.timeout);
-    let has_begun = Cell::new(false);
+    let (has_begun, is_grpc) = (Cell::new(false), callout.is_grpc);
     let answer = whole_answer(upstreams, cluster, callout, &plan, &has_begun);
     match plan.timeout {
         None => answer.await,
         Some(timeout) => match tokio::time::timeout(timeout, answer).await {
             Ok(outcome) => outcome,
             Err(_) if has_begun.get() => CalloutOutcome::Reset,
-            Err(_) => made(&plan.timed_out()),
+            Err(_) => made(&plan.timed_out(), is_grpc),
         },
     }
 }
@@ -175,7 +175,7 @@ async fn whole_answer(
                 break (response, sent.elapsed().as_millis());
             }
             Err(reply) if !may_retry || !plan.retries.after_failure(&reply) => {
-                return made(&if retries > 0 { router::retried(reply) } else { reply });
+                return made(&if retries > 0 { router::retried(reply) } else { reply }, callout.is_grpc);
             }
             _ => {}
         }
@@ -189,7 +189,7 @@ async fn whole_answer(
         Some((body, trailers)) => {
             headers.set("x-envoy-upstream-service-time", took.to_string());
             let trailers = if takes_trailers { trailers } else { Headers::new() };
-            CalloutOutcome::Response(CallResponse { headers, body, trailers })
+            CalloutOutcome::Response(CallResponse { headers, body, trailers, details: None })
         }
         None => CalloutOutcome::Reset,
     }
@@ -234,7 +234,7 @@ async fn send(
         std::future::pending().await
     };
     tokio::select! {
-        answer = upstreams.send(cluster, &headers, false, body) => answer,
+        answer = upstreams.send(cluster, &headers, false, |_| {}, body) => answer,
         never = ending => never,
     }
 }
@@ -266,7 +266,9 @@ async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
 }
 
 /// Makes an answer of the gateway itself.
-fn made(reply: &LocalReply) -> CalloutOutcome {
-    let (headers, body) = reply_message(reply, &Headers::new());
-    CalloutOutcome::Response(CallResponse { headers, body, trailers: Headers::new() })
+fn made(reply: &LocalReply, is_grpc: bool) -> CalloutOutcome {
+    let request = if is_grpc { vec![("content-type", "application/grpc")] } else { Vec::new() };
+    let (headers, body) = reply_message(reply, &request.into_iter().collect());
+    let details = Some(reply.details.clone());
+    CalloutOutcome::Response(CallResponse { headers, body, details, ..CallResponse::default() })
 }

@@ -94,7 +94,7 @@ impl Upstreams {
     }
 
     /// Sends the headers of a request. The body follows through its sink. With `auto_host_rewrite`, the host becomes
-    /// the name of the endpoint.
+    /// the name of the endpoint. `chosen` gets the address of the endpoint, unless the host has yet to be resolved.
     ///
     /// # Errors
     /// Envoy's reply to the failed request.
@@ -103,6 +103,7 @@ impl Upstreams {
         cluster: Arc<Cluster>,
         headers: &Headers,
         auto_host_rewrite: bool,
+        chosen: impl FnOnce(SocketAddr),
         body: UpstreamBody,
     ) -> Result<Response<Incoming>, LocalReply> {
         if let Some(refused) = router::unsendable(headers) {
@@ -111,6 +112,9 @@ impl Upstreams {
         let none = || router::reply(503, router::NO_HOST_BODY, "no_healthy_upstream", flags::NO_HEALTHY_UPSTREAM);
         let asked = headers.get_str(":authority").unwrap_or_default();
         let endpoint = self.endpoint(&cluster, asked).await.ok_or_else(none)?;
+        if let Addresses::One(address) = &endpoint.addresses {
+            chosen(*address);
+        }
         let mut headers = headers.clone();
         if let (true, Some(name)) = (auto_host_rewrite, &endpoint.dns_name) {
             router::rewrite_host(&mut headers, name);

@@ -1,8 +1,8 @@
 //! The clock: the system's, or a manual clock that a test moves.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The start of a manual clock: 2026-01-01T00:00:00Z.
 const MANUAL_START_S: u64 = 1_767_225_600;
@@ -27,6 +27,15 @@ impl Clock {
         }
     }
 
+    /// Returns the time of a clock that never goes back, in nanoseconds since the first call.
+    pub fn monotonic(&self) -> u64 {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        match self {
+            Clock::System => nanos(FIRST.get_or_init(Instant::now).elapsed()),
+            Clock::Manual(_) => self.now(),
+        }
+    }
+
     /// Formats the time for a `date` header: `Sat, 21 Nov 2026 10:50:25 GMT`.
     pub fn http_date(&self) -> String {
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.now())).unwrap_or_default();
@@ -44,4 +53,16 @@ impl Clock {
 /// Converts a duration to nanoseconds, for times up to the year 2554.
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monotonic_clock_does_not_show_the_date() {
+        let (first, second) = (Clock::System.monotonic(), Clock::System.monotonic());
+        assert!(first <= second && second < Clock::System.now() / 2);
+        assert_eq!(Clock::manual().monotonic(), Clock::manual().now());
+    }
 }

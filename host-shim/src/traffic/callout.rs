@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ProxyNode;
 use crate::base::{Headers, Status};
+use crate::config::model::Cluster;
 
 /// Identifies a callout by its VM, root context and token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub struct CallResponse {
     pub body: Vec<u8>,
     /// The trailers, which can be empty.
     pub trailers: Headers,
+    /// `response.code_details` of an answer that the gateway has made itself.
+    pub details: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +54,11 @@ pub trait Network {
 
     /// Whether there is a cluster with this name.
     fn has_cluster(&self, name: &str) -> bool;
+
+    /// Returns a cluster by its name.
+    fn cluster(&self, _name: &str) -> Option<Arc<Cluster>> {
+        None
+    }
 
     /// Whether a module can read [`Network::has_cluster`], which Envoy does not support.
     fn tells_clusters(&self) -> bool {

@@ -76,7 +76,10 @@ impl Body {
 
     /// Adds data to the data that waits.
     pub fn hold(&mut self, mut data: Vec<u8>) {
-        self.held.get_or_insert_default().append(&mut data);
+        match &mut self.held {
+            Some(held) if !held.is_empty() => held.append(&mut data),
+            held => *held = Some(data),
+        }
     }
 
     pub fn held_bytes(&self) -> usize {
@@ -111,6 +114,12 @@ pub struct Info {
     pub upstream_address: Option<SocketAddr>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
+    /// The time until a connection to the upstream was chosen, in nanoseconds.
+    pub pool_ready: Option<u64>,
+    /// The time at which the stream ended.
+    pub ended: Option<u64>,
+    /// The time at which the upstream's answer was complete.
+    pub response_received: Option<u64>,
     /// How often the request was sent.
     pub attempts: u32,
     /// `request_body_buffer_limit` of the route, when the request's headers have reached the router.
@@ -159,6 +168,9 @@ impl Info {
             upstream_address: None,
             upstream_failure: None,
             request_sent: None,
+            pool_ready: None,
+            ended: None,
+            response_received: None,
             attempts: 0,
             buffer_limit: None,
             state: HashMap::new(),

@@ -13,6 +13,8 @@ pub struct LocalReply {
     pub details: String,
     /// `response.flags`.
     pub flags: u64,
+    /// `upstream.transport_failure_reason`, if a connection failed.
+    pub transport_failure: Option<String>,
 }
 
 /// Makes Envoy's response for a local reply.

@@ -43,6 +43,7 @@ impl Bases {
     }
 
     fn start(&mut self, host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {
+        define_stats(host, &loaded.plugin.name);
         if !self.0.contains_key(&loaded.spec.key) {
             let base = Vm::start(&loaded.module, &loaded.spec, host, 0, Rc::clone(network))?;
             self.0.insert(loaded.spec.key.clone(), base);
@@ -54,6 +55,18 @@ impl Bases {
     pub fn keep_only(&mut self, program: &Program) {
         self.0.retain(|key, _| program.plugins.iter().flatten().any(|loaded| loaded.spec.key == *key));
     }
+}
+
+/// Defines the statistics of a plugin, which Envoy shows from the start.
+fn define_stats(host: &Host, plugin: &str) {
+    for what in ["vm_reload", "vm_reload_backoff", "vm_reload_failure", "vm_reload_success"] {
+        host.metrics.counter(&format!("wasm.{plugin}.{what}"));
+    }
+    // The shim loads no code from a server.
+    for what in ["cache_hits", "cache_misses", "cache_negative_hits", "fetch_failures", "fetch_successes"] {
+        host.metrics.counter(&format!("wasm.remote_load_{what}"));
+    }
+    host.metrics.gauge("wasm.remote_load_cache_entries");
 }
 
 fn canary(host: &Arc<Host>, loaded: &LoadedPlugin, network: &Rc<dyn Network>) -> Result<()> {

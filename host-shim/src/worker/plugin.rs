@@ -6,28 +6,16 @@ use std::sync::Arc;
 
 use crate::config::model::{FailurePolicy, Plugin};
 use crate::guest::{LoadedModule, Vm, VmSpec};
-use crate::state::metrics::Stat;
+use crate::state::clock::nanos;
 
 /// A VM of a thread. Plugins with the same key share it.
 pub struct VmCell {
     pub vm: RefCell<Vm>,
-    /// The gauge of active VMs.
-    active: Arc<Stat>,
-}
-
-impl Drop for VmCell {
-    fn drop(&mut self) {
-        self.active.sub(1);
-    }
 }
 
 impl VmCell {
     pub fn new(vm: Vm) -> Rc<Self> {
-        let metrics = &vm.state().host.metrics;
-        metrics.counter("wasm.envoy.wasm.runtime.v8.created").add(1);
-        let active = metrics.gauge("wasm.envoy.wasm.runtime.v8.active");
-        active.add(1);
-        Rc::new(VmCell { vm: RefCell::new(vm), active })
+        Rc::new(VmCell { vm: RefCell::new(vm) })
     }
 
     pub fn has_failed(&self) -> bool {
@@ -56,13 +44,15 @@ pub type RunningPlugin = (Rc<VmCell>, u32);
 pub struct PluginHandle {
     pub loaded: LoadedPlugin,
     running: RefCell<Option<RunningPlugin>>,
-    /// The earliest time for a new VM after a failure, in nanoseconds since 1970.
+    /// The earliest time for another VM, in nanoseconds since 1970.
     next_reload: Cell<u64>,
 }
 
 impl PluginHandle {
-    pub fn new(loaded: LoadedPlugin, running: RunningPlugin) -> Rc<Self> {
-        Rc::new(PluginHandle { loaded, running: RefCell::new(Some(running)), next_reload: Cell::new(0) })
+    /// Makes the handle of a plugin that starts now. The first back-off begins now, too.
+    pub fn new(loaded: LoadedPlugin, running: RunningPlugin, now: u64) -> Rc<Self> {
+        let next_reload = Cell::new(now.saturating_add(nanos(loaded.plugin.reload_backoff)));
+        Rc::new(PluginHandle { loaded, running: RefCell::new(Some(running)), next_reload })
     }
 
     /// Returns the VM and the root context, if the VM has not failed.

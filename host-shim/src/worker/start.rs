@@ -40,7 +40,7 @@ impl Worker {
                     Some(handle) => Rc::clone(handle),
                     None => {
                         before(loaded)?;
-                        PluginHandle::new(loaded.clone(), self.start_plugin(loaded)?)
+                        PluginHandle::new(loaded.clone(), self.start_plugin(loaded)?, self.host.clock.now())
                     }
                 };
                 known.push(Rc::clone(&handle));

@@ -69,6 +69,9 @@ pub struct Case {
     /// True if the case needs its own process, because the host may refuse it or die.
     #[serde(default)]
     pub own_process: bool,
+    /// The beginnings of the names of statistics to observe at the end.
+    #[serde(default)]
+    pub stats: Vec<String>,
     /// The case continues until a log line contains this text.
     pub until: Option<String>,
 }
@@ -223,6 +226,9 @@ pub struct Observed {
     /// The requests that the upstream and the callout server got, sorted by method and path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream_requests: Vec<Seen>,
+    /// Statistics: `name: value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stats: Vec<String>,
     /// The guests' lines: `[plugin] text`, or `[plugin level] text` if the level is not info.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_lines: Vec<String>,

@@ -59,7 +59,8 @@ async fn observe<H: Host>(cases: &[&Case], upstream: &Server) -> Result<Vec<(Str
         let mut upstream_requests = upstream.received();
         // Several connections race.
         upstream_requests.sort_by(|one, other| one.start.cmp(&other.start));
-        let seen = Observed { refused: false, responses, upstream_requests, log_lines };
+        let stats = stats(case, ports.admin).await?;
+        let seen = Observed { refused: false, responses, upstream_requests, stats, log_lines };
         observed.push((case.name.clone(), blank(seen)));
     }
     Ok(observed)
@@ -138,6 +139,16 @@ async fn send(port: u16, request: Request) -> Result<Seen> {
         Ok(Err(_)) => Ok(nothing()),
         Err(_) => Ok(Seen { start: "no answer in time".to_owned(), ..Seen::default() }),
     }
+}
+
+/// The statistics that a case names.
+async fn stats(case: &Case, admin: u16) -> Result<Vec<String>> {
+    if case.stats.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = tollbell_tests::client::get(admin, "/stats", &[]).await?.body;
+    let is_wanted = |line: &&str| case.stats.iter().any(|beginning| line.starts_with(beginning));
+    Ok(all.lines().filter(is_wanted).map(str::to_owned).collect())
 }
 
 /// Receives a response, after a possible 100.

@@ -20,7 +20,8 @@ pub(super) fn offer(linker: &mut Linker<VmState>, abi: AbiVersion) -> wasmtime::
             let body = call.bytes(body, body_length)?;
             let headers = pairs::decode(MapKind::Response, &call.bytes(headers, headers_length)?);
             let details = String::from_utf8_lossy(&details).replace(|c: char| c.is_ascii_whitespace(), "_");
-            let reply = LocalReply { status, headers, body, grpc_status: grpc_status.cast_signed(), details, flags: 0 };
+            let grpc_status = grpc_status.cast_signed();
+            let reply = LocalReply { status, headers, body, grpc_status, details, ..LocalReply::default() };
             ask(call, StreamEffect::Reply(reply));
             call.state_mut().stops_iteration = true;
             Ok(())

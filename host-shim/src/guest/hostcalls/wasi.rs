@@ -86,11 +86,11 @@ fn offer_as(linker: &mut Linker<VmState>, module: &str) -> wasmtime::Result<()> 
         fn args_get(_call, _pointers: u32, _text: u32) { Ok(()) }
 
         fn clock_time_get(call, clock: u32, _precision: u64, result: u32) {
-            // The real-time clock and the monotonic clock.
-            if clock > 1 {
-                return Err(ENOTSUP);
-            }
-            let now = call.data().host.clock.now();
+            let now = match clock {
+                0 => call.data().host.clock.now(),
+                1 => call.data().host.clock.monotonic(),
+                _ => return Err(ENOTSUP),
+            };
             write(call, result, &now.to_le_bytes())
         }
 

@@ -9,7 +9,7 @@ use super::{HEAD_FIRST, ServerExchange, head};
 use crate::base::Headers;
 use crate::server::body::Sink;
 use crate::server::{convert, wire};
-use crate::traffic::StreamData;
+use crate::traffic::{Network as _, StreamData};
 use crate::worker::{Exchange, Routed};
 
 impl Exchange for ServerExchange {

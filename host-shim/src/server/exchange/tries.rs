@@ -32,7 +32,7 @@ pub async fn send(
     let retries = &target.plan.retries;
     let (mut body, mut made) = (body, 0);
     loop {
-        let outcome = once(exchange, &headers, target, body).await;
+        let outcome = once(exchange, stream, &headers, target, body).await;
         let is_wanted = match &outcome {
             Ok((_, headers)) => retries.after_answer(headers),
             Err(reply) => retries.after_failure(reply),
@@ -67,12 +67,13 @@ fn tell(exchange: &ServerExchange, stream: &Rc<RefCell<Stream>>, headers: &mut H
 
 async fn once(
     exchange: &Rc<ServerExchange>,
+    stream: &Rc<RefCell<Stream>>,
     headers: &Headers,
     target: &Target,
     body: UpstreamBody,
 ) -> Result<Answered, LocalReply> {
     tokio::select! {
-        answer = to_upstream(exchange, headers, target, body) => answer,
+        answer = to_upstream(exchange, stream, headers, target, body) => answer,
         () = try_is_over(exchange, target.plan.try_timeout) => {
             Err(target.plan.too_late("upstream_per_try_timeout"))
         },
@@ -87,6 +88,7 @@ async fn try_is_over(exchange: &ServerExchange, per_try: Option<Duration>) {
 
 async fn to_upstream(
     exchange: &Rc<ServerExchange>,
+    stream: &Rc<RefCell<Stream>>,
     headers: &Headers,
     target: &Target,
     body: UpstreamBody,
@@ -94,7 +96,13 @@ async fn to_upstream(
     let (network, stats) = (&exchange.network, &exchange.stats);
     stats.upstream_request(&target.cluster.name);
     let upstreams = Rc::clone(&network.upstreams);
-    let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, body).await?;
+    let data = stream.borrow().data();
+    let chosen = |address| {
+        let info = &mut data.borrow_mut().info;
+        info.upstream_address = Some(address);
+        info.pool_ready = info.request_sent.map(|sent| info.clock.now().saturating_sub(sent));
+    };
+    let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, chosen, body).await?;
     let (parts, body) = response.into_parts();
     let headers = convert::response(&parts);
     let status = headers.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or_default();

@@ -142,7 +142,7 @@ impl Stream {
     }
 
     /// Carries out the effects of a VM: the stream handles its own effects, and the worker handles the others.
-    fn do_effects(&mut self, cell: &Rc<VmCell>, effects: Vec<Effect>) {
+    pub(super) fn do_effects(&mut self, cell: &Rc<VmCell>, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Stream { stream, filter, ask } if stream == self.id => match ask {

@@ -159,6 +159,8 @@ impl Stream {
     /// Ends the stream: calls the log callback of every filter, then the done and delete callbacks of every filter.
     fn end(&mut self) {
         self.ended = true;
+        let now = self.worker.host().clock.now();
+        self.data.borrow_mut().info.ended = Some(now);
         self.request.stop();
         self.response.stop();
         for index in 0..self.filters.len() {
@@ -204,9 +206,12 @@ impl Stream {
             return;
         }
         let context = StreamContext { root, filter: index, data, stream, visible: Default::default() };
-        let mut made = None;
-        self.worker.call(&vm, |vm| made = Some(vm.create_stream(context)));
-        filter.context = made;
+        let effects = {
+            let mut vm = vm.vm.borrow_mut();
+            filter.context = Some(vm.create_stream(context));
+            vm.take_effects()
+        };
+        self.do_effects(&vm, effects);
     }
 
     fn context_of(&self, index: usize) -> Option<RunningPlugin> {

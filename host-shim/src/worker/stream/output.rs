@@ -42,6 +42,8 @@ impl Stream {
         let headers = {
             let mut data = self.data.borrow_mut();
             let mut headers = data.response_headers.clone().unwrap_or_default();
+            // The codec decides how the body is sent.
+            headers.remove("transfer-encoding");
             if headers.get_str(":status").and_then(|status| status.parse::<u16>().ok()).is_none() {
                 // Envoy's codec sends this instead of a response without a status.
                 headers = [(":status", "502"), ("content-length", "32"), ("content-type", "text/plain")]

@@ -34,23 +34,31 @@ impl Stream {
             return;
         }
         self.has_response = true;
-        self.response.end_seen = end;
+        self.response_end(end);
         self.data.borrow_mut().response_headers = Some(headers);
         self.headers(Way::Response, 0, end);
         self.send_reply();
     }
 
     pub fn response_data(&mut self, data: Vec<u8>, end: bool) {
-        self.response.end_seen |= end;
+        self.response_end(end);
         self.body(Way::Response, 0, Some(data), end);
         self.send_reply();
     }
 
     pub fn response_trailers(&mut self, trailers: Headers) {
-        self.response.end_seen = true;
+        self.response_end(true);
         self.data.borrow_mut().response_trailers = Some(trailers);
         self.trailers(Way::Response, 0);
         self.send_reply();
+    }
+
+    fn response_end(&mut self, end: bool) {
+        self.response.end_seen |= end;
+        if end && !self.replied {
+            let mut data = self.data.borrow_mut();
+            data.info.response_received = Some(data.info.clock.now());
+        }
     }
 
     pub(super) fn half(&mut self, way: Way) -> &mut Half {

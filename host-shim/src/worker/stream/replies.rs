@@ -32,6 +32,9 @@ impl Stream {
             let mut data = self.data.borrow_mut();
             data.info.details = Some(reply.details.clone());
             data.info.flags |= reply.flags;
+            if reply.transport_failure.is_some() {
+                data.info.upstream_failure.clone_from(&reply.transport_failure);
+            }
         }
         if self.response_sent {
             self.reset();
