@@ -74,8 +74,9 @@ pub(in crate::server) struct Tap<I> {
     writer: Writer,
     /// Bytes of the client that were not handled.
     input: Vec<u8>,
-    /// Bytes for hyper.
-    output: VecDeque<u8>,
+    /// Bytes for hyper, and the number of those that it has.
+    output: Vec<u8>,
+    given: usize,
     /// Bytes for the client.
     to_client: Vec<u8>,
     state: State,
@@ -98,7 +99,8 @@ impl<I> Tap<I> {
             wire: Rc::clone(&wire),
             writer: Writer::default(),
             input: Vec::new(),
-            output: VecDeque::new(),
+            output: Vec::new(),
+            given: 0,
             to_client: Vec::new(),
             state: State::Head,
         };
@@ -121,7 +123,7 @@ impl<I> Tap<I> {
                         self.state = State::Head;
                     }
                 }
-                State::Through => self.output.extend(self.input.drain(..)),
+                State::Through => self.output.append(&mut self.input),
                 State::Refused => self.input.clear(),
             }
         }
@@ -148,7 +150,7 @@ impl<I> Tap<I> {
         match parsed {
             Ok((length, head)) => self.accept(length, head),
             Err(refusal) => {
-                self.output.extend(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
+                self.output.extend_from_slice(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
                 self.wire.heads.borrow_mut().push_back(Err(refusal));
                 self.state = State::Refused;
             }
@@ -211,12 +213,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<I> {
         loop {
             // The client can be slow to read. hyper then still reads.
             let _ = me.poll_send(context)?;
-            if !me.output.is_empty() || me.advance() {
-                let (first, _) = me.output.as_slices();
-                let count = first.len().min(buf.remaining());
-                buf.put_slice(first.get(..count).unwrap_or_default());
-                me.output.drain(..count);
+            if me.output.is_empty() {
+                me.advance();
+            }
+            let rest = me.output.get(me.given..).unwrap_or_default();
+            if !rest.is_empty() {
+                let count = rest.len().min(buf.remaining());
+                buf.put_slice(rest.get(..count).unwrap_or_default());
+                me.given += count;
                 return Poll::Ready(Ok(()));
+            }
+            me.output.clear();
+            me.given = 0;
+            if !me.input.is_empty() && me.advance() {
+                continue;
             }
             if matches!(me.state, State::Through) {
                 return Pin::new(&mut me.io).poll_read(context, buf);
