@@ -27,7 +27,7 @@ pub(in crate::server) struct Wire {
     heads: RefCell<VecDeque<Result<Head, Refusal>>>,
     /// The lines of the trailers of the response.
     trailers: RefCell<Option<Vec<u8>>>,
-    /// Whether the client asked to close the connection after its last request.
+    /// Whether the client asked to close the connection after the current request.
     closes: Cell<bool>,
     is_gone: Cell<bool>,
     gone: Notify,
@@ -36,7 +36,9 @@ pub(in crate::server) struct Wire {
 impl Wire {
     /// Returns the head of the request that hyper hands on.
     pub fn next_head(&self) -> Result<Head, Refusal> {
-        self.heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()))
+        let head = self.heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()));
+        self.closes.set(head.as_ref().is_ok_and(Head::closes));
+        head
     }
 
     pub fn closes(&self) -> bool {
@@ -170,10 +172,7 @@ impl<I> Tap<I> {
             Length::Bytes(length) => format!("content-length: {length}\r\n"),
             Length::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
         };
-        let closes =
-            ["connection", "proxy-connection"].iter().any(|name| head.items(name).iter().any(|item| item == "close"));
-        self.wire.closes.set(closes);
-        let close = if closes { "connection: close\r\n" } else { "" };
+        let close = if head.closes() { "connection: close\r\n" } else { "" };
         self.output.extend(format!("{method} / HTTP/1.1\r\n{framing}{close}\r\n").into_bytes());
         // As in Envoy, the filters have no say in this.
         if head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue")) {
