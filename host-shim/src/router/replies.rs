@@ -29,20 +29,13 @@ pub fn retried(mut reply: LocalReply) -> LocalReply {
 /// Envoy's reply if no connection can be made. `cause` is the error of the system.
 pub fn connect_failure(cause: &str) -> LocalReply {
     let cause = cause.split(" (os error").next().unwrap_or(cause);
-    transport_failure(format!("delayed connect error: {cause}"))
+    transport_failure(&format!("delayed connect error: {cause}"))
 }
 
-fn transport_failure(reason: String) -> LocalReply {
+fn transport_failure(reason: &str) -> LocalReply {
     let details = format!("upstream_reset_before_response_started{{remote_connection_failure|{reason}}}");
-    LocalReply {
-        transport_failure: Some(reason),
-        ..reply(
-            503,
-            &reset_body("remote connection failure"),
-            &details.replace(' ', "_"),
-            flags::UPSTREAM_CONNECTION_FAILURE,
-        )
-    }
+    let body = reset_body("remote connection failure");
+    reply(503, &body, &details.replace(' ', "_"), flags::UPSTREAM_CONNECTION_FAILURE)
 }
 
 /// Envoy's reply if the upstream refuses the connection.
@@ -52,7 +45,7 @@ pub fn connection_refused() -> LocalReply {
 
 /// Envoy's reply if the TLS handshake fails.
 pub fn tls_failure(cause: &str) -> LocalReply {
-    transport_failure(format!("TLS error: {cause}"))
+    transport_failure(&format!("TLS error: {cause}"))
 }
 
 /// Envoy's body if the upstream takes too long.

@@ -76,3 +76,20 @@ fn an_update_matches_listeners_by_name() {
     assert_eq!(refusal(&[("A", "c"), ("B", "c"), ("C", "c")]), "listener C was added: restart the server");
     assert_eq!(bodies(), ["new a", "new b"]);
 }
+
+#[test]
+fn requests_can_follow_each_other_without_waiting() {
+    let server = start(answering(&[("A", "a")]));
+    let requests = b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\n\r\nGET /2 HTTP/1.1\nhost: a\n\n\
+        GET /3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    for piece in [1, requests.len()] {
+        let mut stream = TcpStream::connect(server.addresses[0]).unwrap();
+        for bytes in requests.chunks(piece) {
+            stream.write_all(bytes).unwrap();
+        }
+        let mut responses = String::new();
+        stream.read_to_string(&mut responses).unwrap();
+        assert_eq!(responses.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{responses}");
+        assert_eq!(responses.matches("connection: close\r\n").count(), 1, "{responses}");
+    }
+}

@@ -13,8 +13,14 @@ pub struct LocalReply {
     pub details: String,
     /// `response.flags`.
     pub flags: u64,
-    /// `upstream.transport_failure_reason`, if a connection failed.
-    pub transport_failure: Option<String>,
+}
+
+impl LocalReply {
+    /// Returns `upstream.transport_failure_reason` if a connection failed: `…{remote_connection_failure|reason}`.
+    pub fn transport_failure(&self) -> Option<String> {
+        let (_, reason) = self.details.strip_suffix('}')?.split_once("{remote_connection_failure|")?;
+        Some(reason.replace('_', " "))
+    }
 }
 
 /// Makes Envoy's response for a local reply.

@@ -60,7 +60,8 @@ fn escape(bytes: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(bytes.len());
     for byte in bytes {
         if *byte < b' ' || *byte == 0x7f || *byte == b'%' {
-            escaped.extend_from_slice(format!("%{byte:02x}").as_bytes());
+            let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+            escaped.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
         } else {
             escaped.push(*byte);
         }

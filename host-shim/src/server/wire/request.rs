@@ -75,6 +75,11 @@ impl Head {
         values.flat_map(|value| value.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>()).collect()
     }
 
+    /// Whether the client asks to close the connection after the request.
+    pub fn closes(&self) -> bool {
+        ["connection", "proxy-connection"].iter().any(|name| self.items(name).iter().any(|item| item == "close"))
+    }
+
     /// # Errors
     /// The lengths contradict each other, or are not valid.
     pub fn length(&self) -> Result<Length, Refusal> {

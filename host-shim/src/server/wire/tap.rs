@@ -27,7 +27,7 @@ pub(in crate::server) struct Wire {
     heads: RefCell<VecDeque<Result<Head, Refusal>>>,
     /// The lines of the trailers of the response.
     trailers: RefCell<Option<Vec<u8>>>,
-    /// Whether the client asked to close the connection after its last request.
+    /// Whether the client asked to close the connection after the current request.
     closes: Cell<bool>,
     is_gone: Cell<bool>,
     gone: Notify,
@@ -36,7 +36,9 @@ pub(in crate::server) struct Wire {
 impl Wire {
     /// Returns the head of the request that hyper hands on.
     pub fn next_head(&self) -> Result<Head, Refusal> {
-        self.heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()))
+        let head = self.heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()));
+        self.closes.set(head.as_ref().is_ok_and(Head::closes));
+        head
     }
 
     pub fn closes(&self) -> bool {
@@ -74,8 +76,9 @@ pub(in crate::server) struct Tap<I> {
     writer: Writer,
     /// Bytes of the client that were not handled.
     input: Vec<u8>,
-    /// Bytes for hyper.
-    output: VecDeque<u8>,
+    /// Bytes for hyper, and the number of those that it has.
+    output: Vec<u8>,
+    given: usize,
     /// Bytes for the client.
     to_client: Vec<u8>,
     state: State,
@@ -98,7 +101,8 @@ impl<I> Tap<I> {
             wire: Rc::clone(&wire),
             writer: Writer::default(),
             input: Vec::new(),
-            output: VecDeque::new(),
+            output: Vec::new(),
+            given: 0,
             to_client: Vec::new(),
             state: State::Head,
         };
@@ -121,7 +125,7 @@ impl<I> Tap<I> {
                         self.state = State::Head;
                     }
                 }
-                State::Through => self.output.extend(self.input.drain(..)),
+                State::Through => self.output.append(&mut self.input),
                 State::Refused => self.input.clear(),
             }
         }
@@ -148,7 +152,7 @@ impl<I> Tap<I> {
         match parsed {
             Ok((length, head)) => self.accept(length, head),
             Err(refusal) => {
-                self.output.extend(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
+                self.output.extend_from_slice(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
                 self.wire.heads.borrow_mut().push_back(Err(refusal));
                 self.state = State::Refused;
             }
@@ -168,10 +172,7 @@ impl<I> Tap<I> {
             Length::Bytes(length) => format!("content-length: {length}\r\n"),
             Length::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
         };
-        let closes =
-            ["connection", "proxy-connection"].iter().any(|name| head.items(name).iter().any(|item| item == "close"));
-        self.wire.closes.set(closes);
-        let close = if closes { "connection: close\r\n" } else { "" };
+        let close = if head.closes() { "connection: close\r\n" } else { "" };
         self.output.extend(format!("{method} / HTTP/1.1\r\n{framing}{close}\r\n").into_bytes());
         // As in Envoy, the filters have no say in this.
         if head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue")) {
@@ -211,12 +212,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<I> {
         loop {
             // The client can be slow to read. hyper then still reads.
             let _ = me.poll_send(context)?;
-            if !me.output.is_empty() || me.advance() {
-                let (first, _) = me.output.as_slices();
-                let count = first.len().min(buf.remaining());
-                buf.put_slice(first.get(..count).unwrap_or_default());
-                me.output.drain(..count);
+            if me.output.is_empty() {
+                me.advance();
+            }
+            let rest = me.output.get(me.given..).unwrap_or_default();
+            if !rest.is_empty() {
+                let count = rest.len().min(buf.remaining());
+                buf.put_slice(rest.get(..count).unwrap_or_default());
+                me.given += count;
                 return Poll::Ready(Ok(()));
+            }
+            me.output.clear();
+            me.given = 0;
+            if !me.input.is_empty() && me.advance() {
+                continue;
             }
             if matches!(me.state, State::Through) {
                 return Pin::new(&mut me.io).poll_read(context, buf);

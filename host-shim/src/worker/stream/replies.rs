@@ -32,8 +32,8 @@ impl Stream {
             let mut data = self.data.borrow_mut();
             data.info.details = Some(reply.details.clone());
             data.info.flags |= reply.flags;
-            if reply.transport_failure.is_some() {
-                data.info.upstream_failure.clone_from(&reply.transport_failure);
+            if let Some(reason) = reply.transport_failure() {
+                data.info.upstream_failure = Some(reason);
             }
         }
         if self.response_sent {
