@@ -93,7 +93,8 @@ fn plugin() -> Plugin {
     }
 }
 
-fn cluster(name: &str) -> Cluster {
+/// A cluster without hosts.
+pub(crate) fn cluster(name: &str) -> Cluster {
     Cluster {
         name: name.to_owned(),
         discovery: Discovery::Static(Vec::new()),
@@ -103,6 +104,10 @@ fn cluster(name: &str) -> Cluster {
         trailers: false,
         max_requests: 1024,
         max_pending_requests: 1024,
+        tcp_pool: false,
+        one_request_per_connection: false,
+        health_check: None,
+        panic_threshold: 50,
         metadata: serde_json::Map::new(),
     }
 }

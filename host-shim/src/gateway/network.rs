@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::Shared;
 use super::message::{Request, Response};
 use super::thread::SimThread;
-use crate::base::{Status, lock};
+use crate::base::{Headers, Status, lock};
+use crate::config::model::Cluster;
 use crate::router;
 use crate::state::clock::nanos;
 use crate::state::faults::CalloutFault;
@@ -73,19 +74,30 @@ impl SimUpstreams {
     }
 
     /// Returns the answer to a client's request that was forwarded.
-    pub(super) fn answer(&self, request: &Request, cluster: &str) -> Reply {
+    pub(super) fn answer(&self, request: &Request, cluster: &Cluster) -> Reply {
         lock(&self.received).push(request.clone());
-        self.handle(request, cluster)
+        self.handle(request, &cluster.name, Some(cluster))
     }
 
-    /// Uses the handler of the authority, or of the cluster, or answers 200.
-    fn handle(&self, request: &Request, cluster: &str) -> Reply {
+    /// Uses the handler of the address in the request, or of the authority, or of the cluster, or answers 200.
+    fn handle(&self, request: &Request, cluster: &str, known: Option<&Cluster>) -> Reply {
+        let destination = known.and_then(|cluster| router::destination(cluster, &request.headers));
         let handler = {
             let handlers = lock(&self.handlers);
-            handlers.get(request.authority()).or_else(|| handlers.get(cluster)).or_else(|| handlers.get("*")).cloned()
+            let by_address = destination.and_then(|address| handlers.get(&address.to_string()));
+            by_address
+                .or_else(|| handlers.get(request.authority()))
+                .or_else(|| handlers.get(cluster))
+                .or_else(|| handlers.get("*"))
+                .cloned()
         };
         handler.map_or_else(|| Response::ok("").into(), |handler| handler(request))
     }
+}
+
+/// The head of the answer of a cluster with the TCP connection pool.
+pub(super) fn raw_head() -> Headers {
+    [(":status", "200"), ("x-envoy-upstream-service-time", "0")].into_iter().collect()
 }
 
 pub(super) struct SimNetwork {
@@ -99,7 +111,12 @@ impl SimNetwork {
         SimNetwork { thread, shared: Arc::clone(shared), waiting: RefCell::default() }
     }
 
-    fn outcome(&self, callout: &Callout, request: &Request) -> Option<(CalloutOutcome, Duration)> {
+    fn outcome(
+        &self,
+        callout: &Callout,
+        request: &Request,
+        cluster: Option<&Cluster>,
+    ) -> Option<(CalloutOutcome, Duration)> {
         let made = |status: u16, body: &str| {
             let response = Response::new(status)
                 .header("content-length", body.len().to_string())
@@ -111,7 +128,9 @@ impl SimNetwork {
                 trailers: response.trailers,
             })
         };
-        let timed_out = || made(504, router::TIMEOUT_BODY);
+        let is_raw = cluster.is_some_and(|cluster| cluster.tcp_pool);
+        // With the TCP connection pool, the connection alone makes the head of the answer.
+        let timed_out = || if is_raw { CalloutOutcome::Reset } else { made(504, router::TIMEOUT_BODY) };
         let fault = self.shared.host.faults.next_callout();
         let late = match fault {
             Some(CalloutFault::RefusedAtOnce) => return None,
@@ -128,7 +147,7 @@ impl SimNetwork {
             None => Duration::ZERO,
         };
         lock(&self.shared.upstreams.callouts).push(request.clone());
-        let reply = self.shared.upstreams.handle(request, &callout.cluster);
+        let reply = self.shared.upstreams.handle(request, &callout.cluster, cluster);
         let delay = reply.delay.saturating_add(late);
         if let Some(timeout) = callout.timeout.filter(|timeout| *timeout < delay) {
             return Some((timed_out(), timeout));
@@ -136,6 +155,11 @@ impl SimNetwork {
         let outcome = match reply.response {
             None => made(503, &String::from_utf8_lossy(&router::connection_refused().body)),
             Some(response) if response.is_reset => CalloutOutcome::Reset,
+            Some(response) if is_raw => CalloutOutcome::Response(CallResponse {
+                headers: raw_head(),
+                body: response.body,
+                ..Default::default()
+            }),
             Some(response) => {
                 let mut headers = response.headers;
                 if headers.get("content-length").is_none() {
@@ -165,7 +189,11 @@ impl Network for SimNetwork {
             cluster: callout.cluster.clone(),
             ..Request::default()
         };
-        let (outcome, delay) = self.outcome(&callout, &request).ok_or(Status::InternalFailure)?;
+        let cluster = self.shared.program().clusters.get(&callout.cluster).cloned();
+        if cluster.as_ref().is_some_and(|cluster| router::lacks_destination(cluster, &callout.headers)) {
+            return Err(Status::InternalFailure);
+        }
+        let (outcome, delay) = self.outcome(&callout, &request, cluster.as_deref()).ok_or(Status::InternalFailure)?;
         let event = Box::new(move |thread: &SimThread| {
             if thread.network.waiting.borrow_mut().remove(&ticket).is_some() {
                 thread.worker.callout_done(ticket, outcome);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,10 +11,11 @@ use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::config::model::HostPort;
+use crate::config::model::{HostAddress, HostPort};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name is not known")]
@@ -27,7 +29,7 @@ pub(super) struct TimedOut;
 /// The place of an endpoint.
 #[derive(Clone)]
 pub(super) enum Addresses {
-    One(SocketAddr),
+    One(HostAddress),
     Dns(HostPort),
 }
 
@@ -44,10 +46,12 @@ pub(super) struct Connector {
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connector {
-    async fn connect(self) -> Result<Io, Boxed> {
+    pub(super) async fn connect(self) -> Result<Io, Boxed> {
         let addresses = match &self.addresses {
-            Addresses::One(address) => vec![*address],
-            Addresses::Dns(host) => resolve(host).await.map_err(|_| NotResolved)?,
+            Addresses::One(address) => vec![address.clone()],
+            Addresses::Dns(host) => {
+                resolve(host).await.map_err(|_| NotResolved)?.into_iter().map(HostAddress::Ip).collect()
+            }
         };
         let timeout = self.timeout;
         match tokio::time::timeout(timeout, self.connect_to(addresses)).await {
@@ -56,22 +60,41 @@ impl Connector {
         }
     }
 
-    async fn connect_to(self, addresses: Vec<SocketAddr>) -> Result<Io, Boxed> {
-        let mut tcp = Err(NotResolved.into());
-        for address in addresses {
-            tcp = TcpStream::connect(address).await.map_err(Boxed::from);
-            if tcp.is_ok() {
+    async fn connect_to(self, addresses: Vec<HostAddress>) -> Result<Io, Boxed> {
+        let mut connected = Err(NotResolved.into());
+        for peer in addresses {
+            connected = socket(&peer).await.map(|stream| (stream, peer)).map_err(Boxed::from);
+            if connected.is_ok() {
                 break;
             }
         }
-        let tcp = tcp?;
-        tcp.set_nodelay(true)?;
-        let Some((connector, name)) = self.tls else { return Ok(Io::Plain(TokioIo::new(tcp), self.is_http2)) };
-        let stream = connector.connect(name, tcp).await.map_err(|error| match error.downcast::<rustls::Error>() {
+        let (plain, peer) = connected?;
+        let is_http2 = self.is_http2;
+        let Some((connector, name)) = self.tls else { return Ok(Io { stream: TokioIo::new(plain), peer, is_http2 }) };
+        let stream = connector.connect(name, plain).await.map_err(|error| match error.downcast::<rustls::Error>() {
             Ok(error) => Box::new(error) as Boxed,
             Err(error) => Box::new(error),
         })?;
-        Ok(Io::Tls(Box::new(TokioIo::new(stream)), self.is_http2))
+        Ok(Io { stream: TokioIo::new(Box::new(stream)), peer, is_http2 })
+    }
+}
+
+async fn socket(address: &HostAddress) -> std::io::Result<Box<dyn Duplex>> {
+    match address {
+        HostAddress::Ip(address) => {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            Ok(Box::new(tcp))
+        }
+        HostAddress::Pipe(path) => Ok(Box::new(UnixStream::connect(socket_path(path).as_ref()).await?)),
+    }
+}
+
+/// In Envoy, a path that begins with `@` is a name of the abstract namespace. The system writes a NUL instead.
+fn socket_path(path: &Path) -> std::borrow::Cow<'_, Path> {
+    match path.to_str().and_then(|path| path.strip_prefix('@')) {
+        Some(name) => Path::new(&format!("\0{name}")).to_path_buf().into(),
+        None => path.into(),
     }
 }
 
@@ -96,29 +119,28 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
+/// A stream of bytes in both directions.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A connection, with or without TLS.
-pub(super) enum Io {
-    Plain(TokioIo<TcpStream>, bool),
-    Tls(Box<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>>, bool),
+pub(super) struct Io {
+    pub(super) stream: TokioIo<Box<dyn Duplex>>,
+    pub(super) peer: HostAddress,
+    is_http2: bool,
 }
 
 impl Connection for Io {
     fn connected(&self) -> Connected {
-        let (tcp, is_http2) = match self {
-            Io::Plain(io, is_http2) => (io.inner(), *is_http2),
-            Io::Tls(io, is_http2) => (io.inner().get_ref().0, *is_http2),
-        };
-        let connected = match tcp.peer_addr() {
-            Ok(address) => Connected::new().extra(Peer(address)),
-            Err(_) => Connected::new(),
-        };
-        if is_http2 { connected.negotiated_h2() } else { connected }
+        let connected = Connected::new().extra(Peer(self.peer.clone()));
+        if self.is_http2 { connected.negotiated_h2() } else { connected }
     }
 }
 
 /// The address of the upstream, in the extensions of a response.
-#[derive(Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+#[derive(Clone)]
+pub(super) struct Peer(pub(super) HostAddress);
 
 impl hyper::rt::Read for Io {
     fn poll_read(
@@ -126,32 +148,20 @@ impl hyper::rt::Read for Io {
         context: &mut Context<'_>,
         buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Io::Plain(io, _) => Pin::new(io).poll_read(context, buffer),
-            Io::Tls(io, _) => Pin::new(io).poll_read(context, buffer),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
     }
 }
 
 impl hyper::rt::Write for Io {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Io::Plain(io, _) => Pin::new(io).poll_write(context, bytes),
-            Io::Tls(io, _) => Pin::new(io).poll_write(context, bytes),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Io::Plain(io, _) => Pin::new(io).poll_flush(context),
-            Io::Tls(io, _) => Pin::new(io).poll_flush(context),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Io::Plain(io, _) => Pin::new(io).poll_shutdown(context),
-            Io::Tls(io, _) => Pin::new(io).poll_shutdown(context),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
 }

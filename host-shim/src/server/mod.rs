@@ -8,9 +8,13 @@ mod connection;
 mod convert;
 mod exchange;
 mod failure;
+mod health;
+mod hosts;
+mod load;
 mod network;
 mod origin;
 mod prometheus;
+mod raw;
 mod restart;
 mod sockets;
 mod stats;
@@ -38,11 +42,12 @@ use crate::state::{Host, Limits};
 use crate::traffic::Network;
 use crate::worker::{Bases, Modules, Program};
 use admin::Admin;
+pub(crate) use hosts::split_authority;
+use load::Load;
 use sockets::bind;
 pub use sockets::refuse_taken;
 use thread::{ServerThread, ThreadMessage};
-use upstream::Load;
-pub(crate) use upstream::{server_name, split_authority};
+pub(crate) use upstream::server_name;
 
 /// The settings of a server.
 pub struct Options {
@@ -194,7 +199,8 @@ impl MainThread {
     async fn start(self) -> Result<Running> {
         let MainThread { host, options, sockets, admin, quit } = self;
         let program = Arc::new(Program::load(&options.bootstrap, &options.modules)?);
-        let load = Load::of(program.clusters.keys().map(String::as_str));
+        let load = Load::of(program.clusters.values());
+        health::start(&program, &load).await;
         let main = ServerThread::new(&host, 0, &program, &load);
         let (mailbox, inbox) = mpsc::unbounded_channel();
         set_mailbox(&host, 0, &mailbox);
@@ -350,7 +356,8 @@ impl Running {
         let Loaded { mut bootstrap, dump, .. } = loaded;
         restart::in_order(&self.present.bootstrap, &mut bootstrap)?;
         let program = Arc::new(Program::load(&bootstrap, &self.modules)?);
-        let load = Load::of(program.clusters.keys().map(String::as_str));
+        let load = Load::of(program.clusters.values());
+        health::start(&program, &load).await;
         let network = Rc::clone(&self.main.network) as Rc<dyn Network>;
         self.bases.try_out(&self.host, &program, &network)?;
         for (number, mailbox) in self.mailboxes.iter().enumerate() {

@@ -1,18 +1,19 @@
 //! The network of a serving thread, which sends callouts on real connections.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::body::{Sink, UpstreamSink};
 use super::convert;
-use super::upstream::{Load, Open, Upstreams};
+use super::load::{Load, Open};
+use super::raw::AnswerBody;
+use super::upstream::Upstreams;
 use crate::base::{Headers, Status};
 use crate::config::model::Cluster;
 use crate::router;
@@ -39,7 +40,7 @@ impl ServerNetwork {
             me: me.clone(),
             program: RefCell::new(Arc::clone(program)),
             load: RefCell::new(Arc::clone(load)),
-            upstreams: Rc::default(),
+            upstreams: Upstreams::new(load),
             worker: RefCell::default(),
             calls: RefCell::default(),
             tick_set: Notify::new(),
@@ -57,7 +58,7 @@ impl ServerNetwork {
 
     /// Replaces the configuration, with new connections. Returns the old one.
     pub(super) fn set_program(&self, program: &Arc<Program>, load: &Arc<Load>) -> (Arc<Program>, Arc<Load>) {
-        self.upstreams.forget();
+        self.upstreams.renew(load);
         (self.program.replace(Arc::clone(program)), self.load.replace(Arc::clone(load)))
     }
 
@@ -90,6 +91,9 @@ impl Network for ServerNetwork {
 
     fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
         let cluster = self.cluster(&callout.cluster).ok_or(Status::BadArgument)?;
+        if self.upstreams.has_no_host(&cluster, &callout.headers) {
+            return Err(Status::InternalFailure);
+        }
         let open = self.begin(&cluster).ok_or(Status::InternalFailure)?;
         let me = self.me.clone();
         let upstreams = Rc::clone(&self.upstreams);
@@ -118,17 +122,25 @@ impl Network for ServerNetwork {
 /// Sends a callout, and collects the complete answer.
 async fn exchange(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
     let timeout = callout.timeout;
-    let answer = whole_answer(upstreams, cluster, callout);
+    let has_begun = Cell::new(false);
+    let answer = whole_answer(upstreams, cluster, callout, &has_begun);
     match timeout {
         None => answer.await,
         Some(timeout) => match tokio::time::timeout(timeout, answer).await {
             Ok(outcome) => outcome,
+            Err(_) if has_begun.get() => CalloutOutcome::Reset,
             Err(_) => made(&router::reply(504, router::TIMEOUT_BODY, "", 0)),
         },
     }
 }
 
-async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: Callout) -> CalloutOutcome {
+/// Notes in `has_begun` that the head of the answer has arrived.
+async fn whole_answer(
+    upstreams: Rc<Upstreams>,
+    cluster: Arc<Cluster>,
+    callout: Callout,
+    has_begun: &Cell<bool>,
+) -> CalloutOutcome {
     let (sink, body) = UpstreamSink::new();
     if !callout.body.is_empty() && callout.headers.get("content-length").is_some() {
         sink.has_length();
@@ -144,6 +156,7 @@ async fn whole_answer(upstreams: Rc<Upstreams>, cluster: Arc<Cluster>, callout: 
         Ok(response) => response,
         Err(reply) => return made(&reply),
     };
+    has_begun.set(true);
     let took = started.elapsed().as_millis();
     let (parts, body) = response.into_parts();
     match collect(body).await {
@@ -163,7 +176,7 @@ fn grpc_frame(message: &[u8]) -> Vec<u8> {
 }
 
 /// Collects the body and the trailers of an answer. Returns `None` if it breaks off or is too large.
-async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
+async fn collect(mut body: AnswerBody) -> Option<(Vec<u8>, Headers)> {
     let (mut bytes, mut trailers) = (Vec::new(), Headers::new());
     while let Some(frame) = body.frame().await {
         match frame.ok()?.into_data() {

@@ -2,15 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::Either;
+use hyper::body::Body as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
@@ -18,11 +17,14 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::body::UpstreamBody;
-use super::connect::{Addresses, Connector, resolve};
+use super::connect::{Addresses, Connector};
 use super::convert::{self, Unsendable};
 use super::failure;
+use super::hosts::{self, Endpoint, split_authority};
+use super::load::Load;
+use super::raw::{self, AnswerBody};
 use crate::base::Headers;
-use crate::config::model::{Cluster, Discovery, HostPort, UpstreamTls};
+use crate::config::model::{Cluster, UpstreamTls};
 use crate::config::tls;
 use crate::router;
 use crate::traffic::{LocalReply, flags};
@@ -30,48 +32,13 @@ use crate::traffic::{LocalReply, flags};
 /// The maximum number of endpoints for which a thread keeps connections. It is the size of Envoy's DNS cache.
 const MAX_ENDPOINTS: usize = 1024;
 
-/// The number of open requests of each cluster, on all threads.
-#[derive(Default)]
-pub(super) struct Load(HashMap<String, AtomicU32>);
-
-impl Load {
-    pub(super) fn of<'c>(clusters: impl Iterator<Item = &'c str>) -> Arc<Self> {
-        Arc::new(Load(clusters.map(|name| (name.to_owned(), AtomicU32::new(0))).collect()))
-    }
-
-    /// Counts a request, unless the cluster is at its limit. In HTTP/1, Envoy lets requests wait for a connection.
-    pub(super) fn begin(self: &Arc<Self>, cluster: &Cluster) -> Option<Open> {
-        let open = self.0.get(&cluster.name)?;
-        let waiting = if cluster.http2 { 0 } else { cluster.max_pending_requests };
-        if open.fetch_add(1, Ordering::Relaxed) >= cluster.max_requests.saturating_add(waiting) {
-            open.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Open { load: Arc::clone(self), cluster: cluster.name.clone() })
-    }
-}
-
-/// A counted request. Dropping it ends it.
-pub(super) struct Open {
-    load: Arc<Load>,
-    cluster: String,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Some(open) = self.load.0.get(&self.cluster) {
-            open.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
 type EndpointClient = Client<Connector, UpstreamBody>;
 
 /// The requests that can use a connection: the cluster, the endpoint, and the name for TLS.
 type Key = (String, String, Option<ServerName<'static>>);
 
-#[derive(Default)]
 pub(super) struct Upstreams {
+    load: RefCell<Arc<Load>>,
     /// The connections, each with the number of the last request that used it.
     clients: RefCell<HashMap<Key, (EndpointClient, u64)>>,
     /// The state of round robin by cluster.
@@ -79,19 +46,26 @@ pub(super) struct Upstreams {
     requests: Cell<u64>,
 }
 
-struct Endpoint {
-    /// Identifies the connections that can carry the request.
-    name: String,
-    addresses: Addresses,
-    /// The DNS name, if the endpoint has one.
-    dns_name: Option<String>,
-}
-
 impl Upstreams {
-    /// Drops the idle connections.
-    pub(super) fn forget(&self) {
+    pub(super) fn new(load: &Arc<Load>) -> Rc<Self> {
+        Rc::new(Upstreams {
+            load: RefCell::new(Arc::clone(load)),
+            clients: RefCell::default(),
+            tls: RefCell::default(),
+            requests: Cell::default(),
+        })
+    }
+
+    /// Drops the idle connections. The clusters are new.
+    pub(super) fn renew(&self, load: &Arc<Load>) {
+        *self.load.borrow_mut() = Arc::clone(load);
         self.clients.borrow_mut().clear();
         self.tls.borrow_mut().clear();
+    }
+
+    /// Whether it is certain, without resolving a name, that there is no host for a request.
+    pub(super) fn has_no_host(&self, cluster: &Cluster, headers: &Headers) -> bool {
+        hosts::are_none(cluster, headers, &self.load.borrow())
     }
 
     /// Sends the headers of a request. The body follows through its sink. With `auto_host_rewrite`, the host becomes
@@ -105,10 +79,15 @@ impl Upstreams {
         headers: &Headers,
         auto_host_rewrite: bool,
         body: UpstreamBody,
-    ) -> Result<Response<Incoming>, LocalReply> {
+    ) -> Result<Response<AnswerBody>, LocalReply> {
         let none = || router::reply(503, router::NO_HOST_BODY, "no_healthy_upstream", flags::NO_HEALTHY_UPSTREAM);
-        let asked = headers.get_str(":authority").unwrap_or_default();
-        let endpoint = self.endpoint(&cluster, asked).await.ok_or_else(none)?;
+        let turn = self.requests.replace(self.requests.get().wrapping_add(1));
+        let load = Arc::clone(&self.load.borrow());
+        let endpoint = hosts::choose(&cluster, headers, &load, turn).await.ok_or_else(none)?;
+        if cluster.tcp_pool {
+            let authority = headers.get_str(":authority").unwrap_or_default();
+            return raw::send(self.connector(&cluster, endpoint.addresses, authority)?, body).await;
+        }
         let mut headers = headers.clone();
         if let (true, Some(name)) = (auto_host_rewrite, &endpoint.dns_name) {
             router::rewrite_host(&mut headers, name);
@@ -123,7 +102,8 @@ impl Upstreams {
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let client = self.client(&cluster, endpoint, headers.get_str(":authority").unwrap_or_default())?;
-        client.request(Request::from_parts(parts, body)).await.map_err(|error| failure::reply(&error))
+        let sent = client.request(Request::from_parts(parts, body)).await.map_err(|error| failure::reply(&error));
+        sent.map(|response| response.map(Either::Left))
     }
 
     fn client(
@@ -132,30 +112,20 @@ impl Upstreams {
         endpoint: Endpoint,
         authority: &str,
     ) -> Result<EndpointClient, LocalReply> {
-        let (config, name) = match &cluster.tls {
-            None => (None, None),
-            Some(tls) => {
-                let name = ServerName::try_from(server_name(tls, authority))
-                    .map_err(|_| router::tls_failure("the host has no valid name"))?;
-                (Some(self.tls_config(cluster, tls)?), Some(name))
-            }
-        };
+        let connector = self.connector(cluster, endpoint.addresses, authority)?;
         let request = self.requests.get();
-        let key = (cluster.name.clone(), endpoint.name, name.clone());
+        let name = connector.tls.as_ref().map(|(_, name)| name.clone());
+        let key = (cluster.name.clone(), endpoint.name, name);
         let mut clients = self.clients.borrow_mut();
         if let Some((client, last_used)) = clients.get_mut(&key) {
             *last_used = request;
             return Ok(client.clone());
         }
-        let connector = Connector {
-            addresses: endpoint.addresses,
-            timeout: cluster.connect_timeout,
-            tls: config.map(TlsConnector::from).zip(name),
-            is_http2: cluster.http2,
-        };
+        let kept = if cluster.one_request_per_connection { 0 } else { usize::MAX };
         let client = Client::builder(TokioExecutor::new())
             .http2_only(cluster.http2)
             .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(kept)
             .set_host(false)
             .build(connector);
         if clients.len() >= MAX_ENDPOINTS
@@ -168,47 +138,39 @@ impl Upstreams {
         Ok(client)
     }
 
+    /// Makes a connector for a host of a cluster.
+    ///
+    /// # Errors
+    /// Envoy's reply if the settings for TLS cannot be used.
+    fn connector(&self, cluster: &Cluster, addresses: Addresses, authority: &str) -> Result<Connector, LocalReply> {
+        let tls = match &cluster.tls {
+            None => None,
+            Some(tls) => {
+                let name = ServerName::try_from(server_name(tls, authority))
+                    .map_err(|_| router::tls_failure("the host has no valid name"))?;
+                Some((TlsConnector::from(self.tls_config(cluster, tls)?), name))
+            }
+        };
+        Ok(Connector { addresses, timeout: cluster.connect_timeout, tls, is_http2: cluster.http2 })
+    }
+
     fn tls_config(&self, cluster: &Cluster, tls: &UpstreamTls) -> Result<Arc<ClientConfig>, LocalReply> {
         if let Some(config) = self.tls.borrow().get(&cluster.name) {
             return Ok(Arc::clone(config));
         }
-        let config = tls::client(tls, cluster.http2).map_err(|error| router::tls_failure(&format!("{error:#}")))?;
+        let config = tls::client(tls, alpn(cluster)).map_err(|error| router::tls_failure(&format!("{error:#}")))?;
         self.tls.borrow_mut().insert(cluster.name.clone(), Arc::clone(&config));
         Ok(config)
     }
-
-    async fn endpoint(&self, cluster: &Cluster, authority: &str) -> Option<Endpoint> {
-        let turn = self.requests.replace(self.requests.get().wrapping_add(1));
-        let at = |address: SocketAddr, dns_name: Option<&String>| Endpoint {
-            name: address.to_string(),
-            addresses: Addresses::One(address),
-            dns_name: dns_name.cloned(),
-        };
-        match &cluster.discovery {
-            Discovery::Static(addresses) => Some(at(*take_turn(addresses, turn)?, None)),
-            Discovery::StrictDns(hosts) => {
-                let mut found = Vec::new();
-                for host in hosts {
-                    found.extend(resolve(host).await.unwrap_or_default().into_iter().map(|address| (address, host)));
-                }
-                let (address, host) = take_turn(&found, turn)?;
-                Some(at(*address, Some(&host.host)))
-            }
-            Discovery::LogicalDns(host) => {
-                let address = resolve(host).await.ok()?.first().copied()?;
-                Some(at(address, Some(&host.host)))
-            }
-            Discovery::DynamicForwardProxy => {
-                let asked = split_authority(authority, if cluster.tls.is_some() { 443 } else { 80 });
-                Some(Endpoint { name: authority.to_owned(), addresses: Addresses::Dns(asked), dns_name: None })
-            }
-        }
-    }
 }
 
-fn take_turn<T>(all: &[T], turn: u64) -> Option<&T> {
-    let index = turn.checked_rem(u64::try_from(all.len()).ok()?)?;
-    all.get(usize::try_from(index).ok()?)
+/// The protocol that TLS offers.
+pub(super) fn alpn(cluster: &Cluster) -> &'static str {
+    match (cluster.tcp_pool, cluster.http2) {
+        (true, _) => "",
+        (_, true) => "h2",
+        _ => "http/1.1",
+    }
 }
 
 /// Returns the name that TLS sends and checks. It is the request's host if the cluster says so.
@@ -218,14 +180,4 @@ pub(crate) fn server_name(tls: &UpstreamTls, authority: &str) -> String {
         None if !tls.auto_sni && !tls.auto_san_validation => "unnamed".to_owned(),
         _ => split_authority(authority, 0).host,
     }
-}
-
-pub(crate) fn split_authority(authority: &str, default_port: u16) -> HostPort {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.is_empty() => {
-            (host, port.parse().unwrap_or(default_port))
-        }
-        _ => (authority, default_port),
-    };
-    HostPort { host: host.trim_start_matches('[').trim_end_matches(']').to_owned(), port }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::Headers;
-use crate::config::model::{Cluster, Listener, Route};
+use crate::config::model::{Cluster, HostAddress, Listener, Route};
 use crate::state::clock::Clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub struct Info {
     pub virtual_host: Option<Arc<str>>,
     /// The cluster to which the request was sent.
     pub cluster: Option<Arc<Cluster>>,
-    pub upstream_address: Option<SocketAddr>,
+    pub upstream_address: Option<HostAddress>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
     /// The values that `proxy_set_property` stored, by path.

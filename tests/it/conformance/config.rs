@@ -1,12 +1,13 @@
 //! The Envoy configuration of a theme: a listener for each case, and the shared clusters.
 
 use super::case::{Case, Filter, Route};
+use super::raw::RawServers;
 
 /// The module of every filter.
 const PROBE: &str = "dist/test/probe.wasm";
 
 /// The ports.
-pub struct Ports {
+pub struct Ports<'s> {
     /// The ports of the listeners, by case.
     pub listeners: Vec<u16>,
     /// The port of Envoy's admin interface.
@@ -15,21 +16,28 @@ pub struct Ports {
     pub upstream: u16,
     /// A port without a server.
     pub refused: u16,
+    /// The servers that speak no HTTP.
+    pub raw: &'s RawServers,
 }
 
 /// A static Envoy configuration. There are as many `ports.listeners` as `cases`.
-pub fn yaml(cases: &[&Case], ports: &Ports) -> String {
+pub fn yaml(cases: &[&Case], ports: &Ports<'_>) -> String {
     let listeners: String = cases.iter().zip(&ports.listeners).map(|(case, port)| listener(case, *port)).collect();
     let clusters: String = [("upstream", ports.upstream), ("callout", ports.upstream), ("refused", ports.refused)]
         .iter()
         .map(|(name, port)| cluster(name, *port))
         .collect();
-    format!(
+    let yaml = format!(
         "node: {{ id: test-node, cluster: test-cluster }}\n\
          admin:\n  {}\n\
-         static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}",
-        address(ports.admin)
-    )
+         static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}{}",
+        address(ports.admin),
+        super::clusters::yaml(ports.raw, ports.refused),
+    );
+    // A script can name an address of a server.
+    let [_, master] = ports.raw.ports;
+    yaml.replace("127.0.0.1:UPSTREAM", &format!("127.0.0.1:{}", ports.upstream))
+        .replace("127.0.0.1:MASTER", &format!("127.0.0.1:{master}"))
 }
 
 fn address(port: u16) -> String {
@@ -67,7 +75,7 @@ fn listener(case: &Case, port: u16) -> String {
         ("", "")
     };
     let action = match case.route {
-        Route::Upstream => "route: { cluster: upstream }",
+        Route::Upstream => &format!("route: {{ cluster: {} }}", case.cluster.as_deref().unwrap_or("upstream")),
         Route::Refused => "route: { cluster: refused }",
         Route::Direct => "direct_response: { status: 200, body: { inline_string: direct } }",
         Route::None => "",

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::endpoints::{Kind, discovery};
+use super::endpoints::{Kind, OriginalDestination, discovery};
 use super::model::{Cluster, Discovery, UpstreamTls};
-use super::{Message, Place, metadata, other_extension, protocol, tls};
+use super::{Message, Place, health, metadata, other_extension, protocol, tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_REQUESTS: u32 = 1024;
+const UPSTREAMS: &str = "envoy.extensions.upstreams.http";
+const ORIGINAL_DESTINATION: &str = "x-envoy-original-dst-host";
 const CLUSTERS: &str = "envoy.extensions.clusters";
 const LB_POLICIES: [&str; 8] = [
     "ROUND_ROBIN",
@@ -45,7 +47,6 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let message = place.message("Cluster")?;
     let name = message.required_string("name");
     let kind = kind(&message);
-    let discovery = discovery(&message, kind.as_ref());
     check_policy(&message, kind.as_ref());
     let connect_timeout = connect_timeout(&message);
     let (max_requests, max_pending_requests) = circuit_breakers(&message);
@@ -62,6 +63,11 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
             .place
             .error("a dynamic forward proxy needs auto_sni and auto_san_validation, or allow_insecure_cluster_options");
     }
+    let discovery = discovery(&message, kind);
+    let health_check = health::check(&message);
+    let panic_threshold = health::panic_threshold(&message);
+    let tcp_pool = tcp_pool(&message);
+    let one_request_per_connection = one_request_per_connection(&message, options.as_ref(), tcp_pool);
     let metadata = metadata(&message);
     let trailers = protocol::trailers(&message);
     message.done_but(&HARMLESS);
@@ -78,8 +84,51 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
         trailers,
         max_requests,
         max_pending_requests,
+        tcp_pool,
+        one_request_per_connection,
+        health_check,
+        panic_threshold,
         metadata,
     })
+}
+
+/// Reads `upstream_config`. Returns whether it is the TCP connection pool.
+fn tcp_pool(message: &Message<'_>) -> bool {
+    let Some(place) = message.get("upstream_config") else { return false };
+    let Some(config) = place.message("TypedExtensionConfig") else { return false };
+    config.required_string("name");
+    let any = config.required("typed_config").and_then(|place| place.any()).and_then(super::Any::unwrapped);
+    config.done();
+    let Some(any) = any else { return false };
+    match any.type_name.strip_prefix(UPSTREAMS).unwrap_or_default() {
+        ".tcp.v3.TcpConnectionPoolProto" => return true,
+        ".http.v3.HttpConnectionPoolProto" => {}
+        _ => {
+            other_extension(&place, Some(&any), UPSTREAMS, "it sends HTTP");
+        }
+    }
+    false
+}
+
+/// Whether no connection is used for a second request.
+fn one_request_per_connection(
+    message: &Message<'_>,
+    options: Option<&protocol::ProtocolOptions<'_>>,
+    is_tcp: bool,
+) -> bool {
+    let own = message.get("max_requests_per_connection");
+    let place = options.and_then(|options| options.max_requests.as_ref()).or(own.as_ref());
+    let most = place.and_then(|place| place.u32()).unwrap_or_default();
+    match (is_tcp, most, place) {
+        (_, 1, _) => return true,
+        (true, _, _) => message.place.warn(
+            "without max_requests_per_connection: 1, Envoy can use a connection of the TCP connection pool that is \
+             about to close, and answers 503; the shim never does",
+        ),
+        (false, 2.., Some(place)) => place.warn("not honoured: the shim uses a connection for more requests"),
+        _ => {}
+    }
+    is_tcp
 }
 
 /// Sets the flags from the protocol options. Without protocol options, Envoy sets both for a dynamic forward proxy.
@@ -97,10 +146,40 @@ fn kind(message: &Message<'_>) -> Option<Kind> {
             0 => Some(Kind::Static),
             1 => Some(Kind::StrictDns),
             2 => Some(Kind::LogicalDns),
+            4 => Some(match message.get("original_dst_lb_config") {
+                Some(config) => original_destination(&place, config.message("OriginalDstLbConfig")?),
+                None => without_hosts(&place),
+            }),
             _ => Some(without_hosts(&place)),
         },
         Some((_, place)) => custom_kind(&place),
     }
+}
+
+/// Reads an `OriginalDstLbConfig`, or an `OriginalDstCluster`, which has the same fields.
+fn original_destination(place: &Place<'_>, config: Message<'_>) -> Kind {
+    let uses_header = config.bool("use_http_header");
+    let header = config.get("http_header_name");
+    let name = header.as_ref().and_then(|place| place.string()).unwrap_or_default().to_ascii_lowercase();
+    let port = config.get("upstream_port_override").and_then(|place| place.port());
+    let by_metadata = config.get("metadata_key");
+    config.done();
+    match (uses_header, header, by_metadata) {
+        (false, Some(header), _) if !name.is_empty() => {
+            header.error("http_header_name needs use_http_header: true");
+        }
+        (_, _, Some(place)) => place.warn("the shim's filters set no dynamic metadata: ignored"),
+        _ => {}
+    }
+    if !uses_header {
+        place.warn(
+            "the shim does not know the original destination of a connection, only use_http_header: this cluster has \
+             no hosts",
+        );
+        return Kind::Unsupported;
+    }
+    let header = if name.is_empty() { ORIGINAL_DESTINATION.to_owned() } else { name };
+    Kind::OriginalDestination(OriginalDestination { header, port })
 }
 
 /// Reads a `cluster_type`. The type of its configuration decides, or its name if it has no configuration.
@@ -127,6 +206,10 @@ fn custom_kind(place: &Place<'_>) -> Option<Kind> {
             }
             proxy.done_but(&["allow_coalesced_connections"]);
             Some(Kind::ForwardProxy { is_insecure_allowed })
+        }
+        ".original_dst.v3.OriginalDstCluster" => {
+            let original = config.message("OriginalDstCluster")?;
+            Some(original_destination(place, original))
         }
         _ => {
             other_extension(place, Some(&config), CLUSTERS, "the cluster has no hosts")?;
@@ -161,8 +244,10 @@ fn check_policy(message: &Message<'_>, kind: Option<&Kind>) {
     let name = policy.and_then(|index| LB_POLICIES.get(index)).copied().unwrap_or_default();
     let place = place.as_ref().unwrap_or(&message.place);
     match (kind, name) {
-        (Some(Kind::ForwardProxy { .. }), other) if !matches!(other, "CLUSTER_PROVIDED" | "") => {
-            place.error("a dynamic forward proxy needs lb_policy: CLUSTER_PROVIDED");
+        (Some(Kind::ForwardProxy { .. } | Kind::OriginalDestination(_)), other)
+            if !matches!(other, "CLUSTER_PROVIDED" | "") =>
+        {
+            place.error("a cluster of this type needs lb_policy: CLUSTER_PROVIDED");
         }
         (Some(Kind::Static | Kind::StrictDns | Kind::LogicalDns), "CLUSTER_PROVIDED") => {
             place.error(

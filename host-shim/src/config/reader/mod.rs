@@ -5,6 +5,7 @@ mod bootstrap;
 mod cluster;
 mod endpoints;
 mod headers;
+mod health;
 mod listener;
 mod manager;
 mod matchers;

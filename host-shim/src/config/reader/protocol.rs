@@ -11,6 +11,8 @@ pub(super) struct ProtocolOptions<'a> {
     pub(super) auto_san_validation: bool,
     pub(super) http2: bool,
     pub(super) trailers: bool,
+    /// `max_requests_per_connection`.
+    pub(super) max_requests: Option<Place<'a>>,
 }
 
 /// Reads `http_protocol_options.enable_trailers`.
@@ -41,8 +43,18 @@ pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<ProtocolOptions<'a>> 
 }
 
 fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> ProtocolOptions<'a> {
-    let mut options =
-        ProtocolOptions { place, auto_sni: false, auto_san_validation: false, http2: false, trailers: false };
+    let mut options = ProtocolOptions {
+        place,
+        auto_sni: false,
+        auto_san_validation: false,
+        http2: false,
+        trailers: false,
+        max_requests: None,
+    };
+    if let Some(common) = message.message("common_http_protocol_options", "CommonHttpProtocolOptions") {
+        options.max_requests = common.get("max_requests_per_connection");
+        common.done();
+    }
     if let Some(upstream) = message.message("upstream_http_protocol_options", "UpstreamHttpProtocolOptions") {
         options.auto_sni = upstream.bool("auto_sni");
         options.auto_san_validation = upstream.bool("auto_san_validation");

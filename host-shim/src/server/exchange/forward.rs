@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Response;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::ServerExchange;
 use crate::base::Headers;
@@ -14,6 +14,7 @@ use crate::router::{self, Target};
 use crate::server::body::{Sink, UpstreamBody};
 use crate::server::connect::Peer;
 use crate::server::convert;
+use crate::server::raw::{AnswerBody, Terminated};
 use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
@@ -70,7 +71,7 @@ async fn send(
     headers: &Headers,
     target: &Target,
     body: UpstreamBody,
-) -> Result<Response<Incoming>, LocalReply> {
+) -> Result<Response<AnswerBody>, LocalReply> {
     let (network, stats) = (&exchange.network, &exchange.stats);
     stats.upstream_request(&target.cluster.name);
     let upstreams = Rc::clone(&network.upstreams);
@@ -79,7 +80,7 @@ async fn send(
     Ok(response)
 }
 
-async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+async fn deliver(response: Response<AnswerBody>, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     exchange.touch();
     let (parts, body) = response.into_parts();
     let mut headers = convert::response(&parts);
@@ -88,7 +89,7 @@ async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, st
         headers.set("x-envoy-upstream-service-time", waited.as_millis().to_string());
     }
     let data = stream.borrow().data();
-    data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0.clone());
     data.borrow_mut().info.details = Some("via_upstream".to_owned());
     exchange.site.change_response(&data.borrow(), &mut headers);
     let end = body.is_end_stream();
@@ -102,7 +103,7 @@ async fn deliver(response: Response<Incoming>, exchange: &Rc<ServerExchange>, st
 /// Sends the response's body to the filters, no faster than the client receives it.
 ///
 /// In HTTP/1 the end comes separately, after the last data. In HTTP/2 the last data can carry it.
-async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+async fn pump(mut body: AnswerBody, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     let worker = &exchange.worker;
     let takes_trailers = is_http2 || exchange.upstream_trailers();
     loop {
@@ -112,12 +113,12 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
         }
         let Some(frame) = body.frame().await else { break };
         exchange.touch();
-        let Ok(frame) = frame else {
-            let data = stream.borrow().data();
-            data.borrow_mut().info.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
-            data.borrow_mut().info.flags |= flags::UPSTREAM_PROTOCOL_ERROR;
-            stream.borrow_mut().reset();
-            return;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                broken_off(&*error, stream);
+                return;
+            }
         };
         match frame.into_data() {
             Ok(data) => {
@@ -140,4 +141,16 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
     }
     stream.borrow_mut().response_data(Vec::new(), true);
     worker.drain();
+}
+
+/// The upstream has ended its answer too early.
+fn broken_off(error: &(dyn std::error::Error + Send + Sync + 'static), stream: &Rc<RefCell<Stream>>) {
+    let (reason, flag) = match error.is::<Terminated>() {
+        true => ("connection_termination", flags::UPSTREAM_CONNECTION_TERMINATION),
+        false => ("protocol_error", flags::UPSTREAM_PROTOCOL_ERROR),
+    };
+    let data = stream.borrow().data();
+    data.borrow_mut().info.details = Some(format!("upstream_reset_after_response_started{{{reason}}}"));
+    data.borrow_mut().info.flags |= flag;
+    stream.borrow_mut().reset();
 }

@@ -142,7 +142,7 @@ impl Stream {
         if !self.ended {
             let mut data = self.data.borrow_mut();
             data.info.flags |= flags::DOWNSTREAM_CONNECTION_TERMINATION;
-            data.info.details.get_or_insert_with(|| "downstream_remote_disconnect".to_owned());
+            data.info.details = Some("downstream_remote_disconnect".to_owned());
             drop(data);
             self.end();
         }
