@@ -3,18 +3,12 @@
 mod admin;
 mod admission;
 mod body;
-mod connect;
 mod connection;
 mod convert;
 mod exchange;
-mod failure;
-mod health;
-mod hosts;
-mod load;
 mod network;
 mod origin;
 mod prometheus;
-mod raw;
 mod restart;
 mod sockets;
 mod stats;
@@ -42,12 +36,11 @@ use crate::state::{Host, Limits};
 use crate::traffic::Network;
 use crate::worker::{Bases, Modules, Program};
 use admin::Admin;
-pub(crate) use hosts::split_authority;
-use load::Load;
 use sockets::bind;
 pub use sockets::refuse_taken;
 use thread::{ServerThread, ThreadMessage};
-pub(crate) use upstream::server_name;
+use upstream::{Load, health};
+pub(crate) use upstream::{server_name, split_authority};
 
 /// The settings of a server.
 pub struct Options {

@@ -11,9 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::body::{Sink, UpstreamSink};
 use super::convert;
-use super::load::{Load, Open};
-use super::raw::AnswerBody;
-use super::upstream::Upstreams;
+use super::upstream::{AnswerBody, Load, Open, Upstreams};
 use crate::base::{Headers, Status};
 use crate::config::model::Cluster;
 use crate::router;

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
-use super::load::Load;
 use super::network::ServerNetwork;
 use super::stats::ListenerStats;
+use super::upstream::Load;
 use crate::base::LogLevel;
 use crate::state::{Host, QueueReady};
 use crate::traffic::Network;

@@ -12,9 +12,8 @@ use super::ServerExchange;
 use crate::base::Headers;
 use crate::router::{self, Target};
 use crate::server::body::{Sink, UpstreamBody};
-use crate::server::connect::Peer;
 use crate::server::convert;
-use crate::server::raw::{AnswerBody, Terminated};
+use crate::server::upstream::{AnswerBody, Peer, Terminated};
 use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 

@@ -6,12 +6,12 @@ use crate::base::Headers;
 use crate::config::model::{Cluster, Discovery, HostAddress, HostPort};
 use crate::router;
 
-pub(super) struct Endpoint {
+pub struct Endpoint {
     /// Identifies the connections that can carry the request.
-    pub(super) name: String,
-    pub(super) addresses: Addresses,
+    pub name: String,
+    pub addresses: Addresses,
     /// The DNS name, if the endpoint has one.
-    pub(super) dns_name: Option<String>,
+    pub dns_name: Option<String>,
 }
 
 impl Endpoint {
@@ -21,7 +21,7 @@ impl Endpoint {
 }
 
 /// Whether it is certain, without resolving a name, that there is no host.
-pub(super) fn are_none(cluster: &Cluster, headers: &Headers, load: &Load) -> bool {
+pub fn are_none(cluster: &Cluster, headers: &Headers, load: &Load) -> bool {
     match &cluster.discovery {
         Discovery::Static(addresses) => usable(cluster, addresses, load).is_empty(),
         Discovery::OriginalDestination { .. } => router::lacks_destination(cluster, headers),
@@ -30,7 +30,7 @@ pub(super) fn are_none(cluster: &Cluster, headers: &Headers, load: &Load) -> boo
 }
 
 /// Chooses a host by round robin.
-pub(super) async fn choose(cluster: &Cluster, headers: &Headers, load: &Load, turn: u64) -> Option<Endpoint> {
+pub async fn choose(cluster: &Cluster, headers: &Headers, load: &Load, turn: u64) -> Option<Endpoint> {
     match &cluster.discovery {
         Discovery::Static(addresses) => {
             let address = take_turn(&usable(cluster, addresses, load), turn)?.clone();
@@ -74,7 +74,7 @@ fn take_turn<T>(all: &[T], turn: u64) -> Option<&T> {
     all.get(usize::try_from(index).ok()?)
 }
 
-pub(crate) fn split_authority(authority: &str, default_port: u16) -> HostPort {
+pub fn split_authority(authority: &str, default_port: u16) -> HostPort {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.is_empty() => {
             (host, port.parse().unwrap_or(default_port))

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::{Addresses, Connector, Duplex, resolve};
 use super::load::Load;
-use super::upstream::{alpn, server_name};
+use super::{alpn, server_name};
 use crate::config::model::{Cluster, Discovery, HealthCheck, HealthProbe, HostAddress, HostPort};
 use crate::config::tls;
 use crate::worker::Program;
@@ -26,7 +26,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 
 /// Starts the checks of all clusters on this thread, and waits for the first result of each host. The checks end when
 /// the load is dropped.
-pub(super) async fn start(program: &Program, load: &Arc<Load>) {
+pub async fn start(program: &Program, load: &Arc<Load>) {
     let mut firsts = JoinSet::new();
     for cluster in program.clusters.values() {
         let Some(check) = &cluster.health_check else { continue };

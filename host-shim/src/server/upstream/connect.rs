@@ -19,34 +19,34 @@ use crate::config::model::{HostAddress, HostPort};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name is not known")]
-pub(super) struct NotResolved;
+pub struct NotResolved;
 
 /// The connection and the handshake took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("connection timeout")]
-pub(super) struct TimedOut;
+pub struct TimedOut;
 
 /// The place of an endpoint.
 #[derive(Clone)]
-pub(super) enum Addresses {
+pub enum Addresses {
     One(HostAddress),
     Dns(HostPort),
 }
 
 /// Connects to one endpoint, and ignores the URI.
 #[derive(Clone)]
-pub(super) struct Connector {
-    pub(super) addresses: Addresses,
+pub struct Connector {
+    pub addresses: Addresses,
     /// The timeout for the connection and TLS together.
-    pub(super) timeout: Duration,
-    pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
-    pub(super) is_http2: bool,
+    pub timeout: Duration,
+    pub tls: Option<(TlsConnector, ServerName<'static>)>,
+    pub is_http2: bool,
 }
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connector {
-    pub(super) async fn connect(self) -> Result<Io, Boxed> {
+    pub async fn connect(self) -> Result<Io, Boxed> {
         let addresses = match &self.addresses {
             Addresses::One(address) => vec![address.clone()],
             Addresses::Dns(host) => {
@@ -99,7 +99,7 @@ fn socket_path(path: &Path) -> std::borrow::Cow<'_, Path> {
 }
 
 /// Resolves a name, with IPv4 addresses first. This is like V4_PREFERRED, and like AUTO on a machine without IPv6.
-pub(super) async fn resolve(host: &HostPort) -> std::io::Result<Vec<SocketAddr>> {
+pub async fn resolve(host: &HostPort) -> std::io::Result<Vec<SocketAddr>> {
     let mut found: Vec<_> = tokio::net::lookup_host((host.host.as_str(), host.port)).await?.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
     Ok(found)
@@ -120,14 +120,14 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 /// A stream of bytes in both directions.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A connection, with or without TLS.
-pub(super) struct Io {
-    pub(super) stream: TokioIo<Box<dyn Duplex>>,
-    pub(super) peer: HostAddress,
+pub struct Io {
+    pub stream: TokioIo<Box<dyn Duplex>>,
+    pub peer: HostAddress,
     is_http2: bool,
 }
 
@@ -140,7 +140,7 @@ impl Connection for Io {
 
 /// The address of the upstream, in the extensions of a response.
 #[derive(Clone)]
-pub(super) struct Peer(pub(super) HostAddress);
+pub struct Peer(pub HostAddress);
 
 impl hyper::rt::Read for Io {
     fn poll_read(

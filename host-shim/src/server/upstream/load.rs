@@ -8,7 +8,7 @@ use crate::base::lock;
 use crate::config::model::{Cluster, HostAddress};
 
 #[derive(Default)]
-pub(super) struct Load(HashMap<String, ClusterLoad>);
+pub struct Load(HashMap<String, ClusterLoad>);
 
 #[derive(Default)]
 struct ClusterLoad {
@@ -19,7 +19,7 @@ struct ClusterLoad {
 }
 
 impl Load {
-    pub(super) fn of<'c>(clusters: impl Iterator<Item = &'c Arc<Cluster>>) -> Arc<Self> {
+    pub fn of<'c>(clusters: impl Iterator<Item = &'c Arc<Cluster>>) -> Arc<Self> {
         let load = |cluster: &Arc<Cluster>| {
             let healthy = cluster.health_check.is_some().then(Mutex::default);
             (cluster.name.clone(), ClusterLoad { healthy, ..ClusterLoad::default() })
@@ -28,7 +28,7 @@ impl Load {
     }
 
     /// Counts a request, unless the cluster is at its limit. In HTTP/1, Envoy lets requests wait for a connection.
-    pub(super) fn begin(self: &Arc<Self>, cluster: &Cluster) -> Option<Open> {
+    pub fn begin(self: &Arc<Self>, cluster: &Cluster) -> Option<Open> {
         let of_cluster = self.0.get(&cluster.name)?;
         let waiting = if cluster.http2 { 0 } else { cluster.max_pending_requests };
         if of_cluster.open.fetch_add(1, Ordering::Relaxed) >= cluster.max_requests.saturating_add(waiting) {
@@ -40,12 +40,12 @@ impl Load {
     }
 
     /// Whether the cluster ever had a request.
-    pub(super) fn has_traffic(&self, cluster: &str) -> bool {
+    pub fn has_traffic(&self, cluster: &str) -> bool {
         self.0.get(cluster).is_some_and(|cluster| cluster.has_traffic.load(Ordering::Relaxed))
     }
 
     /// Notes the result of a health check.
-    pub(super) fn set_healthy(&self, cluster: &str, host: &HostAddress, is_healthy: bool) {
+    pub fn set_healthy(&self, cluster: &str, host: &HostAddress, is_healthy: bool) {
         let Some(healthy) = self.0.get(cluster).and_then(|cluster| cluster.healthy.as_ref()) else { return };
         let mut healthy = lock(healthy);
         healthy.retain(|other| other != host);
@@ -55,7 +55,7 @@ impl Load {
     }
 
     /// Removes the hosts that must not get requests. If too few are healthy, all hosts get requests, as in Envoy.
-    pub(super) fn retain_usable<T>(&self, cluster: &Cluster, hosts: &mut Vec<T>, address: impl Fn(&T) -> HostAddress) {
+    pub fn retain_usable<T>(&self, cluster: &Cluster, hosts: &mut Vec<T>, address: impl Fn(&T) -> HostAddress) {
         let Some(healthy) = self.0.get(&cluster.name).and_then(|cluster| cluster.healthy.as_ref()) else { return };
         let healthy = lock(healthy);
         let is_healthy = |host: &T| healthy.contains(&address(host));
@@ -68,7 +68,7 @@ impl Load {
 }
 
 /// A counted request. Dropping it ends it.
-pub(super) struct Open {
+pub struct Open {
     load: Arc<Load>,
     cluster: String,
 }

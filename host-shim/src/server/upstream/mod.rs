@@ -1,5 +1,12 @@
 //! Connections to clusters. Each thread has a pool.
 
+mod connect;
+mod failure;
+pub mod health;
+mod hosts;
+mod load;
+mod raw;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,18 +23,20 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
-use super::body::UpstreamBody;
-use super::connect::{Addresses, Connector};
-use super::convert::{self, Unsendable};
-use super::failure;
-use super::hosts::{self, Endpoint, split_authority};
-use super::load::Load;
-use super::raw::{self, AnswerBody};
 use crate::base::Headers;
 use crate::config::model::{Cluster, UpstreamTls};
 use crate::config::tls;
 use crate::router;
+use crate::server::body::UpstreamBody;
+use crate::server::convert::{self, Unsendable};
 use crate::traffic::{LocalReply, flags};
+
+pub use connect::Peer;
+use connect::{Addresses, Connector};
+use hosts::Endpoint;
+pub use hosts::split_authority;
+pub use load::{Load, Open};
+pub use raw::{AnswerBody, Terminated};
 
 /// The maximum number of endpoints for which a thread keeps connections. It is the size of Envoy's DNS cache.
 const MAX_ENDPOINTS: usize = 1024;
@@ -181,3 +190,6 @@ pub(crate) fn server_name(tls: &UpstreamTls, authority: &str) -> String {
         _ => split_authority(authority, 0).host,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,9 @@ use hyper::body::{Body, Frame, Incoming};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
 use tokio::task::AbortHandle;
 
-use super::body::UpstreamBody;
 use super::connect::{Connector, Duplex, Peer};
 use super::failure;
+use crate::server::body::UpstreamBody;
 use crate::traffic::LocalReply;
 
 /// The most bytes that are read at once.
@@ -37,7 +37,7 @@ pub struct RawBody {
 ///
 /// # Errors
 /// Envoy's reply if the connection cannot be made.
-pub(super) async fn send(connector: Connector, body: UpstreamBody) -> Result<Response<AnswerBody>, LocalReply> {
+pub async fn send(connector: Connector, body: UpstreamBody) -> Result<Response<AnswerBody>, LocalReply> {
     let io = connector.connect().await.map_err(|error| failure::of_connection(&*error))?;
     let (connection, writer) = tokio::io::split(io.stream.into_inner());
     let upload = tokio::task::spawn_local(upload(body, writer)).abort_handle();

@@ -7,7 +7,7 @@ use crate::router;
 use crate::traffic::{LocalReply, flags};
 
 /// Converts an error to Envoy's reply.
-pub(super) fn reply(error: &hyper_util::client::legacy::Error) -> LocalReply {
+pub fn reply(error: &hyper_util::client::legacy::Error) -> LocalReply {
     if let Some(reply) = before_connection(error) {
         return reply;
     }
@@ -25,7 +25,7 @@ pub(super) fn reply(error: &hyper_util::client::legacy::Error) -> LocalReply {
 }
 
 /// Converts the error of a connection to Envoy's reply.
-pub(super) fn of_connection(error: &(dyn Error + 'static)) -> LocalReply {
+pub fn of_connection(error: &(dyn Error + 'static)) -> LocalReply {
     before_connection(error).unwrap_or_else(|| router::connect_failure(&deepest(&causes(error))))
 }
 
