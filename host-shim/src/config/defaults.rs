@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::model::{
-    Bootstrap, Cluster, Code, ConnectionManager, Discovery, EscapedSlashes, FailurePolicy, Forward, HeaderChanges,
-    Listener, PathMatch, Plugin, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
+    Bootstrap, Cluster, Code, ConnectionManager, Discovery, DnsFamily, EscapedSlashes, FailurePolicy, Forward,
+    HeaderChanges, Listener, PathMatch, Plugin, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
 };
 
 /// A configuration with a listener on a free port, one filter, and the cluster `upstream`.
@@ -98,6 +98,7 @@ pub(crate) fn cluster(name: &str) -> Cluster {
     Cluster {
         name: name.to_owned(),
         discovery: Discovery::Static(Vec::new()),
+        dns_family: DnsFamily::V4Preferred,
         connect_timeout: Duration::from_secs(5),
         tls: None,
         http2: false,

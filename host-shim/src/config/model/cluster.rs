@@ -14,6 +14,8 @@ pub struct Cluster {
     pub name: String,
     /// How the cluster finds its hosts.
     pub discovery: Discovery,
+    /// `dns_lookup_family`.
+    pub dns_family: DnsFamily,
     /// `connect_timeout`. The default is 5 s.
     pub connect_timeout: Duration,
     /// TLS for connections to its hosts.
@@ -84,6 +86,20 @@ impl fmt::Display for HostAddress {
             HostAddress::Pipe(path) => path.display().fmt(f),
         }
     }
+}
+
+/// The addresses of a name that are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DnsFamily {
+    /// IPv4, or IPv6 if there is no IPv4. Envoy's AUTO prefers IPv6 if the machine has it.
+    #[default]
+    V4Preferred,
+    /// IPv4.
+    V4Only,
+    /// IPv6.
+    V6Only,
+    /// Both.
+    All,
 }
 
 /// A DNS name or address with a port.

@@ -10,7 +10,7 @@ mod route;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use cluster::{Cluster, Discovery, HostAddress, HostPort, TrustedRoots, UpstreamTls};
+pub use cluster::{Cluster, Discovery, DnsFamily, HostAddress, HostPort, TrustedRoots, UpstreamTls};
 pub use health::{HealthCheck, HealthProbe};
 pub use plugin::{Code, FailurePolicy, Plugin, VmConfig, WasmFilter};
 pub use route::{

@@ -52,7 +52,7 @@ fn socket(place: &Place<'_>) -> Option<HostPort> {
     if port.is_none() {
         socket.missing("port_value");
     }
-    socket.done_but(&["ipv4_compat"]);
+    socket.done();
     if is_udp {
         place.warn("the shim supports only TCP sockets: whatever has this address is skipped");
         return None;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::endpoints::{Kind, OriginalDestination, discovery};
-use super::model::{Cluster, Discovery, UpstreamTls};
+use super::model::{Cluster, Discovery, DnsFamily, UpstreamTls};
 use super::{Message, Place, health, metadata, other_extension, protocol, tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_REQUESTS: u32 = 1024;
+const FAMILIES: [&str; 5] = ["AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"];
+const COMMON_FAMILIES: [&str; 6] = ["UNSPECIFIED", "AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"];
 const UPSTREAMS: &str = "envoy.extensions.upstreams.http";
 const ORIGINAL_DESTINATION: &str = "x-envoy-original-dst-host";
 const CLUSTERS: &str = "envoy.extensions.clusters";
@@ -22,31 +24,11 @@ const LB_POLICIES: [&str; 8] = [
     "LOAD_BALANCING_POLICY_CONFIG",
 ];
 
-/// Fields that have no visible effect in the shim, because it resolves names when it needs them.
-const HARMLESS: [&str; 7] = [
-    "alt_stat_name",
-    "dns_lookup_family",
-    "dns_refresh_rate",
-    "dns_failure_refresh_rate",
-    "dns_jitter",
-    "per_connection_buffer_limit_bytes",
-    "respect_dns_ttl",
-];
-
-/// Fields of the DNS cache of a dynamic forward proxy that have no visible effect in the shim.
-const DNS_CACHE_HARMLESS: [&str; 6] = [
-    "dns_lookup_family",
-    "dns_refresh_rate",
-    "dns_min_refresh_rate",
-    "host_ttl",
-    "dns_failure_refresh_rate",
-    "disable_dns_refresh_on_failure",
-];
-
 pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let message = place.message("Cluster")?;
     let name = message.required_string("name");
-    let kind = kind(&message);
+    let (kind, own_family) = kind(&message).unzip();
+    let dns_family = own_family.flatten().unwrap_or_else(|| dns_family(&message, &FAMILIES));
     check_policy(&message, kind.as_ref());
     let connect_timeout = connect_timeout(&message);
     let (max_requests, max_pending_requests) = circuit_breakers(&message);
@@ -70,7 +52,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let one_request_per_connection = one_request_per_connection(&message, options.as_ref(), tcp_pool);
     let metadata = metadata(&message);
     let trailers = protocol::trailers(&message);
-    message.done_but(&HARMLESS);
+    message.done();
     let trailers = trailers || options.as_ref().is_some_and(|options| options.trailers);
     let http2 = http2 || options.is_some_and(|options| options.http2);
     let discovery: Discovery = discovery?;
@@ -78,6 +60,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     Some(Cluster {
         name,
         discovery,
+        dns_family,
         connect_timeout,
         tls,
         http2,
@@ -138,9 +121,19 @@ fn set_tls_flags(tls: &mut UpstreamTls, options: Option<&protocol::ProtocolOptio
     tls.auto_san_validation = options.map_or(is_forward_proxy, |options| options.auto_san_validation);
 }
 
-/// Reads the type of a cluster. `None` means that errors were reported.
-fn kind(message: &Message<'_>) -> Option<Kind> {
-    match message.one_of(&["type", "cluster_type"]) {
+/// Reads `dns_lookup_family`, an enum with these names.
+fn dns_family(message: &Message<'_>, names: &[&str]) -> DnsFamily {
+    match names.get(message.choice("dns_lookup_family", names)).copied().unwrap_or_default() {
+        "V4_ONLY" => DnsFamily::V4Only,
+        "V6_ONLY" => DnsFamily::V6Only,
+        "ALL" => DnsFamily::All,
+        _ => DnsFamily::V4Preferred,
+    }
+}
+
+/// Reads the type of a cluster, and the lookup family in its configuration. `None` means that errors were reported.
+fn kind(message: &Message<'_>) -> Option<(Kind, Option<DnsFamily>)> {
+    let kind = match message.one_of(&["type", "cluster_type"]) {
         None => Some(Kind::Static),
         Some(("type", place)) => match place.choice(&["STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"])? {
             0 => Some(Kind::Static),
@@ -152,8 +145,9 @@ fn kind(message: &Message<'_>) -> Option<Kind> {
             }),
             _ => Some(without_hosts(&place)),
         },
-        Some((_, place)) => custom_kind(&place),
-    }
+        Some((_, place)) => return custom_kind(&place),
+    };
+    kind.map(|kind| (kind, None))
 }
 
 /// Reads an `OriginalDstLbConfig`, or an `OriginalDstCluster`, which has the same fields.
@@ -183,37 +177,40 @@ fn original_destination(place: &Place<'_>, config: Message<'_>) -> Kind {
 }
 
 /// Reads a `cluster_type`. The type of its configuration decides, or its name if it has no configuration.
-fn custom_kind(place: &Place<'_>) -> Option<Kind> {
+fn custom_kind(place: &Place<'_>) -> Option<(Kind, Option<DnsFamily>)> {
     let message = place.message("CustomClusterType")?;
     let name = message.required_string("name");
     let config = message.get("typed_config");
     message.done();
-    let Some(config) = config else { return named_kind(place, &name?) };
+    let Some(config) = config else { return named_kind(place, &name?).map(|kind| (kind, None)) };
     let config = config.any()?.unwrapped()?;
     match config.type_name.strip_prefix(CLUSTERS).unwrap_or_default() {
         ".dns.v3.DnsCluster" => {
             let dns = config.message("DnsCluster")?;
             let is_logical = dns.bool("all_addresses_in_single_endpoint");
-            dns.done_but(&HARMLESS);
-            Some(if is_logical { Kind::LogicalDns } else { Kind::StrictDns })
+            let family = dns_family(&dns, &COMMON_FAMILIES);
+            dns.done();
+            Some((if is_logical { Kind::LogicalDns } else { Kind::StrictDns }, Some(family)))
         }
         ".dynamic_forward_proxy.v3.ClusterConfig" => {
             let proxy = config.message("ClusterConfig")?;
             let is_insecure_allowed = proxy.bool("allow_insecure_cluster_options");
+            let mut family = None;
             if let Some(cache) = proxy.message("dns_cache_config", "DnsCacheConfig") {
                 cache.required_string("name");
-                cache.done_but(&DNS_CACHE_HARMLESS);
+                family = Some(dns_family(&cache, &FAMILIES));
+                cache.done();
             }
-            proxy.done_but(&["allow_coalesced_connections"]);
-            Some(Kind::ForwardProxy { is_insecure_allowed })
+            proxy.done();
+            Some((Kind::ForwardProxy { is_insecure_allowed }, family))
         }
         ".original_dst.v3.OriginalDstCluster" => {
             let original = config.message("OriginalDstCluster")?;
-            Some(original_destination(place, original))
+            Some((original_destination(place, original), None))
         }
         _ => {
             other_extension(place, Some(&config), CLUSTERS, "the cluster has no hosts")?;
-            Some(Kind::Unsupported)
+            Some((Kind::Unsupported, None))
         }
     }
 }
@@ -276,7 +273,7 @@ fn circuit_breakers(message: &Message<'_>) -> (u32, u32) {
             let priority = thresholds.choice("priority", &["DEFAULT", "HIGH"]);
             let requests = thresholds.u32("max_requests").unwrap_or(MAX_REQUESTS);
             let pending = thresholds.u32("max_pending_requests").unwrap_or(MAX_REQUESTS);
-            thresholds.done_but(&["track_remaining"]);
+            thresholds.done();
             if priority == 0 && limits.is_none() {
                 limits = Some((requests, pending));
             }

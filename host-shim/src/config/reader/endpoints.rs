@@ -84,7 +84,7 @@ fn localities<'a>(place: &Place<'a>) -> Vec<Vec<Place<'a>>> {
     assignment.done();
     let endpoints = localities.into_iter().map(|locality| {
         let endpoints = locality.items("lb_endpoints");
-        locality.done_but(&["locality"]);
+        locality.done();
         endpoints
     });
     endpoints.collect()
@@ -95,11 +95,11 @@ fn endpoints<'a>(places: &[Place<'a>], kind: Option<&Kind>) -> Vec<(Place<'a>, O
     let read = |place: &Place<'a>| {
         let Some(message) = place.message("LbEndpoint") else { return (place.clone(), None) };
         let found = message.one_of(&["endpoint", "endpoint_name"]);
-        message.done_but(&["metadata"]);
+        message.done();
         let endpoint = found.and_then(|(_, place)| place.message("Endpoint"));
         let given = endpoint.as_ref().and_then(|endpoint| endpoint.get("address"));
         if let Some(endpoint) = endpoint {
-            endpoint.done_but(&["health_check_config"]);
+            endpoint.done();
         }
         match (given, kind) {
             (Some(place), _) => {

@@ -70,6 +70,11 @@ const GUARDS: [&str; 11] = [
     "rbac",
 ];
 
+/// Whether Envoy has an extension of this type.
+fn exists(any: &Any<'_>, point: &str) -> bool {
+    extensions(point).any(|known| known == any.type_name)
+}
+
 /// Warns about an extension that the shim does not support. `None` means that Envoy does not have it either, and that
 /// an error was reported.
 fn other_extension(place: &Place<'_>, any: Option<&Any<'_>>, point: &str, instead: &str) -> Option<()> {

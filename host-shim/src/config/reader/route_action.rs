@@ -7,16 +7,21 @@ use super::{Message, Names, Place, hint, matchers, source};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Fields that have no visible effect in the shim.
-const HARMLESS: [&str; 3] = ["priority", "idle_timeout", "cluster_not_found_response_code"];
+/// The limits of a route configuration for its routes.
+pub(super) struct Limits<'n> {
+    /// The names of clusters that routes can use. `None` means that Envoy does not check them.
+    pub(super) clusters: Option<&'n Names>,
+    /// `max_direct_response_body_size_bytes`.
+    pub(super) max_body: usize,
+}
 
 /// Reads the action of a route. `Some(None)` means that Envoy supports the action and the shim does not, and that a
 /// warning was reported.
-pub(super) fn action(kind: &str, place: &Place<'_>, clusters: Option<&Names>) -> Option<Option<RouteAction>> {
+pub(super) fn action(kind: &str, place: &Place<'_>, limits: &Limits<'_>) -> Option<Option<RouteAction>> {
     match kind {
-        "route" => forward(place, clusters),
+        "route" => forward(place, limits.clusters),
         "redirect" => redirect(place).map(|redirect| Some(RouteAction::Redirect(redirect))),
-        "direct_response" => direct_response(place).map(Some),
+        "direct_response" => direct_response(place, limits.max_body).map(Some),
         _ => {
             place.warn("the shim does not support this action: it answers 501");
             Some(None)
@@ -29,7 +34,7 @@ pub(super) fn unsupported() -> RouteAction {
     RouteAction::DirectResponse { status: 501, body: b"host-shim does not support this action".to_vec() }
 }
 
-fn direct_response(place: &Place<'_>) -> Option<RouteAction> {
+fn direct_response(place: &Place<'_>, max_body: usize) -> Option<RouteAction> {
     let message = place.message("DirectResponseAction")?;
     let given = message.required("status");
     let body = message.get("body").map(|place| source::bytes(&place));
@@ -43,6 +48,13 @@ fn direct_response(place: &Place<'_>) -> Option<RouteAction> {
         Some(body) => body?,
         None => Vec::new(),
     };
+    if body.len() > max_body {
+        place.error(format!(
+            "the body has {} bytes, and the maximum is {max_body}: set max_direct_response_body_size_bytes of the route \
+             configuration",
+            body.len()
+        ));
+    }
     Some(RouteAction::DirectResponse { status: status?, body })
 }
 
@@ -106,7 +118,7 @@ fn forward(place: &Place<'_>, names: Option<&Names>) -> Option<Option<RouteActio
         None => None,
     };
     let timeout = message.duration("timeout").unwrap_or(TIMEOUT);
-    message.done_but(&HARMLESS);
+    message.done();
     let Some(clusters) = clusters? else { return Some(None) };
     let forward = Forward { clusters, prefix_rewrite, regex_rewrite, host_rewrite, auto_host_rewrite, timeout };
     Some(Some(RouteAction::Forward(forward)))
@@ -125,7 +137,7 @@ fn cluster_name(place: &Place<'_>, names: Option<&Names>) -> Option<String> {
 fn weighted_clusters(place: &Place<'_>, names: Option<&Names>) -> Option<Vec<(String, u32)>> {
     let message = place.message("WeightedCluster")?;
     let clusters = message.messages("clusters", "ClusterWeight");
-    message.done_but(&["total_weight", "runtime_key_prefix"]);
+    message.done();
     if clusters.is_empty() {
         place.error("\"clusters\" is empty");
     }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::config::model::{HostAddress, HostPort};
+use crate::config::model::{DnsFamily, HostAddress, HostPort};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name is not known")]
@@ -30,7 +30,7 @@ pub struct TimedOut;
 #[derive(Clone)]
 pub enum Addresses {
     One(HostAddress),
-    Dns(HostPort),
+    Dns(HostPort, DnsFamily),
 }
 
 /// Connects to one endpoint, and ignores the URI.
@@ -49,8 +49,8 @@ impl Connector {
     pub async fn connect(self) -> Result<Io, Boxed> {
         let addresses = match &self.addresses {
             Addresses::One(address) => vec![address.clone()],
-            Addresses::Dns(host) => {
-                resolve(host).await.map_err(|_| NotResolved)?.into_iter().map(HostAddress::Ip).collect()
+            Addresses::Dns(host, family) => {
+                resolve(host, *family).await.map_err(|_| NotResolved)?.into_iter().map(HostAddress::Ip).collect()
             }
         };
         let timeout = self.timeout;
@@ -98,10 +98,16 @@ fn socket_path(path: &Path) -> std::borrow::Cow<'_, Path> {
     }
 }
 
-/// Resolves a name, with IPv4 addresses first. This is like V4_PREFERRED, and like AUTO on a machine without IPv6.
-pub async fn resolve(host: &HostPort) -> std::io::Result<Vec<SocketAddr>> {
+/// Resolves a name to the addresses of a family.
+pub async fn resolve(host: &HostPort, family: DnsFamily) -> std::io::Result<Vec<SocketAddr>> {
     let mut found: Vec<_> = tokio::net::lookup_host((host.host.as_str(), host.port)).await?.collect();
-    found.sort_by_key(SocketAddr::is_ipv6);
+    let has_v4 = found.iter().any(SocketAddr::is_ipv4);
+    match family {
+        DnsFamily::V4Only => found.retain(SocketAddr::is_ipv4),
+        DnsFamily::V6Only => found.retain(SocketAddr::is_ipv6),
+        DnsFamily::V4Preferred => found.retain(|address| address.is_ipv4() == has_v4),
+        DnsFamily::All => found.sort_by_key(SocketAddr::is_ipv6),
+    }
     Ok(found)
 }
 

@@ -70,7 +70,7 @@ fn watch_name(host: HostPort, most: usize, session: impl Fn(HostAddress) -> Sess
         let mut told = Some(told);
         let mut sessions: HashMap<HostAddress, AbortHandle> = HashMap::new();
         while let Some(load) = template.load.upgrade() {
-            let found = resolve(&host).await.unwrap_or_default();
+            let found = resolve(&host, template.cluster.dns_family).await.unwrap_or_default();
             let found: Vec<_> = found.into_iter().take(most).map(HostAddress::Ip).collect();
             for (gone, task) in sessions.extract_if(|address, _| !found.contains(address)) {
                 task.abort();

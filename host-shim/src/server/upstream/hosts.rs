@@ -39,7 +39,7 @@ pub async fn choose(cluster: &Cluster, headers: &Headers, load: &Load, turn: u64
         Discovery::StrictDns(hosts) => {
             let mut found = Vec::new();
             for host in hosts {
-                let addresses = resolve(host).await.unwrap_or_default();
+                let addresses = resolve(host, cluster.dns_family).await.unwrap_or_default();
                 found.extend(addresses.into_iter().map(|address| (HostAddress::Ip(address), host)));
             }
             load.retain_usable(cluster, &mut found, |(address, _)| address.clone());
@@ -47,7 +47,7 @@ pub async fn choose(cluster: &Cluster, headers: &Headers, load: &Load, turn: u64
             Some(Endpoint::at(address.clone(), Some(&host.host)))
         }
         Discovery::LogicalDns(host) => {
-            let first = resolve(host).await.ok()?.first().copied();
+            let first = resolve(host, cluster.dns_family).await.ok()?.first().copied();
             let mut found: Vec<_> = first.into_iter().map(HostAddress::Ip).collect();
             load.retain_usable(cluster, &mut found, HostAddress::clone);
             Some(Endpoint::at(found.into_iter().next()?, Some(&host.host)))
@@ -55,7 +55,11 @@ pub async fn choose(cluster: &Cluster, headers: &Headers, load: &Load, turn: u64
         Discovery::DynamicForwardProxy => {
             let authority = headers.get_str(":authority").unwrap_or_default();
             let asked = split_authority(authority, if cluster.tls.is_some() { 443 } else { 80 });
-            Some(Endpoint { name: authority.to_owned(), addresses: Addresses::Dns(asked), dns_name: None })
+            Some(Endpoint {
+                name: authority.to_owned(),
+                addresses: Addresses::Dns(asked, cluster.dns_family),
+                dns_name: None,
+            })
         }
         Discovery::OriginalDestination { .. } => {
             Some(Endpoint::at(HostAddress::Ip(router::destination(cluster, headers)?), None))
