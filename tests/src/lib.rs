@@ -5,6 +5,7 @@ pub mod client;
 pub mod envoy;
 pub mod reference;
 pub mod server;
+pub mod shim_fields;
 
 use std::path::PathBuf;
 

@@ -107,6 +107,7 @@ pub(crate) fn cluster(name: &str) -> Cluster {
         max_pending_requests: 1024,
         tcp_pool: false,
         one_request_per_connection: false,
+        idle_timeout: Duration::from_secs(3600),
         health_check: None,
         panic_threshold: 50,
         metadata: serde_json::Map::new(),

@@ -34,7 +34,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let (max_requests, max_pending_requests) = circuit_breakers(&message);
     let mut tls = tls::upstream(&message);
     let options = protocol::options(&message);
-    let http2 = message.get("http2_protocol_options").is_some();
+    let http2 = protocol::http2(message.get("http2_protocol_options"));
     if let Some(tls) = &mut tls {
         set_tls_flags(tls, options.as_ref(), kind.as_ref());
     }
@@ -54,7 +54,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let trailers = protocol::trailers(&message);
     message.done();
     let trailers = trailers || options.as_ref().is_some_and(|options| options.trailers);
-    let http2 = http2 || options.is_some_and(|options| options.http2);
+    let http2 = http2 || options.as_ref().is_some_and(|options| options.http2);
     let discovery: Discovery = discovery?;
     let name = name?;
     Some(Cluster {
@@ -69,6 +69,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
         max_pending_requests,
         tcp_pool,
         one_request_per_connection,
+        idle_timeout: options.as_ref().map_or(protocol::IDLE_TIMEOUT, |options| options.idle_timeout),
         health_check,
         panic_threshold,
         metadata,
@@ -141,7 +142,10 @@ fn kind(message: &Message<'_>) -> Option<(Kind, Option<DnsFamily>)> {
             2 => Some(Kind::LogicalDns),
             4 => Some(match message.get("original_dst_lb_config") {
                 Some(config) => original_destination(&place, config.message("OriginalDstLbConfig")?),
-                None => without_hosts(&place),
+                None => {
+                    without_hosts(&place);
+                    Kind::OriginalDestination(None)
+                }
             }),
             _ => Some(without_hosts(&place)),
         },
@@ -170,10 +174,10 @@ fn original_destination(place: &Place<'_>, config: Message<'_>) -> Kind {
             "the shim does not know the original destination of a connection, only use_http_header: this cluster has \
              no hosts",
         );
-        return Kind::Unsupported;
+        return Kind::OriginalDestination(None);
     }
     let header = if name.is_empty() { ORIGINAL_DESTINATION.to_owned() } else { name };
-    Kind::OriginalDestination(OriginalDestination { header, port })
+    Kind::OriginalDestination(Some(OriginalDestination { header, port }))
 }
 
 /// Reads a `cluster_type`. The type of its configuration decides, or its name if it has no configuration.
@@ -270,7 +274,11 @@ fn circuit_breakers(message: &Message<'_>) -> (u32, u32) {
     let mut limits = None;
     if let Some(breakers) = message.message("circuit_breakers", "CircuitBreakers") {
         for thresholds in breakers.messages("thresholds", "Thresholds") {
-            let priority = thresholds.choice("priority", &["DEFAULT", "HIGH"]);
+            let given = thresholds.get("priority");
+            let priority = given.as_ref().and_then(|place| place.choice(&["DEFAULT", "HIGH"])).unwrap_or_default();
+            if let (1, Some(place)) = (priority, given) {
+                place.warn("not honoured: the shim has only the limits of the default priority");
+            }
             let requests = thresholds.u32("max_requests").unwrap_or(MAX_REQUESTS);
             let pending = thresholds.u32("max_pending_requests").unwrap_or(MAX_REQUESTS);
             thresholds.done();

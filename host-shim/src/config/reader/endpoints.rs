@@ -12,8 +12,8 @@ pub(super) enum Kind {
         /// Whether certificates may be unchecked.
         is_insecure_allowed: bool,
     },
-    /// ORIGINAL_DST with a header.
-    OriginalDestination(OriginalDestination),
+    /// ORIGINAL_DST. Without a header, the shim finds no hosts.
+    OriginalDestination(Option<OriginalDestination>),
     /// A type that the shim does not support.
     Unsupported,
 }
@@ -55,11 +55,14 @@ pub(super) fn discovery(cluster: &Message<'_>, kind: Option<Kind>) -> Option<Dis
             None
         }
         Kind::ForwardProxy { .. } => Some(Discovery::DynamicForwardProxy),
-        Kind::OriginalDestination(OriginalDestination { header, port }) => {
+        Kind::OriginalDestination(original) => {
             if let Some(place) = assignment {
                 place.error("the hosts of an ORIGINAL_DST cluster are in its requests: remove this");
             }
-            Some(Discovery::OriginalDestination { header, port })
+            Some(match original {
+                Some(OriginalDestination { header, port }) => Discovery::OriginalDestination { header, port },
+                None => Discovery::Static(Vec::new()),
+            })
         }
         Kind::Unsupported => Some(Discovery::Static(Vec::new())),
     }

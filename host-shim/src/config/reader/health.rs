@@ -11,10 +11,12 @@ const PANIC_THRESHOLD: u32 = 50;
 /// Reads `health_checks`. `None` also means that the shim does not support the check.
 pub(super) fn check(cluster: &Message<'_>) -> Option<HealthCheck> {
     let places = cluster.items("health_checks");
+    let are_many = places.len() > 1;
+    let checks: Vec<_> = places.iter().map(|place| health_check(place, are_many)).collect();
     if let Some(second) = places.get(1) {
-        second.error("Envoy supports only one health check for each cluster");
+        second.warn("not honoured: the shim makes only the first health check of a cluster");
     }
-    health_check(places.first()?)
+    checks.into_iter().next()?
 }
 
 /// Reads `healthy_panic_threshold`, in per cent.
@@ -28,8 +30,11 @@ pub(super) fn panic_threshold(cluster: &Message<'_>) -> u32 {
     value
 }
 
-fn health_check(place: &Place<'_>) -> Option<HealthCheck> {
+fn health_check(place: &Place<'_>, needs_name: bool) -> Option<HealthCheck> {
     let message = place.message("HealthCheck")?;
+    if needs_name {
+        message.required_string("name");
+    }
     let needed = |field| message.required(field).and_then(|place| more_than_zero(&place));
     let (timeout, interval) = (needed("timeout"), needed("interval"));
     let threshold = |field| message.required(field).and_then(|place| place.u32());

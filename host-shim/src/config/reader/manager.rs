@@ -47,6 +47,9 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
         filters: Vec::new(),
         stream_idle_timeout: message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT),
     };
+    if let Some(common) = message.message("common_http_protocol_options", "CommonHttpProtocolOptions") {
+        common.done();
+    }
     let (filters, suppress_envoy_headers) = http_filters(&message);
     message.done();
     let routes = routes?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::matchers::{Not, route_match};
 use super::model::{HeaderChanges, Route, VirtualHost};
-use super::route_action::{Limits, action, unsupported};
+use super::route_action::{RouteLimits, action, unsupported};
 use super::{Message, Names, Place, headers, metadata};
 
 /// The default of `max_direct_response_body_size_bytes`.
@@ -21,7 +21,7 @@ pub(super) fn configuration(message: Message<'_>, clusters: &Names) -> Configura
     let checks_clusters = message.get("validate_clusters").and_then(|place| place.bool()).unwrap_or(true);
     let max_body = message.u32("max_direct_response_body_size_bytes").unwrap_or(MAX_BODY);
     let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
-    let limits = Limits { clusters: checks_clusters.then_some(clusters), max_body };
+    let limits = RouteLimits { clusters: checks_clusters.then_some(clusters), max_body };
     let changes = headers::changes(&message);
     let mut domains = BTreeSet::new();
     let places = message.items("virtual_hosts");
@@ -41,7 +41,7 @@ fn joined(mut own: HeaderChanges, general: &HeaderChanges) -> HeaderChanges {
     own
 }
 
-fn virtual_host(place: &Place<'_>, limits: &Limits<'_>, domains: &mut BTreeSet<String>) -> Option<VirtualHost> {
+fn virtual_host(place: &Place<'_>, limits: &RouteLimits<'_>, domains: &mut BTreeSet<String>) -> Option<VirtualHost> {
     let message = place.message("VirtualHost")?;
     let name = message.required_string("name");
     let host_domains = message.items("domains");
@@ -67,7 +67,7 @@ fn virtual_host(place: &Place<'_>, limits: &Limits<'_>, domains: &mut BTreeSet<S
 /// Whether a filter runs, by its name.
 type Switches = BTreeMap<String, bool>;
 
-fn route(place: &Place<'_>, limits: &Limits<'_>, of_host: &Switches) -> Option<Route> {
+fn route(place: &Place<'_>, limits: &RouteLimits<'_>, of_host: &Switches) -> Option<Route> {
     let message = place.message("Route")?;
     let name = message.string("name");
     let matches = message.required("match").map_or(Err(Not::Valid), |place| route_match(&place));

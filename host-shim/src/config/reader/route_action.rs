@@ -8,7 +8,7 @@ use super::{Message, Names, Place, hint, matchers, source};
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The limits of a route configuration for its routes.
-pub(super) struct Limits<'n> {
+pub(super) struct RouteLimits<'n> {
     /// The names of clusters that routes can use. `None` means that Envoy does not check them.
     pub(super) clusters: Option<&'n Names>,
     /// `max_direct_response_body_size_bytes`.
@@ -17,7 +17,7 @@ pub(super) struct Limits<'n> {
 
 /// Reads the action of a route. `Some(None)` means that Envoy supports the action and the shim does not, and that a
 /// warning was reported.
-pub(super) fn action(kind: &str, place: &Place<'_>, limits: &Limits<'_>) -> Option<Option<RouteAction>> {
+pub(super) fn action(kind: &str, place: &Place<'_>, limits: &RouteLimits<'_>) -> Option<Option<RouteAction>> {
     match kind {
         "route" => forward(place, limits.clusters),
         "redirect" => redirect(place).map(|redirect| Some(RouteAction::Redirect(redirect))),

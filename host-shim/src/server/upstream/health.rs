@@ -163,7 +163,7 @@ impl Session {
             self.others = self.others.saturating_add(1);
             let threshold = if passed { self.check.healthy_threshold } else { self.check.unhealthy_threshold };
             // The first success is enough.
-            if self.others >= threshold || self.is_first {
+            if self.others == threshold || (self.is_first && passed) {
                 self.is_healthy = passed;
                 self.others = 0;
                 load.set_healthy(&self.cluster.name, &self.address, passed);

@@ -135,6 +135,7 @@ impl Upstreams {
             .http2_only(cluster.http2)
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(kept)
+            .pool_idle_timeout(Some(cluster.idle_timeout).filter(|timeout| !timeout.is_zero()))
             .set_host(false)
             .build(connector);
         if clients.len() >= MAX_ENDPOINTS
