@@ -142,6 +142,10 @@ impl Exchange for SimExchange {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
+        if router::lacks_destination(&target.cluster, &data.request_headers) {
+            let flag = flags::NO_HEALTHY_UPSTREAM;
+            return Routed::Answered(router::reply(503, router::NO_HOST_BODY, "no_healthy_upstream", flag));
+        }
         let cluster = target.cluster.name.clone();
         let request = Request { headers: data.request_headers.clone(), cluster, ..Request::default() };
         data.info.request_sent = Some(self.shared.host.clock.now());
