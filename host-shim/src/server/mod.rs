@@ -230,7 +230,7 @@ impl MainThread {
             mailboxes.push(mailbox);
             is_ready.await.map_err(|_| anyhow!("worker {} died while starting", number + 1))??;
         }
-        let served = Admin::new(&host, &options, &program, quit)?;
+        let served = Admin::new(&host, &options, (Arc::clone(&program), Arc::clone(&load)), quit)?;
         if let Some(admin) = admin {
             let socket = TcpListener::from_std(admin.into())?;
             tokio::task::spawn_local(Rc::clone(&served).serve(socket));
@@ -364,7 +364,7 @@ impl Running {
             }
         }
         self.bases.keep_only(&program);
-        self.admin.show(dump, &program);
+        self.admin.show(dump, (Arc::clone(&program), Arc::clone(&load)));
         let unapplied = restart::needed(&self.present.bootstrap, &bootstrap);
         self.present.program = program;
         self.present.load = load;

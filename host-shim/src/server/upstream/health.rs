@@ -1,6 +1,7 @@
 //! Health checks. They run on the main thread, and all threads read their results.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -78,9 +79,9 @@ fn watch_name(host: HostPort, most: usize, session: impl Fn(HostAddress) -> Sess
             }
             drop(load);
             for address in found {
-                if !sessions.contains_key(&address) {
-                    let (task, first) = begin(template.to(address.clone()));
-                    sessions.insert(address, task);
+                if let Entry::Vacant(entry) = sessions.entry(address) {
+                    let (task, first) = begin(template.to(entry.key().clone()));
+                    entry.insert(task);
                     if told.is_some() {
                         ignored(first).await;
                     }

@@ -54,6 +54,12 @@ impl Load {
         }
     }
 
+    /// Whether the last health checks of a host have succeeded, or there are none.
+    pub fn is_healthy(&self, cluster: &str, host: &HostAddress) -> bool {
+        let healthy = self.0.get(cluster).and_then(|cluster| cluster.healthy.as_ref());
+        healthy.is_none_or(|healthy| lock(healthy).contains(host))
+    }
+
     /// Removes the hosts that must not get requests. If too few are healthy, all hosts get requests, as in Envoy.
     pub fn retain_usable<T>(&self, cluster: &Cluster, hosts: &mut Vec<T>, address: impl Fn(&T) -> HostAddress) {
         let Some(healthy) = self.0.get(&cluster.name).and_then(|cluster| cluster.healthy.as_ref()) else { return };
