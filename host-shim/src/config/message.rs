@@ -174,6 +174,7 @@ fn changes_something(field: &Field, node: &Node) -> bool {
     match &node.value {
         super::node::Value::Null => false,
         super::node::Value::String(text) if is_harmless_name(text) => false,
+        super::node::Value::Bool(true) if field.harmless_values.contains(&"true") => false,
         super::node::Value::Map(entries) if entries.is_empty() && field.harmless_values.contains(&"{}") => false,
         _ => field.has_no_harmless_value || !node.is_default(),
     }

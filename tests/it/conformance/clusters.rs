@@ -16,9 +16,9 @@ const ONE_REQUEST: &str = r#"
         explicit_http_config: { http_protocol_options: {} }"#;
 
 /// The clusters in YAML.
-pub fn yaml(servers: &RawServers, refused: u16) -> String {
+pub fn yaml(servers: &RawServers, upstream: u16, refused: u16) -> String {
     let [replica, master] = servers.ports.map(socket);
-    let (shut, refused) = (socket(servers.shut), socket(refused));
+    let (shut, refused, upstream) = (socket(servers.shut), socket(refused), socket(upstream));
     let pipe = |path: &std::path::Path| format!("pipe: {{ path: {} }}", path.display());
     let tcp = format!("{TCP_POOL}{ONE_REQUEST}");
     let original = |more: &str| format!("type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED\n    {more}");
@@ -30,6 +30,7 @@ pub fn yaml(servers: &RawServers, refused: u16) -> String {
         fixed("tcp_refused", &[&refused], &tcp),
         fixed("tcp_pipe", &[&pipe(&servers.pipe)], &tcp),
         fixed("tcp_no_pipe", &[&pipe(&servers.pipe.with_extension("none"))], &tcp),
+        fixed("once", &[&upstream], ONE_REQUEST),
         fixed("pipe", &[&pipe(&servers.http_pipe)], ""),
         format!("  - name: original\n    {by_header}\n"),
         format!("  - name: original_by_own_header\n    {by_own_header}\n"),

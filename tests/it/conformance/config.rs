@@ -34,7 +34,7 @@ pub fn yaml(cases: &[&Case], ports: &Ports<'_>) -> String {
          admin:\n  {}\n\
          static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}{}",
         address(ports.admin),
-        super::clusters::yaml(ports.raw, ports.refused),
+        super::clusters::yaml(ports.raw, ports.upstream, ports.refused),
     );
     // A script can name an address of a server.
     let [_, master] = ports.raw.ports;

@@ -34,6 +34,8 @@ fn a_field_that_is_not_honoured_is_a_warning_with_its_reason() {
             assert_eq!(of(Value::Map(Vec::new())), of_empty, "{message}.{}", field.name);
             let of_default = if field.has_no_harmless_value { expected } else { Vec::new() };
             assert_eq!(of(Value::Bool(false)), of_default, "{message}.{}", field.name);
+            let of_true = if field.harmless_values.contains(&"true") { Vec::new() } else { of(Value::Int(1)) };
+            assert_eq!(of(Value::Bool(true)), of_true, "{message}.{}", field.name);
             assert_eq!(of(Value::Null), [""; 0], "{message}.{}", field.name);
             for value in &field.harmless_values {
                 assert_eq!(of(Value::String((*value).to_owned())), [""; 0], "{message}.{}", field.name);
@@ -73,6 +75,21 @@ fn each_field_that_the_table_calls_honoured_is_read() {
 /// The warnings for a cluster with these fields instead of STATIC.
 fn of_cluster(fields: &str) -> Vec<String> {
     shown(&load(&with("type: STATIC", &format!("type: STATIC\n    {fields}"))).warnings)
+}
+
+#[test]
+fn the_lookup_family_is_read() {
+    let family = |fields: &str| {
+        let text = with("type: STATIC", &format!("type: STATIC\n    {fields}"));
+        load(&text).bootstrap.clusters[0].dns_family
+    };
+    assert_eq!(family("dns_lookup_family: V6_ONLY"), model::DnsFamily::V6Only);
+    assert_eq!(family("dns_lookup_family: ALL"), model::DnsFamily::All);
+    assert_eq!(family(""), model::DnsFamily::V4Preferred);
+    let (base, _) = BASE.split_once("    type: STATIC").unwrap();
+    let dns = "cluster_type: { name: a, typed_config: { \"@type\": a/envoy.extensions.clusters.dns.v3.DnsCluster, \
+               dns_lookup_family: V4_ONLY } }";
+    assert_eq!(load(&format!("{base}    {dns}\n")).bootstrap.clusters[0].dns_family, model::DnsFamily::V4Only);
 }
 
 #[test]

@@ -9,10 +9,12 @@ use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::connect::resolve;
 use super::*;
 use crate::base::lock;
 use crate::config::model::{
-    Bootstrap, Discovery, DownstreamTls, HealthCheck, HealthProbe, HostAddress, HostPort, Secret, TrustedRoots,
+    Bootstrap, Discovery, DnsFamily, DownstreamTls, HealthCheck, HealthProbe, HostAddress, HostPort, Secret,
+    TrustedRoots,
 };
 use crate::server::body::{Sink as _, UpstreamSink};
 use crate::worker::{Modules, Program};
@@ -31,7 +33,7 @@ async fn answer(cluster: Cluster, body: &str) -> Result<String, LocalReply> {
     sink.data(body.into());
     sink.end();
     let headers = [(":method", "POST"), (":path", "/"), (":authority", "store.test")].into_iter().collect();
-    let response = upstreams.send(cluster, &headers, false, sent).await?;
+    let response = upstreams.send(cluster, &headers, false, |_| {}, sent).await?;
     assert_eq!((response.status().as_u16(), response.headers().len()), (200, 0));
     Ok(String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
 }
@@ -167,6 +169,8 @@ async fn the_addresses_of_a_name_are_checked() {
     let load = Load::of(program.clusters.values());
     let checks = async {
         health::start(&program, &load).await;
+        let only_v4 = resolve(&HostPort { host: "localhost".into(), port: 1 }, DnsFamily::V4Only).await.unwrap();
+        assert!(!only_v4.is_empty() && only_v4.iter().all(std::net::SocketAddr::is_ipv4));
         assert_eq!(usable(&cluster, &load, vec![address.clone()]), std::slice::from_ref(&address));
         let chosen = hosts::choose(&cluster, &Headers::new(), &load, 0).await.unwrap();
         assert_eq!((chosen.name, chosen.dns_name), (address.to_string(), Some("localhost".to_owned())));
