@@ -169,7 +169,7 @@ fields: ## Generate the table of the fields of observed events
 	cargo run --quiet --locked --package tollbell-core --example fields > $(FIELDS)
 
 .PHONY: reference
-reference: ## Generate the reference of the configuration (docs/configuration.md)
+reference: ## Generate the reference of the configuration, and the list of fields that the shim reads
 	cargo run --quiet --locked --package tollbell-tests --bin reference
 
 .PHONY: docs

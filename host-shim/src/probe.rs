@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::config::model::{Cluster, Discovery, HostPort};
+use crate::config::model::{Cluster, Discovery, HostAddress, HostPort};
 use crate::config::tls;
 use crate::server::{server_name, split_authority};
 
@@ -81,13 +81,13 @@ async fn attempt(uri: &Uri, cluster: &Cluster, user_agent: &str) -> Result<u16, 
     let failed = |error: &dyn fmt::Display| Reachability::Failed(error.to_string());
     let authority = authority(uri);
     let addresses = match &cluster.discovery {
-        Discovery::Static(addresses) => addresses.clone(),
+        Discovery::Static(addresses) => addresses.iter().filter_map(HostAddress::ip).collect(),
         Discovery::StrictDns(hosts) => match hosts.first() {
             Some(HostPort { host, port }) => look_up(host, *port).await?,
             None => Vec::new(),
         },
         Discovery::LogicalDns(HostPort { host, port }) => look_up(host, *port).await?,
-        Discovery::DynamicForwardProxy => {
+        Discovery::DynamicForwardProxy | Discovery::OriginalDestination { .. } => {
             let HostPort { host, port } = split_authority(authority, if is_tls(uri) { 443 } else { 80 });
             look_up(&host, port).await?
         }
@@ -104,7 +104,7 @@ async fn attempt(uri: &Uri, cluster: &Cluster, user_agent: &str) -> Result<u16, 
     }
     let tcp = tcp?;
     let Some(settings) = &cluster.tls else { return head(uri, user_agent, tcp).await };
-    let config = tls::client(settings, false).map_err(|error| failed(&error))?;
+    let config = tls::client(settings, "http/1.1").map_err(|error| failed(&error))?;
     let name = ServerName::try_from(server_name(settings, authority)).map_err(|error| failed(&error))?;
     let stream = TlsConnector::from(config).connect(name, tcp).await;
     head(uri, user_agent, stream.map_err(|error| Reachability::TlsFailed(error.to_string()))?).await
@@ -141,17 +141,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn cluster(name: &str, discovery: Discovery, tls: Option<UpstreamTls>) -> Cluster {
-        Cluster {
-            name: name.to_owned(),
-            discovery,
-            connect_timeout: Duration::from_secs(5),
-            tls,
-            http2: false,
-            trailers: false,
-            max_requests: 1024,
-            max_pending_requests: 1024,
-            metadata: serde_json::Map::new(),
-        }
+        Cluster { discovery, tls, ..crate::config::defaults::cluster(name) }
     }
 
     fn any_host() -> [Cluster; 2] {
@@ -168,7 +158,7 @@ mod tests {
     async fn a_cluster_for_one_host_decides_the_address() {
         let port = once(b"HTTP/1.1 204 No\r\n\r\n").await;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let cluster = cluster("crm", Discovery::Static(vec![address]), None);
+        let cluster = cluster("crm", Discovery::Static(vec![HostAddress::Ip(address)]), None);
         let reached = found("http://no-such-host.invalid/in?x=1", &cluster, Duration::from_secs(5)).await;
         assert!(matches!(reached, Reachability::Reachable(204, _)));
     }

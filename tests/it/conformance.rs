@@ -5,6 +5,8 @@
 
 /// Cases and their records.
 mod case;
+/// Clusters for raw TCP, sockets of the file system, and health checks.
+mod clusters;
 /// The Envoy configuration of a theme.
 mod config;
 /// Hosts that run an Envoy configuration.
@@ -13,6 +15,8 @@ mod host;
 mod http1;
 /// Runs a case and observes it.
 mod observe;
+/// TCP servers that speak no HTTP.
+mod raw;
 /// The upstream and the callout server.
 mod server;
 /// Modules that call WASI functions.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;
 use serde_json::{Value, json};
 use tollbell_core::config::Config;
-use tollbell_tests::{envoy, project_root, reference};
+use tollbell_tests::{envoy, project_root, reference, shim_fields};
 
 use crate::files::{blocks, pages, shell};
 use crate::support::{World, hook};
@@ -44,6 +44,13 @@ fn the_reference_is_made_from_the_schema() -> Result<()> {
         reference::page(&page, &schema, &reference::configurations()?)? == page,
         "docs/configuration.md is not current: run `make reference`"
     );
+    Ok(())
+}
+
+#[test]
+fn the_page_on_the_fields_is_made_from_the_table_of_the_shim() -> Result<()> {
+    let page = read(&project_root().join("docs/host-shim-configuration.md"))?;
+    ensure!(shim_fields::page(&page)? == page, "docs/host-shim-configuration.md is not current: run `make reference`");
     Ok(())
 }
 

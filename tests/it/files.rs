@@ -295,8 +295,10 @@ fn the_shim_does_not_know_tollbell() -> Result<()> {
 
 #[test]
 fn the_shim_reads_the_projects_configurations_without_a_warning() -> Result<()> {
-    for name in ["envoy", "examples/auth-failures", "examples/quota-alerts", "examples/signed-webhooks"] {
-        let loaded = config::read(&project_root().join(name).join("envoy.yaml"))?;
+    let examples =
+        ["auth-failures", "quota-alerts", "signed-webhooks"].map(|name| format!("examples/{name}/envoy.yaml"));
+    for name in ["envoy/envoy.yaml".to_owned(), "envoy/fleet.yaml".to_owned()].into_iter().chain(examples) {
+        let loaded = config::read(&project_root().join(&name))?;
         ensure!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
         let manager = &loaded.bootstrap.listeners[0].manager;
         assert_eq!(manager.escaped_slashes, EscapedSlashes::UnescapeAndRedirect);

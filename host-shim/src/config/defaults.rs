@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::model::{
-    Bootstrap, Cluster, Code, ConnectionManager, Discovery, EscapedSlashes, FailurePolicy, Forward, HeaderChanges,
-    Listener, PathMatch, Plugin, RetryPolicy, Route, RouteAction, RouteMatch, VirtualHost, VmConfig, WasmFilter,
+    Bootstrap, Cluster, Code, ConnectionManager, Discovery, DnsFamily, EscapedSlashes, FailurePolicy, Forward,
+    HeaderChanges, Listener, PathMatch, Plugin, RetryPolicy, Route, RouteAction, RouteMatch, VirtualHost, VmConfig,
+    WasmFilter,
 };
 
 /// A configuration with a listener on a free port, one filter, and the cluster `upstream`.
@@ -102,16 +103,23 @@ fn plugin() -> Plugin {
     }
 }
 
-fn cluster(name: &str) -> Cluster {
+/// A cluster without hosts.
+pub(crate) fn cluster(name: &str) -> Cluster {
     Cluster {
         name: name.to_owned(),
         discovery: Discovery::Static(Vec::new()),
+        dns_family: DnsFamily::V4Preferred,
         connect_timeout: Duration::from_secs(5),
         tls: None,
         http2: false,
         trailers: false,
         max_requests: 1024,
         max_pending_requests: 1024,
+        tcp_pool: false,
+        one_request_per_connection: false,
+        idle_timeout: Duration::from_secs(3600),
+        health_check: None,
+        panic_threshold: 50,
         metadata: serde_json::Map::new(),
     }
 }

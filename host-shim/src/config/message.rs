@@ -3,31 +3,13 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::known::{ENVOY, fields, lower_camel};
+use super::known::{ENVOY, Field, Treatment, fields, lower_camel};
 use super::node::{Key, Node};
 use super::place::Place;
 use super::report::hint;
 
 /// The beginning of a warning if the gateway accepts something that Envoy refuses.
 pub(super) const MORE_OPEN: &str = "this gateway is less strict than Envoy: ";
-
-/// Fields that make Envoy refuse clients or upstreams, by message.
-const OPENS: [(&str, &str); 14] = [
-    ("CertificateValidationContext", "crl"),
-    ("CertificateValidationContext", "match_subject_alt_names"),
-    ("CertificateValidationContext", "match_typed_subject_alt_names"),
-    ("CertificateValidationContext", "require_signed_certificate_timestamp"),
-    ("CertificateValidationContext", "verify_certificate_hash"),
-    ("CertificateValidationContext", "verify_certificate_spki"),
-    ("CommonTlsContext", "combined_validation_context"),
-    ("CommonTlsContext", "validation_context"),
-    ("CommonTlsContext", "validation_context_sds_secret_config"),
-    ("DownstreamTlsContext", "require_client_certificate"),
-    ("FilterChain", "filter_chain_match"),
-    ("Listener", "filter_chain_matcher"),
-    ("UpstreamTlsContext", "auto_sni_san_validation"),
-    ("VirtualHost", "require_tls"),
-];
 
 /// A message whose fields are read one by one. [`Message::done`] reports the fields that were not read.
 pub(super) struct Message<'a> {
@@ -45,6 +27,8 @@ impl<'a> Message<'a> {
 
     /// Returns a field if it is set, under its protobuf name or its JSON name.
     pub(super) fn get(&self, field: &'static str) -> Option<Place<'a>> {
+        #[cfg(test)]
+        super::tests::note_read(self.name, field);
         let camel = lower_camel(field);
         let mut found = self.fields.iter().filter(|(key, _)| key.name == field || key.name == camel);
         let (mut key, mut node) = found.next().map(|(key, node)| (key, node))?;
@@ -158,17 +142,7 @@ impl<'a> Message<'a> {
         found
     }
 
-    /// Marks fields as read. The shim does not need them.
-    pub(super) fn done_but(self, harmless: &[&'static str]) {
-        for field in harmless {
-            let camel = lower_camel(field);
-            let keys = self.fields.iter().map(|(key, _)| key.name.as_str());
-            self.read.borrow_mut().extend(keys.filter(|name| name == field || *name == camel));
-        }
-        self.done();
-    }
-
-    /// Reports the fields that were not read.
+    /// Reports the fields that were not read, as the table says.
     pub(super) fn done(self) {
         let known = fields(self.name);
         for (key, node) in self.fields {
@@ -177,21 +151,31 @@ impl<'a> Message<'a> {
                 continue;
             }
             let place = self.place.child(name, key.line, node);
-            let Some(field) = known.iter().find(|field| **field == name || lower_camel(field) == name) else {
-                let near = hint(name, known.iter().copied());
+            let Some(field) = known.iter().find(|field| field.name == name || lower_camel(field.name) == name) else {
+                let near = hint(name, known.iter().map(|field| field.name));
                 place.error(format!("{ENVOY}'s {} has no field of this name{near}", self.name));
                 continue;
             };
-            if !node.is_default() && !is_none(node) {
-                let opens = OPENS.contains(&(self.name, field));
-                let prefix = if opens { MORE_OPEN } else { "" };
-                place.warn(format!("{prefix}Envoy supports this, the shim does not: ignored"));
+            if !changes_something(field, node) {
+                continue;
+            }
+            match field.treatment {
+                Treatment::Harmless => {}
+                Treatment::Opens => place.warn(format!("{MORE_OPEN}not honoured: {}", field.reason)),
+                _ => place.warn(format!("not honoured: {}", field.reason)),
             }
         }
     }
 }
 
-/// The name of the first value of many enums.
-fn is_none(node: &Node) -> bool {
-    matches!(&node.value, super::node::Value::String(name) if name == "NONE")
+/// Whether a value differs from what the shim does anyway.
+fn changes_something(field: &Field, node: &Node) -> bool {
+    let is_harmless_name = |text: &String| field.harmless_values.iter().any(|value| text.eq_ignore_ascii_case(value));
+    match &node.value {
+        super::node::Value::Null => false,
+        super::node::Value::String(text) if is_harmless_name(text) => false,
+        super::node::Value::Bool(true) if field.harmless_values.contains(&"true") => false,
+        super::node::Value::Map(entries) if entries.is_empty() && field.harmless_values.contains(&"{}") => false,
+        _ => field.has_no_harmless_value || !node.is_default(),
+    }
 }

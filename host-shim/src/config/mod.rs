@@ -24,6 +24,7 @@ mod yaml;
 
 use std::path::Path;
 
+pub use known::{Field, Treatment, messages};
 pub use locate::Located;
 pub(crate) use report::hint;
 pub use report::{Errors, Problem};

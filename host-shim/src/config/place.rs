@@ -114,6 +114,22 @@ impl<'a> Place<'a> {
         port
     }
 
+    /// Reads a number of per cent, rounded as Envoy rounds it.
+    pub(super) fn percent(&self) -> Option<u32> {
+        let number = match &self.node.value {
+            Value::Int(integer) => integer.to_string().parse().ok(),
+            Value::Float(float) => Some(*float),
+            Value::String(text) => text.parse().ok(),
+            Value::Null => Some(0.0),
+            _ => return self.expected("a number"),
+        };
+        let percent: Option<f64> = number.filter(|number| (0.0..=100.0).contains(number));
+        if percent.is_none() {
+            self.error(format!("{} is not a number from 0 to 100", self.shown()));
+        }
+        whole(percent?.round())
+    }
+
     /// Reads a duration in seconds with an `s`, such as `0.25s`.
     pub(super) fn duration(&self) -> Option<Duration> {
         let Value::String(text) = &self.node.value else {

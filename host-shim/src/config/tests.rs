@@ -3,6 +3,7 @@
 use super::*;
 
 mod accepted;
+mod fields;
 mod found;
 mod names;
 mod refused;
@@ -66,4 +67,17 @@ fn load(text: &str) -> Loaded {
 fn shown(problems: &[Problem]) -> Vec<String> {
     let short = |problem: &Problem| problem.to_string().replace("envoy.yaml:", "").replace(MANAGER, "HCM");
     problems.iter().map(short).collect()
+}
+
+/// The fields that the reader has asked for in the tests so far, by message.
+static READ: std::sync::Mutex<std::collections::BTreeSet<(&str, &str)>> =
+    std::sync::Mutex::new(std::collections::BTreeSet::new());
+
+/// Notes that the reader asks for a field. The table must say so.
+pub(super) fn note_read(message: &'static str, field: &'static str) {
+    let known = known::fields(message).iter().find(|known| known.name == field);
+    // These are no messages of their own.
+    let is_special = message == "Any" || field == "@type";
+    assert!(is_special || known.is_some_and(|known| known.treatment.is_read()), "{message}.{field} is read: {known:?}");
+    crate::base::lock(&READ).insert((message, field));
 }

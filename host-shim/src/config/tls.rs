@@ -16,11 +16,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Makes the TLS settings for connections to a cluster.
+/// Makes the TLS settings for connections to a cluster. `alpn` is the protocol to offer, or empty.
 ///
 /// # Errors
 /// The trusted certificates cannot be read.
-pub(crate) fn client(tls: &UpstreamTls, is_http2: bool) -> Result<Arc<ClientConfig>> {
+pub(crate) fn client(tls: &UpstreamTls, alpn: &str) -> Result<Arc<ClientConfig>> {
     let verifier: Arc<dyn ServerCertVerifier> = match &tls.roots {
         TrustedRoots::Anyone => Arc::new(Verifier { chain: None, checks_name: false }),
         TrustedRoots::System => chain_verifier(system_roots()?, tls)?,
@@ -38,7 +38,8 @@ pub(crate) fn client(tls: &UpstreamTls, is_http2: bool) -> Result<Arc<ClientConf
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.enable_sni = tls.sni.is_some() || tls.auto_sni;
-    config.alpn_protocols = if is_http2 { vec![b"h2".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+    config.alpn_protocols =
+        [alpn].iter().filter(|name| !name.is_empty()).map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }
 

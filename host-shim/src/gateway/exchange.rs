@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::Shared;
 use super::message::{Request, Response};
+use super::network::raw_head;
 use super::thread::SimThread;
 use crate::base::{Headers, lock};
 use crate::router::{self, Site, Target};
@@ -64,12 +65,13 @@ impl SimExchange {
     /// The upstream has the complete request, and answers now or later.
     fn send_upstream(&self) {
         let Some((request, target)) = self.upstream.borrow_mut().take() else { return };
-        let reply = self.shared.upstreams.answer(&request, &target.cluster.name);
+        let reply = self.shared.upstreams.answer(&request, &target.cluster);
         let (id, host) = (self.id, &self.shared.host);
         let timeout = target.plan.timeout;
         let delay = timeout.map_or(reply.delay, |timeout| timeout.min(reply.delay));
         let timed_out = timeout.is_some_and(|timeout| reply.delay > timeout);
-        let event = Box::new(move |thread: &SimThread| deliver(thread, id, reply.response, timed_out));
+        let is_raw = target.cluster.tcp_pool;
+        let event = Box::new(move |thread: &SimThread| deliver(thread, id, reply.response, timed_out, is_raw));
         if delay.is_zero() {
             self.shared.events.push(self.thread, event);
         } else {
@@ -90,13 +92,18 @@ impl SimExchange {
 }
 
 /// Passes an upstream's answer, or its failure (`None`), to the stream.
-fn deliver(thread: &SimThread, id: u64, response: Option<Response>, timed_out: bool) {
+fn deliver(thread: &SimThread, id: u64, response: Option<Response>, timed_out: bool, is_raw: bool) {
     let Some((stream, exchange)) = thread.streams.borrow().get(&id).cloned() else { return };
     if exchange.is_over.get() || exchange.is_answered.replace(true) {
         return;
     }
     let mut stream = stream.borrow_mut();
     match response {
+        // With the TCP connection pool, the connection alone makes the head of the answer.
+        Some(_) if timed_out && is_raw => {
+            stream.response_headers(raw_head(), false);
+            stream.reset();
+        }
         _ if timed_out => stream.upstream_failed(router::reply(
             504,
             router::TIMEOUT_BODY,
@@ -105,7 +112,7 @@ fn deliver(thread: &SimThread, id: u64, response: Option<Response>, timed_out: b
         )),
         None => stream.upstream_failed(router::connection_refused()),
         Some(Response { headers, body, trailers, .. }) => {
-            let mut headers = headers;
+            let mut headers = if is_raw { raw_head() } else { headers };
             let data = stream.data();
             headers.set("x-envoy-upstream-service-time", "0");
             exchange.site.change_response(&data.borrow(), &mut headers);
@@ -129,7 +136,13 @@ impl Exchange for SimExchange {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
-        if let Some(refused) = router::unsendable(&data.request_headers) {
+        if router::lacks_destination(&target.cluster, &data.request_headers) {
+            let flag = flags::NO_HEALTHY_UPSTREAM;
+            return Routed::Answered(router::reply(503, router::NO_HOST_BODY, "no_healthy_upstream", flag));
+        }
+        if !target.cluster.tcp_pool
+            && let Some(refused) = router::unsendable(&data.request_headers)
+        {
             return Routed::Answered(refused);
         }
         let cluster = target.cluster.name.clone();

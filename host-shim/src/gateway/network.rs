@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Shared;
 use super::message::{Request, Response};
 use super::thread::SimThread;
-use crate::base::{Status, lock};
+use crate::base::{Headers, Status, lock};
 use crate::config::model::Cluster;
 use crate::router::{self, Plan};
 use crate::state::clock::nanos;
@@ -74,19 +74,30 @@ impl SimUpstreams {
     }
 
     /// Returns the answer to a client's request that was forwarded.
-    pub(super) fn answer(&self, request: &Request, cluster: &str) -> Reply {
+    pub(super) fn answer(&self, request: &Request, cluster: &Cluster) -> Reply {
         lock(&self.received).push(request.clone());
-        self.handle(request, cluster)
+        self.handle(request, &cluster.name, Some(cluster))
     }
 
-    /// Uses the handler of the authority, or of the cluster, or answers 200.
-    fn handle(&self, request: &Request, cluster: &str) -> Reply {
+    /// Uses the handler of the address in the request, or of the authority, or of the cluster, or answers 200.
+    fn handle(&self, request: &Request, cluster: &str, known: Option<&Cluster>) -> Reply {
+        let destination = known.and_then(|cluster| router::destination(cluster, &request.headers));
         let handler = {
             let handlers = lock(&self.handlers);
-            handlers.get(request.authority()).or_else(|| handlers.get(cluster)).or_else(|| handlers.get("*")).cloned()
+            let by_address = destination.and_then(|address| handlers.get(&address.to_string()));
+            by_address
+                .or_else(|| handlers.get(request.authority()))
+                .or_else(|| handlers.get(cluster))
+                .or_else(|| handlers.get("*"))
+                .cloned()
         };
         handler.map_or_else(|| Response::ok("").into(), |handler| handler(request))
     }
+}
+
+/// The head of the answer of a cluster with the TCP connection pool.
+pub(super) fn raw_head() -> Headers {
+    [(":status", "200"), ("x-envoy-upstream-service-time", "0")].into_iter().collect()
 }
 
 pub(super) struct SimNetwork {
@@ -101,9 +112,20 @@ impl SimNetwork {
     }
 
     /// Returns the outcome of a callout and its delay, or `None` if the callout fails immediately.
-    fn outcome(&self, callout: &Callout, request: &Request, plan: &Plan) -> Option<(CalloutOutcome, Duration)> {
+    fn outcome(
+        &self,
+        callout: &Callout,
+        request: &Request,
+        plan: &Plan,
+        cluster: Option<&Cluster>,
+    ) -> Option<(CalloutOutcome, Duration)> {
+        let is_raw = cluster.is_some_and(|cluster| cluster.tcp_pool);
         let made = |reply: &LocalReply| made(reply, callout.is_grpc);
-        let timed_out = |after: Duration| Some((made(&plan.timed_out()), after));
+        // With the TCP connection pool, the connection alone makes the head of the answer.
+        let timed_out = |after: Duration| {
+            let outcome = if is_raw { CalloutOutcome::Reset } else { made(&plan.timed_out()) };
+            Some((outcome, after))
+        };
         let late = match self.shared.host.faults.next_callout() {
             Some(CalloutFault::RefusedAtOnce) => return None,
             Some(CalloutFault::Reset) => return Some((CalloutOutcome::Reset, Duration::ZERO)),
@@ -119,20 +141,20 @@ impl SimNetwork {
         let (mut passed, mut retries) = (late, 0);
         let outcome = loop {
             lock(&self.shared.upstreams.callouts).push(request.clone());
-            let reply = self.shared.upstreams.handle(request, &callout.cluster);
-            let limit = plan.try_timeout.filter(|limit| *limit < reply.delay);
+            let reply = self.shared.upstreams.handle(request, &callout.cluster, cluster);
+            let limit = plan.try_timeout.filter(|limit| !is_raw && *limit < reply.delay);
             passed = passed.saturating_add(limit.unwrap_or(reply.delay));
             let answer = match limit {
                 Some(_) => Err(plan.timed_out()),
                 None => reply.response.ok_or_else(router::connection_refused),
             };
             let wants = match &answer {
-                Ok(response) => !response.is_reset && plan.retries.after_answer(&response.headers),
+                Ok(response) => !is_raw && !response.is_reset && plan.retries.after_answer(&response.headers),
                 Err(failure) => plan.retries.after_failure(failure),
             };
             if !wants || retries >= plan.retries.most {
                 break match answer {
-                    Ok(response) => answered(response),
+                    Ok(response) => answered(response, is_raw),
                     Err(failure) if retries > 0 => made(&router::retried(failure)),
                     Err(failure) => made(&failure),
                 };
@@ -155,9 +177,16 @@ fn made(reply: &LocalReply, is_grpc: bool) -> CalloutOutcome {
     CalloutOutcome::Response(CallResponse { headers, body, details, ..CallResponse::default() })
 }
 
-fn answered(response: Response) -> CalloutOutcome {
+fn answered(response: Response, is_raw: bool) -> CalloutOutcome {
     if response.is_reset {
         return CalloutOutcome::Reset;
+    }
+    if is_raw {
+        return CalloutOutcome::Response(CallResponse {
+            headers: raw_head(),
+            body: response.body,
+            ..CallResponse::default()
+        });
     }
     let mut headers = response.headers;
     if headers.get("content-length").is_none() {
@@ -189,9 +218,15 @@ impl Network for SimNetwork {
             cluster: callout.cluster.clone(),
             ..Request::default()
         };
-        let (outcome, delay) = match router::unsendable(&callout.headers) {
+        let cluster = self.shared.program().clusters.get(&callout.cluster).cloned();
+        if cluster.as_ref().is_some_and(|cluster| router::lacks_destination(cluster, &callout.headers)) {
+            return Err(Status::InternalFailure);
+        }
+        let is_raw = cluster.as_ref().is_some_and(|cluster| cluster.tcp_pool);
+        let refused = if is_raw { None } else { router::unsendable(&callout.headers) };
+        let (outcome, delay) = match refused {
             Some(refused) => (made(&refused, callout.is_grpc), Duration::ZERO),
-            None => self.outcome(&callout, &request, &plan).ok_or(Status::InternalFailure)?,
+            None => self.outcome(&callout, &request, &plan, cluster.as_deref()).ok_or(Status::InternalFailure)?,
         };
         let event = Box::new(move |thread: &SimThread| {
             if thread.network.waiting.borrow_mut().remove(&ticket).is_some() {

@@ -123,3 +123,35 @@ fn an_unknown_foreign_function_causes_one_warning() {
     let warnings = gateway.logs().iter().filter(|line| line.text.contains("the host has no foreign function")).count();
     assert_eq!(warnings, 1, "{:?}", gateway.logs());
 }
+
+/// A gateway with one raw cluster, whose requests name their host in a header, and a handler for each of two hosts.
+fn raw_gateway() -> Gateway {
+    let mut bootstrap = defaults::bootstrap();
+    let manager = &mut bootstrap.listeners[0].manager;
+    manager.filters.clear();
+    let cluster = &mut bootstrap.clusters[0];
+    cluster.tcp_pool = true;
+    cluster.discovery = crate::config::model::Discovery::OriginalDestination { header: "x-to".into(), port: None };
+    Gateway::builder(Guest::importing(&[]).module())
+        .bootstrap(bootstrap)
+        .upstream("10.0.0.1:6379", |request| Response::ok(request.body.concat()).header("x-other", "a").into())
+        .upstream("10.0.0.2:6379", |_| Reply::from(Response::ok("late")).after(Duration::from_secs(60)))
+        .start()
+        .unwrap()
+}
+
+#[test]
+fn a_raw_cluster_answers_with_bytes_and_nothing_else() {
+    let gateway = raw_gateway();
+    let to = |host: &str| Request::post("/", "PING").header("x-to", host);
+    let answer = gateway.request(to("10.0.0.1:6379")).unwrap();
+    assert_eq!((answer.status(), answer.body.as_slice()), (200, b"PING".as_slice()));
+    assert!(answer.headers.get("x-other").is_none() && answer.headers.get("content-length").is_none());
+    assert_eq!(gateway.request(Request::post("/", "PING")).unwrap().status(), 503);
+    assert_eq!(gateway.request(to("store:6379")).unwrap().status(), 503);
+    // The connection makes the head, so that a timeout cuts the answer off.
+    let pending = gateway.send(to("10.0.0.2:6379")).unwrap();
+    gateway.advance(Duration::from_secs(20)).unwrap();
+    let late = pending.response().unwrap();
+    assert!(late.status() == 200 && late.is_reset, "{late:?}");
+}

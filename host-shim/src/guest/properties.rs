@@ -101,7 +101,7 @@ fn of_stream(state: &VmState, stream: &StreamContext, parts: &[&str]) -> Option<
             let key = name.strip_prefix("wasm.")?.as_bytes();
             info.state.get(key).cloned().map(Value::Bytes)
         }
-        ["upstream_filter_state"] => info.upstream_address.map(|_| Value::Whole),
+        ["upstream_filter_state"] => info.upstream_address.as_ref().map(|_| Value::Whole),
         _ => None,
     }
 }
@@ -125,7 +125,9 @@ fn xds(info: &Info, parts: &[&str]) -> Option<Value> {
         ["listener_direction"] => Value::count(info.listener.direction),
         ["listener_metadata", rest @ ..] => metadata(&info.listener.metadata, rest),
         ["filter_chain_name"] => Value::text(""),
-        ["upstream_host_metadata" | "upstream_host_locality_metadata"] => info.upstream_address.map(|_| Value::Whole),
+        ["upstream_host_metadata" | "upstream_host_locality_metadata"] => {
+            info.upstream_address.as_ref().map(|_| Value::Whole)
+        }
         _ => None,
     }
 }
@@ -255,21 +257,21 @@ fn connection(info: &Info, parts: &[&str]) -> Option<Value> {
 fn upstream(state: &VmState, info: &Info, parts: &[&str]) -> Option<Value> {
     match parts {
         [] => Some(Value::Whole),
-        ["address"] => Value::text(info.upstream_address?.to_string()),
-        ["port"] => Value::count(info.upstream_address?.port()),
+        ["address"] => Value::text(info.upstream_address.as_ref()?.to_string()),
+        ["port"] => Value::count(info.upstream_address.as_ref()?.ip()?.port()),
         // The shim's clusters have no localities.
-        ["locality"] => info.upstream_address.and_then(|_| Value::text("")),
+        ["locality"] => info.upstream_address.as_ref().and_then(|_| Value::text("")),
         ["cx_pool_ready_duration"] => Value::count(info.pool_ready?),
         ["num_endpoints"] => match &state.network.cluster(&cluster_name(info)?)?.discovery {
             Discovery::Static(addresses) => Value::count(addresses.len()),
             Discovery::StrictDns(hosts) => Value::count(hosts.len()),
             Discovery::LogicalDns(_) => Value::count(1),
-            Discovery::DynamicForwardProxy => None,
+            Discovery::DynamicForwardProxy | Discovery::OriginalDestination { .. } => None,
         },
         ["request_attempt_count"] => Value::count(info.attempts),
         ["transport_failure_reason"] => match &info.upstream_failure {
             Some(failure) => Value::text(failure),
-            None => info.upstream_address.and_then(|_| Value::text("")),
+            None => info.upstream_address.as_ref().and_then(|_| Value::text("")),
         },
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! The decisions of the connection manager and of the router: the route, its changes, and local answers.
 
+mod destination;
 mod matching;
 pub mod paths;
 mod plan;
@@ -9,6 +10,7 @@ mod sendable;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use destination::{destination, lacks_destination};
 pub use plan::{Plan, backoff, plan, plan_of_route};
 pub use replies::{
     NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, retried, tls_failure,

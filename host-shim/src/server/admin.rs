@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use super::Options;
 use super::prometheus::{self, Tags};
+use super::upstream::Load;
 use crate::base::MetricType;
 use crate::config::model::Discovery;
 use crate::state::Host;
@@ -48,11 +49,16 @@ pub(super) struct Admin {
     started: u64,
     quit: Arc<Notify>,
     dump: RefCell<Value>,
-    clusters: RefCell<String>,
+    present: RefCell<(Arc<Program>, Arc<Load>)>,
 }
 
 impl Admin {
-    pub(super) fn new(host: &Arc<Host>, options: &Options, program: &Program, quit: Arc<Notify>) -> Result<Rc<Self>> {
+    pub(super) fn new(
+        host: &Arc<Host>,
+        options: &Options,
+        present: (Arc<Program>, Arc<Load>),
+        quit: Arc<Notify>,
+    ) -> Result<Rc<Self>> {
         let workers = options.workers.max(1);
         host.metrics.gauge("server.live").set(1);
         host.metrics.gauge("server.concurrency").set(u64::try_from(workers).unwrap_or_default());
@@ -65,14 +71,14 @@ impl Admin {
             started: host.clock.now(),
             quit,
             dump: RefCell::new(options.dump.clone()),
-            clusters: RefCell::new(clusters(program)),
+            present: RefCell::new(present),
         }))
     }
 
     /// Replaces the configuration that the interface shows.
-    pub(super) fn show(&self, dump: Value, program: &Program) {
+    pub(super) fn show(&self, dump: Value, present: (Arc<Program>, Arc<Load>)) {
         self.dump.replace(dump);
-        self.clusters.replace(clusters(program));
+        self.present.replace(present);
     }
 
     /// Serves the interface. It never returns.
@@ -123,7 +129,7 @@ impl Admin {
                 "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
                 "bootstrap": *self.dump.borrow(),
             }] })),
-            "/clusters" => text(StatusCode::OK, self.clusters.borrow().clone()),
+            "/clusters" => text(StatusCode::OK, clusters(&self.present.borrow())),
             "/quitquitquit" if request.method() == Method::POST => {
                 self.quit.notify_one();
                 text(StatusCode::OK, "OK\n".to_owned())
@@ -166,7 +172,7 @@ impl Admin {
 }
 
 /// Lists the limits of each cluster like Envoy, and its hosts if they are known without DNS.
-fn clusters(program: &Program) -> String {
+fn clusters((program, load): &(Arc<Program>, Arc<Load>)) -> String {
     let mut clusters: Vec<_> = program.clusters.values().collect();
     clusters.sort_by_key(|cluster| &cluster.name);
     let mut lines = String::new();
@@ -175,7 +181,10 @@ fn clusters(program: &Program) -> String {
         lines += &format!("{name}::default_priority::max_requests::{}\n", cluster.max_requests);
         lines += &format!("{name}::default_priority::max_pending_requests::{}\n", cluster.max_pending_requests);
         if let Discovery::Static(addresses) = &cluster.discovery {
-            addresses.iter().for_each(|address| lines += &format!("{name}::{address}::health_flags::healthy\n"));
+            for address in addresses {
+                let flags = if load.is_healthy(name, address) { "healthy" } else { "/failed_active_hc" };
+                lines += &format!("{name}::{address}::health_flags::{flags}\n");
+            }
         }
     }
     lines

@@ -3,11 +3,9 @@
 mod admin;
 mod admission;
 mod body;
-mod connect;
 mod connection;
 mod convert;
 mod exchange;
-mod failure;
 mod network;
 mod origin;
 mod prometheus;
@@ -42,7 +40,7 @@ use admin::Admin;
 use sockets::bind;
 pub use sockets::refuse_taken;
 use thread::{ServerThread, ThreadMessage};
-use upstream::Load;
+use upstream::{Load, health};
 pub(crate) use upstream::{server_name, split_authority};
 
 /// The settings of a server.
@@ -195,7 +193,8 @@ impl MainThread {
     async fn start(self) -> Result<Running> {
         let MainThread { host, options, sockets, admin, quit } = self;
         let program = Arc::new(Program::load(&options.bootstrap, &options.modules)?);
-        let load = Load::of(program.clusters.keys().map(String::as_str));
+        let load = Load::of(program.clusters.values());
+        health::start(&program, &load).await;
         let main = ServerThread::new(&host, 0, &program, &load);
         let (mailbox, inbox) = mpsc::unbounded_channel();
         set_mailbox(&host, 0, &mailbox);
@@ -232,7 +231,7 @@ impl MainThread {
             mailboxes.push(mailbox);
             is_ready.await.map_err(|_| anyhow!("worker {} died while starting", number + 1))??;
         }
-        let served = Admin::new(&host, &options, &program, quit)?;
+        let served = Admin::new(&host, &options, (Arc::clone(&program), Arc::clone(&load)), quit)?;
         if let Some(admin) = admin {
             let socket = TcpListener::from_std(admin.into())?;
             tokio::task::spawn_local(Rc::clone(&served).serve(socket));
@@ -351,7 +350,8 @@ impl Running {
         let Loaded { mut bootstrap, dump, .. } = loaded;
         restart::in_order(&self.present.bootstrap, &mut bootstrap)?;
         let program = Arc::new(Program::load(&bootstrap, &self.modules)?);
-        let load = Load::of(program.clusters.keys().map(String::as_str));
+        let load = Load::of(program.clusters.values());
+        health::start(&program, &load).await;
         let network = Rc::clone(&self.main.network) as Rc<dyn Network>;
         self.bases.try_out(&self.host, &program, &network)?;
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
@@ -365,7 +365,7 @@ impl Running {
             }
         }
         self.bases.keep_only(&program);
-        self.admin.show(dump, &program);
+        self.admin.show(dump, (Arc::clone(&program), Arc::clone(&load)));
         let unapplied = restart::needed(&self.present.bootstrap, &bootstrap);
         self.present.program = program;
         self.present.load = load;

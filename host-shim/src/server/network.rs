@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use http::Response;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::body::{Sink, UpstreamSink};
 use super::convert;
-use super::upstream::{Load, Open, Upstreams};
+use super::upstream::{AnswerBody, Load, Open, Upstreams};
 use crate::base::{Headers, MapKind, Status};
 use crate::config::model::Cluster;
 use crate::router::{self, Plan};
@@ -43,7 +42,7 @@ impl ServerNetwork {
             me: me.clone(),
             program: RefCell::new(Arc::clone(program)),
             load: RefCell::new(Arc::clone(load)),
-            upstreams: Rc::default(),
+            upstreams: Upstreams::new(load),
             worker: RefCell::default(),
             calls: RefCell::default(),
             idle: RefCell::default(),
@@ -62,7 +61,7 @@ impl ServerNetwork {
 
     /// Replaces the configuration, with new connections. Returns the old one.
     pub(super) fn set_program(&self, program: &Arc<Program>, load: &Arc<Load>) -> (Arc<Program>, Arc<Load>) {
-        self.upstreams.forget();
+        self.upstreams.renew(load);
         (self.program.replace(Arc::clone(program)), self.load.replace(Arc::clone(load)))
     }
 
@@ -95,8 +94,11 @@ impl Network for ServerNetwork {
 
     fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
         let cluster = self.cluster(&callout.cluster).ok_or(Status::BadArgument)?;
+        if self.upstreams.has_no_host(&cluster, &callout.headers) {
+            return Err(Status::InternalFailure);
+        }
         // On an idle connection, the codec refuses a callout before the hostcall returns. It closes the connection.
-        let is_idle = self.idle.borrow_mut().remove(&cluster.name) && !cluster.http2;
+        let is_idle = self.idle.borrow_mut().remove(&cluster.name) && !cluster.http2 && !cluster.tcp_pool;
         if is_idle && router::unsendable(&callout.headers).is_some() {
             return Err(Status::InternalFailure);
         }
@@ -211,7 +213,7 @@ async fn send(
     cluster: Arc<Cluster>,
     callout: &Callout,
     is_retry: bool,
-) -> Result<Response<Incoming>, LocalReply> {
+) -> Result<Response<AnswerBody>, LocalReply> {
     let (sink, body) = UpstreamSink::new();
     let mut headers = callout.headers.clone();
     let is_empty = callout.body.is_empty() && !callout.is_grpc;
@@ -246,7 +248,7 @@ fn grpc_frame(message: &[u8]) -> Vec<u8> {
 }
 
 /// Collects the body and the trailers of an answer. Returns `None` if it breaks off or is too large.
-async fn collect(mut body: Incoming) -> Option<(Vec<u8>, Headers)> {
+async fn collect(mut body: AnswerBody) -> Option<(Vec<u8>, Headers)> {
     let (mut bytes, mut trailers) = (Vec::new(), Headers::new());
     while let Some(frame) = body.frame().await {
         match frame.ok()?.into_data() {

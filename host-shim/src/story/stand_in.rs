@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::Headers;
-use crate::config::model::{Bootstrap, Cluster, Discovery, Listener};
+use crate::config::model::{Bootstrap, Cluster, Discovery, HostAddress, Listener};
 use crate::gateway::{Request, Response};
 use crate::router::{Site, Target};
 use crate::state::clock::Clock;
@@ -27,7 +27,8 @@ pub fn answer(bootstrap: &Bootstrap, request: &Request) -> Option<Response> {
 /// Returns the answer of the listener that is the target of a cluster, or `None` if there is no such listener.
 pub(super) fn behind(bootstrap: &Bootstrap, cluster: &Cluster, headers: Headers) -> Option<Response> {
     let Discovery::Static(addresses) = &cluster.discovery else { return None };
-    let listener = bootstrap.listeners.iter().find(|listener| addresses.contains(&listener.address))?;
+    let listener =
+        bootstrap.listeners.iter().find(|listener| addresses.contains(&HostAddress::Ip(listener.address)))?;
     // A listener that forwards the request is not a stand-in.
     route(bootstrap, listener, headers).err()
 }

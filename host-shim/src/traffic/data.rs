@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::Headers;
-use crate::config::model::{Cluster, Listener, Route};
+use crate::config::model::{Cluster, HostAddress, Listener, Route};
 use crate::state::clock::Clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,7 +111,7 @@ pub struct Info {
     pub virtual_host: Option<Arc<str>>,
     /// The cluster to which the request was sent.
     pub cluster: Option<Arc<Cluster>>,
-    pub upstream_address: Option<SocketAddr>,
+    pub upstream_address: Option<HostAddress>,
     pub upstream_failure: Option<String>,
     pub request_sent: Option<u64>,
     /// The time until a connection to the upstream was chosen, in nanoseconds.

@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use host_shim::config::model::{Bootstrap, Discovery};
+use host_shim::config::model::{Bootstrap, Discovery, HostAddress};
 use host_shim::server::refuse_taken;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -41,12 +41,12 @@ pub fn start(bootstrap: &Bootstrap) -> Result<()> {
 }
 
 fn upstream_addresses(bootstrap: &Bootstrap) -> BTreeSet<SocketAddr> {
-    let addresses =
-        bootstrap.clusters.iter().filter(|cluster| cluster.tls.is_none()).map(|cluster| match &cluster.discovery {
-            Discovery::Static(addresses) => addresses.as_slice(),
-            _ => &[],
-        });
-    addresses.flatten().copied().filter(|address| address.ip().is_loopback()).collect()
+    let speak_http = bootstrap.clusters.iter().filter(|cluster| cluster.tls.is_none() && !cluster.tcp_pool);
+    let addresses = speak_http.map(|cluster| match &cluster.discovery {
+        Discovery::Static(addresses) => addresses.as_slice(),
+        _ => &[],
+    });
+    addresses.flatten().filter_map(HostAddress::ip).filter(|address| address.ip().is_loopback()).collect()
 }
 
 fn receiver_addresses(bootstrap: &Bootstrap) -> BTreeSet<SocketAddr> {
@@ -140,7 +140,10 @@ mod tests {
     fn a_listener_of_the_configuration_stands_in_for_an_upstream() {
         let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut bootstrap = bootstrap();
-        bootstrap.clusters.iter_mut().for_each(|c| c.discovery = Discovery::Static(vec![own.local_addr().unwrap()]));
+        bootstrap
+            .clusters
+            .iter_mut()
+            .for_each(|c| c.discovery = Discovery::Static(vec![HostAddress::Ip(own.local_addr().unwrap())]));
         bootstrap.listeners.iter_mut().for_each(|listener| listener.address = own.local_addr().unwrap());
         start(&bootstrap).unwrap();
     }
@@ -150,7 +153,10 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let mut bootstrap = bootstrap();
-        bootstrap.clusters.iter_mut().for_each(|cluster| cluster.discovery = Discovery::Static(vec![address]));
+        bootstrap
+            .clusters
+            .iter_mut()
+            .for_each(|cluster| cluster.discovery = Discovery::Static(vec![HostAddress::Ip(address)]));
         let error = format!("{:#}", start(&bootstrap).unwrap_err());
         assert!(error.contains(&format!("the demo's upstream on {address}: cannot listen on")), "{error}");
         assert!(error.ends_with("stop it, or change the address"), "{error}");

@@ -36,6 +36,8 @@ pub struct Case {
     /// The target of the listener's only route.
     #[serde(default)]
     pub route: Route,
+    /// The cluster of the route, instead of `upstream`.
+    pub cluster: Option<String>,
     /// More fields of the listener.
     #[serde(default)]
     pub listener: Fields,

@@ -1,12 +1,13 @@
 //! The Envoy configuration of a theme: a listener for each case, and the shared clusters.
 
 use super::case::{Case, Fields, Filter, Route};
+use super::raw::RawServers;
 
 /// The module of every filter.
 const PROBE: &str = "dist/test/probe.wasm";
 
 /// The ports.
-pub struct Ports {
+pub struct Ports<'s> {
     /// The ports of the listeners, by case.
     pub listeners: Vec<u16>,
     /// The port of Envoy's admin interface.
@@ -15,10 +16,12 @@ pub struct Ports {
     pub upstream: u16,
     /// A port without a server.
     pub refused: u16,
+    /// The servers that speak no HTTP.
+    pub raw: &'s RawServers,
 }
 
 /// A static Envoy configuration. There are as many `ports.listeners` as `cases`.
-pub fn yaml(cases: &[&Case], ports: &Ports) -> String {
+pub fn yaml(cases: &[&Case], ports: &Ports<'_>) -> String {
     let listeners: String = cases.iter().zip(&ports.listeners).map(|(case, port)| listener(case, *port)).collect();
     let of_callouts = [("callout", ports.upstream), ("plain", ports.upstream)];
     let clusters: String = [("upstream", ports.upstream), ("refused", ports.refused)]
@@ -26,12 +29,17 @@ pub fn yaml(cases: &[&Case], ports: &Ports) -> String {
         .chain(of_callouts)
         .map(|(name, port)| cluster(name, port))
         .collect();
-    format!(
+    let yaml = format!(
         "node: {{ id: test-node, cluster: test-cluster }}\n\
          admin:\n  {}\n\
-         static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}",
-        address(ports.admin)
-    )
+         static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}{}",
+        address(ports.admin),
+        super::clusters::yaml(ports.raw, ports.upstream, ports.refused),
+    );
+    // A script can name an address of a server.
+    let [_, master] = ports.raw.ports;
+    yaml.replace("127.0.0.1:UPSTREAM", &format!("127.0.0.1:{}", ports.upstream))
+        .replace("127.0.0.1:MASTER", &format!("127.0.0.1:{master}"))
 }
 
 fn address(port: u16) -> String {
@@ -58,6 +66,10 @@ fn cluster(name: &str, port: u16) -> String {
     )
 }
 
+fn to_cluster(case: &Case, cluster: &str) -> String {
+    format!("route:{}", with(&format!("cluster: {cluster}"), &case.action, 18))
+}
+
 fn listener(case: &Case, port: u16) -> String {
     let filters: String =
         case.filters().iter().enumerate().map(|(n, settings)| filter(case, &case.plugin(n), settings)).collect();
@@ -70,8 +82,8 @@ fn listener(case: &Case, port: u16) -> String {
         ("", "")
     };
     let action = match case.route {
-        Route::Upstream => &format!("route:{}", with("cluster: upstream", &case.action, 18)),
-        Route::Refused => &format!("route:{}", with("cluster: refused", &case.action, 18)),
+        Route::Upstream => &to_cluster(case, case.cluster.as_deref().unwrap_or("upstream")),
+        Route::Refused => &to_cluster(case, "refused"),
         Route::Direct => "direct_response: { status: 200, body: { inline_string: direct } }",
         Route::None => "",
     };

@@ -15,6 +15,7 @@ use super::case::{Case, Observed, Request, Seen, Theme};
 use super::config::{self, Ports};
 use super::host::Host;
 use super::http1::{Message, receive};
+use super::raw::RawServers;
 use super::server::Server;
 
 /// A case is over after this time without a line.
@@ -26,10 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The behaviour of a host in the cases of a theme, in their order.
 pub async fn observe_theme<H: Host>(theme: &Theme) -> Result<Vec<(String, Observed)>> {
     let upstream = Server::start().await?;
+    let raw = RawServers::start(upstream.port).await?;
     let (own, common): (Vec<&Case>, Vec<&Case>) = theme.cases.iter().partition(|case| case.own_process);
-    let mut observed = observe::<H>(&common, &upstream).await?;
+    let mut observed = observe::<H>(&common, &upstream, &raw).await?;
     for case in own {
-        observed.extend(observe::<H>(&[case], &upstream).await.or_else(|error| {
+        observed.extend(observe::<H>(&[case], &upstream, &raw).await.or_else(|error| {
             println!("{}: {error:#}", case.name);
             Ok::<_, anyhow::Error>(vec![(case.name.clone(), Observed { refused: true, ..Observed::default() })])
         })?);
@@ -40,7 +42,7 @@ pub async fn observe_theme<H: Host>(theme: &Theme) -> Result<Vec<(String, Observ
 }
 
 /// The behaviour of a host in some cases that share a process.
-async fn observe<H: Host>(cases: &[&Case], upstream: &Server) -> Result<Vec<(String, Observed)>> {
+async fn observe<H: Host>(cases: &[&Case], upstream: &Server, raw: &RawServers) -> Result<Vec<(String, Observed)>> {
     if cases.is_empty() {
         return Ok(Vec::new());
     }
@@ -49,14 +51,17 @@ async fn observe<H: Host>(cases: &[&Case], upstream: &Server) -> Result<Vec<(Str
         admin: fresh_port()?,
         upstream: upstream.port,
         refused: fresh_port()?,
+        raw,
     };
     let host = H::start(&config::yaml(cases, &ports), ports.admin).await?;
     let mut observed = Vec::new();
     for (case, port) in cases.iter().zip(&ports.listeners) {
         upstream.reset(&case.first_answers, &case.upstream);
+        raw.reset();
         let responses = send_all(case, *port, &host).await.with_context(|| case.name.clone())?;
         let log_lines = settled(case, &host).await;
         let mut upstream_requests = upstream.received();
+        upstream_requests.extend(raw.received());
         // Several connections race.
         upstream_requests.sort_by(|one, other| one.start.cmp(&other.start));
         let stats = stats(case, ports.admin).await?;
@@ -227,6 +232,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let rules = [
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+        (r"/\S*/conformance-[\w-]+\.sock", "PIPE"),
         (r"date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "date: DATE"),
         (r"x-envoy-upstream-service-time: \d+", "x-envoy-upstream-service-time: MS"),
         (r"x-envoy-expected-rq-timeout-ms: 14\d\d\d", "x-envoy-expected-rq-timeout-ms: LESS"),

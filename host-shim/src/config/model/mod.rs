@@ -3,13 +3,15 @@
 //! Names are Envoy's. The reader warns about a field that these types do not have.
 
 mod cluster;
+mod health;
 mod plugin;
 mod route;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use cluster::{Cluster, Discovery, HostPort, TrustedRoots, UpstreamTls};
+pub use cluster::{Cluster, Discovery, DnsFamily, HostAddress, HostPort, TrustedRoots, UpstreamTls};
+pub use health::{HealthCheck, HealthProbe};
 pub use plugin::{Code, FailurePolicy, Plugin, VmConfig, WasmFilter};
 pub use route::{
     AppendAction, Forward, HeaderChanges, HeaderMatch, HeaderToAdd, PathMatch, QueryMatch, Redirect, RetryPolicy,

@@ -1,20 +1,50 @@
 //! Reads addresses.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use super::Place;
 use super::model::HostPort;
 
-/// Reads an `Address` with a name or an IP address. `None` means that an error or a warning was reported.
-pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
+/// An `Address` as it is given.
+pub(super) enum Given {
+    Socket(HostPort),
+    /// The path of a Unix socket.
+    Pipe(PathBuf),
+}
+
+/// Reads an `Address`. `None` means that an error or a warning was reported.
+pub(super) fn address(place: &Place<'_>) -> Option<Given> {
     let address = place.message("Address")?;
     let found = address.required_one_of(&["socket_address", "pipe", "envoy_internal_address"]);
     address.done();
-    let (kind, place) = found?;
-    if kind != "socket_address" {
-        place.warn("the shim supports only IP sockets: whatever has this address is skipped");
-        return None;
+    match found? {
+        ("socket_address", place) => socket(&place).map(Given::Socket),
+        ("pipe", place) => {
+            let pipe = place.message("Pipe")?;
+            let path = pipe.required_string("path");
+            pipe.done();
+            path.map(|path| Given::Pipe(path.into()))
+        }
+        (_, place) => {
+            place.warn("the shim has no internal listeners: whatever has this address is skipped");
+            None
+        }
     }
+}
+
+/// Reads an `Address` with a name or an IP address. `None` means that an error or a warning was reported.
+pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
+    match address(place)? {
+        Given::Socket(host) => Some(host),
+        Given::Pipe(_) => {
+            place.warn("the shim supports only IP sockets here: whatever has this address is skipped");
+            None
+        }
+    }
+}
+
+fn socket(place: &Place<'_>) -> Option<HostPort> {
     let socket = place.message("SocketAddress")?;
     let host = socket.required_string("address");
     let port = socket.one_of(&["port_value", "named_port"]);
@@ -22,7 +52,7 @@ pub(super) fn host_port(place: &Place<'_>) -> Option<HostPort> {
     if port.is_none() {
         socket.missing("port_value");
     }
-    socket.done_but(&["ipv4_compat"]);
+    socket.done();
     if is_udp {
         place.warn("the shim supports only TCP sockets: whatever has this address is skipped");
         return None;

@@ -56,7 +56,7 @@ pub(in crate::config) fn bootstrap(root: &Node, report: &Report) -> Option<Boots
 fn admin(message: &Message<'_>) -> Option<SocketAddr> {
     let admin = message.message("admin", "Admin")?;
     let address = admin.get("address").and_then(|place| ip_address(&place));
-    admin.done_but(&["access_log", "access_log_path", "profile_path", "ignore_global_conn_limit"]);
+    admin.done();
     address
 }
 

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use super::endpoints::{Kind, discovery};
-use super::model::{Cluster, Discovery, UpstreamTls};
-use super::{Message, Place, metadata, other_extension, protocol, tls};
+use super::endpoints::{Kind, OriginalDestination, discovery};
+use super::model::{Cluster, Discovery, DnsFamily, UpstreamTls};
+use super::{Message, Place, health, metadata, other_extension, protocol, tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_REQUESTS: u32 = 1024;
+const FAMILIES: [&str; 5] = ["AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"];
+const COMMON_FAMILIES: [&str; 6] = ["UNSPECIFIED", "AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"];
+const UPSTREAMS: &str = "envoy.extensions.upstreams.http";
+const ORIGINAL_DESTINATION: &str = "x-envoy-original-dst-host";
 const CLUSTERS: &str = "envoy.extensions.clusters";
 const LB_POLICIES: [&str; 8] = [
     "ROUND_ROBIN",
@@ -20,38 +24,17 @@ const LB_POLICIES: [&str; 8] = [
     "LOAD_BALANCING_POLICY_CONFIG",
 ];
 
-/// Fields that have no visible effect in the shim, because it resolves names when it needs them.
-const HARMLESS: [&str; 7] = [
-    "alt_stat_name",
-    "dns_lookup_family",
-    "dns_refresh_rate",
-    "dns_failure_refresh_rate",
-    "dns_jitter",
-    "per_connection_buffer_limit_bytes",
-    "respect_dns_ttl",
-];
-
-/// Fields of the DNS cache of a dynamic forward proxy that have no visible effect in the shim.
-const DNS_CACHE_HARMLESS: [&str; 6] = [
-    "dns_lookup_family",
-    "dns_refresh_rate",
-    "dns_min_refresh_rate",
-    "host_ttl",
-    "dns_failure_refresh_rate",
-    "disable_dns_refresh_on_failure",
-];
-
 pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let message = place.message("Cluster")?;
     let name = message.required_string("name");
-    let kind = kind(&message);
-    let discovery = discovery(&message, kind.as_ref());
+    let (kind, own_family) = kind(&message).unzip();
+    let dns_family = own_family.flatten().unwrap_or_else(|| dns_family(&message, &FAMILIES));
     check_policy(&message, kind.as_ref());
     let connect_timeout = connect_timeout(&message);
     let (max_requests, max_pending_requests) = circuit_breakers(&message);
     let mut tls = tls::upstream(&message);
     let options = protocol::options(&message);
-    let http2 = message.get("http2_protocol_options").is_some();
+    let http2 = protocol::http2(message.get("http2_protocol_options"));
     if let Some(tls) = &mut tls {
         set_tls_flags(tls, options.as_ref(), kind.as_ref());
     }
@@ -62,24 +45,74 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
             .place
             .error("a dynamic forward proxy needs auto_sni and auto_san_validation, or allow_insecure_cluster_options");
     }
+    let discovery = discovery(&message, kind);
+    let health_check = health::check(&message);
+    let panic_threshold = health::panic_threshold(&message);
+    let tcp_pool = tcp_pool(&message);
+    let one_request_per_connection = one_request_per_connection(&message, options.as_ref(), tcp_pool);
     let metadata = metadata(&message);
     let trailers = protocol::trailers(&message);
-    message.done_but(&HARMLESS);
+    message.done();
     let trailers = trailers || options.as_ref().is_some_and(|options| options.trailers);
-    let http2 = http2 || options.is_some_and(|options| options.http2);
+    let http2 = http2 || options.as_ref().is_some_and(|options| options.http2);
     let discovery: Discovery = discovery?;
     let name = name?;
     Some(Cluster {
         name,
         discovery,
+        dns_family,
         connect_timeout,
         tls,
         http2,
         trailers,
         max_requests,
         max_pending_requests,
+        tcp_pool,
+        one_request_per_connection,
+        idle_timeout: options.as_ref().map_or(protocol::IDLE_TIMEOUT, |options| options.idle_timeout),
+        health_check,
+        panic_threshold,
         metadata,
     })
+}
+
+/// Reads `upstream_config`. Returns whether it is the TCP connection pool.
+fn tcp_pool(message: &Message<'_>) -> bool {
+    let Some(place) = message.get("upstream_config") else { return false };
+    let Some(config) = place.message("TypedExtensionConfig") else { return false };
+    config.required_string("name");
+    let any = config.required("typed_config").and_then(|place| place.any()).and_then(super::Any::unwrapped);
+    config.done();
+    let Some(any) = any else { return false };
+    match any.type_name.strip_prefix(UPSTREAMS).unwrap_or_default() {
+        ".tcp.v3.TcpConnectionPoolProto" => return true,
+        ".http.v3.HttpConnectionPoolProto" => {}
+        _ => {
+            other_extension(&place, Some(&any), UPSTREAMS, "it sends HTTP");
+        }
+    }
+    false
+}
+
+/// Whether no connection is used for a second request.
+fn one_request_per_connection(
+    message: &Message<'_>,
+    options: Option<&protocol::ProtocolOptions<'_>>,
+    is_tcp: bool,
+) -> bool {
+    let own = message.get("max_requests_per_connection");
+    let place = options.and_then(|options| options.max_requests.as_ref()).or(own.as_ref());
+    let most = place.and_then(|place| place.u32()).unwrap_or_default();
+    match (is_tcp, most, place) {
+        (_, 1, _) => return true,
+        (true, _, _) => message.place.warn(
+            "without max_requests_per_connection: 1, Envoy can use a connection of the TCP connection pool that is \
+             about to close, and answers 503; the shim never does",
+        ),
+        (false, 2.., Some(place)) => place.warn("not honoured: the shim uses a connection for more requests"),
+        _ => {}
+    }
+    is_tcp
 }
 
 /// Sets the flags from the protocol options. Without protocol options, Envoy sets both for a dynamic forward proxy.
@@ -89,48 +122,99 @@ fn set_tls_flags(tls: &mut UpstreamTls, options: Option<&protocol::ProtocolOptio
     tls.auto_san_validation = options.map_or(is_forward_proxy, |options| options.auto_san_validation);
 }
 
-/// Reads the type of a cluster. `None` means that errors were reported.
-fn kind(message: &Message<'_>) -> Option<Kind> {
-    match message.one_of(&["type", "cluster_type"]) {
+/// Reads `dns_lookup_family`, an enum with these names.
+fn dns_family(message: &Message<'_>, names: &[&str]) -> DnsFamily {
+    match names.get(message.choice("dns_lookup_family", names)).copied().unwrap_or_default() {
+        "V4_ONLY" => DnsFamily::V4Only,
+        "V6_ONLY" => DnsFamily::V6Only,
+        "ALL" => DnsFamily::All,
+        _ => DnsFamily::V4Preferred,
+    }
+}
+
+/// Reads the type of a cluster, and the lookup family in its configuration. `None` means that errors were reported.
+fn kind(message: &Message<'_>) -> Option<(Kind, Option<DnsFamily>)> {
+    let kind = match message.one_of(&["type", "cluster_type"]) {
         None => Some(Kind::Static),
         Some(("type", place)) => match place.choice(&["STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"])? {
             0 => Some(Kind::Static),
             1 => Some(Kind::StrictDns),
             2 => Some(Kind::LogicalDns),
+            4 => Some(match message.get("original_dst_lb_config") {
+                Some(config) => original_destination(&place, config.message("OriginalDstLbConfig")?),
+                None => {
+                    without_hosts(&place);
+                    Kind::OriginalDestination(None)
+                }
+            }),
             _ => Some(without_hosts(&place)),
         },
-        Some((_, place)) => custom_kind(&place),
+        Some((_, place)) => return custom_kind(&place),
+    };
+    kind.map(|kind| (kind, None))
+}
+
+/// Reads an `OriginalDstLbConfig`, or an `OriginalDstCluster`, which has the same fields.
+fn original_destination(place: &Place<'_>, config: Message<'_>) -> Kind {
+    let uses_header = config.bool("use_http_header");
+    let header = config.get("http_header_name");
+    let name = header.as_ref().and_then(|place| place.string()).unwrap_or_default().to_ascii_lowercase();
+    let port = config.get("upstream_port_override").and_then(|place| place.port());
+    let by_metadata = config.get("metadata_key");
+    config.done();
+    match (uses_header, header, by_metadata) {
+        (false, Some(header), _) if !name.is_empty() => {
+            header.error("http_header_name needs use_http_header: true");
+        }
+        (_, _, Some(place)) => place.warn("the shim's filters set no dynamic metadata: ignored"),
+        _ => {}
     }
+    if !uses_header {
+        place.warn(
+            "the shim does not know the original destination of a connection, only use_http_header: this cluster has \
+             no hosts",
+        );
+        return Kind::OriginalDestination(None);
+    }
+    let header = if name.is_empty() { ORIGINAL_DESTINATION.to_owned() } else { name };
+    Kind::OriginalDestination(Some(OriginalDestination { header, port }))
 }
 
 /// Reads a `cluster_type`. The type of its configuration decides, or its name if it has no configuration.
-fn custom_kind(place: &Place<'_>) -> Option<Kind> {
+fn custom_kind(place: &Place<'_>) -> Option<(Kind, Option<DnsFamily>)> {
     let message = place.message("CustomClusterType")?;
     let name = message.required_string("name");
     let config = message.get("typed_config");
     message.done();
-    let Some(config) = config else { return named_kind(place, &name?) };
+    let Some(config) = config else { return named_kind(place, &name?).map(|kind| (kind, None)) };
     let config = config.any()?.unwrapped()?;
     match config.type_name.strip_prefix(CLUSTERS).unwrap_or_default() {
         ".dns.v3.DnsCluster" => {
             let dns = config.message("DnsCluster")?;
             let is_logical = dns.bool("all_addresses_in_single_endpoint");
-            dns.done_but(&HARMLESS);
-            Some(if is_logical { Kind::LogicalDns } else { Kind::StrictDns })
+            let family = dns_family(&dns, &COMMON_FAMILIES);
+            dns.done();
+            Some((if is_logical { Kind::LogicalDns } else { Kind::StrictDns }, Some(family)))
         }
         ".dynamic_forward_proxy.v3.ClusterConfig" => {
             let proxy = config.message("ClusterConfig")?;
             let is_insecure_allowed = proxy.bool("allow_insecure_cluster_options");
+            let mut family = None;
             if let Some(cache) = proxy.message("dns_cache_config", "DnsCacheConfig") {
                 cache.required_string("name");
-                cache.done_but(&DNS_CACHE_HARMLESS);
+                family = Some(dns_family(&cache, &FAMILIES));
+                cache.done();
             }
-            proxy.done_but(&["allow_coalesced_connections"]);
-            Some(Kind::ForwardProxy { is_insecure_allowed })
+            proxy.done();
+            Some((Kind::ForwardProxy { is_insecure_allowed }, family))
+        }
+        ".original_dst.v3.OriginalDstCluster" => {
+            let original = config.message("OriginalDstCluster")?;
+            Some((original_destination(place, original), None))
         }
         _ => {
             other_extension(place, Some(&config), CLUSTERS, "the cluster has no hosts")?;
-            Some(Kind::Unsupported)
+            Some((Kind::Unsupported, None))
         }
     }
 }
@@ -161,8 +245,10 @@ fn check_policy(message: &Message<'_>, kind: Option<&Kind>) {
     let name = policy.and_then(|index| LB_POLICIES.get(index)).copied().unwrap_or_default();
     let place = place.as_ref().unwrap_or(&message.place);
     match (kind, name) {
-        (Some(Kind::ForwardProxy { .. }), other) if !matches!(other, "CLUSTER_PROVIDED" | "") => {
-            place.error("a dynamic forward proxy needs lb_policy: CLUSTER_PROVIDED");
+        (Some(Kind::ForwardProxy { .. } | Kind::OriginalDestination(_)), other)
+            if !matches!(other, "CLUSTER_PROVIDED" | "") =>
+        {
+            place.error("a cluster of this type needs lb_policy: CLUSTER_PROVIDED");
         }
         (Some(Kind::Static | Kind::StrictDns | Kind::LogicalDns), "CLUSTER_PROVIDED") => {
             place.error(
@@ -188,10 +274,14 @@ fn circuit_breakers(message: &Message<'_>) -> (u32, u32) {
     let mut limits = None;
     if let Some(breakers) = message.message("circuit_breakers", "CircuitBreakers") {
         for thresholds in breakers.messages("thresholds", "Thresholds") {
-            let priority = thresholds.choice("priority", &["DEFAULT", "HIGH"]);
+            let given = thresholds.get("priority");
+            let priority = given.as_ref().and_then(|place| place.choice(&["DEFAULT", "HIGH"])).unwrap_or_default();
+            if let (1, Some(place)) = (priority, given) {
+                place.warn("not honoured: the shim has only the limits of the default priority");
+            }
             let requests = thresholds.u32("max_requests").unwrap_or(MAX_REQUESTS);
             let pending = thresholds.u32("max_pending_requests").unwrap_or(MAX_REQUESTS);
-            thresholds.done_but(&["track_remaining"]);
+            thresholds.done();
             if priority == 0 && limits.is_none() {
                 limits = Some((requests, pending));
             }

@@ -17,7 +17,7 @@ pub(super) fn listener(place: &Place<'_>, clusters: &Names) -> Option<Listener> 
     let metadata = metadata(&message);
     let buffer_limit = message.u32("per_connection_buffer_limit_bytes").map_or(BUFFER_LIMIT, u64::from);
     let chain = filter_chain(&message, clusters);
-    message.done_but(&["drain_type", "enable_reuse_port", "reuse_port", "stat_prefix", "tcp_backlog_size"]);
+    message.done();
     let (manager, tls) = chain?;
     let direction = u8::try_from(direction).unwrap_or_default();
     Some(Listener { name, address: address?, direction, metadata, tls, buffer_limit, manager })
@@ -38,7 +38,7 @@ fn filter_chain(listener: &Message<'_>, clusters: &Names) -> Option<(ConnectionM
     let filters = chain.items("filters");
     let manager = network_filters(&filters, clusters);
     let tls = tls::downstream(&chain);
-    chain.done_but(&["name"]);
+    chain.done();
     if filters.is_empty() {
         first.warn("it has no filters: the listener is skipped");
     }

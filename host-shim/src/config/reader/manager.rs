@@ -9,9 +9,6 @@ use super::{Message, Names, Place, other_extension, plugin, protocol, route};
 const HTTP: &str = "envoy.extensions.filters.http";
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Fields that have no visible effect in the shim.
-const HARMLESS: [&str; 3] = ["codec_type", "stream_error_on_invalid_http_message", "drain_timeout"];
-
 pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Option<ConnectionManager> {
     let stat_prefix = message.required_string("stat_prefix");
     let routes = match message.required_one_of(&["route_config", "rds", "scoped_routes"]) {
@@ -56,8 +53,11 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
         filters: Vec::new(),
         stream_idle_timeout: message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT),
     };
+    if let Some(common) = message.message("common_http_protocol_options", "CommonHttpProtocolOptions") {
+        common.done();
+    }
     let (filters, suppress_envoy_headers) = http_filters(&message);
-    message.done_but(&HARMLESS);
+    message.done();
     let routes = routes?;
     Some(ConnectionManager {
         filters,
@@ -83,7 +83,7 @@ fn internal_networks(message: &Message<'_>) -> Vec<(IpAddr, u32)> {
     });
     let ranges = ranges.collect();
     // The shim has no clients on unix sockets.
-    config.done_but(&["unix_sockets"]);
+    config.done();
     ranges
 }
 
@@ -125,8 +125,9 @@ fn http_filter(place: &Place<'_>) -> Option<Filter> {
     let message = place.message("HttpFilter")?;
     let name = message.required_string("name");
     let is_disabled = message.bool("disabled");
+    let is_optional = message.bool("is_optional");
     let config = message.one_of(&["typed_config", "config_discovery"]);
-    message.done_but(&["is_optional"]);
+    message.done();
     let any = match config {
         Some(("typed_config", config)) => config.any()?.unwrapped()?,
         Some((_, config)) => {
@@ -142,7 +143,7 @@ fn http_filter(place: &Place<'_>) -> Option<Filter> {
         ".router.v3.Router" => {
             let router = any.message("Router")?;
             let suppress_envoy_headers = router.bool("suppress_envoy_headers");
-            router.done_but(&["dynamic_stats", "start_child_span"]);
+            router.done();
             Some(Filter::Router { is_disabled, suppress_envoy_headers })
         }
         ".wasm.v3.Wasm" => {
@@ -152,6 +153,7 @@ fn http_filter(place: &Place<'_>) -> Option<Filter> {
             let plugin = plugin::plugin(&config?)?;
             Some(Filter::Wasm(Box::new(WasmFilter { filter_name: name?, disabled: is_disabled, plugin })))
         }
+        _ if is_optional && !super::exists(&any, HTTP) => Some(Filter::Skipped),
         _ => {
             other_extension(place, Some(&any), HTTP, "skipped")?;
             Some(Filter::Skipped)

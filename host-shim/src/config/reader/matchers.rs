@@ -47,7 +47,7 @@ pub(super) fn route_match(place: &Place<'_>) -> Result<RouteMatch, Not> {
 fn regex(place: &Place<'_>) -> Option<Regex> {
     let message = place.message("RegexMatcher")?;
     let pattern = message.required_string("regex");
-    message.done_but(&["google_re2"]);
+    message.done();
     let pattern = pattern?;
     match Regex::new(&pattern).and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z"))) {
         Ok(regex) => Some(regex),
@@ -66,7 +66,7 @@ pub(super) fn substitution(place: &Place<'_>) -> Option<(Regex, String)> {
     message.done();
     let pattern = pattern?.message("RegexMatcher")?;
     let regex = pattern.required("regex");
-    pattern.done_but(&["google_re2"]);
+    pattern.done();
     let regex_place = regex?;
     let regex = match Regex::new(&regex_place.string()?) {
         Ok(regex) => regex,

@@ -5,6 +5,7 @@ mod bootstrap;
 mod cluster;
 mod endpoints;
 mod headers;
+mod health;
 mod listener;
 mod manager;
 mod matchers;
@@ -68,6 +69,11 @@ const GUARDS: [&str; 11] = [
     "ratelimit",
     "rbac",
 ];
+
+/// Whether Envoy has an extension of this type.
+fn exists(any: &Any<'_>, point: &str) -> bool {
+    extensions(point).any(|known| known == any.type_name)
+}
 
 /// Warns about an extension that the shim does not support. `None` means that Envoy does not have it either, and that
 /// an error was reported.

@@ -100,7 +100,7 @@ fn vm_config<'a>(place: &Place<'a>) -> Option<(VmConfig, Option<Place<'a>>)> {
     let environment = message.get("environment_variables").map(|place| environment(&place)).unwrap_or_default();
     let vm_id = message.string("vm_id");
     let restriction = message.get("capability_restriction_config");
-    message.done_but(&["allow_precompiled", "nack_on_code_cache_miss"]);
+    message.done();
     let (code, code_at) = code?;
     let vm = VmConfig { vm_id, code, code_at: Some(code_at), configuration: configuration?.0, environment };
     Some((vm, restriction))

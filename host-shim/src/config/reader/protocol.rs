@@ -1,6 +1,11 @@
 //! Reads the `HttpProtocolOptions` of clusters.
 
+use std::time::Duration;
+
 use super::{Any, Message, Place};
+
+/// The default of `idle_timeout`.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 const TYPE: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -11,6 +16,10 @@ pub(super) struct ProtocolOptions<'a> {
     pub(super) auto_san_validation: bool,
     pub(super) http2: bool,
     pub(super) trailers: bool,
+    /// `idle_timeout`.
+    pub(super) idle_timeout: Duration,
+    /// `max_requests_per_connection`.
+    pub(super) max_requests: Option<Place<'a>>,
 }
 
 /// Reads `http_protocol_options.enable_trailers`.
@@ -19,6 +28,15 @@ pub(super) fn trailers(message: &Message<'_>) -> bool {
     let enabled = options.bool("enable_trailers");
     options.done();
     enabled
+}
+
+/// Whether HTTP/2 is used: if its options are there.
+pub(super) fn http2(options: Option<Place<'_>>) -> bool {
+    let Some(place) = options else { return false };
+    if place.entries().iter().any(|(_, value)| !value.node.is_default()) {
+        place.warn("not honoured: the shim uses HTTP/2 with the settings of its HTTP library");
+    }
+    true
 }
 
 /// Reads the entry of `typed_extension_protocol_options` for HTTP.
@@ -41,8 +59,20 @@ pub(super) fn options<'a>(cluster: &Message<'a>) -> Option<ProtocolOptions<'a>> 
 }
 
 fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> ProtocolOptions<'a> {
-    let mut options =
-        ProtocolOptions { place, auto_sni: false, auto_san_validation: false, http2: false, trailers: false };
+    let mut options = ProtocolOptions {
+        place,
+        auto_sni: false,
+        auto_san_validation: false,
+        http2: false,
+        trailers: false,
+        idle_timeout: IDLE_TIMEOUT,
+        max_requests: None,
+    };
+    if let Some(common) = message.message("common_http_protocol_options", "CommonHttpProtocolOptions") {
+        options.idle_timeout = common.duration("idle_timeout").unwrap_or(IDLE_TIMEOUT);
+        options.max_requests = common.get("max_requests_per_connection");
+        common.done();
+    }
     if let Some(upstream) = message.message("upstream_http_protocol_options", "UpstreamHttpProtocolOptions") {
         options.auto_sni = upstream.bool("auto_sni");
         options.auto_san_validation = upstream.bool("auto_san_validation");
@@ -62,7 +92,7 @@ fn explicit(place: &Place<'_>, options: &mut ProtocolOptions<'_>) {
     let kinds = ["http_protocol_options", "http2_protocol_options", "http3_protocol_options"];
     match config.required_one_of(&kinds) {
         Some(("http_protocol_options", _)) => options.trailers = trailers(&config),
-        Some(("http2_protocol_options", _)) => options.http2 = true,
+        Some(("http2_protocol_options", place)) => options.http2 = http2(Some(place)),
         Some((_, place)) => place.warn("the shim does not support HTTP/3: it uses HTTP/1.1"),
         None => {}
     }

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::matchers::{Not, route_match};
 use super::model::{HeaderChanges, RetryPolicy, Route, VirtualHost};
-use super::route_action::{action, retry_policy, unsupported};
+use super::route_action::{RouteLimits, action, retry_policy, unsupported};
 use super::{Message, Names, Place, headers, metadata};
+
+/// The default of `max_direct_response_body_size_bytes`.
+const MAX_BODY: u32 = 4096;
 
 #[derive(Default)]
 pub(super) struct Configuration {
@@ -16,14 +19,16 @@ pub(super) struct Configuration {
 pub(super) fn configuration(message: Message<'_>, clusters: &Names) -> Configuration {
     let name = message.string("name");
     let checks_clusters = message.get("validate_clusters").and_then(|place| place.bool()).unwrap_or(true);
-    let clusters = checks_clusters.then_some(clusters);
+    let max_body = message.u32("max_direct_response_body_size_bytes").unwrap_or(MAX_BODY);
+    let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
+    let limits = RouteLimits { clusters: checks_clusters.then_some(clusters), max_body };
     let changes = headers::changes(&message);
     let mut domains = BTreeSet::new();
     let places = message.items("virtual_hosts");
-    let hosts = places.iter().filter_map(|place| virtual_host(place, clusters, &mut domains));
+    let hosts = places.iter().filter_map(|place| virtual_host(place, &limits, &mut domains));
     let hosts = hosts.map(|host| VirtualHost { headers: joined(host.headers, &changes), ..host });
     let virtual_hosts = hosts.collect();
-    message.done_but(&["max_direct_response_body_size_bytes"]);
+    message.done();
     Configuration { name, virtual_hosts }
 }
 
@@ -36,7 +41,7 @@ fn joined(mut own: HeaderChanges, general: &HeaderChanges) -> HeaderChanges {
     own
 }
 
-fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTreeSet<String>) -> Option<VirtualHost> {
+fn virtual_host(place: &Place<'_>, limits: &RouteLimits<'_>, domains: &mut BTreeSet<String>) -> Option<VirtualHost> {
     let message = place.message("VirtualHost")?;
     let name = message.required_string("name");
     let host_domains = message.items("domains");
@@ -57,9 +62,9 @@ fn virtual_host(place: &Place<'_>, clusters: Option<&Names>, domains: &mut BTree
         retry_policy: retry_policy(&message).unwrap_or_default(),
     };
     let places = message.items("routes");
-    let routes = places.iter().filter_map(|place| route(place, clusters, &of_host)).collect();
+    let routes = places.iter().filter_map(|place| route(place, limits, &of_host)).collect();
     let headers = headers::changes(&message);
-    message.done_but(&["metadata", "per_request_buffer_limit_bytes"]);
+    message.done();
     Some(VirtualHost { name: name?, domains: own, routes, headers })
 }
 
@@ -73,20 +78,19 @@ struct OfHost {
     buffer_limit: Option<u64>,
 }
 
-fn route(place: &Place<'_>, clusters: Option<&Names>, host: &OfHost) -> Option<Route> {
+fn route(place: &Place<'_>, limits: &RouteLimits<'_>, host: &OfHost) -> Option<Route> {
     let message = place.message("Route")?;
     let name = message.string("name");
     let matches = message.required("match").map_or(Err(Not::Valid), |place| route_match(&place));
     let kinds = ["route", "redirect", "direct_response", "filter_action", "non_forwarding_action"];
     let found = message.required_one_of(&kinds);
-    let action = found.and_then(|(kind, place)| action(kind, &place, clusters, &host.retry_policy));
+    let action = found.and_then(|(kind, place)| action(kind, &place, limits, &host.retry_policy));
     let headers = headers::changes(&message);
     let metadata = metadata(&message);
     let buffer_limit = message.u32("request_body_buffer_limit").map(u64::from).or(host.buffer_limit);
     let mut switches = host.switches.clone();
     switches.extend(filter_switches(&message));
-    // Envoy uses `per_request_buffer_limit_bytes` only for retries and mirrored requests.
-    message.done_but(&["decorator", "stat_prefix", "per_request_buffer_limit_bytes"]);
+    message.done();
     let (matches, action) = match (matches, action) {
         (Ok(matches), action) => (matches, action?.unwrap_or_else(unsupported)),
         (Err(_), _) => return None,

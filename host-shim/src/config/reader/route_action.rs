@@ -7,21 +7,26 @@ use super::{Message, Names, Place, hint, matchers, source};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Fields that have no visible effect in the shim.
-const HARMLESS: [&str; 2] = ["priority", "cluster_not_found_response_code"];
+/// The limits of a route configuration for its routes.
+pub(super) struct RouteLimits<'n> {
+    /// The names of clusters that routes can use. `None` means that Envoy does not check them.
+    pub(super) clusters: Option<&'n Names>,
+    /// `max_direct_response_body_size_bytes`.
+    pub(super) max_body: usize,
+}
 
 /// Reads the action of a route. `Some(None)` means that Envoy supports the action and the shim does not, and that a
 /// warning was reported.
 pub(super) fn action(
     kind: &str,
     place: &Place<'_>,
-    clusters: Option<&Names>,
+    limits: &RouteLimits<'_>,
     of_host: &RetryPolicy,
 ) -> Option<Option<RouteAction>> {
     match kind {
-        "route" => forward(place, clusters, of_host),
+        "route" => forward(place, limits.clusters, of_host),
         "redirect" => redirect(place).map(|redirect| Some(RouteAction::Redirect(redirect))),
-        "direct_response" => direct_response(place).map(Some),
+        "direct_response" => direct_response(place, limits.max_body).map(Some),
         _ => {
             place.warn("the shim does not support this action: it answers 501");
             Some(None)
@@ -34,7 +39,7 @@ pub(super) fn unsupported() -> RouteAction {
     RouteAction::DirectResponse { status: 501, body: b"host-shim does not support this action".to_vec() }
 }
 
-fn direct_response(place: &Place<'_>) -> Option<RouteAction> {
+fn direct_response(place: &Place<'_>, max_body: usize) -> Option<RouteAction> {
     let message = place.message("DirectResponseAction")?;
     let given = message.required("status");
     let body = message.get("body").map(|place| source::bytes(&place));
@@ -48,6 +53,13 @@ fn direct_response(place: &Place<'_>) -> Option<RouteAction> {
         Some(body) => body?,
         None => Vec::new(),
     };
+    if body.len() > max_body {
+        place.error(format!(
+            "the body has {} bytes, and the maximum is {max_body}: set max_direct_response_body_size_bytes of the route \
+             configuration",
+            body.len()
+        ));
+    }
     Some(RouteAction::DirectResponse { status: status?, body })
 }
 
@@ -85,7 +97,7 @@ pub(super) fn retry_policy(message: &Message<'_>) -> Option<RetryPolicy> {
         codes: codes.iter().filter_map(|code| u16::try_from(code.u32()?).ok()).collect(),
     };
     // A retry of the shim uses the next host of the cluster.
-    policy.done_but(&["retry_host_predicate", "host_selection_retry_max_attempts"]);
+    policy.done();
     Some(read)
 }
 
@@ -128,7 +140,7 @@ fn forward(place: &Place<'_>, names: Option<&Names>, of_host: &RetryPolicy) -> O
     let timeout = message.duration("timeout").unwrap_or(TIMEOUT);
     let idle_timeout = message.duration("idle_timeout");
     let retry_policy = retry_policy(&message);
-    message.done_but(&HARMLESS);
+    message.done();
     let Some(clusters) = clusters? else { return Some(None) };
     let forward = Forward {
         clusters,
@@ -156,7 +168,7 @@ fn cluster_name(place: &Place<'_>, names: Option<&Names>) -> Option<String> {
 fn weighted_clusters(place: &Place<'_>, names: Option<&Names>) -> Option<Vec<(String, u32)>> {
     let message = place.message("WeightedCluster")?;
     let clusters = message.messages("clusters", "ClusterWeight");
-    message.done_but(&["total_weight", "runtime_key_prefix"]);
+    message.done();
     if clusters.is_empty() {
         place.error("\"clusters\" is empty");
     }

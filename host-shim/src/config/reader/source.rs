@@ -14,7 +14,7 @@ pub(super) enum Source {
 pub(super) fn source(place: &Place<'_>) -> Option<Source> {
     let message = place.message("DataSource")?;
     let found = message.required_one_of(&["filename", "inline_bytes", "inline_string", "environment_variable"]);
-    message.done_but(&["watched_directory"]);
+    message.done();
     let (kind, place) = found?;
     if kind == "inline_bytes" {
         return place.bytes().map(Source::Bytes);

@@ -18,10 +18,15 @@ pub(super) fn upstream(cluster: &Message<'_>) -> Option<UpstreamTls> {
             other.warn("the shim supports only validation_context: it uses the system's root certificates");
             roots = TrustedRoots::System;
         }
-        // The shim offers the protocol of the cluster.
-        common.done_but(&["alpn_protocols", "tls_params"]);
+        let known = ["h2", "http/1.1"];
+        for place in common.items("alpn_protocols") {
+            if place.string().is_some_and(|name| !known.contains(&name.as_str())) {
+                place.warn("not honoured: the shim offers only the protocol of the cluster");
+            }
+        }
+        common.done();
     }
-    context.done_but(&["max_session_keys", "enforce_rsa_key_usage"]);
+    context.done();
     Some(UpstreamTls { sni, auto_sni: false, auto_san_validation: false, roots })
 }
 
@@ -36,7 +41,7 @@ pub(super) fn downstream(chain: &Message<'_>) -> Result<Option<DownstreamTls>, (
             None
         }
     };
-    context.done_but(&["disable_stateless_session_resumption", "disable_stateful_session_resumption"]);
+    context.done();
     tls.map(Some).ok_or(())
 }
 
@@ -83,7 +88,7 @@ fn trusted_roots(place: &Place<'_>) -> Option<TrustedRoots> {
 fn certificate(place: &Place<'_>, common: Message<'_>) -> Option<DownstreamTls> {
     let alpn = common.strings("alpn_protocols");
     let certificates = common.messages("tls_certificates", "TlsCertificate");
-    common.done_but(&["tls_params"]);
+    common.done();
     let mut certificates = certificates.into_iter();
     let Some(first) = certificates.next() else {
         place.error("no certificate: \"common_tls_context.tls_certificates\" is empty");

@@ -55,7 +55,7 @@ fn a_setting_that_only_envoy_supports_is_a_warning() {
         (
             "stat_prefix: gateway",
             "stat_prefix: a\n          access_log: [ { name: a } ]",
-            "12: HCM.access_log: Envoy supports this, the shim does not: ignored",
+            "12: HCM.access_log: not honoured: no access log is written",
         ),
         (
             "stat_prefix: gateway",
@@ -92,7 +92,7 @@ fn a_setting_that_only_envoy_supports_is_a_warning() {
         (
             "static_resources:\n",
             "dynamic_resources: {}\nstatic_resources:\n",
-            "2: dynamic_resources: Envoy supports this, the shim does not: ignored",
+            "2: dynamic_resources: not honoured: the shim has only what is in the file",
         ),
         (
             "static_resources:\n",
@@ -128,7 +128,7 @@ fn a_warning_says_what_makes_the_gateway_less_strict() {
         (
             "    - filters:",
             "    - filter_chain_match: { server_names: [a] }\n      filters:".to_owned(),
-            "filter_chain_match: this gateway is less strict than Envoy: Envoy supports this",
+            "filter_chain_match: this gateway is less strict than Envoy: not honoured: the chain is used",
         ),
         (
             "domains: [\"*\"]",

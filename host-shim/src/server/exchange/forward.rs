@@ -5,15 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::ServerExchange;
 use super::tries::{self, Answered};
 use crate::base::{Headers, MapKind};
 use crate::router::{self, Target};
 use crate::server::body::{Sink, UpstreamBody};
-use crate::server::connect::Peer;
 use crate::server::convert;
+use crate::server::upstream::{AnswerBody, Peer, Terminated};
 use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
@@ -95,7 +95,7 @@ async fn deliver((response, mut headers): Answered, exchange: &Rc<ServerExchange
         headers.set_in_place("x-envoy-upstream-service-time", waited.as_millis().to_string());
     }
     let data = stream.borrow().data();
-    data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0.clone());
     data.borrow_mut().info.details = Some("via_upstream".to_owned());
     exchange.site.change_response(&data.borrow(), &mut headers);
     let end = body.is_end_stream();
@@ -109,7 +109,7 @@ async fn deliver((response, mut headers): Answered, exchange: &Rc<ServerExchange
 /// Sends the response's body to the filters, no faster than the client receives it.
 ///
 /// In HTTP/1 the end comes separately, after the last data. In HTTP/2 the last data can carry it.
-async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+async fn pump(mut body: AnswerBody, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     let worker = &exchange.worker;
     let takes_trailers = is_http2 || exchange.upstream_trailers();
     loop {
@@ -119,12 +119,12 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
         }
         let Some(frame) = body.frame().await else { break };
         exchange.touch();
-        let Ok(frame) = frame else {
-            let data = stream.borrow().data();
-            data.borrow_mut().info.details = Some("upstream_reset_after_response_started{protocol_error}".to_owned());
-            data.borrow_mut().info.flags |= flags::UPSTREAM_PROTOCOL_ERROR;
-            stream.borrow_mut().reset();
-            return;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                broken_off(&*error, stream);
+                return;
+            }
         };
         match frame.into_data() {
             Ok(data) => {
@@ -150,4 +150,16 @@ async fn pump(mut body: Incoming, is_http2: bool, exchange: &Rc<ServerExchange>,
     }
     stream.borrow_mut().response_data(Vec::new(), true);
     worker.drain();
+}
+
+/// The upstream has ended its answer too early.
+fn broken_off(error: &(dyn std::error::Error + Send + Sync + 'static), stream: &Rc<RefCell<Stream>>) {
+    let (reason, flag) = match error.is::<Terminated>() {
+        true => ("connection_termination", flags::UPSTREAM_CONNECTION_TERMINATION),
+        false => ("protocol_error", flags::UPSTREAM_PROTOCOL_ERROR),
+    };
+    let data = stream.borrow().data();
+    data.borrow_mut().info.details = Some(format!("upstream_reset_after_response_started{{{reason}}}"));
+    data.borrow_mut().info.flags |= flag;
+    stream.borrow_mut().reset();
 }

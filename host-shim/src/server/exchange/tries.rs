@@ -5,18 +5,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::Response;
-use hyper::body::Incoming;
 
 use super::ServerExchange;
 use crate::base::Headers;
 use crate::router::{self, Plan, Target};
 use crate::server::body::UpstreamBody;
 use crate::server::convert;
+use crate::server::upstream::AnswerBody;
 use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
 /// The response that counts, with its headers.
-pub type Answered = (Response<Incoming>, Headers);
+pub type Answered = (Response<AnswerBody>, Headers);
 
 /// Waits for the headers of the answer.
 ///

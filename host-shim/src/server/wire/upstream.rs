@@ -49,10 +49,6 @@ impl<I> Upstream<I> {
         }
     }
 
-    pub(in crate::server) fn io(&self) -> &I {
-        &self.io
-    }
-
     /// Handles the input as far as possible.
     fn advance(&mut self) {
         while !self.input.is_empty() {
