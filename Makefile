@@ -57,9 +57,14 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(MODULE) ## Serve the example on 127.0.0.1:10000 without Envoy, with an upstream and a webhook receiver
-	@echo "building the command tollbell; the first time, its wasm compiler takes some minutes" >&2
-	cargo run --quiet --locked --package tollbell-cli -- run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
+run: ## Serve the example on 127.0.0.1:10000 without Envoy, with an upstream and a webhook receiver
+	@echo "building the module and the command; the first time, this takes some minutes" >&2
+	@$(MAKE) --no-print-directory -j2 $(MODULE) command
+	target/debug/tollbell run --config $(or $(CONFIG),envoy/envoy.yaml) --demo
+
+.PHONY: command
+command:
+	cargo build --quiet --locked --package tollbell-cli
 
 .PHONY: run-envoy
 run-envoy: $(MODULE) $(ENVOY) ## Serve the same example in a real Envoy
