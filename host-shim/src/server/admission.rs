@@ -18,7 +18,7 @@ const MAX_HEADERS: usize = 60 * 1024;
 /// An answer to a request that no filter sees. The filters get its end only.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
-    pub reply: LocalReply,
+    pub reply: Box<LocalReply>,
     /// The headers that Envoy has read.
     pub headers: Headers,
     /// Whether the connection cannot be used again.
@@ -29,7 +29,7 @@ impl Refusal {
     /// Makes an answer of the codec, which has read no headers.
     pub fn codec(status: u32, body: &str, details: &str) -> Self {
         let reply = router::reply(status, body, details, flags::DOWNSTREAM_PROTOCOL_ERROR);
-        Refusal { reply, headers: Headers::new(), closes: true }
+        Refusal { reply: Box::new(reply), headers: Headers::new(), closes: true }
     }
 
     /// Makes the answer to something that is not HTTP.
@@ -39,7 +39,7 @@ impl Refusal {
 
     /// Makes an answer of the connection manager.
     fn manager(status: u32, details: &str, headers: Headers) -> Self {
-        Refusal { reply: router::reply(status, "", details, 0), headers, closes: status == 400 }
+        Refusal { reply: Box::new(router::reply(status, "", details, 0)), headers, closes: status == 400 }
     }
 }
 

@@ -129,7 +129,7 @@ impl Connection {
             Ok(Admitted { headers, source, upgrades }) => (self.stream(headers, source, is_http1, &exchange), upgrades),
             Err(refusal) => {
                 let stream = self.stream(refusal.headers, self.peer, is_http1, &exchange);
-                stream.borrow_mut().refuse(refusal.reply, refusal.closes);
+                stream.borrow_mut().refuse(*refusal.reply, refusal.closes);
                 self.thread.worker.drain();
                 return head.await.map_err(|_| Reset);
             }

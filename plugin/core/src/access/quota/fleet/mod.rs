@@ -24,6 +24,9 @@ use crate::store::{Call, Cause, ClaimCall, Claims, Client, Outcome, Reply, Scrip
 use lease::{Alert, Lease, Sent};
 pub use loss::OnLoss;
 
+/// The keys and arguments of a call, and what it sends for each place.
+type Group = (Vec<String>, Vec<String>, Vec<(u64, Sent)>);
+
 /// The most counters that one call settles.
 const MAX_LINES: usize = 512;
 
@@ -196,7 +199,7 @@ impl FleetCounters {
         let rest = self.due.split_off(self.due.len().min(MAX_LINES));
         let due = std::mem::replace(&mut self.due, rest);
         self.call = self.call.saturating_add(1);
-        let mut groups: BTreeMap<String, (Vec<String>, Vec<String>, Vec<(u64, Sent)>)> = BTreeMap::new();
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         for place in due {
             let Some(lease) = self.leases.get_mut(&place) else { continue };
             let tag = lease.key.split_inclusive('}').next().unwrap_or_default().to_owned();
