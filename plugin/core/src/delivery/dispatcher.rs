@@ -275,12 +275,11 @@ impl Dispatcher {
             }
             match held {
                 Some(held) if !self.is_as_scheduled(slot, &held, now) => {}
-                Some(Held::Message(delivery)) => match self.may_send(host, claims, slot, &delivery, now) {
-                    true => self.send(host, author, slot, delivery, now),
-                    false => {}
-                },
+                Some(Held::Message(delivery)) if self.may_send(host, claims, slot, &delivery, now) => {
+                    self.send(host, author, slot, delivery, now);
+                }
                 Some(Held::Tally(tally)) => self.close_tally(host, author, slot, &tally, now),
-                None => {}
+                Some(Held::Message(_)) | None => {}
             }
         }
     }

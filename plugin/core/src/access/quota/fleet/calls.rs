@@ -9,6 +9,9 @@ use crate::base::UnixMillis;
 use crate::host::{Callouts, Metrics};
 use crate::store::{Call, Outcome, Reply, Script};
 
+/// The keys and arguments of a script call, and what each of its lines says.
+type Group = (Vec<String>, Vec<String>, Vec<(u64, Sent)>);
+
 impl FleetCounters {
     /// Sends what is due, if no call is in flight.
     pub(super) fn send_next(&mut self, host: &(impl Callouts + Metrics), now: UnixMillis) {
@@ -24,7 +27,7 @@ impl FleetCounters {
         let rest = self.due.split_off(self.due.len().min(MAX_LINES));
         let due = std::mem::replace(&mut self.due, rest);
         self.call = self.call.saturating_add(1);
-        let mut groups: BTreeMap<String, (Vec<String>, Vec<String>, Vec<(u64, Sent)>)> = BTreeMap::new();
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         for place in due {
             let Some(lease) = self.leases.get_mut(&place) else { continue };
             let tag = lease.key.split_inclusive('}').next().unwrap_or_default().to_owned();
