@@ -407,7 +407,7 @@ impl Drop for Envoy {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. This process gets each port once, because an Envoy would share it with another.
 ///
 /// # Errors
 /// No port is free.

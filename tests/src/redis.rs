@@ -1,12 +1,14 @@
 //! A real Redis for tests.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::envoy::free_port;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(10);
@@ -32,7 +34,7 @@ impl Redis {
     /// # Errors
     /// See [`Redis::start`].
     pub fn start_with(arguments: &[&str]) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let folder = std::env::temp_dir().join(format!("tollbell-redis-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let process = spawn(port, &folder, arguments)?;

@@ -1,8 +1,6 @@
 //! Runs a case and observes it.
 
-use std::net::TcpListener;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -10,6 +8,7 @@ use regex::Regex;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tollbell_tests::envoy::free_port;
 
 use super::case::{Case, Observed, Request, Seen, Theme};
 use super::config::{self, Ports};
@@ -47,10 +46,10 @@ async fn observe<H: Host>(cases: &[&Case], upstream: &Server, raw: &RawServers) 
         return Ok(Vec::new());
     }
     let ports = Ports {
-        listeners: cases.iter().map(|_| fresh_port()).collect::<Result<_>>()?,
-        admin: fresh_port()?,
+        listeners: cases.iter().map(|_| free_port()).collect::<Result<_>>()?,
+        admin: free_port()?,
         upstream: upstream.port,
-        refused: fresh_port()?,
+        refused: free_port()?,
         raw,
     };
     let host = H::start(&config::yaml(cases, &ports), ports.admin).await?;
@@ -69,19 +68,6 @@ async fn observe<H: Host>(cases: &[&Case], upstream: &Server, raw: &RawServers) 
         observed.push((case.name.clone(), blank(seen)));
     }
     Ok(observed)
-}
-
-/// A free port that is used only once, and that the system gives to no client. Otherwise Envoy would share it with
-/// another Envoy.
-fn fresh_port() -> Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(10_000 + std::process::id() % 20 * 1000)?;
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
 }
 
 async fn send_all<H: Host>(case: &Case, port: u16, host: &H) -> Result<Vec<Seen>> {
