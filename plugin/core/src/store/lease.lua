@@ -12,13 +12,14 @@
 --   @name    of a lessee: seq:start:used:claim, start:used of the window before, and the part of u that it was
 --            granted since it said what it used
 -- ARGV[1]  the lessee's name
--- Per line 10 more values:
+-- Per line 11 more values:
 --   max, window   the limit (window in ms; 0: it never ends)
 --   seq           the number of this call; a number that is not above the stored one changes nothing
 --   start         the window that the lessee speaks of; 0: none
 --   used, claim   totals of that window, never increments, so that a call whose outcome is unknown is settled by the
 --                 next one
 --   want          the requests that it asks for
+--   need          the part of them that wait
 --   ahead         1: it reads ahead; 0: a granted request counts as used at once
 --   alerts        at:percentage,… ascending, with the percentage in millionths
 --   confirmed     the number of the last call whose reply the lessee got for this counter
@@ -76,15 +77,16 @@ local function join(l)
 end
 
 for i = 1, #KEYS do
-  local b = 2 + (i - 1) * 10
+  local b = 2 + (i - 1) * 11
   local l = {
     max = tonumber(ARGV[b]), window = tonumber(ARGV[b + 1]), seq = tonumber(ARGV[b + 2]), start = tonumber(ARGV[b + 3]),
-    used = tonumber(ARGV[b + 4]), claim = tonumber(ARGV[b + 5]), want = tonumber(ARGV[b + 6]), ahead = ARGV[b + 7],
-    alerts = ARGV[b + 8], confirmed = tonumber(ARGV[b + 9]), verdict = 1, told = {},
+    used = tonumber(ARGV[b + 4]), claim = tonumber(ARGV[b + 5]), want = tonumber(ARGV[b + 6]),
+    need = tonumber(ARGV[b + 7]), ahead = ARGV[b + 8], alerts = ARGV[b + 9], confirmed = tonumber(ARGV[b + 10]), verdict = 1, told = {},
   }
   local h = redis.call('HMGET', KEYS[i], 's', 'e', 'g', 'u', 'a', 'p', 'n', 'h', 'ps', 'pu', 'pa', 'pp', field, 'x')
   local function number(at) return tonumber(h[at]) or 0 end
-  l.s, l.e, l.g, l.u, l.a, l.p, l.n, l.h = number(1), number(2), number(3), number(4), number(5), number(6), number(7), number(8)
+  l.s, l.e, l.g, l.u = number(1), number(2), number(3), number(4)
+  l.a, l.p, l.n, l.h = number(5), number(6), number(7), number(8)
   l.ps, l.pu, l.pa, l.pp = number(9), number(10), number(11), number(12)
   local f = {}
   for value in string.gmatch(h[13] or '', '%d+') do f[#f + 1] = tonumber(value) end
@@ -150,13 +152,15 @@ for i, l in ipairs(lines) do
       else
         given = math.min(l.want, left)
         if l.ahead == '1' then
-          -- Grants shrink near the limit and near the next threshold, so that reports come in time.
+          -- Grants shrink near the limit and near the next threshold, so that reports come in time and no lessee holds
+          -- what another one needs. Where little is left, only requests that wait get something.
           local until_next = l.max - l.u
           for at in string.gmatch(l.alerts, '(%d+):') do
             if tonumber(at) > l.u then until_next = math.min(until_next, tonumber(at) - l.u) break end
           end
           local live = 2 * math.max(l.n, 1)
-          given = math.min(given, math.max(1, math.floor(math.min(left, until_next) / live)))
+          local fair = math.floor(math.min(left, until_next) / live)
+          given = math.min(given, fair < 8 and l.need or fair)
         end
         if l.lstart ~= l.s then join(l) end
         l.g, l.lclaim = l.g + given, l.lclaim + given

@@ -66,8 +66,11 @@ pub struct Lease {
     is_unsettled: bool,
     /// The number of the last call whose reply came.
     confirmed: u64,
-    /// Requests that it asks for in the next call.
-    pub want: u64,
+    /// Requests that it asks for in the next call, and the part of them that wait.
+    want: u64,
+    need: u64,
+    /// True if the store gave less than the VM asked for, because little is left.
+    is_scarce: bool,
     /// True if the call in flight contains this counter.
     pub in_call: bool,
     /// At the last reply: granted to all VMs, used by all, and how many VMs count on it.
@@ -111,6 +114,8 @@ impl Lease {
             is_unsettled: false,
             confirmed: 0,
             want: 0,
+            need: 0,
+            is_scarce: false,
             in_call: false,
             granted_to_all: 0,
             used_by_all: 0,
@@ -164,6 +169,7 @@ impl Lease {
             && self.want == 0
             && !self.in_call
             && !self.is_hungry
+            && !self.is_scarce
             && self.verdict == Verdict::Granted
             && self.stock(now) <= self.ahead() / 2
     }
@@ -176,6 +182,7 @@ impl Lease {
     /// Asks for at least `needed` requests with the next call.
     pub fn ask(&mut self, needed: u64) {
         let ahead = if self.reads_ahead && !self.is_hungry { self.ahead() } else { 0 };
+        self.need = self.need.max(needed);
         self.want = self.want.max(needed).max(ahead);
     }
 
@@ -194,7 +201,7 @@ impl Lease {
     /// Gives back everything, because the VM will not count any more.
     pub fn give_back(&mut self) -> bool {
         let has_news = self.start > 0 && (self.grant != self.used || self.used != self.reported);
-        (self.grant, self.want) = (self.used, 0);
+        (self.grant, self.want, self.need) = (self.used, 0, 0);
         has_news
     }
 
@@ -217,13 +224,15 @@ impl Lease {
             self.grant = self.used;
         }
         let window = self.quota.window_ms.unwrap_or_default();
-        let numbers = [self.quota.max, window, call, self.start, self.used, self.grant.max(self.used), self.want];
+        let claim = self.grant.max(self.used);
+        let numbers = [self.quota.max, window, call, self.start, self.used, claim, self.want, self.need];
         arguments.extend(numbers.map(|number| number.to_string()));
         arguments.push(if self.reads_ahead { "1" } else { "0" }.to_owned());
         arguments.push(alerts);
         arguments.push(self.confirmed.to_string());
         self.in_call = true;
-        Sent { used: self.used, want: std::mem::take(&mut self.want) }
+        self.need = 0;
+        Sent { used: self.used, claim, want: std::mem::take(&mut self.want) }
     }
 
     /// Takes over the store's answer to the call of that number, which was sent at `sent`.
@@ -249,6 +258,7 @@ impl Lease {
         }
         self.confirmed = call;
         let is_same = start == self.start;
+        let given = claim.saturating_sub(if is_same { line.claim } else { used });
         if is_same {
             self.grant = claim;
         } else {
@@ -259,6 +269,7 @@ impl Lease {
         self.reported = if is_same { line.used } else { used };
         (self.granted_to_all, self.used_by_all, self.lessees) = (granted, used_by_all, lessees);
         if line.want > 0 {
+            self.is_scarce = given < line.want.min(MIN_AHEAD);
             self.verdict = match verdict {
                 0 => Verdict::UsedUp,
                 3 => Verdict::AllGranted,
@@ -330,6 +341,7 @@ impl Lease {
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     used: u64,
+    claim: u64,
     want: u64,
 }
 
