@@ -65,6 +65,9 @@ pub struct Case {
     /// True if the listener has a direction, and listener and route have metadata.
     #[serde(default)]
     pub decorated: bool,
+    /// True if the beginning of a request that is refused may reach the upstream or not. It is not observed then.
+    #[serde(default)]
+    pub upstream_races: bool,
     /// True if the lines of the setup are observed, sorted, instead of those of the traffic.
     #[serde(default)]
     pub setup: bool,

@@ -61,6 +61,7 @@ async fn observe<H: Host>(cases: &[&Case], upstream: &Server, raw: &RawServers) 
         let log_lines = settled(case, &host).await;
         let mut upstream_requests = upstream.received();
         upstream_requests.extend(raw.received());
+        upstream_requests.retain(|request| !(case.upstream_races && request.cut));
         // Several connections race.
         upstream_requests.sort_by(|one, other| one.start.cmp(&other.start));
         let stats = stats(case, ports.admin).await?;
