@@ -104,8 +104,9 @@ impl StoreClaims {
             keys: vec![format!("{prefix}{{c/{}}}", hex::encode(cause.digest))],
             arguments: vec![message.to_owned(), period_ms.to_string()],
         };
-        let releases = self.released.drain(..).map(|(message, cause)| (call(&message, &cause, 0), ClaimCall::Release));
-        let mut calls: Vec<_> = releases.take(MAX_CALLS).collect();
+        let releases = self.released.drain(..self.released.len().min(MAX_CALLS));
+        let mut calls: Vec<_> =
+            releases.map(|(message, cause)| (call(&message, &cause, 0), ClaimCall::Release)).collect();
         for (message, asked) in self.asked.iter_mut().filter(|(_, asked)| !asked.is_sent).take(MAX_CALLS) {
             asked.is_sent = true;
             let period_ms = asked.cause.until.since(now).max(1);
