@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::lease::{self, Alert, Sent};
+use super::lease::{self, Sent};
 use super::{FleetCounters, InFlight, MAX_LINES, RETRY_MS};
-use crate::access::quota::Notice;
 use crate::base::UnixMillis;
 use crate::host::{Callouts, Metrics};
 use crate::store::{Call, Outcome, Reply, Script};
@@ -79,7 +78,6 @@ impl FleetCounters {
             return;
         }
         let InFlight { sent, calls, claims } = std::mem::take(&mut self.in_flight);
-        let mut alerts = Vec::new();
         let mut outcomes = outcomes.into_iter();
         for (lines, outcome) in calls.into_iter().zip(outcomes.by_ref()) {
             let numbers = match &outcome {
@@ -91,16 +89,9 @@ impl FleetCounters {
             for (place, line) in lines {
                 let Some(lease) = self.leases.get_mut(&place) else { continue };
                 let reply = replies.next().unwrap_or_default();
-                if lease.settle((self.call, sent, &line), clock, reply, now, &mut alerts).is_err() {
+                if lease.settle((self.call, sent, &line), clock, reply, now, &mut self.notices).is_err() {
                     lease.lose_call();
                 }
-                self.notices.extend(alerts.drain(..).map(|alert| Notice {
-                    owner: lease.owner.clone(),
-                    crossing: match alert {
-                        Alert::Crossed(crossing) | Alert::Renewed(crossing) => crossing,
-                    },
-                    is_renewal: matches!(alert, Alert::Renewed(_)),
-                }));
             }
         }
         for (claim, outcome) in claims.iter().zip(outcomes) {

@@ -4,7 +4,7 @@
 //! VM lowers it before it tells the store. So the grant is never more than the claim that the store has of this VM, the
 //! claims together are never more than the limit, and so no more requests than the limit are admitted.
 
-use super::super::{Charged, Crossing, LimitScope, Owner, Quota, Usage, Usages};
+use super::super::{Charged, Crossing, LimitScope, Notice, Owner, Quota, Usage, Usages};
 use crate::base::{Percent, UnixMillis};
 use crate::store::Reply;
 
@@ -48,7 +48,7 @@ pub struct Lease {
     pub key: String,
     pub scope: LimitScope,
     pub quota: Quota,
-    pub owner: Owner,
+    owner: Owner,
     /// False if a request waits for the store each time.
     reads_ahead: bool,
     /// The start of the window on the store's clock, which also is its name; 0 if this VM knows no window.
@@ -72,7 +72,7 @@ pub struct Lease {
     /// True if the store gave less than the VM asked for, because little is left.
     is_scarce: bool,
     /// True if the call in flight contains this counter.
-    pub in_call: bool,
+    in_call: bool,
     /// At the last reply: granted to all VMs, used by all, and how many VMs count on it.
     granted_to_all: u64,
     used_by_all: u64,
@@ -89,13 +89,6 @@ pub struct Lease {
     /// that this VM made for them.
     lent: u64,
     lent_until: UnixMillis,
-}
-
-/// What the store reports of a threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alert {
-    Crossed(Crossing),
-    Renewed(Crossing),
 }
 
 impl Lease {
@@ -175,7 +168,7 @@ impl Lease {
     }
 
     /// The number of requests that the VM asks for, if `needed` requests wait: what it needs in about a second.
-    pub fn ahead(&self) -> u64 {
+    fn ahead(&self) -> u64 {
         self.recent.max(self.recent_before).saturating_mul(2).clamp(MIN_AHEAD, MAX_AHEAD)
     }
 
@@ -245,7 +238,7 @@ impl Lease {
         clock: u64,
         numbers: &[u64],
         now: UnixMillis,
-        alerts: &mut Vec<Alert>,
+        notices: &mut Vec<Notice>,
     ) -> Result<(), BadReply> {
         let Some((numbers, reported_alerts)) = numbers.split_first_chunk::<NUMBERS>() else { return Err(BadReply) };
         let &[seq, start, end, used, claim, granted, used_by_all, lessees, verdict, hungry, _] = numbers;
@@ -283,7 +276,7 @@ impl Lease {
             let &[kind, percent, count] = alert else { continue };
             let Some(limit) = u32::try_from(percent).ok().and_then(Percent::from_millionths) else { continue };
             let crossing = Crossing { scope: self.scope, limit, count, max: self.quota.max };
-            alerts.push(if kind == CROSSED { Alert::Crossed(crossing) } else { Alert::Renewed(crossing) });
+            notices.push(Notice { owner: self.owner.clone(), crossing, is_renewal: kind != CROSSED });
         }
         Ok(())
     }
