@@ -4,6 +4,7 @@
 //! Towards hyper, each head is a plain one with the same framing. Its header [`NAME`] has the real head.
 
 mod follow;
+mod pieces;
 mod request;
 mod response;
 mod tap;
@@ -22,8 +23,6 @@ pub(super) const NAME: &str = "host-shim-head";
 
 /// The writer waits if there are more bytes than this.
 const FULL: usize = 64 * 1024;
-/// The number of bytes that are read at once.
-const PIECE: usize = 16 * 1024;
 
 /// The trailer that has the real trailers, because hyper sends only trailers whose names were announced.
 pub(super) const TRAILERS: &str = "host-shim-trailers";

@@ -11,9 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::follow::Follow;
+use super::pieces::{Output, poll_fill, poll_send};
 use super::request::{self, Head, end_of_head};
 use super::writer::Writer;
-use super::{FULL, Length, PIECE};
+use super::{FULL, Length};
 use crate::server::admission::Refusal;
 
 /// How HTTP/2 begins.
@@ -76,9 +77,7 @@ pub(in crate::server) struct Tap<I> {
     writer: Writer,
     /// Bytes of the client that were not handled.
     input: Vec<u8>,
-    /// Bytes for hyper, and the number of those that it has.
-    output: Vec<u8>,
-    given: usize,
+    output: Output,
     /// Bytes for the client.
     to_client: Vec<u8>,
     state: State,
@@ -101,8 +100,7 @@ impl<I> Tap<I> {
             wire: Rc::clone(&wire),
             writer: Writer::default(),
             input: Vec::new(),
-            output: Vec::new(),
-            given: 0,
+            output: Output::default(),
             to_client: Vec::new(),
             state: State::Head,
         };
@@ -120,16 +118,16 @@ impl<I> Tap<I> {
                 }
                 State::Body(follow) => {
                     let (taken, is_end) = follow.take(&self.input);
-                    self.output.extend(self.input.drain(..taken));
+                    self.output.bytes.extend(self.input.drain(..taken));
                     if is_end {
                         self.state = State::Head;
                     }
                 }
-                State::Through => self.output.append(&mut self.input),
+                State::Through => self.output.bytes.append(&mut self.input),
                 State::Refused => self.input.clear(),
             }
         }
-        !self.output.is_empty()
+        !self.output.bytes.is_empty()
     }
 
     /// Handles a head, if it is complete.
@@ -152,7 +150,7 @@ impl<I> Tap<I> {
         match parsed {
             Ok((length, head)) => self.accept(length, head),
             Err(refusal) => {
-                self.output.extend_from_slice(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
+                self.output.bytes.extend_from_slice(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n");
                 self.wire.heads.borrow_mut().push_back(Err(refusal));
                 self.state = State::Refused;
             }
@@ -173,7 +171,7 @@ impl<I> Tap<I> {
             Length::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
         };
         let close = if head.closes() { "connection: close\r\n" } else { "" };
-        self.output.extend(format!("{method} / HTTP/1.1\r\n{framing}{close}\r\n").into_bytes());
+        self.output.bytes.extend(format!("{method} / HTTP/1.1\r\n{framing}{close}\r\n").into_bytes());
         // As in Envoy, the filters have no say in this.
         if head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue")) {
             self.to_client.extend_from_slice(CONTINUE);
@@ -195,14 +193,7 @@ fn too_large(input: &[u8]) -> Refusal {
 
 impl<I: AsyncWrite + Unpin> Tap<I> {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while !self.to_client.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.to_client))?;
-            if written == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-            }
-            self.to_client.drain(..written);
-        }
-        Poll::Ready(Ok(()))
+        poll_send(&mut self.io, &mut self.to_client, context)
     }
 }
 
@@ -212,31 +203,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<I> {
         loop {
             // The client can be slow to read. hyper then still reads.
             let _ = me.poll_send(context)?;
-            if me.output.is_empty() {
+            if me.output.bytes.is_empty() {
                 me.advance();
             }
-            let rest = me.output.get(me.given..).unwrap_or_default();
-            if !rest.is_empty() {
-                let count = rest.len().min(buf.remaining());
-                buf.put_slice(rest.get(..count).unwrap_or_default());
-                me.given += count;
+            if me.output.give(buf) {
                 return Poll::Ready(Ok(()));
             }
-            me.output.clear();
-            me.given = 0;
             if !me.input.is_empty() && me.advance() {
                 continue;
             }
             if matches!(me.state, State::Through) {
                 return Pin::new(&mut me.io).poll_read(context, buf);
             }
-            let mut piece = [0; PIECE];
-            let mut read = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut me.io).poll_read(context, &mut read))?;
-            if read.filled().is_empty() {
+            if !ready!(poll_fill(&mut me.io, &mut me.input, context))? {
                 return Poll::Ready(Ok(()));
             }
-            me.input.extend_from_slice(read.filled());
         }
     }
 }

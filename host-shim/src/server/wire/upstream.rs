@@ -6,10 +6,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::follow::Follow;
+use super::pieces::{Output, poll_fill, poll_send};
 use super::request::{self, end_of_head};
 use super::response::{self, After};
 use super::writer::Writer;
-use super::{FULL, Length, PIECE};
+use super::{FULL, Length};
 
 /// What hyper refuses to read.
 const REFUSED: &[u8] = b"refused\r\n\r\n";
@@ -19,9 +20,7 @@ pub(in crate::server) struct Upstream<I> {
     writer: Writer,
     /// Bytes of the upstream that were not handled.
     input: Vec<u8>,
-    /// Bytes for hyper, and the number of those that it has.
-    output: Vec<u8>,
-    given: usize,
+    output: Output,
     to_upstream: Vec<u8>,
     state: State,
 }
@@ -42,8 +41,7 @@ impl<I> Upstream<I> {
             io,
             writer: Writer::default(),
             input: Vec::new(),
-            output: Vec::new(),
-            given: 0,
+            output: Output::default(),
             to_upstream: Vec::new(),
             state: if is_http2 { State::Passes } else { State::Head },
         }
@@ -65,7 +63,7 @@ impl<I> Upstream<I> {
                     match response::parse(&head, self.writer.is_head) {
                         None => self.refuse(),
                         Some((plain, after)) => {
-                            self.output.extend_from_slice(&plain);
+                            self.output.bytes.extend_from_slice(&plain);
                             self.state = match after {
                                 After::Head => State::Head,
                                 After::Body(Length::Bytes(0)) => self.whole(),
@@ -77,12 +75,12 @@ impl<I> Upstream<I> {
                 }
                 State::Body(follow) => {
                     let (taken, is_end) = follow.take(&self.input);
-                    self.output.extend(self.input.drain(..taken));
+                    self.output.bytes.extend(self.input.drain(..taken));
                     if is_end {
                         self.state = self.whole();
                     }
                 }
-                State::Through | State::Passes => self.output.append(&mut self.input),
+                State::Through | State::Passes => self.output.bytes.append(&mut self.input),
             }
         }
     }
@@ -93,7 +91,7 @@ impl<I> Upstream<I> {
     }
 
     fn refuse(&mut self) {
-        self.output.extend_from_slice(REFUSED);
+        self.output.bytes.extend_from_slice(REFUSED);
         self.input.clear();
         self.state = State::Through;
     }
@@ -101,14 +99,7 @@ impl<I> Upstream<I> {
 
 impl<I: AsyncWrite + Unpin> Upstream<I> {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while !self.to_upstream.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.to_upstream))?;
-            if written == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-            }
-            self.to_upstream.drain(..written);
-        }
-        Poll::Ready(Ok(()))
+        poll_send(&mut self.io, &mut self.to_upstream, context)
     }
 }
 
@@ -120,22 +111,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Upstream<I> {
         }
         loop {
             me.advance();
-            let rest = me.output.get(me.given..).unwrap_or_default();
-            if !rest.is_empty() {
-                let count = rest.len().min(buf.remaining());
-                buf.put_slice(rest.get(..count).unwrap_or_default());
-                me.given += count;
+            if me.output.give(buf) {
                 return Poll::Ready(Ok(()));
             }
-            me.output.clear();
-            me.given = 0;
-            let mut piece = [0; PIECE];
-            let mut read = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut me.io).poll_read(context, &mut read))?;
-            if read.filled().is_empty() {
+            if !ready!(poll_fill(&mut me.io, &mut me.input, context))? {
                 return Poll::Ready(Ok(()));
             }
-            me.input.extend_from_slice(read.filled());
         }
     }
 }
