@@ -7,6 +7,7 @@ pub mod envoy;
 pub mod redis;
 pub mod reference;
 pub mod server;
+pub mod shim;
 pub mod shim_fields;
 
 use std::path::PathBuf;

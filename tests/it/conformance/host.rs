@@ -6,11 +6,11 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
-use host_shim::server::{Options, Server};
-use host_shim::{Limits, LogLevel, LogLine, Modules, config};
+use anyhow::{Result, ensure};
+use host_shim::LogLine;
+use host_shim::server::Server;
 use tollbell_tests::envoy::{Process, command};
-use tollbell_tests::{client, project_root};
+use tollbell_tests::{client, project_root, shim};
 
 /// A program that runs the cases.
 pub trait Host: Sized + Send + Sync + 'static {
@@ -37,17 +37,7 @@ pub struct Shim(Server);
 
 impl Host for Shim {
     async fn start(yaml: &str, _admin: u16) -> Result<Self> {
-        let loaded = config::parse(yaml, "case.yaml", false).map_err(|errors| anyhow!("{errors}"))?;
-        let options = Options {
-            bootstrap: loaded.bootstrap,
-            dump: loaded.dump,
-            modules: Modules::default(),
-            workers: 1,
-            log_level: LogLevel::Info,
-            keeps_log: true,
-            limits: Limits::default(),
-        };
-        Ok(Shim(tokio::task::spawn_blocking(|| Server::start(options)).await??))
+        Ok(Shim(shim::serve(yaml, "case.yaml").await?))
     }
 
     fn lines(&self) -> Vec<Line> {

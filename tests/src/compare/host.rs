@@ -6,12 +6,13 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
-use host_shim::server::{Options, Server};
-use host_shim::{Limits, LogLevel, LogLine, Modules, config};
+use anyhow::{Result, ensure};
+use host_shim::LogLine;
+use host_shim::server::Server;
 
 use crate::client;
 use crate::envoy::{Process, binary};
+use crate::shim;
 
 /// A program that serves an Envoy configuration with one worker. Its log has the level info.
 pub(super) trait Host: Sized + Send + Sync + 'static {
@@ -30,17 +31,7 @@ pub(super) struct Shim(Server);
 
 impl Host for Shim {
     async fn start(yaml: &str, _admin: u16) -> Result<Self> {
-        let loaded = config::parse(yaml, "the configuration", false).map_err(|errors| anyhow!("{errors}"))?;
-        let options = Options {
-            bootstrap: loaded.bootstrap,
-            dump: loaded.dump,
-            modules: Modules::default(),
-            workers: 1,
-            log_level: LogLevel::Info,
-            keeps_log: true,
-            limits: Limits::default(),
-        };
-        Ok(Shim(tokio::task::spawn_blocking(|| Server::start(options)).await??))
+        Ok(Shim(shim::serve(yaml, "the configuration").await?))
     }
 
     fn activity(&self) -> usize {
