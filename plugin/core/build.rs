@@ -24,8 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={SCHEMA}");
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(SCHEMA)?)?;
     strip(&mut schema);
-    embed_script("lease")?;
-    embed_script("claim")?;
+    for script in ["lease", "emit", "end", "tally", "beat"] {
+        embed_script(script)?;
+    }
     let file = File::create(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"))?;
     let mut compressed = DeflateEncoder::new(file, Compression::best());
     compressed.write_all(schema.to_string().as_bytes())?;

@@ -2,5 +2,7 @@
 
 /// Three Envoys.
 mod envoys;
+/// The messages of three Envoys.
+mod messages;
 /// Random schedules in the shim.
 mod schedules;

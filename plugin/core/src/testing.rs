@@ -16,6 +16,11 @@ use crate::host::{
     Setup, SharedData, Stored, Wakeups, attempts_name,
 };
 
+pub use crate::store::Script;
+
+/// The scripts that run in the store of a fleet.
+pub const SCRIPTS: [Script; 5] = [Script::LEASE, Script::EMIT, Script::END, Script::TALLY, Script::BEAT];
+
 pub use late::LateCounters;
 pub use stream::{TestStream, TestStreams};
 pub use vm::Vm;
@@ -224,6 +229,12 @@ impl Metrics for MemoryHost {
 
     fn set(&self, gauge: Gauge, value: u64) {
         self.metrics.borrow_mut().insert(gauge.name().to_owned(), value);
+    }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        let mut metrics = self.metrics.borrow_mut();
+        let value = metrics.entry(gauge.name().to_owned()).or_default();
+        *value = value.saturating_add_signed(by);
     }
 }
 

@@ -182,6 +182,10 @@ impl Metrics for ProxyHost {
         self.statistics.set(gauge, value);
     }
 
+    fn change(&self, gauge: Gauge, by: i64) {
+        self.statistics.change(gauge, by);
+    }
+
     fn flush(&self) {
         self.hand_over_counts();
     }

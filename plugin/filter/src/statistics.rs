@@ -93,6 +93,13 @@ impl Statistics {
             let _ = abi::record_metric(*gauge, value);
         }
     }
+
+    pub(crate) fn change(&self, gauge: Gauge, by: i64) {
+        if let Some(Some(gauge)) = self.gauges.get(gauge as usize) {
+            // A failure changes nothing else.
+            let _ = abi::increment_metric(*gauge, by);
+        }
+    }
 }
 
 fn define(kind: MetricType, name: &str) -> Option<u32> {

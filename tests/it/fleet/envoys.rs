@@ -18,15 +18,15 @@ const QUOTA: usize = 5000;
 /// `patience_ms` in these tests.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-struct Fleet {
-    redis: Redis,
-    envoys: Vec<Envoy>,
-    receiver: Server,
+pub(super) struct Fleet {
+    pub redis: Redis,
+    pub envoys: Vec<Envoy>,
+    pub receiver: Server,
     _upstream: Server,
     _shared: RwLockReadGuard<'static, ()>,
 }
 
-fn config(store: Value) -> Value {
+pub(super) fn config(store: Value) -> Value {
     let mut config = json!({
         "apis": [{ "api_id": "orders", "org_id": "acme", "event_handlers": { "events": {
             "QuotaExceeded": [hook("/quota", 3600)], "AuthFailure": [hook("/auth", 3600)]
@@ -48,7 +48,7 @@ fn config(store: Value) -> Value {
 }
 
 impl Fleet {
-    async fn start(members: usize, config: &Value) -> Result<Fleet> {
+    pub async fn start(members: usize, config: &Value) -> Result<Fleet> {
         let shared = shared().await;
         let redis = Redis::start()?;
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use host_shim::gateway::{Gateway, Pending, Reply, Request, Response};
 use serde_json::{Value, json};
-use tollbell_tests::project_root;
+use tollbell_core::testing::SCRIPTS;
 use tollbell_tests::redis::Redis;
 
 use crate::schedules::Random;
@@ -31,8 +31,8 @@ const CLOCK: &str = "local now = tonumber(redis.call('GET', 'clock'))";
 /// The store as the members reach it.
 struct Store {
     redis: Redis,
-    /// The SHA-1 of the script with the test's clock.
-    sha1: String,
+    /// The SHA-1 of each script, and that of the script with the test's clock.
+    sha1s: BTreeMap<String, String>,
     /// The store's time in milliseconds.
     clock: AtomicU64,
     random: Mutex<Random>,
@@ -44,13 +44,16 @@ struct Store {
 
 impl Store {
     fn new(redis: Redis, seed: u64) -> Result<Self> {
-        let script = std::fs::read_to_string(project_root().join("plugin/core/src/store/lease.lua"))?;
-        ensure!(script.contains(TIME), "lease.lua reads the time in another way");
-        let reply = redis.run(&["SCRIPT", "LOAD", &script.replace(TIME, CLOCK)])?;
-        let sha1 = reply.lines().nth(1).context("no SHA-1")?.to_owned();
+        let mut sha1s = BTreeMap::new();
+        for script in SCRIPTS {
+            let with_clock = script.text.replace(TIME, CLOCK);
+            ensure!(!with_clock.contains("TIME"), "a script reads the time in another way");
+            let reply = redis.run(&["SCRIPT", "LOAD", &with_clock])?;
+            sha1s.insert(script.sha1.to_owned(), reply.lines().nth(1).context("no SHA-1")?.to_owned());
+        }
         Ok(Store {
             redis,
-            sha1,
+            sha1s,
             clock: AtomicU64::new(1_800_000_000_000),
             random: Mutex::new(Random(seed)),
             is_lossy: AtomicBool::new(true),
@@ -62,12 +65,15 @@ impl Store {
         self.clock.load(Ordering::SeqCst)
     }
 
-    /// Runs a call in Redis, with the script that has the test's clock.
+    /// Runs a call in Redis, with the scripts that have the test's clock.
     fn run(&self, body: &[u8]) -> Result<Vec<u8>> {
         self.redis.run(&["SET", "clock", &self.now().to_string()])?;
         let text = String::from_utf8(body.to_vec())?;
         let marked: Vec<&str> = text.split("$7\r\nEVALSHA\r\n$40\r\n").collect();
-        let calls = marked[1..].iter().map(|call| format!("$7\r\nEVALSHA\r\n$40\r\n{}{}", self.sha1, &call[40..]));
+        let calls = marked[1..].iter().map(|call| {
+            let (sha1, rest) = call.split_at(40);
+            format!("$7\r\nEVALSHA\r\n$40\r\n{}{rest}", self.sha1s[sha1])
+        });
         self.redis.exchange(calls.fold(marked[0].to_owned(), |text, call| text + &call).as_bytes())
     }
 

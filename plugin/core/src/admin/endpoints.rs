@@ -239,7 +239,10 @@ fn shown_store(store: &StoreView) -> Value {
         "last_answer": (store.last_answer.0 > 0).then(|| store.last_answer.to_rfc3339()),
         "failures": store.failures,
         "trouble": store.trouble,
+        "members": store.members,
+        "calls": { "answered": store.calls, "mean_ms": store.mean_ms, "longest_ms": store.longest_ms },
         "leases": store.leases,
+        "stock": store.stock,
         "waiting": store.waiting,
     })
 }

@@ -24,6 +24,7 @@ pub fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
     let clusters = calls::clusters::needed(&raw, targets, keys_from.as_ref().map(|from| &from.target));
     let origin_headers = raw.origin_header.iter();
     let origin_headers = origin_headers.filter_map(|name| calls::header_name("origin_header", name, errors)).collect();
+    let fleet = calls::store::check(&raw.store, errors, &mut warnings);
     let config = Config {
         access,
         directory,
@@ -37,13 +38,14 @@ pub fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
             mail: notified.mail,
             delivery: notifications::delivery::check(&raw.delivery, errors),
             clusters,
+            is_in_fleet: fleet.is_some(),
             hash_keys: raw.hash_keys,
             origin_headers,
         },
         keys_from,
         session_maker,
         named: notified.named,
-        fleet: calls::store::check(&raw.store, errors, &mut warnings),
+        fleet,
         http_cluster: raw.callouts.http_cluster.clone(),
     };
     (config, warnings)

@@ -2,13 +2,17 @@
 
 use crate::base::UnixMillis;
 use crate::delivery::{
-    Claim, ClusterUse, Delivery, DeliveryOutcome, InFlightLimits, Placement, Slot, Succession, Tally,
+    Claim, ClusterUse, Delivery, DeliveryOutcome, Held, InFlightLimits, Placement, Slot, Succession, Table, Tally,
 };
 use crate::host::{Callout, CalloutReply, Callouts, Host, StoreError};
+use crate::store::GivenBody;
 
 /// Knows a configuration's handlers and the content of messages, which the dispatcher does not.
 pub trait Author {
     fn placement(&self) -> &Placement;
+
+    /// The part of the outbox for its messages.
+    fn table(&self) -> Table;
 
     /// The maximum numbers of attempts in flight.
     fn limits(&self) -> InFlightLimits;
@@ -31,6 +35,19 @@ pub trait Author {
     /// Converts a message of the former configuration to the current one; `None` if it no longer has the handler.
     fn adopt(&self, delivery: Delivery, now: UnixMillis) -> Option<Delivery>;
 
+    /// A message in the form for other members of a fleet, without secrets.
+    fn share(&self, delivery: &Delivery) -> String;
+
+    /// A tally in this form.
+    fn share_tally(&self, tally: &Tally) -> String;
+
+    /// What another member shared, as this configuration sends it.
+    ///
+    /// # Errors
+    /// This configuration does not have the handler, or the form is not readable. The time is when the message was held
+    /// first, if it is known.
+    fn restore(&self, id: &str, body: &GivenBody, now: UnixMillis) -> Result<Held, Option<UnixMillis>>;
+
     /// Replaces a tally by its message, and returns the message. `None` if the tally is no longer there, belongs to
     /// another configuration, or an update removed its handler.
     ///
@@ -49,4 +66,10 @@ pub trait Author {
     /// # Errors
     /// Any error of an update of shared data. The claim then lasts until its end.
     fn release(&self, host: &impl Host, claim: &Claim) -> Result<(), StoreError>;
+
+    /// Changes the end of a cool-down claim, because another member of the fleet began it before.
+    ///
+    /// # Errors
+    /// Any error of an update of shared data.
+    fn move_end(&self, host: &impl Host, claim: &Claim, until: UnixMillis) -> Result<(), StoreError>;
 }

@@ -5,9 +5,9 @@
 
 mod follow;
 mod settle;
+mod sharing;
 
-use std::collections::{BTreeSet, HashMap};
-use std::task::Poll;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::base::{Troubles, UnixMillis};
 use crate::delivery::disabled::Disabled;
@@ -15,10 +15,12 @@ use crate::delivery::lease::{Candidate, Hold};
 use crate::delivery::lookups::Lookups;
 use crate::delivery::schedule::Schedule;
 use crate::delivery::{
-    Author, Cause, Claims, ConfigId, Delivery, DeliveryOutcome, Failure, Held, Slot, Succession, Tally,
+    Author, ConfigId, Delivery, DeliveryOutcome, Failure, FleetOutbox, Held, Slot, Stage, Succession, Tally,
     UnknownClusters, disabled, lease, lookups, outbox, succession,
 };
 use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
+pub use sharing::fleet_members;
+use sharing::{News, SharedTally};
 
 /// How long a slot may be reserved without a message. After that, the VM that reserved it has died.
 const ABANDONED_AFTER_MS: u64 = 10_000;
@@ -29,9 +31,6 @@ const HANDOVER_MS: u64 = 5000;
 
 /// How long a reply may be late after an attempt's time-out.
 const REPLY_PATIENCE_MS: u64 = 5000;
-
-/// How long a message waits at least for the store's answer about its cause.
-const CLAIM_MS: u64 = 1;
 
 /// How long other VMs wait until they make a digest that the leading VM has not made.
 const LEADER_FIRST_MS: u64 = 1500;
@@ -64,8 +63,11 @@ pub struct Dispatcher {
     unknown: UnknownClusters,
     /// Handlers for which a removal or a new URL was logged.
     said: BTreeSet<String>,
-    /// Causes of messages that failed, to be released for the whole fleet.
-    released: Vec<(String, Cause)>,
+    is_in_fleet: bool,
+    /// What happened since the fleet's outbox was told last.
+    news: News,
+    /// The tallies of which the store of a fleet knows.
+    shared_tallies: BTreeMap<Slot, SharedTally>,
 }
 
 /// An attempt without a reply so far.
@@ -102,12 +104,20 @@ impl Dispatcher {
             lookups: Lookups::default(),
             unknown: UnknownClusters::default(),
             said: BTreeSet::new(),
-            released: Vec::new(),
+            is_in_fleet: false,
+            news: News::default(),
+            shared_tallies: BTreeMap::new(),
         }
     }
 
     /// Renews or takes the lease. The holder checks all slots and sends the messages that are due.
-    pub fn on_tick(&mut self, host: &impl Host, author: &impl Author, claims: &mut impl Claims, now: UnixMillis) {
+    pub fn on_tick(
+        &mut self,
+        host: &impl Host,
+        author: &impl Author,
+        mut fleet: Option<&mut FleetOutbox>,
+        now: UnixMillis,
+    ) {
         let held_before = self.leads(now);
         if now < self.last_tick {
             // The clock was set back, so the waiting slots are read again.
@@ -117,6 +127,7 @@ impl Dispatcher {
         self.ticks = self.ticks.saturating_add(1);
         self.look_at_disabled(host);
         self.look_at_succession(host, author);
+        self.join_fleet(host, fleet.as_deref_mut());
         match self.unknown.refresh(host) {
             Ok(()) => self.troubles.works(CLUSTERS),
             Err(error) => self.troubles.fails(CLUSTERS, &error),
@@ -124,7 +135,8 @@ impl Dispatcher {
         if let Leader::Other(leader) = self.hold_lease(host, now) {
             // Attempts in flight stay known. If this VM leads again before the reply, it must not repeat them.
             self.schedule.retain_idle(|_| false);
-            return self.mind_own(host, author, leader, now);
+            self.mind_own(host, author, leader, now);
+            return self.tell(fleet);
         }
         if !held_before {
             log::debug!("VM {} dispatches from now on", self.vm);
@@ -137,17 +149,30 @@ impl Dispatcher {
         self.end_overdue(host, author, now);
         self.drain_wakeups(host, author, now);
         let held = self.follow_taken(host, author, now);
-        self.send_due(host, author, claims, now);
-        self.release_shared(claims);
+        if let Some(fleet) = fleet.as_deref_mut() {
+            self.lead_in_fleet(host, author, fleet, (!held_before, held));
+            self.take_given(host, author, fleet, now);
+        }
+        self.send_due(host, author, fleet.as_deref_mut(), now);
+        self.tell(fleet);
         self.report(host, held, now);
     }
 
     /// Sends the messages that wake-ups announced.
-    pub fn on_wake(&mut self, host: &impl Host, author: &impl Author, claims: &mut impl Claims, now: UnixMillis) {
+    pub fn on_wake(
+        &mut self,
+        host: &impl Host,
+        author: &impl Author,
+        mut fleet: Option<&mut FleetOutbox>,
+        now: UnixMillis,
+    ) {
         if self.leads(now) {
             self.drain_wakeups(host, author, now);
-            self.send_due(host, author, claims, now);
-            self.release_shared(claims);
+            if let Some(fleet) = fleet.as_deref_mut() {
+                self.take_given(host, author, fleet, now);
+            }
+            self.send_due(host, author, fleet.as_deref_mut(), now);
+            self.tell(fleet);
         }
     }
 
@@ -156,7 +181,7 @@ impl Dispatcher {
         &mut self,
         host: &impl Host,
         author: &impl Author,
-        claims: &mut impl Claims,
+        mut fleet: Option<&mut FleetOutbox>,
         (id, reply): (CalloutId, &CalloutReply),
         now: UnixMillis,
     ) {
@@ -164,9 +189,9 @@ impl Dispatcher {
         let outcome = author.outcome(host, &delivery, reply, now);
         self.settle(host, author, slot, delivery, &outcome, now);
         if self.leads(now) {
-            self.send_due(host, author, claims, now);
+            self.send_due(host, author, fleet.as_deref_mut(), now);
         }
-        self.release_shared(claims);
+        self.tell(fleet);
     }
 
     /// Gives up the lease when this VM's configuration ends.
@@ -245,7 +270,13 @@ impl Dispatcher {
         host.set(Gauge::UnknownClusters, number(self.unknown.len()));
     }
 
-    fn send_due(&mut self, host: &impl Host, author: &impl Author, claims: &mut impl Claims, now: UnixMillis) {
+    fn send_due(
+        &mut self,
+        host: &impl Host,
+        author: &impl Author,
+        mut fleet: Option<&mut FleetOutbox>,
+        now: UnixMillis,
+    ) {
         if self.retiring.is_some() {
             return;
         }
@@ -275,47 +306,14 @@ impl Dispatcher {
             }
             match held {
                 Some(held) if !self.is_as_scheduled(slot, &held, now) => {}
-                Some(Held::Message(delivery)) if self.may_send(host, claims, slot, &delivery, now) => {
-                    self.send(host, author, slot, delivery, now);
+                Some(Held::Message(delivery)) => {
+                    if self.may_send(host, author, fleet.as_deref_mut(), (slot, &delivery), now) {
+                        self.send(host, author, slot, delivery, now);
+                    }
                 }
-                Some(Held::Tally(tally)) => self.close_tally(host, author, slot, &tally, now),
-                Some(Held::Message(_)) | None => {}
+                Some(Held::Tally(tally)) => self.end_tally(host, author, fleet.as_deref_mut(), (slot, tally), now),
+                None => {}
             }
-        }
-    }
-
-    /// Whether a message may go out now. Before its first attempt, the store of a fleet is asked for its cause.
-    fn may_send(
-        &mut self,
-        host: &impl Host,
-        claims: &mut impl Claims,
-        slot: Slot,
-        delivery: &Delivery,
-        now: UnixMillis,
-    ) -> bool {
-        let Some(cause) = delivery.claim.filter(|_| delivery.attempts == 0).map(|claim| claim.shared_cause()) else {
-            return true;
-        };
-        match claims.claim(&delivery.id, cause, now) {
-            Poll::Ready(true) => true,
-            Poll::Ready(false) => {
-                // The local claim stays, so that later events with this cause are held back here.
-                if self.finish(host, slot, delivery) {
-                    host.count(Metric::Suppressed);
-                }
-                false
-            }
-            Poll::Pending => {
-                let target = &delivery.target.authority;
-                self.schedule.wait(slot, target, now.plus(CLAIM_MS), UnixMillis(delivery.since));
-                false
-            }
-        }
-    }
-
-    fn release_shared(&mut self, claims: &mut impl Claims) {
-        for (message, cause) in self.released.drain(..) {
-            claims.release(&message, cause);
         }
     }
 
@@ -356,12 +354,23 @@ impl Dispatcher {
 
     /// Makes the message of a tally whose time is over. An event that is counted meanwhile is included, or finds that
     /// the tally no longer exists.
-    fn close_tally(&mut self, host: &impl Host, author: &impl Author, slot: Slot, tally: &Tally, now: UnixMillis) {
+    pub(super) fn close_tally(
+        &mut self,
+        host: &impl Host,
+        author: &impl Author,
+        slot: Slot,
+        tally: &Tally,
+        now: UnixMillis,
+    ) {
         self.schedule.forget(slot);
         let made = author.close(host, &self.succession, (slot, tally), now);
         match made {
             Ok(Some(delivery)) => self.wait(slot, &Held::Message(delivery), now),
-            Ok(None) => {}
+            Ok(None) => {
+                if tally.stage == Stage::Merged && matches!(outbox::held(host, slot), Ok(None)) {
+                    self.news.ended.push((tally.handler.name.clone(), tally.id.clone()));
+                }
+            }
             Err(error) => log::error!("{} by {}: {error}", tally.id, tally.handler.name),
         }
     }

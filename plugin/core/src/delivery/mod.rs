@@ -26,15 +26,15 @@ pub use attempt::{DeliveryOutcome, Failure, retry_after_ms};
 pub use claim::{CauseDigest, Claim};
 pub use clusters::{ClusterUse, Clusters, UnknownClusters};
 pub use disabled::ConfigId;
-pub use dispatcher::Dispatcher;
+pub use dispatcher::{Dispatcher, fleet_members};
 pub use handler_ref::{HandlerRef, ListPath};
 pub use outbox::{ReserveError, Share, Slot, Table, Tag};
 pub use schedule::InFlightLimits;
 pub use succession::{Line, Placement, PluginScope, Succession};
-pub use tally::{Link, Tally};
+pub use tally::{Link, Stage, Tally};
 pub use target::{EndpointId, Scheme, Target, USER_AGENT};
 
-pub use crate::store::{Cause, Claims};
+pub use crate::store::{Cause, FleetOutbox, MessageCap};
 pub use author::Author;
 use std::fmt;
 
@@ -88,6 +88,8 @@ pub struct Delivery {
     pub origin: Origin,
     /// The cool-down claim that this message holds.
     pub claim: Option<Claim>,
+    /// What the fleet decides on before the first attempt; `None` without a store.
+    pub terms: Option<Box<FleetTerms>>,
     pub target: Target,
     pub content: EncodedContent,
     /// The time-out of one attempt.
@@ -106,6 +108,17 @@ pub struct Delivery {
     pub decided: u64,
 }
 
+/// What the fleet needs to hold a message back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetTerms {
+    /// The cap of its handler and kind of event; `None` if there is none.
+    pub cap: Option<MessageCap>,
+    /// Counts the event if the message is held back; `None` if nothing counts it.
+    pub tally: Option<Tally>,
+    /// True if it is counted when a cool-down holds it back, not only when the cap does.
+    pub counts_suppressed: bool,
+}
+
 /// The content of a message, as its [`Author`] has encoded it. It may contain secrets.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncodedContent(pub Vec<u8>);
@@ -116,7 +129,7 @@ impl fmt::Debug for EncodedContent {
     }
 }
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 impl Delivery {
     /// The id of a handler's message for an event.

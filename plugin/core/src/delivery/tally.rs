@@ -18,6 +18,18 @@ pub struct Link {
     pub until: UnixMillis,
 }
 
+/// What happens to a tally at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// It counts events. At its end it becomes a message, or the store of a fleet gets its count.
+    #[default]
+    Counting,
+    /// It is one event that the fleet held back. The store gets it at once.
+    Closed,
+    /// It contains the counts of all members of a fleet. It becomes a message at once.
+    Merged,
+}
+
 /// A count of events that were held back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
@@ -32,6 +44,9 @@ pub struct Tally {
     pub to: Option<Address>,
     /// The cause that held the events back.
     pub cause: CauseDigest,
+    /// The same, as all members of a fleet know it; `None` without a store.
+    pub shared: Option<[u8; 16]>,
+    pub stage: Stage,
     /// The first event's [`Meta`](crate::event::Meta) in stored form. It is read only when the message is made.
     pub meta: Vec<u8>,
     /// For crossed thresholds: the crossings that a digest lists, up to its limit.
@@ -54,6 +69,9 @@ impl Tally {
 
     /// When it becomes a message. The clock may have been set back since it began.
     pub fn due(&self, now: UnixMillis) -> UnixMillis {
+        if self.stage != Stage::Counting {
+            return UnixMillis(self.last);
+        }
         set_right(self.until(), UnixMillis(self.first), now)
     }
 

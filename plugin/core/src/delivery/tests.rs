@@ -9,7 +9,6 @@ use super::outbox::{ReserveError, Share, Slot, Tag};
 use super::succession::Line;
 use super::target::{EndpointId, Scheme};
 use super::*;
-use crate::access::LocalCounters;
 use crate::config::Config;
 use crate::delivery::claim::CauseDigest;
 use crate::host::{Callout, CalloutId, CalloutRefused, CalloutReply, Metric, SharedData, Wakeups};
@@ -38,15 +37,15 @@ impl Vm {
     }
 
     fn on_tick(&mut self, host: &MemoryHost, now: UnixMillis) {
-        self.0.on_tick(host, &self.1, &mut LocalCounters, now);
+        self.0.on_tick(host, &self.1, None, now);
     }
 
     fn on_wake(&mut self, host: &MemoryHost, now: UnixMillis) {
-        self.0.on_wake(host, &self.1, &mut LocalCounters, now);
+        self.0.on_wake(host, &self.1, None, now);
     }
 
     fn on_reply(&mut self, host: &MemoryHost, id: CalloutId, reply: &CalloutReply, now: UnixMillis) {
-        self.0.on_reply(host, &self.1, &mut LocalCounters, (id, reply), now);
+        self.0.on_reply(host, &self.1, None, (id, reply), now);
     }
 }
 
@@ -57,6 +56,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
         handler: HandlerRef { name: "h".into(), ..HandlerRef::default() },
         origin: config().placement.origin(),
         claim: None,
+        terms: None,
         target: Target {
             scheme: Scheme::Http,
             authority: target.into(),

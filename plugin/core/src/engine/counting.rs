@@ -7,7 +7,7 @@ use crate::access::{
 };
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StreamId};
-use crate::store::{Cause, Claims};
+use crate::store::FleetOutbox;
 
 /// Counters, chosen by the configuration.
 #[derive(Debug)]
@@ -24,28 +24,6 @@ impl Counting {
         match fleet {
             None => Counting::Local(LocalCounters),
             Some(settings) => Counting::Fleet(Box::new(FleetCounters::new(settings, born()))),
-        }
-    }
-}
-
-impl Claims for Counting {
-    fn claim(&mut self, message: &str, cause: Cause, now: UnixMillis) -> Poll<bool> {
-        match self {
-            Counting::Local(local) => local.claim(message, cause, now),
-            Counting::Fleet(fleet) => fleet.claim(message, cause, now),
-        }
-    }
-
-    fn release(&mut self, message: &str, cause: Cause) {
-        if let Counting::Fleet(fleet) = self {
-            fleet.release(message, cause);
-        }
-    }
-
-    fn take_answered(&mut self) -> bool {
-        match self {
-            Counting::Local(_) => false,
-            Counting::Fleet(fleet) => fleet.take_answered(),
         }
     }
 }
@@ -71,10 +49,17 @@ impl Counters for Counting {
         }
     }
 
-    fn store(&self) -> Option<StoreView> {
+    fn store(&self, now: UnixMillis) -> Option<StoreView> {
         match self {
             Counting::Local(_) => None,
-            Counting::Fleet(fleet) => fleet.store(),
+            Counting::Fleet(fleet) => fleet.store(now),
+        }
+    }
+
+    fn outbox(&mut self, now: UnixMillis) -> Option<&mut FleetOutbox> {
+        match self {
+            Counting::Local(_) => None,
+            Counting::Fleet(fleet) => fleet.outbox(now),
         }
     }
 

@@ -30,6 +30,7 @@ use crate::delivery::{
 use crate::host::{CalloutId, CalloutReply, Flow, Host, Stream, StreamId, Streams, TICK_MS};
 use crate::notify::{Notifications, Notifier};
 use crate::observe::{BodyPool, Observation, Upstreams};
+use crate::store::FleetOutbox;
 pub use counting::Counting;
 use exchanges::{OpenStream, OpenStreams, Phase};
 use keys::{KeyFetcher, LOADING_TICK_MS};
@@ -246,7 +247,7 @@ impl<C: Counters> Engine<C> {
             self.answers.extend(self.tests.on_tick(host, now));
             let observed = self.access.routes.iter().filter(|(_, api)| api.observe_upstream.is_some());
             self.upstreams.refresh(host, observed);
-            self.dispatcher.on_tick(host, &self.notifications, &mut self.counters, now);
+            self.dispatcher.on_tick(host, &self.notifications, self.counters.outbox(now), now);
             host.flush();
         }
         self.counters.on_tick(host, now);
@@ -258,7 +259,7 @@ impl<C: Counters> Engine<C> {
     /// A message waits for the VM that dispatches.
     pub fn on_wake(&mut self, host: &impl Host) {
         let now = host.now_or_epoch();
-        self.dispatcher.on_wake(host, &self.notifications, &mut self.counters, now);
+        self.dispatcher.on_wake(host, &self.notifications, self.counters.outbox(now), now);
         self.counters.send_due(host, now);
     }
 
@@ -266,8 +267,9 @@ impl<C: Counters> Engine<C> {
     pub fn on_callout_reply(&mut self, host: &impl Host, streams: &impl Streams, id: CalloutId, reply: &CalloutReply) {
         let now = host.now_or_epoch();
         let is_of_store = self.counters.on_callout_reply(host, id, reply, now);
-        if is_of_store && self.counters.take_answered() {
-            self.dispatcher.on_wake(host, &self.notifications, &mut self.counters, now);
+        let has_answers = self.counters.outbox(now).is_some_and(FleetOutbox::take_answered);
+        if is_of_store && has_answers {
+            self.dispatcher.on_wake(host, &self.notifications, self.counters.outbox(now), now);
         }
         if is_of_store || self.keys.as_mut().is_some_and(|keys| keys.on_reply(host, id, reply, now)) {
             // The key fetcher took the reply.
@@ -275,7 +277,7 @@ impl<C: Counters> Engine<C> {
             self.answers.push(answer);
         } else {
             self.notifier.forget_repeats();
-            self.dispatcher.on_reply(host, &self.notifications, &mut self.counters, (id, reply), now);
+            self.dispatcher.on_reply(host, &self.notifications, self.counters.outbox(now), (id, reply), now);
         }
         self.counters.send_due(host, now);
         self.answer_waiting(host, streams, now);

@@ -55,6 +55,10 @@ pub enum Metric {
     KeysFetched(Fetch),
     /// Calls to the store of a fleet, by result.
     StoreCalls(StoreCall),
+    /// Seconds that the store of a fleet took for its answers.
+    StoreSeconds,
+    /// Requests that were decided without the store of a fleet, by `on_loss`.
+    StoreLost,
     /// Lost compare-and-swap races. Each update was tried again.
     CasRetries,
     /// Updates that were given up after too many lost races.
@@ -85,7 +89,7 @@ pub enum StoreCall {
     Failed,
 }
 
-const PLAIN: [Metric; 20] = [
+const PLAIN: [Metric; 22] = [
     Metric::Suppressed,
     Metric::Capped,
     Metric::Digests,
@@ -103,6 +107,8 @@ const PLAIN: [Metric; 20] = [
     Metric::KeysFetched(Fetch::Failed),
     Metric::StoreCalls(StoreCall::Answered),
     Metric::StoreCalls(StoreCall::Failed),
+    Metric::StoreSeconds,
+    Metric::StoreLost,
     Metric::CasRetries,
     Metric::CasExhausted,
     Metric::CorruptRecords,
@@ -148,6 +154,8 @@ impl Metric {
             Metric::IdentitiesEvicted => "tollbell_identities_evicted".into(),
             Metric::KeysFetched(fetch) => format!("tollbell_keys_fetched.outcome={}", <&str>::from(fetch)),
             Metric::StoreCalls(call) => format!("tollbell_store_calls.outcome={}", <&str>::from(call)),
+            Metric::StoreSeconds => "tollbell_store_seconds".into(),
+            Metric::StoreLost => "tollbell_store_lost".into(),
             Metric::CasRetries => "tollbell_cas_retries".into(),
             Metric::CasExhausted => "tollbell_cas_exhausted".into(),
             Metric::CorruptRecords => "tollbell_corrupt_records".into(),
@@ -155,7 +163,7 @@ impl Metric {
     }
 }
 
-/// A gauge. The VM that dispatches sets all gauges at every tick.
+/// A gauge. The VM that dispatches sets all gauges at every tick, except [`Gauge::Leases`], which each VM changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
     /// Used slots in the table of held messages.
@@ -172,11 +180,13 @@ pub enum Gauge {
     ClosedKeys,
     /// Clusters that the proxy does not have. Their targets cannot be reached.
     UnknownClusters,
+    /// Counters of the fleet of which a VM has a lease, summed over the VMs.
+    Leases,
 }
 
 impl Gauge {
     /// All gauges, in the order of their discriminants.
-    pub const ALL: [Gauge; 7] = [
+    pub const ALL: [Gauge; 8] = [
         Gauge::Held,
         Gauge::InFlight,
         Gauge::OldestAge,
@@ -184,6 +194,7 @@ impl Gauge {
         Gauge::FetchedKeys,
         Gauge::ClosedKeys,
         Gauge::UnknownClusters,
+        Gauge::Leases,
     ];
 
     /// The name of the statistic in the proxy.
@@ -196,6 +207,7 @@ impl Gauge {
             Gauge::FetchedKeys => "tollbell_fetched_keys",
             Gauge::ClosedKeys => "tollbell_closed_keys",
             Gauge::UnknownClusters => "tollbell_unknown_clusters",
+            Gauge::Leases => "tollbell_leases",
         }
     }
 }

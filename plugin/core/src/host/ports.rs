@@ -163,6 +163,9 @@ pub trait Metrics {
     /// Sets a gauge.
     fn set(&self, gauge: Gauge, value: u64);
 
+    /// Changes a gauge to which each VM adds its own part.
+    fn change(&self, gauge: Gauge, by: i64);
+
     /// Passes the sums since the last call to the host, where the implementation sums.
     fn flush(&self) {}
 }

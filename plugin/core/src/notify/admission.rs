@@ -8,6 +8,7 @@ pub mod cap;
 pub mod cooldown;
 pub mod digest;
 mod excess;
+mod fleet;
 mod repeats;
 
 pub use repeats::{HeldBack, Repeats};
@@ -113,9 +114,7 @@ impl<'m, H: Host> Admission<'m, H> {
         for _ in 0..MAX_TRIES {
             match cooldown::claim(host, cause, channel.event_timeout_ms, now) {
                 Ok(Some(claim)) => {
-                    // Members of a fleet may have different histories of configurations, which the local cause contains.
-                    let shared = CauseDigest::new(&self.handler.name, self.event.group(), self.checksum).0;
-                    return Ok(Some(Claim { shared, ..claim }));
+                    return Ok(Some(Claim { shared: self.shared_cause(), ..claim }));
                 }
                 // Another VM has the claim, and may release it before this VM reads it.
                 Ok(None) => {

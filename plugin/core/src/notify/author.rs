@@ -2,15 +2,21 @@
 
 use crate::base::UnixMillis;
 use crate::delivery::{
-    Author, Claim, ClusterUse, Delivery, DeliveryOutcome, InFlightLimits, Placement, Slot, Succession, Tally,
+    Author, Claim, ClusterUse, Delivery, DeliveryOutcome, Held, InFlightLimits, Placement, Slot, Succession, Table,
+    Tally,
 };
 use crate::host::{Callout, CalloutReply, Callouts, Host, StoreError};
 use crate::notify::admission::digest;
-use crate::notify::{Content, Notifications, content, cooldown};
+use crate::notify::{Content, Notifications, content, cooldown, sharing};
+use crate::store::GivenBody;
 
 impl Author for Notifications {
     fn placement(&self) -> &Placement {
         &self.placement
+    }
+
+    fn table(&self) -> Table {
+        Notifications::table(self)
     }
 
     fn limits(&self) -> InFlightLimits {
@@ -39,6 +45,18 @@ impl Author for Notifications {
         content::adopt(self, delivery, now)
     }
 
+    fn share(&self, delivery: &Delivery) -> String {
+        sharing::share(delivery)
+    }
+
+    fn share_tally(&self, tally: &Tally) -> String {
+        sharing::share_tally(tally)
+    }
+
+    fn restore(&self, id: &str, body: &GivenBody, now: UnixMillis) -> Result<Held, Option<UnixMillis>> {
+        sharing::restore(self, id, body, now)
+    }
+
     fn close(
         &self,
         host: &impl Host,
@@ -51,5 +69,9 @@ impl Author for Notifications {
 
     fn release(&self, host: &impl Host, claim: &Claim) -> Result<(), StoreError> {
         cooldown::release(host, claim)
+    }
+
+    fn move_end(&self, host: &impl Host, claim: &Claim, until: UnixMillis) -> Result<(), StoreError> {
+        cooldown::move_end(host, claim, until)
     }
 }

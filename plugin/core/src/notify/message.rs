@@ -40,7 +40,7 @@ pub fn send(
     match admission.admit() {
         Ok(permit) => {
             let message = delivery(notifications, (handler, channel), event, &content, permit.claim(), now);
-            permit.hold(message)
+            permit.hold(Delivery { terms: admission.terms(), ..message })
         }
         Err(outcome) => outcome,
     }
@@ -62,6 +62,7 @@ pub fn delivery(
         handler: handlers.reference(handler),
         origin: placement.origin(),
         claim,
+        terms: notifications.is_in_fleet.then(Box::default),
         target: channel.target.clone(),
         content: content.encode(),
         timeout_ms: channel.timeout_ms.unwrap_or(policy.timeout_ms),

@@ -4,7 +4,8 @@
 //! incident → event → handlers → content (draft) → admission (cool-down, cap) → content (written) → outbox
 //! ```
 //! [`notifier`] makes an event of an incident. [`message`] takes the event to one handler. [`admission`] decides
-//! whether its message may go out, and [`content`] writes it, as a webhook or an email.
+//! whether its message may go out, and [`content`] writes it, as a webhook or an email. [`sharing`] is the form in which
+//! other members of a fleet get messages.
 
 pub mod admission;
 mod author;
@@ -15,6 +16,7 @@ mod management;
 pub mod message;
 pub mod notifier;
 pub mod outcome;
+mod sharing;
 
 pub use admission::cap::Cap;
 pub use admission::cooldown;
@@ -53,6 +55,8 @@ pub struct Notifications {
     pub delivery: DeliveryPolicy,
     /// The proxy's clusters, with the settings and targets that need them.
     pub clusters: Clusters,
+    /// True if the members of a fleet decide together which messages go out.
+    pub is_in_fleet: bool,
     /// True if events show a key's fingerprint instead of the key.
     pub hash_keys: bool,
     /// The trusted headers that name the client's address, lower case.

@@ -64,20 +64,19 @@ impl Notifier {
     #[cold]
     #[inline(never)]
     pub fn notify_limit(
-        &mut self,
+        &self,
         host: &impl Host,
         notifications: &Notifications,
         api: &Api,
         notice: Notice,
         now: UnixMillis,
     ) {
-        let Notice { owner, crossing, is_renewal } = notice;
+        let Notice { id, owner, crossing, is_renewal } = notice;
         let kind = if is_renewal { EventKind::QuotaRenewed } else { EventKind::TriggerExceeded };
         host.count(kind.metric());
         let (fingerprint, of_caller) = (owner.fingerprint.clone(), owner.subject);
         let meta = limit_meta(owner, crossing, is_renewal);
         let crossed = Some(Box::new(crossed(&meta, of_caller, crossing)));
-        let id = self.ids.next();
         let event = Event { kind, id, at: now, meta, fingerprint, management: None, crossed };
         for handler in api.handlers(kind).iter().filter_map(|index| notifications.handlers.get(*index)) {
             notify_handler(host, notifications, handler, &event, api, now);

@@ -8,7 +8,8 @@
 --   n        lessees in this window
 --   h        when a lessee last found all requests granted, but not all used
 --   ps pu pa pp   the window before: s, u, a and p
---   x        alerts that no lessee has confirmed: name:seq:time:kind:percentage:count, separated by blanks
+--   x        alerts that no lessee has confirmed: name:seq:time:kind:percentage:count:start, separated by
+--            blanks
 --   @name    of a lessee: seq:start:used:claim, start:used of the window before, and the part of u that it was
 --            granted since it said what it used
 -- ARGV[1]  the lessee's name
@@ -22,10 +23,10 @@
 --   need          the part of them that wait
 --   ahead         1: it reads ahead; 0: a granted request counts as used at once
 --   alerts        at:percentage,… ascending, with the percentage in millionths
---   confirmed     the number of the last call whose reply the lessee got for this counter
+--   confirmed     the number of a call; the lessee has taken care of the alerts of its reply, and of earlier ones
 -- All wants of a call are granted (at least one request each), or none.
 -- Returns the time, then per line: seq, start, end, used, claim, granted to all, used by all, lessees, verdict,
---   hungry, the number of alerts, and for each alert its kind, percentage and count.
+--   hungry, the number of alerts, and for each alert its kind, percentage, count, and the start of its window.
 --   kind     1 a threshold was crossed, 2 a window ended in which one was
 --            An alert is returned until the lessee confirms it. If it does not for 5 seconds, another one gets it.
 --   verdict  0 used up, 1 granted or nothing asked, 2 overtaken by a later call, 3 all granted but not all used,
@@ -35,12 +36,12 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local field = '@' .. ARGV[1]
 local lines, room = {}, true
 
-local function alert(l, kind, percent, count)
-  l.x = l.x .. table.concat({ ARGV[1], l.seq, now, kind, percent, count }, ':') .. ' '
+local function alert(l, kind, percent, count, start)
+  l.x = l.x .. table.concat({ ARGV[1], l.seq, now, kind, percent, count, start }, ':') .. ' '
 end
 
--- The last alert of a window, after the threshold that its use has reached is reported.
-local function crossed(l, u, a, p)
+-- The last alert of the window that began at start, after the threshold that its use has reached is reported.
+local function crossed(l, u, a, p, start)
   -- While the use stays at or above the alert's percentage, a raised limit does not cause the same alert again.
   if p > 0 and u * 100000000 >= p * l.max and u > a then a = u end
   local at, percent
@@ -48,7 +49,7 @@ local function crossed(l, u, a, p)
     if tonumber(x) <= u then at, percent = tonumber(x), tonumber(y) end
   end
   if at and not (p >= percent and a >= at) then
-    alert(l, 1, percent, u)
+    alert(l, 1, percent, u, start)
     return u, percent
   end
   return a, p
@@ -57,13 +58,14 @@ end
 -- The alerts that are still to be confirmed, and those for this lessee.
 local function unconfirmed(l)
   local kept, open = '', {}
-  for name, seq, at, kind, percent, count in string.gmatch(l.x, '(%S-):(%d+):(%d+):(%d+):(%d+):(%d+) ') do
+  local parts = '(%S-):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+) '
+  for name, seq, at, kind, percent, count, start in string.gmatch(l.x, parts) do
     local is_own = name == ARGV[1]
     if not (is_own and tonumber(seq) <= l.confirmed) then
       if not is_own and now - tonumber(at) > 5000 then name, seq, at, is_own = ARGV[1], l.seq, now, true end
-      kept = kept .. table.concat({ name, seq, at, kind, percent, count }, ':') .. ' '
+      kept = kept .. table.concat({ name, seq, at, kind, percent, count, start }, ':') .. ' '
       if is_own then
-        for _, v in ipairs({ tonumber(kind), tonumber(percent), tonumber(count) }) do open[#open + 1] = v end
+        for _, v in ipairs({ tonumber(kind), tonumber(percent), tonumber(count), tonumber(start) }) do open[#open + 1] = v end
       end
     end
   end
@@ -103,7 +105,7 @@ for i = 1, #KEYS do
     if l.start > 0 and l.start == l.s then
       if l.lstart ~= l.s then join(l) end
       l.u, l.g = l.u + l.used - l.lused - l.open, l.g + l.claim - l.lclaim
-      l.a, l.p = crossed(l, l.u, l.a, l.p)
+      l.a, l.p = crossed(l, l.u, l.a, l.p, l.s)
       l.lused, l.lclaim, l.open = l.used, l.claim, 0
     elseif l.lstart == l.s then
       -- It knows nothing of this window: the reply that granted something was lost.
@@ -114,12 +116,12 @@ for i = 1, #KEYS do
       if l.lstart == l.ps then l.lpstart, l.lpused = l.ps, l.lused + l.open end
       if l.lpstart ~= l.ps then l.lpstart, l.lpused = l.ps, 0 end
       l.pu = l.pu + l.used - l.lpused
-      l.pa, l.pp = crossed(l, l.pu, l.pa, l.pp)
+      l.pa, l.pp = crossed(l, l.pu, l.pa, l.pp, l.ps)
       l.lpused = l.used
       if l.lstart == l.ps then l.lused, l.open = l.used, 0 end
     end
     if l.want > 0 and (l.s == 0 or (l.e > 0 and now >= l.e)) then
-      if l.p > 0 then alert(l, 2, l.p, l.u) end
+      if l.p > 0 then alert(l, 2, l.p, l.u, l.s) end
       if l.s > 0 then
         -- Only reports of the window that ends now can still come.
         local all = redis.call('HGETALL', KEYS[i])
@@ -168,7 +170,7 @@ for i, l in ipairs(lines) do
     end
     if l.ahead == '0' and given > 0 then
       l.u, l.open = l.u + given, l.open + given
-      l.a, l.p = crossed(l, l.u, l.a, l.p)
+      l.a, l.p = crossed(l, l.u, l.a, l.p, l.s)
     end
     if l.x ~= '' then
       l.x, l.told = unconfirmed(l)
@@ -186,7 +188,7 @@ for i, l in ipairs(lines) do
   end
   local is_own = l.lstart == l.s
   for _, v in ipairs({ l.seq, l.s, l.e, is_own and l.lused or 0, is_own and l.lclaim or 0, l.g, l.u, l.n, l.verdict,
-    (l.h > 0 and now - l.h < 2000) and 1 or 0, #l.told / 3 }) do
+    (l.h > 0 and now - l.h < 2000) and 1 or 0, #l.told / 4 }) do
     out[#out + 1] = v
   end
   for _, v in ipairs(l.told) do out[#out + 1] = v end

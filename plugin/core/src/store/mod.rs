@@ -2,14 +2,14 @@
 //!
 //! Envoy turns a callout into a raw TCP exchange if the cluster has the TCP connection pool as its upstream. The
 //! callout's body is what goes out, and the reply's body is what Redis answers. [`protocol`] writes commands and reads
-//! replies, and [`client`] has one call in flight and sends what is due meanwhile together in the next. [`claims`] are the cool-downs of a fleet.
+//! replies, and [`client`] has one call in flight and sends what is due meanwhile together in the next. [`outbox`] asks about messages.
 
-pub mod claims;
 pub mod client;
+pub mod outbox;
 pub mod protocol;
 mod scripts;
 
-pub use claims::{Cause, ClaimCall, Claims, StoreClaims};
 pub use client::{Call, Client, Outcome, Settings};
+pub use outbox::{Cause, Ended, FleetOutbox, GivenBody, MessageCap, Offer, OutboxCall, Part, PartVerdict, Verdict};
 pub use protocol::{Protocol, Reply};
 pub use scripts::Script;

@@ -17,9 +17,27 @@ impl Script {
         sha1: include_str!(concat!(env!("OUT_DIR"), "/lease.sha1")),
     };
 
-    /// Claims causes: see `claim.lua`.
-    pub const CLAIM: Script = Script {
-        text: include_str!(concat!(env!("OUT_DIR"), "/claim.lua")),
-        sha1: include_str!(concat!(env!("OUT_DIR"), "/claim.sha1")),
+    /// Decides whether a message may go out: see `emit.lua`.
+    pub const EMIT: Script = Script {
+        text: include_str!(concat!(env!("OUT_DIR"), "/emit.lua")),
+        sha1: include_str!(concat!(env!("OUT_DIR"), "/emit.sha1")),
+    };
+
+    /// Ends a message: see `end.lua`.
+    pub const END: Script = Script {
+        text: include_str!(concat!(env!("OUT_DIR"), "/end.lua")),
+        sha1: include_str!(concat!(env!("OUT_DIR"), "/end.sha1")),
+    };
+
+    /// Takes a member's part of a digest: see `tally.lua`.
+    pub const TALLY: Script = Script {
+        text: include_str!(concat!(env!("OUT_DIR"), "/tally.lua")),
+        sha1: include_str!(concat!(env!("OUT_DIR"), "/tally.sha1")),
+    };
+
+    /// Tells that a member lives, and gives it messages: see `beat.lua`.
+    pub const BEAT: Script = Script {
+        text: include_str!(concat!(env!("OUT_DIR"), "/beat.lua")),
+        sha1: include_str!(concat!(env!("OUT_DIR"), "/beat.sha1")),
     };
 }

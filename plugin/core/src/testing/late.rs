@@ -5,7 +5,6 @@ use std::task::Poll;
 use crate::access::{Charge, ChargeResult, Counters, LocalCounters};
 use crate::base::UnixMillis;
 use crate::host::{Callouts, Metrics, SharedData, StreamId};
-use crate::store::Claims;
 
 /// Counts as the process does, and delays each answer by some ticks.
 #[derive(Debug)]
@@ -24,8 +23,6 @@ impl LateCounters {
         LateCounters { ticks, patience_ms, waiting: Vec::new(), settled: Vec::new(), forgotten: Vec::new() }
     }
 }
-
-impl Claims for LateCounters {}
 
 impl Counters for LateCounters {
     fn charge(

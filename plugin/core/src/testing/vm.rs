@@ -111,6 +111,10 @@ impl Metrics for Vm<'_> {
     fn set(&self, gauge: Gauge, value: u64) {
         uncounted(|| self.host.set(gauge, value));
     }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        uncounted(|| self.host.change(gauge, by));
+    }
 }
 
 impl Clock for Vm<'_> {

@@ -6,7 +6,7 @@ use super::ledger::{self, Charge, Charged, LimitScope};
 use super::{Notice, Usage};
 use crate::base::UnixMillis;
 use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId};
-use crate::store::Claims;
+use crate::store::FleetOutbox;
 
 /// The result of a charge.
 ///
@@ -18,7 +18,7 @@ pub type ChargeResult = Result<Charged, StoreError>;
 ///
 /// A store that answers later returns [`Poll::Pending`] for a charge, and the request waits. [`Counters::take_settled`]
 /// returns its stream with the answer, once for each charge. It is called after any other call of this trait.
-pub trait Counters: Claims {
+pub trait Counters {
     /// Counts the request of a stream on all its limits, or finds the limit that refuses it.
     fn charge(
         &mut self,
@@ -53,11 +53,16 @@ pub trait Counters: Claims {
     }
 
     /// The store of a fleet as this VM sees it; `None` if there is none.
-    fn store(&self) -> Option<StoreView> {
+    fn store(&self, _now: UnixMillis) -> Option<StoreView> {
         None
     }
 
-    /// Sends what is due to the store: called after claims were asked for outside of a tick.
+    /// The outbox of a fleet; `None` if there is none.
+    fn outbox(&mut self, _now: UnixMillis) -> Option<&mut FleetOutbox> {
+        None
+    }
+
+    /// Sends what is due to the store: called after the outbox was used.
     fn send_due(&mut self, _host: &(impl SharedData + Callouts + Metrics), _now: UnixMillis) {}
 
     /// Thresholds that the store has reported.
@@ -93,8 +98,15 @@ pub struct StoreView {
     pub failures: u32,
     /// Why the last call failed; empty if it did not.
     pub trouble: String,
-    /// The counters that this VM has leases of.
+    /// The living members of the fleet, as the store last said.
+    pub members: u64,
+    /// The answered calls of this VM, and how long they took on average and at most, in milliseconds.
+    pub calls: u64,
+    pub mean_ms: u64,
+    pub longest_ms: u64,
+    /// The counters that this VM has leases of, and the requests that it may admit without asking.
     pub leases: usize,
+    pub stock: u64,
     /// The requests that wait.
     pub waiting: usize,
 }
@@ -102,8 +114,6 @@ pub struct StoreView {
 /// The counters of this process, in shared data. They answer at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalCounters;
-
-impl Claims for LocalCounters {}
 
 impl Counters for LocalCounters {
     fn charge(

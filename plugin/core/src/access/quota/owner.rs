@@ -26,6 +26,8 @@ pub struct Owner {
 /// A threshold that a store reports, for a request of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
+    /// The same whichever VM gets the notice, so that the fleet sends its message once.
+    pub id: String,
     pub owner: Owner,
     /// The limit, its threshold and its count.
     pub crossing: Crossing,

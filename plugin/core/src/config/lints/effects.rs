@@ -17,7 +17,7 @@ use crate::config::sessions::is_identity;
 type Rule = fn(&Facts<'_>, &mut Found<'_>);
 
 /// All rules.
-const RULES: [Rule; 31] = [
+const RULES: [Rule; 32] = [
     access::of_internal_apis,
     access::of_keyless_apis,
     access::of_unused_places,
@@ -28,6 +28,7 @@ const RULES: [Rule; 31] = [
     access::of_identities,
     access::of_orgs_without_members,
     access::of_limits_of_orgs,
+    access::of_counting,
     access::of_limits_of_keyless_apis,
     access::of_limits_of_policies_rights,
     access::of_partitions,

@@ -48,6 +48,9 @@ settings! {
         pub meta_data: Map<String, Value> | null,
         /// Labels for people. Templates see them as Meta.Tags.
         pub tags: Vec<String> | null,
+        /// How a fleet counts the limits of the key: see store.counting. Empty means as the store says.
+        #[schemars(extend("enum" = ["", "leased", "exact"]))]
+        pub counting: String,
     }
 
     /// The right to call an API.
@@ -130,6 +133,9 @@ settings! {
         pub tags: Vec<String>,
         /// Any data, added to that of its keys.
         pub meta_data: Map<String, Value>,
+        /// How a fleet counts the limits of its keys: see store.counting. Empty means as the store says.
+        #[schemars(extend("enum" = ["", "leased", "exact"]))]
+        pub counting: String,
     }
 
     /// The parts of a key that a policy sets.
@@ -169,6 +175,9 @@ settings! {
         /// Who is notified of its management events, by event: api_event, key_event, hashed_key_event,
         /// key_request_event, password_reset_event, portal_password_reset_event.
         pub event_options: Named<EventOption> | null,
+        /// How a fleet counts the limits of the organisation: see store.counting. Empty means as the store says.
+        #[schemars(extend("enum" = ["", "leased", "exact"]))]
+        pub counting: String,
     }
 }
 

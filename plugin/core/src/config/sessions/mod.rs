@@ -19,7 +19,7 @@ use crate::config::raw;
 use crate::config::read::decode::number;
 use crate::config::read::duplicates;
 use crate::config::sessions::fields::Closed;
-use crate::config::sessions::policies::{PolicyError, merge};
+use crate::config::sessions::policies::{PolicyError, merge, reads_ahead};
 
 /// The sources of [`crate::access::identity`] other than keys. In the name of such a session, the source is the part
 /// before the colon.
@@ -52,13 +52,20 @@ impl MonitorRules {
     }
 
     /// Limits in checked form, with the thresholds that apply.
-    fn limits(&self, raw: raw::Limit, triggers: &[f64], monitored: bool) -> Limits {
+    fn limits(&self, raw: raw::Limit, triggers: &[f64], monitored: bool, reads_ahead: Option<bool>) -> Limits {
         let seconds = |seconds: i64| u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
         let own = triggers.iter().filter_map(|limit| Percent::new(*limit));
         let thresholds: Vec<Percent> = if monitored { own.chain(self.global).collect() } else { Vec::new() };
         let window = seconds(raw.quota_renewal_rate).map(|seconds| seconds.saturating_mul(1000));
         let quota = u64::try_from(raw.quota_max).ok().filter(|max| *max > 0);
-        Limits { rate: Quota::of_rate(raw.rate, raw.per), quota: quota.map(|max| Quota::new(max, window, thresholds)) }
+        let quota = quota.map(|max| Quota::new(max, window, thresholds));
+        let counted = |quota: Option<Quota>| {
+            quota.map(|mut quota| {
+                quota.reads_ahead = reads_ahead;
+                quota
+            })
+        };
+        Limits { rate: counted(Quota::of_rate(raw.rate, raw.per)), quota: counted(quota) }
     }
 }
 
@@ -170,7 +177,7 @@ impl SessionMaker {
         for api in closed {
             merged.rights.as_mut().map(|rights| rights.remove(*api));
         }
-        let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys);
+        let limits = |limit| self.rules.limits(limit, &merged.trigger_limits, self.rules.keys, merged.reads_ahead);
         let mut rights = merged.rights.as_ref().map(|_| LiteMap::new());
         for (api, right) in merged.rights.iter().flatten() {
             let scope = if right.scope.is_empty() { 0 } else { fingerprint(&[&right.scope]).max(1) };
@@ -224,7 +231,7 @@ impl SessionMaker {
     fn add_orgs(&self, raw: &raw::Config, directory: &mut Directory) {
         for (id, org) in &raw.orgs {
             let triggers: Vec<f64> = org.monitor.trigger_limits.iter().map(|limit| limit.0).collect();
-            let limits = self.rules.limits(org.limit(), &triggers, self.rules.orgs);
+            let limits = self.rules.limits(org.limit(), &triggers, self.rules.orgs, reads_ahead(&org.counting));
             let enforced = if raw.enforce_org_quotas { limits } else { Limits::default() };
             directory.org_or_insert(id, enforced, org.is_inactive);
         }

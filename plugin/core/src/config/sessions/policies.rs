@@ -34,6 +34,8 @@ pub struct Merged {
     pub trigger_limits: Vec<f64>,
     pub tags: BTreeSet<String>,
     pub meta_data: Map<String, Value>,
+    /// Whether a fleet reads ahead; `None` means as the store says.
+    pub reads_ahead: Option<bool>,
 }
 
 /// A right merged with the policies of its session.
@@ -60,6 +62,15 @@ pub enum PolicyError {
     MixedPartitions(String),
     #[error("the policy {0:?} cannot be mixed with those before: some are per_api, some partitioned")]
     MixedPolicies(String),
+}
+
+/// The setting `counting`; `None` means as the store says.
+pub fn reads_ahead(counting: &str) -> Option<bool> {
+    match counting {
+        "leased" => Some(true),
+        "exact" => Some(false),
+        _ => None,
+    }
 }
 
 /// Merges a session with its policies.
@@ -102,6 +113,12 @@ pub fn merge(session: &Session, policies: &Named<Policy>) -> Result<Merged, Poli
         merge.merged.trigger_limits.extend(policy.monitor.trigger_limits.iter().map(|limit| limit.0));
         merge.merged.tags.extend(policy.tags.iter().cloned());
         merge.merged.meta_data.extend(policy.meta_data.clone());
+        // One policy that asks for exact counting is enough. The session's own setting wins.
+        let own = reads_ahead(&session.counting);
+        merge.merged.reads_ahead = own.or(match (merge.merged.reads_ahead, reads_ahead(&policy.counting)) {
+            (Some(one), Some(other)) => Some(one && other),
+            (one, other) => one.or(other),
+        });
     }
     Ok(merge.finish(session))
 }
@@ -208,6 +225,7 @@ impl Merge {
             trigger_limits: session.monitor.trigger_limits.iter().map(|limit| limit.0).collect(),
             tags: session.tags.iter().cloned().collect(),
             meta_data: session.meta_data.clone(),
+            reads_ahead: reads_ahead(&session.counting),
             ..Merged::default()
         };
         Merge { merged, ..Merge::default() }

@@ -2,7 +2,7 @@
 
 use crate::base::UnixMillis;
 use crate::delivery::dispatcher::{ABANDONED_AFTER_MS, HELD, LEADER_FIRST_MS, WAKE_UPS};
-use crate::delivery::{Author, ConfigId, Delivery, Dispatcher, Held, Slot, Succession, outbox};
+use crate::delivery::{Author, ConfigId, Delivery, Dispatcher, Held, Slot, Stage, Succession, outbox};
 use crate::host::{Host, Metric, StoreError};
 
 impl Dispatcher {
@@ -12,6 +12,9 @@ impl Dispatcher {
         let takes_over = leader != author.placement().id && self.succession.has_predecessor(author.placement().id);
         for (slot, is_tally) in outbox::taken_by(host, author.placement().line).unwrap_or_default() {
             match (is_tally || takes_over).then(|| outbox::held(host, slot)) {
+                // A leading VM in the fleet waits for the store.
+                Some(Ok(Some(Held::Tally(tally))))
+                    if tally.shared.is_some() && leader == author.placement().id && tally.stage != Stage::Merged => {}
                 Some(Ok(Some(Held::Tally(tally))))
                     if now.since(tally.due(now)) >= LEADER_FIRST_MS
                         && tally.belongs_to(author.placement(), &self.succession) =>
@@ -155,14 +158,14 @@ impl Dispatcher {
     }
 
     pub(super) fn wait(&mut self, slot: Slot, held: &Held, now: UnixMillis) {
-        let (target, due) = turn(held, now);
+        let (target, due) = self.turn(slot, held, now);
         self.schedule.wait(slot, target, due, UnixMillis(held.since()));
     }
 
     /// True if a slot still holds what this VM has scheduled. If not, the schedule is corrected: another VM may have
     /// made a digest of a tally, or may have used the slot again.
     pub(super) fn is_as_scheduled(&mut self, slot: Slot, held: &Held, now: UnixMillis) -> bool {
-        let (target, due) = turn(held, now);
+        let (target, due) = self.turn(slot, held, now);
         let is_as_scheduled = due <= now && self.schedule.is_waiting_for(slot, target);
         if !is_as_scheduled {
             self.wait(slot, held, now);
@@ -177,12 +180,12 @@ impl Dispatcher {
             log::error!("slot {} stays taken: {error}", slot.0);
         }
     }
-}
 
-/// The target and the time of a slot's content; a tally has no target.
-fn turn(held: &Held, now: UnixMillis) -> (&str, UnixMillis) {
-    match held {
-        Held::Message(delivery) => (delivery.target.authority.as_str(), delivery.due(now)),
-        Held::Tally(tally) => ("", tally.due(now)),
+    /// The target and the time of a slot's content; a tally has no target.
+    fn turn<'h>(&self, slot: Slot, held: &'h Held, now: UnixMillis) -> (&'h str, UnixMillis) {
+        match held {
+            Held::Message(delivery) => (delivery.target.authority.as_str(), delivery.due(now)),
+            Held::Tally(tally) => ("", self.tally_due(slot, tally, now)),
+        }
     }
 }

@@ -132,7 +132,7 @@ impl Dispatcher {
     }
 
     pub(super) fn release(&mut self, host: &impl Host, author: &impl Author, delivery: &Delivery) {
-        self.released.extend(delivery.claim.map(|claim| (delivery.id.clone(), claim.shared_cause())));
+        self.news.released.extend(delivery.claim.map(|claim| (delivery.id.clone(), claim.shared_cause())));
         if let Some(Err(error)) = delivery.claim.as_ref().map(|claim| author.release(host, claim)) {
             log::warn!("{}: its cool-down is not released: {error}", delivery);
         }
@@ -151,10 +151,14 @@ impl Dispatcher {
         is_meant: impl Fn(&Held) -> bool,
     ) -> bool {
         self.schedule.forget(slot);
-        outbox::finish_if(host, slot, is_meant).unwrap_or_else(|error| {
+        let is_ended = outbox::finish_if(host, slot, is_meant).unwrap_or_else(|error| {
             log::error!("{}: slot {} stays as it is: {error}", delivery, slot.0);
             false
-        })
+        });
+        if is_ended {
+            self.news.ended.push((delivery.handler.name.clone(), delivery.id.clone()));
+        }
+        is_ended
     }
 
     pub(super) fn disable_endpoint(&mut self, host: &impl Host, delivery: &Delivery) {
@@ -166,6 +170,8 @@ impl Dispatcher {
         if let Err(error) = disabled::disable(host, delivery.origin.config, delivery.target.endpoint) {
             log::error!("{}: it will get messages again: {error}", delivery.target.authority);
         }
+        let target = (delivery.origin.config, delivery.target.endpoint);
+        self.news.disabled.push((delivery.handler.name.clone(), target));
         self.look_at_disabled(host);
     }
 }

@@ -115,6 +115,7 @@ impl Metrics for Vm<'_> {
     fn add(&self, _: Metric, _: u64) {}
     fn count_attempt(&self, _: &str, _: &'static str) {}
     fn set(&self, _: Gauge, _: u64) {}
+    fn change(&self, _: Gauge, _: i64) {}
 }
 
 /// All combinations of deviations with which the host is still usable.

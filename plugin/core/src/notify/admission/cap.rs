@@ -77,6 +77,11 @@ impl Budget {
         self.number
     }
 
+    /// The most messages in any 60 seconds; 0 means no limit.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// Peeks without taking a turn. A record that does not decode counts as empty.
     ///
     /// # Errors

@@ -130,6 +130,21 @@ pub fn release(host: &(impl SharedData + Metrics), claim: &Claim) -> Result<(), 
     })
 }
 
+/// Changes the end of a claim, unless it has ended or was claimed again since. Its tally, if it has one, stays as it is
+/// and counts no more.
+///
+/// # Errors
+/// Any error of an update of shared data. The claim then keeps its end.
+pub fn move_end(host: &(impl SharedData + Metrics), claim: &Claim, until: UnixMillis) -> Result<(), StoreError> {
+    update(host, &bucket_key(&claim.digest), |stored| {
+        let mut bucket = Bucket::decode(stored)?;
+        let is_own = |entry: &&mut ClaimEntry| entry.digest == claim.digest && entry.at.0 == claim.at;
+        let Some(entry) = bucket.claims.iter_mut().find(is_own) else { return Ok(Change::Keep(())) };
+        (entry.until, entry.tally) = (until, None);
+        Ok(Change::Write(bucket.encode(), ()))
+    })
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ClaimEntry {
     digest: [u8; 16],

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::base::{Address, UnixMillis, cut};
 use crate::delivery::{
-    CauseDigest, Delivery, Held, Link, ReserveError, Share, Slot, Succession, Table, Tag, Tally, outbox,
+    CauseDigest, Delivery, Held, Link, ReserveError, Share, Slot, Stage, Succession, Table, Tag, Tally, outbox,
 };
 use crate::event::{Crossed, Event, EventKind, Management, ManagementAction, Meta};
 use crate::host::{Host, Metric, Metrics, SharedData, StoreError};
@@ -27,12 +27,12 @@ pub const MAX_NAMED: usize = 1000;
 /// Maximum bytes of all listed crossings together.
 const MAX_NAMED_BYTES: usize = 128 * 1024;
 
-/// A tally that has counted `event`.
+/// A tally that has counted `event`. The causes are the one in this process and the one in a fleet.
 pub fn begin(
     notifications: &Notifications,
     handler: &Handler,
     to: Option<Address>,
-    cause: CauseDigest,
+    (cause, shared): (CauseDigest, [u8; 16]),
     event: &Event,
     until: UnixMillis,
 ) -> Tally {
@@ -52,6 +52,8 @@ pub fn begin(
         origin: notifications.placement.origin(),
         to,
         cause,
+        shared: notifications.is_in_fleet.then_some(shared),
+        stage: Stage::Counting,
         meta: postcard::to_allocvec(&meta).unwrap_or_default(),
         crossings,
         suppressed: 1,
@@ -137,19 +139,36 @@ pub fn count(
     event: &Event,
 ) -> Result<bool, StoreError> {
     outbox::change(host, link.slot, |held| match held {
-        Held::Tally(mut tally) if tally.cause == cause && tally.until() == link.until => {
+        Held::Tally(mut tally)
+            if tally.stage == Stage::Counting && tally.cause == cause && tally.until() == link.until =>
+        {
             tally.suppressed = tally.suppressed.saturating_add(1);
             tally.last = tally.last.max(event.at.0);
-            if let Some(crossed) = named(event, tally.to.is_some()) {
-                let bytes = tally.crossings.iter().chain([&crossed]).map(size).fold(0, usize::saturating_add);
-                if tally.crossings.len() < MAX_NAMED && bytes <= MAX_NAMED_BYTES {
-                    tally.crossings.push(crossed);
-                }
-            }
+            let crossed = named(event, tally.to.is_some());
+            list(&mut tally, crossed);
             Some(Held::Tally(tally))
         }
         _ => None,
     })
+}
+
+/// Lists crossings, up to the limits of a digest.
+fn list(tally: &mut Tally, crossings: impl IntoIterator<Item = Crossed>) {
+    let mut bytes = tally.crossings.iter().map(size).fold(0, usize::saturating_add);
+    for crossed in crossings {
+        bytes = bytes.saturating_add(size(&crossed));
+        if tally.crossings.len() < MAX_NAMED && bytes <= MAX_NAMED_BYTES {
+            tally.crossings.push(crossed);
+        }
+    }
+}
+
+/// Adds the events of another member's tally.
+pub fn merge(tally: &mut Tally, other: Tally) {
+    tally.suppressed = tally.suppressed.saturating_add(other.suppressed);
+    tally.first = tally.first.min(other.first);
+    tally.last = tally.last.max(other.last);
+    list(tally, other.crossings);
 }
 
 /// How long a tally waits after its time for a VM of its own configuration; several configurations can share a `vm_id`.

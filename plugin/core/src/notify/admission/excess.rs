@@ -18,7 +18,8 @@ impl<H: Host> Admission<'_, H> {
         }
         let link_of = |slot: Option<Slot>| slot.map(|slot| Link { slot, until: live.until });
         let outcome = MessageOutcome::Suppressed { until: None };
-        self.tally(cause, live.until, link_of(live.tally), (Share::Tally, outcome), |seen, link| {
+        let causes = (cause, self.shared_cause());
+        self.tally(causes, live.until, link_of(live.tally), (Share::Tally, outcome), |seen, link| {
             let linked = cooldown::link(host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
             Ok(linked.map_err(link_of))
         })
@@ -37,7 +38,7 @@ impl<H: Host> Admission<'_, H> {
         let share = if share_of(event) == Share::All { Share::All } else { Share::Management };
         let group = notifications.group(event);
         let cause = CauseDigest::new(&handler.name, group, u128::from(budget.number()).to_le_bytes());
-        self.tally(cause, now.plus(WINDOW_MS), seen, (share, outcome), |seen, link| {
+        self.tally((cause, self.shared_cap()), now.plus(WINDOW_MS), seen, (share, outcome), |seen, link| {
             Ok(if budget.link(host, seen, link)? { Ok(()) } else { Err(budget.tally(host)?) })
         })
     }
@@ -46,7 +47,7 @@ impl<H: Host> Admission<'_, H> {
     /// that it found instead. Returns `outcome`, unless there was no room for a tally.
     fn tally(
         &self,
-        cause: CauseDigest,
+        (cause, shared): (CauseDigest, [u8; 16]),
         until: UnixMillis,
         mut seen: Option<Link>,
         (share, outcome): (Share, MessageOutcome),
@@ -77,7 +78,7 @@ impl<H: Host> Admission<'_, H> {
             let mine = match own {
                 Some(mine) => mine,
                 None => {
-                    let tally = digest::begin(notifications, handler, to.cloned(), cause, event, until);
+                    let tally = digest::begin(notifications, handler, to.cloned(), (cause, shared), event, until);
                     match digest::hold(tally, host, notifications.table(), share) {
                         Ok(mine) => *own.insert(mine),
                         Err(ReserveError::Full) if share == Share::Tally => {

@@ -3,25 +3,66 @@
 //! A message goes to the current target of its handler, with the current headers and secrets, and is retried by the
 //! current policy. Its text stays as it was written. A removed handler sends nothing more.
 
-use super::{Content, WebhookRequest};
+use serde::{Deserialize, Serialize};
+
+use super::mail::EmailMessage;
+use super::{Content, Email, WebhookRequest};
 use crate::base::UnixMillis;
 use crate::delivery::Delivery;
 use crate::notify::Notifications;
 use crate::notify::handler::{Channel, Form, Recipient, Webhook};
 
+/// The text of a message, without target, headers, secrets and account. These belong to a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Written {
+    Webhook {
+        /// The format in which the body was written.
+        content_type: Option<String>,
+        body: String,
+    },
+    Email(Box<EmailMessage>),
+}
+
+impl Written {
+    pub fn of(content: Content) -> Self {
+        match content {
+            Content::Webhook(request) => {
+                let content_type = request.headers.into_iter().find(|(name, _)| name == CONTENT_TYPE);
+                Written::Webhook { content_type: content_type.map(|(_, value)| value), body: request.body }
+            }
+            Content::Email(email) => Written::Email(Box::new(email.message)),
+        }
+    }
+}
+
+const CONTENT_TYPE: &str = "content-type";
+
 /// The message as this configuration sends it; `None` if it no longer has the handler.
 pub fn adopt(notifications: &Notifications, delivery: Delivery, now: UnixMillis) -> Option<Delivery> {
+    let written = Written::of(Content::decode(&delivery.content)?);
+    address(notifications, delivery, written, now)
+}
+
+/// The message with this text, as this configuration sends it. The content of `delivery` is not read.
+pub fn address(
+    notifications: &Notifications,
+    delivery: Delivery,
+    written: Written,
+    now: UnixMillis,
+) -> Option<Delivery> {
     let Notifications { handlers, mail, placement, delivery: policy, .. } = notifications;
     let handler = handlers.find(&delivery.handler)?;
     let Channel { form, target, timeout_ms, .. } = handler.action.channel()?;
-    let content = match (form, Content::decode(&delivery.content)?) {
-        (Form::Webhook(webhook), Content::Webhook(request)) => Content::Webhook(readdressed(webhook, request)),
-        (Form::Email(to), Content::Email(mut email)) => {
-            email.account = mail.as_ref()?.backend.account.clone();
+    let content = match (form, written) {
+        (Form::Webhook(webhook), Written::Webhook { content_type, body }) => {
+            Content::Webhook(request(webhook, content_type, body))
+        }
+        (Form::Email(to), Written::Email(mut message)) => {
+            let account = mail.as_ref()?.backend.account.clone();
             if let Recipient::Fixed(to) = to {
-                email.message.to = to.clone();
+                message.to = to.clone();
             }
-            Content::Email(email)
+            Content::Email(Box::new(Email { account, message: *message }))
         }
         _ => return None,
     };
@@ -47,13 +88,11 @@ pub fn adopt(notifications: &Notifications, delivery: Delivery, now: UnixMillis)
 }
 
 /// The body keeps the format in which it was written, even if the handler's template has changed.
-fn readdressed(webhook: &Webhook, request: WebhookRequest) -> WebhookRequest {
-    let is_type = |(name, _): &(String, String)| name == "content-type";
-    let written = request.headers.into_iter().find(is_type).filter(|_| webhook.has_body());
+fn request(webhook: &Webhook, content_type: Option<String>, body: String) -> WebhookRequest {
     let mut headers = webhook.headers.clone();
-    if let Some(written) = written {
-        headers.retain(|header| !is_type(header));
-        headers.push(written);
+    if let Some(written) = content_type.filter(|_| webhook.has_body()) {
+        headers.retain(|(name, _)| name != CONTENT_TYPE);
+        headers.push((CONTENT_TYPE.to_owned(), written));
     }
-    WebhookRequest { method: webhook.method.to_owned(), headers, body: request.body, keys: webhook.keys.clone() }
+    WebhookRequest { method: webhook.method.to_owned(), headers, body, keys: webhook.keys.clone() }
 }

@@ -18,7 +18,7 @@ impl FleetCounters {
             return;
         }
         let Some(name) = self.name.clone() else { return self.send_hello(host, now) };
-        if self.due.is_empty() && !self.claims.is_due() {
+        if self.due.is_empty() && !self.outbox.is_due() {
             return;
         }
         self.due.sort_unstable();
@@ -37,10 +37,10 @@ impl FleetCounters {
         }
         let script = |(keys, arguments, sent)| (Call::Script { script: Script::LEASE, keys, arguments }, sent);
         let (mut calls, sent): (Vec<Call>, Vec<_>) = groups.into_values().map(script).unzip();
-        let (further, claims): (Vec<Call>, Vec<_>) =
-            self.claims.calls(&self.settings.key_prefix, now).into_iter().unzip();
+        let (further, about_messages): (Vec<Call>, Vec<_>) =
+            self.outbox.calls(&self.settings.key_prefix, now).into_iter().unzip();
         calls.extend(further);
-        self.in_flight = InFlight { sent: now, calls: sent, claims };
+        self.in_flight = InFlight { sent: now, calls: sent, about_messages };
         if !self.client.send(host, &calls) {
             self.next_attempt = now.plus(RETRY_MS);
             self.lose_calls();
@@ -57,8 +57,8 @@ impl FleetCounters {
 
     /// The calls in flight had no answer that says what happened.
     fn lose_calls(&mut self) {
-        for claim in std::mem::take(&mut self.in_flight.claims) {
-            self.claims.settle(&claim, &Outcome::NotRun);
+        for call in std::mem::take(&mut self.in_flight.about_messages) {
+            self.outbox.settle(call, Outcome::NotRun, self.in_flight.sent);
         }
         for (place, _) in std::mem::take(&mut self.in_flight.calls).into_iter().flatten() {
             if let Some(lease) = self.leases.get_mut(&place) {
@@ -77,7 +77,7 @@ impl FleetCounters {
             }
             return;
         }
-        let InFlight { sent, calls, claims } = std::mem::take(&mut self.in_flight);
+        let InFlight { sent, calls, about_messages } = std::mem::take(&mut self.in_flight);
         let mut outcomes = outcomes.into_iter();
         for (lines, outcome) in calls.into_iter().zip(outcomes.by_ref()) {
             let numbers = match &outcome {
@@ -94,8 +94,8 @@ impl FleetCounters {
                 }
             }
         }
-        for (claim, outcome) in claims.iter().zip(outcomes) {
-            self.claims.settle(claim, &outcome);
+        for (call, outcome) in about_messages.into_iter().zip(outcomes) {
+            self.outbox.settle(call, outcome, sent);
         }
     }
 }

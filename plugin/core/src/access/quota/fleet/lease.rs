@@ -5,7 +5,7 @@
 //! claims together are never more than the limit, and so no more requests than the limit are admitted.
 
 use super::super::{Charged, Crossing, LimitScope, Notice, Owner, Quota, Usage, Usages};
-use crate::base::{Percent, UnixMillis};
+use crate::base::{Percent, UnixMillis, fingerprint};
 use crate::store::Reply;
 
 /// The smallest number of requests that a VM asks for when it reads ahead.
@@ -22,12 +22,16 @@ const USED_UP_MS: u64 = 500;
 /// when they see that.
 const ALL_GRANTED_MS: u64 = 100;
 
+/// How long after an alert came this VM confirms it: until then its message is in the fleet's outbox. If the VM dies
+/// before, another one gets the alert.
+const CONFIRM_MS: u64 = 2000;
+
 /// The time after its last use after which a VM gives back what it holds.
 const IDLE_MS: u64 = 1000;
 
 /// The numbers of a line in a reply before its alerts, and those of an alert: see `lease.lua`.
 const NUMBERS: usize = 11;
-const ALERT_NUMBERS: usize = 3;
+const ALERT_NUMBERS: usize = 4;
 
 /// The kind of an alert for a crossed threshold.
 const CROSSED: u64 = 1;
@@ -64,8 +68,12 @@ pub struct Lease {
     /// True if a call may have run whose reply did not come, or if the store does not know yet that this VM got an
     /// alert. The next call settles it.
     is_unsettled: bool,
-    /// The number of the last call whose reply came.
+    /// The number of the call up to which this VM confirms alerts.
     confirmed: u64,
+    /// The call to be confirmed next, and when its alerts came.
+    heard: Option<(UnixMillis, u64)>,
+    /// The alerts that came and are not confirmed yet: each reply repeats them.
+    told: Vec<[u64; ALERT_NUMBERS]>,
     /// Requests that it asks for in the next call, and the part of them that wait.
     want: u64,
     need: u64,
@@ -106,6 +114,8 @@ impl Lease {
             reported: 0,
             is_unsettled: false,
             confirmed: 0,
+            heard: None,
+            told: Vec::new(),
             want: 0,
             need: 0,
             is_scarce: false,
@@ -216,6 +226,9 @@ impl Lease {
         if self.is_over(now) {
             self.grant = self.used;
         }
+        if let Some((_, heard)) = self.heard.take_if(|(at, _)| now.since(*at) >= CONFIRM_MS) {
+            self.confirmed = heard;
+        }
         let window = self.quota.window_ms.unwrap_or_default();
         let claim = self.grant.max(self.used);
         let numbers = [self.quota.max, window, call, self.start, self.used, claim, self.want, self.need];
@@ -249,7 +262,6 @@ impl Lease {
         if verdict == 2 {
             return Ok(());
         }
-        self.confirmed = call;
         let is_same = start == self.start;
         let given = claim.saturating_sub(if is_same { line.claim } else { used });
         if is_same {
@@ -272,11 +284,19 @@ impl Lease {
         }
         self.is_hungry = hungry > 0;
         self.is_unsettled = !reported_alerts.is_empty();
-        for alert in reported_alerts.chunks_exact(ALERT_NUMBERS) {
-            let &[kind, percent, count] = alert else { continue };
+        if self.is_unsettled && self.heard.is_none() {
+            self.heard = Some((now, call));
+        }
+        let reported: Vec<_> =
+            reported_alerts.chunks_exact(ALERT_NUMBERS).filter_map(|alert| alert.first_chunk().copied()).collect();
+        let before = std::mem::replace(&mut self.told, reported);
+        for alert in self.told.iter().filter(|alert| !before.contains(alert)) {
+            let [kind, percent, count, start] = *alert;
             let Some(limit) = u32::try_from(percent).ok().and_then(Percent::from_millionths) else { continue };
             let crossing = Crossing { scope: self.scope, limit, count, max: self.quota.max };
-            notices.push(Notice { owner: self.owner.clone(), crossing, is_renewal: kind != CROSSED });
+            let facts = alert.map(|number| number.to_string()).join(" ");
+            let id = format!("{:016x}{start:015x}", fingerprint(&[&self.key, &facts]));
+            notices.push(Notice { id, owner: self.owner.clone(), crossing, is_renewal: kind != CROSSED });
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::FleetCounters;
 use crate::access::quota::ChargeResult;
 use crate::access::quota::ledger::{Charged, Usages};
 use crate::base::UnixMillis;
-use crate::host::StoreError;
+use crate::host::{Metric, Metrics, StoreError};
 
 /// The policy for a store that cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,10 +20,11 @@ pub enum OnLoss {
 
 impl FleetCounters {
     /// Decides without the store. What a limit still has in stock is used first.
-    pub(super) fn without_store(&mut self, limits: &[u64], now: UnixMillis) -> ChargeResult {
+    pub(super) fn without_store(&mut self, host: &impl Metrics, limits: &[u64], now: UnixMillis) -> ChargeResult {
         if let Some(charged) = self.decide(limits, now) {
             return Ok(charged);
         }
+        host.count(Metric::StoreLost);
         if self.settings.on_loss == OnLoss::Refuse {
             return Err(StoreError::Late);
         }

@@ -21,8 +21,10 @@ use rustc_hash::FxHashMap;
 use super::ledger::{Charge, Charged, LimitScope, List, Usages};
 use super::{ChargeResult, Counters, Notice, StoreView, Usage};
 use crate::base::UnixMillis;
-use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId, TICK_MS};
-use crate::store::{Cause, ClaimCall, Claims, Client, Settings, StoreClaims};
+use crate::host::{
+    CalloutId, CalloutReply, Callouts, Gauge, Metric, Metrics, SharedData, StoreError, StreamId, TICK_MS,
+};
+use crate::store::{Client, FleetOutbox, OutboxCall, Settings};
 use lease::{Lease, Sent};
 pub use loss::OnLoss;
 use tag::Tag;
@@ -32,6 +34,9 @@ const MAX_LINES: usize = 512;
 
 /// The most counters that a VM knows at a time.
 const MAX_LEASES: usize = 200_000;
+
+/// The parts of the outbox.
+const SHARDS: u64 = 1;
 
 /// The time between calls while they fail.
 const RETRY_MS: u64 = 25;
@@ -64,12 +69,25 @@ pub struct FleetCounters {
     /// Counters that must be in the next call.
     due: Vec<u64>,
     in_flight: InFlight,
-    claims: StoreClaims,
+    outbox: FleetOutbox,
     waiting: Vec<Waiting>,
     settled: Vec<(StreamId, ChargeResult)>,
     notices: Vec<Notice>,
     next_attempt: UnixMillis,
     next_report: UnixMillis,
+    times: Times,
+    /// The part of the statistic of leases that this VM has added.
+    shown_leases: usize,
+}
+
+/// How long answered calls took.
+#[derive(Debug, Default)]
+struct Times {
+    calls: u64,
+    total_ms: u64,
+    longest_ms: u64,
+    /// The part of the total that the statistic does not contain yet.
+    rest_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +95,8 @@ struct InFlight {
     sent: UnixMillis,
     /// The counters of each script call, in the order of its lines.
     calls: Vec<Vec<(u64, Sent)>>,
-    /// The calls about claims that follow them.
-    claims: Vec<ClaimCall>,
+    /// The calls about messages that follow them.
+    about_messages: Vec<OutboxCall>,
 }
 
 /// A request that waits.
@@ -96,17 +114,19 @@ impl FleetCounters {
             client: Client::new(settings.store.clone()),
             settings,
             name: None,
-            born,
             call: 0,
             leases: FxHashMap::default(),
             due: Vec::new(),
             in_flight: InFlight::default(),
-            claims: StoreClaims::default(),
+            outbox: FleetOutbox::new(SHARDS, born.clone()),
+            born,
             waiting: Vec::new(),
             settled: Vec::new(),
             notices: Vec::new(),
             next_attempt: UnixMillis(0),
             next_report: UnixMillis(0),
+            times: Times::default(),
+            shown_leases: 0,
         }
     }
 
@@ -193,34 +213,42 @@ impl FleetCounters {
     }
 
     /// Decides on a request whose patience is over: by what the store answered since it came, or without the store.
-    fn end_wait(&mut self, since: UnixMillis, limits: &[u64], now: UnixMillis) -> ChargeResult {
+    fn end_wait(&mut self, host: &impl Metrics, since: UnixMillis, limits: &[u64], now: UnixMillis) -> ChargeResult {
         if self.client.health().last_answer > since {
             let mut leases = limits.iter().filter_map(|place| self.leases.get(place));
             if let Some(lease) = leases.find(|lease| lease.stock(now) == 0 && lease.has_refused(now)) {
                 return Ok(lease.refusal(now));
             }
         }
-        self.without_store(limits, now)
+        self.without_store(host, limits, now)
+    }
+
+    /// Counts how long an answered call took.
+    fn time_call(&mut self, host: &impl Metrics, now: UnixMillis) {
+        if self.client.health().last_answer != now {
+            return;
+        }
+        let took_ms = now.since(self.in_flight.sent);
+        let times = &mut self.times;
+        times.calls = times.calls.saturating_add(1);
+        times.total_ms = times.total_ms.saturating_add(took_ms);
+        times.longest_ms = times.longest_ms.max(took_ms);
+        times.rest_ms = times.rest_ms.saturating_add(took_ms);
+        host.add(Metric::StoreSeconds, times.rest_ms / 1000);
+        times.rest_ms %= 1000;
+    }
+
+    fn show_leases(&mut self, host: &impl Metrics, leases: usize) {
+        let by = i64::try_from(leases).unwrap_or_default() - i64::try_from(self.shown_leases).unwrap_or_default();
+        if by != 0 {
+            host.change(Gauge::Leases, by);
+            self.shown_leases = leases;
+        }
     }
 
     fn is_lost(&self, now: UnixMillis) -> bool {
         let health = self.client.health();
         health.failures > 1 && now.since(health.last_answer) > self.settings.patience_ms
-    }
-}
-
-impl Claims for FleetCounters {
-    fn claim(&mut self, message: &str, cause: Cause, now: UnixMillis) -> Poll<bool> {
-        let is_lost = self.is_lost(now);
-        self.claims.claim(message, cause, is_lost, now)
-    }
-
-    fn release(&mut self, message: &str, cause: Cause) {
-        self.claims.release(message, cause);
-    }
-
-    fn take_answered(&mut self) -> bool {
-        self.claims.take_answered()
     }
 }
 
@@ -244,7 +272,7 @@ impl Counters for FleetCounters {
             return Poll::Ready(Ok(charged));
         }
         if self.is_lost(now) {
-            return Poll::Ready(self.without_store(&limits, now));
+            return Poll::Ready(self.without_store(host, &limits, now));
         }
         self.waiting.push(Waiting { stream, since: now, limits });
         self.serve_waiting(now);
@@ -258,16 +286,27 @@ impl Counters for FleetCounters {
         places.filter_map(|(scope, place)| Some((scope, self.leases.get(&place)?.usage(now)))).collect()
     }
 
-    fn store(&self) -> Option<StoreView> {
+    fn store(&self, now: UnixMillis) -> Option<StoreView> {
+        let Times { calls, total_ms, longest_ms, .. } = self.times;
         let health = self.client.health();
         Some(StoreView {
             cluster: self.settings.store.cluster.clone(),
             last_answer: health.last_answer,
             failures: health.failures,
             trouble: health.trouble.clone(),
+            members: self.outbox.members(),
+            calls,
+            mean_ms: total_ms.checked_div(calls).unwrap_or_default(),
+            longest_ms,
             leases: self.leases.len(),
+            stock: self.leases.values().fold(0, |sum, lease| sum.saturating_add(lease.stock(now))),
             waiting: self.waiting.len(),
         })
+    }
+
+    fn outbox(&mut self, now: UnixMillis) -> Option<&mut FleetOutbox> {
+        self.outbox.set_lost(self.is_lost(now));
+        Some(&mut self.outbox)
     }
 
     fn take_settled(&mut self) -> Vec<(StreamId, ChargeResult)> {
@@ -288,9 +327,10 @@ impl Counters for FleetCounters {
         let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(late);
         self.waiting = waiting;
         for Waiting { stream, since, limits } in late {
-            let charged = self.end_wait(since, &limits, now);
+            let charged = self.end_wait(host, since, &limits, now);
             self.settled.push((stream, charged));
         }
+        self.show_leases(host, self.leases.len());
         self.send_next(host, now);
     }
 
@@ -302,6 +342,7 @@ impl Counters for FleetCounters {
         now: UnixMillis,
     ) -> bool {
         let Some(outcomes) = self.client.on_reply(host, id, reply, now) else { return false };
+        self.time_call(host, now);
         self.settle(outcomes, now);
         self.serve_waiting(now);
         self.send_next(host, now);
@@ -314,6 +355,7 @@ impl Counters for FleetCounters {
 
     fn on_shutdown(&mut self, host: &(impl SharedData + Callouts + Metrics), now: UnixMillis) {
         self.due = self.leases.iter_mut().filter_map(|(place, lease)| lease.give_back().then_some(*place)).collect();
+        self.show_leases(host, 0);
         self.send_next(host, now);
     }
 

@@ -130,6 +130,19 @@ pub fn of_orgs_without_members(facts: &Facts<'_>, found: &mut Found<'_>) {
     }
 }
 
+/// Warns of a way to count in a fleet without a fleet.
+pub fn of_counting(facts: &Facts<'_>, found: &mut Found<'_>) {
+    if facts.raw.store.redis.is_some() {
+        return;
+    }
+    let orgs = facts.raw.orgs.iter().map(|(id, org)| (member("orgs", id), &org.counting));
+    let policies = facts.raw.policies.iter().map(|(id, policy)| (member("policies", id), &policy.counting));
+    let keys = facts.raw.keys.iter().map(|(name, key)| (member("keys", &key_name(name)), &key.counting));
+    for (path, counting) in orgs.chain(policies).chain(keys) {
+        found.none(!counting.is_empty(), member(&path, "counting"), "there is no store: each Envoy counts for itself");
+    }
+}
+
 /// Warns of limits of organisations that are not enforced, and of enforcement without limits.
 pub fn of_limits_of_orgs(facts: &Facts<'_>, found: &mut Found<'_>) {
     const NOT_ENFORCED: &str = "enforce_org_quotas is not true";
