@@ -49,8 +49,18 @@ pub(super) fn config(store: Value) -> Value {
 
 impl Fleet {
     pub async fn start(members: usize, config: &Value) -> Result<Fleet> {
+        Fleet::start_with(members, config, |_| Ok(())).await
+    }
+
+    /// Starts a fleet on a Redis that was prepared before.
+    pub async fn start_with(
+        members: usize,
+        config: &Value,
+        prepare: impl FnOnce(&Redis) -> Result<()>,
+    ) -> Result<Fleet> {
         let shared = shared().await;
         let redis = Redis::start()?;
+        prepare(&redis)?;
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let mut envoys = Vec::new();
         for _ in 0..members {
@@ -66,7 +76,7 @@ impl Fleet {
     }
 
     /// Sends `count` requests to each member at the same time.
-    async fn load(&self, connections: usize, count: usize) -> Result<Vec<Reply>> {
+    pub async fn load(&self, connections: usize, count: usize) -> Result<Vec<Reply>> {
         let key = |_| ("/orders/1".to_owned(), "good-key".to_owned());
         let members = self.envoys.iter().map(|envoy| tokio::spawn(load(envoy.port, connections, count, key)));
         let mut replies = Vec::new();

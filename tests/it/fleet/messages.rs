@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tollbell_tests::client::{count_status, get_with_key, load};
+use tollbell_tests::project_root;
 use tollbell_tests::server::{Manner, Received};
 
 use super::envoys::{Fleet, config};
 use crate::support::{SOON, eventually, hook};
+
+/// A header of messages that nobody else may see.
+const SECRET: &str = "only-for-the-receiver";
 
 /// How long after a member's death its messages may take.
 const TAKE_OVER: Duration = Duration::from_secs(10);
@@ -36,6 +42,17 @@ impl Fleet {
         Ok(())
     }
 
+    /// What Redis has of messages.
+    fn bodies_in_redis(&self) -> Result<Vec<String>> {
+        let mut bodies = Vec::new();
+        for key in self.redis.run(&["KEYS", "*:held:*"])?.lines().filter(|line| line.contains(":held:")) {
+            for body in self.redis.run(&["HVALS", key])?.lines().filter_map(|line| line.strip_prefix('m')) {
+                bodies.push(String::from_utf8_lossy(&STANDARD.decode(body)?).into_owned());
+            }
+        }
+        Ok(bodies)
+    }
+
     /// The number of messages that Redis holds.
     fn held_in_redis(&self) -> Result<usize> {
         let mut held = 0;
@@ -59,10 +76,14 @@ fn accepted(received: &[Received]) -> BTreeMap<String, usize> {
 async fn the_messages_of_a_killed_envoy_arrive_once() -> Result<()> {
     const MESSAGES: usize = 500;
     let delivery = json!({ "capacity": 2048, "max_attempts": 20, "base_delay_ms": 1000, "max_delay_ms": 60_000 });
-    let mut fleet = Fleet::start(3, &wrong_keys(json!({ "max_per_minute": 0 }), delivery)).await?;
+    let handler = json!({ "max_per_minute": 0, "header_map": { "x-token": SECRET } });
+    let mut fleet = Fleet::start(3, &wrong_keys(handler, delivery)).await?;
     fleet.receiver.set_manner(Manner { status: 503, ..Manner::default() });
     fleet.fail(0, MESSAGES).await?;
     eventually("Redis holds all messages", async || Ok(fleet.held_in_redis()? == MESSAGES)).await?;
+    let bodies = fleet.bodies_in_redis()?;
+    ensure!(bodies.iter().any(|body| body.contains("wrong-key")), "the text is there");
+    ensure!(!bodies.iter().any(|body| body.contains(SECRET) || body.contains("/auth")), "a secret is in Redis");
     drop(fleet.envoys.remove(0));
     fleet.receiver.set_manner(Manner::default());
     let killed = Instant::now();
@@ -75,7 +96,40 @@ async fn the_messages_of_a_killed_envoy_arrive_once() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let accepted = accepted(&fleet.receiver.received());
     ensure!(accepted.len() == MESSAGES && accepted.values().all(|times| *times == 1), "{accepted:?}");
+    ensure!(
+        fleet.receiver.received().iter().all(|message| message.header("x-token") == Some(SECRET)),
+        "a header lacks"
+    );
     eventually("Redis holds none any more", async || Ok(fleet.held_in_redis()? == 0)).await
+}
+
+/// The rights in the documentation are enough, and no command is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_redis_with_the_documented_rights_is_enough() -> Result<()> {
+    let page = std::fs::read_to_string(project_root().join("docs/fleet.md"))?;
+    let from = page.find("ACL SETUSER").context("no rights in docs/fleet.md")?;
+    let rule = page[from..].split("```").next().unwrap_or_default();
+    let mut config = wrong_keys(json!({ "event_timeout": 2, "digest": true }), json!({ "max_attempts": 2 }));
+    config["store"]["redis"]["username"] = json!("gateway");
+    config["store"]["redis"]["password"] = json!("change-me");
+    let mut fleet = Fleet::start_with(2, &config, |redis| {
+        redis.run(&rule.split_whitespace().collect::<Vec<_>>())?;
+        redis.run(&["ACL", "SETUSER", "default", "-@all", "+acl", "+ping", "+keys", "+hlen"]).map(drop)
+    })
+    .await?;
+    fleet.fail(0, 5).await?;
+    ensure!(count_status(&fleet.load(4, 40).await?, 200) == 80);
+    fleet.receiver.expect(2, SOON).await?;
+    fleet.receiver.set_manner(Manner { status: 503, ..Manner::default() });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    fleet.fail(0, 1).await?;
+    eventually("Redis holds the message", async || Ok(fleet.held_in_redis()? == 1)).await?;
+    drop(fleet.envoys.remove(0));
+    eventually("it was taken over", async || Ok(fleet.envoys[0].log().contains("taken over"))).await?;
+    let refusals = fleet.redis.run(&["ACL", "LOG"])?;
+    ensure!(refusals == "*0\r\n", "{refusals}");
+    ensure!(!fleet.envoys[0].log().contains("NOPERM"), "{}", fleet.envoys[0].log());
+    Ok(())
 }
 
 /// Without Redis, messages go out from the member that made them.
@@ -97,21 +151,13 @@ async fn messages_go_out_while_redis_is_down_and_once_when_it_is_back() -> Resul
 
 /// The counts of the messages, `suppressed` of each, in the order in which they came.
 fn counts(received: &[Received]) -> Result<Vec<u64>> {
-    let count = |message: &Received| message.json()?["suppressed"].as_u64().context("no count");
-    received.iter().map(count).collect()
-}
-
-fn counting(config: &mut Value) {
-    config["apis"][0]["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"]["template_path"] =
-        json!("count.json");
-    config["templates"] = json!({ "count.json": r#"{"suppressed": {{or Meta.Suppressed 0}}}"# });
+    received.iter().map(|message| Ok(message.json()?["suppressed"].as_u64().unwrap_or_default())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_on_three_envoys_is_one_message_and_one_digest() -> Result<()> {
     const EACH: usize = 2000;
-    let mut config = wrong_keys(json!({ "event_timeout": 8, "digest": true }), json!({}));
-    counting(&mut config);
+    let config = wrong_keys(json!({ "event_timeout": 8, "digest": true }), json!({}));
     let fleet = Fleet::start(3, &config).await?;
     tokio::try_join!(fleet.fail(0, EACH), fleet.fail(1, EACH), fleet.fail(2, EACH))?;
     ensure!(fleet.receiver.count() <= 1, "{:?}", fleet.receiver.received());
@@ -122,9 +168,7 @@ async fn a_flood_on_three_envoys_is_one_message_and_one_digest() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_envoys_share_the_cap_of_a_handler() -> Result<()> {
-    let mut config = wrong_keys(json!({ "max_per_minute": 10 }), json!({}));
-    counting(&mut config);
-    let fleet = Fleet::start(3, &config).await?;
+    let fleet = Fleet::start(3, &wrong_keys(json!({ "max_per_minute": 10 }), json!({}))).await?;
     tokio::try_join!(fleet.fail(0, 100), fleet.fail(1, 100), fleet.fail(2, 100))?;
     let received = fleet.receiver.expect(10, SOON).await?;
     ensure!(counts(&received)?.iter().all(|count| *count == 0), "{received:?}");

@@ -26,7 +26,6 @@ use litemap::LiteMap;
 
 use crate::access::{Access, Api, Directory, FleetSettings};
 use crate::admin::Admin;
-use crate::base::fingerprint;
 use crate::delivery::{ConfigId, Target};
 use crate::notify::Notifications;
 use crate::observe::Observation;
@@ -95,7 +94,7 @@ impl Config {
         has_cluster: &dyn Fn(&str) -> Option<bool>,
     ) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
         let mut errors = Errors::default();
-        let raw = match read::read(bytes, &mut errors) {
+        let (raw, number) = match read::read(bytes, &mut errors) {
             Ok(raw) => raw,
             Err(error) => {
                 errors.add(error.path, error.message);
@@ -104,7 +103,7 @@ impl Config {
         };
         let (mut config, warnings) = check::check(raw, &mut errors);
         calls::clusters::check(&config.notifications.clusters, has_cluster, &mut errors);
-        config.notifications.placement.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
+        config.notifications.placement.id = ConfigId(number);
         if errors.is_empty() { Ok((config, warnings.into_list())) } else { Err(errors.into_list()) }
     }
 }
