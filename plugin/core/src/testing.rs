@@ -4,6 +4,7 @@
 //! several VMs.
 
 mod late;
+mod lessee;
 mod stream;
 mod vm;
 
@@ -17,6 +18,7 @@ use crate::host::{
 };
 
 pub use late::LateCounters;
+pub use lessee::{Lessee, LesseeLimit, LesseeSettings, LesseeVerdict};
 pub use stream::{TestStream, TestStreams};
 pub use vm::Vm;
 

@@ -1,20 +1,19 @@
 //! Random schedules of a fleet: the module in the shim, several members on one real Redis, calls that are lost, doubled
-//! or late, and members that die. A failing seed is printed. `SEED=n` runs it alone, and `SCHEDULES=n` sets the number
+//! or late, members that die, and a Redis that is slow, hangs, or loses what it knows. A failing seed is printed. `SEED=n` runs it alone, and `SCHEDULES=n` sets the number
 //! of seeds.
 //!
 //! The clock moves on demand. So the scripts in Redis read their time from a key instead of Redis's clock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use host_shim::gateway::{Gateway, Pending, Reply, Request, Response};
 use serde_json::{Value, json};
-use tollbell_tests::project_root;
-use tollbell_tests::redis::Redis;
 
+use super::store::Store;
 use crate::schedules::Random;
 
 /// The schedules of a run of all tests.
@@ -23,98 +22,6 @@ const STEPS: u64 = 150;
 
 /// How far the clocks move at once.
 const STEP_MS: u64 = 25;
-
-/// What the script asks for the time, and what it asks here.
-const TIME: &str = "local t = redis.call('TIME')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)";
-const CLOCK: &str = "local now = tonumber(redis.call('GET', 'clock'))";
-
-/// The store as the members reach it.
-struct Store {
-    redis: Redis,
-    /// The SHA-1 of the script with the test's clock.
-    sha1: String,
-    /// The store's time in milliseconds.
-    clock: AtomicU64,
-    random: Mutex<Random>,
-    /// True while calls are lost, doubled and late.
-    is_lossy: AtomicBool,
-    /// Calls that arrive once more, after this time.
-    doubled: Mutex<Vec<(u64, Vec<u8>)>>,
-}
-
-impl Store {
-    fn new(redis: Redis, seed: u64) -> Result<Self> {
-        let script = std::fs::read_to_string(project_root().join("plugin/core/src/store/lease.lua"))?;
-        ensure!(script.contains(TIME), "lease.lua reads the time in another way");
-        let reply = redis.run(&["SCRIPT", "LOAD", &script.replace(TIME, CLOCK)])?;
-        let sha1 = reply.lines().nth(1).context("no SHA-1")?.to_owned();
-        Ok(Store {
-            redis,
-            sha1,
-            clock: AtomicU64::new(1_800_000_000_000),
-            random: Mutex::new(Random(seed)),
-            is_lossy: AtomicBool::new(true),
-            doubled: Mutex::default(),
-        })
-    }
-
-    fn now(&self) -> u64 {
-        self.clock.load(Ordering::SeqCst)
-    }
-
-    /// Runs a call in Redis, with the script that has the test's clock.
-    fn run(&self, body: &[u8]) -> Result<Vec<u8>> {
-        self.redis.run(&["SET", "clock", &self.now().to_string()])?;
-        let text = String::from_utf8(body.to_vec())?;
-        let marked: Vec<&str> = text.split("$7\r\nEVALSHA\r\n$40\r\n").collect();
-        let calls = marked[1..].iter().map(|call| format!("$7\r\nEVALSHA\r\n$40\r\n{}{}", self.sha1, &call[40..]));
-        self.redis.exchange(calls.fold(marked[0].to_owned(), |text, call| text + &call).as_bytes())
-    }
-
-    /// Answers a call of a member.
-    fn answer(&self, body: &[u8]) -> Result<Reply> {
-        let now = self.now();
-        let due: Vec<Vec<u8>> = {
-            let mut doubled = self.doubled.lock().expect("no panic");
-            let (due, later): (Vec<_>, Vec<_>) = doubled.drain(..).partition(|(at, _)| *at <= now);
-            *doubled = later;
-            due.into_iter().map(|(_, body)| body).collect()
-        };
-        for body in due {
-            self.run(&body)?;
-        }
-        let mut random = self.random.lock().expect("no panic");
-        if !self.is_lossy.load(Ordering::SeqCst) {
-            return Ok(Response::ok(self.run(body)?).into());
-        }
-        // Longer than the call's time-out.
-        let never = Duration::from_secs(5);
-        Ok(match random.below(20) {
-            0 => Reply::refused(),
-            1 => Reply::from(Response::new(200)).after(never),
-            2 => {
-                self.run(body)?;
-                Reply::from(Response::new(200)).after(never)
-            }
-            3 => {
-                self.doubled.lock().expect("no panic").push((now + random.below(900), body.to_vec()));
-                Reply::from(Response::new(200)).after(never)
-            }
-            4 => {
-                self.doubled.lock().expect("no panic").push((now + random.below(900), body.to_vec()));
-                Response::ok(self.run(body)?).into()
-            }
-            5..=8 => Reply::from(Response::ok(self.run(body)?)).after(Duration::from_millis(random.below(200))),
-            9 => Response::ok(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()).into(),
-            10 => {
-                let mut reply = self.run(body)?;
-                reply.truncate(reply.len() / 2);
-                Response::ok(reply).into()
-            }
-            _ => Response::ok(self.run(body)?).into(),
-        })
-    }
-}
 
 /// A member of the fleet.
 struct Member {
@@ -156,7 +63,7 @@ impl Fleet {
                 "patience_ms": random.pick(&[100, 200, 1000]),
             },
         });
-        let store = Arc::new(Store::new(Redis::start()?, seed)?);
+        let store = Arc::new(Store::start(seed)?);
         let mut fleet = Fleet {
             store,
             members: Vec::new(),
@@ -207,7 +114,7 @@ impl Fleet {
             for member in &self.members {
                 member.gateway.advance(Duration::from_millis(STEP_MS))?;
             }
-            self.store.clock.fetch_add(STEP_MS, Ordering::SeqCst);
+            self.store.advance(STEP_MS)?;
         }
         self.collect();
         Ok(())
@@ -240,7 +147,7 @@ impl Fleet {
 
     fn step(&mut self, random: &mut Random) -> Result<()> {
         let member = usize::try_from(random.below(self.members.len() as u64))?;
-        match random.below(40) {
+        match random.below(42) {
             0..=24 => {
                 for _ in 0..=random.below(6) {
                     let worker = 1 + usize::try_from(random.below(self.workers as u64))?;
@@ -250,10 +157,18 @@ impl Fleet {
             25..=37 => self.advance(random.below(300))?,
             38 if self.members.len() < 5 => self.join()?,
             39 if random.below(3) == 0 => self.die(member),
+            40 => self.store.replicate()?,
+            41 if random.below(3) == 0 => self.store.fail(random)?,
             _ => {}
         }
         self.collect();
-        ensure!(self.admitted <= self.max(), "{} requests of {} were admitted", self.admitted, self.max());
+        self.check_admitted()
+    }
+
+    /// Never more than the limit, and what the store had granted when it lost it.
+    fn check_admitted(&self) -> Result<()> {
+        let (admitted, max, lost) = (self.admitted, self.max(), self.store.lost());
+        ensure!(admitted <= max + lost, "{admitted} requests of {max} were admitted, and the store lost {lost}");
         Ok(())
     }
 
@@ -269,8 +184,7 @@ impl Fleet {
 
     /// Without faults, the members use up the quota, and every threshold is told once.
     fn finish(&mut self) -> Result<()> {
-        self.store.is_lossy.store(false, Ordering::SeqCst);
-        self.store.doubled.lock().expect("no panic").clear();
+        self.store.mend()?;
         if self.members.iter().all(|member| !member.is_alive.load(Ordering::SeqCst)) {
             self.join()?;
         }
@@ -286,11 +200,11 @@ impl Fleet {
             }
             self.advance(700)?;
             idle = if self.admitted == before { idle + 1 } else { 0 };
-            ensure!(self.admitted <= self.max(), "{} requests of {} were admitted", self.admitted, self.max());
+            self.check_admitted()?;
         }
         // The stock of a dead member is lost until the window ends.
         ensure!(
-            self.has_died || self.admitted == self.max(),
+            self.has_died || self.admitted >= self.max(),
             "only {} requests of {} were admitted",
             self.admitted,
             self.max()
@@ -302,9 +216,7 @@ impl Fleet {
     }
 
     fn check_alerts(&self) -> Result<()> {
-        let keys = self.store.redis.run(&["KEYS", "*{k/*"])?;
-        let key = keys.lines().nth(2).context("no counter")?.to_owned();
-        let used: u64 = self.store.redis.run(&["HGET", &key, "u"])?.lines().nth(1).context("no use")?.parse()?;
+        let used = self.store.used()?;
         let told = self.told.lock().expect("no panic");
         // One report can cross several thresholds. The highest is reported.
         let highest = [50, 80, 100].into_iter().filter(|limit| used * 100 >= limit * self.max()).max();
@@ -314,8 +226,9 @@ impl Fleet {
             ensure!(is_told, "{highest} % were crossed, and no one was notified: {told:?}, {used} used");
         }
         for (limit, times) in told.iter() {
-            // A member can die between a message and its confirmation.
-            ensure!(*times == 1 || self.has_died, "{limit} % was reported {times} times");
+            // A member can die between a message and its confirmation, and the store can lose that it was reported.
+            let may_repeat = self.has_died || self.store.losses() > 0;
+            ensure!(*times == 1 || may_repeat, "{limit} % was reported {times} times");
         }
         Ok(())
     }
