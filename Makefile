@@ -18,6 +18,10 @@ WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindg
 VERIFIERS := $(TOOLS)/standardwebhooks/installed
 AJV := $(TOOLS)/ajv/installed
 
+# The usual rate limit service, to compare with.
+RATELIMIT_VERSION := v1.4.1-0.20260122083618-3fb702589d36
+RATELIMIT := $(TOOLS)/ratelimit/service_cmd
+
 MDBOOK_VERSION := 0.5.4
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.1
@@ -154,6 +158,14 @@ bench-shim: $(MODULE) $(COUNTER) $(ENVOY) ## Measure the host shim against Envoy
 	cargo build --quiet --locked --release --package tollbell-cli
 	cargo run --quiet --locked --package tollbell-tests --bin bench -- --quick --shim
 
+.PHONY: bench-fleet
+bench-fleet: $(MODULE) $(ENVOY) redis-server $(RATELIMIT) ## Measure counting in a Redis (needs wrk and go; 10 minutes)
+	cargo run --quiet --locked --package tollbell-tests --bin bench -- --fleet
+
+.PHONY: simulate-fleet
+simulate-fleet: ## Simulate 1,000 Envoys that count as one (10 minutes): make simulate-fleet OPTIONS="--only leased"
+	cargo run --quiet --locked --release --package tollbell-tests --bin simulate -- $(OPTIONS)
+
 .PHONY: check-config
 check-config: $(MODULE) ## Check an Envoy configuration: make check-config CONFIG=envoy/envoy.yaml
 	cargo run --quiet --locked --package tollbell-cli -- check --config $(or $(CONFIG),$(error name a file: CONFIG=envoy/envoy.yaml))
@@ -283,6 +295,11 @@ $(AJV):
 	@mkdir -p $(@D)
 	npm install --silent --no-audit --no-fund --prefix $(@D) ajv@8.18.0
 	touch $@
+
+$(RATELIMIT):
+	@command -v go >/dev/null || { echo "go is not installed: the comparison needs it to build envoyproxy/ratelimit" >&2; exit 1; }
+	@echo "building envoyproxy/ratelimit, two minutes" >&2
+	GOBIN=$(CURDIR)/$(@D) go install github.com/envoyproxy/ratelimit/src/service_cmd@$(RATELIMIT_VERSION)
 
 .PHONY: redis-server
 redis-server:

@@ -76,20 +76,7 @@ impl Process {
     /// # Errors
     /// The process has ended.
     pub fn cpu(&self, threads: &str) -> Result<Duration> {
-        let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
-            let task = task?.path();
-            // A thread may have ended meanwhile.
-            let (Ok(name), Ok(statistics)) =
-                (fs::read_to_string(task.join("comm")), fs::read_to_string(task.join("schedstat")))
-            else {
-                continue;
-            };
-            if name.starts_with(threads) {
-                nanos += statistics.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
-            }
-        }
-        Ok(Duration::from_nanos(nanos))
+        cpu(self.id(), threads)
     }
 
     /// The exit status, if the process has ended by itself.
@@ -99,6 +86,27 @@ impl Process {
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.0.try_wait()?)
     }
+}
+
+/// The CPU time of a process, of its threads whose names have this prefix; "" for all threads.
+///
+/// # Errors
+/// The process has ended.
+pub fn cpu(process: u32, threads: &str) -> Result<Duration> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?.path();
+        // A thread may have ended meanwhile.
+        let (Ok(name), Ok(statistics)) =
+            (fs::read_to_string(task.join("comm")), fs::read_to_string(task.join("schedstat")))
+        else {
+            continue;
+        };
+        if name.starts_with(threads) {
+            nanos += statistics.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
+        }
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 impl Drop for Process {

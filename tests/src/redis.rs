@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::envoy::free_port;
+use crate::envoy::{cpu, free_port};
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(10);
@@ -46,6 +46,14 @@ impl Redis {
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The CPU time since its start.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu(self.process.id(), "")
     }
 
     /// Kills the server, as with `kill -9`.

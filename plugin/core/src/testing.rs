@@ -4,6 +4,7 @@
 //! several VMs.
 
 mod late;
+mod lessee;
 mod stream;
 mod vm;
 
@@ -22,6 +23,7 @@ pub use crate::store::Script;
 pub const SCRIPTS: [Script; 5] = [Script::LEASE, Script::EMIT, Script::END, Script::TALLY, Script::BEAT];
 
 pub use late::LateCounters;
+pub use lessee::{Lessee, LesseeLimit, LesseeSettings, LesseeVerdict};
 pub use stream::{TestStream, TestStreams};
 pub use vm::Vm;
 

@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::RwLockReadGuard;
 use tollbell_tests::client::{self, Reply, count_status, get_with_key, load};
-use tollbell_tests::envoy::{Envoy, Setup};
+use tollbell_tests::envoy::Envoy;
 use tollbell_tests::redis::Redis;
 use tollbell_tests::server::Server;
 
+use super::member::setup;
 use crate::support::{SOON, eventually, hook, shared};
 
 const QUOTA: usize = 5000;
 
 /// `patience_ms` in these tests.
-const PATIENCE: Duration = Duration::from_millis(200);
+pub const PATIENCE: Duration = Duration::from_millis(200);
 
 pub(super) struct Fleet {
     pub redis: Redis,
@@ -64,12 +65,7 @@ impl Fleet {
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let mut envoys = Vec::new();
         for _ in 0..members {
-            let setup = Setup::file("envoy/fleet.yaml", upstream.port, receiver.port)?;
-            let setup = setup.with_configuration(config, receiver.port)?;
-            let setup = setup.edit(|yaml| {
-                let yaml = yaml.replace("port_value: 6379 ", &format!("port_value: {} ", redis.port()));
-                yaml.replace("port_value: 10008 ", &format!("port_value: {} ", upstream.port))
-            });
+            let setup = setup(config, upstream.port, receiver.port, &[redis.port()])?;
             envoys.push(setup.start().await?);
         }
         Ok(Fleet { redis, envoys, receiver, _upstream: upstream, _shared: shared })

@@ -1,20 +1,20 @@
 //! Random schedules of a fleet: the module in the shim, several members on one real Redis, calls that are lost, doubled
-//! or late, and members that die. A failing seed is printed. `SEED=n` runs it alone, and `SCHEDULES=n` sets the number
+//! or late, members that die, and a Redis that is slow, hangs, or loses what it knows. A failing seed is printed. `SEED=n` runs it alone, and `SCHEDULES=n` sets the number
 //! of seeds.
 //!
 //! The clock moves on demand. So the scripts in Redis read their time from a key instead of Redis's clock.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use host_shim::config::model;
 use host_shim::gateway::{Gateway, Pending, Reply, Request, Response};
 use serde_json::{Value, json};
-use tollbell_core::testing::SCRIPTS;
-use tollbell_tests::redis::Redis;
 
+use super::store::Store;
 use crate::schedules::Random;
 
 /// The schedules of a run of all tests.
@@ -23,104 +23,6 @@ const STEPS: u64 = 150;
 
 /// How far the clocks move at once.
 const STEP_MS: u64 = 25;
-
-/// What the script asks for the time, and what it asks here.
-const TIME: &str = "local t = redis.call('TIME')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)";
-const CLOCK: &str = "local now = tonumber(redis.call('GET', 'clock'))";
-
-/// The store as the members reach it.
-struct Store {
-    redis: Redis,
-    /// The SHA-1 of each script, and that of the script with the test's clock.
-    sha1s: BTreeMap<String, String>,
-    /// The store's time in milliseconds.
-    clock: AtomicU64,
-    random: Mutex<Random>,
-    /// True while calls are lost, doubled and late.
-    is_lossy: AtomicBool,
-    /// Calls that arrive once more, after this time.
-    doubled: Mutex<Vec<(u64, Vec<u8>)>>,
-}
-
-impl Store {
-    fn new(redis: Redis, seed: u64) -> Result<Self> {
-        let mut sha1s = BTreeMap::new();
-        for script in SCRIPTS {
-            let with_clock = script.text.replace(TIME, CLOCK);
-            ensure!(!with_clock.contains("TIME"), "a script reads the time in another way");
-            let reply = redis.run(&["SCRIPT", "LOAD", &with_clock])?;
-            sha1s.insert(script.sha1.to_owned(), reply.lines().nth(1).context("no SHA-1")?.to_owned());
-        }
-        Ok(Store {
-            redis,
-            sha1s,
-            clock: AtomicU64::new(1_800_000_000_000),
-            random: Mutex::new(Random(seed)),
-            is_lossy: AtomicBool::new(true),
-            doubled: Mutex::default(),
-        })
-    }
-
-    fn now(&self) -> u64 {
-        self.clock.load(Ordering::SeqCst)
-    }
-
-    /// Runs a call in Redis, with the scripts that have the test's clock.
-    fn run(&self, body: &[u8]) -> Result<Vec<u8>> {
-        self.redis.run(&["SET", "clock", &self.now().to_string()])?;
-        let text = String::from_utf8(body.to_vec())?;
-        let marked: Vec<&str> = text.split("$7\r\nEVALSHA\r\n$40\r\n").collect();
-        let calls = marked[1..].iter().map(|call| {
-            let (sha1, rest) = call.split_at(40);
-            format!("$7\r\nEVALSHA\r\n$40\r\n{}{rest}", self.sha1s[sha1])
-        });
-        self.redis.exchange(calls.fold(marked[0].to_owned(), |text, call| text + &call).as_bytes())
-    }
-
-    /// Answers a call of a member.
-    fn answer(&self, body: &[u8]) -> Result<Reply> {
-        let now = self.now();
-        let due: Vec<Vec<u8>> = {
-            let mut doubled = self.doubled.lock().expect("no panic");
-            let (due, later): (Vec<_>, Vec<_>) = doubled.drain(..).partition(|(at, _)| *at <= now);
-            *doubled = later;
-            due.into_iter().map(|(_, body)| body).collect()
-        };
-        for body in due {
-            self.run(&body)?;
-        }
-        let mut random = self.random.lock().expect("no panic");
-        if !self.is_lossy.load(Ordering::SeqCst) {
-            return Ok(Response::ok(self.run(body)?).into());
-        }
-        // Longer than the call's time-out.
-        let never = Duration::from_secs(5);
-        Ok(match random.below(20) {
-            0 => Reply::refused(),
-            1 => Reply::from(Response::new(200)).after(never),
-            2 => {
-                self.run(body)?;
-                Reply::from(Response::new(200)).after(never)
-            }
-            3 => {
-                self.doubled.lock().expect("no panic").push((now + random.below(900), body.to_vec()));
-                Reply::from(Response::new(200)).after(never)
-            }
-            4 => {
-                self.doubled.lock().expect("no panic").push((now + random.below(900), body.to_vec()));
-                Response::ok(self.run(body)?).into()
-            }
-            5..=8 => Reply::from(Response::ok(self.run(body)?)).after(Duration::from_millis(random.below(200))),
-            9 => Response::ok(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()).into(),
-            10 => {
-                let mut reply = self.run(body)?;
-                reply.truncate(reply.len() / 2);
-                Response::ok(reply).into()
-            }
-            _ => Response::ok(self.run(body)?).into(),
-        })
-    }
-}
 
 /// A member of the fleet.
 struct Member {
@@ -138,16 +40,54 @@ struct Fleet {
     workers: usize,
     admitted: u64,
     refused: u64,
-    /// Thresholds by the number of messages.
-    told: Arc<Mutex<BTreeMap<String, u64>>>,
+    receiver: Arc<Mutex<Receiver>>,
+    /// The wrong keys of requests, and the members that refused them.
+    caused: Vec<(String, usize)>,
+    /// Ids of messages that the store held for a member when it died.
+    left: BTreeSet<String>,
     has_died: bool,
+}
+
+/// What the receiver accepted.
+#[derive(Default)]
+struct Receiver {
+    /// Thresholds by the number of messages.
+    told: BTreeMap<String, u64>,
+    /// Wrong keys.
+    causes: BTreeSet<String>,
+    /// Ids by the number of messages.
+    ids: BTreeMap<String, u64>,
+    /// Decides which messages it refuses; `None` when it refuses none.
+    random: Option<Random>,
+}
+
+impl Receiver {
+    fn take(&mut self, request: &Request) -> Reply {
+        if self.random.as_mut().is_some_and(|random| random.below(5) == 0) {
+            return Response::new(503).into();
+        }
+        let body: Value = serde_json::from_str(&request.text()).unwrap_or_default();
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        if text("limit").is_empty() {
+            self.causes.insert(text("key"));
+        } else {
+            *self.told.entry(text("limit")).or_default() += 1;
+        }
+        let id = request.headers.iter().find(|(name, _)| *name == *b"webhook-id");
+        let id = id.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();
+        *self.ids.entry(id).or_default() += 1;
+        Response::new(200).into()
+    }
 }
 
 impl Fleet {
     fn new(random: &mut Random, seed: u64, module: &[u8]) -> Result<Self> {
         let max = random.pick(&[20_u64, 100, 400]);
         let config = json!({
-            "apis": [{ "api_id": "a" }],
+            "apis": [{ "api_id": "a", "event_handlers": { "events": { "AuthFailure": [{
+                "handler_name": "eh_web_hook_handler",
+                "handler_meta": { "target_path": "http://hooks.test/", "template_path": "t.json", "event_timeout": 36_000 }
+            }] } } }],
             "keys": { "k": {
                 "org_id": "acme", "quota_max": max, "quota_renewal_rate": 3600,
                 "monitor": { "trigger_limits": [50, 80, 100] }
@@ -156,13 +96,14 @@ impl Fleet {
                 "enable_trigger_monitors": true, "monitor_user_keys": true,
                 "configuration": { "target_path": "http://hooks.test/", "template_path": "t.json", "event_timeout": 0 }
             },
-            "templates": { "t.json": r#"{"limit": "{{Meta.TriggerLimit}}"}"# },
+            "templates": { "t.json": r#"{"limit": "{{Meta.TriggerLimit}}", "key": "{{Meta.Key}}"}"# },
+            "delivery": { "max_attempts": 50, "base_delay_ms": 100, "max_delay_ms": 1000 },
             "store": {
                 "redis": {}, "counting": random.pick(&["leased", "exact"]), "on_loss": "refuse",
                 "patience_ms": random.pick(&[100, 200, 1000]),
             },
         });
-        let store = Arc::new(Store::new(Redis::start()?, seed)?);
+        let store = Arc::new(Store::start(seed)?);
         let mut fleet = Fleet {
             store,
             members: Vec::new(),
@@ -171,7 +112,9 @@ impl Fleet {
             workers: random.pick(&[1_usize, 2]),
             admitted: 0,
             refused: 0,
-            told: Arc::default(),
+            receiver: Arc::new(Mutex::new(Receiver { random: Some(Random(seed)), ..Receiver::default() })),
+            caused: Vec::new(),
+            left: BTreeSet::new(),
             has_died: false,
         };
         for _ in 0..random.pick(&[1, 2, 3]) {
@@ -186,8 +129,14 @@ impl Fleet {
 
     fn join(&mut self) -> Result<()> {
         let is_alive = Arc::new(AtomicBool::new(true));
-        let (store, lives, told) = (Arc::clone(&self.store), Arc::clone(&is_alive), Arc::clone(&self.told));
-        let gateway = Gateway::builder(self.module.clone())
+        let (store, lives) = (Arc::clone(&self.store), Arc::clone(&is_alive));
+        let (receiver, reaches) = (Arc::clone(&self.receiver), Arc::clone(&is_alive));
+        let builder = Gateway::builder(self.module.clone());
+        // Members that start at the same time differ by their nodes.
+        let node_id = format!("member-{}", self.members.len());
+        let bootstrap = model::Bootstrap { node_id, ..builder.get_bootstrap().clone() };
+        let gateway = builder
+            .bootstrap(bootstrap)
             .workers(self.workers)
             .config(self.config.to_string())
             .upstream("tollbell_redis", move |request| {
@@ -197,10 +146,10 @@ impl Fleet {
                 store.answer(&request.body.concat()).expect("Redis answers")
             })
             .upstream("tollbell_http", move |request| {
-                let body: Value = serde_json::from_str(&request.text()).unwrap_or_default();
-                let limit = body["limit"].as_str().unwrap_or_default().to_owned();
-                *told.lock().expect("no panic").entry(limit).or_default() += 1;
-                Response::new(200).into()
+                if !reaches.load(Ordering::SeqCst) {
+                    return Reply::refused();
+                }
+                receiver.lock().expect("no panic").take(request)
             })
             .start()?;
         self.members.push(Member { gateway, is_alive, open: Vec::new() });
@@ -213,7 +162,7 @@ impl Fleet {
             for member in &self.members {
                 member.gateway.advance(Duration::from_millis(STEP_MS))?;
             }
-            self.store.clock.fetch_add(STEP_MS, Ordering::SeqCst);
+            self.store.advance(STEP_MS)?;
         }
         self.collect();
         Ok(())
@@ -244,9 +193,19 @@ impl Fleet {
         member.gateway.settle()
     }
 
+    /// Sends a request with one of a few wrong keys.
+    fn fail(&mut self, member: usize, random: &mut Random) -> Result<()> {
+        let key = format!("wrong-{}", random.below(12));
+        let worker = 1 + usize::try_from(random.below(self.workers as u64))?;
+        let gateway = &self.members[member].gateway;
+        gateway.send_to(worker, Request::get("/").header("authorization", &key))?;
+        self.caused.push((key, member));
+        gateway.settle()
+    }
+
     fn step(&mut self, random: &mut Random) -> Result<()> {
         let member = usize::try_from(random.below(self.members.len() as u64))?;
-        match random.below(40) {
+        match random.below(46) {
             0..=24 => {
                 for _ in 0..=random.below(6) {
                     let worker = 1 + usize::try_from(random.below(self.workers as u64))?;
@@ -255,33 +214,44 @@ impl Fleet {
             }
             25..=37 => self.advance(random.below(300))?,
             38 if self.members.len() < 5 => self.join()?,
-            39 if random.below(3) == 0 => self.die(member),
+            39 if random.below(3) == 0 => self.die(member)?,
+            42.. => self.fail(member, random)?,
+            40 => self.store.replicate()?,
+            41 if random.below(3) == 0 => self.store.fail(random)?,
             _ => {}
         }
         self.collect();
-        ensure!(self.admitted <= self.max(), "{} requests of {} were admitted", self.admitted, self.max());
+        self.check_admitted()
+    }
+
+    /// Never more than the limit, and what the store had granted when it lost it.
+    fn check_admitted(&self) -> Result<()> {
+        let (admitted, max, lost) = (self.admitted, self.max(), self.store.lost());
+        ensure!(admitted <= max + lost, "{admitted} requests of {max} were admitted, and the store lost {lost}");
         Ok(())
     }
 
     /// A member is killed: it reaches nobody any more.
-    fn die(&mut self, member: usize) {
+    fn die(&mut self, member: usize) -> Result<()> {
         self.collect();
         let member = &mut self.members[member];
         if member.is_alive.swap(false, Ordering::SeqCst) {
             member.open.clear();
             self.has_died = true;
+            self.left.extend(self.store.held()?);
         }
+        Ok(())
     }
 
     /// Without faults, the members use up the quota, and every threshold is told once.
     fn finish(&mut self) -> Result<()> {
-        self.store.is_lossy.store(false, Ordering::SeqCst);
-        self.store.doubled.lock().expect("no panic").clear();
+        self.store.mend()?;
+        self.receiver.lock().expect("no panic").random = None;
         if self.members.iter().all(|member| !member.is_alive.load(Ordering::SeqCst)) {
             self.join()?;
         }
         // Stocks go back, and alerts of dead members are taken over.
-        self.advance(6000)?;
+        self.advance(10_000)?;
         let mut idle = 0;
         while idle < 10 {
             let before = self.admitted;
@@ -292,11 +262,11 @@ impl Fleet {
             }
             self.advance(700)?;
             idle = if self.admitted == before { idle + 1 } else { 0 };
-            ensure!(self.admitted <= self.max(), "{} requests of {} were admitted", self.admitted, self.max());
+            self.check_admitted()?;
         }
         // The stock of a dead member is lost until the window ends.
         ensure!(
-            self.has_died || self.admitted == self.max(),
+            self.has_died || self.admitted >= self.max(),
             "only {} requests of {} were admitted",
             self.admitted,
             self.max()
@@ -304,14 +274,37 @@ impl Fleet {
         for member in &self.members {
             ensure!(member.open.is_empty(), "a request still waits");
         }
+        self.check_messages()?;
         self.check_alerts()
     }
 
+    /// What the store held arrived, and what a living member has made. No message arrived twice, unless a member died.
+    fn check_messages(&self) -> Result<()> {
+        let receiver = self.receiver.lock().expect("no panic");
+        for (key, member) in &self.caused {
+            let is_owed = self.members[*member].is_alive.load(Ordering::SeqCst);
+            ensure!(
+                !is_owed || receiver.causes.contains(key),
+                "{key} was not reported; the store lost data {} times, a member has died: {}, and it holds {:?}",
+                self.store.losses(),
+                self.has_died,
+                self.store.held()?
+            );
+        }
+        if self.store.losses() == 0 {
+            let lacks: Vec<_> = self.left.iter().filter(|id| !receiver.ids.contains_key(*id)).collect();
+            ensure!(lacks.is_empty(), "messages of members that died did not arrive: {lacks:?}");
+            let held = self.store.held()?;
+            ensure!(held.is_empty(), "the store still holds {held:?}");
+        }
+        let twice: Vec<_> = receiver.ids.iter().filter(|(_, times)| **times > 1).collect();
+        ensure!(self.has_died || twice.is_empty(), "messages came twice: {twice:?}");
+        Ok(())
+    }
+
     fn check_alerts(&self) -> Result<()> {
-        let keys = self.store.redis.run(&["KEYS", "*{k/*"])?;
-        let key = keys.lines().nth(2).context("no counter")?.to_owned();
-        let used: u64 = self.store.redis.run(&["HGET", &key, "u"])?.lines().nth(1).context("no use")?.parse()?;
-        let told = self.told.lock().expect("no panic");
+        let used = self.store.used()?;
+        let told = &self.receiver.lock().expect("no panic").told;
         // One report can cross several thresholds. The highest is reported.
         let highest = [50, 80, 100].into_iter().filter(|limit| used * 100 >= limit * self.max()).max();
         if let Some(highest) = highest {
@@ -320,8 +313,9 @@ impl Fleet {
             ensure!(is_told, "{highest} % were crossed, and no one was notified: {told:?}, {used} used");
         }
         for (limit, times) in told.iter() {
-            // A member can die between a message and its confirmation.
-            ensure!(*times == 1 || self.has_died, "{limit} % was reported {times} times");
+            // A member can die between a message and its confirmation, and the store can lose that it was reported.
+            let may_repeat = self.has_died || self.store.losses() > 0;
+            ensure!(*times == 1 || may_repeat, "{limit} % was reported {times} times");
         }
         Ok(())
     }

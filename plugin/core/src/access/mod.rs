@@ -34,6 +34,8 @@ pub use quota::{
     Charge, ChargeResult, Charged, Counters, Crossing, FleetCounters, FleetSettings, LimitScope, LocalCounters,
     MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, Quota, StoreView, Usage, Usages,
 };
+#[cfg(any(test, feature = "testing"))]
+pub use quota::{ChargeLine, Home, PageName};
 pub use request::{Request, decode_query_part, split_once};
 pub use route::{Api, ApiIndex, Route, Routes, Versioned};
 pub use session::{

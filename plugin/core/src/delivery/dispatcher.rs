@@ -150,7 +150,7 @@ impl Dispatcher {
         self.drain_wakeups(host, author, now);
         let held = self.follow_taken(host, author, now);
         if let Some(fleet) = fleet.as_deref_mut() {
-            self.lead_in_fleet(host, author, fleet, (!held_before, held));
+            self.lead_in_fleet(host, author, fleet, (!held_before, held), now);
             self.take_given(host, author, fleet, now);
         }
         self.send_due(host, author, fleet.as_deref_mut(), now);

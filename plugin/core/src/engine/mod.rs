@@ -96,6 +96,9 @@ impl<C: Counters> Engine<C> {
         make_counters: impl FnOnce(Option<FleetSettings>, u64) -> C,
     ) -> Self {
         let now = host.now_or_epoch();
+        // The processes of a fleet may start in the same nanosecond.
+        let node = host.property("xds\0node\0id").unwrap_or_default();
+        let salt = fingerprint(&[&String::from_utf8_lossy(&node), &salt.to_string()]);
         if !now.is_of_a_clock() {
             log::error!(
                 "the host's clock says {}: until it is corrected, keys with `expires` are refused, and rates, quotas, \
@@ -329,7 +332,7 @@ impl<C: Counters> Engine<C> {
 
 /// Distinguishes a VM from others of a fleet: the nanosecond of its start, its number in the process, and its node.
 fn born(host: &impl Host, nanos: u64, vm: u64) -> String {
-    let node = host.property("node\0id").unwrap_or_default();
+    let node = host.property("xds\0node\0id").unwrap_or_default();
     let start = fingerprint(&[&String::from_utf8_lossy(&node), &vm.to_string(), &nanos.to_string()]);
     format!("{start:x}")
 }

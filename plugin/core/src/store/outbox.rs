@@ -26,6 +26,9 @@ const OWNED_MS: u64 = 2000;
 /// How long a member waits before it repeats attempts of messages that others may have, if it cannot ask.
 const DOUBT_MS: u64 = 30_000;
 
+/// How often a member asks for the list of its messages: a store that lost writes may hold some that have ended.
+const LIST_MS: u64 = 60_000;
+
 /// The most messages that a member takes over at once.
 const MAX_GIVEN: usize = 128;
 
@@ -137,8 +140,10 @@ pub struct FleetOutbox {
     disabled: Vec<(Shard, String)>,
     beats: BTreeMap<Shard, Beat>,
     given: Vec<Given>,
-    /// Messages that the store holds for this member, as it said when this VM began to lead.
+    /// Messages that the store holds for this member, as it last said.
     listed: Vec<(Shard, String)>,
+    /// When the store was asked for them last.
+    listed_at: UnixMillis,
     /// Disabled targets that the store told of.
     told_disabled: Vec<String>,
     has_answers: bool,
@@ -196,6 +201,7 @@ impl FleetOutbox {
             beats: BTreeMap::new(),
             given: Vec::new(),
             listed: Vec::new(),
+            listed_at: UnixMillis(0),
             told_disabled: Vec::new(),
             has_answers: false,
         }
@@ -306,7 +312,11 @@ impl FleetOutbox {
     }
 
     /// This VM leads its process, which can hold `room` more messages. `begins` means that another one led before.
-    pub fn lead(&mut self, begins: bool, room: usize) {
+    pub fn lead(&mut self, begins: bool, room: usize, now: UnixMillis) {
+        let begins = begins || now.since(self.listed_at) >= LIST_MS;
+        if begins {
+            self.listed_at = now;
+        }
         let room = room.min(MAX_GIVEN).checked_div(usize::try_from(self.shards).unwrap_or(1)).unwrap_or_default();
         for shard in (0..self.shards).map(Shard) {
             let beat = self.beats.entry(shard).or_default();
@@ -327,7 +337,7 @@ impl FleetOutbox {
         beat.is_due = true;
     }
 
-    /// The messages that the store holds for this member, once after this VM began to lead.
+    /// The messages that the store holds for this member: after this VM began to lead, and once a minute.
     pub fn take_listed(&mut self) -> Vec<(Shard, String)> {
         std::mem::take(&mut self.listed)
     }

@@ -39,11 +39,24 @@ pub(crate) struct Case {
     pub(crate) status: u16,
     /// A wrk script that makes the requests.
     pub(crate) script: Option<PathBuf>,
+    /// Where requests go; nothing for a direct answer.
+    pub(crate) upstream: Option<u16>,
+    /// Further clusters of Envoy.
+    pub(crate) clusters: Vec<Value>,
 }
 
 impl Case {
     pub(crate) fn new(name: &'static str, filters: Vec<Value>) -> Self {
-        Case { gateway: Gateway::Envoy, name, filters, key: KEY, status: 200, script: None }
+        Case {
+            gateway: Gateway::Envoy,
+            name,
+            filters,
+            key: KEY,
+            status: 200,
+            script: None,
+            upstream: None,
+            clusters: Vec::new(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod cases;
 mod cost;
+mod fleet;
 mod process;
 mod scale;
 mod shim;
@@ -52,6 +53,10 @@ fn main() -> Result<()> {
     println!("{}\n", machine()?);
     if has("--shim") {
         println!("{}", shim::table(&folder, &extent)?);
+        return Ok(());
+    }
+    if has("--fleet") {
+        println!("{}", fleet::tables(&folder, &extent)?);
         return Ok(());
     }
     println!("{}", size::table()?);

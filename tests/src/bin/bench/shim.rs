@@ -61,6 +61,7 @@ fn pair(case: &Case, folder: &Path, extent: &Extent) -> Result<[Round; 2]> {
         Ok(Round {
             requests_per_second: median(&rounds.iter().map(|round| round.requests_per_second).collect::<Vec<_>>())?,
             cpu_per_request: median(&rounds.iter().map(|round| round.cpu_per_request).collect::<Vec<_>>())?,
+            ..Round::default()
         })
     };
     Ok([middle(&seen[0])?, middle(&seen[1])?])

@@ -90,9 +90,10 @@ impl Dispatcher {
         author: &impl Author,
         fleet: &mut FleetOutbox,
         (begins, held): (bool, usize),
+        now: UnixMillis,
     ) {
         let room = usize::try_from(author.table().capacity).unwrap_or(usize::MAX).saturating_sub(held);
-        fleet.lead(begins, room);
+        fleet.lead(begins, room, now);
         let members = fleet.members().to_le_bytes();
         if read(host, MEMBERS_KEY).is_ok_and(|known| known.as_deref() != Some(&members)) {
             // It is only for the status.

@@ -72,7 +72,7 @@ fn a_first_attempt_does_not_wait_for_a_store_that_fails() {
 #[test]
 fn a_further_attempt_waits_while_the_store_is_out_of_reach() {
     let mut outbox = outbox();
-    outbox.lead(true, 10);
+    outbox.lead(true, 10, at(0));
     let (.., beat) = only_call(&mut outbox, 1000);
     let nothing = || Reply::List(Vec::new());
     let answer = Reply::List(vec![Reply::Integer(3), nothing(), nothing(), nothing()]);
@@ -88,7 +88,7 @@ fn a_further_attempt_waits_while_the_store_is_out_of_reach() {
 #[test]
 fn what_the_store_gives_is_confirmed_or_declined() {
     let mut outbox = outbox();
-    outbox.lead(true, 10);
+    outbox.lead(true, 10, at(0));
     let (_, arguments, beat) = only_call(&mut outbox, 0);
     assert_eq!(arguments[..], ["p{o0}", "me", "10", "1", "0"].map(str::to_owned));
     let texts = |texts: &[&str]| Reply::List(texts.iter().map(|text| Reply::Text((*text).to_owned())).collect());
@@ -112,7 +112,7 @@ fn what_the_store_gives_is_confirmed_or_declined() {
     let (_, arguments, beat) = only_call(&mut outbox, 1);
     assert_eq!(arguments[3..], ["0", "1", "a", "b"].map(str::to_owned), "listed once; confirmed, then declined");
     outbox.settle(beat, Outcome::NotRun, at(1));
-    outbox.lead(false, 10);
+    outbox.lead(false, 10, at(2));
     let (_, arguments, _) = only_call(&mut outbox, 2);
     assert_eq!(arguments[4..], ["1", "a", "b"].map(str::to_owned), "said again");
 }

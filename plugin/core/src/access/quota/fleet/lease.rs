@@ -217,6 +217,7 @@ impl Lease {
             && is_idle
             && self.grant == self.used
             && self.used == self.reported
+            && (self.lent == 0 || now >= self.lent_until)
     }
 
     /// The values of its line in a call: see `lease.lua`. They are fixed when the call starts.
@@ -267,7 +268,9 @@ impl Lease {
         if is_same {
             self.grant = claim;
         } else {
-            (self.start, self.used, self.grant) = (start, used, claim);
+            // What passed before the window was known is reported with it.
+            let lent = if now < self.lent_until { std::mem::take(&mut self.lent) } else { 0 };
+            (self.start, self.used, self.grant) = (start, used.saturating_add(lent), claim.saturating_add(lent));
             // The window lasts from now on at the store, and this VM knows of it since it asked.
             self.ends = (end > 0).then(|| sent.plus(end.saturating_sub(clock)));
         }
