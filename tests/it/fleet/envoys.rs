@@ -13,20 +13,21 @@ use tollbell_tests::server::Server;
 
 use crate::support::{SOON, eventually, hook, shared};
 
-const QUOTA: usize = 5000;
+pub(super) const QUOTA: usize = 5000;
 
 /// `patience_ms` in these tests.
-const PATIENCE: Duration = Duration::from_millis(200);
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 
-struct Fleet {
-    redis: Redis,
-    envoys: Vec<Envoy>,
+/// Envoys and their store.
+pub(super) struct Fleet<R = Redis> {
+    pub(super) redis: R,
+    pub(super) envoys: Vec<Envoy>,
     receiver: Server,
     _upstream: Server,
     _shared: RwLockReadGuard<'static, ()>,
 }
 
-fn config(store: Value) -> Value {
+pub(super) fn config(store: Value) -> Value {
     let mut config = json!({
         "apis": [{ "api_id": "orders", "org_id": "acme", "event_handlers": { "events": {
             "QuotaExceeded": [hook("/quota", 3600)], "AuthFailure": [hook("/auth", 3600)]
@@ -49,24 +50,36 @@ fn config(store: Value) -> Value {
 
 impl Fleet {
     async fn start(members: usize, config: &Value) -> Result<Fleet> {
-        let shared = shared().await;
         let redis = Redis::start()?;
+        let port = format!("port_value: {} ", redis.port());
+        Fleet::with(redis, members, config, |yaml| yaml.replace("port_value: 6379 ", &port)).await
+    }
+}
+
+impl<R> Fleet<R> {
+    /// Starts Envoys with this store, whose cluster `edit` puts into `envoy/fleet.yaml`.
+    pub(super) async fn with(
+        redis: R,
+        members: usize,
+        config: &Value,
+        edit: impl Fn(String) -> String,
+    ) -> Result<Fleet<R>> {
+        let shared = shared().await;
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let mut envoys = Vec::new();
         for _ in 0..members {
             let setup = Setup::file("envoy/fleet.yaml", upstream.port, receiver.port)?;
             let setup = setup.with_configuration(config, receiver.port)?;
-            let setup = setup.edit(|yaml| {
-                let yaml = yaml.replace("port_value: 6379 ", &format!("port_value: {} ", redis.port()));
-                yaml.replace("port_value: 10008 ", &format!("port_value: {} ", upstream.port))
-            });
+            let setup = setup.edit(&edit);
+            let setup =
+                setup.edit(|yaml| yaml.replace("port_value: 10008 ", &format!("port_value: {} ", upstream.port)));
             envoys.push(setup.start().await?);
         }
         Ok(Fleet { redis, envoys, receiver, _upstream: upstream, _shared: shared })
     }
 
     /// Sends `count` requests to each member at the same time.
-    async fn load(&self, connections: usize, count: usize) -> Result<Vec<Reply>> {
+    pub(super) async fn load(&self, connections: usize, count: usize) -> Result<Vec<Reply>> {
         let key = |_| ("/orders/1".to_owned(), "good-key".to_owned());
         let members = self.envoys.iter().map(|envoy| tokio::spawn(load(envoy.port, connections, count, key)));
         let mut replies = Vec::new();
@@ -77,7 +90,7 @@ impl Fleet {
     }
 
     /// The events of the messages that came, with their thresholds, sorted.
-    async fn messages(&self, count: usize) -> Result<Vec<String>> {
+    pub(super) async fn messages(&self, count: usize) -> Result<Vec<String>> {
         self.receiver.expect(count, SOON).await?;
         // Time in which a second message of a cause would come.
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -92,9 +105,10 @@ impl Fleet {
     }
 }
 
-async fn counts_as_one(counting: &str) -> Result<()> {
-    let fleet = Fleet::start(3, &config(json!({ "counting": counting }))).await?;
-    let mut admitted = count_status(&fleet.load(64, 2 * QUOTA).await?, 200);
+/// A new key with 64 connections to each of three members: never more than its quota, and each threshold once.
+/// `before` of it were admitted before.
+pub(super) async fn counts_as_one<R>(fleet: &Fleet<R>, counting: &str, before: usize) -> Result<()> {
+    let mut admitted = before + count_status(&fleet.load(64, 2 * QUOTA).await?, 200);
     ensure!(admitted <= QUOTA, "{admitted} requests of {QUOTA} were admitted");
     if counting == "leased" {
         // Members give back what they hold and do not need.
@@ -116,12 +130,12 @@ async fn counts_as_one(counting: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_envoys_with_leases_admit_one_quota_and_report_each_threshold_once() -> Result<()> {
-    counts_as_one("leased").await
+    counts_as_one(&Fleet::start(3, &config(json!({ "counting": "leased" }))).await?, "leased", 0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_envoys_that_count_exactly_admit_one_quota_and_report_each_threshold_once() -> Result<()> {
-    counts_as_one("exact").await
+    counts_as_one(&Fleet::start(3, &config(json!({ "counting": "exact" }))).await?, "exact", 0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,64 +28,123 @@ const STEP_MS: u64 = 25;
 const TIME: &str = "local t = redis.call('TIME')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)";
 const CLOCK: &str = "local now = tonumber(redis.call('GET', 'clock'))";
 
-/// The store as the members reach it.
-struct Store {
+/// The servers of a store.
+pub(super) trait Servers: Send + Sync {
+    /// What `store.redis` is in the members' configuration.
+    fn config(&self) -> Value;
+
+    /// Runs a call at this time, with the script that has the test's clock. `None`: the server does not answer.
+    fn run(&self, destination: Option<&str>, body: &[u8], now: u64) -> Result<Option<Vec<u8>>>;
+
+    /// The use that the only counter has.
+    fn used(&self) -> Result<u64>;
+
+    /// Something happens to the servers.
+    fn disturb(&self, _random: &mut Random) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// One Redis.
+struct OneRedis {
     redis: Redis,
     /// The SHA-1 of the script with the test's clock.
     sha1: String,
+}
+
+impl OneRedis {
+    fn start() -> Result<Self> {
+        let redis = Redis::start()?;
+        let reply = redis.run(&["SCRIPT", "LOAD", &script_with_clock(CLOCK)?])?;
+        let sha1 = reply.lines().nth(1).context("no SHA-1")?.to_owned();
+        Ok(OneRedis { redis, sha1 })
+    }
+}
+
+impl Servers for OneRedis {
+    fn config(&self) -> Value {
+        json!({})
+    }
+
+    fn run(&self, _destination: Option<&str>, body: &[u8], now: u64) -> Result<Option<Vec<u8>>> {
+        self.redis.run(&["SET", "clock", &now.to_string()])?;
+        let call = with_script(body, &format!("$7\r\nEVALSHA\r\n$40\r\n{}\r\n", self.sha1))?;
+        self.redis.exchange(call.as_bytes()).map(Some)
+    }
+
+    fn used(&self) -> Result<u64> {
+        let keys = self.redis.run(&["KEYS", "*{k/*"])?;
+        let key = keys.lines().nth(2).context("no counter")?.to_owned();
+        Ok(self.redis.run(&["HGET", &key, "u"])?.lines().nth(1).context("no use")?.parse()?)
+    }
+}
+
+/// `lease.lua` with another clock.
+pub(super) fn script_with_clock(clock: &str) -> Result<String> {
+    let script = std::fs::read_to_string(project_root().join("plugin/core/src/store/lease.lua"))?;
+    ensure!(script.contains(TIME), "lease.lua reads the time in another way");
+    Ok(script.replace(TIME, clock))
+}
+
+/// A call with `command` instead of the script's.
+pub(super) fn with_script(body: &[u8], command: &str) -> Result<String> {
+    let text = String::from_utf8(body.to_vec())?;
+    let marked: Vec<&str> = text.split("$7\r\nEVALSHA\r\n$40\r\n").collect();
+    let calls = marked[1..].iter().map(|call| format!("{command}{}", &call[42..]));
+    Ok(calls.fold(marked[0].to_owned(), |text, call| text + &call))
+}
+
+/// The store as the members reach it.
+struct Store {
+    servers: Arc<dyn Servers>,
     /// The store's time in milliseconds.
     clock: AtomicU64,
     random: Mutex<Random>,
     /// True while calls are lost, doubled and late.
     is_lossy: AtomicBool,
     /// Calls that arrive once more, after this time.
-    doubled: Mutex<Vec<(u64, Vec<u8>)>>,
+    doubled: Mutex<Vec<(u64, StoreCall)>>,
 }
 
+/// The address that a call names, and its bytes.
+type StoreCall = (Option<String>, Vec<u8>);
+
 impl Store {
-    fn new(redis: Redis, seed: u64) -> Result<Self> {
-        let script = std::fs::read_to_string(project_root().join("plugin/core/src/store/lease.lua"))?;
-        ensure!(script.contains(TIME), "lease.lua reads the time in another way");
-        let reply = redis.run(&["SCRIPT", "LOAD", &script.replace(TIME, CLOCK)])?;
-        let sha1 = reply.lines().nth(1).context("no SHA-1")?.to_owned();
-        Ok(Store {
-            redis,
-            sha1,
+    fn new(servers: Arc<dyn Servers>, seed: u64) -> Self {
+        Store {
+            servers,
             clock: AtomicU64::new(1_800_000_000_000),
             random: Mutex::new(Random(seed)),
             is_lossy: AtomicBool::new(true),
             doubled: Mutex::default(),
-        })
+        }
     }
 
     fn now(&self) -> u64 {
         self.clock.load(Ordering::SeqCst)
     }
 
-    /// Runs a call in Redis, with the script that has the test's clock.
-    fn run(&self, body: &[u8]) -> Result<Vec<u8>> {
-        self.redis.run(&["SET", "clock", &self.now().to_string()])?;
-        let text = String::from_utf8(body.to_vec())?;
-        let marked: Vec<&str> = text.split("$7\r\nEVALSHA\r\n$40\r\n").collect();
-        let calls = marked[1..].iter().map(|call| format!("$7\r\nEVALSHA\r\n$40\r\n{}{}", self.sha1, &call[40..]));
-        self.redis.exchange(calls.fold(marked[0].to_owned(), |text, call| text + &call).as_bytes())
+    fn run(&self, call: &StoreCall) -> Result<Reply> {
+        let (destination, body) = call;
+        let reply = self.servers.run(destination.as_deref(), body, self.now())?;
+        Ok(reply.map_or_else(Reply::refused, |reply| Response::ok(reply).into()))
     }
 
     /// Answers a call of a member.
-    fn answer(&self, body: &[u8]) -> Result<Reply> {
+    fn answer(&self, call: &StoreCall) -> Result<Reply> {
         let now = self.now();
-        let due: Vec<Vec<u8>> = {
+        let due: Vec<StoreCall> = {
             let mut doubled = self.doubled.lock().expect("no panic");
             let (due, later): (Vec<_>, Vec<_>) = doubled.drain(..).partition(|(at, _)| *at <= now);
             *doubled = later;
-            due.into_iter().map(|(_, body)| body).collect()
+            due.into_iter().map(|(_, call)| call).collect()
         };
-        for body in due {
-            self.run(&body)?;
+        for call in due {
+            self.run(&call)?;
         }
         let mut random = self.random.lock().expect("no panic");
         if !self.is_lossy.load(Ordering::SeqCst) {
-            return Ok(Response::ok(self.run(body)?).into());
+            return self.run(call);
         }
         // Longer than the call's time-out.
         let never = Duration::from_secs(5);
@@ -93,25 +152,30 @@ impl Store {
             0 => Reply::refused(),
             1 => Reply::from(Response::new(200)).after(never),
             2 => {
-                self.run(body)?;
+                self.run(call)?;
                 Reply::from(Response::new(200)).after(never)
             }
             3 => {
-                self.doubled.lock().expect("no panic").push((now + random.below(900), body.to_vec()));
+                self.doubled.lock().expect("no panic").push((now + random.below(900), call.clone()));
                 Reply::from(Response::new(200)).after(never)
             }
             4 => {
-                self.doubled.lock().expect("no panic").push((now + random.below(900), body.to_vec()));
-                Response::ok(self.run(body)?).into()
+                self.doubled.lock().expect("no panic").push((now + random.below(900), call.clone()));
+                self.run(call)?
             }
-            5..=8 => Reply::from(Response::ok(self.run(body)?)).after(Duration::from_millis(random.below(200))),
+            5..=8 => self.run(call)?.after(Duration::from_millis(random.below(200))),
             9 => Response::ok(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()).into(),
             10 => {
-                let mut reply = self.run(body)?;
-                reply.truncate(reply.len() / 2);
-                Response::ok(reply).into()
+                let (destination, body) = call;
+                match self.servers.run(destination.as_deref(), body, now)? {
+                    None => Reply::refused(),
+                    Some(mut reply) => {
+                        reply.truncate(reply.len() / 2);
+                        Response::ok(reply).into()
+                    }
+                }
             }
-            _ => Response::ok(self.run(body)?).into(),
+            _ => self.run(call)?,
         })
     }
 }
@@ -138,7 +202,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(random: &mut Random, seed: u64, module: &[u8]) -> Result<Self> {
+    fn new(random: &mut Random, seed: u64, module: &[u8], servers: Arc<dyn Servers>) -> Result<Self> {
         let max = random.pick(&[20_u64, 100, 400]);
         let config = json!({
             "apis": [{ "api_id": "a" }],
@@ -152,11 +216,11 @@ impl Fleet {
             },
             "templates": { "t.json": r#"{"limit": "{{Meta.TriggerLimit}}"}"# },
             "store": {
-                "redis": {}, "counting": random.pick(&["leased", "exact"]), "on_loss": "refuse",
+                "redis": servers.config(), "counting": random.pick(&["leased", "exact"]), "on_loss": "refuse",
                 "patience_ms": random.pick(&[100, 200, 1000]),
             },
         });
-        let store = Arc::new(Store::new(Redis::start()?, seed)?);
+        let store = Arc::new(Store::new(servers, seed));
         let mut fleet = Fleet {
             store,
             members: Vec::new(),
@@ -188,7 +252,8 @@ impl Fleet {
                 if !lives.load(Ordering::SeqCst) {
                     return Reply::refused();
                 }
-                store.answer(&request.body.concat()).expect("Redis answers")
+                let destination = request.headers.get_str("x-envoy-original-dst-host").map(str::to_owned);
+                store.answer(&(destination, request.body.concat())).expect("Redis answers")
             })
             .upstream("tollbell_http", move |request| {
                 let body: Value = serde_json::from_str(&request.text()).unwrap_or_default();
@@ -247,7 +312,8 @@ impl Fleet {
                     self.send(member, worker)?;
                 }
             }
-            25..=37 => self.advance(random.below(300))?,
+            25..=36 => self.advance(random.below(300))?,
+            37 => self.store.servers.disturb(random)?,
             38 if self.members.len() < 5 => self.join()?,
             39 if random.below(3) == 0 => self.die(member),
             _ => {}
@@ -302,9 +368,7 @@ impl Fleet {
     }
 
     fn check_alerts(&self) -> Result<()> {
-        let keys = self.store.redis.run(&["KEYS", "*{k/*"])?;
-        let key = keys.lines().nth(2).context("no counter")?.to_owned();
-        let used: u64 = self.store.redis.run(&["HGET", &key, "u"])?.lines().nth(1).context("no use")?.parse()?;
+        let used = self.store.servers.used()?;
         let told = self.told.lock().expect("no panic");
         // One report can cross several thresholds. The highest is reported.
         let highest = [50, 80, 100].into_iter().filter(|limit| used * 100 >= limit * self.max()).max();
@@ -321,9 +385,10 @@ impl Fleet {
     }
 }
 
-fn run(seed: u64, module: &[u8]) -> Result<()> {
+/// One schedule.
+pub(super) fn run(seed: u64, module: &[u8], servers: Arc<dyn Servers>) -> Result<()> {
     let mut random = Random(seed);
-    let mut fleet = Fleet::new(&mut random, seed, module)?;
+    let mut fleet = Fleet::new(&mut random, seed, module, servers)?;
     for step in 0..STEPS {
         fleet.step(&mut random).with_context(|| format!("step {step}"))?;
     }
@@ -333,5 +398,5 @@ fn run(seed: u64, module: &[u8]) -> Result<()> {
 #[test]
 fn random_schedules_of_a_fleet_admit_no_request_too_many_and_lose_no_alert() -> Result<()> {
     let _shared = crate::support::MACHINE.blocking_read();
-    crate::schedules::run_all(SCHEDULES, run)
+    crate::schedules::run_all(SCHEDULES, |seed, module| run(seed, module, Arc::new(OneRedis::start()?)))
 }

@@ -301,7 +301,11 @@ impl Counters for FleetCounters {
         reply: &CalloutReply,
         now: UnixMillis,
     ) -> bool {
-        let Some(outcomes) = self.client.on_reply(host, id, reply, now) else { return false };
+        if !self.client.awaits(id) {
+            return false;
+        }
+        // A call to several nodes ends with the last reply.
+        let Some(outcomes) = self.client.on_reply(host, id, reply, now) else { return true };
         self.settle(outcomes, now);
         self.serve_waiting(now);
         self.send_next(host, now);
