@@ -36,12 +36,14 @@ fn with_cluster_lines(yaml: String) -> String {
     format!("{before}{between}    # With Sentinel, only{after}")
 }
 
+/// Starts the members. A call's time-out is `patience_ms`, or 250 ms.
 async fn start(store: Value) -> Result<Fleet<Arc<RedisCluster>>> {
     let cluster = tokio::task::spawn_blocking(|| RedisCluster::start(3, 1)).await??;
+    let timeout = store["patience_ms"].as_u64().unwrap_or(250);
     let mut config = config(store);
     // A seed that does not answer is passed over.
     let seeds = [vec!["127.0.0.1:1".to_owned()], cluster.addresses()].concat();
-    config["store"]["redis"] = json!({ "timeout_ms": 250, "mode": "cluster", "seeds": seeds });
+    config["store"]["redis"] = json!({ "timeout_ms": timeout, "mode": "cluster", "seeds": seeds });
     Fleet::with(Arc::new(cluster), MEMBERS, &config, with_cluster_lines).await
 }
 
@@ -63,14 +65,19 @@ async fn a_failover_under_load_admits_at_most_what_it_lost() -> Result<()> {
         ensure!(admitted == 100 * MEMBERS, "{admitted} were admitted at the start");
         let (key, master) = fleet.redis.keys(COUNTER)?.first().cloned().context("no counter")?;
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            fleet.redis.kill(master)
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let used = fleet.redis.node(master).run(&["HGET", &key, "u"])?;
+            fleet.redis.kill(master)?;
+            anyhow::Ok(used.lines().nth(1).context("no use")?.parse::<usize>()?)
         };
-        let (replies, killed) = tokio::join!(fleet.load(CONNECTIONS, QUOTA), kill);
-        (killed?, admitted += count_status(&replies?, 200));
-        let at_failover = admitted;
+        let (replies, used) = tokio::join!(fleet.load(CONNECTIONS, QUOTA), kill);
+        let used = used?;
+        admitted += count_status(&replies?, 200);
         let slot = fleet.redis.slot(&key)?;
-        eventually("another master has the slot", async || Ok(fleet.redis.owner(slot)? != master)).await?;
+        eventually("another node has the slot", async || {
+            Ok(fleet.redis.owner(slot).is_ok_and(|owner| owner != master))
+        })
+        .await?;
         let mut idle = 0;
         while idle < 3 {
             // Members give back what they hold and do not need.
@@ -81,20 +88,32 @@ async fn a_failover_under_load_admits_at_most_what_it_lost() -> Result<()> {
             let more = count_status(&replies, 200);
             (admitted, idle) = (admitted + more, if more == 0 { idle + 1 } else { 0 });
         }
-        println!("{counting}: {at_failover} were admitted before the failover ended, and {admitted} of {QUOTA} in all");
-        ensure!(at_failover < QUOTA, "the master was killed too late");
+        println!("{counting}: killed when {used} were reported; {admitted} of {QUOTA} were admitted in all");
+        ensure!((1..QUOTA).contains(&used), "it was not killed under load: {used} were reported");
         let most = QUOTA + MEMBERS * CONNECTIONS;
         ensure!((QUOTA..=most).contains(&admitted), "{counting}: {admitted} of {QUOTA} were admitted");
-        ensure!(fleet.messages(3).await? == ["QuotaExceeded", "TriggerExceeded50", "TriggerExceeded80"]);
+        let expected = ["QuotaExceeded", "TriggerExceeded50", "TriggerExceeded80"];
+        eventually("all events are told", async || {
+            let told = fleet.events()?;
+            Ok(expected.iter().all(|event| told.iter().any(|other| other == event)))
+        })
+        .await?;
+        // Time in which a second message would come. While a store is lost, every member may tell a cause.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut told = fleet.events()?;
+        told.dedup_by(|event, before| event == before && event == "QuotaExceeded");
+        ensure!(told == expected, "{told:?}");
     }
     Ok(())
 }
 
-/// The counter's slot goes from master to master under load.
+/// The counter's slot goes from master to master under load. It comes back to a node later than a call that was sent
+/// there before: such a call would find the node ready to import the slot again, and make a counter of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_counter_whose_slot_moves_counts_on() -> Result<()> {
     for counting in ["leased", "exact"] {
-        let fleet = start(json!({ "counting": counting })).await?;
+        // No call is lost, however busy the machine is: a message would not wait for a store that is lost.
+        let fleet = start(json!({ "counting": counting, "patience_ms": 2000 })).await?;
         let before = count_status(&fleet.load(1, 1).await?, 200);
         let (key, _) = fleet.redis.keys(COUNTER)?.first().cloned().context("no counter")?;
         let (slot, masters) = (fleet.redis.slot(&key)?, fleet.redis.masters()?);
@@ -107,7 +126,7 @@ async fn a_counter_whose_slot_moves_counts_on() -> Result<()> {
                     break;
                 }
                 if cluster.owner(slot)? != *to {
-                    cluster.move_slot(slot, *to, Duration::from_millis(20))?;
+                    cluster.move_slot(slot, *to, Duration::from_millis(400))?;
                     moves += 1;
                 }
             }
@@ -157,38 +176,50 @@ impl Servers for ScheduledCluster {
     }
 
     fn used(&self) -> Result<u64> {
+        while self.moving.lock().expect("no panic").is_some() {
+            self.move_on()?;
+        }
         let (key, master) = self.counter()?.context("no counter")?;
         let reply = self.cluster.node(master).run(&["HGET", &key, "u"])?;
         Ok(reply.lines().nth(1).context("no use")?.parse()?)
     }
 
-    /// The counter's slot begins to move, its keys move, or it arrives.
     fn disturb(&self, random: &mut Random) -> Result<()> {
-        let mut moving = self.moving.lock().expect("no panic");
-        *moving = match *moving {
-            None => {
-                let Some((key, from)) = self.counter()? else { return Ok(()) };
-                let (slot, to) = (self.cluster.slot(&key)?, random.pick(&[0, 1, 2]));
-                if to == from {
-                    return Ok(());
-                }
-                self.cluster.begin_move(slot, from, to)?;
-                Some(Move { slot, from, to, has_keys: false })
-            }
-            Some(Move { slot, from, to, has_keys: false }) => {
-                self.cluster.move_keys(slot, from, to)?;
-                Some(Move { slot, from, to, has_keys: true })
-            }
-            Some(Move { slot, from, to, .. }) => {
-                self.cluster.end_move(slot, from, to)?;
-                None
-            }
-        };
+        if self.moving.lock().expect("no panic").is_some() {
+            return self.move_on();
+        }
+        let Some((key, from)) = self.counter()? else { return Ok(()) };
+        let (slot, to) = (self.cluster.slot(&key)?, random.pick(&[0, 1, 2]));
+        if to != from {
+            self.cluster.begin_move(slot, from, to)?;
+            *self.moving.lock().expect("no panic") = Some(Move { slot, from, to, has_keys: false });
+        }
         Ok(())
     }
 }
 
+impl Drop for ScheduledCluster {
+    fn drop(&mut self) {
+        // The next schedule has the same slot.
+        let _ = self.used();
+    }
+}
+
 impl ScheduledCluster {
+    /// The keys of the slot on its way move, or it arrives.
+    fn move_on(&self) -> Result<()> {
+        let mut moving = self.moving.lock().expect("no panic");
+        let Some(Move { slot, from, to, has_keys }) = *moving else { return Ok(()) };
+        if has_keys {
+            self.cluster.end_move(slot, from, to)?;
+            *moving = None;
+        } else {
+            self.cluster.move_keys(slot, from, to)?;
+            *moving = Some(Move { slot, from, to, has_keys: true });
+        }
+        Ok(())
+    }
+
     fn counter(&self) -> Result<Option<(String, usize)>> {
         Ok(self.cluster.keys(&format!("{}{{k/*", self.prefix))?.into_iter().next())
     }
@@ -197,8 +228,9 @@ impl ScheduledCluster {
 #[test]
 fn random_schedules_on_a_redis_cluster_admit_no_request_too_many_and_lose_no_alert() -> Result<()> {
     let _shared = crate::support::MACHINE.blocking_read();
-    let cluster = Arc::new(RedisCluster::start(3, 0)?);
+    let (cluster, turn) = (Arc::new(RedisCluster::start(3, 0)?), Mutex::new(()));
     crate::schedules::run_all(SCHEDULES, |seed, module| {
+        let _turn = turn.lock().expect("no panic");
         let servers = ScheduledCluster {
             cluster: Arc::clone(&cluster),
             prefix: format!("schedule{seed}"),

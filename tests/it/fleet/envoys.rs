@@ -94,14 +94,19 @@ impl<R> Fleet<R> {
         self.receiver.expect(count, SOON).await?;
         // Time in which a second message of a cause would come.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let mut messages = Vec::new();
+        self.events()
+    }
+
+    /// The events of the messages that have come so far, like [`Fleet::messages`].
+    pub(super) fn events(&self) -> Result<Vec<String>> {
+        let mut events = Vec::new();
         for message in self.receiver.received() {
             let body = message.json()?;
             let event = body["event"].as_str().context("no event")?.to_owned();
-            messages.push(event + body["trigger_limit"].as_str().unwrap_or_default());
+            events.push(event + body["trigger_limit"].as_str().unwrap_or_default());
         }
-        messages.sort();
-        Ok(messages)
+        events.sort();
+        Ok(events)
     }
 }
 

@@ -2,7 +2,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Redis;
 use crate::envoy::free_port;
@@ -130,15 +130,19 @@ impl RedisCluster {
         Ok(masters.filter_map(|line| self.place(line.port)).filter(|place| !self.is_dead(*place)).collect())
     }
 
-    /// The master that has a slot.
+    /// The node that says that it has a slot.
     ///
     /// # Errors
     /// There is none.
     pub fn owner(&self, slot: u16) -> Result<usize> {
-        let lines = lines(self.first()?)?;
-        let is_owner = |line: &&Line| line.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
-        let owner = lines.iter().find(is_owner).context("no node has the slot")?;
-        self.place(owner.port).context("the owner is unknown")
+        for place in (0..self.nodes.len()).filter(|place| !self.is_dead(*place)) {
+            let lines = lines(&self.nodes[place])?;
+            let own = lines.iter().find(|line| line.flags.contains("myself")).context("no line of its own")?;
+            if own.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot)) {
+                return Ok(place);
+            }
+        }
+        bail!("no node has the slot {slot}")
     }
 
     /// Kills a node, as with `kill -9`.

@@ -11,8 +11,9 @@ mod tests;
 mod topology;
 mod trouble;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+use litemap::LiteMap;
 
 use super::client::{Call, Outcome, Settings};
 use super::health::Health;
@@ -125,7 +126,7 @@ impl Cluster {
     /// See [`super::Client::send`].
     pub fn send(&mut self, host: &(impl Callouts + Metrics), calls: &[Call]) -> bool {
         self.ask_for_map(host);
-        let mut nodes: BTreeMap<SocketAddr, Vec<Errand>> = BTreeMap::new();
+        let mut nodes: LiteMap<SocketAddr, Vec<Errand>> = LiteMap::new();
         let new = |call: &Call| Part { call: call.clone(), hops: 0, needs_text: false, outcome: Outcome::Unknown };
         self.parts = calls.iter().map(new).collect();
         let mut any_node = None;
@@ -178,7 +179,7 @@ impl Cluster {
                 self.fail(host, node, &error.to_string());
                 self.troubles.rest(node, now);
                 self.map.is_wanted = true;
-                BTreeMap::new()
+                LiteMap::new()
             }
         };
         for (node, errands) in next {
@@ -195,8 +196,8 @@ impl Cluster {
         node: SocketAddr,
         errands: &[Errand],
         mut replies: Replies,
-    ) -> BTreeMap<SocketAddr, Vec<Errand>> {
-        let mut next: BTreeMap<SocketAddr, Vec<Errand>> = BTreeMap::new();
+    ) -> LiteMap<SocketAddr, Vec<Errand>> {
+        let mut next: LiteMap<SocketAddr, Vec<Errand>> = LiteMap::new();
         let mut trouble = replies.refused.take();
         for errand in errands {
             if errand.asks {

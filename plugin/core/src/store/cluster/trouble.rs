@@ -1,7 +1,8 @@
 //! The nodes that fail.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+use litemap::LiteMap;
 
 use crate::base::UnixMillis;
 use crate::host::{Metric, Metrics, StoreCall};
@@ -12,7 +13,7 @@ const MAX_REST_MS: u64 = 1000;
 
 /// Nodes that fail, and why.
 #[derive(Debug, Default)]
-pub struct Troubles(BTreeMap<SocketAddr, Trouble>);
+pub struct Troubles(LiteMap<SocketAddr, Trouble>);
 
 #[derive(Debug, Default)]
 struct Trouble {
