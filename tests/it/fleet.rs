@@ -1,5 +1,7 @@
 //! A fleet: members that count as one in a real Redis.
 
+/// A Redis Cluster, with a failover and with slots that move.
+mod cluster;
 /// Three Envoys.
 mod envoys;
 /// A Redis that is killed, and a member that is cut off.

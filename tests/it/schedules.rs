@@ -352,7 +352,7 @@ fn run(seed: u64, module: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// The seeds that failed.
-pub fn run_all(schedules: u64, run: fn(u64, &[u8]) -> Result<()>) -> Result<()> {
+pub fn run_all(schedules: u64, run: impl Fn(u64, &[u8]) -> Result<()> + Sync) -> Result<()> {
     let module = fs::read(project_root().join("dist/tollbell.wasm")).context("run `make build`")?;
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("SEED") {
@@ -361,7 +361,7 @@ pub fn run_all(schedules: u64, run: fn(u64, &[u8]) -> Result<()>) -> Result<()> 
     let schedules = number("SCHEDULES").unwrap_or(schedules);
     let threads = std::thread::available_parallelism()?.get() as u64;
     let failed: Vec<String> = std::thread::scope(|scope| {
-        let module = &module;
+        let (module, run) = (&module, &run);
         let shards: Vec<_> = (0..threads)
             .map(|shard| {
                 scope.spawn(move || {

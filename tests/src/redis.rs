@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::envoy::{cpu, free_port};
 
+/// A Redis Cluster.
+pub mod cluster;
+
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(10);
 

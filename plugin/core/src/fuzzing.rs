@@ -2,13 +2,14 @@
 //! or [`Config`](crate::config::Config) is not here.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 
 use crate::access::{KeyLocation, Prefix, Readings, Request};
 use crate::base::{Address, Mailbox, Name};
 use crate::event::{Event, EventKind, Meta};
 use crate::host::{HeaderChange, HeaderPair};
 use crate::notify::content::template::Templates;
-use crate::store::{Protocol, Reply};
+use crate::store::{Protocol, Redirect, Reply, Topology};
 
 /// Compiles a template and renders it for events of all kinds, each field of which is `text`. `ending` says what it
 /// writes, such as `.json`. Returns what it wrote, or nothing where it is no template.
@@ -110,4 +111,27 @@ pub fn store_replies(is_resp: bool, bytes: &[u8]) -> Vec<(String, Option<Vec<u64
     let protocol = if is_resp { Protocol::Resp } else { Protocol::Upstash };
     let shown = |reply: &Reply| (format!("{reply:?}"), reply.numbers());
     protocol.decode(bytes).iter().map(shown).collect()
+}
+
+/// What a node of a Redis Cluster answers, as a map of slots and as redirects. Returns the owners of the first and the
+/// last slot in the map, and the addresses that the redirects name.
+pub fn store_slots(bytes: &[u8]) -> Vec<Option<SocketAddr>> {
+    let asked = SocketAddr::from(([10, 0, 0, 1], 6379));
+    let mut found = Vec::new();
+    let mut topology = Topology::default();
+    for reply in Protocol::Resp.decode(bytes) {
+        if let Some(map) = Topology::read(&reply, asked) {
+            found.extend([map.owner(0), map.owner(16_383)]);
+            topology = map;
+        }
+        if let Reply::Error(error) = &reply
+            && let Some(redirect) = Redirect::read(error, &topology, asked)
+        {
+            found.push(redirect.to);
+            if let Some(to) = redirect.to {
+                topology.set_owner(redirect.slot, to);
+            }
+        }
+    }
+    found
 }

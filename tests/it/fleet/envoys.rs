@@ -14,13 +14,14 @@ use tollbell_tests::server::Server;
 use super::member::setup;
 use crate::support::{SOON, eventually, hook, shared};
 
-const QUOTA: usize = 5000;
+pub(super) const QUOTA: usize = 5000;
 
 /// `patience_ms` in these tests.
 pub const PATIENCE: Duration = Duration::from_millis(200);
 
-pub(super) struct Fleet {
-    pub redis: Redis,
+/// Envoys and their store.
+pub(super) struct Fleet<R = Redis> {
+    pub redis: R,
     pub envoys: Vec<Envoy>,
     pub receiver: Server,
     _upstream: Server,
@@ -59,14 +60,28 @@ impl Fleet {
         config: &Value,
         prepare: impl FnOnce(&Redis) -> Result<()>,
     ) -> Result<Fleet> {
-        let shared = shared().await;
         let redis = Redis::start()?;
         prepare(&redis)?;
+        let port = redis.port();
+        Fleet::with(redis, members, config, &[port], |yaml| yaml).await
+    }
+}
+
+impl<R> Fleet<R> {
+    /// Starts Envoys with this store on these ports. `edit` changes `envoy/fleet.yaml`.
+    pub async fn with(
+        redis: R,
+        members: usize,
+        config: &Value,
+        ports: &[u16],
+        edit: impl Fn(String) -> String,
+    ) -> Result<Fleet<R>> {
+        let shared = shared().await;
         let (upstream, receiver) = (Server::start().await?, Server::start().await?);
         let mut envoys = Vec::new();
         for _ in 0..members {
-            let setup = setup(config, upstream.port, receiver.port, &[redis.port()])?;
-            envoys.push(setup.start().await?);
+            let setup = setup(config, upstream.port, receiver.port, ports)?;
+            envoys.push(setup.edit(&edit).start().await?);
         }
         Ok(Fleet { redis, envoys, receiver, _upstream: upstream, _shared: shared })
     }
@@ -87,20 +102,26 @@ impl Fleet {
         self.receiver.expect(count, SOON).await?;
         // Time in which a second message of a cause would come.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let mut messages = Vec::new();
+        self.events()
+    }
+
+    /// The events of the messages that have come so far, like [`Fleet::messages`].
+    pub fn events(&self) -> Result<Vec<String>> {
+        let mut events = Vec::new();
         for message in self.receiver.received() {
             let body = message.json()?;
             let event = body["event"].as_str().context("no event")?.to_owned();
-            messages.push(event + body["trigger_limit"].as_str().unwrap_or_default());
+            events.push(event + body["trigger_limit"].as_str().unwrap_or_default());
         }
-        messages.sort();
-        Ok(messages)
+        events.sort();
+        Ok(events)
     }
 }
 
-async fn counts_as_one(counting: &str) -> Result<()> {
-    let fleet = Fleet::start(3, &config(json!({ "counting": counting }))).await?;
-    let mut admitted = count_status(&fleet.load(64, 2 * QUOTA).await?, 200);
+/// A new key with 64 connections to each of three members: never more than its quota, and each threshold once.
+/// `before` of it were admitted before.
+pub(super) async fn counts_as_one<R>(fleet: &Fleet<R>, counting: &str, before: usize) -> Result<()> {
+    let mut admitted = before + count_status(&fleet.load(64, 2 * QUOTA).await?, 200);
     ensure!(admitted <= QUOTA, "{admitted} requests of {QUOTA} were admitted");
     if counting == "leased" {
         // Members give back what they hold and do not need.
@@ -114,7 +135,8 @@ async fn counts_as_one(counting: &str) -> Result<()> {
     let token = ("authorization", "Bearer admin-token");
     let status = client::get(fleet.envoys[0].port, "/.tollbell/status", &[token]).await?;
     let status: Value = serde_json::from_str(&status.body)?;
-    ensure!(status["store"]["is_answering"] == true, "{status}");
+    ensure!(status["store"]["is_answering"] == true && status["store"]["members"] == 3, "{status}");
+    ensure!(status["store"]["calls"]["answered"].as_u64().unwrap_or_default() > 0, "{status}");
     let refused = get_with_key(fleet.envoys[0].port, "/orders/1", "good-key").await?;
     ensure!(refused.status == 403 && refused.header("x-ratelimit-remaining") == Some("0"), "{refused:?}");
     Ok(())
@@ -122,12 +144,12 @@ async fn counts_as_one(counting: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_envoys_with_leases_admit_one_quota_and_report_each_threshold_once() -> Result<()> {
-    counts_as_one("leased").await
+    counts_as_one(&Fleet::start(3, &config(json!({ "counting": "leased" }))).await?, "leased", 0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_envoys_that_count_exactly_admit_one_quota_and_report_each_threshold_once() -> Result<()> {
-    counts_as_one("exact").await
+    counts_as_one(&Fleet::start(3, &config(json!({ "counting": "exact" }))).await?, "exact", 0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use tollbell_tests::lease_model::{self, Line};
 
-use super::store::Store;
+use super::store::OneRedis;
 use crate::schedules::Random;
 
 const SEEDS: u64 = 40;
@@ -48,14 +48,13 @@ fn arguments(lessee: &str, lines: &[Line]) -> Vec<String> {
 
 fn compare(seed: u64) -> Result<()> {
     let mut random = Random(seed);
-    let store = Store::start(seed)?;
+    let store = OneRedis::start()?;
     let mut model = lease_model::Store::default();
     let mut now = 1_800_000_000_000_i64;
     let mut known = vec![0];
     let mut seq = 0;
     for call in 0..CALLS {
         now += i64::try_from(random.pick(&[0_u64, 1, 20, 400, 3000]))?;
-        store.set_clock(u64::try_from(now)?);
         let lessee = random.pick(&["a", "b", "c"]);
         let keys: Vec<usize> = (0..4).filter(|_| random.below(3) == 0).collect();
         let mut lines: Vec<Line> = keys.iter().map(|key| line(&mut random, *key, now, &known)).collect();
@@ -70,11 +69,11 @@ fn compare(seed: u64) -> Result<()> {
             continue;
         }
         if random.below(200) == 0 {
-            store.redis.run(&["FLUSHDB"])?;
+            store.redis().run(&["FLUSHDB"])?;
             model.clear();
         }
         let keys: Vec<&str> = lines.iter().map(|line| line.key.as_str()).collect();
-        let expected = store.lease(&keys, &arguments(lessee, &lines))?;
+        let expected = store.lease(&keys, &arguments(lessee, &lines), u64::try_from(now)?)?;
         let got = model.call(lessee, &lines, now);
         ensure!(got == expected, "call {call} by {lessee} of {lines:?}:\n{got:?} instead of\n{expected:?}");
         known.extend(expected.get(2).copied());

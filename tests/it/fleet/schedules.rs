@@ -14,7 +14,7 @@ use host_shim::config::model;
 use host_shim::gateway::{Gateway, Pending, Reply, Request, Response};
 use serde_json::{Value, json};
 
-use super::store::Store;
+use super::store::{OneRedis, Servers, Store};
 use crate::schedules::Random;
 
 /// The schedules of a run of all tests.
@@ -81,7 +81,7 @@ impl Receiver {
 }
 
 impl Fleet {
-    fn new(random: &mut Random, seed: u64, module: &[u8]) -> Result<Self> {
+    fn new(random: &mut Random, seed: u64, module: &[u8], servers: Arc<dyn Servers>) -> Result<Self> {
         let max = random.pick(&[20_u64, 100, 400]);
         let config = json!({
             "apis": [{ "api_id": "a", "event_handlers": { "events": { "AuthFailure": [{
@@ -99,11 +99,11 @@ impl Fleet {
             "templates": { "t.json": r#"{"limit": "{{Meta.TriggerLimit}}", "key": "{{Meta.Key}}"}"# },
             "delivery": { "max_attempts": 50, "base_delay_ms": 100, "max_delay_ms": 1000 },
             "store": {
-                "redis": {}, "counting": random.pick(&["leased", "exact"]), "on_loss": "refuse",
+                "redis": servers.config(), "counting": random.pick(&["leased", "exact"]), "on_loss": "refuse",
                 "patience_ms": random.pick(&[100, 200, 1000]),
             },
         });
-        let store = Arc::new(Store::start(seed)?);
+        let store = Arc::new(Store::of(servers, seed));
         let mut fleet = Fleet {
             store,
             members: Vec::new(),
@@ -143,7 +143,8 @@ impl Fleet {
                 if !lives.load(Ordering::SeqCst) {
                     return Reply::refused();
                 }
-                store.answer(&request.body.concat()).expect("Redis answers")
+                let destination = request.headers.get_str("x-envoy-original-dst-host").map(str::to_owned);
+                store.answer(&(destination, request.body.concat())).expect("Redis answers")
             })
             .upstream("tollbell_http", move |request| {
                 if !reaches.load(Ordering::SeqCst) {
@@ -303,7 +304,7 @@ impl Fleet {
     }
 
     fn check_alerts(&self) -> Result<()> {
-        let used = self.store.used()?;
+        let used = self.store.servers.used()?;
         let told = &self.receiver.lock().expect("no panic").told;
         // One report can cross several thresholds. The highest is reported.
         let highest = [50, 80, 100].into_iter().filter(|limit| used * 100 >= limit * self.max()).max();
@@ -321,9 +322,9 @@ impl Fleet {
     }
 }
 
-fn run(seed: u64, module: &[u8]) -> Result<()> {
+pub fn run(seed: u64, module: &[u8], servers: Arc<dyn Servers>) -> Result<()> {
     let mut random = Random(seed);
-    let mut fleet = Fleet::new(&mut random, seed, module)?;
+    let mut fleet = Fleet::new(&mut random, seed, module, servers)?;
     for step in 0..STEPS {
         fleet.step(&mut random).with_context(|| format!("step {step}"))?;
     }
@@ -333,5 +334,5 @@ fn run(seed: u64, module: &[u8]) -> Result<()> {
 #[test]
 fn random_schedules_of_a_fleet_admit_no_request_too_many_and_lose_no_alert() -> Result<()> {
     let _shared = crate::support::MACHINE.blocking_read();
-    crate::schedules::run_all(SCHEDULES, run)
+    crate::schedules::run_all(SCHEDULES, |seed, module| run(seed, module, Arc::new(OneRedis::start()?)))
 }

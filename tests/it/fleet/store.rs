@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use host_shim::gateway::{Reply, Response};
+use serde_json::{Value, json};
 use tollbell_core::testing::{SCRIPTS, Script};
 use tollbell_tests::redis::Redis;
 
@@ -62,16 +63,48 @@ struct Clocked {
     sha1: String,
 }
 
-pub struct Store {
-    pub redis: Redis,
+/// The servers of a store.
+pub trait Servers: Send + Sync {
+    /// What `store.redis` is in the members' configuration.
+    fn config(&self) -> Value {
+        json!({})
+    }
+
+    /// Runs a call at this time, with the scripts that have the clock of the test. `None`: the server does not answer.
+    fn run(&self, destination: Option<&str>, call: &[u8], now: u64) -> Result<Option<Vec<u8>>>;
+
+    /// The use of the first key's quota.
+    fn used(&self) -> Result<u64>;
+
+    /// Something happens to the servers, if there are several.
+    fn disturb(&self, _random: &mut Random) -> Result<()> {
+        Ok(())
+    }
+
+    /// The server, if there is only one.
+    fn only(&self) -> Option<&Redis> {
+        None
+    }
+}
+
+/// One Redis.
+pub struct OneRedis {
+    redis: Redis,
     scripts: Vec<Clocked>,
+}
+
+/// Where a call goes, if it says that, and its bytes.
+pub type Call = (Option<String>, Vec<u8>);
+
+pub struct Store {
+    pub servers: Arc<dyn Servers>,
     /// The store's time in milliseconds.
     clock: AtomicU64,
     random: Mutex<Random>,
     /// True while calls are lost, doubled and late.
     is_lossy: AtomicBool,
     /// Calls that arrive once more, after this time.
-    doubled: Mutex<Vec<(u64, Vec<u8>)>>,
+    doubled: Mutex<Vec<(u64, Call)>>,
     trouble: Mutex<Option<(u64, Trouble)>>,
     /// Requests that were granted when the store lost its data.
     lost: AtomicU64,
@@ -82,11 +115,106 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A script with another clock.
+pub fn with_clock(script: Script, clock: &str) -> Result<String> {
+    let clocked = script.text.replace(TIME, clock);
+    ensure!(!clocked.contains("TIME"), "a script reads the time in another way");
+    Ok(clocked)
+}
+
+/// A call with other commands instead of the scripts'. `command` gets the script, and whether its text was sent.
+pub fn with_commands(call: &[u8], command: impl Fn(Script, bool) -> Result<String>) -> Result<String> {
+    let find = |is_wanted: &dyn Fn(&Script) -> bool| SCRIPTS.into_iter().find(is_wanted).context("an unknown script");
+    let text = String::from_utf8(call.to_vec())?;
+    let mut with_text = text.split(WITH_TEXT);
+    let mut text = with_text.next().unwrap_or_default().to_owned();
+    let mut sent = Vec::new();
+    for call in with_text {
+        let (length, rest) = call.split_once("\r\n").context("no length")?;
+        let (script, rest) = rest.split_at(length.parse()?);
+        let script = find(&|known| known.text == script)?;
+        sent.push(script.sha1);
+        text = text + BY_SHA1 + script.sha1 + rest;
+    }
+    let mut marked = text.split(BY_SHA1);
+    let mut text = marked.next().unwrap_or_default().to_owned();
+    for call in marked {
+        let (sha1, rest) = call.split_at(40);
+        let script = find(&|known| known.sha1 == sha1)?;
+        text = text + &command(script, sent.contains(&script.sha1))? + &rest["\r\n".len()..];
+    }
+    Ok(text)
+}
+
+impl OneRedis {
+    pub fn start() -> Result<Self> {
+        let mut one = OneRedis { redis: Redis::start()?, scripts: Vec::new() };
+        for script in SCRIPTS {
+            let sha1 = one.load(script)?;
+            one.scripts.push(Clocked { script, sha1 });
+        }
+        Ok(one)
+    }
+
+    /// Loads a script with the clock of the test.
+    fn load(&self, script: Script) -> Result<String> {
+        let reply = self.redis.run(&["SCRIPT", "LOAD", &with_clock(script, CLOCK)?])?;
+        Ok(reply.lines().nth(1).context("no SHA-1")?.to_owned())
+    }
+
+    /// The SHA-1 of the script with the clock of the test.
+    fn clocked(&self, script: Script) -> Result<&str> {
+        let clocked = self.scripts.iter().find(|clocked| clocked.script == script);
+        Ok(&clocked.context("an unknown script")?.sha1)
+    }
+
+    pub fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    /// Runs the script of leases with these keys and arguments. Returns its numbers.
+    pub fn lease(&self, keys: &[&str], arguments: &[String], now: u64) -> Result<Vec<i64>> {
+        self.redis.run(&["SET", "clock", &now.to_string()])?;
+        let count = keys.len().to_string();
+        let mut command = vec!["EVALSHA", self.clocked(Script::LEASE)?, &count];
+        command.extend(keys);
+        command.extend(arguments.iter().map(String::as_str));
+        let reply = self.redis.run(&command)?;
+        reply.lines().skip(1).map(|line| Ok(line.trim_start_matches(':').parse()?)).collect()
+    }
+}
+
+impl Servers for OneRedis {
+    fn run(&self, _destination: Option<&str>, call: &[u8], now: u64) -> Result<Option<Vec<u8>>> {
+        self.redis.run(&["SET", "clock", &now.to_string()])?;
+        let call = with_commands(call, |script, has_text| {
+            if has_text {
+                self.load(script)?;
+            }
+            Ok(format!("{BY_SHA1}{}\r\n", self.clocked(script)?))
+        })?;
+        self.redis.exchange(call.as_bytes()).map(Some)
+    }
+
+    fn used(&self) -> Result<u64> {
+        let keys = self.redis.run(&["KEYS", "tollbell{k/*"])?;
+        let key = keys.lines().nth(2).context("no counter")?;
+        Ok(self.redis.run(&["HGET", key, "u"])?.lines().nth(1).context("no use")?.parse()?)
+    }
+
+    fn only(&self) -> Option<&Redis> {
+        Some(&self.redis)
+    }
+}
+
 impl Store {
     pub fn start(seed: u64) -> Result<Self> {
-        let mut store = Store {
-            redis: Redis::start()?,
-            scripts: Vec::new(),
+        Ok(Store::of(Arc::new(OneRedis::start()?), seed))
+    }
+
+    pub fn of(servers: Arc<dyn Servers>, seed: u64) -> Self {
+        Store {
+            servers,
             clock: AtomicU64::new(1_800_000_000_000),
             random: Mutex::new(Random(seed)),
             is_lossy: AtomicBool::new(true),
@@ -94,26 +222,12 @@ impl Store {
             trouble: Mutex::default(),
             lost: AtomicU64::new(0),
             losses: AtomicU64::new(0),
-        };
-        for script in SCRIPTS {
-            let sha1 = store.load(script)?;
-            store.scripts.push(Clocked { script, sha1 });
         }
-        Ok(store)
     }
 
-    /// Loads a script with the clock of the test.
-    fn load(&self, script: Script) -> Result<String> {
-        let clocked = script.text.replace(TIME, CLOCK);
-        ensure!(!clocked.contains("TIME"), "a script reads the time in another way");
-        let reply = self.redis.run(&["SCRIPT", "LOAD", &clocked])?;
-        Ok(reply.lines().nth(1).context("no SHA-1")?.to_owned())
-    }
-
-    /// The SHA-1 of the script with the clock of the test.
-    fn clocked(&self, is_wanted: impl Fn(&Script) -> bool) -> Result<&str> {
-        let clocked = self.scripts.iter().find(|clocked| is_wanted(&clocked.script));
-        Ok(&clocked.context("an unknown script")?.sha1)
+    /// The only server.
+    pub fn redis(&self) -> Result<&Redis> {
+        self.servers.only().context("there are several servers")
     }
 
     fn now(&self) -> u64 {
@@ -133,13 +247,6 @@ impl Store {
         self.losses.load(Ordering::SeqCst)
     }
 
-    /// The use of the first key's quota.
-    pub fn used(&self) -> Result<u64> {
-        let keys = self.redis.run(&["KEYS", "tollbell{k/*"])?;
-        let key = keys.lines().nth(2).context("no counter")?;
-        Ok(self.redis.run(&["HGET", key, "u"])?.lines().nth(1).context("no use")?.parse()?)
-    }
-
     /// The ids of all messages that it holds.
     pub fn held(&self) -> Result<Vec<String>> {
         const HELD: &str = "local ids = {}
@@ -149,7 +256,8 @@ for _, pattern in ipairs({ 'tollbell*:held:*', 'tollbell*:given:*' }) do
   end
 end
 return table.concat(ids, ' ')";
-        let reply = self.redis.run(&["EVAL", HELD, "0"])?;
+        let Some(redis) = self.servers.only() else { return Ok(Vec::new()) };
+        let reply = redis.run(&["EVAL", HELD, "0"])?;
         Ok(reply.lines().nth(1).unwrap_or_default().split_whitespace().map(str::to_owned).collect())
     }
 
@@ -171,9 +279,9 @@ return table.concat(ids, ' ')";
         }
         let (due, later): (Vec<_>, Vec<_>) = lock(&self.doubled).drain(..).partition(|(at, _)| *at <= now);
         lock(&self.doubled).extend(later);
-        for (_, body) in due {
+        for (_, call) in due {
             if lock(&self.trouble).is_none() {
-                self.run(&body)?;
+                self.run(&call)?;
             }
         }
         Ok(())
@@ -181,11 +289,14 @@ return table.concat(ids, ' ')";
 
     /// A replica gets what was written so far.
     pub fn replicate(&self) -> Result<()> {
-        self.redis.run(&["EVAL", REPLICATE, "0"]).map(drop)
+        self.servers.only().map_or(Ok(()), |redis| redis.run(&["EVAL", REPLICATE, "0"]).map(drop))
     }
 
     /// Something happens to the store.
     pub fn fail(&self, random: &mut Random) -> Result<()> {
+        if self.servers.only().is_none() {
+            return self.servers.disturb(random);
+        }
         let until = self.now() + 100 + random.below(1500);
         let trouble = match random.below(5) {
             0 => Trouble::Slow,
@@ -203,21 +314,21 @@ return table.concat(ids, ' ')";
             Trouble::Slow | Trouble::Stopped => Ok(()),
             Trouble::FailsOver => self.lose(&["EVAL", FAIL_OVER, "0"]),
             Trouble::Restarts => {
-                self.redis.run(&["SCRIPT", "FLUSH"])?;
+                self.redis()?.run(&["SCRIPT", "FLUSH"])?;
                 self.lose(&["FLUSHALL"])
             }
         }
     }
 
     fn granted(&self) -> Result<BTreeMap<String, u64>> {
-        let reply = self.redis.run(&["EVAL", GRANTED, "0"])?;
+        let reply = self.redis()?.run(&["EVAL", GRANTED, "0"])?;
         let grants = reply.lines().filter_map(|line| line.rsplit_once(' '));
         grants.map(|(lessee, claim)| Ok((lessee.to_owned(), claim.trim().parse()?))).collect()
     }
 
     fn lose(&self, command: &[&str]) -> Result<()> {
         let before = self.granted()?;
-        self.redis.run(command)?;
+        self.redis()?.run(command)?;
         let after = self.granted()?;
         let lost = |(lessee, claim): (&String, &u64)| claim.saturating_sub(*after.get(lessee).unwrap_or(&0));
         self.lost.fetch_add(before.iter().map(lost).sum(), Ordering::SeqCst);
@@ -225,51 +336,25 @@ return table.concat(ids, ' ')";
         Ok(())
     }
 
-    /// Runs a call in Redis, with the scripts that have the test's clock.
-    fn run(&self, body: &[u8]) -> Result<Vec<u8>> {
-        self.redis.run(&["SET", "clock", &self.now().to_string()])?;
-        let text = String::from_utf8(body.to_vec())?;
-        let mut with_text = text.split(WITH_TEXT);
-        let mut text = with_text.next().unwrap_or_default().to_owned();
-        for call in with_text {
-            // Redis does not know the script, which is sent again.
-            let (length, rest) = call.split_once("\r\n").context("no length")?;
-            let (script, rest) = rest.split_at(length.parse()?);
-            let known = self.scripts.iter().find(|known| known.script.text == script).context("an unknown script")?;
-            self.load(known.script)?;
-            text = text + BY_SHA1 + known.script.sha1 + rest;
-        }
-        let mut marked = text.split(BY_SHA1);
-        let mut text = marked.next().unwrap_or_default().to_owned();
-        for call in marked {
-            let (sha1, rest) = call.split_at(40);
-            text = text + BY_SHA1 + self.clocked(|script| script.sha1 == sha1)? + rest;
-        }
-        self.redis.exchange(text.as_bytes())
+    fn run(&self, (destination, call): &Call) -> Result<Option<Vec<u8>>> {
+        self.servers.run(destination.as_deref(), call, self.now())
     }
 
-    /// Runs the script of leases with these keys and arguments. Returns its numbers.
-    pub fn lease(&self, keys: &[&str], arguments: &[String]) -> Result<Vec<i64>> {
-        self.redis.run(&["SET", "clock", &self.now().to_string()])?;
-        let count = keys.len().to_string();
-        let lease = self.clocked(|script| *script == Script::LEASE)?;
-        let mut command = vec!["EVALSHA", lease, &count];
-        command.extend(keys);
-        command.extend(arguments.iter().map(String::as_str));
-        let reply = self.redis.run(&command)?;
-        reply.lines().skip(1).map(|line| Ok(line.trim_start_matches(':').parse()?)).collect()
+    /// Runs a call. It is answered at once.
+    fn answer_now(&self, call: &Call) -> Result<Reply> {
+        Ok(self.run(call)?.map_or_else(Reply::refused, |reply| Response::ok(reply).into()))
     }
 
     /// Answers a call of a member.
-    pub fn answer(&self, body: &[u8]) -> Result<Reply> {
+    pub fn answer(&self, call: &Call) -> Result<Reply> {
         let now = self.now();
         let mut random = lock(&self.random);
         let trouble = *lock(&self.trouble);
-        let late = |at| lock(&self.doubled).push((at, body.to_vec()));
+        let late = |at| lock(&self.doubled).push((at, call.clone()));
         match trouble {
             Some((_, Trouble::Slow)) => {
                 let delay = Duration::from_millis(50 + random.below(400));
-                return Ok(Reply::from(Response::ok(self.run(body)?)).after(delay));
+                return Ok(self.answer_now(call)?.after(delay));
             }
             Some((until, Trouble::Stopped)) => {
                 late(until);
@@ -279,14 +364,14 @@ return table.concat(ids, ' ')";
             None => {}
         }
         if !self.is_lossy.load(Ordering::SeqCst) {
-            return Ok(Response::ok(self.run(body)?).into());
+            return self.answer_now(call);
         }
         let never = || Ok(Reply::from(Response::new(200)).after(NEVER));
         match random.below(20) {
             0 => Ok(Reply::refused()),
             1 => never(),
             2 => {
-                self.run(body)?;
+                self.run(call)?;
                 never()
             }
             3 => {
@@ -295,16 +380,16 @@ return table.concat(ids, ' ')";
             }
             4 => {
                 late(now + random.below(900));
-                Ok(Response::ok(self.run(body)?).into())
+                self.answer_now(call)
             }
-            5..=8 => Ok(Reply::from(Response::ok(self.run(body)?)).after(Duration::from_millis(random.below(200)))),
+            5..=8 => Ok(self.answer_now(call)?.after(Duration::from_millis(random.below(200)))),
             9 => Ok(Response::ok(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()).into()),
             10 => {
-                let mut reply = self.run(body)?;
+                let Some(mut reply) = self.run(call)? else { return Ok(Reply::refused()) };
                 reply.truncate(reply.len() / 2);
                 Ok(Response::ok(reply).into())
             }
-            _ => Ok(Response::ok(self.run(body)?).into()),
+            _ => self.answer_now(call),
         }
     }
 }

@@ -143,6 +143,11 @@ impl Preview {
         Some(&self.config.fleet.as_ref()?.store.cluster)
     }
 
+    /// Whether the store of a fleet is a Redis Cluster.
+    pub fn store_is_cluster(&self) -> bool {
+        self.config.fleet.as_ref().is_some_and(|fleet| !fleet.store.seeds.is_empty())
+    }
+
     /// The target of an entry of `webhooks`.
     ///
     /// # Errors

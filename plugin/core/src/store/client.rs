@@ -1,18 +1,15 @@
 //! The connection to the store, for one VM: one call in flight, which carries all commands that were due when it
-//! started.
+//! started. In a Redis Cluster, a call has one callout for each node.
 
-use std::collections::VecDeque;
+use std::net::SocketAddr;
 
+use super::cluster::Cluster;
+use super::health::Health;
+use super::pipeline::{Pipeline, Replies, UNKNOWN_SCRIPT};
 use super::protocol::{Command, Protocol, Reply};
 use super::scripts::Script;
 use crate::base::UnixMillis;
-use crate::host::{Callout, CalloutId, CalloutReply, Callouts, Metric, Metrics, StoreCall};
-
-/// The longest reply that is read.
-const MAX_REPLY_BYTES: usize = 1024 * 1024;
-
-/// The start of an error for a script that the store does not know.
-const UNKNOWN_SCRIPT: &str = "NOSCRIPT";
+use crate::host::{CalloutId, CalloutReply, Callouts, Metrics};
 
 /// How the store is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +29,8 @@ pub struct Settings {
     pub database: u32,
     /// At least 1.
     pub timeout_ms: u64,
+    /// The first nodes of a Redis Cluster; empty for a single node.
+    pub seeds: Vec<SocketAddr>,
 }
 
 /// A part of a call: a command, or a call of a script.
@@ -39,6 +38,16 @@ pub struct Settings {
 pub enum Call {
     Command(Command),
     Script { script: Script, keys: Vec<String>, arguments: Vec<String> },
+}
+
+impl Call {
+    /// The first key, which decides on the node in a Redis Cluster.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Call::Command(command) => command.get(1).map(String::as_str),
+            Call::Script { keys, .. } => keys.first().map(String::as_str),
+        }
+    }
 }
 
 /// The result of a part of a call.
@@ -52,20 +61,74 @@ pub enum Outcome {
     Unknown,
 }
 
-/// The state of the store, as this VM sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    /// The time of the last good answer; 0 for none.
-    pub last_answer: UnixMillis,
-    /// The number of failed calls since.
-    pub failures: u32,
-    /// Why the last call failed.
-    pub trouble: String,
-}
-
 /// The client of one VM.
 #[derive(Debug)]
-pub struct Client {
+pub struct Client(Way);
+
+#[derive(Debug)]
+enum Way {
+    Single(Single),
+    Cluster(Box<Cluster>),
+}
+
+impl Client {
+    pub fn new(settings: Settings) -> Self {
+        Client(if settings.seeds.is_empty() {
+            Way::Single(Single { settings, in_flight: None, sends_texts: false, health: Health::default() })
+        } else {
+            Way::Cluster(Box::new(Cluster::new(settings)))
+        })
+    }
+
+    /// True if a call is in flight. No other may start.
+    pub fn is_busy(&self) -> bool {
+        match &self.0 {
+            Way::Single(single) => single.in_flight.is_some(),
+            Way::Cluster(cluster) => cluster.is_busy(),
+        }
+    }
+
+    /// True if the client waits for the reply to this callout.
+    pub fn awaits(&self, id: CalloutId) -> bool {
+        match &self.0 {
+            Way::Single(single) => single.in_flight.as_ref().is_some_and(|call| call.id == id),
+            Way::Cluster(cluster) => cluster.awaits(id),
+        }
+    }
+
+    pub fn health(&self) -> &Health {
+        match &self.0 {
+            Way::Single(single) => &single.health,
+            Way::Cluster(cluster) => cluster.health(),
+        }
+    }
+
+    /// Starts a call. `false` means that the proxy refused it at once, so that nothing ran.
+    pub fn send(&mut self, host: &(impl Callouts + Metrics), calls: &[Call]) -> bool {
+        match &mut self.0 {
+            Way::Single(single) => single.send(host, calls),
+            Way::Cluster(cluster) => cluster.send(host, calls),
+        }
+    }
+
+    /// Takes a reply. Returns the outcomes of all parts of the call in flight, in their order, when it is complete.
+    pub fn on_reply(
+        &mut self,
+        host: &(impl Callouts + Metrics),
+        id: CalloutId,
+        reply: &CalloutReply,
+        now: UnixMillis,
+    ) -> Option<Vec<Outcome>> {
+        match &mut self.0 {
+            Way::Single(single) => single.on_reply(host, id, reply, now),
+            Way::Cluster(cluster) => cluster.on_reply(host, id, reply, now),
+        }
+    }
+}
+
+/// One node, or several of which Envoy chooses one.
+#[derive(Debug)]
+struct Single {
     settings: Settings,
     in_flight: Option<InFlight>,
     /// True if the next call contains the texts of scripts.
@@ -80,38 +143,27 @@ struct InFlight {
     calls: usize,
 }
 
-impl Client {
-    pub fn new(settings: Settings) -> Self {
-        Client { settings, in_flight: None, sends_texts: false, health: Health::default() }
-    }
-
-    /// True if a call is in flight. No other may start.
-    pub fn is_busy(&self) -> bool {
-        self.in_flight.is_some()
-    }
-
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
-    /// Starts a call. `false` means that the proxy refused it at once, so that nothing ran.
-    pub fn send(&mut self, host: &(impl Callouts + Metrics), calls: &[Call]) -> bool {
-        let callout = self.callout(calls);
-        match host.send(&callout) {
+impl Single {
+    fn send(&mut self, host: &(impl Callouts + Metrics), calls: &[Call]) -> bool {
+        let mut pipeline = Pipeline::new(&self.settings);
+        for call in calls {
+            pipeline.push_call(call, self.sends_texts);
+        }
+        self.sends_texts = false;
+        match host.send(&pipeline.callout(None)) {
             Ok(id) => {
                 self.in_flight = Some(InFlight { id, calls: calls.len() });
                 true
             }
             Err(refused) => {
-                self.fail(host, &format!("cluster {}: {refused}", self.settings.cluster));
+                let trouble = format!("cluster {}: {refused}", self.settings.cluster);
+                self.health.fail(host, &self.settings.cluster, &trouble);
                 false
             }
         }
     }
 
-    /// Takes the reply to the call in flight: one outcome for each of its parts. `None` means that the reply is for
-    /// another callout.
-    pub fn on_reply(
+    fn on_reply(
         &mut self,
         host: &(impl Callouts + Metrics),
         id: CalloutId,
@@ -119,49 +171,20 @@ impl Client {
         now: UnixMillis,
     ) -> Option<Vec<Outcome>> {
         let InFlight { calls, .. } = self.in_flight.take_if(|call| call.id == id)?;
-        let replies = match reply.status {
-            Some(200) => match host.reply_body(MAX_REPLY_BYTES) {
-                Ok(body) => {
-                    let replies = self.settings.protocol.decode(&body);
-                    if replies.is_empty() {
-                        self.fail(host, "an answer without a reply");
-                    }
-                    replies
-                }
-                Err(error) => {
-                    self.fail(host, &error.to_string());
-                    Vec::new()
-                }
-            },
-            Some(status) => {
-                self.fail(host, &format!("status {status}"));
-                Vec::new()
-            }
-            None => {
-                self.fail(host, "no answer");
-                Vec::new()
-            }
-        };
-        Some(self.outcomes(host, replies.into(), calls, now))
-    }
-
-    fn outcomes(
-        &mut self,
-        host: &impl Metrics,
-        mut replies: VecDeque<Reply>,
-        calls: usize,
-        now: UnixMillis,
-    ) -> Vec<Outcome> {
-        let was_answered = !replies.is_empty();
-        let mut trouble = None;
-        for _ in 0..self.prelude().len() {
-            if let Some(Reply::Error(error)) = replies.pop_front() {
-                trouble = trouble.or(Some(error));
+        match Replies::read(&self.settings, host, reply) {
+            Ok(replies) => Some(self.outcomes(host, replies, calls, now)),
+            Err(error) => {
+                self.health.fail(host, &self.settings.cluster, &error.to_string());
+                Some(vec![Outcome::Unknown; calls])
             }
         }
+    }
+
+    fn outcomes(&mut self, host: &impl Metrics, mut replies: Replies, calls: usize, now: UnixMillis) -> Vec<Outcome> {
+        let mut trouble = replies.refused.take();
         let mut outcomes = Vec::with_capacity(calls);
         for _ in 0..calls {
-            outcomes.push(match replies.pop_front() {
+            outcomes.push(match replies.next() {
                 Some(Reply::Error(error)) if error.starts_with(UNKNOWN_SCRIPT) => {
                     self.sends_texts = true;
                     Outcome::NotRun
@@ -172,87 +195,15 @@ impl Client {
                 }
                 Some(reply) => Outcome::Ran(reply),
                 None => {
-                    trouble = trouble.or_else(|| was_answered.then(|| "the answer ended early".to_owned()));
+                    trouble = trouble.or_else(|| Some("the answer ended early".to_owned()));
                     Outcome::Unknown
                 }
             });
         }
         match trouble {
-            Some(trouble) => self.fail(host, &trouble),
-            None if was_answered => self.succeed(host, now),
-            None => {}
+            Some(trouble) => self.health.fail(host, &self.settings.cluster, &trouble),
+            None => self.health.succeed(host, &self.settings.cluster, now),
         }
         outcomes
-    }
-
-    fn callout(&mut self, calls: &[Call]) -> Callout {
-        let mut commands = self.prelude();
-        let mut texts_sent: Vec<Script> = Vec::new();
-        for call in calls {
-            commands.push(match call {
-                Call::Command(command) => command.clone(),
-                Call::Script { script, keys, arguments } => {
-                    let sends_text = self.sends_texts && !texts_sent.contains(script);
-                    if sends_text {
-                        texts_sent.push(*script);
-                    }
-                    let (command, script) = if sends_text { ("EVAL", script.text) } else { ("EVALSHA", script.sha1) };
-                    let mut parts = vec![command.to_owned(), script.to_owned(), keys.len().to_string()];
-                    parts.extend(keys.iter().chain(arguments).cloned());
-                    parts
-                }
-            });
-        }
-        self.sends_texts = false;
-        let Settings { protocol, authority, token, cluster, timeout_ms, .. } = &self.settings;
-        let (path, authority) = match protocol {
-            Protocol::Resp => ("/", cluster),
-            Protocol::Upstash => ("/pipeline", authority),
-        };
-        let pairs = [(":method", "POST"), (":path", path), (":authority", authority)];
-        let mut headers: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        if *protocol == Protocol::Upstash {
-            headers.push(("authorization".to_owned(), format!("Bearer {token}")));
-            headers.push(("content-type".to_owned(), "application/json".to_owned()));
-        }
-        Callout { cluster: cluster.clone(), headers, body: protocol.encode(&commands), timeout_ms: *timeout_ms }
-    }
-
-    /// The commands before the scripts: each call has its own connection.
-    fn prelude(&self) -> Vec<Command> {
-        let Settings { protocol, username, password, database, .. } = &self.settings;
-        let mut commands = Vec::new();
-        if *protocol == Protocol::Upstash {
-            return commands;
-        }
-        if !password.is_empty() {
-            let parts = ["AUTH", username, password];
-            commands.push(parts.into_iter().filter(|part| !part.is_empty()).map(str::to_owned).collect());
-        }
-        if *database > 0 {
-            commands.push(vec!["SELECT".to_owned(), database.to_string()]);
-        }
-        commands
-    }
-
-    fn succeed(&mut self, host: &impl Metrics, now: UnixMillis) {
-        host.count(Metric::StoreCalls(StoreCall::Answered));
-        if self.health.failures > 0 {
-            log::warn!(
-                "the store {} answers again, after {} failed calls",
-                self.settings.cluster,
-                self.health.failures
-            );
-        }
-        self.health = Health { last_answer: now, ..Health::default() };
-    }
-
-    fn fail(&mut self, host: &impl Metrics, trouble: &str) {
-        host.count(Metric::StoreCalls(StoreCall::Failed));
-        if self.health.trouble != trouble {
-            log::error!("the store {} fails: {trouble}", self.settings.cluster);
-            trouble.clone_into(&mut self.health.trouble);
-        }
-        self.health.failures = self.health.failures.saturating_add(1);
     }
 }

@@ -27,6 +27,12 @@ settings! {
         /// resp: Redis's own protocol. upstash: the REST API of serverless Redis; it needs authority and token.
         #[schemars(extend("enum" = ["resp", "upstash"]))]
         pub protocol: String = "resp".to_owned(),
+        /// single: one node, or the nodes of a Sentinel behind a health check. cluster: a Redis Cluster, whose nodes are
+        /// reached through an Envoy cluster of the type ORIGINAL_DST with use_http_header.
+        #[schemars(extend("enum" = ["single", "cluster"]))]
+        pub mode: String = "single".to_owned(),
+        /// The first nodes of a Redis Cluster, as IP address and port: 10.0.0.1:6379. They name the others.
+        pub seeds: Vec<String>,
         /// The host of the REST API.
         pub authority: String,
         /// The bearer token of the REST API.
@@ -35,7 +41,7 @@ settings! {
         pub username: String,
         /// The password for AUTH; empty for no AUTH.
         pub password: String,
-        /// The number of the database.
+        /// The number of the database. A Redis Cluster has none.
         #[schemars(range(max = 65_535))]
         pub database: u64,
         /// The start of all keys in the store. Fleets with different prefixes do not share counters.

@@ -35,8 +35,8 @@ const MAX_LINES: usize = 512;
 /// The most counters that a VM knows at a time.
 const MAX_LEASES: usize = 200_000;
 
-/// The parts of the outbox.
-const SHARDS: u64 = 1;
+/// The parts of the outbox in a Redis Cluster, so that several nodes share its load.
+const SHARDS: u64 = 8;
 
 /// The time between calls while they fail.
 const RETRY_MS: u64 = 25;
@@ -110,6 +110,7 @@ struct Waiting {
 impl FleetCounters {
     /// `born` distinguishes this VM from those that got the same number from a store that was lost since.
     pub fn new(settings: FleetSettings, born: String) -> Self {
+        let shards = if settings.store.seeds.is_empty() { 1 } else { SHARDS };
         FleetCounters {
             client: Client::new(settings.store.clone()),
             settings,
@@ -118,7 +119,7 @@ impl FleetCounters {
             leases: FxHashMap::default(),
             due: Vec::new(),
             in_flight: InFlight::default(),
-            outbox: FleetOutbox::new(SHARDS, born.clone()),
+            outbox: FleetOutbox::new(shards, born.clone()),
             born,
             waiting: Vec::new(),
             settled: Vec::new(),
@@ -341,7 +342,11 @@ impl Counters for FleetCounters {
         reply: &CalloutReply,
         now: UnixMillis,
     ) -> bool {
-        let Some(outcomes) = self.client.on_reply(host, id, reply, now) else { return false };
+        if !self.client.awaits(id) {
+            return false;
+        }
+        // A call to several nodes ends with the last reply.
+        let Some(outcomes) = self.client.on_reply(host, id, reply, now) else { return true };
         self.time_call(host, now);
         self.settle(outcomes, now);
         self.serve_waiting(now);
