@@ -318,12 +318,12 @@ fn each_placement_has_its_own_caps_claims_and_room() {
     free["apis"][0]["event_handlers"]["events"]["AuthFailure"][0]["handler_meta"]["max_per_minute"] = json!(0);
     let mut world = World::new(&json!({}));
     world.vms.clear();
-    world.begin(&config(16), 1);
+    world.begin(&config(20), 1);
     world.begin(&free, 2);
     (0..900).for_each(|n| drop(world.on_vm(1, &[(":path", b"/"), ("authorization", format!("bad-{n}").as_bytes())])));
     let dropped = world.host.metric(Metric::Dropped);
     world.on_vm(0, &[(":path", b"/"), ("authorization", b"bad")]);
-    assert_eq!(world.host.metric(Metric::Dropped), dropped, "a table of 16 beside a full one of 1,024");
+    assert_eq!(world.host.metric(Metric::Dropped), dropped, "a table of 20 beside a full one of 1,024");
 }
 
 #[test]
