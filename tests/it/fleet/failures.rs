@@ -63,11 +63,9 @@ async fn a_failover_of_redis_is_as_each_policy_says_and_loses_no_count() -> Resu
         ensure!((refused > 0) == (on_loss == "refuse"), "{on_loss}: {refused} of {} were refused", seen.len());
         let last = seen.iter().rev().take(20);
         ensure!(last.clone().all(|seen| seen.status == 200), "{on_loss}: {:?}", last.collect::<Vec<_>>());
-        eventually("all that passed is counted once", async || {
-            Ok(counted(primary, on_loss)? == before + passed)
-        })
-        .await
-        .with_context(|| format!("{on_loss}: {passed} and {before}, {:?}", counted(primary, on_loss)))?;
+        eventually("all that passed is counted once", async || Ok(counted(primary, on_loss)? == before + passed))
+            .await
+            .with_context(|| format!("{on_loss}: {passed} and {before}, {:?}", counted(primary, on_loss)))?;
     }
     println!("the new primary had a replica after {promoted:?}");
     Ok(())
@@ -116,11 +114,9 @@ async fn cut_off(on_loss: &str, quota: usize) -> Result<()> {
     if on_loss == "refuse" {
         ensure!(passed <= quota, "{passed} of {quota} passed");
     }
-    eventually("all that passed is counted once", async || {
-        Ok(counted(&redis, "tollbell")? == passed)
-    })
-    .await
-    .with_context(|| format!("{on_loss}: {passed} passed, and {:?} were counted", counted(&redis, "tollbell")))
+    eventually("all that passed is counted once", async || Ok(counted(&redis, "tollbell")? == passed))
+        .await
+        .with_context(|| format!("{on_loss}: {passed} passed, and {:?} were counted", counted(&redis, "tollbell")))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,16 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn new(name: &'static str, filters: Vec<Value>) -> Self {
-        Case { gateway: Gateway::Envoy, name, filters, key: KEY, status: 200, script: None, upstream: None, clusters: Vec::new() }
+        Case {
+            gateway: Gateway::Envoy,
+            name,
+            filters,
+            key: KEY,
+            status: 200,
+            script: None,
+            upstream: None,
+            clusters: Vec::new(),
+        }
     }
 }
 

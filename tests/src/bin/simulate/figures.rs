@@ -77,30 +77,92 @@ impl Figures {
         let mut out = String::from("| figure | value |\n|---|---:|\n");
         let Figures { requests, admitted, refused, refused_early, unavailable, beyond, .. } = *self;
         writeln!(out, "| requests | {requests} |")?;
-        writeln!(out, "| admitted; 403; 503 | {:.1} %; {:.1} %; {:.2} % |", percent(admitted, requests), percent(refused, requests), percent(unavailable, requests))?;
-        writeln!(out, "| refused although less than the limit was used | {:.2} % of the refusals |", percent(refused_early, refused))?;
+        writeln!(
+            out,
+            "| admitted; 403; 503 | {:.1} %; {:.1} %; {:.2} % |",
+            percent(admitted, requests),
+            percent(refused, requests),
+            percent(unavailable, requests)
+        )?;
+        writeln!(
+            out,
+            "| refused although less than the limit was used | {:.2} % of the refusals |",
+            percent(refused_early, refused)
+        )?;
         writeln!(out, "| admitted beyond limits | {beyond} |")?;
         writeln!(out, "| of limits that clients used up, admitted | {:.1} % |", percent(self.got, self.allowed))?;
         let waits = self.waits.len() as u64;
         writeln!(out, "| requests that waited | {:.1} % |", percent(waits, requests))?;
-        writeln!(out, "| their wait, ms: median, 99 %, longest | {:.1}, {:.1}, {:.1} |", self.waits.quantile(0.5), self.waits.quantile(0.99), self.waits.quantile(1.0))?;
-        writeln!(out, "| calls a second, of all; of a worker | {:.0}; {:.1} |", self.calls as f64 / seconds, self.calls as f64 / seconds / vms)?;
-        writeln!(out, "| script calls a second; for an admitted request | {:.0}; {:.2} |", self.scripts as f64 / seconds, self.scripts as f64 / admitted.max(1) as f64)?;
+        writeln!(
+            out,
+            "| their wait, ms: median, 99 %, longest | {:.1}, {:.1}, {:.1} |",
+            self.waits.quantile(0.5),
+            self.waits.quantile(0.99),
+            self.waits.quantile(1.0)
+        )?;
+        writeln!(
+            out,
+            "| calls a second, of all; of a worker | {:.0}; {:.1} |",
+            self.calls as f64 / seconds,
+            self.calls as f64 / seconds / vms
+        )?;
+        writeln!(
+            out,
+            "| script calls a second; for an admitted request | {:.0}; {:.2} |",
+            self.scripts as f64 / seconds,
+            self.scripts as f64 / admitted.max(1) as f64
+        )?;
         let busiest = self.by_shard.iter().flatten().max().copied().unwrap_or_default();
         let shards = size.shards as f64;
-        writeln!(out, "| script calls a second to each of {} shards: mean, busiest second | {:.0}, {busiest} |", size.shards, self.scripts as f64 / seconds / shards)?;
+        writeln!(
+            out,
+            "| script calls a second to each of {} shards: mean, busiest second | {:.0}, {busiest} |",
+            size.shards,
+            self.scripts as f64 / seconds / shards
+        )?;
         writeln!(out, "| script calls a second for the busiest key | {:.0} |", self.of_first_key as f64 / seconds)?;
-        writeln!(out, "| counters in the store; workers in a counter | {}; {:.1} |", self.counters, self.parts as f64 / self.counters.max(1) as f64)?;
+        writeln!(
+            out,
+            "| counters in the store; workers in a counter | {}; {:.1} |",
+            self.counters,
+            self.parts as f64 / self.counters.max(1) as f64
+        )?;
         writeln!(out, "| counters that a worker knows | {:.0} |", self.leases as f64 / vms)?;
-        writeln!(out, "| of a limit, idle in stocks: median, 99 % | {:.2} %, {:.2} % |", self.idle.quantile(0.5), self.idle.quantile(0.99))?;
-        writeln!(out, "| thresholds late, ms: median, 99 %, most | {:.0}, {:.0}, {:.0} |", self.late.quantile(0.5), self.late.quantile(0.99), self.late.quantile(1.0))?;
-        writeln!(out, "| the same in requests, of the limit: median, 99 % | {:.2} %, {:.2} % |", self.late_by.quantile(0.5), self.late_by.quantile(0.99))?;
+        writeln!(
+            out,
+            "| of a limit, idle in stocks: median, 99 % | {:.2} %, {:.2} % |",
+            self.idle.quantile(0.5),
+            self.idle.quantile(0.99)
+        )?;
+        writeln!(
+            out,
+            "| thresholds late, ms: median, 99 %, most | {:.0}, {:.0}, {:.0} |",
+            self.late.quantile(0.5),
+            self.late.quantile(0.99),
+            self.late.quantile(1.0)
+        )?;
+        writeln!(
+            out,
+            "| the same in requests, of the limit: median, 99 % | {:.2} %, {:.2} % |",
+            self.late_by.quantile(0.5),
+            self.late_by.quantile(0.99)
+        )?;
         let [passed, limited, lost] = self.in_outage;
         let all = passed + limited + lost;
         if all > 0 {
-            writeln!(out, "| during the outage, of the members cut off: 200; 403; 503 | {:.1} %; {:.1} %; {:.1} % |", percent(passed, all), percent(limited, all), percent(lost, all))?;
+            writeln!(
+                out,
+                "| during the outage, of the members cut off: 200; 403; 503 | {:.1} %; {:.1} %; {:.1} % |",
+                percent(passed, all),
+                percent(limited, all),
+                percent(lost, all)
+            )?;
         }
-        writeln!(out, "| keys whose clients ask for more than their limit | {} |", (0..demand.len()).filter(|key| demand.is_limited(*key)).count())?;
+        writeln!(
+            out,
+            "| keys whose clients ask for more than their limit | {} |",
+            (0..demand.len()).filter(|key| demand.is_limited(*key)).count()
+        )?;
         Ok(out)
     }
 }
