@@ -21,13 +21,13 @@ pub(crate) struct Size {
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) keys: usize,
     /// Requests in a second, of all members.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 100_000)]
     pub(crate) rate: u64,
     /// Simulated seconds.
-    #[arg(long, default_value_t = 45)]
+    #[arg(long, default_value_t = 25)]
     pub(crate) seconds: u64,
     /// The window of each key's quota in seconds.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 10)]
     pub(crate) window: u64,
     /// The nodes that the counters are spread over.
     #[arg(long, default_value_t = 16)]
