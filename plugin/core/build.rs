@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={SCHEMA}");
     let mut schema: Value = serde_json::from_str(&fs::read_to_string(SCHEMA)?)?;
     strip(&mut schema);
-    for script in ["lease", "emit", "end", "tally", "beat"] {
+    for script in ["lease", "emit", "end", "tally", "beat", "fetch"] {
         embed_script(script)?;
     }
     let file = File::create(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"))?;

@@ -20,7 +20,7 @@ use crate::host::{
 pub use crate::store::Script;
 
 /// The scripts that run in the store of a fleet.
-pub const SCRIPTS: [Script; 5] = [Script::LEASE, Script::EMIT, Script::END, Script::TALLY, Script::BEAT];
+pub const SCRIPTS: [Script; 6] = [Script::LEASE, Script::EMIT, Script::END, Script::TALLY, Script::BEAT, Script::FETCH];
 
 pub use late::LateCounters;
 pub use lessee::{Lessee, LesseeLimit, LesseeSettings, LesseeVerdict};

@@ -3,13 +3,14 @@
 -- KEYS[1]  the members, a sorted set by the time of their last call (ms)
 -- KEYS[2]  the causes that have a digest, a sorted set by the time at which it is due (ms)
 -- KEYS[3]  the disabled targets, a hash
--- ARGV     base, member, room, 1 to list its messages, the number of ids that it confirms, those ids, and ids that it
---          declines
+-- ARGV     base, member, room, where the list of its messages goes on (0: at the start; -: it wants none), the number of
+--          ids that it confirms, those ids, and ids that it declines
 --   base   what the keys of this outbox start with. The keys below have the same hash tag:
 --          <base>:held:<member>, <base>:given:<member>, <base>:tally:<cause>, <base>:seen:<id>
--- Returns {members, {id, body, …} given and not confirmed, {id, …} its messages, {target, …} disabled}
---   body   'm' and a message, or 't' and the tallies of a digest, separated by blanks
-local base, member, room, listed, confirmed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
+-- Returns {members, {id, body, …} given and not confirmed, {id, …} some of its messages, {target, …} disabled, where the
+--          list goes on}
+--   body   'm' and a message, or 't' and the tallies of a digest, separated by blanks; of a long one 'p' and its length
+local base, member, room, cursor, confirmed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local held, given = base .. ':held:' .. member, base .. ':given:' .. member
@@ -71,13 +72,23 @@ for _, cause in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - 1500, 
   redis.call('ZREM', KEYS[2], cause)
 end
 
+-- Replies are short: see fetch.lua.
 local all, out, size = redis.call('HGETALL', given), {}, 0
 for i = 1, #all, 2 do
-  size = size + #all[i + 1]
-  if i > 1 and size > 524288 then break end
-  out[i], out[i + 1] = all[i], all[i + 1]
+  local body = all[i + 1]
+  if #body > 12000 then body = 'p' .. #body end
+  size = size + #body
+  if size > 24000 then break end
+  out[i], out[i + 1] = all[i], body
+end
+local mine = {}
+if cursor ~= '-' then
+  local page = redis.call('HSCAN', held, cursor, 'COUNT', 200)
+  cursor = page[1]
+  for i = 1, math.min(#page[2], 1000), 2 do mine[#mine + 1] = page[2][i] end
+  if cursor == '0' then cursor = '-' end
 end
 redis.call('PEXPIRE', held, 604800000)
 redis.call('PEXPIRE', given, 604800000)
-return { redis.call('ZCOUNT', KEYS[1], now - 3000, '+inf'), out, listed and redis.call('HKEYS', held) or {},
-  redis.call('HKEYS', KEYS[3]) }
+return { redis.call('ZCOUNT', KEYS[1], now - 3000, '+inf'), out, mine, redis.call('HKEYS', KEYS[3]),
+  cursor }

@@ -140,6 +140,8 @@ pub struct FleetOutbox {
     disabled: Vec<(Shard, String)>,
     beats: BTreeMap<Shard, Beat>,
     given: Vec<Given>,
+    /// What this member was given and has read in part, by id.
+    fetched: BTreeMap<String, Fetched>,
     /// Messages that the store holds for this member, as it last said.
     listed: Vec<(Shard, String)>,
     /// When the store was asked for them last.
@@ -172,14 +174,24 @@ enum Answer {
     Part(PartVerdict),
 }
 
+/// A long message or digest of which the store has sent a part.
+#[derive(Debug)]
+struct Fetched {
+    shard: Shard,
+    /// Its length in bytes.
+    length: usize,
+    text: String,
+    is_sent: bool,
+}
+
 /// What is known of one shard by the VM that leads.
 #[derive(Debug, Default)]
 struct Beat {
     is_due: bool,
     /// When the last call was sent that was answered.
     answered: UnixMillis,
-    /// True until the store has listed the messages of this member.
-    lists: bool,
+    /// Where the list of this member's messages goes on; `None` if it is not wanted.
+    cursor: Option<String>,
     /// Ids that this member confirms or declines with the next call.
     confirmed: Vec<String>,
     declined: Vec<String>,
@@ -200,6 +212,7 @@ impl FleetOutbox {
             disabled: Vec::new(),
             beats: BTreeMap::new(),
             given: Vec::new(),
+            fetched: BTreeMap::new(),
             listed: Vec::new(),
             listed_at: UnixMillis(0),
             told_disabled: Vec::new(),
@@ -321,7 +334,9 @@ impl FleetOutbox {
         for shard in (0..self.shards).map(Shard) {
             let beat = self.beats.entry(shard).or_default();
             (beat.is_due, beat.room) = (true, room.max(1));
-            beat.lists |= begins;
+            if begins {
+                beat.cursor = Some("0".to_owned());
+            }
         }
     }
 

@@ -35,6 +35,12 @@ impl Script {
         sha1: include_str!(concat!(env!("OUT_DIR"), "/tally.sha1")),
     };
 
+    /// Returns a piece of what a member was given: see `fetch.lua`.
+    pub const FETCH: Script = Script {
+        text: include_str!(concat!(env!("OUT_DIR"), "/fetch.lua")),
+        sha1: include_str!(concat!(env!("OUT_DIR"), "/fetch.sha1")),
+    };
+
     /// Tells that a member lives, and gives it messages: see `beat.lua`.
     pub const BEAT: Script = Script {
         text: include_str!(concat!(env!("OUT_DIR"), "/beat.lua")),

@@ -1,6 +1,6 @@
 //! The calls about messages, and what their replies mean.
 
-use super::{About, Answer, Asked, Beat, Ended, FleetOutbox, Given, GivenBody, PartVerdict, Shard, Verdict};
+use super::{About, Answer, Asked, Ended, Fetched, FleetOutbox, Given, GivenBody, PartVerdict, Shard, Verdict};
 use crate::base::UnixMillis;
 use crate::store::client::{Call, Outcome};
 use crate::store::protocol::Reply;
@@ -9,6 +9,9 @@ use crate::store::scripts::Script;
 /// The most messages in one call, and the bytes of their bodies after which no other is added.
 const MAX_CALLS: usize = 128;
 const MAX_BYTES: usize = 512 * 1024;
+
+/// The bytes of a piece of a long message: see `fetch.lua`.
+const PIECE: usize = 16 * 1024;
 
 /// How long an answer waits for someone to take it.
 const FORGET_MS: u64 = 60_000;
@@ -25,6 +28,8 @@ pub enum OutboxCall {
     Disable(Shard, String),
     /// A part whose reply does not matter.
     Expire,
+    /// The next piece of what this member was given.
+    Fetch(String),
     Beat {
         shard: Shard,
         lists: bool,
@@ -38,6 +43,7 @@ impl FleetOutbox {
         !self.ended.is_empty()
             || !self.disabled.is_empty()
             || self.asked.values().any(|asked| !asked.is_sent)
+            || self.fetched.values().any(|fetched| !fetched.is_sent)
             || self.beats.values().any(|beat| beat.is_due)
     }
 
@@ -101,15 +107,24 @@ impl FleetOutbox {
             };
             calls.push((call, OutboxCall::Ask(id.clone())));
         }
+        if let Some((id, fetched)) = self.fetched.iter_mut().find(|(_, fetched)| !fetched.is_sent) {
+            fetched.is_sent = true;
+            let from = fetched.text.len().saturating_add(1);
+            let to = fetched.text.len().saturating_add(PIECE);
+            let keys = vec![key(fetched.shard, "given", member)];
+            let arguments = vec![id.clone(), from.to_string(), to.to_string()];
+            calls.push((Call::Script { script: Script::FETCH, keys, arguments }, OutboxCall::Fetch(id.clone())));
+        }
         for (shard, beat) in &mut self.beats {
             if !std::mem::take(&mut beat.is_due) {
                 continue;
             }
             let base = base(*shard);
             let keys = ["members", "due", "disabled"].map(|name| format!("{base}:{name}"));
-            let Beat { lists, room, .. } = *beat;
+            let (room, lists) = (beat.room, beat.cursor.is_some());
+            let cursor = beat.cursor.clone().unwrap_or_else(|| "-".to_owned());
             let (confirmed, declined) = (std::mem::take(&mut beat.confirmed), std::mem::take(&mut beat.declined));
-            let numbers = [room, usize::from(lists), confirmed.len()].map(|number| number.to_string());
+            let numbers = [room.to_string(), cursor, confirmed.len().to_string()];
             let arguments = [base, member.clone()].into_iter().chain(numbers);
             let arguments = arguments.chain(confirmed.iter().chain(&declined).cloned()).collect();
             let call = Call::Script { script: Script::BEAT, keys: keys.into(), arguments };
@@ -140,12 +155,20 @@ impl FleetOutbox {
                 let Some(answer) = read_beat(shard, reply) else { return };
                 beat.answered = sent;
                 beat.members = answer.members;
-                beat.lists &= !lists;
+                if lists {
+                    beat.is_due |= answer.cursor.is_some();
+                    beat.cursor = answer.cursor;
+                }
                 self.has_answers |= !answer.given.is_empty();
                 self.given.extend(answer.given);
+                for (id, length) in answer.long {
+                    let fetched = Fetched { shard, length, text: String::new(), is_sent: false };
+                    self.fetched.entry(id).or_insert(fetched);
+                }
                 self.listed.extend(answer.listed.into_iter().map(|id| (shard, id)));
                 self.told_disabled.extend(answer.disabled);
             }
+            (OutboxCall::Fetch(id), outcome) => self.settle_piece(id, outcome),
             (OutboxCall::End(_) | OutboxCall::Disable(..), Outcome::Ran(_)) | (OutboxCall::Expire, _) => {}
             (OutboxCall::End(ended), _) => self.ended.push(ended),
             (OutboxCall::Disable(shard, target), _) => self.disabled.push((shard, target)),
@@ -155,6 +178,39 @@ impl FleetOutbox {
                 beat.confirmed.extend(confirmed);
                 beat.declined.extend(declined);
             }
+        }
+    }
+}
+
+impl FleetOutbox {
+    fn settle_piece(&mut self, id: String, outcome: Outcome) {
+        let Some(fetched) = self.fetched.get_mut(&id) else { return };
+        fetched.is_sent = false;
+        match outcome {
+            Outcome::Ran(Reply::Text(piece)) if !piece.is_empty() => fetched.text.push_str(&piece),
+            // Another member has got it meanwhile.
+            Outcome::Ran(_) => return drop(self.fetched.remove(&id)),
+            Outcome::NotRun | Outcome::Unknown => return,
+        }
+        if fetched.text.len() < fetched.length {
+            return;
+        }
+        if let Some(Fetched { shard, text, .. }) = self.fetched.remove(&id)
+            && let Some(body) = GivenBody::read(&text)
+        {
+            self.given.push(Given { shard, id, body });
+            self.has_answers = true;
+        }
+    }
+}
+
+impl GivenBody {
+    /// Reads what `beat.lua` returns as the body; `None` for a part of it.
+    fn read(body: &str) -> Option<Self> {
+        match body.split_at_checked(1)? {
+            ("m", message) => Some(GivenBody::Message(message.to_owned())),
+            ("t", tallies) => Some(GivenBody::Digest(tallies.split(' ').map(str::to_owned).collect())),
+            _ => None,
         }
     }
 }
@@ -177,14 +233,17 @@ impl Asked {
 struct BeatAnswer {
     members: u64,
     given: Vec<Given>,
+    /// The ids and lengths of what is too long for a reply.
+    long: Vec<(String, usize)>,
+    cursor: Option<String>,
     listed: Vec<String>,
     disabled: Vec<String>,
 }
 
 fn read_beat(shard: Shard, reply: Reply) -> Option<BeatAnswer> {
     let Reply::List(parts) = reply else { return None };
-    let [Reply::Integer(members), Reply::List(given), Reply::List(listed), Reply::List(disabled)] =
-        <[Reply; 4]>::try_from(parts).ok()?
+    let [Reply::Integer(members), Reply::List(given), Reply::List(listed), Reply::List(disabled), Reply::Text(cursor)] =
+        <[Reply; 5]>::try_from(parts).ok()?
     else {
         return None;
     };
@@ -192,19 +251,20 @@ fn read_beat(shard: Shard, reply: Reply) -> Option<BeatAnswer> {
         let text = |reply| if let Reply::Text(text) = reply { Some(text) } else { None };
         replies.into_iter().filter_map(text).collect()
     };
-    let given = texts(given);
-    let given = given.chunks_exact(2).filter_map(|pair| {
-        let [id, body] = pair else { return None };
-        let body = match body.split_at_checked(1)? {
-            ("m", message) => GivenBody::Message(message.to_owned()),
-            ("t", tallies) => GivenBody::Digest(tallies.split(' ').map(str::to_owned).collect()),
-            _ => return None,
-        };
-        Some(Given { shard, id: id.clone(), body })
-    });
+    let (mut given_now, mut long) = (Vec::new(), Vec::new());
+    for pair in texts(given).chunks_exact(2) {
+        let [id, text] = pair else { continue };
+        if let Some(body) = GivenBody::read(text) {
+            given_now.push(Given { shard, id: id.clone(), body });
+        } else if let Some(length) = text.strip_prefix('p').and_then(|length| length.parse().ok()) {
+            long.push((id.clone(), length));
+        }
+    }
     Some(BeatAnswer {
         members: u64::try_from(members).unwrap_or_default(),
-        given: given.collect(),
+        given: given_now,
+        long,
+        cursor: (cursor != "-").then_some(cursor),
         listed: texts(listed),
         disabled: texts(disabled),
     })

@@ -75,7 +75,8 @@ fn a_further_attempt_waits_while_the_store_is_out_of_reach() {
     outbox.lead(true, 10, at(0));
     let (.., beat) = only_call(&mut outbox, 1000);
     let nothing = || Reply::List(Vec::new());
-    let answer = Reply::List(vec![Reply::Integer(3), nothing(), nothing(), nothing()]);
+    let end = Reply::Text("-".to_owned());
+    let answer = Reply::List(vec![Reply::Integer(3), nothing(), nothing(), nothing(), end]);
     outbox.settle(beat, Outcome::Ran(answer), at(1000));
     assert_eq!(outbox.members(), 3);
     outbox.set_lost(true);
@@ -90,10 +91,11 @@ fn what_the_store_gives_is_confirmed_or_declined() {
     let mut outbox = outbox();
     outbox.lead(true, 10, at(0));
     let (_, arguments, beat) = only_call(&mut outbox, 0);
-    assert_eq!(arguments[..], ["p{o0}", "me", "10", "1", "0"].map(str::to_owned));
+    assert_eq!(arguments[..], ["p{o0}", "me", "10", "0", "0"].map(str::to_owned));
     let texts = |texts: &[&str]| Reply::List(texts.iter().map(|text| Reply::Text((*text).to_owned())).collect());
     let given = texts(&["a", "mx", "b", "ty z", "c", "?"]);
-    let answer = Reply::List(vec![Reply::Integer(1), given, texts(&["d"]), texts(&["1.2"])]);
+    let end = Reply::Text("-".to_owned());
+    let answer = Reply::List(vec![Reply::Integer(1), given, texts(&["d"]), texts(&["1.2"]), end]);
     outbox.settle(beat, Outcome::Ran(answer), at(0));
     let given = outbox.take_given();
     let digest = GivenBody::Digest(vec!["y".to_owned(), "z".to_owned()]);
@@ -110,7 +112,7 @@ fn what_the_store_gives_is_confirmed_or_declined() {
     outbox.confirm(shard, "b".to_owned(), false);
     outbox.confirm(shard, "a".to_owned(), true);
     let (_, arguments, beat) = only_call(&mut outbox, 1);
-    assert_eq!(arguments[3..], ["0", "1", "a", "b"].map(str::to_owned), "listed once; confirmed, then declined");
+    assert_eq!(arguments[3..], ["-", "1", "a", "b"].map(str::to_owned), "listed once; confirmed, then declined");
     outbox.settle(beat, Outcome::NotRun, at(1));
     outbox.lead(false, 10, at(2));
     let (_, arguments, _) = only_call(&mut outbox, 2);
@@ -144,4 +146,31 @@ fn a_count_is_told_or_lost() {
     assert_eq!(outbox.count("t", at(45), part), Poll::Ready(PartVerdict::Counted(55)));
     assert_eq!(outbox.count("t", at(50), part), Poll::Pending);
     assert_eq!(outbox.count("t", at(50 + PATIENCE_MS), part), Poll::Ready(PartVerdict::Lost));
+}
+
+#[test]
+fn a_long_message_and_a_long_list_come_in_pieces() {
+    let mut outbox = outbox();
+    outbox.lead(true, 10, at(0));
+    let (.., beat) = only_call(&mut outbox, 0);
+    let texts = |texts: &[&str]| Reply::List(texts.iter().map(|text| Reply::Text((*text).to_owned())).collect());
+    let nothing = || Reply::List(Vec::new());
+    let more = Reply::Text("7".to_owned());
+    let answer = Reply::List(vec![Reply::Integer(1), texts(&["a", "p6"]), texts(&["d"]), nothing(), more]);
+    outbox.settle(beat, Outcome::Ran(answer), at(0));
+    assert!(outbox.take_given().is_empty() && outbox.is_due());
+    let mut calls = outbox.calls("p", at(1)).into_iter();
+    let (Some((Call::Script { arguments, .. }, fetch)), Some((Call::Script { arguments: beat, .. }, _))) =
+        (calls.next(), calls.next())
+    else {
+        panic!("two parts")
+    };
+    assert_eq!((arguments[1].as_str(), beat[3].as_str()), ("1", "7"), "from the start, and where the list goes on");
+    outbox.settle(fetch.clone(), Outcome::Ran(Reply::Text("mxyz".to_owned())), at(1));
+    assert!(outbox.take_given().is_empty());
+    let (_, arguments, fetch) = only_call(&mut outbox, 3);
+    assert_eq!(arguments[1], "5");
+    outbox.settle(fetch, Outcome::Ran(Reply::Text("vw".to_owned())), at(3));
+    let body = GivenBody::Message("xyzvw".to_owned());
+    assert_eq!(outbox.take_given(), [Given { shard: Shard(0), id: "a".to_owned(), body }]);
 }

@@ -29,8 +29,8 @@ use lease::{Lease, Sent};
 pub use loss::OnLoss;
 use tag::Tag;
 
-/// The most counters that one call settles.
-const MAX_LINES: usize = 512;
+/// The most counters that one call settles. Its reply must be short: see `fetch.lua`.
+const MAX_LINES: usize = 256;
 
 /// The most counters that a VM knows at a time.
 const MAX_LEASES: usize = 200_000;
