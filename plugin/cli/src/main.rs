@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use host_shim::command::{Check, Replay, Run, failed, load};
-use tollbell_cli::{ImportTyk, Key, Render, Schema, TestConnection, demo, folders, store};
+use tollbell_cli::{ImportTyk, Key, Rehearse, Render, Schema, TestConnection, demo, folders, store};
 
 /// API keys with quotas, alerts and webhooks for Envoy.
 ///
@@ -50,6 +50,12 @@ enum Command {
     /// Prints the request line, the headers and the body of each message, for webhooks and e-mails. Nothing is sent.
     /// The output contains the secrets that a receiver gets, such as the API key of an e-mail provider.
     Render(Render),
+    /// Try a configuration on an access log
+    ///
+    /// Sends each request of an Envoy access log through the module, on the log's own clock. Prints which messages would
+    /// have gone out, who would have been refused, and how near keys and organisations came to their quotas. Nothing is
+    /// sent.
+    Rehearse(Rehearse),
     /// Make keys and hashes of keys
     #[command(subcommand)]
     Key(Key),
@@ -87,6 +93,10 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Replay(mut replay) => {
             replay.modules.look_in(folders());
             replay.execute()?
+        }
+        Command::Rehearse(mut rehearse) => {
+            rehearse.modules.look_in(folders());
+            rehearse.execute()?
         }
         Command::Render(render) => render.execute()?,
         Command::Key(key) => key.execute().map(|()| true)?,

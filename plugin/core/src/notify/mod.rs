@@ -15,6 +15,7 @@ mod management;
 pub mod message;
 pub mod notifier;
 pub mod outcome;
+mod report;
 
 pub use admission::cap::Cap;
 pub use admission::cooldown;
