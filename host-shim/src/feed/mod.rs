@@ -142,13 +142,17 @@ impl Feed {
         Ok(())
     }
 
-    /// Moves the clock to a time without the ticks before it, as if the process had been suspended. Ticks that are due
-    /// happen once, at that time.
+    /// Moves the clock to a time without ticks, as if the process had been suspended. Those that were due happen once,
+    /// at the next [`Feed::advance_to`] or [`Feed::fire_ticks`].
+    pub fn skip_to(&self, time: u64) {
+        self.host.clock.move_to(time);
+    }
+
+    /// Calls the ticks that are due.
     ///
     /// # Errors
     /// There is no end of events.
-    pub fn skip_to(&self, time: u64) -> Result<()> {
-        self.host.clock.move_to(time);
+    pub fn fire_ticks(&self) -> Result<()> {
         self.worker.fire_ticks();
         self.settle()
     }

@@ -3,8 +3,10 @@
 mod connection;
 pub mod demo;
 mod import;
+mod init;
 mod key;
 mod module;
+mod pages;
 mod plugins;
 mod rehearse;
 mod render;
@@ -13,8 +15,10 @@ pub mod store;
 
 pub use connection::TestConnection;
 pub use import::ImportTyk;
+pub use init::Init;
 pub use key::Key;
 pub use module::folders;
+pub use pages::{Completions, ManPages};
 pub use rehearse::Rehearse;
 pub use render::Render;
 pub use schema::Schema;

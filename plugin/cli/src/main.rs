@@ -5,9 +5,11 @@ use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use host_shim::command::{Check, Replay, Run, failed, load};
-use tollbell_cli::{ImportTyk, Key, Rehearse, Render, Schema, TestConnection, demo, folders, store};
+use tollbell_cli::{
+    Completions, ImportTyk, Init, Key, ManPages, Rehearse, Render, Schema, TestConnection, demo, folders, store,
+};
 
 /// API keys with quotas, alerts and webhooks for Envoy.
 ///
@@ -22,6 +24,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a configuration to begin with
+    ///
+    /// Asks where the API is, which URL gets alerts, and how much a key may use, unless the options say it. Writes an
+    /// Envoy configuration that `tollbell check` accepts, with one new key.
+    Init(Init),
     /// Serve a configuration without Envoy
     ///
     /// Listens on the addresses of the configuration, sends requests through its wasm filters to its clusters, and
@@ -74,6 +81,10 @@ enum Command {
     TestConnection(TestConnection),
     /// Print the JSON Schema of the configuration
     Schema(Schema),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for each command
+    Man(ManPages),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +114,9 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::ImportTyk(import) => return import.execute(),
         Command::TestConnection(test) => test.execute()?,
         Command::Schema(schema) => schema.execute().map(|()| true)?,
+        Command::Init(init) => init.execute().map(|()| true)?,
+        Command::Completions(completions) => completions.execute(Arguments::command()).map(|()| true)?,
+        Command::Man(pages) => pages.execute(Arguments::command()).map(|()| true)?,
     };
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -121,10 +135,10 @@ fn serve(run: &Run, with_demo: bool) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use super::*;
 
     #[test]
     fn the_options_are_consistent() {
-        super::Arguments::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }

@@ -26,9 +26,11 @@ const WARM_UP: u64 = 2_000_000_000;
 /// How long after the last record the module runs, so that digests end.
 const COOL_DOWN: u64 = 120_000_000_000;
 
-/// In a gap between records, ticks come at their times for so long, and then more rarely, unless a message is held.
-const BUSY: u64 = 5_000_000_000;
+/// The time between ticks while no message is held.
 const RARELY: u64 = 30_000_000_000;
+
+/// The gauge of held messages and digests.
+const HELD: &str = "wasmcustom.tollbell_held";
 
 /// The prefix of the details of every refusal by tollbell.
 const REFUSAL: &str = "tollbell_";
@@ -47,7 +49,10 @@ pub(crate) struct Stage {
     tally: Tally,
     /// Errors in the module's log, with their counts.
     errors: Vec<(String, u64)>,
-    pub(crate) notes: Vec<String>,
+    notes: Vec<String>,
+    /// Whether a message or a digest may be held.
+    is_busy: bool,
+    last_tick: u64,
 }
 
 impl Stage {
@@ -94,6 +99,8 @@ impl Stage {
             tally,
             errors: Vec::new(),
             notes,
+            is_busy: true,
+            last_tick: 0,
         };
         stage.advance(first)?;
         Ok(stage)
@@ -133,20 +140,28 @@ impl Stage {
         self.hear(time, Some((outcome, presented.as_deref())))
     }
 
-    /// Moves the clock to a time.
+    /// Moves the clock to a time. While a message or a digest is held, the module ticks as in a proxy. Otherwise its
+    /// ticks have nothing to do, and are rare.
     fn advance(&mut self, time: u64) -> Result<()> {
-        while self.feed.next_tick().is_some_and(|due| due <= time) {
-            let now = self.feed.now();
-            let step = now.saturating_add(BUSY).min(time);
-            self.feed.advance_to(step)?;
-            // A process that is suspended for so long misses only ticks.
-            let rest = time.saturating_sub(step);
-            if rest > RARELY && self.feed.host().metrics.value("wasmcustom.tollbell_held").unwrap_or_default() == 0 {
-                self.feed.skip_to(step.saturating_add(RARELY.max(rest / 64)).min(time))?;
-            }
-            self.hear(self.feed.now() / NANOS_PER_MILLI, None)?;
+        while self.is_busy
+            && let Some(due) = self.feed.next_tick().filter(|due| *due <= time)
+        {
+            self.feed.advance_to(due)?;
+            self.last_tick = self.feed.now();
+            self.is_busy = self.feed.host().metrics.value(HELD).unwrap_or_default() > 0;
+            self.hear(due / NANOS_PER_MILLI, None)?;
         }
-        self.feed.advance_to(time)
+        self.feed.skip_to(time);
+        if !self.is_busy && time.saturating_sub(self.last_tick) >= RARELY {
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        self.last_tick = self.feed.now();
+        self.feed.fire_ticks()?;
+        self.hear(self.last_tick / NANOS_PER_MILLI, None)
     }
 
     /// Ends the rehearsal.
@@ -154,6 +169,7 @@ impl Stage {
     /// # Errors
     /// The module has failed.
     pub(crate) fn finish(mut self) -> Result<(Tally, Vec<String>)> {
+        self.is_busy = true;
         self.advance(self.feed.now().saturating_add(COOL_DOWN))?;
         let Stage { tally, errors, mut notes, .. } = self;
         notes.extend(errors.into_iter().map(|(text, count)| match count {
@@ -167,7 +183,7 @@ impl Stage {
     /// it presented.
     fn hear(&mut self, time: u64, request: Option<(&str, Option<&str>)>) -> Result<()> {
         let lines = self.feed.take_logs();
-        let mut refusal = None;
+        let (mut refusal, mut has_events) = (None, false);
         for line in lines.iter().filter(|line| line.from_module) {
             match events::read(&line.text) {
                 Line::Event(mut event) => {
@@ -179,6 +195,7 @@ impl Stage {
                         }
                     }
                     self.tally.add_event(time, &event);
+                    has_events = true;
                     if event.subject.is_empty() {
                         refusal = Some(event);
                     }
@@ -190,6 +207,10 @@ impl Stage {
         }
         if let Some((outcome, _)) = request {
             self.tally.add_request(time, outcome, refusal.as_ref().filter(|_| outcome != ADMITTED));
+        }
+        if has_events && !std::mem::replace(&mut self.is_busy, true) {
+            // The VM may have to take the lease before it can send.
+            self.tick()?;
         }
         match self.feed.host().failures().into_iter().next() {
             Some(failure) => bail!("the module has failed: {failure}"),
