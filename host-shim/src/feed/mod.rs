@@ -231,3 +231,6 @@ impl Drop for Feed {
         self.worker.shut_down_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

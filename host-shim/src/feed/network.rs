@@ -46,8 +46,7 @@ impl Network for FedNetwork {
 
     fn call(&self, ticket: Ticket, callout: Callout) -> Result<(), Status> {
         let body = if callout.body.is_empty() { Vec::new() } else { vec![callout.body] };
-        let request =
-            Request { headers: callout.headers, body, cluster: callout.cluster, ..Request::default() };
+        let request = Request { headers: callout.headers, body, cluster: callout.cluster, ..Request::default() };
         let Response { headers, body, trailers, is_reset } = (self.answer)(&request, self.host.clock.now());
         let outcome = match is_reset {
             true => CalloutOutcome::Reset,

@@ -98,7 +98,8 @@ impl Upstream {
             return Ok(Upstream { host: address.ip().to_string(), port: address.port(), is_address: true });
         }
         let (host, port) = text.rsplit_once(':').with_context(fault)?;
-        let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        let is_name =
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
         let port = port.parse().ok().filter(|port| is_name && *port > 0).with_context(fault)?;
         Ok(Upstream { host: host.to_owned(), port, is_address: false })
     }
@@ -120,7 +121,8 @@ struct Quota {
 
 impl Quota {
     fn parse(text: &str) -> Result<Self> {
-        let fault = || format!("{text:?} is not a number of requests per second, minute, hour, day or week, such as {QUOTA}");
+        let fault =
+            || format!("{text:?} is not a number of requests per second, minute, hour, day or week, such as {QUOTA}");
         let (requests, unit) = text.split_once('/').with_context(fault)?;
         let seconds = match unit.trim() {
             "s" | "second" => 1,

@@ -73,7 +73,15 @@ fn init_writes_a_configuration_that_check_accepts() {
     let _ = std::fs::remove_file(file);
     for more in [
         &[][..],
-        &["--force", "--upstream", "api.internal:8080", "--webhook", "https://hooks.example.com/x?a=b", "--quota", "10/minute"],
+        &[
+            "--force",
+            "--upstream",
+            "api.internal:8080",
+            "--webhook",
+            "https://hooks.example.com/x?a=b",
+            "--quota",
+            "10/minute",
+        ],
     ] {
         let said = out(&tollbell(&[&["init", "--out", file], more].concat(), ""));
         let key = said.lines().find_map(|line| line.strip_prefix("A key, shown only now: ")).unwrap();
@@ -95,7 +103,9 @@ fn completions_and_manual_pages_name_every_command() {
         assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
     }
     let page = out(&tollbell(&["man"], ""));
-    assert!(page.contains(".TH tollbell 1") && commands.iter().all(|command| page.contains(&command.replace('-', "\\-"))));
+    assert!(
+        page.contains(".TH tollbell 1") && commands.iter().all(|command| page.contains(&command.replace('-', "\\-")))
+    );
     let folder = root().join("target/tmp/man");
     out(&tollbell(&["man", "--out", folder.to_str().unwrap()], ""));
     for page in ["tollbell", "tollbell-rehearse", "tollbell-key-new"] {

@@ -206,7 +206,8 @@ fn a_change_is_compared_with_the_file() {
 #[test]
 fn a_month_agrees_with_an_independent_calculation() {
     let folder = folder("month");
-    let (file, config, results) = (folder.join("access.log.gz"), folder.join("envoy.json"), folder.join("results.json"));
+    let (file, config, results) =
+        (folder.join("access.log.gz"), folder.join("envoy.json"), folder.join("results.json"));
     let script = |command: &str, more: &[&str]| {
         let size = ["--requests", "200000", "--burst", "20000"];
         out(&run("python3", &[&["tests/verify/access_log.py", command], &size[..], more].concat()))

@@ -53,7 +53,10 @@ impl Change {
         let place = step.parse().ok().or_else(|| list.iter().position(is_named));
         match place.and_then(|place: usize| list.get_mut(place)) {
             Some(entry) => Ok(entry),
-            None => bail!("--set {}: no entry of the list is {step:?}: use its place from 0, its api_id or its name", self.text),
+            None => bail!(
+                "--set {}: no entry of the list is {step:?}: use its place from 0, its api_id or its name",
+                self.text
+            ),
         }
     }
 }
@@ -120,7 +123,10 @@ mod tests {
         assert_eq!(changed("orgs.acme=null")["orgs"], json!({}));
         assert_eq!(changed("apis.b.name=a b")["apis"][1]["name"], "a b");
         assert_eq!(changed("apis[0].use_keyless=true")["apis"][0]["use_keyless"], true);
-        assert_eq!(changed("keys.\"a.b=c\".monitor={\"trigger_limits\":[1]}")["keys"]["a.b=c"]["monitor"], json!({ "trigger_limits": [1] }));
+        assert_eq!(
+            changed("keys.\"a.b=c\".monitor={\"trigger_limits\":[1]}")["keys"]["a.b=c"]["monitor"],
+            json!({ "trigger_limits": [1] })
+        );
         assert_eq!(changed("keys[\"a.b\"].rate=2")["keys"]["a.b"]["rate"], 2);
     }
 

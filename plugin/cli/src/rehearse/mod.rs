@@ -91,8 +91,11 @@ impl Rehearse {
         // A fault of the configuration is reported before the log is opened.
         let load = |(path, changes): &(&PathBuf, &[Change])| Settings::load(path, self.listener.as_deref(), changes);
         let settings: Vec<Settings> = files.iter().map(load).collect::<Result<_>>()?;
-        let headers: Vec<String> =
-            settings.iter().flat_map(|settings| &settings.owners).flat_map(tollbell_core::owners::Owners::headers).collect();
+        let headers: Vec<String> = settings
+            .iter()
+            .flat_map(|settings| &settings.owners)
+            .flat_map(tollbell_core::owners::Owners::headers)
+            .collect();
         let mut fields = Fields::new(&headers, &self.fields, self.key_field.as_deref())?;
         let entry = self.entry(&mut fields)?;
         let mut logs = Logs::open(&self.logs, fields, &entry)?;
@@ -174,7 +177,12 @@ fn keys_of(records: &[Record]) -> Keys {
 fn nothing(logs: &Logs) -> anyhow::Error {
     let troubles = logs.troubles();
     let mut reasons: Vec<String> = troubles.broken.clone();
-    reasons.extend(troubles.malformed.iter().map(|(fault, (count, first))| format!("{fault}: {count} lines, the first is {first}")));
+    reasons.extend(
+        troubles
+            .malformed
+            .iter()
+            .map(|(fault, (count, first))| format!("{fault}: {count} lines, the first is {first}")),
+    );
     if reasons.is_empty() {
         return anyhow!("the log has no lines");
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use host_shim::command::load;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use host_shim::config;
 use host_shim::config::model::Bootstrap;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
@@ -45,7 +45,8 @@ impl Settings {
     /// # Errors
     /// The configuration has an error, no listener with tollbell, or a change does not fit.
     pub(crate) fn load(path: &Path, listener: Option<&str>, changes: &[Change]) -> Result<Self> {
-        let mut bootstrap = load(path)?.bootstrap;
+        // Warnings are about what the shim would serve.
+        let mut bootstrap = config::read(path).map_err(|errors| anyhow!("{errors}"))?.bootstrap;
         let is_tollbell = |bytes: &[u8]| document(bytes).is_ok() && Owners::load(bytes).is_ok();
         let has_tollbell = |listener: &host_shim::config::model::Listener| {
             listener.manager.filters.iter().any(|filter| is_tollbell(&filter.plugin.configuration))
@@ -60,12 +61,8 @@ impl Settings {
         // Only this listener gets requests. The others would start VMs for nothing.
         let chosen = bootstrap.listeners.get(index).with_context(|| format!("{} has no listener", path.display()))?;
         bootstrap.listeners = vec![chosen.clone()];
-        let mut settings = Settings {
-            bootstrap,
-            owners: Vec::new(),
-            notes: Vec::new(),
-            fingerprints: FxHashMap::default(),
-        };
+        let mut settings =
+            Settings { bootstrap, owners: Vec::new(), notes: Vec::new(), fingerprints: FxHashMap::default() };
         settings.edit(path, |settings, value| {
             changes.iter().try_for_each(|change| change.apply(value))?;
             settings.adapt(value);

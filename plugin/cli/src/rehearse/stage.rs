@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, bail};
-use host_shim::feed::{Feed, FedRequest, FeedSettings, Passage, response_flags};
+use host_shim::feed::{FedRequest, Feed, FeedSettings, Passage, response_flags};
 use host_shim::gateway::Response;
 use host_shim::{Limits, LogLevel, Modules};
 use rustc_hash::FxHashMap;
@@ -234,7 +234,8 @@ impl Stage {
             if !self.tally.knows(&counted.counter) {
                 let address = client.to_string();
                 let property = |path: &str| (path == "source\0address").then(|| address.clone().into_bytes());
-                let limits = self.owners.iter_mut().flat_map(|owners| owners.limits(headers, &property, UnixMillis(time)));
+                let limits =
+                    self.owners.iter_mut().flat_map(|owners| owners.limits(headers, &property, UnixMillis(time)));
                 let limit = limits.into_iter().find(|limit| limit.counter == counted.counter);
                 let limit = limit.map(|limit| shown(limit, &self.fingerprints));
                 self.tally.add_limit(&counted.counter, limit);

@@ -208,7 +208,10 @@ impl Tally {
             true => format!("{} % crossed", event.trigger_limit),
             false => event.event.to_string(),
         };
-        self.mark(&owner, event.max, Mark { time, count: event.used, what, is_told: !told.is_empty() });
+        // The end of a window is seen in the chart, too.
+        if is_crossing || !told.is_empty() {
+            self.mark(&owner, event.max, &Mark { time, count: event.used, what, is_told: !told.is_empty() });
+        }
         if !is_crossing {
             return;
         }
@@ -218,9 +221,10 @@ impl Tally {
         }
         self.crossings.push(Crossing {
             time,
+            // An event of an organisation has the alias of the caller.
+            alias: if matches!(owner, Owner::Organisation(_)) { String::new() } else { event.alias.to_string() },
             owner,
             org: event.org.to_string(),
-            alias: event.alias.to_string(),
             trigger_limit: event.trigger_limit.to_string(),
             used: event.used,
             max: event.max,
@@ -270,7 +274,7 @@ impl Tally {
     }
 
     /// Marks a moment in the charts of an owner's quotas with this limit.
-    fn mark(&mut self, owner: &Owner, max: u64, mark: Mark) {
+    fn mark(&mut self, owner: &Owner, max: u64, mark: &Mark) {
         for place in self.by_owner.get(owner).into_iter().flatten() {
             let Some(quota) = self.quotas.get_mut(*place).filter(|quota| quota.limit.max == max) else { continue };
             if quota.marks.len() >= MAX_MARKS {

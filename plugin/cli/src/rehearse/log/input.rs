@@ -85,7 +85,8 @@ impl Input {
                 Ok(0) => return None,
                 Ok(_) => {}
                 Err(error) => {
-                    self.broken = Some(format!("{}: cannot be read after line {}: {error}", self.name, self.number - 1));
+                    self.broken =
+                        Some(format!("{}: cannot be read after line {}: {error}", self.name, self.number - 1));
                     return None;
                 }
             }

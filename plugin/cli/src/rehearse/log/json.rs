@@ -50,14 +50,8 @@ fn place(slot: Slot) -> usize {
     }
 }
 
-const KEPT: [(usize, Slot); 6] = [
-    (3, Slot::Method),
-    (4, Slot::Path),
-    (5, Slot::Authority),
-    (6, Slot::Flags),
-    (7, Slot::Details),
-    (8, Slot::Key),
-];
+const KEPT: [(usize, Slot); 6] =
+    [(3, Slot::Method), (4, Slot::Path), (5, Slot::Authority), (6, Slot::Flags), (7, Slot::Details), (8, Slot::Key)];
 
 impl<'j> Found<'_, 'j> {
     fn add(&mut self, (rank, slot): (usize, Slot), text: Cow<'j, str>) {

@@ -219,8 +219,9 @@ mod tests {
         let paths = [log("a", &[5, 3, 70, 1, 69, 200], false), log("b", &[4, 71, 130], true)];
         let fields = Fields::new(&[], &[], None).unwrap();
         let mut logs = Logs::open(&paths, fields, &Entry::Any).unwrap();
-        let times: Vec<u64> =
-            std::iter::from_fn(|| logs.next_record()).map(|record| record.time / 1_000_000_000 - 1_780_000_000).collect();
+        let times: Vec<u64> = std::iter::from_fn(|| logs.next_record())
+            .map(|record| record.time / 1_000_000_000 - 1_780_000_000)
+            .collect();
         // Second 1 comes 69 seconds after second 70.
         assert_eq!(times, [3, 4, 5, 5, 69, 70, 71, 130, 200]);
         let (count, place) = logs.troubles().late.clone().unwrap();
@@ -233,7 +234,8 @@ mod tests {
     fn malformed_lines_are_counted() {
         let path = std::env::temp_dir().join(format!("tollbell-malformed-{}", std::process::id()));
         let long = format!("{{\"time\":1780000000,\"path\":\"/{}\"}}", "a".repeat(2 << 20));
-        std::fs::write(&path, [b"\n{\"time\":1780000000,\"path\":\"/\"}\nx\n\xff\ny\n", long.as_bytes()].concat()).unwrap();
+        std::fs::write(&path, [b"\n{\"time\":1780000000,\"path\":\"/\"}\nx\n\xff\ny\n", long.as_bytes()].concat())
+            .unwrap();
         let mut logs =
             Logs::open(std::slice::from_ref(&path), Fields::new(&[], &[], None).unwrap(), &Entry::Any).unwrap();
         assert_eq!(std::iter::from_fn(|| logs.next_record()).count(), 1);

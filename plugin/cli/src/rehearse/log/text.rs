@@ -58,7 +58,8 @@ impl Format {
                 rest = after;
                 continue;
             }
-            let (operator, after) = split(after).ok_or_else(|| format!("the format has no % after {:?}", &rest[at..]))?;
+            let (operator, after) =
+                split(after).ok_or_else(|| format!("the format has no % after {:?}", &rest[at..]))?;
             if before.is_empty() && !parts.is_empty() {
                 return Err(format!("nothing separates %{operator}% from the operator before it"));
             }
@@ -153,13 +154,7 @@ fn known(operator: &str, fields: &mut Fields) -> Operator {
 
 /// Finds the value of an operator at the beginning of a text, and those of the parts after it. A value ends where the
 /// text before the next operator begins, so several ends are tried: a header may contain that text.
-fn find<'l>(
-    operator: &Operator,
-    parts: &[Part],
-    text: &'l str,
-    values: &mut Vec<&'l str>,
-    steps: &mut usize,
-) -> bool {
+fn find<'l>(operator: &Operator, parts: &[Part], text: &'l str, values: &mut Vec<&'l str>, steps: &mut usize) -> bool {
     let Some((next, parts)) = parts.split_first() else { return *operator == Operator::End && text.is_empty() };
     let is_last = next.operator == Operator::End;
     let mut from = 0;
@@ -257,7 +252,10 @@ mod tests {
         let fault = |format: &str, key| Format::new(format, &mut Fields::default(), key).unwrap_err();
         assert_eq!(fault("%REQ(:PATH)%", None), "the format has no %START_TIME%");
         assert_eq!(fault("%START_TIME%", None), "the format has no %REQ(:PATH)%");
-        assert_eq!(fault("%START_TIME%%REQ(:PATH)%", None), "nothing separates %REQ(:PATH)% from the operator before it");
+        assert_eq!(
+            fault("%START_TIME%%REQ(:PATH)%", None),
+            "nothing separates %REQ(:PATH)% from the operator before it"
+        );
         assert_eq!(fault("%START_TIME% %REQ(:PATH)", None), "the format has no % after \"%REQ(:PATH)\"");
         assert_eq!(fault("%START_TIME% %REQ(:PATH)%", Some("REQ(X)")), "the format has no %REQ(X)%");
     }

@@ -43,7 +43,10 @@ pub(super) fn chart(quota: &QuotaUse, (first, last): (u64, u64)) -> String {
     let scale = Scale { first, last: end, top: limit.max.max(quota.peak).saturating_add(limit.max / 20 + 1) };
     let mut svg = String::new();
     draw(&mut svg, quota, &scale);
-    let mut labels = format!("<span class=\"label zero\" style=\"top:100%\">0</span>{}", label("label top", scale.y(limit.max), "100 %"));
+    let mut labels = format!(
+        "<span class=\"label zero\" style=\"top:100%\">0</span>{}",
+        label("label top", scale.y(limit.max), "100 %")
+    );
     for (percent, at) in &limit.thresholds {
         let y = scale.y(*at);
         let _ = write!(svg, "<line class=threshold x1=0 x2={WIDTH} y1={y:.2} y2={y:.2} />");
@@ -62,9 +65,15 @@ pub(super) fn chart(quota: &QuotaUse, (first, last): (u64, u64)) -> String {
     }
     let (kind, name) = format::owner(&limit.owner);
     let alias = if limit.alias.is_empty() { String::new() } else { format!(" (<bdi>{}</bdi>)", escaped(&limit.alias)) };
-    let of = |what: &str, name: &str| if name.is_empty() { String::new() } else { format!("{what} <bdi>{}</bdi>", escaped(name)) };
+    let of = |what: &str, name: &str| {
+        if name.is_empty() { String::new() } else { format!("{what} <bdi>{}</bdi>", escaped(name)) }
+    };
     let org = if kind == "organisation" { String::new() } else { of(" of", &limit.org) };
-    let more = if quota.more_marks == 0 { String::new() } else { format!(", {} more marks not drawn", number(quota.more_marks)) };
+    let more = if quota.more_marks == 0 {
+        String::new()
+    } else {
+        format!(", {} more marks not drawn", number(quota.more_marks))
+    };
     format!(
         "<figure><figcaption><b>{kind} <bdi>{}</bdi></b>{alias}{org}{}: {}. <span class=soft>Highest use {} ({}) at {} in {} {}, \
          {} refused{more}.</span></figcaption><div class=plot><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \

@@ -33,7 +33,8 @@ pub(super) fn differences(one: &Tally, other: &Tally) -> Vec<Difference> {
         ("requests by outcome", |tally| tally.outcomes.clone()),
         ("messages sent", |tally| {
             let of = tally.messages.iter();
-            of.map(|((handler, event), messages)| (format!("{event} to {handler}"), messages.sent + messages.digests)).collect()
+            of.map(|((handler, event), messages)| (format!("{event} to {handler}"), messages.sent + messages.digests))
+                .collect()
         }),
         ("thresholds crossed", |tally| {
             let mut counts = BTreeMap::new();

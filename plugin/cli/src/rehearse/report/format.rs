@@ -84,10 +84,21 @@ pub(super) fn who(of: &Owner, alias: &str) -> String {
     }
 }
 
-/// A text without the characters that would control a terminal or the direction of the text after it.
+/// A text with nothing that would control a terminal, or the direction of the text after it.
 pub(super) fn plain(text: &str) -> String {
-    let controls = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
-    text.chars().map(|c| if controls(c) { format!("\\u{{{:x}}}", u32::from(c)) } else { c.to_string() }).collect()
+    text.chars().map(|c| if controls(c) { visible(c) } else { c.to_string() }).collect()
+}
+
+/// Whether a character controls a terminal or the direction of text.
+pub(super) fn controls(c: char) -> bool {
+    let is_direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || is_direction
+}
+
+/// Shows a character that cannot be seen.
+pub(super) fn visible(c: char) -> String {
+    format!("\\u{{{:x}}}", u32::from(c))
 }
 
 #[cfg(test)]
@@ -97,7 +108,10 @@ mod tests {
     #[test]
     fn numbers_and_times_are_readable() {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([1000, 90_000, 3_600_000, 604_800_000, 1].map(duration), ["second", "90 seconds", "hour", "7 days", "1 ms"]);
+        assert_eq!(
+            [1000, 90_000, 3_600_000, 604_800_000, 1].map(duration),
+            ["second", "90 seconds", "hour", "7 days", "1 ms"]
+        );
         assert_eq!(time(1_780_000_000_123), "2026-05-28 20:26:40");
         assert_eq!(exact_time(1_780_000_000_123), "2026-05-28T20:26:40.123Z");
         assert_eq!(percent(2, 3), "66 %");

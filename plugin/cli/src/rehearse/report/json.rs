@@ -16,9 +16,11 @@ impl Report {
                 .collect(),
             _ => Value::Null,
         };
-        let malformed = self.troubles.malformed.iter().map(|(fault, (count, first))| {
-            json!({ "fault": fault, "lines": count, "first": first })
-        });
+        let malformed = self
+            .troubles
+            .malformed
+            .iter()
+            .map(|(fault, (count, first))| json!({ "fault": fault, "lines": count, "first": first }));
         json!({
             "log": {
                 "malformed_lines": self.troubles.lines(),

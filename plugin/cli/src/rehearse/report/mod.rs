@@ -57,9 +57,12 @@ impl Report {
         }
         if let Some((count, first)) = late {
             let lines = format::lines(*count);
-            warnings.push(format!("{lines} more than a minute late, and used at the time of the line before (first: {first})"));
+            warnings.push(format!(
+                "{lines} more than a minute late, and used at the time of the line before (first: {first})"
+            ));
         }
-        let has_no_keys = |run: &Run| run.tally.outcomes.get("missing_key").is_some_and(|count| *count * 2 > run.tally.requests);
+        let has_no_keys =
+            |run: &Run| run.tally.outcomes.get("missing_key").is_some_and(|count| *count * 2 > run.tally.requests);
         if self.keys == Keys::Unnamed && self.runs.iter().any(has_no_keys) {
             warnings.push("most requests have no key: name the log's field with --key-field".to_owned());
         }

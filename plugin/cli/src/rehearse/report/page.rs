@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::chart::chart;
 use super::compare::differences;
-use super::format::{self, number, time};
+use super::format::{self, controls, number, time, visible};
 use super::table::{held_back, sent};
 use super::{ROWS, Report, Run};
 use crate::rehearse::tally::ADMITTED;
@@ -26,7 +26,7 @@ pub(super) fn escaped(text: &str) -> String {
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
             '\n' | '\t' => safe.push(c),
-            c if c.is_control() => safe.push('\u{fffd}'),
+            c if controls(c) => safe.push_str(&visible(c)),
             c => safe.push(c),
         }
     }
@@ -59,7 +59,13 @@ impl Report {
                 let numbers = [number(found.one), number(found.other), found.change()].map(Cell::Number);
                 [Cell::Text(found.what.to_owned()), Cell::Text(found.subject)].into_iter().chain(numbers).collect()
             });
-            let heads = [text("what"), text("of"), Cell::Number(one.name.clone()), Cell::Number(other.name.clone()), count("change")];
+            let heads = [
+                text("what"),
+                text("of"),
+                Cell::Number(one.name.clone()),
+                Cell::Number(other.name.clone()),
+                count("change"),
+            ];
             table(&mut page, &heads, found.collect(), "Both have the same results.");
         }
         self.runs.iter().for_each(|run| run.write_page(&mut page));
@@ -76,7 +82,12 @@ impl Run {
         let sent: u64 = tally.messages.values().map(|messages| messages.sent + messages.digests).sum();
         let crossed = u64::try_from(tally.crossings.len()).unwrap_or_default() + tally.more_crossings;
         page.push_str("<ul class=sums>");
-        let sums = [("requests", tally.requests), ("would be refused", self.refused()), ("messages", sent), ("thresholds crossed", crossed)];
+        let sums = [
+            ("requests", tally.requests),
+            ("would be refused", self.refused()),
+            ("messages", sent),
+            ("thresholds crossed", crossed),
+        ];
         for (what, count) in sums {
             let _ = write!(page, "<li><b>{}</b>{what}</li>", number(count));
         }
@@ -133,7 +144,8 @@ impl Run {
             })
             .collect();
         if !rows.is_empty() {
-            let heads = [text("reason"), text("organisation"), text("key"), count("requests"), text("first"), text("last")];
+            let heads =
+                [text("reason"), text("organisation"), text("key"), count("requests"), text("first"), text("last")];
             table(page, &heads, rows, "");
         }
     }
@@ -153,7 +165,9 @@ fn table(page: &mut String, heads: &[Cell], rows: Vec<Vec<Cell>>, otherwise: &st
         let _ = writeln!(page, "<p>{otherwise}</p>");
         return;
     }
-    page.push_str("<div class=wide><table><thead><tr>");
+    // A table that is wider than a narrow window is moved in it, also by keyboard.
+    let class = if heads.len() > 2 { " class=many" } else { "" };
+    let _ = write!(page, "<div class=wide tabindex=0><table{class}><thead><tr>");
     heads.iter().for_each(|head| cell(page, "th", head));
     page.push_str("</tr></thead><tbody>\n");
     let count = rows.len();
@@ -184,6 +198,6 @@ mod tests {
 
     #[test]
     fn a_text_cannot_leave_its_place() {
-        assert_eq!(escaped("<script>\"'&\u{1b}</script>"), "&lt;script&gt;&quot;&#39;&amp;\u{fffd}&lt;/script&gt;");
+        assert_eq!(escaped("<script>\"'&\u{202e}</script>"), "&lt;script&gt;&quot;&#39;&amp;\\u{202e}&lt;/script&gt;");
     }
 }

@@ -39,7 +39,8 @@ impl Run {
         let tally = &self.tally;
         let refused = self.refused();
         let span = format!("from {} to {} UTC", time(tally.first), time(tally.last));
-        let _ = writeln!(text, "{} requests {span}: {} would have been refused", number(tally.requests), number(refused));
+        let _ =
+            writeln!(text, "{} requests {span}: {} would have been refused", number(tally.requests), number(refused));
         for note in &self.notes {
             let _ = writeln!(text, "{WARNING}note:{WARNING:#} {}", plain(note));
         }
@@ -54,7 +55,13 @@ impl Run {
         let rows = tally.crossings.iter().map(|crossing| {
             let told = if crossing.told.is_empty() { "nobody".to_owned() } else { crossing.told.join(", ") };
             let used = format!("{} of {}", number(crossing.used), number(crossing.max));
-            vec![time(crossing.time), format::who(&crossing.owner, &crossing.alias), format!("{} %", crossing.trigger_limit), used, told]
+            vec![
+                time(crossing.time),
+                format::who(&crossing.owner, &crossing.alias),
+                format!("{} %", crossing.trigger_limit),
+                used,
+                told,
+            ]
         });
         let more = usize::try_from(tally.more_crossings).unwrap_or(usize::MAX);
         table(text, "Thresholds crossed", &["time", "who", ">threshold", ">used", "told"], rows.collect(), more);
@@ -63,7 +70,11 @@ impl Run {
             let limit = &quota.limit;
             vec![
                 format::who(&limit.owner, &limit.alias),
-                if matches!(limit.owner, tollbell_core::owners::Owner::Organisation(_)) { String::new() } else { limit.org.clone() },
+                if matches!(limit.owner, tollbell_core::owners::Owner::Organisation(_)) {
+                    String::new()
+                } else {
+                    limit.org.clone()
+                },
                 format::quota(limit),
                 format!("{} ({})", number(quota.peak), format::percent(quota.peak, limit.max)),
                 time(quota.peak_time),
@@ -78,7 +89,14 @@ impl Run {
         let mut refusals: Vec<_> = tally.refusals.iter().collect();
         refusals.sort_by_key(|(_, refused)| std::cmp::Reverse(refused.count));
         let rows = refusals.into_iter().map(|((outcome, org, who), refused)| {
-            vec![outcome.clone(), org.clone(), format::short(who), number(refused.count), time(refused.first), time(refused.last)]
+            vec![
+                outcome.clone(),
+                org.clone(),
+                format::short(who),
+                number(refused.count),
+                time(refused.first),
+                time(refused.last),
+            ]
         });
         let heads = ["reason", "organisation", "key", ">requests", "first", "last"];
         table(text, "Refused requests by key", &heads, rows.collect(), 0);
@@ -125,8 +143,7 @@ fn table(text: &mut String, title: &str, heads: &[&str], mut rows: Vec<Vec<Strin
     if !title.is_empty() {
         let _ = writeln!(text, "\n{TITLE}{title}{TITLE:#}");
     }
-    let mut rows: Vec<Vec<String>> =
-        rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+    let mut rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     rows.insert(0, heads.iter().map(|head| head.trim_start_matches('>').to_owned()).collect());
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default()
@@ -142,6 +159,10 @@ fn table(text: &mut String, title: &str, heads: &[&str], mut rows: Vec<Vec<Strin
         let _ = writeln!(text, "{}", line.trim_end());
     }
     if count > rows.len() - 1 {
-        let _ = writeln!(text, "  … and {} more: --json lists them", number(u64::try_from(count - (rows.len() - 1)).unwrap_or_default()));
+        let _ = writeln!(
+            text,
+            "  … and {} more: --json lists them",
+            number(u64::try_from(count - (rows.len() - 1)).unwrap_or_default())
+        );
     }
 }

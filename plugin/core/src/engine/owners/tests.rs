@@ -13,8 +13,12 @@ const CONFIG: &str = r#"{
 }"#;
 
 fn limits(key: &str) -> Vec<OwnedLimit> {
-    let headers =
-        [(&b":path"[..], &b"/orders/7"[..]), (b":authority", b"a"), (b":method", b"GET"), (b"authorization", key.as_bytes())];
+    let headers = [
+        (&b":path"[..], &b"/orders/7"[..]),
+        (b":authority", b"a"),
+        (b":method", b"GET"),
+        (b"authorization", key.as_bytes()),
+    ];
     Owners::load(CONFIG.as_bytes()).unwrap().limits(&headers, &|_| None, UnixMillis(1_800_000_000_000))
 }
 
