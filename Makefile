@@ -139,6 +139,14 @@ compare: $(ENVOY) ## Compare the host shim with Envoy: make compare CONFIG=envoy
 		--config $(or $(CONFIG),$(error name a configuration: CONFIG=envoy.yaml)) \
 		--requests $(or $(REQUESTS),tests/compare/requests.yaml) $(if $(KNOWN),--known $(KNOWN)) $(if $(WASM),--wasm $(WASM))
 
+# The size of the log of `make rehearsal`.
+REQUESTS ?= 10000000
+
+.PHONY: rehearsal
+rehearsal: $(MODULE) ## Rehearse a month of ten million requests, and compare it with an independent calculation
+	cargo build --quiet --locked --release --package tollbell-cli
+	tests/verify/rehearsal.sh $(REQUESTS)
+
 .PHONY: test-hosts
 test-hosts: $(MODULE) ## Run the filter's tests on another host (docs/hosts.md)
 	cargo test $(TESTED) --test peer

@@ -38,7 +38,7 @@
 //!
 //! # The parts
 //!
-//! - [`gateway`] runs filters in a test. [`server`] serves them on real sockets. [`story`] runs tests that are written
+//! - [`feed`] runs many requests in a row, on the caller's clock. [`gateway`] runs filters in a test. [`server`] serves them on real sockets. [`story`] runs tests that are written
 //!   as data. [`fn@check`] checks a configuration. [`fn@probe`] tests whether a URL answers.
 //! - [`config`] reads Envoy's YAML. It reports errors, and what the shim does not support, with their lines.
 //! - [`command`] has the commands `run`, `check` and `replay`, for the binary of this crate and for other binaries.
@@ -64,6 +64,8 @@ mod check;
 mod probe;
 
 pub mod server;
+
+pub mod feed;
 
 pub mod gateway;
 

@@ -13,9 +13,9 @@ const CORE: [&str; 11] =
     ["base", "host", "event", "store", "access", "observe", "delivery", "notify", "admin", "config", "engine"];
 
 /// The rooms of the shim, in the same order.
-const SHIM: [&str; 13] = [
-    "base", "state", "config", "traffic", "router", "guest", "worker", "gateway", "server", "probe", "check", "story",
-    "command",
+const SHIM: [&str; 14] = [
+    "base", "state", "config", "traffic", "router", "guest", "worker", "gateway", "feed", "server", "probe", "check",
+    "story", "command",
 ];
 
 /// The maximum number of modules that a file imports from its crate. A room counts as one module; a file's own parts

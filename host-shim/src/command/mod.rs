@@ -40,14 +40,18 @@ impl ModuleOptions {
         self.folders.extend(folders);
     }
 
-    fn modules(&self) -> Result<Modules> {
+    /// The source of the modules.
+    ///
+    /// # Errors
+    /// The module cannot be read.
+    pub fn modules(&self) -> Result<Modules> {
         let read =
             |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read the module {}", path.display()));
         Ok(Modules { instead: self.wasm.as_ref().map(read).transpose()?, folders: self.folders.clone() })
     }
 
     /// The memory limit in bytes.
-    fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         usize::try_from(u64::from(self.memory) << 20).unwrap_or(usize::MAX)
     }
 }

@@ -20,6 +20,11 @@ impl Clock {
         Clock::Manual(Arc::new(AtomicU64::new(nanos(Duration::from_secs(MANUAL_START_S)))))
     }
 
+    /// Makes a manual clock that shows a time in nanoseconds since 1970.
+    pub fn manual_at(now: u64) -> Self {
+        Clock::Manual(Arc::new(AtomicU64::new(now)))
+    }
+
     pub fn now(&self) -> u64 {
         match self {
             Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).map(nanos).unwrap_or_default(),

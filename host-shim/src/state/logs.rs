@@ -69,6 +69,14 @@ impl Logs {
         }
     }
 
+    /// Removes and returns the kept lines.
+    pub fn take(&self) -> Vec<LogLine> {
+        match &self.sink {
+            Sink::Kept(lines) => std::mem::take(&mut *lock(lines)),
+            Sink::StandardError => Vec::new(),
+        }
+    }
+
     /// Returns the kept lines.
     pub fn lines(&self) -> Vec<LogLine> {
         match &self.sink {

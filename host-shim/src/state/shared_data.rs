@@ -11,13 +11,17 @@ pub struct CasMismatch;
 /// A value with its compare-and-swap number.
 pub type Entry = (Vec<u8>, u32);
 
-#[derive(Debug, Default)]
+/// Sees a key, its value before a write (empty if it was absent), and its new value. It must not use shared data.
+pub type Watcher = Box<dyn FnMut(&[u8], &[u8], &[u8]) + Send>;
+
+#[derive(Default)]
 pub struct SharedData(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     vms: HashMap<String, HashMap<Vec<u8>, Entry>>,
     last_cas: u32,
+    watcher: Option<Watcher>,
 }
 
 impl SharedData {
@@ -37,9 +41,16 @@ impl SharedData {
         if !inner.vms.contains_key(vm_id) {
             inner.vms.insert(vm_id.to_owned(), HashMap::new());
         }
-        let Some(data) = inner.vms.get_mut(vm_id) else { return Err(CasMismatch) };
-        match data.get_mut(key) {
-            Some((_, present)) if cas != 0 && cas != *present => return Err(CasMismatch),
+        let Inner { vms, watcher, .. } = &mut *inner;
+        let Some(data) = vms.get_mut(vm_id) else { return Err(CasMismatch) };
+        let present = data.get_mut(key);
+        if present.as_ref().is_some_and(|(_, present)| cas != 0 && cas != *present) {
+            return Err(CasMismatch);
+        }
+        if let Some(watcher) = watcher {
+            watcher(key, present.as_ref().map_or(&[], |(value, _)| value), value);
+        }
+        match present {
             Some(entry) => {
                 entry.0.clear();
                 entry.0.extend_from_slice(value);
@@ -51,6 +62,11 @@ impl SharedData {
         }
         inner.last_cas = next;
         Ok(())
+    }
+
+    /// Calls a closure at each write, of any `vm_id`.
+    pub fn watch(&self, watcher: Watcher) {
+        lock(&self.0).watcher = Some(watcher);
     }
 
     /// Returns the keys of a `vm_id`, sorted.
@@ -68,7 +84,7 @@ impl SharedData {
 
     #[cfg(test)]
     fn with_last_cas(last_cas: u32) -> Self {
-        SharedData(Mutex::new(Inner { vms: HashMap::new(), last_cas }))
+        SharedData(Mutex::new(Inner { last_cas, ..Inner::default() }))
     }
 }
 

@@ -14,3 +14,26 @@ pub const UPSTREAM_RETRY_LIMIT_EXCEEDED: u64 = 0x8000;
 pub const UPSTREAM_MAX_STREAM_DURATION_REACHED: u64 = 0x8_0000;
 pub const DOWNSTREAM_PROTOCOL_ERROR: u64 = 0x4_0000;
 pub const NO_CLUSTER_FOUND: u64 = 0x1000_0000;
+
+/// The bits of flags as `%RESPONSE_FLAGS%` shows them, such as `UH,URX`. Unknown names are left out.
+pub fn response_flags(names: &str) -> u64 {
+    names.split(',').fold(0, |bits, name| {
+        bits | match name.trim() {
+            "UH" => NO_HEALTHY_UPSTREAM,
+            "UT" => UPSTREAM_REQUEST_TIMEOUT,
+            "UR" => UPSTREAM_REMOTE_RESET,
+            "UF" => UPSTREAM_CONNECTION_FAILURE,
+            "UC" => UPSTREAM_CONNECTION_TERMINATION,
+            "UPE" => UPSTREAM_PROTOCOL_ERROR,
+            "UO" => UPSTREAM_OVERFLOW,
+            "NR" => NO_ROUTE_FOUND,
+            "DC" => DOWNSTREAM_CONNECTION_TERMINATION,
+            "SI" => STREAM_IDLE_TIMEOUT,
+            "URX" => UPSTREAM_RETRY_LIMIT_EXCEEDED,
+            "UMSDR" => UPSTREAM_MAX_STREAM_DURATION_REACHED,
+            "DPE" => DOWNSTREAM_PROTOCOL_ERROR,
+            "NC" => NO_CLUSTER_FOUND,
+            _ => 0,
+        }
+    })
+}

@@ -45,7 +45,8 @@ impl Key {
     }
 }
 
-fn random() -> Result<String> {
+/// A key with 128 random bits.
+pub(crate) fn random() -> Result<String> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).context("the system has no randomness")?;
     Ok(hex::encode(bits))

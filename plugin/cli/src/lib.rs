@@ -3,16 +3,22 @@
 mod connection;
 pub mod demo;
 mod import;
+mod init;
 mod key;
 mod module;
+mod pages;
 mod plugins;
+mod rehearse;
 mod render;
 mod schema;
 pub mod store;
 
 pub use connection::TestConnection;
 pub use import::ImportTyk;
+pub use init::Init;
 pub use key::Key;
 pub use module::folders;
+pub use pages::{Completions, ManPages};
+pub use rehearse::Rehearse;
 pub use render::Render;
 pub use schema::Schema;

@@ -5,9 +5,11 @@ use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use host_shim::command::{Check, Replay, Run, failed, load};
-use tollbell_cli::{ImportTyk, Key, Render, Schema, TestConnection, demo, folders, store};
+use tollbell_cli::{
+    Completions, ImportTyk, Init, Key, ManPages, Rehearse, Render, Schema, TestConnection, demo, folders, store,
+};
 
 /// API keys with quotas, alerts and webhooks for Envoy.
 ///
@@ -22,6 +24,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a configuration to begin with
+    ///
+    /// Asks where the API is, which URL gets alerts, and how much a key may use, unless the options say it. Writes an
+    /// Envoy configuration that `tollbell check` accepts, with one new key.
+    Init(Init),
     /// Serve a configuration without Envoy
     ///
     /// Listens on the addresses of the configuration, sends requests through its wasm filters to its clusters, and
@@ -50,6 +57,12 @@ enum Command {
     /// Prints the request line, the headers and the body of each message, for webhooks and e-mails. Nothing is sent.
     /// The output contains the secrets that a receiver gets, such as the API key of an e-mail provider.
     Render(Render),
+    /// Try a configuration on an access log
+    ///
+    /// Sends each request of an Envoy access log through the module, on the log's own clock. Prints which messages would
+    /// have gone out, who would have been refused, and how near keys and organisations came to their quotas. Nothing is
+    /// sent.
+    Rehearse(Rehearse),
     /// Make keys and hashes of keys
     #[command(subcommand)]
     Key(Key),
@@ -68,6 +81,10 @@ enum Command {
     TestConnection(TestConnection),
     /// Print the JSON Schema of the configuration
     Schema(Schema),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for each command
+    Man(ManPages),
 }
 
 fn main() -> ExitCode {
@@ -88,11 +105,18 @@ fn execute(command: Command) -> Result<ExitCode> {
             replay.modules.look_in(folders());
             replay.execute()?
         }
+        Command::Rehearse(mut rehearse) => {
+            rehearse.modules.look_in(folders());
+            rehearse.execute()?
+        }
         Command::Render(render) => render.execute()?,
         Command::Key(key) => key.execute().map(|()| true)?,
         Command::ImportTyk(import) => return import.execute(),
         Command::TestConnection(test) => test.execute()?,
         Command::Schema(schema) => schema.execute().map(|()| true)?,
+        Command::Init(init) => init.execute().map(|()| true)?,
+        Command::Completions(completions) => completions.execute(Arguments::command()).map(|()| true)?,
+        Command::Man(pages) => pages.execute(Arguments::command()).map(|()| true)?,
     };
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -111,10 +135,10 @@ fn serve(run: &Run, with_demo: bool) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use super::*;
 
     #[test]
     fn the_options_are_consistent() {
-        super::Arguments::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }

@@ -65,6 +65,56 @@ fn render_shows_emails() {
 }
 
 #[test]
+fn init_writes_a_configuration_that_check_accepts() {
+    let folder = root().join("target/tmp/init");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("envoy.yaml");
+    let file = file.to_str().unwrap();
+    let _ = std::fs::remove_file(file);
+    for more in [
+        &[][..],
+        &[
+            "--force",
+            "--upstream",
+            "api.internal:8080",
+            "--webhook",
+            "https://hooks.example.com/x?a=b",
+            "--quota",
+            "10/minute",
+        ],
+    ] {
+        let said = out(&tollbell(&[&["init", "--out", file], more].concat(), ""));
+        let key = said.lines().find_map(|line| line.strip_prefix("A key, shown only now: ")).unwrap();
+        let hash = out(&tollbell(&["key", "hash"], &format!("{key}\n")));
+        assert!(std::fs::read_to_string(file).unwrap().contains(hash.trim()), "{said}");
+        let checked = tollbell(&["check", "--config", file], "");
+        assert!(out(&checked).contains("the configuration is valid"), "{checked:?}");
+        assert!(!err(&checked).contains("warning"), "{}", err(&checked));
+    }
+    assert!(err(&tollbell(&["init", "--out", file], "")).contains("exists: name another file"));
+    assert!(err(&tollbell(&["init", "--out", file, "--force", "--quota", "many"], "")).contains("such as 1000/hour"));
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_command() {
+    let commands = ["init", "run", "check", "replay", "render", "rehearse", "key", "import-tyk", "test-connection"];
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = out(&tollbell(&["completions", shell], ""));
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+    }
+    let page = out(&tollbell(&["man"], ""));
+    assert!(
+        page.contains(".TH tollbell 1") && commands.iter().all(|command| page.contains(&command.replace('-', "\\-")))
+    );
+    let folder = root().join("target/tmp/man");
+    out(&tollbell(&["man", "--out", folder.to_str().unwrap()], ""));
+    for page in ["tollbell", "tollbell-rehearse", "tollbell-key-new"] {
+        let text = std::fs::read_to_string(folder.join(format!("{page}.1"))).unwrap();
+        assert!(text.contains(".SH OPTIONS"), "{page}");
+    }
+}
+
+#[test]
 fn the_schema_is_the_one_in_the_repository() {
     for (arguments, file) in
         [(&["schema"][..], "envoy/tollbell.schema.json"), (&["schema", "--envoy"], "envoy/envoy.schema.json")]

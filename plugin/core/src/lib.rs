@@ -41,7 +41,7 @@ mod base;
 
 pub use access::{AllowedUrls, KeyHash, UrlRule};
 pub use base::UnixMillis;
-pub use engine::preview;
+pub use engine::{owners, preview};
 pub use event::EventKind;
 pub use observe::{BodyPool, Brings, Preset, TABLE, fields};
 

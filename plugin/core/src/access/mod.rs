@@ -31,8 +31,8 @@ pub use pass::{CountedOn, Pass, Passing};
 pub use paths::{Prefix, Readings};
 pub use preflight::is_preflight;
 pub use quota::{
-    Charge, ChargeResult, Charged, Counters, Crossing, FleetCounters, FleetSettings, LimitScope, LocalCounters,
-    MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, Quota, StoreView, Usage, Usages,
+    Charge, ChargeLine, ChargeResult, Charged, Counters, Crossing, FleetCounters, FleetSettings, Home, LimitScope,
+    LocalCounters, MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, PageName, Quota, StoreView, Usage, Usages, changed,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use quota::{ChargeLine, Home, PageName};

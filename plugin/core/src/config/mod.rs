@@ -54,6 +54,14 @@ pub struct Config {
     pub fleet: Option<FleetSettings>,
 }
 
+/// The configuration as JSON, from the host's bytes: JSON text, or a serialized `google.protobuf.Struct`.
+///
+/// # Errors
+/// The bytes are neither, or an object has a member twice.
+pub fn document(bytes: &[u8]) -> Result<serde_json::Value, ConfigError> {
+    read::decode::to_json(bytes)
+}
+
 impl Config {
     /// Reads the host's bytes: JSON text, or a serialized `google.protobuf.Struct`.
     ///

@@ -14,6 +14,7 @@ mod exchanges;
 mod judgement;
 mod keys;
 mod metrics;
+pub mod owners;
 pub mod preview;
 mod request;
 mod response;

@@ -59,15 +59,21 @@ pub enum Subject {
     Identity,
 }
 
-impl Crossed {
-    fn view(&self) -> Value {
-        let subject = match self.subject {
+impl Subject {
+    /// Its name in events.
+    pub fn name(self) -> &'static str {
+        match self {
             Subject::Key => "key",
             Subject::Organisation => "organisation",
             Subject::Identity => "identity",
-        };
+        }
+    }
+}
+
+impl Crossed {
+    fn view(&self) -> Value {
         json::object(&mut [
-            ("Subject", subject.into()),
+            ("Subject", self.subject.name().into()),
             ("Key", self.key.as_str().into()),
             ("Alias", self.alias.as_str().into()),
             ("OrgID", self.org_id.as_str().into()),

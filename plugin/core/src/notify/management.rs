@@ -5,7 +5,7 @@ use crate::base::UnixMillis;
 use crate::event::{Event, Management, ManagementAction, Meta};
 use crate::host::{Host, Metric};
 use crate::notify::notifier::notify_handler;
-use crate::notify::{MessageOutcome, Notifications, Notifier};
+use crate::notify::{MessageOutcome, Notifications, Notifier, report};
 use crate::observe::Occurrence;
 
 /// The maximum size of a management event. A larger one is not sent, because held messages use memory until they are
@@ -62,6 +62,10 @@ impl Notifier {
             crossed: None,
         };
         let handlers = handlers.iter().filter_map(|index| notifications.handlers.get(**index));
-        handlers.map(|handler| notify_handler(host, notifications, handler, &event, api, now)).collect()
+        let outcomes: Vec<_> = handlers
+            .map(|handler| (handler.name.as_str(), notify_handler(host, notifications, handler, &event, api, now)))
+            .collect();
+        report::event(api, &event, &outcomes);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 }

@@ -16,6 +16,7 @@ mod management;
 pub mod message;
 pub mod notifier;
 pub mod outcome;
+mod report;
 mod sharing;
 
 pub use admission::cap::Cap;

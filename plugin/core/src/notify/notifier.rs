@@ -7,7 +7,7 @@ use crate::host::{Host, Metric};
 use crate::notify::admission::{HeldBack, Repeats};
 use crate::notify::handler::{Action, Handler};
 use crate::notify::incident::{Incident, Scene, crossed, limit_meta, meta, subject};
-use crate::notify::{MessageOutcome, Notifications, admission, message};
+use crate::notify::{MessageOutcome, Notifications, admission, message, report};
 
 /// Makes events, and holds their messages for delivery.
 #[derive(Debug)]
@@ -78,9 +78,11 @@ impl Notifier {
         let meta = limit_meta(owner, crossing, is_renewal);
         let crossed = Some(Box::new(crossed(&meta, of_caller, crossing)));
         let event = Event { kind, id, at: now, meta, fingerprint, management: None, crossed };
-        for handler in api.handlers(kind).iter().filter_map(|index| notifications.handlers.get(*index)) {
-            notify_handler(host, notifications, handler, &event, api, now);
-        }
+        let handlers = api.handlers(kind).iter().filter_map(|index| notifications.handlers.get(*index));
+        let outcomes: Vec<_> = handlers
+            .map(|handler| (handler.name.as_str(), notify_handler(host, notifications, handler, &event, api, now)))
+            .collect();
+        report::event(api, &event, &outcomes);
     }
 
     fn notify(
@@ -94,7 +96,7 @@ impl Notifier {
         let kind = incident.kind();
         host.count(kind.metric());
         let handlers = scene.api.handlers(kind);
-        if handlers.is_empty() {
+        if handlers.is_empty() && !report::is_wanted() {
             return;
         }
         // This costs a hostcall, and thresholds do not need it.
@@ -103,6 +105,7 @@ impl Notifier {
             if of_limit.is_none() { scene.request.origin(&notifications.origin_headers) } else { String::new() };
         if let Some(messages) = self.repeats.held_back(scene, incident, &origin, now) {
             host.add(Metric::Suppressed, messages);
+            report::repeat(notifications, scene, kind);
             return;
         }
         let mut event = Event {
@@ -118,9 +121,13 @@ impl Notifier {
             event.crossed = Some(Box::new(crossed(&event.meta, subject(scene.caller), crossing)));
         }
         let mut held_back = HeldBack::default();
+        let mut outcomes = Vec::new();
         for handler in handlers.iter().filter_map(|index| notifications.handlers.get(*index)) {
-            held_back.add(notify_handler(host, notifications, handler, &event, scene.api, now));
+            let outcome = notify_handler(host, notifications, handler, &event, scene.api, now);
+            held_back.add(outcome);
+            outcomes.push((handler.name.as_str(), outcome));
         }
+        report::event(scene.api, &event, &outcomes);
         self.repeats.remember(&held_back, now);
     }
 }
@@ -145,19 +152,7 @@ pub(super) fn notify_handler(
 
 /// Writes one line of JSON. It contains the key's fingerprint, never the key.
 fn log_event(prefix: &str, api: &Api, event: &Event) {
-    let line = serde_json::json!({
-        "event": event.kind.name(),
-        "id": event.id,
-        "time": event.at.to_rfc3339(),
-        "api": api.id,
-        "org": event.meta.org_id,
-        "key": event.fingerprint,
-        "message": event.meta.message,
-        "path": event.meta.path,
-        "origin": event.meta.origin,
-        "reason": event.meta.reason,
-        "trigger_limit": event.meta.trigger_limit,
-    });
+    let line = report::described(api, event);
     let separator = if prefix.is_empty() { "" } else { " " };
     log::warn!("{prefix}{separator}{line}");
 }

@@ -65,8 +65,14 @@ pub enum PageName<'c> {
 }
 
 impl<'c> PageName<'c> {
+    /// True if a key of shared data is that of a page.
+    pub fn is_page(key: &str) -> bool {
+        let kind = key.strip_prefix("tb1/").and_then(|rest| rest.split_once('/'));
+        kind.is_some_and(|(kind, _)| matches!(kind, "a" | "i" | "j" | "k" | "o"))
+    }
+
     /// The shared-data key.
-    fn key(self) -> Cow<'c, str> {
+    pub fn key(self) -> Cow<'c, str> {
         match self {
             PageName::Kept(key) => Cow::Borrowed(key),
             PageName::Own(subject) => {

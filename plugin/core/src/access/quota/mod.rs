@@ -19,7 +19,7 @@ pub use counters::{ChargeResult, Counters, LocalCounters, StoreView};
 pub use fleet::{FleetCounters, FleetSettings, OnLoss};
 pub use ledger::{Charge, ChargeLine, Charged, Crossing, Home, LimitScope, List, PageName, Usages};
 pub use owner::{MakeOwner, Notice, Owner};
-pub use page::{Counter, MAX_ENTRIES};
+pub use page::{Counter, MAX_ENTRIES, changed};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,11 @@ impl Quota {
         triggers.sort_by(|a, b| a.at.cmp(&b.at).then(b.limit.cmp(&a.limit)));
         triggers.dedup_by_key(|trigger| trigger.at);
         Quota { max, window_ms, reads_ahead: None, triggers }
+    }
+
+    /// The thresholds, and the counts at which they are crossed, in ascending order.
+    pub fn thresholds(&self) -> impl Iterator<Item = (Percent, u64)> {
+        self.triggers.iter().map(|trigger| (trigger.limit, trigger.at))
     }
 
     /// `rate` requests per `per` seconds; `None` if either is 0 or less. Less than one request per period becomes one

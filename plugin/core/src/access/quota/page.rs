@@ -163,16 +163,7 @@ impl Page {
     }
 
     pub fn counter(&self, place: PagePlace) -> Counter {
-        let Some(entry) = self.entry(place) else { return Counter::default() };
-        let alert = |at: usize| Alert {
-            percent: Percent::from_millionths(u32::from_le_bytes(field(entry, at))),
-            count: number(entry, at.saturating_add(4)),
-        };
-        Counter {
-            started: UnixMillis(number(entry, STARTED_AT)),
-            count: number(entry, COUNT_AT),
-            alerts: Alerts { latest: alert(LATEST_AT), higher: alert(HIGHER_AT) },
-        }
+        self.entry(place).map(counter_of).unwrap_or_default()
     }
 
     pub fn set(&mut self, place: PagePlace, counter: Counter) {
@@ -241,8 +232,34 @@ impl Page {
     }
 }
 
+/// The counters of a stored page that differ from those of the value before, with their subjects.
+pub fn changed<'v>(before: &'v [u8], after: &'v [u8]) -> impl Iterator<Item = (u64, Counter)> + 'v {
+    let kinds = [PageKind::Kept, PageKind::Table];
+    let kind = kinds.into_iter().find(|kind| after.first() == Some(&kind.version()));
+    let len = kind.map_or(1, PageKind::entry_len);
+    let entries = |bytes: &'v [u8]| bytes.get(1..).unwrap_or_default().chunks_exact(len);
+    let mut old = entries(before);
+    entries(after).filter_map(move |entry| {
+        let (entry, old): (&Entry, _) = (entry.first_chunk()?, old.next().and_then(|old| old.first_chunk()));
+        (Some(entry) != old).then(|| (number(entry, 0), counter_of(entry)))
+    })
+}
+
 /// The part that all entries have.
 type Entry = [u8; 48];
+
+#[inline]
+fn counter_of(entry: &Entry) -> Counter {
+    let alert = |at: usize| Alert {
+        percent: Percent::from_millionths(u32::from_le_bytes(field(entry, at))),
+        count: number(entry, at.saturating_add(4)),
+    };
+    Counter {
+        started: UnixMillis(number(entry, STARTED_AT)),
+        count: number(entry, COUNT_AT),
+        alerts: Alerts { latest: alert(LATEST_AT), higher: alert(HIGHER_AT) },
+    }
+}
 
 #[inline]
 fn field<const N: usize>(entry: &Entry, at: usize) -> [u8; N] {

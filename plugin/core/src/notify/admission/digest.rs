@@ -209,6 +209,7 @@ pub fn close(
         if is_closed {
             let Some(Held::Message(delivery)) = outbox::held(host, slot)? else { return Ok(None) };
             host.count(Metric::Digests);
+            log::debug!("digest {} {} {}", seen.suppressed, seen.event, seen.handler.name);
             return Ok(Some(delivery));
         }
         failed
