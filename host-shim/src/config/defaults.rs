@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::model::{
     Bootstrap, Cluster, Code, ConnectionManager, Discovery, DnsFamily, EscapedSlashes, FailurePolicy, Forward,
-    HeaderChanges, Listener, PathMatch, Plugin, RetryPolicy, Route, RouteAction, RouteMatch, VirtualHost, VmConfig,
-    WasmFilter,
+    HeaderChanges, Http1, Listener, PathMatch, Plugin, RetryPolicy, Route, RouteAction, RouteMatch, VirtualHost,
+    VmConfig, WasmFilter,
 };
 
 /// A configuration with a listener on a free port, one filter, and the cluster `upstream`.
@@ -26,6 +26,9 @@ pub(crate) fn listener() -> Listener {
         auto_host_rewrite: false,
         idle_timeout: None,
         retry_policy: RetryPolicy::default(),
+        stream_duration: None,
+        upgrades: Vec::new(),
+        ends_connect: false,
         timeout: Duration::from_secs(15),
     };
     let matches = RouteMatch {
@@ -63,7 +66,9 @@ pub(crate) fn listener() -> Listener {
         responds_request_id: false,
         request_timeout: Duration::ZERO,
         suppress_envoy_headers: false,
-        trailers: false,
+        http1: Http1::default(),
+        upgrades: Vec::new(),
+        max_stream_duration: Duration::ZERO,
         xff_num_trusted_hops: 0,
         server_name: "envoy".to_owned(),
         route_config_name: String::new(),
@@ -118,6 +123,7 @@ pub(crate) fn cluster(name: &str) -> Cluster {
         tcp_pool: false,
         one_request_per_connection: false,
         idle_timeout: Duration::from_secs(3600),
+        max_stream_duration: Duration::ZERO,
         health_check: None,
         panic_threshold: 50,
         metadata: serde_json::Map::new(),

@@ -7,7 +7,9 @@ use crate::config::model::{HeaderMatch, PathMatch, RouteMatch, ValueMatch};
 pub fn matches(route: &RouteMatch, headers: &Headers) -> bool {
     let path = headers.get(":path").map(String::from_utf8_lossy).unwrap_or_default();
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
-    matches_path(route, path)
+    let is_connect = headers.get(":method") == Some(b"CONNECT");
+    is_connect == matches!(route.path, PathMatch::Connect)
+        && matches_path(route, path)
         && route.headers.iter().all(|condition| matches_header(condition, headers))
         && route.query_parameters.iter().all(|condition| {
             let value = query.split('&').find_map(|part| {
@@ -27,6 +29,7 @@ fn matches_path(route: &RouteMatch, path: &str) -> bool {
             fold(path).strip_prefix(&fold(prefix)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
         PathMatch::Regex(regex) => regex.is_match(path),
+        PathMatch::Connect => true,
     }
 }
 

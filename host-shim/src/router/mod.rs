@@ -1,11 +1,13 @@
 //! The decisions of the connection manager and of the router: the route, its changes, and local answers.
 
 mod destination;
+mod duration;
 mod matching;
 pub mod paths;
 mod plan;
 mod replies;
 mod sendable;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ pub use replies::{
     NO_HOST_BODY, TIMEOUT_BODY, connect_failure, connection_refused, reply, reset_body, retried, tls_failure,
 };
 pub use sendable::{needs_length, refused, unsendable};
+pub use upgrade::{Tunnel, is_upgrade, stays_open, websocket_failure};
 
 use crate::base::{Headers, MapKind};
 use crate::config::model::{
@@ -40,6 +43,8 @@ pub struct Target {
     pub cluster: Arc<Cluster>,
     pub plan: Plan,
     pub auto_host_rewrite: bool,
+    /// Whether the data of a CONNECT request goes to the host without HTTP.
+    pub ends_connect: bool,
 }
 
 impl Site {
@@ -58,11 +63,18 @@ impl Site {
     pub fn choose(&self, data: &mut StreamData) {
         data.route_is_stale = false;
         let headers = &data.request_headers;
-        // Without a connect_matcher, no route matches a CONNECT request.
-        let host = self.host_of(headers).filter(|_| headers.get(":method") != Some(b"CONNECT"));
+        let host = self.host_of(headers);
         data.info.virtual_host = host.map(|host| Arc::clone(&host.name));
         let route = host.and_then(|host| host.routes.iter().find(|route| matches(&route.matches, headers)));
-        data.info.route = route.cloned();
+        // hyper has no body for a CONNECT request of HTTP/2.
+        let is_lost = data.info.protocol == "HTTP/2" && headers.get(":method") == Some(b"CONNECT");
+        data.info.route = route.filter(|_| !is_lost).cloned();
+        data.info.longest = match data.info.route.as_ref().map(|route| &route.action) {
+            Some(RouteAction::Forward(forward)) => {
+                duration::longest(&self.listener.manager, forward, &mut data.request_headers)
+            }
+            _ => Some(self.listener.manager.max_stream_duration).filter(|duration| !duration.is_zero()),
+        };
     }
 
     fn host_of(&self, headers: &Headers) -> Option<&SiteHost> {
@@ -146,10 +158,14 @@ impl Site {
                     self.change_response(data, &mut answer.headers);
                     return Err(answer);
                 };
-                let plan = self.change_request(data, &route, forward);
+                let mut plan = self.change_request(data, &route, forward);
+                let of_cluster = Some(cluster.max_stream_duration).filter(|duration| !duration.is_zero());
+                plan.stream_timeout = plan.stream_timeout.or(of_cluster);
+                let is_connect = data.request_headers.get(":method") == Some(b"CONNECT");
+                let ends_connect = is_connect && forward.ends_connect;
                 data.info.buffer_limit = route.buffer_limit;
                 data.info.cluster = Some(Arc::clone(&cluster));
-                Ok(Target { cluster, plan, auto_host_rewrite: forward.auto_host_rewrite })
+                Ok(Target { cluster, plan, auto_host_rewrite: forward.auto_host_rewrite, ends_connect })
             }
         }
     }
@@ -158,7 +174,9 @@ impl Site {
         let hosts: Vec<_> = self.header_changes(data).collect();
         let headers = &mut data.request_headers;
         let tells = !self.listener.manager.suppress_envoy_headers;
-        let plan = plan_of_route(headers, forward.timeout, &forward.retry_policy);
+        // As in Envoy, a route with durations of streams has no timeout.
+        let timeout = forward.stream_duration.map_or(forward.timeout, |_| Duration::ZERO);
+        let plan = plan_of_route(headers, timeout, &forward.retry_policy);
         if tells {
             plan.tell(headers, Duration::ZERO);
         }
@@ -197,8 +215,17 @@ impl Site {
     pub fn finish_response(&self, headers: &mut Headers, request: &Headers) {
         let manager = &self.listener.manager;
         headers.set_in_place("server", &manager.server_name);
-        for name in ["connection", "transfer-encoding", "proxy-connection", "upgrade"] {
+        for name in ["transfer-encoding", "proxy-connection"] {
             headers.remove(name);
+        }
+        if is_upgrade(request) && is_upgrade(headers) {
+            let is_interim = headers.get(":status").is_some_and(|status| status.first() == Some(&b'1'));
+            if !is_interim && headers.get("content-length").is_none() {
+                headers.set_in_place("content-length", "0");
+            }
+        } else {
+            headers.remove("connection");
+            headers.remove("upgrade");
         }
         let shows_id = manager.responds_request_id || request.get("x-envoy-force-trace").is_some();
         if let (true, Some(id)) = (shows_id, request.get("x-request-id")) {
@@ -253,7 +280,7 @@ fn pick(forward: &Forward, started: u64) -> &str {
 fn rewrite_prefix(matched: &PathMatch, path: &str, replacement: &str) -> Option<String> {
     let prefix = match matched {
         PathMatch::Prefix(prefix) | PathMatch::Exact(prefix) | PathMatch::PathSeparatedPrefix(prefix) => prefix,
-        PathMatch::Regex(_) => return None,
+        PathMatch::Regex(_) | PathMatch::Connect => return None,
     };
     Some(format!("{replacement}{}", path.get(prefix.len()..)?))
 }

@@ -38,6 +38,11 @@ impl Refusal {
         Refusal::codec(400, "Bad Request", "http1.codec_error")
     }
 
+    /// Makes the answer to a request whose transfer coding Envoy does not support.
+    pub fn unknown_coding() -> Self {
+        Refusal::codec(501, "Not Implemented", "http1.invalid_transfer_encoding")
+    }
+
     /// Makes an answer of the connection manager.
     fn manager(status: u32, details: &str, headers: Headers) -> Self {
         Refusal { reply: Box::new(router::reply(status, "", details, 0)), headers, closes: status == 400 }
@@ -49,8 +54,6 @@ pub(super) struct Admitted {
     pub headers: Headers,
     /// The address of the client.
     pub source: SocketAddr,
-    /// Whether the request asks for another protocol. Envoy refuses it later.
-    pub upgrades: bool,
 }
 
 /// The connection of a request.
@@ -61,12 +64,12 @@ pub(super) struct ClientPeer {
 }
 
 impl Admitted {
-    fn new(mut headers: Headers, upgrades: bool, manager: &ConnectionManager, peer: ClientPeer) -> Self {
+    fn new(mut headers: Headers, manager: &ConnectionManager, peer: ClientPeer) -> Self {
         let source = origin::note(&mut headers, manager, peer.address, peer.is_tls);
-        Admitted { headers, source, upgrades }
+        Admitted { headers, source }
     }
 
-    /// The answer to a request for another protocol.
+    /// The answer to a request for a tunnel that the configuration does not allow.
     pub fn upgrade_failed() -> LocalReply {
         router::reply(403, "", "upgrade_failed", 0)
     }
@@ -85,6 +88,9 @@ struct Target<'t> {
 /// The answer, if the request is refused.
 pub(super) fn http1(head: &Head, manager: &ConnectionManager, peer: ClientPeer) -> Result<Admitted, Refusal> {
     let target = if head.method == "CONNECT" {
+        if !is_host_with_port(&head.target) {
+            return Err(Refusal::codec(400, "Bad Request", "http1.invalid_url"));
+        }
         Target { scheme: None, authority: Some(&head.target), path: None }
     } else {
         target(head)?
@@ -108,8 +114,13 @@ pub(super) fn http1(head: &Head, manager: &ConnectionManager, peer: ClientPeer) 
         headers.add(":path", path);
     }
     headers.add(":method", &head.method);
-    let upgrades = convert::client_lines(head, &mut headers);
-    if authority.is_none() {
+    let default = &manager.http1.default_host;
+    let default = (authority.is_none() && head.is_http10 && !default.is_empty()).then_some(default);
+    if let Some(default) = default {
+        headers.add(":authority", default);
+    }
+    convert::client_lines(head, &mut headers);
+    if authority.is_none() && default.is_none() {
         return Err(Refusal::manager(400, "missing_host_header", headers));
     }
     if head.method == "QUERY" && headers.get("content-type").is_none() {
@@ -119,7 +130,7 @@ pub(super) fn http1(head: &Head, manager: &ConnectionManager, peer: ClientPeer) 
         return Err(Refusal::manager(404, "absolute_path_rejected", headers));
     }
     prepare_path(&mut headers, manager)?;
-    Ok(Admitted::new(headers, upgrades, manager, peer))
+    Ok(Admitted::new(headers, manager, peer))
 }
 
 /// Prepares an HTTP/2 request for the filters.
@@ -146,7 +157,7 @@ pub(super) fn http2(
         return Err(Refusal::codec(400, "Bad Request", "http.invalid_authority"));
     }
     prepare_path(&mut headers, manager)?;
-    Ok(Admitted::new(headers, false, manager, peer))
+    Ok(Admitted::new(headers, manager, peer))
 }
 
 /// Reads the target of a request line: a path, `*`, or a URL.
@@ -160,12 +171,28 @@ fn target(head: &Head) -> Result<Target<'_>, Refusal> {
         let (start, rest) = target.split_at_checked(prefix.len())?;
         start.eq_ignore_ascii_case(prefix.as_bytes()).then_some((scheme, rest))
     });
-    let (scheme, rest) = found.ok_or_else(Refusal::malformed)?;
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (scheme, rest) = found.ok_or_else(|| match other_scheme(target) {
+        true => Refusal::codec(400, "Bad Request", "http1.invalid_scheme"),
+        false => Refusal::malformed(),
+    })?;
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
+    if authority.contains(&b'#') {
+        return Err(Refusal::malformed());
+    }
+    if authority.is_empty() {
+        return Err(Refusal::codec(400, "Bad Request", "http1.invalid_url"));
+    }
     let host = authority.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
-    let slash: &[u8] = if path.first() == Some(&b'/') { b"" } else { b"/" };
-    Ok(Target { scheme: Some(scheme), authority: authority.get(host..), path: Some([slash, path].concat()) })
+    let path = if path.is_empty() { b"/" } else { path };
+    Ok(Target { scheme: Some(scheme), authority: authority.get(host..), path: Some(path.to_vec()) })
+}
+
+/// Whether a target is a URL with a scheme that is not for HTTP.
+fn other_scheme(target: &[u8]) -> bool {
+    let scheme = target.windows(3).position(|part| part == b"://").and_then(|end| target.get(..end));
+    scheme.is_some_and(|scheme| scheme.first().is_some_and(u8::is_ascii_alphabetic))
+        && scheme.is_some_and(|scheme| scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)))
 }
 
 fn prepare_path(headers: &mut Headers, manager: &ConnectionManager) -> Result<(), Refusal> {
@@ -185,6 +212,14 @@ fn prepare_path(headers: &mut Headers, manager: &ConnectionManager) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Whether the target of a CONNECT request is valid.
+fn is_host_with_port(target: &[u8]) -> bool {
+    let Some(colon) = target.iter().rposition(|byte| *byte == b':') else { return false };
+    let (host, port) = target.split_at(colon);
+    let port = port.get(1..).and_then(|port| std::str::from_utf8(port).ok());
+    !host.is_empty() && !host.contains(&b'/') && port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// Whether Envoy's codecs allow the byte in a host.

@@ -84,7 +84,9 @@ impl Connection {
 
     async fn serve(self, io: impl AsyncRead + AsyncWrite + Unpin + 'static, watched: Option<TcpStream>, is_tls: bool) {
         let me = Rc::new(self);
-        let (io, wire) = Tap::new(io);
+        let program = me.thread.network.program();
+        let site = program.listeners.get(me.listener);
+        let (io, wire) = Tap::new(io, site.is_some_and(|site| site.listener.manager.http1.accepts_http10));
         let service = service_fn(|request| {
             let (connection, wire) = (Rc::clone(&me), Rc::clone(&wire));
             async move { connection.handle(request, wire, is_tls).await }
@@ -114,7 +116,8 @@ impl Connection {
         let is_http1 = parts.version != http::Version::HTTP_2;
         let http1 = is_http1.then(|| Rc::clone(&wire));
         let (exchange, head) = ServerExchange::new(&self.thread.worker, &self.thread.network, site, &self.stats, http1);
-        let end = body.is_end_stream();
+        // A CONNECT request has no end.
+        let end = body.is_end_stream() && parts.method != http::Method::CONNECT;
         if end {
             exchange.received();
         }
@@ -125,8 +128,8 @@ impl Connection {
         } else {
             admission::http2(&parts, manager, peer)
         };
-        let (stream, upgrades) = match admitted {
-            Ok(Admitted { headers, source, upgrades }) => (self.stream(headers, source, is_http1, &exchange), upgrades),
+        let stream = match admitted {
+            Ok(Admitted { headers, source }) => self.stream(headers, source, is_http1, &exchange),
             Err(refusal) => {
                 let stream = self.stream(refusal.headers, self.peer, is_http1, &exchange);
                 stream.borrow_mut().refuse(*refusal.reply, refusal.closes);
@@ -134,13 +137,10 @@ impl Connection {
                 return head.await.map_err(|_| Reset);
             }
         };
-        if upgrades {
+        if !exchange.begin_tunnel(&stream.borrow().data().borrow()) {
             stream.borrow_mut().refuse(Admitted::upgrade_failed(), true);
             return head.await.map_err(|_| Reset);
         }
-        // A CONNECT request has no end.
-        let is_connect = stream.borrow().data().borrow().request_headers.get(":method") == Some(b"CONNECT");
-        let end = end && !is_connect;
         exchange.watch(&stream);
         stream.borrow_mut().request_headers(end);
         self.thread.worker.drain();
@@ -171,7 +171,11 @@ impl Connection {
         info.connection_id = self.id;
         info.peer = self.peer;
         info.destination = self.local;
-        info.protocol = if is_http1 { "HTTP/1.1" } else { "HTTP/2" };
+        info.protocol = match (&exchange.http1, is_http1) {
+            (Some(wire), _) if wire.is_http10() => "HTTP/1.0",
+            (_, true) => "HTTP/1.1",
+            (_, false) => "HTTP/2",
+        };
         let mut data = StreamData::new(headers, info);
         exchange.site.choose(&mut data);
         let stream = worker.begin(self.listener, data, Rc::clone(exchange) as Rc<dyn Exchange>);

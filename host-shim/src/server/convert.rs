@@ -5,33 +5,35 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 
 use super::wire::{self, Head, Length};
 use crate::base::{Headers, MapKind};
+use crate::router;
 
 /// Headers that belong to a connection and not to a message.
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "http2-settings", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"];
 
-/// Adds the lines of an HTTP/1 request for the filters, without those about the connection. Returns whether the request
-/// asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
-pub(super) fn client_lines(head: &Head, headers: &mut Headers) -> bool {
+/// Adds the lines of an HTTP/1 request for the filters, without those about the connection.
+pub(super) fn client_lines(head: &Head, headers: &mut Headers) {
     // The header `connection` names more headers that belong to the connection.
     let nominated = head.items("connection");
-    let is_asked = nominated.iter().any(|item| item == "upgrade");
-    let upgrades = is_asked && head.values("upgrade").next().is_some_and(|protocol| protocol != b"h2c");
+    let upgrades = head.upgrades();
+    let mut takes_trailers = head.items("te").iter().any(|coding| coding == "trailers");
     for (name, value) in &head.lines {
         match name.as_str() {
+            "te" if std::mem::take(&mut takes_trailers) => {
+                headers.add("te", "trailers");
+                continue;
+            }
             "connection" | "upgrade" if upgrades => {}
             "host" => continue,
-            name if HOP_BY_HOP.contains(&name) || nominated.iter().any(|other| name == other) => continue,
+            name if HOP_BY_HOP.contains(&name) => continue,
+            name if !upgrades && nominated.iter().any(|other| name == other) => continue,
+            "content-length" if head.method == "CONNECT" => continue,
             // The connection has handled this header.
             "expect" if value.eq_ignore_ascii_case(b"100-continue") => continue,
             _ => {}
         }
         headers.append(MapKind::Request, name.as_bytes(), value);
     }
-    if head.items("te").iter().any(|coding| coding == "trailers") {
-        headers.add("te", "trailers");
-    }
-    upgrades
 }
 
 /// Converts an HTTP/2 request for the filters. Returns `None` if it has no host.
@@ -111,8 +113,10 @@ pub(super) fn to_http1(headers: &Headers, has_body: bool) -> http::request::Part
     let host = headers.get(":authority").map(|authority| (b"host".as_slice(), authority));
     let others = headers.iter().filter(|(name, _)| name.first() != Some(&b':') && *name != b"transfer-encoding");
     let lines: Headers = host.into_iter().chain(others).collect();
+    let is_tunnel = has_body && router::Tunnel::wanted(headers).is_some();
     let given = headers.get_str("content-length").and_then(|length| length.parse::<u64>().ok());
     let (length, last) = match given {
+        _ if is_tunnel => (Length::UntilClose, ""),
         Some(length) => (Length::Bytes(length), ""),
         None if has_body => (Length::Chunked, "transfer-encoding: chunked\r\n"),
         None => (Length::Bytes(0), ""),
@@ -126,6 +130,9 @@ pub(super) fn to_http1(headers: &Headers, has_body: bool) -> http::request::Part
     match length {
         Length::Bytes(0) if !has_body => {}
         Length::Bytes(length) => drop(parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        Length::UntilClose => {
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         Length::Chunked => {
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             parts.headers.insert(TRAILER, HeaderValue::from_static(wire::TRAILERS));

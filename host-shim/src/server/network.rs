@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::body::{Sink, UpstreamSink};
 use super::convert;
-use super::upstream::{AnswerBody, Load, Open, Upstreams};
+use super::upstream::{AnswerBody, Load, Manner, Open, Upstreams};
 use crate::base::{Headers, MapKind, Status};
 use crate::config::model::Cluster;
 use crate::router::{self, Plan};
@@ -236,7 +236,7 @@ async fn send(
         std::future::pending().await
     };
     tokio::select! {
-        answer = upstreams.send(cluster, &headers, false, |_| {}, body) => answer,
+        answer = upstreams.send(cluster, &headers, Manner::default(), |_| {}, body) => answer,
         never = ending => never,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::Headers;
 use crate::config::model::{Cluster, HostAddress, Listener, Route};
@@ -97,7 +98,7 @@ pub struct Info {
     pub peer: SocketAddr,
     pub destination: SocketAddr,
     pub sni: Option<String>,
-    /// "HTTP/1.1" or "HTTP/2".
+    /// "HTTP/1.0", "HTTP/1.1" or "HTTP/2".
     pub protocol: &'static str,
     /// Nanoseconds since 1970.
     pub started: u64,
@@ -107,6 +108,8 @@ pub struct Info {
     pub details: Option<String>,
     pub flags: u64,
     pub route: Option<Arc<Route>>,
+    /// The longest duration of the stream, by its route.
+    pub longest: Option<Duration>,
     /// The name of the route's virtual host.
     pub virtual_host: Option<Arc<str>>,
     /// The cluster to which the request was sent.
@@ -163,6 +166,7 @@ impl Info {
             details: None,
             flags: 0,
             route: None,
+            longest: None,
             virtual_host: None,
             cluster: None,
             upstream_address: None,

@@ -7,4 +7,4 @@ mod reply;
 
 pub use callout::{CallResponse, Callout, CalloutOutcome, Network, Ticket};
 pub use data::{Body, Info, ProxyNode, Seen, StreamData, StreamId};
-pub use reply::{LocalReply, reply_message};
+pub use reply::{LocalReply, is_grpc, reply_message};

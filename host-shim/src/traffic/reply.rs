@@ -25,11 +25,8 @@ impl LocalReply {
 
 /// Makes Envoy's response for a local reply.
 pub fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>) {
-    let is_grpc = request
-        .get_str("content-type")
-        .is_some_and(|kind| kind == "application/grpc" || kind.starts_with("application/grpc+"));
     let mut headers = Headers::default();
-    if is_grpc {
+    if is_grpc(request) {
         // gRPC clients read only the trailers.
         headers.add(":status", "200");
         for (name, value) in reply.headers.iter() {
@@ -56,6 +53,13 @@ pub fn reply_message(reply: &LocalReply, request: &Headers) -> (Headers, Vec<u8>
     }
     let is_head = request.get_str(":method") == Some("HEAD");
     (headers, if is_head { Vec::new() } else { reply.body.clone() })
+}
+
+/// Whether a request or a response says that it is gRPC.
+pub fn is_grpc(headers: &Headers) -> bool {
+    headers
+        .get_str("content-type")
+        .is_some_and(|kind| kind == "application/grpc" || kind.starts_with("application/grpc+"))
 }
 
 fn grpc_status_of(status: u32) -> i32 {

@@ -50,6 +50,9 @@ pub struct Case {
     /// More fields of the route.
     #[serde(default)]
     pub route_fields: Fields,
+    /// True if the route matches CONNECT requests instead of all others.
+    #[serde(default)]
+    pub connects: bool,
     /// The domains of the virtual host; all by default.
     #[serde(default)]
     pub domains: Vec<String>,
@@ -154,6 +157,9 @@ pub struct Request {
     pub chunks: Vec<String>,
     /// The trailers after the chunks.
     pub trailers: Vec<String>,
+    /// The data that is sent one after the other when the head of a response has opened a tunnel. The client reads what
+    /// comes back as the body, and closes the connection.
+    pub tunnel: Vec<String>,
     /// True if the next request waits until this one is answered.
     pub wait: bool,
     /// The time without an answer after which the client closes the connection, in milliseconds.
@@ -172,6 +178,7 @@ impl Default for Request {
             repeat: 1,
             chunks: Vec::new(),
             trailers: Vec::new(),
+            tunnel: Vec::new(),
             wait: true,
             hang_up_ms: None,
         }
@@ -192,6 +199,9 @@ pub struct Answer {
     pub headers: Vec<String>,
     /// The whole answer as it is sent, instead of everything else. The server then closes the connection.
     pub raw: String,
+    /// True if the server does not close the connection after `raw`, returns what it gets, and closes the connection
+    /// after `close`. The request is on record with the data as its body.
+    pub tunnel: bool,
     /// The body, sent with its length.
     pub body: String,
     /// The body, chunked, with a pause before each chunk.
@@ -210,6 +220,7 @@ impl Default for Answer {
             status: 200,
             headers: vec!["x-upstream: yes".to_owned()],
             raw: String::new(),
+            tunnel: false,
             body: "ok".to_owned(),
             chunks: Vec::new(),
             trailers: Vec::new(),
@@ -245,7 +256,7 @@ pub struct Seen {
     /// True if `100 Continue` came before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continues: bool,
-    /// `200`, or `GET /path`; `nothing` if the connection was closed before.
+    /// `200`, `HTTP/1.0 200`, or `GET /path`; `nothing` if the connection was closed before.
     pub start: String,
     /// `name: value`, in the order of the wire.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -38,26 +38,53 @@ pub fn yaml(servers: &RawServers, upstream: u16, refused: u16) -> String {
         fixed("checked", &[&replica, &master, &refused], &format!("{tcp}{}", checks("role:master"))),
         fixed("checked_in_vain", &[&replica], &format!("{tcp}{}", checks("role:master"))),
         fixed("checked_open", &[&refused], &checks("role:master")),
+        fixed("http_checked_strict", &[&refused, &upstream], &http_checks("path: /health/strict")),
+        fixed("http_checked_changed", &[&refused, &upstream], &http_checks(CHANGED)),
+        fixed("http_checked_in_vain", &[&upstream], &http_checks("path: /health/404")),
+        fixed("http_checked_range", &[&upstream], &http_checks(RANGE)),
+        fixed("http_checked_text", &[&upstream], &http_checks("path: /health/200, receive: [{ text: \"616263\" }]")),
+        fixed("http_checked_retriable", &[&upstream], &http_checks(RETRIABLE)),
     ]
     .concat()
+}
+
+/// Another host, method, header and body (`ping`), and a part of the answer (`healthy`).
+const CHANGED: &str = "path: /health/changed, host: other.test, method: POST, send: { text: \"70696e67\" }, \
+    receive: [{ text: \"6865616c\" }], request_headers_to_remove: [user-agent], \
+    request_headers_to_add: [{ header: { key: X-Check, value: \"1\" } }]";
+
+const RANGE: &str = "path: /health/404, expected_statuses: [{ start: 200, end: 201 }, { start: 400, end: 405 }]";
+
+const RETRIABLE: &str = "path: /health/503, retriable_statuses: [{ start: 503, end: 504 }]";
+
+fn http_checks(fields: &str) -> String {
+    health_check("60s", &format!("http_health_check: {{ {fields} }}"))
 }
 
 /// A health check in Envoy's form: the text in hexadecimal.
 fn checks(expected: &str) -> String {
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let check = format!(
+        "tcp_health_check: {{ send: {{ text: \"{}\" }}, receive: [{{ text: \"{}\" }}, {{ text: \"{}\" }}] }}",
+        hex("INFO\n"),
+        hex(expected),
+        hex("state=online"),
+    );
+    health_check("1s", &check)
+}
+
+/// `timeout` can pass while a busy host compiles modules, before it looks at the answers of its first checks.
+fn health_check(timeout: &str, kind: &str) -> String {
     format!(
         r#"
     common_lb_config: {{ healthy_panic_threshold: {{ value: 0 }} }}
     health_checks:
-    - timeout: 1s
+    - timeout: {timeout}
       interval: 0.3s
       no_traffic_interval: 0.3s
       unhealthy_threshold: 1
       healthy_threshold: 1
-      tcp_health_check: {{ send: {{ text: "{}" }}, receive: [{{ text: "{}" }}, {{ text: "{}" }}] }}"#,
-        hex("INFO\n"),
-        hex(expected),
-        hex("state=online"),
+      {kind}"#
     )
 }
 

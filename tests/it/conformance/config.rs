@@ -87,10 +87,11 @@ fn listener(case: &Case, port: u16) -> String {
         Route::Direct => "direct_response: { status: 200, body: { inline_string: direct } }",
         Route::None => "",
     };
+    let matches = if case.connects { "{ connect_matcher: {} }" } else { "{ prefix: / }" };
     let routes = match case.route {
         Route::None => String::new(),
         _ => format!(
-            "\n              routes:\n              - match: {{ prefix: / }}\n                name: test-route\n                {action}{route_decoration}{}",
+            "\n              routes:\n              - match: {matches}\n                name: test-route\n                {action}{route_decoration}{}",
             fields(&case.route_fields, 16)
         ),
     };

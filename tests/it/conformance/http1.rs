@@ -11,6 +11,9 @@ use super::case::Seen;
 /// The pause between chunks, long enough for the host to see each part separately.
 const BETWEEN_CHUNKS: Duration = Duration::from_millis(40);
 
+/// The time within which a tunnel returns something.
+const ANSWERS: Duration = Duration::from_secs(1);
+
 /// A message to send. Headers are `name: value`.
 pub struct Message<'m> {
     /// `GET / HTTP/1.1`
@@ -100,6 +103,35 @@ pub async fn receive(stream: &mut BufReader<TcpStream>, is_response: bool, has_n
     Ok(Some(seen))
 }
 
+/// Sends data one after the other, and returns what comes back, until the peer closes the connection.
+pub async fn talk(stream: &mut BufReader<TcpStream>, data: &[String]) -> Result<String> {
+    let mut back = Vec::new();
+    for piece in data {
+        // The peer can have closed the connection.
+        let _ = stream.write_all(piece.as_bytes()).await;
+        let mut patience = ANSWERS;
+        while let Ok(read) = tokio::time::timeout(patience, stream.read_buf(&mut back)).await {
+            patience = BETWEEN_CHUNKS * 2;
+            if read.unwrap_or_default() == 0 {
+                return Ok(shown(&back));
+            }
+        }
+    }
+    Ok(shown(&back))
+}
+
+/// Returns all that a client sends, until it sends `close` or closes the connection. The data is on record.
+pub async fn echo(stream: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut received = Vec::new();
+    loop {
+        let before = received.len();
+        if stream.read_buf(&mut received).await.unwrap_or_default() == 0 || received.ends_with(b"close") {
+            return Ok(shown(&received));
+        }
+        let _ = stream.write_all(&received[before..]).await;
+    }
+}
+
 /// Longer bodies are shown by their beginning and their length.
 const SHOWN: usize = 300;
 
@@ -114,7 +146,11 @@ fn short_start(start: &str, is_response: bool) -> Result<String> {
     let mut words = start.split(' ');
     let first = words.next().unwrap_or_default();
     let second = words.next().with_context(|| format!("not HTTP: {start}"))?;
-    Ok(if is_response { second.to_owned() } else { format!("{first} {second}") })
+    Ok(match (is_response, first) {
+        (true, "HTTP/1.0") => format!("{first} {second}"),
+        (true, _) => second.to_owned(),
+        (false, _) => format!("{first} {second}"),
+    })
 }
 
 async fn line(stream: &mut BufReader<TcpStream>) -> Result<Option<String>> {

@@ -13,7 +13,7 @@ use tollbell_tests::envoy::free_port;
 use super::case::{Case, Observed, Request, Seen, Theme};
 use super::config::{self, Ports};
 use super::host::Host;
-use super::http1::{Message, receive};
+use super::http1::{Message, receive, talk};
 use super::raw::RawServers;
 use super::server::Server;
 
@@ -118,14 +118,16 @@ async fn send(port: u16, request: Request) -> Result<Seen> {
         stream.write_all(request.raw.as_bytes()).await.map_err(Into::into)
     };
     let patience = request.hang_up_ms.map_or(PATIENCE, Duration::from_millis);
+    let is_head = request.method == "HEAD" || request.raw.starts_with("HEAD");
+    let has_no_body = is_head || !request.tunnel.is_empty();
     let nothing = || Seen { start: "nothing".to_owned(), ..Seen::default() };
-    match tokio::time::timeout(
-        patience,
-        receive_final(&mut stream, request.method == "HEAD" || request.raw.starts_with("HEAD")),
-    )
-    .await
-    {
-        Ok(Ok(Some(seen))) => Ok(seen),
+    match tokio::time::timeout(patience, receive_final(&mut stream, has_no_body)).await {
+        Ok(Ok(Some(mut seen))) => {
+            if !request.tunnel.is_empty() && !seen.cut {
+                seen.body.push_str(&talk(&mut stream, &request.tunnel).await?);
+            }
+            Ok(seen)
+        }
         Ok(Ok(None)) => Ok(nothing()),
         Ok(Err(error)) if sent.is_ok() && !error.is::<std::io::Error>() => Err(error),
         Ok(Err(_)) => Ok(nothing()),

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::case::{Answer, Seen};
-use super::http1::{Message, receive};
+use super::http1::{Message, echo, receive};
 
 /// A server that records requests. Dropping it ends it.
 pub struct Server {
@@ -70,6 +70,10 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     while let Some(request) = receive(&mut stream, false, false).await? {
+        if let Some(answer) = health_answer(&request) {
+            stream.write_all(answer.as_bytes()).await?;
+            continue;
+        }
         let answer = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.received.push(request.clone());
@@ -80,6 +84,13 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(answer.delay_ms)).await;
         if !answer.raw.is_empty() {
             stream.write_all(answer.raw.as_bytes()).await?;
+            if answer.tunnel {
+                let data = echo(&mut stream).await?;
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(request) = state.received.iter_mut().find(|other| **other == request) {
+                    request.body.push_str(&data);
+                }
+            }
             break;
         }
         let message = Message {
@@ -97,6 +108,24 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The answer to a health check, which its path determines. It is not on record.
+fn health_answer(request: &Seen) -> Option<String> {
+    let manner = request.start.split(' ').nth(1)?.strip_prefix("/health/")?;
+    let is_plain = request.start == "GET /health/strict"
+        && request.headers == ["host: http_checked_strict", "user-agent: Envoy/HC"]
+        && request.body.is_empty();
+    let is_changed = request.start == "POST /health/changed"
+        && request.headers == ["host: other.test", "x-check: 1", "content-length: 4"]
+        && request.body == "ping";
+    let status = match manner {
+        "strict" if is_plain => 200,
+        "changed" if is_changed => 200,
+        "strict" | "changed" => 500,
+        status => status.parse().unwrap_or(404),
+    };
+    Some(format!("HTTP/1.1 {status} Checked\r\ncontent-length: 7\r\n\r\nhealthy"))
 }
 
 /// The answer to a callout, which its path determines.

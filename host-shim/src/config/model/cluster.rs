@@ -34,6 +34,8 @@ pub struct Cluster {
     pub one_request_per_connection: bool,
     /// `idle_timeout`, after which a connection without requests closes. Zero means never. The default is 1 h.
     pub idle_timeout: Duration,
+    /// `max_stream_duration` of the protocol options. Zero means no limit.
+    pub max_stream_duration: Duration,
     /// The only one of `health_checks`.
     pub health_check: Option<HealthCheck>,
     /// `healthy_panic_threshold`, in per cent: with fewer healthy hosts, all hosts are used. The default is 50.

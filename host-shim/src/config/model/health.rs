@@ -1,5 +1,6 @@
 //! Health checks of clusters.
 
+use std::ops::Range;
 use std::time::Duration;
 
 /// `envoy.config.core.v3.HealthCheck`.
@@ -39,4 +40,32 @@ pub enum HealthProbe {
         /// `receive`: texts that the answer must contain in this order.
         receive: Vec<Vec<u8>>,
     },
+    /// `http_health_check`.
+    Http(Box<HttpProbe>),
+}
+
+/// `HttpHealthCheck`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// `method`. The default is GET.
+    pub method: http::Method,
+    /// `host`. The default is the name of the cluster.
+    pub host: String,
+    /// `path`.
+    pub path: String,
+    /// `request_headers_to_add`, with those that Envoy adds itself.
+    pub headers: Vec<(String, String)>,
+    /// `send`: the body of the request.
+    pub body: Vec<u8>,
+    /// `receive`: texts that the body of the answer must contain in this order.
+    pub receive: Vec<Vec<u8>>,
+    /// `response_buffer_size`: the part of the body that is searched. The default is 1024.
+    pub searched: usize,
+    /// `expected_statuses`, as ranges without their ends. The default is 200.
+    pub expected: Vec<Range<u16>>,
+    /// `retriable_statuses`: after one of these, `unhealthy_threshold` counts. After another one, the host is unhealthy
+    /// at once.
+    pub retriable: Vec<Range<u16>>,
+    /// Whether `codec_client_type` is HTTP2.
+    pub http2: bool,
 }

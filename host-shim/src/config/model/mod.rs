@@ -11,11 +11,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use cluster::{Cluster, Discovery, DnsFamily, HostAddress, HostPort, TrustedRoots, UpstreamTls};
-pub use health::{HealthCheck, HealthProbe};
+pub use health::{HealthCheck, HealthProbe, HttpProbe};
 pub use plugin::{Code, FailurePolicy, Plugin, VmConfig, WasmFilter};
 pub use route::{
     AppendAction, Forward, HeaderChanges, HeaderMatch, HeaderToAdd, PathMatch, QueryMatch, Redirect, RetryPolicy,
-    Route, RouteAction, RouteMatch, ValueMatch, VirtualHost,
+    Route, RouteAction, RouteMatch, StreamDuration, ValueMatch, VirtualHost,
 };
 
 /// The bootstrap.
@@ -114,8 +114,12 @@ pub struct ConnectionManager {
     pub request_timeout: Duration,
     /// The router's `suppress_envoy_headers`.
     pub suppress_envoy_headers: bool,
-    /// `http_protocol_options.enable_trailers`: the listener keeps the trailers of HTTP/1.1 requests.
-    pub trailers: bool,
+    /// `http_protocol_options`.
+    pub http1: Http1,
+    /// `upgrade_configs`: protocols in lower case, and whether clients can ask for them.
+    pub upgrades: Vec<(String, bool)>,
+    /// `max_stream_duration` of `common_http_protocol_options`. Zero means no limit.
+    pub max_stream_duration: Duration,
     /// `xff_num_trusted_hops`.
     pub xff_num_trusted_hops: u32,
     /// `server_name`. The default is `envoy`.
@@ -145,6 +149,17 @@ impl ConnectionManager {
             _ => false,
         })
     }
+}
+
+/// `Http1ProtocolOptions` of a listener.
+#[derive(Clone, Debug, Default)]
+pub struct Http1 {
+    /// `enable_trailers`: the listener keeps the trailers of HTTP/1.1 requests.
+    pub trailers: bool,
+    /// `accept_http_10`.
+    pub accepts_http10: bool,
+    /// `default_host_for_http_10`: the host of HTTP/1.0 requests that name none. Empty means that they are refused.
+    pub default_host: String,
 }
 
 /// What happens to `%2F` and `%5C` in a path.

@@ -60,6 +60,8 @@ pub enum PathMatch {
     PathSeparatedPrefix(String),
     /// The whole path matches the regular expression.
     Regex(regex::Regex),
+    /// `connect_matcher`: the request is a CONNECT request.
+    Connect,
 }
 
 /// A condition on a header.
@@ -134,6 +136,23 @@ pub struct Forward {
     pub idle_timeout: Option<Duration>,
     /// `retry_policy` of the route or of its virtual host.
     pub retry_policy: RetryPolicy,
+    /// `max_stream_duration`. With it, `timeout` has no effect.
+    pub stream_duration: Option<StreamDuration>,
+    /// `upgrade_configs`: protocols in lower case, and whether clients can ask for them.
+    pub upgrades: Vec<(String, bool)>,
+    /// `connect_config`: the data of a CONNECT request goes to the host without HTTP.
+    pub ends_connect: bool,
+}
+
+/// How long a request with its response may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StreamDuration {
+    /// `max_stream_duration`, instead of that of the manager. Zero means no limit.
+    pub most: Option<Duration>,
+    /// `grpc_timeout_header_max`: the header `grpc-timeout` says how long, at most this long. Zero means no maximum.
+    pub grpc_most: Option<Duration>,
+    /// `grpc_timeout_header_offset`, by which the time of that header is shortened.
+    pub grpc_offset: Duration,
 }
 
 /// When and how often a request is sent again.

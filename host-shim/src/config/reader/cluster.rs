@@ -51,7 +51,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
     let tcp_pool = tcp_pool(&message);
     let one_request_per_connection = one_request_per_connection(&message, options.as_ref(), tcp_pool);
     let metadata = metadata(&message);
-    let trailers = protocol::trailers(&message);
+    let trailers = protocol::http1(&message).trailers;
     message.done();
     let trailers = trailers || options.as_ref().is_some_and(|options| options.trailers);
     let http2 = http2 || options.as_ref().is_some_and(|options| options.http2);
@@ -70,6 +70,7 @@ pub(super) fn cluster(place: &Place<'_>) -> Option<Cluster> {
         tcp_pool,
         one_request_per_connection,
         idle_timeout: options.as_ref().map_or(protocol::IDLE_TIMEOUT, |options| options.idle_timeout),
+        max_stream_duration: options.as_ref().map(|options| options.max_stream_duration).unwrap_or_default(),
         health_check,
         panic_threshold,
         metadata,

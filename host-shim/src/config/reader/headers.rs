@@ -16,6 +16,15 @@ pub(super) fn changes(message: &Message<'_>) -> HeaderChanges {
     }
 }
 
+/// Reads the two fields of requests.
+pub(super) fn changes_of_request(message: &Message<'_>) -> HeaderChanges {
+    HeaderChanges {
+        request_add: added(message, "request_headers_to_add"),
+        request_remove: removed(message, "request_headers_to_remove"),
+        ..HeaderChanges::default()
+    }
+}
+
 fn added(message: &Message<'_>, field: &'static str) -> Vec<HeaderToAdd> {
     message.items(field).iter().filter_map(header).collect()
 }

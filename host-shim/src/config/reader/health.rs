@@ -1,9 +1,12 @@
 //! Reads the health checks of clusters.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use super::model::{HealthCheck, HealthProbe};
-use super::{Message, Place};
+use http::Method;
+
+use super::model::{AppendAction, HealthCheck, HealthProbe, HttpProbe};
+use super::{Message, Place, headers};
 
 const NO_TRAFFIC_INTERVAL: Duration = Duration::from_secs(60);
 const PANIC_THRESHOLD: u32 = 50;
@@ -12,7 +15,8 @@ const PANIC_THRESHOLD: u32 = 50;
 pub(super) fn check(cluster: &Message<'_>) -> Option<HealthCheck> {
     let places = cluster.items("health_checks");
     let are_many = places.len() > 1;
-    let checks: Vec<_> = places.iter().map(|place| health_check(place, are_many)).collect();
+    let name = cluster.string("name");
+    let checks: Vec<_> = places.iter().map(|place| health_check(place, &name, are_many)).collect();
     if let Some(second) = places.get(1) {
         second.warn("not honoured: the shim makes only the first health check of a cluster");
     }
@@ -30,7 +34,7 @@ pub(super) fn panic_threshold(cluster: &Message<'_>) -> u32 {
     value
 }
 
-fn health_check(place: &Place<'_>, needs_name: bool) -> Option<HealthCheck> {
+fn health_check(place: &Place<'_>, cluster: &str, needs_name: bool) -> Option<HealthCheck> {
     let message = place.message("HealthCheck")?;
     if needs_name {
         message.required_string("name");
@@ -50,8 +54,9 @@ fn health_check(place: &Place<'_>, needs_name: bool) -> Option<HealthCheck> {
     message.done();
     let probe = match kind? {
         ("tcp_health_check", place) => tcp(&place)?,
+        ("http_health_check", place) => http(&place, cluster)?,
         (_, place) => {
-            place.warn("not honoured: the shim has only TCP health checks, so all hosts are healthy");
+            place.warn("not honoured: the shim has only TCP and HTTP health checks, so all hosts are healthy");
             return None;
         }
     };
@@ -92,6 +97,81 @@ fn tcp(place: &Place<'_>) -> Option<HealthProbe> {
     };
     let receive = receive.iter().map(payload).collect::<Option<_>>()?;
     Some(HealthProbe::Tcp { send, receive })
+}
+
+fn http(place: &Place<'_>, cluster: &str) -> Option<HealthProbe> {
+    const METHODS: [&str; 10] =
+        ["METHOD_UNSPECIFIED", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    let message = place.message("HttpHealthCheck")?;
+    let path = message.required("path");
+    let host = message.optional_string("host").unwrap_or_else(|| cluster.to_owned());
+    let method = message.choice("method", &METHODS);
+    let send = message.get("send");
+    let receive = message.items("receive");
+    let searched = message.u32("response_buffer_size").unwrap_or(1024);
+    let expected = statuses(&message, "expected_statuses");
+    let retriable = statuses(&message, "retriable_statuses");
+    let codec = message.get("codec_client_type");
+    let changes = headers::changes_of_request(&message);
+    message.done();
+    let codec = codec.and_then(|place| {
+        let codec = place.choice(&["HTTP1", "HTTP2", "HTTP3"])?;
+        if codec == 2 {
+            place.warn("the shim does not support HTTP/3: it uses HTTP/1.1");
+        }
+        Some(codec)
+    });
+    let path = path?;
+    let read = path.string()?;
+    if http::Uri::try_from(&read).is_err() {
+        path.error(format!("{read:?} is not a path"));
+        return None;
+    }
+    let mut headers = vec![("user-agent".to_owned(), "Envoy/HC".to_owned())];
+    headers.retain(|(name, _)| !changes.request_remove.contains(name));
+    for change in &changes.request_add {
+        let is_there = headers.iter().any(|(name, _)| *name == change.name);
+        match (change.action, is_there) {
+            (AppendAction::AddIfAbsent, true) | (AppendAction::OverwriteIfExists, false) => continue,
+            (AppendAction::OverwriteOrAdd | AppendAction::OverwriteIfExists, true) => {
+                headers.retain(|(name, _)| *name != change.name);
+            }
+            _ => {}
+        }
+        headers.push((change.name.clone(), change.value.clone()));
+    }
+    let body = match send {
+        Some(place) => payload(&place)?,
+        None => Vec::new(),
+    };
+    Some(HealthProbe::Http(Box::new(HttpProbe {
+        method: METHODS.get(method).filter(|_| method > 0).and_then(|name| name.parse().ok()).unwrap_or(Method::GET),
+        host,
+        path: read,
+        headers,
+        body,
+        receive: receive.iter().map(payload).collect::<Option<_>>()?,
+        searched: if searched == 0 { usize::MAX } else { usize::try_from(searched).unwrap_or(usize::MAX) },
+        expected: if expected.is_empty() { vec![200..201] } else { expected },
+        retriable,
+        http2: codec == Some(1),
+    })))
+}
+
+/// Reads a list of `Int64Range`.
+fn statuses(message: &Message<'_>, field: &'static str) -> Vec<Range<u16>> {
+    let ranges = message.messages(field, "Int64Range").into_iter().filter_map(|range| {
+        let [start, end] = ["start", "end"].map(|field| range.u32(field).unwrap_or_default());
+        let place = range.place.clone();
+        range.done();
+        let status = |number: u32| u16::try_from(number).ok().filter(|number| (100..=600).contains(number));
+        let read = status(start).zip(status(end)).filter(|(start, end)| start < end);
+        if read.is_none() {
+            place.error(format!("{start} to {end} is not a range of statuses: the end is the first status after it"));
+        }
+        read.map(|(start, end)| start..end)
+    });
+    ranges.collect()
 }
 
 /// Reads bytes: `text` has them in hexadecimal, `binary` in Base64.

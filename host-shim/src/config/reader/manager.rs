@@ -49,11 +49,15 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
         request_timeout: message.duration("request_timeout").unwrap_or_default(),
         generate_request_id: message.optional_bool("generate_request_id").unwrap_or(true),
         suppress_envoy_headers: false,
-        trailers: protocol::trailers(&message),
+        http1: protocol::http1(&message),
+        upgrades: protocol::upgrades(&message),
+        max_stream_duration: Duration::ZERO,
         filters: Vec::new(),
         stream_idle_timeout: message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT),
     };
+    let mut max_stream_duration = Duration::ZERO;
     if let Some(common) = message.message("common_http_protocol_options", "CommonHttpProtocolOptions") {
+        max_stream_duration = common.duration("max_stream_duration").unwrap_or_default();
         common.done();
     }
     let (filters, suppress_envoy_headers) = http_filters(&message);
@@ -62,6 +66,7 @@ pub(super) fn connection_manager(message: Message<'_>, clusters: &Names) -> Opti
     Some(ConnectionManager {
         filters,
         suppress_envoy_headers,
+        max_stream_duration,
         route_config_name: routes.name,
         virtual_hosts: routes.virtual_hosts,
         ..manager

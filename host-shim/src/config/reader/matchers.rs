@@ -107,6 +107,7 @@ fn path(message: &Message<'_>) -> Result<PathMatch, Not> {
             }
             Ok(PathMatch::PathSeparatedPrefix(prefix))
         }
+        "connect_matcher" => Ok(PathMatch::Connect),
         _ => {
             place.warn("the shim does not support this condition: the route is skipped");
             Err(Not::Supported)

@@ -1,7 +1,8 @@
-//! Reads the `HttpProtocolOptions` of clusters.
+//! Reads the protocol options of listeners and clusters.
 
 use std::time::Duration;
 
+use super::model::Http1;
 use super::{Any, Message, Place};
 
 /// The default of `idle_timeout`.
@@ -20,14 +21,35 @@ pub(super) struct ProtocolOptions<'a> {
     pub(super) idle_timeout: Duration,
     /// `max_requests_per_connection`.
     pub(super) max_requests: Option<Place<'a>>,
+    /// `max_stream_duration`.
+    pub(super) max_stream_duration: Duration,
 }
 
-/// Reads `http_protocol_options.enable_trailers`.
-pub(super) fn trailers(message: &Message<'_>) -> bool {
-    let Some(options) = message.message("http_protocol_options", "Http1ProtocolOptions") else { return false };
-    let enabled = options.bool("enable_trailers");
+/// Reads `http_protocol_options`.
+pub(super) fn http1(message: &Message<'_>) -> Http1 {
+    let Some(options) = message.message("http_protocol_options", "Http1ProtocolOptions") else {
+        return Http1::default();
+    };
+    let read = Http1 {
+        trailers: options.bool("enable_trailers"),
+        accepts_http10: options.bool("accept_http_10"),
+        default_host: options.string("default_host_for_http_10"),
+    };
     options.done();
-    enabled
+    read
+}
+
+/// Reads `upgrade_configs` of a connection manager.
+pub(super) fn upgrades(manager: &Message<'_>) -> Vec<(String, bool)> {
+    let configs = manager.items("upgrade_configs");
+    let read = configs.iter().filter_map(|place| {
+        let config = place.message("HttpConnectionManager.UpgradeConfig")?;
+        let protocol = config.string("upgrade_type").to_ascii_lowercase();
+        let is_enabled = config.optional_bool("enabled").unwrap_or(true);
+        config.done();
+        Some((protocol, is_enabled))
+    });
+    read.collect()
 }
 
 /// Whether HTTP/2 is used: if its options are there.
@@ -67,10 +89,12 @@ fn http_options<'a>(place: Place<'a>, message: Message<'a>) -> ProtocolOptions<'
         trailers: false,
         idle_timeout: IDLE_TIMEOUT,
         max_requests: None,
+        max_stream_duration: Duration::ZERO,
     };
     if let Some(common) = message.message("common_http_protocol_options", "CommonHttpProtocolOptions") {
         options.idle_timeout = common.duration("idle_timeout").unwrap_or(IDLE_TIMEOUT);
         options.max_requests = common.get("max_requests_per_connection");
+        options.max_stream_duration = common.duration("max_stream_duration").unwrap_or_default();
         common.done();
     }
     if let Some(upstream) = message.message("upstream_http_protocol_options", "UpstreamHttpProtocolOptions") {
@@ -91,7 +115,7 @@ fn explicit(place: &Place<'_>, options: &mut ProtocolOptions<'_>) {
     let Some(config) = place.message("ExplicitHttpConfig") else { return };
     let kinds = ["http_protocol_options", "http2_protocol_options", "http3_protocol_options"];
     match config.required_one_of(&kinds) {
-        Some(("http_protocol_options", _)) => options.trailers = trailers(&config),
+        Some(("http_protocol_options", _)) => options.trailers = http1(&config).trailers,
         Some(("http2_protocol_options", place)) => options.http2 = http2(Some(place)),
         Some((_, place)) => place.warn("the shim does not support HTTP/3: it uses HTTP/1.1"),
         None => {}

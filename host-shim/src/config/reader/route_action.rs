@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Forward, Redirect, RetryPolicy, RouteAction};
+use super::model::{Forward, Redirect, RetryPolicy, RouteAction, StreamDuration};
 use super::{Message, Names, Place, hint, matchers, source};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -140,6 +140,8 @@ fn forward(place: &Place<'_>, names: Option<&Names>, of_host: &RetryPolicy) -> O
     let timeout = message.duration("timeout").unwrap_or(TIMEOUT);
     let idle_timeout = message.duration("idle_timeout");
     let retry_policy = retry_policy(&message);
+    let stream_duration = stream_duration(&message);
+    let (upgrades, ends_connect) = upgrades(&message);
     message.done();
     let Some(clusters) = clusters? else { return Some(None) };
     let forward = Forward {
@@ -151,8 +153,43 @@ fn forward(place: &Place<'_>, names: Option<&Names>, of_host: &RetryPolicy) -> O
         timeout,
         idle_timeout,
         retry_policy: retry_policy.unwrap_or_else(|| of_host.clone()),
+        stream_duration,
+        upgrades,
+        ends_connect,
     };
     Some(Some(RouteAction::Forward(forward)))
+}
+
+fn stream_duration(message: &Message<'_>) -> Option<StreamDuration> {
+    let duration = message.message("max_stream_duration", "MaxStreamDuration")?;
+    let read = StreamDuration {
+        most: duration.duration("max_stream_duration"),
+        grpc_most: duration.duration("grpc_timeout_header_max"),
+        grpc_offset: duration.duration("grpc_timeout_header_offset").unwrap_or_default(),
+    };
+    duration.done();
+    Some(read)
+}
+
+/// Reads `upgrade_configs`. Also returns whether there is a `connect_config`.
+fn upgrades(message: &Message<'_>) -> (Vec<(String, bool)>, bool) {
+    let (mut upgrades, mut ends_connect) = (Vec::new(), false);
+    for place in message.items("upgrade_configs") {
+        let Some(config) = place.message("RouteAction.UpgradeConfig") else { continue };
+        let protocol = config.string("upgrade_type").to_ascii_lowercase();
+        let is_enabled = config.optional_bool("enabled").unwrap_or(true);
+        if let Some(place) = config.get("connect_config") {
+            match place.message("ConnectConfig") {
+                Some(connect) if protocol == "connect" => connect.done(),
+                Some(_) => place.error("only an upgrade of the type CONNECT can have a connect_config"),
+                None => {}
+            }
+            ends_connect = true;
+        }
+        config.done();
+        upgrades.push((protocol, is_enabled));
+    }
+    (upgrades, ends_connect)
 }
 
 fn cluster_name(place: &Place<'_>, names: Option<&Names>) -> Option<String> {

@@ -120,8 +120,8 @@ fn health_checks_are_read() {
     assert_eq!(seconds.map(|duration| duration.as_secs()), [5, 2, 60]);
     let probe = model::HealthProbe::Tcp { send: b"PING".to_vec(), receive: vec![b"PONG".to_vec()] };
     assert_eq!((found.probe, cluster.panic_threshold, found.reuse_connection), (probe, 50, true));
-    let warnings = shown(&load(&check("http_health_check: { path: / }")).warnings);
-    assert!(warnings.len() == 1 && warnings[0].contains("only TCP health checks"), "{warnings:?}");
+    let warnings = shown(&load(&check("grpc_health_check: {}")).warnings);
+    assert!(warnings.len() == 1 && warnings[0].contains("only TCP and HTTP health checks"), "{warnings:?}");
     let refused = |text: &str| parse(text, "envoy.yaml", false).unwrap_err().to_string();
     let odd = refused(&check("tcp_health_check: { send: { text: PING } }"));
     assert!(odd.contains("\"PING\" is not hexadecimal"), "{odd}");
@@ -133,6 +133,36 @@ fn health_checks_are_read() {
     assert!(refused(&with("type: STATIC", &two.replace("NAME", ""))).contains("name: missing"));
     let missing = refused(&with("type: STATIC", "health_checks: [{ tcp_health_check: {} }]"));
     assert_eq!(missing.lines().count(), 4, "{missing}");
+}
+
+#[test]
+fn http_health_checks_are_read() {
+    let check = |fields: &str| {
+        let needed = "timeout: 1s, interval: 2s, unhealthy_threshold: 3, healthy_threshold: 4";
+        let text = format!("health_checks: [{{ {needed}, http_health_check: {{ {fields} }} }}]");
+        parse(&with("type: STATIC", &text), "envoy.yaml", false)
+    };
+    let probe = |fields: &str| {
+        let mut bootstrap = check(fields).unwrap().bootstrap;
+        match bootstrap.clusters.remove(0).health_check.unwrap().probe {
+            model::HealthProbe::Http(probe) => *probe,
+            other => panic!("{other:?}"),
+        }
+    };
+    let plain = probe("path: /a");
+    assert_eq!((plain.method, plain.host.as_str(), plain.path.as_str()), (http::Method::GET, "upstream", "/a"));
+    assert_eq!((plain.expected, plain.searched, plain.http2), (vec![200..201], 1024, false));
+    let full = probe(
+        "path: /a, host: b, method: POST, send: { text: \"61\" }, codec_client_type: HTTP2, response_buffer_size: 0, \
+         request_headers_to_remove: [User-Agent], request_headers_to_add: [{ header: { key: X-A, value: b } }], \
+         expected_statuses: [{ start: 200, end: 300 }], retriable_statuses: [{ start: 503, end: 504 }]",
+    );
+    assert_eq!((full.method, full.host.as_str(), full.body.as_slice()), (http::Method::POST, "b", b"a".as_slice()));
+    assert_eq!((full.expected, full.retriable, full.http2), (vec![200..300], vec![503..504], true));
+    assert_eq!((full.headers, full.searched), (vec![("x-a".to_owned(), "b".to_owned())], usize::MAX));
+    let refused = check("path: /a, expected_statuses: [{ start: 300, end: 200 }]").unwrap_err().to_string();
+    assert!(refused.contains("300 to 200 is not a range"), "{refused}");
+    assert!(check("host: a").unwrap_err().to_string().contains("path: missing"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either};
 use hyper::body::Body as _;
 
 use super::ServerExchange;
@@ -95,6 +95,15 @@ async fn deliver((response, mut headers): Answered, exchange: &Rc<ServerExchange
         headers.set_in_place("x-envoy-upstream-service-time", waited.as_millis().to_string());
     }
     let data = stream.borrow().data();
+    let status = headers.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or_default();
+    let opens = exchange.opens(status);
+    let failure = match exchange.is_for_tunnel() {
+        true => router::websocket_failure(&data.borrow().request_headers, &headers, status),
+        false => None,
+    };
+    if let Some(failure) = failure {
+        return fail(failure, exchange, stream);
+    }
     data.borrow_mut().info.upstream_address = parts.extensions.get::<Peer>().map(|peer| peer.0.clone());
     data.borrow_mut().info.details = Some("via_upstream".to_owned());
     exchange.site.change_response(&data.borrow(), &mut headers);
@@ -102,16 +111,33 @@ async fn deliver((response, mut headers): Answered, exchange: &Rc<ServerExchange
     stream.borrow_mut().response_headers(headers, end);
     exchange.worker.drain();
     if !end {
-        pump(body, parts.version == http::Version::HTTP_2, exchange, stream).await;
+        let is_http2 = parts.version == http::Version::HTTP_2;
+        // A tunnel through HTTP has no end of its own.
+        let has_end = !opens || matches!(body, Either::Right(_));
+        pump(body, is_http2, has_end, exchange, stream).await;
     }
 }
 
 /// Sends the response's body to the filters, no faster than the client receives it.
 ///
 /// In HTTP/1 the end comes separately, after the last data. In HTTP/2 the last data can carry it.
-async fn pump(mut body: AnswerBody, is_http2: bool, exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+async fn pump(
+    mut body: AnswerBody,
+    is_http2: bool,
+    has_end: bool,
+    exchange: &Rc<ServerExchange>,
+    stream: &Rc<RefCell<Stream>>,
+) {
     let worker = &exchange.worker;
     let takes_trailers = is_http2 || exchange.upstream_trailers();
+    let nothing = || {
+        stream.borrow_mut().response_data(Vec::new(), false);
+        worker.drain();
+    };
+    if !has_end {
+        // Envoy's codec passes on what follows the head, even if it is nothing.
+        nothing();
+    }
     loop {
         exchange.client.room().await;
         while stream.borrow().response_is_full() {
@@ -147,6 +173,10 @@ async fn pump(mut body: AnswerBody, is_http2: bool, exchange: &Rc<ServerExchange
                 return;
             }
         }
+    }
+    if !has_end {
+        nothing();
+        return broken_off(&Terminated, stream);
     }
     stream.borrow_mut().response_data(Vec::new(), true);
     worker.drain();

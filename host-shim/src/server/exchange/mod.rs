@@ -24,7 +24,8 @@ use super::network::ServerNetwork;
 use super::stats::ListenerStats;
 use super::wire::Wire;
 use crate::base::Headers;
-use crate::router::{self, Site, Target};
+use crate::router::{self, Site, Target, Tunnel};
+use crate::traffic::StreamData;
 use crate::worker::{Stream, Worker};
 use record::Record;
 
@@ -67,8 +68,12 @@ pub(super) struct ServerExchange {
     is_over: Cell<bool>,
     /// Whether the request's method is HEAD.
     is_head: Cell<bool>,
+    /// The tunnel that the request asks for.
+    tunnel: Cell<Option<Tunnel>>,
+    /// Whether the upstream has opened the tunnel.
+    is_open: Cell<bool>,
     /// The connection, if it uses HTTP/1.
-    http1: Option<Rc<Wire>>,
+    pub(super) http1: Option<Rc<Wire>>,
 }
 
 impl ServerExchange {
@@ -106,6 +111,8 @@ impl ServerExchange {
             record: RefCell::default(),
             is_over: Cell::new(false),
             is_head: Cell::new(false),
+            tunnel: Cell::default(),
+            is_open: Cell::default(),
             http1,
         });
         (exchange, receiver)
@@ -113,6 +120,29 @@ impl ServerExchange {
 
     pub(super) fn set_stream(&self, stream: &Rc<RefCell<Stream>>) {
         *self.stream.borrow_mut() = Rc::downgrade(stream);
+    }
+
+    /// Notes the tunnel that a request asks for. Returns false if it is not allowed.
+    pub(super) fn begin_tunnel(&self, data: &StreamData) -> bool {
+        let Some(tunnel) = Tunnel::wanted(&data.request_headers).filter(|_| self.http1.is_some()) else { return true };
+        // Without a route, the router refuses a CONNECT request.
+        if tunnel == Tunnel::Connect && data.info.route.is_none() {
+            return true;
+        }
+        self.tunnel.set(Some(tunnel));
+        self.site.allows(tunnel, data)
+    }
+
+    /// Whether the request asks for a tunnel.
+    pub(super) fn is_for_tunnel(&self) -> bool {
+        self.tunnel.get().is_some()
+    }
+
+    /// Notes the status of the upstream's answer. Returns whether it has opened a tunnel.
+    pub(super) fn opens(&self, status: u16) -> bool {
+        let opens = self.tunnel.get().is_some_and(|tunnel| tunnel.is_opened_by(status));
+        self.is_open.set(opens);
+        opens
     }
 
     /// Sends the request's body to the filters while it arrives.
@@ -190,15 +220,29 @@ impl ServerExchange {
         watch::watch(self, stream);
     }
 
-    /// Waits until the request has been complete for the timeout. Without a timeout, it never returns.
+    /// Begins the longest duration of another route.
+    fn watch_longest(&self) {
+        if let (Some(me), Some(stream)) = (self.me.upgrade(), self.stream.borrow().upgrade()) {
+            watch::watch_longest(&me, &stream);
+        }
+    }
+
+    /// Waits until the request has been complete for the timeout. Without a timeout, and if the upstream has opened a
+    /// tunnel, it never returns.
     pub(super) async fn timed_out(&self, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return std::future::pending().await };
         self.until_whole().await;
         tokio::time::sleep(timeout).await;
+        if self.is_open.get() {
+            std::future::pending().await
+        }
     }
 
-    /// Waits until the complete request has passed the filters.
+    /// Waits until the complete request has passed the filters. A request for a tunnel has no end.
     pub(super) async fn until_whole(&self) {
+        if self.tunnel.get().is_some() {
+            return;
+        }
         while self.whole_at.get().is_none() {
             self.request_whole.notified().await;
         }
@@ -244,7 +288,7 @@ impl ServerExchange {
 
     fn start_upstream(&self, mut headers: Headers, target: Target, end: bool) {
         let (sink, body) = UpstreamSink::new();
-        if !end && headers.get("content-length").is_some() {
+        if !end && self.tunnel.get().is_none() && headers.get("content-length").is_some() {
             sink.has_length();
         }
         if end {

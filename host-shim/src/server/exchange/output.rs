@@ -7,6 +7,7 @@ use http::Response;
 
 use super::{HEAD_FIRST, ServerExchange, head};
 use crate::base::Headers;
+use crate::router;
 use crate::server::body::Sink;
 use crate::server::{convert, wire};
 use crate::traffic::{Network as _, StreamData};
@@ -15,11 +16,15 @@ use crate::worker::{Exchange, Routed};
 impl Exchange for ServerExchange {
     fn request_headers(&self, stream: &Rc<RefCell<StreamData>>, end: bool) -> Routed {
         let mut data = stream.borrow_mut();
+        let had_route = !data.route_is_stale;
         let target = match self.site.route(&mut data, |name| self.network.cluster(name)) {
             Ok(target) => target,
             Err(reply) => return Routed::Answered(reply),
         };
         data.info.attempts = 1;
+        if !had_route && data.info.longest.is_some() {
+            self.watch_longest();
+        }
         data.info.request_sent = Some(self.worker.host().clock.now());
         let headers = data.request_headers.clone();
         drop(data);
@@ -61,7 +66,14 @@ impl Exchange for ServerExchange {
     fn response_headers(&self, headers: Headers, end: bool) {
         let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
         let (status, plain) = match &self.http1 {
-            Some(_) => head::http1(&headers, end, self.is_head.get()),
+            Some(wire) => {
+                let request = head::Request {
+                    is_head: self.is_head.get(),
+                    is_http10: wire.is_http10(),
+                    tunnel: self.tunnel.get(),
+                };
+                head::http1(&headers, end, &request)
+            }
             None => head::http2(&headers),
         };
         if headers.get("content-length").is_some() || (self.http1.is_some() && !end) {
@@ -89,7 +101,7 @@ impl Exchange for ServerExchange {
 
     fn response_trailers(&self, trailers: Headers) {
         if let Some(wire) = &self.http1 {
-            if self.site.listener.manager.trailers {
+            if self.site.listener.manager.http1.trailers {
                 let mut lines = Vec::new();
                 wire::push_lines(&mut lines, &trailers);
                 wire.set_trailers(lines);
@@ -121,9 +133,16 @@ impl Exchange for ServerExchange {
         }
         self.site.finish_response(headers, request);
         self.is_head.set(request.get_str(":method") == Some("HEAD"));
-        let closes = closes || !self.is_received.get() || self.http1.as_ref().is_some_and(|wire| wire.closes());
-        if self.http1.is_some() && closes {
+        let Some(wire) = &self.http1 else { return };
+        if self.tunnel.get().is_some() && router::stays_open(request, headers) {
+            return;
+        }
+        // In HTTP/1.0, only a length shows the end of a body on a connection that stays open.
+        let has_no_end = wire.is_http10() && headers.get("content-length").is_none();
+        if closes || !self.is_received.get() || wire.closes() || has_no_end {
             headers.set("connection", "close");
+        } else if wire.is_http10() {
+            headers.set("connection", "keep-alive");
         }
     }
 }

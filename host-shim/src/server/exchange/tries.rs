@@ -11,7 +11,7 @@ use crate::base::Headers;
 use crate::router::{self, Plan, Target};
 use crate::server::body::UpstreamBody;
 use crate::server::convert;
-use crate::server::upstream::AnswerBody;
+use crate::server::upstream::{AnswerBody, Manner};
 use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
@@ -102,7 +102,8 @@ async fn to_upstream(
         info.upstream_address = Some(address);
         info.pool_ready = info.request_sent.map(|sent| info.clock.now().saturating_sub(sent));
     };
-    let response = upstreams.send(target.cluster.clone(), headers, target.auto_host_rewrite, chosen, body).await?;
+    let manner = Manner { auto_host_rewrite: target.auto_host_rewrite, is_raw: target.ends_connect };
+    let response = upstreams.send(target.cluster.clone(), headers, manner, chosen, body).await?;
     let (parts, body) = response.into_parts();
     let headers = convert::response(&parts);
     let status = headers.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or_default();

@@ -20,8 +20,13 @@ const FULL: Duration = Duration::from_millis(10);
 /// Sends the body to the filters, no faster than the upstream receives it.
 pub async fn send(mut body: Incoming, is_http2: bool, stream: Rc<RefCell<Stream>>, exchange: Rc<ServerExchange>) {
     let worker = Rc::clone(&exchange.worker);
-    let takes_trailers = is_http2 || exchange.site.listener.manager.trailers;
+    let takes_trailers = is_http2 || exchange.site.listener.manager.http1.trailers;
     let mut is_first = true;
+    if exchange.is_for_tunnel() && !stream.borrow().ignores_request() {
+        // Envoy's codec passes on what follows the head, even if it is nothing.
+        stream.borrow_mut().request_data(Vec::new(), false);
+        worker.drain();
+    }
     loop {
         exchange.upstream_room().await;
         while stream.borrow().request_is_full() && !stream.borrow().ignores_request() {

@@ -1,4 +1,4 @@
-//! The time-outs of the connection manager.
+//! The time-outs of the connection manager, and the longest duration of a stream.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,6 +12,9 @@ use crate::router;
 use crate::traffic::{LocalReply, flags};
 use crate::worker::Stream;
 
+/// The status of gRPC for a request that took too long.
+const DEADLINE_EXCEEDED: i32 = 4;
+
 /// Answers the request if nothing was sent or received for too long, or if the request is not complete in time.
 pub fn watch(exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     let manager = &exchange.site.listener.manager;
@@ -20,6 +23,9 @@ pub fn watch(exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
     }
     if !manager.request_timeout.is_zero() && !exchange.is_received.get() {
         watch_request(exchange, stream, manager.request_timeout);
+    }
+    if longest(stream).is_some() {
+        watch_longest(exchange, stream);
     }
 }
 
@@ -63,6 +69,30 @@ fn watch_request(exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>, ti
         let (Some(exchange), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
         if !exchange.is_received.get() {
             answer(router::reply(408, "request timeout", "request_overall_timeout", 0), &exchange, &stream);
+        }
+    }));
+}
+
+/// Returns the longest duration of the stream, by its current route, and the time that has passed.
+fn longest(stream: &Rc<RefCell<Stream>>) -> Option<(Duration, Duration)> {
+    let data = stream.try_borrow().ok()?.data();
+    let data = data.try_borrow().ok()?;
+    let passed = Duration::from_nanos(data.info.clock.now().saturating_sub(data.info.started));
+    Some((data.info.longest?, passed))
+}
+
+/// Ends the stream when it has lasted too long.
+pub fn watch_longest(exchange: &Rc<ServerExchange>, stream: &Rc<RefCell<Stream>>) {
+    let (me, stream) = (Rc::downgrade(exchange), Rc::downgrade(stream));
+    exchange.keep(&tokio::task::spawn_local(async move {
+        while let Some((longest, passed)) = stream.upgrade().as_ref().and_then(longest) {
+            if passed >= longest {
+                let (Some(exchange), Some(stream)) = (me.upgrade(), stream.upgrade()) else { return };
+                let status = if exchange.is_received.get() { 504 } else { 408 };
+                let reply = router::reply(status, "downstream duration timeout", "max_duration_timeout", 0);
+                return answer(LocalReply { grpc_status: DEADLINE_EXCEEDED, ..reply }, &exchange, &stream);
+            }
+            tokio::time::sleep(longest.saturating_sub(passed)).await;
         }
     }));
 }

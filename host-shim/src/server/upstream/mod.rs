@@ -45,6 +45,15 @@ type EndpointClient = Client<Connector, UpstreamBody>;
 /// The requests that can use a connection: the cluster, the endpoint, and the name for TLS.
 type Key = (String, String, Option<ServerName<'static>>);
 
+/// How a request is sent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// The host becomes the name of the endpoint.
+    pub auto_host_rewrite: bool,
+    /// Only the body is sent, as by the TCP connection pool.
+    pub is_raw: bool,
+}
+
 pub(super) struct Upstreams {
     load: RefCell<Arc<Load>>,
     /// The connections, each with the number of the last request that used it.
@@ -76,8 +85,8 @@ impl Upstreams {
         hosts::are_none(cluster, headers, &self.load.borrow())
     }
 
-    /// Sends the headers of a request. The body follows through its sink. With `auto_host_rewrite`, the host becomes
-    /// the name of the endpoint. `chosen` gets the address of the endpoint, unless the host has yet to be resolved.
+    /// Sends the headers of a request. The body follows through its sink. `chosen` gets the address of the endpoint,
+    /// unless the host has yet to be resolved.
     ///
     /// # Errors
     /// Envoy's reply to the failed request.
@@ -85,12 +94,13 @@ impl Upstreams {
         self: Rc<Self>,
         cluster: Arc<Cluster>,
         headers: &Headers,
-        auto_host_rewrite: bool,
+        manner: Manner,
         chosen: impl FnOnce(HostAddress),
         body: UpstreamBody,
     ) -> Result<Response<AnswerBody>, LocalReply> {
+        let is_raw = cluster.tcp_pool || manner.is_raw;
         // The TCP connection pool sends no headers, so nothing checks them.
-        if let (false, Some(refused)) = (cluster.tcp_pool, router::unsendable(headers)) {
+        if let (false, Some(refused)) = (is_raw, router::unsendable(headers)) {
             return Err(refused);
         }
         let none = || router::reply(503, router::NO_HOST_BODY, "no_healthy_upstream", flags::NO_HEALTHY_UPSTREAM);
@@ -100,12 +110,12 @@ impl Upstreams {
         if let Addresses::One(address) = &endpoint.addresses {
             chosen(address.clone());
         }
-        if cluster.tcp_pool {
+        if is_raw {
             let authority = headers.get_str(":authority").unwrap_or_default();
             return raw::send(self.connector(&cluster, endpoint.addresses, authority)?, body).await;
         }
         let mut headers = headers.clone();
-        if let (true, Some(name)) = (auto_host_rewrite, &endpoint.dns_name) {
+        if let (true, Some(name)) = (manner.auto_host_rewrite, &endpoint.dns_name) {
             router::rewrite_host(&mut headers, name);
         }
         let scheme = if cluster.tls.is_some() { "https" } else { "http" };

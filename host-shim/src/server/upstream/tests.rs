@@ -33,7 +33,7 @@ async fn answer(cluster: Cluster, body: &str) -> Result<String, LocalReply> {
     sink.data(body.into());
     sink.end();
     let headers = [(":method", "POST"), (":path", "/"), (":authority", "store.test")].into_iter().collect();
-    let response = upstreams.send(cluster, &headers, false, |_| {}, sent).await?;
+    let response = upstreams.send(cluster, &headers, super::Manner::default(), |_| {}, sent).await?;
     assert_eq!((response.status().as_u16(), response.headers().len()), (200, 0));
     Ok(String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
 }

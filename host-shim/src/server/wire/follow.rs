@@ -20,7 +20,7 @@ impl Follow {
     pub(super) fn new(length: Length) -> Self {
         match length {
             Length::Bytes(bytes) => Follow::Bytes(bytes),
-            Length::Chunked => Follow::Size(0, false),
+            Length::Chunked | Length::UntilClose => Follow::Size(0, false),
         }
     }
 
@@ -32,12 +32,20 @@ impl Follow {
     /// Returns the number of bytes that belong to the body, and whether the body ends after them. It stops before the
     /// trailers.
     pub(super) fn take(&mut self, input: &[u8]) -> (usize, bool) {
+        self.take_data(input, |_| {})
+    }
+
+    /// Like [`Self::take`]. `each` gets the data without the framing of chunks.
+    pub(super) fn take_data(&mut self, input: &[u8], mut each: impl FnMut(&[u8])) -> (usize, bool) {
         let mut at = 0;
         while at < input.len() {
             let rest = input.get(at..).unwrap_or_default();
             match self {
                 Follow::Bytes(left) | Follow::Chunk(left) => {
                     let taken = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
+                    // A chunk has a line break at its end.
+                    let data = usize::try_from(left.saturating_sub(2)).map_or(taken, |data| data.min(taken));
+                    each(rest.get(..data).unwrap_or_default());
                     *left = left.saturating_sub(u64::try_from(taken).unwrap_or_default());
                     at += taken;
                     match self {
@@ -116,6 +124,18 @@ mod tests {
         let mut follow = Follow::new(Length::Chunked);
         let ends: Vec<bool> = input.chunks(1).map(|byte| follow.take(byte).1).collect();
         assert_eq!(ends.iter().position(|is_end| *is_end), Some(input.len() - 1));
+    }
+
+    #[test]
+    fn the_data_of_chunks_is_found() {
+        let input = b"2\r\nab\r\n3;x=1\r\ncde\r\n0\r\n\r\n";
+        for size in 1..input.len() {
+            let (mut follow, mut data) = (Follow::new(Length::UntilClose), Vec::new());
+            for piece in input.chunks(size) {
+                follow.take_data(piece, |part| data.extend_from_slice(part));
+            }
+            assert_eq!(data, b"abcde");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(super) const TRAILERS: &str = "host-shim-trailers";
 pub(super) enum Length {
     Bytes(u64),
     Chunked,
+    /// As long as the connection. hyper has it in chunks.
+    UntilClose,
 }
 
 /// Makes the value of [`NAME`] from the first line and the lines of a head.
@@ -43,6 +45,7 @@ pub(super) fn value(length: Length, start: &str, headers: &Headers, last: &str) 
     let length = match length {
         Length::Bytes(bytes) => format!("{bytes} "),
         Length::Chunked => "chunked ".to_owned(),
+        Length::UntilClose => "close ".to_owned(),
     };
     HeaderValue::from_bytes(&[length.as_bytes(), &escape(&head)].concat()).ok()
 }
@@ -85,7 +88,7 @@ fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
 fn push_framing(plain: &mut Vec<u8>, length: Length) {
     let line = match length {
         Length::Bytes(length) => format!("content-length: {length}\r\n"),
-        Length::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
+        Length::Chunked | Length::UntilClose => "transfer-encoding: chunked\r\n".to_owned(),
     };
     plain.extend_from_slice(line.as_bytes());
 }
@@ -102,7 +105,11 @@ pub(super) fn response(plain: &HeaderMap) -> Option<(u16, Vec<(String, Vec<u8>)>
 fn parse_value(value: &[u8]) -> Option<(Length, Vec<u8>)> {
     let at = value.iter().position(|byte| *byte == b' ')?;
     let (length, rest) = (std::str::from_utf8(value.get(..at)?).ok()?, value.get(at + 1..)?);
-    let length = if length == "chunked" { Length::Chunked } else { Length::Bytes(length.parse().ok()?) };
+    let length = match length {
+        "chunked" => Length::Chunked,
+        "close" => Length::UntilClose,
+        bytes => Length::Bytes(bytes.parse().ok()?),
+    };
     Some((length, unescape(rest)?))
 }
 

@@ -52,6 +52,8 @@ const METHODS: [&str; 35] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::server) struct Head {
     pub method: String,
+    /// Whether the version is not 1.1. Envoy then answers as HTTP/1.0 needs it.
+    pub is_http10: bool,
     /// The target of the request line.
     pub target: Vec<u8>,
     /// The header lines in their order. Names are in lower case.
@@ -77,12 +79,37 @@ impl Head {
 
     /// Whether the client asks to close the connection after the request.
     pub fn closes(&self) -> bool {
+        if self.is_http10 && !self.items("connection").iter().any(|item| item == "keep-alive") {
+            return true;
+        }
         ["connection", "proxy-connection"].iter().any(|name| self.items(name).iter().any(|item| item == "close"))
     }
 
+    /// Whether the request asks for an upgrade to another protocol. Like Envoy, it ignores requests for HTTP/2.
+    pub fn upgrades(&self) -> bool {
+        self.values("upgrade").next().is_some_and(|protocol| protocol != b"h2c")
+            && self.items("connection").iter().any(|item| item == "upgrade")
+    }
+
+    /// Returns the length of the body. What follows the head of a request for a tunnel belongs to the tunnel.
+    ///
     /// # Errors
     /// The lengths contradict each other, or are not valid.
     pub fn length(&self) -> Result<Length, Refusal> {
+        let is_connect = self.method == "CONNECT";
+        match self.framing()? {
+            Length::Bytes(1..) if is_connect => Err(Refusal::codec(400, "Bad Request", "http1.body_disallowed")),
+            Length::Chunked if is_connect => Err(Refusal::unknown_coding()),
+            _ if is_connect || self.upgrades() => Ok(Length::UntilClose),
+            length => Ok(length),
+        }
+    }
+
+    /// Returns the length that the headers tell, of a request or a response.
+    ///
+    /// # Errors
+    /// The lengths contradict each other, or are not valid.
+    pub fn framing(&self) -> Result<Length, Refusal> {
         let lengths: Vec<&[u8]> = self.values("content-length").collect();
         let length = match lengths.as_slice() {
             [] => None,
@@ -93,25 +120,25 @@ impl Head {
             _ => return Err(Refusal::malformed()),
         };
         let Some(coding) = self.joined("transfer-encoding") else { return Ok(Length::Bytes(length.unwrap_or(0))) };
-        if !coding.eq_ignore_ascii_case(b"chunked") {
-            return Err(Refusal::codec(501, "Not Implemented", "http1.invalid_transfer_encoding"));
-        }
         if length.is_some() {
             return Err(Refusal::codec(400, "Bad Request", "http1.content_length_and_chunked_not_allowed"));
+        }
+        if !coding.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::unknown_coding());
         }
         Ok(Length::Chunked)
     }
 }
 
-/// Parses a head, which ends with an empty line.
+/// Parses a head, which ends with an empty line. A version other than 1.1 is like 1.0.
 ///
 /// # Errors
 /// Envoy's answer to a request that its codec refuses.
-pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
+pub(super) fn parse(bytes: &[u8], accepts_http10: bool) -> Result<Head, Refusal> {
     let mut lines = split(bytes);
     let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
-    let head = Head { method, target, lines: self::lines(lines)? };
-    if version != b"HTTP/1.1" {
+    let head = Head { method, is_http10: version != b"HTTP/1.1", target, lines: self::lines(lines)? };
+    if head.is_http10 && !accepts_http10 {
         return Err(Refusal::codec(426, "Upgrade Required", "low_version"));
     }
     Ok(head)
@@ -180,7 +207,8 @@ fn trimmed(value: &[u8]) -> Vec<u8> {
     value.get(start..end).unwrap_or_default().to_vec()
 }
 
-fn is_token(byte: u8) -> bool {
+/// Whether a method or the name of a header can have this byte.
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

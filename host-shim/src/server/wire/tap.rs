@@ -19,7 +19,6 @@ use crate::server::admission::Refusal;
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What passes beside hyper.
 #[derive(Default)]
@@ -30,6 +29,8 @@ pub(in crate::server) struct Wire {
     trailers: RefCell<Option<Vec<u8>>>,
     /// Whether the client asked to close the connection after the current request.
     closes: Cell<bool>,
+    /// Whether the current request has HTTP/1.0.
+    is_http10: Cell<bool>,
     is_gone: Cell<bool>,
     gone: Notify,
 }
@@ -39,11 +40,16 @@ impl Wire {
     pub fn next_head(&self) -> Result<Head, Refusal> {
         let head = self.heads.borrow_mut().pop_front().unwrap_or_else(|| Err(Refusal::malformed()));
         self.closes.set(head.as_ref().is_ok_and(Head::closes));
+        self.is_http10.set(head.as_ref().is_ok_and(|head| head.is_http10));
         head
     }
 
     pub fn closes(&self) -> bool {
         self.closes.get()
+    }
+
+    pub fn is_http10(&self) -> bool {
+        self.is_http10.get()
     }
 
     /// Whether the client has closed the connection, even if nothing reads from it now.
@@ -81,11 +87,14 @@ pub(in crate::server) struct Tap<I> {
     /// Bytes for the client.
     to_client: Vec<u8>,
     state: State,
+    accepts_http10: bool,
 }
 
 enum State {
     Head,
     Body(Follow),
+    /// All that follows belongs to one request. hyper gets it in chunks.
+    Tunnel,
     /// The bytes go to hyper as they are.
     Through,
     /// The rest is ignored, because the request was refused.
@@ -93,7 +102,7 @@ enum State {
 }
 
 impl<I> Tap<I> {
-    pub(in crate::server) fn new(io: I) -> (Self, Rc<Wire>) {
+    pub(in crate::server) fn new(io: I, accepts_http10: bool) -> (Self, Rc<Wire>) {
         let wire = Rc::new(Wire::default());
         let tap = Tap {
             io,
@@ -103,6 +112,7 @@ impl<I> Tap<I> {
             output: Output::default(),
             to_client: Vec::new(),
             state: State::Head,
+            accepts_http10,
         };
         (tap, wire)
     }
@@ -123,6 +133,11 @@ impl<I> Tap<I> {
                         self.state = State::Head;
                     }
                 }
+                State::Tunnel => {
+                    self.output.bytes.extend_from_slice(format!("{:x}\r\n", self.input.len()).as_bytes());
+                    self.output.bytes.append(&mut self.input);
+                    self.output.bytes.extend_from_slice(b"\r\n");
+                }
                 State::Through => self.output.bytes.append(&mut self.input),
                 State::Refused => self.input.clear(),
             }
@@ -142,7 +157,11 @@ impl<I> Tap<I> {
         let blank = self.input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         self.input.drain(..blank);
         let parsed = match end_of_head(&self.input) {
-            Some(end) if end <= request::MAX_HEAD => request::parse(&self.input.drain(..end).collect::<Vec<u8>>()),
+            // Envoy does not wait for the rest of the line.
+            _ if self.input.first().is_some_and(|byte| !request::is_token(*byte)) => Err(Refusal::malformed()),
+            Some(end) if end <= request::MAX_HEAD => {
+                request::parse(&self.input.drain(..end).collect::<Vec<u8>>(), self.accepts_http10)
+            }
             None if self.input.len() <= request::MAX_HEAD => return false,
             _ => Err(too_large(&self.input)),
         };
@@ -168,19 +187,21 @@ impl<I> Tap<I> {
         let framing = match length {
             Length::Bytes(0) => String::new(),
             Length::Bytes(length) => format!("content-length: {length}\r\n"),
-            Length::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
+            Length::Chunked | Length::UntilClose => "transfer-encoding: chunked\r\n".to_owned(),
         };
         let close = if head.closes() { "connection: close\r\n" } else { "" };
         self.output.bytes.extend(format!("{method} / HTTP/1.1\r\n{framing}{close}\r\n").into_bytes());
         // As in Envoy, the filters have no say in this.
         if head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue")) {
-            self.to_client.extend_from_slice(CONTINUE);
+            let version = if head.is_http10 { "1.0" } else { "1.1" };
+            self.to_client.extend_from_slice(format!("HTTP/{version} 100 Continue\r\n\r\n").as_bytes());
         }
         self.wire.heads.borrow_mut().push_back(Ok(head));
-        self.state = State::Body(Follow::new(length));
-        if length == Length::Bytes(0) {
-            self.state = State::Head;
-        }
+        self.state = match length {
+            Length::Bytes(0) => State::Head,
+            Length::UntilClose => State::Tunnel,
+            _ => State::Body(Follow::new(length)),
+        };
     }
 }
 

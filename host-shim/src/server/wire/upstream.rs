@@ -60,7 +60,7 @@ impl<I> Upstream<I> {
                         return;
                     };
                     let head: Vec<u8> = self.input.drain(..end).collect();
-                    match response::parse(&head, self.writer.is_head) {
+                    match response::parse(&head, self.writer.is_head, self.writer.tunnel) {
                         None => self.refuse(),
                         Some((plain, after)) => {
                             self.output.bytes.extend_from_slice(&plain);
@@ -115,6 +115,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Upstream<I> {
                 return Poll::Ready(Ok(()));
             }
             if !ready!(poll_fill(&mut me.io, &mut me.input, context))? {
+                if matches!(me.state, State::Head) && !me.input.is_empty() {
+                    // The head has no end.
+                    me.refuse();
+                    continue;
+                }
                 return Poll::Ready(Ok(()));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::follow::Follow;
 use super::{Length, NAME, TRAILERS, parse_value, unescape};
+use crate::router::Tunnel;
 
 /// The place in the messages that hyper writes.
 #[derive(Default)]
@@ -13,6 +14,8 @@ pub(super) struct Writer {
     state: State,
     /// Whether the last head was a request with the method HEAD.
     pub(super) is_head: bool,
+    /// The tunnel that the last request asked for.
+    pub(super) tunnel: Option<Tunnel>,
     /// Whether a response to the last request is expected.
     pub(super) awaits: bool,
 }
@@ -22,6 +25,8 @@ enum State {
     #[default]
     Head,
     Body(Follow),
+    /// In a body that hyper has in chunks, and the peer does not get in chunks.
+    Plain(Follow),
     /// A message of hyper itself, which is the last one.
     Through,
 }
@@ -36,6 +41,13 @@ impl Writer {
                 State::Through => {
                     out.extend_from_slice(rest);
                     return;
+                }
+                State::Plain(follow) => {
+                    let (taken, is_end) = follow.take_data(rest, |data| out.extend_from_slice(data));
+                    rest = rest.get(taken..).unwrap_or_default();
+                    if is_end {
+                        self.state = State::Head;
+                    }
                 }
                 State::Body(follow) => {
                     let was_in_trailers = follow.is_in_trailers();
@@ -84,7 +96,16 @@ impl Writer {
                 out.extend_from_slice(&real);
                 self.is_head = real.starts_with(b"HEAD ");
                 self.awaits = true;
-                self.state = if length == Length::Bytes(0) { State::Head } else { State::Body(Follow::new(length)) };
+                self.tunnel = match length {
+                    Length::UntilClose if real.starts_with(b"CONNECT ") => Some(Tunnel::Connect),
+                    Length::UntilClose => Some(Tunnel::Upgrade),
+                    _ => None,
+                };
+                self.state = match length {
+                    Length::Bytes(0) => State::Head,
+                    Length::UntilClose => State::Plain(Follow::new(length)),
+                    _ => State::Body(Follow::new(length)),
+                };
             }
             None => {
                 out.extend_from_slice(&head);
@@ -139,6 +160,13 @@ mod tests {
         let end = format!("0\r\n{TRAILERS}: {}\r\n\r\n", carried[TRAILERS].to_str().unwrap());
         let written = written(&[head.as_bytes(), b"2\r\nok\r\n", end.as_bytes(), head.as_bytes()], None);
         assert!(written.contains("ok\r\n0\r\nt: 1\r\nu: 2\r\nt: 3\r\n\r\nHTTP/1.1 1000"), "{written}");
+    }
+
+    #[test]
+    fn a_body_until_the_close_is_not_in_chunks() {
+        let head = plain(Length::UntilClose);
+        let written = written(&[head.as_bytes(), b"2\r\nok\r\n3\r", b"\nyes\r\n", b"0\r\n\r\n"], None);
+        assert!(written.ends_with("\r\n\r\nokyes"), "{written}");
     }
 
     #[test]

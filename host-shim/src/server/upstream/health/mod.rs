@@ -1,13 +1,15 @@
 //! Health checks. They run on the main thread, and all threads read their results.
 
+mod http;
+mod tcp;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsConnector;
@@ -98,13 +100,28 @@ fn watch_name(host: HostPort, most: usize, session: impl Fn(HostAddress) -> Sess
     first
 }
 
+/// A connection for the next check.
+enum Kept {
+    Tcp(Box<dyn Duplex>),
+    Http(http::Sender),
+}
+
+/// Why a check did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    /// There was no answer, or one after which the check is made again. The threshold counts these.
+    NoAnswer,
+    /// The answer says that the host is not healthy.
+    Refused,
+}
+
 /// The checks of one host.
 struct Session {
     load: Weak<Load>,
     cluster: Arc<Cluster>,
     check: HealthCheck,
     address: HostAddress,
-    connection: Option<Box<dyn Duplex>>,
+    kept: Option<Kept>,
     is_healthy: bool,
     is_first: bool,
     /// The results in a row that differ from `is_healthy`.
@@ -118,7 +135,7 @@ impl Session {
             cluster: Arc::clone(cluster),
             check: check.clone(),
             address,
-            connection: None,
+            kept: None,
             is_healthy: false,
             is_first: true,
             others: 0,
@@ -132,39 +149,41 @@ impl Session {
             cluster: Arc::clone(&self.cluster),
             check: self.check.clone(),
             address,
-            connection: None,
+            kept: None,
             ..*self
         }
     }
 
     async fn run(mut self, told: oneshot::Sender<()>) {
         let mut told = Some(told);
-        let mut passed = self.passes().await;
+        let mut checked = self.check().await;
         loop {
             let Some(load) = self.load.upgrade() else { return };
-            let wait = self.note(passed, &load);
+            let wait = self.note(checked, &load);
             drop(load);
             if let Some(told) = told.take() {
                 // Nothing has to wait for it.
                 let _ = told.send(());
             }
-            passed = match self.is_closed_within(wait).await {
-                true => false,
-                false => self.passes().await,
+            checked = match self.is_closed_within(wait).await {
+                true => Err(Failed::NoAnswer),
+                false => self.check().await,
             };
         }
     }
 
     /// Notes a result, and returns the time until the next check.
-    fn note(&mut self, passed: bool, load: &Load) -> Duration {
+    fn note(&mut self, checked: Result<(), Failed>, load: &Load) -> Duration {
+        let passed = checked.is_ok();
         let mut is_pending = false;
         if passed == self.is_healthy {
             self.others = 0;
         } else {
             self.others = self.others.saturating_add(1);
             let threshold = if passed { self.check.healthy_threshold } else { self.check.unhealthy_threshold };
-            // The first success is enough.
-            if self.others == threshold || (self.is_first && passed) {
+            // The first success is enough, and an answer that says so.
+            let is_certain = (self.is_first && passed) || checked == Err(Failed::Refused);
+            if self.others >= threshold || is_certain {
                 self.is_healthy = passed;
                 self.others = 0;
                 load.set_healthy(&self.cluster.name, &self.address, passed);
@@ -184,9 +203,9 @@ impl Session {
         }
     }
 
-    /// Waits, and returns earlier if the host closes the connection.
+    /// Waits, and returns earlier if the host closes the connection of a TCP health check.
     async fn is_closed_within(&mut self, wait: Duration) -> bool {
-        let Some(connection) = &mut self.connection else {
+        let Some(Kept::Tcp(connection)) = &mut self.kept else {
             tokio::time::sleep(wait).await;
             return false;
         };
@@ -194,56 +213,55 @@ impl Session {
         let closed = async { while connection.read(&mut bytes).await.is_ok_and(|read| read > 0) {} };
         let is_closed = tokio::time::timeout(wait, closed).await.is_ok();
         if is_closed {
-            self.connection = None;
+            self.kept = None;
         }
         is_closed
     }
 
-    async fn passes(&mut self) -> bool {
-        let connection = self.connection.take();
-        match tokio::time::timeout(self.check.timeout, self.exchange(connection)).await {
-            Ok(Ok(connection)) => {
-                self.connection = connection.filter(|_| self.check.reuse_connection);
-                true
+    async fn check(&mut self) -> Result<(), Failed> {
+        let kept = self.kept.take();
+        let checked = tokio::time::timeout(self.check.timeout, self.exchange(kept)).await;
+        let kept = checked.unwrap_or(Err(Failed::NoAnswer))?;
+        self.kept = kept.filter(|_| self.check.reuse_connection);
+        Ok(())
+    }
+
+    /// Makes a check. Returns the connection if it can be used again.
+    async fn exchange(&self, kept: Option<Kept>) -> Result<Option<Kept>, Failed> {
+        match (&self.check.probe, kept) {
+            (HealthProbe::Tcp { send, receive }, kept) => {
+                let connection = match kept {
+                    Some(Kept::Tcp(connection)) => connection,
+                    _ => self.connect(alpn(&self.cluster)).await?,
+                };
+                let kept = tcp::check(send, receive, connection).await.map_err(|_| Failed::NoAnswer)?;
+                Ok(kept.map(Kept::Tcp))
             }
-            _ => false,
+            (HealthProbe::Http(probe), kept) => {
+                let sender = match kept {
+                    Some(Kept::Http(sender)) if !sender.is_closed() => sender,
+                    _ => {
+                        let protocol = if probe.http2 { "h2" } else { "http/1.1" };
+                        http::Sender::new(self.connect(protocol).await?, probe.http2).await?
+                    }
+                };
+                Ok(http::check(probe, sender).await?.map(Kept::Http))
+            }
         }
     }
 
-    /// Sends the bytes, and waits for those that are expected. Returns the connection if it can be used again.
-    async fn exchange(&self, connection: Option<Box<dyn Duplex>>) -> Result<Option<Box<dyn Duplex>>> {
-        let HealthProbe::Tcp { send, receive } = &self.check.probe;
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        if receive.is_empty() {
-            return Ok(None);
-        }
-        connection.write_all(send).await?;
-        connection.flush().await?;
-        let mut answer = Vec::new();
-        while !matches(&answer, receive) {
-            ensure!(answer.len() < MAX_ANSWER, "the answer is too long");
-            if connection.read_buf(&mut answer).await? == 0 {
-                bail!("the connection was closed");
-            }
-        }
-        Ok(Some(connection))
-    }
-
-    async fn connect(&self) -> Result<Box<dyn Duplex>> {
+    async fn connect(&self, protocol: &str) -> Result<Box<dyn Duplex>, Failed> {
         let tls = match &self.cluster.tls {
             None => None,
             Some(tls) => {
-                let config = tls::client(tls, alpn(&self.cluster))?;
-                let name = ServerName::try_from(server_name(tls, &self.address.to_string()))?;
-                Some((TlsConnector::from(config), name))
+                let config = tls::client(tls, protocol).map_err(|_| Failed::NoAnswer)?;
+                let name = ServerName::try_from(server_name(tls, &self.address.to_string()));
+                Some((TlsConnector::from(config), name.map_err(|_| Failed::NoAnswer)?))
             }
         };
         let addresses = Addresses::One(self.address.clone());
         let connector = Connector { addresses, timeout: self.cluster.connect_timeout, tls, is_http2: false };
-        let (stream, _) = connector.connect().await.map_err(anyhow::Error::from_boxed).context("cannot connect")?;
+        let (stream, _) = connector.connect().await.map_err(|_| Failed::NoAnswer)?;
         Ok(stream)
     }
 }
