@@ -34,8 +34,6 @@ pub use quota::{
     Charge, ChargeLine, ChargeResult, Charged, Counters, Crossing, FleetCounters, FleetSettings, Home, LimitScope,
     LocalCounters, MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, PageName, Quota, StoreView, Usage, Usages, changed,
 };
-#[cfg(any(test, feature = "testing"))]
-pub use quota::{ChargeLine, Home, PageName};
 pub use request::{Request, decode_query_part, split_once};
 pub use route::{Api, ApiIndex, Route, Routes, Versioned};
 pub use session::{
