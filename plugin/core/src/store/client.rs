@@ -67,14 +67,14 @@ pub struct Client(Way);
 
 #[derive(Debug)]
 enum Way {
-    Single(Single),
+    Single(Box<Single>),
     Cluster(Box<Cluster>),
 }
 
 impl Client {
     pub fn new(settings: Settings) -> Self {
         Client(if settings.seeds.is_empty() {
-            Way::Single(Single { settings, in_flight: None, sends_texts: false, health: Health::default() })
+            Way::Single(Box::new(Single { settings, in_flight: None, sends_texts: false, health: Health::default() }))
         } else {
             Way::Cluster(Box::new(Cluster::new(settings)))
         })

@@ -86,7 +86,8 @@ fn a_part_follows_its_key_while_its_slot_moves() {
     let ports: Vec<u16> = model.callouts.iter().map(|(port, _)| *port).collect();
     assert_eq!(ports, [1, 3], "ASK changes no owner");
     assert_eq!(model.callouts[1].1[0], ["ASKING"]);
-    (model.owners[usize::from(slot(&key))], model.moving) = (3, BTreeMap::new());
+    model.owners[usize::from(slot(&key))] = 3;
+    model.moving.clear();
     model.callouts.clear();
     assert_eq!(model.call(&mut client, &call("moved"), |_| 0), Some(vec![ran()]));
     model.call(&mut client, &call("knows"), |_| 0).unwrap();
