@@ -2,6 +2,7 @@
 //!
 //! The clock moves on demand. So the scripts in Redis read their time from a key instead of Redis's clock.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,10 +30,18 @@ for _, key in ipairs(redis.call('KEYS', 'tollbell*')) do redis.call('COPY', key,
 const FAIL_OVER: &str = "for _, key in ipairs(redis.call('KEYS', 'tollbell*')) do redis.call('DEL', key) end
 for _, key in ipairs(redis.call('KEYS', 'replica*')) do redis.call('COPY', key, string.sub(key, 8)) end";
 
-/// The requests that are granted on all counters.
-const GRANTED: &str = "local sum = 0
-for _, key in ipairs(redis.call('KEYS', 'tollbell{k/*')) do sum = sum + redis.call('HGET', key, 'g') end
-return sum";
+/// The lessees of each counter in its window, and what each may use.
+const CLAIMS: &str = "local claims = {}
+for _, key in ipairs(redis.call('KEYS', 'tollbell{k/*')) do
+  local start, all = redis.call('HGET', key, 's'), redis.call('HGETALL', key)
+  for at = 1, #all, 2 do
+    local of, claim = string.match(all[at + 1], '^%d+:(%d+):%d+:(%d+)')
+    if string.sub(all[at], 1, 1) == '@' and of == start then
+      claims[#claims + 1] = key .. ' ' .. start .. ' ' .. all[at] .. '=' .. claim
+    end
+  end
+end
+return claims";
 
 /// Longer than the time-out of a call.
 const NEVER: Duration = Duration::from_secs(5);
@@ -63,7 +72,7 @@ pub struct Store {
     /// Calls that arrive once more, after this time.
     doubled: Mutex<Vec<(u64, Vec<u8>)>>,
     trouble: Mutex<Option<(u64, Trouble)>>,
-    /// Requests that were granted when the store lost its data.
+    /// Requests that lessees may use, and that the store does not know of any more.
     lost: AtomicU64,
     losses: AtomicU64,
 }
@@ -105,7 +114,7 @@ impl Store {
         self.clock.store(millis, Ordering::SeqCst);
     }
 
-    /// The requests that were granted when the store lost its data.
+    /// The requests that lessees might use when the store lost that they may.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::SeqCst)
     }
@@ -178,13 +187,20 @@ impl Store {
     }
 
     fn lose(&self, command: &[&str]) -> Result<()> {
-        let granted =
-            || anyhow::Ok(self.redis.run(&["EVAL", GRANTED, "0"])?.trim_start_matches(':').trim().parse::<u64>()?);
-        let before = granted()?;
+        let before = self.claims()?;
         self.redis.run(command)?;
-        self.lost.fetch_add(before.saturating_sub(granted()?), Ordering::SeqCst);
+        let after = self.claims()?;
+        let lost = before.iter().map(|(lessee, claim)| claim.saturating_sub(after.get(lessee).copied().unwrap_or(0)));
+        self.lost.fetch_add(lost.sum(), Ordering::SeqCst);
         self.losses.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// What each lessee of each window may use.
+    fn claims(&self) -> Result<BTreeMap<String, u64>> {
+        let reply = self.redis.run(&["EVAL", CLAIMS, "0"])?;
+        let claims = reply.lines().filter_map(|line| line.split_once('='));
+        claims.map(|(lessee, claim)| Ok((lessee.to_owned(), claim.parse()?))).collect()
     }
 
     /// Runs a call in Redis, with the script that has the test's clock.
