@@ -88,7 +88,13 @@ impl Fleet {
     fn join(&mut self) -> Result<()> {
         let is_alive = Arc::new(AtomicBool::new(true));
         let (store, lives, told) = (Arc::clone(&self.store), Arc::clone(&is_alive), Arc::clone(&self.told));
-        let gateway = Gateway::builder(self.module.clone())
+        let builder = Gateway::builder(self.module.clone());
+        // All clocks start at the same time. So only their nodes tell members apart whom the store gave the same number,
+        // because it lost its data in between.
+        let mut bootstrap = builder.get_bootstrap().clone();
+        bootstrap.node_id = format!("member-{}", self.members.len());
+        let gateway = builder
+            .bootstrap(bootstrap)
             .workers(self.workers)
             .config(self.config.to_string())
             .upstream("tollbell_redis", move |request| {
