@@ -31,13 +31,15 @@ for _, key in ipairs(redis.call('KEYS', 'tollbell*')) do redis.call('COPY', key,
 const FAIL_OVER: &str = "for _, key in ipairs(redis.call('KEYS', 'tollbell*')) do redis.call('DEL', key) end
 for _, key in ipairs(redis.call('KEYS', 'replica*')) do redis.call('COPY', key, string.sub(key, 8)) end";
 
-/// The requests that are granted to each lessee on each counter.
+/// The requests that are granted to each lessee in the window of each counter.
 const GRANTED: &str = "local all = {}
 for _, key in ipairs(redis.call('KEYS', 'tollbell{k/*')) do
-  local fields = redis.call('HGETALL', key)
+  local start, fields = redis.call('HGET', key, 's'), redis.call('HGETALL', key)
   for i = 1, #fields, 2 do
-    local claim = string.match(fields[i + 1], '^%d+:%d+:%d+:(%d+)')
-    if claim then all[#all + 1] = key .. fields[i] .. ' ' .. claim end
+    local of, claim = string.match(fields[i + 1], '^%d+:(%d+):%d+:(%d+)')
+    if string.sub(fields[i], 1, 1) == '@' and of == start then
+      all[#all + 1] = key .. ' ' .. start .. ' ' .. fields[i] .. ' ' .. claim
+    end
   end
 end
 return table.concat(all, '\\n')";
@@ -106,7 +108,7 @@ pub struct Store {
     /// Calls that arrive once more, after this time.
     doubled: Mutex<Vec<(u64, Call)>>,
     trouble: Mutex<Option<(u64, Trouble)>>,
-    /// Requests that were granted when the store lost its data.
+    /// Requests that lessees may use, and that the store does not know of any more.
     lost: AtomicU64,
     losses: AtomicU64,
 }
@@ -238,7 +240,7 @@ impl Store {
         self.clock.store(millis, Ordering::SeqCst);
     }
 
-    /// The requests that were granted when the store lost its data.
+    /// The requests that lessees might use when the store lost that they may.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::SeqCst)
     }

@@ -306,13 +306,13 @@ impl Dispatcher {
             }
             match held {
                 Some(held) if !self.is_as_scheduled(slot, &held, now) => {}
-                Some(Held::Message(delivery)) => {
-                    if self.may_send(host, author, fleet.as_deref_mut(), (slot, &delivery), now) {
-                        self.send(host, author, slot, delivery, now);
-                    }
+                Some(Held::Message(delivery))
+                    if self.may_send(host, author, fleet.as_deref_mut(), (slot, &delivery), now) =>
+                {
+                    self.send(host, author, slot, delivery, now);
                 }
+                Some(Held::Message(_)) | None => {}
                 Some(Held::Tally(tally)) => self.end_tally(host, author, fleet.as_deref_mut(), (slot, tally), now),
-                None => {}
             }
         }
     }

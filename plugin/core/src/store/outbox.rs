@@ -271,7 +271,7 @@ impl FleetOutbox {
     fn may_send_unasked(&self, offer: &Offer, now: UnixMillis) -> bool {
         let answered = self.beats.get(&offer.shard).map_or(UnixMillis(0), |beat| beat.answered);
         let silent_ms = now.since(answered);
-        offer.is_first || silent_ms < OWNED_MS || silent_ms > DOUBT_MS
+        offer.is_first || !(OWNED_MS..=DOUBT_MS).contains(&silent_ms)
     }
 
     /// Tells the store the number of events in a tally. Pending means that it is being told.

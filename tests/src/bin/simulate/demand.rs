@@ -17,12 +17,10 @@ impl Random {
     }
 
     /// From 0 to 1, without 1.
-    #[allow(clippy::cast_precision_loss)]
     pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn below(&mut self, most: usize) -> usize {
         (self.next() % most.max(1) as u64) as usize
     }
@@ -40,7 +38,6 @@ pub(crate) struct Demand {
 impl Demand {
     /// The n-th key has 1/n of the load of the first. Every fourth key's quota is half of what its clients ask for in a
     /// window, and the others' quotas are twice as much, but never less than 20.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub(crate) fn new(size: &Size, share: f64) -> Self {
         let mut sum = 0.0;
         let sums: Vec<f64> = (1..=size.keys)
@@ -73,7 +70,6 @@ impl Demand {
     }
 
     /// True if clients ask for more than the limit.
-    #[allow(clippy::cast_precision_loss)]
     pub(crate) fn is_limited(&self, key: usize) -> bool {
         self.per_window[key] > self.limits[key].max as f64
     }

@@ -12,7 +12,6 @@ use crate::demand::Demand;
 pub(crate) struct Values(Vec<f32>);
 
 impl Values {
-    #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn add(&mut self, value: f64) {
         self.0.push(value as f32);
     }
@@ -22,7 +21,6 @@ impl Values {
     }
 
     /// The value below which this part of them lies.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub(crate) fn quantile(&mut self, part: f64) -> f32 {
         self.0.sort_by(f32::total_cmp);
         let last = self.0.len().saturating_sub(1);
@@ -64,13 +62,11 @@ pub(crate) struct Figures {
     pub(crate) in_outage: [u64; 3],
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn percent(part: u64, of: u64) -> f64 {
     part as f64 * 100.0 / of.max(1) as f64
 }
 
 impl Figures {
-    #[allow(clippy::cast_precision_loss)]
     pub(crate) fn table(&mut self, size: &Size, demand: &Demand) -> Result<String> {
         let seconds = size.seconds as f64;
         let vms = (size.envoys * size.workers) as f64;

@@ -12,7 +12,7 @@ const NEAR_US: u64 = 250;
 const FAR_US: u64 = 75_000;
 
 /// One message of this many is lost.
-const LOSS: usize = 20_000;
+const LOSS: usize = 2000;
 
 /// Where members and stores are.
 #[derive(Clone, Copy, Debug, PartialEq)]

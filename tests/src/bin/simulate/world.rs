@@ -172,7 +172,6 @@ impl World {
         UnixMillis(self.millis())
     }
 
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub(crate) fn run(mut self) -> Result<String> {
         let end = self.size.seconds * 1_000_000;
         let mean_us = 1e6 / self.size.rate as f64;
@@ -268,7 +267,6 @@ impl World {
         }
         for (stream, verdict) in self.vms[vm].lessee.take_settled() {
             let (key, since) = self.vms[vm].waiting.remove(&stream).context("no stream waits")?;
-            #[allow(clippy::cast_precision_loss)]
             self.figures.waits.add((self.now - since) as f64 / 1000.0);
             self.decided(vm, key, verdict);
         }
@@ -379,7 +377,6 @@ impl World {
         }
     }
 
-    #[allow(clippy::cast_precision_loss)]
     fn crossed(&mut self, vm: usize, key: usize) {
         let store = self.scenario.topology.store(self.vms[vm].region);
         let truth = &mut self.truths[store][key];
@@ -393,7 +390,6 @@ impl World {
     }
 
     /// At every second: what is idle in stocks.
-    #[allow(clippy::cast_precision_loss)]
     fn look(&mut self) {
         let now = i64::try_from(self.millis()).unwrap_or_default();
         for (store, truths) in self.stores.iter_mut().zip(&self.truths) {

@@ -240,7 +240,8 @@ impl FleetCounters {
     }
 
     fn show_leases(&mut self, host: &impl Metrics, leases: usize) {
-        let by = i64::try_from(leases).unwrap_or_default() - i64::try_from(self.shown_leases).unwrap_or_default();
+        let [now, before] = [leases, self.shown_leases].map(|count| i64::try_from(count).unwrap_or_default());
+        let by = now.saturating_sub(before);
         if by != 0 {
             host.change(Gauge::Leases, by);
             self.shown_leases = leases;
