@@ -30,6 +30,11 @@ impl SharedData {
         lock(&self.0).vms.get(vm_id)?.get(key).cloned()
     }
 
+    /// Whether a key was ever set.
+    pub fn has(&self, vm_id: &str, key: &[u8]) -> bool {
+        lock(&self.0).vms.get(vm_id).is_some_and(|data| data.contains_key(key))
+    }
+
     /// Sets a key. If `cas` is 0, it overwrites the value. Otherwise `cas` must be the number of the current value. An
     /// absent key is set with any `cas`.
     ///

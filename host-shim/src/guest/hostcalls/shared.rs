@@ -24,7 +24,7 @@ pub(super) fn offer(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
             let (key, value) = (call.bytes(key, key_length)?, call.bytes(data, length)?);
             let state = call.state();
             let (host, vm_id) = (&state.host, state.vm_id.id.as_str());
-            if cas != 0 && host.shared_data.get(vm_id, &key).is_some() && host.faults.strikes_cas() {
+            if cas != 0 && host.shared_data.has(vm_id, &key) && host.faults.strikes_cas() {
                 return Err(Status::CasMismatch.into());
             }
             let present = || host.shared_data.get(vm_id, &key).map(|(_, number)| number);
