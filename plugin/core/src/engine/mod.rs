@@ -327,7 +327,7 @@ impl<C: Counters> Engine<C> {
 
 /// Distinguishes a VM from others of a fleet: the nanosecond of its start, its number in the process, and its node.
 fn born(host: &impl Host, nanos: u64, vm: u64) -> String {
-    let node = host.property("node\0id").unwrap_or_default();
+    let node = host.property("xds\0node\0id").or_else(|| host.property("node\0id")).unwrap_or_default();
     let start = fingerprint(&[&String::from_utf8_lossy(&node), &vm.to_string(), &nanos.to_string()]);
     format!("{start:x}")
 }
