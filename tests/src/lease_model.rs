@@ -222,7 +222,7 @@ impl Work<'_> {
             if is_own && alert.seq <= confirmed {
                 return false;
             }
-            if !is_own && now - alert.at > 5000 {
+            if !is_own && now - alert.at > 10_000 {
                 (alert.lessee, alert.seq, alert.at) = (lessee.to_owned(), seq, now);
                 is_own = true;
             }

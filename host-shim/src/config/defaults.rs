@@ -40,7 +40,7 @@ pub(crate) fn listener() -> Listener {
     let route = Route {
         name: String::new(),
         matches,
-        action: RouteAction::Forward(forward),
+        action: RouteAction::Forward(Box::new(forward)),
         headers: HeaderChanges::default(),
         buffer_limit: None,
         metadata: serde_json::Map::new(),

@@ -105,7 +105,7 @@ pub enum ValueMatch {
 #[derive(Clone, Debug)]
 pub enum RouteAction {
     /// Sends the request to a cluster.
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// Answers the request without an upstream.
     DirectResponse {
         /// The status.

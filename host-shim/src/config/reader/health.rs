@@ -152,7 +152,7 @@ fn http(place: &Place<'_>, cluster: &str) -> Option<HealthProbe> {
         body,
         receive: receive.iter().map(payload).collect::<Option<_>>()?,
         searched: if searched == 0 { usize::MAX } else { usize::try_from(searched).unwrap_or(usize::MAX) },
-        expected: if expected.is_empty() { vec![200..201] } else { expected },
+        expected: if expected.is_empty() { std::iter::once(200..201).collect() } else { expected },
         retriable,
         http2: codec == Some(1),
     })))

@@ -157,7 +157,7 @@ fn forward(place: &Place<'_>, names: Option<&Names>, of_host: &RetryPolicy) -> O
         upgrades,
         ends_connect,
     };
-    Some(Some(RouteAction::Forward(forward)))
+    Some(Some(RouteAction::Forward(Box::new(forward))))
 }
 
 fn stream_duration(message: &Message<'_>) -> Option<StreamDuration> {

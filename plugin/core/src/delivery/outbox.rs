@@ -206,6 +206,13 @@ pub fn taken_by(host: &impl SharedData, line: Line) -> Result<Vec<(Slot, bool)>,
     Ok(own.map(|(slot, [tag, _])| (slot, tag == Tag::TALLY.0)).collect())
 }
 
+/// True if a message about this event is held.
+pub fn holds_of(host: &(impl SharedData + Metrics), event: &str) -> bool {
+    let slots = taken(host).unwrap_or_default();
+    let mut all = slots.into_iter().filter_map(|slot| held(host, slot).ok().flatten());
+    all.any(|held| held.id().starts_with(event))
+}
+
 /// Rebuilds an index that does not decode, from the content of the slots.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use super::request::{Decision, Waited};
 use crate::access::{ChargeResult, Counters, Request};
 use crate::admin::{BODY_PATIENCE_MS, endpoints};
 use crate::base::UnixMillis;
+use crate::delivery::outbox;
 use crate::host::{Host, StoreError, Stream, StreamId, Streams};
 
 impl<C: Counters> Engine<C> {
@@ -23,7 +24,10 @@ impl<C: Counters> Engine<C> {
         }
         for notice in self.counters.take_notices() {
             let api = self.access.routes.iter().find(|(_, api)| api.id == notice.owner.api_id);
-            if let Some((_, api)) = api {
+            // Two VMs of this process can get the same notice.
+            if let Some((_, api)) = api
+                && !outbox::holds_of(host, &notice.id)
+            {
                 self.notifier.notify_limit(host, &self.notifications, api, notice, now);
             }
         }

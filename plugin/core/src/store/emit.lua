@@ -6,7 +6,9 @@
 -- KEYS[3]  the mark of the message's id, for ten minutes
 -- KEYS[4]  the cause of its cool-down: the id of the message that holds it
 -- KEYS[5]  the cap of its handler: a sorted set of ids by time
--- ARGV     id, body, 1 before the first attempt, the cool-down's period (ms; 0: none), the cap (0: none)
+-- KEYS[6]  the members: see beat.lua. A late copy of a call can come when the member is dead and its messages are given
+--          away. Then it is added again, so that its message is given away, too.
+-- ARGV     id, body, 1 before the first attempt, the cool-down's period (ms; 0: none), the cap (0: none), member
 -- Returns {verdict, ms}
 --   verdict  0 held back by a cool-down that ends in ms, 1 may go out, 2 another member has it, or it has ended,
 --            3 held back by the cap
@@ -18,9 +20,9 @@ for i = 1, 2 do
   end
 end
 if redis.call('EXISTS', KEYS[3]) == 1 then return { 2, 0 } end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
 if is_first then
-  local t = redis.call('TIME')
-  local now = t[1] * 1000 + math.floor(t[2] / 1000)
   local holder = period > 0 and redis.call('GET', KEYS[4])
   if holder and holder ~= id then return { 0, math.max(redis.call('PTTL', KEYS[4]), 0) } end
   if most > 0 then
@@ -34,4 +36,5 @@ end
 redis.call('SET', KEYS[3], '1', 'PX', 600000)
 redis.call('HSET', KEYS[1], id, body)
 redis.call('PEXPIRE', KEYS[1], 604800000)
+redis.call('ZADD', KEYS[6], 'NX', now, ARGV[6])
 return { 1, 0 }

@@ -28,7 +28,7 @@
 -- Returns the time, then per line: seq, start, end, used, claim, granted to all, used by all, lessees, verdict,
 --   hungry, the number of alerts, and for each alert its kind, percentage, count, and the start of its window.
 --   kind     1 a threshold was crossed, 2 a window ended in which one was
---            An alert is returned until the lessee confirms it. If it does not for 5 seconds, another one gets it.
+--            An alert is returned until the lessee confirms it. If it does not for 10 seconds, another one gets it.
 --   verdict  0 used up, 1 granted or nothing asked, 2 overtaken by a later call, 3 all granted but not all used,
 --            4 another line of the call was not granted
 local t = redis.call('TIME')
@@ -62,7 +62,7 @@ local function unconfirmed(l)
   for name, seq, at, kind, percent, count, start in string.gmatch(l.x, parts) do
     local is_own = name == ARGV[1]
     if not (is_own and tonumber(seq) <= l.confirmed) then
-      if not is_own and now - tonumber(at) > 5000 then name, seq, at, is_own = ARGV[1], l.seq, now, true end
+      if not is_own and now - tonumber(at) > 10000 then name, seq, at, is_own = ARGV[1], l.seq, now, true end
       kept = kept .. table.concat({ name, seq, at, kind, percent, count, start }, ':') .. ' '
       if is_own then
         for _, v in ipairs({ tonumber(kind), tonumber(percent), tonumber(count), tonumber(start) }) do open[#open + 1] = v end

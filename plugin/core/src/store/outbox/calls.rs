@@ -83,12 +83,17 @@ impl FleetOutbox {
                     let shard = offer.shard;
                     let cause = offer.cause.map(|cause| hex::encode(cause.digest)).unwrap_or_default();
                     let cap = offer.cap.map(|cap| hex::encode(cap.digest)).unwrap_or_default();
-                    let others = [key(shard, "seen", id), key(shard, "cause", &cause), key(shard, "cap", &cap)];
+                    let others = [
+                        key(shard, "seen", id),
+                        key(shard, "cause", &cause),
+                        key(shard, "cap", &cap),
+                        format!("{}:members", base(shard)),
+                    ];
                     let period_ms = offer.cause.map_or(0, |cause| cause.until.since(now));
                     let most = offer.cap.map_or(0, |cap| cap.most);
                     let is_first = u8::from(offer.is_first);
                     let numbers = [is_first.to_string(), period_ms.to_string(), most.to_string()];
-                    let arguments = [id.clone(), offer.body.clone()].into_iter().chain(numbers);
+                    let arguments = [id.clone(), offer.body.clone()].into_iter().chain(numbers).chain([member.clone()]);
                     let keys = own(shard).into_iter().chain(others).collect();
                     Call::Script { script: Script::EMIT, keys, arguments: arguments.collect() }
                 }

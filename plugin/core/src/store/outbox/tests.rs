@@ -46,7 +46,7 @@ fn a_message_goes_out_when_the_store_has_answered() {
     let (keys, arguments, call) = only_call(&mut outbox, 10);
     let cause = format!("p{{o0}}:cause:{}", "07".repeat(16));
     assert_eq!(keys[..4], ["p{o0}:held:me", "p{o0}:given:me", "p{o0}:seen:m", &cause].map(str::to_owned));
-    assert_eq!(arguments[..], ["m", "mbody", "1", "59990", "3"].map(str::to_owned));
+    assert_eq!(arguments[..], ["m", "mbody", "1", "59990", "3", "me"].map(str::to_owned));
     assert!(!outbox.is_due(), "it is asked once");
     outbox.settle(call.clone(), Outcome::Unknown, at(10));
     assert!(outbox.is_due(), "and again, if the outcome is unknown");

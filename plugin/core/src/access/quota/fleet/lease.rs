@@ -24,7 +24,7 @@ const ALL_GRANTED_MS: u64 = 100;
 
 /// How long after an alert came this VM confirms it: until then its message is in the fleet's outbox. If the VM dies
 /// before, another one gets the alert.
-const CONFIRM_MS: u64 = 2000;
+const CONFIRM_MS: u64 = 1000;
 
 /// The time after its last use after which a VM gives back what it holds.
 const IDLE_MS: u64 = 1000;

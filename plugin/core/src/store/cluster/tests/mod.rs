@@ -1,7 +1,5 @@
 mod model;
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::store::client::Client;
 use model::{Model, PORTS, key_on, node, run, script};
