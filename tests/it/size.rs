@@ -14,7 +14,7 @@ const ROOM: u64 = 5;
 /// The size of the module in bytes at the time of writing. A change that makes the module smaller lowers it.
 fn recorded(std_is_rebuilt: bool, is_optimized: bool) -> u64 {
     match (std_is_rebuilt, is_optimized) {
-        (true, true) => 1_225_653,
+        (true, true) => 1_228_600,
         (true, false) => 1_409_864,
         (false, true) => 1_393_000,
         (false, false) => 1_596_000,

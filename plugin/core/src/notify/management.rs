@@ -4,8 +4,8 @@ use crate::access::{Api, Directory};
 use crate::base::UnixMillis;
 use crate::event::{Event, Management, ManagementAction, Meta};
 use crate::host::{Host, Metric};
-use crate::notify::notifier::notify_handler;
-use crate::notify::{MessageOutcome, Notifications, Notifier, report};
+use crate::notify::report::{self, notify_handler};
+use crate::notify::{MessageOutcome, Notifications, Notifier};
 use crate::observe::Occurrence;
 
 /// The maximum size of a management event. A larger one is not sent, because held messages use memory until they are

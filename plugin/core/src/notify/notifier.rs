@@ -5,9 +5,9 @@ use crate::base::UnixMillis;
 use crate::event::{Event, EventKind};
 use crate::host::{Host, Metric};
 use crate::notify::admission::{HeldBack, Repeats};
-use crate::notify::handler::{Action, Handler};
 use crate::notify::incident::{Incident, Scene, crossed, limit_meta, meta, subject};
-use crate::notify::{MessageOutcome, Notifications, admission, message, report};
+use crate::notify::report::{self, notify_handler};
+use crate::notify::{Notifications, admission};
 
 /// Makes events, and holds their messages for delivery.
 #[derive(Debug)]
@@ -130,31 +130,6 @@ impl Notifier {
         report::event(scene.api, &event, &outcomes);
         self.repeats.remember(&held_back, now);
     }
-}
-
-/// Passes one event to one handler.
-pub(super) fn notify_handler(
-    host: &impl Host,
-    notifications: &Notifications,
-    handler: &Handler,
-    event: &Event,
-    api: &Api,
-    now: UnixMillis,
-) -> MessageOutcome {
-    match &handler.action {
-        Action::Log { prefix } => {
-            log_event(prefix, api, event);
-            MessageOutcome::Taken
-        }
-        Action::Send(channel) => message::send(host, notifications, (handler, channel), event, now),
-    }
-}
-
-/// Writes one line of JSON. It contains the key's fingerprint, never the key.
-fn log_event(prefix: &str, api: &Api, event: &Event) {
-    let line = report::described(api, event);
-    let separator = if prefix.is_empty() { "" } else { " " };
-    log::warn!("{prefix}{separator}{line}");
 }
 
 /// Ids of events: the VM's start in milliseconds, a salt, the VM's number and a running number, in hex.

@@ -1,16 +1,44 @@
-//! The lines at debug level that say of each event what became of its messages.
+//! Passes an event to one handler, and says at debug level what became of it at each.
 //!
-//! A line is `event ` and one line of JSON, with the fields of an `eh_log_handler` and `handlers`, a list of pairs of a
-//! handler's name and the outcome: `sent`, or a name of [`MessageOutcome::REASONS`]. It contains no key.
+//! A line at debug level is `event ` and one line of JSON, with the fields of an `eh_log_handler` and `handlers`, a list
+//! of pairs of a handler's name and the outcome: `sent`, or a name of [`MessageOutcome::REASONS`]. It contains no key.
 
 use serde_json::{Value, json};
 
 use crate::access::Api;
+use crate::base::UnixMillis;
 use crate::event::{Event, EventKind};
+use crate::host::Host;
+use crate::notify::handler::{Action, Handler};
 use crate::notify::incident::Scene;
-use crate::notify::{MessageOutcome, Notifications};
+use crate::notify::{MessageOutcome, Notifications, message};
 
-/// True if these lines are written.
+/// Passes one event to one handler.
+pub fn notify_handler(
+    host: &impl Host,
+    notifications: &Notifications,
+    handler: &Handler,
+    event: &Event,
+    api: &Api,
+    now: UnixMillis,
+) -> MessageOutcome {
+    match &handler.action {
+        Action::Log { prefix } => {
+            log_event(prefix, api, event);
+            MessageOutcome::Taken
+        }
+        Action::Send(channel) => message::send(host, notifications, (handler, channel), event, now),
+    }
+}
+
+/// Writes one line of JSON. It contains the key's fingerprint, never the key.
+fn log_event(prefix: &str, api: &Api, event: &Event) {
+    let line = described(api, event);
+    let separator = if prefix.is_empty() { "" } else { " " };
+    log::warn!("{prefix}{separator}{line}");
+}
+
+/// True if lines at debug level are written.
 pub fn is_wanted() -> bool {
     log::log_enabled!(log::Level::Debug)
 }
