@@ -21,7 +21,7 @@ pub fn http2(headers: &Headers) -> (u16, Plain) {
 }
 
 /// The request of an HTTP/1 response.
-pub struct Request {
+pub struct Asked {
     pub is_head: bool,
     pub is_http10: bool,
     /// The tunnel that the request may open.
@@ -29,8 +29,8 @@ pub struct Request {
 }
 
 /// Makes the plain head of an HTTP/1 response, which has the real head in it. Returns the real status too.
-pub fn http1(headers: &Headers, end: bool, request: &Request) -> (u16, Plain) {
-    let Request { is_head, is_http10, tunnel } = *request;
+pub fn http1(headers: &Headers, end: bool, request: &Asked) -> (u16, Plain) {
+    let Asked { is_head, is_http10, tunnel } = *request;
     let status: u16 = headers.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or(502);
     let opens = tunnel.is_some_and(|tunnel| tunnel.is_opened_by(status)) && !end;
     let has_no_body = !opens && (status < 200 || status == 204 || status == 304);

@@ -67,11 +67,8 @@ impl Exchange for ServerExchange {
         let (Some(head), Some(body)) = (self.head.borrow_mut().take(), self.body.borrow_mut().take()) else { return };
         let (status, plain) = match &self.http1 {
             Some(wire) => {
-                let request = head::Request {
-                    is_head: self.is_head.get(),
-                    is_http10: wire.is_http10(),
-                    tunnel: self.tunnel.get(),
-                };
+                let request =
+                    head::Asked { is_head: self.is_head.get(), is_http10: wire.is_http10(), tunnel: self.tunnel.get() };
                 head::http1(&headers, end, &request)
             }
             None => head::http2(&headers),

@@ -19,7 +19,6 @@ use crate::delivery::{
     UnknownClusters, disabled, lease, lookups, outbox, succession,
 };
 use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
-pub use sharing::fleet_members;
 use sharing::{News, SharedTally};
 
 /// How long a slot may be reserved without a message. After that, the VM that reserved it has died.

@@ -26,7 +26,7 @@ pub use attempt::{DeliveryOutcome, Failure, retry_after_ms};
 pub use claim::{CauseDigest, Claim};
 pub use clusters::{ClusterUse, Clusters, UnknownClusters};
 pub use disabled::ConfigId;
-pub use dispatcher::{Dispatcher, fleet_members};
+pub use dispatcher::Dispatcher;
 pub use handler_ref::{HandlerRef, ListPath};
 pub use outbox::{ReserveError, Share, Slot, Table, Tag};
 pub use schedule::InFlightLimits;

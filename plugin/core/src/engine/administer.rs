@@ -8,7 +8,6 @@ use super::request::Decision;
 use crate::access::{AUTH_FAILURE, Answer, Caller, Charge, Counters, Readings, Request, RequestOutcome, StoreView};
 use crate::admin::{Command, MAX_BODY_BYTES, endpoints};
 use crate::base::UnixMillis;
-use crate::delivery::fleet_members;
 use crate::event::EventKind;
 use crate::host::{Host, Stream, StreamId};
 use crate::notify::{Incident, MessageOutcome, Scene};
@@ -58,7 +57,8 @@ impl<C: Counters> Engine<C> {
     fn status(&self, host: &impl Host, page: (usize, usize), now: UnixMillis) -> Value {
         let Engine { access, directory, notifications, .. } = self;
         let usages = |charge: &Charge<'_>| self.counters.usages(host, charge, now);
-        let store = self.counters.store(now).map(|store| StoreView { members: fleet_members(host), ..store });
+        let store =
+            self.counters.store(now).map(|store| StoreView { members: self.dispatcher.fleet_members(host), ..store });
         let shown = endpoints::Shown { access, directory, notifications, usages: &usages, store: store.as_ref() };
         endpoints::status(host, &shown, page, now)
     }

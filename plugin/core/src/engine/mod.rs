@@ -31,7 +31,6 @@ use crate::delivery::{
 use crate::host::{CalloutId, CalloutReply, Flow, Host, Stream, StreamId, Streams, TICK_MS};
 use crate::notify::{Notifications, Notifier};
 use crate::observe::{BodyPool, Observation, Upstreams};
-use crate::store::FleetOutbox;
 pub use counting::Counting;
 use exchanges::{OpenStream, OpenStreams, Phase};
 use keys::{KeyFetcher, LOADING_TICK_MS};
@@ -271,7 +270,7 @@ impl<C: Counters> Engine<C> {
     pub fn on_callout_reply(&mut self, host: &impl Host, streams: &impl Streams, id: CalloutId, reply: &CalloutReply) {
         let now = host.now_or_epoch();
         let is_of_store = self.counters.on_callout_reply(host, id, reply, now);
-        let has_answers = self.counters.outbox(now).is_some_and(FleetOutbox::take_answered);
+        let has_answers = self.counters.outbox(now).is_some_and(|outbox| outbox.take_answered());
         if is_of_store && has_answers {
             self.dispatcher.on_wake(host, &self.notifications, self.counters.outbox(now), now);
         }

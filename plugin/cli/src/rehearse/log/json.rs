@@ -57,11 +57,8 @@ impl<'j> Found<'_, 'j> {
     fn add(&mut self, (rank, slot): (usize, Slot), text: Cow<'j, str>) {
         let at = place(slot);
         match self.ranks.get_mut(at).zip(self.texts.get_mut(at)) {
-            Some((best, value)) => {
-                if rank < *best && !is_absent(&text) {
-                    (*best, *value) = (rank, text);
-                }
-            }
+            Some((best, value)) if rank < *best && !is_absent(&text) => (*best, *value) = (rank, text),
+            Some(_) => {}
             None if self.record.text(slot).is_none() => self.record.add(slot, &text),
             None => {}
         }

@@ -64,13 +64,13 @@ fn member(host: &(impl SharedData + Metrics), born: &str) -> Result<String, Stor
     })
 }
 
-/// The number of living members of the fleet, as the store last said.
-pub fn fleet_members(host: &impl SharedData) -> u64 {
-    let stored = read(host, MEMBERS_KEY).ok().flatten();
-    stored.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).unwrap_or_default()
-}
-
 impl Dispatcher {
+    /// The number of living members of the fleet, as the store last said.
+    pub fn fleet_members(&self, host: &impl SharedData) -> u64 {
+        let stored = read(host, MEMBERS_KEY).ok().flatten();
+        stored.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).unwrap_or_default()
+    }
+
     /// Learns the name of this process.
     pub(super) fn join_fleet(&mut self, host: &impl Host, fleet: Option<&mut FleetOutbox>) {
         self.is_in_fleet = fleet.is_some();
