@@ -151,14 +151,15 @@ fn http_health_checks_are_read() {
     };
     let plain = probe("path: /a");
     assert_eq!((plain.method, plain.host.as_str(), plain.path.as_str()), (http::Method::GET, "upstream", "/a"));
-    assert_eq!((plain.expected, plain.searched, plain.http2), (vec![200..201], 1024, false));
+    let only = |range: std::ops::Range<u16>| std::iter::once(range).collect::<Vec<_>>();
+    assert_eq!((plain.expected, plain.searched, plain.http2), (only(200..201), 1024, false));
     let full = probe(
         "path: /a, host: b, method: POST, send: { text: \"61\" }, codec_client_type: HTTP2, response_buffer_size: 0, \
          request_headers_to_remove: [User-Agent], request_headers_to_add: [{ header: { key: X-A, value: b } }], \
          expected_statuses: [{ start: 200, end: 300 }], retriable_statuses: [{ start: 503, end: 504 }]",
     );
     assert_eq!((full.method, full.host.as_str(), full.body.as_slice()), (http::Method::POST, "b", b"a".as_slice()));
-    assert_eq!((full.expected, full.retriable, full.http2), (vec![200..300], vec![503..504], true));
+    assert_eq!((full.expected, full.retriable, full.http2), (only(200..300), only(503..504), true));
     assert_eq!((full.headers, full.searched), (vec![("x-a".to_owned(), "b".to_owned())], usize::MAX));
     let refused = check("path: /a, expected_statuses: [{ start: 300, end: 200 }]").unwrap_err().to_string();
     assert!(refused.contains("300 to 200 is not a range"), "{refused}");
