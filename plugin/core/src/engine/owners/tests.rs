@@ -4,7 +4,8 @@ use crate::access::KeyHash;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const CONFIG: &str = r#"{
-    "apis": [{ "api_id": "orders", "org_id": "acme", "listen_path": "/orders/", "rate": 10, "per": 1 }],
+    "apis": [{ "api_id": "orders", "org_id": "acme", "listen_path": "/orders/",
+               "global_rate_limit": { "rate": 10, "per": 1 } }],
     "keys": { "k1": { "org_id": "acme", "alias": "batch", "quota_max": 10, "quota_renewal_rate": 60 } },
     "orgs": { "acme": { "quota_max": 100, "quota_renewal_rate": 60, "monitor": { "trigger_limits": [50] } } },
     "enforce_org_quotas": true,
