@@ -31,11 +31,13 @@ struct Part {
 enum Operator {
     Time(TimeFormat),
     Value(Slot),
+    /// Without quotes. Only some headers of clients have quotes, and these should not be mistaken for the next field.
+    Plain(Slot),
     /// Digits, or a hyphen.
     Number(Option<Slot>),
-    /// Letters, digits and commas, or a hyphen.
+    /// Letters, digits, commas, slashes and dots, or a hyphen.
     Word(Option<Slot>),
-    /// A value that is not needed.
+    /// A value that is not needed, without quotes.
     Other,
     /// The end of the format.
     End,
@@ -101,9 +103,10 @@ impl Format {
                 Operator::Time(format) => record.time = format.read(value).ok_or("a time in an unknown form")?,
                 Operator::Value(Slot::Client) => record.set_client(value),
                 Operator::Number(Some(Slot::Status)) => record.status = value.parse().unwrap_or_default(),
-                Operator::Value(slot) | Operator::Number(Some(slot)) | Operator::Word(Some(slot)) => {
-                    record.add(*slot, value);
-                }
+                Operator::Value(slot)
+                | Operator::Plain(slot)
+                | Operator::Number(Some(slot))
+                | Operator::Word(Some(slot)) => record.add(*slot, value),
                 Operator::Number(None) | Operator::Word(None) | Operator::Other | Operator::End => {}
             }
         }
@@ -137,14 +140,16 @@ fn known(operator: &str, fields: &mut Fields) -> Operator {
         "REQ" => match argument.to_ascii_lowercase().as_str() {
             ":method" => Operator::Word(Some(Slot::Method)),
             ":path" | "x-envoy-original-path?:path" | "x-envoy-original-path" => Operator::Value(Slot::Path),
-            ":authority" | "host" => Operator::Value(Slot::Authority),
+            ":authority" | "host" => Operator::Plain(Slot::Authority),
             header if header.starts_with(':') || header.contains('?') => Operator::Other,
-            header => Operator::Value(fields.header(header)),
+            header @ ("user-agent" | "referer") => Operator::Value(fields.header(header)),
+            header => Operator::Plain(fields.header(header)),
         },
         "FILTER_STATE" if argument.starts_with("wasm.tollbell.key") => Operator::Value(Slot::Key),
         "PATH" => Operator::Value(Slot::Path),
         "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::Value(Slot::Client),
         "RESPONSE_CODE" => Operator::Number(Some(Slot::Status)),
+        "PROTOCOL" => Operator::Word(None),
         "RESPONSE_FLAGS" => Operator::Word(Some(Slot::Flags)),
         "RESPONSE_CODE_DETAILS" => Operator::Value(Slot::Details),
         "BYTES_RECEIVED" | "BYTES_SENT" | "DURATION" => Operator::Number(None),
@@ -190,9 +195,10 @@ fn find<'l>(operator: &Operator, parts: &[Part], text: &'l str, values: &mut Vec
 fn may_be(operator: &Operator, value: &str) -> bool {
     match operator {
         Operator::Number(_) => is_absent(value) || value.bytes().all(|byte| byte.is_ascii_digit()),
-        Operator::Word(_) => value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b",-_".contains(&byte)),
+        Operator::Word(_) => value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b",-_./".contains(&byte)),
         Operator::End => value.is_empty(),
-        Operator::Time(_) | Operator::Value(_) | Operator::Other => true,
+        Operator::Plain(_) | Operator::Other => !value.contains('"'),
+        Operator::Time(_) | Operator::Value(_) => true,
     }
 }
 
