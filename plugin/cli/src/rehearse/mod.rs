@@ -54,7 +54,7 @@ pub struct Rehearse {
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// The field of a JSON log that has a value: time, method, path, authority, client, status, flags, details, key, or
-    /// header:<name>
+    /// header:NAME
     #[arg(long = "field", value_name = "VALUE=FIELD", value_parser = field)]
     fields: Vec<(String, String)>,
     /// The field, or the operator of a format string, that has the API key or its fingerprint
