@@ -26,6 +26,7 @@ use litemap::LiteMap;
 
 use crate::access::{Access, Api, Directory, FleetSettings};
 use crate::admin::Admin;
+use crate::base::fingerprint;
 use crate::delivery::{ConfigId, Target};
 use crate::notify::Notifications;
 use crate::observe::Observation;
@@ -111,7 +112,8 @@ impl Config {
         };
         let (mut config, warnings) = check::check(raw, &mut errors);
         calls::clusters::check(&config.notifications.clusters, has_cluster, &mut errors);
-        config.notifications.placement.id = ConfigId(number);
+        config.notifications.placement.id =
+            ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes), &number.to_string()]));
         if errors.is_empty() { Ok((config, warnings.into_list())) } else { Err(errors.into_list()) }
     }
 }

@@ -114,11 +114,10 @@ impl Dispatcher {
 
     fn disable_for_fleet(&mut self, host: &impl Host, author: &impl Author, target: &str) {
         let parse = |text: &str| u64::from_str_radix(text, 16).ok();
-        let Some((config, endpoint)) = target.split_once('.') else { return };
-        let (Some(config), Some(endpoint)) = (parse(config).map(ConfigId), parse(endpoint).map(EndpointId)) else {
-            return;
-        };
-        if config != author.placement().id || self.disabled.contains(config, endpoint) {
+        // Members have different ids of the same configuration.
+        let config = author.placement().id;
+        let Some(endpoint) = parse(target).map(EndpointId) else { return };
+        if self.disabled.contains(config, endpoint) {
             return;
         }
         log::error!("a target answered 410 Gone to another member of the fleet: nothing more is sent to it");
@@ -390,8 +389,8 @@ impl Dispatcher {
             let released = released.iter().find(|(of, _)| *of == id).map(|(_, cause)| *cause);
             fleet.end(Ended { shard: fleet.shard(&handler), id, released });
         }
-        for (handler, (config, endpoint)) in disabled {
-            fleet.disable(&handler, format!("{:x}.{:x}", config.0, endpoint.0));
+        for (handler, (_, endpoint)) in disabled {
+            fleet.disable(&handler, format!("{:x}", endpoint.0));
         }
     }
 }
