@@ -17,4 +17,4 @@ pub use mailbox::{Address, AddressError, Mailbox, Name, is_domain, one_line};
 pub use place::{hint, item, member};
 pub use text::{client_text, cut};
 pub use troubles::Troubles;
-pub use units::{Percent, UnixMillis, fingerprint, fingerprint_json, is_leased, set_right};
+pub use units::{Percent, UnixMillis, fingerprint, is_leased, set_right};

@@ -1,10 +1,9 @@
 //! Checked units that the whole core uses.
 
-use std::{fmt, io};
+use std::fmt;
 
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::base::datetime;
 
@@ -76,26 +75,6 @@ pub fn fingerprint(parts: &[&str]) -> u64 {
         md5.update(part);
     }
     let digest: [u8; 16] = md5.finalize().into();
-    u64::from_le_bytes(digest.first_chunk().copied().unwrap_or_default())
-}
-
-/// A hash of a JSON value. The order of members does not count: a proxy may write them in another order each time.
-pub fn fingerprint_json(value: &Value) -> u64 {
-    struct Hasher(Md5);
-    impl io::Write for Hasher {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hasher = Hasher(Md5::new());
-    // Hashing cannot fail, and every value has a text.
-    let _ = serde_json::to_writer(&mut hasher, value);
-    let digest: [u8; 16] = hasher.0.finalize().into();
     u64::from_le_bytes(digest.first_chunk().copied().unwrap_or_default())
 }
 

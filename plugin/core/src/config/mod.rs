@@ -103,7 +103,7 @@ impl Config {
         has_cluster: &dyn Fn(&str) -> Option<bool>,
     ) -> Result<(Config, Vec<ConfigError>), Vec<ConfigError>> {
         let mut errors = Errors::default();
-        let (raw, number) = match read::read(bytes, &mut errors) {
+        let raw = match read::read(bytes, &mut errors) {
             Ok(raw) => raw,
             Err(error) => {
                 errors.add(error.path, error.message);
@@ -112,8 +112,7 @@ impl Config {
         };
         let (mut config, warnings) = check::check(raw, &mut errors);
         calls::clusters::check(&config.notifications.clusters, has_cluster, &mut errors);
-        config.notifications.placement.id =
-            ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes), &number.to_string()]));
+        config.notifications.placement.id = ConfigId(fingerprint(&[&String::from_utf8_lossy(bytes)]));
         if errors.is_empty() { Ok((config, warnings.into_list())) } else { Err(errors.into_list()) }
     }
 }

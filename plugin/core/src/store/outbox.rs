@@ -305,7 +305,7 @@ impl FleetOutbox {
         self.ended.push(ended);
     }
 
-    /// A target answered 410. `target` names it and the configuration.
+    /// A target answered 410. `target` identifies its URL.
     pub fn disable(&mut self, handler: &str, target: String) {
         let shard = self.shard(handler);
         self.disabled.push((shard, target));

@@ -12,22 +12,20 @@ use serde_json::Value;
 
 use super::error::{ConfigError, Errors};
 use super::raw;
-use crate::base::{fingerprint_json, json};
+use crate::base::json;
 
-/// Reads a configuration. Also returns a number that is the same for the same settings.
+/// Reads a configuration.
 ///
 /// # Errors
 /// All errors if the configuration cannot be read. Otherwise the errors in its shape are added to `errors`.
-pub fn read(bytes: &[u8], errors: &mut Errors) -> Result<(raw::Config, u64), ConfigError> {
+pub fn read(bytes: &[u8], errors: &mut Errors) -> Result<raw::Config, ConfigError> {
     let mut value = decode::to_json(bytes)?;
-    let number = fingerprint_json(&value);
     shape::conform(&embedded_schema(errors), &mut value, errors);
-    let raw = raw::read(value).map_err(|fault| {
+    raw::read(value).map_err(|fault| {
         // A value that conforms can be read. If the schema were wrong, a path below `keys` could contain a raw key.
         let field = fault.path.split(['.', '[']).next().unwrap_or_default();
         ConfigError { path: field.to_owned(), message: fault.message }
-    })?;
-    Ok((raw, number))
+    })
 }
 
 /// The schema for the first check: [`schema()`](schema::schema) at the last run of `make schema`, without descriptions.

@@ -170,8 +170,7 @@ impl Dispatcher {
         if let Err(error) = disabled::disable(host, delivery.origin.config, delivery.target.endpoint) {
             log::error!("{}: it will get messages again: {error}", delivery.target.authority);
         }
-        let target = (delivery.origin.config, delivery.target.endpoint);
-        self.news.disabled.push((delivery.handler.name.clone(), target));
+        self.news.disabled.push((delivery.handler.name.clone(), delivery.target.endpoint));
         self.look_at_disabled(host);
     }
 }

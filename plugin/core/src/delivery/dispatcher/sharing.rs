@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::task::Poll;
 
 use crate::base::UnixMillis;
-use crate::delivery::disabled::{self, ConfigId};
+use crate::delivery::disabled;
 use crate::delivery::{
     Author, Cause, Delivery, Dispatcher, EndpointId, FleetOutbox, Held, Share, Slot, Stage, Tag, Tally, outbox,
 };
@@ -36,8 +36,8 @@ pub(super) struct News {
     pub ended: Vec<(String, String)>,
     /// The causes of those that failed.
     pub released: Vec<(String, Cause)>,
-    /// Handlers and their targets that answered 410.
-    pub disabled: Vec<(String, (ConfigId, EndpointId))>,
+    /// Handlers and their targets that answered 410. Members have different ids of the same configuration.
+    pub disabled: Vec<(String, EndpointId)>,
 }
 
 /// A tally of which the store knows.
@@ -113,10 +113,8 @@ impl Dispatcher {
     }
 
     fn disable_for_fleet(&mut self, host: &impl Host, author: &impl Author, target: &str) {
-        let parse = |text: &str| u64::from_str_radix(text, 16).ok();
-        // Members have different ids of the same configuration.
         let config = author.placement().id;
-        let Some(endpoint) = parse(target).map(EndpointId) else { return };
+        let Ok(endpoint) = u64::from_str_radix(target, 16).map(EndpointId) else { return };
         if self.disabled.contains(config, endpoint) {
             return;
         }
@@ -389,7 +387,7 @@ impl Dispatcher {
             let released = released.iter().find(|(of, _)| *of == id).map(|(_, cause)| *cause);
             fleet.end(Ended { shard: fleet.shard(&handler), id, released });
         }
-        for (handler, (_, endpoint)) in disabled {
+        for (handler, endpoint) in disabled {
             fleet.disable(&handler, format!("{:x}", endpoint.0));
         }
     }
