@@ -103,6 +103,25 @@ pub fn reserve(host: &(impl SharedData + Metrics), table: Table, tag: Tag, share
     reserved.ok_or(ReserveError::Full)
 }
 
+/// Puts content into a slot of its own.
+///
+/// # Errors
+/// No slot is free for this share, or shared data fails.
+pub fn hold(
+    host: &(impl SharedData + Metrics),
+    table: Table,
+    tag: Tag,
+    share: Share,
+    held: &Held,
+) -> Result<Slot, ReserveError> {
+    let slot = reserve(host, table, tag, share)?;
+    if let Err(error) = fill(host, slot, held) {
+        free(host, slot)?;
+        return Err(error.into());
+    }
+    Ok(slot)
+}
+
 /// Fills a reserved slot.
 ///
 /// # Errors
@@ -206,11 +225,10 @@ pub fn taken_by(host: &impl SharedData, line: Line) -> Result<Vec<(Slot, bool)>,
     Ok(own.map(|(slot, [tag, _])| (slot, tag == Tag::TALLY.0)).collect())
 }
 
-/// True if a message about this event is held.
-pub fn holds_of(host: &(impl SharedData + Metrics), event: &str) -> bool {
+/// All that is held and can be read.
+pub fn all(host: &(impl SharedData + Metrics)) -> impl Iterator<Item = Held> {
     let slots = taken(host).unwrap_or_default();
-    let mut all = slots.into_iter().filter_map(|slot| held(host, slot).ok().flatten());
-    all.any(|held| held.id().starts_with(event))
+    slots.into_iter().filter_map(move |slot| held(host, slot).ok().flatten())
 }
 
 /// Rebuilds an index that does not decode, from the content of the slots.

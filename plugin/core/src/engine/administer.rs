@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::exchanges::Phase;
 use super::request::Decision;
-use crate::access::{AUTH_FAILURE, Answer, Caller, Charge, Counters, Readings, Request, RequestOutcome, StoreView};
+use crate::access::{AUTH_FAILURE, Answer, Caller, Charge, Counters, Readings, Request, RequestOutcome};
 use crate::admin::{Command, MAX_BODY_BYTES, endpoints};
 use crate::base::UnixMillis;
 use crate::event::EventKind;
@@ -57,8 +57,7 @@ impl<C: Counters> Engine<C> {
     fn status(&self, host: &impl Host, page: (usize, usize), now: UnixMillis) -> Value {
         let Engine { access, directory, notifications, .. } = self;
         let usages = |charge: &Charge<'_>| self.counters.usages(host, charge, now);
-        let store =
-            self.counters.store(now).map(|store| StoreView { members: self.dispatcher.fleet_members(host), ..store });
+        let store = self.counters.store(host, now);
         let shown = endpoints::Shown { access, directory, notifications, usages: &usages, store: store.as_ref() };
         endpoints::status(host, &shown, page, now)
     }

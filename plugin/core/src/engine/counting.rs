@@ -20,10 +20,10 @@ pub enum Counting {
 
 impl Counting {
     /// `born` distinguishes this VM from others of a fleet.
-    pub(super) fn new(fleet: Option<FleetSettings>, born: impl FnOnce() -> String) -> Self {
+    pub(super) fn new(fleet: Option<FleetSettings>, born: String) -> Self {
         match fleet {
             None => Counting::Local(LocalCounters),
-            Some(settings) => Counting::Fleet(Box::new(FleetCounters::new(settings, born()))),
+            Some(settings) => Counting::Fleet(Box::new(FleetCounters::new(settings, born))),
         }
     }
 }
@@ -49,10 +49,10 @@ impl Counters for Counting {
         }
     }
 
-    fn store(&self, now: UnixMillis) -> Option<StoreView> {
+    fn store(&self, host: &impl SharedData, now: UnixMillis) -> Option<StoreView> {
         match self {
             Counting::Local(_) => None,
-            Counting::Fleet(fleet) => fleet.store(now),
+            Counting::Fleet(fleet) => fleet.store(host, now),
         }
     }
 

@@ -81,19 +81,19 @@ impl Engine {
     /// This cannot fail: if a VM refused a configuration that the others accepted, its worker would pass requests
     /// unchecked.
     pub fn new(config: Config, host: &impl Host, bodies: &BodyPool, salt: u64) -> Self {
-        Engine::with_counters(config, host, bodies, salt, |fleet, vm| Counting::new(fleet, || born(host, salt, vm)))
+        Engine::with_counters(config, host, bodies, salt, Counting::new)
     }
 }
 
 impl<C: Counters> Engine<C> {
-    /// As [`Engine::new`], with other counters. `make_counters` gets the configured store and this VM's number in the
-    /// process.
+    /// As [`Engine::new`], with other counters. `make_counters` gets the configured store, and a text that distinguishes
+    /// this VM from all others of a fleet.
     pub fn with_counters(
         config: Config,
         host: &impl Host,
         bodies: &BodyPool,
         salt: u64,
-        make_counters: impl FnOnce(Option<FleetSettings>, u64) -> C,
+        make_counters: impl FnOnce(Option<FleetSettings>, String) -> C,
     ) -> Self {
         let now = host.now_or_epoch();
         // The processes of a fleet may start in the same nanosecond.
@@ -110,6 +110,7 @@ impl<C: Counters> Engine<C> {
             log::error!("this VM got no number, and takes one from the clock: {error}");
             salt
         });
+        let born = format!("{:x}", fingerprint(&[&salt.to_string(), &vm.to_string()]));
         let Config {
             access,
             directory,
@@ -138,7 +139,7 @@ impl<C: Counters> Engine<C> {
             admin,
             http_cluster,
             named,
-            counters: make_counters(fleet, vm),
+            counters: make_counters(fleet, born),
             keys,
             notifier: Notifier::new(vm, now, salt),
             dispatcher: Dispatcher::new(vm, placement.id),
@@ -328,13 +329,6 @@ impl<C: Counters> Engine<C> {
         stream.answer(&Answer::unseen());
         self.exchanges.hold(stream.id(), Phase::Held)
     }
-}
-
-/// Distinguishes a VM from others of a fleet: the nanosecond of its start, its number in the process, and its node.
-fn born(host: &impl Host, nanos: u64, vm: u64) -> String {
-    let node = host.property("xds\0node\0id").unwrap_or_default();
-    let start = fingerprint(&[&String::from_utf8_lossy(&node), &vm.to_string(), &nanos.to_string()]);
-    format!("{start:x}")
 }
 
 /// Adds the configuration to those before it.

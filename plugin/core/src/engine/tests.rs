@@ -64,7 +64,7 @@ impl World {
     }
 
     fn with_vms(config: &Value, vms: u64) -> Self {
-        World::with_counters(config, vms, || Counting::new(None, String::new))
+        World::with_counters(config, vms, || Counting::new(None, String::new()))
     }
 
     /// Another VM with a configuration.

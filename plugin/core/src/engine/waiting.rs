@@ -26,7 +26,7 @@ impl<C: Counters> Engine<C> {
             let api = self.access.routes.iter().find(|(_, api)| api.id == notice.owner.api_id);
             // Two VMs of this process can get the same notice.
             if let Some((_, api)) = api
-                && !outbox::holds_of(host, &notice.id)
+                && !outbox::all(host).any(|held| held.id().starts_with(&notice.id))
             {
                 self.notifier.notify_limit(host, &self.notifications, api, notice, now);
             }

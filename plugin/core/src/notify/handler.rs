@@ -7,7 +7,7 @@ use litemap::LiteMap;
 use super::admission::cap::Cap;
 use super::content::signature::SigningKey;
 use super::content::template::TemplateName;
-use crate::base::{HandlerIndex, Mailbox, fingerprint};
+use crate::base::{Address, HandlerIndex, Mailbox, fingerprint};
 use crate::delivery::{HandlerRef, ListPath, Target};
 
 /// All handlers of a configuration.
@@ -166,6 +166,18 @@ pub enum Form {
     Webhook(Webhook),
     /// An email to this recipient.
     Email(Recipient),
+}
+
+impl Form {
+    /// The recipient of a digest, which webhooks do not have. `None` if there is no digest, because it cannot have
+    /// several recipients.
+    pub fn digest_recipient(&self) -> Option<Option<&Address>> {
+        match self {
+            Form::Webhook(_) => Some(None),
+            Form::Email(Recipient::Fixed(to)) => Some(Some(&to.address)),
+            Form::Email(Recipient::Developer) => None,
+        }
+    }
 }
 
 /// The recipient of an email.

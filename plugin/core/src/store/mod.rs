@@ -17,6 +17,8 @@ mod slots;
 pub use client::{Call, Client, Outcome, Settings};
 #[cfg(feature = "fuzzing")]
 pub use cluster::{Redirect, Topology};
-pub use outbox::{Cause, Ended, FleetOutbox, GivenBody, MessageCap, Offer, OutboxCall, Part, PartVerdict, Verdict};
+pub use outbox::{
+    Cause, Ended, FleetOutbox, GivenBody, MessageCap, Offer, OutboxCall, Part, PartVerdict, Verdict, shown_members,
+};
 pub use protocol::{Protocol, Reply};
 pub use scripts::Script;

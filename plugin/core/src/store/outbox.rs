@@ -15,6 +15,7 @@ use std::task::Poll;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{UnixMillis, fingerprint};
+use crate::host::{SharedData, read};
 
 /// How long a message waits for the store. Then it goes out: a message twice is better than none.
 const PATIENCE_MS: u64 = 2000;
@@ -31,6 +32,8 @@ const LIST_MS: u64 = 60_000;
 
 /// The most messages that a member takes over at once.
 const MAX_GIVEN: usize = 128;
+
+const MEMBERS_KEY: &str = "tb1/on";
 
 /// A cause of messages, of which one goes out in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,38 +235,28 @@ impl FleetOutbox {
 
     /// Asks whether a message may go out. Pending means that the store is asked: ask again when it has answered.
     pub fn offer(&mut self, id: &str, now: UnixMillis, make: impl FnOnce(&Self) -> Offer) -> Poll<Verdict> {
-        if !self.asked.contains_key(id) {
+        let Some(asked) = self.asked.get(id) else {
             let offer = make(self);
             if self.is_lost && self.may_send_unasked(&offer, now) {
                 return Poll::Ready(Verdict::Send);
             }
             self.ask(id, About::Offer(offer), now);
             return Poll::Pending;
-        }
-        let unasked = match self.asked.get(id) {
-            Some(Asked { about: About::Offer(offer), since, .. }) => {
-                (self.is_lost || now.since(*since) >= PATIENCE_MS) && self.may_send_unasked(offer, now)
-            }
-            _ => false,
         };
-        let Some(asked) = self.asked.get_mut(id) else { return Poll::Pending };
-        match asked.answer {
-            Some(Answer::Offer(verdict)) => {
-                self.asked.remove(id);
-                Poll::Ready(verdict)
-            }
-            _ if asked.is_over => {
-                // A later attempt of a message whose first question is still open.
-                asked.is_over = false;
-                asked.since = now;
-                Poll::Pending
-            }
-            _ if unasked => {
-                asked.is_over = true;
-                Poll::Ready(Verdict::Send)
-            }
-            _ => Poll::Pending,
+        if let Some(Answer::Offer(verdict)) = asked.answer {
+            self.asked.remove(id);
+            return Poll::Ready(verdict);
         }
+        let is_late = self.is_lost || now.since(asked.since) >= PATIENCE_MS;
+        let unasked = is_late && matches!(&asked.about, About::Offer(offer) if self.may_send_unasked(offer, now));
+        let Some(asked) = self.asked.get_mut(id) else { return Poll::Pending };
+        if asked.is_over {
+            // A later attempt of a message whose first question is still open.
+            (asked.is_over, asked.since) = (false, now);
+            return Poll::Pending;
+        }
+        asked.is_over = unasked;
+        if unasked { Poll::Ready(Verdict::Send) } else { Poll::Pending }
     }
 
     /// Whether a message may go out although the store has not answered. Other members may have got messages that the
@@ -367,10 +360,24 @@ impl FleetOutbox {
         std::mem::take(&mut self.has_answers)
     }
 
-    /// The number of living members, as the store last said.
-    pub fn members(&self) -> u64 {
+    /// The number of living members, as the store last said to this VM, which leads.
+    fn members(&self) -> u64 {
         self.beats.values().map(|beat| beat.members).max().unwrap_or_default()
     }
+
+    /// Shows the number of living members to the other VMs of this process.
+    pub fn show_members(&self, host: &impl SharedData) {
+        if shown_members(host) != self.members() {
+            // It is only for the status.
+            let _ = host.put(MEMBERS_KEY, &self.members().to_le_bytes());
+        }
+    }
+}
+
+/// The number of living members, as the VM that leads this process shows it.
+pub fn shown_members(host: &impl SharedData) -> u64 {
+    let stored = read(host, MEMBERS_KEY).ok().flatten();
+    stored.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,40 +10,32 @@ pub struct Script {
     pub sha1: &'static str,
 }
 
+/// The script of this name, as the build made it.
+macro_rules! script {
+    ($name:literal) => {
+        Script {
+            text: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".lua")),
+            sha1: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".sha1")),
+        }
+    };
+}
+
 impl Script {
     /// Settles leases: see `lease.lua`.
-    pub const LEASE: Script = Script {
-        text: include_str!(concat!(env!("OUT_DIR"), "/lease.lua")),
-        sha1: include_str!(concat!(env!("OUT_DIR"), "/lease.sha1")),
-    };
+    pub const LEASE: Script = script!("lease");
 
     /// Decides whether a message may go out: see `emit.lua`.
-    pub const EMIT: Script = Script {
-        text: include_str!(concat!(env!("OUT_DIR"), "/emit.lua")),
-        sha1: include_str!(concat!(env!("OUT_DIR"), "/emit.sha1")),
-    };
+    pub const EMIT: Script = script!("emit");
 
     /// Ends a message: see `end.lua`.
-    pub const END: Script = Script {
-        text: include_str!(concat!(env!("OUT_DIR"), "/end.lua")),
-        sha1: include_str!(concat!(env!("OUT_DIR"), "/end.sha1")),
-    };
+    pub const END: Script = script!("end");
 
     /// Takes a member's part of a digest: see `tally.lua`.
-    pub const TALLY: Script = Script {
-        text: include_str!(concat!(env!("OUT_DIR"), "/tally.lua")),
-        sha1: include_str!(concat!(env!("OUT_DIR"), "/tally.sha1")),
-    };
+    pub const TALLY: Script = script!("tally");
 
     /// Returns a piece of what a member was given: see `fetch.lua`.
-    pub const FETCH: Script = Script {
-        text: include_str!(concat!(env!("OUT_DIR"), "/fetch.lua")),
-        sha1: include_str!(concat!(env!("OUT_DIR"), "/fetch.sha1")),
-    };
+    pub const FETCH: Script = script!("fetch");
 
     /// Tells that a member lives, and gives it messages: see `beat.lua`.
-    pub const BEAT: Script = Script {
-        text: include_str!(concat!(env!("OUT_DIR"), "/beat.lua")),
-        sha1: include_str!(concat!(env!("OUT_DIR"), "/beat.sha1")),
-    };
+    pub const BEAT: Script = script!("beat");
 }

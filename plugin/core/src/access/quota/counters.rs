@@ -53,7 +53,7 @@ pub trait Counters {
     }
 
     /// The store of a fleet as this VM sees it; `None` if there is none.
-    fn store(&self, _now: UnixMillis) -> Option<StoreView> {
+    fn store(&self, _host: &impl SharedData, _now: UnixMillis) -> Option<StoreView> {
         None
     }
 

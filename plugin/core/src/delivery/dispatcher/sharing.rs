@@ -6,16 +6,14 @@ use std::task::Poll;
 use crate::base::UnixMillis;
 use crate::delivery::disabled;
 use crate::delivery::{
-    Author, Cause, Delivery, Dispatcher, EndpointId, FleetOutbox, Held, Share, Slot, Stage, Tag, Tally, outbox,
+    Author, Cause, Delivery, Dispatcher, EndpointId, FleetOutbox, Held, ReserveError, Share, Slot, Stage, Tag, Tally,
+    outbox,
 };
-use crate::host::{Change, Host, Metric, Metrics, SharedData, StoreError, read, update};
+use crate::host::{Change, Host, Metric, Metrics, SharedData, StoreError, update};
 use crate::store::{Ended, Offer, Part, PartVerdict, Verdict};
 
 /// The name of this process among the members of its fleet.
 const MEMBER_KEY: &str = "tb1/o";
-
-/// The number of living members, as the VM that leads was told.
-const MEMBERS_KEY: &str = "tb1/on";
 
 /// How long a message waits at least for the store's answer.
 const ASK_MS: u64 = 1;
@@ -65,12 +63,6 @@ fn member(host: &(impl SharedData + Metrics), born: &str) -> Result<String, Stor
 }
 
 impl Dispatcher {
-    /// The number of living members of the fleet, as the store last said.
-    pub fn fleet_members(&self, host: &impl SharedData) -> u64 {
-        let stored = read(host, MEMBERS_KEY).ok().flatten();
-        stored.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).unwrap_or_default()
-    }
-
     /// Learns the name of this process.
     pub(super) fn join_fleet(&mut self, host: &impl Host, fleet: Option<&mut FleetOutbox>) {
         self.is_in_fleet = fleet.is_some();
@@ -94,11 +86,7 @@ impl Dispatcher {
     ) {
         let room = usize::try_from(author.table().capacity).unwrap_or(usize::MAX).saturating_sub(held);
         fleet.lead(begins, room, now);
-        let members = fleet.members().to_le_bytes();
-        if read(host, MEMBERS_KEY).is_ok_and(|known| known.as_deref() != Some(&members)) {
-            // It is only for the status.
-            let _ = host.put(MEMBERS_KEY, &members);
-        }
+        fleet.show_members(host);
         let listed = fleet.take_listed();
         if !listed.is_empty() {
             let held = held_ids(host);
@@ -141,11 +129,9 @@ impl Dispatcher {
         for given in given {
             let keeps = match author.restore(&given.id, &given.body, now) {
                 _ if held.contains(&given.id) => true,
-                Ok(restored) => match self.hold_given(host, author, restored, now) {
-                    Ok(()) => true,
-                    // The store gives it again.
-                    Err(()) => continue,
-                },
+                Ok(restored) if self.hold_given(host, author, &restored, now) => true,
+                // The store gives it again.
+                Ok(_) => continue,
                 Err(since) if since.is_some_and(|since| now.since(since) > STRAY_MS) => {
                     host.count(Metric::Failed);
                     log::error!("{}: no member of the fleet has its handler; it is dropped after a day", given.id);
@@ -163,22 +149,24 @@ impl Dispatcher {
         }
     }
 
-    fn hold_given(&mut self, host: &impl Host, author: &impl Author, held: Held, now: UnixMillis) -> Result<(), ()> {
-        let tag = match &held {
+    /// `false` if it cannot be held now.
+    fn hold_given(&mut self, host: &impl Host, author: &impl Author, held: &Held, now: UnixMillis) -> bool {
+        let tag = match held {
             Held::Message(delivery) => delivery.target.tag,
             Held::Tally(_) => Tag::TALLY,
         };
-        let slot = outbox::reserve(host, author.table(), tag, Share::All).map_err(drop)?;
-        if let Err(error) = outbox::fill(host, slot, &held) {
-            log::error!("{}: a message of another member is not held yet: {error}", held.id());
-            if let Err(error) = outbox::free(host, slot) {
-                log::error!("slot {} is not freed yet: {error}", slot.0);
+        match outbox::hold(host, author.table(), tag, Share::All, held) {
+            Ok(slot) => {
+                log::info!("{}: taken over from another member of the fleet", held.id());
+                self.wait(slot, held, now);
+                true
             }
-            return Err(());
+            Err(ReserveError::Full) => false,
+            Err(ReserveError::Store(error)) => {
+                log::error!("{}: a message of another member is not held yet: {error}", held.id());
+                false
+            }
         }
-        log::info!("{}: taken over from another member of the fleet", held.id());
-        self.wait(slot, &held, now);
-        Ok(())
     }
 
     /// Whether a message may go out now. The store of a fleet is asked before each attempt.
@@ -395,7 +383,5 @@ impl Dispatcher {
 
 /// The ids of all held messages and tallies.
 fn held_ids(host: &impl Host) -> BTreeSet<String> {
-    let taken = outbox::taken(host).unwrap_or_default();
-    let held = taken.into_iter().filter_map(|slot| outbox::held(host, slot).ok().flatten());
-    held.map(|held| held.id().to_owned()).collect()
+    outbox::all(host).map(|held| held.id().to_owned()).collect()
 }

@@ -32,7 +32,7 @@ pub fn begin(
     notifications: &Notifications,
     handler: &Handler,
     to: Option<Address>,
-    (cause, shared): (CauseDigest, [u8; 16]),
+    (cause, shared): (CauseDigest, Option<[u8; 16]>),
     event: &Event,
     until: UnixMillis,
 ) -> Tally {
@@ -52,7 +52,7 @@ pub fn begin(
         origin: notifications.placement.origin(),
         to,
         cause,
-        shared: notifications.is_in_fleet.then_some(shared),
+        shared,
         stage: Stage::Counting,
         meta: postcard::to_allocvec(&meta).unwrap_or_default(),
         crossings,
@@ -74,11 +74,7 @@ pub fn hold(
     share: Share,
 ) -> Result<Link, ReserveError> {
     let until = tally.until();
-    let slot = outbox::reserve(host, table, Tag::TALLY, share)?;
-    if let Err(error) = outbox::fill(host, slot, &Held::Tally(tally)) {
-        outbox::free(host, slot)?;
-        return Err(error.into());
-    }
+    let slot = outbox::hold(host, table, Tag::TALLY, share, &Held::Tally(tally))?;
     Ok(Link { slot, until })
 }
 

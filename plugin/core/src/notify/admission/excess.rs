@@ -6,7 +6,7 @@ use crate::host::{Host, Metric, StoreError};
 use crate::notify::admission::cap::WINDOW_MS;
 use crate::notify::admission::cooldown::LiveClaim;
 use crate::notify::admission::{Admission, MAX_TRIES, digest, share_of};
-use crate::notify::{Form, MessageOutcome, Recipient, cooldown};
+use crate::notify::{MessageOutcome, cooldown};
 
 impl<H: Host> Admission<'_, H> {
     /// The outcome of a message that a cool-down holds back.
@@ -18,7 +18,7 @@ impl<H: Host> Admission<'_, H> {
         }
         let link_of = |slot: Option<Slot>| slot.map(|slot| Link { slot, until: live.until });
         let outcome = MessageOutcome::Suppressed { until: None };
-        let causes = (cause, self.shared_cause());
+        let causes = (cause, Self::shared_cause as fn(&Self) -> _);
         self.tally(causes, live.until, link_of(live.tally), (Share::Tally, outcome), |seen, link| {
             let linked = cooldown::link(host, cause, live.until, seen.map(|link| link.slot), link.slot)?;
             Ok(linked.map_err(link_of))
@@ -38,7 +38,7 @@ impl<H: Host> Admission<'_, H> {
         let share = if share_of(event) == Share::All { Share::All } else { Share::Management };
         let group = notifications.group(event);
         let cause = CauseDigest::new(&handler.name, group, u128::from(budget.number()).to_le_bytes());
-        self.tally((cause, self.shared_cap()), now.plus(WINDOW_MS), seen, (share, outcome), |seen, link| {
+        self.tally((cause, Self::shared_cap), now.plus(WINDOW_MS), seen, (share, outcome), |seen, link| {
             Ok(if budget.link(host, seen, link)? { Ok(()) } else { Err(budget.tally(host)?) })
         })
     }
@@ -47,19 +47,14 @@ impl<H: Host> Admission<'_, H> {
     /// that it found instead. Returns `outcome`, unless there was no room for a tally.
     fn tally(
         &self,
-        (cause, shared): (CauseDigest, [u8; 16]),
+        (cause, shared): (CauseDigest, fn(&Self) -> [u8; 16]),
         until: UnixMillis,
         mut seen: Option<Link>,
         (share, outcome): (Share, MessageOutcome),
         link: impl Fn(Option<Link>, Link) -> Result<Result<(), Option<Link>>, StoreError>,
     ) -> MessageOutcome {
         let Admission { host, notifications, handler, channel, event, .. } = *self;
-        let to = match &channel.form {
-            Form::Webhook(_) => None,
-            Form::Email(Recipient::Fixed(to)) => Some(&to.address),
-            // One digest cannot have several recipients.
-            Form::Email(Recipient::Developer) => return outcome,
-        };
+        let Some(to) = channel.form.digest_recipient() else { return outcome };
         let mut own = None;
         for _ in 0..MAX_TRIES {
             match seen.map(|link| digest::count(host, link, cause, event)) {
@@ -78,7 +73,14 @@ impl<H: Host> Admission<'_, H> {
             let mine = match own {
                 Some(mine) => mine,
                 None => {
-                    let tally = digest::begin(notifications, handler, to.cloned(), (cause, shared), event, until);
+                    let tally = digest::begin(
+                        notifications,
+                        handler,
+                        to.cloned(),
+                        (cause, self.in_fleet(shared)),
+                        event,
+                        until,
+                    );
                     match digest::hold(tally, host, notifications.table(), share) {
                         Ok(mine) => *own.insert(mine),
                         Err(ReserveError::Full) if share == Share::Tally => {

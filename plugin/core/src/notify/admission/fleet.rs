@@ -3,7 +3,6 @@
 use crate::delivery::{CauseDigest, FleetTerms, MessageCap, Stage, Tally};
 use crate::host::Host;
 use crate::notify::admission::{Admission, digest};
-use crate::notify::{Form, Recipient};
 
 impl<H: Host> Admission<'_, H> {
     /// The cause of the cool-down. Members of a fleet may have different histories of configurations, which the local
@@ -17,19 +16,20 @@ impl<H: Host> Admission<'_, H> {
         CauseDigest::new(&self.handler.name, self.event.group(), [0; 16]).0
     }
 
+    /// A cause as the fleet knows it; `None` without a store.
+    pub(super) fn in_fleet(&self, shared: fn(&Self) -> [u8; 16]) -> Option<[u8; 16]> {
+        self.notifications.is_in_fleet.then(|| shared(self))
+    }
+
     /// `None` without a store.
     pub fn terms(&self) -> Option<Box<FleetTerms>> {
         let Admission { notifications, handler, channel, event, cause, now, .. } = *self;
         if !notifications.is_in_fleet {
             return None;
         }
-        let to = match &channel.form {
-            Form::Webhook(_) => Some(None),
-            Form::Email(Recipient::Fixed(to)) => Some(Some(to.address.clone())),
-            Form::Email(Recipient::Developer) => None,
-        };
-        let tally = to.map(|to| {
-            let tally = digest::begin(notifications, handler, to, (cause, self.shared_cap()), event, now);
+        let tally = channel.form.digest_recipient().map(|to| {
+            let causes = (cause, self.in_fleet(Self::shared_cap));
+            let tally = digest::begin(notifications, handler, to.cloned(), causes, event, now);
             Tally { stage: Stage::Closed, ..tally }
         });
         let most = u32::try_from(self.budget.most()).unwrap_or(u32::MAX);

@@ -24,7 +24,7 @@ use crate::base::UnixMillis;
 use crate::host::{
     CalloutId, CalloutReply, Callouts, Gauge, Metric, Metrics, SharedData, StoreError, StreamId, TICK_MS,
 };
-use crate::store::{Client, FleetOutbox, OutboxCall, Settings};
+use crate::store::{Client, FleetOutbox, OutboxCall, Settings, shown_members};
 use lease::{Lease, Sent};
 pub use loss::OnLoss;
 use tag::Tag;
@@ -288,7 +288,7 @@ impl Counters for FleetCounters {
         places.filter_map(|(scope, place)| Some((scope, self.leases.get(&place)?.usage(now)))).collect()
     }
 
-    fn store(&self, now: UnixMillis) -> Option<StoreView> {
+    fn store(&self, host: &impl SharedData, now: UnixMillis) -> Option<StoreView> {
         let Times { calls, total_ms, longest_ms, .. } = self.times;
         let health = self.client.health();
         Some(StoreView {
@@ -296,7 +296,7 @@ impl Counters for FleetCounters {
             last_answer: health.last_answer,
             failures: health.failures,
             trouble: health.trouble.clone(),
-            members: self.outbox.members(),
+            members: shown_members(host),
             calls,
             mean_ms: total_ms.checked_div(calls).unwrap_or_default(),
             longest_ms,
