@@ -79,6 +79,11 @@ impl RequestOutcome {
         Metric::Requests(Label { place: self as usize, text: self.label() })
     }
 
+    /// The metric that counts requests that were admitted although they would have had this outcome.
+    pub fn would_refuse(self) -> Metric {
+        Metric::WouldRefuse(Label { place: self as usize, text: self.label() })
+    }
+
     /// The label in metrics. After `tollbell_` it is also Envoy's `response_code_details`.
     pub fn label(self) -> &'static str {
         self.into()

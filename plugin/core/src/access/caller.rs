@@ -74,6 +74,20 @@ impl<'e> Caller<'e> {
         }
     }
 
+    /// Identifies the caller by a key in the places of an API, and by nothing else.
+    pub fn by_key(
+        access: &'e Access,
+        directory: &'e Directory,
+        api: &'e Api,
+        known: &mut KnownKeys,
+        request: &Request<'e>,
+    ) -> Self {
+        match IdentitySource::Key.claim(request, &api.key_location) {
+            None => Caller::anonymous(directory.org(api.org)),
+            Some(claimed) => Caller::known_as(access, directory, api, known, &IdentitySource::Key, claimed),
+        }
+    }
+
     /// Restores the caller that an earlier pass identified.
     pub fn known_as(
         access: &'e Access,
@@ -176,6 +190,26 @@ impl<'e> Caller<'e> {
         api: &Api,
         now: UnixMillis,
     ) -> Result<Option<Grant<'e>>, RequestOutcome> {
+        self.check_identity(directory, now)?;
+        match self.session.or(self.default) {
+            None => Ok(None),
+            Some(session) => session.plan.grant(&api.id).map(Some).ok_or(RequestOutcome::NoAccess),
+        }
+    }
+
+    /// Runs the checks on a key that do not depend on an API, and returns its session.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check_key(&self, directory: &Directory, now: UnixMillis) -> Result<&'e Session, RequestOutcome> {
+        self.check_identity(directory, now)?;
+        if self.org.is_some_and(|org| org.is_inactive) {
+            return Err(RequestOutcome::OrgInactive);
+        }
+        self.session.ok_or(RequestOutcome::UnknownKey)
+    }
+
+    fn check_identity(&self, directory: &Directory, now: UnixMillis) -> Result<(), RequestOutcome> {
         if self.name.is_empty() {
             return Err(RequestOutcome::MissingKey);
         }
@@ -196,10 +230,7 @@ impl<'e> Caller<'e> {
                 return Err(RequestOutcome::KeyExpired);
             }
         }
-        match self.session.or(self.default) {
-            None => Ok(None),
-            Some(session) => session.plan.grant(&api.id).map(Some).ok_or(RequestOutcome::NoAccess),
-        }
+        Ok(())
     }
 
     /// The limits that the request counts on.

@@ -55,4 +55,8 @@ pub struct Access {
     pub limit_headers: LimitHeaders,
     /// The forms of Tyk's names for keys.
     pub tyk_tokens: TykTokens,
+    /// Requests that belong to no API or may belong to several are admitted, too: see [`Api::is_observed`].
+    pub is_observed: bool,
+    /// The proxy's access log can show who the caller was and what was decided.
+    pub shows_in_access_log: bool,
 }

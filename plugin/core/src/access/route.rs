@@ -41,6 +41,8 @@ pub struct Api {
     /// The proxy's verdicts on the upstream cause events. The number of failed connections in a row after which it is
     /// down.
     pub observe_upstream: Option<u32>,
+    /// Requests that would be refused are admitted. All else happens as if they were refused.
+    pub is_observed: bool,
     /// The API's versions, if it has any.
     pub versioning: Option<Versioning>,
     /// The handlers of the API's events.
@@ -53,9 +55,14 @@ impl Api {
         &self.handlers[kind]
     }
 
-    /// True if requests are counted although the API has no authentication.
+    /// True if requests without a key are refused.
+    fn is_keyed(&self) -> bool {
+        !self.use_keyless && !self.is_observed
+    }
+
+    /// True if requests can be refused although the API needs no key.
     fn is_limited(&self) -> bool {
-        self.org.is_some() || self.rate.is_some()
+        !self.is_observed && (self.org.is_some() || self.rate.is_some())
     }
 }
 
@@ -190,7 +197,7 @@ impl Routes {
     /// Finds the API of a request: an exact domain wins over none, then the longest `listen_path` wins.
     ///
     /// If the readings of the path or host disagree, the strictest reading holds. An API with authentication wins over
-    /// one without. If requests to no API pass, an API without authentication wins over no API. The request is in doubt
+    /// one without. An API whose refusals are only observed counts as one without. If requests to no API pass, an API without authentication wins over no API. The request is in doubt
     /// if another API with authentication is possible, too, or if no API is possible and such requests are refused.
     pub fn find(&self, readings: &Readings<'_>, authority: &[u8]) -> Route<'_> {
         let host = if self.by_domain.is_empty() { HostName::Unclear } else { HostName::of(authority) };
@@ -277,7 +284,7 @@ impl Routes {
 
     /// True if an API, or one of its versions, needs a key.
     fn is_keyed(&self, index: ApiIndex) -> bool {
-        let needs_key = |index| self.get(index).is_some_and(|api: &Api| !api.use_keyless);
+        let needs_key = |index| self.get(index).is_some_and(Api::is_keyed);
         let versions = self.get(index).and_then(|api| api.versioning.as_ref()).map(|versioning| &versioning.versions);
         needs_key(index) || versions.into_iter().flatten().filter_map(|version| version.api).any(needs_key)
     }

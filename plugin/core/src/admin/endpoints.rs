@@ -247,7 +247,8 @@ fn shown_store(store: &StoreView) -> Value {
     })
 }
 
-fn shown_session(scope: &Shown<'_>, session: &Session) -> Value {
+/// A session with the use of its limits.
+pub fn shown_session(scope: &Shown<'_>, session: &Session) -> Value {
     let Shown { access, directory, usages, .. } = *scope;
     let caller = Caller::of_session(directory, session);
     let own = (String::new(), AllowanceScope::default(), &session.plan.limits);
@@ -276,7 +277,8 @@ fn shown_session(scope: &Shown<'_>, session: &Session) -> Value {
     })
 }
 
-fn shown(usages: Vec<(LimitScope, Usage)>) -> Vec<Value> {
+/// Limits as JSON.
+pub fn shown(usages: Vec<(LimitScope, Usage)>) -> Vec<Value> {
     let limit = |(scope, usage): (LimitScope, Usage)| {
         json!({
             "limit": if scope.is_rate() { "rate" } else { "quota" },

@@ -2,8 +2,10 @@
 
 pub mod connection_test;
 pub mod endpoints;
+pub mod usage;
 
 pub use connection_test::ConnectionTests;
 pub use endpoints::{BODY_PATIENCE_MS, Command, MAX_BODY_BYTES};
 
 pub use endpoints::Admin;
+pub use usage::OwnUsage;

@@ -25,11 +25,13 @@ pub fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
     let origin_headers = raw.origin_header.iter();
     let origin_headers = origin_headers.filter_map(|name| calls::header_name("origin_header", name, errors)).collect();
     let fleet = calls::store::check(&raw.store, errors, &mut warnings);
+    let usage = apis::usage::check(&raw, &access, notified.gateway.clone(), errors, &mut warnings);
     let config = Config {
         access,
         directory,
         observation,
         admin: apis::admin::check(&raw, notified.gateway, errors, &mut warnings),
+        usage,
         notifications: Notifications {
             placement: Default::default(),
             handlers: notified.handlers,

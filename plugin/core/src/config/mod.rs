@@ -25,7 +25,7 @@ pub use sessions::{SessionMaker, is_identity};
 use litemap::LiteMap;
 
 use crate::access::{Access, Api, Directory, FleetSettings};
-use crate::admin::Admin;
+use crate::admin::{Admin, OwnUsage};
 use crate::base::fingerprint;
 use crate::delivery::{ConfigId, Target};
 use crate::notify::Notifications;
@@ -47,6 +47,8 @@ pub struct Config {
     pub session_maker: SessionMaker,
     /// The admin endpoints, and the API that stands for them in the AuthFailure of a wrong token.
     pub admin: Option<(Admin, Api)>,
+    /// The endpoint at which the holder of a key sees its limits, and the API that stands for it in events.
+    pub usage: Option<(OwnUsage, Api)>,
     /// The cluster that reaches any host without TLS.
     pub http_cluster: String,
     /// The targets of named webhooks.

@@ -29,7 +29,7 @@ impl<C: Counters> Engine<C> {
         if !admin.allows(request) {
             let kind = EventKind::AuthFailure;
             let incident = Incident::Refusal { kind, message: AUTH_FAILURE, outcome: RequestOutcome::UnknownKey };
-            let scene = Scene { api, request, caller: &Caller::anonymous(None) };
+            let scene = Scene { api, request, caller: &Caller::anonymous(None), is_observed: false };
             let once = ("admin", ADMIN_FAILURES_MS);
             self.notifier.notify_once(host, &self.notifications, once, &scene, incident, now);
             return Decision::Refuse(endpoints::unauthorised());

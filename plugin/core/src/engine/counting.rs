@@ -6,7 +6,7 @@ use crate::access::{
     Charge, ChargeResult, Counters, FleetCounters, FleetSettings, LimitScope, LocalCounters, Notice, StoreView, Usage,
 };
 use crate::base::UnixMillis;
-use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StreamId};
+use crate::host::{CalloutId, CalloutReply, Callouts, Metrics, SharedData, StoreError, StreamId};
 use crate::store::FleetOutbox;
 
 /// Counters, chosen by the configuration.
@@ -39,6 +39,19 @@ impl Counters for Counting {
         match self {
             Counting::Local(local) => local.charge(host, stream, charge, now),
             Counting::Fleet(fleet) => fleet.charge(host, stream, charge, now),
+        }
+    }
+
+    fn look(
+        &mut self,
+        host: &(impl SharedData + Callouts + Metrics),
+        stream: StreamId,
+        charges: &[Charge<'_>],
+        now: UnixMillis,
+    ) -> Poll<Result<(), StoreError>> {
+        match self {
+            Counting::Local(local) => local.look(host, stream, charges, now),
+            Counting::Fleet(fleet) => fleet.look(host, stream, charges, now),
         }
     }
 

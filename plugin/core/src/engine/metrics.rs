@@ -7,7 +7,8 @@ use crate::host::Metric;
 /// Every counter that tollbell keeps.
 pub fn metrics() -> impl Iterator<Item = Metric> {
     let requests = RequestOutcome::all().map(RequestOutcome::metric);
-    Metric::plain().chain(requests).chain(EventKind::all().map(EventKind::metric))
+    let observed = RequestOutcome::all().map(RequestOutcome::would_refuse);
+    Metric::plain().chain(requests).chain(observed).chain(EventKind::all().map(EventKind::metric))
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ pub mod owners;
 pub mod preview;
 mod request;
 mod response;
+mod usage;
 mod version;
 mod waiting;
 
 use crate::access::{Access, Answer, Api, CompiledUrls, Counters, Directory, FleetSettings, KnownKeys, Request};
-use crate::admin::{Admin, ConnectionTests, MAX_BODY_BYTES};
+use crate::admin::{Admin, ConnectionTests, MAX_BODY_BYTES, OwnUsage};
 use crate::base::{UnixMillis, fingerprint};
 use crate::config::Config;
 use crate::delivery::{
@@ -49,6 +50,8 @@ pub struct Engine<C = Counting> {
     notifications: Notifications,
     /// The admin endpoints, and the API that stands for them in the AuthFailure of a wrong token.
     admin: Option<(Admin, Api)>,
+    /// The endpoint at which the holder of a key sees its limits, and the API that stands for it in events.
+    usage: Option<(OwnUsage, Api)>,
     http_cluster: String,
     /// The targets of named webhooks.
     named: LiteMap<String, Target>,
@@ -119,6 +122,7 @@ impl<C: Counters> Engine<C> {
             keys_from,
             session_maker,
             admin,
+            usage,
             http_cluster,
             named,
             fleet,
@@ -137,6 +141,7 @@ impl<C: Counters> Engine<C> {
             directory,
             observation,
             admin,
+            usage,
             http_cluster,
             named,
             counters: make_counters(fleet, born),
@@ -166,7 +171,7 @@ impl<C: Counters> Engine<C> {
         let decision = {
             let pairs = headers.pairs();
             let request = Request { headers: &pairs, property: &|path| stream.property(path) };
-            self.judge(host, stream.id(), &request, now)
+            self.judge(host, stream, &request, now)
         };
         match decision {
             Decision::Continue { changes, followup } => {

@@ -11,7 +11,7 @@ use crate::access::{
     Readings, Request, RequestOutcome, Route, Versioned, is_preflight, pass,
 };
 use crate::base::UnixMillis;
-use crate::host::{HeaderChange, Host, StreamId};
+use crate::host::{HeaderChange, Host, Stream};
 use crate::notify::Scene;
 use crate::observe::{BodyPool, Rules, Watched};
 
@@ -48,7 +48,7 @@ impl<C: Counters> Engine<C> {
     pub(super) fn judge(
         &mut self,
         host: &impl Host,
-        stream: StreamId,
+        stream: &impl Stream,
         request: &Request<'_>,
         now: UnixMillis,
     ) -> Decision {
@@ -59,7 +59,7 @@ impl<C: Counters> Engine<C> {
     pub(super) fn judge_again(
         &mut self,
         host: &impl Host,
-        stream: StreamId,
+        stream: &impl Stream,
         request: &Request<'_>,
         now: UnixMillis,
         waited: Option<Waited>,
@@ -68,10 +68,13 @@ impl<C: Counters> Engine<C> {
             keys.on_request(now);
         }
         let Ok(readings) = Readings::of(request.path()) else {
-            return self.without_api(host, RequestOutcome::AmbiguousPath, request, now);
+            return self.without_api((host, stream), RequestOutcome::AmbiguousPath, request, now);
         };
+        if self.usage.as_ref().is_some_and(|(usage, _)| usage.owns(&readings)) {
+            return self.show_usage(host, stream, request, now, waited);
+        }
         if self.admin.as_ref().is_some_and(|(admin, _)| admin.owns(&readings)) {
-            return self.administer(host, stream, (request, &readings), now);
+            return self.administer(host, stream.id(), (request, &readings), now);
         }
         let (charged, earlier) = match waited {
             None => (None, self.earlier_pass(request)),
@@ -83,7 +86,7 @@ impl<C: Counters> Engine<C> {
             Route::None => {
                 let refuses = access.routes.refuses_unmatched();
                 let outcome = if refuses { RequestOutcome::Unmatched } else { RequestOutcome::Admitted };
-                return self.without_api(host, outcome, request, now);
+                return self.without_api((host, stream), outcome, request, now);
             }
         };
         let version = version::of_request(access, (index, api), request, earlier.as_deref(), now);
@@ -95,6 +98,9 @@ impl<C: Counters> Engine<C> {
             && api.key_location.find(request).is_none()
         {
             host.count(RequestOutcome::Preflight.metric());
+            if access.shows_in_access_log {
+                show_in_access_log(stream, Some(api), &Caller::anonymous(None), RequestOutcome::Preflight, false);
+            }
             return Decision::Continue { changes: changes(access, None, version, request), followup: None };
         }
         let caller = match version {
@@ -114,7 +120,7 @@ impl<C: Counters> Engine<C> {
                 let mut charged = charged;
                 let mut charge = |charge: &Charge<'_>| match charged.take() {
                     Some(charged) => Poll::Ready(charged),
-                    None => self.counters.charge(host, stream, charge, now),
+                    None => self.counters.charge(host, stream.id(), charge, now),
                 };
                 match Judgement::count(&mut charge, &place, &caller, grant) {
                     Poll::Ready(verdict) => verdict,
@@ -122,15 +128,27 @@ impl<C: Counters> Engine<C> {
                 }
             }
         };
+        // A path that may mean several APIs is admitted only if that holds for all of them.
+        let is_observed = api.is_observed && (doubt.is_none() || access.is_observed);
+        let would_refuse = Some(verdict.outcome).filter(|outcome| is_observed && *outcome != RequestOutcome::Admitted);
+        let outcome = would_refuse.map_or(verdict.outcome, |_| RequestOutcome::Admitted);
         // A request that passed before was already counted as admitted.
-        if earlier.is_none() || verdict.outcome != RequestOutcome::Admitted {
-            host.count(verdict.outcome.metric());
+        if earlier.is_none() || outcome != RequestOutcome::Admitted {
+            host.count(outcome.metric());
+        }
+        if access.shows_in_access_log {
+            show_in_access_log(stream, Some(api), &caller, verdict.outcome, is_observed);
         }
         if !verdict.is_quiet() {
-            let scene = Scene { api, request, caller: &caller };
+            let scene = Scene { api, request, caller: &caller, is_observed };
             self.notifier.notify_all(host, &self.notifications, &scene, &verdict.incidents(api), now);
-            if let Some(answer) = refusal(access, api, &verdict, request, now) {
-                return Decision::Refuse(answer);
+            match would_refuse {
+                Some(outcome) => host.count(outcome.would_refuse()),
+                None => {
+                    if let Some(answer) = refusal(access, api, &verdict, request, now) {
+                        return Decision::Refuse(answer);
+                    }
+                }
             }
         }
         let version = version.unwrap_or_default();
@@ -144,6 +162,7 @@ impl<C: Counters> Engine<C> {
             passing,
             observed: StatusHeader::of(api, request),
             watched: rules.and_then(|rules| watch(index, rules, request, &readings, &self.bodies)),
+            would_refuse,
         };
         Decision::Continue { changes, followup: followup.is_needed().then_some(followup) }
     }
@@ -161,13 +180,20 @@ impl<C: Counters> Engine<C> {
     #[inline(never)]
     fn without_api(
         &self,
-        host: &impl Host,
+        (host, stream): (&impl Host, &impl Stream),
         outcome: RequestOutcome,
         request: &Request<'_>,
         now: UnixMillis,
     ) -> Decision {
-        let answer = Answer::refuse(outcome, None, self.access.limit_headers, now);
-        let Some(answer) = answer else {
+        let Access { is_observed, shows_in_access_log, limit_headers, .. } = self.access;
+        if shows_in_access_log {
+            show_in_access_log(stream, None, &Caller::anonymous(None), outcome, is_observed);
+        }
+        let answer = Answer::refuse(outcome, None, limit_headers, now);
+        let Some(answer) = answer.filter(|_| !is_observed) else {
+            if outcome != RequestOutcome::Admitted {
+                host.count(outcome.would_refuse());
+            }
             return Decision::Continue { changes: changes(&self.access, None, None, request), followup: None };
         };
         host.count(outcome.metric());
@@ -183,6 +209,28 @@ fn refusal(access: &Access, api: &Api, verdict: &Judgement, request: &Request<'_
     let answer = Answer::refuse(verdict.outcome, refused_by, access.limit_headers, now)?;
     let answer = answer.with_challenge(verdict.outcome, &api.challenge);
     Some(if request.is_grpc() { answer.for_grpc(verdict.outcome) } else { answer })
+}
+
+/// Sets the properties that the proxy's access log can show.
+#[cold]
+#[inline(never)]
+fn show_in_access_log(
+    stream: &impl Stream,
+    api: Option<&Api>,
+    caller: &Caller<'_>,
+    outcome: RequestOutcome,
+    is_observed: bool,
+) {
+    let refusal = if is_observed && outcome.refusal().is_some() { "would_refuse_" } else { "" };
+    let properties = [
+        ("tollbell.key", caller.fingerprint()),
+        ("tollbell.org", caller.org_id().to_owned()),
+        ("tollbell.api", api.map_or_else(String::new, |api| api.id.clone())),
+        ("tollbell.outcome", [refusal, outcome.label()].concat()),
+    ];
+    for (name, value) in properties.iter().filter(|(_, value)| !value.is_empty()) {
+        stream.set_property(name, value.as_bytes());
+    }
 }
 
 #[cold]

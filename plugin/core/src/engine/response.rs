@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::exchanges::Phase;
-use crate::access::{Access, Answer, Api, Caller, Counters, Passing, Request, Usages};
+use crate::access::{Access, Answer, Api, Caller, Counters, Passing, Request, RequestOutcome, Usages};
 use crate::base::UnixMillis;
 use crate::host::{Headers, Host, Stream, StreamId};
 use crate::notify::{Incident, Scene};
@@ -19,7 +19,12 @@ pub(super) struct Followup {
     pub(super) observed: Option<StatusHeader>,
     /// A watched exchange, which may be a management event.
     pub(super) watched: Option<Box<Watched>>,
+    /// The outcome that the request would have had if refusals were not only observed.
+    pub(super) would_refuse: Option<RequestOutcome>,
 }
+
+/// The header of a response whose request would have been refused, with the outcome.
+const WOULD_REFUSE: &str = "x-tollbell-would-refuse";
 
 impl Followup {
     /// The value of the stream's property for the next pass of the request.
@@ -31,7 +36,7 @@ impl Followup {
     pub(super) fn is_needed(&self) -> bool {
         let Passing { earlier, key, version, .. } = &self.passing;
         let passes_on = !self.usages.is_empty() || key.is_some() || earlier.is_some() || version.is_some();
-        passes_on || self.observed.is_some() || self.watched.is_some()
+        passes_on || self.observed.is_some() || self.watched.is_some() || self.would_refuse.is_some()
     }
 }
 
@@ -84,6 +89,9 @@ impl<C: Counters> Engine<C> {
         }
         let Some(followup) = &exchange.followup else { return };
         show_limits(&self.access, host, stream, followup);
+        if let Some(outcome) = followup.would_refuse {
+            stream.set_response_header(WOULD_REFUSE, outcome.label());
+        }
         if followup.observed.is_none() && followup.watched.is_none() {
             exchange.followup = None;
         } else {
@@ -207,7 +215,7 @@ impl<C: Counters> Engine<C> {
             return;
         }
         let caller = Caller::identify(access, directory, api, &mut self.known_keys, request, earlier.as_deref());
-        let scene = Scene { api, request, caller: &caller };
+        let scene = Scene { api, request, caller: &caller, is_observed: false };
         self.notifier.notify_all(host, &self.notifications, &scene, &incidents, now);
     }
 }

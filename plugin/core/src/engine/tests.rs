@@ -15,16 +15,19 @@ use crate::testing::{MemoryHost, TestStream, TestStreams};
 mod access;
 mod admin;
 mod attempts;
+mod conditions;
 #[cfg(not(target_arch = "wasm32"))]
 mod cost;
 mod digests;
 mod emails;
 mod gateway;
 mod kinds;
+mod observing;
 mod passes;
 mod renewals;
 mod tyk;
 mod updates;
+mod usage;
 mod versions;
 mod waiting;
 

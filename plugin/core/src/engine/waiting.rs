@@ -82,7 +82,7 @@ impl<C: Counters> Engine<C> {
         let decision = {
             let pairs = headers.pairs();
             let request = Request { headers: &pairs, property: &|path| stream.property(path) };
-            self.judge_again(host, id, &request, now, Some(Waited { charged, earlier }))
+            self.judge_again(host, &stream, &request, now, Some(Waited { charged, earlier }))
         };
         match decision {
             Decision::Continue { changes, followup } => {

@@ -180,6 +180,9 @@ pub struct Meta {
     pub crossings: Vec<Crossed>,
     /// In such a digest, the number of crossings that are not listed.
     pub unnamed: u64,
+    /// True if the request was admitted although it would have been refused.
+    #[serde(default)]
+    pub would_refuse: bool,
 }
 
 /// The proxy's findings about a host.
@@ -246,6 +249,7 @@ impl Meta {
             ("LastSeen", text(&self.last_seen)),
             ("Crossings", self.crossings.iter().map(Crossed::view).collect()),
             ("Unnamed", self.unnamed.into()),
+            ("WouldRefuse", self.would_refuse.into()),
         ])
     }
 
@@ -275,6 +279,9 @@ impl Meta {
         }
         if !self.crossings.is_empty() {
             brief.insert("Crossings".to_owned(), self.crossings.iter().map(Crossed::view).collect());
+        }
+        if self.would_refuse {
+            brief.insert("WouldRefuse".to_owned(), true.into());
         }
         brief.insert("Message".to_owned(), self.message.as_str().into());
         brief.insert("Suppressed".to_owned(), self.suppressed.into());

@@ -25,6 +25,8 @@ impl Label {
 pub enum Metric {
     /// Requests to an API, and refused requests to none, by outcome.
     Requests(Label),
+    /// Requests that were admitted because refusals are only observed, by the outcome that they would have had.
+    WouldRefuse(Label),
     /// Events by type, whether or not a handler exists.
     Events(Label),
     /// Messages that a cool-down held back.
@@ -116,7 +118,7 @@ const PLAIN: [Metric; 22] = [
 
 impl Metric {
     /// An upper bound of [`Metric::index`].
-    pub const MOST: usize = 2 * Label::MOST + PLAIN.len();
+    pub const MOST: usize = 3 * Label::MOST + PLAIN.len();
 
     /// The counters whose names have no labels from another module.
     pub fn plain() -> impl Iterator<Item = Metric> {
@@ -128,9 +130,10 @@ impl Metric {
         match self {
             Metric::Requests(Label { place, .. }) => place,
             Metric::Events(Label { place, .. }) => Label::MOST.saturating_add(place),
+            Metric::WouldRefuse(Label { place, .. }) => (2 * Label::MOST).saturating_add(place),
             plain => {
                 let place = PLAIN.iter().position(|metric| *metric == plain).unwrap_or_default();
-                (2 * Label::MOST).saturating_add(place)
+                (3 * Label::MOST).saturating_add(place)
             }
         }
     }
@@ -139,6 +142,7 @@ impl Metric {
     pub fn name(self) -> String {
         match self {
             Metric::Requests(outcome) => format!("tollbell_requests.outcome={}", outcome.text),
+            Metric::WouldRefuse(outcome) => format!("tollbell_would_refuse.outcome={}", outcome.text),
             Metric::Events(kind) => format!("tollbell_events.type={}", kind.text),
             Metric::Suppressed => "tollbell_suppressed".into(),
             Metric::Capped => "tollbell_capped".into(),

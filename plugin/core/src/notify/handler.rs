@@ -7,6 +7,7 @@ use litemap::LiteMap;
 use super::admission::cap::Cap;
 use super::content::signature::SigningKey;
 use super::content::template::TemplateName;
+use super::when::When;
 use crate::base::{Address, HandlerIndex, Mailbox, fingerprint};
 use crate::delivery::{HandlerRef, ListPath, Target};
 
@@ -25,11 +26,11 @@ impl Handlers {
     }
 
     /// Adds a handler. Its name must be free.
-    pub fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
+    pub fn push(&mut self, name: &str, when: When, action: Action) -> HandlerIndex {
         let (index, place) = (HandlerIndex(self.list.len()), ListPath::of(name));
         self.by_name.insert(name.to_owned(), index);
         self.by_place.entry(place.clone()).or_default().push(index);
-        self.list.push(Handler { name: name.to_owned(), place, action });
+        self.list.push(Handler { name: name.to_owned(), place, when, action });
         index
     }
 
@@ -93,6 +94,8 @@ pub struct Handler {
     pub name: String,
     /// The list that contains the handler.
     pub place: ListPath,
+    /// The events that it gets.
+    pub when: When,
     pub action: Action,
 }
 
@@ -141,11 +144,10 @@ pub struct Channel {
     pub timeout_ms: Option<u64>,
     /// The cool-down in milliseconds; 0 for none.
     pub event_timeout_ms: u64,
-    /// The cool-down in milliseconds; 0 for none.
-    pub digest: bool,
     /// True if a digest reports the events that a cool-down held back.
-    pub cap: Cap,
+    pub digest: bool,
     /// The maximum number of messages per minute. Emails to varying recipients have no limit.
+    pub cap: Cap,
     pub form: Form,
 }
 

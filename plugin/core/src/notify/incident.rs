@@ -80,6 +80,8 @@ pub struct Scene<'s> {
     pub request: &'s Request<'s>,
     /// The caller of the request.
     pub caller: &'s Caller<'s>,
+    /// True if a refused request is admitted nevertheless.
+    pub is_observed: bool,
 }
 
 /// Who a request's counters belong to.
@@ -117,7 +119,7 @@ pub fn limit_meta(owner: Owner, crossing: Crossing, is_renewal: bool) -> Meta {
 
 /// The event metadata of an incident.
 pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &str) -> Meta {
-    let Scene { api, request, caller } = scene;
+    let Scene { api, request, caller, is_observed } = scene;
     let about = caller.about().cloned().unwrap_or_default();
     let base = Meta {
         org_id: caller.org_id().to_owned(),
@@ -147,6 +149,7 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
             // Tyk gives the reason for refusing a version in this form.
             let is_reason = incident.kind() == EventKind::VersionFailure;
             let reason = outcome.refusal().filter(|_| is_reason).map(|(_, text)| text.to_owned());
+            let base = Meta { would_refuse: *is_observed, ..base };
             Meta { reason: reason.unwrap_or_default(), ..of_request(message, key, base) }
         }
         Incident::Observed { message, reason, .. } => {

@@ -4,8 +4,7 @@ use crate::access::{Api, Directory};
 use crate::base::UnixMillis;
 use crate::event::{Event, Management, ManagementAction, Meta};
 use crate::host::{Host, Metric};
-use crate::notify::report::{self, notify_handler};
-use crate::notify::{MessageOutcome, Notifications, Notifier};
+use crate::notify::{MessageOutcome, Notifications, Notifier, report};
 use crate::observe::Occurrence;
 
 /// The maximum size of a management event. A larger one is not sent, because held messages use memory until they are
@@ -61,11 +60,6 @@ impl Notifier {
             })),
             crossed: None,
         };
-        let handlers = handlers.iter().filter_map(|index| notifications.handlers.get(**index));
-        let outcomes: Vec<_> = handlers
-            .map(|handler| (handler.name.as_str(), notify_handler(host, notifications, handler, &event, api, now)))
-            .collect();
-        report::event(api, &event, &outcomes);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+        report::notify_handlers(host, notifications, handlers, &event, api, now)
     }
 }

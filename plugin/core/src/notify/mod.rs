@@ -18,6 +18,7 @@ pub mod notifier;
 pub mod outcome;
 mod report;
 mod sharing;
+mod when;
 
 pub use admission::cap::Cap;
 pub use admission::cooldown;
@@ -33,6 +34,7 @@ pub use handler::{Action, Channel, Form, Handlers, Recipient, Webhook};
 pub use incident::{Incident, Scene};
 pub use notifier::Notifier;
 pub use outcome::MessageOutcome;
+pub use when::{Comparison, When};
 
 use enum_map::EnumMap;
 use litemap::LiteMap;

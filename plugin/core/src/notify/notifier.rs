@@ -6,8 +6,7 @@ use crate::event::{Event, EventKind};
 use crate::host::{Host, Metric};
 use crate::notify::admission::{HeldBack, Repeats};
 use crate::notify::incident::{Incident, Scene, crossed, limit_meta, meta, subject};
-use crate::notify::report::{self, notify_handler};
-use crate::notify::{Notifications, admission};
+use crate::notify::{Notifications, admission, report};
 
 /// Makes events, and holds their messages for delivery.
 #[derive(Debug)]
@@ -78,11 +77,7 @@ impl Notifier {
         let meta = limit_meta(owner, crossing, is_renewal);
         let crossed = Some(Box::new(crossed(&meta, of_caller, crossing)));
         let event = Event { kind, id, at: now, meta, fingerprint, management: None, crossed };
-        let handlers = api.handlers(kind).iter().filter_map(|index| notifications.handlers.get(*index));
-        let outcomes: Vec<_> = handlers
-            .map(|handler| (handler.name.as_str(), notify_handler(host, notifications, handler, &event, api, now)))
-            .collect();
-        report::event(api, &event, &outcomes);
+        report::notify_handlers(host, notifications, api.handlers(kind), &event, api, now);
     }
 
     fn notify(
@@ -121,13 +116,9 @@ impl Notifier {
             event.crossed = Some(Box::new(crossed(&event.meta, subject(scene.caller), crossing)));
         }
         let mut held_back = HeldBack::default();
-        let mut outcomes = Vec::new();
-        for handler in handlers.iter().filter_map(|index| notifications.handlers.get(*index)) {
-            let outcome = notify_handler(host, notifications, handler, &event, scene.api, now);
+        for outcome in report::notify_handlers(host, notifications, handlers, &event, scene.api, now) {
             held_back.add(outcome);
-            outcomes.push((handler.name.as_str(), outcome));
         }
-        report::event(scene.api, &event, &outcomes);
         self.repeats.remember(&held_back, now);
     }
 }

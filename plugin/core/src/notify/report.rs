@@ -1,4 +1,4 @@
-//! Passes an event to one handler, and says at debug level what became of it at each.
+//! Passes an event to its handlers, and says at debug level what became of it at each.
 //!
 //! A line at debug level is `event ` and one line of JSON, with the fields of an `eh_log_handler` and `handlers`, a list
 //! of pairs of a handler's name and the outcome: `sent`, or a name of [`MessageOutcome::REASONS`]. It contains no key.
@@ -6,15 +6,34 @@
 use serde_json::{Value, json};
 
 use crate::access::Api;
-use crate::base::UnixMillis;
+use crate::base::{HandlerIndex, UnixMillis};
 use crate::event::{Event, EventKind};
 use crate::host::Host;
 use crate::notify::handler::{Action, Handler};
 use crate::notify::incident::Scene;
 use crate::notify::{MessageOutcome, Notifications, message};
 
-/// Passes one event to one handler.
-pub fn notify_handler(
+/// Passes an event to those of its handlers whose conditions it meets. Returns the outcome of each.
+pub fn notify_handlers<'n>(
+    host: &impl Host,
+    notifications: &'n Notifications,
+    handlers: impl IntoIterator<Item = &'n HandlerIndex>,
+    event: &Event,
+    api: &Api,
+    now: UnixMillis,
+) -> Vec<MessageOutcome> {
+    let handlers = handlers.into_iter().filter_map(|index| notifications.handlers.get(*index));
+    let outcomes: Vec<_> = handlers
+        .filter(|handler| handler.when.holds(event))
+        .map(|handler| (handler.name.as_str(), notify_handler(host, notifications, handler, event, api, now)))
+        .collect();
+    if is_wanted() {
+        write_event(api, event, &outcomes);
+    }
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+fn notify_handler(
     host: &impl Host,
     notifications: &Notifications,
     handler: &Handler,
@@ -45,7 +64,7 @@ pub fn is_wanted() -> bool {
 
 /// The fields of an event that a log may show: the key's fingerprint, never the key.
 pub fn described(api: &Api, event: &Event) -> Value {
-    json!({
+    let mut line = json!({
         "event": event.kind.name(),
         "id": event.id,
         "time": event.at.to_rfc3339(),
@@ -57,14 +76,11 @@ pub fn described(api: &Api, event: &Event) -> Value {
         "origin": event.meta.origin,
         "reason": event.meta.reason,
         "trigger_limit": event.meta.trigger_limit,
-    })
-}
-
-/// Writes the line of an event.
-pub fn event(api: &Api, event: &Event, outcomes: &[(&str, MessageOutcome)]) {
-    if is_wanted() {
-        write_event(api, event, outcomes);
+    });
+    if let Some(fields) = line.as_object_mut().filter(|_| event.meta.would_refuse) {
+        fields.insert("would_refuse".to_owned(), true.into());
     }
+    line
 }
 
 #[cold]

@@ -47,6 +47,20 @@ pub trait Counters {
         false
     }
 
+    /// Gets the present usage of limits, so that [`Counters::usages`] knows it. Like a charge, it may be answered later.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    fn look(
+        &mut self,
+        _host: &(impl SharedData + Callouts + Metrics),
+        _stream: StreamId,
+        _charges: &[Charge<'_>],
+        _now: UnixMillis,
+    ) -> Poll<Result<(), StoreError>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// The usage of limits, without counting, in the order of the charge. Limits whose usage is not known are left out.
     fn usages(&self, host: &impl SharedData, charge: &Charge<'_>, now: UnixMillis) -> Vec<(LimitScope, Usage)> {
         ledger::usages(host, charge, now)

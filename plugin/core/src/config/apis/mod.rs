@@ -4,6 +4,7 @@ pub mod admin;
 mod identity;
 pub mod observe;
 mod places;
+pub mod usage;
 mod versioning;
 
 pub use places::is_host;
@@ -26,6 +27,14 @@ const FETCHED_PAGE_BYTES: u64 = 512;
 
 /// Handlers by event type.
 type ByEvent = EnumMap<EventKind, Vec<HandlerIndex>>;
+
+const OBSERVE: &str = "observe";
+
+/// True if the refusals of an API are only observed.
+pub fn is_observed(raw: &raw::Config, api: &raw::Api) -> bool {
+    let own = if api.enforcement.is_empty() { &raw.enforcement } else { &api.enforcement };
+    own == OBSERVE
+}
 
 /// Checks all APIs and their handlers. `default_session` is the session of identities without their own.
 pub fn check(
@@ -60,6 +69,7 @@ pub fn check(
             page: format!("tb1/a/{}", api.api_id),
             observe_failures: api.observe_failures,
             observe_upstream: api.observe_upstream.failures(),
+            is_observed: is_observed(raw, api),
             versioning: None,
             handlers,
         };
@@ -89,6 +99,8 @@ pub fn check(
         identity_pages: pages_for(raw.identities.capacity),
         fetched_pages: u32::try_from(raw.keys_from.max_bytes.div_ceil(FETCHED_PAGE_BYTES)).unwrap_or(u32::MAX),
         limit_headers: LimitHeaders::from_name(&raw.rate_limit_headers).unwrap_or_default(),
+        is_observed: raw.enforcement == OBSERVE,
+        shows_in_access_log: raw.access_log,
         tyk_tokens: TykTokens::new(&tokens.forms, usize::try_from(tokens.min_token_length).unwrap_or(usize::MAX)),
     };
     (access, observation)

@@ -4,6 +4,7 @@
 //! A rule reads the configuration as written. [`RULES`] are all rules, in the order of the settings.
 
 mod access;
+mod conditions;
 mod events;
 mod messages;
 mod monitors;
@@ -17,7 +18,7 @@ use crate::config::sessions::is_identity;
 type Rule = fn(&Facts<'_>, &mut Found<'_>);
 
 /// All rules.
-const RULES: [Rule; 32] = [
+const RULES: [Rule; 35] = [
     access::of_internal_apis,
     access::of_keyless_apis,
     access::of_unused_places,
@@ -34,6 +35,8 @@ const RULES: [Rule; 32] = [
     access::of_partitions,
     access::of_scopes,
     access::of_replaced,
+    access::of_enforcement,
+    access::of_observing,
     monitors::of_switched_off,
     monitors::of_keys,
     monitors::of_orgs,
@@ -42,6 +45,7 @@ const RULES: [Rule; 32] = [
     events::that_cannot_fire,
     events::of_options,
     events::without_recipient,
+    conditions::of_when,
     messages::of_templates,
     messages::of_named_webhooks,
     messages::of_get,

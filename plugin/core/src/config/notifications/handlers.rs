@@ -12,7 +12,9 @@ use crate::config::lints::numbers::looks_like_milliseconds;
 use crate::config::raw;
 use crate::delivery::{Target, USER_AGENT};
 use crate::event::EventKind;
-use crate::notify::{Action, Cap, Channel, Form, Handlers, Mail, SigningKey, Templates, Webhook, signature};
+use crate::notify::{
+    Action, Cap, Channel, Comparison, Form, Handlers, Mail, SigningKey, Templates, Webhook, When, signature,
+};
 
 const WEBHOOK: &str = "eh_web_hook_handler";
 const EMAIL: &str = "eh_email_handler";
@@ -81,6 +83,7 @@ impl raw::NamedWebhook {
             digest: own.digest.or(self.digest),
             max_per_minute: own.max_per_minute.or(self.max_per_minute),
             timeout: own.timeout.or(self.timeout),
+            when: if own.when == raw::When::default() { self.when.clone() } else { own.when.clone() },
             ..own.clone()
         }
     }
@@ -97,6 +100,7 @@ pub struct HandlerList<'c> {
     named: LiteMap<&'c str, &'c raw::NamedWebhook>,
     templates: &'c Templates,
     callouts: &'c raw::Callouts,
+    api_ids: Vec<&'c str>,
     errors: &'c mut Errors,
     warnings: &'c mut Errors,
     /// The sender of emails; `None` if e-mail is switched off, or has an error.
@@ -125,6 +129,7 @@ impl<'c> HandlerList<'c> {
             mail_is_enabled: raw.email_backend.enable_email_notifications,
             templates,
             callouts,
+            api_ids: raw.apis.iter().map(|api| api.api_id.as_str()).collect(),
             errors,
             warnings,
             list: Handlers::default(),
@@ -184,7 +189,12 @@ impl<'c> HandlerList<'c> {
                     let meta = self.classic_meta(&path, handler);
                     self.add_webhook(&path, &OAS, &name, &meta)
                 }
-                "log" => handler.enabled.then(|| self.push(&name, Action::Log { prefix: handler.log_prefix.clone() })),
+                "log" => {
+                    let when = self.when(&member(&path, "when"), &handler.when);
+                    handler
+                        .enabled
+                        .then(|| self.list.push(&name, when, Action::Log { prefix: handler.log_prefix.clone() }))
+                }
                 "custom" => {
                     self.errors.add(member(&path, "type"), scripts_cannot_run("\"custom\"", "the type webhook"));
                     None
@@ -257,6 +267,7 @@ impl<'c> HandlerList<'c> {
             secret: oas.secret.clone(),
             digest: oas.digest,
             max_per_minute: oas.max_per_minute,
+            when: oas.when.clone(),
             ..raw::HandlerMeta::default()
         }
     }
@@ -285,8 +296,9 @@ impl<'c> HandlerList<'c> {
             EMAIL => self.add_email_handler(&meta_path, name, &raw.handler_meta),
             LOG => {
                 self.warn_of_email(&meta_path, &raw.handler_meta);
+                let when = self.when(&member(&meta_path, "when"), &raw.handler_meta.when);
                 let log = || Action::Log { prefix: raw.handler_meta.prefix.clone() };
-                (!raw.handler_meta.disabled).then(|| self.push(name, log()))
+                (!raw.handler_meta.disabled).then(|| self.list.push(name, when, log()))
             }
             "" => None,
             other if SCRIPTS.contains(&other) => {
@@ -366,6 +378,7 @@ impl<'c> HandlerList<'c> {
         }
         let mut headers = self.headers(&member(path, fields.headers), &meta.header_map);
         let keys = self.keys(&member(path, "secret"), &meta.secret);
+        let when = self.when(&member(path, "when"), &meta.when);
         self.warn_of_email(path, meta);
         let event_timeout = self.event_timeout(path, meta);
         let ((target, user_info), template) = target.zip(template)?;
@@ -386,7 +399,7 @@ impl<'c> HandlerList<'c> {
             digest: meta.digest.unwrap_or_default(),
             form: Form::Webhook(Webhook { method, template, headers: headers.into_iter().collect(), keys }),
         };
-        (!meta.disabled).then(|| self.push_channel(name, channel))
+        (!meta.disabled).then(|| self.push_channel(name, when, channel))
     }
 
     fn keys(&mut self, path: &str, secrets: &[String]) -> Vec<SigningKey> {
@@ -408,12 +421,27 @@ impl<'c> HandlerList<'c> {
         keys
     }
 
-    fn push(&mut self, name: &str, action: Action) -> HandlerIndex {
-        self.list.push(name, action)
+    /// Reads the condition of a handler.
+    fn when(&mut self, path: &str, raw: &raw::When) -> When {
+        let trigger_limit = Comparison::parse_all(&raw.trigger_limit.0).unwrap_or_else(|wrong| {
+            let message =
+                format!("{wrong:?} is not a comparison with a percentage over 0, up to 100, such as \">= 90\"");
+            self.errors.add(member(path, "trigger_limit"), message);
+            Vec::new()
+        });
+        for (index, id) in (0_usize..).zip(&raw.api_id) {
+            if !self.api_ids.contains(&id.as_str()) {
+                let place = member(path, "api_id");
+                let place = if raw.api_id.len() == 1 { place } else { item(&place, index) };
+                let message = format!("no API has the id {id:?}{}", hint(id, self.api_ids.iter().copied()));
+                self.errors.add(place, message);
+            }
+        }
+        When { trigger_limit, org_ids: raw.org_id.clone(), api_ids: raw.api_id.clone(), tags: raw.tag.clone() }
     }
 
-    fn push_channel(&mut self, name: &str, channel: Channel) -> HandlerIndex {
-        self.push(name, Action::Send(Box::new(channel)))
+    fn push_channel(&mut self, name: &str, when: When, channel: Channel) -> HandlerIndex {
+        self.list.push(name, when, Action::Send(Box::new(channel)))
     }
 
     fn headers(&mut self, path: &str, map: &raw::Named<String>) -> LiteMap<String, String> {

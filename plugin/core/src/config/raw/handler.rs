@@ -89,6 +89,8 @@ settings! {
         pub max_per_minute: Option<u32>,
         /// For a log handler: the text before each line.
         pub log_prefix: String,
+        /// Which events the handler gets; by default all.
+        pub when: When,
         /// For a custom handler, as in Tyk.
         pub function_name: String,
         /// For a custom handler, as in Tyk.
@@ -162,6 +164,25 @@ settings! {
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64", range(min = 0, max = 600), extend("default" = 0))]
         pub timeout: Option<u64>,
+        /// Which events the handler gets; by default all.
+        pub when: When,
+    }
+
+    /// The events that a handler gets. All conditions must hold. In a list, one of the values must match.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct When {
+        /// The event's threshold in percent, as a comparison such as ">= 90", or several, such as ">= 50, < 90". A
+        /// percentage alone must be equal. Only TriggerExceeded and QuotaRenewed have a threshold.
+        pub trigger_limit: Comparisons,
+        /// The id of the event's organisation.
+        #[schemars(schema_with = "one_or_many_schema")]
+        pub org_id: Vec<String> | String,
+        /// The id of the event's API.
+        #[schemars(schema_with = "one_or_many_schema")]
+        pub api_id: Vec<String> | String,
+        /// A tag of the session.
+        #[schemars(schema_with = "one_or_many_schema")]
+        pub tag: Vec<String> | String,
     }
 
     /// A target with a name, which handlers can use.
@@ -184,6 +205,8 @@ settings! {
         pub headers: Named<String>,
         /// The events that the target gets from every API, in addition to those of handlers that name it.
         pub events: Vec<String>,
+        /// Which events the target gets; by default all.
+        pub when: When,
         /// The name of an entry of templates or of a built-in template; empty for the default.
         pub template_path: String,
         /// The cool-down in seconds; 0 for none.
@@ -203,6 +226,21 @@ settings! {
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u32", range(min = 0, max = 6000))]
         pub max_per_minute: Option<u32>,
+    }
+}
+
+/// Comparisons, or the number of one threshold.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(extend("type" = ["string", "number"]))]
+pub struct Comparisons(pub String);
+
+impl Setting for Comparisons {
+    fn read(&mut self, value: Value) -> Result<(), ConfigError> {
+        match value {
+            Value::Number(number) => self.0 = number.to_string(),
+            text => self.0.read(text)?,
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::config::ConfigError;
 use crate::observe::DEFAULT_FAILURES;
 
-pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer};
+pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer, When};
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
@@ -43,6 +43,13 @@ settings! {
         /// 404 as Tyk does.
         #[schemars(extend("enum" = ["pass", "refuse"]))]
         pub unmatched: String = "pass".to_owned(),
+        /// What happens to requests that are to be refused. enforce refuses them. observe admits them, and counts,
+        /// notifies and shows everything else as if they were refused.
+        #[schemars(extend("enum" = ["enforce", "observe"]))]
+        pub enforcement: String = "enforce".to_owned(),
+        /// Sets the properties tollbell.key (a fingerprint), tollbell.org, tollbell.api and tollbell.outcome of each
+        /// request, for the access log: %FILTER_STATE(wasm.tollbell.key:PLAIN)%.
+        pub access_log: bool,
         /// Event handlers for all APIs.
         pub event_handlers: EventHandlers,
         /// Sessions by key: the raw key, or "sha256:" and the 64 hex digits of its SHA-256. The session of another
@@ -91,6 +98,8 @@ settings! {
         pub delivery: Delivery,
         /// Endpoints that the filter answers itself.
         pub admin: Admin,
+        /// The endpoint at which the holder of a key sees its limits.
+        pub usage: Usage,
         /// The store in which the Envoys of a fleet count together. Without it, each Envoy counts alone.
         pub store: Store,
     }
@@ -118,6 +127,21 @@ settings! {
         pub path_prefix: String = "/.tollbell".to_owned(),
         /// The SHA-256 of the bearer token: 64 hex digits, with or without "sha256:" in front.
         pub token_sha256: String,
+    }
+
+    /// The endpoint at which the holder of a key sees its limits, their use and their ends. It counts on none of them.
+    /// It is off unless it has a path.
+    #[derive(Debug)]
+    pub struct Usage {
+        /// The path, such as /.tollbell/usage. It is the same on every host.
+        pub path: String,
+        /// The requests per period that a key may send to the endpoint; -1 or 0 means any number. Each Envoy counts
+        /// alone.
+        #[schemars(range(min = -1))]
+        pub rate: f64 = 5.0,
+        /// The period in seconds.
+        #[schemars(range(min = -1, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
+        pub per: f64 = 1.0,
     }
 
     /// An API.
@@ -153,6 +177,9 @@ settings! {
         pub strip_authorization_data: bool,
         /// The rate of all callers together.
         pub global_rate_limit: GlobalRateLimit,
+        /// The same as enforcement of the whole configuration, for this API. Empty means as there.
+        #[schemars(extend("enum" = ["", "enforce", "observe"]))]
+        pub enforcement: String,
         /// Fires events for refusals by other filters and by the upstream: AuthFailure for 401 and 403,
         /// RatelimitExceeded for 429.
         pub observe_failures: bool,

@@ -89,7 +89,7 @@ impl Repeats {
 
 /// Collects all facts that an event shows besides its time and id; empty if it shows more.
 fn add_facts(facts: &mut Vec<u8>, scene: &Scene<'_>, incident: &Incident, origin: &str) {
-    let Scene { api, request, caller } = scene;
+    let Scene { api, request, caller, .. } = scene;
     let Incident::Refusal { outcome, .. } = incident else { return };
     // Events also show the session's alias, tags and metadata.
     if caller.about().is_some() {
@@ -124,7 +124,8 @@ mod tests {
     ) -> Option<u64> {
         let headers = [(&b":path"[..], path.as_bytes())];
         let request = Request { headers: &headers, property: &|_| None };
-        let scene = Scene { api: &Api::default(), request: &request, caller: &Caller::anonymous(None) };
+        let scene =
+            Scene { api: &Api::default(), request: &request, caller: &Caller::anonymous(None), is_observed: false };
         let incident = Incident::Refusal { kind: EventKind::AuthFailure, message: AUTH_FAILURE, outcome };
         repeats.held_back(&scene, &incident, origin, UnixMillis(now))
     }

@@ -87,6 +87,8 @@ pub struct Lease {
     lessees: u64,
     verdict: Verdict,
     answered: UnixMillis,
+    /// When the last reply came.
+    settled: UnixMillis,
     /// True if another VM found all requests granted, but not all used.
     is_hungry: bool,
     /// Requests since the last report, and in the interval before.
@@ -125,6 +127,7 @@ impl Lease {
             lessees: 0,
             verdict: Verdict::Granted,
             answered: UnixMillis(0),
+            settled: UnixMillis(0),
             is_hungry: false,
             recent: 0,
             recent_before: 0,
@@ -142,6 +145,11 @@ impl Lease {
     /// The number of requests that can be admitted now.
     pub fn stock(&self, now: UnixMillis) -> u64 {
         if self.is_over(now) { 0 } else { self.grant.saturating_sub(self.used) }
+    }
+
+    /// True if the store has said what it knows since then.
+    pub fn is_known(&self, since: UnixMillis) -> bool {
+        self.settled >= since
     }
 
     /// Admits a request.
@@ -259,7 +267,7 @@ impl Lease {
         if seq != call {
             return Err(BadReply);
         }
-        (self.in_call, self.is_unsettled) = (false, false);
+        (self.in_call, self.is_unsettled, self.settled) = (false, false, now);
         if verdict == 2 {
             return Ok(());
         }

@@ -105,6 +105,8 @@ struct Waiting {
     stream: StreamId,
     since: UnixMillis,
     limits: List<u64>,
+    /// True if it waits only for what the store knows of the limits, and is not counted.
+    only_looks: bool,
 }
 
 impl FleetCounters {
@@ -184,6 +186,14 @@ impl FleetCounters {
     fn serve_waiting(&mut self, now: UnixMillis) {
         let mut needed: BTreeMap<u64, u64> = BTreeMap::new();
         for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.only_looks {
+                let is_known = |place: &u64| self.leases.get(place).is_none_or(|lease| lease.is_known(waiting.since));
+                match waiting.limits.iter().all(is_known) {
+                    true => self.settled.push((waiting.stream, Ok(Charged::default()))),
+                    false => self.waiting.push(waiting),
+                }
+                continue;
+            }
             match self.decide(&waiting.limits, now) {
                 Some(charged) => self.settled.push((waiting.stream, Ok(charged))),
                 None => {
@@ -276,8 +286,34 @@ impl Counters for FleetCounters {
         if self.is_lost(now) {
             return Poll::Ready(self.without_store(host, &limits, now));
         }
-        self.waiting.push(Waiting { stream, since: now, limits });
+        self.waiting.push(Waiting { stream, since: now, limits, only_looks: false });
         self.serve_waiting(now);
+        self.send_next(host, now);
+        Poll::Pending
+    }
+
+    fn look(
+        &mut self,
+        host: &(impl SharedData + Callouts + Metrics),
+        stream: StreamId,
+        charges: &[Charge<'_>],
+        now: UnixMillis,
+    ) -> Poll<Result<(), StoreError>> {
+        let mut limits = List::new();
+        for charge in charges {
+            match self.open(charge) {
+                Ok(opened) => limits.extend(opened),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if limits.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_lost(now) {
+            return Poll::Ready(Err(StoreError::Late));
+        }
+        self.due.extend(&limits);
+        self.waiting.push(Waiting { stream, since: now, limits, only_looks: true });
         self.send_next(host, now);
         Poll::Pending
     }
@@ -328,8 +364,11 @@ impl Counters for FleetCounters {
         let late = |waiting: &Waiting| now.since(waiting.since) >= self.settings.patience_ms;
         let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition::<Vec<_>, _>(late);
         self.waiting = waiting;
-        for Waiting { stream, since, limits } in late {
-            let charged = self.end_wait(host, since, &limits, now);
+        for Waiting { stream, since, limits, only_looks } in late {
+            let charged = match only_looks {
+                true => Err(StoreError::Late),
+                false => self.end_wait(host, since, &limits, now),
+            };
             self.settled.push((stream, charged));
         }
         self.show_leases(host, self.leases.len());

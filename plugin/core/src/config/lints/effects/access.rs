@@ -172,6 +172,32 @@ fn is_limited(right: &raw::AccessRight) -> bool {
     right.limit.quota_max > 0 || right.limit.rate > 0.0
 }
 
+/// Warns of an API whose enforcement changes nothing.
+pub fn of_enforcement(facts: &Facts<'_>, found: &mut Found<'_>) {
+    for (path, api) in facts.apis() {
+        let limit = api.global_rate_limit;
+        let is_limited = !limit.disabled && limit.rate > 0.0 && limit.per > 0.0;
+        let is_open = api.use_keyless && !is_limited && api.org_id.is_empty() && api.versioning.versions.is_empty();
+        let is_given = !api.enforcement.is_empty() && is_open;
+        found.none(
+            is_given,
+            member(&path, "enforcement"),
+            "the API is keyless and has no limits, so it refuses nothing",
+        );
+    }
+}
+
+/// Warns of refusals that are only observed, so that no one forgets to enforce them.
+pub fn of_observing(facts: &Facts<'_>, found: &mut Found<'_>) {
+    const OBSERVED: &str = "requests that would be refused are admitted, also without a valid key (observe)";
+    if facts.raw.enforcement == "observe" {
+        found.add("enforcement", OBSERVED);
+    }
+    for (path, _) in facts.apis().filter(|(_, api)| api.enforcement == "observe") {
+        found.add(member(&path, "enforcement"), OBSERVED);
+    }
+}
+
 /// Warns of limits and scopes in policies. Tyk reads the limits of a policy's rights only if the policy is per_api, and
 /// never its scopes.
 pub fn of_limits_of_policies_rights(facts: &Facts<'_>, found: &mut Found<'_>) {

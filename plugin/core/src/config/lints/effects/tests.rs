@@ -77,6 +77,61 @@ const CASES: &[Case<'_>] = &[
         ],
     ),
     (&[("/apis/2/auth", r#"{"auth_header_name": "x-key"}"#)], &[]),
+    // Enforcement.
+    (
+        &[("/enforcement", r#""observe""#)],
+        &["enforcement: requests that would be refused are admitted, also without a valid key"],
+    ),
+    (
+        &[("/apis/1/enforcement", r#""observe""#)],
+        &["apis[1].enforcement: requests that would be refused are admitted, also without a valid key"],
+    ),
+    (
+        &[("/apis/2/enforcement", r#""enforce""#)],
+        &["apis[2].enforcement: has no effect: the API is keyless and has no limits"],
+    ),
+    (&[("/apis/1/enforcement", r#""enforce""#)], &[]),
+    // Conditions.
+    (
+        &[("/apis/0/event_handlers/events/HostDown/0/handler_meta/when", r#"{"trigger_limit": ">= 90"}"#)],
+        &[
+            "apis[0].event_handlers.events.HostDown[0].handler_meta.when.trigger_limit: no event meets this condition: only",
+        ],
+    ),
+    (
+        &[("/apis/0/event_handlers/events/TriggerExceeded/0/handler_meta/when", r#"{"trigger_limit": "> 70"}"#)],
+        &[
+            "apis[0].event_handlers.events.TriggerExceeded[0].handler_meta.when.trigger_limit: no event meets this condition: no",
+        ],
+    ),
+    (
+        &[(
+            "/apis/0/event_handlers/events/TriggerExceeded/0/handler_meta/when",
+            r#"{"trigger_limit": ">= 70", "api_id": "people", "tag": "x"}"#,
+        )],
+        &[
+            "apis[0].event_handlers.events.TriggerExceeded[0].handler_meta.when.api_id: no event meets this condition: the handler",
+            "apis[0].event_handlers.events.TriggerExceeded[0].handler_meta.when.tag: no event meets this condition: no key",
+        ],
+    ),
+    (&[("/webhooks/1/when", r#"{"api_id": ["orders", "portal"]}"#)], &[]),
+    (
+        &[
+            ("/apis/3/observe", "{}"),
+            ("/apis/3/event_handlers", "{}"),
+            ("/apis/1/identity", r#"["key"]"#),
+            ("/default_policy", r#""""#),
+            ("/identities", "{}"),
+            ("/keys/header:partner", r#"{"org_id": "acme"}"#),
+            ("/webhooks/1/events", r#"["AuthFailure"]"#),
+            ("/webhooks/1/when", r#"{"org_id": "acmo"}"#),
+        ],
+        &[
+            "keys[\"header:partner\"]: no API identifies callers by header",
+            "policies.plain: no key has this policy",
+            "webhooks[1].when.org_id: no event meets this condition: no key",
+        ],
+    ),
     // Places of keys.
     (&[("/apis/0/auth/use_param", "false")], &["apis[0].auth.param_name: has no effect: use_param is not true"]),
     (&[("/apis/0/auth/use_cookie", "false")], &["apis[0].auth.cookie_name: has no effect: use_cookie is not true"]),

@@ -6,7 +6,7 @@ use crate::config::notifications::handlers::{ByEvent, EMAIL, HandlerList};
 use crate::config::raw;
 use crate::delivery::{Target, USER_AGENT};
 use crate::event::EventKind;
-use crate::notify::{Cap, Channel, Form, Mail, Recipient, Webhook};
+use crate::notify::{Cap, Channel, Form, Mail, Recipient, Webhook, When};
 
 /// How often a handler sends messages.
 #[derive(Clone, Copy, Default)]
@@ -36,7 +36,8 @@ impl HandlerList<'_> {
                     .templates
                     .find("")
                     .map(|template| Form::Webhook(Webhook { method: "POST", template, headers, keys: Vec::new() }));
-                let added = webhook.map(|form| self.push_channel(&name, plain(target, pace, cap, form)));
+                let added =
+                    webhook.map(|form| self.push_channel(&name, When::default(), plain(target, pace, cap, form)));
                 added.into_iter().for_each(|added| by_event.push(kind, added));
             }
             match (&told.email, self.mail) {
@@ -74,13 +75,14 @@ impl HandlerList<'_> {
         let pace = Pace { event_timeout: mail.backend.event_timeout_ms / 1000, max_per_minute: Some(0) };
         let cap = Cap::new(&[name], target.endpoint, pace.max_per_minute);
         let channel = plain(target, pace, cap, Form::Email(Recipient::Developer));
-        Some(self.push_channel(name, channel))
+        Some(self.push_channel(name, When::default(), channel))
     }
 
     /// Adds an event handler that sends to one address.
     pub fn add_email_handler(&mut self, path: &str, name: &str, meta: &raw::HandlerMeta) -> Option<HandlerIndex> {
         self.warn_of_ignored(path, meta);
         let event_timeout = self.event_timeout(path, meta);
+        let when = self.when(&member(path, "when"), &meta.when);
         let address = match Address::parse(&meta.email) {
             Ok(address) => Some(address),
             Err(error) => {
@@ -102,7 +104,7 @@ impl HandlerList<'_> {
             timeout_ms: meta.timeout_ms(),
             ..emails(name, mail, address, pace)
         };
-        Some(self.push_channel(name, channel))
+        Some(self.push_channel(name, when, channel))
     }
 
     fn warn_of_ignored(&mut self, path: &str, meta: &raw::HandlerMeta) {
@@ -127,7 +129,7 @@ impl HandlerList<'_> {
     fn add_emails(&mut self, name: &str, mail: &Mail, to: &Address, pace: Pace) -> HandlerIndex {
         let name = self.list.free_name(name.to_owned());
         let channel = emails(&name, mail, to.clone(), pace);
-        self.push_channel(&name, channel)
+        self.push_channel(&name, When::default(), channel)
     }
 }
 

@@ -61,7 +61,8 @@ const DEFAULT_WEBHOOK: &str = r#"{
     "path": "{{Meta.Path}}",
     "origin": "{{Meta.Origin}}",
     "key": "{{Meta.Key}}"
-{{~/if}}{{#if Meta.Suppressed}},
+{{~/if}}{{#if Meta.WouldRefuse}},
+    "would_refuse": true{{/if}}{{#if Meta.Suppressed}},
     "suppressed": {{Meta.Suppressed}},
     "first_seen": "{{Meta.FirstSeen}}",
     "last_seen": "{{Meta.LastSeen}}"{{/if}}{{#if Meta.Crossings}},
