@@ -14,6 +14,8 @@ pub struct Line {
     pub alerts: Vec<(i64, i64)>,
     /// The last call whose reply the lessee got.
     pub confirmed: i64,
+    /// The forecast: within, and from.
+    pub forecast: (i64, i64),
 }
 
 /// A lessee's part of a counter.
@@ -50,6 +52,8 @@ struct Counter {
     alert: (i64, i64),
     lessees: i64,
     hungry: i64,
+    /// The start of the window in which the end of the quota was foretold.
+    foretold: i64,
     before: (i64, i64),
     before_alert: (i64, i64),
     alerts: Vec<Alert>,
@@ -114,6 +118,25 @@ impl Work<'_> {
         }
     }
 
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    fn foretell(&mut self, lessee: &str, now: i64) {
+        let ([max, window, ..], (within, from)) = (self.line.numbers, self.line.forecast);
+        let Counter { start, used, foretold, .. } = self.counter;
+        if within == 0 || window == 0 || foretold == start || used < from || used >= max {
+            return;
+        }
+        let [elapsed, intervals, rest] = [now - start, used - 1, max - used].map(|number| number as f64);
+        let certain = intervals - intervals.sqrt();
+        if elapsed * 100.0 < window as f64 || certain * window as f64 <= max as f64 * elapsed {
+            return;
+        }
+        let left = (elapsed * rest / intervals).floor() as i64;
+        if left <= within {
+            self.counter.foretold = start;
+            self.alert(lessee, now, (3, now + left, used), start);
+        }
+    }
+
     fn join(&mut self) {
         let part = &mut self.part;
         (part.before_start, part.before_used) = (part.start, part.used + part.open);
@@ -138,6 +161,7 @@ impl Work<'_> {
             self.counter.used += used - self.part.used - self.part.open;
             self.counter.granted += claim - self.part.claim;
             self.counter.alert = self.crossed(lessee, now, (self.counter.used, self.counter.start), self.counter.alert);
+            self.foretell(lessee, now);
             (self.part.used, self.part.claim, self.part.open) = (used, claim, 0);
         } else if self.part.start == self.counter.start {
             self.counter.used -= self.part.open;
@@ -209,6 +233,7 @@ impl Work<'_> {
             self.counter.used += given;
             self.part.open += given;
             self.counter.alert = self.crossed(lessee, now, (self.counter.used, self.counter.start), self.counter.alert);
+            self.foretell(lessee, now);
         }
         self.tell(lessee, now);
     }

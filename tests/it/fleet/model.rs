@@ -32,6 +32,7 @@ fn line(random: &mut Random, key: usize, now: i64, known: &[i64]) -> Line {
         numbers: [max, window, 1 + below(400), start, used, claim, want, below(8).min(want), below(2)],
         alerts,
         confirmed: below(400),
+        forecast: [(0, 0), (60_000, max / 5), (500, max / 5), (60_000, 1)][usize::try_from(below(4)).unwrap_or_default()],
     }
 }
 
@@ -42,6 +43,8 @@ fn arguments(lessee: &str, lines: &[Line]) -> Vec<String> {
         let alerts = line.alerts.iter().map(|(at, percent)| format!("{at}:{percent}")).collect::<Vec<_>>();
         arguments.push(alerts.join(","));
         arguments.push(line.confirmed.to_string());
+        let (within, from) = line.forecast;
+        arguments.extend([within, from].map(|number| number.to_string()));
     }
     arguments
 }

@@ -31,8 +31,9 @@ pub use pass::{CountedOn, Pass, Passing};
 pub use paths::{Prefix, Readings};
 pub use preflight::is_preflight;
 pub use quota::{
-    Charge, ChargeLine, ChargeResult, Charged, Counters, Crossing, FleetCounters, FleetSettings, Home, LimitScope,
-    LocalCounters, MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, PageName, Quota, StoreView, Usage, Usages, changed,
+    Charge, ChargeLine, ChargeResult, Charged, Counters, FleetCounters, FleetSettings, Forecast, Home, LimitScope,
+    LocalCounters, MAX_ENTRIES, MakeOwner, Notice, OnLoss, Owner, PageName, Quota, QuotaChange, QuotaNews, StoreView,
+    Usage, Usages, changed,
 };
 pub use request::{Request, decode_query_part, split_once};
 pub use route::{Api, ApiIndex, Route, Routes, Versioned};

@@ -68,9 +68,7 @@ impl Judgement {
 
     /// True if the request passes and no one is notified.
     pub(super) fn is_quiet(&self) -> bool {
-        self.outcome == RequestOutcome::Admitted
-            && self.charged.crossings.is_empty()
-            && self.charged.renewals.is_empty()
+        self.outcome == RequestOutcome::Admitted && self.charged.crossings.is_empty() && self.charged.others.is_empty()
     }
 
     /// All incidents that someone may have to be notified of.
@@ -80,8 +78,8 @@ impl Judgement {
         let refused =
             self.outcome.event().filter(|_| self.outcome != RequestOutcome::MissingKey || api.fire_on_missing_key);
         let refused = refused.map(|(kind, message)| Incident::Refusal { kind, message, outcome: self.outcome });
-        let renewals = self.charged.renewals.iter().map(|renewal| Incident::Renewal(*renewal));
-        let crossings = self.charged.crossings.iter().map(|crossing| Incident::Crossing(*crossing));
-        renewals.chain(crossings).chain(refused).collect()
+        let crossings = self.charged.crossings.iter().map(|crossing| (*crossing).into());
+        let of_quotas = self.charged.others.iter().copied().chain(crossings).map(Incident::Quota);
+        of_quotas.chain(refused).collect()
     }
 }

@@ -20,6 +20,7 @@ mod conditions;
 mod cost;
 mod digests;
 mod emails;
+mod forecasts;
 mod gateway;
 mod kinds;
 mod observing;

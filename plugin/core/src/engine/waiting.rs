@@ -28,7 +28,7 @@ impl<C: Counters> Engine<C> {
             if let Some((_, api)) = api
                 && !outbox::all(host).any(|held| held.id().starts_with(&notice.id))
             {
-                self.notifier.notify_limit(host, &self.notifications, api, notice, now);
+                self.notifier.notify_quota(host, &self.notifications, api, notice, now);
             }
         }
         for (id, charged) in self.counters.take_settled() {

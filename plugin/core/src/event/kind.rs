@@ -65,6 +65,8 @@ event_types! {
     TriggerExceeded = "TriggerExceeded", Threshold;
     /// The window of a quota ended in which a threshold was reported. The first request of the next window says so.
     QuotaRenewed = "QuotaRenewed", Threshold;
+    /// At the present rate, a quota will be used up before its window ends.
+    QuotaForecast = "QuotaForecast", Threshold;
     /// A key's or an API's rate refused a request, or another filter or the upstream answered 429.
     RatelimitExceeded = "RatelimitExceeded", Request;
     /// An organisation's rate refused a request.

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::base::{Mailbox, Percent, UnixMillis, fingerprint, json};
+use crate::base::{Mailbox, UnixMillis, fingerprint, json};
 
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -170,6 +170,9 @@ pub struct Meta {
     pub trigger_limit: String,
     /// The use of the quota at the crossing, in whole percent, such as `80`.
     pub usage_percentage: String,
+    /// For `QuotaForecast`, when the quota will be used up, as RFC 3339.
+    #[serde(default)]
+    pub expected_at: String,
     /// In a digest, the number of events that it stands for; 0 in an event that is not a digest.
     pub suppressed: u64,
     /// In a digest, the time of its first event as RFC 3339.
@@ -244,6 +247,7 @@ impl Meta {
             ),
             ("TriggerLimit", text(&self.trigger_limit)),
             ("UsagePercentage", text(&self.usage_percentage)),
+            ("ExpectedAt", text(&self.expected_at)),
             ("Suppressed", self.suppressed.into()),
             ("FirstSeen", text(&self.first_seen)),
             ("LastSeen", text(&self.last_seen)),
@@ -264,6 +268,7 @@ impl Meta {
             ("APIID", &self.api_id),
             ("CircuitEvent", &self.circuit_event),
             ("TriggerLimit", &self.trigger_limit),
+            ("ExpectedAt", &self.expected_at),
             ("FirstSeen", &self.first_seen),
             ("LastSeen", &self.last_seen),
         ] {
@@ -274,7 +279,7 @@ impl Meta {
         if matches!(kind, EventKind::HostDown | EventKind::HostUp) {
             brief.insert("HostInfo".to_owned(), self.host_info.view());
         }
-        if kind == EventKind::QuotaRenewed {
+        if matches!(kind, EventKind::QuotaRenewed | EventKind::QuotaForecast) {
             brief.insert("UsagePercentage".to_owned(), self.usage_percentage.as_str().into());
         }
         if !self.crossings.is_empty() {
@@ -289,15 +294,14 @@ impl Meta {
         Value::Object(brief)
     }
 
-    /// The metadata of a crossed threshold.
-    pub fn trigger(org_id: &str, key: &str, limit: Percent, count: u64, max: u64) -> Self {
+    /// The metadata of an event about a quota. The threshold is in percent, or empty if there is none.
+    pub fn of_quota(org_id: &str, key: &str, trigger_limit: String, count: u64, max: u64) -> Self {
         let usage = u128::from(count).saturating_mul(100).checked_div(u128::from(max)).unwrap_or_default();
         Meta {
-            message: "Quota trigger reached".into(),
             key: key.into(),
             org_id: org_id.into(),
             org: org_id.into(),
-            trigger_limit: limit.to_string(),
+            trigger_limit,
             usage_percentage: usage.to_string(),
             ..Meta::default()
         }
@@ -321,6 +325,7 @@ impl Event {
             alias: text.clone(),
             trigger_limit: "80".to_owned(),
             usage_percentage: "80".to_owned(),
+            expected_at: "1970-01-01T00:00:00.000Z".to_owned(),
             ..Meta::default()
         };
         Event { kind, id: text.clone(), at: UnixMillis(0), meta, fingerprint: text, management: None, crossed: None }
@@ -355,8 +360,10 @@ impl Event {
     /// The variables with those values blank that differ between two events of one cause (see [`VOLATILE`]).
     pub fn stable_view(&self) -> Value {
         let mut meta = self.meta.view();
-        if let Some(usage) = meta.get_mut("UsagePercentage") {
-            *usage = "".into();
+        for name in ["UsagePercentage", "ExpectedAt"] {
+            if let Some(value) = meta.get_mut(name) {
+                *value = "".into();
+            }
         }
         self.shown(String::new(), "", meta)
     }
@@ -372,7 +379,7 @@ impl Event {
 }
 
 /// The variables that [`Event::stable_view`] blanks.
-pub const VOLATILE: [&str; 3] = ["TimeStamp", "ID", "UsagePercentage"];
+pub const VOLATILE: [&str; 4] = ["TimeStamp", "ID", "UsagePercentage", "ExpectedAt"];
 
 #[cfg(test)]
 mod tests {
@@ -382,7 +389,7 @@ mod tests {
 
     #[test]
     fn usage_is_whole_percent() {
-        let meta = Meta::trigger("acme", "", Percent::new(50.0).unwrap(), 2, 3);
+        let meta = Meta::of_quota("acme", "", "50".to_owned(), 2, 3);
         assert_eq!((meta.trigger_limit.as_str(), meta.usage_percentage.as_str()), ("50", "66"));
     }
 }

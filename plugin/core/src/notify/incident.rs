@@ -1,6 +1,8 @@
 //! Incidents of requests that cause events, and the metadata of these events.
 
-use crate::access::{AUTH_FAILURE, Api, Caller, Crossing, LimitScope, Owner, RATE_LIMITED, Request, RequestOutcome};
+use crate::access::{
+    AUTH_FAILURE, Api, Caller, LimitScope, Owner, QuotaChange, QuotaNews, RATE_LIMITED, Request, RequestOutcome,
+};
 use crate::base::client_text;
 use crate::event::{Crossed, EventKind, HostInfo, HostPlace, Meta, Subject};
 
@@ -9,6 +11,9 @@ const CROSSED: &str = "Quota trigger reached";
 
 /// The message of QuotaRenewed.
 const RENEWED: &str = "Quota renewed";
+
+/// The message of QuotaForecast.
+const FORETOLD: &str = "Quota will be used up";
 
 /// An incident that may cause an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +43,8 @@ pub enum Incident {
         /// The status of the response that showed it.
         status: u16,
     },
-    /// The use of a quota crossed a threshold.
-    Crossing(Crossing),
-    /// The window of a quota ended in which a threshold was reported: the highest one, and the final count.
-    Renewal(Crossing),
+    /// Something happened to a quota.
+    Quota(QuotaNews),
 }
 
 impl Incident {
@@ -59,17 +62,25 @@ impl Incident {
     pub fn kind(&self) -> EventKind {
         match self {
             Incident::Refusal { kind, .. } | Incident::Observed { kind, .. } | Incident::Verdict { kind, .. } => *kind,
-            Incident::Crossing(_) => EventKind::TriggerExceeded,
-            Incident::Renewal(_) => EventKind::QuotaRenewed,
+            Incident::Quota(news) => kind_of(news.change),
         }
     }
 
-    /// The limit that it is about, where it is about one and not about a request.
-    pub fn of_limit(&self) -> Option<Crossing> {
+    /// What happened to a quota, where the incident is about one and not about a request.
+    pub fn of_quota(&self) -> Option<QuotaNews> {
         match self {
-            Incident::Crossing(crossing) | Incident::Renewal(crossing) => Some(*crossing),
+            Incident::Quota(news) => Some(*news),
             _ => None,
         }
+    }
+}
+
+/// The type of the event for a change.
+pub fn kind_of(change: QuotaChange) -> EventKind {
+    match change {
+        QuotaChange::Crossed(_) => EventKind::TriggerExceeded,
+        QuotaChange::Renewed(_) => EventKind::QuotaRenewed,
+        QuotaChange::Foretold(_) => EventKind::QuotaForecast,
     }
 }
 
@@ -104,16 +115,22 @@ pub fn subject(caller: &Caller<'_>) -> Subject {
     if caller.has_session() { Subject::Key } else { Subject::Identity }
 }
 
-/// The event metadata of a threshold.
-pub fn limit_meta(owner: Owner, crossing: Crossing, is_renewal: bool) -> Meta {
-    let key = if crossing.scope == LimitScope::KeyQuota { owner.key } else { String::new() };
+/// The event metadata of a change of a quota.
+pub fn quota_meta(owner: Owner, news: QuotaNews) -> Meta {
+    let key = if news.scope == LimitScope::KeyQuota { owner.key } else { String::new() };
+    let (message, limit, expected_at) = match news.change {
+        QuotaChange::Crossed(limit) => (CROSSED, limit.to_string(), String::new()),
+        QuotaChange::Renewed(limit) => (RENEWED, limit.to_string(), String::new()),
+        QuotaChange::Foretold(at) => (FORETOLD, String::new(), at.to_rfc3339()),
+    };
     Meta {
         tags: owner.tags,
         meta_data: owner.meta_data,
         alias: owner.alias,
         api_id: owner.api_id,
-        message: if is_renewal { RENEWED } else { CROSSED }.to_owned(),
-        ..Meta::trigger(&owner.org_id, &key, crossing.limit, crossing.count, crossing.max)
+        message: message.to_owned(),
+        expected_at,
+        ..Meta::of_quota(&owner.org_id, &key, limit, news.count, news.max)
     }
 }
 
@@ -172,17 +189,14 @@ pub fn meta(hash_keys: bool, scene: &Scene<'_>, incident: &Incident, origin: &st
             let circuit_event = circuit_event.to_owned();
             Meta { circuit_event, cluster, host_info, ..of_request(message, String::new(), base) }
         }
-        Incident::Crossing(crossing) | Incident::Renewal(crossing) => {
-            let is_renewal = incident.kind() == EventKind::QuotaRenewed;
-            limit_meta(owner(hash_keys, api, caller), *crossing, is_renewal)
-        }
+        Incident::Quota(news) => quota_meta(owner(hash_keys, api, caller), *news),
     }
 }
 
-/// The details of a crossed threshold. `owner` is what the caller's own counters are of.
-pub fn crossed(meta: &Meta, owner: Subject, crossing: Crossing) -> Crossed {
+/// The details of a quota's change. `owner` is what the caller's own counters are of.
+pub fn crossed(meta: &Meta, owner: Subject, news: QuotaNews) -> Crossed {
     Crossed {
-        subject: match crossing.scope {
+        subject: match news.scope {
             LimitScope::OrgQuota | LimitScope::OrgRate => Subject::Organisation,
             _ => owner,
         },
@@ -191,7 +205,7 @@ pub fn crossed(meta: &Meta, owner: Subject, crossing: Crossing) -> Crossed {
         org_id: meta.org_id.clone(),
         api_id: meta.api_id.clone(),
         trigger_limit: meta.trigger_limit.clone(),
-        used: crossing.count,
-        max: crossing.max,
+        used: news.count,
+        max: news.max,
     }
 }

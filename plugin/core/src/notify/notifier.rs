@@ -2,10 +2,10 @@
 
 use crate::access::{Api, Notice};
 use crate::base::UnixMillis;
-use crate::event::{Event, EventKind};
+use crate::event::Event;
 use crate::host::{Host, Metric};
 use crate::notify::admission::{HeldBack, Repeats};
-use crate::notify::incident::{Incident, Scene, crossed, limit_meta, meta, subject};
+use crate::notify::incident::{Incident, Scene, crossed, kind_of, meta, quota_meta, subject};
 use crate::notify::{Notifications, admission, report};
 
 /// Makes events, and holds their messages for delivery.
@@ -59,10 +59,10 @@ impl Notifier {
         }
     }
 
-    /// Passes a threshold that the store of a fleet has reported to the handlers of its API.
+    /// Passes what the store of a fleet has reported of a quota to the handlers of its API.
     #[cold]
     #[inline(never)]
-    pub fn notify_limit(
+    pub fn notify_quota(
         &self,
         host: &impl Host,
         notifications: &Notifications,
@@ -70,12 +70,12 @@ impl Notifier {
         notice: Notice,
         now: UnixMillis,
     ) {
-        let Notice { id, owner, crossing, is_renewal } = notice;
-        let kind = if is_renewal { EventKind::QuotaRenewed } else { EventKind::TriggerExceeded };
+        let Notice { id, owner, news } = notice;
+        let kind = kind_of(news.change);
         host.count(kind.metric());
         let (fingerprint, of_caller) = (owner.fingerprint.clone(), owner.subject);
-        let meta = limit_meta(owner, crossing, is_renewal);
-        let crossed = Some(Box::new(crossed(&meta, of_caller, crossing)));
+        let meta = quota_meta(owner, news);
+        let crossed = Some(Box::new(crossed(&meta, of_caller, news)));
         let event = Event { kind, id, at: now, meta, fingerprint, management: None, crossed };
         report::notify_handlers(host, notifications, api.handlers(kind), &event, api, now);
     }
@@ -94,10 +94,10 @@ impl Notifier {
         if handlers.is_empty() && !report::is_wanted() {
             return;
         }
-        // This costs a hostcall, and thresholds do not need it.
-        let of_limit = incident.of_limit();
+        // This costs a hostcall, and quotas do not need it.
+        let of_quota = incident.of_quota();
         let origin =
-            if of_limit.is_none() { scene.request.origin(&notifications.origin_headers) } else { String::new() };
+            if of_quota.is_none() { scene.request.origin(&notifications.origin_headers) } else { String::new() };
         if let Some(messages) = self.repeats.held_back(scene, incident, &origin, now) {
             host.add(Metric::Suppressed, messages);
             report::repeat(notifications, scene, kind);
@@ -112,8 +112,8 @@ impl Notifier {
             management: None,
             crossed: None,
         };
-        if let Some(crossing) = of_limit {
-            event.crossed = Some(Box::new(crossed(&event.meta, subject(scene.caller), crossing)));
+        if let Some(news) = of_quota {
+            event.crossed = Some(Box::new(crossed(&event.meta, subject(scene.caller), news)));
         }
         let mut held_back = HeldBack::default();
         for outcome in report::notify_handlers(host, notifications, handlers, &event, scene.api, now) {

@@ -8,12 +8,13 @@
 --   n        lessees in this window
 --   h        when a lessee last found all requests granted, but not all used
 --   ps pu pa pp   the window before: s, u, a and p
+--   f        the start of the window in which the end of the quota was foretold
 --   x        alerts that no lessee has confirmed: name:seq:time:kind:percentage:count:start, separated by
 --            blanks
 --   @name    of a lessee: seq:start:used:claim, start:used of the window before, and the part of u that it was
 --            granted since it said what it used
 -- ARGV[1]  the lessee's name
--- Per line 11 more values:
+-- Per line 13 more values:
 --   max, window   the limit (window in ms; 0: it never ends)
 --   seq           the number of this call; a number that is not above the stored one changes nothing
 --   start         the window that the lessee speaks of; 0: none
@@ -24,10 +25,12 @@
 --   ahead         1: it reads ahead; 0: a granted request counts as used at once
 --   alerts        at:percentage,… ascending, with the percentage in millionths
 --   confirmed     the number of a call; the lessee has taken care of the alerts of its reply, and of earlier ones
+--   within, from  a forecast is told at most this long before the quota's end (ms), from this count on; 0: no forecast
 -- All wants of a call are granted (at least one request each), or none.
 -- Returns the time, then per line: seq, start, end, used, claim, granted to all, used by all, lessees, verdict,
 --   hungry, the number of alerts, and for each alert its kind, percentage, count, and the start of its window.
---   kind     1 a threshold was crossed, 2 a window ended in which one was
+--   kind     1 a threshold was crossed, 2 a window ended in which one was, 3 the quota will be used up; then the time
+--            stands in the place of the percentage
 --            An alert is returned until the lessee confirms it. If it does not for 10 seconds, another one gets it.
 --   verdict  0 used up, 1 granted or nothing asked, 2 overtaken by a later call, 3 all granted but not all used,
 --            4 another line of the call was not granted
@@ -55,6 +58,17 @@ local function crossed(l, u, a, p, start)
   return a, p
 end
 
+-- Tells once in a window when the quota will be used up: see forecast.rs.
+local function foretell(l)
+  local elapsed, intervals = now - l.s, l.u - 1
+  if l.within == 0 or l.window == 0 or l.f == l.s or l.u < l.from or l.u >= l.max then return end
+  if elapsed * 100 < l.window or (intervals - math.sqrt(intervals)) * l.window <= l.max * elapsed then return end
+  local left = math.floor(elapsed * (l.max - l.u) / intervals)
+  if left > l.within then return end
+  l.f = l.s
+  alert(l, 3, now + left, l.u, l.s)
+end
+
 -- The alerts that are still to be confirmed, and those for this lessee.
 local function unconfirmed(l)
   local kept, open = '', {}
@@ -79,20 +93,21 @@ local function join(l)
 end
 
 for i = 1, #KEYS do
-  local b = 2 + (i - 1) * 11
+  local b = 2 + (i - 1) * 13
   local l = {
     max = tonumber(ARGV[b]), window = tonumber(ARGV[b + 1]), seq = tonumber(ARGV[b + 2]), start = tonumber(ARGV[b + 3]),
     used = tonumber(ARGV[b + 4]), claim = tonumber(ARGV[b + 5]), want = tonumber(ARGV[b + 6]),
-    need = tonumber(ARGV[b + 7]), ahead = ARGV[b + 8], alerts = ARGV[b + 9], confirmed = tonumber(ARGV[b + 10]), verdict = 1, told = {},
+    need = tonumber(ARGV[b + 7]), ahead = ARGV[b + 8], alerts = ARGV[b + 9], confirmed = tonumber(ARGV[b + 10]),
+    within = tonumber(ARGV[b + 11]), from = tonumber(ARGV[b + 12]), verdict = 1, told = {},
   }
-  local h = redis.call('HMGET', KEYS[i], 's', 'e', 'g', 'u', 'a', 'p', 'n', 'h', 'ps', 'pu', 'pa', 'pp', field, 'x')
+  local h = redis.call('HMGET', KEYS[i], 's', 'e', 'g', 'u', 'a', 'p', 'n', 'h', 'ps', 'pu', 'pa', 'pp', field, 'x', 'f')
   local function number(at) return tonumber(h[at]) or 0 end
   l.s, l.e, l.g, l.u = number(1), number(2), number(3), number(4)
   l.a, l.p, l.n, l.h = number(5), number(6), number(7), number(8)
   l.ps, l.pu, l.pa, l.pp = number(9), number(10), number(11), number(12)
   local f = {}
   for value in string.gmatch(h[13] or '', '%d+') do f[#f + 1] = tonumber(value) end
-  l.x = h[14] or ''
+  l.x, l.f = h[14] or '', number(15)
   l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused = f[2] or 0, f[3] or 0, f[4] or 0, f[5] or 0, f[6] or 0
   l.open = f[7] or 0
   if l.seq <= (f[1] or 0) then
@@ -106,6 +121,7 @@ for i = 1, #KEYS do
       if l.lstart ~= l.s then join(l) end
       l.u, l.g = l.u + l.used - l.lused - l.open, l.g + l.claim - l.lclaim
       l.a, l.p = crossed(l, l.u, l.a, l.p, l.s)
+      foretell(l)
       l.lused, l.lclaim, l.open = l.used, l.claim, 0
     elseif l.lstart == l.s then
       -- It knows nothing of this window: the reply that granted something was lost.
@@ -171,13 +187,14 @@ for i, l in ipairs(lines) do
     if l.ahead == '0' and given > 0 then
       l.u, l.open = l.u + given, l.open + given
       l.a, l.p = crossed(l, l.u, l.a, l.p, l.s)
+      foretell(l)
     end
     if l.x ~= '' then
       l.x, l.told = unconfirmed(l)
     end
     if l.s > 0 then
       redis.call('HSET', KEYS[i], 's', l.s, 'e', l.e, 'g', l.g, 'u', l.u, 'a', l.a, 'p', l.p, 'n', l.n, 'h', l.h,
-        'ps', l.ps, 'pu', l.pu, 'pa', l.pa, 'pp', l.pp, 'x', l.x,
+        'ps', l.ps, 'pu', l.pu, 'pa', l.pa, 'pp', l.pp, 'x', l.x, 'f', l.f,
         field, table.concat({ l.seq, l.lstart, l.lused, l.lclaim, l.lpstart, l.lpused, l.open }, ':'))
       if l.e > 0 then
         -- A window with an alert is kept for another window, in which its end can be reported.

@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use crate::access::{
     Charge, ChargeLine, ChargeResult, Counters, FleetCounters, FleetSettings, Home, LimitScope, MakeOwner, OnLoss,
-    Owner, PageName, Quota,
+    Owner, PageName, Quota, QuotaChange,
 };
 use crate::base::{Percent, UnixMillis};
 use crate::event::Subject;
@@ -133,7 +133,7 @@ impl Lessee {
     /// The keys whose threshold was reported to this VM.
     pub fn take_crossed(&mut self) -> Vec<u64> {
         let notices = self.0.take_notices();
-        let crossed = notices.iter().filter(|notice| !notice.is_renewal);
+        let crossed = notices.iter().filter(|notice| matches!(notice.news.change, QuotaChange::Crossed(_)));
         crossed.filter_map(|notice| notice.owner.key.parse().ok()).collect()
     }
 

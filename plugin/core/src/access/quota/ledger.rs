@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::page::{Counter, MAX_ENTRIES, Page, PageKind, PagePlace};
-use super::{Alerts, MakeOwner, Quota, Usage};
+use super::{Alerts, MakeOwner, Quota, QuotaChange, Usage};
 use crate::base::{Percent, UnixMillis};
 use crate::host::{Change, CorruptRecord, Metric, Metrics, SharedData, StoreError, read, update_often};
 
@@ -149,6 +149,23 @@ pub struct Crossing {
     pub max: u64,
 }
 
+/// Something that happened to a quota, for its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaNews {
+    pub scope: LimitScope,
+    pub change: QuotaChange,
+    /// The count when it happened.
+    pub count: u64,
+    /// The quota's maximum.
+    pub max: u64,
+}
+
+impl From<Crossing> for QuotaNews {
+    fn from(Crossing { scope, limit, count, max }: Crossing) -> Self {
+        QuotaNews { scope, change: QuotaChange::Crossed(limit), count, max }
+    }
+}
+
 /// The outcome of a charge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charged {
@@ -158,15 +175,15 @@ pub struct Charged {
     pub usages: Usages,
     /// At most one per scope.
     pub crossings: Vec<Crossing>,
-    /// Windows that ended before this request and in which a threshold was reported: the highest one, and the final count.
-    pub renewals: Vec<Crossing>,
+    /// Windows that ended before this request and in which a threshold was reported, and forecasts.
+    pub others: Vec<QuotaNews>,
 }
 
 impl Charged {
     fn and(mut self, other: Self) -> Self {
         self.usages.extend(other.usages);
         self.crossings.extend(other.crossings);
-        self.renewals.extend(other.renewals);
+        self.others.extend(other.others);
         self
     }
 }
@@ -197,8 +214,8 @@ pub fn charge(host: &(impl SharedData + Metrics), charge: &Charge<'_>, now: Unix
         match count_on(host, page, &here, &later, now) {
             Ok(Counted { page: PageCharge { mut charged, .. }, due_on, .. }) if charged.refused_by.is_some() => {
                 charged.crossings.extend(refund_all(host, &done));
-                // The refund leaves the new windows in place.
-                charged.renewals.extend(done.into_iter().flat_map(|page| page.charged.renewals));
+                // The refund leaves the new windows in place, and what was foretold.
+                charged.others.extend(done.into_iter().flat_map(|page| page.charged.others));
                 charged.crossings.extend(due_on.and_then(|line| line.report(host, now)));
                 return Ok(charged);
             }
@@ -397,7 +414,8 @@ struct Tally<'t, 'c> {
     /// The counter as of now: a window that ended is already replaced by a new one.
     counter: Counter,
     /// What the ended window has to report.
-    renewal: Option<Crossing>,
+    renewal: Option<QuotaNews>,
+    now: UnixMillis,
 }
 
 impl<'t, 'c> Tally<'t, 'c> {
@@ -416,13 +434,14 @@ impl<'t, 'c> Tally<'t, 'c> {
     fn at(page: &Page, place: PagePlace, line: &'t ChargeLine<'c>, now: UnixMillis) -> Self {
         let stored = page.counter(place);
         let counter = line.quota.as_of(stored, now);
-        let renewal = stored.alerts.highest().filter(|_| counter.started != stored.started).map(|limit| Crossing {
+        let highest = stored.alerts.highest().filter(|_| counter.started != stored.started);
+        let renewal = highest.map(|limit| QuotaNews {
             scope: line.scope,
-            limit,
+            change: QuotaChange::Renewed(limit),
             count: stored.count,
             max: line.quota.max,
         });
-        Tally { place, line, counter, renewal }
+        Tally { place, line, counter, renewal, now }
     }
 
     fn usage(&self) -> (LimitScope, Usage) {
@@ -440,13 +459,18 @@ impl<'t, 'c> Tally<'t, 'c> {
     }
 
     fn count(mut self, page: &mut Page, charged: &mut Charged) -> Undo {
-        let alerts = self.counter.alerts;
+        let (alerts, quota) = (self.counter.alerts, self.line.quota);
         self.counter.count = self.counter.count.saturating_add(1);
-        self.counter.alerts.keep_up(self.counter.count, self.line.quota.max);
+        self.counter.alerts.keep_up(self.counter.count, quota.max);
+        if let Some(ends) = quota.foretold(&self.counter, self.now) {
+            self.counter.is_foretold = true;
+            let (scope, change) = (self.line.scope, QuotaChange::Foretold(ends));
+            charged.others.push(QuotaNews { scope, change, count: self.counter.count, max: quota.max });
+        }
         page.set(self.place, self.counter);
         let crossing = self.report(page);
         charged.crossings.extend(crossing);
-        charged.renewals.extend(self.renewal);
+        charged.others.extend(self.renewal);
         charged.usages.push(self.usage());
         Undo { subject: self.line.subject, started: self.counter.started, alerts, crossing }
     }

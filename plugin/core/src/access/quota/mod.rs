@@ -10,6 +10,7 @@
 mod alerts;
 mod counters;
 mod fleet;
+mod forecast;
 mod ledger;
 mod owner;
 mod page;
@@ -17,7 +18,8 @@ mod page;
 pub use alerts::Alerts;
 pub use counters::{ChargeResult, Counters, LocalCounters, StoreView};
 pub use fleet::{FleetCounters, FleetSettings, OnLoss};
-pub use ledger::{Charge, ChargeLine, Charged, Crossing, Home, LimitScope, List, PageName, Usages};
+pub use forecast::{Forecast, QuotaChange};
+pub use ledger::{Charge, ChargeLine, Charged, Home, LimitScope, List, PageName, QuotaNews, Usages};
 pub use owner::{MakeOwner, Notice, Owner};
 pub use page::{Counter, MAX_ENTRIES, changed};
 
@@ -34,6 +36,8 @@ pub struct Quota {
     pub window_ms: Option<u64>,
     /// Whether VMs of a fleet read ahead; `None` means as the store says.
     pub reads_ahead: Option<bool>,
+    /// Whether and when it is told that the quota will be used up.
+    pub forecast: Option<Forecast>,
     /// The monitor's thresholds in ascending order, at most one for each count.
     triggers: Vec<Trigger>,
 }
@@ -52,7 +56,7 @@ impl Quota {
             limits.into_iter().map(|limit| Trigger { at: limit.count_of(max), limit }).collect();
         triggers.sort_by(|a, b| a.at.cmp(&b.at).then(b.limit.cmp(&a.limit)));
         triggers.dedup_by_key(|trigger| trigger.at);
-        Quota { max, window_ms, reads_ahead: None, triggers }
+        Quota { max, window_ms, reads_ahead: None, forecast: None, triggers }
     }
 
     /// The thresholds, and the counts at which they are crossed, in ascending order.
@@ -83,6 +87,13 @@ impl Quota {
         let reached = self.triggers.iter().rev().find(|trigger| trigger.at <= counter.count)?;
         // An alert that covers the highest covers those below it.
         (!counter.alerts.cover(*reached)).then_some(*reached)
+    }
+
+    /// When the quota will be used up, if that is to be told now.
+    fn foretold(&self, counter: &Counter, now: UnixMillis) -> Option<UnixMillis> {
+        let (forecast, window_ms) = self.forecast.filter(|_| !counter.is_foretold).zip(self.window_ms)?;
+        let left = forecast.due((counter.count, self.max), now.since(counter.started), window_ms)?;
+        Some(now.plus(left))
     }
 
     fn usage(&self, count: u64, started: UnixMillis) -> Usage {

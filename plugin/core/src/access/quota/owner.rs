@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Crossing;
+use super::QuotaNews;
 use crate::event::Subject;
 
 /// The owner of a counter, and the API of the request that counted on it first.
@@ -23,16 +23,13 @@ pub struct Owner {
     pub subject: Subject,
 }
 
-/// A threshold that a store reports, for a request of the past.
+/// What a store reports of a quota, for a request of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The same whichever VM gets the notice, so that the fleet sends its message once.
     pub id: String,
     pub owner: Owner,
-    /// The limit, its threshold and its count.
-    pub crossing: Crossing,
-    /// True if its window ended; false if the threshold was crossed.
-    pub is_renewal: bool,
+    pub news: QuotaNews,
 }
 
 /// Makes the owner of a charge's counters, if a store needs it.

@@ -7,7 +7,8 @@
 //! alert   = percent u32, count u64
 //! ```
 //! `started` is the window's start in Unix milliseconds. It is in the value, never in the key. The alerts are those of
-//! [`Alerts`], the latest first, with the percentage in millionths; zeros mean no alert.
+//! [`Alerts`], the latest first, with the percentage in millionths; zeros mean no alert. The highest bit of the first
+//! percentage says that the end of the quota was foretold in this window.
 //!
 //! Pages of version 3 keep their entries for ever. Version 4 is for subjects that clients can choose: a full page
 //! evicts an entry for each new one. `used` is twice the time of the last use, plus 1 for a settled entry, which was
@@ -73,6 +74,8 @@ pub struct Counter {
     pub count: u64,
     /// The thresholds reported since the start.
     pub alerts: Alerts,
+    /// True if it was foretold in this window that the quota will be used up.
+    pub is_foretold: bool,
 }
 
 /// The index of an entry in its page.
@@ -84,6 +87,9 @@ const COUNT_AT: usize = 16;
 const LATEST_AT: usize = 24;
 const HIGHER_AT: usize = 36;
 const USED_AT: usize = 48;
+
+/// The bit of the latest alert's percentage: see the module's text.
+const FORETOLD: u32 = 1 << 31;
 
 impl Page {
     /// An empty page.
@@ -170,8 +176,9 @@ impl Page {
         let Some(entry) = self.entry_mut(place) else { return };
         set_field(entry, STARTED_AT, counter.started.0.to_le_bytes());
         set_field(entry, COUNT_AT, counter.count.to_le_bytes());
-        for (at, alert) in [(LATEST_AT, counter.alerts.latest), (HIGHER_AT, counter.alerts.higher)] {
-            set_field(entry, at, alert.percent.map_or(0, Percent::millionths).to_le_bytes());
+        let foretold = if counter.is_foretold { FORETOLD } else { 0 };
+        for (at, alert, flag) in [(LATEST_AT, counter.alerts.latest, foretold), (HIGHER_AT, counter.alerts.higher, 0)] {
+            set_field(entry, at, (alert.percent.map_or(0, Percent::millionths) | flag).to_le_bytes());
             set_field(entry, at.saturating_add(4), alert.count.to_le_bytes());
         }
     }
@@ -251,13 +258,14 @@ type Entry = [u8; 48];
 #[inline]
 fn counter_of(entry: &Entry) -> Counter {
     let alert = |at: usize| Alert {
-        percent: Percent::from_millionths(u32::from_le_bytes(field(entry, at))),
+        percent: Percent::from_millionths(u32::from_le_bytes(field(entry, at)) & !FORETOLD),
         count: number(entry, at.saturating_add(4)),
     };
     Counter {
         started: UnixMillis(number(entry, STARTED_AT)),
         count: number(entry, COUNT_AT),
         alerts: Alerts { latest: alert(LATEST_AT), higher: alert(HIGHER_AT) },
+        is_foretold: u32::from_le_bytes(field(entry, LATEST_AT)) & FORETOLD != 0,
     }
 }
 
@@ -359,11 +367,14 @@ mod tests {
             (0_u32..=100_000_000, any::<u64>())
                 .prop_map(|(millionths, count)| Alert { percent: Percent::from_millionths(millionths), count })
         };
-        (any::<u64>(), any::<u64>(), alert(), alert()).prop_map(|(started, count, latest, higher)| Counter {
-            started: UnixMillis(started),
-            count,
-            alerts: Alerts { latest, higher },
-        })
+        (any::<u64>(), any::<u64>(), alert(), alert(), any::<bool>()).prop_map(
+            |(started, count, latest, higher, is_foretold)| Counter {
+                started: UnixMillis(started),
+                count,
+                alerts: Alerts { latest, higher },
+                is_foretold,
+            },
+        )
     }
 
     proptest! {

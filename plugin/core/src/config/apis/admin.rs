@@ -43,6 +43,6 @@ pub fn check(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings:
         errors.add("admin.token_sha256", "not 64 hex digits: printf %s \"$token\" | sha256sum");
         return None;
     };
-    let api = Api { id: "admin".to_owned(), use_keyless: true, handlers: gateway.with_monitor(&[]), ..Api::default() };
+    let api = Api { id: "admin".to_owned(), use_keyless: true, handlers: gateway.into_lists(), ..Api::default() };
     Some((Admin::new(prefix?, token), api))
 }

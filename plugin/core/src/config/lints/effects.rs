@@ -18,7 +18,7 @@ use crate::config::sessions::is_identity;
 type Rule = fn(&Facts<'_>, &mut Found<'_>);
 
 /// All rules.
-const RULES: [Rule; 35] = [
+const RULES: [Rule; 36] = [
     access::of_internal_apis,
     access::of_keyless_apis,
     access::of_unused_places,
@@ -42,6 +42,7 @@ const RULES: [Rule; 35] = [
     monitors::of_orgs,
     monitors::without_quota,
     monitors::without_thresholds,
+    monitors::of_forecasts,
     events::that_cannot_fire,
     events::of_options,
     events::without_recipient,

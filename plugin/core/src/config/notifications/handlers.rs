@@ -47,9 +47,14 @@ impl ByEvent {
         self.0
     }
 
-    /// Adds the monitor's handlers for crossed thresholds.
-    pub fn with_monitor(mut self, monitor: &[HandlerIndex]) -> EnumMap<EventKind, Vec<HandlerIndex>> {
+    /// Adds the monitor's handlers for crossed thresholds, and the one for forecasts.
+    pub fn with_monitor(
+        mut self,
+        monitor: &[HandlerIndex],
+        forecast: Option<HandlerIndex>,
+    ) -> EnumMap<EventKind, Vec<HandlerIndex>> {
         self.0[EventKind::TriggerExceeded].extend(monitor);
+        self.0[EventKind::QuotaForecast].extend(forecast);
         self.0
     }
 }

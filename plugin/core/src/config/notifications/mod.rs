@@ -47,15 +47,16 @@ pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> C
         org_handlers.insert(org.clone(), handlers.add_options(org, options).into_lists());
     }
     let emails = told.and_then(|mail| handlers.add_developer("email_backend.TriggerExceeded", mail));
-    let monitor: Vec<_> = handlers.add_monitor(&raw.monitor.configuration).into_iter().chain(emails).collect();
-    let monitor = if raw.monitor.enable_trigger_monitors { monitor } else { Vec::new() };
+    let is_enabled = raw.monitor.enable_trigger_monitors;
+    let forecast = handlers.add_monitor(&raw.monitor.configuration).filter(|_| is_enabled);
+    let monitor: Vec<_> = forecast.into_iter().chain(emails.filter(|_| is_enabled)).collect();
     let api_handlers: Vec<_> = (0_usize..)
         .zip(&raw.apis)
         .map(|(index, api)| {
             let (path, owner) = (item("apis", index), format!("apis[{}]", api.api_id));
             let own = handlers.add_all(&member(&path, "event_handlers"), &owner, &api.event_handlers);
             let oas = handlers.add_oas(&format!("{path}.server.eventHandlers"), &owner, &api.server.event_handlers);
-            own.with(&oas).with(&gateway).with_monitor(&monitor)
+            own.with(&oas).with(&gateway).with_monitor(&monitor, forecast)
         })
         .collect();
     let named = handlers.named_targets();

@@ -365,6 +365,19 @@ settings! {
         pub monitor_user_keys: bool,
         /// Monitors the quotas of organisations.
         pub monitor_org_keys: bool,
+        /// Foretells when a monitored quota will be used up before its window ends (QuotaForecast).
+        pub forecast: Forecast,
+    }
+
+    /// When the end of a quota is foretold: at most once in a window, by the rate of the window so far.
+    #[derive(Debug)]
+    pub struct Forecast {
+        /// The longest time before the end of the quota, in seconds; 0 for no forecasts.
+        #[schemars(range(min = 0, max = 3_153_600_000_i64), extend("x-hint" = SECONDS))]
+        pub within: u64,
+        /// The smallest use of the quota, in percent. Before that the rate is not known well.
+        #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 100))]
+        pub min_used: f64 = 20.0,
     }
 
     /// The Envoy clusters that send messages.

@@ -10,7 +10,8 @@ use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use crate::access::{
-    About, AllowanceScope, AllowedUrls, Directory, KeyHash, Limits, OrgIndex, Plan, Quota, Right, Session, Shared,
+    About, AllowanceScope, AllowedUrls, Directory, Forecast, KeyHash, Limits, OrgIndex, Plan, Quota, Right, Session,
+    Shared,
 };
 use crate::base::{Percent, UnixMillis, fingerprint, hint, item, json, member};
 use crate::config::error::{Errors, key_name};
@@ -36,6 +37,7 @@ pub struct MonitorRules {
     keys: bool,
     orgs: bool,
     global: Option<Percent>,
+    forecast: Option<Forecast>,
 }
 
 impl MonitorRules {
@@ -48,6 +50,9 @@ impl MonitorRules {
             keys: enabled && raw.monitor_user_keys,
             orgs: enabled && raw.monitor_org_keys,
             global: Percent::new(raw.global_trigger_limit),
+            forecast: Percent::new(raw.forecast.min_used)
+                .filter(|_| raw.forecast.within > 0)
+                .map(|min_used| Forecast { within_ms: raw.forecast.within.saturating_mul(1000), min_used }),
         }
     }
 
@@ -58,7 +63,11 @@ impl MonitorRules {
         let thresholds: Vec<Percent> = if monitored { own.chain(self.global).collect() } else { Vec::new() };
         let window = seconds(raw.quota_renewal_rate).map(|seconds| seconds.saturating_mul(1000));
         let quota = u64::try_from(raw.quota_max).ok().filter(|max| *max > 0);
-        let quota = quota.map(|max| Quota::new(max, window, thresholds));
+        let forecast = self.forecast.filter(|_| monitored);
+        let mut quota = quota.map(|max| Quota::new(max, window, thresholds));
+        if let Some(quota) = &mut quota {
+            quota.forecast = forecast;
+        }
         let counted = |quota: Option<Quota>| {
             quota.map(|mut quota| {
                 quota.reads_ahead = reads_ahead;

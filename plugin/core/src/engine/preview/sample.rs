@@ -50,6 +50,10 @@ fn of_gateway(event: &mut Event, kind: EventKind, wanted: &Wanted, hash_keys: bo
             "80".clone_into(&mut meta.trigger_limit);
             "80".clone_into(&mut meta.usage_percentage);
         }
+        EventKind::QuotaForecast => {
+            "60".clone_into(&mut meta.usage_percentage);
+            meta.expected_at = event.at.plus(3_600_000).to_rfc3339();
+        }
         kind if kind.is_of_upstream() => {
             "upstream".clone_into(&mut meta.cluster);
             let place = HostPlace { host_name: "upstream".to_owned(), api_id: meta.api_id.clone() };
@@ -96,6 +100,7 @@ fn message(kind: EventKind) -> &'static str {
     match kind {
         EventKind::TriggerExceeded => "Quota trigger reached",
         EventKind::QuotaRenewed => "Quota renewed",
+        EventKind::QuotaForecast => "Quota will be used up",
         EventKind::HostDown => "Uptime test failed",
         EventKind::HostUp => "Uptime test succeeded",
         EventKind::BreakerReset => "Breaker Reset",
@@ -109,7 +114,7 @@ fn message(kind: EventKind) -> &'static str {
 
 /// Sets a metadata field by its name in templates.
 fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
-    const KNOWN: [&str; 23] = [
+    const KNOWN: [&str; 25] = [
         "ID",
         "Meta.Message",
         "Meta.Path",
@@ -124,6 +129,8 @@ fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
         "Meta.Alias",
         "Meta.TriggerLimit",
         "Meta.UsagePercentage",
+        "Meta.ExpectedAt",
+        "Meta.WouldRefuse",
         "Meta.FirstSeen",
         "Meta.LastSeen",
         "Meta.Suppressed",
@@ -150,6 +157,7 @@ fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
         "Alias" => &mut meta.alias,
         "TriggerLimit" => &mut meta.trigger_limit,
         "UsagePercentage" => &mut meta.usage_percentage,
+        "ExpectedAt" => &mut meta.expected_at,
         "FirstSeen" => &mut meta.first_seen,
         "LastSeen" => &mut meta.last_seen,
         "HostInfo.CheckURL" => &mut meta.host_info.check_url,
@@ -157,6 +165,10 @@ fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
         "HostInfo.MetaData.api_id" => &mut meta.host_info.meta_data.api_id,
         "Suppressed" => {
             meta.suppressed = value.parse().map_err(|_| wrong("a whole number"))?;
+            return Ok(());
+        }
+        "WouldRefuse" => {
+            meta.would_refuse = value.parse().map_err(|_| wrong("true or false"))?;
             return Ok(());
         }
         "Tags" => {

@@ -4,7 +4,7 @@
 //! VM lowers it before it tells the store. So the grant is never more than the claim that the store has of this VM, the
 //! claims together are never more than the limit, and so no more requests than the limit are admitted.
 
-use super::super::{Charged, Crossing, LimitScope, Notice, Owner, Quota, Usage, Usages};
+use super::super::{Charged, LimitScope, Notice, Owner, Quota, QuotaChange, QuotaNews, Usage, Usages};
 use crate::base::{Percent, UnixMillis, fingerprint};
 use crate::store::Reply;
 
@@ -33,8 +33,9 @@ const IDLE_MS: u64 = 1000;
 const NUMBERS: usize = 11;
 const ALERT_NUMBERS: usize = 4;
 
-/// The kind of an alert for a crossed threshold.
+/// The kinds of alerts.
 const CROSSED: u64 = 1;
+const FORETOLD: u64 = 3;
 
 /// The store's answer about a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -245,6 +246,10 @@ impl Lease {
         arguments.push(if self.reads_ahead { "1" } else { "0" }.to_owned());
         arguments.push(alerts);
         arguments.push(self.confirmed.to_string());
+        let forecast =
+            self.quota.forecast.map(|forecast| (forecast.within_ms, forecast.min_used.count_of(self.quota.max)));
+        let (within, from) = forecast.unwrap_or_default();
+        arguments.extend([within, from].map(|number| number.to_string()));
         self.in_call = true;
         self.need = 0;
         Sent { used: self.used, claim, want: std::mem::take(&mut self.want) }
@@ -303,11 +308,17 @@ impl Lease {
         let before = std::mem::replace(&mut self.told, reported);
         for alert in self.told.iter().filter(|alert| !before.contains(alert)) {
             let [kind, percent, count, start] = *alert;
-            let Some(limit) = u32::try_from(percent).ok().and_then(Percent::from_millionths) else { continue };
-            let crossing = Crossing { scope: self.scope, limit, count, max: self.quota.max };
+            let limit = u32::try_from(percent).ok().and_then(Percent::from_millionths);
+            let change = match (kind, limit) {
+                (FORETOLD, _) => QuotaChange::Foretold(sent.plus(percent.saturating_sub(clock))),
+                (CROSSED, Some(limit)) => QuotaChange::Crossed(limit),
+                (_, Some(limit)) => QuotaChange::Renewed(limit),
+                (_, None) => continue,
+            };
+            let news = QuotaNews { scope: self.scope, change, count, max: self.quota.max };
             let facts = alert.map(|number| number.to_string()).join(" ");
             let id = format!("{:016x}{start:015x}", fingerprint(&[&self.key, &facts]));
-            notices.push(Notice { id, owner: self.owner.clone(), crossing, is_renewal: kind != CROSSED });
+            notices.push(Notice { id, owner: self.owner.clone(), news });
         }
         Ok(())
     }

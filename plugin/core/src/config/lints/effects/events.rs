@@ -85,10 +85,13 @@ fn why_not(facts: &Facts<'_>, kind: EventKind, api: Option<&raw::Api>) -> Option
                 "no key and no API has a rate, and observe_failures is not set",
             )
         }
-        EventKind::TriggerExceeded | EventKind::QuotaRenewed if !monitor.enable_trigger_monitors => {
+        EventKind::QuotaForecast if monitor.forecast.within == 0 => (false, "monitor.forecast.within is not set"),
+        EventKind::TriggerExceeded | EventKind::QuotaRenewed | EventKind::QuotaForecast
+            if !monitor.enable_trigger_monitors =>
+        {
             (false, "monitor.enable_trigger_monitors is not true")
         }
-        EventKind::TriggerExceeded | EventKind::QuotaRenewed => (
+        EventKind::TriggerExceeded | EventKind::QuotaRenewed | EventKind::QuotaForecast => (
             monitor.monitor_user_keys && asks || monitor.monitor_org_keys && is_enforced,
             "neither keys nor organisations are monitored",
         ),

@@ -21,6 +21,7 @@ pub fn of_switched_off(facts: &Facts<'_>, found: &mut Found<'_>) {
     found.none(monitor.monitor_user_keys, "monitor.monitor_user_keys", ENABLE);
     found.none(monitor.monitor_org_keys, "monitor.monitor_org_keys", ENABLE);
     found.none(monitor.global_trigger_limit > 0.0, "monitor.global_trigger_limit", ENABLE);
+    found.none(monitor.forecast.within > 0, "monitor.forecast", ENABLE);
     for (path, session) in facts.sessions() {
         found.none(has_own(&session.monitor), place(&path), ENABLE);
     }
@@ -107,10 +108,28 @@ fn policy_has_quota(policy: &raw::Policy) -> bool {
     policy.quota_max > 0 || policy.access_rights.values().any(|right| right.limit.quota_max > 0)
 }
 
+/// Warns of forecasts that cannot be made.
+pub fn of_forecasts(facts: &Facts<'_>, found: &mut Found<'_>) {
+    let raw::Forecast { within, min_used } = facts.raw.monitor.forecast;
+    let is_given = within == 0 && (min_used - raw::Forecast::default().min_used).abs() > 0.0;
+    found.none(is_given, "monitor.forecast.min_used", "within is missing, so nothing is foretold");
+    if within == 0 || facts.fetches() {
+        return;
+    }
+    let raw = facts.raw;
+    let ends = |quota_max: i64, renewal_rate: i64| quota_max > 0 && renewal_rate > 0;
+    let of_keys = facts.has_limit(|limit| ends(limit.quota_max, limit.quota_renewal_rate));
+    let of_orgs = raw.orgs.values().any(|org| ends(org.quota_max, org.quota_renewal_rate));
+    let is_foretold = raw.monitor.monitor_user_keys && of_keys || raw.monitor.monitor_org_keys && of_orgs;
+    let is_enabled = raw.monitor.enable_trigger_monitors;
+    found.none(is_enabled && !is_foretold, "monitor.forecast", "no monitored quota has a window that ends");
+}
+
 /// Warns of monitors without a threshold.
 pub fn without_thresholds(facts: &Facts<'_>, found: &mut Found<'_>) {
     let (raw, monitor) = (facts.raw, &facts.raw.monitor);
-    if !monitor.enable_trigger_monitors || monitor.global_trigger_limit > 0.0 {
+    let has_forecast = monitor.forecast.within > 0;
+    if !monitor.enable_trigger_monitors || monitor.global_trigger_limit > 0.0 || has_forecast {
         return;
     }
     let of_keys = raw.keys.values().map(|session| &session.monitor);

@@ -132,6 +132,17 @@ const CASES: &[Case<'_>] = &[
             "webhooks[1].when.org_id: no event meets this condition: no key",
         ],
     ),
+    // Forecasts.
+    (&[("/monitor/forecast", r#"{"min_used": 30}"#)], &["monitor.forecast.min_used: has no effect: within is missing"]),
+    (
+        &[("/monitor/forecast", r#"{"within": 3600}"#)],
+        &["monitor.forecast: has no effect: no monitored quota has a window that ends"],
+    ),
+    (&[("/monitor/forecast", r#"{"within": 3600}"#), ("/orgs/acme/quota_renewal_rate", "60")], &[]),
+    (
+        &[("/apis/0/event_handlers/events/QuotaForecast", r#"[{"handler_name": "eh_log_handler"}]"#)],
+        &["apis[0].event_handlers.events.QuotaForecast: this event never fires here: monitor.forecast.within"],
+    ),
     // Places of keys.
     (&[("/apis/0/auth/use_param", "false")], &["apis[0].auth.param_name: has no effect: use_param is not true"]),
     (&[("/apis/0/auth/use_cookie", "false")], &["apis[0].auth.cookie_name: has no effect: use_cookie is not true"]),

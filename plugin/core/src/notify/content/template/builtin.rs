@@ -9,13 +9,14 @@ pub(super) const ALL: [(&str, &str); 2] =
 
 /// The types of events for which the default template shows values that differ between two events of one cause. For the
 /// others, which come in large numbers, it need not be rendered twice.
-pub(super) const DEFAULT_IS_VOLATILE_FOR: [&str; 3] = ["CertificateExpired", "CertificateExpiringSoon", "QuotaRenewed"];
+pub(super) const DEFAULT_IS_VOLATILE_FOR: [&str; 4] =
+    ["CertificateExpired", "CertificateExpiringSoon", "QuotaForecast", "QuotaRenewed"];
 
 /// As in Tyk, an event that is not about a client's request has its own fields. One comparison covers all others.
 const DEFAULT_WEBHOOK: &str = r#"{
     "event": "{{Type}}",
     "message": "{{Meta.Message}}",
-{{#if (go_eq Type "TriggerExceeded" "QuotaRenewed" "HostDown" "HostUp" "BreakerTripped" "BreakerReset" "BreakerTriggered"
+{{#if (go_eq Type "TriggerExceeded" "QuotaRenewed" "QuotaForecast" "HostDown" "HostUp" "BreakerTripped" "BreakerReset" "BreakerTriggered"
   "UpstreamOAuthError" "CertificateExpiringSoon" "CertificateExpired" "TokenCreated" "TokenUpdated" "TokenDeleted")}}
 {{#if (eq Type "TriggerExceeded")}}
     "org": "{{Meta.OrgID}}",
@@ -25,6 +26,11 @@ const DEFAULT_WEBHOOK: &str = r#"{
     "org": "{{Meta.OrgID}}",
     "key": "{{Meta.Key}}",
     "usage_percentage": "{{Meta.UsagePercentage}}"
+{{~else if (eq Type "QuotaForecast")}}
+    "org": "{{Meta.OrgID}}",
+    "key": "{{Meta.Key}}",
+    "usage_percentage": "{{Meta.UsagePercentage}}",
+    "expected_at": "{{Meta.ExpectedAt}}"
 {{~else if (go_eq Type "HostDown" "HostUp")}}
     "url": "{{Meta.HostInfo.CheckURL}}",
     "response_code": "{{Meta.HostInfo.ResponseCode}}",
@@ -77,7 +83,8 @@ const MONITOR_TEMPLATE: &str = r#"{
     "message": "{{Meta.Message}}",
     "org": "{{Meta.OrgID}}",
     "key": "{{Meta.Key}}",
-    "trigger_limit": "{{Meta.TriggerLimit}}"{{#if Meta.Suppressed}},
+    "trigger_limit": "{{Meta.TriggerLimit}}"{{#if Meta.ExpectedAt}},
+    "expected_at": "{{Meta.ExpectedAt}}"{{/if}}{{#if Meta.Suppressed}},
     "suppressed": {{Meta.Suppressed}},
     "first_seen": "{{Meta.FirstSeen}}",
     "last_seen": "{{Meta.LastSeen}}"{{/if}}{{#if Meta.Crossings}},

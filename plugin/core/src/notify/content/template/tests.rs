@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::base::{Percent, UnixMillis};
+use crate::base::UnixMillis;
 use crate::event::{EventKind, HostInfo, Meta};
 
 fn event(key: &str) -> Event {
@@ -50,7 +50,8 @@ fn the_default_template_is_the_same_as_tyks() {
 
 #[test]
 fn a_crossed_threshold_has_its_own_fields() {
-    let meta = Meta::trigger("acme", "", Percent::new(80.0).unwrap(), 8, 10);
+    let meta =
+        Meta { message: "Quota trigger reached".to_owned(), ..Meta::of_quota("acme", "", "80".to_owned(), 8, 10) };
     let event = Event { kind: EventKind::TriggerExceeded, meta, ..event("") };
     let templates = Templates::builtin();
     for name in ["", "templates/monitor_template.json"] {

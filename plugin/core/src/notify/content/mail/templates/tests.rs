@@ -3,7 +3,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::base::{Percent, UnixMillis};
+use crate::base::UnixMillis;
 
 const HOSTILE: &str = "<script>alert(\"1\")</script>\r\nBcc: x@y.test & 'q'";
 
@@ -97,7 +97,7 @@ fn a_threshold_email_suits_a_developer_and_an_organisation() {
     let emails = MailTemplates::builtin();
     let mut event = Event::sample(EventKind::TriggerExceeded);
     event.at = UnixMillis(1_792_570_530_250);
-    event.meta = Meta::trigger("acme", "k1", Percent::new(80.0).unwrap(), 8, 10);
+    event.meta = Meta::of_quota("acme", "k1", "80".to_owned(), 8, 10);
     event.meta.alias = "billing".into();
     event.fingerprint = "sha256:01".into();
     let draft = emails.draft("TriggerExceeded", &EmailFacts::of_event(&event)).unwrap();

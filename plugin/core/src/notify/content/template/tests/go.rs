@@ -105,6 +105,7 @@ fn the_default_template_has_tyks_fields_for_each_type() {
             "UpstreamOAuthError" => &["api_id", "event", "message"],
             "TriggerExceeded" => &["event", "key", "message", "org", "trigger_limit"],
             "QuotaRenewed" => &["event", "key", "message", "org", "usage_percentage"],
+            "QuotaForecast" => &["event", "expected_at", "key", "message", "org", "usage_percentage"],
             "TokenCreated" | "TokenUpdated" | "TokenDeleted" => &["event", "key", "message", "org"],
             "CertificateExpiringSoon" => &[
                 "api_id",
