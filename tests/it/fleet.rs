@@ -18,3 +18,5 @@ mod model;
 mod schedules;
 /// A real Redis with a clock of its own and faults.
 mod store;
+/// The use of a key, and forecasts.
+mod usage;

@@ -34,6 +34,8 @@ mod manage;
 mod module;
 /// Numbers that can only be mistakes.
 mod numbers;
+/// Refusals that are only observed, and Envoy's access log.
+mod observing;
 /// Quotas: answers, thresholds, exactness under concurrency.
 mod quota;
 /// Webhooks under outages, dead VMs, updates and floods.

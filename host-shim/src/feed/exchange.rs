@@ -13,7 +13,7 @@ pub(super) struct FedExchange {
     site: Arc<Site>,
     program: Arc<Program>,
     is_forwarded: Cell<bool>,
-    status: Cell<Option<u16>>,
+    response: RefCell<Option<Headers>>,
 }
 
 impl FedExchange {
@@ -22,7 +22,7 @@ impl FedExchange {
             site: Arc::clone(site),
             program: Arc::clone(program),
             is_forwarded: Cell::new(false),
-            status: Cell::new(None),
+            response: RefCell::new(None),
         }
     }
 
@@ -31,9 +31,9 @@ impl FedExchange {
         self.is_forwarded.get()
     }
 
-    /// Returns the status of the answer, if there is one.
-    pub(super) fn status(&self) -> Option<u16> {
-        self.status.get()
+    /// Removes and returns the headers of the answer, if there is one.
+    pub(super) fn take_response(&self) -> Option<Headers> {
+        self.response.take()
     }
 }
 
@@ -53,7 +53,7 @@ impl Exchange for FedExchange {
     fn request_trailers(&self, _trailers: Headers) {}
 
     fn response_headers(&self, headers: Headers, _end: bool) {
-        self.status.set(headers.get_str(":status").and_then(|status| status.parse().ok()));
+        self.response.replace(Some(headers));
     }
 
     fn response_data(&self, _data: Vec<u8>, _end: bool) {}

@@ -65,7 +65,10 @@ pub struct FedRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passage {
     /// The filters let it pass.
-    Passed,
+    Passed {
+        /// The headers of the response, as the filters have changed them.
+        response: Headers,
+    },
     /// A filter, or the router, answered it.
     Answered {
         /// The status.
@@ -202,9 +205,12 @@ impl Feed {
         let details = stream.borrow().data().borrow().info.details.clone();
         stream.borrow_mut().client_gone();
         self.settle()?;
-        Ok(match exchange.status() {
-            _ if exchange.is_forwarded() => Passage::Passed,
-            Some(status) => Passage::Answered { status, details: details.unwrap_or_default() },
+        Ok(match exchange.take_response() {
+            response if exchange.is_forwarded() => Passage::Passed { response: response.unwrap_or_default() },
+            Some(response) => {
+                let status = response.get_str(":status").and_then(|status| status.parse().ok()).unwrap_or_default();
+                Passage::Answered { status, details: details.unwrap_or_default() }
+            }
             None => Passage::Held,
         })
     }

@@ -30,7 +30,7 @@ fn request(path: &str) -> FedRequest {
 
 #[test]
 fn a_request_passes_or_is_held() {
-    assert_eq!(feed(Guest::importing(&[])).request(request("/")).unwrap(), Passage::Passed);
+    assert!(matches!(feed(Guest::importing(&[])).request(request("/")).unwrap(), Passage::Passed { .. }));
     let pauses = Guest::importing(&[]).function("proxy_on_request_headers", 3, 1, &[CONST, 1]);
     let feed = feed(pauses);
     for _ in 0..3 {

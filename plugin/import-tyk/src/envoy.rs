@@ -182,7 +182,7 @@ admin:
 # Labels for the counters: tollbell_requests{outcome="admitted"}.
 stats_config:
   stats_tags:
-  - { tag_name: outcome, regex: '^wasmcustom\.tollbell_(?:requests|attempts|keys_fetched|store_calls)(\.outcome=([a-z_]+))' }
+  - { tag_name: outcome, regex: '^wasmcustom\.tollbell_(?:requests|would_refuse|attempts|keys_fetched|store_calls)(\.outcome=([a-z_]+))' }
   - { tag_name: target, regex: '^wasmcustom\.tollbell_attempts\.outcome=[a-z_]+(\.target=(.+))$' }
   - { tag_name: type, regex: '^wasmcustom\.tollbell_events(\.type=([A-Za-z_]+))$' }
 

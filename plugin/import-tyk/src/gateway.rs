@@ -254,6 +254,7 @@ pub(super) fn monitor(conf: &At<'_>, templates: &Templates) -> Option<Monitor> {
         global_trigger_limit,
         monitor_user_keys: of_keys.flag(),
         monitor_org_keys: of_orgs.flag(),
+        ..Monitor::default()
     })
 }
 

@@ -85,7 +85,7 @@ async fn a_failover_under_load_admits_at_most_what_it_lost() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(600)).await;
             let replies = fleet.load(CONNECTIONS, 500).await?;
             let longest = replies.iter().map(|reply| reply.took).max().unwrap_or_default();
-            ensure!(longest < PATIENCE * 5, "a request took {longest:?}");
+            ensure!(longest < PATIENCE * 20, "a request took {longest:?}");
             let more = count_status(&replies, 200);
             (admitted, idle) = (admitted + more, if more == 0 { idle + 1 } else { 0 });
         }

@@ -32,7 +32,8 @@ fn line(random: &mut Random, key: usize, now: i64, known: &[i64]) -> Line {
         numbers: [max, window, 1 + below(400), start, used, claim, want, below(8).min(want), below(2)],
         alerts,
         confirmed: below(400),
-        forecast: [(0, 0), (60_000, max / 5), (500, max / 5), (60_000, 1)][usize::try_from(below(4)).unwrap_or_default()],
+        forecast: [(0, 0), (60_000, max / 5), (500, max / 5), (60_000, 1)]
+            [usize::try_from(below(4)).unwrap_or_default()],
     }
 }
 

@@ -162,7 +162,10 @@ async fn errors_in_a_posted_event_are_reported_and_nothing_is_sent() -> Result<(
     assert!(hint.contains("UserRegistered"), "{hint}");
     assert_eq!(post(&world, "{").await?.0, 400);
     assert_eq!(post(&world, " ".repeat(256 * 1024 + 1)).await?.0, 413);
-    assert_eq!(post(&world, " ".repeat(2 * 1024 * 1024)).await?.0, 413);
+    // Where so much comes at once, Envoy answers itself.
+    let headers = [("authorization", BEARER)];
+    let long = vec![b' '; 2 * 1024 * 1024];
+    assert_eq!(send(world.envoy.port, "POST", "/.tollbell/events", &headers, long).await?.status, 413);
     world.receiver.expect(0, SOON).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ const TYK: &str = "Tyk";
 const OWN: &str = "tollbell";
 
 /// For each object of the schema the source of its settings, and the settings that have the other source.
-const SOURCES: [(&str, &str, &[&str]); 38] = [
+const SOURCES: [(&str, &str, &[&str]); 41] = [
     ("", OWN, &["email_backend", "enforce_org_quotas", "event_handlers", "hash_keys", "monitor", "policies"]),
     ("AccessRight", TYK, &[]),
     ("Admin", OWN, &[]),
@@ -13,6 +13,7 @@ const SOURCES: [(&str, &str, &[&str]); 38] = [
         "Api",
         TYK,
         &[
+            "enforcement",
             "identity",
             "observe",
             "observe_failures",
@@ -28,32 +29,35 @@ const SOURCES: [(&str, &str, &[&str]); 38] = [
     ("EmailBackend", TYK, &["event_timeout", "notify_users"]),
     ("EmailTemplate", OWN, &[]),
     ("EventOption", TYK, &["event_timeout", "max_per_minute"]),
+    ("Forecast", OWN, &[]),
     ("GlobalRateLimit", TYK, &[]),
     ("Handler", TYK, &[]),
-    ("HandlerMeta", TYK, &["digest", "email", "max_per_minute", "secret", "timeout", "webhook"]),
+    ("HandlerMeta", TYK, &["digest", "email", "max_per_minute", "secret", "timeout", "webhook", "when"]),
     ("Identities", OWN, &[]),
     ("IdentityFrom", OWN, &[]),
     ("KeysFrom", OWN, &[]),
     ("Limit", TYK, &[]),
-    ("Monitor", TYK, &[]),
+    ("Monitor", TYK, &["forecast"]),
     ("NamedWebhook", OWN, &["event_timeout", "method", "name", "template_path"]),
-    ("OasHandler", TYK, &["digest", "maxPerMinute", "secret", "webhook"]),
+    ("OasHandler", TYK, &["digest", "maxPerMinute", "secret", "webhook", "when"]),
     ("OasHeader", TYK, &[]),
     ("OasServer", TYK, &[]),
     ("Observe", OWN, &[]),
     ("ObserveRule", OWN, &[]),
     ("ObserveSource", OWN, &[]),
     ("ObserveUpstreamSettings", OWN, &[]),
-    ("Org", TYK, &[]),
+    ("Org", TYK, &["counting"]),
     ("Partitions", TYK, &[]),
-    ("Policy", TYK, &["monitor"]),
+    ("Policy", TYK, &["counting", "monitor"]),
     ("RedisStore", OWN, &[]),
-    ("Session", TYK, &[]),
+    ("Session", TYK, &["counting"]),
     ("Store", OWN, &[]),
     ("Triggers", TYK, &[]),
     ("TykTokens", OWN, &[]),
+    ("Usage", OWN, &[]),
     ("Version", OWN, &["expires"]),
     ("Versioning", TYK, &[]),
+    ("When", OWN, &[]),
 ];
 
 /// `Tyk` or `tollbell`; `None` for an object that the table lacks.

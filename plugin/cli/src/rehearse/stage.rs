@@ -32,6 +32,9 @@ const RARELY: u64 = 30_000_000_000;
 /// The gauge of held messages and digests.
 const HELD: &str = "wasmcustom.tollbell_held";
 
+/// The header of a response whose request would have been refused (`enforcement: observe`).
+const WOULD_REFUSE: &str = "x-tollbell-would-refuse";
+
 /// The prefix of the details of every refusal by tollbell.
 const REFUSAL: &str = "tollbell_";
 
@@ -135,7 +138,7 @@ impl Stage {
         let outcome = match &passage {
             Passage::Held => "held",
             Passage::Answered { details, .. } => details.strip_prefix(REFUSAL).unwrap_or(ADMITTED),
-            Passage::Passed => ADMITTED,
+            Passage::Passed { response } => response.get_str(WOULD_REFUSE).unwrap_or(ADMITTED),
         };
         self.hear(time, Some((outcome, presented.as_deref())))
     }

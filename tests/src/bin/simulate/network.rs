@@ -68,7 +68,7 @@ pub(crate) fn commands(body: &[u8]) -> Result<Vec<Command>> {
             [_, _, keys, rest @ ..] => {
                 let (keys, rest) = rest.split_at(keys.parse()?);
                 let (lessee, values) = rest.split_first().context("no lessee")?;
-                let lines = keys.iter().zip(values.chunks_exact(11)).map(|(key, values)| line(key, values));
+                let lines = keys.iter().zip(values.chunks_exact(13)).map(|(key, values)| line(key, values));
                 Command::Lease { lessee: (*lessee).to_owned(), lines: lines.collect::<Result<_>>()? }
             }
             _ => anyhow::bail!("an unknown command: {parts:?}"),
@@ -87,7 +87,13 @@ fn line(key: &str, values: &[&str]) -> Result<Line> {
         Some((at.parse().ok()?, percent.parse().ok()?))
     };
     let alerts = values[9].split(',').filter_map(alert).collect();
-    Ok(Line { key: key.to_owned(), numbers, alerts, confirmed: values[10].parse()? })
+    Ok(Line {
+        key: key.to_owned(),
+        numbers,
+        alerts,
+        confirmed: values[10].parse()?,
+        forecast: (values[11].parse()?, values[12].parse()?),
+    })
 }
 
 /// Writes the reply of a script.

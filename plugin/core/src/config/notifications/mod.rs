@@ -61,7 +61,9 @@ pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> C
         .collect();
     let named = handlers.named_targets();
     let handlers = handlers.into_list();
-    let is_handled = api_handlers.iter().any(|by_event| !by_event[EventKind::TriggerExceeded].is_empty());
+    let has_handler = |kind| api_handlers.iter().any(|by_event| !by_event[kind].is_empty());
+    let is_foretold = raw.monitor.forecast.within > 0 && has_handler(EventKind::QuotaForecast);
+    let is_handled = has_handler(EventKind::TriggerExceeded) || is_foretold;
     if raw.monitor.enable_trigger_monitors && monitor.is_empty() && !is_handled {
         let configuration = &raw.monitor.configuration;
         if configuration.disabled {

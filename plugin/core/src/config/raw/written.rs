@@ -110,6 +110,12 @@ written_by_variant! {
     ObserveUpstream { Switch, Settings }
 }
 
+impl Written for super::handler::Comparisons {
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 impl Written for super::KeyWord {
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
