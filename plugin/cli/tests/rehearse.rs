@@ -192,6 +192,8 @@ fn a_change_is_compared_with_the_file() {
         serde_json::from_str::<Value>(&json).unwrap()
     };
     assert_eq!(compared("orgs.acme.quota_max=30")["difference"], json!([]));
+    // What would be refused counts as refused.
+    assert_eq!(compared("enforcement=observe")["difference"], json!([]));
     let found = compared("keys.k1.quota_max=1000");
     let refused = |run: usize| found["runs"][run]["outcomes"]["quota_exceeded"].as_u64().unwrap();
     assert!(refused(0) < refused(1), "{found:#}");
