@@ -261,8 +261,8 @@ async fn a_rate_of_100_a_second_admits_100_in_every_window() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_million_invented_identities_need_no_more_memory_than_the_table() -> Result<()> {
-    const IDENTITIES: usize = 1_000_000;
+async fn invented_identities_need_no_more_memory_than_the_table() -> Result<()> {
+    const IDENTITIES: usize = 300_000;
     const MIB: u64 = 1024 * 1024;
     let _alone = alone().await;
     let config = json!({
@@ -286,7 +286,7 @@ async fn a_million_invented_identities_need_no_more_memory_than_the_table() -> R
                 for n in (from + first..to).step_by(16) {
                     let reply = connection.get("/", &[("authorization", &format!("invented-{n}"))]).await?;
                     ensure!(reply.status == 200, "an identity's first request: {reply:?}");
-                    if n % 5000 == 0 {
+                    if n % 1500 == 0 {
                         let reply = connection.get("/", &[("authorization", "regular")]).await?;
                         let mut counts = regular.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?;
                         *(if reply.status == 200 { &mut counts.0 } else { &mut counts.1 }) += 1;
@@ -314,7 +314,7 @@ async fn a_million_invented_identities_need_no_more_memory_than_the_table() -> R
     );
     ensure!(allocated <= allocated_first + MIB, "{allocated_first} allocated bytes grew to {allocated}");
     ensure!(resident <= resident_first + 4 * MIB, "{resident_first} resident bytes grew to {resident}");
-    ensure!(evicted > 900_000, "only {evicted} evicted");
+    ensure!(evicted > 250_000, "only {evicted} evicted");
     assert_eq!((let_through, refused), (100, 100), "it was counted all the time");
     Ok(())
 }

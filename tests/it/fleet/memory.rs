@@ -11,7 +11,7 @@ use tollbell_tests::project_root;
 
 use super::store::Store;
 
-const KEYS: usize = 100_000;
+const KEYS: usize = 30_000;
 
 /// Requests at a time.
 const BATCH: usize = 500;
