@@ -1,4 +1,5 @@
-//! Makes what the module embeds of the JSON Schema: everything that is checked, without the words for people.
+//! Makes what the module embeds: of the JSON Schema, everything that is checked, without the words for people; the
+//! scripts of the store; and the status page with its policy.
 
 use std::env;
 use std::error::Error;
@@ -6,10 +7,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 const SCHEMA: &str = "../../envoy/tollbell.schema.json";
 
@@ -27,11 +31,38 @@ fn main() -> Result<(), Box<dyn Error>> {
     for script in ["lease", "emit", "end", "tally", "beat", "fetch"] {
         embed_script(script)?;
     }
-    let file = File::create(Path::new(&env::var("OUT_DIR")?).join("schema.deflate"))?;
+    embed_page()?;
+    compress("schema.deflate", &schema.to_string())
+}
+
+fn compress(name: &str, text: &str) -> Result<(), Box<dyn Error>> {
+    let file = File::create(Path::new(&env::var("OUT_DIR")?).join(name))?;
     let mut compressed = DeflateEncoder::new(file, Compression::best());
-    compressed.write_all(schema.to_string().as_bytes())?;
+    compressed.write_all(text.as_bytes())?;
     compressed.finish()?;
     Ok(())
+}
+
+/// Makes one file of the status page, and its policy, which allows only its own script and style.
+fn embed_page() -> Result<(), Box<dyn Error>> {
+    let part = |ending: &str| -> Result<String, Box<dyn Error>> {
+        let source = format!("src/admin/page/page.{ending}");
+        println!("cargo::rerun-if-changed={source}");
+        let text = fs::read_to_string(source)?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+        Ok(lines.collect::<Vec<_>>().join("\n"))
+    };
+    let (style, script) = (part("css")?, part("js")?);
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash(&script),
+        hash(&style)
+    );
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("page.csp"), policy)?;
+    let page = part("html")?.replace("<style></style>", &format!("<style>{style}</style>"));
+    compress("page.deflate", &page.replace("<script></script>", &format!("<script>{script}</script>")))
 }
 
 /// Removes comments and indentation from a script of the store, and computes the SHA-1 by which the store knows it.

@@ -259,7 +259,7 @@ fn told(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_requests_without_the_token_reveal_nothing_and_are_one_message() -> Result<()> {
     const PATHS: [&str; 6] = [
-        "/.tollbell",
+        "/.tollbell/messages/none/resend",
         "/.tollbell/status",
         "/.tollbell/events",
         "/.tollbell/webhooks/channel%20of%20UserRegistered/test",
@@ -291,6 +291,7 @@ async fn a_thousand_requests_without_the_token_reveal_nothing_and_are_one_messag
     assert_eq!(with_token("PUT", "/.tollbell/status").await?, 405);
     assert_eq!(with_token("GET", "/.tollbell/none").await?, 404);
     assert_eq!(with_token("POST", "/.tollbell/webhooks/none/test").await?, 404);
+    assert_eq!(with_token("POST", "/.tollbell/messages/none/resend").await?, 404);
     assert_eq!(with_token("POST", "/.tollbell/events").await?, 400, "no body is no JSON");
     world.receiver.expect(1, SOON).await?;
     Ok(())

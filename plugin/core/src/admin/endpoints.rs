@@ -1,19 +1,15 @@
 //! The admin endpoints: the filter's own answers to clients that have the token.
 //!
-//! Without the token every path below the prefix gets the same answer, so that it reveals nothing.
+//! Without the token every path below the prefix except the page gets the same answer, so that it reveals nothing.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::access::{
-    Access, AllowanceScope, Answer, Caller, Charge, Directory, LimitScope, Limits, Prefix, Readings, Request, Session,
-    StoreView, Usage, decode_query_part, split_once,
-};
+use super::page;
+use crate::access::{Answer, Prefix, Readings, Request, decode_query_part, split_once};
 use crate::base::UnixMillis;
-use crate::delivery::{disabled, outbox};
-use crate::host::Host;
-use crate::notify::{MessageOutcome, Notifications};
+use crate::notify::MessageOutcome;
 use crate::observe;
 
 /// Maximum bytes of a body.
@@ -32,12 +28,14 @@ pub struct Admin {
     /// The prefix of their paths, without a slash at its end.
     prefix: Prefix,
     token_sha256: [u8; 32],
+    /// True if the prefix itself is the status page.
+    has_page: bool,
 }
 
 /// A request to the endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Shows usage, held messages and disabled targets.
+    /// Shows usage, messages and targets.
     Status {
         /// The number of sessions to skip.
         offset: usize,
@@ -46,14 +44,16 @@ pub enum Command {
     },
     /// A HEAD request to a named webhook's target.
     TestWebhook(String),
+    /// Sends the failed message with this id again.
+    Resend(String),
     /// Takes events from an application.
     Events,
 }
 
 impl Admin {
     /// The prefix has no slash at its end. The token is given by its SHA-256.
-    pub fn new(prefix: Prefix, token_sha256: [u8; 32]) -> Self {
-        Admin { prefix, token_sha256 }
+    pub fn new(prefix: Prefix, token_sha256: [u8; 32], has_page: bool) -> Self {
+        Admin { prefix, token_sha256, has_page }
     }
 
     /// True if a path may mean one of the endpoints, in any reading, so that no such request reaches an upstream. The
@@ -73,6 +73,17 @@ impl Admin {
         scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(digest.ct_eq(&self.token_sha256))
     }
 
+    /// The answer to a request for the status page, which needs no token; `None` for any other request.
+    pub fn page(&self, request: &Request<'_>, readings: &Readings<'_>) -> Option<Answer> {
+        let [reading] = readings.encoded() else { return None };
+        let path = std::str::from_utf8(&reading.path).ok()?;
+        let is_read = matches!(request.header(":method"), Some(b"GET" | b"HEAD"));
+        if !self.has_page || !is_read || self.prefix.rest(path) != Some("/") {
+            return None;
+        }
+        Some(if path.ends_with('/') { page::page() } else { page::redirect(path) })
+    }
+
     /// The command of a request that has the token.
     ///
     /// # Errors
@@ -84,13 +95,11 @@ impl Admin {
         let method = request.header(":method").unwrap_or(b"GET");
         let command = match parts[..] {
             ["status"] => ("GET", Command::Status { offset: number(request, "offset", 0), limit: limit(request) }),
-            ["webhooks", name, "test"] => {
-                let name: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
-                ("POST", Command::TestWebhook(String::from_utf8_lossy(&name).into_owned()))
-            }
+            ["webhooks", name, "test"] => ("POST", Command::TestWebhook(decoded(name))),
+            ["messages", id, "resend"] => ("POST", Command::Resend(decoded(id))),
             ["events"] => ("POST", Command::Events),
             _ => {
-                let known = "GET status, POST webhooks/{name}/test, POST events";
+                let known = "GET status, POST webhooks/{name}/test, POST messages/{id}/resend, POST events";
                 return Err(answer(
                     404,
                     &json!({ "error": format!("there is no such endpoint; the endpoints are {known}") }),
@@ -102,6 +111,10 @@ impl Admin {
             (expected, _) => Err(answer(405, &json!({ "error": format!("this is for {expected}") }))),
         }
     }
+}
+
+fn decoded(segment: &str) -> String {
+    percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
 fn limit(request: &Request<'_>) -> usize {
@@ -122,11 +135,14 @@ pub fn unauthorised() -> Answer {
     answer
 }
 
+const ANSWER_HEADERS: [(&str, &str); 3] =
+    [("content-type", "application/json"), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
+
 /// An answer of the endpoints.
 pub fn answer(status: u16, body: &Value) -> Answer {
     Answer {
         status,
-        headers: vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())],
+        headers: ANSWER_HEADERS.map(|(name, value)| (name, value.to_owned())).to_vec(),
         body: format!("{body:#}\n"),
         details: format!("{}admin", Answer::DETAILS_PREFIX),
     }
@@ -187,117 +203,4 @@ pub fn no_body() -> Answer {
     let error = "no body came within 5 seconds; if the client sent one, the proxy does not pass it on: set \
                  allow_on_headers_stop_iteration: true beside the plugin's vm_config";
     answer(408, &json!({ "error": error }))
-}
-
-/// The parts that the status shows.
-#[derive(Clone, Copy)]
-pub struct Shown<'e> {
-    pub access: &'e Access,
-    /// Sessions and organisations.
-    pub directory: &'e Directory,
-    /// Handlers and held messages.
-    pub notifications: &'e Notifications,
-    /// The usage of limits.
-    pub usages: &'e dyn Fn(&Charge<'_>) -> Vec<(LimitScope, Usage)>,
-    /// The store of a fleet.
-    pub store: Option<&'e StoreView>,
-}
-
-/// The answer to `GET status`.
-pub fn status(host: &impl Host, scope: &Shown<'_>, (offset, limit): (usize, usize), now: UnixMillis) -> Value {
-    let Shown { directory, notifications, .. } = *scope;
-    let sessions: Vec<Value> =
-        directory.sessions().skip(offset).take(limit).map(|session| shown_session(scope, session)).collect();
-    let organisations: Vec<Value> = directory
-        .orgs()
-        .map(|org| {
-            let caller = Caller::anonymous(Some(org));
-            let limits = shown((scope.usages)(&caller.org_charge()));
-            json!({ "id": org.id, "is_inactive": org.is_inactive, "limits": limits })
-        })
-        .collect();
-    let held = outbox::taken(host).map(|slots| slots.len());
-    let mut status = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "time": now.to_rfc3339(),
-        "keys": sessions,
-        "keys_total": directory.len(),
-        "organisations": organisations,
-        "deliveries": { "held": held.ok(), "capacity": notifications.delivery.capacity },
-        "disabled_targets": disabled_targets(host, notifications),
-    });
-    if let Some((store, status)) = scope.store.zip(status.as_object_mut()) {
-        status.insert("store".to_owned(), shown_store(store));
-    }
-    status
-}
-
-fn shown_store(store: &StoreView) -> Value {
-    json!({
-        "cluster": store.cluster,
-        "is_answering": store.failures == 0,
-        "last_answer": (store.last_answer.0 > 0).then(|| store.last_answer.to_rfc3339()),
-        "failures": store.failures,
-        "trouble": store.trouble,
-        "members": store.members,
-        "calls": { "answered": store.calls, "mean_ms": store.mean_ms, "longest_ms": store.longest_ms },
-        "leases": store.leases,
-        "stock": store.stock,
-        "waiting": store.waiting,
-    })
-}
-
-/// A session with the use of its limits.
-pub fn shown_session(scope: &Shown<'_>, session: &Session) -> Value {
-    let Shown { access, directory, usages, .. } = *scope;
-    let caller = Caller::of_session(directory, session);
-    let own = (String::new(), AllowanceScope::default(), &session.plan.limits);
-    let of_rights = session.plan.rights.iter().flatten();
-    let rights = of_rights.filter_map(|(api, right)| Some((api.clone(), right.scope, right.limits.as_ref()?)));
-    let limits: Vec<Value> = std::iter::once(own)
-        .chain(rights)
-        .flat_map(|(api, scope, limits): (String, AllowanceScope, &Limits)| {
-            let used = usages(&caller.key_charge(access, scope, limits));
-            let shown = shown(used).into_iter().map(move |mut limit| {
-                if let Some(fields) = limit.as_object_mut().filter(|_| !api.is_empty()) {
-                    fields.insert("api".to_owned(), json!(api));
-                }
-                limit
-            });
-            shown.collect::<Vec<_>>()
-        })
-        .collect();
-    json!({
-        "key": session.hash.fingerprint(),
-        "alias": session.about.as_ref().map_or("", |about| &about.alias),
-        "org": caller.org_id(),
-        "is_inactive": session.is_inactive,
-        "expires": session.expires.map(UnixMillis::to_rfc3339),
-        "limits": limits,
-    })
-}
-
-/// Limits as JSON.
-pub fn shown(usages: Vec<(LimitScope, Usage)>) -> Vec<Value> {
-    let limit = |(scope, usage): (LimitScope, Usage)| {
-        json!({
-            "limit": if scope.is_rate() { "rate" } else { "quota" },
-            "max": usage.max,
-            "used": usage.count,
-            "remaining": usage.remaining(),
-            "renews": usage.renews.map(UnixMillis::to_rfc3339),
-        })
-    };
-    usages.into_iter().map(limit).collect()
-}
-
-/// The hosts of the URLs that answered 410, with the handlers that use them.
-fn disabled_targets(host: &impl Host, notifications: &Notifications) -> Vec<Value> {
-    let disabled = disabled::disabled(host).unwrap_or_default();
-    let of_handlers =
-        notifications.handlers.iter().filter_map(|handler| Some((&handler.name, &handler.action.channel()?.target)));
-    of_handlers
-        .filter(|(_, target)| disabled.contains(notifications.placement.id, target.endpoint))
-        .map(|(name, target)| json!({ "handler": name, "host": target.authority }))
-        .collect()
 }

@@ -2,6 +2,9 @@
 
 pub mod connection_test;
 pub mod endpoints;
+mod page;
+pub mod resend;
+pub mod status;
 pub mod usage;
 
 pub use connection_test::ConnectionTests;

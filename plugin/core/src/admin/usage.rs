@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::endpoints::{self, Shown, shown, shown_session};
+use super::endpoints;
+use super::status::{Shown, shown, shown_session};
 use crate::access::{Answer, ApiIndex, Caller, Prefix, Quota, Readings, Request, Session};
 use crate::base::UnixMillis;
 

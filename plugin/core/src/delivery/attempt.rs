@@ -58,6 +58,28 @@ impl DeliveryOutcome {
         }
     }
 
+    /// All labels.
+    pub const LABELS: [&'static str; 10] = [
+        "delivered",
+        "refused",
+        "gone",
+        "not_started",
+        "no_response",
+        "unreachable",
+        "timed_out",
+        "redirected",
+        "throttled",
+        "server_error",
+    ];
+
+    /// True if the target answered, not the proxy.
+    pub fn is_by_target(&self) -> bool {
+        match self {
+            DeliveryOutcome::Delivered | DeliveryOutcome::Refused(_) | DeliveryOutcome::Gone => true,
+            DeliveryOutcome::Failed(failure) => matches!(failure, Failure::Status { .. }),
+        }
+    }
+
     /// The label in statistics.
     pub fn label(&self) -> &'static str {
         match self {

@@ -35,6 +35,13 @@ pub trait Author {
     /// Converts a message of the former configuration to the current one; `None` if it no longer has the handler.
     fn adopt(&self, delivery: Delivery, now: UnixMillis) -> Option<Delivery>;
 
+    /// A message without what belongs to a configuration: the path of its target, headers, secrets, and the account of
+    /// an email. Its content is the text alone.
+    fn bare(&self, delivery: Delivery) -> Delivery;
+
+    /// A bare message as this configuration sends it; `None` if it does not have the handler.
+    fn address(&self, bare: Delivery, now: UnixMillis) -> Option<Delivery>;
+
     /// A message in the form for other members of a fleet, without secrets.
     fn share(&self, delivery: &Delivery) -> String;
 

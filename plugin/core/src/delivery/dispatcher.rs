@@ -15,8 +15,8 @@ use crate::delivery::lease::{Candidate, Hold};
 use crate::delivery::lookups::Lookups;
 use crate::delivery::schedule::Schedule;
 use crate::delivery::{
-    Author, ConfigId, Delivery, DeliveryOutcome, Failure, FleetOutbox, Held, Slot, Stage, Succession, Tally,
-    UnknownClusters, disabled, lease, lookups, outbox, succession,
+    Author, ConfigId, Delivery, DeliveryOutcome, Failure, FleetOutbox, Held, LastTried, Slot, Stage, Succession, Tally,
+    Tried, UnknownClusters, disabled, lease, lookups, outbox, succession,
 };
 use crate::host::{CalloutId, CalloutRefused, CalloutReply, Gauge, Host, Metric};
 use sharing::{News, SharedTally};
@@ -62,6 +62,8 @@ pub struct Dispatcher {
     unknown: UnknownClusters,
     /// Handlers for which a removal or a new URL was logged.
     said: BTreeSet<String>,
+    /// The attempts that ended since the last tick.
+    last_tried: LastTried,
     is_in_fleet: bool,
     /// What happened since the fleet's outbox was told last.
     news: News,
@@ -76,6 +78,7 @@ struct Attempt {
     delivery: Delivery,
     /// The tick in which it began.
     began: u64,
+    started: UnixMillis,
 }
 
 /// The holder of the lease, as a tick found it.
@@ -103,6 +106,7 @@ impl Dispatcher {
             lookups: Lookups::default(),
             unknown: UnknownClusters::default(),
             said: BTreeSet::new(),
+            last_tried: LastTried::default(),
             is_in_fleet: false,
             news: News::default(),
             shared_tallies: BTreeMap::new(),
@@ -124,6 +128,7 @@ impl Dispatcher {
         }
         self.last_tick = now;
         self.ticks = self.ticks.saturating_add(1);
+        self.show_tried(host);
         self.look_at_disabled(host);
         self.look_at_succession(host, author);
         self.join_fleet(host, fleet.as_deref_mut());
@@ -184,9 +189,10 @@ impl Dispatcher {
         (id, reply): (CalloutId, &CalloutReply),
         now: UnixMillis,
     ) {
-        let Some(Attempt { slot, delivery, .. }) = self.in_flight.remove(&id) else { return };
+        let Some(Attempt { slot, delivery, started, .. }) = self.in_flight.remove(&id) else { return };
         let outcome = author.outcome(host, &delivery, reply, now);
-        self.settle(host, author, slot, delivery, &outcome, now);
+        let tried = Tried::new(&outcome, reply.status, Some(now.since(started)), now);
+        self.settle(host, author, (slot, delivery), (&outcome, tried), now);
         if self.leads(now) {
             self.send_due(host, author, fleet.as_deref_mut(), now);
         }
@@ -319,7 +325,7 @@ impl Dispatcher {
     fn send(&mut self, host: &impl Host, author: &impl Author, slot: Slot, delivery: Delivery, now: UnixMillis) {
         if self.disabled.contains(delivery.origin.config, delivery.target.endpoint) {
             host.count(Metric::Disabled);
-            return self.give_up(host, author, slot, &delivery, &DeliveryOutcome::Gone);
+            return self.give_up(host, author, (slot, delivery), &DeliveryOutcome::Gone, now);
         }
         let Some(callout) = author.callout(&delivery, now) else {
             host.count(Metric::CorruptRecords);
@@ -332,7 +338,7 @@ impl Dispatcher {
                 self.lookups.started(target);
                 self.unknown.found(host, &target.cluster);
                 self.schedule.start(slot);
-                self.in_flight.insert(id, Attempt { slot, delivery, began: self.ticks });
+                self.in_flight.insert(id, Attempt { slot, delivery, began: self.ticks, started: now });
             }
             Err(CalloutRefused::Immediately) if self.lookups.refused(target, now) => {
                 log::debug!("{}: its name may still be looked up", delivery);
@@ -342,12 +348,15 @@ impl Dispatcher {
             }
             Err(CalloutRefused::UnknownCluster) => {
                 self.unknown.refused(host, author.use_of(&target.cluster), target);
-                let why = Failure::NotStarted(CalloutRefused::UnknownCluster);
-                self.settle(host, author, slot, delivery, &DeliveryOutcome::Failed(why), now);
+                self.settle_unanswered(
+                    host,
+                    author,
+                    (slot, delivery),
+                    Failure::NotStarted(CalloutRefused::UnknownCluster),
+                    now,
+                );
             }
-            Err(why) => {
-                self.settle(host, author, slot, delivery, &DeliveryOutcome::Failed(Failure::NotStarted(why)), now)
-            }
+            Err(why) => self.settle_unanswered(host, author, (slot, delivery), Failure::NotStarted(why), now),
         }
     }
 

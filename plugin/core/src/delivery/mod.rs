@@ -2,8 +2,8 @@
 //!
 //! [`outbox`] holds messages and tallies. [`succession`] decides which configuration they belong to after an update.
 //! [`lease`] elects the VM that sends, [`schedule`] orders the attempts, [`dispatcher`] sends, and [`attempt`] judges
-//! the replies. [`disabled`] stores targets that answered 410; [`lookups`] and [`clusters`] those that the proxy cannot
-//! reach yet.
+//! the replies. [`failed`] keeps messages that failed for good, and [`tried`] what became of attempts. [`disabled`] stores
+//! targets that answered 410; [`lookups`] and [`clusters`] those that the proxy cannot reach yet.
 //!
 //! Delivery knows neither handlers nor the content of messages. It asks an [`Author`].
 
@@ -13,6 +13,7 @@ pub mod claim;
 pub mod clusters;
 pub mod disabled;
 pub mod dispatcher;
+pub mod failed;
 pub mod handler_ref;
 pub mod lease;
 pub mod lookups;
@@ -21,6 +22,7 @@ pub mod schedule;
 pub mod succession;
 pub mod tally;
 pub mod target;
+pub mod tried;
 
 pub use attempt::{DeliveryOutcome, Failure, retry_after_ms};
 pub use claim::{CauseDigest, Claim};
@@ -33,6 +35,7 @@ pub use schedule::InFlightLimits;
 pub use succession::{Line, Placement, PluginScope, Succession};
 pub use tally::{Link, Stage, Tally};
 pub use target::{EndpointId, Scheme, Target, USER_AGENT};
+pub use tried::{LastTried, Tried};
 
 pub use crate::store::{Cause, FleetOutbox, MessageCap};
 pub use author::Author;
@@ -106,6 +109,8 @@ pub struct Delivery {
     pub due: u64,
     /// When `due` was decided, in Unix milliseconds.
     pub decided: u64,
+    /// The last attempts, the oldest first: see [`Tried::pack`].
+    pub tried: Vec<(u64, u64)>,
 }
 
 /// What the fleet needs to hold a message back.
@@ -129,12 +134,19 @@ impl fmt::Debug for EncodedContent {
     }
 }
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 impl Delivery {
     /// The id of a handler's message for an event.
     pub fn id_of(event: &str, handler: &str) -> String {
         format!("{event}{:08x}", fingerprint(&[handler]) >> 32)
+    }
+
+    /// The message without its attempts: the first one is due now.
+    #[must_use]
+    pub fn afresh(self, now: UnixMillis) -> Self {
+        let (due, decided) = (now.0, now.0);
+        Delivery { attempts: 0, first_attempt: 0, due, decided, tried: Vec::new(), ..self }
     }
 
     /// When the next attempt is due. The clock may have been set back since that was decided.

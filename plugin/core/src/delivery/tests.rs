@@ -49,7 +49,7 @@ impl Vm {
     }
 }
 
-fn delivery(id: &str, target: &str) -> Delivery {
+pub(super) fn delivery(id: &str, target: &str) -> Delivery {
     Delivery {
         id: id.into(),
         event: "AuthFailure".into(),
@@ -78,6 +78,7 @@ fn delivery(id: &str, target: &str) -> Delivery {
         first_attempt: 0,
         due: 0,
         decided: 0,
+        tried: Vec::new(),
     }
 }
 

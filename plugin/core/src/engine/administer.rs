@@ -6,7 +6,7 @@ use super::Engine;
 use super::exchanges::Phase;
 use super::request::Decision;
 use crate::access::{AUTH_FAILURE, Answer, Caller, Charge, Counters, Readings, Request, RequestOutcome};
-use crate::admin::{Command, MAX_BODY_BYTES, endpoints};
+use crate::admin::{Command, MAX_BODY_BYTES, endpoints, resend, status};
 use crate::base::UnixMillis;
 use crate::event::EventKind;
 use crate::host::{Host, Stream, StreamId};
@@ -26,6 +26,9 @@ impl<C: Counters> Engine<C> {
         now: UnixMillis,
     ) -> Decision {
         let Some((admin, api)) = &self.admin else { return Decision::UNTOUCHED };
+        if let Some(answer) = admin.page(request, readings) {
+            return Decision::Refuse(answer);
+        }
         if !admin.allows(request) {
             let kind = EventKind::AuthFailure;
             let incident = Incident::Refusal { kind, message: AUTH_FAILURE, outcome: RequestOutcome::UnknownKey };
@@ -40,6 +43,7 @@ impl<C: Counters> Engine<C> {
                 Decision::Refuse(endpoints::answer(200, &self.status(host, (offset, limit), now)))
             }
             Ok(Command::Events) => Decision::Collect,
+            Ok(Command::Resend(id)) => Decision::Refuse(resend::resend(host, &self.notifications, &id, now)),
             Ok(Command::TestWebhook(name)) => match self.named.get(&name) {
                 Some(target) => match self.tests.begin(host, stream, &name, target, &self.http_cluster, now) {
                     Some(answer) => Decision::Refuse(answer),
@@ -55,11 +59,12 @@ impl<C: Counters> Engine<C> {
     }
 
     fn status(&self, host: &impl Host, page: (usize, usize), now: UnixMillis) -> Value {
-        let Engine { access, directory, notifications, .. } = self;
+        let Engine { access, directory, notifications, named, .. } = self;
         let usages = |charge: &Charge<'_>| self.counters.usages(host, charge, now);
         let store = self.counters.store(host, now);
-        let shown = endpoints::Shown { access, directory, notifications, usages: &usages, store: store.as_ref() };
-        endpoints::status(host, &shown, page, now)
+        let store = store.as_ref();
+        let shown = status::Shown { access, directory, usages: &usages };
+        status::status(host, &status::Scope { shown, notifications, named, store }, page, now)
     }
 
     /// Answers a request whose body is complete or too long; `size` is its length.

@@ -26,6 +26,7 @@ mod kinds;
 mod observing;
 mod passes;
 mod renewals;
+mod resend;
 mod tyk;
 mod updates;
 mod usage;

@@ -9,7 +9,7 @@ use crate::access::{
     Access, AllowanceScope, Answer, Api, Caller, Charge, ChargeLine, Counters, Home, LimitScope, Limits, LocalCounters,
     MakeOwner, PageName, Quota, Request, RequestOutcome, Session,
 };
-use crate::admin::{endpoints, usage};
+use crate::admin::{status, usage};
 use crate::base::{UnixMillis, fingerprint};
 use crate::host::{Host, Stream};
 use crate::notify::{Scene, incident::owner};
@@ -84,7 +84,7 @@ impl<C: Counters> Engine<C> {
             }
             Poll::Ready(Ok(())) => {
                 let usages = |charge: &Charge<'_>| counters.usages(host, charge, now);
-                let shown = endpoints::Shown { access, directory, notifications, usages: &usages, store: None };
+                let shown = status::Shown { access, directory, usages: &usages };
                 Decision::Refuse(usage::answer(&shown, session, now))
             }
         }

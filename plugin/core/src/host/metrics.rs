@@ -43,6 +43,8 @@ pub enum Metric {
     Retried,
     /// Messages that failed for good: refused, or out of attempts.
     Failed,
+    /// Failed messages that an administrator sent again.
+    Resent,
     /// Held messages that an update of the configuration sent to their handler's new URL.
     Readdressed,
     /// Held messages whose handler an update removed. They are not sent.
@@ -91,7 +93,7 @@ pub enum StoreCall {
     Failed,
 }
 
-const PLAIN: [Metric; 22] = [
+const PLAIN: [Metric; 23] = [
     Metric::Suppressed,
     Metric::Capped,
     Metric::Digests,
@@ -99,6 +101,7 @@ const PLAIN: [Metric; 22] = [
     Metric::Delivered,
     Metric::Retried,
     Metric::Failed,
+    Metric::Resent,
     Metric::Readdressed,
     Metric::Withdrawn,
     Metric::Dropped,
@@ -151,6 +154,7 @@ impl Metric {
             Metric::Delivered => "tollbell_delivered".into(),
             Metric::Retried => "tollbell_retried".into(),
             Metric::Failed => "tollbell_failed".into(),
+            Metric::Resent => "tollbell_resent".into(),
             Metric::Readdressed => "tollbell_readdressed".into(),
             Metric::Withdrawn => "tollbell_withdrawn".into(),
             Metric::Dropped => "tollbell_dropped".into(),

@@ -45,6 +45,14 @@ impl Author for Notifications {
         content::adopt(self, delivery, now)
     }
 
+    fn bare(&self, delivery: Delivery) -> Delivery {
+        content::bare(delivery)
+    }
+
+    fn address(&self, bare: Delivery, now: UnixMillis) -> Option<Delivery> {
+        content::address(self, bare, now)
+    }
+
     fn share(&self, delivery: &Delivery) -> String {
         sharing::share(delivery)
     }

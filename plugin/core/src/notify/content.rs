@@ -9,7 +9,7 @@ pub mod mail;
 pub mod signature;
 pub mod template;
 
-pub use adopt::{Written, address, adopt};
+pub use adopt::{address, adopt, bare};
 pub use draft::{ContentError, draft, email, webhook_request};
 
 use std::fmt;

@@ -72,5 +72,6 @@ pub fn delivery(
         first_attempt: 0,
         due: now.0,
         decided: now.0,
+        tried: Vec::new(),
     }
 }

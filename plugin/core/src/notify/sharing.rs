@@ -6,14 +6,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::base::UnixMillis;
-use crate::delivery::{Delivery, EncodedContent, Held, Stage, Tally, Target};
+use crate::delivery::{Delivery, Held, Stage, Tally};
 use crate::notify::Notifications;
 use crate::notify::admission::digest;
-use crate::notify::content::{Content, Written, address};
+use crate::notify::content::{address, bare};
 use crate::store::GivenBody;
 
 /// A member of another version may write another form, which is not read here.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The first letter of a message's form in the store.
 const MESSAGE: char = 'm';
@@ -22,11 +22,7 @@ const MESSAGE: char = 'm';
 struct Shared<T>(u8, T);
 
 pub fn share(delivery: &Delivery) -> String {
-    let written = Content::decode(&delivery.content).map(Written::of);
-    let target = Target { path_and_query: String::new(), ..delivery.target.clone() };
-    let content = EncodedContent::default();
-    let bare = Delivery { target, content, terms: None, ..delivery.clone() };
-    format!("{MESSAGE}{}", encode(&(bare, written)))
+    format!("{MESSAGE}{}", encode(&bare(delivery.clone())))
 }
 
 pub fn share_tally(tally: &Tally) -> String {
@@ -42,9 +38,9 @@ pub fn restore(
 ) -> Result<Held, Option<UnixMillis>> {
     match body {
         GivenBody::Message(body) => {
-            let (delivery, written): (Delivery, Option<Written>) = decode(body).ok_or(None)?;
+            let delivery: Delivery = decode(body).ok_or(None)?;
             let since = Some(UnixMillis(delivery.since));
-            let delivery = written.and_then(|written| address(notifications, delivery, written, now)).ok_or(since)?;
+            let delivery = address(notifications, delivery, now).ok_or(since)?;
             // The next attempt starts at once, because nobody knows what the last one came to.
             let (due, decided) = (now.0, now.0);
             Ok(Held::Message(Delivery { id: id.to_owned(), terms: Some(Box::default()), due, decided, ..delivery }))

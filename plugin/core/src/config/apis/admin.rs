@@ -9,10 +9,13 @@ use crate::config::raw;
 
 /// Checks the admin endpoints. The API stands for them in the AuthFailure of a wrong token.
 pub fn check(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings: &mut Errors) -> Option<(Admin, Api)> {
-    let raw::Admin { path_prefix, token_sha256 } = &raw.admin;
+    let raw::Admin { path_prefix, token_sha256, page } = &raw.admin;
     if token_sha256.is_empty() {
         if *path_prefix != raw::Admin::default().path_prefix {
             warnings.add("admin.path_prefix", "has no effect: without token_sha256 there are no endpoints");
+        }
+        if !page {
+            warnings.add("admin.page", "has no effect: without token_sha256 there is no page");
         }
         return None;
     }
@@ -44,5 +47,5 @@ pub fn check(raw: &raw::Config, gateway: ByEvent, errors: &mut Errors, warnings:
         return None;
     };
     let api = Api { id: "admin".to_owned(), use_keyless: true, handlers: gateway.into_lists(), ..Api::default() };
-    Some((Admin::new(prefix?, token), api))
+    Some((Admin::new(prefix?, token, *page), api))
 }

@@ -119,14 +119,17 @@ settings! {
         pub min_token_length: u64 = 3,
     }
 
-    /// Endpoints that the filter answers itself, on every host: GET status, POST webhooks/{name}/test, POST events.
-    /// They are off unless there is a token.
+    /// Endpoints that the filter answers itself, on every host: GET status, POST webhooks/{name}/test, POST
+    /// messages/{id}/resend, POST events, and a page that shows the status. They are off unless there is a token.
     #[derive(Debug)]
     pub struct Admin {
         /// The prefix of their paths.
         pub path_prefix: String = "/.tollbell".to_owned(),
         /// The SHA-256 of the bearer token: 64 hex digits, with or without "sha256:" in front.
         pub token_sha256: String,
+        /// Whether the prefix itself is a page that shows the status in a browser. The page has no data and needs no
+        /// token: it asks for the token.
+        pub page: bool = true,
     }
 
     /// The endpoint at which the holder of a key sees its limits, their use and their ends. It counts on none of them.

@@ -2,10 +2,25 @@
 
 use crate::base::UnixMillis;
 use crate::delivery::dispatcher::{Attempt, REPLY_PATIENCE_MS};
-use crate::delivery::{Author, Delivery, DeliveryOutcome, Dispatcher, Failure, Held, Slot, disabled, outbox};
+use crate::delivery::{
+    Author, Delivery, DeliveryOutcome, Dispatcher, Failure, Held, Slot, Tried, disabled, failed, outbox, tried,
+};
 use crate::host::{CalloutId, CalloutRefused, Host, Metric, TICK_MS};
 
+const LAST_TRIED: &str = "the last attempts";
+
 impl Dispatcher {
+    /// Shows the attempts that ended to all VMs.
+    pub(super) fn show_tried(&mut self, host: &impl Host) {
+        if self.last_tried.is_empty() {
+            return;
+        }
+        match tried::add(host, &std::mem::take(&mut self.last_tried)) {
+            Ok(()) => self.troubles.works(LAST_TRIED),
+            Err(error) => self.troubles.fails(LAST_TRIED, &error),
+        }
+    }
+
     /// Ends attempts whose reply is too late, because they would block their target for ever.
     pub(super) fn end_overdue(&mut self, host: &impl Host, author: &impl Author, now: UnixMillis) {
         // Measured in ticks, because a clock that is set forward must not end attempts in flight.
@@ -18,20 +33,35 @@ impl Dispatcher {
         for id in overdue {
             let Some(Attempt { slot, delivery, .. }) = self.in_flight.remove(&id) else { continue };
             log::error!("{}: the proxy never reported the result of an attempt", delivery);
-            self.settle(host, author, slot, delivery, &DeliveryOutcome::Failed(Failure::NoResponse), now);
+            self.settle_unanswered(host, author, (slot, delivery), Failure::NoResponse, now);
         }
+    }
+
+    /// Settles an attempt that did not start, or never ended.
+    pub(super) fn settle_unanswered(
+        &mut self,
+        host: &impl Host,
+        author: &impl Author,
+        message: (Slot, Delivery),
+        why: Failure,
+        now: UnixMillis,
+    ) {
+        let outcome = DeliveryOutcome::Failed(why);
+        let tried = Tried::new(&outcome, None, None, now);
+        self.settle(host, author, message, (&outcome, tried), now);
     }
 
     pub(super) fn settle(
         &mut self,
         host: &impl Host,
         author: &impl Author,
-        slot: Slot,
-        mut delivery: Delivery,
-        outcome: &DeliveryOutcome,
+        (slot, mut delivery): (Slot, Delivery),
+        (outcome, tried): (&DeliveryOutcome, Tried),
         now: UnixMillis,
     ) {
         host.count_attempt(&delivery.target.authority, outcome.label());
+        self.last_tried.set(delivery.target.endpoint, tried);
+        tried::remember(&mut delivery.tried, tried);
         delivery.attempts = delivery.attempts.saturating_add(1);
         if delivery.attempts == 1 {
             delivery.first_attempt = now.0;
@@ -55,7 +85,7 @@ impl Dispatcher {
                 if *outcome == DeliveryOutcome::Gone {
                     self.disable_endpoint(host, &delivery);
                 }
-                self.give_up(host, author, slot, &delivery, outcome);
+                self.give_up(host, author, (slot, delivery), outcome, now);
             }
         }
     }
@@ -82,8 +112,8 @@ impl Dispatcher {
         let replaced = outbox::change(host, slot, |held| match held {
             Held::Message(held) if held.id == delivery.id => {
                 let held = if held.target.endpoint == delivery.target.endpoint {
-                    let Delivery { attempts, first_attempt, due, decided, .. } = delivery;
-                    Delivery { attempts, first_attempt, due, decided, ..held }
+                    let Delivery { attempts, first_attempt, due, decided, ref tried, .. } = delivery;
+                    Delivery { attempts, first_attempt, due, decided, tried: tried.clone(), ..held }
                 } else {
                     held
                 };
@@ -104,9 +134,9 @@ impl Dispatcher {
         &mut self,
         host: &impl Host,
         author: &impl Author,
-        slot: Slot,
-        delivery: &Delivery,
+        (slot, delivery): (Slot, Delivery),
         outcome: &DeliveryOutcome,
+        now: UnixMillis,
     ) {
         let endpoint = delivery.target.endpoint;
         let is_meant = |held: &Held| matches!(held, Held::Message(held) if held.id == delivery.id && held.target.endpoint == endpoint);
@@ -117,8 +147,12 @@ impl Dispatcher {
         // never.
         host.count(Metric::Failed);
         log::error!("{}: failed for good after {} attempts: {outcome}", delivery, delivery.attempts);
-        if self.finish_if(host, slot, delivery, is_meant) {
-            self.release(host, author, delivery);
+        if self.finish_if(host, slot, &delivery, is_meant) {
+            self.release(host, author, &delivery);
+            let bare = Delivery { decided: now.0, ..author.bare(delivery) };
+            if let Err(error) = failed::keep(host, bare) {
+                log::warn!("a failed message cannot be sent again: {error}");
+            }
         }
     }
 

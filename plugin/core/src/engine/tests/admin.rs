@@ -41,8 +41,13 @@ fn without_the_token_every_path_gets_the_same_answer_and_one_event() {
     let expected = answered(ask(&mut world, "GET", "/.tollbell/status", "wrong"));
     assert_eq!(expected.0, 401);
     for n in 0..1000 {
-        let paths =
-            ["/.tollbell", "/.tollbell/status", "/.tollbell/webhooks/crm/test", "/.tollbell/events", "/.tollbell/none"];
+        let paths = [
+            "/.tollbell/x/",
+            "/.tollbell/status",
+            "/.tollbell/webhooks/crm/test",
+            "/.tollbell/events",
+            "/.tollbell/none",
+        ];
         let methods = ["GET", "POST", "HEAD", "DELETE"];
         let (path, method) = (paths[n % paths.len()], methods[n % methods.len()]);
         assert_eq!(answered(ask(&mut world, method, &format!("{path}?{n}"), &format!("wrong-{n}"))), expected);
@@ -73,7 +78,6 @@ fn every_spelling_of_the_path_needs_the_token() {
         "/.tollbell/status;x",
         "/.tollbell\\status",
         "http://gateway.test/.tollbell/status",
-        "/.tollbell?x",
         "/.tollbell#x",
     ] {
         let (status, _) = answered(ask(&mut world, "GET", path, "wrong"));
@@ -91,6 +95,43 @@ fn without_a_configured_token_there_are_no_endpoints() {
     without["admin"] = json!({ "path_prefix": "/.tollbell" });
     let mut world = World::new(&without);
     assert_eq!(world.status("/.tollbell/status", "k"), 200);
+}
+
+fn refused(decision: Decision) -> Answer {
+    match decision {
+        Decision::Refuse(answer) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_page_needs_no_token() {
+    let mut world = World::new(&config());
+    let mut get = |method: &str, path: &str| {
+        refused(world.on_vm(0, &[(":method", method.as_bytes()), (":path", path.as_bytes())]))
+    };
+    for path in ["/.tollbell", "/.tollbell?x"] {
+        let answer = get("GET", path);
+        let target = answer.headers.iter().find(|(name, _)| *name == "location");
+        let target = target.unwrap_or_else(|| panic!("{path}: {}", answer.status));
+        assert_eq!((answer.status, target.1.as_str()), (307, "./.tollbell/"), "{path}");
+    }
+    for path in ["/.tollbell/", "/.tollbell/?x"] {
+        let answer = get("GET", path);
+        assert_eq!((answer.status, answer.body.starts_with("<!doctype html>")), (200, true), "{path}");
+    }
+    assert_eq!(get("HEAD", "/.tollbell/").status, 200);
+    for (method, path) in
+        [("POST", "/.tollbell/"), ("GET", "/.tollbell/x"), ("GET", "/.tollbell//"), ("GET", "/%2etollbell/")]
+    {
+        assert!(matches!(get(method, path).status, 400 | 401), "{method} {path}");
+    }
+    let mut without = config();
+    without["admin"]["page"] = json!(false);
+    let mut world = World::new(&without);
+    for path in ["/.tollbell", "/.tollbell/"] {
+        assert_eq!(refused(world.on_vm(0, &[(":method", b"GET"), (":path", path.as_bytes())])).status, 401);
+    }
 }
 
 #[test]

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::mail::EmailMessage;
 use super::{Content, Email, WebhookRequest};
 use crate::base::UnixMillis;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, EncodedContent, Target};
 use crate::notify::Notifications;
 use crate::notify::handler::{Channel, Form, Recipient, Webhook};
 
 /// The text of a message, without target, headers, secrets and account. These belong to a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Written {
+enum Written {
     Webhook {
         /// The format in which the body was written.
         content_type: Option<String>,
@@ -24,7 +24,7 @@ pub enum Written {
 }
 
 impl Written {
-    pub fn of(content: Content) -> Self {
+    fn of(content: Content) -> Self {
         match content {
             Content::Webhook(request) => {
                 let content_type = request.headers.into_iter().find(|(name, _)| name == CONTENT_TYPE);
@@ -40,16 +40,26 @@ const CONTENT_TYPE: &str = "content-type";
 /// The message as this configuration sends it; `None` if it no longer has the handler.
 pub fn adopt(notifications: &Notifications, delivery: Delivery, now: UnixMillis) -> Option<Delivery> {
     let written = Written::of(Content::decode(&delivery.content)?);
-    address(notifications, delivery, written, now)
+    rewrite(notifications, delivery, written, now)
+}
+
+/// See [`Author::bare`](crate::delivery::Author::bare).
+pub fn bare(delivery: Delivery) -> Delivery {
+    let written = Content::decode(&delivery.content).map(Written::of);
+    let target = Target { path_and_query: String::new(), ..delivery.target };
+    // Serializing plain data into a growing vector cannot fail.
+    let content = EncodedContent(postcard::to_allocvec(&written).unwrap_or_default());
+    Delivery { target, content, terms: None, ..delivery }
+}
+
+/// See [`Author::address`](crate::delivery::Author::address).
+pub fn address(notifications: &Notifications, bare: Delivery, now: UnixMillis) -> Option<Delivery> {
+    let written: Option<Written> = postcard::from_bytes(&bare.content.0).ok()?;
+    rewrite(notifications, bare, written?, now)
 }
 
 /// The message with this text, as this configuration sends it. The content of `delivery` is not read.
-pub fn address(
-    notifications: &Notifications,
-    delivery: Delivery,
-    written: Written,
-    now: UnixMillis,
-) -> Option<Delivery> {
+fn rewrite(notifications: &Notifications, delivery: Delivery, written: Written, now: UnixMillis) -> Option<Delivery> {
     let Notifications { handlers, mail, placement, delivery: policy, .. } = notifications;
     let handler = handlers.find(&delivery.handler)?;
     let Channel { form, target, timeout_ms, .. } = handler.action.channel()?;
@@ -68,10 +78,7 @@ pub fn address(
     };
     // The new receiver has not got an attempt yet.
     let is_elsewhere = target.endpoint != delivery.target.endpoint;
-    let (attempts, first_attempt, due, decided) = match is_elsewhere {
-        true => (0, 0, now.0, now.0),
-        false => (delivery.attempts, delivery.first_attempt, delivery.due, delivery.decided),
-    };
+    let delivery = if is_elsewhere { delivery.afresh(now) } else { delivery };
     Some(Delivery {
         handler: handlers.reference(handler),
         origin: placement.origin(),
@@ -79,10 +86,6 @@ pub fn address(
         content: content.encode(),
         timeout_ms: timeout_ms.unwrap_or(policy.timeout_ms),
         retries: policy.retries,
-        attempts,
-        first_attempt,
-        due,
-        decided,
         ..delivery
     })
 }

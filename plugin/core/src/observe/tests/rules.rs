@@ -340,10 +340,13 @@ fn a_rule_without_effect_is_a_warning() {
         assert_eq!(found, expected, "{observe}");
     }
     let mut admin = config(json!({}));
-    admin["admin"] = json!({ "path_prefix": "/in" });
+    admin["admin"] = json!({ "path_prefix": "/in", "page": false });
     assert_eq!(
         warnings(admin.clone()),
-        ["admin.path_prefix: has no effect: without token_sha256 there are no endpoints"]
+        [
+            "admin.path_prefix: has no effect: without token_sha256 there are no endpoints",
+            "admin.page: has no effect: without token_sha256 there is no page"
+        ]
     );
     admin["admin"]["path_prefix"] = "/ops".into();
     admin["admin"]["token_sha256"] = "00".repeat(32).into();
