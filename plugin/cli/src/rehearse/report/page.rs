@@ -36,6 +36,7 @@ pub(super) fn escaped(text: &str) -> String {
 /// A cell of a table, or its head.
 enum Cell {
     Text(String),
+    Time(String),
     Number(String),
 }
 
@@ -46,10 +47,10 @@ impl Report {
             "<!doctype html>\n<html lang=en><head><meta charset=utf-8>",
             "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">",
             "<meta name=viewport content=\"width=device-width, initial-scale=1\"><meta name=color-scheme content=\"light dark\">",
-            "<link rel=icon href=\"data:,\"><title>Rehearsal</title>\n<style>\n",
+            "<title>Rehearsal</title>\n<style>\n",
         ));
         page.push_str(include_str!("page.css"));
-        page.push_str("</style></head><body>\n<h1>Rehearsal</h1>\n");
+        page.push_str("</style></head><body><main>\n<h1>Rehearsal</h1>\n");
         for warning in self.warnings() {
             let _ = writeln!(page, "<p class=warning><bdi>{}</bdi></p>", escaped(&warning));
         }
@@ -69,7 +70,7 @@ impl Report {
             table(&mut page, &heads, found.collect(), "Both have the same results.");
         }
         self.runs.iter().for_each(|run| run.write_page(&mut page));
-        page.push_str("</body></html>\n");
+        page.push_str("</main></body></html>\n");
         page
     }
 }
@@ -113,7 +114,7 @@ impl Run {
             let (first, last) = messages.times.map_or_else(Default::default, |(first, last)| (time(first), time(last)));
             let texts = [Cell::Text(handler.clone()), Cell::Text(event.clone())];
             let numbers = [sent(messages), held_back(messages)].map(Cell::Number);
-            texts.into_iter().chain(numbers).chain([first, last].map(Cell::Text)).collect()
+            texts.into_iter().chain(numbers).chain([first, last].map(Cell::Time)).collect()
         });
         let heads = [text("handler"), text("event"), count("sent"), count("held back"), text("first"), text("last")];
         table(page, &heads, rows.collect(), "Nobody would have been told anything.");
@@ -122,7 +123,8 @@ impl Run {
         let rows = tally.crossings.iter().map(|crossing| {
             let used = format!("{} of {}", number(crossing.used), number(crossing.max));
             let told = if crossing.told.is_empty() { "nobody".to_owned() } else { crossing.told.join(", ") };
-            let texts = [time(crossing.time), format::who(&crossing.owner, &crossing.alias)].map(Cell::Text);
+            let who = format::who(&crossing.owner, &crossing.alias);
+            let texts = [Cell::Time(time(crossing.time)), Cell::Text(who)];
             let numbers = [format!("{} %", crossing.trigger_limit), used].map(Cell::Number);
             texts.into_iter().chain(numbers).chain([Cell::Text(told)]).collect()
         });
@@ -139,7 +141,7 @@ impl Run {
             .into_iter()
             .map(|((outcome, org, key), refused)| {
                 let texts = [outcome.clone(), org.clone(), format::short(key)].map(Cell::Text);
-                let times = [time(refused.first), time(refused.last)].map(Cell::Text);
+                let times = [time(refused.first), time(refused.last)].map(Cell::Time);
                 texts.into_iter().chain([Cell::Number(number(refused.count))]).chain(times).collect()
             })
             .collect();
@@ -187,6 +189,7 @@ fn table(page: &mut String, heads: &[Cell], rows: Vec<Vec<Cell>>, otherwise: &st
 fn cell(page: &mut String, tag: &str, cell: &Cell) {
     let (class, text) = match cell {
         Cell::Text(text) => ("", text),
+        Cell::Time(text) => (" class=t", text),
         Cell::Number(text) => (" class=n", text),
     };
     let _ = write!(page, "<{tag}{class}><bdi>{}</bdi></{tag}>", escaped(text));
