@@ -17,6 +17,7 @@ WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindg
 
 VERIFIERS := $(TOOLS)/standardwebhooks/installed
 AJV := $(TOOLS)/ajv/installed
+BROWSER := $(TOOLS)/browser/installed
 
 # The usual rate limit service, to compare with.
 RATELIMIT_VERSION := v1.4.1-0.20260122083618-3fb702589d36
@@ -46,12 +47,12 @@ GUEST_ASSEMBLYSCRIPT := dist/test/guest-assemblyscript.wasm
 GUESTS := $(GUEST_RUST) $(GUEST_GO) $(GUEST_ASSEMBLYSCRIPT)
 # The SDK is made for this version of the compiler.
 ASSEMBLYSCRIPT := $(TOOLS)/assemblyscript-0.14.13
-TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(GUESTS) $(ENVOY) $(VERIFIERS) $(AJV) redis-server
+TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(GUESTS) $(ENVOY) $(VERIFIERS) $(AJV) $(BROWSER) redis-server chromium
 SCHEMA := envoy/tollbell.schema.json
 ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
 CORE_SOURCES := Cargo.toml Cargo.lock plugin/core/Cargo.toml plugin/core/build.rs plugin/go-template/Cargo.toml $(SCHEMA) \
-	$(shell find plugin/core/src plugin/go-template/src -name '*.rs')
+	$(shell find plugin/core/src plugin/go-template/src -name '*.rs' -o -name '*.lua' -o -path '*/page/page.*')
 MODULE_SOURCES := $(CORE_SOURCES) plugin/filter/Cargo.toml $(shell find plugin/filter/src -name '*.rs')
 
 export TOLLBELL_ENVOY := $(ENVOY)
@@ -309,9 +310,20 @@ $(RATELIMIT):
 	@echo "building envoyproxy/ratelimit, two minutes" >&2
 	GOBIN=$(CURDIR)/$(@D) go install github.com/envoyproxy/ratelimit/src/service_cmd@$(RATELIMIT_VERSION)
 
+$(BROWSER):
+	@command -v npm >/dev/null || { echo "npm is not installed: the tests of pages need packages of npm" >&2; exit 1; }
+	@mkdir -p $(@D)
+	npm install --silent --no-audit --no-fund --prefix $(@D) playwright-core@1.65.1 axe-core@4.14.1
+	touch $@
+
+# One installation by apt-get at a time.
 .PHONY: redis-server
-redis-server:
+redis-server: | wasm-toolchain
 	@tests/install-redis.sh
+
+.PHONY: chromium
+chromium: | redis-server
+	@tests/install-chromium.sh
 
 $(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook:
 	@echo "installing mdbook $(MDBOOK_VERSION), some minutes" >&2

@@ -2,6 +2,8 @@
 
 /// Places of keys, answers of refusals, preflights, internal redirects.
 mod access;
+/// The status page and the report of a rehearsal, in Chromium.
+mod browser;
 /// The effects of arbitrary client bytes.
 mod bytes;
 /// The shim and Envoy with guests of other SDKs.

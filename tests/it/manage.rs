@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 
 use crate::support::World;
 
-const TOKEN: &str = "let-me-in";
-const BEARER: &str = "Bearer let-me-in";
+pub const TOKEN: &str = "let-me-in";
+pub const BEARER: &str = "Bearer let-me-in";
 
 /// The SHA-256 of some data, in hex.
 fn sha256(data: impl AsRef<[u8]>) -> String {
@@ -32,7 +32,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The admin endpoints of a configuration.
-fn admin() -> Value {
+pub fn admin() -> Value {
     json!({ "token_sha256": sha256(TOKEN) })
 }
 
