@@ -18,6 +18,8 @@ WASM_TEST_RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindg
 VERIFIERS := $(TOOLS)/standardwebhooks/installed
 AJV := $(TOOLS)/ajv/installed
 BROWSER := $(TOOLS)/browser/installed
+# Packages of those who receive messages, to check what is sent to them.
+RECEIVERS := $(TOOLS)/receivers/installed
 
 # The usual rate limit service, to compare with.
 RATELIMIT_VERSION := v1.4.1-0.20260122083618-3fb702589d36
@@ -47,7 +49,7 @@ GUEST_ASSEMBLYSCRIPT := dist/test/guest-assemblyscript.wasm
 GUESTS := $(GUEST_RUST) $(GUEST_GO) $(GUEST_ASSEMBLYSCRIPT)
 # The SDK is made for this version of the compiler.
 ASSEMBLYSCRIPT := $(TOOLS)/assemblyscript-0.14.13
-TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(GUESTS) $(ENVOY) $(VERIFIERS) $(AJV) $(BROWSER) redis-server chromium
+TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(GUESTS) $(ENVOY) $(VERIFIERS) $(AJV) $(RECEIVERS) $(BROWSER) redis-server chromium
 SCHEMA := envoy/tollbell.schema.json
 ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
@@ -303,6 +305,14 @@ $(AJV):
 	@command -v npm >/dev/null || { echo "npm is not installed: a test of the JSON Schemas needs a package of npm" >&2; exit 1; }
 	@mkdir -p $(@D)
 	npm install --silent --no-audit --no-fund --prefix $(@D) ajv@8.18.0
+	touch $@
+
+$(RECEIVERS):
+	@command -v npm >/dev/null || { echo "npm is not installed: a test of messages needs packages of npm" >&2; exit 1; }
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check slack_sdk==3.48.0 opsgenie-sdk==2.1.5
+	npm install --silent --no-audit --no-fund --prefix $(@D) \
+		adaptivecards@3.0.6 cloudevents@10.0.0 @discordjs/builders@1.15.0 ajv@8.18.0
 	touch $@
 
 $(RATELIMIT):

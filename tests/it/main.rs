@@ -40,6 +40,8 @@ mod numbers;
 mod observing;
 /// Quotas: answers, thresholds, exactness under concurrency.
 mod quota;
+/// Built-in messages for receivers, and the receivers' own packages.
+mod receivers;
 /// Webhooks under outages, dead VMs, updates and floods.
 mod reliability;
 /// The rights of fetched sessions.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -18,32 +18,54 @@ const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_dG9sbGJlbGwtdGVzdHMtcm90YXRlLXRoaXMta2V5";
 
 /// Passes messages to a program that succeeds if all of them verify.
-fn verify(program: &Path, arguments: &[&str], messages: &str) -> Result<bool> {
-    ensure!(program.exists(), "{} is not installed; run `make test`", program.display());
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(project_root())
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| program.display().to_string())?;
-    child.stdin.take().context("no input")?.write_all(messages.as_bytes())?;
-    let output = child.wait_with_output()?;
+pub fn verify(program: &Path, arguments: &[&str], messages: &str) -> Result<bool> {
+    let output = run(program, arguments, messages)?;
     if !output.status.success() {
         println!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
     }
     Ok(output.status.success())
 }
 
+/// Passes messages to a program and returns what it prints. It fails if the program does.
+pub fn output_of(program: &Path, arguments: &[&str], messages: &str) -> Result<String> {
+    let output = run(program, arguments, messages)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {said}", program.display());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn run(program: &Path, arguments: &[&str], messages: &str) -> Result<Output> {
+    ensure!(program.exists(), "{} is not installed; run `make test`", program.display());
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(project_root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| program.display().to_string())?;
+    let mut input = child.stdin.take().context("no input")?;
+    let messages = messages.to_owned();
+    // A program that refuses a message stops reading, and then the rest cannot be written.
+    let writer = std::thread::spawn(move || input.write_all(messages.as_bytes()));
+    let output = child.wait_with_output()?;
+    let _ = writer.join();
+    Ok(output)
+}
+
 fn python(messages: &str) -> Result<bool> {
     verify(&project_root().join(".tools/standardwebhooks/bin/python"), &["tests/verify/verify.py"], messages)
 }
 
-fn node(messages: &str) -> Result<bool> {
-    let node = std::env::var_os("PATH")
+/// The program of Node.
+pub fn node_path() -> Result<PathBuf> {
+    std::env::var_os("PATH")
         .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join("node")).find(|node| node.is_file()))
-        .context("node is not installed")?;
-    verify(&node, &["tests/verify/verify.mjs", ".tools/standardwebhooks"], messages)
+        .context("node is not installed")
+}
+
+fn node(messages: &str) -> Result<bool> {
+    verify(&node_path()?, &["tests/verify/verify.mjs", ".tools/standardwebhooks"], messages)
 }
 
 /// A message in the form for the packages.

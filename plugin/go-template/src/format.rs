@@ -11,6 +11,8 @@ pub enum Format {
     Json,
     /// Any other ending. Nothing is escaped.
     Text,
+    /// A URL; no ending means it. Values are percent-encoded.
+    Url,
     /// `.xml`.
     Xml,
 }
@@ -34,7 +36,7 @@ impl Format {
             Format::Csv => "text/csv; charset=utf-8",
             Format::Html => "text/html; charset=utf-8",
             Format::Json => "application/json",
-            Format::Text => "text/plain; charset=utf-8",
+            Format::Text | Format::Url => "text/plain; charset=utf-8",
             Format::Xml => "application/xml",
         }
     }

@@ -4,7 +4,7 @@ const TYK: &str = "Tyk";
 const OWN: &str = "tollbell";
 
 /// For each object of the schema the source of its settings, and the settings that have the other source.
-const SOURCES: [(&str, &str, &[&str]); 41] = [
+const SOURCES: [(&str, &str, &[&str]); 42] = [
     ("", OWN, &["email_backend", "enforce_org_quotas", "event_handlers", "hash_keys", "monitor", "policies"]),
     ("AccessRight", TYK, &[]),
     ("Admin", OWN, &[]),
@@ -32,14 +32,14 @@ const SOURCES: [(&str, &str, &[&str]); 41] = [
     ("Forecast", OWN, &[]),
     ("GlobalRateLimit", TYK, &[]),
     ("Handler", TYK, &[]),
-    ("HandlerMeta", TYK, &["digest", "email", "max_per_minute", "secret", "timeout", "webhook", "when"]),
+    ("HandlerMeta", TYK, &["digest", "email", "max_per_minute", "receiver", "secret", "timeout", "webhook", "when"]),
     ("Identities", OWN, &[]),
     ("IdentityFrom", OWN, &[]),
     ("KeysFrom", OWN, &[]),
     ("Limit", TYK, &[]),
     ("Monitor", TYK, &["forecast"]),
     ("NamedWebhook", OWN, &["event_timeout", "method", "name", "template_path"]),
-    ("OasHandler", TYK, &["digest", "maxPerMinute", "secret", "webhook", "when"]),
+    ("OasHandler", TYK, &["digest", "maxPerMinute", "receiver", "secret", "webhook", "when"]),
     ("OasHeader", TYK, &[]),
     ("OasServer", TYK, &[]),
     ("Observe", OWN, &[]),
@@ -49,6 +49,7 @@ const SOURCES: [(&str, &str, &[&str]); 41] = [
     ("Org", TYK, &["counting"]),
     ("Partitions", TYK, &[]),
     ("Policy", TYK, &["counting", "monitor"]),
+    ("ReceiverSettings", OWN, &[]),
     ("RedisStore", OWN, &[]),
     ("Session", TYK, &["counting"]),
     ("Store", OWN, &[]),

@@ -37,6 +37,7 @@ pub fn check(mut raw: raw::Config, errors: &mut Errors) -> (Config, Errors) {
             handlers: notified.handlers,
             org_handlers: notified.org_handlers,
             templates: notified.templates,
+            receivers: notified.receivers,
             mail: notified.mail,
             delivery: notifications::delivery::check(&raw.delivery, errors),
             clusters,

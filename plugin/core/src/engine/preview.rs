@@ -187,7 +187,7 @@ impl Preview {
         match content {
             Ok(Some(content)) => {
                 let message = message::delivery(notifications, (handler, channel), event, &content, None, now);
-                let callout = content.callout(&message, now);
+                let callout = content.without_secrets().callout(&message, now);
                 Outcome::Request(Request { cluster: callout.cluster, headers: callout.headers, body: callout.body })
             }
             Ok(None) => Outcome::NoRecipient,

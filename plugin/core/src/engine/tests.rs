@@ -25,6 +25,7 @@ mod gateway;
 mod kinds;
 mod observing;
 mod passes;
+mod receivers;
 mod renewals;
 mod resend;
 mod tyk;

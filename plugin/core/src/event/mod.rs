@@ -368,7 +368,10 @@ impl Event {
         self.shown(String::new(), "", meta)
     }
 
-    fn shown(&self, time_stamp: String, id: &str, meta: Value) -> Value {
+    fn shown(&self, time_stamp: String, id: &str, mut meta: Value) -> Value {
+        if let Value::Object(members) = &mut meta {
+            members.insert("Fingerprint".to_owned(), self.fingerprint.as_str().into());
+        }
         json::object(&mut [
             ("Type", self.kind.name().into()),
             ("TimeStamp", time_stamp.into()),

@@ -6,14 +6,16 @@
 mod adopt;
 mod draft;
 pub mod mail;
+pub mod receiver;
 pub mod signature;
 pub mod template;
 
 pub use adopt::{address, adopt, bare};
-pub use draft::{ContentError, draft, email, webhook_request};
+pub use draft::{ContentError, body, draft, email, webhook_request};
 
 use std::fmt;
 
+use go_template::json::quoted;
 use serde::{Deserialize, Serialize};
 
 use crate::base::UnixMillis;
@@ -42,6 +44,9 @@ pub struct WebhookRequest {
     pub headers: Vec<(String, String)>,
     /// The body. A GET request is sent without it.
     pub body: String,
+    /// Members that each attempt adds to the body, which is then a JSON object. So the text of a message, which the
+    /// store of a fleet gets, contains no secret.
+    pub secrets: Vec<(String, String)>,
     /// The keys that sign the message.
     pub keys: Vec<SigningKey>,
 }
@@ -72,15 +77,26 @@ impl Content {
         postcard::from_bytes(&held.0).ok()
     }
 
+    /// The content with its secrets replaced, to be shown.
+    pub fn without_secrets(self) -> Self {
+        match self {
+            Content::Webhook(request) => {
+                let secrets = request.secrets.into_iter().map(|(name, _)| (name, "…".to_owned())).collect();
+                Content::Webhook(WebhookRequest { secrets, ..request })
+            }
+            email @ Content::Email(_) => email,
+        }
+    }
+
     /// The request of an attempt that begins at `now`.
     pub fn callout(&self, delivery: &Delivery, now: UnixMillis) -> Callout {
         let target = &delivery.target;
         let (headers, body) = match self {
-            Content::Webhook(WebhookRequest { method, headers, body, keys }) => {
-                let body = if method == "GET" { "" } else { body };
-                let signature = signature::headers(keys, &delivery.id, body, now);
+            Content::Webhook(WebhookRequest { method, headers, body, secrets, keys }) => {
+                let body = if method == "GET" { String::new() } else { with_members(body, secrets) };
+                let signature = signature::headers(keys, &delivery.id, &body, now);
                 let headers = target.pseudo_headers(method).into_iter().chain(headers.iter().cloned());
-                (headers.chain(signature).collect(), body.to_owned())
+                (headers.chain(signature).collect(), body)
             }
             Content::Email(email) => {
                 let request = email.account.request(&email.message);
@@ -93,6 +109,15 @@ impl Content {
         let (cluster, timeout_ms) = (target.cluster.clone(), delivery.timeout_ms.max(1));
         Callout { cluster, headers, body: body.into_bytes(), timeout_ms }
     }
+}
+
+/// A JSON object with more members at its beginning; any other text as it is.
+fn with_members(body: &str, members: &[(String, String)]) -> String {
+    let Some(rest) = body.strip_prefix('{').filter(|_| !members.is_empty()) else { return body.to_owned() };
+    let members: Vec<String> =
+        members.iter().map(|(name, value)| format!("{}: {}", quoted(name), quoted(value))).collect();
+    let comma = if rest.trim_start().starts_with('}') { "" } else { ", " };
+    format!("{{{}{comma}{rest}", members.join(", "))
 }
 
 /// Judges the reply to an attempt. For an email, the body of the provider's answer counts, too.

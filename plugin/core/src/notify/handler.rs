@@ -5,6 +5,7 @@ use std::fmt;
 use litemap::LiteMap;
 
 use super::admission::cap::Cap;
+use super::content::receiver::Receiver;
 use super::content::signature::SigningKey;
 use super::content::template::TemplateName;
 use super::when::When;
@@ -171,6 +172,17 @@ pub enum Form {
 }
 
 impl Form {
+    /// True if its messages show the event's key. Otherwise they show its fingerprint.
+    pub fn shows_keys(&self) -> bool {
+        match self {
+            Form::Webhook(webhook) => match &webhook.body {
+                Body::Template(_) => true,
+                Body::Receiver { receiver, .. } => receiver.shows_keys,
+            },
+            Form::Email(_) => false,
+        }
+    }
+
     /// The recipient of a digest, which webhooks do not have. `None` if there is no digest, because it cannot have
     /// several recipients.
     pub fn digest_recipient(&self) -> Option<Option<&Address>> {
@@ -191,15 +203,25 @@ pub enum Recipient {
     Developer,
 }
 
+/// Where the body of a webhook comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A template of the configuration, or one of Tyk's.
+    Template(TemplateName),
+    /// The built-in message for a receiver. `source` is its name for the gateway.
+    Receiver { receiver: &'static Receiver, source: String },
+}
+
 /// A request to a webhook's target.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// GET, PUT, POST, PATCH or DELETE.
     pub method: &'static str,
-    /// The template of the body.
-    pub template: TemplateName,
+    pub body: Body,
     /// All headers except the pseudo-headers, lower case: those of `header_map`, `content-type`, `user-agent`.
     pub headers: Vec<(String, String)>,
+    /// Members of the body that are secrets. The body does not contain them before an attempt.
+    pub secrets: Vec<(String, String)>,
     /// The keys that sign messages. There are several while secrets rotate.
     pub keys: Vec<SigningKey>,
 }

@@ -26,11 +26,12 @@ pub use admission::cooldown;
 pub use admission::digest::MAX_NAMED;
 pub use content::mail::templates::{MailTemplates, Part};
 pub use content::mail::{Account, Backend, Mail, Provider, Settings, templates};
+pub use content::receiver::{Links, MAX_LINKS, MAX_NAME_BYTES, Receiver, Receivers, Use};
 pub use content::signature;
 pub use content::signature::SigningKey;
 pub use content::template::Templates;
 pub use content::{Content, WebhookRequest};
-pub use handler::{Action, Channel, Form, Handlers, Recipient, Webhook};
+pub use handler::{Action, Body, Channel, Form, Handlers, Recipient, Webhook};
 pub use incident::{Incident, Scene};
 pub use notifier::Notifier;
 pub use outcome::MessageOutcome;
@@ -52,6 +53,8 @@ pub struct Notifications {
     /// The handlers of an organisation's dashboard events, by the organisation's id.
     pub org_handlers: LiteMap<String, EnumMap<EventKind, Vec<HandlerIndex>>>,
     pub templates: Templates,
+    /// The built-in messages for receivers.
+    pub receivers: Receivers,
     /// How emails are written and sent; `None` if email is not configured.
     pub mail: Option<Mail>,
     /// How messages are delivered.

@@ -1,6 +1,7 @@
 //! Checks event handlers, named webhooks and the monitor's webhook: names, targets, headers, templates.
 
 mod people;
+pub mod receivers;
 
 use enum_map::EnumMap;
 use litemap::LiteMap;
@@ -13,7 +14,7 @@ use crate::config::raw;
 use crate::delivery::{Target, USER_AGENT};
 use crate::event::EventKind;
 use crate::notify::{
-    Action, Cap, Channel, Comparison, Form, Handlers, Mail, SigningKey, Templates, Webhook, When, signature,
+    Action, Cap, Channel, Comparison, Form, Handlers, Mail, Receiver, SigningKey, Templates, Webhook, When, signature,
 };
 
 const WEBHOOK: &str = "eh_web_hook_handler";
@@ -82,6 +83,7 @@ impl raw::NamedWebhook {
             target_path: self.target_url.clone(),
             webhook: String::new(),
             template_path: or(&own.template_path, &self.template_path),
+            receiver: receivers::merged(&own.receiver, &self.receiver),
             header_map,
             event_timeout: own.event_timeout.or(self.event_timeout),
             secret: if own.secret.is_empty() { self.secret.clone() } else { own.secret.clone() },
@@ -267,6 +269,7 @@ impl<'c> HandlerList<'c> {
             target_path: oas.url.clone(),
             webhook: oas.webhook.clone(),
             template_path: oas.body_template.clone(),
+            receiver: oas.receiver.clone(),
             header_map: oas.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),
             event_timeout: period,
             secret: oas.secret.clone(),
@@ -372,12 +375,13 @@ impl<'c> HandlerList<'c> {
             self.errors.add(member(path, fields.target), "missing");
         }
         let target = target(&member(path, fields.target), &meta.target_path, self.callouts, self.errors, self.warnings);
-        let template = self.templates.find(&meta.template_path);
-        if template.is_none() {
+        let body = receivers::body(self.templates, meta);
+        if body.is_none() {
+            let known = self.templates.names().chain(Receiver::names());
             let message = format!(
                 "there is no template {:?}{}; give the name of an entry of templates or of a built-in template",
                 meta.template_path,
-                hint(&meta.template_path, self.templates.names())
+                hint(&meta.template_path, known)
             );
             self.errors.add(member(path, fields.template), message);
         }
@@ -386,15 +390,17 @@ impl<'c> HandlerList<'c> {
         let when = self.when(&member(path, "when"), &meta.when);
         self.warn_of_email(path, meta);
         let event_timeout = self.event_timeout(path, meta);
-        let ((target, user_info), template) = target.zip(template)?;
+        let ((target, user_info), body) = target.zip(body)?;
         let method = method(meta.method.as_deref().unwrap_or_default());
         if let Some(user_info) = user_info {
             headers.entry("authorization".to_owned()).or_insert_with(|| basic(&user_info));
         }
         if method != "GET" {
-            let content_type = self.templates.format(&template).content_type();
+            let content_type = receivers::content_type(self.templates, &body);
             headers.entry("content-type".to_owned()).or_insert_with(|| content_type.to_owned());
         }
+        let headers_path = member(path, fields.headers);
+        let secrets = receivers::check((path, &headers_path), meta, &body, &headers, self.errors, self.warnings);
         headers.entry("user-agent".to_owned()).or_insert_with(|| USER_AGENT.to_owned());
         let channel = Channel {
             cap: Cap::new(&[name], target.endpoint, meta.max_per_minute),
@@ -402,7 +408,7 @@ impl<'c> HandlerList<'c> {
             timeout_ms: meta.timeout_ms(),
             event_timeout_ms: event_timeout.saturating_mul(1000),
             digest: meta.digest.unwrap_or_default(),
-            form: Form::Webhook(Webhook { method, template, headers: headers.into_iter().collect(), keys }),
+            form: Form::Webhook(Webhook { method, body, headers: headers.into_iter().collect(), secrets, keys }),
         };
         (!meta.disabled).then(|| self.push_channel(name, when, channel))
     }

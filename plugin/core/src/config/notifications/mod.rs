@@ -13,8 +13,8 @@ use super::raw;
 use crate::base::{HandlerIndex, item, member};
 use crate::delivery::Target;
 use crate::event::EventKind;
-use crate::notify::{Handlers, Mail, Templates};
-use handlers::{ByEvent, HandlerList};
+use crate::notify::{Handlers, Mail, Receivers, Templates};
+use handlers::{ByEvent, HandlerList, receivers};
 
 /// The checked parts, and the handlers of each API.
 pub struct Checked {
@@ -28,6 +28,8 @@ pub struct Checked {
     /// The targets of named webhooks.
     pub named: LiteMap<String, Target>,
     pub templates: Templates,
+    /// The built-in messages for receivers that handlers use.
+    pub receivers: Receivers,
     /// How emails are written and sent.
     pub mail: Option<Mail>,
 }
@@ -61,6 +63,7 @@ pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> C
         .collect();
     let named = handlers.named_targets();
     let handlers = handlers.into_list();
+    let receivers = receivers::receivers(&raw.links, &handlers, errors, warnings);
     let has_handler = |kind| api_handlers.iter().any(|by_event| !by_event[kind].is_empty());
     let is_foretold = raw.monitor.forecast.within > 0 && has_handler(EventKind::QuotaForecast);
     let is_handled = has_handler(EventKind::TriggerExceeded) || is_foretold;
@@ -74,7 +77,7 @@ pub fn check(raw: &raw::Config, errors: &mut Errors, warnings: &mut Errors) -> C
             errors.add("monitor.configuration.target_path", message);
         }
     }
-    Checked { handlers, org_handlers, api_handlers, gateway, named, templates, mail }
+    Checked { handlers, org_handlers, api_handlers, gateway, named, templates, receivers, mail }
 }
 
 fn check_templates(raw: &raw::Named<String>, errors: &mut Errors, warnings: &mut Errors) -> Templates {

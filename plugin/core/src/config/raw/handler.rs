@@ -71,6 +71,8 @@ settings! {
         pub webhook: String,
         /// For a webhook: the name of an entry of templates or of a built-in template; empty for the default.
         pub body_template: String,
+        /// For a webhook: settings of a built-in template for a receiver.
+        pub receiver: ReceiverSettings,
         /// For a webhook: headers of the request.
         pub headers: Vec<OasHeader>,
         /// For a webhook: the cool-down, such as 1m30s; empty for none.
@@ -134,8 +136,10 @@ settings! {
         pub target_path: String,
         /// The name of an entry of webhooks, instead of a target_path.
         pub webhook: String,
-        /// The name of an entry of templates or of a built-in template; empty for the default.
+        /// The name of an entry of templates or of a built-in template, such as slack; empty for the default.
         pub template_path: String,
+        /// Settings of a built-in template for a receiver.
+        pub receiver: ReceiverSettings,
         /// Headers of the request.
         pub header_map: Named<String>,
         /// The cool-down in seconds; 0 for none.
@@ -185,6 +189,15 @@ settings! {
         pub tag: Vec<String> | String,
     }
 
+    /// Settings of the built-in templates for receivers.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct ReceiverSettings {
+        /// For pagerduty: the integration key of a service. It is a secret.
+        pub routing_key: String,
+        /// For cloudevents: the name of the gateway, a URI or a relative reference.
+        pub source: String = "tollbell".to_owned(),
+    }
+
     /// A target with a name, which handlers can use.
     #[derive(Clone, Debug)]
     #[schemars(extend("required" = ["name", "target_url"]))]
@@ -207,8 +220,10 @@ settings! {
         pub events: Vec<String>,
         /// Which events the target gets; by default all.
         pub when: When,
-        /// The name of an entry of templates or of a built-in template; empty for the default.
+        /// The name of an entry of templates or of a built-in template, such as slack; empty for the default.
         pub template_path: String,
+        /// Settings of a built-in template for a receiver.
+        pub receiver: ReceiverSettings,
         /// The cool-down in seconds; 0 for none.
         #[schemars(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "u64", range(min = 0, max = 315_360_000), extend("default" = 0))]

@@ -18,7 +18,9 @@ use serde_json::Value;
 use crate::config::ConfigError;
 use crate::observe::DEFAULT_FAILURES;
 
-pub use handler::{ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer, When};
+pub use handler::{
+    ClassicHandlers, EventHandlers, Handler, HandlerMeta, NamedWebhook, OasHandler, OasServer, ReceiverSettings, When,
+};
 pub use mail::{EmailBackend, EmailTemplate};
 pub use manage::{EventOption, Observe, ObserveRule, ObserveSource};
 pub use session::{AccessRight, AllowedUrl, Limit, Org, Partitions, Policy, Session, TriggerLimit, Triggers};
@@ -86,6 +88,10 @@ settings! {
         /// Message templates by name. The ending of the name decides the format: .json, .xml, .html, .csv, or otherwise
         /// text.
         pub templates: Named<String>,
+        /// Links in the messages of built-in templates for receivers, by their names. A URL is a template whose values
+        /// are percent-encoded, such as https://grafana.example.com/d/keys?var-key={{Meta.Fingerprint}}.
+        #[schemars(extend("maxProperties" = 5))]
+        pub links: Named<String>,
         /// Targets with names, which handlers can use.
         pub webhooks: Vec<NamedWebhook>,
         /// The account with an e-mail provider.

@@ -76,10 +76,12 @@ fn of_gateway(event: &mut Event, kind: EventKind, wanted: &Wanted, hash_keys: bo
     for (name, value) in &wanted.fields {
         match name.as_str() {
             "ID" => event.id.clone_from(value),
+            "Meta.Fingerprint" | "EventMetaData.Fingerprint" => event.fingerprint.clone_from(value),
             _ => set(&mut event.meta, name, value)?,
         }
     }
-    if kind.family() == Family::Threshold {
+    // A digest reports crossings in a list.
+    if kind.family() == Family::Threshold && event.meta.suppressed == 0 {
         let meta = &event.meta;
         event.crossed = Some(Box::new(Crossed {
             subject: if meta.key.is_empty() { Subject::Organisation } else { Subject::Key },
@@ -114,7 +116,7 @@ fn message(kind: EventKind) -> &'static str {
 
 /// Sets a metadata field by its name in templates.
 fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
-    const KNOWN: [&str; 25] = [
+    const KNOWN: [&str; 28] = [
         "ID",
         "Meta.Message",
         "Meta.Path",
@@ -134,6 +136,9 @@ fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
         "Meta.FirstSeen",
         "Meta.LastSeen",
         "Meta.Suppressed",
+        "Meta.Fingerprint",
+        "Meta.Crossings",
+        "Meta.Unnamed",
         "Meta.Tags",
         "Meta.HostInfo.CheckURL",
         "Meta.HostInfo.ResponseCode",
@@ -171,6 +176,15 @@ fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
             meta.would_refuse = value.parse().map_err(|_| wrong("true or false"))?;
             return Ok(());
         }
+        "Unnamed" => {
+            meta.unnamed = value.parse().map_err(|_| wrong("a whole number"))?;
+            return Ok(());
+        }
+        "Crossings" => {
+            let list: Vec<Value> = serde_json::from_str(value).map_err(|_| wrong("a list of objects in JSON"))?;
+            meta.crossings = list.iter().map(crossed).collect();
+            return Ok(());
+        }
         "Tags" => {
             meta.tags = value.split(',').map(str::to_owned).collect();
             return Ok(());
@@ -190,6 +204,23 @@ fn set(meta: &mut Meta, name: &str, value: &str) -> Result<(), PreviewError> {
     };
     value.clone_into(text);
     Ok(())
+}
+
+/// A crossing from its fields in templates.
+fn crossed(fields: &Value) -> Crossed {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let subject = [Subject::Key, Subject::Organisation, Subject::Identity];
+    Crossed {
+        subject: subject.into_iter().find(|subject| subject.name() == text("Subject")).unwrap_or_default(),
+        key: text("Key"),
+        alias: text("Alias"),
+        org_id: text("OrgID"),
+        api_id: text("APIID"),
+        trigger_limit: text("TriggerLimit"),
+        used: number("Used"),
+        max: number("Max"),
+    }
 }
 
 fn of_management(event: &mut Event, kind: EventKind, wanted: &Wanted, now: UnixMillis) -> Result<(), PreviewError> {

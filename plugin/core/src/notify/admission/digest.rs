@@ -13,7 +13,7 @@ use crate::delivery::{
 };
 use crate::event::{Crossed, Event, EventKind, Management, ManagementAction, Meta};
 use crate::host::{Host, Metric, Metrics, SharedData, StoreError};
-use crate::notify::content::{ContentError, email, webhook_request};
+use crate::notify::content::{ContentError, body, email, webhook_request};
 use crate::notify::handler::Handler;
 use crate::notify::{Form, Notifications, Recipient, message};
 use crate::observe::Occurrence;
@@ -36,7 +36,8 @@ pub fn begin(
     event: &Event,
     until: UnixMillis,
 ) -> Tally {
-    let crossings = named(event, to.is_some()).into_iter().collect();
+    let shows_keys = handler.action.channel().is_some_and(|channel| channel.form.shows_keys());
+    let crossings = named(event, shows_keys).into_iter().collect();
     let meta = Meta {
         message: short(&event.meta.message),
         path: short(&event.meta.path),
@@ -54,7 +55,7 @@ pub fn begin(
         cause,
         shared,
         stage: Stage::Counting,
-        meta: postcard::to_allocvec(&meta).unwrap_or_default(),
+        meta: postcard::to_allocvec(&(meta, &event.fingerprint)).unwrap_or_default(),
         crossings,
         suppressed: 1,
         first: event.at.0,
@@ -81,11 +82,12 @@ pub fn hold(
 /// The event that a tally's message reports.
 fn event(tally: &Tally, now: UnixMillis) -> Option<Event> {
     let kind = EventKind::from_name(&tally.event)?;
+    let (meta, fingerprint): (Meta, String) = postcard::from_bytes(&tally.meta).ok()?;
     let mut meta = Meta {
         suppressed: tally.suppressed,
         first_seen: UnixMillis(tally.first).to_rfc3339(),
         last_seen: UnixMillis(tally.last).to_rfc3339(),
-        ..postcard::from_bytes(&tally.meta).ok()?
+        ..meta
     };
     if !tally.crossings.is_empty() {
         let names: Vec<String> = tally.crossings.iter().map(Crossed::to_string).collect();
@@ -97,7 +99,7 @@ fn event(tally: &Tally, now: UnixMillis) -> Option<Event> {
         meta.crossings.clone_from(&tally.crossings);
     }
     let management = kind.is_management().then(|| Box::new(management(kind, &meta, now)));
-    Some(Event { kind, id: tally.id.clone(), at: now, meta, fingerprint: String::new(), management, crossed: None })
+    Some(Event { kind, id: tally.id.clone(), at: now, meta, fingerprint, management, crossed: None })
 }
 
 /// A text of an event, cut to the size for tallies.
@@ -105,10 +107,10 @@ fn short(text: &str) -> String {
     cut(text, MAX_VALUE_BYTES).to_owned()
 }
 
-/// A crossed threshold in the form for digests. No email shows a key.
-fn named(event: &Event, is_email: bool) -> Option<Crossed> {
+/// A crossed threshold in the form for digests.
+fn named(event: &Event, shows_keys: bool) -> Option<Crossed> {
     let crossed = event.crossed.as_deref().filter(|_| event.kind == EventKind::TriggerExceeded)?;
-    let key = if is_email && !crossed.key.is_empty() { &event.fingerprint } else { &crossed.key };
+    let key = if shows_keys || crossed.key.is_empty() { &crossed.key } else { &event.fingerprint };
     Some(Crossed {
         key: short(key),
         alias: short(&crossed.alias),
@@ -132,7 +134,7 @@ pub fn count(
     host: &(impl SharedData + Metrics),
     link: Link,
     cause: CauseDigest,
-    event: &Event,
+    (event, shows_keys): (&Event, bool),
 ) -> Result<bool, StoreError> {
     outbox::change(host, link.slot, |held| match held {
         Held::Tally(mut tally)
@@ -140,7 +142,7 @@ pub fn count(
         {
             tally.suppressed = tally.suppressed.saturating_add(1);
             tally.last = tally.last.max(event.at.0);
-            let crossed = named(event, tally.to.is_some());
+            let crossed = named(event, shows_keys);
             list(&mut tally, crossed);
             Some(Held::Tally(tally))
         }
@@ -261,8 +263,7 @@ fn compose(notifications: &Notifications, tally: &Tally, now: UnixMillis) -> Res
     let event = event(tally, now).ok_or(DigestError::NoEvent)?;
     let content = match (&channel.form, &tally.to) {
         (Form::Webhook(webhook), None) => {
-            let rendered = notifications.templates.render(&webhook.template, &event).map_err(ContentError::from)?;
-            webhook_request(webhook, rendered)
+            webhook_request(webhook, body(notifications, webhook, &event).map_err(ContentError::from)?)
         }
         (Form::Email(Recipient::Fixed(to)), Some(_)) => {
             let mail = notifications.mail.as_ref().ok_or(DigestError::OtherHandler)?;

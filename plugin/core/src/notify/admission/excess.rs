@@ -57,7 +57,7 @@ impl<H: Host> Admission<'_, H> {
         let Some(to) = channel.form.digest_recipient() else { return outcome };
         let mut own = None;
         for _ in 0..MAX_TRIES {
-            match seen.map(|link| digest::count(host, link, cause, event)) {
+            match seen.map(|link| digest::count(host, link, cause, (event, channel.form.shows_keys()))) {
                 Some(Ok(true)) => {
                     // Unless it has already become a digest.
                     if let Some(Link { slot, .. }) = own

@@ -97,5 +97,6 @@ fn request(webhook: &Webhook, content_type: Option<String>, body: String) -> Web
         headers.retain(|(name, _)| name != CONTENT_TYPE);
         headers.push((CONTENT_TYPE.to_owned(), written));
     }
-    WebhookRequest { method: webhook.method.to_owned(), headers, body, keys: webhook.keys.clone() }
+    let (secrets, keys) = (webhook.secrets.clone(), webhook.keys.clone());
+    WebhookRequest { method: webhook.method.to_owned(), headers, body, secrets, keys }
 }

@@ -9,8 +9,9 @@ use crate::notify::content::Email;
 use crate::notify::content::mail::templates::{
     EmailFacts, USER_ACTIVATED, USER_DEACTIVATED, USER_KEY_REQUEST, USER_SIGN_UP,
 };
+use crate::notify::content::receiver::cause;
 use crate::notify::content::template::{RenderError, Rendered};
-use crate::notify::{Channel, Content, Form, Mail, Notifications, Recipient, Webhook, WebhookRequest};
+use crate::notify::{Body, Channel, Content, Form, Mail, Notifications, Recipient, Webhook, WebhookRequest};
 
 /// Why a message cannot be made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -33,9 +34,10 @@ pub struct Draft<'n> {
     unwritten: Unwritten<'n>,
 }
 
-/// An email needs three templates, too much for an event that is only counted. So it is written after admission.
+/// Emails and messages for receivers are written after admission. They need too much for an event that is only counted.
 enum Unwritten<'n> {
     Webhook(&'n Webhook, Rendered),
+    Receiver(&'n Notifications, &'n Webhook),
     Email { mail: &'n Mail, name: &'static str, to: Mailbox },
 }
 
@@ -49,10 +51,13 @@ pub fn draft<'n>(
     event: &Event,
 ) -> Result<Option<Draft<'n>>, ContentError> {
     let (stable, unwritten) = match &channel.form {
-        Form::Webhook(webhook) => {
-            let rendered = notifications.templates.render(&webhook.template, event)?;
-            (rendered.stable().to_owned(), Unwritten::Webhook(webhook, rendered))
-        }
+        Form::Webhook(webhook) => match &webhook.body {
+            Body::Template(template) => {
+                let rendered = notifications.templates.render(template, event)?;
+                (rendered.stable().to_owned(), Unwritten::Webhook(webhook, rendered))
+            }
+            Body::Receiver { .. } => (cause(event), Unwritten::Receiver(notifications, webhook)),
+        },
         Form::Email(recipient) => {
             let Some(to) = mailbox(recipient, event)? else { return Ok(None) };
             let mail = notifications.mail.as_ref().ok_or(ContentError::NoMail)?;
@@ -74,18 +79,33 @@ impl Draft<'_> {
     /// A template fails.
     pub fn write(self, event: &Event) -> Result<Content, ContentError> {
         match self.unwritten {
-            Unwritten::Webhook(webhook, rendered) => Ok(webhook_request(webhook, rendered)),
+            Unwritten::Webhook(webhook, rendered) => Ok(webhook_request(webhook, rendered.body)),
+            Unwritten::Receiver(notifications, webhook) => {
+                Ok(webhook_request(webhook, body(notifications, webhook, event)?))
+            }
             Unwritten::Email { mail, name, to } => email(mail, name, event, to),
         }
     }
 }
 
+/// The body of a webhook for an event.
+///
+/// # Errors
+/// A template fails.
+pub fn body(notifications: &Notifications, webhook: &Webhook, event: &Event) -> Result<String, RenderError> {
+    match &webhook.body {
+        Body::Template(template) => notifications.templates.render(template, event).map(|rendered| rendered.body),
+        Body::Receiver { receiver, source } => notifications.receivers.render(receiver, source, event),
+    }
+}
+
 /// The content of a webhook with this body.
-pub fn webhook_request(webhook: &Webhook, rendered: Rendered) -> Content {
+pub fn webhook_request(webhook: &Webhook, body: String) -> Content {
     Content::Webhook(WebhookRequest {
         method: webhook.method.to_owned(),
         headers: webhook.headers.clone(),
-        body: rendered.body,
+        body,
+        secrets: webhook.secrets.clone(),
         keys: webhook.keys.clone(),
     })
 }

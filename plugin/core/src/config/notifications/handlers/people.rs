@@ -6,7 +6,7 @@ use crate::config::notifications::handlers::{ByEvent, EMAIL, HandlerList};
 use crate::config::raw;
 use crate::delivery::{Target, USER_AGENT};
 use crate::event::EventKind;
-use crate::notify::{Cap, Channel, Form, Mail, Recipient, Webhook, When};
+use crate::notify::{Body, Cap, Channel, Form, Mail, Recipient, Webhook, When};
 
 /// How often a handler sends messages.
 #[derive(Clone, Copy, Default)]
@@ -32,12 +32,16 @@ impl HandlerList<'_> {
                 let headers = own.into_iter().chain(authorization).collect();
                 let name = self.list.free_name(format!("{name}.webhook"));
                 let cap = Cap::new(&[&name], target.endpoint, pace.max_per_minute);
-                let webhook = self
-                    .templates
-                    .find("")
-                    .map(|template| Form::Webhook(Webhook { method: "POST", template, headers, keys: Vec::new() }));
-                let added =
-                    webhook.map(|form| self.push_channel(&name, When::default(), plain(target, pace, cap, form)));
+                let webhook = self.templates.find("").map(Body::Template).map(|body| Webhook {
+                    method: "POST",
+                    body,
+                    headers,
+                    secrets: Vec::new(),
+                    keys: Vec::new(),
+                });
+                let added = webhook.map(|webhook| {
+                    self.push_channel(&name, When::default(), plain(target, pace, cap, Form::Webhook(webhook)))
+                });
                 added.into_iter().for_each(|added| by_event.push(kind, added));
             }
             match (&told.email, self.mail) {
@@ -113,6 +117,7 @@ impl HandlerList<'_> {
             ("target_path", !meta.target_path.is_empty()),
             ("webhook", !meta.webhook.is_empty()),
             ("template_path", !meta.template_path.is_empty()),
+            ("receiver", meta.receiver != raw::ReceiverSettings::default()),
             ("header_map", !meta.header_map.is_empty()),
             ("secret", !meta.secret.is_empty()),
             ("prefix", !meta.prefix.is_empty()),

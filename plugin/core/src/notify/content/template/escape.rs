@@ -3,8 +3,12 @@
 use std::fmt::Write;
 
 use go_template::Format;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::json::VALUE_MARK;
+
+/// The characters that are kept in each part of a URL: those that RFC 3986 calls unreserved.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Escapes a value for the place of its tag: in XML or HTML text or a quoted attribute, or as a whole CSV field. In
 /// JSON the place is known only when the message is written: see [`JsonWriter`](super::json::JsonWriter).
@@ -14,6 +18,7 @@ pub(super) fn escape(format: Format, value: &str) -> String {
         Format::Html | Format::Xml => markup(value),
         Format::Json => [VALUE_MARK.encode_utf8(&mut [0; 4]), value].concat(),
         Format::Text => value.to_owned(),
+        Format::Url => utf8_percent_encode(value, ENCODED).to_string(),
     }
 }
 

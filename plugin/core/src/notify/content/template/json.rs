@@ -9,7 +9,7 @@ use go_template::json::push_escaped;
 
 /// Marks the beginning of a value in the template's output, because Handlebars passes on text and values in the same
 /// way. No text contains the mark, because it is not a character.
-pub(super) const VALUE_MARK: char = '\u{fdd0}';
+pub const VALUE_MARK: char = '\u{fdd0}';
 
 /// The message so far, and the place of the next part.
 #[derive(Debug, Default)]

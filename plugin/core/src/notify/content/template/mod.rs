@@ -9,13 +9,14 @@ mod builtin;
 mod escape;
 mod fault;
 mod json;
-mod registry;
+pub(super) mod registry;
 mod trial;
 mod tyk;
 
-pub use go_template::{Error as TemplateError, Format};
+pub use go_template::{Branches, Error as TemplateError, Format};
+pub(super) use json::VALUE_MARK;
 
-use go_template::{Branches, Environment, translate};
+use go_template::{Environment, translate};
 use handlebars::Handlebars;
 use litemap::LiteMap;
 use serde_json::Value;
@@ -60,10 +61,21 @@ pub enum RenderError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateName(String);
 
+impl TemplateName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Templates {
+    /// No templates.
+    pub fn empty() -> Self {
+        Templates { registries: LiteMap::new(), known: LiteMap::new() }
+    }
+
     /// Only the built-in templates.
     pub fn builtin() -> Self {
-        let mut templates = Templates { registries: LiteMap::new(), known: LiteMap::new() };
+        let mut templates = Templates::empty();
         for (name, source) in builtin::ALL {
             if let Err(error) = templates.add(name, source) {
                 log::error!("built-in template {name}: {error}");
@@ -82,7 +94,18 @@ impl Templates {
     /// # Errors
     /// The text does not parse, or has parts that cannot be translated.
     pub fn add(&mut self, name: &str, source: &str) -> Result<(), TemplateError> {
-        let format = Format::of_name(name);
+        self.add_as(Format::of_name(name), name, source)
+    }
+
+    /// Compiles the template of a URL.
+    ///
+    /// # Errors
+    /// The text does not parse, or has parts that cannot be translated.
+    pub fn add_url(&mut self, name: &str, source: &str) -> Result<TemplateName, TemplateError> {
+        self.add_as(Format::Url, name, source).map(|()| TemplateName(name.to_owned()))
+    }
+
+    fn add_as(&mut self, format: Format, name: &str, source: &str) -> Result<(), TemplateError> {
         // The name is known from now on, so that handlers do not report it as missing if only its text is wrong.
         self.known
             .insert(name.to_owned(), Known { format, volatile: Volatile::Perhaps, not_json: None, is_builtin: false });

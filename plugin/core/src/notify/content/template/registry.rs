@@ -13,10 +13,10 @@ use super::json::{JsonWriter, VALUE_MARK};
 use super::tyk::DIALECT;
 
 /// Maximum bytes of a message. It bounds the output of loops. A longer message is an error.
-pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// A registry for templates of a format.
-pub(super) fn of(format: Format, branches: Branches) -> Handlebars<'static> {
+pub fn of(format: Format, branches: Branches) -> Handlebars<'static> {
     let mut registry = Handlebars::new();
     registry.register_escape_fn(move |value| escape(format, value));
     if format == Format::Json {
@@ -44,12 +44,7 @@ fn nothing(
 }
 
 /// Renders a message up to the maximum length.
-pub(super) fn render(
-    registry: &Handlebars<'_>,
-    name: &str,
-    format: Format,
-    data: Value,
-) -> Result<String, RenderError> {
+pub fn render(registry: &Handlebars<'_>, name: &str, format: Format, data: Value) -> Result<String, RenderError> {
     const USUAL_BYTES: usize = 512;
     let mut body = match format {
         Format::Json => Body::Json(JsonWriter::with_capacity(USUAL_BYTES)),
