@@ -20,6 +20,8 @@ AJV := $(TOOLS)/ajv/installed
 BROWSER := $(TOOLS)/browser/installed
 # Packages of those who receive messages, to check what is sent to them.
 RECEIVERS := $(TOOLS)/receivers/installed
+GRAFANA := $(TOOLS)/grafana-schema/installed
+MANIFEST_SCHEMAS := $(TOOLS)/manifest-schemas/istio.yaml
 
 # The usual rate limit service, to compare with.
 RATELIMIT_VERSION := v1.4.1-0.20260122083618-3fb702589d36
@@ -29,9 +31,11 @@ MDBOOK_VERSION := 0.5.4
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.1
 ACTIONLINT_VERSION := 1.7.12
+CARGO_CYCLONEDX_VERSION := 0.5.9
 MDBOOK := $(or $(shell command -v mdbook),$(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook)
 CARGO_DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 CARGO_FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+CARGO_CYCLONEDX := $(TOOLS)/cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 # The check of advisories needs a network: make deny DENY="advisories bans licenses sources".
 DENY ?= bans licenses sources
 
@@ -49,7 +53,13 @@ GUEST_ASSEMBLYSCRIPT := dist/test/guest-assemblyscript.wasm
 GUESTS := $(GUEST_RUST) $(GUEST_GO) $(GUEST_ASSEMBLYSCRIPT)
 # The SDK is made for this version of the compiler.
 ASSEMBLYSCRIPT := $(TOOLS)/assemblyscript-0.14.13
-TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(GUESTS) $(ENVOY) $(VERIFIERS) $(AJV) $(RECEIVERS) $(BROWSER) redis-server chromium
+TEST_PARTS := $(MODULE) $(FAULTS) $(PROBE) $(COUNTER) $(GUESTS) $(ENVOY) $(VERIFIERS) $(AJV) $(RECEIVERS) $(BROWSER) \
+	$(MANIFEST_SCHEMAS) $(GRAFANA) redis-server prometheus chromium
+
+# What `make dist` makes. The image layout stands for the image.
+RELEASE := dist/release
+IMAGE := $(RELEASE)/oci/index.json
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 SCHEMA := envoy/tollbell.schema.json
 ENVOY_SCHEMA := envoy/envoy.schema.json
 FIELDS := examples/management-events/FIELDS.md
@@ -88,6 +98,24 @@ run-fleet-envoy: $(MODULE) $(ENVOY) redis-server ## Serve the same in three real
 
 .PHONY: build
 build: $(MODULE) ## Build dist/tollbell.wasm
+
+.PHONY: dist
+dist: $(IMAGE) $(CARGO_CYCLONEDX) ## Build a release: the module, the command, SBOMs, an OCI image, checksums
+	cargo build --quiet --locked --release --package tollbell-cli
+	packaging/dist.sh $(CURDIR)/$(dir $(CARGO_CYCLONEDX))
+
+$(IMAGE): $(MODULE) packaging/oci.py Cargo.toml
+	@mkdir -p $(RELEASE)
+	cp $(MODULE) $(RELEASE)/tollbell.wasm
+	packaging/oci.py $(RELEASE)/tollbell.wasm $(VERSION) $(RELEASE)/oci $(RELEASE)/tollbell.oci.tar
+
+.PHONY: oci-push
+oci-push: $(IMAGE) ## Push the module as an OCI image: make oci-push REF=registry.example.com/tollbell:0.1.0
+	packaging/push.sh $(or $(REF),$(error name the image: REF=registry.example.com/tollbell:0.1.0))
+
+.PHONY: test-packaging
+test-packaging: $(IMAGE) $(MANIFEST_SCHEMAS) skopeo command ## Check the release, the image and the manifests (20 minutes)
+	tests/packaging/run.sh
 
 # All native tests use one selection of packages. With another selection, cargo builds a dependency again if the
 # features differ, and wasmtime takes minutes. proxy-wasm-host in tests/hosts declares rustc 1.96, but works with an
@@ -315,6 +343,12 @@ $(RECEIVERS):
 		adaptivecards@3.0.6 cloudevents@10.0.0 @discordjs/builders@1.15.0 ajv@8.18.0
 	touch $@
 
+$(GRAFANA):
+	@command -v npm >/dev/null || { echo "npm is not installed: a test of the board needs packages of npm" >&2; exit 1; }
+	@mkdir -p $(@D)
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(@D) @grafana/schema@12.0.0 typescript@5.8.3
+	touch $@
+
 $(RATELIMIT):
 	@command -v go >/dev/null || { echo "go is not installed: the comparison needs it to build envoyproxy/ratelimit" >&2; exit 1; }
 	@echo "building envoyproxy/ratelimit, two minutes" >&2
@@ -326,14 +360,25 @@ $(BROWSER):
 	npm install --silent --no-audit --no-fund --prefix $(@D) playwright-core@1.65.1 axe-core@4.14.1
 	touch $@
 
+$(MANIFEST_SCHEMAS): tests/install-manifest-schemas.sh tests/guests/go-toolchain.sh
+	@tests/install-manifest-schemas.sh $(@D)
+
 # One installation by apt-get at a time.
 .PHONY: redis-server
 redis-server: | wasm-toolchain
-	@tests/install-redis.sh
+	@tests/install-package.sh redis-server redis-server "Redis 7"
+
+.PHONY: prometheus
+prometheus: | redis-server
+	@tests/install-package.sh prometheus prometheus "Prometheus 2.42 or later"
+
+.PHONY: skopeo
+skopeo:
+	@tests/install-package.sh skopeo skopeo skopeo
 
 .PHONY: chromium
-chromium: | redis-server
-	@tests/install-chromium.sh
+chromium: | prometheus
+	@tests/install-package.sh "chromium chromium-browser google-chrome" "chromium fonts-dejavu-core" "Chromium or Chrome"
 
 $(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook:
 	@echo "installing mdbook $(MDBOOK_VERSION), some minutes" >&2
@@ -349,6 +394,11 @@ $(CARGO_FUZZ):
 	@echo "installing cargo-fuzz $(CARGO_FUZZ_VERSION), one minute" >&2
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked --root $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ_VERSION) \
 		--version $(CARGO_FUZZ_VERSION) cargo-fuzz
+
+$(CARGO_CYCLONEDX):
+	@echo "installing cargo-cyclonedx $(CARGO_CYCLONEDX_VERSION), some minutes" >&2
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked \
+		--root $(TOOLS)/cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION) --version $(CARGO_CYCLONEDX_VERSION) cargo-cyclonedx
 
 $(WASM_TEST_RUNNER):
 	@echo "installing wasm-bindgen-cli $(WASM_BINDGEN_VERSION), one minute" >&2

@@ -21,8 +21,11 @@ fn documents() -> Result<Vec<PathBuf>> {
     for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"] {
         files.push(root.join(name));
     }
-    for entry in fs::read_dir(root.join("examples"))? {
-        files.push(entry?.path().join("README.md"));
+    for entry in fs::read_dir(root.join("examples"))?.chain(fs::read_dir(root.join("envoy"))?) {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.push(path.join("README.md"));
+        }
     }
     Ok(files)
 }
@@ -271,7 +274,14 @@ fn commands_that_are_not_run_exist() -> Result<()> {
                         ensure!(help.contains(*flag), "{name}: {command}: there is no {flag}");
                     }
                 }
-                ["envoy" | "cargo" | "git" | "export" | "cd" | "redis-cli", ..] => {}
+                ["envoy" | "cargo" | "git" | "export" | "cd" | "redis-cli" | "docker" | "cosign" | "sha256sum", ..] => {
+                }
+                // The files that these commands name exist.
+                ["kubectl" | "promtool", ref words @ ..] => {
+                    for file in words.iter().filter(|word| word.starts_with("envoy/")) {
+                        ensure!(project_root().join(file).exists(), "{name}: {command}: no file {file}");
+                    }
+                }
                 _ => bail!("{name}: {command}: this test does not know the command"),
             }
             count += 1;

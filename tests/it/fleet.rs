@@ -7,7 +7,7 @@ mod envoys;
 /// A Redis that is killed, and a member that is cut off.
 mod failures;
 /// The configuration of a member, and its clients.
-mod member;
+pub mod member;
 /// The memory of Redis.
 mod memory;
 /// The messages of three Envoys.

@@ -16,6 +16,8 @@ mod conformance;
 mod delivery;
 /// The pages of `docs`: snippets, links, statistics, log lines.
 mod documents;
+/// Examples as manifests of a mesh.
+mod export;
 /// The project's own files: YAML, README, schema, named paths.
 mod files;
 /// Several Envoys that count as one, in a real Redis.
@@ -32,10 +34,14 @@ mod hosts;
 mod import;
 /// Management events, e-mail, the admin endpoints.
 mod manage;
+/// The manifests for Istio, Envoy Gateway and Kubernetes.
+mod manifests;
 /// The module's imports and exports.
 mod module;
 /// Numbers that can only be mistakes.
 mod numbers;
+/// The board and the alert rules, on a real Prometheus.
+mod observability;
 /// Refusals that are only observed, and Envoy's access log.
 mod observing;
 /// Quotas: answers, thresholds, exactness under concurrency.

@@ -12,9 +12,13 @@ use tollbell_tests::project_root;
 const ENVOY_SCHEMA: &str = "envoy/envoy.schema.json";
 const SCHEMA: &str = "envoy/tollbell.schema.json";
 
+/// The places of the errors in each document, by a schema of the project.
+fn wrong_by(schema: &str, documents: &[Value]) -> Result<Vec<Vec<String>>> {
+    wrong_places(&serde_json::from_str(&fs::read_to_string(project_root().join(schema))?)?, documents)
+}
+
 /// The places of the errors in each document.
-fn wrong_places(schema: &str, documents: &[Value]) -> Result<Vec<Vec<String>>> {
-    let schema: Value = serde_json::from_str(&fs::read_to_string(project_root().join(schema))?)?;
+pub fn wrong_places(schema: &Value, documents: &[Value]) -> Result<Vec<Vec<String>>> {
     let mut child = Command::new("node")
         .args(["tests/verify/schema.mjs", ".tools/ajv"])
         .current_dir(project_root())
@@ -60,7 +64,7 @@ fn the_schemas_match_the_code() -> Result<()> {
 fn every_file_that_users_copy_is_valid_and_names_its_schema() -> Result<()> {
     let files = files()?;
     let documents: Vec<Value> = files.iter().map(yaml).collect::<Result<_>>()?;
-    for (file, wrong) in files.iter().zip(wrong_places(ENVOY_SCHEMA, &documents)?) {
+    for (file, wrong) in files.iter().zip(wrong_by(ENVOY_SCHEMA, &documents)?) {
         ensure!(wrong.is_empty(), "{}: {wrong:#?}", file.display());
         let text = fs::read_to_string(file)?;
         let modeline = text.lines().next().and_then(|line| line.strip_prefix("# yaml-language-server: $schema="));
@@ -150,7 +154,7 @@ fn mistakes_are_found_at_their_places() -> Result<()> {
         own.push(document.pointer(&place).context("tollbell's part")?.clone());
         whole.push(document);
     }
-    let found = wrong_places(ENVOY_SCHEMA, &whole)?.into_iter().zip(wrong_places(SCHEMA, &own)?);
+    let found = wrong_by(ENVOY_SCHEMA, &whole)?.into_iter().zip(wrong_by(SCHEMA, &own)?);
     for ((pointer, value, expected), (whole, own)) in MISTAKES.iter().zip(found) {
         let in_whole = format!("{place}{expected}");
         ensure!(whole.contains(&in_whole), "{pointer}: {value}: {whole:?}");
@@ -188,7 +192,7 @@ fn parts_of_envoy_are_never_marked() -> Result<()> {
         json!({}),
         json!({ "resources": [{ "@type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": "x" }] }),
     ];
-    for (index, wrong) in wrong_places(ENVOY_SCHEMA, &fine)?.iter().enumerate() {
+    for (index, wrong) in wrong_by(ENVOY_SCHEMA, &fine)?.iter().enumerate() {
         ensure!(wrong.is_empty(), "document {index}: {wrong:?}");
     }
     // tollbell's part is recognised by its file alone, by its name alone, and in a file with one listener.
@@ -203,7 +207,7 @@ fn parts_of_envoy_are_never_marked() -> Result<()> {
             json!({ "resources": [document["static_resources"]["listeners"][0].take()] })
         },
     ];
-    for (index, wrong) in wrong_places(ENVOY_SCHEMA, &marked)?.iter().enumerate() {
+    for (index, wrong) in wrong_by(ENVOY_SCHEMA, &marked)?.iter().enumerate() {
         ensure!(wrong.iter().any(|place| place.ends_with("/value/apis")), "document {index}: {wrong:?}");
     }
     Ok(())

@@ -13,7 +13,7 @@ use host_shim::story::{self, ShimSubject, Story, Subject};
 use tollbell_tests::project_root;
 
 use self::core::CoreSubject;
-use self::envoy::EnvoySubject;
+pub use self::envoy::EnvoySubject;
 
 fn stories() -> Result<Vec<Story>> {
     Story::read_all(&[project_root().join("tests/stories")])
@@ -41,7 +41,9 @@ fn every_story_succeeds_on_the_core() -> Result<()> {
 #[test]
 fn every_story_succeeds_in_the_shim() -> Result<()> {
     std::env::set_current_dir(project_root())?;
-    run_all(&stories()?, |story| Ok(Box::new(ShimSubject::start(story, &Modules::default())?)))
+    // In a container, the module is elsewhere.
+    let modules = Modules { folders: vec!["dist".into()], ..Modules::default() };
+    run_all(&stories()?, |story| Ok(Box::new(ShimSubject::start(story, &modules)?)))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use regex::Regex;
 use serde_json::Value;
 
 use crate::{client, project_root};
@@ -165,12 +166,19 @@ impl Setup {
         let module = project_root().join(MODULE);
         ensure!(module.is_file(), "{MODULE} is not built; run `make build`");
         let ports = Ports { listener: free_port()?, admin: free_port()? };
-        let yaml = text
-            .replace(&format!("port_value: {listener} "), &format!("port_value: {} ", ports.listener))
-            .replace(&format!("port_value: {ADMIN} "), &format!("port_value: {} ", ports.admin))
-            .replace(&format!("port_value: {UPSTREAM} "), &format!("port_value: {upstream} "))
-            .replace(&format!("port_value: {RECEIVER} "), &format!("port_value: {receiver} "))
-            .replace(&format!("port_value: {STAND_IN} "), &format!("port_value: {} ", free_port()?))
+        let mut yaml = text.to_owned();
+        let places = [
+            (listener, ports.listener),
+            (ADMIN, ports.admin),
+            (UPSTREAM, upstream),
+            (RECEIVER, receiver),
+            (STAND_IN, free_port()?),
+        ];
+        for (from, to) in places {
+            let port = Regex::new(&format!(r"port_value: {from}\b"))?;
+            yaml = port.replace_all(&yaml, format!("port_value: {to}")).into_owned();
+        }
+        let yaml = yaml
             .replace(&format!("127.0.0.1:{RECEIVER}"), &format!("127.0.0.1:{receiver}"))
             .replace(MODULE, &module.display().to_string());
         Ok(Setup { yaml, workers: 2, ports, watches_listener: false })

@@ -26,7 +26,7 @@ function executable() {
       return false;
     }
   });
-  if (!found) throw new Error("Chromium is not installed: run tests/install-chromium.sh");
+  if (!found) throw new Error("Chromium is not installed: run make chromium");
   return found;
 }
 

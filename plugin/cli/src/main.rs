@@ -5,10 +5,11 @@ use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use host_shim::command::{Check, Replay, Run, failed, load};
 use tollbell_cli::{
-    Completions, ImportTyk, Init, Key, ManPages, Rehearse, Render, Schema, TestConnection, demo, folders, store,
+    Completions, Export, ImportTyk, Init, Key, ManPages, Rehearse, Render, Schema, TestConnection, demo, folders, mesh,
+    store,
 };
 
 /// API keys with quotas, alerts and webhooks for Envoy.
@@ -46,7 +47,13 @@ enum Command {
     ///
     /// Prints every error with its path, and with its line if it is in the file. The exit status is 1 if there is an
     /// error.
-    Check(Check),
+    Check(CheckFor),
+    /// Make the manifest of a mesh from a configuration
+    ///
+    /// Writes what Istio or Envoy Gateway needs to run this configuration: the plugin, and the clusters that it calls.
+    /// Warnings go to standard error. The exit status is 1 if the mesh cannot do what the configuration
+    /// needs.
+    Export(Export),
     /// Run stories: requests, time and faults, and the expected results
     ///
     /// A story is a YAML file, or a folder of them. The clock moves only when a story moves it. The exit status is 1 if
@@ -87,6 +94,17 @@ enum Command {
     Man(ManPages),
 }
 
+/// The options of `check`.
+#[derive(Args)]
+struct CheckFor {
+    /// The options for any filter
+    #[command(flatten)]
+    check: Check,
+    /// Also check whether this mesh can give what the configuration needs
+    #[arg(long = "for", value_name = "MESH")]
+    mesh: Option<mesh::Mesh>,
+}
+
 fn main() -> ExitCode {
     execute(Arguments::parse().command).unwrap_or_else(|error| failed(&error))
 }
@@ -97,10 +115,11 @@ fn execute(command: Command) -> Result<ExitCode> {
             run.modules.look_in(folders());
             serve(&run, demo).map(|()| true)?
         }
-        Command::Check(mut check) => {
+        Command::Check(CheckFor { mut check, mesh }) => {
             check.modules.look_in(folders());
-            check.execute_with(store::findings)?
+            check.execute_with(|bootstrap| [store::findings(bootstrap), mesh::findings(bootstrap, mesh)].concat())?
         }
+        Command::Export(export) => export.execute()?,
         Command::Replay(mut replay) => {
             replay.modules.look_in(folders());
             replay.execute()?

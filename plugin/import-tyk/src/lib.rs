@@ -52,6 +52,12 @@ use self::source::{At, Errors, File};
 use self::templates::Templates;
 use self::yaml::Yaml;
 
+/// A JSON value as YAML that every reader reads back unchanged, including those of YAML 1.1.
+pub fn yaml_text(value: &serde_json::Value) -> String {
+    // Plain data cannot fail.
+    yaml::block(&serde_json::from_value(value.clone()).unwrap_or(Yaml::Map(Vec::new())), 0)
+}
+
 /// The files to read.
 #[derive(Clone, Debug, Default)]
 pub struct Files {

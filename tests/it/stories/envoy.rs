@@ -8,7 +8,7 @@ use host_shim::config::to_json;
 use host_shim::gateway::{Request, Response};
 use host_shim::story::{Action, Behaviour, Story, Subject};
 use tokio::runtime::Runtime;
-use tollbell_tests::envoy::{Envoy, Setup};
+use tollbell_tests::envoy::{Envoy, Setup, free_port};
 use tollbell_tests::server::{Manner, Received, Server};
 use tollbell_tests::{client, project_root};
 
@@ -43,11 +43,35 @@ impl EnvoySubject {
 }
 
 fn setup(file: &str, configuration: Option<&Node>, upstream: &Server, receiver: &Server) -> Result<Setup> {
-    let setup = Setup::file(file, upstream.port, receiver.port)?;
+    let mut setup = Setup::file(file, upstream.port, receiver.port)?;
+    if file.starts_with("envoy/kubernetes/") {
+        setup = outside_of_kubernetes(setup, upstream.port, receiver.port)?;
+    }
     match configuration {
         None => Ok(setup),
         Some(configuration) => setup.with_configuration(&to_json(configuration), receiver.port),
     }
+}
+
+/// Replaces the names that exist only in a cluster of Kubernetes and its containers.
+fn outside_of_kubernetes(setup: Setup, upstream: u16, receiver: u16) -> Result<Setup> {
+    let module = project_root().join("dist/tollbell.wasm").display().to_string();
+    let names = [
+        (
+            "address: orders.default.svc.cluster.local, port_value: 8080 ",
+            format!("address: 127.0.0.1, port_value: {upstream} "),
+        ),
+        ("https://hooks.example.com", format!("http://127.0.0.1:{receiver}")),
+        ("port_value: 9902 ", format!("port_value: {} ", free_port()?)),
+        ("/etc/envoy/tollbell.wasm", module),
+    ];
+    Ok(setup.edit(|mut yaml| {
+        for (name, here) in names {
+            assert!(yaml.contains(name), "{name}");
+            yaml = yaml.replace(name, &here);
+        }
+        yaml
+    }))
 }
 
 fn manner(behaviour: &Behaviour) -> Result<Manner> {
