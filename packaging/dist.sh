@@ -13,7 +13,8 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/n
 sbom() {
     PATH="$cyclonedx:$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$2" \
         --override-filename bom.cdx --manifest-path "$1/Cargo.toml"
-    mv "$1/bom.cdx.json" "$3"
+    # The folder of the clone is of no use to others.
+    sed "s|file://$PWD/|file:///tollbell/|g" "$1/bom.cdx.json" > "$3"
     # It writes a file for each crate of the workspace.
     find . -name bom.cdx.json -not -path './target/*' -not -path './.tools/*' -delete
 }

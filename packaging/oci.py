@@ -62,8 +62,9 @@ def write(module, version, folder):
         CONFIG,
         encode(
             {
-                "architecture": "wasm",
-                "os": "wasip1",
+                # As an ordinary image has it, so that container tools also unpack this one.
+                "architecture": "amd64",
+                "os": "linux",
                 "config": {},
                 "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
             }

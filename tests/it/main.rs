@@ -44,6 +44,8 @@ mod numbers;
 mod observability;
 /// Refusals that are only observed, and Envoy's access log.
 mod observing;
+/// The OCI image of the module.
+mod packaging;
 /// Quotas: answers, thresholds, exactness under concurrency.
 mod quota;
 /// Built-in messages for receivers, and the receivers' own packages.
