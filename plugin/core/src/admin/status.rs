@@ -62,6 +62,7 @@ pub fn status(host: &impl Host, scope: &Scope<'_>, (offset, limit): (usize, usiz
     let mut status = object(&mut [
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("time", now.to_rfc3339().into()),
+        ("observed", observed(scope.access)),
         ("keys", sessions.into()),
         ("keys_total", directory.len().into()),
         ("organisations", organisations.into()),
@@ -75,6 +76,11 @@ pub fn status(host: &impl Host, scope: &Scope<'_>, (offset, limit): (usize, usiz
         status.insert("store".to_owned(), shown_store(store));
     }
     status
+}
+
+/// The ids of the APIs whose refusals are only observed.
+fn observed(access: &Access) -> Value {
+    access.routes.iter().filter(|(_, api)| api.is_observed).map(|(_, api)| Value::from(api.id.as_str())).collect()
 }
 
 fn shown_store(store: &StoreView) -> Value {

@@ -147,7 +147,9 @@
     }
     const { keys, keys_total: total } = state.data;
     const rest = found.length - state.rows;
+    const { observed } = state.data;
     show("usage",
+      observed.length > 0 && el("p", { class: "problem" }, "Only observed, so nothing is refused: ", ...observed.flatMap((id, n) => [n > 0 && ", ", said(id)])),
       table("usage", [["Who"], ["Limit"], ["Use"], ["Used", "n"], ["Resets"]], found.slice(0, state.rows).map(usageRow)),
       el("p", { class: "soft" }, "The nearest to its limit is first.", keys.length < total && ` Read: ${number(keys.length)} of ${number(total)} keys.`, " ",
         rest > 0 && el("button", { type: "button", "data-do": "more" }, `Show ${number(Math.min(rest, 100))} more`)));

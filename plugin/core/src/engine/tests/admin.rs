@@ -155,6 +155,7 @@ fn status_shows_usage_without_a_key() {
     let other = body["keys"].as_array().unwrap().iter().find(|key| key["alias"] == "").unwrap();
     assert_eq!((used(&other["limits"]), &other["limits"][0]["api"]), (vec!["quota 1 of 2".to_owned()], &json!("a")));
     assert_eq!(used(&body["organisations"][0]["limits"]), ["quota 4 of 50"]);
+    assert_eq!(body["observed"], json!([]));
     assert_eq!((&body["deliveries"]["held"], &body["keys_total"]), (&json!(0), &json!(2)));
     let (_, page) = answered(ask(&mut world, "GET", "/.tollbell/status?offset=1&limit=1", "letmein"));
     assert_eq!(page["keys"].as_array().unwrap().len(), 1);

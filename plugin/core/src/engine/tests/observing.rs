@@ -117,6 +117,17 @@ fn one_observed_api_opens_no_other() {
 }
 
 #[test]
+fn the_status_names_the_apis_that_are_observed() {
+    let mut config = config();
+    config["admin"] = json!({ "token_sha256": "1c8bfe8f801d79745c4631d09fff36c82aa37fc4cce4fc946683d7b336b63032" });
+    let mut world = World::new(&config);
+    let headers: [(&str, &[u8]); 2] = [(":path", b"/.tollbell/status"), ("authorization", b"Bearer letmein")];
+    let Decision::Refuse(answer) = world.on_vm(0, &headers) else { panic!("no answer") };
+    let status: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(status["observed"], json!(["orders"]));
+}
+
+#[test]
 fn a_store_that_fails_refuses_nothing_that_is_observed() {
     let mut world = World::new(&config());
     world.host().put("tb1/o/acme", b"not a page").unwrap();
