@@ -115,7 +115,6 @@ struct Message {
 
 /// The messages of each receiver for each event with hostile values.
 fn messages(preview: &Preview) -> Result<Vec<Message>> {
-    #[expect(clippy::disallowed_methods, reason = "signatures have a time")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let now = UnixMillis(u64::try_from(now.as_millis())?);
     let mut messages = Vec::new();
