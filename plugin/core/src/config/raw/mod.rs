@@ -89,7 +89,7 @@ settings! {
         /// text.
         pub templates: Named<String>,
         /// Links in the messages of built-in templates for receivers, by their names. A URL is a template whose values
-        /// are percent-encoded, such as https://grafana.example.com/d/keys?var-key={{Meta.Fingerprint}}.
+        /// are percent-encoded, such as `https://grafana.example.com/d/keys?var-key={{Meta.Fingerprint}}`.
         #[schemars(extend("maxProperties" = 5))]
         pub links: Named<String>,
         /// Targets with names, which handlers can use.
