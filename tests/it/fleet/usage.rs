@@ -57,10 +57,10 @@ async fn a_fleet_foretells_the_end_of_a_quota_once() -> Result<()> {
             "forecast": { "within": 3600, "min_used": 20 }
         });
         let fleet = Fleet::start(3, &config).await?;
-        for _ in 0..40 {
-            let admitted = count_status(&fleet.load(1, 2).await?, 200);
-            ensure!(admitted == 6, "{counting}: {admitted}");
-            tokio::time::sleep(Duration::from_millis(120)).await;
+        for _ in 0..16 {
+            let admitted = count_status(&fleet.load(1, 5).await?, 200);
+            ensure!(admitted == 15, "{counting}: {admitted}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         fleet.receiver.expect(1, SOON).await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
