@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::{EnumCount, FromRepr, IntoStaticStr};
+
 use super::{Delivery, Retries};
 use crate::base::{UnixMillis, datetime, fingerprint};
 use crate::host::{CalloutRefused, CalloutReply};
@@ -58,20 +60,6 @@ impl DeliveryOutcome {
         }
     }
 
-    /// All labels.
-    pub const LABELS: [&'static str; 10] = [
-        "delivered",
-        "refused",
-        "gone",
-        "not_started",
-        "no_response",
-        "unreachable",
-        "timed_out",
-        "redirected",
-        "throttled",
-        "server_error",
-    ];
-
     /// True if the target answered, not the proxy.
     pub fn is_by_target(&self) -> bool {
         match self {
@@ -80,21 +68,43 @@ impl DeliveryOutcome {
         }
     }
 
-    /// The label in statistics.
-    pub fn label(&self) -> &'static str {
+    /// Its kind in statistics.
+    pub fn kind(&self) -> OutcomeKind {
         match self {
-            DeliveryOutcome::Delivered => "delivered",
-            DeliveryOutcome::Refused(_) => "refused",
-            DeliveryOutcome::Gone => "gone",
-            DeliveryOutcome::Failed(Failure::NotStarted(_)) => "not_started",
-            DeliveryOutcome::Failed(Failure::NoResponse) => "no_response",
-            DeliveryOutcome::Failed(Failure::Unreachable) => "unreachable",
-            DeliveryOutcome::Failed(Failure::TimedOut) => "timed_out",
-            DeliveryOutcome::Failed(Failure::Status { status: 300..=399, .. }) => "redirected",
-            DeliveryOutcome::Failed(Failure::Status { status: 408 | 425 | 429, .. }) => "throttled",
-            DeliveryOutcome::Failed(Failure::Status { .. }) => "server_error",
+            DeliveryOutcome::Delivered => OutcomeKind::Delivered,
+            DeliveryOutcome::Refused(_) => OutcomeKind::Refused,
+            DeliveryOutcome::Gone => OutcomeKind::Gone,
+            DeliveryOutcome::Failed(Failure::NotStarted(_)) => OutcomeKind::NotStarted,
+            DeliveryOutcome::Failed(Failure::NoResponse) => OutcomeKind::NoResponse,
+            DeliveryOutcome::Failed(Failure::Unreachable) => OutcomeKind::Unreachable,
+            DeliveryOutcome::Failed(Failure::TimedOut) => OutcomeKind::TimedOut,
+            DeliveryOutcome::Failed(Failure::Status { status: 300..=399, .. }) => OutcomeKind::Redirected,
+            DeliveryOutcome::Failed(Failure::Status { status: 408 | 425 | 429, .. }) => OutcomeKind::Throttled,
+            DeliveryOutcome::Failed(Failure::Status { .. }) => OutcomeKind::ServerError,
         }
     }
+
+    /// The label in statistics.
+    pub fn label(&self) -> &'static str {
+        self.kind().into()
+    }
+}
+
+/// A kind of outcome, with its label in statistics. The order is that of stored records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, FromRepr, IntoStaticStr)]
+#[repr(u8)]
+#[strum(serialize_all = "snake_case")]
+pub enum OutcomeKind {
+    Delivered,
+    Refused,
+    Gone,
+    NotStarted,
+    NoResponse,
+    Unreachable,
+    TimedOut,
+    Redirected,
+    Throttled,
+    ServerError,
 }
 
 impl fmt::Display for DeliveryOutcome {

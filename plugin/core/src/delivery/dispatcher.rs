@@ -346,17 +346,12 @@ impl Dispatcher {
                 self.schedule.wait(slot, &target.authority, again, UnixMillis(delivery.since));
                 self.schedule.put_off(&target.authority, again);
             }
-            Err(CalloutRefused::UnknownCluster) => {
-                self.unknown.refused(host, author.use_of(&target.cluster), target);
-                self.settle_unanswered(
-                    host,
-                    author,
-                    (slot, delivery),
-                    Failure::NotStarted(CalloutRefused::UnknownCluster),
-                    now,
-                );
+            Err(why) => {
+                if why == CalloutRefused::UnknownCluster {
+                    self.unknown.refused(host, author.use_of(&target.cluster), target);
+                }
+                self.settle_unanswered(host, author, (slot, delivery), Failure::NotStarted(why), now);
             }
-            Err(why) => self.settle_unanswered(host, author, (slot, delivery), Failure::NotStarted(why), now),
         }
     }
 

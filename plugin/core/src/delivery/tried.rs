@@ -1,6 +1,6 @@
 //! What became of attempts: those of a message, and the last one of each target.
 
-use super::attempt::DeliveryOutcome;
+use super::attempt::{DeliveryOutcome, OutcomeKind};
 use super::target::EndpointId;
 use crate::base::{UnixMillis, record};
 use crate::host::{Change, Metric, Metrics, SharedData, StoreError, read, update};
@@ -23,24 +23,23 @@ pub struct Tried {
     pub took_ms: Option<u64>,
     /// The status of the target's answer; `None` without an answer.
     pub status: Option<u16>,
-    /// The place of the outcome's label in [`DeliveryOutcome::LABELS`].
-    label: u8,
+    /// An [`OutcomeKind`].
+    kind: u8,
 }
 
 impl Tried {
     /// `status` is that of the reply, and `took_ms` the time until it came.
     pub fn new(outcome: &DeliveryOutcome, status: Option<u16>, took_ms: Option<u64>, at: UnixMillis) -> Self {
-        let label = DeliveryOutcome::LABELS.iter().position(|label| *label == outcome.label());
         let status = status.filter(|_| outcome.is_by_target());
-        Tried { at, took_ms, status, label: label.and_then(|place| u8::try_from(place).ok()).unwrap_or_default() }
+        Tried { at, took_ms, status, kind: outcome.kind() as u8 }
     }
 
-    /// The form in which it is stored: the time, and from its lowest bits the label, the status, and the time that it
+    /// The form in which it is stored: the time, and from its lowest bits the kind, the status, and the time that it
     /// took and 1. The code that serde derives is longer.
     pub fn pack(self) -> (u64, u64) {
         let took = self.took_ms.map_or(0, |ms| ms.saturating_add(1).min(u64::MAX >> 24));
         let status = u64::from(self.status.unwrap_or_default());
-        (self.at.0, took << 24 | status << 8 | u64::from(self.label))
+        (self.at.0, took << 24 | status << 8 | u64::from(self.kind))
     }
 
     pub fn unpack((at, facts): (u64, u64)) -> Self {
@@ -49,13 +48,13 @@ impl Tried {
             at: UnixMillis(at),
             took_ms: (facts >> 24).checked_sub(1),
             status: Some(status).filter(|status| *status != 0),
-            label: u8::try_from(facts & 0xff).unwrap_or_default(),
+            kind: u8::try_from(facts & 0xff).unwrap_or_default(),
         }
     }
 
     /// The outcome as in statistics.
     pub fn label(&self) -> &'static str {
-        DeliveryOutcome::LABELS.get(usize::from(self.label)).copied().unwrap_or_default()
+        OutcomeKind::from_repr(self.kind).map_or("", Into::into)
     }
 }
 
@@ -137,6 +136,8 @@ pub fn add(host: &(impl SharedData + Metrics), news: &LastTried) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
+    use strum::EnumCount;
+
     use super::*;
     use crate::testing::MemoryHost;
     #[cfg(target_arch = "wasm32")]
@@ -168,9 +169,9 @@ mod tests {
 
     #[test]
     fn attempts_are_read_back() {
-        for label in 0..DeliveryOutcome::LABELS.len() {
+        for kind in 0..OutcomeKind::COUNT {
             for (took_ms, status) in [(None, None), (Some(0), Some(100)), (Some(600_000), Some(599))] {
-                let tried = Tried { at: UnixMillis(7), took_ms, status, label: u8::try_from(label).unwrap() };
+                let tried = Tried { at: UnixMillis(7), took_ms, status, kind: u8::try_from(kind).unwrap() };
                 assert_eq!(Tried::unpack(tried.pack()), tried);
             }
         }
